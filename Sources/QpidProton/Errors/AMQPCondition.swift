@@ -1,0 +1,101 @@
+/// The name of an error: an open set of AMQP symbols.
+///
+/// Compare with the constants, or make your own for conditions that a peer or your application defines:
+/// `AMQPCondition(rawValue: "com.example:too-late")`. The constants that begin with `local:` are never sent; they name
+/// what this library found on its own side.
+///
+/// Source: AMQP 1.0 §2.8.15–2.8.18 and §3.5.7.
+public struct AMQPCondition: RawRepresentable, Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
+    /// The AMQP symbol, for example `amqp:not-found`.
+    public let rawValue: String
+
+    /// Makes a condition of any symbol. Only ASCII travels on the wire.
+    public init(rawValue: String) {
+        self.rawValue = rawValue
+    }
+
+    /// Makes a condition of a literal symbol.
+    public init(stringLiteral value: String) {
+        self.rawValue = value
+    }
+
+    /// The symbol itself.
+    public var description: String { self.rawValue }
+}
+
+extension AMQPCondition {
+    // MARK: AMQP errors, §2.8.15
+
+    /// An internal error of the peer.
+    public static let internalError: Self = "amqp:internal-error"
+    /// A node or another thing that was asked for does not exist.
+    public static let notFound: Self = "amqp:not-found"
+    /// The login or the rights do not suffice.
+    public static let unauthorizedAccess: Self = "amqp:unauthorized-access"
+    /// Data could not be decoded.
+    public static let decodeError: Self = "amqp:decode-error"
+    /// A limit on resources was exceeded.
+    public static let resourceLimitExceeded: Self = "amqp:resource-limit-exceeded"
+    /// What was asked for is not allowed.
+    public static let notAllowed: Self = "amqp:not-allowed"
+    /// A field holds a value that is not valid.
+    public static let invalidField: Self = "amqp:invalid-field"
+    /// What was asked for is not implemented.
+    public static let notImplemented: Self = "amqp:not-implemented"
+    /// A thing is locked by another user of it.
+    public static let resourceLocked: Self = "amqp:resource-locked"
+    /// A precondition did not hold.
+    public static let preconditionFailed: Self = "amqp:precondition-failed"
+    /// A thing was deleted while it was in use.
+    public static let resourceDeleted: Self = "amqp:resource-deleted"
+    /// The peer sent a frame that is not allowed in its state.
+    public static let illegalState: Self = "amqp:illegal-state"
+    /// A frame is larger than the peer can take.
+    public static let frameSizeTooSmall: Self = "amqp:frame-size-too-small"
+
+    // MARK: Connection, session and link errors, §2.8.16–2.8.18
+
+    /// An operator closed the connection.
+    public static let connectionForced: Self = "amqp:connection:forced"
+    /// The bytes on a connection are not AMQP frames.
+    public static let connectionFramingError: Self = "amqp:connection:framing-error"
+    /// The peer is to be found at another address, given in the info map.
+    public static let connectionRedirect: Self = "amqp:connection:redirect"
+    /// The peer sent more transfers than the session's window allows.
+    public static let sessionWindowViolation: Self = "amqp:session:window-violation"
+    /// A frame names a link that is not attached, though it was.
+    public static let sessionErrantLink: Self = "amqp:session:errant-link"
+    /// A handle that is in use was attached again.
+    public static let sessionHandleInUse: Self = "amqp:session:handle-in-use"
+    /// A frame names a handle that is not in use.
+    public static let sessionUnattachedHandle: Self = "amqp:session:unattached-handle"
+    /// An operator detached the link.
+    public static let linkDetachForced: Self = "amqp:link:detach-forced"
+    /// The peer sent more messages than the link's credit allows.
+    public static let linkTransferLimitExceeded: Self = "amqp:link:transfer-limit-exceeded"
+    /// A message is larger than the link's max-message-size.
+    public static let linkMessageSizeExceeded: Self = "amqp:link:message-size-exceeded"
+    /// The link's node is to be found at another address, given in the info map.
+    public static let linkRedirect: Self = "amqp:link:redirect"
+    /// Another connection attached a link of the same name and took it over.
+    public static let linkStolen: Self = "amqp:link:stolen"
+
+    // MARK: Found on this side
+
+    /// The waiting task was cancelled.
+    public static let cancelled: Self = "local:cancelled"
+    /// The thing was closed on this side.
+    public static let closed: Self = "local:closed"
+    /// No TCP connection could be made: the host's name was not found, it refused, or it cannot be reached.
+    public static let connectFailed: Self = "local:connect-failed"
+    /// The connection was lost without a close.
+    public static let connectionLost: Self = "local:connection-lost"
+    /// An argument or a configuration cannot be used.
+    public static let invalidArgument: Self = "local:invalid-argument"
+    /// A deadline passed.
+    public static let timeout: Self = "local:timeout"
+    /// The TLS handshake failed.
+    public static let tlsFailed: Self = "local:tls-failed"
+    /// There is no room or no credit just now, and the call does not wait.
+    public static let wouldBlock: Self = "local:would-block"
+}
