@@ -34,7 +34,7 @@ extension AMQPConnection {
         /// How to log in. The user and password of a URL are used by `.automatic`.
         public var sasl: AMQPSASL = .automatic
         /// TLS with `amqps`; its defaults verify the peer against the system's roots.
-        public var tls = AMQPTLS.Client()
+        public var tls = AMQPTLS()
         /// Whether sessions and links that the peer begins go to ``AMQPConnection/incoming``; they are refused otherwise.
         public var acceptsIncoming = false
         /// How many sessions and links of the peer may wait to be taken from ``AMQPConnection/incoming``.

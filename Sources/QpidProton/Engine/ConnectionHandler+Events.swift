@@ -59,11 +59,11 @@ extension ConnectionHandler {
         if pn_link_is_sender(link) {
             let endpoint = SenderEndpoint(link, session: session, name: name)
             if let refusal = self.refusal { return endpoint.close(refusal) }
-            self.offer(.sender(NIOLoopBound(endpoint, eventLoop: self.eventLoop)))
+            self.offer(.sender(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         } else {
             let endpoint = ReceiverEndpoint(link, session: session, name: name)
             if let refusal = self.refusal { return endpoint.close(refusal) }
-            self.offer(.receiver(NIOLoopBound(endpoint, eventLoop: self.eventLoop)))
+            self.offer(.receiver(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         }
     }
 

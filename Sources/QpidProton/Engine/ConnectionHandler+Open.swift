@@ -23,7 +23,7 @@ extension ConnectionHandler {
         let endpoint = SessionEndpoint(session, handler: self)
         do {
             let handle = try endpoint.open(configuration)
-            self.limitOpening(endpoint.opened, "the begin") { endpoint.close(nil) }
+            self.limit(endpoint.opened, "the begin") { endpoint.close(nil) }
             reply.resolve(.success(handle))
         } catch {
             endpoint.discard(error)
@@ -43,7 +43,7 @@ extension ConnectionHandler {
         let endpoint = SenderEndpoint(link, session: session, name: name)
         do {
             let handle = try endpoint.open(configuration)
-            self.limitOpening(endpoint.status.attachment, "the attach") { endpoint.close(nil) }
+            self.limit(endpoint.status.attachment, "the attach") { endpoint.close(nil) }
             reply.resolve(.success(handle))
         } catch {
             endpoint.discard(error)
@@ -63,7 +63,7 @@ extension ConnectionHandler {
         let endpoint = ReceiverEndpoint(link, session: session, name: name)
         do {
             let handle = try endpoint.open(configuration)
-            self.limitOpening(endpoint.status.attachment, "the attach") { endpoint.close(nil) }
+            self.limit(endpoint.status.attachment, "the attach") { endpoint.close(nil) }
             reply.resolve(.success(handle))
         } catch {
             endpoint.discard(error)
@@ -85,12 +85,13 @@ extension ConnectionHandler {
         "link-" + String(UInt64.random(in: .min ... .max), radix: 36)
     }
 
-    /// Gives an open that the peer does not answer up after `operationTimeout`.
-    private func limitOpening<Value>(_ reply: Reply<Value>, _ what: String, _ close: @escaping () -> Void) {
+    /// Answers with an error when the peer does not answer within `operationTimeout`.
+    func limit<Value>(_ reply: Reply<Value>, _ what: String, onTimeout: @escaping () -> Void = {}) {
+        guard reply.answer == nil else { return }
         let timeout = self.configuration.operationTimeout
         let timer = self.schedule(in: timeout) {
             let error = AMQPError(.local, .timeout, "the peer did not answer \(what) within \(timeout)")
-            if reply.resolve(.failure(error)) { close() }
+            if reply.resolve(.failure(error)) { onTimeout() }
         }
         reply.whenResolved { _ in timer.cancel() }
     }

@@ -1,6 +1,7 @@
 internal import CProton
 internal import Logging
 internal import NIOCore
+internal import NIOSSL
 
 /// The last handler of a connection's pipeline: it holds Proton, and moves bytes, events and the mailbox through it.
 ///
@@ -15,8 +16,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// A peer's wish that waits for the application's decision.
     enum Incoming {
         case session(NIOLoopBound<SessionEndpoint>)
-        case sender(NIOLoopBound<SenderEndpoint>)
-        case receiver(NIOLoopBound<ReceiverEndpoint>)
+        case sender(NIOLoopBound<SenderEndpoint>, AMQPAttach)
+        case receiver(NIOLoopBound<ReceiverEndpoint>, AMQPAttach)
     }
 
     let role: Role
@@ -40,11 +41,14 @@ final class ConnectionHandler: ChannelInboundHandler {
     var queue = SendQueue<SenderEndpoint>()
     var sessions: [ObjectIdentifier: SessionEndpoint] = [:]
     var receivers = SlotMap<ReceiverEndpoint>()
-    /// Who logged in, on the server side.
-    var identity: SASLCompleted?
+    /// Who logged in; nil without a SASL layer. Answered before the connection is opened.
+    let identity = Reply<AMQPAuthenticatedIdentity?>()
+    /// The host that was connected to; nil on the server's side.
+    let host: String?
 
     var context: ChannelHandlerContext?
     var isDead = false
+    private var isClosedHere = false
     var header = ProtocolHeader()
 
     // The pump's state, see ConnectionHandler+Pump.swift.
@@ -61,12 +65,14 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     init(
         role: Role,
+        host: String? = nil,
         configuration: AMQPConnection.Configuration,
         eventLoop: any EventLoop,
         logger: Logger
     ) throws(AMQPError) {
         try configuration.validate()
         self.role = role
+        self.host = host
         self.configuration = configuration
         self.eventLoop = eventLoop
         self.logger = logger
@@ -91,7 +97,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if let completed = event as? SASLCompleted { self.identity = completed }
+        if let completed = event as? SASLCompleted { self.identity.resolve(.success(completed.identity)) }
         if let event = event as? ChannelEvent, event == .inputClosed {
             self.engine.closeRead()
             self.pump()
@@ -128,7 +134,14 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         self.logger.debug("connection failed", metadata: ["error": "\(error)"])
-        self.die(AMQPTLS.connectionError(error))
+        self.die(self.translate(error, context))
+    }
+
+    private func translate(_ error: any Error, _ context: ChannelHandlerContext) -> AMQPError {
+        if let error = error as? AMQPError { return error }
+        let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
+        return AMQPTLSErrors.translate(error, host: self.host, handler: tls)
+            ?? AMQPError(.connection, .connectionLost, "\(error)")
     }
 
     private var lost: AMQPError {
@@ -173,6 +186,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Closes the connection from this side; the peer has `operationTimeout` to answer.
     func close(_ error: AMQPError?) {
         guard !self.isDead, pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0 else { return }
+        self.isClosedHere = true
         self.end(error, AMQPError(.connection, .closed, "the connection was closed"))
         if let error { ProtonCondition.set(pn_connection_condition(self.engine.connection), error) }
         if pn_connection_state(self.engine.connection) & PN_LOCAL_UNINIT != 0 {
@@ -230,10 +244,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.isDead = true
         self.tick?.timer.cancel()
         self.closeTimer?.cancel()
-        if case .failure(let cause)? = self.ended.answer {
-            self.closed.resolve(.failure(cause))
-        } else {
+        if self.isClosedHere {
             self.closed.resolve(error.condition == .timeout ? .failure(error) : .success(()))
+        } else {
+            self.closed.resolve(self.ended.answer ?? .success(()))
         }
         self.context?.close(promise: nil)
     }

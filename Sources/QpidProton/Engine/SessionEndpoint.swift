@@ -22,6 +22,8 @@ final class SessionEndpoint {
     let closed = Reply<Void>()
     var links: [ObjectIdentifier: LinkEndpoint] = [:]
     private(set) var node: SlotKey?
+    /// Set when the session is begun on this side.
+    private(set) var handle: Handle?
     /// The peer's window is closed: Proton holds bytes of this session that it cannot frame.
     private(set) var isBlocked = false
     private(set) var isDone = false
@@ -73,13 +75,15 @@ final class SessionEndpoint {
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.handler.node)
         self.node = node
         pn_session_open(self.session)
-        return Handle(
+        let handle = Handle(
             opened: self.opened,
             ended: self.ended,
             closed: self.closed,
             node: node,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
+        self.handle = handle
+        return handle
     }
 
     func remoteOpened() {

@@ -54,7 +54,7 @@ public final class AMQPSession: Sendable {
             { $0.openSender(on: session.value, configuration, reply) },
             otherwise: { reply.resolve(.failure($0)) }
         )
-        let handle = try await self.connection.answer(reply)
+        let handle = try await reply.value()
         let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
         return AMQPSender(handle, attachment, self, settles: configuration.settleMode)
     }
@@ -87,7 +87,7 @@ public final class AMQPSession: Sendable {
             { $0.openReceiver(on: session.value, configuration, reply) },
             otherwise: { reply.resolve(.failure($0)) }
         )
-        let handle = try await self.connection.answer(reply)
+        let handle = try await reply.value()
         let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
         return AMQPReceiver(handle, attachment, self)
     }
