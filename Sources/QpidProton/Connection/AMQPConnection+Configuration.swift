@@ -1,5 +1,5 @@
 public import NIOCore
-public import NIOPosix
+internal import NIOPosix
 
 extension AMQPConnection {
     /// What a connection is opened with.

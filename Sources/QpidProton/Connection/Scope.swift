@@ -3,7 +3,7 @@ enum Scope {
     /// Runs `body`, then `finally`, which a cancellation of the task does not reach. An error of `body` goes first.
     static func run<Result>(
         _ body: () async throws -> Result,
-        finally: @escaping @Sendable () async throws(AMQPError) -> Void
+        finally: @escaping @Sendable () async throws -> Void
     ) async throws -> Result {
         let result: Result
         do {

@@ -49,7 +49,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     var context: ChannelHandlerContext?
     var isDead = false
     private var isClosedHere = false
-    var header = ProtocolHeader()
+    var header = HeaderCheck()
 
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false

@@ -1,5 +1,6 @@
 internal import CProton
 internal import NIOCore
+internal import Synchronization
 
 /// The loop's side of a receiver: it empties Proton at once, grants credit and settles. It is used on the event loop alone.
 final class ReceiverEndpoint: LinkEndpoint {

@@ -1,5 +1,6 @@
 internal import CProton
 internal import NIOCore
+internal import Synchronization
 
 /// The loop's side of a sender: it hands slices to Proton and answers transfers. It is used on the event loop alone.
 final class SenderEndpoint: LinkEndpoint {

@@ -4,7 +4,7 @@ extension AMQPReceiver {
         let messages: Int?
 
         /// Credit is granted so that at most so many messages are on their way, and topped up when half is free.
-        public static func messages(_ count: Int) -> Self { Self(messages: max(1, count)) }
+        public static func messages(_ count: Int) -> Self { Self(messages: Swift.max(1, count)) }
         /// The application grants every credit with ``AMQPReceiver/grant(credit:)``.
         public static let manual = Self(messages: nil)
     }

@@ -97,7 +97,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     public func grant(credit: Int) {
         let endpoint = self.endpoint
         guard credit > 0 else { return }
-        self.mailbox.run { _ in endpoint.value.grant(min(credit, Int(Int32.max))) }
+        self.mailbox.run { _ in endpoint.value.grant(Swift.min(credit, Int(Int32.max))) }
     }
 
     // MARK: Sequences

@@ -3,7 +3,7 @@ internal import NIOCore
 /// Checks that a peer begins with the AMQP 1.0 header, before a byte of it reaches Proton.
 ///
 /// Proton would take other headers too, and answer them with a SASL or TLS layer of its own.
-struct ProtocolHeader {
+struct HeaderCheck {
     private static let expected: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
     private var seen = 0
 
