@@ -113,7 +113,7 @@ extension AMQPSASL {
     }
 
     /// The mechanisms to use, best first; nil where there is no SASL layer.
-    private func candidates(
+    func candidates(
         username: String?,
         password: Redacted<String>?,
         hasClientCertificate: Bool

@@ -52,9 +52,10 @@ extension SASLFrame {
         buffer.writeBytes([2, 1, 0, 0])
         buffer.writeBytes([0x00, 0x53, self.code, 0xd0])
         let list = buffer.writerIndex
-        buffer.writeInteger(UInt32(0))
-        buffer.writeInteger(UInt32(self.writeFields(into: &buffer)))
+        buffer.writeInteger(UInt64(0))
+        let fields = self.writeFields(into: &buffer)
         buffer.setInteger(UInt32(buffer.writerIndex - list - 4), at: list)
+        buffer.setInteger(UInt32(fields), at: list + 4)
         buffer.setInteger(UInt32(buffer.writerIndex - start), at: start)
     }
 

@@ -36,6 +36,8 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     private var machine: Machine
     private var reader: SASLReader
     private var check: Task<Void, Never>?
+    /// Whether a `channelReadComplete` is still to come for bytes that have come.
+    private var isReading = false
     private let logger: Logger
     private let security: (ChannelHandlerContext) -> SASLTransportSecurity
 
@@ -72,6 +74,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = self.unwrapInboundIn(data)
+        self.isReading = true
         switch self.phase {
         case .idle, .negotiating, .checking, .completing:
             self.reader.append(&bytes)
@@ -85,6 +88,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        self.isReading = false
         if self.phase == .done { context.fireChannelReadComplete() }
     }
 
@@ -208,7 +212,8 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         }
         guard self.phase == .completing else { return }
         self.phase = .done
-        context.fireChannelReadComplete()
+        // After a check no read is going on, and so no other event would tell the next handler to flush.
+        if !self.isReading { context.fireChannelReadComplete() }
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
     }
 
