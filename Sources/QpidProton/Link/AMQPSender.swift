@@ -1,4 +1,4 @@
-internal import NIOCore
+public import NIOCore
 internal import Synchronization
 
 /// The sending end of a link: it takes messages, keeps them within the limits, and tells their outcomes.
@@ -77,7 +77,17 @@ public final class AMQPSender: AMQPLink {
     ///   task was cancelled while it waited: in each case the message was not sent.
     @discardableResult
     public func enqueue(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
-        let pending = try self.pending(message, settled)
+        try await self.enqueue(encoded: message.encoded(), settled: settled)
+    }
+
+    /// Accepts a message that is encoded already, such as ``AMQPDelivery/payload``. As ``enqueue(_:settled:)`` else.
+    ///
+    /// - Parameters:
+    ///   - encoded: The sections of the message; sent as they are.
+    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    @discardableResult
+    public func enqueue(encoded: ByteBuffer, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
+        let pending = try self.pending(encoded, settled)
         do {
             try await self.mailbox.enqueue(pending, lane: self.lane, node: self.node)
         } catch where error == .senderClosed {
@@ -95,7 +105,17 @@ public final class AMQPSender: AMQPLink {
     /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, else as ``enqueue(_:settled:)``.
     @discardableResult
     public func trySend(_ message: AMQPMessage, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
-        let pending = try self.pending(message, settled)
+        try self.trySend(encoded: message.encoded(), settled: settled)
+    }
+
+    /// Accepts a message that is encoded already if there is room for it now. As ``trySend(_:settled:)`` else.
+    ///
+    /// - Parameters:
+    ///   - encoded: The sections of the message; sent as they are.
+    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    @discardableResult
+    public func trySend(encoded: ByteBuffer, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
+        let pending = try self.pending(encoded, settled)
         switch self.mailbox.tryEnqueue(pending, lane: self.lane, node: self.node) {
         case .admitted: return pending.transfer
         case .closed: throw self.endedError
@@ -103,78 +123,6 @@ public final class AMQPSender: AMQPLink {
             let text = "\(self.outgoingBytes) bytes of this link wait to be written: the send limit leaves no room"
             throw AMQPError(.local, .wouldBlock, text)
         }
-    }
-
-    // MARK: Batches
-
-    /// Sends messages in order and suspends until all are settled.
-    ///
-    /// - Parameters:
-    ///   - messages: The messages.
-    ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
-    /// - Returns: One result a message, in order: its outcome, or why there is none.
-    public func send(contentsOf messages: [AMQPMessage], settled: Bool? = nil) async -> [Result<AMQPOutcome, AMQPError>] {
-        var transfers: [Result<AMQPTransfer, AMQPError>] = []
-        transfers.reserveCapacity(messages.count)
-        for message in messages {
-            do {
-                transfers.append(.success(try await self.enqueue(message, settled: settled)))
-            } catch {
-                transfers.append(.failure(error))
-            }
-        }
-        var outcomes: [Result<AMQPOutcome, AMQPError>] = []
-        outcomes.reserveCapacity(transfers.count)
-        for transfer in transfers {
-            do {
-                outcomes.append(.success(try await transfer.get().outcome()))
-            } catch {
-                outcomes.append(.failure(error))
-            }
-        }
-        return outcomes
-    }
-
-    /// Accepts messages in order, and suspends only until there is room for the last.
-    ///
-    /// - Parameters:
-    ///   - messages: The messages.
-    ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
-    /// - Returns: The transfers, in order.
-    /// - Throws: As ``enqueue(_:settled:)``; those before the one that failed have been accepted.
-    @discardableResult
-    public func enqueue(
-        contentsOf messages: [AMQPMessage],
-        settled: Bool? = nil
-    ) async throws(AMQPError) -> [AMQPTransfer] {
-        var transfers: [AMQPTransfer] = []
-        transfers.reserveCapacity(messages.count)
-        for message in messages { transfers.append(try await self.enqueue(message, settled: settled)) }
-        return transfers
-    }
-
-    /// Accepts as many messages, from the first on, as there is room for now. Never suspends.
-    ///
-    /// - Parameters:
-    ///   - messages: The messages.
-    ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
-    /// - Returns: The transfers of those that were accepted: the first so many.
-    /// - Throws: As ``trySend(_:settled:)`` but for a lack of room, and only when no message was accepted before.
-    @discardableResult
-    public func trySend(
-        contentsOf messages: [AMQPMessage],
-        settled: Bool? = nil
-    ) throws(AMQPError) -> [AMQPTransfer] {
-        var transfers: [AMQPTransfer] = []
-        for message in messages {
-            do {
-                transfers.append(try self.trySend(message, settled: settled))
-            } catch {
-                if transfers.isEmpty, error.condition != .wouldBlock { throw error }
-                break
-            }
-        }
-        return transfers
     }
 
     // MARK: Closing
@@ -206,8 +154,7 @@ public final class AMQPSender: AMQPLink {
             ?? self.mailbox.closedError
     }
 
-    private func pending(_ message: AMQPMessage, _ settled: Bool?) throws(AMQPError) -> PendingMessage {
-        let bytes = try message.encoded()
+    private func pending(_ bytes: ByteBuffer, _ settled: Bool?) throws(AMQPError) -> PendingMessage {
         if let limit = self.remoteMaxMessageSize, bytes.readableBytes > limit {
             let text = "not sent: the message has \(bytes.readableBytes) bytes, and the peer takes \(limit) at most"
             throw AMQPError(.delivery, .linkMessageSizeExceeded, text)
