@@ -7,7 +7,8 @@ final class SenderEndpoint: LinkEndpoint {
     private(set) var lane: SlotKey?
     private(set) var node: SlotKey?
     private var settlesItself = false
-    private var nextTag: UInt64 = 0
+    /// The messages that have begun to be sent; the last delivery's tag.
+    private var begun = 0
 
     override var hasRemoteTerminus: Bool {
         // A coordinator counts: it is a target of another kind.
@@ -49,8 +50,7 @@ final class SenderEndpoint: LinkEndpoint {
         guard let lane = self.lane, !self.isDone else { return }
         // The message that has begun has its credit already, which Proton takes when it ends.
         let credit = Int(pn_link_credit(self.link)) - (self.handler.queue.isMidMessage(lane) ? 1 : 0)
-        self.handler.queue.setCredit(credit, on: lane)
-        self.status.credit.store(max(0, credit), ordering: .relaxed)
+        self.setCredit(credit, lane)
         self.answerDrain()
     }
 
@@ -61,8 +61,13 @@ final class SenderEndpoint: LinkEndpoint {
             self.handler.queue.isEmpty(lane)
         else { return }
         pn_link_drained(self.link)
-        self.handler.queue.setCredit(0, on: lane)
-        self.status.credit.store(0, ordering: .relaxed)
+        self.setCredit(0, lane)
+    }
+
+    private func setCredit(_ credit: Int, _ lane: SlotKey) {
+        self.handler.queue.setCredit(credit, on: lane)
+        self.status.credit.store(max(0, credit), ordering: .relaxed)
+        self.status.deliveryLimit.set(self.begun + max(0, credit))
     }
 
     /// Hands one slice to Proton.
@@ -93,10 +98,10 @@ final class SenderEndpoint: LinkEndpoint {
     }
 
     private func makeDelivery() -> OpaquePointer {
-        self.nextTag += 1
-        return withUnsafeBytes(of: self.nextTag.bigEndian) { bytes in
+        self.begun += 1
+        return withUnsafeBytes(of: self.begun.bigEndian) { bytes in
             // Leading zeros are left out: a tag has 1 to 8 bytes, where AMQP allows 32.
-            let tag = bytes.bindMemory(to: CChar.self).suffix(8 - self.nextTag.leadingZeroBitCount / 8)
+            let tag = bytes.bindMemory(to: CChar.self).suffix(8 - self.begun.leadingZeroBitCount / 8)
             return pn_delivery(self.link, pn_dtag(UnsafeBufferPointer(rebasing: tag).baseAddress, tag.count))
         }
     }

@@ -35,6 +35,10 @@ public final class AMQPSender: AMQPLink {
     public var remoteMaxMessageSize: UInt64? { self.core.maxMessageSize }
     /// The messages that the peer takes now; those that wait here will use it first. Source: AMQP 1.0 §2.6.7.
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
+    /// The messages that the peer takes in all since the link was attached: those that were begun, and ``credit``.
+    ///
+    /// Less the number of messages that were accepted here it is how many more can leave at once. Source: AMQP 1.0 §2.6.7.
+    public var deliveryLimit: Int { self.core.status.deliveryLimit.value }
     public var error: AMQPError? { self.core.status.endError }
     /// Whether messages are sent settled.
     public var settleMode: AMQPSenderSettleMode { self.settles }
@@ -123,6 +127,16 @@ public final class AMQPSender: AMQPLink {
             let text = "\(self.outgoingBytes) bytes of this link wait to be written: the send limit leaves no room"
             throw AMQPError(.local, .wouldBlock, text)
         }
+    }
+
+    // MARK: Credit
+
+    /// Suspends until the ``deliveryLimit`` is another than `known`, and returns it.
+    ///
+    /// - Parameter known: The limit that the caller has acted upon.
+    /// - Throws: `AMQPError` when the link ends, or the task is cancelled.
+    public func deliveryLimit(after known: Int) async throws(AMQPError) -> Int {
+        try await self.core.status.deliveryLimit.value(after: known)
     }
 
     // MARK: Closing

@@ -25,4 +25,13 @@ public final class AMQPTransfer: Sendable {
     public func outcome() async throws(AMQPError) -> AMQPOutcome {
         try await self.reply.value()
     }
+
+    /// Calls `body` once with what became of the message, at once if that is known.
+    ///
+    /// For those who keep many transfers, where a task for each would cost too much.
+    ///
+    /// - Parameter body: Called on the connection's event loop, so it must be short and must not block.
+    public func whenSettled(_ body: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
+        self.reply.whenResolved(body)
+    }
 }
