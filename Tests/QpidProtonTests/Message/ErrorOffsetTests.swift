@@ -95,7 +95,7 @@ import Testing
         ("00537440", "another type than map at byte 3"),
         ("005375a10161", "another type than binary at byte 3"),
         ("005376c10100", "another type than list at byte 3"),
-        ("005370c00402415204", "another type than ubyte at byte 6"),
+        ("005370c00402415204", "another type than ubyte at byte 7"),
         ("005370c0020140 00", "the bytes end: 1 more wanted at byte 8"),
         ("005370c0020155", "the bytes end: 1 more wanted at byte 7"),
         ("005370c003015500", "another type than boolean at byte 6"),

@@ -126,7 +126,8 @@ struct ValueGenerator {
 
     mutating func array(depth: Int) -> AMQPArray {
         let type = AMQPType.allCases[self.below(24)]
-        let descriptors: [AMQPValue] = depth > 1 && self.below(4) == 0 ? [.symbol(self.symbol()), .ulong(1)] : []
+        let all: [AMQPValue] = [.symbol(self.symbol()), .ulong(1)]
+        let descriptors = Array(all.prefix(depth > 1 ? [0, 0, 1, 2][self.below(4)] : 0))
         let elements = (0..<self.count()).map { _ in
             descriptors.reversed().reduce(self.value(type, depth: depth - descriptors.count)) {
                 .described(AMQPDescribed(descriptor: $1, value: $0))
