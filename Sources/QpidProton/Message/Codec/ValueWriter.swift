@@ -96,20 +96,32 @@ struct ValueWriter {
 
     @inline(__always)
     mutating func string(_ text: String) throws(CodecFault) {
-        var text = text
         try self.room(5 + text.utf8.count)
-        text.withUTF8 { self.put(Code.string8, UnsafeRawBufferPointer($0)) }
+        let done: Void? = text.utf8.withContiguousStorageIfAvailable {
+            self.put(Code.string8, UnsafeRawBufferPointer($0))
+        }
+        if done == nil { self.bridged(Code.string8, text) }
     }
 
     @inline(__always)
     mutating func symbol(_ symbol: AMQPSymbol) throws(CodecFault) {
-        var text = symbol.rawValue
-        try self.room(5 + text.utf8.count)
-        let isASCII = text.withUTF8 { utf8 in
-            self.put(Code.symbol8, UnsafeRawBufferPointer(utf8))
-            return UnsafeRawBufferPointer(utf8).isASCII
+        let text = symbol.rawValue
+        let count = text.utf8.count
+        try self.room(5 + count)
+        let done: Void? = text.utf8.withContiguousStorageIfAvailable {
+            self.put(Code.symbol8, UnsafeRawBufferPointer($0))
         }
-        guard isASCII else { throw CodecFault(.nonASCIISymbol, at: self.offset) }
+        if done == nil { self.bridged(Code.symbol8, text) }
+        guard UnsafeRawBufferPointer(start: self.bytes + self.offset - count, count: count).isASCII else {
+            throw CodecFault(.nonASCIISymbol, at: self.offset)
+        }
+    }
+
+    /// A string of Foundation's, whose bytes do not lie in a row.
+    @inline(never)
+    private mutating func bridged(_ code: UInt8, _ text: String) {
+        var text = text
+        text.withUTF8 { self.put(code, UnsafeRawBufferPointer($0)) }
     }
 
     @inline(__always)
