@@ -18,9 +18,10 @@ extension ConnectionHandler {
         }
         self.isPumping = true
         var rounds = 0
+        var hasMail = false
         repeat {
             self.isPumpNeeded = false
-            self.takeMail()
+            hasMail = self.takeMail()
             self.processEvents()
             while !self.isDead, self.feed() { self.processEvents() }
             self.flush()
@@ -28,7 +29,8 @@ extension ConnectionHandler {
         } while self.isPumpNeeded && rounds < Self.rounds && !self.isDead
         self.isPumping = false
         guard !self.isDead else { return }
-        if self.isPumpNeeded {
+        if self.isPumpNeeded || hasMail {
+            // Where there was mail there is more soon: looking again costs less than being woken.
             let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
             self.eventLoop.execute { bound.value.pump() }
         }
@@ -36,10 +38,12 @@ extension ConnectionHandler {
         self.closeIfDone()
     }
 
-    private func takeMail() {
+    /// Returns whether there was any.
+    private func takeMail() -> Bool {
         var items = self.mail
         self.mail = []
         self.mailbox.take(&items)
+        guard !items.isEmpty else { return false }
         for item in items {
             switch item {
             case .message(let message, let lane): self.enqueue(message, lane)
@@ -54,6 +58,7 @@ extension ConnectionHandler {
         items.removeAll(keepingCapacity: true)
         self.mail = items
         self.applySettlements()
+        return true
     }
 
     private func enqueue(_ message: PendingMessage, _ lane: SlotKey) {
@@ -90,7 +95,9 @@ extension ConnectionHandler {
             self.queue.yield(lane)
             if self.queue.isEmpty(lane) { sender.answerDrain() }
         }
-        return self.produce()
+        let hasWritten = self.produce()
+        // Writing may have shown that a session's window is open.
+        return hasWritten || self.queue.hasReadyLane && self.unwrittenBytes < Self.writeBudget
     }
 
     /// Writes what Proton has to send. Returns whether it had anything.
@@ -100,10 +107,11 @@ extension ConnectionHandler {
         self.engine.write { bytes in
             if out == nil { out = context.channel.allocator.buffer(capacity: max(bytes.count, 4_096)) }
             out?.writeBytes(bytes)
+            self.frames.sent(bytes)
         }
         var framed: [Handed] = []
-        for session in self.touchedSessions.values { session.takeFramed(into: &framed) }
-        self.touchedSessions = self.touchedSessions.filter { $0.value.isBlocked }
+        for session in self.touchedSessions { session.takeFramed(into: &framed) }
+        self.touchedSessions.removeAll(keepingCapacity: true)
         guard let out, out.readableBytes > 0 else {
             if !framed.isEmpty { self.written(0, framed) }
             return false
@@ -133,8 +141,11 @@ extension ConnectionHandler {
         self.pump()
     }
 
+    /// How many frames a slice takes, at most.
+    func transfers(of bytes: Int) -> Int { 1 + bytes / self.transferPayload }
+
     func markTouched(_ session: SessionEndpoint) {
-        self.touchedSessions[ObjectIdentifier(session)] = session
+        self.touchedSessions.append(session)
     }
 
     func markArrived(_ receiver: ReceiverEndpoint) {

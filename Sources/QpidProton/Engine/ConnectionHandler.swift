@@ -50,6 +50,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     var isDead = false
     private var isClosedHere = false
     var header = HeaderCheck()
+    let frames = FrameObserver()
+    /// About how many bytes of a message fit into one frame of the peer.
+    var transferPayload = 448
 
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false
@@ -57,7 +60,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     var mail: [Mailbox.Item] = []
     var settlements: [Settlement] = []
     var arrivedReceivers: [ReceiverEndpoint] = []
-    var touchedSessions: [ObjectIdentifier: SessionEndpoint] = [:]
+    var touchedSessions: [SessionEndpoint] = []
     var unwrittenBytes = 0
     var isFlushNeeded = false
     var tick: (deadline: Int64, timer: Scheduled<Void>)?
@@ -118,7 +121,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard !self.isDead else { return }
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
-        buffer.withUnsafeReadableBytes { _ = self.engine.read($0) }
+        buffer.withUnsafeReadableBytes { bytes in
+            self.frames.received(bytes)
+            _ = self.engine.read(bytes)
+        }
         self.processEvents()
     }
 

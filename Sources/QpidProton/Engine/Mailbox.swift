@@ -68,10 +68,12 @@ final class Mailbox: Sendable {
     }
 
     /// Takes what was posted; `spare` gives its storage for what comes next.
+    ///
+    /// After a take that finds something the loop comes back by itself, and posting does not wake it.
     func take(_ spare: inout [Item]) {
         self.state.withLock { state in
             swap(&state.items, &spare)
-            state.isScheduled = false
+            state.isScheduled = !spare.isEmpty
         }
     }
 }

@@ -99,6 +99,9 @@ struct SendQueue<Link> {
     func isEmpty(_ lane: Lane) -> Bool { self.lanes[lane]?.backlog.isEmpty ?? true }
     func isMidMessage(_ lane: Lane) -> Bool { self.lanes[lane]?.isMidMessage ?? false }
 
+    /// Whether a lane may be able to move.
+    var hasReadyLane: Bool { !self.ready.isEmpty }
+
     /// The next lane in turn that can move, or nil. Call ``next(_:limit:)`` on it, then ``yield(_:)``.
     mutating func nextLane() -> Lane? {
         while let lane = self.ready.popFirst() {
