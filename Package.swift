@@ -1,12 +1,29 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+// Warnings are errors where the project is tested; a user's build must not fail for a newer compiler's warning.
+let warnings: [SwiftSetting] = Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)]
+
 let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-]
+] + warnings
+
+/// One of the executables in Examples/.
+func example(_ name: String) -> Target {
+    .executableTarget(
+        name: name,
+        dependencies: [
+            "ExampleSupport",
+            "QpidProton",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        ],
+        path: "Examples/\(name)",
+        swiftSettings: swiftSettings
+    )
+}
 
 let package = Package(
     name: "swift-qpid-proton",
@@ -19,6 +36,9 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.0"),
+        .package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.5.0"),
     ],
     targets: [
         .systemLibrary(
@@ -38,6 +58,21 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
+        .target(
+            name: "ExampleSupport",
+            dependencies: [
+                "QpidProton",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Examples/Support",
+            swiftSettings: swiftSettings
+        ),
+        example("sender"),
+        example("receiver"),
+        example("broker"),
+        example("demo"),
         .testTarget(
             name: "QpidProtonTests",
             dependencies: [
@@ -45,6 +80,12 @@ let package = Package(
                 "CProton",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
+            swiftSettings: swiftSettings
+        ),
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: ["QpidProton"],
+            exclude: ["Peers"],
             swiftSettings: swiftSettings
         ),
     ],

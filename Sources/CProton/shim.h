@@ -10,6 +10,7 @@
 #include <proton/error.h>
 #include <proton/event.h>
 #include <proton/link.h>
+#include <proton/logger.h>
 #include <proton/object.h>
 #include <proton/session.h>
 #include <proton/terminus.h>

@@ -1,0 +1,65 @@
+public import NIOCore
+internal import NIOPosix
+
+extension AMQPConnection {
+    /// What a connection is opened with.
+    public struct Configuration: Sendable {
+        /// The name of this container, told to the peer; made up if nil.
+        public var containerID: String?
+        /// The host that the peer is asked to be (the open's `hostname`); the host that is connected to if nil.
+        public var virtualHost: String?
+        /// The largest frame that this side takes, in bytes: 512 at least, never unlimited.
+        ///
+        /// Source: AMQP 1.0 §2.7.1, `pn_transport_set_max_frame`.
+        public var maxFrameSize: UInt32 = 65_536
+        /// The highest channel number: one less than the number of sessions, 32,767 at most.
+        public var channelMax: UInt16 = 1_023
+        /// The connection is given up when nothing has come from the peer for this long; nil for never.
+        ///
+        /// The peer is told half of it, and sends empty frames when it has nothing else; this side does the same for the peer.
+        /// Source: AMQP 1.0 §2.4.5.
+        public var idleTimeout: Duration? = .seconds(60)
+        /// How long the TCP connection may take.
+        public var connectTimeout: Duration = .seconds(10)
+        /// How long TLS, SASL and the open together may take.
+        public var openTimeout: Duration = .seconds(10)
+        /// How long the peer may take to answer a begin, attach, detach, end, close or drain.
+        public var operationTimeout: Duration = .seconds(30)
+        /// Properties of the connection, told to the peer.
+        public var properties: AMQPMap = [:]
+        /// What this side can do beyond the standard.
+        public var offeredCapabilities: [AMQPSymbol] = []
+        /// What the peer is asked to do beyond the standard.
+        public var desiredCapabilities: [AMQPSymbol] = []
+        /// How to log in. The user and password of a URL are used by `.automatic`.
+        public var sasl: AMQPSASL = .automatic
+        /// TLS with `amqps`; its defaults verify the peer against the system's roots.
+        public var tls = AMQPTLS()
+        /// Whether sessions and links that the peer begins go to ``AMQPConnection/incoming``; they are refused otherwise.
+        public var acceptsIncoming = false
+        /// How many sessions and links of the peer may wait to be taken from ``AMQPConnection/incoming``.
+        public var incomingLimit = 1_024
+        /// Whether every frame is logged at trace level.
+        public var tracesFrames = false
+        /// The event loops that connections run on.
+        public var eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+
+        /// Makes a configuration of the defaults.
+        public init() {}
+
+        func validate() throws(AMQPError) {
+            func require(_ condition: Bool, _ text: String) throws(AMQPError) {
+                if !condition { throw AMQPError(.local, .invalidArgument, text) }
+            }
+            try require(self.maxFrameSize >= 512, "maxFrameSize is \(self.maxFrameSize): AMQP asks for 512 at least")
+            try require(
+                self.maxFrameSize <= 16 << 20,
+                "maxFrameSize is \(self.maxFrameSize): a frame is held whole, so 16 MiB is the most"
+            )
+            try require(self.channelMax <= 32_767, "channelMax is \(self.channelMax): 32,767 is the most")
+            if let idle = self.idleTimeout {
+                try require(idle >= .milliseconds(2), "idleTimeout is \(idle): 2 ms at least, or nil for none")
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+internal import Logging
+internal import NIOCore
+
+/// A connection to an AMQP 1.0 peer, opened with ``connect(to:configuration:logger:)`` or accepted by an ``AMQPListener``.
+///
+/// All calls may come from any task. A connection that nobody keeps any more is closed.
+/// Source: AMQP 1.0 §2.4.
+public final class AMQPConnection: Sendable {
+    /// What the peer told of itself.
+    public let peer: AMQPPeer
+    /// Who logged in, on a connection that a listener accepted; what this side logged in as, on another.
+    public let identity: AMQPAuthenticatedIdentity?
+    /// The settings of this connection.
+    public let configuration: Configuration
+    let parts: Parts
+
+    var mailbox: Mailbox { self.parts.mailbox }
+
+    /// What tasks need of a connection's handler.
+    struct Parts: Sendable {
+        let channel: any Channel
+        let mailbox: Mailbox
+        let node: SlotKey
+        let opened: Reply<AMQPPeer>
+        let ended: Reply<Void>
+        let closed: Reply<Void>
+        let incoming: Inbox<ConnectionHandler.Incoming>
+        let identity: Reply<AMQPAuthenticatedIdentity?>
+
+        init(_ handler: ConnectionHandler, _ channel: any Channel) {
+            self.channel = channel
+            self.mailbox = handler.mailbox
+            self.node = handler.node
+            self.opened = handler.opened
+            self.ended = handler.ended
+            self.closed = handler.closed
+            self.incoming = handler.incoming
+            self.identity = handler.identity
+        }
+    }
+
+    init(_ parts: Parts, _ peer: AMQPPeer, _ configuration: Configuration) {
+        self.parts = parts
+        self.peer = peer
+        self.configuration = configuration
+        self.identity = (try? parts.identity.answer?.get()) ?? nil
+    }
+
+    deinit {
+        self.mailbox.run { $0.close(nil) }
+    }
+
+    // MARK: State
+
+    /// Why the connection is of no more use; nil while it is.
+    public var error: AMQPError? {
+        switch self.parts.ended.answer {
+        case nil: nil
+        case .failure(let error): error
+        case .success: AMQPError(.connection, .closed, "the connection is closed")
+        }
+    }
+
+    /// The bytes accepted on the connection's senders and not yet written to the socket.
+    public var outgoingBytes: Int { self.mailbox.ledger(self.parts.node)?.used ?? 0 }
+    /// The most that ``outgoingBytes`` has been.
+    public var outgoingBytesPeak: Int { self.mailbox.ledger(self.parts.node)?.peak ?? 0 }
+    /// The address that the socket is bound to on this side, as text.
+    public var localAddress: String? { self.parts.channel.localAddress?.description }
+    /// The address of the peer's socket, as text.
+    public var remoteAddress: String? { self.parts.channel.remoteAddress?.description }
+
+    // MARK: Sessions
+
+    /// Begins a session.
+    ///
+    /// Suspends until the peer has begun it too. Cancellation gives the session up.
+    ///
+    /// - Parameter configuration: What the session is begun with.
+    /// - Throws: `AMQPError` when a setting cannot be used, the peer refuses, does not answer in time, or the connection
+    ///   ends.
+    public func openSession(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession {
+        let reply = Reply<SessionEndpoint.Handle>()
+        self.mailbox.run({ $0.openSession(configuration, reply) }, otherwise: { reply.resolve(.failure($0)) })
+        let handle = try await reply.value()
+        do {
+            try await handle.opened.value()
+        } catch {
+            if error.condition == .cancelled {
+                let endpoint = handle.endpoint
+                self.mailbox.run { _ in endpoint.value.close(nil) }
+            }
+            throw error
+        }
+        return AMQPSession(handle, self)
+    }
+
+    /// Runs `body` with a new session and ends it, also when `body` throws or the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - configuration: What the session is begun with.
+    ///   - body: What to do with the session.
+    public func withSession<Result>(
+        _ configuration: AMQPSession.Configuration = .init(),
+        _ body: (AMQPSession) async throws -> Result
+    ) async throws -> Result {
+        let session = try await self.openSession(configuration)
+        return try await Scope.run({ try await body(session) }, finally: { try await session.close() })
+    }
+
+    // MARK: Closing
+
+    /// Closes the connection with its sessions and links, and suspends until the socket is closed.
+    ///
+    /// Messages that were not sent are given up, and their transfers fail: await their outcomes first. Any task may call it,
+    /// more than once; all wait for the same end. Cancellation ends the wait; the connection closes all the same.
+    ///
+    /// - Parameter error: What to tell the peer, if the connection closes for an error.
+    /// - Throws: `AMQPError` when the peer does not answer within `operationTimeout`, or had closed with an error.
+    public func close(_ error: AMQPError? = nil) async throws(AMQPError) {
+        self.mailbox.run { $0.close(error) }
+        try await self.parts.closed.value()
+    }
+
+    /// Suspends until the connection is of no more use, on either side.
+    ///
+    /// - Throws: `AMQPError` when an error ended it.
+    public func waitUntilClosed() async throws(AMQPError) {
+        try await self.parts.ended.value()
+    }
+
+    /// Waits for the peer's answer, for `operationTimeout` at most.
+    func answer(to what: String, _ reply: Reply<Void>) async throws(AMQPError) {
+        self.mailbox.run { $0.limit(reply, what) }
+        try await reply.value()
+    }
+}

@@ -1,0 +1,161 @@
+internal import NIOCore
+
+/// What a peer asks for: a session, or a link on one. It waits until the application accepts or refuses it.
+public enum AMQPIncoming: Sendable {
+    /// The peer has begun a session.
+    case session(AMQPIncomingSession)
+    /// The peer has attached a sender: accept it to receive.
+    case receiver(AMQPIncomingReceiver)
+    /// The peer has attached a receiver: accept it to send.
+    case sender(AMQPIncomingSender)
+}
+
+/// A session that the peer has begun.
+public struct AMQPIncomingSession: Sendable {
+    let connection: AMQPConnection
+    let endpoint: NIOLoopBound<SessionEndpoint>
+
+    /// Begins the session on this side too.
+    ///
+    /// - Parameter configuration: What the session is begun with.
+    /// - Throws: `AMQPError` when a setting cannot be used or the session has ended.
+    @discardableResult
+    public func accept(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession {
+        let reply = Reply<SessionEndpoint.Handle>()
+        self.connection.mailbox.run(
+            { _ in reply.resolve(self.endpoint.value.accept(configuration)) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        return AMQPSession(try await reply.value(), self.connection)
+    }
+
+    /// Refuses the session.
+    ///
+    /// - Parameter error: The reason, for the peer.
+    public func refuse(_ error: AMQPError) {
+        self.connection.mailbox.run { _ in self.endpoint.value.close(error) }
+    }
+}
+
+/// A sender that the peer has attached: this side would be the receiver.
+public struct AMQPIncomingReceiver: Sendable {
+    let connection: AMQPConnection
+    let endpoint: NIOLoopBound<ReceiverEndpoint>
+    /// What the peer's attach says.
+    public let attach: AMQPAttach
+
+    /// Attaches the link on this side too. The configuration's name is not used.
+    ///
+    /// - Parameter configuration: What the link is opened with; what the peer asked for where `source` and `target` are left
+    ///   as they are.
+    /// - Throws: `AMQPError` when a setting cannot be used or the link has ended.
+    public func accept(_ configuration: AMQPReceiver.Configuration? = nil) async throws(AMQPError) -> AMQPReceiver {
+        var configuration = configuration ?? .init()
+        if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
+        if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
+        let settings = configuration
+        let reply = Reply<(ReceiverEndpoint.Handle, SessionEndpoint.Handle)>()
+        self.connection.mailbox.run(
+            { _ in reply.resolve(self.endpoint.value.accept(settings)) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        let (handle, session) = try await reply.value()
+        let attachment = try await handle.status.attachment.value()
+        return AMQPReceiver(handle, attachment, AMQPSession(session, self.connection))
+    }
+
+    /// Refuses the link.
+    ///
+    /// - Parameter error: The reason, for the peer.
+    public func refuse(_ error: AMQPError) {
+        self.connection.mailbox.run { _ in self.endpoint.value.close(error) }
+    }
+}
+
+/// A receiver that the peer has attached: this side would be the sender.
+public struct AMQPIncomingSender: Sendable {
+    let connection: AMQPConnection
+    let endpoint: NIOLoopBound<SenderEndpoint>
+    /// What the peer's attach says.
+    public let attach: AMQPAttach
+
+    /// Attaches the link on this side too. The configuration's name is not used.
+    ///
+    /// - Parameter configuration: What the link is opened with; what the peer asked for where `source` and `target` are left
+    ///   as they are.
+    /// - Throws: `AMQPError` when a setting cannot be used or the link has ended.
+    public func accept(_ configuration: AMQPSender.Configuration? = nil) async throws(AMQPError) -> AMQPSender {
+        var configuration = configuration ?? .init()
+        if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
+        if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
+        let settings = configuration
+        let reply = Reply<(SenderEndpoint.Handle, SessionEndpoint.Handle)>()
+        self.connection.mailbox.run(
+            { _ in reply.resolve(self.endpoint.value.accept(settings)) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        let (handle, session) = try await reply.value()
+        let attachment = try await handle.status.attachment.value()
+        return AMQPSender(handle, attachment, AMQPSession(session, self.connection), settles: settings.settleMode)
+    }
+
+    /// Refuses the link.
+    ///
+    /// - Parameter error: The reason, for the peer.
+    public func refuse(_ error: AMQPError) {
+        self.connection.mailbox.run { _ in self.endpoint.value.close(error) }
+    }
+}
+
+/// What a peer's attach says of its link. Source: AMQP 1.0 §2.7.3.
+public struct AMQPAttach: Hashable, Sendable {
+    /// The name of the link.
+    public var name: String
+    /// Where the messages come from; nil when the peer named no source.
+    public var source: AMQPSource?
+    /// Where the messages go to; nil when the peer named no target, or one of another kind, such as a coordinator.
+    public var target: AMQPTarget?
+    /// Properties of the link.
+    public var properties: AMQPMap
+    /// The largest message that the peer takes, in bytes; nil for no limit.
+    public var maxMessageSize: UInt64?
+    /// Whether the sender settles its messages itself.
+    public var senderSettleMode: AMQPSenderSettleMode
+    /// When the receiver settles.
+    public var receiverSettleMode: AMQPReceiverSettleMode
+}
+
+extension AMQPConnection {
+    /// What the peer asks for, in order. Sessions come before the links on them. Each wish goes to one task.
+    ///
+    /// It ends when the connection does, and throws the error if there was one. Empty unless the configuration's
+    /// `acceptsIncoming` is true, as it is on the connections of an ``AMQPListener``.
+    public var incoming: Incoming { Incoming(connection: self) }
+
+    /// An asynchronous sequence of a peer's wishes.
+    public struct Incoming: AsyncSequence, Sendable {
+        public typealias Element = AMQPIncoming
+        public typealias Failure = AMQPError
+        fileprivate let connection: AMQPConnection
+
+        /// Takes the wishes one by one.
+        public struct AsyncIterator: AsyncIteratorProtocol {
+            fileprivate let connection: AMQPConnection
+
+            /// The next wish; nil when the connection was closed without an error.
+            public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPIncoming? {
+                switch try await self.connection.parts.incoming.next() {
+                case nil: nil
+                case .session(let endpoint): .session(.init(connection: self.connection, endpoint: endpoint))
+                case .receiver(let endpoint, let attach):
+                    .receiver(.init(connection: self.connection, endpoint: endpoint, attach: attach))
+                case .sender(let endpoint, let attach):
+                    .sender(.init(connection: self.connection, endpoint: endpoint, attach: attach))
+                }
+            }
+        }
+
+        /// The wishes, from the first that nobody has taken.
+        public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(connection: self.connection) }
+    }
+}

@@ -1,0 +1,149 @@
+public import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import NIOSSL
+
+/// A socket that accepts connections: an asynchronous sequence of them, each opened and logged in.
+///
+/// A connection comes out when its peer has logged in and opened it; one that does not within `openTimeout` is closed and
+/// never seen. What the peer then asks for is in the connection's ``AMQPConnection/incoming``.
+public final class AMQPListener: AsyncSequence, Sendable {
+    public typealias Element = AMQPConnection
+    public typealias Failure = AMQPError
+
+    /// What a listener is bound with.
+    public struct Configuration: Sendable {
+        /// The settings of the connections. Sessions and links of the peers are always taken.
+        public var connection = AMQPConnection.Configuration()
+        /// Who is let in.
+        public var sasl = AMQPServerSASL.anonymous
+        /// TLS for all connections; nil for none.
+        public var tls: AMQPServerTLS?
+        /// How many opened connections may wait to be taken from the listener; more are refused.
+        public var backlog = 256
+
+        /// Makes a configuration of the defaults: no TLS, and everybody is let in as ANONYMOUS.
+        public init() {}
+    }
+
+    private let channel: any Channel
+    private let inbox: Inbox<AMQPConnection>
+
+    private init(_ channel: any Channel, _ inbox: Inbox<AMQPConnection>) {
+        self.channel = channel
+        self.inbox = inbox
+    }
+
+    deinit {
+        self.channel.close(promise: nil)
+    }
+
+    /// Binds a socket and begins to accept connections.
+    ///
+    /// Suspends until the socket is bound.
+    ///
+    /// - Parameters:
+    ///   - host: A name or an IP address of this machine.
+    ///   - port: The port; 0 for one that is free, which ``port`` then tells.
+    ///   - configuration: The settings.
+    ///   - logger: Gets the protocol's steps at debug level.
+    /// - Throws: `AMQPError` when the address cannot be bound or a setting cannot be used.
+    public static func bind(
+        host: String = "127.0.0.1",
+        port: Int = AMQPURL.defaultPort,
+        configuration: Configuration = .init(),
+        logger: Logger? = nil
+    ) async throws(AMQPError) -> AMQPListener {
+        let logger = logger ?? Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
+        var settings = configuration
+        settings.connection.acceptsIncoming = true
+        let acceptor = try Acceptor(configuration: settings, logger: logger)
+        let bootstrap = ServerBootstrap(group: settings.connection.eventLoopGroup)
+            .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try acceptor.accept(channel) }
+            }
+        do {
+            return AMQPListener(try await bootstrap.bind(host: host, port: port).get(), acceptor.inbox)
+        } catch {
+            throw AMQPError(.local, .invalidArgument, "cannot listen on \(host):\(port): \(error)")
+        }
+    }
+
+    /// The port that the socket is bound to.
+    public var port: Int { self.channel.localAddress?.port ?? 0 }
+
+    /// Takes connections one by one.
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate let listener: AMQPListener
+
+        /// The next connection; nil when the listener is closed.
+        public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPConnection? {
+            try await self.listener.inbox.next()
+        }
+    }
+
+    /// The connections, from the first that nobody has taken.
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(listener: self) }
+
+    /// Stops accepting, and suspends until the socket is closed. The connections that were accepted live on.
+    public func close() async {
+        self.inbox.finish()
+        try? await self.channel.close().get()
+    }
+}
+
+/// Makes connections of accepted sockets.
+private struct Acceptor {
+    let configuration: AMQPListener.Configuration
+    let logger: Logger
+    let context: NIOSSLContext?
+    let inbox = Inbox<AMQPConnection>()
+
+    init(configuration: AMQPListener.Configuration, logger: Logger) throws(AMQPError) {
+        try configuration.connection.validate()
+        self.configuration = configuration
+        self.logger = logger
+        self.context = try configuration.tls?.makeContext()
+    }
+
+    func accept(_ channel: any Channel) throws {
+        var logger = self.logger
+        logger[metadataKey: "amqp.peer"] = "\(channel.remoteAddress?.description ?? "unknown")"
+        let pipeline = channel.pipeline.syncOperations
+        if let context = self.context, let tls = self.configuration.tls {
+            try pipeline.addHandler(tls.makeServerHandler(context: context))
+        }
+        let handler = try ConnectionHandler(
+            role: .server,
+            configuration: self.configuration.connection,
+            eventLoop: channel.eventLoop,
+            logger: logger
+        )
+        try pipeline.addHandler(self.configuration.sasl.makeServerHandler(logger: logger))
+        try pipeline.addHandler(handler)
+        self.await(AMQPConnection.Parts(handler, channel))
+    }
+
+    /// Hands the connection out once its peer has opened it.
+    private func await(_ parts: AMQPConnection.Parts) {
+        let timeout = self.configuration.connection.openTimeout
+        let timer = parts.channel.eventLoop.scheduleTask(in: .nanoseconds(timeout.nanoseconds)) {
+            let text = "the peer did not open the connection within \(timeout)"
+            if parts.opened.resolve(.failure(AMQPError(.local, .timeout, text))) { parts.channel.close(promise: nil) }
+        }
+        parts.opened.whenResolved { [configuration, inbox] answer in
+            timer.cancel()
+            guard case .success(let peer) = answer else { return }
+            let connection = AMQPConnection(parts, peer, configuration.connection)
+            guard inbox.count < configuration.backlog else {
+                let text = "too many connections wait to be accepted"
+                parts.mailbox.run { $0.close(AMQPError(.connection, .resourceLimitExceeded, text)) }
+                return
+            }
+            inbox.push(contentsOf: [Inbox.Entry(element: connection, weight: 1, isReported: false)])
+        }
+    }
+}

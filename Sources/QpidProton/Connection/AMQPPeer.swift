@@ -1,0 +1,19 @@
+/// What the peer told of itself when the connection was opened. Source: AMQP 1.0 §2.7.1.
+public struct AMQPPeer: Hashable, Sendable {
+    /// The name of the peer's container.
+    public var containerID: String
+    /// The host that the peer asked this side to be.
+    public var hostname: String?
+    /// The largest frame that the peer takes, in bytes; `UInt32.max` for no limit.
+    public var maxFrameSize: UInt32
+    /// The highest channel number that the peer takes.
+    public var channelMax: UInt16
+    /// How often the peer wants to hear something; nil for never.
+    public var idleTimeout: Duration?
+    /// What the peer can do beyond the standard.
+    public var offeredCapabilities: [AMQPSymbol]
+    /// What the peer asks this side to do beyond the standard.
+    public var desiredCapabilities: [AMQPSymbol]
+    /// Properties of the connection, for example the peer's product and version.
+    public var properties: AMQPMap
+}

@@ -1,0 +1,178 @@
+/// How a client encrypts a connection with TLS.
+///
+/// As it stands it trusts the system's roots, verifies the server's certificate and its host name, and takes TLS 1.2
+/// or later.
+///
+/// Source: AMQP 1.0 §5.2.2 (a TLS port of its own).
+public struct AMQPTLS: Hashable, Sendable {
+    /// Which certificate authorities are trusted.
+    public struct TrustRoots: Hashable, Sendable {
+        enum Kind: Hashable, Sendable {
+            case system
+            case pem(AMQPTLSSource)
+        }
+
+        let kind: Kind
+
+        /// The roots that the operating system trusts.
+        public static let system = Self(kind: .system)
+
+        /// Only the certificates in a PEM file.
+        ///
+        /// - Parameter path: The file, which is read when the connection is made.
+        /// - Returns: The roots.
+        public static func file(_ path: String) -> Self { Self(kind: .pem(.file(path))) }
+
+        /// Only these certificates, in PEM form.
+        ///
+        /// - Parameter bytes: One certificate or several.
+        /// - Returns: The roots.
+        public static func pem(_ bytes: some Sequence<UInt8>) -> Self {
+            Self(kind: .pem(.bytes(Redacted(Array(bytes)))))
+        }
+    }
+
+    /// A certificate chain and its private key. No description or dump shows the key.
+    public struct Identity: Hashable, Sendable {
+        let certificateChain: AMQPTLSSource
+        let privateKey: AMQPTLSSource
+
+        /// A chain and a key in PEM files, which are read when the connection is made.
+        ///
+        /// - Parameters:
+        ///   - certificateChain: The file with the own certificate first, then the intermediate ones.
+        ///   - privateKey: The file with the key, without a passphrase.
+        /// - Returns: The identity.
+        public static func files(certificateChain: String, privateKey: String) -> Self {
+            Self(certificateChain: .file(certificateChain), privateKey: .file(privateKey))
+        }
+
+        /// A chain and a key in PEM form.
+        ///
+        /// - Parameters:
+        ///   - certificateChain: The own certificate first, then the intermediate ones.
+        ///   - privateKey: The key, without a passphrase.
+        /// - Returns: The identity.
+        public static func pem(
+            certificateChain: some Sequence<UInt8>,
+            privateKey: some Sequence<UInt8>
+        ) -> Self {
+            Self(
+                certificateChain: .bytes(Redacted(Array(certificateChain))),
+                privateKey: .bytes(Redacted(Array(privateKey)))
+            )
+        }
+    }
+
+    /// What is checked of the server's certificate.
+    public struct Verification: Hashable, Sendable {
+        enum Kind: Hashable, Sendable { case full, noHostnameVerification, none }
+        let kind: Kind
+
+        /// The chain up to a trusted root, and the host's name or IP address.
+        public static let full = Self(kind: .full)
+        /// The chain up to a trusted root, and not the host's name: any server with a certificate from a trusted
+        /// authority is taken for the right one.
+        public static let noHostnameVerification = Self(kind: .noHostnameVerification)
+        /// Nothing: the connection is encrypted, and whoever answers is taken for the right server.
+        public static let none = Self(kind: .none)
+    }
+
+    /// A version of TLS.
+    public struct Version: Hashable, Sendable {
+        enum Kind: Hashable, Sendable { case tls12, tls13 }
+        let kind: Kind
+
+        /// TLS 1.2. Source: RFC 5246.
+        public static let tls12 = Self(kind: .tls12)
+        /// TLS 1.3. Source: RFC 8446.
+        public static let tls13 = Self(kind: .tls13)
+    }
+
+    /// Which certificate authorities are trusted.
+    public var trustRoots: TrustRoots
+    /// The client's own certificate and key, for servers that ask for one and for SASL EXTERNAL.
+    public var identity: Identity?
+    /// What is checked of the server's certificate.
+    public var verification: Verification
+    /// The name to ask for (SNI) and to verify, instead of the host that is connected to. Not an IP address.
+    public var serverName: String?
+    /// The oldest version of TLS that is taken.
+    public var minimumVersion: Version
+
+    /// Makes a configuration.
+    ///
+    /// - Parameters:
+    ///   - trustRoots: Which certificate authorities are trusted.
+    ///   - identity: The client's own certificate and key.
+    ///   - verification: What is checked of the server's certificate.
+    ///   - serverName: The name to ask for and to verify, instead of the host that is connected to.
+    ///   - minimumVersion: The oldest version of TLS that is taken.
+    public init(
+        trustRoots: TrustRoots = .system,
+        identity: Identity? = nil,
+        verification: Verification = .full,
+        serverName: String? = nil,
+        minimumVersion: Version = .tls12
+    ) {
+        self.trustRoots = trustRoots
+        self.identity = identity
+        self.verification = verification
+        self.serverName = serverName
+        self.minimumVersion = minimumVersion
+    }
+}
+
+/// How a listener encrypts its connections with TLS.
+///
+/// Source: AMQP 1.0 §5.2.2 (a TLS port of its own).
+public struct AMQPServerTLS: Hashable, Sendable {
+    /// Whether clients show a certificate.
+    public struct ClientCertificates: Hashable, Sendable {
+        enum Kind: Hashable, Sendable {
+            case none
+            case optional(AMQPTLS.TrustRoots)
+            case required(AMQPTLS.TrustRoots)
+        }
+
+        let kind: Kind
+
+        /// Clients are not asked for a certificate.
+        public static let none = Self(kind: .none)
+
+        /// A client may show a certificate; one that does not lead to these roots is refused.
+        ///
+        /// - Parameter trustRoots: The authorities that sign clients' certificates.
+        /// - Returns: The setting.
+        public static func optional(_ trustRoots: AMQPTLS.TrustRoots) -> Self { Self(kind: .optional(trustRoots)) }
+
+        /// A client without a certificate that leads to these roots is refused.
+        ///
+        /// - Parameter trustRoots: The authorities that sign clients' certificates.
+        /// - Returns: The setting.
+        public static func required(_ trustRoots: AMQPTLS.TrustRoots) -> Self { Self(kind: .required(trustRoots)) }
+    }
+
+    /// The listener's certificate and key.
+    public var identity: AMQPTLS.Identity
+    /// Whether clients show a certificate.
+    public var clientCertificates: ClientCertificates
+    /// The oldest version of TLS that is taken.
+    public var minimumVersion: AMQPTLS.Version
+
+    /// Makes a configuration.
+    ///
+    /// - Parameters:
+    ///   - identity: The listener's certificate and key.
+    ///   - clientCertificates: Whether clients show a certificate.
+    ///   - minimumVersion: The oldest version of TLS that is taken.
+    public init(
+        identity: AMQPTLS.Identity,
+        clientCertificates: ClientCertificates = .none,
+        minimumVersion: AMQPTLS.Version = .tls12
+    ) {
+        self.identity = identity
+        self.clientCertificates = clientCertificates
+        self.minimumVersion = minimumVersion
+    }
+}

@@ -1,0 +1,182 @@
+import NIOCore
+import NIOSSL
+
+#if canImport(Darwin)
+    import Darwin
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Glibc
+#endif
+
+/// Turns what swift-nio-ssl reports into an ``AMQPError`` that says what is wrong and what to do.
+enum AMQPTLSErrors {
+    /// Translates an error of the TLS layer, or returns nil where it is none.
+    ///
+    /// - Parameters:
+    ///   - error: What the pipeline caught.
+    ///   - host: The host that was connected to; nil on the server's side.
+    ///   - handler: The TLS handler, whose peer certificate tells an expired one from an unknown one.
+    static func translate(_ error: any Error, host: String?, handler: NIOSSLHandler?) -> AMQPError? {
+        self.translate(error, host: host, certificate: handler?.peerCertificate)
+    }
+
+    static func translate(_ error: any Error, host: String?, certificate: NIOSSLCertificate?) -> AMQPError? {
+        let side = host.map { "the server '\($0)'" } ?? "the client"
+        switch error {
+        case let error as NIOSSLExtraError where error == .failedToValidateHostname:
+            return self.failed(
+                "The certificate of \(side) is for another host name",
+                "connect with a name that is in the certificate, or set serverName\(Self.names(in: certificate))"
+            )
+        case let error as NIOSSLExtraError where error == .serverHostnameImpossibleToMatch:
+            return self.failed(
+                "The name of \(side) holds characters that no certificate can match",
+                "connect with a name of letters, digits, dots and hyphens, or set serverName"
+            )
+        case let error as NIOSSLExtraError:
+            return self.failed("TLS with \(side) failed", "\(error)")
+        case let error as NIOSSLError:
+            return self.translate(error, side, isClient: host != nil, certificate)
+        case let error as BoringSSLError:
+            return self.translate(error, side, isClient: host != nil, certificate)
+        case is NIOSSLCloseTimedOutError:
+            return AMQPError(.connection, .connectionLost, "TLS was not closed in order by \(side) in time.")
+        default:
+            return nil
+        }
+    }
+
+    private static func translate(
+        _ error: NIOSSLError,
+        _ side: String,
+        isClient: Bool,
+        _ certificate: NIOSSLCertificate?
+    ) -> AMQPError {
+        switch error {
+        case .handshakeFailed(let error):
+            return self.translate(error, side, isClient: isClient, certificate)
+        case .uncleanShutdown:
+            return AMQPError(
+                .connection,
+                .connectionLost,
+                "The connection was cut by \(side): TCP ended without the end of TLS."
+            )
+        case .noCertificateToValidate:
+            return self.failed("\(side) shows no certificate".capitalizedFirst, "give it one, or do not ask for one")
+        default:
+            return self.failed("TLS with \(side) failed", "\(error)")
+        }
+    }
+
+    private static func translate(
+        _ error: BoringSSLError,
+        _ side: String,
+        isClient: Bool,
+        _ certificate: NIOSSLCertificate?
+    ) -> AMQPError {
+        let stack: NIOBoringSSLErrorStack
+        switch error {
+        case .sslError(let errors), .unknownError(let errors): stack = errors
+        default: stack = []
+        }
+        if stack.contains(.eofDuringHandshake) {
+            return self.failed(
+                "\(side) closed the connection during the TLS handshake".capitalizedFirst,
+                "check that the port speaks TLS, and which TLS versions and certificates it asks for"
+            )
+        }
+        // BoringSSL's reasons are known by name only: swift-nio-ssl keeps their codes to itself.
+        let text = stack.map(\.description).joined(separator: "; ")
+        let reason = self.reasons.first { text.contains($0.name) }
+        switch reason?.meaning {
+        case .notTLS?:
+            let remedy = isClient ? "use amqp:// or the server's TLS port" : "connect with amqps://"
+            return self.failed("\(side) does not speak TLS on this port".capitalizedFirst, remedy)
+        case .unverified?:
+            return self.unverified(side, certificate)
+        case .rejected(let cause)?:
+            return self.failed(
+                "\(side) rejected our certificate: \(cause)".capitalizedFirst,
+                self.rejectedRemedy(isClient)
+            )
+        case .version?:
+            return self.failed("There is no TLS version in common with \(side)", "check minimumVersion on both sides")
+        case .noCertificate?:
+            return self.failed(
+                "\(side) shows no certificate".capitalizedFirst,
+                "set the identity of its TLS configuration"
+            )
+        case .noAgreement?:
+            return self.failed(
+                "\(side) refused the TLS handshake".capitalizedFirst,
+                "check the ciphers and certificates of both sides"
+            )
+        case nil:
+            return self.failed("TLS with \(side) failed", text.isEmpty ? "\(error)" : text)
+        }
+    }
+
+    private static func unverified(_ side: String, _ certificate: NIOSSLCertificate?) -> AMQPError {
+        let now = time(nil)
+        if let certificate, certificate.notValidAfter < now {
+            return self.failed("The certificate of \(side) has expired", "renew it there")
+        }
+        if let certificate, certificate.notValidBefore > now {
+            return self.failed("The certificate of \(side) is not valid yet", "check the clocks of both machines")
+        }
+        return self.failed(
+            "The certificate of \(side) does not lead to a trusted certificate authority",
+            "set trustRoots to the authority that signed it, and have the peer send its intermediate certificates"
+        )
+    }
+
+    private static func rejectedRemedy(_ isClient: Bool) -> String {
+        isClient
+            ? "set an identity that the server's certificate authorities have signed"
+            : "check the listener's certificate, its host names, and the client's trusted authorities"
+    }
+
+    private static func names(in certificate: NIOSSLCertificate?) -> String {
+        certificate.map { " (\($0))" } ?? ""
+    }
+
+    private static func failed(_ cause: String, _ remedy: String) -> AMQPError {
+        AMQPError(.connection, .tlsFailed, "\(cause): \(remedy).")
+    }
+
+    private enum Meaning {
+        case notTLS
+        case unverified
+        case rejected(String)
+        case version
+        case noCertificate
+        case noAgreement
+    }
+
+    /// A more specific name stands before one that it contains.
+    private static let reasons: [(name: String, meaning: Meaning)] = [
+        ("WRONG_VERSION_NUMBER", .notTLS),
+        ("HTTP_REQUEST", .notTLS),
+        ("HTTPS_PROXY_REQUEST", .notTLS),
+        ("CERTIFICATE_VERIFY_FAILED", .unverified),
+        ("PEER_DID_NOT_RETURN_A_CERTIFICATE", .noCertificate),
+        ("ALERT_UNKNOWN_CA", .rejected("it does not know the certificate authority")),
+        ("ALERT_CERTIFICATE_EXPIRED", .rejected("it has expired")),
+        ("ALERT_CERTIFICATE_REVOKED", .rejected("it was revoked")),
+        ("ALERT_CERTIFICATE_REQUIRED", .rejected("it asks for one and got none")),
+        ("ALERT_BAD_CERTIFICATE", .rejected("it is not acceptable")),
+        ("ALERT_CERTIFICATE_UNKNOWN", .rejected("it is not acceptable")),
+        ("ALERT_UNSUPPORTED_CERTIFICATE", .rejected("its kind is not supported")),
+        ("ALERT_ACCESS_DENIED", .rejected("access is denied")),
+        ("ALERT_NO_CERTIFICATE", .rejected("it asks for one and got none")),
+        ("ALERT_PROTOCOL_VERSION", .version),
+        ("UNSUPPORTED_PROTOCOL", .version),
+        ("ALERT_HANDSHAKE_FAILURE", .noAgreement),
+        ("NO_SHARED_CIPHER", .noAgreement),
+    ]
+}
+
+extension String {
+    fileprivate var capitalizedFirst: String { self.prefix(1).uppercased() + self.dropFirst() }
+}

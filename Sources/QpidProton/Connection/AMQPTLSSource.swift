@@ -1,0 +1,86 @@
+import NIOSSL
+
+#if canImport(Darwin)
+    import Darwin
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Glibc
+#endif
+
+/// PEM text, in a file or in memory.
+enum AMQPTLSSource: Hashable, Sendable {
+    case file(String)
+    case bytes(Redacted<[UInt8]>)
+
+    /// The source's name in an error's text.
+    var place: String {
+        switch self {
+        case .file(let path): "the file '\(path)'"
+        case .bytes: "the PEM bytes"
+        }
+    }
+
+    /// Reads the certificates. `role` names them in an error's text.
+    func certificates(_ role: String) throws(AMQPError) -> [NIOSSLCertificate] {
+        let bytes = try self.read(role)
+        do {
+            return try NIOSSLCertificate.fromPEMBytes(bytes)
+        } catch {
+            throw Self.error(
+                "\(self.capitalizedPlace) does not hold \(role) in PEM form",
+                "it must contain BEGIN CERTIFICATE blocks; turn DER into PEM with 'openssl x509 -inform der'"
+            )
+        }
+    }
+
+    /// Reads the private key.
+    func privateKey() throws(AMQPError) -> NIOSSLPrivateKey {
+        let bytes = try self.read("the private key")
+        do {
+            // An encrypted key must not make BoringSSL ask on the terminal: the passphrase is an empty one.
+            return try NIOSSLPrivateKey(bytes: bytes, format: .pem) { setter in setter([UInt8]()) }
+        } catch {
+            throw Self.error(
+                "\(self.capitalizedPlace) does not hold a private key in PEM form that can be read",
+                "it must contain a PRIVATE KEY block without a passphrase; 'openssl pkey -in OLD -out NEW' removes one"
+            )
+        }
+    }
+
+    private var capitalizedPlace: String { "T" + self.place.dropFirst() }
+
+    /// Reads a whole file; it blocks, so it does not belong on an event loop.
+    private func read(_ role: String) throws(AMQPError) -> [UInt8] {
+        let path: String
+        switch self {
+        case .bytes(let bytes): return bytes.value
+        case .file(let name): path = name
+        }
+        guard let file = fopen(path, "rb") else {
+            let cause = errno == ENOENT ? "does not exist" : "cannot be opened: \(String(cString: strerror(errno)))"
+            throw Self.error("The file '\(path)' for \(role) \(cause)", "check the path and its permissions")
+        }
+        defer { fclose(file) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 16_384)
+        while bytes.count <= Self.maxFileSize {
+            let count = fread(&chunk, 1, chunk.count, file)
+            if count == 0 { break }
+            bytes += chunk[..<count]
+        }
+        if ferror(file) != 0 || bytes.count > Self.maxFileSize {
+            throw Self.error(
+                "The file '\(path)' for \(role) cannot be read",
+                "it must be a PEM file, of at most 16 MiB"
+            )
+        }
+        return bytes
+    }
+
+    private static let maxFileSize = 16 * 1_048_576
+
+    static func error(_ cause: String, _ remedy: String) -> AMQPError {
+        AMQPError(.local, .invalidArgument, "\(cause): \(remedy).")
+    }
+}

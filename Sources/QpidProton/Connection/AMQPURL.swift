@@ -1,0 +1,112 @@
+/// Where to connect, as whom, and which address to use there: `amqp://user:password@host:port/address`.
+///
+/// - The scheme is `amqp` (port 5672 unless given) or `amqps` (TLS, port 5671 unless given). A text without a scheme,
+///   such as `localhost` or `localhost:5672/orders`, is read as `amqp`.
+/// - An IPv6 address is written in brackets: `amqp://[::1]:5672`.
+/// - User, password and address are percent-decoded, as UTF-8.
+/// - The address is the path without its first slash, so `amqp://host/orders` has the address `orders` and
+///   `amqp://host//queues/orders` has `/queues/orders`. Without a path there is no address.
+/// - There is no query and no fragment: `?` and `#` after the host are part of the address.
+/// - The host ends at the first slash; a slash, a colon or an `@` in a user or a password is written `%2F`, `%3A`,
+///   `%40`.
+public struct AMQPURL: Hashable, Sendable {
+    /// Whether the connection is encrypted with TLS: the scheme `amqps`.
+    public var isTLS: Bool
+    /// The host's name or its IP address, an IPv6 address without brackets.
+    public var host: String
+    /// The TCP port.
+    public var port: Int
+    /// The user to log in as, percent-decoded, or nil where the URL names none.
+    public var username: String?
+    /// The address at the host, percent-decoded, or nil where the URL has no path.
+    public var address: String?
+
+    private var secret: Redacted<String>?
+
+    /// The password, percent-decoded, or nil where the URL has none. No description or dump of the URL shows it.
+    public var password: String? {
+        get { self.secret?.value }
+        set { self.secret = newValue.map { Redacted($0) } }
+    }
+
+    /// The port of `amqp`.
+    public static let defaultPort = 5672
+    /// The port of `amqps`.
+    public static let defaultTLSPort = 5671
+
+    /// Makes a URL of its parts. Nothing is percent-decoded or checked.
+    ///
+    /// - Parameters:
+    ///   - host: The host's name or its IP address, an IPv6 address without brackets.
+    ///   - port: The TCP port; nil takes 5672, or 5671 with TLS.
+    ///   - isTLS: Whether the connection is encrypted with TLS.
+    ///   - username: The user to log in as.
+    ///   - password: The user's password.
+    ///   - address: The address at the host.
+    public init(
+        host: String,
+        port: Int? = nil,
+        isTLS: Bool = false,
+        username: String? = nil,
+        password: String? = nil,
+        address: String? = nil
+    ) {
+        self.isTLS = isTLS
+        self.host = host
+        self.port = port ?? (isTLS ? Self.defaultTLSPort : Self.defaultPort)
+        self.username = username
+        self.secret = password.map { Redacted($0) }
+        self.address = address
+    }
+
+    /// Reads a URL.
+    ///
+    /// - Parameter string: The text, in the form that ``AMQPURL`` describes.
+    /// - Throws: ``AMQPError`` with ``AMQPCondition/invalidArgument``. Its text names the cause and the remedy, and
+    ///   repeats no part of the URL but its scheme.
+    public init(_ string: String) throws(AMQPError) {
+        var parser = AMQPURLParser(string)
+        self = try parser.parse()
+    }
+}
+
+extension AMQPURL: CustomStringConvertible, CustomDebugStringConvertible {
+    /// The URL, with `***` in place of the password. Without a password it can be read again.
+    public var description: String {
+        var text = self.isTLS ? "amqps://" : "amqp://"
+        if let username = self.username {
+            text += Self.encode(username, keeping: "")
+            text += self.secret == nil ? "@" : ":***@"
+        }
+        if self.host.utf8.contains(UInt8(ascii: ":")) {
+            text += "[\(self.host.split(separator: "%", maxSplits: 1).joined(separator: "%25"))]"
+        } else {
+            text += self.host
+        }
+        text += ":\(self.port)"
+        if let address = self.address {
+            text += "/" + Self.encode(address, keeping: "/:@!$&'()*+,;=?#")
+        }
+        return text
+    }
+
+    /// The same as ``description``.
+    public var debugDescription: String { self.description }
+
+    private static func encode(_ text: String, keeping kept: String) -> String {
+        let digits = Array("0123456789ABCDEF".utf8)
+        var bytes: [UInt8] = []
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                bytes.append(byte)
+            case _ where "-._~".utf8.contains(byte) || kept.utf8.contains(byte):
+                bytes.append(byte)
+            default:
+                bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

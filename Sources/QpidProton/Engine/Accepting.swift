@@ -1,0 +1,64 @@
+internal import CProton
+
+// What accepting a peer's session or link needs on the loop.
+
+extension SessionEndpoint {
+    func accept(_ configuration: AMQPSession.Configuration) -> Result<Handle, AMQPError> {
+        guard !self.isDone, self.ended.answer == nil else { return .failure(self.endError) }
+        do {
+            return .success(try self.open(configuration))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    var endError: AMQPError {
+        if case .failure(let error)? = self.ended.answer { return error }
+        return AMQPError(.session, .closed, "the session was ended")
+    }
+}
+
+extension LinkEndpoint {
+    /// What the peer's attach says.
+    var attachOfPeer: AMQPAttach {
+        let limit = pn_link_remote_max_message_size(self.link)
+        return AMQPAttach(
+            name: self.status.name,
+            source: ProtonTerminus.source(pn_link_remote_source(self.link)),
+            target: ProtonTerminus.target(pn_link_remote_target(self.link)),
+            properties: ProtonData.map(pn_link_remote_properties(self.link)),
+            maxMessageSize: limit == 0 ? nil : limit,
+            senderSettleMode: ProtonSettleMode.sender(pn_link_remote_snd_settle_mode(self.link)),
+            receiverSettleMode: ProtonSettleMode.receiver(pn_link_remote_rcv_settle_mode(self.link))
+        )
+    }
+
+    /// Opens the link on this side, if it can still be opened, and attaches it.
+    fileprivate func accept<Handle>(
+        _ open: () throws(AMQPError) -> Handle
+    ) -> Result<(Handle, SessionEndpoint.Handle), AMQPError> {
+        if let error = self.status.endError { return .failure(error) }
+        guard let session = self.session.handle, self.session.isLocallyOpen else {
+            return .failure(AMQPError(.local, .illegalState, "accept the session before its links"))
+        }
+        do {
+            let handle = try open()
+            self.attach()
+            return .success((handle, session))
+        } catch {
+            return .failure(error)
+        }
+    }
+}
+
+extension SenderEndpoint {
+    func accept(_ configuration: AMQPSender.Configuration) -> Result<(Handle, SessionEndpoint.Handle), AMQPError> {
+        self.accept { () throws(AMQPError) in try self.open(configuration) }
+    }
+}
+
+extension ReceiverEndpoint {
+    func accept(_ configuration: AMQPReceiver.Configuration) -> Result<(Handle, SessionEndpoint.Handle), AMQPError> {
+        self.accept { () throws(AMQPError) in try self.open(configuration) }
+    }
+}

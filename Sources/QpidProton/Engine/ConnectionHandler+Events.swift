@@ -1,0 +1,84 @@
+internal import CProton
+internal import Logging
+internal import NIOCore
+
+extension ConnectionHandler {
+    /// Acts on everything that Proton has to tell.
+    func processEvents() {
+        while !self.isDead, let event = self.engine.nextEvent() {
+            switch event {
+            case .delivery(let delivery, let link): LinkEndpoint.of(link)?.delivered(delivery)
+            case .linkFlow(let link): LinkEndpoint.of(link)?.flowed()
+            case .linkRemoteOpen(let link): self.linkOpened(link)
+            case .linkRemoteClose(let link): LinkEndpoint.of(link)?.remoteClosed(detach: false)
+            case .linkRemoteDetach(let link): LinkEndpoint.of(link)?.remoteClosed(detach: true)
+            case .sessionRemoteOpen(let session): self.sessionOpened(session)
+            case .sessionRemoteClose(let session): SessionEndpoint.of(session)?.remoteClosed()
+            case .connectionRemoteOpen: self.connectionOpened()
+            case .connectionRemoteClose: self.remoteClosed()
+            case .transportError:
+                if let error = self.engine.transportError { self.end(error, error) }
+            case .transportClosed: break
+            }
+        }
+        for receiver in self.arrivedReceivers { receiver.flushArrived() }
+        self.arrivedReceivers.removeAll(keepingCapacity: true)
+    }
+
+    private func connectionOpened() {
+        let connection = self.engine.connection
+        let transport = self.engine.transport
+        let idle = pn_transport_get_remote_idle_timeout(transport)
+        let peer = AMQPPeer(
+            containerID: pn_connection_remote_container(connection).map { String(cString: $0) } ?? "",
+            hostname: pn_connection_remote_hostname(connection).map { String(cString: $0) },
+            maxFrameSize: pn_transport_get_remote_max_frame(transport),
+            channelMax: pn_transport_remote_channel_max(transport),
+            idleTimeout: idle == 0 ? nil : .milliseconds(Int64(idle)),
+            offeredCapabilities: ProtonData.symbols(pn_connection_remote_offered_capabilities(connection)),
+            desiredCapabilities: ProtonData.symbols(pn_connection_remote_desired_capabilities(connection)),
+            properties: ProtonData.map(pn_connection_remote_properties(connection))
+        )
+        self.logger.debug("connection opened", metadata: ["peer": "\(peer.containerID)"])
+        if self.role == .server { pn_connection_open(connection) }
+        self.opened.resolve(.success(peer))
+    }
+
+    private func sessionOpened(_ session: OpaquePointer) {
+        if let known = SessionEndpoint.of(session) { return known.remoteOpened() }
+        let endpoint = SessionEndpoint(session, handler: self)
+        endpoint.remoteOpened()
+        if let refusal = self.refusal { return endpoint.close(refusal) }
+        self.offer(.session(NIOLoopBound(endpoint, eventLoop: self.eventLoop)))
+    }
+
+    private func linkOpened(_ link: OpaquePointer) {
+        if let known = LinkEndpoint.of(link) { return known.remoteOpened() }
+        guard let session = SessionEndpoint.of(pn_link_session(link)) else { return }
+        let name = pn_link_name(link).map { String(cString: $0) } ?? ""
+        if pn_link_is_sender(link) {
+            let endpoint = SenderEndpoint(link, session: session, name: name)
+            if let refusal = self.refusal { return endpoint.close(refusal) }
+            self.offer(.sender(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
+        } else {
+            let endpoint = ReceiverEndpoint(link, session: session, name: name)
+            if let refusal = self.refusal { return endpoint.close(refusal) }
+            self.offer(.receiver(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
+        }
+    }
+
+    /// Why a session or link of the peer is refused without asking the application; nil when it is to be asked.
+    private var refusal: AMQPError? {
+        guard self.configuration.acceptsIncoming else {
+            return AMQPError(.link, .notAllowed, "this container takes no sessions or links from its peers")
+        }
+        guard self.incoming.count < self.configuration.incomingLimit else {
+            return AMQPError(.link, .resourceLimitExceeded, "too many sessions and links wait to be accepted")
+        }
+        return nil
+    }
+
+    private func offer(_ incoming: Incoming) {
+        self.incoming.push(contentsOf: [Inbox.Entry(element: incoming, weight: 1, isReported: false)])
+    }
+}

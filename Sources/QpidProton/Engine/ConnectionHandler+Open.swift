@@ -1,0 +1,102 @@
+internal import CProton
+internal import NIOCore
+
+extension ConnectionHandler {
+    private var gone: AMQPError {
+        if case .failure(let error)? = self.ended.answer { return error }
+        return AMQPError(.connection, .closed, "the connection is closed")
+    }
+
+    /// Begins a session; the handle is given at once, its `opened` tells when the peer has answered.
+    func openSession(_ configuration: AMQPSession.Configuration, _ reply: Reply<SessionEndpoint.Handle>) {
+        guard !self.isDead, self.ended.answer == nil else { return _ = reply.resolve(.failure(self.gone)) }
+        // Proton aborts the process when it is asked for more sessions than there are channels.
+        let limit = min(Int(self.configuration.channelMax), Int(pn_transport_remote_channel_max(self.engine.transport)))
+        guard self.sessions.count <= limit else {
+            let text = "the connection has \(self.sessions.count) sessions, and channel-max allows no more"
+            return _ = reply.resolve(.failure(AMQPError(.local, .resourceLimitExceeded, text)))
+        }
+        guard let session = pn_session(self.engine.connection) else {
+            let text = "Proton could not make a session"
+            return _ = reply.resolve(.failure(AMQPError(.local, .resourceLimitExceeded, text)))
+        }
+        let endpoint = SessionEndpoint(session, handler: self)
+        do {
+            let handle = try endpoint.open(configuration)
+            self.limit(endpoint.opened, "the begin") { endpoint.close(nil) }
+            reply.resolve(.success(handle))
+        } catch {
+            endpoint.discard(error)
+            reply.resolve(.failure(error))
+        }
+    }
+
+    /// Attaches a sender; its `attachment` tells when the peer has answered.
+    func openSender(
+        on session: SessionEndpoint,
+        _ configuration: AMQPSender.Configuration,
+        _ reply: Reply<SenderEndpoint.Handle>
+    ) {
+        guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
+        let name = configuration.name ?? Self.makeLinkName()
+        guard let link = self.makeLink(session, name, isSender: true) else { return _ = reply.resolve(.failure(.badName)) }
+        let endpoint = SenderEndpoint(link, session: session, name: name)
+        do {
+            let handle = try endpoint.open(configuration)
+            self.limit(endpoint.status.attachment, "the attach") { endpoint.close(nil) }
+            reply.resolve(.success(handle))
+        } catch {
+            endpoint.discard(error)
+            reply.resolve(.failure(error))
+        }
+    }
+
+    /// Attaches a receiver; its `attachment` tells when the peer has answered.
+    func openReceiver(
+        on session: SessionEndpoint,
+        _ configuration: AMQPReceiver.Configuration,
+        _ reply: Reply<ReceiverEndpoint.Handle>
+    ) {
+        guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
+        let name = configuration.name ?? Self.makeLinkName()
+        guard let link = self.makeLink(session, name, isSender: false) else { return _ = reply.resolve(.failure(.badName)) }
+        let endpoint = ReceiverEndpoint(link, session: session, name: name)
+        do {
+            let handle = try endpoint.open(configuration)
+            self.limit(endpoint.status.attachment, "the attach") { endpoint.close(nil) }
+            reply.resolve(.success(handle))
+        } catch {
+            endpoint.discard(error)
+            reply.resolve(.failure(error))
+        }
+    }
+
+    private func gone(_ session: SessionEndpoint) -> AMQPError {
+        if case .failure(let error)? = session.ended.answer { return error }
+        return self.ended.answer == nil ? AMQPError(.session, .closed, "the session is closed") : self.gone
+    }
+
+    private func makeLink(_ session: SessionEndpoint, _ name: String, isSender: Bool) -> OpaquePointer? {
+        guard !name.utf8.contains(0) else { return nil }
+        return isSender ? pn_sender(session.session, name) : pn_receiver(session.session, name)
+    }
+
+    private static func makeLinkName() -> String {
+        "link-" + String(UInt64.random(in: .min ... .max), radix: 36)
+    }
+
+    /// Answers with an error when the peer does not answer within `operationTimeout`.
+    func limit<Value>(_ reply: Reply<Value>, _ what: String, onTimeout: @escaping () -> Void = {}) {
+        guard reply.answer == nil else { return }
+        let timeout = self.configuration.operationTimeout
+        let timer = self.schedule(in: timeout) {
+            let error = AMQPError(.local, .timeout, "the peer did not answer \(what) within \(timeout)")
+            if reply.resolve(.failure(error)) { onTimeout() }
+        }
+        reply.whenResolved { _ in timer.cancel() }
+    }
+}
+
+extension AMQPError {
+    static let badName = AMQPError(.local, .invalidArgument, "a link's name must not contain a NUL character")
+}

@@ -1,0 +1,164 @@
+internal import CProton
+internal import NIOCore
+
+extension ConnectionHandler {
+    /// The bytes that may be on their way from Proton to the socket. More would wait where nothing can be taken back.
+    static let writeBudget = 131_072
+    /// The most that one link may hand over before the next has its turn.
+    static let quantum = 16_384
+    /// How often the pump goes round before other connections of the loop have their turn.
+    static let rounds = 16
+
+    /// Moves everything that can move: the mailbox, Proton's events, slices, and Proton's bytes.
+    func pump() {
+        guard !self.isDead else { return }
+        guard !self.isPumping else {
+            self.isPumpNeeded = true
+            return
+        }
+        self.isPumping = true
+        var rounds = 0
+        repeat {
+            self.isPumpNeeded = false
+            self.takeMail()
+            self.processEvents()
+            while !self.isDead, self.feed() { self.processEvents() }
+            self.flush()
+            rounds += 1
+        } while self.isPumpNeeded && rounds < Self.rounds && !self.isDead
+        self.isPumping = false
+        guard !self.isDead else { return }
+        if self.isPumpNeeded {
+            let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
+            self.eventLoop.execute { bound.value.pump() }
+        }
+        self.runTimers()
+        self.closeIfDone()
+    }
+
+    private func takeMail() {
+        var items = self.mail
+        self.mail = []
+        self.mailbox.take(&items)
+        for item in items {
+            switch item {
+            case .message(let message, let lane): self.enqueue(message, lane)
+            case .settle(let settlement): self.settlements.append(settlement)
+            case .taken(let count, let receiver): self.receivers[receiver]?.free(count)
+            case .run(let work):
+                // Work may close a link: what was settled before must be settled before.
+                self.applySettlements()
+                work(self)
+            }
+        }
+        items.removeAll(keepingCapacity: true)
+        self.mail = items
+        self.applySettlements()
+    }
+
+    private func enqueue(_ message: PendingMessage, _ lane: SlotKey) {
+        guard let sender = self.queue.link(lane) else {
+            message.transfer.reply.resolve(.failure(.senderClosed))
+            return
+        }
+        self.queue.enqueue(message, on: lane)
+        // Credit that the peer wants back is used first.
+        if pn_link_get_drain(sender.link) { sender.flowed() }
+    }
+
+    /// Settles in the order of arrival, so that Proton can tell the peer in ranges.
+    private func applySettlements() {
+        guard !self.settlements.isEmpty else { return }
+        self.settlements.sort { $0.sequence < $1.sequence }
+        for settlement in self.settlements { self.receivers[settlement.receiver]?.settle(settlement) }
+        self.settlements.removeAll(keepingCapacity: true)
+    }
+
+    /// Hands slices to Proton while the socket has room, and writes what Proton made of them.
+    /// Returns whether anything moved.
+    private func feed() -> Bool {
+        var budget = Self.writeBudget - self.unwrittenBytes
+        while budget > 0, let lane = self.queue.nextLane(), let sender = self.queue.link(lane) {
+            var quantum = min(Self.quantum, budget)
+            while quantum > 0, let slice = self.queue.next(lane, limit: quantum) {
+                sender.send(slice)
+                // A transfer has a frame around it, which an empty message has too.
+                let cost = slice.range.count + 32
+                quantum -= cost
+                budget -= cost
+            }
+            self.queue.yield(lane)
+            if self.queue.isEmpty(lane) { sender.answerDrain() }
+        }
+        return self.produce()
+    }
+
+    /// Writes what Proton has to send. Returns whether it had anything.
+    private func produce() -> Bool {
+        guard let context = self.context else { return false }
+        var out: ByteBuffer?
+        self.engine.write { bytes in
+            if out == nil { out = context.channel.allocator.buffer(capacity: max(bytes.count, 4_096)) }
+            out?.writeBytes(bytes)
+        }
+        var framed: [Handed] = []
+        for session in self.touchedSessions.values { session.takeFramed(into: &framed) }
+        self.touchedSessions = self.touchedSessions.filter { $0.value.isBlocked }
+        guard let out, out.readableBytes > 0 else {
+            if !framed.isEmpty { self.written(0, framed) }
+            return false
+        }
+        let count = out.readableBytes
+        self.unwrittenBytes += count
+        self.isFlushNeeded = true
+        let promise = self.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { _ in self.written(count, framed) }
+        context.write(self.wrapOutboundOut(out), promise: promise)
+        return true
+    }
+
+    private func flush() {
+        guard self.isFlushNeeded else { return }
+        self.isFlushNeeded = false
+        self.context?.flush()
+    }
+
+    /// The socket has taken bytes: they leave the ledgers, and what was sent settled is done.
+    private func written(_ count: Int, _ framed: [Handed]) {
+        self.unwrittenBytes -= count
+        if !framed.isEmpty {
+            self.mailbox.release(framed.map { ($0.bytes, $0.node) })
+            for handed in framed { handed.settled?.reply.resolve(.success(.settled)) }
+        }
+        self.pump()
+    }
+
+    func markTouched(_ session: SessionEndpoint) {
+        self.touchedSessions[ObjectIdentifier(session)] = session
+    }
+
+    func markArrived(_ receiver: ReceiverEndpoint) {
+        self.arrivedReceivers.append(receiver)
+    }
+
+    // MARK: Timers and the end
+
+    /// Runs Proton's idle timers, and comes back when they want to run next.
+    private func runTimers() {
+        let now = Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000)
+        guard let next = self.engine.tick(now) else { return }
+        if let tick = self.tick, tick.deadline <= next { return }
+        self.tick?.timer.cancel()
+        let timer = self.schedule(at: .uptimeNanoseconds(UInt64(next) * 1_000_000)) { [unowned self] in self.tick = nil }
+        self.tick = (next, timer)
+    }
+
+    /// Closes the socket once both sides have said so and all has been written.
+    private func closeIfDone() {
+        guard self.unwrittenBytes == 0, self.engine.isWriteClosed else { return }
+        let isClosedByPeer = pn_connection_state(self.engine.connection) & PN_REMOTE_CLOSED != 0
+        if isClosedByPeer || self.engine.isReadClosed || self.engine.transportError != nil {
+            self.die(AMQPError(.connection, .closed, "the connection was closed"))
+        }
+    }
+}

@@ -1,0 +1,273 @@
+internal import CProton
+internal import Logging
+internal import NIOCore
+internal import NIOSSL
+
+/// The last handler of a connection's pipeline: it holds Proton, and moves bytes, events and the mailbox through it.
+///
+/// Data goes one way: the mailbox and the socket come in, Proton's events are acted upon, slices are handed to Proton,
+/// its bytes are written, and the completion of the write takes them off the ledgers.
+final class ConnectionHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    enum Role { case client, server }
+
+    /// A peer's wish that waits for the application's decision.
+    enum Incoming {
+        case session(NIOLoopBound<SessionEndpoint>)
+        case sender(NIOLoopBound<SenderEndpoint>, AMQPAttach)
+        case receiver(NIOLoopBound<ReceiverEndpoint>, AMQPAttach)
+    }
+
+    let role: Role
+    let configuration: AMQPConnection.Configuration
+    let logger: Logger
+    let eventLoop: any EventLoop
+    let mailbox = Mailbox()
+    /// Declared before the engine, which logs to it until it is freed.
+    var protonLog: ProtonLog?
+    let engine: ProtonEngine
+    /// The ledger of the whole connection.
+    let node: SlotKey
+
+    let opened = Reply<AMQPPeer>()
+    /// The connection is of no more use; a failure when an error ended it.
+    let ended = Reply<Void>()
+    /// The socket is closed.
+    let closed = Reply<Void>()
+    let incoming: Inbox<Incoming>
+
+    var queue = SendQueue<SenderEndpoint>()
+    var sessions: [ObjectIdentifier: SessionEndpoint] = [:]
+    var receivers = SlotMap<ReceiverEndpoint>()
+    /// Who logged in; nil without a SASL layer. Answered before the connection is opened.
+    let identity = Reply<AMQPAuthenticatedIdentity?>()
+    /// The host that was connected to; nil on the server's side.
+    let host: String?
+
+    var context: ChannelHandlerContext?
+    var isDead = false
+    private var isClosedHere = false
+    var header = HeaderCheck()
+
+    // The pump's state, see ConnectionHandler+Pump.swift.
+    var isPumping = false
+    var isPumpNeeded = false
+    var mail: [Mailbox.Item] = []
+    var settlements: [Settlement] = []
+    var arrivedReceivers: [ReceiverEndpoint] = []
+    var touchedSessions: [ObjectIdentifier: SessionEndpoint] = [:]
+    var unwrittenBytes = 0
+    var isFlushNeeded = false
+    var tick: (deadline: Int64, timer: Scheduled<Void>)?
+    var closeTimer: Scheduled<Void>?
+
+    init(
+        role: Role,
+        host: String? = nil,
+        configuration: AMQPConnection.Configuration,
+        eventLoop: any EventLoop,
+        logger: Logger
+    ) throws(AMQPError) {
+        try configuration.validate()
+        self.role = role
+        self.host = host
+        self.configuration = configuration
+        self.eventLoop = eventLoop
+        self.logger = logger
+        self.engine = try ProtonEngine()
+        self.incoming = Inbox()
+        self.node = self.mailbox.addLevel(nil, parent: nil)
+    }
+
+    // MARK: The channel
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
+        self.mailbox.open { [eventLoop] in
+            eventLoop.execute { bound.value.pump() }
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.die(self.lost)
+        self.context = nil
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let completed = event as? SASLCompleted { self.identity.resolve(.success(completed.identity)) }
+        if let event = event as? ChannelEvent, event == .inputClosed {
+            self.engine.closeRead()
+            self.pump()
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        do {
+            try self.start()
+        } catch {
+            self.die(error)
+        }
+        context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !self.isDead else { return }
+        let buffer = self.unwrapInboundIn(data)
+        if let refusal = self.header.check(buffer) { return self.fail(refusal) }
+        buffer.withUnsafeReadableBytes { _ = self.engine.read($0) }
+        self.processEvents()
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        self.pump()
+        context.fireChannelReadComplete()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.die(self.lost)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.logger.debug("connection failed", metadata: ["error": "\(error)"])
+        self.die(self.translate(error, context))
+    }
+
+    private func translate(_ error: any Error, _ context: ChannelHandlerContext) -> AMQPError {
+        if let error = error as? AMQPError { return error }
+        let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
+        return AMQPTLSErrors.translate(error, host: self.host, handler: tls)
+            ?? AMQPError(.connection, .connectionLost, "\(error)")
+    }
+
+    private var lost: AMQPError {
+        AMQPError(.connection, .connectionLost, "the peer closed the socket without closing the connection")
+    }
+
+    // MARK: Starting
+
+    private func start() throws(AMQPError) {
+        let configuration = self.configuration
+        let transport = self.engine.transport
+        let connection = self.engine.connection
+        if self.role == .server { pn_transport_set_server(transport) }
+        pn_transport_set_max_frame(transport, configuration.maxFrameSize)
+        pn_transport_set_channel_max(transport, configuration.channelMax)
+        if let idle = configuration.idleTimeout {
+            pn_transport_set_idle_timeout(transport, pn_millis_t(clamping: idle.milliseconds))
+        }
+        pn_connection_set_container(connection, configuration.containerID ?? Self.makeContainerID())
+        pn_connection_set_hostname(connection, configuration.virtualHost)
+        try ProtonData.set(
+            pn_connection_offered_capabilities(connection),
+            symbols: configuration.offeredCapabilities
+        )
+        try ProtonData.set(
+            pn_connection_desired_capabilities(connection),
+            symbols: configuration.desiredCapabilities
+        )
+        try ProtonData.set(pn_connection_properties(connection), map: configuration.properties)
+        self.protonLog = ProtonLog(transport, self.logger, tracesFrames: configuration.tracesFrames)
+        self.engine.bind()
+        if self.role == .client { pn_connection_open(connection) }
+        self.pump()
+    }
+
+    private static func makeContainerID() -> String {
+        "swift-qpid-proton-" + String(UInt64.random(in: .min ... .max), radix: 36)
+    }
+
+    // MARK: Ending
+
+    /// Closes the connection from this side; the peer has `operationTimeout` to answer.
+    func close(_ error: AMQPError?) {
+        guard !self.isDead, pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0 else { return }
+        self.isClosedHere = true
+        self.end(error, AMQPError(.connection, .closed, "the connection was closed"))
+        if let error { ProtonCondition.set(pn_connection_condition(self.engine.connection), error) }
+        if pn_connection_state(self.engine.connection) & PN_LOCAL_UNINIT != 0 {
+            pn_connection_open(self.engine.connection)
+        }
+        pn_connection_close(self.engine.connection)
+        let timeout = self.configuration.operationTimeout
+        self.closeTimer = self.schedule(in: timeout) { [unowned self] in
+            self.die(AMQPError(.local, .timeout, "the peer did not answer the close within \(timeout)"))
+        }
+    }
+
+    func remoteClosed() {
+        let error = ProtonCondition.get(pn_connection_remote_condition(self.engine.connection), .connection)
+        self.logger.debug("connection closed by the peer", metadata: ["error": "\(error?.description ?? "none")"])
+        self.end(error, AMQPError(.connection, .closed, "the peer closed the connection", isFromPeer: true))
+        if pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0 {
+            pn_connection_close(self.engine.connection)
+        }
+    }
+
+    /// Tells the peer an error of the transport, as far as it still listens, and ends.
+    func fail(_ error: AMQPError) {
+        guard !self.isDead else { return }
+        self.engine.fail(error)
+        self.end(error, error)
+        self.pump()
+    }
+
+    /// Answers all who wait on the connection. The socket may still have a close to carry.
+    func end(_ error: AMQPError?, _ cause: AMQPError) {
+        self.ended.resolve(error.map { .failure($0) } ?? .success(()))
+        self.opened.resolve(.failure(error ?? cause))
+        for session in self.sessions.values { session.abandon(error ?? cause) }
+        self.sessions = [:]
+        self.incoming.finish(error)
+        let items = self.mailbox.close(error ?? cause)
+        for item in items {
+            switch item {
+            case .message(let message, _):
+                let detail = "not sent: \(error ?? cause)"
+                message.transfer.reply.resolve(.failure(AMQPError(.delivery, (error ?? cause).condition, detail)))
+            case .run(let work): work(self)
+            case .settle, .taken: break
+            }
+        }
+    }
+
+    /// The socket is gone, or of no more use.
+    func die(_ error: AMQPError) {
+        guard !self.isDead else { return }
+        // An error that Proton found, such as an idle timeout, tells more than the loss that follows from it.
+        let error = self.engine.transportError ?? error
+        self.end(error, error)
+        self.isDead = true
+        self.tick?.timer.cancel()
+        self.closeTimer?.cancel()
+        if self.isClosedHere {
+            self.closed.resolve(error.condition == .timeout ? .failure(error) : .success(()))
+        } else {
+            self.closed.resolve(self.ended.answer ?? .success(()))
+        }
+        self.context?.close(promise: nil)
+    }
+
+    // MARK: Time
+
+    func deadline(in duration: Duration) -> NIODeadline {
+        .now() + .nanoseconds(duration.nanoseconds)
+    }
+
+    func schedule(in duration: Duration, _ work: @escaping () -> Void) -> Scheduled<Void> {
+        self.schedule(at: self.deadline(in: duration), work)
+    }
+
+    /// Runs work on the loop at a time, and what follows from it.
+    func schedule(at deadline: NIODeadline, _ work: @escaping () -> Void) -> Scheduled<Void> {
+        self.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
+            guard let self, !self.isDead else { return }
+            work()
+            self.pump()
+        }
+    }
+}

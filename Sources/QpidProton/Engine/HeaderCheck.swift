@@ -1,0 +1,25 @@
+internal import NIOCore
+
+/// Checks that a peer begins with the AMQP 1.0 header, before a byte of it reaches Proton.
+///
+/// Proton would take other headers too, and answer them with a SASL or TLS layer of its own.
+struct HeaderCheck {
+    private static let expected: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
+    private var seen = 0
+
+    /// Returns why the peer is refused, or nil while its bytes are as expected.
+    mutating func check(_ buffer: ByteBuffer) -> AMQPError? {
+        guard self.seen < Self.expected.count else { return nil }
+        let bytes = buffer.readableBytesView.prefix(Self.expected.count - self.seen)
+        guard bytes.elementsEqual(Self.expected[self.seen..<self.seen + bytes.count]) else {
+            let hex = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
+            return AMQPError(
+                .connection,
+                .connectionFramingError,
+                "the peer does not speak AMQP 1.0: in place of the protocol header it sent the bytes \(hex)"
+            )
+        }
+        self.seen += bytes.count
+        return nil
+    }
+}

@@ -1,0 +1,155 @@
+internal import CProton
+internal import Logging
+
+/// The loop's side of a link: what senders and receivers share. It is used on the event loop alone.
+class LinkEndpoint {
+    let link: OpaquePointer
+    let session: SessionEndpoint
+    let status: LinkStatus
+    /// The link has been freed, and `link` must not be touched.
+    private(set) var isDone = false
+    private var isLocallyEnded = false
+
+    var handler: ConnectionHandler { self.session.handler }
+    var isLocallyOpen: Bool { !self.isDone && pn_link_state(self.link) & PN_LOCAL_ACTIVE != 0 }
+    var isRemotelyClosed: Bool { !self.isDone && pn_link_state(self.link) & PN_REMOTE_CLOSED != 0 }
+
+    init(_ link: OpaquePointer, session: SessionEndpoint, name: String) {
+        self.link = link
+        self.session = session
+        self.status = LinkStatus(name: name)
+        pn_link_set_context(link, Unmanaged.passUnretained(self).toOpaque())
+        session.links[ObjectIdentifier(self)] = self
+    }
+
+    /// The endpoint of a link that has not been freed.
+    static func of(_ link: OpaquePointer) -> LinkEndpoint? {
+        pn_link_get_context(link).map { Unmanaged<LinkEndpoint>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    // MARK: What senders and receivers do differently
+
+    /// The peer granted credit, drained it, or the link has moved on.
+    func flowed() {}
+    /// A delivery changed.
+    func delivered(_ delivery: OpaquePointer) {}
+    /// The link is of no more use: answer all that wait, before its deliveries are freed.
+    func end(_ error: AMQPError?) {}
+    /// Whether the peer's attach carries the terminus without which it refuses the link.
+    var hasRemoteTerminus: Bool { true }
+
+    // MARK: Opening
+
+    /// Takes what the peer's attach says.
+    func remoteOpened() {
+        // A refusal is an attach without a terminus, and a detach with the reason behind it.
+        guard self.hasRemoteTerminus else { return }
+        if self.isLocallyOpen { self.attach() }
+    }
+
+    /// Gives those who opened the link what the peer answered; closes it when none of them waits any more.
+    func attach() {
+        self.session.handler.logger.debug("link attached", metadata: ["link": "\(self.status.name)"])
+        let attachment = LinkStatus.Attachment(
+            source: ProtonTerminus.source(pn_link_remote_source(self.link)) ?? AMQPSource(),
+            target: ProtonTerminus.target(pn_link_remote_target(self.link)) ?? AMQPTarget(),
+            properties: ProtonData.map(pn_link_remote_properties(self.link)),
+            maxMessageSize: pn_link_remote_max_message_size(self.link),
+            senderSettleMode: ProtonSettleMode.sender(pn_link_remote_snd_settle_mode(self.link)),
+            receiverSettleMode: ProtonSettleMode.receiver(pn_link_remote_rcv_settle_mode(self.link))
+        )
+        if !self.status.attachment.resolve(.success(attachment)), case .failure = self.status.attachment.answer {
+            self.close(nil)
+        }
+    }
+
+    // MARK: Closing
+
+    /// Closes or detaches from this side. The status' `detached` tells when the peer has answered.
+    func close(_ error: AMQPError?, detach: Bool = false) {
+        guard !self.isDone, pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 else { return }
+        self.endLocally(error)
+        if let error { ProtonCondition.set(pn_link_condition(self.link), error) }
+        // A link that was never opened here must be attached before it can be refused.
+        if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 { pn_link_open(self.link) }
+        if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
+        if self.isRemotelyClosed { self.finish(nil) }
+    }
+
+    func remoteClosed(detach: Bool) {
+        let error = ProtonCondition.get(pn_link_remote_condition(self.link), .link)
+        self.handler.logger.debug(
+            "link closed by the peer",
+            metadata: ["link": "\(self.status.name)", "error": "\(error?.description ?? "none")"]
+        )
+        if pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 {
+            self.endLocally(error)
+            if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 { pn_link_open(self.link) }
+            if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
+        }
+        self.finish(error)
+    }
+
+    /// The session or the connection is gone, and the link with it.
+    func abandon(_ error: AMQPError) {
+        guard !self.isDone else { return }
+        self.endLocally(error)
+        pn_link_set_context(self.link, nil)
+        self.release(.failure(error))
+    }
+
+    /// Frees a link whose opening failed on this side.
+    func discard(_ error: AMQPError) {
+        self.endLocally(error)
+        self.finish(error)
+    }
+
+    private func endLocally(_ error: AMQPError?) {
+        guard !self.isLocallyEnded else { return }
+        self.isLocallyEnded = true
+        self.status.ended.resolve(error.map { .failure($0) } ?? .success(()))
+        let refusal = error ?? AMQPError(.link, .closed, "the link \(self.status.name) was closed")
+        self.status.attachment.resolve(.failure(refusal))
+        self.status.deliveryLimit.end(refusal)
+        self.end(error)
+    }
+
+    private func finish(_ error: AMQPError?) {
+        self.release(error.map { .failure($0) } ?? .success(()))
+        pn_link_set_context(self.link, nil)
+        pn_link_free(self.link)
+        self.session.links[ObjectIdentifier(self)] = nil
+    }
+
+    private func release(_ answer: Result<Void, AMQPError>) {
+        self.isDone = true
+        self.status.detached.resolve(answer)
+    }
+}
+
+/// Settle modes between Swift and Proton.
+enum ProtonSettleMode {
+    static func sender(_ mode: pn_snd_settle_mode_t) -> AMQPSenderSettleMode {
+        switch mode {
+        case PN_SND_UNSETTLED: .unsettled
+        case PN_SND_SETTLED: .settled
+        default: .mixed
+        }
+    }
+
+    static func sender(_ mode: AMQPSenderSettleMode) -> pn_snd_settle_mode_t {
+        switch mode {
+        case .unsettled: PN_SND_UNSETTLED
+        case .settled: PN_SND_SETTLED
+        case .mixed: PN_SND_MIXED
+        }
+    }
+
+    static func receiver(_ mode: pn_rcv_settle_mode_t) -> AMQPReceiverSettleMode {
+        mode == PN_RCV_SECOND ? .second : .first
+    }
+
+    static func receiver(_ mode: AMQPReceiverSettleMode) -> pn_rcv_settle_mode_t {
+        mode == .second ? PN_RCV_SECOND : PN_RCV_FIRST
+    }
+}

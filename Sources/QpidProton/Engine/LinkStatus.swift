@@ -1,0 +1,37 @@
+internal import Synchronization
+
+/// What the tasks see of a link. The loop writes it.
+final class LinkStatus: Sendable {
+    /// What the peer answered to the attach.
+    struct Attachment: Sendable {
+        var source: AMQPSource
+        var target: AMQPTarget
+        var properties: AMQPMap
+        var maxMessageSize: UInt64
+        var senderSettleMode: AMQPSenderSettleMode
+        var receiverSettleMode: AMQPReceiverSettleMode
+    }
+
+    let name: String
+    let attachment = Reply<Attachment>()
+    /// The link is of no more use; a failure when an error ended it.
+    let ended = Reply<Void>()
+    /// Both sides have detached, or what the link was on is gone.
+    let detached = Reply<Void>()
+    let credit = Atomic<Int>(0)
+    /// On a sender: the messages that the peer takes in all, those that have begun included.
+    let deliveryLimit = Watched()
+
+    init(name: String) {
+        self.name = name
+    }
+
+    /// Why the link is of no more use; nil while it is.
+    var endError: AMQPError? {
+        switch self.ended.answer {
+        case nil: nil
+        case .failure(let error): error
+        case .success: AMQPError(.link, .closed, "the link \(self.name) is closed")
+        }
+    }
+}

@@ -1,0 +1,77 @@
+internal import CProton
+internal import NIOCore
+
+/// Values between Swift and a `pn_data_t`, by way of their encoded bytes, so that one codec knows all the types.
+enum ProtonData {
+    /// Puts one value into `data`, in place of what it holds.
+    static func set(_ data: OpaquePointer?, _ value: AMQPValue) throws(AMQPError) {
+        guard let data else { return }
+        pn_data_clear(data)
+        var buffer = ByteBuffer()
+        try value.encode(into: &buffer)
+        let result = buffer.withUnsafeReadableBytes { bytes in
+            pn_data_decode(data, bytes.bindMemory(to: CChar.self).baseAddress, bytes.count)
+        }
+        guard result == buffer.readableBytes else {
+            throw AMQPError(.local, .invalidArgument, "Proton cannot encode the value \(value)")
+        }
+    }
+
+    /// The values in `data`. Values that a peer sent and this library cannot decode are left out.
+    static func get(_ data: OpaquePointer?) -> [AMQPValue] {
+        guard let data, pn_data_size(data) > 0 else { return [] }
+        pn_data_rewind(data)
+        let size = pn_data_encoded_size(data)
+        guard size > 0 else { return [] }
+        var buffer = ByteBuffer()
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { bytes in
+            max(0, pn_data_encode(data, bytes.bindMemory(to: CChar.self).baseAddress, bytes.count))
+        }
+        var values: [AMQPValue] = []
+        while buffer.readableBytes > 0, let value = try? AMQPValue(decoding: &buffer) { values.append(value) }
+        return values
+    }
+
+    static func set(_ data: OpaquePointer?, map: AMQPMap) throws(AMQPError) {
+        if !map.isEmpty { try Self.set(data, .map(map)) }
+    }
+
+    static func map(_ data: OpaquePointer?) -> AMQPMap {
+        Self.get(data).first?.mapValue ?? [:]
+    }
+
+    static func set(_ data: OpaquePointer?, symbols: [AMQPSymbol]) throws(AMQPError) {
+        guard !symbols.isEmpty else { return }
+        try Self.set(data, .array(try AMQPArray(symbols.map { .symbol($0) })))
+    }
+
+    /// Symbols, which peers send as one symbol or as an array of them.
+    static func symbols(_ data: OpaquePointer?) -> [AMQPSymbol] {
+        Self.get(data).flatMap { value -> [AMQPSymbol] in
+            if let symbol = value.symbolValue { return [symbol] }
+            return (value.arrayValue.map { Array($0) } ?? value.listValue ?? []).compactMap(\.symbolValue)
+        }
+    }
+}
+
+/// Errors between Swift and a `pn_condition_t`.
+enum ProtonCondition {
+    static func set(_ condition: OpaquePointer?, _ error: AMQPError) {
+        guard let condition else { return }
+        pn_condition_set_name(condition, error.condition.rawValue)
+        if !error.detail.isEmpty { pn_condition_set_description(condition, error.detail) }
+        // An info map that cannot be encoded must not keep the condition itself from the peer.
+        try? ProtonData.set(pn_condition_info(condition), map: error.info)
+    }
+
+    static func get(_ condition: OpaquePointer?, _ scope: AMQPError.Scope, isFromPeer: Bool = true) -> AMQPError? {
+        guard let condition, pn_condition_is_set(condition) else { return nil }
+        return AMQPError(
+            scope,
+            AMQPCondition(rawValue: pn_condition_get_name(condition).map { String(cString: $0) } ?? ""),
+            pn_condition_get_description(condition).map { String(cString: $0) } ?? "",
+            info: ProtonData.map(pn_condition_info(condition)),
+            isFromPeer: isFromPeer
+        )
+    }
+}

@@ -1,0 +1,83 @@
+internal import CProton
+
+/// The owner of one `pn_connection_driver_t`: bytes in, events, bytes out. It belongs to one event loop.
+struct ProtonEngine: ~Copyable {
+    private let driver: UnsafeMutablePointer<pn_connection_driver_t>
+
+    init() throws(AMQPError) {
+        self.driver = .allocate(capacity: 1)
+        guard pn_connection_driver_init(self.driver, nil, nil) == 0 else {
+            self.driver.deallocate()
+            throw AMQPError(.local, .resourceLimitExceeded, "Proton could not allocate a connection")
+        }
+    }
+
+    deinit {
+        pn_connection_driver_destroy(self.driver)
+        self.driver.deallocate()
+    }
+
+    var connection: OpaquePointer { self.driver.pointee.connection }
+    var transport: OpaquePointer { self.driver.pointee.transport }
+
+    /// Binds the transport now, so that settings made before are in the open frame.
+    func bind() {
+        pn_connection_driver_bind(self.driver)
+    }
+
+    /// Feeds bytes from the socket. Returns how many Proton took: fewer when it reads no more.
+    func read(_ bytes: UnsafeRawBufferPointer) -> Int {
+        var offset = 0
+        while offset < bytes.count {
+            let room = pn_connection_driver_read_buffer(self.driver)
+            guard room.size > 0, let start = room.start else { break }
+            let count = min(Int(room.size), bytes.count - offset)
+            UnsafeMutableRawPointer(start).copyMemory(from: bytes.baseAddress! + offset, byteCount: count)
+            pn_connection_driver_read_done(self.driver, count)
+            offset += count
+        }
+        return offset
+    }
+
+    /// Takes every byte that Proton has to send and hands it to `body`, piece by piece.
+    func write(_ body: (UnsafeRawBufferPointer) -> Void) {
+        while true {
+            let bytes = pn_connection_driver_write_buffer(self.driver)
+            guard bytes.size > 0 else { return }
+            body(UnsafeRawBufferPointer(start: bytes.start, count: bytes.size))
+            pn_connection_driver_write_done(self.driver, bytes.size)
+        }
+    }
+
+    /// The next event. What it points to is valid until the next call.
+    func nextEvent() -> ProtonEvent? {
+        while let event = pn_connection_driver_next_event(self.driver) {
+            if let known = ProtonEvent(event) { return known }
+        }
+        return nil
+    }
+
+    /// Fails the transport. The condition has to be set before the two halves close, or it is lost.
+    func fail(_ error: AMQPError) {
+        if let condition = pn_transport_condition(self.transport), !pn_condition_is_set(condition) {
+            ProtonCondition.set(condition, error)
+        }
+        pn_connection_driver_close(self.driver)
+    }
+
+    func closeRead() { pn_connection_driver_read_close(self.driver) }
+    func closeWrite() { pn_connection_driver_write_close(self.driver) }
+    var isReadClosed: Bool { pn_connection_driver_read_closed(self.driver) }
+    var isWriteClosed: Bool { pn_connection_driver_write_closed(self.driver) }
+
+    /// Runs Proton's timers. Returns when they want to run next, in milliseconds of the same clock, or nil for never.
+    func tick(_ milliseconds: Int64) -> Int64? {
+        let next = pn_transport_tick(self.transport, milliseconds)
+        return next == 0 ? nil : next
+    }
+
+    /// The error of the transport, if there is one.
+    var transportError: AMQPError? {
+        pn_transport_condition(self.transport).flatMap { ProtonCondition.get($0, .connection, isFromPeer: false) }
+    }
+}

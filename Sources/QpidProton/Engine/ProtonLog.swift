@@ -1,0 +1,31 @@
+internal import CProton
+internal import Logging
+
+/// Leads what Proton logs of one transport into a swift-log logger; by itself Proton writes to the standard error.
+final class ProtonLog {
+    private let logger: Logger
+
+    /// - Parameter tracesFrames: Whether every frame is logged, at trace level. SASL frames never come to Proton.
+    init(_ transport: OpaquePointer, _ logger: Logger, tracesFrames: Bool) {
+        self.logger = logger
+        let proton = pn_transport_logger(transport)
+        pn_logger_set_log_sink(
+            proton,
+            { context, _, severity, message in
+                guard let message, let pointer = UnsafeRawPointer(bitPattern: context) else { return }
+                let log = Unmanaged<ProtonLog>.fromOpaque(pointer).takeUnretainedValue()
+                log.write(severity, String(cString: message))
+            },
+            // The handler holds this object for as long as the transport lives.
+            Int(bitPattern: Unmanaged.passUnretained(self).toOpaque())
+        )
+        if tracesFrames {
+            pn_logger_set_mask(proton, UInt16(PN_SUBSYSTEM_ALL.rawValue), UInt16(PN_LEVEL_FRAME.rawValue))
+        }
+    }
+
+    private func write(_ severity: pn_log_level_t, _ message: String) {
+        let level: Logger.Level = severity == PN_LEVEL_FRAME || severity == PN_LEVEL_TRACE ? .trace : .debug
+        self.logger.log(level: level, "proton", metadata: ["frame": "\(message)"])
+    }
+}

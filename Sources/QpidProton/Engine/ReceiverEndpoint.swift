@@ -1,0 +1,355 @@
+internal import CProton
+internal import NIOCore
+internal import Synchronization
+
+/// The loop's side of a receiver: it empties Proton at once, grants credit and settles. It is used on the event loop alone.
+final class ReceiverEndpoint: LinkEndpoint {
+    /// A delivery that this side has not settled.
+    private struct Unsettled {
+        let delivery: OpaquePointer
+        let sequence: UInt64
+        /// The outcome has been told, and the sender has to settle first.
+        var isDecided = false
+    }
+
+    private(set) var key: SlotKey?
+    private var inbox: Inbox<AMQPDelivery>?
+    private var window = CreditWindow(size: nil)
+    private var isHeldUntilSettled = true
+    private var settleMode: AMQPReceiverSettleMode = .first
+    private var maxMessageSize = Int.max
+
+    private var partial = ByteBuffer()
+    private var isMidMessage = false
+    private var sequence: UInt64 = 0
+    private var unsettled = SlotMap<Unsettled>()
+    private var arrived: [Inbox<AMQPDelivery>.Entry] = []
+
+    private var drains: [Reply<Int>] = []
+    private var drainDeadline: Scheduled<Void>?
+    private var pendingCredit = 0
+    private var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
+    private var timeoutTimer: Scheduled<Void>?
+
+    override var hasRemoteTerminus: Bool {
+        pn_terminus_get_type(pn_link_remote_source(self.link)) != PN_UNSPECIFIED
+    }
+
+    /// What tasks need to receive on this link.
+    struct Handle: Sendable {
+        let status: LinkStatus
+        let inbox: Inbox<AMQPDelivery>
+        let endpoint: NIOLoopBound<ReceiverEndpoint>
+    }
+
+    /// Opens the link on this side, with an inbox of its own.
+    func open(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) -> Handle {
+        try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
+        try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
+        try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
+        pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.senderSettleMode))
+        pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.settleMode))
+        if let limit = configuration.maxMessageSize {
+            pn_link_set_max_message_size(self.link, UInt64(limit.bytes))
+            self.maxMessageSize = limit.bytes
+        }
+        self.window = CreditWindow(size: configuration.window.messages)
+        self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
+        self.settleMode = configuration.settleMode
+        let key = self.handler.receivers.insert(self)
+        self.key = key
+        let reportEvery = configuration.window.messages.map { max(1, $0 / 4) } ?? .max
+        let inbox = Inbox<AMQPDelivery>(reportEvery: reportEvery) { [mailbox = self.handler.mailbox] count in
+            mailbox.post(.taken(count, receiver: key))
+        }
+        self.inbox = inbox
+        pn_link_open(self.link)
+        self.topUp()
+        return Handle(
+            status: self.status,
+            inbox: inbox,
+            endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
+        )
+    }
+
+    // MARK: Receiving
+
+    override func delivered(_ delivery: OpaquePointer) {
+        if pn_delivery_updated(delivery), pn_delivery_settled(delivery), let slot = Self.slot(of: delivery) {
+            self.settledByPeer(slot)
+        }
+        self.receive()
+    }
+
+    /// Empties everything that Proton holds for this link, complete or not.
+    private func receive() {
+        guard !self.isDone else { return }
+        while !self.isDone, let delivery = pn_link_current(self.link) {
+            if pn_delivery_aborted(delivery) {
+                self.aborted(delivery)
+                continue
+            }
+            guard self.begin() else { return self.discard() }
+            let pending = Int(pn_delivery_pending(delivery))
+            if pending > 0 {
+                self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: pending) { room in
+                    max(0, pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, pending))
+                }
+                guard self.partial.readableBytes <= self.maxMessageSize else { return self.refuseOversize() }
+            }
+            if pn_delivery_partial(delivery) { break }
+            self.complete(delivery)
+        }
+        if !self.arrived.isEmpty { self.handler.markArrived(self) }
+    }
+
+    /// Counts the message at its first byte. Returns false when the link takes no messages.
+    private func begin() -> Bool {
+        guard self.isLocallyOpen, self.inbox != nil else { return false }
+        guard !self.isMidMessage else { return true }
+        guard self.window.arrive(holdsPlace: true) else {
+            self.close(AMQPError(.link, .linkTransferLimitExceeded, "a message was sent without credit"))
+            return false
+        }
+        self.isMidMessage = true
+        return true
+    }
+
+    private func complete(_ delivery: OpaquePointer) {
+        guard let key = self.key else { return }
+        let payload = self.partial
+        self.partial = ByteBuffer()
+        self.isMidMessage = false
+        self.sequence += 1
+        let isSettled = pn_delivery_settled(delivery)
+        let tag = AMQPDelivery.Tag(pn_delivery_tag(delivery))
+        // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
+        pn_link_advance(self.link)
+        var slot: SlotKey?
+        if isSettled {
+            pn_delivery_settle(delivery)
+        } else {
+            let key = self.unsettled.insert(Unsettled(delivery: delivery, sequence: self.sequence))
+            pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: key.bitPattern))
+            slot = key
+        }
+        let handle = slot.map {
+            AMQPDelivery.Handle(mailbox: self.handler.mailbox, receiver: key, slot: $0, sequence: self.sequence)
+        }
+        self.arrived.append(
+            Inbox.Entry(
+                element: AMQPDelivery(payload: payload, tag: tag, handle: handle),
+                weight: payload.readableBytes,
+                isReported: isSettled || !self.isHeldUntilSettled
+            )
+        )
+    }
+
+    private func aborted(_ delivery: OpaquePointer) {
+        self.partial = ByteBuffer()
+        // An abort that is the first that is seen of a message has used its credit too.
+        if !self.isMidMessage { _ = self.window.arrive(holdsPlace: true) }
+        self.isMidMessage = false
+        self.window.free(1)
+        // Settling the current delivery advances the link.
+        pn_delivery_settle(delivery)
+        self.topUp()
+    }
+
+    private func refuseOversize() {
+        let text = "a message is larger than the max-message-size of \(self.maxMessageSize) bytes"
+        self.close(AMQPError(.link, .linkMessageSizeExceeded, text))
+        self.discard()
+    }
+
+    /// Reads and drops what still comes on a link that is closed here, so that the session's window does not leak.
+    private func discard() {
+        self.partial = ByteBuffer()
+        while !self.isDone, let delivery = pn_link_current(self.link) {
+            withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { room in
+                while pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, room.count) > 0 {}
+            }
+            if pn_delivery_partial(delivery), !pn_delivery_aborted(delivery) { return }
+            pn_delivery_settle(delivery)
+        }
+    }
+
+    /// Hands what has arrived to the tasks.
+    func flushArrived() {
+        guard !self.arrived.isEmpty else { return }
+        self.inbox?.push(contentsOf: self.arrived)
+        self.arrived.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Settling
+
+    func settle(_ settlement: Settlement) {
+        guard !self.isDone else { return }
+        if settlement.includesEarlier {
+            let earlier = self.unsettled.entries
+                .filter { $0.value.sequence < settlement.sequence && !$0.value.isDecided }
+                .sorted { $0.value.sequence < $1.value.sequence }
+            for entry in earlier { self.settle(entry.key, settlement.outcome) }
+        }
+        self.settle(settlement.slot, settlement.outcome)
+    }
+
+    private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
+        guard let entry = self.unsettled[slot], !entry.isDecided else { return }
+        ProtonDisposition.set(entry.delivery, outcome)
+        if self.settleMode == .second, !pn_delivery_settled(entry.delivery) {
+            self.unsettled[slot]?.isDecided = true
+        } else {
+            self.forget(slot)
+        }
+        if self.isHeldUntilSettled { self.free(1) }
+    }
+
+    /// The sender has settled: the state of a delivery that was decided is final, another one has no more use.
+    private func settledByPeer(_ slot: SlotKey) {
+        guard let entry = self.unsettled[slot] else { return }
+        self.forget(slot)
+        if !entry.isDecided, self.isHeldUntilSettled { self.free(1) }
+    }
+
+    private func forget(_ slot: SlotKey) {
+        guard let entry = self.unsettled.remove(slot) else { return }
+        pn_delivery_set_context(entry.delivery, nil)
+        pn_delivery_settle(entry.delivery)
+    }
+
+    private static func slot(of delivery: OpaquePointer) -> SlotKey? {
+        pn_delivery_get_context(delivery).map { SlotKey(bitPattern: UInt(bitPattern: $0)) }
+    }
+
+    // MARK: Credit
+
+    /// Messages have given their places back.
+    func free(_ count: Int) {
+        self.window.free(count)
+        self.topUp()
+    }
+
+    func grant(_ credit: Int) {
+        guard self.isLocallyOpen else { return }
+        if self.window.isPaused {
+            // Credit granted now would cancel the drain that is under way.
+            self.pendingCredit += credit
+        } else {
+            self.flow(self.window.grant(credit))
+        }
+    }
+
+    private func topUp() {
+        guard self.isLocallyOpen else { return }
+        self.flow(self.window.topUp())
+    }
+
+    private func flow(_ credit: Int) {
+        guard credit > 0 else { return }
+        pn_link_flow(self.link, Int32(credit))
+        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+    }
+
+    // MARK: Draining
+
+    override func flowed() {
+        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        guard !self.isDone, self.window.isPaused, !pn_link_draining(self.link) else { return }
+        self.finishDrain(.success(Int(pn_link_drained(self.link))))
+    }
+
+    /// Asks the peer to use all credit or to give it back. The answer is the credit that came back.
+    func drain(_ reply: Reply<Int>) {
+        guard self.isLocallyOpen else {
+            reply.resolve(.failure(self.status.endError ?? AMQPError(.link, .closed, "the link is not open")))
+            return
+        }
+        self.drains.append(reply)
+        guard !self.window.isPaused else { return }
+        self.window.pause()
+        guard self.window.outstanding > 0 else { return self.finishDrain(.success(0)) }
+        pn_link_drain(self.link, 0)
+        let timeout = self.handler.configuration.operationTimeout
+        self.drainDeadline = self.handler.schedule(in: timeout) { [unowned self] in
+            self.finishDrain(
+                .failure(AMQPError(.local, .timeout, "the peer did not answer the drain within \(timeout)"))
+            )
+        }
+    }
+
+    private func finishDrain(_ answer: Result<Int, AMQPError>) {
+        self.drainDeadline?.cancel()
+        self.drainDeadline = nil
+        // What came before the answer must be seen before it.
+        self.flushArrived()
+        if case .success = answer { self.window.drained() }
+        self.window.resume()
+        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        let drains = self.drains
+        self.drains = []
+        for reply in drains { reply.resolve(answer) }
+        let pendingCredit = self.pendingCredit
+        self.pendingCredit = 0
+        if pendingCredit > 0 { self.grant(pendingCredit) }
+        self.topUp()
+    }
+
+    /// Ends the wait of a `receive(timeout:)` when its time is over: with a drain, so that no message can be on its way.
+    func limitWait(_ id: UInt64, _ timeout: Duration) {
+        guard self.isLocallyOpen else { return }
+        if self.window.size == nil, self.window.outstanding == 0 { self.grant(1) }
+        self.timeouts.removeAll { self.inbox?.isWaiting($0.id) != true }
+        self.timeouts.append((id, self.handler.deadline(in: timeout)))
+        self.scheduleTimeouts()
+    }
+
+    private func scheduleTimeouts() {
+        self.timeoutTimer?.cancel()
+        self.timeoutTimer = nil
+        guard let next = self.timeouts.map(\.deadline).min() else { return }
+        self.timeoutTimer = self.handler.schedule(at: next) { [unowned self] in
+            let now = NIODeadline.now()
+            let due = self.timeouts.filter { $0.deadline <= now && self.inbox?.isWaiting($0.id) == true }
+            self.timeouts.removeAll { $0.deadline <= now }
+            for wait in due { self.endWaitByDrain(wait.id) }
+            self.scheduleTimeouts()
+        }
+    }
+
+    private func endWaitByDrain(_ id: UInt64) {
+        let reply = Reply<Int>()
+        reply.whenResolved { [inbox = self.inbox] answer in
+            switch answer {
+            case .success: inbox?.endWait(id, .success(nil))
+            case .failure(let error): inbox?.endWait(id, .failure(error))
+            }
+        }
+        self.drain(reply)
+    }
+
+    // MARK: Ending
+
+    override func end(_ error: AMQPError?) {
+        self.timeoutTimer?.cancel()
+        self.drainDeadline?.cancel()
+        self.flushArrived()
+        for reply in self.drains {
+            reply.resolve(.failure(error ?? AMQPError(.link, .closed, "the receiver was closed")))
+        }
+        self.drains = []
+        if error == nil { self.releaseUntaken() }
+        self.unsettled = SlotMap()
+        if let key = self.key { self.handler.receivers.remove(key) }
+        self.inbox?.finish(error)
+    }
+
+    /// What nobody has taken goes back, so that others get it at once.
+    private func releaseUntaken() {
+        for delivery in self.inbox?.removeAll() ?? [] {
+            guard let slot = delivery.handle?.slot, let entry = self.unsettled[slot] else { continue }
+            ProtonDisposition.set(entry.delivery, .released)
+            self.forget(slot)
+        }
+    }
+}

@@ -1,0 +1,176 @@
+internal import CProton
+internal import NIOCore
+internal import Synchronization
+
+/// The loop's side of a sender: it hands slices to Proton and answers transfers. It is used on the event loop alone.
+final class SenderEndpoint: LinkEndpoint {
+    private(set) var lane: SlotKey?
+    private(set) var node: SlotKey?
+    private var settlesItself = false
+    /// The messages that have begun to be sent; the last delivery's tag.
+    private var begun = 0
+
+    override var hasRemoteTerminus: Bool {
+        // A coordinator counts: it is a target of another kind.
+        pn_terminus_get_type(pn_link_remote_target(self.link)) != PN_UNSPECIFIED
+    }
+
+    /// What tasks need to send on this link.
+    struct Handle: Sendable {
+        let status: LinkStatus
+        let lane: SlotKey
+        let node: SlotKey
+        let endpoint: NIOLoopBound<SenderEndpoint>
+    }
+
+    /// Opens the link on this side, with a lane and a ledger of its own.
+    func open(_ configuration: AMQPSender.Configuration) throws(AMQPError) -> Handle {
+        try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
+        try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
+        try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
+        pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.settleMode))
+        pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.receiverSettleMode))
+        let lane = self.handler.queue.addLane(self)
+        let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.session.node)
+        self.lane = lane
+        self.node = node
+        pn_link_open(self.link)
+        if self.session.isBlocked { self.handler.queue.setBlocked(true, on: lane) }
+        return Handle(
+            status: self.status,
+            lane: lane,
+            node: node,
+            endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
+        )
+    }
+
+    // MARK: Sending
+
+    override func flowed() {
+        guard let lane = self.lane, !self.isDone else { return }
+        // The message that has begun has its credit already, which Proton takes when it ends.
+        let credit = Int(pn_link_credit(self.link)) - (self.handler.queue.isMidMessage(lane) ? 1 : 0)
+        self.setCredit(credit, lane)
+        self.answerDrain()
+    }
+
+    /// Gives unused credit back when the peer asks for it: between messages, for in the middle of one the counts of
+    /// the two sides would part.
+    func answerDrain() {
+        guard let lane = self.lane, !self.isDone, pn_link_get_drain(self.link), pn_link_credit(self.link) > 0,
+            self.handler.queue.isEmpty(lane)
+        else { return }
+        pn_link_drained(self.link)
+        self.setCredit(0, lane)
+    }
+
+    private func setCredit(_ credit: Int, _ lane: SlotKey) {
+        self.handler.queue.setCredit(credit, on: lane)
+        self.status.credit.store(max(0, credit), ordering: .relaxed)
+        self.status.deliveryLimit.set(self.begun + max(0, credit))
+    }
+
+    /// Hands one slice to Proton.
+    func send(_ slice: SendQueue<SenderEndpoint>.Slice) {
+        guard let node = self.node else { return }
+        let message = slice.message
+        if slice.isFirst {
+            let delivery = self.makeDelivery()
+            if !message.isSettled {
+                // Taken back when the delivery is settled here: see `takeTransfer`.
+                pn_delivery_set_context(delivery, Unmanaged.passRetained(message.transfer).toOpaque())
+            }
+        }
+        message.bytes.withUnsafeReadableBytes { bytes in
+            let slice = UnsafeRawBufferPointer(rebasing: bytes[slice.range])
+            pn_link_send(self.link, slice.bindMemory(to: CChar.self).baseAddress, slice.count)
+        }
+        var settled: AMQPTransfer?
+        if slice.isLast {
+            let delivery = pn_link_current(self.link)
+            pn_link_advance(self.link)
+            if message.isSettled, let delivery {
+                pn_delivery_settle(delivery)
+                settled = message.transfer
+            }
+        }
+        self.session.handOver(Handed(bytes: slice.ledgerBytes, node: node, settled: settled))
+    }
+
+    private func makeDelivery() -> OpaquePointer {
+        self.begun += 1
+        return withUnsafeBytes(of: self.begun.bigEndian) { bytes in
+            // Leading zeros are left out: a tag has 1 to 8 bytes, where AMQP allows 32.
+            let tag = bytes.bindMemory(to: CChar.self).suffix(8 - self.begun.leadingZeroBitCount / 8)
+            return pn_delivery(self.link, pn_dtag(UnsafeBufferPointer(rebasing: tag).baseAddress, tag.count))
+        }
+    }
+
+    // MARK: Settling
+
+    override func delivered(_ delivery: OpaquePointer) {
+        guard pn_delivery_updated(delivery) else { return }
+        pn_delivery_clear(delivery)
+        guard let outcome = ProtonDisposition.remote(delivery), let transfer = Self.takeTransfer(delivery) else { return }
+        if pn_link_current(self.link) == delivery {
+            self.abortCurrent()
+        } else {
+            pn_delivery_settle(delivery)
+        }
+        transfer.reply.resolve(.success(outcome))
+    }
+
+    /// Ends the message that has begun and will not be finished.
+    private func abortCurrent() {
+        guard let lane = self.lane, let node = self.node, let current = pn_link_current(self.link) else { return }
+        let rest = self.handler.queue.dropCurrent(lane)
+        pn_delivery_abort(current)
+        if rest > 0 { self.handler.mailbox.release([(rest, node)]) }
+    }
+
+    private static func takeTransfer(_ delivery: OpaquePointer) -> AMQPTransfer? {
+        guard let context = pn_delivery_get_context(delivery) else { return nil }
+        pn_delivery_set_context(delivery, nil)
+        return Unmanaged<AMQPTransfer>.fromOpaque(context).takeRetainedValue()
+    }
+
+    /// Takes back a message that has not begun to be sent. Does nothing when it has.
+    func cancel(_ transfer: AMQPTransfer) {
+        guard let lane = self.lane, let node = self.node,
+            let message = self.handler.queue.remove(transfer, from: lane)
+        else { return }
+        self.handler.mailbox.release([(message.ledgerBytes, node)])
+        transfer.reply.resolve(.failure(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled")))
+    }
+
+    // MARK: Ending
+
+    override func end(_ error: AMQPError?) {
+        guard let lane = self.lane, let node = self.node else { return }
+        let cause = error.map { "\($0)" } ?? "the sender was closed"
+        let condition = error?.condition ?? .closed
+        let unsent = AMQPError(.delivery, condition, "not sent: \(cause)", isFromPeer: error?.isFromPeer ?? false)
+        let unsettled = AMQPError(
+            error?.scope ?? .link,
+            condition,
+            "sent, but not settled: \(cause)",
+            isFromPeer: error?.isFromPeer ?? false
+        )
+        self.handler.mailbox.closeLevel(node, unsent)
+        if self.handler.queue.isMidMessage(lane) { self.abortCurrent(answering: unsettled) }
+        let messages = self.handler.queue.removeLane(lane)
+        for message in messages { message.transfer.reply.resolve(.failure(unsent)) }
+        self.handler.mailbox.release(messages.map { ($0.ledgerBytes, node) })
+        var delivery = pn_unsettled_head(self.link)
+        while let current = delivery {
+            delivery = pn_unsettled_next(current)
+            Self.takeTransfer(current)?.reply.resolve(.failure(unsettled))
+        }
+    }
+
+    private func abortCurrent(answering error: AMQPError) {
+        let transfer = pn_link_current(self.link).flatMap { Self.takeTransfer($0) }
+        self.abortCurrent()
+        transfer?.reply.resolve(.failure(error))
+    }
+}

@@ -1,0 +1,198 @@
+internal import CProton
+internal import DequeModule
+internal import Logging
+internal import NIOCore
+
+/// Bytes that were handed to Proton and are not yet written to the socket.
+struct Handed {
+    var bytes: Int
+    let node: SlotKey
+    /// A message that was sent settled: it is done when it has been written.
+    let settled: AMQPTransfer?
+}
+
+/// The loop's side of a session. It is used on the event loop alone.
+final class SessionEndpoint {
+    let session: OpaquePointer
+    /// The handler owns its sessions; a session that outlives it is done and asks it for nothing.
+    unowned let handler: ConnectionHandler
+    let opened = Reply<Void>()
+    let ended = Reply<Void>()
+    /// Both sides have ended, or the connection is gone.
+    let closed = Reply<Void>()
+    var links: [ObjectIdentifier: LinkEndpoint] = [:]
+    private(set) var node: SlotKey?
+    /// Set when the session is begun on this side.
+    private(set) var handle: Handle?
+    /// The peer's window is closed: Proton holds bytes of this session that it cannot frame.
+    private(set) var isBlocked = false
+    private(set) var isDone = false
+
+    private var handed: Deque<Handed> = []
+    private var handedBytes = 0
+
+    /// What tasks need of a session.
+    struct Handle: Sendable {
+        let opened: Reply<Void>
+        let ended: Reply<Void>
+        let closed: Reply<Void>
+        let node: SlotKey
+        let endpoint: NIOLoopBound<SessionEndpoint>
+    }
+
+    init(_ session: OpaquePointer, handler: ConnectionHandler) {
+        self.session = session
+        self.handler = handler
+        pn_session_set_context(session, Unmanaged.passUnretained(self).toOpaque())
+        handler.sessions[ObjectIdentifier(self)] = self
+    }
+
+    /// The endpoint of a session that has not been freed.
+    static func of(_ session: OpaquePointer) -> SessionEndpoint? {
+        pn_session_get_context(session).map { Unmanaged<SessionEndpoint>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    var isLocallyOpen: Bool { !self.isDone && pn_session_state(self.session) & PN_LOCAL_ACTIVE != 0 }
+    private var isLocallyClosed: Bool { pn_session_state(self.session) & PN_LOCAL_CLOSED != 0 }
+
+    // MARK: Opening
+
+    /// Begins the session on this side.
+    func open(_ configuration: AMQPSession.Configuration) throws(AMQPError) -> Handle {
+        let frame = Int(self.handler.configuration.maxFrameSize)
+        guard configuration.incomingCapacity.bytes >= 2 * frame else {
+            throw AMQPError(
+                .local,
+                .invalidArgument,
+                "incomingCapacity is \(configuration.incomingCapacity): it must be at least twice maxFrameSize (\(frame) bytes)"
+            )
+        }
+        guard configuration.outgoingWindow > 0, configuration.outgoingWindow <= Int32.max else {
+            throw AMQPError(.local, .invalidArgument, "outgoingWindow must be from 1 to 2,147,483,647")
+        }
+        pn_session_set_incoming_capacity(self.session, configuration.incomingCapacity.bytes)
+        pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
+        let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.handler.node)
+        self.node = node
+        pn_session_open(self.session)
+        let handle = Handle(
+            opened: self.opened,
+            ended: self.ended,
+            closed: self.closed,
+            node: node,
+            endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
+        )
+        self.handle = handle
+        return handle
+    }
+
+    func remoteOpened() {
+        self.handler.logger.debug("session begun")
+        self.opened.resolve(.success(()))
+    }
+
+    // MARK: Sending
+
+    func handOver(_ handed: Handed) {
+        self.handedBytes += handed.bytes
+        if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil {
+            self.handed[last] = Handed(
+                bytes: self.handed[last].bytes + handed.bytes,
+                node: handed.node,
+                settled: handed.settled
+            )
+        } else {
+            self.handed.append(handed)
+        }
+        self.handler.markTouched(self)
+    }
+
+    /// Takes what Proton has framed out of what was handed to it. Proton frames in the order in which it was handed.
+    func takeFramed(into framed: inout [Handed]) {
+        guard !self.isDone else { return }
+        let outgoing = Int(pn_session_outgoing_bytes(self.session))
+        var count = self.handedBytes - outgoing
+        self.handedBytes = outgoing
+        while count > 0, let first = self.handed.first {
+            if first.bytes <= count {
+                framed.append(first)
+                self.handed.removeFirst()
+                count -= first.bytes
+            } else {
+                framed.append(Handed(bytes: count, node: first.node, settled: nil))
+                self.handed[self.handed.startIndex].bytes -= count
+                count = 0
+            }
+        }
+        self.setBlocked(outgoing > 0)
+    }
+
+    private func setBlocked(_ isBlocked: Bool) {
+        guard isBlocked != self.isBlocked else { return }
+        self.isBlocked = isBlocked
+        for case let sender as SenderEndpoint in self.links.values {
+            if let lane = sender.lane { self.handler.queue.setBlocked(isBlocked, on: lane) }
+        }
+    }
+
+    // MARK: Ending
+
+    func close(_ error: AMQPError?) {
+        guard !self.isDone, !self.isLocallyClosed else { return }
+        self.endLocally(error)
+        if let error { ProtonCondition.set(pn_session_condition(self.session), error) }
+        // A session that was never begun here must be begun before it can be refused.
+        if pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 { pn_session_open(self.session) }
+        pn_session_close(self.session)
+        if pn_session_state(self.session) & PN_REMOTE_CLOSED != 0 { self.finish(nil) }
+    }
+
+    func remoteClosed() {
+        let error = ProtonCondition.get(pn_session_remote_condition(self.session), .session)
+        self.handler.logger.debug("session ended by the peer", metadata: ["error": "\(error?.description ?? "none")"])
+        if !self.isLocallyClosed {
+            self.endLocally(error)
+            if pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 { pn_session_open(self.session) }
+            pn_session_close(self.session)
+        }
+        self.finish(error)
+    }
+
+    /// The connection is gone, and the session with it.
+    func abandon(_ error: AMQPError) {
+        guard !self.isDone else { return }
+        self.endLocally(error)
+        pn_session_set_context(self.session, nil)
+        self.isDone = true
+        self.closed.resolve(.failure(error))
+    }
+
+    /// Frees a session whose opening failed on this side.
+    func discard(_ error: AMQPError) {
+        self.endLocally(error)
+        self.finish(error)
+    }
+
+    private func endLocally(_ error: AMQPError?) {
+        self.ended.resolve(error.map { .failure($0) } ?? .success(()))
+        let cause = error ?? AMQPError(.session, .closed, "the session was ended")
+        self.opened.resolve(.failure(cause))
+        for link in self.links.values { link.abandon(cause) }
+        self.links = [:]
+        // Handed bytes will not be written any more.
+        self.handler.mailbox.release(self.handed.map { ($0.bytes, $0.node) })
+        for handed in self.handed { handed.settled?.reply.resolve(.failure(cause)) }
+        self.handed = []
+        self.handedBytes = 0
+        if let node = self.node { self.handler.mailbox.closeLevel(node, cause) }
+    }
+
+    private func finish(_ error: AMQPError?) {
+        guard !self.isDone else { return }
+        self.isDone = true
+        pn_session_set_context(self.session, nil)
+        self.handler.sessions[ObjectIdentifier(self)] = nil
+        self.closed.resolve(error.map { .failure($0) } ?? .success(()))
+        pn_session_free(self.session)
+    }
+}

@@ -1,0 +1,20 @@
+/// How many bytes may be accepted for sending and not yet written to the socket: the high and the low watermark.
+///
+/// Sending suspends when it would go above `high`, and goes on when the bytes have fallen to `low`. A single message
+/// larger than `high` is accepted when nothing else waits.
+public struct AMQPSendLimit: Hashable, Sendable {
+    /// The most bytes that are accepted.
+    public var high: ByteCount
+    /// The bytes at which sending goes on after it was suspended.
+    public var low: ByteCount
+
+    /// Makes a limit.
+    ///
+    /// - Parameters:
+    ///   - high: The most bytes that are accepted.
+    ///   - low: Where sending goes on; half of `high` if left out.
+    public init(high: ByteCount, low: ByteCount? = nil) {
+        self.high = high
+        self.low = min(low ?? ByteCount(high.bytes / 2), high)
+    }
+}

@@ -1,0 +1,127 @@
+internal import DequeModule
+
+/// A tree of ledgers (connection, sessions, links) in front of the send queue, with those who wait at each link.
+///
+/// An item passes when every ledger from its link to the root admits it. Items of one link pass in order; links that wait
+/// are tried again in turn when a ledger falls to its low watermark.
+struct SendGate<Waiter> {
+    typealias Node = SlotKey
+
+    private struct Level {
+        var ledger: ByteLedger
+        let parent: Node?
+        /// A closed level admits nothing, and goes when its bytes have gone.
+        var isClosed = false
+        var waiters: Deque<(id: UInt64, bytes: Int, waiter: Waiter)> = []
+
+        /// Changes the level; returns its parent.
+        mutating func apply(_ body: (inout Self) -> Void) -> Node? {
+            body(&self)
+            return self.parent
+        }
+    }
+
+    private var levels = SlotMap<Level>()
+    private var waitingLinks: Deque<Node> = []
+
+    mutating func addLevel(_ ledger: ByteLedger, parent: Node?) -> Node {
+        self.levels.insert(Level(ledger: ledger, parent: parent))
+    }
+
+    /// Closes a level: returns those who waited there, in order. What it holds is counted until it is released.
+    mutating func closeLevel(_ node: Node) -> [Waiter] {
+        let waiters = self.levels[node]?.waiters ?? []
+        self.levels[node]?.waiters = []
+        self.levels[node]?.isClosed = true
+        self.waitingLinks.removeAll { $0 == node }
+        self.removeIfDone(node)
+        return waiters.map(\.waiter)
+    }
+
+    func ledger(_ node: Node) -> ByteLedger? {
+        self.levels[node]?.ledger
+    }
+
+    /// Whether items may still be admitted or wait at a link.
+    func isOpen(_ node: Node) -> Bool {
+        self.levels[node].map { !$0.isClosed } ?? false
+    }
+
+    func hasWaiters(_ node: Node) -> Bool {
+        self.levels[node].map { !$0.waiters.isEmpty } ?? false
+    }
+
+    /// Admits bytes of a link on every level, or on none and marks the level that refused.
+    mutating func admit(_ bytes: Int, at link: Node) -> Bool {
+        self.isOpen(link) && !self.hasWaiters(link) && self.pass(bytes, at: link)
+    }
+
+    mutating func wait(_ waiter: Waiter, id: UInt64, bytes: Int, at link: Node) {
+        if !self.hasWaiters(link) { self.waitingLinks.append(link) }
+        self.levels[link]?.waiters.append((id, bytes, waiter))
+    }
+
+    /// Takes one out who waits no longer; returns it, and those who pass now that it is gone.
+    mutating func cancel(_ id: UInt64, at link: Node) -> (cancelled: Waiter?, admitted: [Waiter]) {
+        guard let index = self.levels[link]?.waiters.firstIndex(where: { $0.id == id }) else { return (nil, []) }
+        let cancelled = self.levels[link]?.waiters.remove(at: index).waiter
+        if !self.hasWaiters(link) { self.waitingLinks.removeAll { $0 == link } }
+        // The one that is gone may have been what a level waited to have room for.
+        self.forEachLevel(from: link) { _ = $0.ledger.unblockIfLow() }
+        return (cancelled, self.retry())
+    }
+
+    /// Takes bytes off a link and its parents; returns those who pass now, in order.
+    mutating func release(_ bytes: Int, at link: Node) -> [Waiter] {
+        var isUnblocked = false
+        self.forEachLevel(from: link) { if $0.ledger.remove(bytes) { isUnblocked = true } }
+        self.removeIfDone(link)
+        return isUnblocked ? self.retry() : []
+    }
+
+    private mutating func forEachLevel(from node: Node, _ body: (inout Level) -> Void) {
+        var next: Node? = node
+        while let current = next {
+            next = self.levels[current]?.apply(body)
+        }
+    }
+
+    private mutating func removeIfDone(_ node: Node) {
+        var next: Node? = node
+        while let current = next, let level = self.levels[current] {
+            next = level.parent
+            if level.isClosed, level.ledger.used == 0 { self.levels.remove(current) }
+        }
+    }
+
+    private mutating func pass(_ bytes: Int, at link: Node) -> Bool {
+        var refusing: Node?
+        var next: Node? = link
+        while let current = next, refusing == nil {
+            guard let level = self.levels[current], level.ledger.admits(bytes) else {
+                refusing = current
+                break
+            }
+            next = level.parent
+        }
+        if let refusing {
+            self.levels[refusing]?.ledger.block()
+            return false
+        }
+        self.forEachLevel(from: link) { $0.ledger.add(bytes) }
+        return true
+    }
+
+    private mutating func retry() -> [Waiter] {
+        var admitted: [Waiter] = []
+        for _ in 0..<self.waitingLinks.count {
+            guard let link = self.waitingLinks.popFirst() else { break }
+            while let head = self.levels[link]?.waiters.first, self.pass(head.bytes, at: link) {
+                self.levels[link]?.waiters.removeFirst()
+                admitted.append(head.waiter)
+            }
+            if self.hasWaiters(link) { self.waitingLinks.append(link) }
+        }
+        return admitted
+    }
+}

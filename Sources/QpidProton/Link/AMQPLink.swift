@@ -1,0 +1,42 @@
+/// What the two ends of a link share: ``AMQPSender`` and ``AMQPReceiver``. Source: AMQP 1.0 §2.6.
+public protocol AMQPLink: Sendable {
+    /// The name of the link.
+    var name: String { get }
+    /// The session that the link is on.
+    var session: AMQPSession { get }
+    /// The source as the peer sees it; the address of a dynamic source is here.
+    var remoteSource: AMQPSource { get }
+    /// The target as the peer sees it; the address of a dynamic target is here.
+    var remoteTarget: AMQPTarget { get }
+    /// The properties of the link that the peer told.
+    var remoteProperties: AMQPMap { get }
+    /// The largest message that the peer takes, in bytes; nil for no limit.
+    var remoteMaxMessageSize: UInt64? { get }
+    /// The messages that may be sent now.
+    var credit: Int { get }
+    /// Why the link is of no more use; nil while it is.
+    var error: AMQPError? { get }
+
+    /// Closes the link, and suspends until the peer has answered.
+    func close(_ error: AMQPError?) async throws(AMQPError)
+    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered.
+    func detach() async throws(AMQPError)
+    /// Suspends until the link is of no more use, on either side.
+    func waitUntilClosed() async throws(AMQPError)
+}
+
+/// What a link's class has from its attach.
+struct LinkCore: Sendable {
+    let session: AMQPSession
+    let status: LinkStatus
+    let attachment: LinkStatus.Attachment
+    /// Closes or detaches on the loop.
+    let end: @Sendable (AMQPError?, _ detach: Bool) -> Void
+
+    var maxMessageSize: UInt64? { self.attachment.maxMessageSize == 0 ? nil : self.attachment.maxMessageSize }
+
+    func close(_ error: AMQPError?, detach: Bool) async throws(AMQPError) {
+        self.end(error, detach)
+        try await self.session.connection.answer(to: "the detach", self.status.detached)
+    }
+}

@@ -1,0 +1,181 @@
+internal import NIOCore
+internal import Synchronization
+
+/// The receiving end of a link: an asynchronous sequence of deliveries.
+///
+/// Messages that have arrived wait here, never more than the window, until a task takes them. When an iteration ends, by
+/// `break` too, the link is closed in order and what nobody has taken is released; use ``next()`` to take messages without that.
+/// Each message goes to one task.
+public final class AMQPReceiver: AMQPLink, AsyncSequence {
+    public typealias Element = AMQPDelivery
+    public typealias Failure = AMQPError
+
+    let core: LinkCore
+    private let inbox: Inbox<AMQPDelivery>
+    private let endpoint: NIOLoopBound<ReceiverEndpoint>
+    private let mailbox: Mailbox
+
+    init(_ handle: ReceiverEndpoint.Handle, _ attachment: LinkStatus.Attachment, _ session: AMQPSession) {
+        let endpoint = handle.endpoint
+        let mailbox = session.mailbox
+        self.core = LinkCore(session: session, status: handle.status, attachment: attachment) { error, detach in
+            mailbox.run { _ in endpoint.value.close(error, detach: detach) }
+        }
+        self.inbox = handle.inbox
+        self.endpoint = endpoint
+        self.mailbox = mailbox
+    }
+
+    public var name: String { self.core.status.name }
+    public var session: AMQPSession { self.core.session }
+    public var remoteSource: AMQPSource { self.core.attachment.source }
+    public var remoteTarget: AMQPTarget { self.core.attachment.target }
+    public var remoteProperties: AMQPMap { self.core.attachment.properties }
+    public var remoteMaxMessageSize: UInt64? { self.core.maxMessageSize }
+    /// The messages that the peer may still send. Source: AMQP 1.0 §2.6.7.
+    public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
+    public var error: AMQPError? { self.core.status.endError }
+    /// The bytes of the messages that wait here to be taken.
+    public var bufferedBytes: Int { self.inbox.weight }
+    /// The most that ``bufferedBytes`` has been.
+    public var bufferedBytesPeak: Int { self.inbox.peakWeight }
+    /// The messages that wait here to be taken.
+    public var bufferedMessages: Int { self.inbox.count }
+
+    // MARK: Taking messages
+
+    /// Takes the next message, and suspends until there is one.
+    ///
+    /// - Returns: The delivery; nil when the link was closed without an error and everything has been taken.
+    /// - Throws: `AMQPError`, once, when the link, session or connection has ended with an error; `.cancelled` when the task
+    ///   was cancelled while it waited: no message is lost by that.
+    public func next() async throws(AMQPError) -> AMQPDelivery? {
+        try await self.inbox.next()
+    }
+
+    /// Takes the next message if one is there. Never suspends.
+    public func poll() -> AMQPDelivery? {
+        self.inbox.poll()
+    }
+
+    /// Takes up to `count` messages: suspends until there is one, and takes those that are there with it.
+    ///
+    /// - Parameter count: The most messages to take.
+    /// - Returns: The deliveries in order; none when the link was closed without an error and everything has been taken.
+    /// - Throws: As ``next()``.
+    public func nextBatch(max count: Int) async throws(AMQPError) -> [AMQPDelivery] {
+        let ready = self.inbox.poll(max: count)
+        if !ready.isEmpty || count < 1 { return ready }
+        guard let first = try await self.inbox.next() else { return [] }
+        return [first] + self.inbox.poll(max: count - 1)
+    }
+
+    /// Takes the next message, or learns that there is none.
+    ///
+    /// When the time is over the peer is asked to send what it has or to give the credit back, and its answer decides: nil
+    /// means that no message is on its way. With ``Window/manual`` credit for one message is granted if there is none.
+    ///
+    /// - Parameter timeout: How long to wait for a message before the peer is asked.
+    /// - Returns: The delivery, or nil when the peer has none, or the link was closed without an error.
+    /// - Throws: As ``next()``, and ``AMQPCondition/timeout`` when the peer does not answer within the connection's
+    ///   `operationTimeout`.
+    ///
+    /// Source: AMQP 1.0 §2.6.7, the use of `drain` for a synchronous get.
+    public func receive(timeout: Duration) async throws(AMQPError) -> AMQPDelivery? {
+        let id = self.inbox.makeWaitID()
+        let endpoint = self.endpoint
+        return try await self.inbox.next(id: id) {
+            self.mailbox.run { _ in endpoint.value.limitWait(id, timeout) }
+        }
+    }
+
+    /// Grants credit for messages by hand, for a receiver of ``Window/manual``.
+    ///
+    /// - Parameter credit: How many more messages the peer may send; a number below 1 does nothing.
+    ///
+    /// Source: `pn_link_flow`.
+    public func grant(credit: Int) {
+        let endpoint = self.endpoint
+        guard credit > 0 else { return }
+        self.mailbox.run { _ in endpoint.value.grant(Swift.min(credit, Int(Int32.max))) }
+    }
+
+    // MARK: Sequences
+
+    /// Takes messages one by one, and closes the link when it goes.
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        private let lifetime: Lifetime
+
+        fileprivate init(_ receiver: AMQPReceiver) {
+            self.lifetime = Lifetime(receiver)
+        }
+
+        /// The next message; see ``AMQPReceiver/next()``.
+        public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPDelivery? {
+            try await self.lifetime.receiver.next()
+        }
+    }
+
+    /// The messages one by one; the link is closed when the iteration ends.
+    public func makeAsyncIterator() -> AsyncIterator {
+        AsyncIterator(self)
+    }
+
+    /// The messages in batches of those that are there, `count` at most; the link is closed when the iteration ends.
+    public func batches(max count: Int) -> Batches {
+        Batches(receiver: self, count: Swift.max(1, count))
+    }
+
+    /// An asynchronous sequence of batches of deliveries.
+    public struct Batches: AsyncSequence, Sendable {
+        public typealias Element = [AMQPDelivery]
+        public typealias Failure = AMQPError
+        fileprivate let receiver: AMQPReceiver
+        fileprivate let count: Int
+
+        /// Takes messages in batches, and closes the link when it goes.
+        public struct AsyncIterator: AsyncIteratorProtocol {
+            fileprivate let lifetime: Lifetime
+            fileprivate let count: Int
+
+            /// The next batch; see ``AMQPReceiver/nextBatch(max:)``.
+            public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> [AMQPDelivery]? {
+                let batch = try await self.lifetime.receiver.nextBatch(max: self.count)
+                return batch.isEmpty ? nil : batch
+            }
+        }
+
+        /// The batches; the link is closed when the iteration ends.
+        public func makeAsyncIterator() -> AsyncIterator {
+            AsyncIterator(lifetime: Lifetime(self.receiver), count: self.count)
+        }
+    }
+
+    /// Closes the link with the last copy of an iterator.
+    fileprivate final class Lifetime: Sendable {
+        let receiver: AMQPReceiver
+        init(_ receiver: AMQPReceiver) { self.receiver = receiver }
+        deinit { self.receiver.core.end(nil, false) }
+    }
+
+    // MARK: Closing
+
+    /// Closes the link, and suspends until the peer has answered. What nobody has taken is released first.
+    ///
+    /// A second call waits for the same answer. Cancellation ends the wait; the link closes all the same.
+    ///
+    /// - Parameter error: What to tell the peer, if the link closes for an error.
+    /// - Throws: `AMQPError` when the peer closes with an error, does not answer in time, or the connection is lost.
+    public func close(_ error: AMQPError? = nil) async throws(AMQPError) {
+        try await self.core.close(error, detach: false)
+    }
+
+    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered. As ``close(_:)`` else.
+    public func detach() async throws(AMQPError) {
+        try await self.core.close(nil, detach: true)
+    }
+
+    public func waitUntilClosed() async throws(AMQPError) {
+        try await self.core.status.ended.value()
+    }
+}

@@ -1,0 +1,71 @@
+extension AMQPSender {
+    /// Sends messages in order and suspends until all are settled.
+    ///
+    /// - Parameters:
+    ///   - messages: The messages.
+    ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
+    /// - Returns: One result a message, in order: its outcome, or why there is none.
+    public func send(contentsOf messages: [AMQPMessage], settled: Bool? = nil) async -> [Result<AMQPOutcome, AMQPError>] {
+        var transfers: [Result<AMQPTransfer, AMQPError>] = []
+        transfers.reserveCapacity(messages.count)
+        for message in messages {
+            do {
+                transfers.append(.success(try await self.enqueue(message, settled: settled)))
+            } catch {
+                transfers.append(.failure(error))
+            }
+        }
+        var outcomes: [Result<AMQPOutcome, AMQPError>] = []
+        outcomes.reserveCapacity(transfers.count)
+        for transfer in transfers {
+            do {
+                outcomes.append(.success(try await transfer.get().outcome()))
+            } catch {
+                outcomes.append(.failure(error))
+            }
+        }
+        return outcomes
+    }
+
+    /// Accepts messages in order, and suspends only until there is room for the last.
+    ///
+    /// - Parameters:
+    ///   - messages: The messages.
+    ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
+    /// - Returns: The transfers, in order.
+    /// - Throws: As ``enqueue(_:settled:)``; those before the one that failed have been accepted.
+    @discardableResult
+    public func enqueue(
+        contentsOf messages: [AMQPMessage],
+        settled: Bool? = nil
+    ) async throws(AMQPError) -> [AMQPTransfer] {
+        var transfers: [AMQPTransfer] = []
+        transfers.reserveCapacity(messages.count)
+        for message in messages { transfers.append(try await self.enqueue(message, settled: settled)) }
+        return transfers
+    }
+
+    /// Accepts as many messages, from the first on, as there is room for now. Never suspends.
+    ///
+    /// - Parameters:
+    ///   - messages: The messages.
+    ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
+    /// - Returns: The transfers of those that were accepted: the first so many.
+    /// - Throws: As ``trySend(_:settled:)`` but for a lack of room, and only when no message was accepted before.
+    @discardableResult
+    public func trySend(
+        contentsOf messages: [AMQPMessage],
+        settled: Bool? = nil
+    ) throws(AMQPError) -> [AMQPTransfer] {
+        var transfers: [AMQPTransfer] = []
+        for message in messages {
+            do {
+                transfers.append(try self.trySend(message, settled: settled))
+            } catch {
+                if transfers.isEmpty, error.condition != .wouldBlock { throw error }
+                break
+            }
+        }
+        return transfers
+    }
+}

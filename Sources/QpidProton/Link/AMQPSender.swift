@@ -1,0 +1,205 @@
+public import NIOCore
+internal import Synchronization
+
+/// The sending end of a link: it takes messages, keeps them within the limits, and tells their outcomes.
+///
+/// A message that was accepted by ``enqueue(_:settled:)`` or ``trySend(_:settled:)`` waits here until the peer gives credit;
+/// its bytes count against the send limits of the link and of the session until they have been written to the socket.
+/// The calls may come from any number of tasks; messages of one task are sent in the order of its calls.
+public final class AMQPSender: AMQPLink {
+    let core: LinkCore
+    private let lane: SlotKey
+    private let node: SlotKey
+    private let endpoint: NIOLoopBound<SenderEndpoint>
+    private let mailbox: Mailbox
+    private let settles: AMQPSenderSettleMode
+
+    init(_ handle: SenderEndpoint.Handle, _ attachment: LinkStatus.Attachment, _ session: AMQPSession, settles: AMQPSenderSettleMode) {
+        let endpoint = handle.endpoint
+        let mailbox = session.mailbox
+        self.core = LinkCore(session: session, status: handle.status, attachment: attachment) { error, detach in
+            mailbox.run { _ in endpoint.value.close(error, detach: detach) }
+        }
+        self.lane = handle.lane
+        self.node = handle.node
+        self.endpoint = endpoint
+        self.mailbox = mailbox
+        self.settles = settles
+    }
+
+    public var name: String { self.core.status.name }
+    public var session: AMQPSession { self.core.session }
+    public var remoteSource: AMQPSource { self.core.attachment.source }
+    public var remoteTarget: AMQPTarget { self.core.attachment.target }
+    public var remoteProperties: AMQPMap { self.core.attachment.properties }
+    public var remoteMaxMessageSize: UInt64? { self.core.maxMessageSize }
+    /// The messages that the peer takes now; those that wait here will use it first. Source: AMQP 1.0 §2.6.7.
+    public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
+    /// The messages that the peer takes in all since the link was attached: those that were begun, and ``credit``.
+    ///
+    /// Less the number of messages that were accepted here it is how many more can leave at once. Source: AMQP 1.0 §2.6.7.
+    public var deliveryLimit: Int { self.core.status.deliveryLimit.value }
+    public var error: AMQPError? { self.core.status.endError }
+    /// Whether messages are sent settled.
+    public var settleMode: AMQPSenderSettleMode { self.settles }
+    /// The bytes accepted on this link and not yet written to the socket.
+    public var outgoingBytes: Int { self.mailbox.ledger(self.node)?.used ?? 0 }
+    /// The most that ``outgoingBytes`` has been.
+    public var outgoingBytesPeak: Int { self.mailbox.ledger(self.node)?.peak ?? 0 }
+
+    // MARK: Sending
+
+    /// Sends a message and suspends until it is settled.
+    ///
+    /// Suspends for room, for credit, and for the peer's outcome. A message that is sent settled is done when it has been
+    /// written to the socket. When the task is cancelled the error says what became of the message: "not sent", or sent and
+    /// not settled.
+    ///
+    /// - Parameters:
+    ///   - message: The message.
+    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    /// - Returns: What the receiver decided.
+    /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, was not sent, or when the
+    ///   link, session or connection ends before it is settled.
+    @discardableResult
+    public func send(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPOutcome {
+        let transfer = try await self.enqueue(message, settled: settled)
+        do {
+            return try await transfer.outcome()
+        } catch where error.condition == .cancelled {
+            throw await self.cancel(transfer)
+        }
+    }
+
+    /// Accepts a message, and suspends only until there is room for it.
+    ///
+    /// - Parameters:
+    ///   - message: The message.
+    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    /// - Returns: The transfer, whose outcome can be awaited.
+    /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, the link has ended, or the
+    ///   task was cancelled while it waited: in each case the message was not sent.
+    @discardableResult
+    public func enqueue(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
+        try await self.enqueue(encoded: message.encoded(), settled: settled)
+    }
+
+    /// Accepts a message that is encoded already, such as ``AMQPDelivery/payload``. As ``enqueue(_:settled:)`` else.
+    ///
+    /// - Parameters:
+    ///   - encoded: The sections of the message; sent as they are.
+    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    @discardableResult
+    public func enqueue(encoded: ByteBuffer, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
+        let pending = try self.pending(encoded, settled)
+        do {
+            try await self.mailbox.enqueue(pending, lane: self.lane, node: self.node)
+        } catch where error == .senderClosed {
+            throw self.endedError
+        }
+        return pending.transfer
+    }
+
+    /// Accepts a message if there is room for it now. Never suspends.
+    ///
+    /// - Parameters:
+    ///   - message: The message.
+    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    /// - Returns: The transfer, whose outcome can be awaited.
+    /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, else as ``enqueue(_:settled:)``.
+    @discardableResult
+    public func trySend(_ message: AMQPMessage, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
+        try self.trySend(encoded: message.encoded(), settled: settled)
+    }
+
+    /// Accepts a message that is encoded already if there is room for it now. As ``trySend(_:settled:)`` else.
+    ///
+    /// - Parameters:
+    ///   - encoded: The sections of the message; sent as they are.
+    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    @discardableResult
+    public func trySend(encoded: ByteBuffer, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
+        let pending = try self.pending(encoded, settled)
+        switch self.mailbox.tryEnqueue(pending, lane: self.lane, node: self.node) {
+        case .admitted: return pending.transfer
+        case .closed: throw self.endedError
+        case .full:
+            let text = "\(self.outgoingBytes) bytes of this link wait to be written: the send limit leaves no room"
+            throw AMQPError(.local, .wouldBlock, text)
+        }
+    }
+
+    // MARK: Credit
+
+    /// Suspends until the ``deliveryLimit`` is another than `known`, and returns it.
+    ///
+    /// - Parameter known: The limit that the caller has acted upon.
+    /// - Throws: `AMQPError` when the link ends, or the task is cancelled.
+    public func deliveryLimit(after known: Int) async throws(AMQPError) -> Int {
+        try await self.core.status.deliveryLimit.value(after: known)
+    }
+
+    // MARK: Closing
+
+    /// Closes the link, and suspends until the peer has answered.
+    ///
+    /// Messages that were not sent are given up, and their transfers fail: await their outcomes first. A second call waits
+    /// for the same answer. Cancellation ends the wait; the link closes all the same.
+    ///
+    /// - Parameter error: What to tell the peer, if the link closes for an error.
+    /// - Throws: `AMQPError` when the peer closes with an error, does not answer in time, or the connection is lost.
+    public func close(_ error: AMQPError? = nil) async throws(AMQPError) {
+        try await self.core.close(error, detach: false)
+    }
+
+    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered. As ``close(_:)`` else.
+    public func detach() async throws(AMQPError) {
+        try await self.core.close(nil, detach: true)
+    }
+
+    public func waitUntilClosed() async throws(AMQPError) {
+        try await self.core.status.ended.value()
+    }
+
+    // MARK: Parts
+
+    private var endedError: AMQPError {
+        self.error.map { AMQPError(.delivery, $0.condition, "not sent: \($0)", isFromPeer: $0.isFromPeer) }
+            ?? self.mailbox.closedError
+    }
+
+    private func pending(_ bytes: ByteBuffer, _ settled: Bool?) throws(AMQPError) -> PendingMessage {
+        if let limit = self.remoteMaxMessageSize, bytes.readableBytes > limit {
+            let text = "not sent: the message has \(bytes.readableBytes) bytes, and the peer takes \(limit) at most"
+            throw AMQPError(.delivery, .linkMessageSizeExceeded, text)
+        }
+        let isSettled: Bool
+        switch self.settles {
+        case .settled where settled == false:
+            throw AMQPError(.local, .invalidArgument, "not sent: the link's settle mode is settled")
+        case .unsettled where settled == true:
+            throw AMQPError(.local, .invalidArgument, "not sent: the link's settle mode is unsettled")
+        case .settled: isSettled = true
+        case .unsettled: isSettled = false
+        case .mixed: isSettled = settled ?? false
+        }
+        return PendingMessage(bytes: bytes, transfer: AMQPTransfer(), isSettled: isSettled)
+    }
+
+    /// Takes a message back if it has not begun to be sent. Returns what to throw.
+    private func cancel(_ transfer: AMQPTransfer) async -> AMQPError {
+        let done = Reply<Void>()
+        let endpoint = self.endpoint
+        self.mailbox.run(
+            { _ in
+                endpoint.value.cancel(transfer)
+                done.resolve(.success(()))
+            },
+            otherwise: { done.resolve(.failure($0)) }
+        )
+        // The task is cancelled, and would not wait.
+        _ = await Task { try? await done.value() }.value
+        if case .failure(let error) = transfer.result { return error }
+        return AMQPError(.delivery, .cancelled, "sent, but not settled: the task was cancelled")
+    }
+}

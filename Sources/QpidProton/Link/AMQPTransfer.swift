@@ -1,0 +1,37 @@
+internal import NIOCore
+
+/// A message on its way: accepted by ``AMQPSender/enqueue(_:)`` or ``AMQPSender/trySend(_:)``, and not yet settled.
+///
+/// Keep it to learn the outcome; drop it if you do not care. The message is sent either way.
+public final class AMQPTransfer: Sendable {
+    let reply = Reply<AMQPOutcome>()
+
+    init() {}
+
+    /// What became of the message, if that is known.
+    ///
+    /// A failure says that the outcome will never be known, or that the message was not sent.
+    public var result: Result<AMQPOutcome, AMQPError>? { self.reply.answer }
+
+    /// Suspends until the peer has settled the message.
+    ///
+    /// For a message that is sent settled, until it has been written to the socket. Cancellation ends the wait, not the
+    /// transfer: call again to go on waiting.
+    ///
+    /// - Throws: `AMQPError` of scope `.delivery` when the message was not sent, of the scope that ended when the link,
+    ///   session or connection ended first, `.cancelled` when the task was cancelled.
+    ///
+    /// Source: AMQP 1.0 §2.6.12.
+    public func outcome() async throws(AMQPError) -> AMQPOutcome {
+        try await self.reply.value()
+    }
+
+    /// Calls `body` once with what became of the message, at once if that is known.
+    ///
+    /// For those who keep many transfers, where a task for each would cost too much.
+    ///
+    /// - Parameter body: Called on the connection's event loop, so it must be short and must not block.
+    public func whenSettled(_ body: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
+        self.reply.whenResolved(body)
+    }
+}

@@ -1,0 +1,88 @@
+/// A sequence of values of one type.
+///
+/// All elements have one constructor: the same primitive type and, where they are described, the same descriptors. An
+/// empty array still has an element type. A described element appears as an ``AMQPValue/described(_:)``.
+///
+/// Source: AMQP 1.0 §1.6.24.
+public struct AMQPArray: Hashable, Sendable {
+    /// The elements.
+    public let elements: [AMQPValue]
+    /// The elements' descriptors, outermost first; empty where the elements are not described.
+    public let descriptors: [AMQPValue]
+    /// The elements' primitive type, below their descriptors.
+    public let elementType: AMQPType
+
+    /// Makes an array of at least one value.
+    ///
+    /// - Throws: `local:invalid-argument` where the values are of more than one type or descriptor, or there is none:
+    ///   an empty array is made with ``init(emptyOf:descriptors:)``.
+    public init(_ elements: [AMQPValue]) throws(AMQPError) {
+        guard let first = elements.first else {
+            throw AMQPError(.local, .invalidArgument, "an array without elements must be made with a type")
+        }
+        let (descriptors, type) = first.constructor
+        for (index, element) in elements.enumerated() where !element.has(descriptors[...], type) {
+            throw AMQPError(.local, .invalidArgument, "element \(index) of the array is not of the first one's type")
+        }
+        self.init(uniform: elements, type: type, descriptors: descriptors)
+    }
+
+    /// Makes an empty array of a type.
+    public init(emptyOf type: AMQPType, descriptors: [AMQPValue] = []) {
+        self.init(uniform: [], type: type, descriptors: descriptors)
+    }
+
+    /// Makes an array of symbols, as capabilities are written.
+    public init(symbols: [AMQPSymbol]) {
+        self.init(uniform: symbols.map { .symbol($0) }, type: .symbol, descriptors: [])
+    }
+
+    /// Makes an array of strings.
+    public init(strings: [String]) {
+        self.init(uniform: strings.map { .string($0) }, type: .string, descriptors: [])
+    }
+
+    /// Takes elements that are known to be of one type.
+    init(uniform elements: [AMQPValue], type: AMQPType, descriptors: [AMQPValue]) {
+        self.elements = elements
+        self.descriptors = descriptors
+        self.elementType = type
+    }
+}
+
+extension AMQPArray: RandomAccessCollection, CustomStringConvertible {
+    /// The first element's index, 0.
+    public var startIndex: Int { 0 }
+    /// The number of elements.
+    public var endIndex: Int { self.elements.count }
+    /// The element at an index.
+    public subscript(position: Int) -> AMQPValue { self.elements[position] }
+
+    /// A text for people: `type[element, …]`.
+    public var description: String {
+        let descriptors = self.descriptors.map { "@\($0) " }.joined()
+        return "\(descriptors)\(self.elementType.rawValue)[\(self.map(\.description).joined(separator: ", "))]"
+    }
+}
+
+extension AMQPValue {
+    /// The descriptors, outermost first, and the type below them.
+    fileprivate var constructor: (descriptors: [AMQPValue], type: AMQPType) {
+        var descriptors: [AMQPValue] = []
+        var value = self
+        while case .described(let described) = value {
+            descriptors.append(described.descriptor)
+            value = described.value
+        }
+        return (descriptors, value.type ?? .null)
+    }
+
+    fileprivate func has(_ descriptors: ArraySlice<AMQPValue>, _ type: AMQPType) -> Bool {
+        var value = self
+        for descriptor in descriptors {
+            guard case .described(let described) = value, described.descriptor == descriptor else { return false }
+            value = described.value
+        }
+        return value.type == type
+    }
+}

@@ -1,0 +1,18 @@
+/// A value with a descriptor, which says what the value means.
+///
+/// Source: AMQP 1.0 §1.2 and §1.3.
+public struct AMQPDescribed: Hashable, Sendable, CustomStringConvertible {
+    /// The descriptor: as a rule an `ulong` or a symbol.
+    public var descriptor: AMQPValue
+    /// The value.
+    public var value: AMQPValue
+
+    /// Makes a described value.
+    public init(descriptor: AMQPValue, value: AMQPValue) {
+        self.descriptor = descriptor
+        self.value = value
+    }
+
+    /// A text for people: `@descriptor value`.
+    public var description: String { "@\(self.descriptor) \(self.value)" }
+}

@@ -1,0 +1,133 @@
+/// Keys and values in an order.
+///
+/// The order counts: AMQP calls two maps with the same pairs in another order different, and so does `==`. A key
+/// occurs once. Looking a key up takes a walk over the pairs, which is quick for the small maps that messages carry.
+///
+/// Source: AMQP 1.0 §1.6.23.
+public struct AMQPMap: Hashable, Sendable {
+    /// One key and its value.
+    public typealias Element = (key: AMQPValue, value: AMQPValue)
+
+    /// The pairs; no key occurs twice.
+    private(set) var pairs: [Element]
+
+    /// Makes an empty map.
+    public init() {
+        self.pairs = []
+    }
+
+    /// Makes a map of pairs. Where a key occurs twice, the last value counts, in the first one's place.
+    public init(_ pairs: some Sequence<Element>) {
+        self.pairs = []
+        self.pairs.reserveCapacity(pairs.underestimatedCount)
+        var places: [AMQPValue: Int] = [:]
+        for pair in pairs {
+            if let place = places[pair.key] {
+                self.pairs[place].value = pair.value
+            } else {
+                places[pair.key] = self.pairs.count
+                self.pairs.append(pair)
+            }
+        }
+    }
+
+    /// Takes pairs that are known to hold no key twice.
+    init(uniquePairs: [Element]) {
+        self.pairs = uniquePairs
+    }
+
+    /// The value of a key, nil where there is none.
+    ///
+    /// Setting a key that is there replaces its value in its place; a new key goes to the end. Setting nil takes the
+    /// key out: to store AMQP's null, set `.null`.
+    public subscript(_ key: AMQPValue) -> AMQPValue? {
+        get { self.pairs.first { $0.key == key }?.value }
+        set { self.set(key, newValue, at: self.pairs.firstIndex { $0.key == key }) }
+    }
+
+    /// The value of a string key, nil where there is none.
+    public subscript(_ key: String) -> AMQPValue? {
+        get { self.place(of: key).map { self.pairs[$0].value } }
+        set { self.set(.string(key), newValue, at: self.place(of: key)) }
+    }
+
+    /// The value of a symbol key, nil where there is none.
+    public subscript(symbol key: AMQPSymbol) -> AMQPValue? {
+        get { self.place(of: key).map { self.pairs[$0].value } }
+        set { self.set(.symbol(key), newValue, at: self.place(of: key)) }
+    }
+
+    private func place(of key: String) -> Int? {
+        self.pairs.firstIndex { pair in
+            if case .string(let text) = pair.key { text.hasSameUTF8(as: key) } else { false }
+        }
+    }
+
+    private func place(of key: AMQPSymbol) -> Int? {
+        self.pairs.firstIndex { pair in
+            if case .symbol(let symbol) = pair.key { symbol.rawValue.hasSameUTF8(as: key.rawValue) } else { false }
+        }
+    }
+
+    private mutating func set(_ key: AMQPValue, _ value: AMQPValue?, at place: Int?) {
+        switch (place, value) {
+        case (let place?, let value?): self.pairs[place].value = value
+        case (let place?, nil): self.pairs.remove(at: place)
+        case (nil, let value?): self.pairs.append((key: key, value: value))
+        case (nil, nil): break
+        }
+    }
+
+    /// Whether the pairs are equal and in the same order.
+    public static func == (left: AMQPMap, right: AMQPMap) -> Bool {
+        left.pairs.elementsEqual(right.pairs) { $0.key == $1.key && $0.value == $1.value }
+    }
+
+    /// Hashes the pairs in their order.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(self.pairs.count)
+        for pair in self.pairs {
+            hasher.combine(pair.key)
+            hasher.combine(pair.value)
+        }
+    }
+}
+
+extension AMQPMap: RandomAccessCollection {
+    /// The place of a pair. It is its own type so that `map[0]` can only mean the key 0.
+    public struct Index: Hashable, Sendable, Comparable {
+        let place: Int
+
+        /// Whether the left place comes before the right one.
+        public static func < (left: Index, right: Index) -> Bool { left.place < right.place }
+    }
+
+    /// The number of pairs.
+    public var count: Int { self.pairs.count }
+    /// The first pair's place.
+    public var startIndex: Index { Index(place: 0) }
+    /// The place after the last pair.
+    public var endIndex: Index { Index(place: self.pairs.count) }
+    /// The place after another.
+    public func index(after index: Index) -> Index { Index(place: index.place + 1) }
+    /// The place before another.
+    public func index(before index: Index) -> Index { Index(place: index.place - 1) }
+    /// The place a number of places away.
+    public func index(_ index: Index, offsetBy distance: Int) -> Index { Index(place: index.place + distance) }
+    /// How many places lie between two.
+    public func distance(from start: Index, to end: Index) -> Int { end.place - start.place }
+    /// The pair at a place.
+    public subscript(position: Index) -> Element { self.pairs[position.place] }
+}
+
+extension AMQPMap: ExpressibleByDictionaryLiteral, CustomStringConvertible {
+    /// Makes a map of a literal. Where a key occurs twice, the last value counts.
+    public init(dictionaryLiteral elements: (AMQPValue, AMQPValue)...) {
+        self.init(elements.lazy.map { (key: $0.0, value: $0.1) })
+    }
+
+    /// A text for people: `{"key": value, …}`.
+    public var description: String {
+        "{\(self.pairs.map { "\($0.key): \($0.value)" }.joined(separator: ", "))}"
+    }
+}

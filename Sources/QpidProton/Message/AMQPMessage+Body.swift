@@ -1,0 +1,141 @@
+public import NIOCore
+
+extension AMQPMessage {
+    /// The body. `.data([])` and `.sequence([])` hold no section and thus are `.empty`.
+    public var body: Body {
+        get {
+            switch self.storedBody {
+            case .empty: .empty
+            case .data(let bytes): .data([bytes])
+            case .dataSections(let sections): .data(sections)
+            case .sequence(let sections): .sequence(sections)
+            case .value(let value): .value(value)
+            }
+        }
+        set {
+            switch newValue {
+            case .empty: self.storedBody = .empty
+            case .data(let sections):
+                if sections.count == 1 {
+                    self.storedBody = .data(sections[0])
+                } else {
+                    self.storedBody = sections.isEmpty ? .empty : .dataSections(sections)
+                }
+            case .sequence(let sections): self.storedBody = sections.isEmpty ? .empty : .sequence(sections)
+            case .value(let value): self.storedBody = .value(value)
+            }
+        }
+    }
+
+    /// Makes a message with a body.
+    public init(body: Body) {
+        self.init()
+        self.body = body
+    }
+
+    /// Makes a message of a text: an amqp-value section with a string.
+    public init(body: String) {
+        self.init()
+        self.storedBody = .value(.string(body))
+    }
+
+    /// Makes a message of bytes: one data section.
+    public init(body: [UInt8]) {
+        self.init()
+        self.storedBody = .data(ByteBuffer(bytes: body))
+    }
+
+    /// Makes a message of the buffer's readable bytes: one data section, not copied before it is encoded.
+    public init(body: ByteBuffer) {
+        self.init()
+        self.storedBody = .data(body)
+    }
+
+    /// Makes a message of a value: an amqp-value section.
+    public init(body: AMQPValue) {
+        self.init()
+        self.storedBody = .value(body)
+    }
+
+    /// The body as a text, nil where it is none.
+    ///
+    /// A text is a string value, or data (joined, or a binary value) that is valid UTF-8.
+    public var bodyString: String? {
+        if case .value(.string(let text)) = self.storedBody { return text }
+        return self.bodyBytes.flatMap { String(validating: $0.readableBytesView, as: UTF8.self) }
+    }
+
+    /// The body as bytes, nil where it is neither data nor a binary value.
+    ///
+    /// One data section is given as it is, without a copy; several are joined into a new buffer.
+    public var bodyBytes: ByteBuffer? {
+        switch self.storedBody {
+        case .data(let bytes), .value(.binary(let bytes)): return bytes
+        case .dataSections(let sections):
+            var joined = ByteBuffer()
+            joined.reserveCapacity(sections.reduce(0) { $0 + $1.readableBytes })
+            for section in sections {
+                joined.writeImmutableBuffer(section)
+            }
+            return joined
+        default: return nil
+        }
+    }
+}
+
+extension AMQPMessage: CustomStringConvertible {
+    /// A text for people: the sections that the message has, and how long its data is. Data itself is not shown.
+    public var description: String {
+        var parts: [String] = []
+        if !self.header.isEmpty { parts.append("header: \(self.header)") }
+        if !self.deliveryAnnotations.isEmpty { parts.append("deliveryAnnotations: \(self.deliveryAnnotations)") }
+        if !self.messageAnnotations.isEmpty { parts.append("messageAnnotations: \(self.messageAnnotations)") }
+        if !self.properties.isEmpty { parts.append("properties: \(self.properties)") }
+        if !self.applicationProperties.isEmpty { parts.append("applicationProperties: \(self.applicationProperties)") }
+        switch self.storedBody {
+        case .empty: break
+        case .data(let bytes): parts.append("data: \(bytes.readableBytes) bytes")
+        case .dataSections(let sections):
+            parts.append("data: \(sections.map { "\($0.readableBytes)" }.joined(separator: " + ")) bytes")
+        case .sequence(let sections): parts.append("sequence: \(sections)")
+        case .value(let value): parts.append("value: \(value)")
+        }
+        if !self.footer.isEmpty { parts.append("footer: \(self.footer)") }
+        return "AMQPMessage(\(parts.joined(separator: ", ")))"
+    }
+}
+
+extension AMQPHeader: CustomStringConvertible {
+    /// A text for people: the fields that differ from their defaults.
+    public var description: String {
+        var parts: [String] = []
+        if self.durable { parts.append("durable") }
+        if self.priority != 4 { parts.append("priority: \(self.priority)") }
+        if self.hasTimeToLive { parts.append("timeToLive: \(self.timeToLiveMilliseconds) ms") }
+        if self.firstAcquirer { parts.append("firstAcquirer") }
+        if self.deliveryCount != 0 { parts.append("deliveryCount: \(self.deliveryCount)") }
+        return "(\(parts.joined(separator: ", ")))"
+    }
+}
+
+extension AMQPProperties: CustomStringConvertible {
+    /// A text for people: the properties that are set. The user id is shown as its length alone.
+    public var description: String {
+        let parts: [(String, String?)] = [
+            ("messageID", self.messageID?.description),
+            ("userID", self.userID.map { "\($0.readableBytes) bytes" }),
+            ("to", self.to),
+            ("subject", self.subject),
+            ("replyTo", self.replyTo),
+            ("correlationID", self.correlationID?.description),
+            ("contentType", self.contentType?.rawValue),
+            ("contentEncoding", self.contentEncoding?.rawValue),
+            ("absoluteExpiryTime", self.absoluteExpiryTime?.description),
+            ("creationTime", self.creationTime?.description),
+            ("groupID", self.groupID),
+            ("groupSequence", self.groupSequence?.description),
+            ("replyToGroupID", self.replyToGroupID),
+        ]
+        return "(\(parts.compactMap { name, text in text.map { "\(name): \($0)" } }.joined(separator: ", ")))"
+    }
+}

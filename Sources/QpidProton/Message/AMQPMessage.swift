@@ -1,0 +1,173 @@
+public import NIOCore
+
+/// A message: the bare message, and what the network adds to it.
+///
+/// All sections of AMQP 1.0 are here and survive decoding and encoding: several data or sequence sections, the footer,
+/// and sections that are present and hold nothing (``emptySections``). A message is a value; its copies share memory
+/// until one is changed.
+///
+/// Keys and values of the maps are carried as they are. AMQP asks for symbols (or `ulong`) as keys of annotations, and
+/// for strings as keys and no compound types as values of application properties; brokers may refuse other ones.
+///
+/// Source: AMQP 1.0 §3.2.
+public struct AMQPMessage: Sendable {
+    /// The body of a message.
+    ///
+    /// Source: AMQP 1.0 §3.2.6–3.2.8.
+    public enum Body: Hashable, Sendable {
+        /// No body. AMQP asks for one: a peer may refuse a message without.
+        case empty
+        /// One or more data sections: bytes.
+        case data([ByteBuffer])
+        /// One or more sequence sections: lists of values.
+        case sequence([[AMQPValue]])
+        /// A single value.
+        case value(AMQPValue)
+    }
+
+    /// Sections that may be present and hold nothing.
+    public struct EmptySections: OptionSet, Hashable, Sendable {
+        /// One bit a section.
+        public let rawValue: UInt8
+
+        /// Makes a set of its bits.
+        public init(rawValue: UInt8) {
+            self.rawValue = rawValue
+        }
+
+        /// The header, with default values.
+        public static let header = Self(rawValue: 1)
+        /// The delivery annotations.
+        public static let deliveryAnnotations = Self(rawValue: 2)
+        /// The message annotations.
+        public static let messageAnnotations = Self(rawValue: 4)
+        /// The properties, none set.
+        public static let properties = Self(rawValue: 8)
+        /// The application properties.
+        public static let applicationProperties = Self(rawValue: 16)
+        /// The footer.
+        public static let footer = Self(rawValue: 32)
+    }
+
+    /// One data section, by far the most frequent body, lies here without an array around it.
+    enum StoredBody: Sendable {
+        case empty
+        case data(ByteBuffer)
+        case dataSections([ByteBuffer])
+        case sequence([[AMQPValue]])
+        case value(AMQPValue)
+    }
+
+    /// The sections that few messages carry.
+    struct Extras: Sendable {
+        var deliveryAnnotations = AMQPMap()
+        var messageAnnotations = AMQPMap()
+        var footer = AMQPMap()
+    }
+
+    var storedBody: StoredBody = .empty
+    var propertiesBox: CopyOnWriteBox<AMQPProperties>?
+    var extrasBox: CopyOnWriteBox<Extras>?
+    /// The application properties: strings and simple values of the application's own.
+    public var applicationProperties = AMQPMap()
+    /// The header; default values where the message carries none.
+    public var header = AMQPHeader()
+    /// The sections that are encoded although they hold nothing. Decoding notes them here; for a section that holds
+    /// something the bit has no meaning.
+    public var emptySections: EmptySections = []
+
+    /// Makes a message without a body.
+    public init() {}
+
+    /// The properties; none set where the message carries none.
+    public var properties: AMQPProperties {
+        get { self.propertiesBox?.value ?? AMQPProperties() }
+        _modify {
+            self.propertiesBox.makeUnique(or: AMQPProperties())
+            yield &self.propertiesBox!.value
+        }
+        set { self.propertiesBox = CopyOnWriteBox(newValue) }
+    }
+
+    /// The delivery annotations, for the next node only.
+    public var deliveryAnnotations: AMQPMap {
+        get { self.extrasBox?.value.deliveryAnnotations ?? AMQPMap() }
+        _modify {
+            self.extrasBox.makeUnique(or: Extras())
+            yield &self.extrasBox!.value.deliveryAnnotations
+        }
+    }
+
+    /// The message annotations, which travel with the message from node to node.
+    public var messageAnnotations: AMQPMap {
+        get { self.extrasBox?.value.messageAnnotations ?? AMQPMap() }
+        _modify {
+            self.extrasBox.makeUnique(or: Extras())
+            yield &self.extrasBox!.value.messageAnnotations
+        }
+    }
+
+    /// The footer, for what is computed over the message.
+    public var footer: AMQPMap {
+        get { self.extrasBox?.value.footer ?? AMQPMap() }
+        _modify {
+            self.extrasBox.makeUnique(or: Extras())
+            yield &self.extrasBox!.value.footer
+        }
+    }
+
+    /// The empty sections that count: those that do hold nothing.
+    var effectiveEmptySections: EmptySections {
+        var sections = self.emptySections
+        guard !sections.isEmpty else { return sections }
+        if !self.header.isEmpty { sections.remove(.header) }
+        if !self.deliveryAnnotations.isEmpty { sections.remove(.deliveryAnnotations) }
+        if !self.messageAnnotations.isEmpty { sections.remove(.messageAnnotations) }
+        if !self.properties.isEmpty { sections.remove(.properties) }
+        if !self.applicationProperties.isEmpty { sections.remove(.applicationProperties) }
+        if !self.footer.isEmpty { sections.remove(.footer) }
+        return sections
+    }
+}
+
+extension AMQPMessage: Hashable {
+    /// Whether all sections are equal, and the same ones are present.
+    public static func == (left: AMQPMessage, right: AMQPMessage) -> Bool {
+        left.header == right.header && left.body == right.body && left.properties == right.properties
+            && left.applicationProperties == right.applicationProperties
+            && left.deliveryAnnotations == right.deliveryAnnotations
+            && left.messageAnnotations == right.messageAnnotations && left.footer == right.footer
+            && left.effectiveEmptySections == right.effectiveEmptySections
+    }
+
+    /// Hashes all sections.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(self.header)
+        hasher.combine(self.deliveryAnnotations)
+        hasher.combine(self.messageAnnotations)
+        hasher.combine(self.properties)
+        hasher.combine(self.applicationProperties)
+        hasher.combine(self.body)
+        hasher.combine(self.footer)
+    }
+}
+
+/// A value on the heap that is copied before it is changed where it is shared.
+// Sendable: `value` is changed only through `makeUnique`, thus while a single reference to the box exists.
+final class CopyOnWriteBox<Value: Sendable>: @unchecked Sendable {
+    fileprivate(set) var value: Value
+
+    init(_ value: Value) {
+        self.value = value
+    }
+}
+
+extension Optional {
+    /// Makes sure that there is a box and that nobody else holds it.
+    @inline(__always)
+    fileprivate mutating func makeUnique<Value: Sendable>(or value: @autoclosure () -> Value)
+    where Wrapped == CopyOnWriteBox<Value> {
+        if isKnownUniquelyReferenced(&self) { return }
+        self = CopyOnWriteBox(self?.value ?? value())
+    }
+}

@@ -1,0 +1,35 @@
+/// A name from a limited set, in ASCII.
+///
+/// A symbol may hold any text here; encoding one that is not ASCII throws `local:invalid-argument`, and decoding one
+/// throws `amqp:decode-error`.
+///
+/// Source: AMQP 1.0 §1.6.21.
+public struct AMQPSymbol: RawRepresentable, Hashable, Sendable, Comparable, ExpressibleByStringLiteral,
+    CustomStringConvertible
+{
+    /// The text.
+    public var rawValue: String
+
+    /// Makes a symbol of a text.
+    public init(rawValue: String) {
+        self.rawValue = rawValue
+    }
+
+    /// Makes a symbol of a text.
+    public init(_ text: String) {
+        self.rawValue = text
+    }
+
+    /// Makes a symbol of a literal text.
+    public init(stringLiteral value: String) {
+        self.rawValue = value
+    }
+
+    /// The text.
+    public var description: String { self.rawValue }
+
+    /// Whether the left text comes before the right one.
+    public static func < (left: AMQPSymbol, right: AMQPSymbol) -> Bool {
+        left.rawValue < right.rawValue
+    }
+}

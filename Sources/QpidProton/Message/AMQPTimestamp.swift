@@ -1,0 +1,46 @@
+#if canImport(FoundationEssentials)
+    public import FoundationEssentials
+#else
+    public import Foundation
+#endif
+
+/// A point in time in milliseconds.
+///
+/// Source: AMQP 1.0 §1.6.17.
+public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvertible {
+    /// Milliseconds since 1970-01-01 00:00 UTC, leap seconds not counted. It may be negative.
+    public var millisecondsSinceEpoch: Int64
+
+    /// Makes a point in time of milliseconds since 1970.
+    public init(millisecondsSinceEpoch: Int64) {
+        self.millisecondsSinceEpoch = millisecondsSinceEpoch
+    }
+
+    /// Makes a point in time of a date, to the nearest millisecond. A date out of range becomes the nearest one in it.
+    public init(_ date: Date) {
+        let milliseconds = (date.timeIntervalSince1970 * 1000).rounded()
+        if let exact = Int64(exactly: milliseconds) {
+            self.millisecondsSinceEpoch = exact
+        } else {
+            self.millisecondsSinceEpoch = milliseconds > 0 ? .max : .min
+        }
+    }
+
+    /// The present, by the system's clock.
+    public static func now() -> AMQPTimestamp {
+        AMQPTimestamp(Date())
+    }
+
+    /// The date.
+    public var date: Date {
+        Date(timeIntervalSince1970: Double(self.millisecondsSinceEpoch) / 1000)
+    }
+
+    /// Milliseconds since 1970, with the unit.
+    public var description: String { "\(self.millisecondsSinceEpoch) ms" }
+
+    /// Whether the left point in time is before the right one.
+    public static func < (left: AMQPTimestamp, right: AMQPTimestamp) -> Bool {
+        left.millisecondsSinceEpoch < right.millisecondsSinceEpoch
+    }
+}

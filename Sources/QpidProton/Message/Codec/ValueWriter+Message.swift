@@ -1,0 +1,186 @@
+import NIOCore
+
+extension ValueWriter {
+    /// The sections of a message that hold something, or are to be present all the same, in their order.
+    mutating func message(_ message: AMQPMessage) throws(CodecFault) {
+        let empty = message.emptySections
+        if !message.header.isEmpty || empty.contains(.header) { try self.header(message.header) }
+        if let extras = message.extrasBox?.value {
+            try self.map(extras.deliveryAnnotations, Section.deliveryAnnotations, empty.contains(.deliveryAnnotations))
+            try self.map(extras.messageAnnotations, Section.messageAnnotations, empty.contains(.messageAnnotations))
+        } else if !empty.isDisjoint(with: [.deliveryAnnotations, .messageAnnotations]) {
+            try self.map(AMQPMap(), Section.deliveryAnnotations, empty.contains(.deliveryAnnotations))
+            try self.map(AMQPMap(), Section.messageAnnotations, empty.contains(.messageAnnotations))
+        }
+        if let box = message.propertiesBox {
+            try self.properties(box.value, evenIfEmpty: empty.contains(.properties))
+        } else if empty.contains(.properties) {
+            try self.properties(AMQPProperties(), evenIfEmpty: true)
+        }
+        try self.map(
+            message.applicationProperties,
+            Section.applicationProperties,
+            empty.contains(.applicationProperties)
+        )
+        try self.body(message.storedBody)
+        try self.map(message.extrasBox?.value.footer ?? AMQPMap(), Section.footer, empty.contains(.footer))
+    }
+
+    @inline(__always)
+    private mutating func begin(_ section: UInt8) throws(CodecFault) {
+        try self.room(3)
+        self.put(Code.described)
+        self.put(Code.smallUlong)
+        self.put(section)
+    }
+
+    @inline(__always)
+    private mutating func map(_ map: AMQPMap, _ section: UInt8, _ evenIfEmpty: Bool) throws(CodecFault) {
+        guard evenIfEmpty || !map.isEmpty else { return }
+        try self.begin(section)
+        try self.map(map)
+    }
+
+    private mutating func body(_ body: AMQPMessage.StoredBody) throws(CodecFault) {
+        switch body {
+        case .empty: break
+        case .data(let bytes):
+            try self.begin(Section.data)
+            try self.binary(bytes)
+        case .dataSections(let sections):
+            for section in sections {
+                try self.begin(Section.data)
+                try self.binary(section)
+            }
+        case .sequence(let sections):
+            for section in sections {
+                try self.begin(Section.sequence)
+                try self.list(section)
+            }
+        case .value(let value):
+            try self.begin(Section.value)
+            try self.value(value)
+        }
+    }
+
+    // MARK: Sections that are lists of fields
+
+    private mutating func header(_ header: AMQPHeader) throws(CodecFault) {
+        try self.begin(Section.header)
+        let opening = try self.open(count: 5)
+        // Five fields of at most five bytes.
+        try self.room(25)
+        var count = 0
+        if header.durable {
+            self.field(0, &count)
+            self.put(Code.true)
+        }
+        if header.priority != 4 {
+            self.field(1, &count)
+            self.put(Code.ubyte)
+            self.put(header.priority)
+        }
+        if header.hasTimeToLive {
+            self.field(2, &count)
+            self.uint(header.timeToLiveMilliseconds)
+        }
+        if header.firstAcquirer {
+            self.field(3, &count)
+            self.put(Code.true)
+        }
+        if header.deliveryCount != 0 {
+            self.field(4, &count)
+            self.uint(header.deliveryCount)
+        }
+        try self.closeFields(opening, count: count)
+    }
+
+    private mutating func properties(_ properties: AMQPProperties, evenIfEmpty: Bool) throws(CodecFault) {
+        let start = self.offset
+        try self.begin(Section.properties)
+        let opening = try self.open(count: 13)
+        var count = 0
+        try self.field(0, properties.messageID, &count)
+        if let userID = properties.userID {
+            try self.room(13)
+            self.field(1, &count)
+            try self.binary(userID)
+        }
+        try self.field(2, properties.to, &count)
+        try self.field(3, properties.subject, &count)
+        try self.field(4, properties.replyTo, &count)
+        try self.field(5, properties.correlationID, &count)
+        try self.field(6, properties.contentType, &count)
+        try self.field(7, properties.contentEncoding, &count)
+        try self.field(8, properties.absoluteExpiryTime, &count)
+        try self.field(9, properties.creationTime, &count)
+        try self.field(10, properties.groupID, &count)
+        if let groupSequence = properties.groupSequence {
+            try self.room(13 + 5)
+            self.field(11, &count)
+            self.uint(groupSequence)
+        }
+        try self.field(12, properties.replyToGroupID, &count)
+        if count == 0, !evenIfEmpty {
+            self.offset = start
+        } else {
+            try self.closeFields(opening, count: count)
+        }
+    }
+
+    private mutating func closeFields(_ opening: Opening, count: Int) throws(CodecFault) {
+        if count == 0 {
+            self.offset = opening.start
+            self.put(Code.list0)
+        } else {
+            try self.close(opening, Code.list8, count: count)
+        }
+    }
+
+    /// Writes nulls for the fields before this one that were left out. The caller has made sure of the room.
+    @inline(__always)
+    private mutating func field(_ index: Int, _ count: inout Int) {
+        while count < index {
+            self.put(Code.null)
+            count &+= 1
+        }
+        count = index &+ 1
+    }
+
+    @inline(__always)
+    private mutating func field(_ index: Int, _ text: String?, _ count: inout Int) throws(CodecFault) {
+        guard let text else { return }
+        try self.room(13)
+        self.field(index, &count)
+        try self.string(text)
+    }
+
+    @inline(__always)
+    private mutating func field(_ index: Int, _ symbol: AMQPSymbol?, _ count: inout Int) throws(CodecFault) {
+        guard let symbol else { return }
+        try self.room(13)
+        self.field(index, &count)
+        try self.symbol(symbol)
+    }
+
+    @inline(__always)
+    private mutating func field(_ index: Int, _ timestamp: AMQPTimestamp?, _ count: inout Int) throws(CodecFault) {
+        guard let timestamp else { return }
+        try self.room(13 + 9)
+        self.field(index, &count)
+        self.timestamp(timestamp)
+    }
+
+    @inline(__always)
+    private mutating func field(_ index: Int, _ id: AMQPMessageID?, _ count: inout Int) throws(CodecFault) {
+        guard let id else { return }
+        try self.room(13 + 17)
+        self.field(index, &count)
+        switch id {
+        case .ulong(let value): self.ulong(value)
+        case .uuid(let value): self.uuid(value)
+        case .binary(let value): try self.binary(value)
+        case .string(let value): try self.string(value)
+        }
+    }
+}

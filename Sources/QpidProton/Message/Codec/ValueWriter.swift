@@ -1,0 +1,282 @@
+import NIOCore
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// Writes values into memory whose size ``EncodedSize`` has estimated. It is used within
+/// `ByteBuffer.writeWithUnsafeMutableBytes` alone.
+///
+/// Every write is checked against the memory's end all the same: a wrong estimate is an error, not a stray write.
+struct ValueWriter {
+    let bytes: UnsafeMutableRawPointer
+    private let capacity: Int
+    var offset = 0
+
+    /// Room behind the estimate, so that one check suffices for any value of fixed width.
+    private static let slack = 32
+
+    /// Appends what `body` writes to the buffer, or throws and leaves the buffer as it is.
+    @inline(__always)
+    static func write(
+        into buffer: inout ByteBuffer,
+        bound: (inout EncodedSize) throws(CodecFault) -> Void,
+        _ body: (inout ValueWriter) throws(CodecFault) -> Void
+    ) throws(AMQPError) {
+        var size = EncodedSize()
+        do throws(CodecFault) {
+            try bound(&size)
+            guard size.bytes <= EncodedSize.maximum, buffer.writerIndex <= EncodedSize.maximum else {
+                throw CodecFault(.tooLarge, at: 0)
+            }
+        } catch {
+            throw error.encodingError
+        }
+        var fault: CodecFault?
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: size.bytes + Self.slack) { memory in
+            guard let base = memory.baseAddress else { return 0 }
+            var writer = ValueWriter(base, memory.count)
+            do throws(CodecFault) {
+                try body(&writer)
+                return writer.offset
+            } catch {
+                fault = error
+                return 0
+            }
+        }
+        if let fault { throw fault.encodingError }
+    }
+
+    private init(_ bytes: UnsafeMutableRawPointer, _ capacity: Int) {
+        self.bytes = bytes
+        self.capacity = capacity
+    }
+
+    // MARK: Bytes
+
+    @inline(__always)
+    func room(_ count: Int) throws(CodecFault) {
+        guard self.capacity &- self.offset >= count else { throw CodecFault(.outOfRoom, at: self.offset) }
+    }
+
+    /// Writes without a check: the caller has made sure of the room.
+    @inline(__always)
+    mutating func put<T: FixedWidthInteger & BitwiseCopyable>(_ value: T) {
+        self.bytes.storeBytes(of: value.bigEndian, toByteOffset: self.offset, as: T.self)
+        self.offset &+= MemoryLayout<T>.size
+    }
+
+    @inline(__always)
+    private mutating func put<T: FixedWidthInteger & BitwiseCopyable>(_ code: UInt8, _ value: T) {
+        self.put(code)
+        self.put(value)
+    }
+
+    /// Constructor, length and bytes: the narrow form up to 255 bytes. The caller has made sure of the room.
+    @inline(__always)
+    private mutating func put(_ code: UInt8, _ source: UnsafeRawBufferPointer) {
+        if source.count <= 255 {
+            self.put(code, UInt8(truncatingIfNeeded: source.count))
+        } else {
+            self.put(code | Code.wide, UInt32(truncatingIfNeeded: source.count))
+        }
+        self.copy(source)
+    }
+
+    /// Bytes without a check: the caller has made sure of the room.
+    @inline(__always)
+    mutating func copy(_ source: UnsafeRawBufferPointer) {
+        if let base = source.baseAddress {
+            (self.bytes + self.offset).copyMemory(from: base, byteCount: source.count)
+        }
+        self.offset &+= source.count
+    }
+
+    @inline(__always)
+    mutating func string(_ text: String) throws(CodecFault) {
+        try self.room(5 + text.utf8.count)
+        let done: Void? = text.utf8.withContiguousStorageIfAvailable {
+            self.put(Code.string8, UnsafeRawBufferPointer($0))
+        }
+        if done == nil { self.bridged(Code.string8, text) }
+    }
+
+    @inline(__always)
+    mutating func symbol(_ symbol: AMQPSymbol) throws(CodecFault) {
+        let text = symbol.rawValue
+        let count = text.utf8.count
+        try self.room(5 + count)
+        let done: Void? = text.utf8.withContiguousStorageIfAvailable {
+            self.put(Code.symbol8, UnsafeRawBufferPointer($0))
+        }
+        if done == nil { self.bridged(Code.symbol8, text) }
+        guard UnsafeRawBufferPointer(start: self.bytes + self.offset - count, count: count).isASCII else {
+            throw CodecFault(.nonASCIISymbol, at: self.offset)
+        }
+    }
+
+    /// A string of Foundation's, whose bytes do not lie in a row.
+    @inline(never)
+    private mutating func bridged(_ code: UInt8, _ text: String) {
+        var text = text
+        text.withUTF8 { self.put(code, UnsafeRawBufferPointer($0)) }
+    }
+
+    @inline(__always)
+    mutating func binary(_ binary: ByteBuffer) throws(CodecFault) {
+        try self.room(5 + binary.readableBytes)
+        binary.withUnsafeReadableBytes { self.put(Code.binary8, $0) }
+    }
+
+    // MARK: Values
+
+    /// One value with its constructor, in the smallest form.
+    mutating func value(_ value: AMQPValue) throws(CodecFault) {
+        try self.room(17)
+        switch value {
+        case .string(let text): try self.string(text)
+        case .symbol(let symbol): try self.symbol(symbol)
+        case .binary(let bytes): try self.binary(bytes)
+        case .null: self.put(Code.null)
+        case .bool(let value): self.put(value ? Code.true : Code.false)
+        case .ubyte(let value): self.put(Code.ubyte, value)
+        case .ushort(let value): self.put(Code.ushort, value)
+        case .uint(let value): self.uint(value)
+        case .ulong(let value): self.ulong(value)
+        case .byte(let value): self.put(Code.byte, value)
+        case .short(let value): self.put(Code.short, value)
+        case .int(let value):
+            if let small = Int8(exactly: value) { self.put(Code.smallInt, small) } else { self.put(Code.int, value) }
+        case .long(let value):
+            if let small = Int8(exactly: value) { self.put(Code.smallLong, small) } else { self.put(Code.long, value) }
+        case .float(let value): self.put(Code.float, value.bitPattern)
+        case .double(let value): self.put(Code.double, value.bitPattern)
+        case .decimal32(let value): self.put(Code.decimal32, value.bitPattern)
+        case .decimal64(let value): self.put(Code.decimal64, value.bitPattern)
+        case .decimal128(let value):
+            self.put(Code.decimal128, value.high)
+            self.put(value.low)
+        case .char(let value): self.put(Code.char, value.value)
+        case .timestamp(let value): self.put(Code.timestamp, value.millisecondsSinceEpoch)
+        case .uuid(let value): self.uuid(value)
+        case .list(let elements): try self.list(elements)
+        case .map(let map): try self.map(map)
+        case .array(let array): try self.array(array)
+        case .described(let described):
+            self.put(Code.described)
+            try self.value(described.descriptor)
+            try self.value(described.value)
+        }
+    }
+
+    @inline(__always)
+    mutating func uint(_ value: UInt32) {
+        if value == 0 {
+            self.put(Code.uint0)
+        } else if value <= 255 {
+            self.put(Code.smallUint, UInt8(truncatingIfNeeded: value))
+        } else {
+            self.put(Code.uint, value)
+        }
+    }
+
+    @inline(__always)
+    mutating func ulong(_ value: UInt64) {
+        if value == 0 {
+            self.put(Code.ulong0)
+        } else if value <= 255 {
+            self.put(Code.smallUlong, UInt8(truncatingIfNeeded: value))
+        } else {
+            self.put(Code.ulong, value)
+        }
+    }
+
+    @inline(__always)
+    mutating func timestamp(_ value: AMQPTimestamp) {
+        self.put(Code.timestamp, value.millisecondsSinceEpoch)
+    }
+
+    @inline(__always)
+    mutating func uuid(_ value: UUID) {
+        self.put(Code.uuid)
+        self.uuidBytes(value)
+    }
+
+    @inline(__always)
+    mutating func uuidBytes(_ value: UUID) {
+        self.bytes.storeBytes(of: value.uuid, toByteOffset: self.offset, as: uuid_t.self)
+        self.offset &+= 16
+    }
+
+    // MARK: Compound values
+
+    /// A compound value whose size is not known yet.
+    struct Opening {
+        /// Where the constructor is.
+        let start: Int
+        /// Whether room was left for the wide form.
+        let isWide: Bool
+    }
+
+    /// Leaves room for constructor, size and count: for the wide form where the number of elements suggests it.
+    @inline(__always)
+    mutating func open(count: Int) throws(CodecFault) -> Opening {
+        try self.room(9)
+        let opening = Opening(start: self.offset, isWide: count > 32)
+        self.offset &+= opening.isWide ? 9 : 3
+        return opening
+    }
+
+    /// Fills constructor, size and count in, and moves the elements where the other form turns out to be right.
+    @inline(__always)
+    mutating func close(_ opening: Opening, _ code: UInt8, count: Int) throws(CodecFault) {
+        let bodyStart = opening.start &+ (opening.isWide ? 9 : 3)
+        let bodySize = self.offset &- bodyStart
+        let isWide = bodySize > 254 || count > 255
+        if isWide != opening.isWide {
+            try self.move(from: bodyStart, by: isWide ? 6 : -6)
+        }
+        let end = self.offset
+        self.offset = opening.start
+        if isWide {
+            self.put(code | Code.wide, UInt32(truncatingIfNeeded: bodySize &+ 4))
+            self.put(UInt32(truncatingIfNeeded: count))
+        } else {
+            self.put(code, UInt8(truncatingIfNeeded: bodySize &+ 1))
+            self.put(UInt8(truncatingIfNeeded: count))
+        }
+        self.offset = end
+    }
+
+    /// Moves all from an offset to the end.
+    private mutating func move(from start: Int, by distance: Int) throws(CodecFault) {
+        try self.room(max(distance, 0))
+        let source = self.bytes + start
+        (source + distance).copyMemory(from: source, byteCount: self.offset &- start)
+        self.offset &+= distance
+    }
+
+    mutating func list(_ elements: [AMQPValue]) throws(CodecFault) {
+        guard !elements.isEmpty else {
+            try self.room(1)
+            return self.put(Code.list0)
+        }
+        let opening = try self.open(count: elements.count)
+        for element in elements {
+            try self.value(element)
+        }
+        try self.close(opening, Code.list8, count: elements.count)
+    }
+
+    mutating func map(_ map: AMQPMap) throws(CodecFault) {
+        let count = 2 * map.pairs.count
+        let opening = try self.open(count: count)
+        for pair in map.pairs {
+            try self.value(pair.key)
+            try self.value(pair.value)
+        }
+        try self.close(opening, Code.map8, count: count)
+    }
+}

@@ -1,0 +1,88 @@
+import Logging
+
+/// How a listener lets clients log in.
+///
+/// Source: AMQP 1.0 §5.3.
+public struct AMQPServerSASL: Sendable {
+    /// Whether ANONYMOUS is offered. Source: RFC 4505.
+    public var allowsAnonymous: Bool
+
+    /// Checks the user and the password of PLAIN; PLAIN is offered where it is set. It runs outside the event loop
+    /// and may suspend; the task is cancelled when the connection closes first. Source: RFC 4616.
+    public var checkPassword: (@Sendable (_ username: String, _ password: String) async -> Bool)?
+
+    /// Whether EXTERNAL is offered to a client whose TLS certificate has been verified. The user is then the
+    /// certificate's common name. Source: RFC 4422, appendix A.
+    public var allowsExternal: Bool
+
+    /// Whether PLAIN is offered over a connection without TLS from another machine. It is false by default, so that
+    /// clients are not led to send passwords that others can read.
+    public var allowsPlainWithoutTLS: Bool
+
+    /// Whether a client may leave the SASL layer out and begin with the AMQP header. Nil, the default, lets it in only
+    /// if ANONYMOUS is offered and there is no password check.
+    public var allowsNoSASL: Bool?
+
+    /// The largest SASL frame that is taken from a client, and the most bytes that are held before the login is done,
+    /// in bytes; at least 512.
+    public var maxFrameSize: Int
+
+    /// Makes a configuration; as it stands it lets everybody in as ANONYMOUS.
+    ///
+    /// - Parameters:
+    ///   - allowsAnonymous: Whether ANONYMOUS is offered; nil offers it only where there is no password check.
+    ///   - allowsExternal: Whether EXTERNAL is offered to a client with a verified certificate.
+    ///   - allowsPlainWithoutTLS: Whether PLAIN is offered over a connection without TLS from another machine.
+    ///   - allowsNoSASL: Whether a client may leave the SASL layer out; nil decides as ``allowsNoSASL`` says.
+    ///   - maxFrameSize: The largest SASL frame, in bytes.
+    ///   - checkPassword: Checks the user and the password of PLAIN.
+    public init(
+        allowsAnonymous: Bool? = nil,
+        allowsExternal: Bool = true,
+        allowsPlainWithoutTLS: Bool = false,
+        allowsNoSASL: Bool? = nil,
+        maxFrameSize: Int = 65_536,
+        checkPassword: (@Sendable (_ username: String, _ password: String) async -> Bool)? = nil
+    ) {
+        self.allowsAnonymous = allowsAnonymous ?? (checkPassword == nil)
+        self.allowsExternal = allowsExternal
+        self.allowsPlainWithoutTLS = allowsPlainWithoutTLS
+        self.allowsNoSASL = allowsNoSASL
+        self.maxFrameSize = maxFrameSize
+        self.checkPassword = checkPassword
+    }
+
+    /// Everybody is let in as ANONYMOUS, with a SASL layer or without.
+    public static let anonymous = Self()
+}
+
+extension AMQPServerSASL {
+    /// Makes the handler for one connection.
+    func makeServerHandler(logger: Logger) -> SASLServerHandler {
+        SASLServerHandler(
+            machine: SASLServerMachine(configuration: self),
+            maxFrameSize: self.maxFrameSize,
+            logger: logger
+        )
+    }
+
+    /// The mechanisms that this connection may use, strongest first.
+    func mechanisms(for security: SASLTransportSecurity) -> [any SASLServerMechanism] {
+        var mechanisms: [any SASLServerMechanism] = []
+        if self.allowsExternal && security.hasPeerCertificate {
+            mechanisms.append(SASLExternalServer(certificateName: security.peerCertificateName))
+        }
+        if let check = self.checkPassword, security.isConfidential || self.allowsPlainWithoutTLS {
+            mechanisms.append(SASLPlainServer(check: check))
+        }
+        if self.allowsAnonymous {
+            mechanisms.append(SASLAnonymous())
+        }
+        return mechanisms
+    }
+
+    /// Whether a client may begin with the AMQP header.
+    var letsInWithoutSASL: Bool {
+        self.allowsNoSASL ?? (self.allowsAnonymous && self.checkPassword == nil)
+    }
+}

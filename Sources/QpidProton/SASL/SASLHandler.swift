@@ -1,0 +1,269 @@
+import Logging
+import NIOCore
+
+/// The client's SASL layer.
+typealias SASLClientHandler = SASLHandler<SASLClientMachine>
+/// The server's SASL layer.
+typealias SASLServerHandler = SASLHandler<SASLServerMachine>
+
+/// The SASL layer of a connection: in the pipeline after TLS and before the AMQP handler.
+///
+/// It begins when the channel is active and keeps `channelActive`, all bytes, and `channelReadComplete` from the next
+/// handler. After the outcome it fires ``SASLCompleted`` and `channelActive`, forwards the bytes that followed, and
+/// removes itself. On failure it fires one ``AMQPError`` and closes the channel; the next handler then sees
+/// `errorCaught` and `channelInactive` without a `channelActive`.
+///
+/// It holds at most its largest frame in bytes. It sets no deadline: the connection's own does.
+final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum Phase {
+        case idle
+        case negotiating
+        /// A check runs outside the event loop.
+        case checking
+        /// The events that were held back are on their way to the next handler.
+        case completing
+        case done
+        /// An error was fired, or this side closed the channel.
+        case ended
+    }
+
+    private var phase = Phase.idle
+    private var machine: Machine
+    private var reader: SASLReader
+    private var check: Task<Void, Never>?
+    /// Whether a `channelReadComplete` is still to come for bytes that have come.
+    private var isReading = false
+    private let logger: Logger
+    private let security: (ChannelHandlerContext) -> SASLTransportSecurity
+
+    /// - Parameters:
+    ///   - machine: The side of the exchange.
+    ///   - maxFrameSize: The largest frame, and the most bytes held, in bytes.
+    ///   - logger: Gets the steps at debug level.
+    ///   - security: What the layers below know.
+    init(
+        machine: Machine,
+        maxFrameSize: Int,
+        logger: Logger,
+        security: @escaping (ChannelHandlerContext) -> SASLTransportSecurity = SASLTransportSecurity.init(context:)
+    ) {
+        self.machine = machine
+        self.reader = SASLReader(maxFrameSize: maxFrameSize)
+        self.logger = logger
+        self.security = security
+    }
+
+    // MARK: Events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { self.start(context) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.check?.cancel()
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        self.start(context)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = self.unwrapInboundIn(data)
+        self.isReading = true
+        switch self.phase {
+        case .idle, .negotiating, .checking, .completing:
+            self.reader.append(&bytes)
+            if self.phase == .negotiating { self.process(context) }
+            if self.phase == .checking && self.reader.count > self.reader.maxFrameSize {
+                self.fail(context, Self.tooManyBytes(self.reader.maxFrameSize))
+            }
+        case .done: context.fireChannelRead(data)
+        case .ended: break
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        self.isReading = false
+        if self.phase == .done { context.fireChannelReadComplete() }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.endOfInput(context, closes: false)
+        context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? ChannelEvent, event == .inputClosed {
+            self.endOfInput(context, closes: true)
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // The lower layer has said what is wrong; the end of input that follows adds nothing.
+        if self.phase != .done && self.phase != .completing { self.end() }
+        context.fireErrorCaught(error)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        switch self.phase {
+        case .completing, .done: context.write(data, promise: promise)
+        case .idle, .negotiating, .checking, .ended:
+            promise?.fail(AMQPError(.connection, .illegalState, "Nothing can be sent before the SASL layer is done."))
+        }
+    }
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if mode != .input && self.phase != .done && self.phase != .completing { self.end() }
+        context.close(mode: mode, promise: promise)
+    }
+
+    // MARK: Steps
+
+    private func start(_ context: ChannelHandlerContext) {
+        guard self.phase == .idle else { return }
+        self.phase = .negotiating
+        self.perform(context) { machine throws(AMQPError) in try machine.start(self.security(context)) }
+        self.process(context)
+    }
+
+    /// Takes what has come as far as it goes.
+    private func process(_ context: ChannelHandlerContext) {
+        while self.phase == .negotiating {
+            if self.machine.expectsHeader {
+                guard let header = self.reader.header() else { return }
+                self.perform(context) { machine throws(AMQPError) in
+                    try machine.receive(header, self.security(context))
+                }
+                // After the last step the header is still there where the next handler is to have it.
+                if self.phase == .negotiating { self.reader.dropHeader() }
+            } else {
+                let before = self.reader.count
+                self.perform(context) { machine throws(AMQPError) in
+                    guard let frame = try self.reader.nextFrame() else { return [] }
+                    self.logger.debug("SASL frame received", metadata: Self.metadata(of: frame))
+                    return try machine.receive(frame)
+                }
+                if self.reader.count == before { return }
+            }
+        }
+    }
+
+    private func perform(
+        _ context: ChannelHandlerContext,
+        _ step: (inout Machine) throws(AMQPError) -> [SASLAction]
+    ) {
+        let actions: [SASLAction]
+        do {
+            actions = try step(&self.machine)
+        } catch {
+            self.fail(context, error)
+            return
+        }
+        for action in actions {
+            // A write can fail at once and close the channel.
+            guard self.phase == .negotiating else { return }
+            switch action {
+            case .sendHeader:
+                context.write(self.wrapOutboundOut(ByteBuffer(bytes: ProtocolHeader.saslBytes)), promise: nil)
+            case .send(let frame):
+                self.logger.debug("SASL frame sent", metadata: Self.metadata(of: frame))
+                var buffer = context.channel.allocator.buffer(capacity: 64)
+                frame.write(into: &buffer)
+                context.write(self.wrapOutboundOut(buffer), promise: nil)
+            case .check(let check): self.run(check, context)
+            case .complete(let identity):
+                context.flush()
+                self.complete(context, identity)
+            case .fail(let error):
+                context.flush()
+                self.fail(context, error)
+            }
+        }
+        if self.phase == .negotiating { context.flush() }
+    }
+
+    /// Runs a check outside the event loop; its answer comes back to the loop, and is dropped if the channel is closed.
+    private func run(_ check: @escaping @Sendable () async -> SASLServerStep, _ context: ChannelHandlerContext) {
+        self.phase = .checking
+        let promise = context.eventLoop.makePromise(of: SASLServerStep.self)
+        promise.futureResult.assumeIsolated().whenSuccess { step in
+            guard self.phase == .checking else { return }
+            self.phase = .negotiating
+            self.check = nil
+            self.perform(context) { machine throws(AMQPError) in try machine.resume(step) }
+            self.process(context)
+        }
+        self.check = Task { promise.succeed(await check()) }
+    }
+
+    private func complete(_ context: ChannelHandlerContext, _ identity: AMQPAuthenticatedIdentity) {
+        self.logger.debug("SASL completed", metadata: ["amqp.sasl.mechanism": "\(identity.mechanism ?? "none")"])
+        self.phase = .completing
+        context.fireUserInboundEventTriggered(SASLCompleted(identity: identity))
+        if self.phase == .completing { context.fireChannelActive() }
+        while self.phase == .completing, let rest = self.reader.takeRest() {
+            context.fireChannelRead(self.wrapInboundOut(rest))
+        }
+        guard self.phase == .completing else { return }
+        self.phase = .done
+        // After a check no read is going on, and so no other event would tell the next handler to flush.
+        if !self.isReading { context.fireChannelReadComplete() }
+        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+    }
+
+    private func endOfInput(_ context: ChannelHandlerContext, closes: Bool) {
+        switch self.phase {
+        case .idle, .negotiating, .checking:
+            let error = AMQPError(
+                .connection,
+                .connectionLost,
+                "The peer closed the connection before the SASL layer was done: it may have refused the login, or not "
+                    + "speak AMQP 1.0 on this port."
+            )
+            self.fail(context, error, closes: closes)
+        case .completing, .done:
+            if !closes { self.phase = .ended }
+        case .ended: break
+        }
+    }
+
+    private func fail(_ context: ChannelHandlerContext, _ error: AMQPError, closes: Bool = true) {
+        self.logger.debug("SASL failed", metadata: ["amqp.error": "\(error)"])
+        self.end()
+        context.fireErrorCaught(error)
+        if closes { context.close(promise: nil) }
+    }
+
+    private func end() {
+        self.phase = .ended
+        self.check?.cancel()
+        self.check = nil
+        _ = self.reader.takeRest()
+    }
+
+    /// What may be logged of a frame: never a response or a challenge.
+    private static func metadata(of frame: SASLFrame) -> Logger.Metadata {
+        var metadata: Logger.Metadata = ["amqp.frame": "\(frame.name)"]
+        switch frame {
+        case .mechanisms(let names): metadata["amqp.sasl.mechanisms"] = "\(shortened(names))"
+        case .initialise(let mechanism, _, _): metadata["amqp.sasl.mechanism"] = "\(shortened([mechanism]))"
+        case .outcome(let code, _): metadata["amqp.sasl.code"] = "\(code)"
+        case .challenge, .response: break
+        }
+        return metadata
+    }
+
+    private static func tooManyBytes(_ limit: Int) -> AMQPError {
+        AMQPError(
+            .connection,
+            .connectionFramingError,
+            "The peer sent more than \(limit) bytes before the SASL layer was done."
+        )
+    }
+}

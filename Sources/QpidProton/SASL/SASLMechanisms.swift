@@ -1,0 +1,79 @@
+/// ANONYMOUS, RFC 4505: nobody logs in.
+struct SASLAnonymous: SASLClientMechanism, SASLServerMechanism {
+    let name = "ANONYMOUS"
+
+    // Empty, but present: the trace information of RFC 4505 is optional, and a null would call for a challenge.
+    func initialResponse() -> [UInt8]? { [] }
+
+    func step(_ response: [UInt8]?) -> SASLServerStep { .accept(username: nil) }
+}
+
+/// EXTERNAL, RFC 4422 appendix A: the TLS layer has authenticated the client.
+struct SASLExternalClient: SASLClientMechanism {
+    let name = "EXTERNAL"
+
+    // Empty: the server takes the identity from the certificate.
+    func initialResponse() -> [UInt8]? { [] }
+}
+
+/// EXTERNAL on the server's side. It is offered only where TLS has verified a certificate of the client.
+struct SASLExternalServer: SASLServerMechanism {
+    let name = "EXTERNAL"
+    /// The common name in the client's certificate.
+    let certificateName: String?
+
+    func step(_ response: [UInt8]?) -> SASLServerStep {
+        guard let response, !response.isEmpty else { return .accept(username: self.certificateName) }
+        // A client may not act as somebody else than its certificate names.
+        guard let name = self.certificateName, response.elementsEqual(name.utf8) else {
+            return .refuse("the client asked for another identity than its certificate names")
+        }
+        return .accept(username: name)
+    }
+}
+
+/// PLAIN, RFC 4616: the user and the password as they are.
+struct SASLPlainClient: SASLClientMechanism {
+    let name = "PLAIN"
+    let revealsPassword = true
+    let username: String
+    let password: Redacted<String>
+
+    func initialResponse() throws(AMQPError) -> [UInt8]? {
+        guard !self.username.utf8.contains(0), !self.password.value.utf8.contains(0), !self.username.isEmpty else {
+            throw AMQPError(
+                .connection,
+                .invalidArgument,
+                "SASL PLAIN cannot carry an empty user, or a zero byte in the user or the password: remove it."
+            )
+        }
+        return [0] + Array(self.username.utf8) + [0] + Array(self.password.value.utf8)
+    }
+}
+
+/// PLAIN on the server's side.
+struct SASLPlainServer: SASLServerMechanism {
+    let name = "PLAIN"
+    let check: @Sendable (_ username: String, _ password: String) async -> Bool
+
+    func step(_ response: [UInt8]?) -> SASLServerStep {
+        // RFC 4422 §5.1: without an initial response the server asks for it with an empty challenge.
+        guard let response else { return .challenge([]) }
+        let parts = response.split(separator: 0, omittingEmptySubsequences: false)
+        guard parts.count == 3,
+            let authorization = String(validating: parts[0], as: UTF8.self),
+            let username = String(validating: parts[1], as: UTF8.self),
+            let password = String(validating: parts[2], as: UTF8.self),
+            !username.isEmpty
+        else {
+            return .refuse("its PLAIN message is malformed")
+        }
+        guard authorization.isEmpty || authorization.utf8.elementsEqual(username.utf8) else {
+            return .refuse("it asked to act as another user than the one it logs in as")
+        }
+        let check = self.check
+        return .check {
+            await check(username, password) ? .accept(username: username) : .refuse("the user or the password is wrong")
+        }
+    }
+}

@@ -1,0 +1,106 @@
+import NIOCore
+
+/// What the first eight bytes of a peer are. Source: AMQP 1.0 §2.2 and §5.3.1.
+enum ProtocolHeader: Hashable, Sendable {
+    /// `AMQP`, a protocol id, and a version.
+    case amqp(id: UInt8, major: UInt8, minor: UInt8, revision: UInt8)
+    /// The bytes are not AMQP; these are the first of them, eight at most.
+    case foreign([UInt8])
+
+    static let sasl = Self.amqp(id: 3, major: 1, minor: 0, revision: 0)
+    static let plain = Self.amqp(id: 0, major: 1, minor: 0, revision: 0)
+    static let saslBytes: [UInt8] = Array("AMQP".utf8) + [3, 1, 0, 0]
+
+    /// What the peer seems to speak, for an error's text.
+    var explanation: String {
+        switch self {
+        case .sasl: return "SASL 1.0"
+        case .plain: return "AMQP 1.0 without a SASL layer"
+        case .amqp(id: 2, _, _, _): return "AMQP 1.0 with TLS inside AMQP, which is not supported: use a TLS port"
+        case .amqp(id: 0, major: 0, 9, _), .amqp(id: 1, _, _, _), .amqp(id: 0, major: 9, _, _):
+            return "AMQP 0-9-1 or older, another protocol than AMQP 1.0"
+        case .amqp(let id, let major, let minor, let revision):
+            return "AMQP protocol \(id) version \(major).\(minor).\(revision), not 1.0.0"
+        case .foreign(let bytes) where bytes.first == 0x15 || bytes.first == 0x16:
+            return "TLS: one side uses TLS and the other does not"
+        case .foreign(let bytes) where bytes.starts(with: "HTTP".utf8):
+            return "HTTP: is the port right?"
+        case .foreign: return "no AMQP at all: is the port right?"
+        }
+    }
+}
+
+/// Cuts the bytes of the SASL layer into a header and frames, and holds what has not been cut yet.
+struct SASLReader {
+    private var buffer = ByteBuffer()
+    /// The largest frame, and the most bytes that ``buffer`` may hold, in bytes.
+    let maxFrameSize: Int
+
+    init(maxFrameSize: Int) {
+        self.maxFrameSize = max(SASLReader.minimumMaxFrameSize, maxFrameSize)
+    }
+
+    /// Every peer must take frames of this size. Source: AMQP 1.0 §5.3.1, MIN-MAX-FRAME-SIZE.
+    static let minimumMaxFrameSize = 512
+
+    /// Bytes held.
+    var count: Int { self.buffer.readableBytes }
+
+    mutating func append(_ bytes: inout ByteBuffer) {
+        if self.buffer.readableBytes == 0 {
+            self.buffer = bytes
+        } else {
+            self.buffer.discardReadBytes()
+            self.buffer.writeBuffer(&bytes)
+        }
+    }
+
+    /// The header, or nil until it is here. It stays in the buffer until ``dropHeader()``.
+    func header() -> ProtocolHeader? {
+        let bytes = self.buffer.getBytes(at: self.buffer.readerIndex, length: min(8, self.buffer.readableBytes)) ?? []
+        let name = Array("AMQP".utf8)
+        if !bytes.prefix(4).elementsEqual(name.prefix(bytes.count)) { return .foreign(bytes) }
+        guard bytes.count == 8 else { return nil }
+        return .amqp(id: bytes[4], major: bytes[5], minor: bytes[6], revision: bytes[7])
+    }
+
+    mutating func dropHeader() {
+        self.buffer.moveReaderIndex(forwardBy: min(8, self.buffer.readableBytes))
+    }
+
+    /// Cuts off the next frame, or returns nil until it is here whole. A frame that is too large is refused by its
+    /// header, before its bytes are held.
+    mutating func nextFrame() throws(AMQPError) -> SASLFrame? {
+        var peek = self.buffer
+        guard let size32 = peek.readInteger(as: UInt32.self) else { return nil }
+        let size = Int(size32)
+        if size > self.maxFrameSize {
+            throw AMQPError(
+                .connection,
+                .connectionFramingError,
+                "The peer announces a SASL frame of \(size) bytes; at most \(self.maxFrameSize) are taken."
+            )
+        }
+        if size < 8 { throw Self.framingError("a frame of \(size) bytes is smaller than its header") }
+        guard let offset = peek.readInteger(as: UInt8.self), let type = peek.readInteger(as: UInt8.self) else {
+            return nil
+        }
+        if type != 1 { throw Self.framingError("a frame has type \(type), where SASL frames have type 1") }
+        let header = Int(offset) * 4
+        if header < 8 || header > size { throw Self.framingError("a frame's data offset is \(offset)") }
+        guard var frame = self.buffer.readSlice(length: size) else { return nil }
+        frame.moveReaderIndex(forwardBy: header)
+        return try SASLFrameDecoder.decode(frame)
+    }
+
+    /// Takes everything that is left.
+    mutating func takeRest() -> ByteBuffer? {
+        guard self.buffer.readableBytes > 0 else { return nil }
+        defer { self.buffer = ByteBuffer() }
+        return self.buffer
+    }
+
+    private static func framingError(_ cause: String) -> AMQPError {
+        AMQPError(.connection, .connectionFramingError, "The peer's SASL bytes are not frames: \(cause).")
+    }
+}

@@ -1,0 +1,91 @@
+import NIOCore
+import NIOSSL
+
+/// What the layers below SASL know about the connection.
+struct SASLTransportSecurity: Hashable, Sendable {
+    /// Whether the bytes are encrypted.
+    var isEncrypted: Bool
+    /// Whether the peer is on this machine, so that the bytes never reach a network.
+    var isLocal: Bool
+    /// Whether TLS has verified a certificate of the peer.
+    var hasPeerCertificate = false
+    /// The common name in that certificate.
+    var peerCertificateName: String?
+
+    /// Whether a password may travel as it is.
+    var isConfidential: Bool { self.isEncrypted || self.isLocal }
+}
+
+extension SASLTransportSecurity {
+    /// Looks at the pipeline and the remote address. The certificate is known only after the TLS handshake, so a server
+    /// looks when the client's first decrypted bytes are here.
+    init(context: ChannelHandlerContext) {
+        let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
+        let certificate = tls?.peerCertificate
+        self.init(
+            isEncrypted: tls != nil,
+            isLocal: Self.isLocal(context.remoteAddress),
+            hasPeerCertificate: certificate != nil,
+            peerCertificateName: certificate.flatMap { try? $0.toDERBytes() }.flatMap(
+                CertificateName.commonName(ofDER:)
+            )
+        )
+    }
+
+    /// Whether an address is a loopback address or a Unix socket.
+    static func isLocal(_ address: SocketAddress?) -> Bool {
+        switch address {
+        // The text is canonical: inet_ntop made it of the address's bytes.
+        case .v4: return address?.ipAddress?.hasPrefix("127.") ?? false
+        case .v6: return address?.ipAddress.map { $0 == "::1" || $0.hasPrefix("::ffff:127.") } ?? false
+        case .unixDomainSocket: return true
+        case nil: return false
+        }
+    }
+}
+
+/// Reads the subject's common name from a certificate; swift-nio-ssl does not make it public.
+///
+/// Source: RFC 5280 §4.1, X.690 §8.1.
+enum CertificateName {
+    /// The last, most specific common name, or nil where there is none or its bytes are not plain text.
+    static func commonName(ofDER bytes: [UInt8]) -> String? {
+        var certificate = bytes[...]
+        guard var outer = Self.read(&certificate, tag: 0x30), var toBeSigned = Self.read(&outer, tag: 0x30) else {
+            return nil
+        }
+        if toBeSigned.first == 0xa0 { _ = Self.read(&toBeSigned, tag: 0xa0) }
+        // Serial number, signature algorithm, issuer, validity; then the subject.
+        for tag: UInt8 in [0x02, 0x30, 0x30, 0x30] {
+            guard Self.read(&toBeSigned, tag: tag) != nil else { return nil }
+        }
+        guard var subject = Self.read(&toBeSigned, tag: 0x30) else { return nil }
+        var found: String?
+        while var set = Self.read(&subject, tag: 0x31) {
+            while var attribute = Self.read(&set, tag: 0x30) {
+                guard let type = Self.read(&attribute, tag: 0x06) else { return nil }
+                // 2.5.4.3, as a UTF8String, a PrintableString or an IA5String.
+                guard type.elementsEqual([0x55, 0x04, 0x03]), let tag = attribute.first else { continue }
+                guard [0x0c, 0x13, 0x16].contains(tag), let value = Self.read(&attribute, tag: tag),
+                    !value.isEmpty, !value.contains(0)
+                else { return nil }
+                found = String(validating: value, as: UTF8.self)
+            }
+        }
+        return found
+    }
+
+    private static func read(_ bytes: inout ArraySlice<UInt8>, tag: UInt8) -> ArraySlice<UInt8>? {
+        guard bytes.popFirst() == tag, let first = bytes.popFirst() else { return nil }
+        var length = Int(first)
+        if first >= 0x80 {
+            let width = Int(first & 0x7f)
+            guard (1...3).contains(width), bytes.count >= width else { return nil }
+            length = bytes.prefix(width).reduce(0) { $0 << 8 | Int($1) }
+            bytes = bytes.dropFirst(width)
+        }
+        guard bytes.count >= length else { return nil }
+        defer { bytes = bytes.dropFirst(length) }
+        return bytes.prefix(length)
+    }
+}

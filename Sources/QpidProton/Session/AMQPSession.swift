@@ -1,0 +1,154 @@
+internal import NIOCore
+
+/// A session: the links on it share its incoming and outgoing windows. Source: AMQP 1.0 §2.5.
+public final class AMQPSession: Sendable {
+    /// The connection that the session is on.
+    public let connection: AMQPConnection
+    private let handle: SessionEndpoint.Handle
+
+    var mailbox: Mailbox { self.connection.mailbox }
+
+    init(_ handle: SessionEndpoint.Handle, _ connection: AMQPConnection) {
+        self.handle = handle
+        self.connection = connection
+    }
+
+    /// The bytes accepted on the session's senders and not yet written to the socket.
+    ///
+    /// Not `pn_session_outgoing_bytes`, which falls when bytes are framed, long before they are written.
+    public var outgoingBytes: Int { self.mailbox.ledger(self.handle.node)?.used ?? 0 }
+    /// The most that ``outgoingBytes`` has been.
+    public var outgoingBytesPeak: Int { self.mailbox.ledger(self.handle.node)?.peak ?? 0 }
+
+    /// Why the session is of no more use; nil while it is.
+    public var error: AMQPError? {
+        switch self.handle.ended.answer {
+        case nil: nil
+        case .failure(let error): error
+        case .success: AMQPError(.session, .closed, "the session was ended")
+        }
+    }
+
+    // MARK: Links
+
+    /// Opens a sender to an address.
+    ///
+    /// Suspends until the peer has attached the link. Cancellation gives the link up.
+    ///
+    /// - Parameter address: The name of the node; nil for the anonymous terminus, to which each message names its own in `to`.
+    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
+    public func openSender(to address: String?) async throws(AMQPError) -> AMQPSender {
+        try await self.openSender(.init(target: AMQPTarget(address: address)))
+    }
+
+    /// Opens a sender.
+    ///
+    /// Suspends until the peer has attached the link. Cancellation gives the link up.
+    ///
+    /// - Parameter configuration: What the link is opened with.
+    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
+    public func openSender(_ configuration: AMQPSender.Configuration) async throws(AMQPError) -> AMQPSender {
+        let reply = Reply<SenderEndpoint.Handle>()
+        let session = self.handle.endpoint
+        self.mailbox.run(
+            { $0.openSender(on: session.value, configuration, reply) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        let handle = try await reply.value()
+        let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
+        return AMQPSender(handle, attachment, self, settles: configuration.settleMode)
+    }
+
+    /// Opens a receiver from an address.
+    ///
+    /// Suspends until the peer has attached the link. Cancellation gives the link up.
+    ///
+    /// - Parameters:
+    ///   - address: The name of the node.
+    ///   - window: How many messages may be on their way to the application.
+    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
+    public func openReceiver(
+        from address: String,
+        window: AMQPReceiver.Window = .messages(256)
+    ) async throws(AMQPError) -> AMQPReceiver {
+        try await self.openReceiver(.init(source: AMQPSource(address: address), window: window))
+    }
+
+    /// Opens a receiver.
+    ///
+    /// Suspends until the peer has attached the link. Cancellation gives the link up.
+    ///
+    /// - Parameter configuration: What the link is opened with.
+    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
+    public func openReceiver(_ configuration: AMQPReceiver.Configuration) async throws(AMQPError) -> AMQPReceiver {
+        let reply = Reply<ReceiverEndpoint.Handle>()
+        let session = self.handle.endpoint
+        self.mailbox.run(
+            { $0.openReceiver(on: session.value, configuration, reply) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        let handle = try await reply.value()
+        let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
+        return AMQPReceiver(handle, attachment, self)
+    }
+
+    private func attachment(
+        _ status: LinkStatus,
+        giveUp: @escaping @Sendable () -> Void
+    ) async throws(AMQPError) -> LinkStatus.Attachment {
+        do {
+            return try await status.attachment.value()
+        } catch {
+            if error.condition == .cancelled { self.mailbox.run { _ in giveUp() } }
+            throw error
+        }
+    }
+
+    // MARK: Closing
+
+    /// Ends the session with its links, and suspends until the peer has answered.
+    ///
+    /// Messages that were not sent are given up, and their transfers fail: await their outcomes first. A second call waits
+    /// for the same answer. Cancellation ends the wait; the session ends all the same.
+    ///
+    /// - Parameter error: What to tell the peer, if the session ends for an error.
+    /// - Throws: `AMQPError` when the peer ends with an error, does not answer in time, or the connection is lost.
+    public func close(_ error: AMQPError? = nil) async throws(AMQPError) {
+        let endpoint = self.handle.endpoint
+        self.mailbox.run { _ in endpoint.value.close(error) }
+        try await self.connection.answer(to: "the end", self.handle.closed)
+    }
+
+    /// Suspends until the session is of no more use, on either side.
+    ///
+    /// - Throws: `AMQPError` when an error ended it.
+    public func waitUntilClosed() async throws(AMQPError) {
+        try await self.handle.ended.value()
+    }
+
+    /// Runs `body` with a new sender and closes it, also when `body` throws or the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - configuration: What the link is opened with.
+    ///   - body: What to do with the sender.
+    public func withSender<Result>(
+        _ configuration: AMQPSender.Configuration,
+        _ body: (AMQPSender) async throws -> Result
+    ) async throws -> Result {
+        let sender = try await self.openSender(configuration)
+        return try await Scope.run({ try await body(sender) }, finally: { try await sender.close() })
+    }
+
+    /// Runs `body` with a new receiver and closes it, also when `body` throws or the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - configuration: What the link is opened with.
+    ///   - body: What to do with the receiver.
+    public func withReceiver<Result>(
+        _ configuration: AMQPReceiver.Configuration,
+        _ body: (AMQPReceiver) async throws -> Result
+    ) async throws -> Result {
+        let receiver = try await self.openReceiver(configuration)
+        return try await Scope.run({ try await body(receiver) }, finally: { try await receiver.close() })
+    }
+}

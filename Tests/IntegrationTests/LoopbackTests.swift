@@ -1,0 +1,45 @@
+import Foundation
+import QpidProton
+import Testing
+
+@Suite(.timeLimit(.minutes(2)))
+struct LoopbackTests {
+    @Test func sendsAndReceives() async throws {
+        let listener = try await AMQPListener.bind(port: 0)
+        async let served: Int = {
+            var count = 0
+            for try await connection in listener {
+                for try await wish in connection.incoming {
+                    switch wish {
+                    case .session(let session): try await session.accept()
+                    case .sender(let sender): sender.refuse(AMQPError(.link, .notAllowed, "receivers only"))
+                    case .receiver(let incoming):
+                        let receiver = try await incoming.accept()
+                        for try await delivery in receiver {
+                            #expect(try delivery.message.bodyString == "message \(count)")
+                            delivery.accept()
+                            count += 1
+                        }
+                    }
+                }
+                break
+            }
+            return count
+        }()
+        try await AMQPConnection.withConnection(to: "amqp://127.0.0.1:\(listener.port)") { connection in
+            let session = try await connection.openSession()
+            await #expect(throws: AMQPError.self) { _ = try await session.openReceiver(from: "there") }
+            let sender = try await session.openSender(to: "here")
+            for index in 0..<10 {
+                let outcome = try await sender.send(AMQPMessage(body: "message \(index)"))
+                #expect(outcome == .accepted)
+            }
+            var transfers: [AMQPTransfer] = []
+            for index in 10..<5_000 { transfers.append(try await sender.enqueue(AMQPMessage(body: "message \(index)"))) }
+            for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
+            #expect(session.outgoingBytes == 0)
+            try await sender.close()
+        }
+        #expect(try await served == 5_000)
+    }
+}

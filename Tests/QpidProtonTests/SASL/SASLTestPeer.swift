@@ -1,0 +1,206 @@
+import Logging
+import NIOCore
+import NIOEmbedded
+import Synchronization
+import Testing
+
+@testable import QpidProton
+
+/// Stands where the AMQP handler stands, and writes down what reaches it.
+final class SASLRecorder: ChannelInboundHandler, Sendable {
+    typealias InboundIn = ByteBuffer
+
+    struct State {
+        /// Names of the events in the order in which they came.
+        var events: [String] = []
+        var identity: AMQPAuthenticatedIdentity?
+        var bytes: [UInt8] = []
+        var errors: [AMQPError] = []
+    }
+
+    private let stored = Mutex(State())
+    var state: State { self.stored.withLock { $0 } }
+
+    private func note(_ event: String, _ change: (inout State) -> Void = { _ in }) {
+        self.stored.withLock {
+            $0.events.append(event)
+            change(&$0)
+        }
+    }
+
+    func channelActive(context: ChannelHandlerContext) { self.note("active") }
+    func channelInactive(context: ChannelHandlerContext) { self.note("inactive") }
+    func channelReadComplete(context: ChannelHandlerContext) { self.note("readComplete") }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let bytes = self.unwrapInboundIn(data)
+        self.note("read") { $0.bytes += bytes.readableBytesView }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard let completed = event as? SASLCompleted else { return }
+        self.note("completed") { $0.identity = completed.identity }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.note("error") { state in
+            state.errors.append(error as? AMQPError ?? AMQPError(.local, .internalError, "not translated: \(error)"))
+        }
+    }
+}
+
+/// A SASL handler on a channel in memory, with a recorder behind it.
+struct SASLTestPeer: Sendable {
+    let channel: NIOAsyncTestingChannel
+    let recorder: SASLRecorder
+
+    var state: SASLRecorder.State { self.recorder.state }
+
+    static let local = SASLTransportSecurity(isEncrypted: false, isLocal: true)
+    static let remote = SASLTransportSecurity(isEncrypted: false, isLocal: false)
+    static let encrypted = SASLTransportSecurity(isEncrypted: true, isLocal: false)
+
+    private init<Machine: SASLMachine & Sendable>(
+        _ machine: Machine,
+        _ maxFrameSize: Int,
+        _ security: SASLTransportSecurity,
+        _ logger: Logger
+    ) async throws {
+        let recorder = SASLRecorder()
+        self.recorder = recorder
+        self.channel = try await NIOAsyncTestingChannel { channel in
+            let handler = SASLHandler(machine: machine, maxFrameSize: maxFrameSize, logger: logger) { _ in security }
+            try channel.pipeline.syncOperations.addHandlers([handler, recorder])
+        }
+        try await self.channel.connect(to: SocketAddress(ipAddress: "192.0.2.1", port: 5672)).get()
+    }
+
+    /// A client that is connected and has sent its header.
+    static func client(
+        _ mechanisms: [any SASLClientMechanism],
+        security: SASLTransportSecurity = Self.local,
+        allowsPlainWithoutTLS: Bool = false,
+        maxFrameSize: Int = 65_536,
+        logger: Logger = Logger(label: "test")
+    ) async throws -> Self {
+        let machine = SASLClientMachine(
+            candidates: mechanisms,
+            hostname: "example.com",
+            allowsPlainWithoutTLS: allowsPlainWithoutTLS
+        )
+        return try await Self(machine, maxFrameSize, security, logger)
+    }
+
+    static func server(
+        _ configuration: AMQPServerSASL,
+        security: SASLTransportSecurity = Self.local,
+        logger: Logger = Logger(label: "test")
+    ) async throws -> Self {
+        try await Self(SASLServerMachine(configuration: configuration), configuration.maxFrameSize, security, logger)
+    }
+
+    /// Delivers bytes, unless the channel is closed.
+    func deliver(_ bytes: some Sequence<UInt8>) async throws {
+        guard self.channel.isActive else { return }
+        try await self.channel.writeInbound(ByteBuffer(bytes: bytes))
+    }
+
+    func deliver(_ frames: SASLFrame...) async throws {
+        try await self.deliver(Self.bytes(frames))
+    }
+
+    static func bytes(_ frames: [SASLFrame]) -> [UInt8] {
+        var buffer = ByteBuffer()
+        for frame in frames { frame.write(into: &buffer) }
+        return Array(buffer.readableBytesView)
+    }
+
+    /// Everything sent since the last call.
+    func sent() async throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        while let buffer = try await self.channel.readOutbound(as: ByteBuffer.self) {
+            bytes += buffer.readableBytesView
+        }
+        return bytes
+    }
+
+    /// The frames sent since the last call, after the header where `header` is set.
+    func sentFrames(header: Bool = false) async throws -> [SASLFrame] {
+        var bytes = try await self.sent()[...]
+        if header {
+            #expect(bytes.prefix(8).elementsEqual(ProtocolHeader.saslBytes))
+            bytes = bytes.dropFirst(8)
+        }
+        var reader = SASLReader(maxFrameSize: 65_536)
+        var buffer = ByteBuffer(bytes: bytes)
+        reader.append(&buffer)
+        var frames: [SASLFrame] = []
+        while let frame = try reader.nextFrame() { frames.append(frame) }
+        #expect(reader.count == 0)
+        return frames
+    }
+
+    /// What a closed socket looks like.
+    func endOfInput() async throws {
+        try await self.channel.testingEventLoop.executeInContext { self.channel.pipeline.fireChannelInactive() }
+    }
+
+    /// Waits until a condition holds; the deadline is far beyond what it can take.
+    func wait(_ condition: (SASLRecorder.State) -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(30)
+        while !condition(self.state) {
+            try #require(ContinuousClock.now < deadline, "not reached: \(self.state.events) \(self.state.errors)")
+            await self.channel.testingEventLoop.run()
+            await Task.yield()
+        }
+    }
+
+    /// Carries bytes between two peers until a condition holds, in chunks of at most `chunk` bytes.
+    static func exchange(
+        _ client: NIOAsyncTestingChannel,
+        _ server: NIOAsyncTestingChannel,
+        chunk: Int = .max,
+        until condition: () -> Bool
+    ) async throws {
+        let deadline = ContinuousClock.now + .seconds(30)
+        while !condition() {
+            try #require(ContinuousClock.now < deadline)
+            for (from, to) in [(client, server), (server, client)] {
+                while var bytes = try await from.readOutbound(as: ByteBuffer.self) {
+                    while to.isActive, let part = bytes.readSlice(length: min(chunk, bytes.readableBytes)),
+                        part.readableBytes > 0
+                    {
+                        try await to.writeInbound(part)
+                    }
+                }
+                await to.testingEventLoop.run()
+            }
+            await Task.yield()
+        }
+    }
+}
+
+/// Keeps every line of a log, with its metadata.
+final class LogKeeper: LogHandler, Sendable {
+    private let stored = Mutex("")
+    var text: String { self.stored.withLock { $0 } }
+
+    var logLevel: Logger.Level {
+        get { .trace }
+        set { _ = newValue }
+    }
+    var metadata: Logger.Metadata {
+        get { [:] }
+        set { _ = newValue }
+    }
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { nil }
+        set { _ = newValue }
+    }
+
+    func log(event: LogEvent) {
+        self.stored.withLock { $0 += "\(event.message) \(event.metadata ?? [:])\n" }
+    }
+
+    var logger: Logger { Logger(label: "test") { _ in self } }
+}
