@@ -157,7 +157,7 @@ extension ConnectionHandler {
 
     /// Runs Proton's idle timers, and comes back when they want to run next.
     private func runTimers() {
-        let now = Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000)
+        let now = Int64(self.eventLoop.now.uptimeNanoseconds / 1_000_000)
         guard let next = self.engine.tick(now) else { return }
         if let tick = self.tick, tick.deadline <= next { return }
         self.tick?.timer.cancel()

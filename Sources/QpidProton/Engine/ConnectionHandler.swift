@@ -262,7 +262,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     // MARK: Time
 
     func deadline(in duration: Duration) -> NIODeadline {
-        .now() + .nanoseconds(duration.nanoseconds)
+        self.eventLoop.now + .nanoseconds(duration.nanoseconds)
     }
 
     func schedule(in duration: Duration, _ work: @escaping () -> Void) -> Scheduled<Void> {

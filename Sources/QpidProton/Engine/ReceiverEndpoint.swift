@@ -309,7 +309,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.timeoutTimer = nil
         guard let next = self.timeouts.map(\.deadline).min() else { return }
         self.timeoutTimer = self.handler.schedule(at: next) { [unowned self] in
-            let now = NIODeadline.now()
+            let now = self.handler.eventLoop.now
             let due = self.timeouts.filter { $0.deadline <= now && self.inbox?.isWaiting($0.id) == true }
             self.timeouts.removeAll { $0.deadline <= now }
             for wait in due { self.endWaitByDrain(wait.id) }
