@@ -70,6 +70,7 @@ extension AMQPConnection {
     ///   - configuration: The settings of the connection.
     ///   - logger: Gets the protocol's steps.
     ///   - body: What to do with the connection.
+    @discardableResult
     public static func withConnection<Result>(
         to url: String,
         configuration: Configuration = .init(),
