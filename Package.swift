@@ -90,6 +90,7 @@ let package = Package(
             exclude: ["Peers"],
             swiftSettings: swiftSettings
         ),
+        .testTarget(name: "DocumentationTests", exclude: ["Dependent"], swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -43,7 +43,7 @@ enum AMQPTLSSource: Hashable, Sendable {
         } catch {
             throw Self.error(
                 "\(self.capitalizedPlace) does not hold a private key in PEM form that can be read",
-                "it must contain a PRIVATE KEY block without a passphrase; remove one with 'openssl pkey -in OLD -out NEW'"
+                "it must contain a PRIVATE KEY block without a passphrase; 'openssl pkey -in OLD -out NEW' removes one"
             )
         }
     }

@@ -131,7 +131,9 @@ struct AMQPURLParser {
             zone = try self.decode(text[zoneMark...], "IPv6 zone", allowsNUL: false)
         }
         let isValid = (try? SocketAddress(ipAddress: address, port: 0))?.protocol == .inet6
-        guard isValid, zoneMark == nil || (zone.first == "%" && zone.utf8.count > 1) else {
+        let isZone = { (byte: UInt8) in self.isLetterOrDigit(byte) || "-._~".utf8.contains(byte) }
+        let isValidZone = zone.first == "%" && zone.utf8.count > 1 && zone.utf8.dropFirst().allSatisfy(isZone)
+        guard isValid, zoneMark == nil || isValidZone else {
             throw self.error("The text in brackets is not an IPv6 address", "write it as amqp://[::1]:5672")
         }
         return address + zone

@@ -110,6 +110,7 @@ class LinkEndpoint {
         self.status.ended.resolve(error.map { .failure($0) } ?? .success(()))
         let refusal = error ?? AMQPError(.link, .closed, "the link \(self.status.name) was closed")
         self.status.attachment.resolve(.failure(refusal))
+        self.status.deliveryLimit.end(refusal)
         self.end(error)
     }
 

@@ -7,7 +7,8 @@ final class SenderEndpoint: LinkEndpoint {
     private(set) var lane: SlotKey?
     private(set) var node: SlotKey?
     private var settlesItself = false
-    private var nextTag: UInt64 = 0
+    /// The messages that have begun to be sent; the last delivery's tag.
+    private var begun = 0
 
     override var hasRemoteTerminus: Bool {
         // A coordinator counts: it is a target of another kind.
@@ -49,8 +50,7 @@ final class SenderEndpoint: LinkEndpoint {
         guard let lane = self.lane, !self.isDone else { return }
         // The message that has begun has its credit already, which Proton takes when it ends.
         let credit = Int(pn_link_credit(self.link)) - (self.handler.queue.isMidMessage(lane) ? 1 : 0)
-        self.handler.queue.setCredit(credit, on: lane)
-        self.status.credit.store(max(0, credit), ordering: .relaxed)
+        self.setCredit(credit, lane)
         self.answerDrain()
     }
 
@@ -61,8 +61,13 @@ final class SenderEndpoint: LinkEndpoint {
             self.handler.queue.isEmpty(lane)
         else { return }
         pn_link_drained(self.link)
-        self.handler.queue.setCredit(0, on: lane)
-        self.status.credit.store(0, ordering: .relaxed)
+        self.setCredit(0, lane)
+    }
+
+    private func setCredit(_ credit: Int, _ lane: SlotKey) {
+        self.handler.queue.setCredit(credit, on: lane)
+        self.status.credit.store(max(0, credit), ordering: .relaxed)
+        self.status.deliveryLimit.set(self.begun + max(0, credit))
     }
 
     /// Hands one slice to Proton.
@@ -80,7 +85,7 @@ final class SenderEndpoint: LinkEndpoint {
             let slice = UnsafeRawBufferPointer(rebasing: bytes[slice.range])
             pn_link_send(self.link, slice.bindMemory(to: CChar.self).baseAddress, slice.count)
         }
-        var settled: AMQPTransfer?
+        var settled: Reply<AMQPOutcome>?
         if slice.isLast {
             let delivery = pn_link_current(self.link)
             pn_link_advance(self.link)
@@ -93,10 +98,10 @@ final class SenderEndpoint: LinkEndpoint {
     }
 
     private func makeDelivery() -> OpaquePointer {
-        self.nextTag += 1
-        return withUnsafeBytes(of: self.nextTag.bigEndian) { bytes in
+        self.begun += 1
+        return withUnsafeBytes(of: self.begun.bigEndian) { bytes in
             // Leading zeros are left out: a tag has 1 to 8 bytes, where AMQP allows 32.
-            let tag = bytes.bindMemory(to: CChar.self).suffix(8 - self.nextTag.leadingZeroBitCount / 8)
+            let tag = bytes.bindMemory(to: CChar.self).suffix(8 - self.begun.leadingZeroBitCount / 8)
             return pn_delivery(self.link, pn_dtag(UnsafeBufferPointer(rebasing: tag).baseAddress, tag.count))
         }
     }
@@ -112,7 +117,7 @@ final class SenderEndpoint: LinkEndpoint {
         } else {
             pn_delivery_settle(delivery)
         }
-        transfer.reply.resolve(.success(outcome))
+        transfer.resolve(.success(outcome))
     }
 
     /// Ends the message that has begun and will not be finished.
@@ -123,19 +128,19 @@ final class SenderEndpoint: LinkEndpoint {
         if rest > 0 { self.handler.mailbox.release([(rest, node)]) }
     }
 
-    private static func takeTransfer(_ delivery: OpaquePointer) -> AMQPTransfer? {
+    private static func takeTransfer(_ delivery: OpaquePointer) -> Reply<AMQPOutcome>? {
         guard let context = pn_delivery_get_context(delivery) else { return nil }
         pn_delivery_set_context(delivery, nil)
-        return Unmanaged<AMQPTransfer>.fromOpaque(context).takeRetainedValue()
+        return Unmanaged<Reply<AMQPOutcome>>.fromOpaque(context).takeRetainedValue()
     }
 
     /// Takes back a message that has not begun to be sent. Does nothing when it has.
-    func cancel(_ transfer: AMQPTransfer) {
+    func cancel(_ transfer: Reply<AMQPOutcome>) {
         guard let lane = self.lane, let node = self.node,
             let message = self.handler.queue.remove(transfer, from: lane)
         else { return }
         self.handler.mailbox.release([(message.ledgerBytes, node)])
-        transfer.reply.resolve(.failure(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled")))
+        transfer.resolve(.failure(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled")))
     }
 
     // MARK: Ending
@@ -154,18 +159,18 @@ final class SenderEndpoint: LinkEndpoint {
         self.handler.mailbox.closeLevel(node, unsent)
         if self.handler.queue.isMidMessage(lane) { self.abortCurrent(answering: unsettled) }
         let messages = self.handler.queue.removeLane(lane)
-        for message in messages { message.transfer.reply.resolve(.failure(unsent)) }
+        for message in messages { message.transfer.resolve(.failure(unsent)) }
         self.handler.mailbox.release(messages.map { ($0.ledgerBytes, node) })
         var delivery = pn_unsettled_head(self.link)
         while let current = delivery {
             delivery = pn_unsettled_next(current)
-            Self.takeTransfer(current)?.reply.resolve(.failure(unsettled))
+            Self.takeTransfer(current)?.resolve(.failure(unsettled))
         }
     }
 
     private func abortCurrent(answering error: AMQPError) {
         let transfer = pn_link_current(self.link).flatMap { Self.takeTransfer($0) }
         self.abortCurrent()
-        transfer?.reply.resolve(.failure(error))
+        transfer?.resolve(.failure(error))
     }
 }

@@ -1,12 +1,12 @@
-internal import NIOCore
-
 /// A message on its way: accepted by ``AMQPSender/enqueue(_:)`` or ``AMQPSender/trySend(_:)``, and not yet settled.
 ///
 /// Keep it to learn the outcome; drop it if you do not care. The message is sent either way.
-public final class AMQPTransfer: Sendable {
-    let reply = Reply<AMQPOutcome>()
+public struct AMQPTransfer: Hashable, Sendable {
+    let reply: Reply<AMQPOutcome>
 
-    init() {}
+    init(_ reply: Reply<AMQPOutcome>) {
+        self.reply = reply
+    }
 
     /// What became of the message, if that is known.
     ///
@@ -25,4 +25,19 @@ public final class AMQPTransfer: Sendable {
     public func outcome() async throws(AMQPError) -> AMQPOutcome {
         try await self.reply.value()
     }
+
+    /// Calls `body` once with what became of the message, at once if that is known.
+    ///
+    /// For those who keep many transfers, where a task for each would cost too much.
+    ///
+    /// - Parameter body: Called on the connection's event loop, so it must be short and must not block.
+    public func whenSettled(_ body: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
+        self.reply.whenResolved(body)
+    }
+
+    /// Whether two values are the same transfer.
+    public static func == (left: Self, right: Self) -> Bool { left.reply === right.reply }
+
+    /// Hashes the transfer's identity.
+    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self.reply)) }
 }

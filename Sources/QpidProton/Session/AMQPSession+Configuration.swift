@@ -5,7 +5,7 @@ extension AMQPSession {
         ///
         /// At least twice the connection's max-frame-size, and fixed once the session has begun.
         /// Source: `pn_session_set_incoming_capacity`.
-        public var incomingCapacity: ByteCount = .mebibytes(1)
+        public var incomingCapacity: ByteCount = .mebibytes(64)
         /// The outgoing-window that the peer is told, in transfers; never 0. Source: `pn_session_set_outgoing_window`.
         public var outgoingWindow: UInt32 = 2_048
         /// The bytes that may be accepted on the session's links and not yet written to the socket.
@@ -17,7 +17,7 @@ extension AMQPSession {
         ///   - incomingCapacity: The bytes that the peer may have on their way to this session.
         ///   - sendLimit: The bytes that may be accepted and not yet written to the socket.
         public init(
-            incomingCapacity: ByteCount = .mebibytes(1),
+            incomingCapacity: ByteCount = .mebibytes(64),
             sendLimit: AMQPSendLimit = .init(high: .mebibytes(1))
         ) {
             self.incomingCapacity = incomingCapacity

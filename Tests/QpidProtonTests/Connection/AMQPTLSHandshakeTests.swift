@@ -1,0 +1,222 @@
+import NIOCore
+import NIOEmbedded
+import NIOSSL
+import Testing
+
+@testable import QpidProton
+
+/// TLS and SASL between two channels in memory.
+@Suite struct AMQPTLSHandshakeTests {
+    let certificates: TestCertificates
+
+    init() throws {
+        self.certificates = try TestCertificates()
+        try self.certificates.makeAuthority("stranger")
+        let names = "DNS:localhost,DNS:broker.example,IP:127.0.0.1"
+        try self.certificates.make("server", subject: "/CN=localhost", alternativeNames: names)
+        try self.certificates.make("expired", subject: "/CN=localhost", alternativeNames: names, days: -1)
+        try self.certificates.make("client", subject: "/O=devices/CN=device 7")
+        try self.certificates.make("strange", subject: "/CN=device 8", authority: "stranger")
+    }
+
+    private func identity(_ name: String) -> AMQPTLS.Identity {
+        .files(
+            certificateChain: self.certificates.path("\(name).pem"),
+            privateKey: self.certificates.path("\(name).key")
+        )
+    }
+
+    private func roots(_ name: String = "ca") -> AMQPTLS.TrustRoots { .file(self.certificates.path("\(name).pem")) }
+
+    /// Does what the connection does with an error of the TLS layer.
+    private final class Translator: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        let host: String?
+
+        init(host: String?) { self.host = host }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
+            context.fireErrorCaught(AMQPTLSErrors.translate(error, host: self.host, handler: tls) ?? error)
+        }
+    }
+
+    private struct Side: Sendable {
+        let channel: NIOAsyncTestingChannel
+        let recorder: SASLRecorder
+        var isSettled: Bool { self.recorder.state.identity != nil || !self.recorder.state.errors.isEmpty }
+        var error: AMQPError? { self.recorder.state.errors.first }
+    }
+
+    private func client(_ tls: AMQPTLS, host: String, address: String = "127.0.0.1") async throws -> Side {
+        let recorder = SASLRecorder()
+        let context = try tls.makeContext()
+        let channel = try await NIOAsyncTestingChannel { channel in
+            let sasl = try AMQPSASL.automatic.makeClientHandler(
+                username: nil,
+                password: nil,
+                hasClientCertificate: tls.identity != nil,
+                hostname: host,
+                logger: LogKeeper().logger
+            )
+            let handlers: [any ChannelHandler] = [
+                try tls.makeClientHandler(host: host, context: context), try #require(sasl), Translator(host: host),
+                recorder,
+            ]
+            try channel.pipeline.syncOperations.addHandlers(handlers)
+        }
+        try await channel.connect(to: SocketAddress(ipAddress: address, port: 5671)).get()
+        return Side(channel: channel, recorder: recorder)
+    }
+
+    private func server(_ tls: AMQPServerTLS) async throws -> Side {
+        let recorder = SASLRecorder()
+        let context = try tls.makeContext()
+        let channel = try await NIOAsyncTestingChannel { channel in
+            let handlers: [any ChannelHandler] = [
+                tls.makeServerHandler(context: context),
+                AMQPServerSASL.anonymous.makeServerHandler(logger: LogKeeper().logger), Translator(host: nil), recorder,
+            ]
+            try channel.pipeline.syncOperations.addHandlers(handlers)
+        }
+        try await channel.connect(to: SocketAddress(ipAddress: "192.0.2.7", port: 40_000)).get()
+        return Side(channel: channel, recorder: recorder)
+    }
+
+    private func connect(
+        _ tls: AMQPTLS,
+        host: String = "localhost",
+        address: String = "127.0.0.1",
+        to serverTLS: AMQPServerTLS
+    ) async throws -> (Side, Side) {
+        let client = try await self.client(tls, host: host, address: address)
+        let server = try await self.server(serverTLS)
+        try await SASLTestPeer.exchange(client.channel, server.channel) { client.isSettled && server.isSettled }
+        return (client, server)
+    }
+
+    @Test func aCertificateOfTheClientBecomesItsIdentity() async throws {
+        let (client, server) = try await self.connect(
+            AMQPTLS(trustRoots: self.roots(), identity: self.identity("client")),
+            to: AMQPServerTLS(identity: self.identity("server"), clientCertificates: .required(self.roots()))
+        )
+        #expect(client.recorder.state.identity?.mechanism == "EXTERNAL")
+        #expect(
+            server.recorder.state.identity == AMQPAuthenticatedIdentity(mechanism: "EXTERNAL", username: "device 7")
+        )
+        #expect(server.recorder.state.events.prefix(2) == ["completed", "active"])
+    }
+
+    @Test func namesAndAddressesThatAreAccepted() async throws {
+        let server = AMQPServerTLS(identity: self.identity("server"), clientCertificates: .optional(self.roots()))
+        let cases: [(AMQPTLS, String, String)] = [
+            (AMQPTLS(trustRoots: self.roots()), "localhost", "127.0.0.1"),
+            (AMQPTLS(trustRoots: self.roots()), "LOCALHOST", "10.0.0.1"),
+            (AMQPTLS(trustRoots: self.roots(), minimumVersion: .tls13), "127.0.0.1", "127.0.0.1"),
+            (AMQPTLS(trustRoots: self.roots(), serverName: "broker.example"), "10.0.0.1", "10.0.0.1"),
+            (AMQPTLS(trustRoots: self.roots(), verification: .noHostnameVerification), "elsewhere", "10.0.0.1"),
+            (AMQPTLS(trustRoots: self.roots("stranger"), verification: .none), "elsewhere", "10.0.0.1"),
+        ]
+        for (tls, host, address) in cases {
+            let (client, other) = try await self.connect(tls, host: host, address: address, to: server)
+            #expect(client.error == nil && other.error == nil)
+            #expect(client.recorder.state.identity?.mechanism == "ANONYMOUS")
+        }
+    }
+
+    @Test func aWrongName() async throws {
+        let tls = AMQPTLS(trustRoots: self.roots())
+        // swift-nio-ssl also takes a certificate that names the address itself, so the address is another one here.
+        for (host, address) in [("elsewhere", "10.0.0.1"), ("10.0.0.1", "10.0.0.1")] {
+            let client = try await self.client(tls, host: host, address: address)
+            let server = try await self.server(AMQPServerTLS(identity: self.identity("server")))
+            try await SASLTestPeer.exchange(client.channel, server.channel) { client.isSettled }
+            #expect(client.error?.condition == .tlsFailed && client.error?.scope == .connection)
+            #expect(client.error?.detail.contains("another host name") == true, "\(client.recorder.state.errors)")
+            #expect(client.error?.detail.contains(host) == true)
+            #expect(client.recorder.state.errors.count == 1)
+        }
+    }
+
+    @Test func anUnknownAuthority() async throws {
+        let (client, server) = try await self.connect(
+            AMQPTLS(trustRoots: self.roots("stranger")),
+            to: AMQPServerTLS(identity: self.identity("server"))
+        )
+        #expect(client.error?.condition == .tlsFailed)
+        #expect(client.error?.detail.contains("does not lead to a trusted certificate authority") == true)
+        #expect(server.error?.condition == .tlsFailed)
+        #expect(server.error?.detail.contains("rejected our certificate") == true, "\(server.recorder.state.errors)")
+    }
+
+    @Test func anExpiredCertificate() async throws {
+        let (client, server) = try await self.connect(
+            AMQPTLS(trustRoots: self.roots()),
+            to: AMQPServerTLS(identity: self.identity("expired"))
+        )
+        #expect(client.error?.condition == .tlsFailed)
+        #expect(client.error?.detail.contains("has expired") == true, "\(client.recorder.state.errors)")
+        #expect(server.error?.detail.contains("rejected our certificate") == true, "\(server.recorder.state.errors)")
+    }
+
+    @Test func aClientCertificateThatIsNotAccepted() async throws {
+        let server = AMQPServerTLS(identity: self.identity("server"), clientCertificates: .required(self.roots()))
+        for (name, serverText) in [("strange", "trusted certificate authority"), (nil, "shows no certificate")] {
+            // With TLS 1.3 the client is done, and sends its SASL header, before the server has looked.
+            let (client, other) = try await self.connect(
+                AMQPTLS(trustRoots: self.roots(), identity: name.map { self.identity($0) }),
+                to: server
+            )
+            #expect(client.error?.condition == .tlsFailed)
+            #expect(
+                client.error?.detail.contains("rejected our certificate") == true,
+                "\(client.recorder.state.errors)"
+            )
+            #expect(other.error?.condition == .tlsFailed)
+            #expect(other.error?.detail.contains(serverText) == true, "\(other.recorder.state.errors)")
+            #expect(other.recorder.state.identity == nil)
+        }
+    }
+
+    @Test func aPeerWithoutTLS() async throws {
+        let client = try await self.client(AMQPTLS(trustRoots: self.roots()), host: "localhost")
+        _ = try? await client.channel.writeInbound(ByteBuffer(string: "AMQP\u{0}\u{1}\u{0}\u{0}and more bytes"))
+        #expect(client.error?.detail.contains("does not speak TLS") == true, "\(client.recorder.state.errors)")
+        #expect(client.error?.detail.contains("amqp://") == true)
+        let server = try await self.server(AMQPServerTLS(identity: self.identity("server")))
+        _ = try? await server.channel.writeInbound(ByteBuffer(bytes: ProtocolHeader.saslBytes + [0, 0, 0, 0]))
+        #expect(server.error?.detail.contains("does not speak TLS") == true, "\(server.recorder.state.errors)")
+    }
+
+    @Test func theEndDuringTheHandshake() async throws {
+        let client = try await self.client(AMQPTLS(trustRoots: self.roots()), host: "localhost")
+        try await client.channel.testingEventLoop.executeInContext { client.channel.pipeline.fireChannelInactive() }
+        #expect(client.error?.condition == .tlsFailed)
+        #expect(client.error?.detail.contains("closed the connection during the TLS handshake") == true)
+        #expect(client.recorder.state.events == ["error", "inactive"])
+    }
+
+    @Test func errorsThatAreNotOfTLS() {
+        #expect(AMQPTLSErrors.translate(ChannelError.eof, host: "a", certificate: nil) == nil)
+        let unclean = AMQPTLSErrors.translate(NIOSSLError.uncleanShutdown, host: "a", certificate: nil)
+        #expect(unclean?.condition == .connectionLost)
+    }
+
+    @Test func commonNames() throws {
+        let cases = [("client", "device 7"), ("strange", "device 8"), ("server", "localhost")]
+        for (file, name) in cases {
+            let certificate = try #require(
+                try NIOSSLCertificate.fromPEMFile(self.certificates.path("\(file).pem")).first
+            )
+            let bytes = try certificate.toDERBytes()
+            #expect(CertificateName.commonName(ofDER: bytes) == name)
+            for count in 0..<bytes.count {
+                let found = CertificateName.commonName(ofDER: Array(bytes.prefix(count)))
+                #expect(found == nil || found == name)
+            }
+        }
+        try self.certificates.make("nameless", subject: "/O=devices")
+        let nameless = try #require(try NIOSSLCertificate.fromPEMFile(self.certificates.path("nameless.pem")).first)
+        #expect(CertificateName.commonName(ofDER: try nameless.toDERBytes()) == nil)
+    }
+}
