@@ -30,7 +30,7 @@ struct Demo: AsyncParsableCommand {
     mutating func run() async throws {
         let scratch = try Scratch()
         defer { scratch.remove() }
-        let source = try await self.directory ?? Self.copyTrackedFiles(to: scratch)
+        let source = if let directory = self.directory { directory } else { try await Self.copyTrackedFiles(to: scratch) }
         let files = try Tree.count(source)
         guard files > 0 else { throw Failure("there are no files in \(source)") }
         let relay = Relay(source: source, files: files, showsProgress: self.output.progress)
