@@ -276,7 +276,7 @@ final class PlainSocket: Sendable {
 
     func write(_ text: String) {
         let bytes = Array(text.utf8)
-        #expect(send(self.descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count)
+        #expect(send(self.descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
     }
 
     deinit { close(self.descriptor) }
