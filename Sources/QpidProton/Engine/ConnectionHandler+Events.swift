@@ -39,15 +39,17 @@ extension ConnectionHandler {
             desiredCapabilities: ProtonData.symbols(pn_connection_remote_desired_capabilities(connection)),
             properties: ProtonData.map(pn_connection_remote_properties(connection))
         )
+        self.transferPayload = max(256, Int(min(peer.maxFrameSize, 1 << 24)) - 64)
         self.logger.debug("connection opened", metadata: ["peer": "\(peer.containerID)"])
         if self.role == .server { pn_connection_open(connection) }
         self.opened.resolve(.success(peer))
     }
 
     private func sessionOpened(_ session: OpaquePointer) {
-        if let known = SessionEndpoint.of(session) { return known.remoteOpened() }
+        let peer = self.frames.nextArrived()
+        if let known = SessionEndpoint.of(session) { return known.remoteOpened(peer) }
         let endpoint = SessionEndpoint(session, handler: self)
-        endpoint.remoteOpened()
+        endpoint.remoteOpened(peer)
         if let refusal = self.refusal { return endpoint.close(refusal) }
         self.offer(.session(NIOLoopBound(endpoint, eventLoop: self.eventLoop)))
     }

@@ -1,4 +1,5 @@
 internal import CProton
+internal import DequeModule
 internal import NIOCore
 
 extension ConnectionHandler {
@@ -18,9 +19,10 @@ extension ConnectionHandler {
         }
         self.isPumping = true
         var rounds = 0
+        var hasMail = false
         repeat {
             self.isPumpNeeded = false
-            self.takeMail()
+            hasMail = self.takeMail()
             self.processEvents()
             while !self.isDead, self.feed() { self.processEvents() }
             self.flush()
@@ -28,7 +30,8 @@ extension ConnectionHandler {
         } while self.isPumpNeeded && rounds < Self.rounds && !self.isDead
         self.isPumping = false
         guard !self.isDead else { return }
-        if self.isPumpNeeded {
+        if self.isPumpNeeded || hasMail {
+            // Where there was mail there is more soon: looking again costs less than being woken.
             let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
             self.eventLoop.execute { bound.value.pump() }
         }
@@ -36,11 +39,14 @@ extension ConnectionHandler {
         self.closeIfDone()
     }
 
-    private func takeMail() {
+    /// Returns whether there was any.
+    private func takeMail() -> Bool {
         var items = self.mail
         self.mail = []
         self.mailbox.take(&items)
-        for item in items {
+        guard !items.isEmpty else { return false }
+        // Popped, so that what an item holds is moved on and not copied.
+        while let item = items.popFirst() {
             switch item {
             case .message(let message, let lane): self.enqueue(message, lane)
             case .settle(let settlement): self.settlements.append(settlement)
@@ -51,14 +57,14 @@ extension ConnectionHandler {
                 work(self)
             }
         }
-        items.removeAll(keepingCapacity: true)
         self.mail = items
         self.applySettlements()
+        return true
     }
 
     private func enqueue(_ message: PendingMessage, _ lane: SlotKey) {
         guard let sender = self.queue.link(lane) else {
-            message.transfer.reply.resolve(.failure(.senderClosed))
+            message.transfer.resolve(.failure(.senderClosed))
             return
         }
         self.queue.enqueue(message, on: lane)
@@ -90,7 +96,9 @@ extension ConnectionHandler {
             self.queue.yield(lane)
             if self.queue.isEmpty(lane) { sender.answerDrain() }
         }
-        return self.produce()
+        let hasWritten = self.produce()
+        // Writing may have shown that a session's window is open.
+        return hasWritten || self.queue.hasReadyLane && self.unwrittenBytes < Self.writeBudget
     }
 
     /// Writes what Proton has to send. Returns whether it had anything.
@@ -100,10 +108,11 @@ extension ConnectionHandler {
         self.engine.write { bytes in
             if out == nil { out = context.channel.allocator.buffer(capacity: max(bytes.count, 4_096)) }
             out?.writeBytes(bytes)
+            self.frames.sent(bytes)
         }
         var framed: [Handed] = []
-        for session in self.touchedSessions.values { session.takeFramed(into: &framed) }
-        self.touchedSessions = self.touchedSessions.filter { $0.value.isBlocked }
+        for session in self.touchedSessions { session.takeFramed(into: &framed) }
+        self.touchedSessions.removeAll(keepingCapacity: true)
         guard let out, out.readableBytes > 0 else {
             if !framed.isEmpty { self.written(0, framed) }
             return false
@@ -128,13 +137,16 @@ extension ConnectionHandler {
         self.unwrittenBytes -= count
         if !framed.isEmpty {
             self.mailbox.release(framed.map { ($0.bytes, $0.node) })
-            for handed in framed { handed.settled?.reply.resolve(.success(.settled)) }
+            for handed in framed { handed.settled?.resolve(.success(.settled)) }
         }
         self.pump()
     }
 
+    /// How many frames a slice takes, at most.
+    func transfers(of bytes: Int) -> Int { 1 + bytes / self.transferPayload }
+
     func markTouched(_ session: SessionEndpoint) {
-        self.touchedSessions[ObjectIdentifier(session)] = session
+        self.touchedSessions.append(session)
     }
 
     func markArrived(_ receiver: ReceiverEndpoint) {
@@ -145,7 +157,7 @@ extension ConnectionHandler {
 
     /// Runs Proton's idle timers, and comes back when they want to run next.
     private func runTimers() {
-        let now = Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000)
+        let now = Int64(self.eventLoop.now.uptimeNanoseconds / 1_000_000)
         guard let next = self.engine.tick(now) else { return }
         if let tick = self.tick, tick.deadline <= next { return }
         self.tick?.timer.cancel()

@@ -1,4 +1,5 @@
 internal import CProton
+internal import DequeModule
 internal import Logging
 internal import NIOCore
 internal import NIOSSL
@@ -50,14 +51,17 @@ final class ConnectionHandler: ChannelInboundHandler {
     var isDead = false
     private var isClosedHere = false
     var header = HeaderCheck()
+    let frames = FrameObserver()
+    /// About how many bytes of a message fit into one frame of the peer.
+    var transferPayload = 448
 
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false
     var isPumpNeeded = false
-    var mail: [Mailbox.Item] = []
+    var mail: Deque<Mailbox.Item> = []
     var settlements: [Settlement] = []
     var arrivedReceivers: [ReceiverEndpoint] = []
-    var touchedSessions: [ObjectIdentifier: SessionEndpoint] = [:]
+    var touchedSessions: [SessionEndpoint] = []
     var unwrittenBytes = 0
     var isFlushNeeded = false
     var tick: (deadline: Int64, timer: Scheduled<Void>)?
@@ -118,7 +122,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard !self.isDead else { return }
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
-        buffer.withUnsafeReadableBytes { _ = self.engine.read($0) }
+        buffer.withUnsafeReadableBytes { bytes in
+            self.frames.received(bytes)
+            _ = self.engine.read(bytes)
+        }
         self.processEvents()
     }
 
@@ -228,7 +235,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             switch item {
             case .message(let message, _):
                 let detail = "not sent: \(error ?? cause)"
-                message.transfer.reply.resolve(.failure(AMQPError(.delivery, (error ?? cause).condition, detail)))
+                message.transfer.resolve(.failure(AMQPError(.delivery, (error ?? cause).condition, detail)))
             case .run(let work): work(self)
             case .settle, .taken: break
             }
@@ -255,7 +262,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     // MARK: Time
 
     func deadline(in duration: Duration) -> NIODeadline {
-        .now() + .nanoseconds(duration.nanoseconds)
+        self.eventLoop.now + .nanoseconds(duration.nanoseconds)
     }
 
     func schedule(in duration: Duration, _ work: @escaping () -> Void) -> Scheduled<Void> {

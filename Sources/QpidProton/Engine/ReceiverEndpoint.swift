@@ -100,7 +100,6 @@ final class ReceiverEndpoint: LinkEndpoint {
             if pn_delivery_partial(delivery) { break }
             self.complete(delivery)
         }
-        if !self.arrived.isEmpty { self.handler.markArrived(self) }
     }
 
     /// Counts the message at its first byte. Returns false when the link takes no messages.
@@ -136,6 +135,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         let handle = slot.map {
             AMQPDelivery.Handle(mailbox: self.handler.mailbox, receiver: key, slot: $0, sequence: self.sequence)
         }
+        if self.arrived.isEmpty { self.handler.markArrived(self) }
         self.arrived.append(
             Inbox.Entry(
                 element: AMQPDelivery(payload: payload, tag: tag, handle: handle),
@@ -309,7 +309,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.timeoutTimer = nil
         guard let next = self.timeouts.map(\.deadline).min() else { return }
         self.timeoutTimer = self.handler.schedule(at: next) { [unowned self] in
-            let now = NIODeadline.now()
+            let now = self.handler.eventLoop.now
             let due = self.timeouts.filter { $0.deadline <= now && self.inbox?.isWaiting($0.id) == true }
             self.timeouts.removeAll { $0.deadline <= now }
             for wait in due { self.endWaitByDrain(wait.id) }

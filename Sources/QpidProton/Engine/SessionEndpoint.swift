@@ -8,7 +8,7 @@ struct Handed {
     var bytes: Int
     let node: SlotKey
     /// A message that was sent settled: it is done when it has been written.
-    let settled: AMQPTransfer?
+    let settled: Reply<AMQPOutcome>?
 }
 
 /// The loop's side of a session. It is used on the event loop alone.
@@ -24,8 +24,13 @@ final class SessionEndpoint {
     private(set) var node: SlotKey?
     /// Set when the session is begun on this side.
     private(set) var handle: Handle?
-    /// The peer's window is closed: Proton holds bytes of this session that it cannot frame.
-    private(set) var isBlocked = false
+    /// The peer's window is closed: nothing of this session may be handed to Proton.
+    private(set) var isBlocked = true
+    /// The session as the peer sees it, once it has begun it.
+    private var peer: FrameObserver.PeerSession?
+    /// Transfers that were handed to Proton since it last wrote.
+    private var handedTransfers = 0
+    private var isTouched = false
     private(set) var isDone = false
 
     private var handed: Deque<Handed> = []
@@ -86,15 +91,20 @@ final class SessionEndpoint {
         return handle
     }
 
-    func remoteOpened() {
+    func remoteOpened(_ peer: FrameObserver.PeerSession?) {
         self.handler.logger.debug("session begun")
+        self.peer = peer
+        peer?.onChange = { [unowned self] in self.touch() }
+        self.updateBlocked()
         self.opened.resolve(.success(()))
     }
 
     // MARK: Sending
 
+    /// Counts what was handed to Proton: never more transfers than the peer's window has room for.
     func handOver(_ handed: Handed) {
         self.handedBytes += handed.bytes
+        self.handedTransfers += self.handler.transfers(of: handed.bytes)
         if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil {
             self.handed[last] = Handed(
                 bytes: self.handed[last].bytes + handed.bytes,
@@ -104,11 +114,19 @@ final class SessionEndpoint {
         } else {
             self.handed.append(handed)
         }
+        self.touch()
+        if let peer = self.peer, peer.window.available <= self.handedTransfers { self.setBlocked(true) }
+    }
+
+    private func touch() {
+        guard !self.isTouched else { return }
+        self.isTouched = true
         self.handler.markTouched(self)
     }
 
     /// Takes what Proton has framed out of what was handed to it. Proton frames in the order in which it was handed.
     func takeFramed(into framed: inout [Handed]) {
+        self.isTouched = false
         guard !self.isDone else { return }
         let outgoing = Int(pn_session_outgoing_bytes(self.session))
         var count = self.handedBytes - outgoing
@@ -124,7 +142,16 @@ final class SessionEndpoint {
                 count = 0
             }
         }
-        self.setBlocked(outgoing > 0)
+        self.updateBlocked()
+    }
+
+    /// Looks again whether the peer's window is open: after Proton has written, and after the peer has changed it.
+    private func updateBlocked() {
+        guard !self.isDone else { return }
+        // Proton holds bytes that it could not frame: it sees less room than there is.
+        let isHeldBack = pn_session_outgoing_bytes(self.session) > 0
+        self.handedTransfers = 0
+        self.setBlocked(isHeldBack || (self.peer?.window.available ?? 0) <= 0)
     }
 
     private func setBlocked(_ isBlocked: Bool) {
@@ -174,6 +201,7 @@ final class SessionEndpoint {
     }
 
     private func endLocally(_ error: AMQPError?) {
+        self.peer?.onChange = nil
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")
         self.opened.resolve(.failure(cause))
@@ -181,7 +209,7 @@ final class SessionEndpoint {
         self.links = [:]
         // Handed bytes will not be written any more.
         self.handler.mailbox.release(self.handed.map { ($0.bytes, $0.node) })
-        for handed in self.handed { handed.settled?.reply.resolve(.failure(cause)) }
+        for handed in self.handed { handed.settled?.resolve(.failure(cause)) }
         self.handed = []
         self.handedBytes = 0
         if let node = self.node { self.handler.mailbox.closeLevel(node, cause) }

@@ -104,7 +104,7 @@ public final class AMQPSender: AMQPLink {
         } catch where error == .senderClosed {
             throw self.endedError
         }
-        return pending.transfer
+        return AMQPTransfer(pending.transfer)
     }
 
     /// Accepts a message if there is room for it now. Never suspends.
@@ -128,7 +128,7 @@ public final class AMQPSender: AMQPLink {
     public func trySend(encoded: ByteBuffer, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
         let pending = try self.pending(encoded, settled)
         switch self.mailbox.tryEnqueue(pending, lane: self.lane, node: self.node) {
-        case .admitted: return pending.transfer
+        case .admitted: return AMQPTransfer(pending.transfer)
         case .closed: throw self.endedError
         case .full:
             let text = "\(self.outgoingBytes) bytes of this link wait to be written: the send limit leaves no room"
@@ -193,7 +193,7 @@ public final class AMQPSender: AMQPLink {
         case .unsettled: isSettled = false
         case .mixed: isSettled = settled ?? false
         }
-        return PendingMessage(bytes: bytes, transfer: AMQPTransfer(), isSettled: isSettled)
+        return PendingMessage(bytes: bytes, transfer: Reply<AMQPOutcome>(), isSettled: isSettled)
     }
 
     /// Takes a message back if it has not begun to be sent. Returns what to throw.
@@ -202,7 +202,7 @@ public final class AMQPSender: AMQPLink {
         let endpoint = self.endpoint
         self.mailbox.run(
             { _ in
-                endpoint.value.cancel(transfer)
+                endpoint.value.cancel(transfer.reply)
                 done.resolve(.success(()))
             },
             otherwise: { done.resolve(.failure($0)) }
