@@ -271,8 +271,9 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Runs work on the loop at a time, and what follows from it.
     func schedule(at deadline: NIODeadline, _ work: @escaping () -> Void) -> Scheduled<Void> {
-        self.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
-            guard let self, !self.isDead else { return }
+        // Held strongly: a weak reference would make every count of the handler's references slow, for good.
+        self.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
+            guard !self.isDead else { return }
             work()
             self.pump()
         }

@@ -1,16 +1,16 @@
 internal import Synchronization
 
-/// One answer that arrives once, for any number of tasks that wait for it.
-final class Reply<Value: Sendable>: Sendable {
+/// One answer that arrives once, and those who wait for it.
+struct ReplyState<Value: Sendable>: Sendable {
     typealias Answer = Result<Value, AMQPError>
 
-    private enum Waiter: Sendable {
+    enum Waiter: Sendable {
         case task(id: UInt64, CheckedContinuation<Answer, Never>)
         case callback(@Sendable (Answer) -> Void)
     }
 
     /// Most replies have no waiter or one, which takes no memory of its own.
-    private enum Waiters: Sendable {
+    enum Waiters: Sendable {
         case none
         case one(Waiter)
         case several([Waiter])
@@ -44,24 +44,55 @@ final class Reply<Value: Sendable>: Sendable {
         }
     }
 
-    private struct State {
-        var answer: Answer?
-        var nextID: UInt64 = 0
-        var waiters = Waiters.none
+    private(set) var answer: Answer?
+    private var nextID: UInt64 = 0
+    fileprivate var waiters = Waiters.none
+
+    mutating func makeID() -> UInt64 {
+        self.nextID += 1
+        return self.nextID
     }
 
-    private let state = Mutex(State())
+    /// Sets the answer and returns those who wait; nil when there was an answer already.
+    mutating func resolve(_ answer: Answer) -> Waiters? {
+        guard self.answer == nil else { return nil }
+        self.answer = answer
+        defer { self.waiters = .none }
+        return self.waiters
+    }
+}
+
+/// A class around a ``ReplyState``, for any number of tasks that wait for its answer.
+protocol Replying<Value>: AnyObject, Sendable {
+    associatedtype Value: Sendable
+    func withState<Part: Sendable>(_ body: (inout ReplyState<Value>) -> Part) -> Part
+}
+
+/// The answer to a call.
+final class Reply<Value: Sendable>: Replying {
+    private let state = Mutex(ReplyState<Value>())
+
+    func withState<Part: Sendable>(_ body: (inout ReplyState<Value>) -> Part) -> Part {
+        self.state.withLock { body(&$0) }
+    }
+}
+
+/// The outcome of a message. There is one for every message, and a class that is not generic costs less to make and free.
+final class OutcomeReply: Replying {
+    private let state = Mutex(ReplyState<AMQPOutcome>())
+
+    func withState<Part: Sendable>(_ body: (inout ReplyState<AMQPOutcome>) -> Part) -> Part {
+        self.state.withLock { body(&$0) }
+    }
+}
+
+extension Replying {
+    typealias Answer = Result<Value, AMQPError>
 
     /// Gives the answer. Returns false when there was one already: it stays.
     @discardableResult
     func resolve(_ answer: Answer) -> Bool {
-        let waiters = self.state.withLock { state -> Waiters? in
-            guard state.answer == nil else { return nil }
-            state.answer = answer
-            defer { state.waiters = .none }
-            return state.waiters
-        }
-        switch waiters {
+        switch self.withState({ $0.resolve(answer) }) {
         case nil: return false
         case .some(.none): break
         case .one(let waiter): Self.answer(waiter, answer)
@@ -70,7 +101,7 @@ final class Reply<Value: Sendable>: Sendable {
         return true
     }
 
-    private static func answer(_ waiter: Waiter, _ answer: Answer) {
+    private static func answer(_ waiter: ReplyState<Value>.Waiter, _ answer: Answer) {
         switch waiter {
         case .task(_, let continuation): continuation.resume(returning: answer)
         case .callback(let callback): callback(answer)
@@ -79,25 +110,22 @@ final class Reply<Value: Sendable>: Sendable {
 
     /// Calls `callback` with the answer, at once if there is one, else from where it is given.
     func whenResolved(_ callback: @escaping @Sendable (Answer) -> Void) {
-        let answer = self.state.withLock { state in
+        let answer = self.withState { state in
             if state.answer == nil { state.waiters.append(.callback(callback)) }
             return state.answer
         }
         if let answer { callback(answer) }
     }
 
-    var answer: Answer? { self.state.withLock { $0.answer } }
+    var answer: Answer? { self.withState { $0.answer } }
 
     /// Waits for the answer. A cancelled task stops waiting and throws; the answer stays open for the others.
     func value() async throws(AMQPError) -> Value {
-        let (answer, id) = self.state.withLock { state in
-            state.nextID += 1
-            return (state.answer, state.nextID)
-        }
+        let (answer, id) = self.withState { ($0.answer, $0.makeID()) }
         if let answer { return try answer.get() }
         return try await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Answer, Never>) in
-                let answer = self.state.withLock { state -> Answer? in
+                let answer = self.withState { state -> Answer? in
                     if let answer = state.answer { return answer }
                     // The handler of a task that is cancelled already has run and found no waiter.
                     if Task.isCancelled { return .failure(.cancelled) }
@@ -107,7 +135,7 @@ final class Reply<Value: Sendable>: Sendable {
                 if let answer { continuation.resume(returning: answer) }
             }
         } onCancel: {
-            let continuation = self.state.withLock { $0.waiters.remove(id) }
+            let continuation = self.withState { $0.waiters.remove(id) }
             continuation?.resume(returning: .failure(.cancelled))
         }.get()
     }

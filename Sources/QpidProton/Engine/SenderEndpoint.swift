@@ -85,7 +85,7 @@ final class SenderEndpoint: LinkEndpoint {
             let slice = UnsafeRawBufferPointer(rebasing: bytes[slice.range])
             pn_link_send(self.link, slice.bindMemory(to: CChar.self).baseAddress, slice.count)
         }
-        var settled: Reply<AMQPOutcome>?
+        var settled: OutcomeReply?
         if slice.isLast {
             let delivery = pn_link_current(self.link)
             pn_link_advance(self.link)
@@ -128,14 +128,14 @@ final class SenderEndpoint: LinkEndpoint {
         if rest > 0 { self.handler.mailbox.release([(rest, node)]) }
     }
 
-    private static func takeTransfer(_ delivery: OpaquePointer) -> Reply<AMQPOutcome>? {
+    private static func takeTransfer(_ delivery: OpaquePointer) -> OutcomeReply? {
         guard let context = pn_delivery_get_context(delivery) else { return nil }
         pn_delivery_set_context(delivery, nil)
-        return Unmanaged<Reply<AMQPOutcome>>.fromOpaque(context).takeRetainedValue()
+        return Unmanaged<OutcomeReply>.fromOpaque(context).takeRetainedValue()
     }
 
     /// Takes back a message that has not begun to be sent. Does nothing when it has.
-    func cancel(_ transfer: Reply<AMQPOutcome>) {
+    func cancel(_ transfer: OutcomeReply) {
         guard let lane = self.lane, let node = self.node,
             let message = self.handler.queue.remove(transfer, from: lane)
         else { return }

@@ -8,7 +8,7 @@ struct Handed {
     var bytes: Int
     let node: SlotKey
     /// A message that was sent settled: it is done when it has been written.
-    let settled: Reply<AMQPOutcome>?
+    let settled: OutcomeReply?
 }
 
 /// The loop's side of a session. It is used on the event loop alone.

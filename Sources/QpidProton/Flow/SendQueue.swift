@@ -4,7 +4,7 @@ internal import NIOCore
 /// A message that the ledger has admitted and that has not been handed to Proton yet.
 struct PendingMessage: Sendable {
     let bytes: ByteBuffer
-    let transfer: Reply<AMQPOutcome>
+    let transfer: OutcomeReply
     let isSettled: Bool
 
     /// What the message counts in the ledgers. An empty one counts too, so that their number is bounded.
@@ -65,7 +65,7 @@ struct SendQueue<Link> {
     }
 
     /// Takes a message out that has not begun. Returns it, or nil when it has begun or is not there.
-    mutating func remove(_ transfer: Reply<AMQPOutcome>, from lane: Lane) -> PendingMessage? {
+    mutating func remove(_ transfer: OutcomeReply, from lane: Lane) -> PendingMessage? {
         guard let state = self.lanes[lane],
             let index = state.backlog.firstIndex(where: { $0.transfer === transfer }),
             index > 0 || !state.isMidMessage

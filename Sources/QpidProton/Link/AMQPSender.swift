@@ -193,7 +193,7 @@ public final class AMQPSender: AMQPLink {
         case .unsettled: isSettled = false
         case .mixed: isSettled = settled ?? false
         }
-        return PendingMessage(bytes: bytes, transfer: Reply<AMQPOutcome>(), isSettled: isSettled)
+        return PendingMessage(bytes: bytes, transfer: OutcomeReply(), isSettled: isSettled)
     }
 
     /// Takes a message back if it has not begun to be sent. Returns what to throw.

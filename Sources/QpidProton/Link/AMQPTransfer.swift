@@ -2,9 +2,9 @@
 ///
 /// Keep it to learn the outcome; drop it if you do not care. The message is sent either way.
 public struct AMQPTransfer: Hashable, Sendable {
-    let reply: Reply<AMQPOutcome>
+    let reply: OutcomeReply
 
-    init(_ reply: Reply<AMQPOutcome>) {
+    init(_ reply: OutcomeReply) {
         self.reply = reply
     }
 
