@@ -19,6 +19,8 @@ func example(_ name: String) -> Target {
             "ExampleSupport",
             "QpidProton",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "DequeModule", package: "swift-collections"),
+            .product(name: "NIOCore", package: "swift-nio"),
         ],
         path: "Examples/\(name)",
         swiftSettings: swiftSettings
@@ -64,7 +66,7 @@ let package = Package(
                 "QpidProton",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ],
             path: "Examples/Support",
             swiftSettings: swiftSettings
@@ -88,6 +90,7 @@ let package = Package(
             exclude: ["Peers"],
             swiftSettings: swiftSettings
         ),
+        .testTarget(name: "DocumentationTests", exclude: ["Dependent"], swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -3,6 +3,14 @@ internal import NIOCore
 internal import NIOPosix
 internal import NIOSSL
 
+#if canImport(Darwin)
+    internal import Darwin
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Glibc
+#endif
+
 extension AMQPConnection {
     /// Connects to a peer: TCP, TLS where the URL says `amqps`, SASL, and the open.
     ///
@@ -62,6 +70,7 @@ extension AMQPConnection {
     ///   - configuration: The settings of the connection.
     ///   - logger: Gets the protocol's steps.
     ///   - body: What to do with the connection.
+    @discardableResult
     public static func withConnection<Result>(
         to url: String,
         configuration: Configuration = .init(),
@@ -166,8 +175,12 @@ private struct Connector {
             let text = "\(place): the host's name was not found: check the spelling and the resolver"
             return AMQPError(.connection, .connectFailed, text)
         case let error as NIOConnectionError:
-            let causes = error.connectionErrors.map { "\($0.target): \(Self.cause($0.error))" }.joined(separator: "; ")
-            return AMQPError(.connection, .connectFailed, "\(place): \(causes)")
+            // A name with several addresses fails once for each, most often for one reason.
+            var causes: [String] = []
+            for failure in error.connectionErrors where !causes.contains(Self.cause(failure.error)) {
+                causes.append(Self.cause(failure.error))
+            }
+            return AMQPError(.connection, .connectFailed, "\(place): \(causes.joined(separator: "; "))")
         case ChannelError.connectTimeout:
             let text = "\(place) did not answer within \(self.configuration.connectTimeout)"
             return AMQPError(.connection, .timeout, text)
@@ -177,6 +190,7 @@ private struct Connector {
     }
 
     private static func cause(_ error: any Error) -> String {
-        (error as? IOError).map { "\($0.description)" } ?? "\(error)"
+        guard let error = error as? IOError, let text = strerror(error.errnoCode) else { return "\(error)" }
+        return String(cString: text)
     }
 }

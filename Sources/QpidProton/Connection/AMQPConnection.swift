@@ -100,6 +100,7 @@ public final class AMQPConnection: Sendable {
     /// - Parameters:
     ///   - configuration: What the session is begun with.
     ///   - body: What to do with the session.
+    @discardableResult
     public func withSession<Result>(
         _ configuration: AMQPSession.Configuration = .init(),
         _ body: (AMQPSession) async throws -> Result

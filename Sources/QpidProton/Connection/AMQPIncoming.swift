@@ -134,7 +134,9 @@ extension AMQPConnection {
 
     /// An asynchronous sequence of a peer's wishes.
     public struct Incoming: AsyncSequence, Sendable {
+        /// A wish of the peer.
         public typealias Element = AMQPIncoming
+        /// The error that ends the sequence.
         public typealias Failure = AMQPError
         fileprivate let connection: AMQPConnection
 

@@ -8,7 +8,9 @@ internal import NIOSSL
 /// A connection comes out when its peer has logged in and opened it; one that does not within `openTimeout` is closed and
 /// never seen. What the peer then asks for is in the connection's ``AMQPConnection/incoming``.
 public final class AMQPListener: AsyncSequence, Sendable {
+    /// A connection that its peer has opened.
     public typealias Element = AMQPConnection
+    /// The error that ends the sequence.
     public typealias Failure = AMQPError
 
     /// What a listener is bound with.

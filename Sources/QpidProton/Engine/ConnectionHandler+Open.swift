@@ -39,7 +39,9 @@ extension ConnectionHandler {
     ) {
         guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
         let name = configuration.name ?? Self.makeLinkName()
-        guard let link = self.makeLink(session, name, isSender: true) else { return _ = reply.resolve(.failure(.badName)) }
+        guard let link = self.makeLink(session, name, isSender: true) else {
+            return _ = reply.resolve(.failure(.badName(name)))
+        }
         let endpoint = SenderEndpoint(link, session: session, name: name)
         do {
             let handle = try endpoint.open(configuration)
@@ -59,7 +61,9 @@ extension ConnectionHandler {
     ) {
         guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
         let name = configuration.name ?? Self.makeLinkName()
-        guard let link = self.makeLink(session, name, isSender: false) else { return _ = reply.resolve(.failure(.badName)) }
+        guard let link = self.makeLink(session, name, isSender: false) else {
+            return _ = reply.resolve(.failure(.badName(name)))
+        }
         let endpoint = ReceiverEndpoint(link, session: session, name: name)
         do {
             let handle = try endpoint.open(configuration)
@@ -76,8 +80,10 @@ extension ConnectionHandler {
         return self.ended.answer == nil ? AMQPError(.session, .closed, "the session is closed") : self.gone
     }
 
+    /// Nil when the name cannot be used: Proton would take the peer's answer to one link for the other's.
     private func makeLink(_ session: SessionEndpoint, _ name: String, isSender: Bool) -> OpaquePointer? {
-        guard !name.utf8.contains(0) else { return nil }
+        let isTaken = session.links.values.contains { $0.status.name == name && ($0 is SenderEndpoint) == isSender }
+        guard !isTaken, !name.isEmpty, !name.utf8.contains(0) else { return nil }
         return isSender ? pn_sender(session.session, name) : pn_receiver(session.session, name)
     }
 
@@ -98,5 +104,8 @@ extension ConnectionHandler {
 }
 
 extension AMQPError {
-    static let badName = AMQPError(.local, .invalidArgument, "a link's name must not contain a NUL character")
+    static func badName(_ name: String) -> AMQPError {
+        let text = "the link name '\(name)' is in use in this session, empty, or has a NUL character"
+        return AMQPError(.local, .invalidArgument, text)
+    }
 }

@@ -1,4 +1,5 @@
 internal import CProton
+internal import DequeModule
 internal import NIOCore
 
 extension ConnectionHandler {
@@ -44,7 +45,8 @@ extension ConnectionHandler {
         self.mail = []
         self.mailbox.take(&items)
         guard !items.isEmpty else { return false }
-        for item in items {
+        // Popped, so that what an item holds is moved on and not copied.
+        while let item = items.popFirst() {
             switch item {
             case .message(let message, let lane): self.enqueue(message, lane)
             case .settle(let settlement): self.settlements.append(settlement)
@@ -55,7 +57,6 @@ extension ConnectionHandler {
                 work(self)
             }
         }
-        items.removeAll(keepingCapacity: true)
         self.mail = items
         self.applySettlements()
         return true
@@ -63,7 +64,7 @@ extension ConnectionHandler {
 
     private func enqueue(_ message: PendingMessage, _ lane: SlotKey) {
         guard let sender = self.queue.link(lane) else {
-            message.transfer.reply.resolve(.failure(.senderClosed))
+            message.transfer.resolve(.failure(.senderClosed))
             return
         }
         self.queue.enqueue(message, on: lane)
@@ -136,7 +137,7 @@ extension ConnectionHandler {
         self.unwrittenBytes -= count
         if !framed.isEmpty {
             self.mailbox.release(framed.map { ($0.bytes, $0.node) })
-            for handed in framed { handed.settled?.reply.resolve(.success(.settled)) }
+            for handed in framed { handed.settled?.resolve(.success(.settled)) }
         }
         self.pump()
     }

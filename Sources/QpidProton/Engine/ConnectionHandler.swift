@@ -1,4 +1,5 @@
 internal import CProton
+internal import DequeModule
 internal import Logging
 internal import NIOCore
 internal import NIOSSL
@@ -57,7 +58,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false
     var isPumpNeeded = false
-    var mail: [Mailbox.Item] = []
+    var mail: Deque<Mailbox.Item> = []
     var settlements: [Settlement] = []
     var arrivedReceivers: [ReceiverEndpoint] = []
     var touchedSessions: [SessionEndpoint] = []
@@ -234,7 +235,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             switch item {
             case .message(let message, _):
                 let detail = "not sent: \(error ?? cause)"
-                message.transfer.reply.resolve(.failure(AMQPError(.delivery, (error ?? cause).condition, detail)))
+                message.transfer.resolve(.failure(AMQPError(.delivery, (error ?? cause).condition, detail)))
             case .run(let work): work(self)
             case .settle, .taken: break
             }
@@ -270,8 +271,9 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Runs work on the loop at a time, and what follows from it.
     func schedule(at deadline: NIODeadline, _ work: @escaping () -> Void) -> Scheduled<Void> {
-        self.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
-            guard let self, !self.isDead else { return }
+        // Held strongly: a weak reference would make every count of the handler's references slow, for good.
+        self.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
+            guard !self.isDead else { return }
             work()
             self.pump()
         }

@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
@@ -21,7 +22,7 @@ final class Mailbox: Sendable {
     }
 
     private struct State {
-        var items: [Item] = []
+        var items: Deque<Item> = []
         var isScheduled = false
         var gate = SendGate<Waiter>()
         var nextID: UInt64 = 0
@@ -70,7 +71,7 @@ final class Mailbox: Sendable {
     /// Takes what was posted; `spare` gives its storage for what comes next.
     ///
     /// After a take that finds something the loop comes back by itself, and posting does not wake it.
-    func take(_ spare: inout [Item]) {
+    func take(_ spare: inout Deque<Item>) {
         self.state.withLock { state in
             swap(&state.items, &spare)
             state.isScheduled = !spare.isEmpty
@@ -192,7 +193,7 @@ extension Mailbox {
             }
             state.closed = state.closed ?? error
             state.wake = nil
-            return state.items
+            return Array(state.items)
         }
     }
 }

@@ -100,7 +100,6 @@ final class ReceiverEndpoint: LinkEndpoint {
             if pn_delivery_partial(delivery) { break }
             self.complete(delivery)
         }
-        if !self.arrived.isEmpty { self.handler.markArrived(self) }
     }
 
     /// Counts the message at its first byte. Returns false when the link takes no messages.
@@ -136,6 +135,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         let handle = slot.map {
             AMQPDelivery.Handle(mailbox: self.handler.mailbox, receiver: key, slot: $0, sequence: self.sequence)
         }
+        if self.arrived.isEmpty { self.handler.markArrived(self) }
         self.arrived.append(
             Inbox.Entry(
                 element: AMQPDelivery(payload: payload, tag: tag, handle: handle),

@@ -85,7 +85,7 @@ final class SenderEndpoint: LinkEndpoint {
             let slice = UnsafeRawBufferPointer(rebasing: bytes[slice.range])
             pn_link_send(self.link, slice.bindMemory(to: CChar.self).baseAddress, slice.count)
         }
-        var settled: AMQPTransfer?
+        var settled: OutcomeReply?
         if slice.isLast {
             let delivery = pn_link_current(self.link)
             pn_link_advance(self.link)
@@ -117,7 +117,7 @@ final class SenderEndpoint: LinkEndpoint {
         } else {
             pn_delivery_settle(delivery)
         }
-        transfer.reply.resolve(.success(outcome))
+        transfer.resolve(.success(outcome))
     }
 
     /// Ends the message that has begun and will not be finished.
@@ -128,19 +128,19 @@ final class SenderEndpoint: LinkEndpoint {
         if rest > 0 { self.handler.mailbox.release([(rest, node)]) }
     }
 
-    private static func takeTransfer(_ delivery: OpaquePointer) -> AMQPTransfer? {
+    private static func takeTransfer(_ delivery: OpaquePointer) -> OutcomeReply? {
         guard let context = pn_delivery_get_context(delivery) else { return nil }
         pn_delivery_set_context(delivery, nil)
-        return Unmanaged<AMQPTransfer>.fromOpaque(context).takeRetainedValue()
+        return Unmanaged<OutcomeReply>.fromOpaque(context).takeRetainedValue()
     }
 
     /// Takes back a message that has not begun to be sent. Does nothing when it has.
-    func cancel(_ transfer: AMQPTransfer) {
+    func cancel(_ transfer: OutcomeReply) {
         guard let lane = self.lane, let node = self.node,
             let message = self.handler.queue.remove(transfer, from: lane)
         else { return }
         self.handler.mailbox.release([(message.ledgerBytes, node)])
-        transfer.reply.resolve(.failure(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled")))
+        transfer.resolve(.failure(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled")))
     }
 
     // MARK: Ending
@@ -159,18 +159,18 @@ final class SenderEndpoint: LinkEndpoint {
         self.handler.mailbox.closeLevel(node, unsent)
         if self.handler.queue.isMidMessage(lane) { self.abortCurrent(answering: unsettled) }
         let messages = self.handler.queue.removeLane(lane)
-        for message in messages { message.transfer.reply.resolve(.failure(unsent)) }
+        for message in messages { message.transfer.resolve(.failure(unsent)) }
         self.handler.mailbox.release(messages.map { ($0.ledgerBytes, node) })
         var delivery = pn_unsettled_head(self.link)
         while let current = delivery {
             delivery = pn_unsettled_next(current)
-            Self.takeTransfer(current)?.reply.resolve(.failure(unsettled))
+            Self.takeTransfer(current)?.resolve(.failure(unsettled))
         }
     }
 
     private func abortCurrent(answering error: AMQPError) {
         let transfer = pn_link_current(self.link).flatMap { Self.takeTransfer($0) }
         self.abortCurrent()
-        transfer?.reply.resolve(.failure(error))
+        transfer?.resolve(.failure(error))
     }
 }

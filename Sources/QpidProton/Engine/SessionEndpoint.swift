@@ -8,7 +8,7 @@ struct Handed {
     var bytes: Int
     let node: SlotKey
     /// A message that was sent settled: it is done when it has been written.
-    let settled: AMQPTransfer?
+    let settled: OutcomeReply?
 }
 
 /// The loop's side of a session. It is used on the event loop alone.
@@ -209,7 +209,7 @@ final class SessionEndpoint {
         self.links = [:]
         // Handed bytes will not be written any more.
         self.handler.mailbox.release(self.handed.map { ($0.bytes, $0.node) })
-        for handed in self.handed { handed.settled?.reply.resolve(.failure(cause)) }
+        for handed in self.handed { handed.settled?.resolve(.failure(cause)) }
         self.handed = []
         self.handedBytes = 0
         if let node = self.node { self.handler.mailbox.closeLevel(node, cause) }

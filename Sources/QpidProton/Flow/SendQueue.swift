@@ -4,7 +4,7 @@ internal import NIOCore
 /// A message that the ledger has admitted and that has not been handed to Proton yet.
 struct PendingMessage: Sendable {
     let bytes: ByteBuffer
-    let transfer: AMQPTransfer
+    let transfer: OutcomeReply
     let isSettled: Bool
 
     /// What the message counts in the ledgers. An empty one counts too, so that their number is bounded.
@@ -65,7 +65,7 @@ struct SendQueue<Link> {
     }
 
     /// Takes a message out that has not begun. Returns it, or nil when it has begun or is not there.
-    mutating func remove(_ transfer: AMQPTransfer, from lane: Lane) -> PendingMessage? {
+    mutating func remove(_ transfer: OutcomeReply, from lane: Lane) -> PendingMessage? {
         guard let state = self.lanes[lane],
             let index = state.backlog.firstIndex(where: { $0.transfer === transfer }),
             index > 0 || !state.isMidMessage
@@ -113,8 +113,7 @@ struct SendQueue<Link> {
 
     /// Takes the next piece from a lane, of at most `limit` bytes; nil when the lane cannot move.
     mutating func next(_ lane: Lane, limit: Int) -> Slice? {
-        guard self.lanes[lane]?.canMove == true, let message = self.lanes[lane]?.backlog.first else { return nil }
-        return self.lanes[lane]?.take(message, limit: limit)
+        self.lanes[lane]?.take(limit: limit)
     }
 
     /// Puts a lane behind the others, if it can still move.
@@ -130,22 +129,18 @@ struct SendQueue<Link> {
 }
 
 extension SendQueue.State {
-    fileprivate mutating func take(_ message: PendingMessage, limit: Int) -> SendQueue<Link>.Slice {
+    fileprivate mutating func take(limit: Int) -> SendQueue<Link>.Slice? {
+        guard self.canMove, let size = self.backlog.first?.bytes.readableBytes else { return nil }
         if !self.isMidMessage { self.credit -= 1 }
-        let end = min(message.bytes.readableBytes, self.offset + max(1, limit))
-        let slice = SendQueue<Link>.Slice(
-            message: message,
-            range: self.offset..<end,
-            isLast: end == message.bytes.readableBytes
-        )
-        if slice.isLast {
-            self.backlog.removeFirst()
+        let end = min(size, self.offset + max(1, limit))
+        let range = self.offset..<end
+        guard end < size else {
             self.offset = 0
             self.isMidMessage = false
-        } else {
-            self.offset = end
-            self.isMidMessage = true
+            return SendQueue<Link>.Slice(message: self.backlog.removeFirst(), range: range, isLast: true)
         }
-        return slice
+        self.offset = end
+        self.isMidMessage = true
+        return self.backlog.first.map { SendQueue<Link>.Slice(message: $0, range: range, isLast: false) }
     }
 }

@@ -34,7 +34,7 @@ extension AMQPReceiver {
         /// When this side settles.
         public var settleMode: AMQPReceiverSettleMode = .first
         /// The largest message that is taken; nil for no limit. A larger one detaches the link.
-        public var maxMessageSize: ByteCount?
+        public var maxMessageSize: ByteCount? = .mebibytes(64)
         /// Properties of the link, told to the peer.
         public var properties: AMQPMap = [:]
 

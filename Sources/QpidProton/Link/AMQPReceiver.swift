@@ -7,7 +7,9 @@ internal import Synchronization
 /// `break` too, the link is closed in order and what nobody has taken is released; use ``next()`` to take messages without that.
 /// Each message goes to one task.
 public final class AMQPReceiver: AMQPLink, AsyncSequence {
+    /// A message that has arrived.
     public typealias Element = AMQPDelivery
+    /// The error that ends the sequence.
     public typealias Failure = AMQPError
 
     let core: LinkCore
@@ -26,14 +28,21 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         self.mailbox = mailbox
     }
 
+    /// The name of the link. Source: AMQP 1.0 §2.6.1.
     public var name: String { self.core.status.name }
+    /// The session that the link is on.
     public var session: AMQPSession { self.core.session }
+    /// The source as the peer sees it; the address of a dynamic source is here.
     public var remoteSource: AMQPSource { self.core.attachment.source }
+    /// The target as the peer sees it; the address of a dynamic target is here.
     public var remoteTarget: AMQPTarget { self.core.attachment.target }
+    /// The properties of the link that the peer told.
     public var remoteProperties: AMQPMap { self.core.attachment.properties }
+    /// The largest message that the peer takes, in bytes; nil for no limit.
     public var remoteMaxMessageSize: UInt64? { self.core.maxMessageSize }
     /// The messages that the peer may still send. Source: AMQP 1.0 §2.6.7.
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
+    /// Why the link is of no more use; nil while it is.
     public var error: AMQPError? { self.core.status.endError }
     /// The bytes of the messages that wait here to be taken.
     public var bufferedBytes: Int { self.inbox.weight }
@@ -128,7 +137,9 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     /// An asynchronous sequence of batches of deliveries.
     public struct Batches: AsyncSequence, Sendable {
+        /// Messages that have arrived, in order.
         public typealias Element = [AMQPDelivery]
+        /// The error that ends the sequence.
         public typealias Failure = AMQPError
         fileprivate let receiver: AMQPReceiver
         fileprivate let count: Int
@@ -175,6 +186,9 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         try await self.core.close(nil, detach: true)
     }
 
+    /// Suspends until the link is of no more use, on either side. Cancellation ends the wait alone.
+    ///
+    /// - Throws: `AMQPError` when an error ended it, or the task was cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         try await self.core.status.ended.value()
     }

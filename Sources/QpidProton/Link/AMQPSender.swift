@@ -27,11 +27,17 @@ public final class AMQPSender: AMQPLink {
         self.settles = settles
     }
 
+    /// The name of the link. Source: AMQP 1.0 §2.6.1.
     public var name: String { self.core.status.name }
+    /// The session that the link is on.
     public var session: AMQPSession { self.core.session }
+    /// The source as the peer sees it; the address of a dynamic source is here.
     public var remoteSource: AMQPSource { self.core.attachment.source }
+    /// The target as the peer sees it; the address of a dynamic target is here.
     public var remoteTarget: AMQPTarget { self.core.attachment.target }
+    /// The properties of the link that the peer told.
     public var remoteProperties: AMQPMap { self.core.attachment.properties }
+    /// The largest message that the peer takes, in bytes; nil for no limit.
     public var remoteMaxMessageSize: UInt64? { self.core.maxMessageSize }
     /// The messages that the peer takes now; those that wait here will use it first. Source: AMQP 1.0 §2.6.7.
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
@@ -39,6 +45,7 @@ public final class AMQPSender: AMQPLink {
     ///
     /// Less the number of messages that were accepted here it is how many more can leave at once. Source: AMQP 1.0 §2.6.7.
     public var deliveryLimit: Int { self.core.status.deliveryLimit.value }
+    /// Why the link is of no more use; nil while it is.
     public var error: AMQPError? { self.core.status.endError }
     /// Whether messages are sent settled.
     public var settleMode: AMQPSenderSettleMode { self.settles }
@@ -97,7 +104,7 @@ public final class AMQPSender: AMQPLink {
         } catch where error == .senderClosed {
             throw self.endedError
         }
-        return pending.transfer
+        return AMQPTransfer(pending.transfer)
     }
 
     /// Accepts a message if there is room for it now. Never suspends.
@@ -121,7 +128,7 @@ public final class AMQPSender: AMQPLink {
     public func trySend(encoded: ByteBuffer, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
         let pending = try self.pending(encoded, settled)
         switch self.mailbox.tryEnqueue(pending, lane: self.lane, node: self.node) {
-        case .admitted: return pending.transfer
+        case .admitted: return AMQPTransfer(pending.transfer)
         case .closed: throw self.endedError
         case .full:
             let text = "\(self.outgoingBytes) bytes of this link wait to be written: the send limit leaves no room"
@@ -157,6 +164,9 @@ public final class AMQPSender: AMQPLink {
         try await self.core.close(nil, detach: true)
     }
 
+    /// Suspends until the link is of no more use, on either side. Cancellation ends the wait alone.
+    ///
+    /// - Throws: `AMQPError` when an error ended it, or the task was cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         try await self.core.status.ended.value()
     }
@@ -183,7 +193,7 @@ public final class AMQPSender: AMQPLink {
         case .unsettled: isSettled = false
         case .mixed: isSettled = settled ?? false
         }
-        return PendingMessage(bytes: bytes, transfer: AMQPTransfer(), isSettled: isSettled)
+        return PendingMessage(bytes: bytes, transfer: OutcomeReply(), isSettled: isSettled)
     }
 
     /// Takes a message back if it has not begun to be sent. Returns what to throw.
@@ -192,7 +202,7 @@ public final class AMQPSender: AMQPLink {
         let endpoint = self.endpoint
         self.mailbox.run(
             { _ in
-                endpoint.value.cancel(transfer)
+                endpoint.value.cancel(transfer.reply)
                 done.resolve(.success(()))
             },
             otherwise: { done.resolve(.failure($0)) }

@@ -1,12 +1,12 @@
-internal import NIOCore
-
 /// A message on its way: accepted by ``AMQPSender/enqueue(_:)`` or ``AMQPSender/trySend(_:)``, and not yet settled.
 ///
 /// Keep it to learn the outcome; drop it if you do not care. The message is sent either way.
-public final class AMQPTransfer: Sendable {
-    let reply = Reply<AMQPOutcome>()
+public struct AMQPTransfer: Hashable, Sendable {
+    let reply: OutcomeReply
 
-    init() {}
+    init(_ reply: OutcomeReply) {
+        self.reply = reply
+    }
 
     /// What became of the message, if that is known.
     ///
@@ -34,4 +34,10 @@ public final class AMQPTransfer: Sendable {
     public func whenSettled(_ body: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
         self.reply.whenResolved(body)
     }
+
+    /// Whether two values are the same transfer.
+    public static func == (left: Self, right: Self) -> Bool { left.reply === right.reply }
+
+    /// Hashes the transfer's identity.
+    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self.reply)) }
 }

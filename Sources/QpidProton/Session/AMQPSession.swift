@@ -131,6 +131,7 @@ public final class AMQPSession: Sendable {
     /// - Parameters:
     ///   - configuration: What the link is opened with.
     ///   - body: What to do with the sender.
+    @discardableResult
     public func withSender<Result>(
         _ configuration: AMQPSender.Configuration,
         _ body: (AMQPSender) async throws -> Result
@@ -144,6 +145,7 @@ public final class AMQPSession: Sendable {
     /// - Parameters:
     ///   - configuration: What the link is opened with.
     ///   - body: What to do with the receiver.
+    @discardableResult
     public func withReceiver<Result>(
         _ configuration: AMQPReceiver.Configuration,
         _ body: (AMQPReceiver) async throws -> Result

@@ -91,10 +91,10 @@ import Testing
             return .string("prefix--" + String(repeating: "0", count: 8 - digits.count) + digits + "--suffix")
         }
         var pairs = (0..<count).map { (key: key($0), value: AMQPValue.uint(0)) }
-        let bytes = try encoded(.map(AMQPMap(uniquePairs: pairs)))
+        let bytes = try encoded(.map(AMQPMap(uniqueKeysAndValues: pairs.flatMap { [$0.key, $0.value] })))
         #expect(try decoded(bytes).mapValue?.count == count)
         pairs.append((key: key(count / 2), value: .null))
-        let doubled = try encoded(.map(AMQPMap(uniquePairs: pairs)))
+        let doubled = try encoded(.map(AMQPMap(uniqueKeysAndValues: pairs.flatMap { [$0.key, $0.value] })))
         let error = #expect(throws: AMQPError.self) { try decoded(doubled) }
         #expect(error?.detail == "a map with the same key twice at byte \(doubled.readableBytes - 27)")
     }
@@ -107,9 +107,9 @@ import Testing
             { .string("\($0)") }, { $0.isMultiple(of: 2) ? .string("\($0)") : .symbol(AMQPSymbol("\($0 - 1)")) },
         ] {
             var pairs = (0..<count).map { (key: make($0), value: AMQPValue.uint(0)) }
-            _ = try decoded(try encoded(.map(AMQPMap(uniquePairs: pairs))))
+            _ = try decoded(try encoded(.map(AMQPMap(uniqueKeysAndValues: pairs.flatMap { [$0.key, $0.value] }))))
             pairs.append((key: make(1), value: .null))
-            let doubled = try encoded(.map(AMQPMap(uniquePairs: pairs)))
+            let doubled = try encoded(.map(AMQPMap(uniqueKeysAndValues: pairs.flatMap { [$0.key, $0.value] })))
             #expect(throws: AMQPError.self) { try decoded(doubled) }
         }
     }

@@ -25,7 +25,12 @@ struct EncodedSize {
     }
 
     mutating func add(_ value: AMQPValue) throws(CodecFault) {
-        switch value {
+        try withUnsafePointer(to: value) { (pointer) throws(CodecFault) in try self.add(pointer) }
+    }
+
+    /// Values are passed by pointer: as arguments of a recursive function they would be retained and released.
+    private mutating func add(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) {
+        switch value.pointee {
         case .string(let text): self.add(bytes: 5 + text.utf8.count)
         case .symbol(let symbol): self.add(bytes: 5 + symbol.rawValue.utf8.count)
         case .binary(let bytes): self.add(bytes: 5 + bytes.readableBytes)
@@ -51,20 +56,23 @@ struct EncodedSize {
     }
 
     mutating func add(_ elements: [AMQPValue]) throws(CodecFault) {
-        try self.descend()
-        self.add(bytes: Self.compound)
-        for element in elements {
-            try self.add(element)
-        }
-        self.depthLeft &+= 1
+        try elements.withUnsafeBufferPointer { (elements) throws(CodecFault) in try self.add(elements) }
     }
 
+    @inline(__always)
     mutating func add(_ map: AMQPMap) throws(CodecFault) {
+        guard !map.flat.isEmpty else { return self.add(bytes: Self.compound) }
+        try self.add(map.flat)
+    }
+
+    private mutating func add(_ values: UnsafeBufferPointer<AMQPValue>) throws(CodecFault) {
         try self.descend()
         self.add(bytes: Self.compound)
-        for pair in map.pairs {
-            try self.add(pair.key)
-            try self.add(pair.value)
+        if var next = values.baseAddress {
+            for _ in 0..<values.count {
+                try self.add(next)
+                next += 1
+            }
         }
         self.depthLeft &+= 1
     }

@@ -1,17 +1,22 @@
 extension UnsafeRawBufferPointer {
-    /// Whether no byte has its top bit set; eight bytes at a time.
+    /// Whether no byte has its top bit set; up to eight bytes at a time, in loads that may overlap.
     @inline(__always)
     var isASCII: Bool {
         guard let base = self.baseAddress else { return true }
-        var offset = 0
         var bits: UInt64 = 0
-        while self.count &- offset >= 8 {
-            bits |= base.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-            offset &+= 8
-        }
-        while offset < self.count {
-            bits |= UInt64(base.load(fromByteOffset: offset, as: UInt8.self))
-            offset &+= 1
+        if self.count >= 8 {
+            var offset = 0
+            let lastOffset = self.count &- 8
+            while offset < lastOffset {
+                bits |= base.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                offset &+= 8
+            }
+            bits |= base.loadUnaligned(fromByteOffset: lastOffset, as: UInt64.self)
+        } else if self.count >= 4 {
+            bits = UInt64(base.loadUnaligned(as: UInt32.self))
+            bits |= UInt64(base.loadUnaligned(fromByteOffset: self.count &- 4, as: UInt32.self))
+        } else {
+            for byte in self { bits |= UInt64(byte) }
         }
         return bits & 0x8080_8080_8080_8080 == 0
     }

@@ -248,13 +248,34 @@ struct ValueReader {
         try self.charge(count)
     }
 
+    /// Makes an array of exactly `count` values, each put in its place without the checks that appending takes.
+    @inline(__always)
+    private mutating func elements(
+        _ count: Int,
+        _ next: (inout ValueReader, UnsafeMutablePointer<AMQPValue>, Int) throws(CodecFault) -> Void
+    ) throws(CodecFault) -> [AMQPValue] {
+        guard count > 0 else { return [] }
+        var fault: CodecFault?
+        let elements = [AMQPValue](unsafeUninitializedCapacity: count) { storage, initialized in
+            guard let base = storage.baseAddress else { return }
+            do throws(CodecFault) {
+                while initialized < count {
+                    try next(&self, base, initialized)
+                    initialized &+= 1
+                }
+            } catch {
+                fault = error
+            }
+        }
+        if let fault { throw fault }
+        return elements
+    }
+
     mutating func list(wide: Bool) throws(CodecFault) -> [AMQPValue] {
         let (count, outerEnd) = try self.enter(wide: wide)
         try self.admit(count, width: 1, countWidth: wide ? 4 : 1)
-        var elements: [AMQPValue] = []
-        elements.reserveCapacity(count)
-        for _ in 0..<count {
-            elements.append(try self.value())
+        let elements = try self.elements(count) { (reader, base, index) throws(CodecFault) in
+            (base + index).initialize(to: try reader.value())
         }
         try self.leave(to: outerEnd)
         return elements
@@ -266,20 +287,19 @@ struct ValueReader {
             throw CodecFault(.oddMapCount, at: self.offset &- (wide ? 4 : 1), count)
         }
         try self.admit(count, width: 1, countWidth: wide ? 4 : 1)
-        var pairs: [AMQPMap.Element] = []
-        pairs.reserveCapacity(count / 2)
         var keys = MapKeys(count: count / 2)
-        for _ in 0..<count / 2 {
-            let keyStart = self.offset
-            let key = try self.value()
-            let encoded = UnsafeRawBufferPointer(start: self.bytes + keyStart, count: self.offset &- keyStart)
-            guard keys.insert(key, encoded: encoded, among: pairs) else {
-                throw CodecFault(.duplicateKey, at: keyStart)
+        let flat = try self.elements(count) { (reader, base, index) throws(CodecFault) in
+            let start = reader.offset
+            (base + index).initialize(to: try reader.value())
+            guard index.isMultiple(of: 2) else { return }
+            let encoded = UnsafeRawBufferPointer(start: reader.bytes + start, count: reader.offset &- start)
+            guard keys.insert(base, index, encoded: encoded) else {
+                (base + index).deinitialize(count: 1)
+                throw CodecFault(.duplicateKey, at: start)
             }
-            pairs.append((key: key, value: try self.value()))
         }
         try self.leave(to: outerEnd)
-        return AMQPMap(uniquePairs: pairs)
+        return AMQPMap(uniqueKeysAndValues: flat)
     }
 
     /// The fields of a section that is a list: their number, and the end to leave to.
@@ -314,14 +334,12 @@ struct ValueReader {
             guard !overflow else { throw CodecFault(.tooManyElements, at: self.offset) }
             try self.charge(places)
         }
-        var elements: [AMQPValue] = []
-        elements.reserveCapacity(count)
-        for _ in 0..<count {
-            var element = try self.value(code, at: start)
+        let elements = try self.elements(count) { (reader, base, index) throws(CodecFault) in
+            var element = try reader.value(code, at: start)
             for descriptor in descriptors.reversed() {
                 element = .described(AMQPDescribed(descriptor: descriptor, value: element))
             }
-            elements.append(element)
+            (base + index).initialize(to: element)
         }
         self.depthLeft &+= descriptors.count
         try self.leave(to: outerEnd)

@@ -74,14 +74,11 @@ extension ValueWriter {
             try self.variable(code, symbol.rawValue.utf8)
         case .list(let elements):
             let start = try self.openWide()
-            for element in elements { try self.value(element) }
+            try elements.withUnsafeBufferPointer { (elements) throws(CodecFault) in try self.values(elements) }
             self.closeWide(start, count: elements.count, &largest)
         case .map(let map):
             let start = try self.openWide()
-            for pair in map.pairs {
-                try self.value(pair.key)
-                try self.value(pair.value)
-            }
+            try map.flat.withUnsafeBufferPointer { (values) throws(CodecFault) in try self.values(values) }
             self.closeWide(start, count: 2 * map.count, &largest)
         case .array(let array):
             let start = try self.openWide()

@@ -88,10 +88,32 @@ struct ValueWriter {
     /// Bytes without a check: the caller has made sure of the room.
     @inline(__always)
     mutating func copy(_ source: UnsafeRawBufferPointer) {
-        if let base = source.baseAddress {
-            (self.bytes + self.offset).copyMemory(from: base, byteCount: source.count)
+        let count = source.count
+        guard count > 0, let base = source.baseAddress else { return }
+        let target = self.bytes + self.offset
+        self.offset &+= count
+        switch count {
+        // Most texts are short: two loads that overlap are quicker than a call.
+        case 17...: target.copyMemory(from: base, byteCount: count)
+        case 8...: Self.copyEnds(UInt64.self, base, target, count)
+        case 4...: Self.copyEnds(UInt32.self, base, target, count)
+        case 2...: Self.copyEnds(UInt16.self, base, target, count)
+        default: target.storeBytes(of: base.load(as: UInt8.self), as: UInt8.self)
         }
-        self.offset &+= source.count
+    }
+
+    @inline(__always)
+    private static func copyEnds<T: FixedWidthInteger & BitwiseCopyable>(
+        _ type: T.Type,
+        _ source: UnsafeRawPointer,
+        _ target: UnsafeMutableRawPointer,
+        _ count: Int
+    ) {
+        let lastOffset = count &- MemoryLayout<T>.size
+        let first = source.loadUnaligned(as: T.self)
+        let last = source.loadUnaligned(fromByteOffset: lastOffset, as: T.self)
+        target.storeBytes(of: first, as: T.self)
+        target.storeBytes(of: last, toByteOffset: lastOffset, as: T.self)
     }
 
     @inline(__always)
@@ -134,8 +156,13 @@ struct ValueWriter {
 
     /// One value with its constructor, in the smallest form.
     mutating func value(_ value: AMQPValue) throws(CodecFault) {
+        try withUnsafePointer(to: value) { (pointer) throws(CodecFault) in try self.value(pointer) }
+    }
+
+    /// Values are passed by pointer: as arguments of a recursive function they would be retained and released.
+    mutating func value(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) {
         try self.room(17)
-        switch value {
+        switch value.pointee {
         case .string(let text): try self.string(text)
         case .symbol(let symbol): try self.symbol(symbol)
         case .binary(let bytes): try self.binary(bytes)
@@ -263,20 +290,27 @@ struct ValueWriter {
             try self.room(1)
             return self.put(Code.list0)
         }
-        let opening = try self.open(count: elements.count)
-        for element in elements {
-            try self.value(element)
+        try elements.withUnsafeBufferPointer { (elements) throws(CodecFault) in
+            let opening = try self.open(count: elements.count)
+            try self.values(elements)
+            try self.close(opening, Code.list8, count: elements.count)
         }
-        try self.close(opening, Code.list8, count: elements.count)
     }
 
     mutating func map(_ map: AMQPMap) throws(CodecFault) {
-        let count = 2 * map.pairs.count
-        let opening = try self.open(count: count)
-        for pair in map.pairs {
-            try self.value(pair.key)
-            try self.value(pair.value)
+        try map.flat.withUnsafeBufferPointer { (values) throws(CodecFault) in
+            let opening = try self.open(count: values.count)
+            try self.values(values)
+            try self.close(opening, Code.map8, count: values.count)
         }
-        try self.close(opening, Code.map8, count: count)
+    }
+
+    @inline(__always)
+    mutating func values(_ values: UnsafeBufferPointer<AMQPValue>) throws(CodecFault) {
+        guard var next = values.baseAddress else { return }
+        for _ in 0..<values.count {
+            try self.value(next)
+            next += 1
+        }
     }
 }

@@ -1,0 +1,57 @@
+package import Crypto
+import Foundation
+package import NIOCore
+package import QpidProton
+
+/// How a file travels as a message: its path in the subject, its permissions and SHA-256 in application properties.
+package enum FileMessage {
+    /// The key of the SHA-256, 64 hexadecimal digits.
+    package static let digestKey = "sha256"
+    /// The key of the permissions, octal digits.
+    package static let permissionsKey = "permissions"
+
+    /// Makes the message of a file.
+    package static func make(path: String, permissions: UInt16, content: ByteBuffer) -> AMQPMessage {
+        var message = AMQPMessage(body: content)
+        message.properties.subject = path
+        message.properties.contentType = AMQPSymbol(self.contentType(of: path))
+        message.applicationProperties[self.digestKey] = .string(self.digest(of: content))
+        message.applicationProperties[self.permissionsKey] = .string(String(permissions & 0o777, radix: 8))
+        return message
+    }
+
+    /// The permissions that a message names: never more than reading, writing and executing.
+    package static func permissions(of message: AMQPMessage) -> UInt16? {
+        message.applicationProperties[self.permissionsKey]?.stringValue.flatMap { UInt16($0, radix: 8) }
+            .map { $0 & 0o777 }
+    }
+
+    /// The SHA-256 of bytes, as hexadecimal digits.
+    package static func digest(of bytes: ByteBuffer) -> String {
+        var hash = SHA256()
+        bytes.withUnsafeReadableBytes { hash.update(bufferPointer: $0) }
+        return self.hexadecimal(hash.finalize())
+    }
+
+    package static func hexadecimal(_ digest: SHA256.Digest) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        for byte in digest { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    private static let contentTypes: [String: String] = [
+        "css": "text/css", "csv": "text/csv", "gif": "image/gif", "gz": "application/gzip", "htm": "text/html",
+        "html": "text/html", "jpeg": "image/jpeg", "jpg": "image/jpeg", "js": "text/javascript",
+        "json": "application/json", "md": "text/markdown", "pdf": "application/pdf", "png": "image/png",
+        "svg": "image/svg+xml", "tar": "application/x-tar", "txt": "text/plain", "xml": "application/xml",
+        "zip": "application/zip",
+    ]
+
+    /// The MIME type that the end of a name tells.
+    package static func contentType(of path: String) -> String {
+        let name = path.split(separator: "/").last ?? ""
+        guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return "application/octet-stream" }
+        return self.contentTypes[name[name.index(after: dot)...].lowercased()] ?? "application/octet-stream"
+    }
+}

@@ -1,0 +1,127 @@
+package import ArgumentParser
+import Foundation
+package import QpidProton
+
+/// A number of bytes on the command line: digits, with K, M or G for units of 1,024.
+package struct ByteSize: ExpressibleByArgument, Sendable {
+    package let bytes: Int
+
+    package init?(argument: String) {
+        let units: [Character: Int] = ["K": 10, "M": 20, "G": 30]
+        let shift = argument.last.flatMap { units[Character($0.uppercased())] }
+        let digits = shift == nil ? argument[...] : argument.dropLast()
+        guard let number = Int(digits), number >= 0 else { return nil }
+        let (product, isTooLarge) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))
+        guard !isTooLarge else { return nil }
+        self.bytes = product
+    }
+}
+
+/// How to reach a peer, or where to listen, and as whom.
+package struct ConnectionOptions: ParsableArguments {
+    @Argument(help: "amqp[s]://[user[:password]@]host[:port][/address]; the scheme may be left out.")
+    package var url: String
+
+    @Option(help: ArgumentHelp("The address; the URL's if left out.", valueName: "address"))
+    package var address: String?
+
+    @Option(help: ArgumentHelp("The user to log in as; the URL's if left out.", valueName: "name"))
+    package var user: String?
+
+    @Option(help: ArgumentHelp("A file with the password in its first line.", valueName: "file"))
+    package var passwordFile: String?
+
+    @Option(help: ArgumentHelp("The authorities to trust with amqps (PEM); the system's if left out.", valueName: "file"))
+    package var ca: String?
+
+    @Option(help: ArgumentHelp("The own certificate for amqps (PEM).", valueName: "file"))
+    package var cert: String?
+
+    @Option(help: ArgumentHelp("The key of the own certificate (PEM).", valueName: "file"))
+    package var key: String?
+
+    @Flag(help: "Take any certificate with amqps, and send a password also without TLS.")
+    package var insecure = false
+
+    @Option(
+        help: ArgumentHelp(
+            "The seconds that connecting, an answer, or a wait without any progress may take; 0 for no limit on the last.",
+            valueName: "seconds"
+        )
+    )
+    package var timeout = 60.0
+
+    package init() {}
+
+    package mutating func validate() throws {
+        guard (self.cert == nil) == (self.key == nil) else { throw ValidationError("--cert and --key go together") }
+        guard self.passwordFile == nil || self.user != nil else {
+            throw ValidationError("--password-file needs --user")
+        }
+        guard self.timeout >= 0, self.timeout <= 1e9 else {
+            throw ValidationError("--timeout takes seconds, 0 or more")
+        }
+    }
+
+    /// The time without progress after which a wait fails; nil for never.
+    package var stallLimit: Duration? { self.timeout > 0 ? .seconds(self.timeout) : nil }
+
+    /// The URL with `--user` and `--password-file` in it.
+    package func resolvedURL() throws -> AMQPURL {
+        var url = try AMQPURL(self.url)
+        if let user = self.user {
+            url.username = user
+            if let path = self.passwordFile { url.password = try Self.firstLine(of: path) }
+        }
+        return url
+    }
+
+    /// The address to use; a failure where neither an option nor the URL names one.
+    package func resolvedAddress() throws -> String {
+        if let address = try self.address ?? AMQPURL(self.url).address { return address }
+        throw Failure("no address: give --address, or a URL that ends with /address")
+    }
+
+    /// The settings of a connection.
+    package func configuration() -> AMQPConnection.Configuration {
+        var configuration = AMQPConnection.Configuration()
+        if let limit = self.stallLimit {
+            configuration.connectTimeout = limit
+            configuration.openTimeout = limit
+            configuration.operationTimeout = limit
+        }
+        configuration.tls = AMQPTLS(
+            trustRoots: self.ca.map { .file($0) } ?? .system,
+            identity: self.identity,
+            verification: self.insecure ? .none : .full
+        )
+        if self.insecure { configuration.sasl = configuration.sasl.allowingPlainWithoutTLS() }
+        return configuration
+    }
+
+    /// The own certificate and key.
+    package var identity: AMQPTLS.Identity? {
+        guard let cert = self.cert, let key = self.key else { return nil }
+        return .files(certificateChain: cert, privateKey: key)
+    }
+
+    private static func firstLine(of path: String) throws -> String {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw Failure("cannot read the password file \(path)")
+        }
+        return text.split(separator: "\n", omittingEmptySubsequences: false).first.map {
+            $0.hasSuffix("\r") ? String($0.dropLast()) : String($0)
+        } ?? ""
+    }
+}
+
+/// What is told, and where.
+package struct OutputOptions: ParsableArguments {
+    @Flag(help: "Print one JSON object as the last line of stdout (of stderr where stdout carries the data).")
+    package var json = false
+
+    @Flag(help: "Show the progress on stderr also when that is no terminal.")
+    package var progress = false
+
+    package init() {}
+}

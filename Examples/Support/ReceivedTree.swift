@@ -1,0 +1,141 @@
+import Foundation
+package import NIOCore
+
+/// A directory that files from a peer are written to, and never anything outside it.
+///
+/// Every step of a path is opened relative to the one before and follows no symbolic link. A file is written under a
+/// name of its own and renamed when it is complete.
+package final class ReceivedTree {
+    /// Why a file was not written.
+    package enum Refusal: Error, CustomStringConvertible {
+        /// The path leaves the directory, or something is in its way: the peer's fault.
+        case path(String)
+        /// The system failed.
+        case system(SystemFailure)
+
+        package var description: String {
+            switch self {
+            case .path(let text): text
+            case .system(let failure): "\(failure)"
+            }
+        }
+    }
+
+    private let root: File
+    private var count = 0
+    /// Directories in which names have changed since the last ``commit()``.
+    private var changed: [File] = []
+
+    /// Opens the directory, and makes it where it is not there.
+    package init(_ path: String) throws {
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw Failure("cannot make the directory \(path): \(Self.cause(error))")
+        }
+        self.root = try File.open(path, O_RDONLY | O_DIRECTORY)
+    }
+
+    private static func cause(_ error: any Error) -> String {
+        let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+        let code = underlying?.code ?? (error as? CocoaError)?.underlying.map { ($0 as NSError).code }
+        return code.map { String(cString: strerror(Int32($0))) } ?? "\(error)"
+    }
+
+    /// The steps of a path that stays below its directory.
+    package static func steps(of path: String) throws(Refusal) -> [String] {
+        guard !path.isEmpty else { throw .path("the path is empty") }
+        guard path.utf8.count <= 4_095 else { throw .path("the path is longer than 4,095 bytes") }
+        guard !path.utf8.contains(0) else { throw .path("the path contains NUL") }
+        guard path.utf8.first != UInt8(ascii: "/") else { throw .path("the path is absolute") }
+        let steps = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        for step in steps {
+            guard !step.isEmpty else { throw .path("the path has an empty step") }
+            guard step.count <= 255 else { throw .path("the path has a step longer than 255 bytes") }
+            if step.elementsEqual(".".utf8) || step.elementsEqual("..".utf8) {
+                throw .path("the path has a step that is . or ..")
+            }
+        }
+        return steps.map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Writes a file in place. It is durable after the next ``commit()``.
+    package func write(_ content: ByteBuffer, to path: String, permissions: UInt16) throws(Refusal) {
+        let steps = try Self.steps(of: path)
+        var directory = self.root
+        for step in steps.dropLast() { directory = try self.enter(step, below: directory) }
+        let name = steps[steps.count - 1]
+        var status = stat()
+        if fstatat(directory.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT != S_IFREG {
+            throw .path("something that is no file is there already")
+        }
+        do {
+            try self.replace(name, in: directory, with: content, permissions, shown: path)
+        } catch {
+            throw .system(error)
+        }
+        self.markChanged(directory)
+    }
+
+    private func replace(
+        _ name: String,
+        in directory: File,
+        with content: ByteBuffer,
+        _ permissions: UInt16,
+        shown path: String
+    ) throws(SystemFailure) {
+        self.count += 1
+        let temporary = ".receiver-\(getpid())-\(self.count).part"
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+        let file = try File.open(temporary, at: directory.descriptor, flags, mode: 0o600)
+        do throws(SystemFailure) {
+            try file.write(content, what: path)
+            guard fchmod(file.descriptor, mode_t(permissions & 0o777)) == 0 else {
+                throw SystemFailure("set the permissions of \(path)")
+            }
+            guard fsync(file.descriptor) == 0 else { throw SystemFailure("sync \(path)") }
+            guard renameat(directory.descriptor, temporary, directory.descriptor, name) == 0 else {
+                throw SystemFailure("rename a file to \(path)")
+            }
+        } catch {
+            unlinkat(directory.descriptor, temporary, 0)
+            throw error
+        }
+    }
+
+    /// Makes what was written durable: the files' bytes are already, their names follow here.
+    package func commit() throws(SystemFailure) {
+        for directory in self.changed where fsync(directory.descriptor) != 0 { throw SystemFailure("sync a directory") }
+        self.changed.removeAll(keepingCapacity: true)
+    }
+
+    private func markChanged(_ directory: File) {
+        if self.changed.last !== directory { self.changed.append(directory) }
+    }
+
+    private func enter(_ step: String, below parent: File) throws(Refusal) -> File {
+        let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
+        do {
+            return try File.open(step, at: parent.descriptor, flags)
+        } catch {
+            guard error.code == ENOENT else { throw Self.refusal(error) }
+        }
+        if mkdirat(parent.descriptor, step, 0o777) == 0 {
+            self.markChanged(parent)
+        } else if errno != EEXIST {
+            throw .system(SystemFailure("make the directory \(step)"))
+        }
+        do {
+            return try File.open(step, at: parent.descriptor, flags)
+        } catch {
+            throw Self.refusal(error)
+        }
+    }
+
+    private static func refusal(_ failure: SystemFailure) -> Refusal {
+        switch failure.code {
+        case ELOOP, ENOTDIR, EMLINK: .path("a step of the path is no directory, or a symbolic link")
+        default: .system(failure)
+        }
+    }
+}

@@ -1,0 +1,79 @@
+import Foundation
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// A JSON object of one line, its keys in the order in which they were added.
+package struct Report {
+    private var fields: [String] = []
+
+    package init() {}
+
+    package mutating func add(_ key: String, _ value: Int) {
+        self.fields.append("\(Self.quoted(key)):\(value)")
+    }
+
+    package mutating func add(_ key: String, _ value: String) {
+        self.fields.append("\(Self.quoted(key)):\(Self.quoted(value))")
+    }
+
+    package mutating func add(_ key: String, seconds: Duration) {
+        self.fields.append("\(Self.quoted(key)):\(String(format: "%.6f", seconds.inSeconds))")
+    }
+
+    package mutating func add(_ key: String, _ objects: [Report]) {
+        self.fields.append("\(Self.quoted(key)):[\(objects.map(\.line).joined(separator: ","))]")
+    }
+
+    /// The object as text.
+    package var line: String { "{\(self.fields.joined(separator: ","))}" }
+
+    /// Prints the object: on stderr where stdout carries the data.
+    package func print(toStandardError: Bool = false) {
+        let handle = toStandardError ? FileHandle.standardError : FileHandle.standardOutput
+        handle.write(Data((self.line + "\n").utf8))
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case _ where scalar.value < 32: result += String(format: "\\u%04x", scalar.value)
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}
+
+extension Duration {
+    /// The duration as a number of seconds.
+    package var inSeconds: Double {
+        let (seconds, attoseconds) = self.components
+        return Double(seconds) + Double(attoseconds) / 1e18
+    }
+}
+
+/// What the process has used.
+package enum Usage {
+    /// The most memory that the process has had resident, in bytes.
+    package static var residentPeak: Int {
+        #if os(Linux)
+            // Not getrusage, whose peak begins with that of the process that started this one.
+            guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return 0 }
+            for line in status.split(separator: "\n") where line.hasPrefix("VmHWM:") {
+                return (Int(line.split(whereSeparator: { $0 == " " || $0 == "\t" })[1]) ?? 0) << 10
+            }
+            return 0
+        #else
+            var usage = rusage()
+            getrusage(RUSAGE_SELF, &usage)
+            return usage.ru_maxrss
+        #endif
+    }
+}

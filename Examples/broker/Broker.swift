@@ -1,0 +1,121 @@
+import ArgumentParser
+import ExampleSupport
+import Foundation
+import QpidProton
+
+@main
+enum Main {
+    static func main() async { await Program.main(Broker.self) }
+}
+
+/// A small broker whose queues are in memory.
+struct Broker: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "broker",
+        abstract: "A small AMQP 1.0 broker. Its queues are in memory, and gone when it ends.",
+        discussion: """
+            Examples:
+              broker
+              broker --listen 127.0.0.1:0 --json
+              broker --listen [::1]:5672 --max-queue-bytes 64M --reject-above 1M
+              broker --listen 0.0.0.0:5671 --tls-cert server.pem --tls-key server.key --users users.txt
+
+            A queue appears when a link is attached to it. Several consumers of a queue get its messages in turn. What a
+            consumer has not settled goes back in order when it goes.
+            SIGUSR1 prints the counters on stderr, or with --json as one JSON object on stdout, and so does the end.
+            """
+    )
+
+    @Option(help: ArgumentHelp("Where to listen; port 0 takes a free one.", valueName: "host:port"))
+    var listen = "127.0.0.1:5672"
+
+    @Option(
+        help: ArgumentHelp(
+            "The bytes that one queue holds, K, M, G are understood: senders to a full one get no credit until there is room.",
+            valueName: "bytes"
+        )
+    )
+    var maxQueueBytes: ByteSize?
+
+    @Option(help: ArgumentHelp("Reject encoded messages that are larger, as amqp:resource-limit-exceeded.", valueName: "bytes"))
+    var rejectAbove: ByteSize?
+
+    @Option(help: ArgumentHelp("The certificate (PEM); with it, all connections use TLS.", valueName: "file"))
+    var tlsCert: String?
+
+    @Option(help: ArgumentHelp("The key of the certificate (PEM).", valueName: "file"))
+    var tlsKey: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Lines of user:password: only these are let in. From other machines, they need TLS.",
+            valueName: "file"
+        )
+    )
+    var users: String?
+
+    @Flag(help: "Print the counters as one JSON object on stdout.")
+    var json = false
+
+    mutating func validate() throws {
+        guard (self.tlsCert == nil) == (self.tlsKey == nil) else {
+            throw ValidationError("--tls-cert and --tls-key go together")
+        }
+        guard self.maxQueueBytes?.bytes != 0 else { throw ValidationError("--max-queue-bytes takes 1 byte or more") }
+    }
+
+    mutating func run() async throws {
+        let place = try AMQPURL(self.listen)
+        var configuration = AMQPListener.Configuration()
+        if let cert = self.tlsCert, let key = self.tlsKey {
+            configuration.tls = AMQPServerTLS(identity: .files(certificateChain: cert, privateKey: key))
+        }
+        if let path = self.users {
+            let users = try Users(path)
+            configuration.sasl = AMQPServerSASL { users.contains($0, password: $1) }
+        }
+        let listener = try await AMQPListener.bind(host: place.host, port: place.port, configuration: configuration)
+        let host = place.host.contains(":") ? "[\(place.host)]" : place.host
+        Console.error("broker: listening on \(host):\(listener.port); the queues are in memory, and gone when it ends")
+        let store = QueueStore(
+            limits: Limits(queueBytes: self.maxQueueBytes?.bytes, messageBytes: self.rejectAbove?.bytes)
+        )
+        let isJSON = self.json
+        let sources = Program.onSignals([SIGUSR1]) { store.printCounters(json: isJSON) }
+        defer { for source in sources { source.cancel() } }
+        await Server(store: store).serve(listener)
+        store.printCounters(json: isJSON)
+    }
+}
+
+/// What a queue and a message may hold, in bytes; nil for no limit.
+struct Limits: Sendable {
+    let queueBytes: Int?
+    let messageBytes: Int?
+}
+
+/// Who may log in.
+struct Users: Sendable {
+    private let passwords: [String: String]
+
+    init(_ path: String) throws {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw Failure("cannot read the users' file \(path)")
+        }
+        var passwords: [String: String] = [:]
+        for (index, line) in text.split(whereSeparator: \.isNewline).enumerated() {
+            guard let colon = line.firstIndex(of: ":"), colon != line.startIndex else {
+                throw Failure("line \(index + 1) of \(path) is not user:password")
+            }
+            passwords[String(line[..<colon])] = String(line[line.index(after: colon)...])
+        }
+        self.passwords = passwords
+    }
+
+    func contains(_ user: String, password: String) -> Bool {
+        guard let expected = self.passwords[user] else { return false }
+        // As long for every wrong password of the same length.
+        let (left, right) = (Array(expected.utf8), Array(password.utf8))
+        return left.count == right.count && zip(left, right).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
+    }
+}

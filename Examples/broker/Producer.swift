@@ -1,0 +1,69 @@
+import NIOCore
+import QpidProton
+
+/// The broker's end of a link on which the peer sends.
+struct Producer {
+    /// The most messages that may be on their way to a queue from one link.
+    static let window = 1_000
+    private static let batch = 256
+
+    let receiver: AMQPReceiver
+    let store: QueueStore
+
+    /// Puts what comes into one queue, until the link ends.
+    func run(to queue: Queue) async {
+        let id = queue.addProducer(self.receiver)
+        defer { queue.removeProducer(id) }
+        while let batch = try? await self.receiver.nextBatch(max: Self.batch), !batch.isEmpty {
+            var payloads: [ByteBuffer] = []
+            payloads.reserveCapacity(batch.count)
+            var refusals: [(delivery: AMQPDelivery, reason: AMQPError)] = []
+            for delivery in batch {
+                if let reason = self.tooLarge(delivery) {
+                    refusals.append((delivery, reason))
+                } else {
+                    payloads.append(delivery.payload)
+                }
+            }
+            queue.push(payloads, from: id, usedCredit: batch.count)
+            for refusal in refusals { refusal.delivery.reject(refusal.reason) }
+            // A second decision does nothing: those that are rejected stay so.
+            for delivery in batch { delivery.accept() }
+            self.store.counters.refused.add(refusals.count)
+        }
+    }
+
+    /// Puts each message into the queue that its `to` names, until the link ends.
+    func runAnonymous() async {
+        let (signals, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        var signal = signals.makeAsyncIterator()
+        while let delivery = try? await self.receiver.next() {
+            if let reason = self.tooLarge(delivery) ?? Self.unroutable(delivery) {
+                delivery.reject(reason)
+                self.store.counters.refused.add(1)
+                continue
+            }
+            guard let address = try? delivery.message.properties.to else { continue }
+            let queue = self.store.queue(address)
+            while !queue.tryPush(delivery.payload, wake: wake) {
+                guard await signal.next() != nil else { return }
+            }
+            delivery.accept()
+        }
+    }
+
+    private func tooLarge(_ delivery: AMQPDelivery) -> AMQPError? {
+        guard let limit = self.store.limits.messageBytes, delivery.payload.readableBytes > limit else { return nil }
+        let text = "the message has \(delivery.payload.readableBytes) bytes, and \(limit) are taken at most"
+        return AMQPError(.delivery, .resourceLimitExceeded, text)
+    }
+
+    private static func unroutable(_ delivery: AMQPDelivery) -> AMQPError? {
+        do {
+            if try delivery.message.properties.to != nil { return nil }
+            return AMQPError(.delivery, .preconditionFailed, "a message to the anonymous terminus needs a 'to'")
+        } catch {
+            return error
+        }
+    }
+}

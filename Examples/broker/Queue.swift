@@ -1,0 +1,204 @@
+import DequeModule
+import NIOCore
+import QpidProton
+import Synchronization
+
+/// A message in a queue.
+struct StoredMessage: Sendable {
+    /// Its place in the queue, which it keeps when it comes back.
+    let place: UInt64
+    var payload: ByteBuffer
+    /// The consumers that must not get it again.
+    var excluded: [UInt64] = []
+
+    var bytes: Int { self.payload.readableBytes }
+}
+
+/// A message that a consumer has, and its transfer.
+struct Sent: Sendable {
+    let message: StoredMessage
+    let transfer: AMQPTransfer
+}
+
+/// A queue: messages in order, the consumers that take them in turn, and the producers that bring them.
+///
+/// Everything is behind one lock that is taken once a batch. What a call causes for others (waking a consumer, granting
+/// credit) is done when the lock is free again.
+final class Queue: Sendable {
+    let name: String
+    private let counters: Counters
+    private let state: Mutex<QueueState>
+
+    init(name: String, limit: Int?, counters: Counters) {
+        self.name = name
+        self.counters = counters
+        self.state = Mutex(QueueState(limit: limit))
+    }
+
+    /// What to do once the lock is free.
+    struct Effects {
+        var wakes: [AsyncStream<Void>.Continuation] = []
+        var grants: [(receiver: AMQPReceiver, credit: Int)] = []
+
+        func run() {
+            for wake in self.wakes { wake.yield() }
+            for grant in self.grants { grant.receiver.grant(credit: grant.credit) }
+        }
+    }
+
+    private func update<Result>(_ body: (inout QueueState) -> Result) -> Result {
+        let (result, effects) = self.state.withLock { state in
+            let result = body(&state)
+            return (result, state.settleDown())
+        }
+        effects.run()
+        return result
+    }
+
+    /// The messages and bytes that it holds, those included that consumers have not settled, and the most bytes it held.
+    var size: (messages: Int, bytes: Int, peakBytes: Int) {
+        self.state.withLock { ($0.count, $0.bytes, $0.peakBytes) }
+    }
+
+    // MARK: Producers
+
+    /// Adds a producer; it gets credit as there is room.
+    func addProducer(_ receiver: AMQPReceiver) -> UInt64 {
+        self.update { $0.addProducer(receiver) }
+    }
+
+    func removeProducer(_ id: UInt64) {
+        self.update { state in state.producers.removeAll { $0.id == id } }
+    }
+
+    /// Takes messages of a producer, which have used so much of its credit.
+    func push(_ payloads: [ByteBuffer], from id: UInt64, usedCredit: Int) {
+        self.counters.received.add(payloads.count)
+        self.update { state in
+            if let index = state.producers.firstIndex(where: { $0.id == id }) {
+                state.producers[index].outstanding -= usedCredit
+            }
+            for payload in payloads { state.append(payload) }
+        }
+    }
+
+    /// Takes a message that has used no credit of this queue, if there is room for it; else calls `wake` when there is.
+    func tryPush(_ payload: ByteBuffer, wake: AsyncStream<Void>.Continuation) -> Bool {
+        let isTaken = self.update { state in
+            guard state.hasRoom(for: payload.readableBytes) else {
+                state.roomWaiters.append(wake)
+                return false
+            }
+            state.append(payload)
+            return true
+        }
+        self.counters.received.add(isTaken ? 1 : 0)
+        return isTaken
+    }
+
+    // MARK: Consumers
+
+    /// Adds a consumer; `wake` is called when it has messages to take.
+    func addConsumer(wake: AsyncStream<Void>.Continuation) -> UInt64 {
+        self.update { $0.addConsumer(wake) }
+    }
+
+    /// Tells how many messages the consumer takes in all, since it was added.
+    func setDeliveryLimit(_ limit: Int, of id: UInt64) {
+        self.update { state in state.withConsumer(id) { $0.limit = limit } }
+    }
+
+    /// The messages that it is the consumer's turn to get.
+    func takeOutbox(of id: UInt64) -> Deque<StoredMessage> {
+        self.state.withLock { state in
+            var messages: Deque<StoredMessage> = []
+            state.withConsumer(id) { swap(&$0.outbox, &messages) }
+            return messages
+        }
+    }
+
+    /// Gives messages back that were taken and not sent. With `isExcluding`, the consumer cannot take them at all.
+    func putBack(_ messages: some Sequence<StoredMessage>, of id: UInt64, isExcluding: Bool) {
+        self.update { state in
+            state.giveBack(
+                messages.map { message in
+                    var message = message
+                    if isExcluding { message.excluded.append(id) }
+                    return message
+                }
+            )
+        }
+    }
+
+    /// Notes what was sent to a consumer; it is held until it is settled.
+    func noteSent(_ sent: [Sent], to id: UInt64) {
+        self.counters.delivered.add(sent.count)
+        self.state.withLock { state in state.withConsumer(id) { $0.unsettled.append(contentsOf: sent) } }
+    }
+
+    /// The transfer that has waited longest for the consumer to settle it.
+    func oldestTransfer(of id: UInt64) -> AMQPTransfer? {
+        self.state.withLock { state in
+            var transfer: AMQPTransfer?
+            state.withConsumer(id) { transfer = $0.unsettled.first?.transfer }
+            return transfer
+        }
+    }
+
+    /// Does what the consumer has decided of its messages.
+    func settle(_ id: UInt64) {
+        self.update { state in
+            var decided: [(StoredMessage, AMQPOutcome)] = []
+            state.withConsumer(id) { consumer in
+                consumer.unsettled.removeAll { sent in
+                    guard case .success(let outcome)? = sent.transfer.result else { return false }
+                    decided.append((sent.message, outcome))
+                    return true
+                }
+            }
+            self.apply(decided, of: id, &state)
+        }
+    }
+
+    /// Takes a consumer away; what it has not settled goes back in order.
+    func removeConsumer(_ id: UInt64) {
+        self.settle(id)
+        self.update { state in
+            guard let index = state.consumers.firstIndex(where: { $0.id == id }) else { return }
+            let consumer = state.consumers.remove(at: index)
+            self.counters.returned.add(consumer.unsettled.count)
+            state.giveBack(consumer.unsettled.map(\.message) + consumer.outbox)
+        }
+    }
+
+    private func apply(_ decided: [(StoredMessage, AMQPOutcome)], of id: UInt64, _ state: inout QueueState) {
+        var counts = (accepted: 0, rejected: 0, settled: 0, released: 0, modified: 0)
+        var back: [StoredMessage] = []
+        for (message, outcome) in decided {
+            switch outcome {
+            case .accepted: counts.accepted += 1
+            case .rejected: counts.rejected += 1
+            case .settled: counts.settled += 1
+            case .released:
+                counts.released += 1
+                back.append(message)
+                continue
+            case .modified(let changes):
+                counts.modified += 1
+                var changed = message
+                if changes.undeliverableHere { changed.excluded.append(id) }
+                changed.payload = Redelivery.apply(changes, to: message.payload)
+                state.replace(bytes: message.bytes, with: changed.bytes)
+                back.append(changed)
+                continue
+            }
+            state.drop(message)
+        }
+        self.counters.accepted.add(counts.accepted)
+        self.counters.rejected.add(counts.rejected)
+        self.counters.settled.add(counts.settled)
+        self.counters.released.add(counts.released)
+        self.counters.modified.add(counts.modified)
+        if !back.isEmpty { state.giveBack(back) }
+    }
+}

@@ -1,0 +1,90 @@
+import ExampleSupport
+import QpidProton
+import Synchronization
+
+/// The queues by name, and the counters.
+final class QueueStore: Sendable {
+    private struct State {
+        var queues: [String: Queue] = [:]
+        var dynamicCount = 0
+    }
+
+    let limits: Limits
+    let counters = Counters()
+    private let state = Mutex(State())
+
+    init(limits: Limits) {
+        self.limits = limits
+    }
+
+    /// The queue of a name, made where there is none.
+    func queue(_ name: String) -> Queue {
+        self.state.withLock { state in
+            if let queue = state.queues[name] { return queue }
+            let queue = Queue(name: name, limit: self.limits.queueBytes, counters: self.counters)
+            state.queues[name] = queue
+            return queue
+        }
+    }
+
+    /// A new queue with a made-up name.
+    func makeDynamicQueue() -> Queue {
+        let number = self.state.withLock { state in
+            state.dynamicCount += 1
+            return state.dynamicCount
+        }
+        return self.queue("dynamic-\(number)-\(String(UInt64.random(in: .min ... .max), radix: 36))")
+    }
+
+    /// Takes a queue away, with what it holds.
+    func remove(_ queue: Queue) {
+        self.state.withLock { $0.queues[queue.name] = nil }
+    }
+
+    func printCounters(json: Bool) {
+        let queues = self.state.withLock { Array($0.queues.values) }
+        let report = self.counters.report(queues)
+        if json { report.print() } else { Console.error("broker: \(report.line)") }
+    }
+}
+
+/// What has happened since the broker was started.
+final class Counters: Sendable {
+    let connections = Atomic(0)
+    let received = Atomic(0)
+    let refused = Atomic(0)
+    let delivered = Atomic(0)
+    let accepted = Atomic(0)
+    let rejected = Atomic(0)
+    let released = Atomic(0)
+    let modified = Atomic(0)
+    let settled = Atomic(0)
+    let returned = Atomic(0)
+
+    func report(_ queues: [Queue]) -> Report {
+        var report = Report()
+        let sizes = queues.map(\.size)
+        report.add("connections", self.connections.load(ordering: .relaxed))
+        report.add("queues", queues.count)
+        report.add("received", self.received.load(ordering: .relaxed))
+        report.add("refused", self.refused.load(ordering: .relaxed))
+        report.add("delivered", self.delivered.load(ordering: .relaxed))
+        report.add("accepted", self.accepted.load(ordering: .relaxed))
+        report.add("rejected", self.rejected.load(ordering: .relaxed))
+        report.add("released", self.released.load(ordering: .relaxed))
+        report.add("modified", self.modified.load(ordering: .relaxed))
+        report.add("settled", self.settled.load(ordering: .relaxed))
+        report.add("returned", self.returned.load(ordering: .relaxed))
+        report.add("queued", sizes.reduce(0) { $0 + $1.messages })
+        report.add("queued_bytes", sizes.reduce(0) { $0 + $1.bytes })
+        report.add("queue_bytes_peak", sizes.map(\.peakBytes).max() ?? 0)
+        report.add("resident_bytes_peak", Usage.residentPeak)
+        return report
+    }
+}
+
+extension Atomic where Value == Int {
+    func add(_ count: Int) {
+        if count > 0 { self.wrappingAdd(count, ordering: .relaxed) }
+    }
+}

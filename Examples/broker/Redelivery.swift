@@ -1,0 +1,44 @@
+import NIOCore
+import QpidProton
+
+/// Changes a message that a consumer gave back as modified.
+enum Redelivery {
+    private static let headerCode: AMQPValue = .ulong(0x70)
+    private static let headerName: AMQPValue = .symbol("amqp:header:list")
+
+    /// The message with the changes. Only the header is made anew, unless annotations are to be merged.
+    static func apply(_ changes: AMQPModified, to payload: ByteBuffer) -> ByteBuffer {
+        guard changes.deliveryFailed || !changes.messageAnnotations.isEmpty else { return payload }
+        // What cannot be decoded stays as it is: the consumer that it goes to next will say so too.
+        return (try? self.changed(changes, payload)) ?? payload
+    }
+
+    private static func changed(_ changes: AMQPModified, _ payload: ByteBuffer) throws(AMQPError) -> ByteBuffer {
+        guard changes.messageAnnotations.isEmpty else {
+            var message = try AMQPMessage(decoding: payload)
+            if changes.deliveryFailed { self.countFailure(&message.header) }
+            for pair in changes.messageAnnotations { message.messageAnnotations[pair.key] = pair.value }
+            return try message.encoded()
+        }
+        var rest = payload
+        let front = try AMQPValue(decoding: &rest)
+        let isHeader = front.describedValue.map { $0.descriptor == self.headerCode || $0.descriptor == self.headerName }
+        var head = AMQPMessage()
+        if isHeader == true {
+            var section = payload
+            let length = payload.readableBytes - rest.readableBytes
+            if let bytes = section.readSlice(length: length) { head = try AMQPMessage(decoding: bytes) }
+        } else {
+            rest = payload
+        }
+        self.countFailure(&head.header)
+        var result = try head.encoded()
+        result.writeImmutableBuffer(rest)
+        return result
+    }
+
+    private static func countFailure(_ header: inout AMQPHeader) {
+        header.deliveryCount &+= header.deliveryCount == .max ? 0 : 1
+        header.firstAcquirer = false
+    }
+}

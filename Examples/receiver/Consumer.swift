@@ -1,0 +1,145 @@
+import ExampleSupport
+import QpidProton
+
+/// Counts what has come.
+final class Tally {
+    private let clock = ContinuousClock()
+    private var first: ContinuousClock.Instant?
+    private var last: ContinuousClock.Instant?
+    private(set) var messages = 0
+    private(set) var bytes = 0
+    /// Files whose SHA-256 was wrong or missing, and messages that could not be decoded.
+    private(set) var mismatches = 0
+    /// Files whose path was refused.
+    private(set) var refused = 0
+    private(set) var firstRefusal: String?
+
+    /// From the first message's arrival to the last one's settling.
+    var duration: Duration {
+        guard let first = self.first, let last = self.last else { return .zero }
+        return last - first
+    }
+
+    func begin() { self.first = self.first ?? self.clock.now }
+
+    func add(_ verdicts: [Verdict]) -> Int {
+        self.last = self.clock.now
+        var bytes = 0
+        for verdict in verdicts {
+            self.messages += 1
+            switch verdict {
+            case .good(_, let count): bytes += count
+            case .mismatch(let error):
+                self.mismatches += 1
+                self.firstRefusal = self.firstRefusal ?? "\(error.detail)"
+            case .refused(let error):
+                self.refused += 1
+                self.firstRefusal = self.firstRefusal ?? "\(error.detail)"
+            }
+        }
+        self.bytes += bytes
+        return bytes
+    }
+}
+
+/// What is to be done with a message.
+enum Verdict {
+    /// It is in place: the number of its message-id, and the bytes of its body.
+    case good(id: UInt64?, bytes: Int)
+    /// Its bytes are not what they should be.
+    case mismatch(AMQPError)
+    /// It must not be written.
+    case refused(AMQPError)
+}
+
+/// Takes messages in batches, has them written, settles them and grants credit.
+struct Consumer {
+    private static let batch = 64
+
+    let count: Int?
+    let idleTimeout: Duration?
+    let credit: Int
+    let progress: Progress
+
+    func run(_ receiver: AMQPReceiver, _ sink: any Sink, _ tally: Tally, _ sequence: inout SequenceCheck?) async throws {
+        var granted = 0
+        while tally.messages < self.count ?? .max {
+            if let count = self.count {
+                let wanted = min(count, tally.messages + self.credit) - granted
+                // Half of the credit at a time, as with an automatic window, or what is left.
+                if wanted > 0, wanted >= self.credit / 2 || granted + wanted == count {
+                    receiver.grant(credit: wanted)
+                    granted += wanted
+                }
+            }
+            let batch = try await self.nextBatch(receiver)
+            guard !batch.isEmpty else { return }
+            tally.begin()
+            let verdicts = try sink.take(batch)
+            for (delivery, verdict) in zip(batch, verdicts) {
+                switch verdict {
+                case .good(let id, _):
+                    sequence?.add(id)
+                    delivery.accept()
+                case .mismatch(let error), .refused(let error): delivery.reject(error)
+                }
+            }
+            self.progress.add(messages: batch.count, bytes: tally.add(verdicts))
+        }
+    }
+
+    private func nextBatch(_ receiver: AMQPReceiver) async throws -> [AMQPDelivery] {
+        guard let limit = self.idleTimeout else { return try await receiver.nextBatch(max: Self.batch) }
+        var batch: [AMQPDelivery] = []
+        while batch.count < Self.batch, let delivery = receiver.poll() { batch.append(delivery) }
+        if batch.isEmpty, let delivery = try await receiver.receive(timeout: limit) { batch.append(delivery) }
+        return batch
+    }
+}
+
+/// Checks that numbers come from 1 on, each once and in order.
+struct SequenceCheck: CustomStringConvertible {
+    /// 16 MiB of bits at the most.
+    private static let highest: UInt64 = 1 << 27
+    private var seen: [UInt64] = []
+    private var distinct = 0
+    private var last: UInt64 = 0
+    private var duplicates = 0
+    private var outOfOrder = 0
+    private var unnumbered = 0
+
+    mutating func add(_ number: UInt64?) {
+        guard let number, number > 0, number <= Self.highest else { return self.unnumbered += 1 }
+        let (word, bit) = (Int(number >> 6), UInt64(1) << (number & 63))
+        if word >= self.seen.count {
+            self.seen += repeatElement(0, count: max(word + 1, self.seen.count * 2) - self.seen.count)
+        }
+        if number != self.last + 1 { self.outOfOrder += 1 }
+        self.last = number
+        if self.seen[word] & bit == 0 {
+            self.seen[word] |= bit
+            self.distinct += 1
+        } else {
+            self.duplicates += 1
+        }
+    }
+
+    /// The numbers below the highest that have not come.
+    private var missing: Int {
+        guard let word = self.seen.lastIndex(where: { $0 != 0 }) else { return 0 }
+        return word * 64 + 63 - self.seen[word].leadingZeroBitCount - self.distinct
+    }
+
+    var isGood: Bool { self.duplicates == 0 && self.missing == 0 && self.outOfOrder == 0 && self.unnumbered == 0 }
+
+    var description: String {
+        "\(self.missing) missing, \(self.duplicates) twice, \(self.outOfOrder) out of order, \(self.unnumbered) unnumbered"
+    }
+
+    func add(to report: inout Report) {
+        report.add("missing", self.missing)
+        report.add("duplicates", self.duplicates)
+        report.add("out_of_order", self.outOfOrder)
+        report.add("unnumbered", self.unnumbered)
+    }
+}

@@ -1,0 +1,129 @@
+import ExampleSupport
+import QpidProton
+import Synchronization
+
+/// Who sends: the connection and the link.
+struct Peer: Sendable {
+    let connection: AMQPConnection
+    let receiver: AMQPReceiver
+    let isServer: Bool
+
+    /// Closes the link, the session and the connection. Cancellation does not reach it.
+    func close() async throws {
+        let peer = self
+        try await Task {
+            if peer.receiver.error == nil { try await peer.receiver.close() }
+            // A sender that came here closes its own connection: it may be waiting for the last outcomes.
+            if peer.isServer { await peer.waitForPeer(.seconds(5)) }
+            if peer.receiver.session.error == nil { try await peer.receiver.session.close() }
+            if peer.connection.error == nil { try await peer.connection.close() }
+        }.value
+    }
+
+    private func waitForPeer(_ limit: Duration) async {
+        let connection = self.connection
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await connection.waitUntilClosed() }
+            group.addTask { try? await Task.sleep(for: limit) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+}
+
+/// Waits at a listener for the first sender.
+///
+/// A connection that says nothing, or no AMQP, is never seen here; one that attaches no sender is served and waited past.
+struct Doorman: Sendable {
+    /// The address that the sender must name; nil for any.
+    let address: String?
+    let configuration: AMQPReceiver.Configuration
+
+    func firstSender(at listener: AMQPListener, within limit: Duration?) async throws -> Peer {
+        let (peers, found) = AsyncStream.makeStream(of: Peer.self)
+        return try await withThrowingTaskGroup(of: Peer?.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                await self.serveAll(listener, found)
+                return nil
+            }
+            group.addTask {
+                for await peer in peers { return peer }
+                return nil
+            }
+            if let limit {
+                group.addTask {
+                    try await Task.sleep(for: limit)
+                    throw Failure("no sender came within \(limit.inSeconds) s")
+                }
+            }
+            guard let peer = try await group.next() ?? nil else {
+                try Task.checkCancellation()
+                throw Failure("no sender came")
+            }
+            return peer
+        }
+    }
+
+    /// Serves connections until the task is cancelled.
+    private func serveAll(_ listener: AMQPListener, _ found: AsyncStream<Peer>.Continuation) async {
+        let isTaken = Taken()
+        await withDiscardingTaskGroup { group in
+            let connections = listener.makeAsyncIterator()
+            while let connection = try? await connections.next(isolation: nil) {
+                group.addTask {
+                    guard let peer = try? await self.serve(connection, isTaken) else { return }
+                    found.yield(peer)
+                }
+            }
+        }
+    }
+
+    /// Answers what a connection asks for until it has attached a sender.
+    private func serve(_ connection: AMQPConnection, _ isTaken: Taken) async throws -> Peer? {
+        for try await wish in connection.incoming {
+            switch wish {
+            case .session(let session): try await session.accept()
+            case .sender(let sender):
+                sender.refuse(AMQPError(.link, .notAllowed, "this container has no messages to give"))
+            case .receiver(let incoming):
+                if let refusal = self.refusal(incoming.attach) {
+                    incoming.refuse(refusal)
+                } else if isTaken.take() {
+                    let receiver = try await incoming.accept(self.configuration)
+                    Task { try await Self.refuseAll(connection) }
+                    return Peer(connection: connection, receiver: receiver, isServer: true)
+                } else {
+                    incoming.refuse(AMQPError(.link, .resourceLocked, "another sender was first"))
+                }
+            }
+        }
+        return nil
+    }
+
+    /// Refuses whatever else the chosen connection asks for, until it is closed.
+    private static func refuseAll(_ connection: AMQPConnection) async throws {
+        let refusal = AMQPError(.link, .resourceLocked, "this container takes one link")
+        for try await wish in connection.incoming {
+            switch wish {
+            case .session(let session): session.refuse(refusal)
+            case .sender(let sender): sender.refuse(refusal)
+            case .receiver(let receiver): receiver.refuse(refusal)
+            }
+        }
+    }
+
+    private func refusal(_ attach: AMQPAttach) -> AMQPError? {
+        guard let target = attach.target, !target.isDynamic else {
+            return AMQPError(.link, .notImplemented, "only targets with an address are taken")
+        }
+        guard let address = self.address, target.address != address else { return nil }
+        return AMQPError(.link, .notFound, "this container listens at another address")
+    }
+}
+
+/// Lets one through.
+private final class Taken: Sendable {
+    private let isTaken = Atomic(false)
+    func take() -> Bool { !self.isTaken.exchange(true, ordering: .relaxed) }
+}

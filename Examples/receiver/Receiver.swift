@@ -1,0 +1,195 @@
+import ArgumentParser
+import ExampleSupport
+import QpidProton
+
+@main
+enum Main {
+    static func main() async { await Program.main(Receiver.self) }
+}
+
+/// Receives messages, writes them, and settles each when it is written.
+struct Receiver: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "receiver",
+        abstract: "Receive messages from an AMQP 1.0 address, or from a sender directly.",
+        discussion: """
+            Examples:
+              receiver amqp://localhost/greetings --count 1 --output -
+              receiver localhost --address orders --idle-timeout 5 --output orders.txt --json
+              receiver amqps://user@broker.example/backup --directory photos --password-file secret.txt
+              receiver --listen 127.0.0.1:5673/inbox --directory photos
+              receiver localhost/load --count 1000000 --verify-sequence --progress
+
+            It ends after --count messages, when none comes for --idle-timeout, with --listen when the sender closes its link,
+            and else with Ctrl-C. The exit code is 0 when everything that was asked for has come and was accepted.
+            """
+    )
+
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var output: OutputOptions
+
+    @Option(help: ArgumentHelp("End after so many messages, and ask for no more than these.", valueName: "number"))
+    var count: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "End when no message has come for so long: a failure where --count messages have not come.",
+            valueName: "seconds"
+        )
+    )
+    var idleTimeout: Double?
+
+    @Option(
+        name: .customLong("output"),
+        help: ArgumentHelp("Write each body and a line feed to a file; - writes to stdout.", valueName: "path")
+    )
+    var outputPath: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Write each message as a file below a directory, as 'sender --directory' sent it, and check its SHA-256.",
+            valueName: "path"
+        )
+    )
+    var directory: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How many messages may be on their way and unsettled (default: 256, with --directory 16).",
+            valueName: "number"
+        )
+    )
+    var credit: Int?
+
+    @Flag(help: "Wait for a sender to connect, without a broker: the URL says where to listen.")
+    var listen = false
+
+    @Flag(help: "Check that the message-ids are the numbers from 1 on, each once, and in order.")
+    var verifySequence = false
+
+    mutating func validate() throws {
+        guard self.outputPath == nil || self.directory == nil else {
+            throw ValidationError("give --output or --directory, not both")
+        }
+        guard (self.count ?? 1) >= 1 else { throw ValidationError("--count takes 1 or more") }
+        guard (1...1_000_000).contains(self.credit ?? 1) else { throw ValidationError("--credit takes 1 to 1000000") }
+        guard (self.idleTimeout ?? 1) > 0, (self.idleTimeout ?? 1) <= 1e9 else {
+            throw ValidationError("--idle-timeout takes seconds, more than 0")
+        }
+    }
+
+    mutating func run() async throws {
+        let tally = Tally()
+        let progress = Progress("received", isForced: self.output.progress)
+        var sequence = self.verifySequence ? SequenceCheck() : nil
+        var failure: (any Error)?
+        var peak = 0
+        do {
+            let sink = try self.makeSink()
+            let consumer = Consumer(
+                count: self.count,
+                idleTimeout: self.idleTimeout.map { .seconds($0) },
+                credit: self.window,
+                progress: progress
+            )
+            let peer = try await self.listen ? self.waitForSender() : self.connectToBroker()
+            do {
+                try await consumer.run(peer.receiver, sink, tally, &sequence)
+            } catch {
+                failure = error
+            }
+            peak = peer.receiver.bufferedBytesPeak
+            do {
+                try await peer.close()
+            } catch {
+                failure = failure ?? error
+            }
+        } catch {
+            failure = error
+        }
+        progress.stop()
+        if self.output.json { self.report(tally, sequence, peak).print(toStandardError: self.outputPath == "-") }
+        try self.end(failure, tally, sequence)
+    }
+
+    private var window: Int { self.credit ?? (self.directory == nil ? 256 : 16) }
+
+    private func makeSink() throws -> any Sink {
+        if let path = self.directory { return try DirectorySink(path) }
+        if let path = self.outputPath { return try LineSink(path) }
+        return CountingSink()
+    }
+
+    /// Says how it ended: throws where not everything has come.
+    private func end(_ failure: (any Error)?, _ tally: Tally, _ sequence: SequenceCheck?) throws {
+        if Program.isInterrupted, let count = self.count, tally.messages < count {
+            let text = "interrupted: \(tally.messages) of \(count) messages have come"
+            throw Failure(text, exitCode: Program.interruptedExitCode)
+        }
+        if let failure, !(Program.isInterrupted && Self.isCancellation(failure)) { throw failure }
+        if let count = self.count, tally.messages < count {
+            let cause = self.idleTimeout.map { "none came for \($0) s" } ?? "the link was closed"
+            throw Failure("only \(tally.messages) of \(count) messages came: \(cause)")
+        }
+        if let refusal = tally.firstRefusal {
+            throw Failure("rejected \(tally.mismatches + tally.refused) of \(tally.messages) messages: \(refusal)")
+        }
+        if let sequence, !sequence.isGood { throw Failure("the sequence is broken: \(sequence)") }
+    }
+
+    private static func isCancellation(_ error: any Error) -> Bool {
+        error is CancellationError || (error as? AMQPError)?.condition == .cancelled
+    }
+
+    private func report(_ tally: Tally, _ sequence: SequenceCheck?, _ peak: Int) -> Report {
+        var report = Report()
+        report.add("messages", tally.messages)
+        report.add("bytes", tally.bytes)
+        report.add("seconds", seconds: tally.duration)
+        report.add("mismatches", tally.mismatches)
+        report.add("refused", tally.refused)
+        sequence?.add(to: &report)
+        report.add("buffered_bytes_peak", peak)
+        report.add("resident_bytes_peak", Usage.residentPeak)
+        return report
+    }
+
+    // MARK: Peers
+
+    /// The link to receive on.
+    private func makeConfiguration() -> AMQPReceiver.Configuration {
+        // With a count, credit is granted by hand, so that no message comes that is not wanted.
+        AMQPReceiver.Configuration(window: self.count == nil ? .messages(self.window) : .manual)
+    }
+
+    private func connectToBroker() async throws -> Peer {
+        let address = try self.connection.resolvedAddress()
+        let url = try self.connection.resolvedURL()
+        let connection = try await AMQPConnection.connect(to: url, configuration: self.connection.configuration())
+        let session = try await connection.openSession()
+        var configuration = self.makeConfiguration()
+        configuration.source = AMQPSource(address: address)
+        return Peer(connection: connection, receiver: try await session.openReceiver(configuration), isServer: false)
+    }
+
+    private func waitForSender() async throws -> Peer {
+        let url = try self.connection.resolvedURL()
+        var configuration = AMQPListener.Configuration()
+        configuration.connection = self.connection.configuration()
+        if url.isTLS {
+            guard let identity = self.connection.identity else { throw Failure("to listen with amqps, give --cert and --key") }
+            configuration.tls = AMQPServerTLS(identity: identity)
+        }
+        if let user = url.username {
+            guard let password = url.password else { throw Failure("to ask senders to log in, give a password too") }
+            configuration.sasl = AMQPServerSASL { $0 == user && $1 == password }
+        }
+        let listener = try await AMQPListener.bind(host: url.host, port: url.port, configuration: configuration)
+        Console.error("receiver: listening on \(url.host):\(listener.port)")
+        let doorman = Doorman(address: self.connection.address ?? url.address, configuration: self.makeConfiguration())
+        let limit: Duration? = self.idleTimeout.map { .seconds($0) }
+        let peer = try await doorman.firstSender(at: listener, within: limit)
+        await listener.close()
+        return peer
+    }
+}

@@ -1,0 +1,203 @@
+import ArgumentParser
+import ExampleSupport
+import NIOCore
+import QpidProton
+
+@main
+enum Main {
+    static func main() async { await Program.main(Sender.self) }
+}
+
+/// Sends messages and waits until all are settled.
+struct Sender: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sender",
+        abstract: "Send messages to an AMQP 1.0 address, and wait until all are settled.",
+        discussion: """
+            Examples:
+              sender amqp://localhost/greetings --body 'hello'
+              sender localhost --address orders --file orders.txt --durable --property region=north
+              ls | sender localhost/names --file - --json
+              sender amqps://user@broker.example/backup --directory photos --password-file secret.txt
+              sender localhost/load --count 1000000 --size 100 --progress
+
+            The exit code is 0 when all messages were accepted (or sent settled).
+            """
+    )
+
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var output: OutputOptions
+
+    @Option(help: ArgumentHelp("Send this text as one message.", valueName: "text"))
+    var body: String?
+
+    @Option(help: ArgumentHelp("Send each line of a file as a message; - reads stdin.", valueName: "path"))
+    var file: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Send each regular file below a directory as a message: the path in the subject, permissions and SHA-256 in application properties.",
+            valueName: "path"
+        )
+    )
+    var directory: String?
+
+    @Option(help: ArgumentHelp("Send so many messages, numbered from 1 in message-id and body.", valueName: "number"))
+    var count: Int?
+
+    @Option(help: ArgumentHelp("The bytes in the body of each message of --count (default: 100).", valueName: "bytes"))
+    var size: ByteSize?
+
+    @Flag(help: "Send settled: nobody tells what became of the messages.")
+    var settled = false
+
+    @Flag(help: "Ask for messages that survive the failure of a node.")
+    var durable = false
+
+    @Option(help: ArgumentHelp("How long the messages are of use.", valueName: "seconds"))
+    var ttl: Double?
+
+    @Option(help: ArgumentHelp("The priority, 0 to 255; 4 is the usual one.", valueName: "number"))
+    var messagePriority: UInt8?
+
+    @Option(help: ArgumentHelp("An application property, a string; may be repeated.", valueName: "key=value"))
+    var property: [String] = []
+
+    @Option(help: ArgumentHelp("The MIME type of the bodies.", valueName: "type"))
+    var contentType: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The bytes that may be accepted and not yet written to the socket; K, M, G are understood (default: 1M).",
+            valueName: "bytes"
+        )
+    )
+    var limit: ByteSize?
+
+    mutating func validate() throws {
+        let sources = [self.body != nil, self.file != nil, self.directory != nil, self.count != nil]
+        guard sources.count(where: { $0 }) == 1 else {
+            throw ValidationError("give exactly one of --body, --file, --directory and --count")
+        }
+        guard self.size == nil || self.count != nil else { throw ValidationError("--size goes with --count") }
+        guard (self.count ?? 0) >= 0 else { throw ValidationError("--count takes 0 or more") }
+        guard (self.size?.bytes ?? 0) <= 1 << 30 else { throw ValidationError("--size takes 1 GiB at most") }
+        guard (self.ttl ?? 0) >= 0, (self.ttl ?? 0) <= 4_294_967 else {
+            throw ValidationError("--ttl takes 0 to 4294967 seconds")
+        }
+        if let property = self.property.first(where: { !$0.contains("=") }) {
+            throw ValidationError("--property takes key=value, not '\(property)'")
+        }
+        guard self.contentType?.utf8.allSatisfy({ $0 < 128 }) ?? true else {
+            throw ValidationError("--content-type takes ASCII")
+        }
+        guard self.limit?.bytes != 0 else { throw ValidationError("--limit takes 1 byte or more") }
+    }
+
+    mutating func run() async throws {
+        let address = try self.connection.resolvedAddress()
+        let url = try self.connection.resolvedURL()
+        let source = try self.makeSource()
+        let tally = Tally(stallLimit: self.connection.stallLimit)
+        let progress = Progress(self.settled ? "sent" : "settled", isForced: self.output.progress)
+        let settings = self
+        let clock = ContinuousClock()
+        let start = clock.now
+        var peak = 0
+        var failure: (any Error)?
+        do {
+            let configuration = self.connection.configuration()
+            let connection = try await AMQPConnection.connect(to: url, configuration: configuration)
+            do {
+                try await settings.send(source, to: address, on: connection, tally, progress)
+            } catch {
+                failure = error
+            }
+            peak = connection.outgoingBytesPeak
+            do {
+                // A task of its own: cancellation must not keep the close from the peer.
+                try await Task { try await connection.close() }.value
+            } catch {
+                failure = failure ?? error
+            }
+        } catch {
+            failure = error
+        }
+        progress.stop()
+        let seconds = clock.now - start
+        if self.output.json {
+            var report = tally.report(seconds)
+            report.add("skipped", source.skipped)
+            report.add("outgoing_bytes_peak", peak)
+            report.add("resident_bytes_peak", Usage.residentPeak)
+            report.print()
+        }
+        if source.skipped > 0 {
+            Console.error("sender: left out \(source.skipped) entries that are no regular files, such as symbolic links")
+        }
+        if Program.isInterrupted {
+            let text = "interrupted: \(tally.settled) of \(tally.messages) messages were settled"
+            throw Failure(text, exitCode: Program.interruptedExitCode)
+        }
+        if let failure { throw failure }
+        try tally.check()
+    }
+
+    private func makeSource() throws -> any MessageSource {
+        if let body = self.body { return TextSource(text: body, isData: self.contentType != nil) }
+        if let path = self.file { return try LineSource(path) }
+        if let path = self.directory { return try DirectorySource(path) }
+        return NumberSource(count: self.count ?? 0, size: self.size?.bytes ?? 100)
+    }
+
+    private func send(
+        _ source: any MessageSource,
+        to address: String,
+        on connection: AMQPConnection,
+        _ tally: Tally,
+        _ progress: Progress
+    ) async throws {
+        var session = AMQPSession.Configuration()
+        if let limit = self.limit { session.sendLimit = AMQPSendLimit(high: ByteCount(limit.bytes)) }
+        var link = AMQPSender.Configuration(target: AMQPTarget(address: address))
+        link.settleMode = self.settled ? .settled : .unsettled
+        let template = self.template
+        try await connection.withSession(session) { session in
+            try await session.withSender(link) { sender in
+                try await tally.whileMoving {
+                    let pipeline = Pipeline(sender, tally, progress)
+                    try await pipeline.send(source, template)
+                }
+            }
+        }
+    }
+
+    /// What the options set in each message.
+    private var template: Template {
+        Template(
+            header: AMQPHeader(
+                durable: self.durable,
+                priority: self.messagePriority ?? 4,
+                timeToLive: self.ttl.map { .seconds($0) }
+            ),
+            properties: self.property.map { property in
+                let parts = property.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                return (String(parts[0]), String(parts[1]))
+            },
+            contentType: self.contentType.map { AMQPSymbol($0) }
+        )
+    }
+}
+
+/// What the options of the command line set in each message.
+struct Template: Sendable {
+    let header: AMQPHeader
+    let properties: [(key: String, value: String)]
+    let contentType: AMQPSymbol?
+
+    func apply(to message: inout AMQPMessage) {
+        message.header = self.header
+        for property in self.properties { message.applicationProperties[property.key] = .string(property.value) }
+        if let contentType = self.contentType { message.properties.contentType = contentType }
+    }
+}

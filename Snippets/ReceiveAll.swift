@@ -1,0 +1,12 @@
+// Prints every message of a queue, and accepts it.
+
+import QpidProton
+
+try await AMQPConnection.withConnection(to: "amqp://localhost") { connection in
+    let session = try await connection.openSession()
+    let receiver = try await session.openReceiver(from: "greetings")
+    for try await delivery in receiver {
+        print(try delivery.message.bodyString ?? "no text")
+        delivery.accept()
+    }
+}

@@ -1,0 +1,118 @@
+// Pieces of the article "Receiving".
+
+import QpidProton
+
+func handle(_ message: AMQPMessage) async throws {
+    print(message)
+}
+
+func receive(_ receiver: AMQPReceiver) async throws {
+    // snippet.iterate
+    for try await delivery in receiver {
+        try await handle(delivery.message)
+        delivery.accept()
+    }
+    // snippet.end
+}
+
+func settle(_ receiver: AMQPReceiver) async throws {
+    // snippet.settle
+    for try await delivery in receiver {
+        let message: AMQPMessage
+        do {
+            message = try delivery.message
+        } catch {
+            delivery.reject(error)
+            continue
+        }
+        switch message.properties.subject {
+        case "order": delivery.accept()
+        case "not for us": delivery.release()
+        case "try again": delivery.modify(AMQPModified(deliveryFailed: true))
+        default: delivery.reject(AMQPError(.delivery, .invalidField, "the subject is unknown"))
+        }
+    }
+    // snippet.end
+}
+
+func takeOne(_ receiver: AMQPReceiver) async throws {
+    // snippet.timeout
+    if let delivery = try await receiver.receive(timeout: .seconds(5)) {
+        try await handle(delivery.message)
+        delivery.accept()
+    } else {
+        print("the peer has no message for us")
+    }
+    // snippet.end
+}
+
+func takeSome(_ receiver: AMQPReceiver) async throws {
+    // snippet.next
+    while let delivery = try await receiver.next() {
+        delivery.accept()
+        if try delivery.message.properties.subject == "end" { break }
+    }
+    // The link is still open.
+    // snippet.end
+}
+
+func receiveBatches(_ receiver: AMQPReceiver) async throws {
+    // snippet.batches
+    for try await batch in receiver.batches(max: 100) {
+        for delivery in batch {
+            try await handle(delivery.message)
+        }
+        batch.last?.acceptAllUpToHere()
+    }
+    // snippet.end
+}
+
+func grantByHand(_ session: AMQPSession) async throws {
+    // snippet.credit
+    let receiver = try await session.openReceiver(from: "jobs", window: .manual)
+    receiver.grant(credit: 10)
+    for _ in 0..<10 {
+        guard let delivery = try await receiver.next() else { break }
+        try await handle(delivery.message)
+        delivery.accept()
+    }
+    try await receiver.close()
+    // snippet.end
+}
+
+func boundTheWindow(_ session: AMQPSession) async throws {
+    // snippet.window
+    var configuration = AMQPReceiver.Configuration(source: "orders", window: .messages(64))
+    configuration.maxMessageSize = .mebibytes(1)
+    configuration.creditReturn = .onSettlement
+    let receiver = try await session.openReceiver(configuration)
+    // snippet.end
+    try await receiver.close()
+}
+
+func filter(_ session: AMQPSession) async throws {
+    // snippet.filter
+    let source = AMQPSource(address: "orders", filters: [.selector("region = 'north'")])
+    let receiver = try await session.openReceiver(.init(source: source))
+    // snippet.end
+    try await receiver.close()
+}
+
+func readStream(_ session: AMQPSession) async throws {
+    // snippet.stream
+    let source = AMQPSource(address: "/queues/events", filters: [.streamOffset(.first)])
+    let receiver = try await session.openReceiver(.init(source: source))
+    // snippet.end
+    try await receiver.close()
+}
+
+// snippet.json
+struct Order: Codable {
+    var number: Int
+    var items: [String]
+}
+
+func order(in delivery: AMQPDelivery) throws -> Order {
+    try delivery.message.decodeJSON(Order.self)
+}
+// snippet.end

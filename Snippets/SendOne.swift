@@ -1,0 +1,10 @@
+// Sends one message and prints what became of it.
+
+import QpidProton
+
+try await AMQPConnection.withConnection(to: "amqp://localhost") { connection in
+    let session = try await connection.openSession()
+    let sender = try await session.openSender(to: "greetings")
+    let outcome = try await sender.send(AMQPMessage(body: "hello"))
+    print(outcome)
+}

@@ -1,0 +1,17 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The package of the README's section "Add it to a package". It builds where a clone of the library lies at this path.
+let package = Package(
+    name: "order-service",
+    platforms: [.macOS(.v15)],
+    dependencies: [
+        .package(path: "../swift-qpid-proton")
+    ],
+    targets: [
+        .executableTarget(
+            name: "OrderService",
+            dependencies: [.product(name: "QpidProton", package: "swift-qpid-proton")]
+        )
+    ]
+)

@@ -1,0 +1,3 @@
+import QpidProton
+
+print(AMQPURL.defaultPort)

@@ -1,0 +1,94 @@
+import Foundation
+
+/// The files of this repository that the documentation consists of.
+enum Repository {
+    static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    static let catalogue = "Sources/QpidProton/QpidProton.docc"
+    static let manifest = "Tests/DocumentationTests/Dependent/Package.swift"
+
+    /// The README and the articles.
+    static func documents() throws -> [String] {
+        try ["README.md"] + Self.files(in: Self.catalogue, withExtension: "md")
+    }
+
+    static func snippets() throws -> [Snippet] {
+        try Self.files(in: "Snippets", withExtension: "swift").map { try Snippet(Self.text(of: $0), path: $0) }
+    }
+
+    static func text(of path: String) throws -> String {
+        try String(contentsOf: Self.root.appending(path: path), encoding: .utf8)
+    }
+
+    /// The files of a folder and the folders in it, as paths from the root.
+    static func files(in folder: String, withExtension suffix: String) throws -> [String] {
+        try FileManager.default.subpathsOfDirectory(atPath: Self.root.appending(path: folder).path)
+            .filter { $0.hasSuffix("." + suffix) }
+            .map { "\(folder)/\($0)" }
+            .sorted()
+    }
+
+    static func exists(_ path: String) -> Bool {
+        FileManager.default.fileExists(atPath: Self.root.appending(path: path).path)
+    }
+}
+
+/// A file in Snippets/.
+struct Snippet {
+    let path: String
+    /// The lines without the markers and without indentation.
+    private(set) var lines: [Substring] = []
+    /// The names of the slices that hold something.
+    private(set) var slices: Set<String> = []
+
+    init(_ text: String, path: String) {
+        self.path = path
+        for line in text.codeLines {
+            if line.hasPrefix("// snippet.") {
+                let name = String(line.dropFirst("// snippet.".count))
+                if name != "end" { self.slices.insert(name) }
+            } else {
+                self.lines.append(line)
+            }
+        }
+    }
+
+    /// The name that an article calls it by.
+    var name: String { String(self.path.dropLast(".swift".count)) }
+
+    func contains(_ block: [Substring]) -> Bool {
+        guard !block.isEmpty, block.count <= self.lines.count else { return false }
+        return (0...(self.lines.count - block.count)).contains { self.lines[$0...].starts(with: block) }
+    }
+}
+
+/// A block of code in a document.
+struct Block {
+    let language: String
+    var lines: [Substring] = []
+
+    static func all(in text: String) -> [Block] {
+        var blocks: [Block] = []
+        var current: Block?
+        for line in text.codeLines {
+            if line.hasPrefix("```") {
+                if let block = current { blocks.append(block) }
+                current = current == nil ? Block(language: String(line.dropFirst(3))) : nil
+            } else {
+                current?.lines.append(line)
+            }
+        }
+        return blocks
+    }
+}
+
+extension String {
+    /// The lines without the spaces around them.
+    var codeLines: [Substring] {
+        self.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            let start = line.drop { $0 == " " }
+            return start.lastIndex { $0 != " " }.map { start[...$0] } ?? ""
+        }
+    }
+}
