@@ -28,14 +28,17 @@ struct SendGate<Waiter> {
         self.levels.insert(Level(ledger: ledger, parent: parent))
     }
 
-    /// Closes a level: returns those who waited there, in order. What it holds is counted until it is released.
-    mutating func closeLevel(_ node: Node) -> [Waiter] {
+    /// Closes a level: returns those who waited there, in order, and those who pass now that they are gone. What the level
+    /// holds is counted until it is released.
+    mutating func closeLevel(_ node: Node) -> (refused: [Waiter], admitted: [Waiter]) {
         let waiters = self.levels[node]?.waiters ?? []
         self.levels[node]?.waiters = []
         self.levels[node]?.isClosed = true
         self.waitingLinks.removeAll { $0 == node }
+        // Those who are gone may have been what a level waited to have room for.
+        self.forEachLevel(from: node) { _ = $0.ledger.unblockIfLow() }
         self.removeIfDone(node)
-        return waiters.map(\.waiter)
+        return (waiters.map(\.waiter), self.retry())
     }
 
     func ledger(_ node: Node) -> ByteLedger? {
