@@ -26,6 +26,7 @@ final class TestListener: Sendable {
     var ends: [AMQPError?] { self.endings.withLock { $0 } }
 
     /// Runs `body` with a listener, and closes it with its connections.
+    @discardableResult
     static func with<Result>(
         _ configuration: AMQPListener.Configuration = .init(),
         offering messages: [AMQPMessage] = [],
