@@ -1,4 +1,5 @@
 import NIOCore
+import NIOPosix
 import QpidProton
 import Testing
 
@@ -42,6 +43,11 @@ struct FailureIdleTests {
         listening.connection.idleTimeout = idle
         var connecting = AMQPConnection.Configuration()
         connecting.idleTimeout = idle
+        // Threads of their own: other tests keep the shared ones busy.
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        listening.connection.eventLoopGroup = group
+        connecting.eventLoopGroup = group
+        defer { group.shutdownGracefully { _ in } }
         try await TestListener.with(listening) { listener in
             let connection = try await AMQPConnection.connect(to: listener.url, configuration: connecting)
             #expect(connection.peer.idleTimeout == .milliseconds(500))

@@ -91,7 +91,7 @@ struct FailurePeerTests {
             peer.act(loss.reaction)
             for (name, task) in calls.tasks {
                 let error = try await within("the end of \(name)") { await task.value }
-                // An orderly close ends sequences, and is what the wait for it waits for.
+                // An orderly close is what some wait for; the links on the connection were not closed in order.
                 if loss == .closed && calls.endInOrder.contains(name) {
                     #expect(error == nil, "\(name): \(String(describing: error))")
                 } else {
@@ -135,6 +135,8 @@ struct FailurePeerTests {
                                     while true {
                                         try await sender.enqueue(AMQPMessage(body: "x"))
                                         sent.add()
+                                        // The tasks of other tests have their turn too.
+                                        await Task.yield()
                                     }
                                 } catch {
                                     #expect(error.condition == .closed, "\(error)")
@@ -195,15 +197,15 @@ private struct WaitingCalls {
         }
         let shared = receivers[0]
         for index in 1...3 { self.start("next \(index)", inOrder: true) { try await shared.next() } }
-        self.start("nextBatch", inOrder: true) { [receiver = receivers[1]] in try await receiver.nextBatch(max: 10) }
-        self.start("receive", inOrder: true) { [receiver = receivers[2]] in
+        self.start("nextBatch") { [receiver = receivers[1]] in try await receiver.nextBatch(max: 10) }
+        self.start("receive") { [receiver = receivers[2]] in
             try await receiver.receive(timeout: .seconds(60))
         }
-        self.start("receive with drain", inOrder: true) { [receiver = receivers[3]] in
+        self.start("receive with drain") { [receiver = receivers[3]] in
             try await receiver.receive(timeout: .zero)
         }
-        self.start("iteration", inOrder: true) { [receiver = receivers[4]] in for try await _ in receiver {} }
-        self.start("batches", inOrder: true) { [receiver = receivers[5]] in
+        self.start("iteration") { [receiver = receivers[4]] in for try await _ in receiver {} }
+        self.start("batches") { [receiver = receivers[5]] in
             for try await _ in receiver.batches(max: 10) {}
         }
         self.start("incoming", inOrder: true) { for try await _ in connection.incoming {} }

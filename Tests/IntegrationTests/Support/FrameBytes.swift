@@ -36,19 +36,22 @@ enum FrameBytes {
         return [.described(0x1d, .list([condition, .string(error.detail), .map(error.info)]))]
     }
 
+    /// How many parts of ``client()`` come before the client must wait for its links and its credit.
+    static let opening = 8
+
     /// What a client sends that logs in, sends two messages on one link and receives on another.
     static func client() throws -> [[UInt8]] {
         let message = try AMQPMessage(body: "hello").encoded()
         let payload = Array(message.readableBytesView)
         let window: [AMQPValue] = [.uint(0), .uint(100), .uint(0), .uint(100)]
-        let annotations: AMQPMap = [.symbol("key"): [1, "two", nil]]
+        let properties: AMQPMap = [.symbol("key"): [1, "two", nil]]
         return [
             self.saslHeader,
             try self.frame(0x41, [.symbol("ANONYMOUS")], type: 1),
             self.header,
             try self.frame(
                 .open,
-                ["raw", "localhost", .uint(65_536), .ushort(10), .null, .null, .null, .null, .map(annotations)]
+                ["raw", "localhost", .uint(65_536), .ushort(10), .null, .null, .null, .null, .map(properties)]
             ),
             try self.frame(.begin, [.null, .uint(0), .uint(100), .uint(100)]),
             try self.frame(
@@ -67,26 +70,16 @@ enum FrameBytes {
         ]
     }
 
-    /// What a server sends that lets a client in and gives it two messages on its first link.
-    static func server() throws -> [[UInt8]] {
+    /// Two messages for a receiver, the second in two transfers.
+    static func twoMessages(handle: AMQPValue, channel: UInt16) throws -> [[UInt8]] {
         let payload = Array(try AMQPMessage(body: "hello").encoded().readableBytesView)
-        let window: [AMQPValue] = [.uint(0), .uint(100), .uint(0), .uint(100)]
-        let attach: [AMQPValue] = [
-            "link", .uint(0), false, .null, .null, self.source, self.target, .null, .null, .uint(0),
-        ]
+        func transfer(_ fields: [AMQPValue], _ payload: ArraySlice<UInt8>) throws -> [UInt8] {
+            try self.frame(0x14, [handle] + fields, channel: channel, payload: Array(payload))
+        }
         return [
-            self.saslHeader,
-            try self.frame(0x40, [.array(AMQPArray(symbols: ["ANONYMOUS", "PLAIN"]))], type: 1),
-            try self.frame(0x44, [.ubyte(0)], type: 1),
-            self.header,
-            try self.frame(.open, ["raw", .null, .uint(65_536), .ushort(10)]),
-            try self.frame(.begin, [.ushort(0), .uint(0), .uint(100), .uint(100)]),
-            try self.frame(.attach, attach),
-            try self.frame(.transfer, [.uint(0), .uint(0), self.tag(0), .uint(0), false], payload: payload),
-            try self.frame(.transfer, [.uint(0), .uint(1), self.tag(1), .uint(0), true, true], payload: [0, 0x53]),
-            try self.frame(.transfer, [.uint(0), .null, .null, .null, .null, false], payload: [0x77, 0xa1, 1, 0x78]),
-            try self.frame(.flow, window + [.uint(0), .uint(2), .uint(10), .null, true, true]),
-            try self.frame(.close, self.error(AMQPError(.connection, .connectionForced, "enough"))),
+            try transfer([.uint(0), self.tag(0), .uint(0), false], payload[...]),
+            try transfer([.uint(1), self.tag(1), .uint(0), true, true], payload.prefix(5)),
+            try transfer([.null, .null, .null, .null, false], payload.dropFirst(5)),
         ]
     }
 

@@ -12,7 +12,8 @@ enum Performative: UInt64, Sendable {
 
 /// A server that speaks AMQP frames by hand: it answers like a peer, or does what no good peer does.
 ///
-/// A sender gets credit for 1,000 messages, but for none when its target is `no-credit`.
+/// A sender gets credit for 1,000 messages, but for none when its target is `no-credit`. A receiver gets two messages
+/// when its source is `two-messages`.
 final class ScriptedPeer: Sendable {
     /// What it does about a frame.
     enum Reaction: Sendable {
@@ -20,11 +21,11 @@ final class ScriptedPeer: Sendable {
         case answer
         /// Nothing.
         case ignore
-        /// Closes the connection, with an error or without, and then the socket.
+        /// Closes the connection, with an error or without; what is not open yet is opened first.
         case close(AMQPError?)
-        /// Ends the session.
+        /// Ends the session, which is begun first.
         case end(AMQPError?)
-        /// Closes the link.
+        /// Closes the link, which is attached first.
         case detach(AMQPError?)
         /// Closes the socket.
         case drop
@@ -40,6 +41,8 @@ final class ScriptedPeer: Sendable {
         var code: UInt8 = 0
         /// Sent in place of the answer to the client's first bytes; the socket is then closed.
         var greeting: [UInt8]?
+        /// Changes what is written; the number counts the headers and frames of a connection, from 1.
+        var damage: @Sendable (_ bytes: [UInt8], _ number: Int) -> [UInt8] = { bytes, _ in bytes }
     }
 
     /// Decides about a frame; the number counts the frames of its kind on the connection, from 1.

@@ -13,6 +13,10 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
     private var lastSession: UInt16 = 0
     private var lastHandle = AMQPValue.uint(0)
     private var lastDelivery = AMQPValue.uint(0)
+    /// The ends that this side has sent first: the answers to them are not answered.
+    private var begunEnds: Set<Performative> = []
+    private var owesMessages = false
+    private var written = 0
 
     init(_ peer: ScriptedPeer) { self.peer = peer }
 
@@ -84,8 +88,13 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
         if kind != .open && kind != .close { self.lastSession = channel }
         if [.attach, .detach, .transfer].contains(kind) { self.lastHandle = fields[kind == .attach ? 1 : 0] }
         let reaction = self.peer.react(kind, self.counts[kind] ?? 0)
-        guard case .answer = reaction else { return self.perform(reaction, context) }
-        self.answer(kind, fields, channel, context)
+        switch reaction {
+        case .answer: self.answer(kind, fields, channel, context)
+        case .close, .end, .detach:
+            if [.open, .begin, .attach].contains(kind) { self.answer(kind, fields, channel, context) }
+            self.perform(reaction, context)
+        case .ignore, .drop: self.perform(reaction, context)
+        }
     }
 
     // MARK: Answering
@@ -104,6 +113,7 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
             let weReceive = field(2).boolValue == false
             let attach = [field(0), field(1), .bool(weReceive), field(3), field(4), field(5), field(6)]
             self.send(kind, weReceive ? attach : attach + [.null, .null, .uint(0)], context, channel)
+            self.owesMessages = !weReceive && field(5).describedValue?.value.listValue?.first == "two-messages"
             guard weReceive, field(6).describedValue?.value.listValue?.first != "no-credit" else { return }
             let window: [AMQPValue] = [.uint(0), .uint(10_000), .uint(0), .uint(10_000)]
             self.send(.flow, window + [field(1), .uint(0), .uint(1_000)], context, channel)
@@ -113,16 +123,27 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
             guard field(5).boolValue != true else { return }
             let accepted = AMQPValue.described(0x24, .list([]))
             self.send(.disposition, [true, self.lastDelivery, .null, true, accepted], context, channel)
-        case .detach: self.send(kind, [field(0), field(1)], context, channel)
-        case .end: self.send(kind, [], context, channel)
-        case .close:
-            self.send(kind, [], context)
-            context.close(promise: nil)
+        case .detach, .end, .close:
+            if self.begunEnds.remove(kind) == nil {
+                self.send(kind, kind == .detach ? [field(0), field(1)] : [], context, channel)
+            }
+            if kind == .close { context.close(promise: nil) }
+        case .flow where self.owesMessages && !field(6).isNull:
+            self.owesMessages = false
+            for frame in (try? FrameBytes.twoMessages(handle: field(4), channel: channel)) ?? [] {
+                self.write(ByteBuffer(bytes: frame), context)
+            }
         case .flow, .disposition: break
         }
     }
 
     private func perform(_ reaction: ScriptedPeer.Reaction, _ context: ChannelHandlerContext) {
+        switch reaction {
+        case .close: self.begunEnds.insert(.close)
+        case .end: self.begunEnds.insert(.end)
+        case .detach: self.begunEnds.insert(.detach)
+        case .answer, .ignore, .drop: break
+        }
         switch reaction {
         case .answer, .ignore: break
         case .close(let error): self.send(.close, FrameBytes.error(error), context)
@@ -158,6 +179,8 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
     }
 
     private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
-        context.writeAndFlush(self.wrapOutboundOut(bytes), promise: nil)
+        self.written += 1
+        let bytes = self.peer.login.damage(Array(bytes.readableBytesView), self.written)
+        context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(bytes: bytes)), promise: nil)
     }
 }
