@@ -338,7 +338,8 @@ final class ReceiverEndpoint: LinkEndpoint {
             reply.resolve(.failure(error ?? AMQPError(.link, .closed, "the receiver was closed")))
         }
         self.drains = []
-        if error == nil { self.releaseUntaken() }
+        // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
+        if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         self.unsettled = SlotMap()
         if let key = self.key { self.handler.receivers.remove(key) }
         self.inbox?.finish(error)
