@@ -18,6 +18,8 @@ extension ConnectionHandler {
             return
         }
         self.isPumping = true
+        // Before the output: a heartbeat or an idle timeout that is due now has to go out now.
+        self.runTimers()
         var rounds = 0
         var hasMail = false
         repeat {
@@ -35,7 +37,6 @@ extension ConnectionHandler {
             let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
             self.eventLoop.execute { bound.value.pump() }
         }
-        self.runTimers()
         self.closeIfDone()
     }
 
