@@ -200,6 +200,11 @@ final class ConnectionHandler: ChannelInboundHandler {
             pn_connection_open(self.engine.connection)
         }
         pn_connection_close(self.engine.connection)
+    }
+
+    /// A peer that does not answer the close, or does not read it, must not hold the socket for ever.
+    private func limitClose() {
+        guard !self.isDead, self.closeTimer == nil else { return }
         let timeout = self.configuration.operationTimeout
         self.closeTimer = self.schedule(in: timeout) { [unowned self] in
             self.die(AMQPError(.local, .timeout, "the peer did not answer the close within \(timeout)"))
@@ -225,6 +230,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Answers all who wait on the connection. The socket may still have a close to carry.
     func end(_ error: AMQPError?, _ cause: AMQPError) {
+        self.limitClose()
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         self.opened.resolve(.failure(error ?? cause))
         for session in self.sessions.values { session.abandon(error ?? cause) }
