@@ -7,6 +7,8 @@ extension ConnectionHandler {
     static let writeBudget = 131_072
     /// The most that one link may hand over before the next has its turn.
     static let quantum = 16_384
+    /// The bytes that are handed to Proton before it writes.
+    static let batch = 32_768
     /// How often the pump goes round before other connections of the loop have their turn.
     static let rounds = 16
 
@@ -26,8 +28,11 @@ extension ConnectionHandler {
             self.isPumpNeeded = false
             hasMail = self.takeMail()
             self.processEvents()
-            while !self.isDead, self.feed() { self.processEvents() }
-            self.flush()
+            while !self.isDead, self.feed() {
+                // What is written early is at work at the peer while the rest is still being made.
+                self.flush()
+                self.processEvents()
+            }
             rounds += 1
         } while self.isPumpNeeded && rounds < Self.rounds && !self.isDead
         self.isPumping = false
@@ -84,7 +89,7 @@ extension ConnectionHandler {
     /// Hands slices to Proton while the socket has room, and writes what Proton made of them.
     /// Returns whether anything moved.
     private func feed() -> Bool {
-        var budget = Self.writeBudget - self.unwrittenBytes
+        var budget = min(Self.writeBudget - self.unwrittenBytes, Self.batch)
         while budget > 0, let lane = self.queue.nextLane(), let sender = self.queue.link(lane) {
             var quantum = min(Self.quantum, budget)
             while quantum > 0, let slice = self.queue.next(lane, limit: quantum) {
