@@ -27,7 +27,7 @@ struct SenderEndingTests {
         }
     }
 
-    private func detail(_ task: Task<some Sendable, any Error>) async -> String {
+    private func detail(_ task: Begun<some Sendable>) async -> String {
         do {
             _ = try await task.value
             return "no error"
@@ -115,7 +115,7 @@ struct SenderEndingTests {
         try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
             try sender.trySend(encoded: payload(100))
-            let task = Task {
+            let task = begin {
                 while !Task.isCancelled { await Task.yield() }
                 return try await sender.enqueue(encoded: payload(10))
             }
