@@ -92,7 +92,7 @@ extension ConnectionHandler {
         var budget = min(Self.writeBudget - self.unwrittenBytes, Self.batch)
         while budget > 0, let lane = self.queue.nextLane(), let sender = self.queue.link(lane) {
             var quantum = min(Self.quantum, budget)
-            while quantum > 0, let slice = self.queue.next(lane, limit: quantum) {
+            while quantum > 0, let slice = self.queue.next(lane, limit: min(quantum, sender.session.sliceLimit)) {
                 sender.send(slice)
                 // A transfer has a frame around it, which an empty message has too.
                 let cost = slice.range.count + 32

@@ -128,6 +128,11 @@ final class SessionEndpoint {
         if let peer = self.peer, peer.window.available <= self.handedTransfers { self.setBlocked(true) }
     }
 
+    /// The most bytes of one slice: its transfers fit into what is left of the peer's window.
+    var sliceLimit: Int {
+        max(1, ((self.peer?.window.available ?? 0) - self.handedTransfers) * self.handler.transferPayload - 1)
+    }
+
     private func touch() {
         guard !self.isTouched else { return }
         self.isTouched = true
