@@ -147,6 +147,8 @@ final class SenderEndpoint: LinkEndpoint {
         else { return }
         self.handler.mailbox.release([(message.ledgerBytes, node)])
         transfer.resolve(.failure(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled")))
+        // A drain may have waited for the message.
+        self.answerDrain()
     }
 
     // MARK: Ending

@@ -243,6 +243,26 @@ struct SenderEndingTests {
         }
     }
 
+    @Test func closingInTheMiddleOfASettledMessageAnswersIt() async throws {
+        try await withSession { session, peer in
+            var configuration = AMQPSender.Configuration(target: "q")
+            configuration.settleMode = .settled
+            let sender = try await session.openSender(configuration)
+            let answers = Answers()
+            try await peer.run { $0.toPeer.allowance = 0 }
+            let transfers = try [700_000, 10].map { try sender.trySend(encoded: payload($0)) }
+            answers.watch(transfers)
+            await peer.settle()
+            let closing = begin { try await sender.close() }
+            await peer.settle()
+            #expect(answers.count == 2)
+            for index in 0..<2 { #expect(answers.error(index)?.detail.hasPrefix("not sent") == true) }
+            try await peer.run { $0.toPeer.allowance = nil }
+            try await closing.value
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
     @Test func theSessionEndsWhileMessagesWait() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             var configuration = AMQPSender.Configuration(target: "q")

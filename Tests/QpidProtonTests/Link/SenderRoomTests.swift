@@ -182,7 +182,8 @@ struct SenderRoomTests {
             let sender = try await session.openSender(to: "q")
             let transfers = try (0..<20).map { _ in try sender.trySend(encoded: payload(10_000)) }
             await peer.settle()
-            try await sender.close()
+            let closing = begin { try await sender.close() }
+            try await closing.value
             for transfer in transfers { await expectError(.closed) { try await transfer.outcome() } }
             #expect(session.outgoingBytes == 0)
         }

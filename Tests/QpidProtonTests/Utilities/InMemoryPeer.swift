@@ -1,4 +1,5 @@
 import CProton
+import Foundation
 import Logging
 import NIOCore
 import NIOEmbedded
@@ -105,7 +106,10 @@ final class InMemoryPeer: @unchecked Sendable {
     private func start(isServer: Bool) async throws {
         try await self.run { peer in
             let logger = pn_transport_logger(peer.transport)
-            pn_logger_set_log_sink(logger, { _, _, _, _ in }, 0)
+            // With PN_TRACE_FRM=1 Proton shows the frames of the peer.
+            if ProcessInfo.processInfo.environment["PN_TRACE_FRM"] == nil {
+                pn_logger_set_log_sink(logger, { _, _, _, _ in }, 0)
+            }
             if isServer { pn_transport_set_server(peer.transport) }
             if let size = peer.script.maxFrameSize { pn_transport_set_max_frame(peer.transport, size) }
             if let channels = peer.script.channelMax { pn_transport_set_channel_max(peer.transport, channels) }
