@@ -141,14 +141,20 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         self.logger.debug("connection failed", metadata: ["error": "\(error)"])
-        self.die(self.translate(error, context))
+        self.die(self.translate(error))
     }
 
-    private func translate(_ error: any Error, _ context: ChannelHandlerContext) -> AMQPError {
+    func translate(_ error: any Error) -> AMQPError {
         if let error = error as? AMQPError { return error }
-        let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
+        if error is ChannelError { return self.lost }
+        let tls = try? self.context?.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
         return AMQPTLSErrors.translate(error, host: self.host, handler: tls)
             ?? AMQPError(.connection, .connectionLost, "\(error)")
+    }
+
+    var endError: AMQPError? {
+        if case .failure(let error)? = self.ended.answer { return error }
+        return nil
     }
 
     private var lost: AMQPError {

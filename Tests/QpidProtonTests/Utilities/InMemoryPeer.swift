@@ -57,6 +57,8 @@ final class InMemoryPeer: @unchecked Sendable {
     var partial: [OpaquePointer: ByteBuffer] = [:]
     /// Deliveries that were received and not settled, by link, when the script settles none.
     var unsettled: [OpaquePointer] = []
+    /// The states that the library gave to the peer's deliveries, where the script keeps them.
+    var outcomes: [UInt64] = []
     var events: [pn_event_type_t] = []
     var nextTag: UInt64 = 0
     /// The peer is not in the middle of sending a message.
