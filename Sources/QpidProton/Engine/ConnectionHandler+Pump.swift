@@ -56,7 +56,7 @@ extension ConnectionHandler {
             switch item {
             case .message(let message, let lane): self.enqueue(message, lane)
             case .settle(let settlement): self.settlements.append(settlement)
-            case .taken(let count, let receiver): self.receivers[receiver]?.free(count)
+            case .taken(let count, let receiver): self.receivers[receiver]?.taken(count)
             case .run(let work):
                 // Work may close a link: what was settled before must be settled before.
                 self.applySettlements()

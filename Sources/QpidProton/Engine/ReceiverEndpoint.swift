@@ -61,9 +61,12 @@ final class ReceiverEndpoint: LinkEndpoint {
         let key = self.handler.receivers.insert(self)
         self.key = key
         let reportEvery = configuration.window.messages.map { max(1, $0 / 4) } ?? .max
-        let inbox = Inbox<AMQPDelivery>(reportEvery: reportEvery) { [mailbox = self.handler.mailbox] count in
-            mailbox.post(.taken(count, receiver: key))
-        }
+        let isAutomatic = configuration.window.messages != nil
+        let inbox = Inbox<AMQPDelivery>(
+            reportEvery: reportEvery,
+            isStarved: { [status = self.status] in isAutomatic && status.credit.load(ordering: .relaxed) == 0 },
+            report: { [mailbox = self.handler.mailbox] count in mailbox.post(.taken(count, receiver: key)) }
+        )
         self.inbox = inbox
         pn_link_open(self.link)
         self.topUp()
@@ -179,6 +182,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Hands what has arrived to the tasks.
     func flushArrived() {
         guard !self.arrived.isEmpty else { return }
+        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         self.inbox?.push(contentsOf: self.arrived)
         self.arrived.removeAll(keepingCapacity: true)
     }
@@ -226,8 +230,14 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     // MARK: Credit
 
+    /// The application has taken messages that hold a place until then, or waits for one and has left none untold.
+    func taken(_ count: Int) {
+        if self.window.outstanding == 0 { self.window.starve() }
+        self.free(count)
+    }
+
     /// Messages have given their places back.
-    func free(_ count: Int) {
+    private func free(_ count: Int) {
         self.window.free(count)
         self.topUp()
     }
