@@ -170,6 +170,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Reads and drops what still comes on a link that is closed here, so that the session's window does not leak.
     private func discard() {
         self.partial = ByteBuffer()
+        self.session.refreshWindow()
         while !self.isDone, let delivery = pn_link_current(self.link) {
             withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { room in
                 while pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, room.count) > 0 {}
@@ -261,6 +262,11 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard credit > 0 else { return }
         pn_link_flow(self.link, Int32(credit))
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+    }
+
+    /// Has Proton send a flow of this link, with the session's window, if that has run out.
+    func carryWindow() {
+        if self.window.isPaused { pn_link_drain(self.link, 0) } else { pn_link_flow(self.link, 0) }
     }
 
     // MARK: Draining

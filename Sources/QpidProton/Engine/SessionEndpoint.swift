@@ -177,6 +177,16 @@ final class SessionEndpoint {
         }
     }
 
+    /// Lets an attached receiver carry a window that has run out, before work on a detached one does.
+    ///
+    /// Proton sends the window with a flow of the link whose delivery it handles. The handle of a detached link is none,
+    /// and a peer that gets it fails the connection.
+    func refreshWindow() {
+        for case let receiver as ReceiverEndpoint in self.links.values where receiver.isLocallyOpen {
+            return receiver.carryWindow()
+        }
+    }
+
     // MARK: Ending
 
     func close(_ error: AMQPError?) {
