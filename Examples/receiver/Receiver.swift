@@ -159,7 +159,9 @@ struct Receiver: AsyncParsableCommand {
     /// The link to receive on.
     private func makeConfiguration() -> AMQPReceiver.Configuration {
         // With a count, credit is granted by hand, so that no message comes that is not wanted.
-        AMQPReceiver.Configuration(window: self.count == nil ? .messages(self.window) : .manual)
+        var configuration = AMQPReceiver.Configuration(window: self.count == nil ? .messages(self.window) : .manual)
+        configuration.maxMessageSize = .gibibytes(1)
+        return configuration
     }
 
     private func connectToBroker() async throws -> Peer {

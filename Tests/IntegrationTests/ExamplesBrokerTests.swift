@@ -123,7 +123,7 @@ struct ExamplesBrokerTests {
             try await ExampleProcess("sender", ["\(url)/q", "--count", "4"]).succeed()
             try await AMQPConnection.withConnection(to: url) { connection in
                 let session = try await connection.openSession()
-                let receiver = try await session.openReceiver(from: "q", window: .messages(4))
+                let receiver = try await session.openReceiver(from: "q")
                 var deliveries: [AMQPDelivery] = []
                 for _ in 0..<4 { deliveries.append(try #require(try await receiver.next())) }
                 // The first is kept while the others are decided.

@@ -243,11 +243,11 @@ struct ExamplesTests {
                 receiver.signal(SIGINT)
                 #expect(try await receiver.succeed().json()["messages"] == 1)
                 let waiting = try ExampleProcess("receiver", ["\(url)/q", "--count", "1"])
-                let connections = {
+                _ = try await eventually("the receiver is connected") { () -> Bool? in
                     broker.signal(SIGUSR1)
-                    return try? broker.json()["connections"]
+                    guard broker.output.hasSuffix("\n") else { return nil }
+                    return try broker.json()["connections"] == 3 ? true : nil
                 }
-                _ = try await eventually("the receiver is connected") { connections() ?? 0 >= 3 ? true : nil }
                 waiting.signal(SIGTERM)
                 #expect(try await waiting.waitForExit() == 130)
                 #expect(waiting.errorLines.count == 1)
