@@ -20,7 +20,8 @@ func scopes() async throws {
     try await AMQPConnection.withConnection(to: "amqp://localhost") { connection in
         try await connection.withSession { session in
             try await session.withSender(.init(target: "greetings")) { sender in
-                try await sender.send(AMQPMessage(body: "hello"))
+                let outcome = try await sender.send(AMQPMessage(body: "hello"))
+                print(outcome)
             }
         }
     }

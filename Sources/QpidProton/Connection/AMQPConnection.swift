@@ -1,7 +1,8 @@
 internal import Logging
 internal import NIOCore
 
-/// A connection to an AMQP 1.0 peer, opened with ``connect(to:configuration:logger:)`` or accepted by an ``AMQPListener``.
+/// A connection to an AMQP 1.0 peer, opened with ``connect(to:configuration:logger:)-(String,_,_)`` or accepted by an
+/// ``AMQPListener``.
 ///
 /// All calls may come from any task. A connection that nobody keeps any more is closed.
 /// Source: AMQP 1.0 §2.4.

@@ -119,14 +119,14 @@ extension ConnectionHandler {
         for session in self.touchedSessions { session.takeFramed(into: &framed) }
         self.touchedSessions.removeAll(keepingCapacity: true)
         guard let out, out.readableBytes > 0 else {
-            if !framed.isEmpty { self.written(0, framed) }
+            if !framed.isEmpty { self.written(0, framed, .success(())) }
             return false
         }
         let count = out.readableBytes
         self.unwrittenBytes += count
         self.isFlushNeeded = true
         let promise = self.eventLoop.makePromise(of: Void.self)
-        promise.futureResult.assumeIsolated().whenComplete { _ in self.written(count, framed) }
+        promise.futureResult.assumeIsolated().whenComplete { self.written(count, framed, $0) }
         context.write(self.wrapOutboundOut(out), promise: promise)
         return true
     }
@@ -137,14 +137,22 @@ extension ConnectionHandler {
         self.context?.flush()
     }
 
-    /// The socket has taken bytes: they leave the ledgers, and what was sent settled is done.
-    private func written(_ count: Int, _ framed: [Handed]) {
+    /// The socket has taken bytes, or lost them: they leave the ledgers, and what was sent settled is done.
+    private func written(_ count: Int, _ framed: [Handed], _ result: Result<Void, any Error>) {
         self.unwrittenBytes -= count
         if !framed.isEmpty {
             self.mailbox.release(framed.map { ($0.bytes, $0.node) })
-            for handed in framed { handed.settled?.resolve(.success(.settled)) }
+            let outcome = result.map { AMQPOutcome.settled }.mapError { self.unwritten($0) }
+            for handed in framed { handed.settled?.resolve(outcome) }
         }
         self.pump()
+    }
+
+    private func unwritten(_ error: any Error) -> AMQPError {
+        if case .failure(let error)? = self.ended.answer {
+            return AMQPError(.delivery, error.condition, "not sent: \(error)", isFromPeer: error.isFromPeer)
+        }
+        return AMQPError(.delivery, .connectionLost, "not sent: the connection was lost: \(error)")
     }
 
     /// How many frames a slice takes, at most.

@@ -33,7 +33,7 @@ extension AMQPReceiver {
         public var senderSettleMode: AMQPSenderSettleMode = .mixed
         /// When this side settles.
         public var settleMode: AMQPReceiverSettleMode = .first
-        /// The largest message that is taken; nil for no limit. A larger one detaches the link.
+        /// The largest message that is taken; nil for no limit. A larger one closes the link.
         public var maxMessageSize: ByteCount? = .mebibytes(64)
         /// Properties of the link, told to the peer.
         public var properties: AMQPMap = [:]

@@ -7,7 +7,7 @@ extension AMQPSender {
         public var target: AMQPTarget
         /// Where the messages come from: of use to the peer only.
         public var source = AMQPSource()
-        /// Whether messages are sent settled; what the peer agreed to is in ``AMQPSender/settleMode``.
+        /// Whether messages are sent settled.
         public var settleMode: AMQPSenderSettleMode = .unsettled
         /// When the receiver settles.
         public var receiverSettleMode: AMQPReceiverSettleMode = .first

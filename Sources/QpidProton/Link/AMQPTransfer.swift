@@ -1,4 +1,4 @@
-/// A message on its way: accepted by ``AMQPSender/enqueue(_:)`` or ``AMQPSender/trySend(_:)``, and not yet settled.
+/// A message on its way: accepted by ``AMQPSender/enqueue(_:settled:)`` or ``AMQPSender/trySend(_:settled:)``.
 ///
 /// Keep it to learn the outcome; drop it if you do not care. The message is sent either way.
 public struct AMQPTransfer: Hashable, Sendable {

@@ -1,9 +1,10 @@
 extension AMQPSession {
     /// What a session is begun with.
     public struct Configuration: Hashable, Sendable {
-        /// The bytes that the peer may have on their way to this session: its incoming window is this many frames.
+        /// The bytes that the peer may have on their way to this session.
         ///
-        /// At least twice the connection's max-frame-size, and fixed once the session has begun.
+        /// The incoming window that it is told is this divided by the connection's max-frame-size, in frames. At least twice
+        /// that size, and fixed once the session has begun.
         /// Source: `pn_session_set_incoming_capacity`.
         public var incomingCapacity: ByteCount = .mebibytes(64)
         /// The outgoing-window that the peer is told, in transfers; never 0. Source: `pn_session_set_outgoing_window`.
