@@ -26,7 +26,7 @@ struct ExamplesTests {
             for key in ["mismatches", "missing", "duplicates", "out_of_order"] { #expect(received[key] == 0) }
             #expect(sender.errorLines.isEmpty && receiver.errorLines.isEmpty)
             broker.signal(SIGUSR1)
-            let counters = try await eventually("the broker tells its counters") {
+            let counters = try await lookUntil("the broker tells its counters") {
                 broker.output.isEmpty ? nil : try broker.json()
             }
             #expect(counters["received"] == 5_000)
@@ -237,13 +237,13 @@ struct ExamplesTests {
                 let file = folder.appendingPathComponent("received")
                 let receiver = try ExampleProcess("receiver", ["\(url)/q", "--output", file.path, "--json"])
                 try await ExampleProcess("sender", ["\(url)/q", "--body", "x"]).succeed()
-                _ = try await eventually("the message is written") {
+                _ = try await lookUntil("the message is written") {
                     (try? Data(contentsOf: file)) == Data("x\n".utf8) ? true : nil
                 }
                 receiver.signal(SIGINT)
                 #expect(try await receiver.succeed().json()["messages"] == 1)
                 let waiting = try ExampleProcess("receiver", ["\(url)/q", "--count", "1"])
-                _ = try await eventually("the receiver is connected") { () -> Bool? in
+                _ = try await lookUntil("the receiver is connected") { () -> Bool? in
                     broker.signal(SIGUSR1)
                     guard broker.output.hasSuffix("\n") else { return nil }
                     return try broker.json()["connections"] == 3 ? true : nil
