@@ -44,7 +44,7 @@ struct Consumer: Sendable {
                         // A failure is the end of the link, after which everything goes back at once and in order.
                         if case .success(let outcome) = result { decisions.add((message.place, outcome)) }
                     }
-                } catch where error.condition == .linkMessageSizeExceeded && self.sender.error == nil {
+                } catch  where error.condition == .linkMessageSizeExceeded && self.sender.error == nil {
                     // The peer takes no message as large as this: others may.
                     self.queue.exclude(id, from: message.place)
                 } catch {

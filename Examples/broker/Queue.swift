@@ -140,7 +140,9 @@ final class Queue: Sendable {
             decided.reserveCapacity(decisions.count)
             state.withConsumer(id) { consumer in
                 for (place, outcome) in decisions {
-                    if let message = consumer.unsettled.removeValue(forKey: place) { decided.append((message, outcome)) }
+                    if let message = consumer.unsettled.removeValue(forKey: place) {
+                        decided.append((message, outcome))
+                    }
                 }
             }
             self.apply(decided, of: id, &state)

@@ -179,7 +179,9 @@ struct Receiver: AsyncParsableCommand {
         var configuration = AMQPListener.Configuration()
         configuration.connection = self.connection.configuration()
         if url.isTLS {
-            guard let identity = self.connection.identity else { throw Failure("to listen with amqps, give --cert and --key") }
+            guard let identity = self.connection.identity else {
+                throw Failure("to listen with amqps, give --cert and --key")
+            }
             configuration.tls = AMQPServerTLS(identity: identity)
         }
         if let user = url.username {

@@ -133,7 +133,9 @@ struct Sender: AsyncParsableCommand {
             report.print()
         }
         if source.skipped > 0 {
-            Console.error("sender: left out \(source.skipped) entries that are no regular files, such as symbolic links")
+            Console.error(
+                "sender: left out \(source.skipped) entries that are no regular files, such as symbolic links"
+            )
         }
         if Program.isInterrupted {
             let text = "interrupted: \(tally.settled) of \(tally.messages) messages were settled"

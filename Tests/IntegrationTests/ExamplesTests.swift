@@ -11,7 +11,10 @@ struct ExamplesTests {
 
     @Test func countsThroughTheBroker() async throws {
         try await withBroker { broker, url in
-            let receiver = try ExampleProcess("receiver", ["\(url)/q", "--count", "5000", "--verify-sequence", "--json"])
+            let receiver = try ExampleProcess(
+                "receiver",
+                ["\(url)/q", "--count", "5000", "--verify-sequence", "--json"]
+            )
             let sender = try ExampleProcess("sender", ["\(url)/q", "--count", "5000", "--size", "100", "--json"])
             let sent = try await sender.succeed().json()
             let received = try await receiver.succeed().json()
@@ -41,7 +44,9 @@ struct ExamplesTests {
             try await ExampleProcess("sender", ["\(url)/q", "--body", "hällo"]).succeed()
             try await ExampleProcess("sender", ["\(url)/q", "--file", "-"], input: "one\n\nthree").succeed()
             let receiver = try ExampleProcess(
-                "receiver", ["\(url)/q", "--count", "4", "--output", "-", "--json"])
+                "receiver",
+                ["\(url)/q", "--count", "4", "--output", "-", "--json"]
+            )
             try await receiver.succeed()
             #expect(receiver.output == "hällo\none\n\nthree\n")
             #expect(try receiver.json(receiver.errorLines.last)["messages"] == 4)
@@ -77,7 +82,9 @@ struct ExamplesTests {
             let files = try Self.makeNastyTree(original)
             try await withBroker { _, url in
                 let receiver = try ExampleProcess(
-                    "receiver", ["\(url)/q", "--directory", copy.path, "--count", "\(files.count)", "--json"])
+                    "receiver",
+                    ["\(url)/q", "--directory", copy.path, "--count", "\(files.count)", "--json"]
+                )
                 try await ExampleProcess("sender", ["\(url)/q", "--directory", original.path]).succeed()
                 let received = try await receiver.succeed().json()
                 #expect(received["messages"] == files.count)
@@ -130,7 +137,9 @@ struct ExamplesTests {
             #expect(symlink(outside.path, directory.appendingPathComponent("way").path) == 0)
             #expect(symlink("../outside/made", directory.appendingPathComponent("end").path) == 0)
             let receiver = try ExampleProcess(
-                "receiver", ["amqp://127.0.0.1:0/x", "--listen", "--directory", directory.path, "--json"])
+                "receiver",
+                ["amqp://127.0.0.1:0/x", "--listen", "--directory", directory.path, "--json"]
+            )
             let paths = [
                 "../evil", "\(folder.path)/evil", "a/../../evil", "..", ".", "", "a//b", "a/./b", "nul\0", "way/evil",
                 "end", "a/", String(repeating: "x", count: 256),
@@ -190,7 +199,9 @@ struct ExamplesTests {
     @Test func settledMessagesArrive() async throws {
         let receiver = try ExampleProcess("receiver", ["127.0.0.1:0/x", "--listen", "--json"])
         let sender = try await ExampleProcess(
-            "sender", ["127.0.0.1:\(receiver.port())/x", "--count", "1000", "--settled", "--json"])
+            "sender",
+            ["127.0.0.1:\(receiver.port())/x", "--count", "1000", "--settled", "--json"]
+        )
         #expect(try await sender.succeed().json()["settled"] == 1_000)
         #expect(try await receiver.succeed().json()["messages"] == 1_000)
     }
