@@ -1,3 +1,4 @@
+import ExampleSupport
 import QpidProton
 import Synchronization
 
@@ -22,7 +23,7 @@ struct Consumer: Sendable {
         self.queue.settle(id, decisions.take())
         self.queue.removeConsumer(id)
         let sender = self.sender
-        if sender.error == nil { await Task { try? await sender.close() }.value }
+        if sender.error == nil { try? await Closing.run(within: Closing.shortLimit) { try await sender.close() } }
     }
 
     /// Tells the queue how many messages the peer takes.

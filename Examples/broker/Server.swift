@@ -34,7 +34,7 @@ struct Server: Sendable {
             }
             group.cancelAll()
         }
-        await Task { try? await connection.close() }.value
+        try? await Closing.run(within: Closing.shortLimit) { try await connection.close() }
         dynamic.removeAll()
     }
 

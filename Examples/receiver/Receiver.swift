@@ -100,7 +100,9 @@ struct Receiver: AsyncParsableCommand {
             }
             peak = peer.receiver.bufferedBytesPeak
             do {
-                try await peer.close()
+                let isGivenUp = failure != nil || Program.isInterrupted
+                let limit = peer.connection.configuration.operationTimeout
+                try await peer.close(within: isGivenUp ? Closing.shortLimit : limit)
             } catch {
                 failure = failure ?? error
             }

@@ -231,6 +231,30 @@ struct ExamplesTests {
         }
     }
 
+    @Test func theDemoComparesEqual() async throws {
+        try await withFolder { folder in
+            let files = try Self.makeNastyTree(folder)
+            let demo = try await ExampleProcess("demo", [folder.path, "--json"]).succeed()
+            #expect(demo.output.components(separatedBy: "\"files\":\(files.count),").count == 3)
+            let empty = folder.appendingPathComponent("no files")
+            try FileManager.default.createDirectory(at: empty, withIntermediateDirectories: true)
+            let failing = try ExampleProcess("demo", [empty.path])
+            #expect(try await failing.waitForExit() == 1)
+            #expect(failing.errorLines.count == 1)
+        }
+    }
+
+    @Test func aStandstillEndsTheSender() async throws {
+        try await withBroker(["--max-queue-bytes", "1000"]) { _, url in
+            let sender = try ExampleProcess("sender", ["\(url)/q", "--count", "100", "--timeout", "0.3", "--json"])
+            #expect(try await sender.waitForExit() == 1)
+            #expect(sender.errorLines.count == 1)
+            #expect(sender.errorLines.first?.contains("nothing has moved for 0.3 s") == true)
+            let report = try sender.json()
+            #expect(try #require(report["accepted"]) < 10)
+        }
+    }
+
     @Test func anIdleTimeoutEndsTheReceiver() async throws {
         try await withBroker { _, url in
             try await ExampleProcess("sender", ["\(url)/q", "--count", "3"]).succeed()
