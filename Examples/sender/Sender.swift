@@ -159,12 +159,12 @@ struct Sender: AsyncParsableCommand {
         _ tally: Tally,
         _ progress: Progress
     ) async throws {
-        var session = AMQPSession.Configuration()
-        if let limit = self.limit { session.sendLimit = AMQPSendLimit(high: ByteCount(limit.bytes)) }
+        var settings = AMQPSession.Configuration()
+        if let limit = self.limit { settings.sendLimit = AMQPSendLimit(high: ByteCount(limit.bytes)) }
         var link = AMQPSender.Configuration(target: AMQPTarget(address: address))
         link.settleMode = self.settled ? .settled : .unsettled
         let template = self.template
-        let session = try await connection.openSession(session)
+        let session = try await connection.openSession(settings)
         let sender = try await session.openSender(link)
         do {
             try await tally.whileMoving { try await Pipeline(sender, tally, progress).send(source, template) }
