@@ -34,7 +34,8 @@ struct Server: Sendable {
             }
             group.cancelAll()
         }
-        try? await Closing.run(within: Closing.shortLimit) { try await connection.close() }
+        let reason = Task.isCancelled ? AMQPError(.connection, .connectionForced, "the broker is shutting down") : nil
+        try? await Closing.run(within: Closing.shortLimit) { try await connection.close(reason) }
         dynamic.removeAll()
     }
 

@@ -215,6 +215,25 @@ struct ExamplesBrokerTests {
         }
     }
 
+    @Test func theEndOfTheBrokerIsAFailure() async throws {
+        let broker = try ExampleProcess("broker", ["--listen", "127.0.0.1:0"])
+        try await withFolder { folder in
+            let file = folder.appendingPathComponent("received")
+            let url = try await "127.0.0.1:\(broker.port())/q"
+            let receiver = try ExampleProcess("receiver", [url, "--output", file.path])
+            try await ExampleProcess("sender", [url, "--body", "x"]).succeed()
+            _ = try await lookUntil("the message is written") {
+                (try? Data(contentsOf: file)) == Data("x\n".utf8) ? true : nil
+            }
+            broker.signal(SIGINT)
+            try await broker.succeed()
+            #expect(broker.errorLines.last?.contains("\"received\":1,") == true)
+            #expect(try await receiver.waitForExit() == 1)
+            #expect(receiver.errorLines.count == 1)
+            #expect(receiver.errorLines.first?.contains("amqp:connection:forced") == true)
+        }
+    }
+
     @Test func payloadsAreRelayedAsTheyCame() async throws {
         try await withBroker { _, url in
             try await AMQPConnection.withConnection(to: url) { connection in
