@@ -23,7 +23,9 @@ struct Consumer: Sendable {
         self.queue.settle(id, decisions.take())
         self.queue.removeConsumer(id)
         let sender = self.sender
-        if sender.error == nil { try? await Closing.run(within: Closing.shortLimit) { try await sender.close() } }
+        guard sender.error == nil else { return }
+        let reason = Task.isCancelled ? AMQPError(.link, .linkDetachForced, "the broker is shutting down") : nil
+        try? await Closing.run(within: Closing.shortLimit) { try await sender.close(reason) }
     }
 
     /// Tells the queue how many messages the peer takes.
