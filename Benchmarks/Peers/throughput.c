@@ -228,7 +228,7 @@ static void report(const Peer *peer) {
                  (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
     printf("{\"messages\":%" PRIu64 ",\"seconds\":%.3f,\"messages_per_second\":%.0f,\"cpu_seconds\":%.3f,"
            "\"peak_resident_bytes\":%ld}\n",
-           peer->settled, seconds, (double)peer->settled / seconds, cpu, used.ru_maxrss * 1024L);
+           peer->settled, seconds, seconds > 0 ? (double)peer->settled / seconds : 0, cpu, used.ru_maxrss * 1024L);
 }
 
 int main(int argc, char **argv) {

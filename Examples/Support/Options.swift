@@ -67,8 +67,10 @@ package struct ConnectionOptions: ParsableArguments {
     package var stallLimit: Duration? { self.timeout > 0 ? .seconds(self.timeout) : nil }
 
     /// The URL with `--user` and `--password-file` in it.
-    package func resolvedURL() throws -> AMQPURL {
-        var url = try AMQPURL(self.url)
+    ///
+    /// - Parameter isListening: Whether it says where to listen: the port may then be 0.
+    package func resolvedURL(isListening: Bool = false) throws -> AMQPURL {
+        var url = try isListening ? AMQPURL(listeningAt: self.url) : AMQPURL(self.url)
         if let user = self.user {
             url.username = user
             if let path = self.passwordFile { url.password = try Self.firstLine(of: path) }

@@ -62,7 +62,7 @@ package final class TreeWalker {
             case S_IFDIR:
                 let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
                 try self.enter(name, at: dirfd(level.stream), flags, prefix: path + "/", shown: path)
-            case S_IFREG: return try self.read(name, at: dirfd(level.stream), path)
+            case S_IFREG: return try Self.read(name, at: dirfd(level.stream), shown: path)
             default: self.skipped += 1
             }
         }
@@ -86,7 +86,12 @@ package final class TreeWalker {
         }
     }
 
-    private func read(_ name: String, at directory: Int32, _ path: String) throws -> Entry {
+    /// Reads a whole file; a symbolic link is an error.
+    package static func read(
+        _ name: String,
+        at directory: Int32 = AT_FDCWD,
+        shown path: String
+    ) throws(SystemFailure) -> Entry {
         let file = try File.open(name, at: directory, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, what: path)
         var status = stat()
         guard fstat(file.descriptor, &status) == 0 else { throw SystemFailure("look at \(path)") }

@@ -65,7 +65,7 @@ struct Broker: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        let place = try AMQPURL(self.listen)
+        let place = try AMQPURL(listeningAt: self.listen)
         var configuration = AMQPListener.Configuration()
         if let cert = self.tlsCert, let key = self.tlsKey {
             configuration.tls = AMQPServerTLS(identity: .files(certificateChain: cert, privateKey: key))

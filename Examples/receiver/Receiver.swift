@@ -173,7 +173,7 @@ struct Receiver: AsyncParsableCommand {
     }
 
     private func waitForSender() async throws -> Peer {
-        let url = try self.connection.resolvedURL()
+        let url = try self.connection.resolvedURL(isListening: true)
         var configuration = AMQPListener.Configuration()
         configuration.connection = self.connection.configuration()
         if url.isTLS {

@@ -35,7 +35,9 @@ struct LoopbackTests {
                 #expect(outcome == .accepted)
             }
             var transfers: [AMQPTransfer] = []
-            for index in 10..<5_000 { transfers.append(try await sender.enqueue(AMQPMessage(body: "message \(index)"))) }
+            for index in 10..<5_000 {
+                transfers.append(try await sender.enqueue(AMQPMessage(body: "message \(index)")))
+            }
             for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
             #expect(session.outgoingBytes == 0)
             try await sender.close()

@@ -7,6 +7,8 @@ extension ConnectionHandler {
     static let writeBudget = 131_072
     /// The most that one link may hand over before the next has its turn.
     static let quantum = 16_384
+    /// The bytes that are handed to Proton before it writes.
+    static let batch = 32_768
     /// How often the pump goes round before other connections of the loop have their turn.
     static let rounds = 16
 
@@ -24,8 +26,11 @@ extension ConnectionHandler {
             self.isPumpNeeded = false
             hasMail = self.takeMail()
             self.processEvents()
-            while !self.isDead, self.feed() { self.processEvents() }
-            self.flush()
+            while !self.isDead, self.feed() {
+                // What is written early is at work at the peer while the rest is still being made.
+                self.flush()
+                self.processEvents()
+            }
             rounds += 1
         } while self.isPumpNeeded && rounds < Self.rounds && !self.isDead
         self.isPumping = false
@@ -83,7 +88,7 @@ extension ConnectionHandler {
     /// Hands slices to Proton while the socket has room, and writes what Proton made of them.
     /// Returns whether anything moved.
     private func feed() -> Bool {
-        var budget = Self.writeBudget - self.unwrittenBytes
+        var budget = min(Self.writeBudget - self.unwrittenBytes, Self.batch)
         while budget > 0, let lane = self.queue.nextLane(), let sender = self.queue.link(lane) {
             var quantum = min(Self.quantum, budget)
             while quantum > 0, let slice = self.queue.next(lane, limit: quantum) {
@@ -114,14 +119,14 @@ extension ConnectionHandler {
         for session in self.touchedSessions { session.takeFramed(into: &framed) }
         self.touchedSessions.removeAll(keepingCapacity: true)
         guard let out, out.readableBytes > 0 else {
-            if !framed.isEmpty { self.written(0, framed) }
+            if !framed.isEmpty { self.written(0, framed, .success(())) }
             return false
         }
         let count = out.readableBytes
         self.unwrittenBytes += count
         self.isFlushNeeded = true
         let promise = self.eventLoop.makePromise(of: Void.self)
-        promise.futureResult.assumeIsolated().whenComplete { _ in self.written(count, framed) }
+        promise.futureResult.assumeIsolated().whenComplete { self.written(count, framed, $0) }
         context.write(self.wrapOutboundOut(out), promise: promise)
         return true
     }
@@ -132,14 +137,22 @@ extension ConnectionHandler {
         self.context?.flush()
     }
 
-    /// The socket has taken bytes: they leave the ledgers, and what was sent settled is done.
-    private func written(_ count: Int, _ framed: [Handed]) {
+    /// The socket has taken bytes, or lost them: they leave the ledgers, and what was sent settled is done.
+    private func written(_ count: Int, _ framed: [Handed], _ result: Result<Void, any Error>) {
         self.unwrittenBytes -= count
         if !framed.isEmpty {
             self.mailbox.release(framed.map { ($0.bytes, $0.node) })
-            for handed in framed { handed.settled?.resolve(.success(.settled)) }
+            let outcome = result.map { AMQPOutcome.settled }.mapError { self.unwritten($0) }
+            for handed in framed { handed.settled?.resolve(outcome) }
         }
         self.pump()
+    }
+
+    private func unwritten(_ error: any Error) -> AMQPError {
+        if case .failure(let error)? = self.ended.answer {
+            return AMQPError(.delivery, error.condition, "not sent: \(error)", isFromPeer: error.isFromPeer)
+        }
+        return AMQPError(.delivery, .connectionLost, "not sent: the connection was lost: \(error)")
     }
 
     /// How many frames a slice takes, at most.

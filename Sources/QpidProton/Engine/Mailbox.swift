@@ -174,8 +174,12 @@ extension Mailbox {
 
     /// Closes a level: those who wait there get the error, and nothing more is admitted.
     func closeLevel(_ node: SlotKey, _ error: AMQPError) {
-        let waiters = self.state.withLock { $0.gate.closeLevel(node) }
-        for waiter in waiters { waiter.continuation.resume(returning: .failure(error)) }
+        let (refused, passed) = self.state.withLock { state in
+            let (refused, admitted) = state.gate.closeLevel(node)
+            return (refused, Self.pass(admitted, &state))
+        }
+        for waiter in refused { waiter.continuation.resume(returning: .failure(error)) }
+        Self.resume(passed)
     }
 
     func ledger(_ node: SlotKey) -> ByteLedger? {

@@ -36,6 +36,8 @@ final class SenderEndpoint: LinkEndpoint {
         self.node = node
         pn_link_open(self.link)
         if self.session.isBlocked { self.handler.queue.setBlocked(true, on: lane) }
+        // A peer that attached first may have granted credit already.
+        self.flowed()
         return Handle(
             status: self.status,
             lane: lane,

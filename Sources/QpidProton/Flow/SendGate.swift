@@ -28,14 +28,17 @@ struct SendGate<Waiter> {
         self.levels.insert(Level(ledger: ledger, parent: parent))
     }
 
-    /// Closes a level: returns those who waited there, in order. What it holds is counted until it is released.
-    mutating func closeLevel(_ node: Node) -> [Waiter] {
+    /// Closes a level: returns those who waited there, in order, and those who pass now that they are gone. What the level
+    /// holds is counted until it is released.
+    mutating func closeLevel(_ node: Node) -> (refused: [Waiter], admitted: [Waiter]) {
         let waiters = self.levels[node]?.waiters ?? []
         self.levels[node]?.waiters = []
         self.levels[node]?.isClosed = true
         self.waitingLinks.removeAll { $0 == node }
+        // Those who are gone may have been what a level waited to have room for.
+        self.forEachLevel(from: node) { _ = $0.ledger.unblockIfLow() }
         self.removeIfDone(node)
-        return waiters.map(\.waiter)
+        return (waiters.map(\.waiter), self.retry())
     }
 
     func ledger(_ node: Node) -> ByteLedger? {
@@ -51,13 +54,18 @@ struct SendGate<Waiter> {
         self.levels[node].map { !$0.waiters.isEmpty } ?? false
     }
 
-    /// Admits bytes of a link on every level, or on none and marks the level that refused.
+    /// Admits bytes of a link on every level, or on none and marks the level that refused, if that is above its low mark.
+    ///
+    /// At or below it nothing is marked, for nothing may follow that would end the block: who waits marks it itself.
     mutating func admit(_ bytes: Int, at link: Node) -> Bool {
         self.isOpen(link) && !self.hasWaiters(link) && self.pass(bytes, at: link)
     }
 
     mutating func wait(_ waiter: Waiter, id: UInt64, bytes: Int, at link: Node) {
-        if !self.hasWaiters(link) { self.waitingLinks.append(link) }
+        if !self.hasWaiters(link) {
+            self.waitingLinks.append(link)
+            if let refusing = self.refusing(bytes, at: link) { self.levels[refusing]?.ledger.block() }
+        }
         self.levels[link]?.waiters.append((id, bytes, waiter))
     }
 
@@ -94,18 +102,21 @@ struct SendGate<Waiter> {
         }
     }
 
-    private mutating func pass(_ bytes: Int, at link: Node) -> Bool {
-        var refusing: Node?
+    /// The first level from the link to the root that does not admit the bytes.
+    private func refusing(_ bytes: Int, at link: Node) -> Node? {
         var next: Node? = link
-        while let current = next, refusing == nil {
-            guard let level = self.levels[current], level.ledger.admits(bytes) else {
-                refusing = current
-                break
-            }
+        while let current = next {
+            guard let level = self.levels[current], level.ledger.admits(bytes) else { return current }
             next = level.parent
         }
-        if let refusing {
-            self.levels[refusing]?.ledger.block()
+        return nil
+    }
+
+    private mutating func pass(_ bytes: Int, at link: Node, isWaiting: Bool = false) -> Bool {
+        if let refusing = self.refusing(bytes, at: link) {
+            if isWaiting || self.levels[refusing].map({ $0.ledger.used > $0.ledger.low }) == true {
+                self.levels[refusing]?.ledger.block()
+            }
             return false
         }
         self.forEachLevel(from: link) { $0.ledger.add(bytes) }
@@ -116,7 +127,7 @@ struct SendGate<Waiter> {
         var admitted: [Waiter] = []
         for _ in 0..<self.waitingLinks.count {
             guard let link = self.waitingLinks.popFirst() else { break }
-            while let head = self.levels[link]?.waiters.first, self.pass(head.bytes, at: link) {
+            while let head = self.levels[link]?.waiters.first, self.pass(head.bytes, at: link, isWaiting: true) {
                 self.levels[link]?.waiters.removeFirst()
                 admitted.append(head.waiter)
             }

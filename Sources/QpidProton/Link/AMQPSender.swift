@@ -74,7 +74,7 @@ public final class AMQPSender: AMQPLink {
         do {
             return try await transfer.outcome()
         } catch where error.condition == .cancelled {
-            throw await self.cancel(transfer)
+            return try await self.cancel(transfer)
         }
     }
 
@@ -196,8 +196,8 @@ public final class AMQPSender: AMQPLink {
         return PendingMessage(bytes: bytes, transfer: OutcomeReply(), isSettled: isSettled)
     }
 
-    /// Takes a message back if it has not begun to be sent. Returns what to throw.
-    private func cancel(_ transfer: AMQPTransfer) async -> AMQPError {
+    /// Takes a message back if it has not begun to be sent. Returns the outcome if it has come in the meantime.
+    private func cancel(_ transfer: AMQPTransfer) async throws(AMQPError) -> AMQPOutcome {
         let done = Reply<Void>()
         let endpoint = self.endpoint
         self.mailbox.run(
@@ -209,7 +209,7 @@ public final class AMQPSender: AMQPLink {
         )
         // The task is cancelled, and would not wait.
         _ = await Task { try? await done.value() }.value
-        if case .failure(let error) = transfer.result { return error }
-        return AMQPError(.delivery, .cancelled, "sent, but not settled: the task was cancelled")
+        if let result = transfer.result { return try result.get() }
+        throw AMQPError(.delivery, .cancelled, "sent, but not settled: the task was cancelled")
     }
 }

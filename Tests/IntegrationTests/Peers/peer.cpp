@@ -151,6 +151,7 @@ class Peer : public proton::messaging_handler, public proton::listen_handler {
         std::string line;
         while (std::getline(std::cin, line)) unsent.push_back(canonical::parse(line));
         goal = long(unsent.size());
+        if (unsent.empty()) throw std::runtime_error("no messages on standard input");
     }
     proton::sender_options sender() {
         proton::sender_options result;
@@ -168,8 +169,9 @@ class Peer : public proton::messaging_handler, public proton::listen_handler {
         if (options.has("user")) result.user(options.text("user")).password(options.text("password"));
         proton::ssl_certificate certificate(options.text("cert"), options.text("key"));
         if (command == "listen") {
+            const std::string ca = options.text("ca");
             if (options.has("ca"))
-                result.ssl_server_options({certificate, options.text("ca"), options.text("ca"), proton::ssl::VERIFY_PEER});
+                result.ssl_server_options({certificate, ca, ca, proton::ssl::VERIFY_PEER});
             else if (options.has("cert"))
                 result.ssl_server_options(proton::ssl_server_options(certificate));
         } else if (options.has("cert")) {

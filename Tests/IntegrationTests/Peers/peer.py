@@ -38,6 +38,8 @@ class Peer(Handler):
     def read_messages(self):
         self.unsent = [encode_message(json.loads(line)) for line in sys.stdin]
         self.goal = len(self.unsent)
+        if not self.goal:
+            sys.exit("peer.py: no messages on standard input")
 
     def on_reactor_init(self, event):
         options, container = self.options, event.reactor

@@ -1,0 +1,141 @@
+import ExampleSupport
+import Foundation
+
+/// A process that this one has started.
+final class Child: Sendable {
+    /// What a process has printed, and how it ended.
+    struct End: Sendable {
+        let name: String
+        let status: Int32
+        let output: String
+        let errors: String
+
+        /// A number of the JSON object in the last line of stdout; 0 where there is none.
+        func number(_ key: String) -> Int {
+            guard let line = self.output.split(separator: "\n").last,
+                let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+            else { return 0 }
+            return (object[key] as? NSNumber)?.intValue ?? 0
+        }
+
+        /// Throws what it has said last where it failed.
+        func check() throws {
+            guard self.status != 0 else { return }
+            let line = self.errors.split(separator: "\n").last ?? "\(self.name) ended with code \(self.status)"
+            throw Failure(String(line))
+        }
+    }
+
+    /// Proof: the process is set up before it is shared; afterwards it is only asked for its number and its state.
+    private struct Handle: @unchecked Sendable { let process: Process }
+
+    private let handle: Handle
+    private let errorLines: AsyncStream<String>
+    private let end: Task<End, Never>
+
+    /// Starts a program of the search path, or of a path with a slash.
+    ///
+    /// - Parameter passesErrors: Whether what it prints on stderr goes to this process's stderr too.
+    init(_ arguments: [String], passesErrors: Bool = false) throws {
+        let process = Process()
+        let isPath = arguments[0].contains("/")
+        process.executableURL = URL(fileURLWithPath: isPath ? arguments[0] : "/usr/bin/env")
+        process.arguments = isPath ? Array(arguments.dropFirst()) : arguments
+        process.standardInput = FileHandle.nullDevice
+        let (output, errors) = (Pipe(), Pipe())
+        process.standardOutput = output
+        process.standardError = errors
+        let (exits, exit) = AsyncStream.makeStream(of: Int32.self)
+        process.terminationHandler = { process in
+            exit.yield(process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus)
+            exit.finish()
+        }
+        do {
+            try process.run()
+        } catch {
+            throw Failure("cannot start \(arguments[0]): build all products first, with 'swift build'")
+        }
+        self.handle = Handle(process: process)
+        let (lines, line) = AsyncStream.makeStream(of: String.self)
+        self.errorLines = lines
+        let outputChunks = Self.chunks(of: output.fileHandleForReading)
+        let errorChunks = Self.chunks(of: errors.fileHandleForReading)
+        let name = (arguments[0] as NSString).lastPathComponent
+        // Tasks of their own: a cancellation must not keep the ends of the processes from being seen.
+        let outputText = Task {
+            var data = Data()
+            for await chunk in outputChunks { data += chunk }
+            return String(decoding: data, as: UTF8.self)
+        }
+        self.end = Task {
+            var (text, rest) = ("", "")
+            for await chunk in errorChunks {
+                let part = String(decoding: chunk, as: UTF8.self)
+                if passesErrors { Console.write(part) }
+                text += part
+                rest += part
+                while let feed = rest.firstIndex(of: "\n") {
+                    line.yield(String(rest[..<feed]))
+                    rest = String(rest[rest.index(after: feed)...])
+                }
+            }
+            line.finish()
+            var status: Int32 = 0
+            for await exit in exits { status = exit }
+            return End(name: name, status: status, output: await outputText.value, errors: text)
+        }
+    }
+
+    /// Reads a pipe to its end, on a thread of its own.
+    private static func chunks(of handle: FileHandle) -> AsyncStream<Data> {
+        AsyncStream { continuation in
+            Thread.detachNewThread {
+                while case let data = handle.availableData, !data.isEmpty { continuation.yield(data) }
+                continuation.finish()
+            }
+        }
+    }
+
+    /// Waits until the process says at which port it listens.
+    func port() async throws -> Int {
+        for await line in self.errorLines {
+            guard let words = line.range(of: "listening on ") else { continue }
+            let place = line[words.upperBound...].prefix { $0 != ";" && $0 != " " }
+            if let colon = place.lastIndex(of: ":"), let port = Int(place[place.index(after: colon)...]) { return port }
+        }
+        try Task.checkCancellation()
+        try await self.waitForEnd().check()
+        throw Failure("a process ended before it listened")
+    }
+
+    /// Waits for the end of the process. Cancellation ends it.
+    func waitForEnd() async throws -> End {
+        let end = await withTaskCancellationHandler { await self.end.value } onCancel: { self.terminate() }
+        try Task.checkCancellation()
+        return end
+    }
+
+    /// Ends the process in order, and by force if it is still there 5 s later. Waits until it is gone.
+    func stop() async -> End {
+        self.terminate()
+        return await self.end.value
+    }
+
+    private func terminate() {
+        let process = self.handle.process
+        guard process.isRunning else { return }
+        kill(process.processIdentifier, SIGTERM)
+        let handle = self.handle
+        Task {
+            try? await Task.sleep(for: .seconds(5))
+            if handle.process.isRunning { kill(handle.process.processIdentifier, SIGKILL) }
+        }
+    }
+
+    /// Runs a program and gives what it prints on stdout.
+    static func output(of arguments: [String]) async throws -> String {
+        let end = try await Child(arguments).waitForEnd()
+        try end.check()
+        return end.output
+    }
+}

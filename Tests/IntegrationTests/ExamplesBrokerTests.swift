@@ -1,0 +1,236 @@
+import Foundation
+import QpidProton
+import Testing
+
+/// The broker's promises.
+@Suite(.serialized, .timeLimit(.minutes(5)))
+struct ExamplesBrokerTests {
+    @Test func aKilledConsumersMessagesComeBackInOrder() async throws {
+        try await withBroker { broker, url in
+            try await withFolder { folder in
+                let count = 2_000
+                let options = ["--count", "\(count)", "--size", "1000"]
+                try await ExampleProcess("sender", ["\(url)/q"] + options).succeed()
+                // It must wait when its stdout is full: it cannot have taken all when it is killed.
+                let killed = try ExampleProcess("receiver", ["\(url)/q", "--output", "-"], outputLimit: 100_000)
+                _ = try await eventually("the receiver has written") {
+                    killed.output.utf8.count >= 100_000 ? true : nil
+                }
+                killed.signal(SIGKILL)
+                #expect(try await killed.waitForExit() == -SIGKILL)
+                let file = folder.appendingPathComponent("rest")
+                let rest = ["--idle-timeout", "1", "--output", file.path, "--json"]
+                try await ExampleProcess("receiver", ["\(url)/q"] + rest).succeed()
+                let first = Self.numbers(killed.output)
+                let second = try Self.numbers(String(contentsOf: file, encoding: .utf8))
+                #expect(first.prefix(100) == ArraySlice(1...100))
+                // What was not accepted comes again, in order, and nothing is missing.
+                let start = try #require(second.first)
+                #expect(second == Array(start...count))
+                #expect(start <= (first.last ?? 0) + 1 + 256)
+                broker.signal(SIGUSR1)
+                let counters = try await eventually("the broker tells its counters") {
+                    broker.output.isEmpty ? nil : try broker.json()
+                }
+                #expect(counters["accepted"] == count)
+                #expect(try #require(counters["returned"]) > 0)
+                #expect(counters["queued"] == 0)
+            }
+        }
+    }
+
+    private static func numbers(_ text: String) -> [Int] {
+        text.split(separator: "\n").compactMap { line in line.utf8.count == 1_000 ? Int(line.prefix(20)) : nil }
+    }
+
+    @Test func aFullQueueHoldsItsSendersBackAndNoOther() async throws {
+        try await withBroker(["--max-queue-bytes", "100000"]) { broker, url in
+            let load = ["--count", "1000", "--size", "1000", "--json"]
+            let held = try ExampleProcess("sender", ["\(url)/full"] + load)
+            let counters = { () -> [String: Int] in
+                let before = broker.output.utf8.count
+                broker.signal(SIGUSR1)
+                return try await eventually("the broker tells its counters") {
+                    broker.output.utf8.count > before && broker.output.hasSuffix("\n") ? try broker.json() : nil
+                }
+            }
+            var queued = 0
+            while queued < 90 { queued = try #require(try await counters()["queued"]) }
+            let other = try ExampleProcess("receiver", ["\(url)/other", "--count", "300", "--verify-sequence"])
+            try await ExampleProcess("sender", ["\(url)/other", "--count", "300", "--size", "1000"]).succeed()
+            try await other.succeed()
+            #expect(try #require(try await counters()["queued"]) < 100)
+            let receiver = try ExampleProcess("receiver", ["\(url)/full", "--count", "1000", "--verify-sequence"])
+            try await receiver.succeed()
+            #expect(try await held.succeed().json()["accepted"] == 1_000)
+            let end = try await counters()
+            #expect(end["received"] == 1_300)
+            #expect(end["queued_bytes"] == 0)
+            let peak = try #require(end["queue_bytes_peak"])
+            #expect(peak <= 100_000 && peak > 90_000)
+        }
+    }
+
+    @Test func aMessageLargerThanTheQueuePassesAlone() async throws {
+        try await withBroker(["--max-queue-bytes", "1000"]) { _, url in
+            let sender = try ExampleProcess("sender", ["\(url)/q", "--count", "5", "--size", "3000"])
+            try await ExampleProcess("receiver", ["\(url)/q", "--count", "5", "--verify-sequence"]).succeed()
+            try await sender.succeed()
+        }
+    }
+
+    @Test func largeMessagesAreRejected() async throws {
+        try await withBroker(["--reject-above", "1K"]) { broker, url in
+            let sender = try ExampleProcess("sender", ["\(url)/q", "--count", "3", "--size", "5000", "--json"])
+            #expect(try await sender.waitForExit() == 1)
+            let report = try sender.json()
+            #expect(report["rejected"] == 3)
+            #expect(report["accepted"] == 0)
+            #expect(sender.errorLines.count == 1)
+            #expect(sender.errorLines.first?.contains("amqp:resource-limit-exceeded") == true)
+            try await ExampleProcess("sender", ["\(url)/q", "--count", "3", "--size", "500"]).succeed()
+        }
+    }
+
+    @Test func usersMustLogIn() async throws {
+        try await withFolder { folder in
+            func file(_ name: String, _ text: String) throws -> String {
+                let file = folder.appendingPathComponent(name)
+                try Data(text.utf8).write(to: file)
+                return file.path
+            }
+            let users = try file("users", "ann:s3cret:with colon\nbob:x\n")
+            let (right, wrong) = try (file("right", "s3cret:with colon\n"), file("wrong", "guess\n"))
+            try await withBroker(["--users", users]) { _, url in
+                let login = ["\(url)/q", "--body", "x", "--user", "ann", "--password-file"]
+                try await ExampleProcess("sender", login + [right]).succeed()
+                let inURL = url.replacingOccurrences(of: "amqp://", with: "amqp://bob:x@")
+                try await ExampleProcess("receiver", ["\(inURL)/q", "--count", "1"]).succeed()
+                for arguments in [login + [wrong], ["\(url)/q", "--body", "x"]] {
+                    let refused = try ExampleProcess("sender", arguments)
+                    #expect(try await refused.waitForExit() == 1)
+                    #expect(refused.errorLines.count == 1)
+                    let line = refused.errorLines.joined()
+                    #expect(line.contains("amqp:unauthorized-access") || line.contains("mechanism"), "\(line)")
+                    #expect(!line.contains("guess"))
+                }
+            }
+        }
+    }
+
+    @Test func outcomesAreDone() async throws {
+        try await withBroker { _, url in
+            try await ExampleProcess("sender", ["\(url)/q", "--count", "4"]).succeed()
+            try await AMQPConnection.withConnection(to: url) { connection in
+                let session = try await connection.openSession()
+                let receiver = try await session.openReceiver(from: "q", window: .messages(4))
+                var deliveries: [AMQPDelivery] = []
+                for _ in 0..<4 { deliveries.append(try #require(try await receiver.next())) }
+                // The first is kept while the others are decided.
+                deliveries[1].release()
+                let released = try #require(try await receiver.next())
+                #expect(try released.message.properties.messageID == 2)
+                #expect(try released.message.header.deliveryCount == 0)
+                deliveries[2].modify(AMQPModified(deliveryFailed: true, messageAnnotations: [.symbol("x-why"): "late"]))
+                let failed = try #require(try await receiver.next())
+                let message = try failed.message
+                #expect(message.properties.messageID == 3)
+                #expect(message.header.deliveryCount == 1)
+                #expect(message.messageAnnotations[symbol: "x-why"]?.stringValue == "late")
+                #expect(message.bodyBytes == (try deliveries[2].message.bodyBytes))
+                failed.modify(AMQPModified(deliveryFailed: true))
+                let again = try #require(try await receiver.next())
+                #expect(try again.message.header.deliveryCount == 2)
+                // Not here: it goes to another consumer only.
+                deliveries[3].modify(AMQPModified(undeliverableHere: true))
+                let other = try await session.openReceiver(from: "q")
+                let moved = try #require(try await other.next())
+                #expect(try moved.message.properties.messageID == 4)
+                for delivery in [deliveries[0], released, again, moved] { delivery.accept() }
+                try await receiver.close()
+                #expect(try await other.receive(timeout: .milliseconds(1)) == nil)
+            }
+        }
+    }
+
+    @Test func consumersTakeTurns() async throws {
+        try await withBroker { _, url in
+            try await AMQPConnection.withConnection(to: url) { connection in
+                let session = try await connection.openSession()
+                var receivers: [AMQPReceiver] = []
+                for _ in 0..<3 { receivers.append(try await session.openReceiver(from: "q", window: .messages(10))) }
+                let sender = try await session.openSender(to: "q")
+                // Every receiver's credit has come to the broker once a message has come from there.
+                var isReady = Array(repeating: false, count: 3)
+                _ = try await eventually("every receiver has had a message") {
+                    for (index, receiver) in receivers.enumerated() {
+                        while let delivery = receiver.poll() {
+                            isReady[index] = true
+                            delivery.accept()
+                        }
+                    }
+                    try sender.trySend(AMQPMessage(body: "first"))
+                    return isReady == [true, true, true] ? true : nil
+                }
+                // What is still on its way comes before these.
+                for _ in 0..<6 { try await sender.send(AMQPMessage(body: "turn")) }
+                for receiver in receivers {
+                    var turns = 0
+                    while turns < 2 {
+                        let delivery = try #require(try await receiver.receive(timeout: .seconds(20)))
+                        if try delivery.message.bodyString == "turn" { turns += 1 }
+                        delivery.accept()
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func dynamicNodesAndTheAnonymousTarget() async throws {
+        try await withBroker { _, url in
+            try await AMQPConnection.withConnection(to: url) { connection in
+                let session = try await connection.openSession()
+                let receiver = try await session.openReceiver(.init(source: .dynamic))
+                let address = try #require(receiver.remoteSource.address)
+                #expect(!address.isEmpty)
+                let anonymous = try await session.openSender(to: nil)
+                var message = AMQPMessage(body: "reply")
+                guard case .rejected(let reason) = try await anonymous.send(message) else {
+                    Issue.record("a message without 'to' was not rejected")
+                    return
+                }
+                #expect(reason?.condition == .preconditionFailed)
+                message.properties.to = address
+                #expect(try await anonymous.send(message) == .accepted)
+                let delivery = try #require(try await receiver.next())
+                #expect(try delivery.message.bodyString == "reply")
+                delivery.accept()
+                let sender = try await session.openSender(.init(target: .dynamic))
+                let target = try #require(sender.remoteTarget.address)
+                #expect(target != address)
+                #expect(try await sender.send(AMQPMessage(body: "x")) == .accepted)
+                let second = try await session.openReceiver(from: target)
+                #expect(try await second.next()?.message.bodyString == "x")
+            }
+        }
+    }
+
+    @Test func payloadsAreRelayedAsTheyCame() async throws {
+        try await withBroker { _, url in
+            try await AMQPConnection.withConnection(to: url) { connection in
+                let session = try await connection.openSession()
+                let sections = ["a", "bc"].compactMap { AMQPMessage(body: Array($0.utf8)).bodyBytes }
+                var message = AMQPMessage(body: .data(sections))
+                message.footer = [.symbol("x-sum"): 1]
+                message.deliveryAnnotations = [.symbol("x-hop"): "one"]
+                message.header.durable = true
+                let bytes = try message.encoded()
+                let sender = try await session.openSender(to: "q")
+                let transfer = try await sender.enqueue(encoded: bytes)
+                #expect(try await transfer.outcome() == .accepted)
+                let receiver = try await session.openReceiver(from: "q")
+                #expect(try await receiver.next()?.payload == bytes)
+            }
+        }
+    }
+}

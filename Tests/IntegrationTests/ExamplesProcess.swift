@@ -1,0 +1,169 @@
+import Foundation
+import Synchronization
+import Testing
+
+/// One of the executables of Examples/, built beside the tests, as a process of its own.
+final class ExampleProcess: Sendable {
+    private struct State {
+        var output = Data()
+        var errors = Data()
+        var status: Int32?
+        var openPipes = 2
+    }
+
+    /// Proof: the process is set up before it is shared; afterwards it is only asked for its number.
+    private struct Handle: @unchecked Sendable { let process: Process }
+
+    let name: String
+    private let handle: Handle
+    private let state = Mutex(State())
+
+    /// What the process has printed on stdout.
+    var output: String { self.state.withLock { String(decoding: $0.output, as: UTF8.self) } }
+    /// What the process has printed on stderr, line by line.
+    var errorLines: [String] {
+        self.state.withLock { String(decoding: $0.errors, as: UTF8.self) }.split(separator: "\n").map(String.init)
+    }
+
+    /// - Parameter outputLimit: Stdout is read no further than this, so that the process must wait when it prints more.
+    init(_ name: String, _ arguments: [String], input: String? = nil, outputLimit: Int = .max) throws {
+        self.name = name
+        let process = Process()
+        process.executableURL = Self.folder.appendingPathComponent(name)
+        process.arguments = arguments
+        let (input, text) = (Pipe(), input)
+        process.standardInput = text == nil ? FileHandle.nullDevice : input
+        let (output, errors) = (Pipe(), Pipe())
+        process.standardOutput = output
+        process.standardError = errors
+        self.handle = Handle(process: process)
+        process.terminationHandler = { [weak self] process in
+            let status = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+            self?.state.withLock { $0.status = status }
+        }
+        try process.run()
+        if let text {
+            try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
+            try input.fileHandleForWriting.close()
+        }
+        self.read(output.fileHandleForReading, to: outputLimit) { $0.output += $1 }
+        self.read(errors.fileHandleForReading, to: .max) { $0.errors += $1 }
+    }
+
+    private static var folder: URL {
+        let link = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+        let path = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? link ?? CommandLine.arguments[0]
+        var folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+        while !FileManager.default.fileExists(atPath: folder.appendingPathComponent("sender").path),
+            folder.pathComponents.count > 1
+        {
+            folder.deleteLastPathComponent()
+        }
+        return folder
+    }
+
+    private func read(_ handle: FileHandle, to limit: Int, _ append: @escaping @Sendable (inout State, Data) -> Void) {
+        Thread.detachNewThread {
+            var count = 0
+            while count < limit, case let data = handle.availableData, !data.isEmpty {
+                count += data.count
+                self.state.withLock { append(&$0, data) }
+            }
+            self.state.withLock { $0.openPipes -= 1 }
+            // The pipe must stay open: closing it would end a process that is to wait.
+            if limit != .max { while self.state.withLock({ $0.status == nil }) { usleep(10_000) } }
+        }
+    }
+
+    func signal(_ number: Int32) { kill(self.handle.process.processIdentifier, number) }
+
+    /// Waits for the end of the process; it is a failure when that does not come in time.
+    @discardableResult
+    func waitForExit(
+        _ seconds: Double = 60,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> Int32 {
+        do {
+            return try await eventually("\(self.name) ends", seconds, sourceLocation: sourceLocation) {
+                self.state.withLock { $0.openPipes == 0 ? $0.status : nil }
+            }
+        } catch {
+            self.signal(SIGKILL)
+            throw error
+        }
+    }
+
+    /// Waits for the end and expects success.
+    @discardableResult
+    func succeed(
+        _ seconds: Double = 60,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> ExampleProcess {
+        let status = try await self.waitForExit(seconds, sourceLocation: sourceLocation)
+        #expect(status == 0, "\(self.name): \(self.errorLines)", sourceLocation: sourceLocation)
+        return self
+    }
+
+    /// The port that the process says it listens at.
+    func port(sourceLocation: SourceLocation = #_sourceLocation) async throws -> Int {
+        try await eventually("\(self.name) listens", 30, sourceLocation: sourceLocation) {
+            for line in self.errorLines {
+                guard let words = line.range(of: "listening on 127.0.0.1:") else { continue }
+                return Int(line[words.upperBound...].prefix { $0.isNumber })
+            }
+            return nil
+        }
+    }
+
+    /// The JSON object in the last line of stdout, or of `text`.
+    func json(_ text: String? = nil) throws -> [String: Int] {
+        let line = try #require((text ?? self.output).split(separator: "\n").last)
+        let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+        return try #require(object).compactMapValues { ($0 as? NSNumber)?.intValue }
+    }
+}
+
+/// Waits until a condition holds, looking again and again; throws when it does not in time.
+func eventually<Value>(
+    _ what: String,
+    _ seconds: Double = 30,
+    sourceLocation: SourceLocation = #_sourceLocation,
+    _ condition: () throws -> Value?
+) async throws -> Value {
+    let clock = ContinuousClock()
+    let deadline = clock.now + .seconds(seconds)
+    while true {
+        if let value = try condition() { return value }
+        guard clock.now < deadline else {
+            Issue.record("not within \(seconds) s: \(what)", sourceLocation: sourceLocation)
+            throw DeadlinePassed(what: what)
+        }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+}
+
+struct DeadlinePassed: Error { let what: String }
+
+/// A broker for one test, on a port of its own.
+func withBroker(
+    _ arguments: [String] = [],
+    _ body: (_ broker: ExampleProcess, _ url: String) async throws -> Void
+) async throws {
+    let broker = try ExampleProcess("broker", ["--listen", "127.0.0.1:0", "--json"] + arguments)
+    do {
+        try await body(broker, "amqp://127.0.0.1:\(broker.port())")
+    } catch {
+        broker.signal(SIGKILL)
+        throw error
+    }
+    broker.signal(SIGTERM)
+    try await broker.succeed()
+}
+
+/// A folder for one test.
+func withFolder(_ body: (URL) async throws -> Void) async throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("qpid-proton-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try await body(folder)
+}

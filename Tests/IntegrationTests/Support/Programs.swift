@@ -1,0 +1,74 @@
+import Foundation
+
+/// Where the files of this repository lie.
+enum Repository {
+    static let root = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+    static func path(_ name: String) -> String { self.root.appendingPathComponent(name).path }
+}
+
+/// A program that a test needs is not there.
+struct MissingProgram: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// An AMQP peer that is not built on this library; its source is in Peers/.
+enum ForeignPeer: Sendable, CustomStringConvertible {
+    case python
+    case cpp
+
+    var description: String {
+        switch self {
+        case .python: "python3-qpid-proton"
+        case .cpp: "Proton C++"
+        }
+    }
+
+    /// Starts the peer; `messages` are what it is to send, in the canonical text.
+    func start(_ arguments: [String], messages: [String] = []) throws -> ChildProcess {
+        let input = messages.map { $0 + "\n" }.joined()
+        switch self {
+        case .python:
+            let python = "/usr/bin/python3"
+            try Self.require(python, "run dev/setup --tests")
+            let script = Repository.path("Tests/IntegrationTests/Peers/peer.py")
+            return try ChildProcess(python, [script] + arguments, input: input)
+        case .cpp:
+            let program = Repository.path(".build/peers/peer")
+            try Self.require(program, "run dev/setup --tests, then dev/peers")
+            return try ChildProcess(program, arguments, input: input)
+        }
+    }
+
+    /// Starts the peer as a listener on a free port.
+    func listen(_ arguments: [String], messages: [String] = []) async throws -> (process: ChildProcess, port: Int) {
+        let process = try self.start(["listen", "127.0.0.1:0"] + arguments, messages: messages)
+        let port = try await process.waitForErrors(matching: /listening (\d+)\n/)
+        return (process, Int(port) ?? 0)
+    }
+
+    fileprivate static func require(_ program: String, _ remedy: String) throws {
+        guard FileManager.default.isExecutableFile(atPath: program) else {
+            throw MissingProgram(description: "\(program) is missing: \(remedy)")
+        }
+    }
+}
+
+/// Runs `body` with the URL of the example broker, which lies beside the tests.
+func withExampleBroker<Result>(
+    _ arguments: [String] = [],
+    _ body: (String) async throws -> Result
+) async throws -> Result {
+    let link =
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+    let folder = URL(fileURLWithPath: link).deletingLastPathComponent()
+    let program = folder.appendingPathComponent("broker").path
+    try ForeignPeer.require(program, "run swift build")
+    let broker = try ChildProcess(program, ["--listen", "127.0.0.1:0"] + arguments)
+    let port = try await broker.waitForErrors(matching: /listening on 127\.0\.0\.1:(\d+);/)
+    let result = try await body("amqp://127.0.0.1:\(port)")
+    broker.signal(SIGTERM)
+    try await waitUntil("the broker ends") { !broker.isRunning }
+    return result
+}

@@ -1,0 +1,322 @@
+import CProton
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import QpidProton
+
+/// Cancelling, closing and losing in the middle of sending: each transfer is answered exactly once, with what became of it.
+@Suite(.timeLimit(.minutes(1)))
+struct SenderEndingTests {
+    /// Keeps how often each transfer was answered, and with what.
+    final class Answers: Sendable {
+        private let state = Mutex<[Int: [Result<AMQPOutcome, AMQPError>]]>([:])
+
+        func watch(_ transfers: [AMQPTransfer]) {
+            for (index, transfer) in transfers.enumerated() {
+                transfer.whenSettled { answer in self.state.withLock { $0[index, default: []].append(answer) } }
+            }
+        }
+
+        var count: Int { self.state.withLock { $0.count } }
+        subscript(index: Int) -> [Result<AMQPOutcome, AMQPError>] { self.state.withLock { $0[index] ?? [] } }
+
+        func error(_ index: Int) -> AMQPError? {
+            if self[index].count == 1, case .failure(let error)? = self[index].first { return error }
+            return nil
+        }
+    }
+
+    private func detail(_ task: Task<some Sendable, any Error>) async -> String {
+        do {
+            _ = try await task.value
+            return "no error"
+        } catch {
+            #expect((error as? AMQPError)?.condition == .cancelled)
+            return (error as? AMQPError)?.detail ?? "\(error)"
+        }
+    }
+
+    @Test func cancellingASendThatWaitsForRoom() async throws {
+        let session = AMQPSession.Configuration(sendLimit: .init(high: 100))
+        try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let first = try sender.trySend(encoded: payload(100))
+            let waiting = begin { try await sender.enqueue(encoded: payload(50)) }
+            let behind = begin { try await sender.enqueue(encoded: payload(20)) }
+            waiting.cancel()
+            #expect(await self.detail(waiting).hasPrefix("not sent"))
+            try await peer.run { pn_link_flow($0.links[0], 10) }
+            #expect(try await first.outcome() == .accepted)
+            #expect(try await behind.value.outcome() == .accepted)
+            #expect(try await peer.run { $0.received.map(\.bytes.readableBytes) } == [100, 20])
+        }
+    }
+
+    @Test func cancellingASendThatIsQueued() async throws {
+        try await withSession({ PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let message = AMQPMessage(body: "queued")
+            let queued = begin { try await sender.send(message) }
+            let behind = try sender.trySend(encoded: payload(20))
+            await peer.settle()
+            queued.cancel()
+            #expect(await self.detail(queued).hasPrefix("not sent"))
+            #expect(session.outgoingBytes == 20)
+            try await peer.run { pn_link_flow($0.links[0], 10) }
+            #expect(try await behind.outcome() == .accepted)
+            #expect(try await peer.run { $0.received.count } == 1)
+        }
+    }
+
+    @Test func cancellingASendThatIsSent() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.onMessage = { _, _ in .none }
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let sent = begin { try await sender.send(AMQPMessage(body: "sent")) }
+            await peer.settle()
+            #expect(try await peer.run { $0.received.count } == 1)
+            sent.cancel()
+            #expect(await self.detail(sent).hasPrefix("sent, but not settled"))
+            // The peer's decision comes late and does no harm.
+            try await peer.run { peer in
+                for delivery in peer.unsettled {
+                    pn_delivery_update(delivery, UInt64(PN_ACCEPTED))
+                    pn_delivery_settle(delivery)
+                }
+                peer.script.onMessage = { _, _ in .accept }
+            }
+            #expect(try await sender.send(AMQPMessage(body: "next")) == .accepted)
+        }
+    }
+
+    @Test func cancellingInTheMiddleOfAMessageLeavesItWhole() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { $0.toPeer.allowance = 0 }
+            let large = begin { try await sender.send(AMQPMessage(body: payload(900_000))) }
+            await peer.settle()
+            large.cancel()
+            #expect(await self.detail(large).hasPrefix("sent, but not settled"))
+            let next = try sender.trySend(encoded: payload(5))
+            try await peer.run { $0.toPeer.allowance = nil }
+            #expect(try await next.outcome() == .accepted)
+            #expect(try await peer.run { $0.received.map(\.isAborted) } == [false, false])
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func cancelledTasksFailAtOnce() async throws {
+        let session = AMQPSession.Configuration(sendLimit: .init(high: 100))
+        try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try sender.trySend(encoded: payload(100))
+            let task = Task {
+                while !Task.isCancelled { await Task.yield() }
+                return try await sender.enqueue(encoded: payload(10))
+            }
+            task.cancel()
+            #expect(await self.detail(task).hasPrefix("not sent"))
+            #expect(session.outgoingBytes == 100)
+        }
+    }
+
+    @Test func closingWithABacklogAnswersEachTransferOnce() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript(credit: nil)
+            script.onMessage = { _, _ in .none }
+            return script
+        }
+        let session = AMQPSession.Configuration(sendLimit: .init(high: 80))
+        try await withSession(session: session, script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let answers = Answers()
+            try await peer.run { pn_link_flow($0.links[0], 3) }
+            let sent = try (0..<3).map { _ in try sender.trySend(encoded: payload(10)) }
+            await peer.settle()
+            let queued = try (0..<5).map { _ in try sender.trySend(encoded: payload(16)) }
+            await peer.settle()
+            answers.watch(sent + queued)
+            let waiting = begin { try await sender.enqueue(encoded: payload(16)) }
+            try await sender.close()
+            #expect(answers.count == 8)
+            for index in 0..<3 { #expect(answers.error(index)?.detail.hasPrefix("sent, but not settled") == true) }
+            for index in 3..<8 { #expect(answers.error(index)?.detail.hasPrefix("not sent") == true) }
+            let error = await expectError(.closed) { try await waiting.value }
+            #expect(error?.detail.hasPrefix("not sent") == true)
+            #expect(session.outgoingBytes == 0)
+            let refused = await expectError(.closed) { try await sender.enqueue(encoded: payload(1)) }
+            #expect(refused?.detail.hasPrefix("not sent") == true)
+            await expectError(.closed) { try sender.trySend(encoded: payload(1)) }
+            // The rest of the session lives on.
+            let other = try await session.openSender(to: "other")
+            try await peer.run {
+                $0.script.onMessage = { _, _ in .accept }
+                pn_link_flow($0.links[1], 1)
+            }
+            #expect(try await other.send(AMQPMessage(body: "x")) == .accepted)
+        }
+    }
+
+    @Test func thePeerDetachesInTheMiddleOfAMessage() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let answers = Answers()
+            try await peer.run { $0.toPeer.allowance = 300_000 }
+            let transfers = try [700_000, 10].map { try sender.trySend(encoded: payload($0)) }
+            answers.watch(transfers)
+            await peer.settle()
+            let waiting = begin { try await sender.enqueue(encoded: payload(900_000)) }
+            try await peer.run { peer in
+                let condition = pn_link_condition(peer.links[0])
+                pn_condition_set_name(condition, "amqp:resource-deleted")
+                pn_condition_set_description(condition, "the queue is gone")
+                pn_link_close(peer.links[0])
+            }
+            #expect(answers.count == 2)
+            #expect(answers.error(0)?.condition == .resourceDeleted)
+            #expect(answers.error(0)?.detail.hasPrefix("sent, but not settled") == true)
+            #expect(answers.error(0)?.isFromPeer == true)
+            #expect(answers.error(1)?.condition == .resourceDeleted)
+            #expect(answers.error(1)?.detail.hasPrefix("not sent") == true)
+            await expectError(.resourceDeleted) { try await waiting.value }
+            #expect(sender.error?.condition == .resourceDeleted)
+            try await peer.run { $0.toPeer.allowance = nil }
+            #expect(session.outgoingBytes == 0)
+            // Neither the session nor the peer's link is upset by the message that was cut off.
+            let other = try await session.openSender(to: "other")
+            #expect(try await other.send(AMQPMessage(body: "x")) == .accepted)
+        }
+    }
+
+    @Test(arguments: [false, true])
+    func theConnectionEndsInTheMiddleOfSending(byClose: Bool) async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let answers = Answers()
+            try await peer.run { $0.toPeer.allowance = 300_000 }
+            let transfers = try [700_000, 10].map { try sender.trySend(encoded: payload($0)) }
+            answers.watch(transfers)
+            await peer.settle()
+            let waiting = begin { try await sender.enqueue(encoded: payload(900_000)) }
+            let opening = begin { try await session.openSender(to: "other") }
+            if byClose {
+                try await peer.run { peer in
+                    pn_condition_set_name(pn_connection_condition(peer.connection), "amqp:connection:forced")
+                    pn_connection_close(peer.connection)
+                }
+            } else {
+                try await peer.loseConnection()
+            }
+            let condition: AMQPCondition = byClose ? .connectionForced : .connectionLost
+            await expectError(condition) { try await waiting.value }
+            await expectError(condition) { try await opening.value }
+            #expect(answers.count == 2)
+            #expect(answers.error(0)?.condition == condition)
+            #expect(answers.error(0)?.detail.hasPrefix("sent, but not settled") == true)
+            #expect(answers.error(1)?.condition == condition)
+            #expect(answers.error(1)?.detail.hasPrefix("not sent") == true)
+            #expect(session.outgoingBytes == 0)
+            await expectError(condition) { try await sender.enqueue(encoded: payload(1)) }
+            await expectError(condition) { try await sender.waitUntilClosed() }
+            await expectError(condition) { try await session.waitUntilClosed() }
+            await expectError(condition) { try await session.connection.openSession() }
+        }
+    }
+
+    @Test func aSettledMessageThatWasNeverWrittenIsNotDone() async throws {
+        try await withSession { session, peer in
+            var configuration = AMQPSender.Configuration(target: "q")
+            configuration.settleMode = .settled
+            let sender = try await session.openSender(configuration)
+            try await peer.run { $0.toPeer.allowance = 0 }
+            let transfer = try sender.trySend(encoded: payload(10))
+            await peer.settle()
+            #expect(transfer.result == nil)
+            try await peer.loseConnection()
+            let error = await expectError(.connectionLost) { try await transfer.outcome() }
+            #expect(error?.scope == .delivery)
+        }
+    }
+
+    @Test func theSessionEndsWhileMessagesWait() async throws {
+        try await withSession({ PeerScript(credit: nil) }) { session, peer in
+            var configuration = AMQPSender.Configuration(target: "q")
+            configuration.settleMode = .mixed
+            let sender = try await session.openSender(configuration)
+            let transfers = try [false, true].map { try sender.trySend(encoded: payload(10), settled: $0) }
+            let answers = Answers()
+            answers.watch(transfers)
+            await peer.settle()
+            try await session.close(AMQPError(.session, "x:enough", "that will do"))
+            #expect(answers.count == 2)
+            for index in 0..<2 { #expect(answers.error(index)?.detail.hasPrefix("not sent") == true) }
+            #expect(session.outgoingBytes == 0)
+            let end = try await peer.framesOfLibrary().last { $0.code == .end }
+            #expect(end?.field(0).description.contains("x:enough") == true)
+            try await session.close()
+            await expectError("x:enough") { try await session.openSender(to: "q") }
+        }
+    }
+
+    @Test func anOutcomeInTheMiddleOfAMessageEndsIt() async throws {
+        try await withSession({ PeerScript(credit: 10) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { $0.toPeer.allowance = 40_000 }
+            let large = try sender.trySend(encoded: payload(500_000))
+            await peer.settle()
+            try await peer.run { peer in
+                let delivery = pn_link_current(peer.links[0])
+                pn_delivery_update(delivery, UInt64(PN_REJECTED))
+            }
+            #expect(try await large.outcome() == .rejected(nil))
+            try await peer.run { $0.toPeer.allowance = nil }
+            #expect(session.outgoingBytes == 0)
+            #expect(try await peer.run { $0.received.map(\.isAborted) } == [true])
+            for _ in 0..<30 { #expect(try await sender.enqueue(encoded: payload(9)).outcome() == .accepted) }
+        }
+    }
+
+    @Test(arguments: 0..<6)
+    func closingFromManyTasksWhileSending(round: Int) async throws {
+        let session = AMQPSession.Configuration(sendLimit: .init(high: 2_000))
+        try await withSession(session: session, { PeerScript(credit: 10) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { $0.toPeer.piece = 700 }
+            await withTaskGroup(of: Void.self) { group in
+                for _ in 0..<8 {
+                    group.addTask {
+                        while true {
+                            do throws(AMQPError) {
+                                try await sender.send(AMQPMessage(body: payload(300)))
+                            } catch {
+                                return
+                            }
+                        }
+                    }
+                }
+                try? await eventually("messages flow") { try await peer.run { $0.received.count } > 20 }
+                for index in 0..<6 {
+                    group.addTask {
+                        switch (round + index) % 4 {
+                        case 0: try? await sender.close()
+                        case 1: try? await sender.detach()
+                        case 2: try? await session.close()
+                        default: try? await session.connection.close()
+                        }
+                    }
+                }
+            }
+            #expect(sender.error != nil)
+            #expect(session.outgoingBytes == 0)
+            try? await sender.close()
+            try? await session.close()
+            try await session.connection.close()
+            try await session.connection.close()
+        }
+    }
+}

@@ -1,0 +1,196 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// The send limit: what is counted, when it falls, who waits and who goes on.
+@Suite(.timeLimit(.minutes(1)))
+struct SenderRoomTests {
+    @Test(arguments: [false, true])
+    func bytesCountUntilTheWriteCompletes(completesOnFlush: Bool) async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run {
+                $0.toPeer.allowance = 0
+                $0.wire.completesOnFlush = completesOnFlush
+            }
+            let transfer = try sender.trySend(encoded: payload(5_000))
+            #expect(session.outgoingBytes == 5_000)
+            await peer.settle()
+            let flushed = try await peer.run { $0.wire.flushedBytes }
+            #expect(flushed > 5_000)
+            if completesOnFlush {
+                #expect(session.outgoingBytes == 0)
+            } else {
+                #expect(session.outgoingBytes == 5_000)
+                try await peer.run { $0.toPeer.allowance = flushed - 1 }
+                #expect(session.outgoingBytes == 5_000)
+                #expect(sender.outgoingBytes == 5_000)
+                #expect(session.connection.outgoingBytes == 5_000)
+            }
+            try await peer.run { $0.toPeer.allowance = nil }
+            #expect(session.outgoingBytes == 0)
+            #expect(try await transfer.outcome() == .accepted)
+            #expect(session.outgoingBytesPeak == 5_000)
+        }
+    }
+
+    @Test func theHighMarkSuspendsAndTheLowMarkResumes() async throws {
+        let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000, low: 400))
+        try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            for _ in 0..<10 { try sender.trySend(encoded: payload(100)) }
+            await expectError(.wouldBlock) { try sender.trySend(encoded: payload(1)) }
+            let waiting = begin { try await sender.enqueue(encoded: payload(100)) }
+            // 500 is still above the low mark.
+            try await peer.run { pn_link_flow($0.links[0], 5) }
+            #expect(session.outgoingBytes == 500)
+            await expectError(.wouldBlock) { try sender.trySend(encoded: payload(1)) }
+            try await peer.run { pn_link_flow($0.links[0], 1) }
+            try await waiting.value
+            #expect(session.outgoingBytes == 500)
+            try sender.trySend(encoded: payload(500))
+            try await peer.run { pn_link_flow($0.links[0], 100) }
+            #expect(session.outgoingBytes == 0)
+            #expect(session.outgoingBytesPeak == 1_000)
+            #expect(try await peer.run { $0.received.count } == 12)
+        }
+    }
+
+    @Test func anOversizedMessagePassesAlone() async throws {
+        let session = AMQPSession.Configuration(sendLimit: .init(high: 100))
+        try await withSession(session: session) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            #expect(try await sender.enqueue(encoded: payload(400_000)).outcome() == .accepted)
+            try await peer.run { $0.toPeer.allowance = 0 }
+            try sender.trySend(encoded: payload(1))
+            let waiting = begin { try await sender.enqueue(encoded: payload(400_000)) }
+            await peer.settle()
+            #expect(session.outgoingBytes == 1)
+            try await peer.run { $0.toPeer.allowance = nil }
+            #expect(try await waiting.value.outcome() == .accepted)
+        }
+    }
+
+    @Test func aLinksOwnLimitStopsThatLinkAlone() async throws {
+        try await withSession({ PeerScript(credit: nil) }) { session, peer in
+            var configuration = AMQPSender.Configuration(target: "slow")
+            configuration.sendLimit = .init(high: 100)
+            let slow = try await session.openSender(configuration)
+            let fast = try await session.openSender(to: "fast")
+            try await peer.run { pn_link_flow($0.links[1], 50) }
+            try slow.trySend(encoded: payload(100))
+            let waiting = begin { try await slow.enqueue(encoded: payload(100)) }
+            for _ in 0..<50 { #expect(try await fast.enqueue(encoded: payload(5_000)).outcome() == .accepted) }
+            #expect(slow.outgoingBytes == 100)
+            try await peer.run { pn_link_flow($0.links[0], 2) }
+            #expect(try await waiting.value.outcome() == .accepted)
+        }
+    }
+
+    /// A message that has no room yet must not stop another link for which there is room.
+    @Test func aRefusedLargeMessageDoesNotStallOtherLinks() async throws {
+        let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
+        try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
+            let stuck = try await session.openSender(to: "stuck")
+            let other = try await session.openSender(to: "other")
+            try await peer.run { pn_link_flow($0.links[1], 10) }
+            try stuck.trySend(encoded: payload(10))
+            await expectError(.wouldBlock) { try other.trySend(encoded: payload(1_000)) }
+            await peer.settle()
+            #expect(try await other.trySend(encoded: payload(10)).outcome() == .accepted)
+        }
+    }
+
+    /// The close of a link whose message waits for room lets those go on who waited behind it.
+    @Test func closingALinkThatWaitsLetsOthersGoOn() async throws {
+        let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
+        try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
+            let stuck = try await session.openSender(to: "stuck")
+            let large = try await session.openSender(to: "large")
+            let small = try await session.openSender(to: "small")
+            try await peer.run { pn_link_flow($0.links[2], 10) }
+            try stuck.trySend(encoded: payload(10))
+            let waiting = begin { try await large.enqueue(encoded: payload(1_000)) }
+            let behind = begin { try await small.enqueue(encoded: payload(10)) }
+            await peer.settle()
+            try await large.close()
+            await expectError(.closed) { try await waiting.value }
+            #expect(try await behind.value.outcome() == .accepted)
+        }
+    }
+
+    @Test func thePeersWindowHoldsOneSessionAndNotTheOther() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript(credit: 100, maxFrameSize: 1_024)
+            script.sessionCapacity = 4_096
+            script.takesMessages = false
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let transfers = try (0..<20).map { _ in try sender.trySend(encoded: payload(10_000)) }
+            await peer.settle()
+            #expect(try await peer.run { Int(pn_session_incoming_bytes($0.sessions[0])) } <= 4_096)
+            let other = try await session.connection.openSession()
+            let open = try await other.openSender(to: "open")
+            let message = try open.trySend(encoded: payload(1_000))
+            await peer.settle()
+            try await peer.run { $0.receive($0.links[1]) }
+            #expect(try await message.outcome() == .accepted)
+            // Now the first one moves on.
+            try await peer.run {
+                $0.script.takesMessages = true
+                $0.receive($0.links[0])
+            }
+            for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
+            #expect(try await peer.run { $0.received.dropFirst().allSatisfy { $0.bytes == payload(10_000) } })
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func closingALinkWhileThePeersWindowIsClosed() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript(credit: 100, maxFrameSize: 1_024)
+            script.sessionCapacity = 4_096
+            script.takesMessages = false
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let transfers = try (0..<20).map { _ in try sender.trySend(encoded: payload(10_000)) }
+            await peer.settle()
+            try await sender.close()
+            for transfer in transfers { await expectError(.closed) { try await transfer.outcome() } }
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    /// A drain that comes while the peer's window is closed is answered when the messages before it have gone.
+    @Test func aDrainWhileThePeersWindowIsClosed() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript(credit: nil, maxFrameSize: 1_024)
+            script.sessionCapacity = 4_096
+            script.takesMessages = false
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { pn_link_flow($0.links[0], 20) }
+            let transfers = try (0..<10).map { _ in try sender.trySend(encoded: payload(1_500)) }
+            await peer.settle()
+            try await peer.run { pn_link_drain($0.links[0], 0) }
+            try await peer.run {
+                $0.script.takesMessages = true
+                $0.receive($0.links[0])
+            }
+            for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
+            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
+            #expect(try await peer.run { pn_link_drained($0.links[0]) } == 10)
+            let next = try sender.trySend(encoded: payload(7))
+            try await peer.run { pn_link_flow($0.links[0], 1) }
+            #expect(try await next.outcome() == .accepted)
+        }
+    }
+}

@@ -1,0 +1,256 @@
+import CProton
+import Logging
+import NIOCore
+import NIOEmbedded
+
+@testable import QpidProton
+
+/// A second Proton engine as the peer of one connection, joined to it in memory. The test rules every byte between them.
+///
+/// By itself each side gets at once what the other has written. ``toPeer`` and ``toLibrary`` hold bytes back.
+// Sendable for this reason: all that can change is used on the channel's event loop alone, see `run(_:)`.
+final class InMemoryPeer: @unchecked Sendable {
+    /// How much of one direction may pass.
+    struct Direction {
+        /// The bytes that may still pass; nil for all.
+        var allowance: Int?
+        /// The most that passes in one piece; nil for all there is.
+        var piece: Int?
+        /// All that has passed.
+        var record = ByteBuffer()
+        var isRecorded = true
+
+        var limit: Int { min(self.allowance ?? .max, self.piece ?? .max) }
+
+        mutating func pass(_ bytes: ByteBuffer) {
+            if self.isRecorded { self.record.writeImmutableBuffer(bytes) }
+            if let allowance = self.allowance { self.allowance = allowance - bytes.readableBytes }
+        }
+    }
+
+    /// A message that the peer has received.
+    struct Received: Sendable, Equatable {
+        var link: String
+        var tag: [UInt8]
+        var bytes: ByteBuffer
+        var isSettled: Bool
+        var isAborted = false
+    }
+
+    let channel: NIOAsyncTestingChannel
+    var loop: NIOAsyncTestingEventLoop { self.channel.testingEventLoop }
+    let wire: Wire
+    let handler: ConnectionHandler
+    private let driver: UnsafeMutablePointer<pn_connection_driver_t>
+    private var isTurning = false
+    private var isReadClosed = false
+
+    var script: PeerScript
+    var toPeer = Direction()
+    var toLibrary = Direction()
+    /// The peer's sessions and links in the order of their opening.
+    var sessions: [OpaquePointer] = []
+    var links: [OpaquePointer] = []
+    var received: [Received] = []
+    /// Messages that have begun to arrive, by link.
+    var partial: [OpaquePointer: ByteBuffer] = [:]
+    /// Deliveries that were received and not settled, by link, when the script settles none.
+    var unsettled: [OpaquePointer] = []
+    var events: [pn_event_type_t] = []
+    var nextTag: UInt64 = 0
+    /// The peer is not in the middle of sending a message.
+    var isBetweenMessages = true
+
+    var connection: OpaquePointer { self.driver.pointee.connection }
+    var transport: OpaquePointer { self.driver.pointee.transport }
+
+    init(
+        role: ConnectionHandler.Role = .client,
+        configuration: AMQPConnection.Configuration = .init(),
+        script: PeerScript = .init()
+    ) async throws {
+        let loop = NIOAsyncTestingEventLoop()
+        // Proton takes a time of 0 for "never".
+        await loop.advanceTime(by: .seconds(1))
+        let wire = NIOLoopBoundBox<Wire?>.makeEmptyBox(valueType: Wire.self, eventLoop: loop)
+        let library = NIOLoopBoundBox<ConnectionHandler?>.makeEmptyBox(valueType: ConnectionHandler.self, eventLoop: loop)
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        self.channel = try await NIOAsyncTestingChannel(loop: loop) { channel in
+            let handler = try ConnectionHandler(
+                role: role,
+                configuration: configuration,
+                eventLoop: channel.eventLoop,
+                logger: logger
+            )
+            wire.value = Wire()
+            library.value = handler
+            if let value = wire.value { try channel.pipeline.syncOperations.addHandler(value) }
+            try channel.pipeline.syncOperations.addHandler(handler)
+        }
+        self.script = script
+        self.driver = .allocate(capacity: 1)
+        pn_connection_driver_init(self.driver, nil, nil)
+        let parts = try await loop.executeInContext { Unchecked((wire.value, library.value)) }.value
+        guard let newWire = parts.0, let handler = parts.1 else { throw CancellationError() }
+        self.wire = newWire
+        self.handler = handler
+        try await self.start(isServer: role == .client)
+    }
+
+    deinit {
+        pn_connection_driver_destroy(self.driver)
+        self.driver.deallocate()
+    }
+
+    private func start(isServer: Bool) async throws {
+        try await self.run { peer in
+            let logger = pn_transport_logger(peer.transport)
+            pn_logger_set_log_sink(logger, { _, _, _, _ in }, 0)
+            if isServer { pn_transport_set_server(peer.transport) }
+            if let size = peer.script.maxFrameSize { pn_transport_set_max_frame(peer.transport, size) }
+            if let channels = peer.script.channelMax { pn_transport_set_channel_max(peer.transport, channels) }
+            if let idle = peer.script.idleTimeout { pn_transport_set_idle_timeout(peer.transport, idle) }
+            pn_connection_set_container(peer.connection, "peer")
+            peer.script.beforeOpen(peer)
+            pn_connection_driver_bind(peer.driver)
+            if !isServer, peer.script.opensConnection { pn_connection_open(peer.connection) }
+            peer.wire.onFlush = { [weak peer] in peer?.turnSoon() }
+        }
+        try await self.channel.connect(to: SocketAddress(unixDomainSocketPath: "/in-memory")).get()
+        await self.settle()
+    }
+
+    // MARK: Driving
+
+    /// Runs work on the loop, and then all that follows from it.
+    @discardableResult
+    func run<Value: Sendable>(_ body: @escaping @Sendable (InMemoryPeer) throws -> Value) async throws -> Value {
+        let value = try await self.loop.executeInContext {
+            let value = try body(self)
+            self.turn()
+            return value
+        }
+        await self.loop.run()
+        return value
+    }
+
+    /// Waits until nothing moves any more between the two sides.
+    func settle() async {
+        try? await self.run { _ in }
+    }
+
+    /// Moves the clock of both sides, in steps that let each timer be followed by what it causes.
+    func advance(by duration: TimeAmount, steps: Int = 10) async {
+        for _ in 0..<steps {
+            await self.loop.advanceTime(by: .nanoseconds(duration.nanoseconds / Int64(steps)))
+            await self.settle()
+        }
+    }
+
+    private func turnSoon() {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.loop.execute { bound.value.turn() }
+    }
+
+    /// Moves bytes both ways until nothing moves.
+    func turn() {
+        guard !self.isTurning else { return }
+        self.isTurning = true
+        defer { self.isTurning = false }
+        var hasMoved = true
+        while hasMoved {
+            hasMoved = self.read()
+            self.processEvents()
+            if self.deliver() { hasMoved = true }
+        }
+        if self.wire.isClosed { self.closeRead() }
+    }
+
+    private func read() -> Bool {
+        guard self.toPeer.limit > 0, let bytes = self.wire.take(self.toPeer.limit) else { return false }
+        self.toPeer.pass(bytes)
+        bytes.withUnsafeReadableBytes { self.feed($0) }
+        return true
+    }
+
+    private func feed(_ bytes: UnsafeRawBufferPointer) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let room = pn_connection_driver_read_buffer(self.driver)
+            guard room.size > 0, let start = room.start else { return }
+            let count = min(Int(room.size), rest.count)
+            UnsafeMutableRawBufferPointer(start: start, count: count)
+                .copyMemory(from: UnsafeRawBufferPointer(rebasing: rest.prefix(count)))
+            pn_connection_driver_read_done(self.driver, count)
+            rest = rest.dropFirst(count)
+            self.processEvents()
+        }
+    }
+
+    private func deliver() -> Bool {
+        var hasMoved = false
+        while self.toLibrary.limit > 0 {
+            let bytes = pn_connection_driver_write_buffer(self.driver)
+            guard bytes.size > 0, let start = bytes.start else { break }
+            let count = min(Int(bytes.size), self.toLibrary.limit)
+            let piece = ByteBuffer(bytes: UnsafeRawBufferPointer(start: start, count: count))
+            pn_connection_driver_write_done(self.driver, count)
+            self.toLibrary.pass(piece)
+            self.inject(piece)
+            hasMoved = true
+        }
+        return hasMoved
+    }
+
+    /// Gives the library bytes that Proton need not have made.
+    func inject(_ bytes: ByteBuffer) {
+        self.channel.pipeline.fireChannelRead(bytes)
+        self.channel.pipeline.fireChannelReadComplete()
+    }
+
+    func inject(_ frame: Frame) throws {
+        self.inject(try frame.encoded())
+    }
+
+    private func closeRead() {
+        guard !self.isReadClosed else { return }
+        self.isReadClosed = true
+        pn_connection_driver_read_close(self.driver)
+        self.processEvents()
+    }
+
+    private func processEvents() {
+        while let event = pn_connection_driver_next_event(self.driver) { self.script.handle(self, event) }
+    }
+
+    // MARK: Looking
+
+    /// The frames that the library has sent and the peer has got.
+    func framesOfLibrary() async throws -> [Frame] {
+        Frame.parse(try await self.run { $0.toPeer.record })
+    }
+
+    func count(_ code: Frame.Code) async throws -> Int {
+        try await self.framesOfLibrary().count { $0.code == code }
+    }
+
+    /// Drops the socket, as a broken network does.
+    func loseConnection() async throws {
+        try await self.run { peer in
+            peer.wire.failAll()
+            peer.channel.close(promise: nil)
+        }
+    }
+
+    /// Ends a test: closes the channel if it is open still.
+    func finish() async {
+        _ = try? await self.channel.finish(acceptAlreadyClosed: true)
+    }
+}
+
+/// Carries a value over a boundary where the compiler cannot see that one side has let go of it.
+// Sendable for this reason: it is made on the loop and opened once by the task that waits for it.
+struct Unchecked<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}

@@ -1,0 +1,68 @@
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// Opens a connection to an in-memory peer, runs a test on it, and closes it.
+///
+/// When the test is over nothing may be left behind: the handler, and with it the engine, must go.
+func withPeer(
+    role: ConnectionHandler.Role = .client,
+    configuration: AMQPConnection.Configuration = .init(),
+    _ script: @Sendable () -> PeerScript = { PeerScript() },
+    sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: (AMQPConnection, InMemoryPeer) async throws -> Void
+) async throws {
+    weak var handler: ConnectionHandler?
+    do {
+        let peer = try await InMemoryPeer(role: role, configuration: configuration, script: script())
+        handler = peer.handler
+        do {
+            let parts = AMQPConnection.Parts(peer.handler, peer.channel)
+            let connection = AMQPConnection(parts, try await parts.opened.value(), configuration)
+            try await body(connection, peer)
+        } catch {
+            await peer.finish()
+            throw error
+        }
+        await peer.finish()
+    }
+    try await eventually("the handler goes", sourceLocation: sourceLocation) { handler == nil }
+}
+
+/// As ``withPeer(role:configuration:_:sourceLocation:_:)``, with one session begun.
+func withSession(
+    configuration: AMQPConnection.Configuration = .init(),
+    session: AMQPSession.Configuration = .init(),
+    _ script: @Sendable () -> PeerScript = { PeerScript() },
+    sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: (AMQPSession, InMemoryPeer) async throws -> Void
+) async throws {
+    try await withPeer(configuration: configuration, script, sourceLocation: sourceLocation) { connection, peer in
+        try await body(try await connection.openSession(session), peer)
+    }
+}
+
+/// Expects an error of this library, and returns it.
+@discardableResult
+func expectError<Value>(
+    _ condition: AMQPCondition,
+    sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: () async throws -> Value
+) async -> AMQPError? {
+    do {
+        _ = try await body()
+        Issue.record("no error where \(condition) was expected", sourceLocation: sourceLocation)
+    } catch let error as AMQPError {
+        #expect(error.condition == condition, "\(error)", sourceLocation: sourceLocation)
+        return error
+    } catch {
+        Issue.record("an error of another type: \(error)", sourceLocation: sourceLocation)
+    }
+    return nil
+}
+
+/// A message whose encoding has exactly this many bytes.
+func payload(_ count: Int, fill: UInt8 = 0x41) -> ByteBuffer {
+    ByteBuffer(repeating: fill, count: count)
+}
