@@ -27,6 +27,8 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     private var drains: [Reply<Int>] = []
     private var drainDeadline: Scheduled<Void>?
+    /// What the peer answered to the drain while a message was arriving.
+    private var creditBack: Int?
     private var pendingCredit = 0
     private var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
     private var timeoutTimer: Scheduled<Void>?
@@ -118,7 +120,6 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard let key = self.key else { return }
         let payload = self.partial
         self.partial = ByteBuffer()
-        self.isMidMessage = false
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
         let tag = AMQPDelivery.Tag(pn_delivery_tag(delivery))
@@ -143,16 +144,17 @@ final class ReceiverEndpoint: LinkEndpoint {
                 isReported: isSettled || !self.isHeldUntilSettled
             )
         )
+        self.endMessage()
     }
 
     private func aborted(_ delivery: OpaquePointer) {
         self.partial = ByteBuffer()
         // An abort that is the first that is seen of a message has used its credit too.
         if !self.isMidMessage { _ = self.window.arrive(holdsPlace: true) }
-        self.isMidMessage = false
         self.window.free(1)
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
+        self.endMessage()
         self.topUp()
     }
 
@@ -255,8 +257,30 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     override func flowed() {
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        guard !self.isDone, self.window.isPaused, !pn_link_draining(self.link) else { return }
-        self.finishDrain(.success(Int(pn_link_drained(self.link))))
+        guard !self.isDone, !pn_link_draining(self.link) else { return }
+        let credit = Int(pn_link_drained(self.link))
+        if self.window.isPaused {
+            self.answerDrains(credit)
+        } else if credit > 0 {
+            // The answer to a drain that nobody waits for any more.
+            self.window.giveBack(credit)
+            self.topUp()
+        }
+    }
+
+    /// The peer has answered. A message that has begun is on its way still, and comes before the answer.
+    private func answerDrains(_ credit: Int) {
+        if self.isMidMessage {
+            self.creditBack = credit
+        } else {
+            self.finishDrain(.success(credit))
+        }
+    }
+
+    /// The message that has begun is complete, or was aborted.
+    private func endMessage() {
+        self.isMidMessage = false
+        if let credit = self.creditBack { self.finishDrain(.success(credit)) }
     }
 
     /// Asks the peer to use all credit or to give it back. The answer is the credit that came back.
@@ -268,19 +292,19 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.drains.append(reply)
         guard !self.window.isPaused else { return }
         self.window.pause()
-        guard self.window.outstanding > 0 else { return self.finishDrain(.success(0)) }
-        pn_link_drain(self.link, 0)
         let timeout = self.handler.configuration.operationTimeout
         self.drainDeadline = self.handler.schedule(in: timeout) { [unowned self] in
             self.finishDrain(
                 .failure(AMQPError(.local, .timeout, "the peer did not answer the drain within \(timeout)"))
             )
         }
+        if self.window.outstanding > 0 { pn_link_drain(self.link, 0) } else { self.answerDrains(0) }
     }
 
     private func finishDrain(_ answer: Result<Int, AMQPError>) {
         self.drainDeadline?.cancel()
         self.drainDeadline = nil
+        self.creditBack = nil
         // What came before the answer must be seen before it.
         self.flushArrived()
         if case .success = answer { self.window.drained() }
@@ -334,14 +358,15 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.timeoutTimer?.cancel()
         self.drainDeadline?.cancel()
         self.flushArrived()
+        if error == nil { self.releaseUntaken() }
+        self.unsettled = SlotMap()
+        if let key = self.key { self.handler.receivers.remove(key) }
+        // Those who wait get the end of the link, not that of their drain.
+        self.inbox?.finish(error)
         for reply in self.drains {
             reply.resolve(.failure(error ?? AMQPError(.link, .closed, "the receiver was closed")))
         }
         self.drains = []
-        if error == nil { self.releaseUntaken() }
-        self.unsettled = SlotMap()
-        if let key = self.key { self.handler.receivers.remove(key) }
-        self.inbox?.finish(error)
     }
 
     /// What nobody has taken goes back, so that others get it at once.

@@ -55,4 +55,9 @@ struct CreditWindow {
     mutating func drained() {
         self.outstanding = 0
     }
+
+    /// The peer has given back credit after the drain was given up.
+    mutating func giveBack(_ credit: Int) {
+        self.outstanding = max(0, self.outstanding - credit)
+    }
 }
