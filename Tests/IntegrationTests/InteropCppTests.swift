@@ -81,6 +81,6 @@ struct InteropCppTests {
         let received = try process.lines.map(CanonicalText.message)
         #expect(received.map(\.properties) == messages.map(\.properties))
         #expect(received.map(\.applicationProperties) == messages.map(\.applicationProperties))
-        #expect(received.allSatisfy(\.footer.isEmpty))
+        #expect(received.allSatisfy { $0.footer.isEmpty })
     }
 }

@@ -79,12 +79,13 @@ final class Inbox<Element: Sendable>: Sendable {
         if due > 0 { self.report(due) }
     }
 
-    /// Ends the sequence behind what it holds. The first end stays.
+    /// Ends the sequence behind what it holds. The first end stays, and all who wait get it.
     func finish(_ error: AMQPError? = nil) {
         let resumed = self.state.withLock { state -> [(CheckedContinuation<Answer, Never>, Answer)] in
             guard state.end == nil else { return [] }
             state.end = .some(error)
-            return state.waiters.drain().map { ($0.continuation, state.takeEnd() ?? .success(nil)) }
+            guard !state.waiters.isEmpty, let answer = state.takeEnd() else { return [] }
+            return state.waiters.drain().map { ($0.continuation, answer) }
         }
         for (continuation, answer) in resumed { continuation.resume(returning: answer) }
     }

@@ -73,8 +73,12 @@ class LinkEndpoint {
         guard !self.isDone, pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 else { return }
         self.endLocally(error)
         if let error { ProtonCondition.set(pn_link_condition(self.link), error) }
-        // A link that was never opened here must be attached before it can be refused.
-        if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 { pn_link_open(self.link) }
+        // A link that was never opened here must be attached before it can be refused, without a terminus of this side.
+        if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 {
+            let own = pn_link_is_sender(self.link) ? pn_link_source(self.link) : pn_link_target(self.link)
+            pn_terminus_set_type(own, PN_UNSPECIFIED)
+            pn_link_open(self.link)
+        }
         if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
         if self.isRemotelyClosed { self.finish(nil) }
     }

@@ -56,6 +56,7 @@ enum ForeignPeer: Sendable, CustomStringConvertible {
 }
 
 /// Runs `body` with the URL of the example broker, which lies beside the tests.
+@discardableResult
 func withExampleBroker<Result>(
     _ arguments: [String] = [],
     _ body: (String) async throws -> Result

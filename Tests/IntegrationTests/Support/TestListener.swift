@@ -26,6 +26,7 @@ final class TestListener: Sendable {
     var ends: [AMQPError?] { self.endings.withLock { $0 } }
 
     /// Runs `body` with a listener, and closes it with its connections.
+    @discardableResult
     static func with<Result>(
         _ configuration: AMQPListener.Configuration = .init(),
         offering messages: [AMQPMessage] = [],
@@ -65,8 +66,8 @@ final class TestListener: Sendable {
     private func serve(_ connection: AMQPConnection) async {
         await withDiscardingTaskGroup { group in
             let wishes = connection.incoming.makeAsyncIterator()
-            do {
-                while let wish = try await wishes.next(isolation: nil) { self.serve(wish, in: &group) }
+            do throws(AMQPError) {
+                while let wish = try await wishes.next(isolation: nil) { await self.serve(wish, in: &group) }
                 self.endings.withLock { $0.append(nil) }
             } catch {
                 self.endings.withLock { $0.append(error) }
@@ -76,10 +77,10 @@ final class TestListener: Sendable {
         await Task { try? await connection.close() }.value
     }
 
-    private func serve(_ wish: AMQPIncoming, in group: inout DiscardingTaskGroup) {
+    private func serve(_ wish: AMQPIncoming, in group: inout DiscardingTaskGroup) async {
         let refusal = AMQPError(.link, .notFound, "there is no such node")
         switch wish {
-        case .session(let session): group.addTask { _ = try? await session.accept() }
+        case .session(let session): _ = try? await session.accept()
         case .receiver(let incoming) where incoming.attach.target?.address == "nowhere": incoming.refuse(refusal)
         case .sender(let incoming) where incoming.attach.source?.address == "nowhere": incoming.refuse(refusal)
         case .receiver(let incoming): group.addTask { await self.collect(incoming) }

@@ -22,8 +22,8 @@ func waitUntil(
 
 /// Runs `body` in a task of its own; throws when it takes longer than the limit, even if it never ends.
 func within<Success: Sendable>(
-    _ limit: Duration = .seconds(60),
     _ what: String,
+    limit: Duration = .seconds(60),
     _ body: @escaping @Sendable () async throws -> Success
 ) async throws -> Success {
     let (results, continuation) = AsyncStream<Result<Success, any Error>>.makeStream()

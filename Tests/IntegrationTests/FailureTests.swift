@@ -1,0 +1,144 @@
+import QpidProton
+import Testing
+
+/// What cannot be connected to, and peers that keep silent: each with the error it must give, within its deadline.
+@Suite(.timeLimit(.minutes(3)))
+struct FailureTests {
+    // MARK: No connection
+
+    @Test func connectionRefused() async throws {
+        let socket = try RawSocket()
+        let error = try await connectFailure("amqp://127.0.0.1:\(socket.port)")
+        #expect(error.scope == .connection && error.condition == .connectFailed && !error.isFromPeer)
+        #expect(error.detail == "127.0.0.1:\(socket.port): Connection refused")
+    }
+
+    @Test func nameNotFound() async throws {
+        let error = try await connectFailure("amqp://no-such-host.invalid:5672")
+        #expect(error.condition == .connectFailed)
+        #expect(error.detail.contains("no-such-host.invalid:5672") && error.detail.contains("not found"))
+    }
+
+    @Test func nothingAnswersTCP() async throws {
+        let socket = try RawSocket()
+        socket.listen(backlog: 0)
+        // The queue of connections that nobody accepts is full with these; the system then ignores more.
+        let fillers = try (0..<8).map { _ in try RawSocket(connectingTo: socket.port) }
+        let error = try await connectFailure("amqp://127.0.0.1:\(socket.port)", within: .seconds(30)) {
+            $0.connectTimeout = .milliseconds(300)
+        }
+        #expect(error.condition == .timeout)
+        #expect(error.detail.contains("did not answer within 0.3 seconds"))
+        withExtendedLifetime(fillers) {}
+    }
+
+    // MARK: No AMQP
+
+    @Test(arguments: [
+        ("HTTP", Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8), "48 54 54 50"),
+        ("AMQP 0-9-1", Array("AMQP".utf8) + [0, 0, 9, 1], "0-9-1"),
+    ])
+    func anotherProtocol(_ name: String, _ greeting: [UInt8], _ hint: String) async throws {
+        try await ScriptedPeer.with(login: .init(greeting: greeting)) { _, url in
+            let error = try await connectFailure(url)
+            #expect(error.condition == .connectionFramingError, "\(error)")
+        }
+        try await ScriptedPeer.with(login: .init(greeting: greeting)) { _, url in
+            let error = try await connectFailure(url) { $0.sasl = .none }
+            #expect(error.condition == .connectionFramingError, "\(error)")
+        }
+    }
+
+    @Test func socketClosedAtOnce() async throws {
+        try await ScriptedPeer.with(login: .init(greeting: [])) { _, url in
+            let error = try await connectFailure(url)
+            #expect(error.condition == .connectionLost)
+        }
+    }
+
+    @Test func closedDuringTheOpen() async throws {
+        let reason = AMQPError(.connection, .notAllowed, "go away", info: [.symbol("why"): "because"])
+        try await ScriptedPeer.with(react: { kind, _ in kind == .open ? .drop : .answer }) { _, url in
+            let error = try await connectFailure(url)
+            #expect(error.condition == .connectionLost)
+        }
+        // As the standard wants it: an open, and the close right behind it.
+        try await TestListener.with { listener in
+            let service = Task { () -> Void in
+                try await waitUntil("a connection") { !listener.connections.isEmpty }
+                try await listener.connections[0].close(reason)
+            }
+            let error = try await failure(of: "waiting") {
+                try await AMQPConnection.connect(to: listener.url).waitUntilClosed()
+            }
+            #expect(error.condition == .notAllowed && error.detail == "go away" && error.isFromPeer)
+            #expect(error.info == reason.info && error.scope == .connection)
+            try await service.value
+        }
+    }
+
+    // MARK: Silence
+
+    @Test(arguments: ["SASL header", "SASL init", "open"])
+    func silenceUntilTheOpenTimeout(_ silentAt: String) async throws {
+        var login = ScriptedPeer.Login()
+        login.answersHeader = silentAt != "SASL header"
+        login.answersInit = silentAt != "SASL init"
+        try await ScriptedPeer.with(login: login, react: { kind, _ in kind == .open ? .ignore : .answer }) { _, url in
+            let error = try await connectFailure(url, within: .seconds(30)) { $0.openTimeout = .milliseconds(300) }
+            #expect(error.condition == .timeout && error.scope == .local)
+            #expect(error.detail.contains("did not open the connection within 0.3 seconds"))
+        }
+    }
+
+    @Test(arguments: [Performative.begin, .attach, .detach, .end, .close, .flow])
+    func silenceUntilTheOperationTimeout(_ silentAt: Performative) async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.operationTimeout = .seconds(1)
+        let settings = configuration
+        try await ScriptedPeer.with(react: { kind, _ in kind == silentAt ? .ignore : .answer }) { _, url in
+            let connection = try await AMQPConnection.connect(to: url, configuration: settings)
+            let error = try await failure(of: "\(silentAt)", within: .seconds(30)) {
+                let session = try await connection.openSession()
+                let receiver = try await session.openReceiver(from: "queue")
+                if silentAt == .flow { _ = try await receiver.receive(timeout: .zero) }
+                try await receiver.close()
+                try await session.close()
+                try await connection.close()
+            }
+            #expect(error.condition == .timeout, "\(error)")
+            #expect(error.detail.contains("did not answer the") && error.detail.contains("within 1.0 seconds"))
+        }
+    }
+
+    // MARK: Refusals
+
+    @Test func missingAddress() async throws {
+        try await TestListener.with { listener in
+            try await AMQPConnection.withConnection(to: listener.url) { connection in
+                let session = try await connection.openSession()
+                let sending = try await failure(of: "the sender") { try await session.openSender(to: "nowhere") }
+                let receiving = try await failure(of: "the receiver") {
+                    try await session.openReceiver(from: "nowhere")
+                }
+                for error in [sending, receiving] {
+                    #expect(error.scope == .link && error.condition == .notFound && error.isFromPeer)
+                    #expect(error.detail == "there is no such node")
+                }
+                // The session lives on.
+                let sender = try await session.openSender(to: "somewhere")
+                #expect(try await sender.send(AMQPMessage(body: "x")) == .accepted)
+            }
+        }
+    }
+
+    @Test func refusedSession() async throws {
+        let refusal = AMQPError(.session, .resourceLimitExceeded, "no more")
+        try await ScriptedPeer.with(react: { kind, _ in kind == .begin ? .end(refusal) : .answer }) { _, url in
+            let connection = try await AMQPConnection.connect(to: url)
+            let error = try await failure(of: "the session") { try await connection.openSession() }
+            #expect(error.isFromPeer || error.condition == .connectionFramingError, "\(error)")
+            try? await connection.close()
+        }
+    }
+}

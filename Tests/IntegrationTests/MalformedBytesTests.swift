@@ -1,0 +1,171 @@
+import Foundation
+import QpidProton
+import Testing
+
+/// Random, truncated and bit-flipped bytes over TCP: an error or a close, no crash, no hang, and the next connection works.
+///
+/// The seed of a run is printed; QPID_PROTON_SEED sets it.
+@Suite(.serialized, .timeLimit(.minutes(3)))
+struct MalformedBytesTests {
+    private static let seed: UInt64 = {
+        let given = ProcessInfo.processInfo.environment["QPID_PROTON_SEED"].flatMap { UInt64($0) }
+        let seed = given ?? .random(in: .min ... .max)
+        print("MalformedBytesTests: QPID_PROTON_SEED=\(seed)")
+        return seed
+    }()
+
+    @Test func listenerSurvivesMalformedClients() async throws {
+        let stream = try FrameBytes.client()
+        let opening = stream.prefix(FrameBytes.opening).joined().count
+        let cases = (0..<300).map { Damage.apply(to: stream, seed: Self.seed &+ $0) }
+        var configuration = AMQPListener.Configuration()
+        // A client that is cut short is given up soon.
+        configuration.connection.openTimeout = .seconds(1)
+        configuration.connection.idleTimeout = .seconds(1)
+        configuration.connection.operationTimeout = .seconds(1)
+        let messages = (0..<20).map { AMQPMessage(body: "message \($0)") }
+        try await TestListener.with(configuration, offering: messages) { listener in
+            for batch in stride(from: 0, to: cases.count, by: 50) {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for bytes in cases[batch..<min(batch + 50, cases.count)] {
+                        // Returns when the listener has closed the socket; a deadline of its own tells of a hang.
+                        group.addTask { try await Self.send(bytes, opening, to: listener.listener.port) }
+                    }
+                    try await group.waitForAll()
+                }
+                let connection = try await AMQPConnection.connect(to: listener.url)
+                let sender = try await connection.openSession().openSender(to: "queue")
+                #expect(try await sender.send(AMQPMessage(body: "well-formed")) == .accepted)
+                try await connection.close()
+            }
+        }
+    }
+
+    @Test func undamagedBytesAreUnderstood() async throws {
+        try await TestListener.with { listener in
+            let stream = try FrameBytes.client()
+            let opening = stream.prefix(FrameBytes.opening).joined().count
+            try await Self.send(Array(stream.joined()), opening, to: listener.listener.port)
+            try await waitUntil("the end") { listener.ends.count == 1 }
+            #expect(listener.ends == [nil])
+            #expect(listener.connections.first?.peer.containerID == "raw")
+            #expect(listener.deliveries.count == 2)
+        }
+    }
+
+    /// Sends bytes: those behind the opening when the listener has attached the links and granted credit.
+    private static func send(_ bytes: [UInt8], _ opening: Int, to port: Int) async throws {
+        let marks: [[UInt8]] = [[0xa1, 3] + Array("out".utf8), [0xa1, 2] + Array("in".utf8), [0, 0x53, 0x13]]
+        let rest = Array(bytes.dropFirst(opening))
+        _ = try await exchange(Array(bytes.prefix(opening)), with: port, rest: rest, after: marks) { _ in false }
+    }
+
+    @Test func clientSurvivesMalformedServers() async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.openTimeout = .seconds(1)
+        configuration.operationTimeout = .seconds(1)
+        configuration.idleTimeout = .seconds(1)
+        let settings = configuration
+        for batch in stride(from: 0, to: 300, by: 50) {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in batch..<batch + 50 {
+                    let seed = Self.seed &+ UInt64(number)
+                    group.addTask { try await Self.beDamaged(seed, settings) }
+                }
+                try await group.waitForAll()
+            }
+        }
+        try await TestListener.with { try await AMQPConnection.connect(to: $0.url).close() }
+    }
+
+    /// Talks to a peer that damages one of the things it sends.
+    private static func beDamaged(_ seed: UInt64, _ configuration: AMQPConnection.Configuration) async throws {
+        var login = ScriptedPeer.Login()
+        // SASL header, mechanisms, outcome, header, open, begin, attach, flow, attach, three transfers, disposition, …
+        let damaged = Int(seed % 16) + 1
+        login.damage = { bytes, number in number == damaged ? Damage.apply(to: [bytes], seed: seed) : bytes }
+        try await ScriptedPeer.with(login: login) { _, url in
+            try await within("the end of the dialogue, seed \(seed)") {
+                try? await AMQPConnection.withConnection(to: url, configuration: configuration) { connection in
+                    let session = try await connection.openSession()
+                    let sender = try await session.openSender(to: "queue")
+                    let receiver = try await session.openReceiver(from: "two-messages")
+                    for _ in 0..<2 { try await receiver.receive(timeout: .seconds(1))?.accept() }
+                    try await sender.send(AMQPMessage(body: "x"))
+                    try await receiver.close()
+                    try await session.close()
+                }
+            }
+        }
+    }
+
+    @Test func undamagedDialogueIsUnderstood() async throws {
+        try await ScriptedPeer.with { _, url in
+            try await AMQPConnection.withConnection(to: url) { connection in
+                let receiver = try await connection.openSession().openReceiver(from: "two-messages")
+                for _ in 0..<2 {
+                    let delivery = try #require(try await receiver.next())
+                    #expect(try delivery.message.bodyString == "hello")
+                    delivery.accept()
+                }
+            }
+        }
+    }
+}
+
+/// Makes bytes that no peer should send.
+enum Damage {
+    /// The generator of one case: SplitMix64.
+    private struct Generator: RandomNumberGenerator {
+        var state: UInt64
+
+        mutating func next() -> UInt64 {
+            self.state &+= 0x9e37_79b9_7f4a_7c15
+            var word = self.state
+            word = (word ^ (word >> 30)) &* 0xbf58_476d_1ce4_e5b9
+            word = (word ^ (word >> 27)) &* 0x94d0_49bb_1331_11eb
+            return word ^ (word >> 31)
+        }
+    }
+
+    /// Damages a stream, given as its headers and frames, in one of seven ways that the seed chooses.
+    static func apply(to stream: [[UInt8]], seed: UInt64) -> [UInt8] {
+        var generator = Generator(state: seed)
+        func random(_ count: Int) -> [UInt8] {
+            (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        }
+        var parts = stream
+        var bytes = Array(stream.joined())
+        guard !bytes.isEmpty else { return random(8) }
+        let first = min(3, parts.count - 1)
+        func index() -> Int { Int.random(in: first..<parts.count, using: &generator) }
+        switch Int.random(in: 0..<7, using: &generator) {
+        case 0: return random(Int.random(in: 1...2_000, using: &generator))
+        case 1: return Array(bytes.prefix(Int.random(in: 0..<bytes.count, using: &generator)))
+        case 2, 3:
+            for _ in 0..<Int.random(in: 1...8, using: &generator) {
+                bytes[Int.random(in: 0..<bytes.count, using: &generator)] ^=
+                    1 << UInt8.random(in: 0..<8, using: &generator)
+            }
+            return bytes
+        case 4:
+            // A frame whose size is right and whose content is not.
+            let index = index()
+            parts[index] = Array(parts[index].prefix(8)) + random(parts[index].count - 8)
+        case 5:
+            // Frames in another order, twice, or not at all.
+            let (index, other) = (index(), index())
+            if Bool.random(using: &generator) {
+                parts.swapAt(index, other)
+            } else {
+                parts.insert(parts[other], at: index)
+            }
+            if Bool.random(using: &generator) { parts.remove(at: index) }
+        default:
+            // A part of one frame is replaced by another's.
+            let (index, other) = (index(), index())
+            parts[index] = Array(parts[index].prefix(12)) + parts[other].dropFirst(12)
+        }
+        return Array(parts.joined())
+    }
+}

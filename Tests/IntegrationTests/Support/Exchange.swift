@@ -1,0 +1,45 @@
+import NIOCore
+import NIOPosix
+import NIOSSL
+
+/// Sends bytes to a port of this machine, and returns what comes back until it is enough or the socket is closed.
+///
+/// `rest` is sent once what came back holds `marks`.
+func exchange(
+    _ bytes: [UInt8],
+    with port: Int,
+    rest: [UInt8] = [],
+    after marks: [[UInt8]] = [],
+    tls: NIOSSLContext? = nil,
+    until isEnough: @escaping @Sendable ([UInt8]) -> Bool
+) async throws -> [UInt8] {
+    let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        .connect(host: "127.0.0.1", port: port) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                let pipeline = channel.pipeline.syncOperations
+                if let tls { try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: "localhost")) }
+                return try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+            }
+        }
+    return try await within("an answer of port \(port)") {
+        try await channel.executeThenClose { inbound, outbound in
+            var answer: [UInt8] = []
+            var rest = rest
+            do {
+                try await outbound.write(ByteBuffer(bytes: bytes))
+                for try await buffer in inbound {
+                    answer += buffer.readableBytesView
+                    if !rest.isEmpty, marks.allSatisfy({ answer.contains($0) }) {
+                        try await outbound.write(ByteBuffer(bytes: rest))
+                        rest = []
+                    }
+                    if isEnough(answer) { break }
+                }
+            } catch is IOError {
+                // The peer has closed the socket: that is an end too.
+            } catch is ChannelError {
+            }
+            return answer
+        }
+    }
+}

@@ -1,0 +1,36 @@
+import QpidProton
+import Testing
+
+/// Something that must fail did not.
+struct NoFailure: Error, CustomStringConvertible {
+    let what: String
+    var description: String { "\(self.what) did not fail" }
+}
+
+/// Runs what must throw an `AMQPError` within a deadline, and returns that.
+func failure<Result: Sendable>(
+    of what: String,
+    within limit: Duration = .seconds(60),
+    _ body: @escaping @Sendable () async throws -> Result
+) async throws -> AMQPError {
+    do {
+        _ = try await within(what, limit: limit, body)
+    } catch let error as AMQPError {
+        return error
+    }
+    throw NoFailure(what: what)
+}
+
+/// Fails to connect within a deadline, and returns the error.
+func connectFailure(
+    _ url: String,
+    within limit: Duration = .seconds(60),
+    _ configure: (inout AMQPConnection.Configuration) -> Void = { _ in }
+) async throws -> AMQPError {
+    var settings = AMQPConnection.Configuration()
+    configure(&settings)
+    let configuration = settings
+    return try await failure(of: "connecting to \(url)", within: limit) {
+        try await AMQPConnection.connect(to: url, configuration: configuration)
+    }
+}
