@@ -27,6 +27,8 @@ func serve(_ connection: AMQPConnection) async {
                 }
             }
         }
+    } catch let error as AMQPError where error.condition == .closed {
+        // The peer closed the connection in order, and left its links to it.
     } catch {
         print("\(connection.peer.containerID): \(error)")
     }

@@ -31,7 +31,9 @@ package struct ConnectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("A file with the password in its first line.", valueName: "file"))
     package var passwordFile: String?
 
-    @Option(help: ArgumentHelp("The authorities to trust with amqps (PEM); the system's if left out.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("The authorities to trust with amqps (PEM); the system's if left out.", valueName: "file")
+    )
     package var ca: String?
 
     @Option(help: ArgumentHelp("The own certificate for amqps (PEM).", valueName: "file"))

@@ -37,7 +37,12 @@ struct Broker: AsyncParsableCommand {
     )
     var maxQueueBytes: ByteSize?
 
-    @Option(help: ArgumentHelp("Reject encoded messages that are larger, as amqp:resource-limit-exceeded.", valueName: "bytes"))
+    @Option(
+        help: ArgumentHelp(
+            "Reject encoded messages that are larger, as amqp:resource-limit-exceeded.",
+            valueName: "bytes"
+        )
+    )
     var rejectAbove: ByteSize?
 
     @Option(help: ArgumentHelp("The certificate (PEM); with it, all connections use TLS.", valueName: "file"))

@@ -1,4 +1,3 @@
-import DequeModule
 import NIOCore
 import QpidProton
 import Synchronization
@@ -12,12 +11,6 @@ struct StoredMessage: Sendable {
     var excluded: [UInt64] = []
 
     var bytes: Int { self.payload.readableBytes }
-}
-
-/// A message that a consumer has, and its transfer.
-struct Sent: Sendable {
-    let message: StoredMessage
-    let transfer: AMQPTransfer
 }
 
 /// A queue: messages in order, the consumers that take them in turn, and the producers that bring them.
@@ -98,6 +91,9 @@ final class Queue: Sendable {
 
     // MARK: Consumers
 
+    /// What a consumer has decided of the message of a place.
+    typealias Decision = (place: UInt64, outcome: AMQPOutcome)
+
     /// Adds a consumer; `wake` is called when it has messages to take.
     func addConsumer(wake: AsyncStream<Void>.Continuation) -> UInt64 {
         self.update { $0.addConsumer(wake) }
@@ -108,52 +104,45 @@ final class Queue: Sendable {
         self.update { state in state.withConsumer(id) { $0.limit = limit } }
     }
 
-    /// The messages that it is the consumer's turn to get.
-    func takeOutbox(of id: UInt64) -> Deque<StoredMessage> {
-        self.state.withLock { state in
-            var messages: Deque<StoredMessage> = []
-            state.withConsumer(id) { swap(&$0.outbox, &messages) }
+    /// The messages that it is the consumer's turn to get. It has them until it settles them or goes.
+    func takeOutbox(of id: UInt64) -> [StoredMessage] {
+        let messages = self.state.withLock { state in
+            var messages: [StoredMessage] = []
+            state.withConsumer(id) { consumer in
+                swap(&consumer.outbox, &messages)
+                for message in messages { consumer.unsettled[message.place] = message }
+            }
             return messages
         }
+        self.counters.delivered.add(messages.count)
+        return messages
     }
 
-    /// Gives messages back that were taken and not sent. With `isExcluding`, the consumer cannot take them at all.
-    func putBack(_ messages: some Sequence<StoredMessage>, of id: UInt64, isExcluding: Bool) {
+    /// Takes a message back that the consumer cannot take at all.
+    func exclude(_ id: UInt64, from place: UInt64) {
         self.update { state in
-            state.giveBack(
-                messages.map { message in
-                    var message = message
-                    if isExcluding { message.excluded.append(id) }
-                    return message
-                }
-            )
+            var message: StoredMessage?
+            state.withConsumer(id) { consumer in
+                message = consumer.unsettled.removeValue(forKey: place)
+                consumer.assigned -= 1
+            }
+            guard var message else { return }
+            message.excluded.append(id)
+            state.giveBack([message])
         }
     }
 
-    /// Notes what was sent to a consumer; it is held until it is settled.
-    func noteSent(_ sent: [Sent], to id: UInt64) {
-        self.counters.delivered.add(sent.count)
-        self.state.withLock { state in state.withConsumer(id) { $0.unsettled.append(contentsOf: sent) } }
-    }
-
-    /// The transfer that has waited longest for the consumer to settle it.
-    func oldestTransfer(of id: UInt64) -> AMQPTransfer? {
-        self.state.withLock { state in
-            var transfer: AMQPTransfer?
-            state.withConsumer(id) { transfer = $0.unsettled.first?.transfer }
-            return transfer
-        }
-    }
-
-    /// Does what the consumer has decided of its messages.
-    func settle(_ id: UInt64) {
+    /// Does what a consumer has decided of its messages.
+    func settle(_ id: UInt64, _ decisions: [Decision]) {
+        guard !decisions.isEmpty else { return }
         self.update { state in
             var decided: [(StoredMessage, AMQPOutcome)] = []
+            decided.reserveCapacity(decisions.count)
             state.withConsumer(id) { consumer in
-                consumer.unsettled.removeAll { sent in
-                    guard case .success(let outcome)? = sent.transfer.result else { return false }
-                    decided.append((sent.message, outcome))
-                    return true
+                for (place, outcome) in decisions {
+                    if let message = consumer.unsettled.removeValue(forKey: place) {
+                        decided.append((message, outcome))
+                    }
                 }
             }
             self.apply(decided, of: id, &state)
@@ -162,12 +151,11 @@ final class Queue: Sendable {
 
     /// Takes a consumer away; what it has not settled goes back in order.
     func removeConsumer(_ id: UInt64) {
-        self.settle(id)
         self.update { state in
             guard let index = state.consumers.firstIndex(where: { $0.id == id }) else { return }
             let consumer = state.consumers.remove(at: index)
             self.counters.returned.add(consumer.unsettled.count)
-            state.giveBack(consumer.unsettled.map(\.message) + consumer.outbox)
+            state.giveBack(Array(consumer.unsettled.values) + consumer.outbox)
         }
     }
 

@@ -12,9 +12,9 @@ struct QueueState {
         /// How many it was given in all.
         var assigned = 0
         /// Messages that it was given and that nobody has sent yet.
-        var outbox: Deque<StoredMessage> = []
-        /// Messages that were sent to it, in order.
-        var unsettled: Deque<Sent> = []
+        var outbox: [StoredMessage] = []
+        /// Messages that it has, by their places.
+        var unsettled: [UInt64: StoredMessage] = [:]
     }
 
     struct ProducerState {

@@ -34,7 +34,8 @@ struct Server: Sendable {
             }
             group.cancelAll()
         }
-        await Task { try? await connection.close() }.value
+        let reason = Task.isCancelled ? AMQPError(.connection, .connectionForced, "the broker is shutting down") : nil
+        try? await Closing.run(within: Closing.shortLimit) { try await connection.close(reason) }
         dynamic.removeAll()
     }
 
@@ -53,6 +54,7 @@ struct Server: Sendable {
         }
         var configuration = AMQPReceiver.Configuration(window: queue == nil ? .messages(Producer.window) : .manual)
         configuration.target = target
+        configuration.maxMessageSize = .gibibytes(1)
         configuration.senderSettleMode = incoming.attach.senderSettleMode
         guard let receiver = try? await incoming.accept(configuration) else { return }
         let producer = Producer(receiver: receiver, store: self.store)

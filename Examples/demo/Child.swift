@@ -110,7 +110,11 @@ final class Child: Sendable {
 
     /// Waits for the end of the process. Cancellation ends it.
     func waitForEnd() async throws -> End {
-        let end = await withTaskCancellationHandler { await self.end.value } onCancel: { self.terminate() }
+        let end = await withTaskCancellationHandler {
+            await self.end.value
+        } onCancel: {
+            self.terminate()
+        }
         try Task.checkCancellation()
         return end
     }

@@ -30,7 +30,8 @@ struct Demo: AsyncParsableCommand {
     mutating func run() async throws {
         let scratch = try Scratch()
         defer { scratch.remove() }
-        let source = if let directory = self.directory { directory } else { try await Self.copyTrackedFiles(to: scratch) }
+        let source =
+            if let directory = self.directory { directory } else { try await Self.copyTrackedFiles(to: scratch) }
         let files = try Tree.count(source)
         guard files > 0 else { throw Failure("there are no files in \(source)") }
         let relay = Relay(source: source, files: files, showsProgress: self.output.progress)
@@ -65,7 +66,9 @@ struct Demo: AsyncParsableCommand {
             var isDirectory: ObjCBool = false
             // A tracked file that was deleted, or a submodule.
             let original = "\(root)/\(path)"
-            guard manager.fileExists(atPath: original, isDirectory: &isDirectory), !isDirectory.boolValue else { continue }
+            guard manager.fileExists(atPath: original, isDirectory: &isDirectory), !isDirectory.boolValue else {
+                continue
+            }
             let place = "\(copy)/\(path)"
             let folder = (place as NSString).deletingLastPathComponent
             try manager.createDirectory(atPath: folder, withIntermediateDirectories: true)

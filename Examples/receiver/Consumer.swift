@@ -61,7 +61,8 @@ struct Consumer {
     let credit: Int
     let progress: Progress
 
-    func run(_ receiver: AMQPReceiver, _ sink: any Sink, _ tally: Tally, _ sequence: inout SequenceCheck?) async throws {
+    func run(_ receiver: AMQPReceiver, _ sink: any Sink, _ tally: Tally, _ sequence: inout SequenceCheck?) async throws
+    {
         var granted = 0
         while tally.messages < self.count ?? .max {
             if let count = self.count {

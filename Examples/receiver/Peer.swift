@@ -8,16 +8,16 @@ struct Peer: Sendable {
     let receiver: AMQPReceiver
     let isServer: Bool
 
-    /// Closes the link, the session and the connection. Cancellation does not reach it.
-    func close() async throws {
+    /// Closes the link, the session and the connection. Cancellation of the task does not reach it.
+    func close(within limit: Duration) async throws {
         let peer = self
-        try await Task {
+        try await Closing.run(within: limit) {
             if peer.receiver.error == nil { try await peer.receiver.close() }
             // A sender that came here closes its own connection: it may be waiting for the last outcomes.
             if peer.isServer { await peer.waitForPeer(.seconds(5)) }
             if peer.receiver.session.error == nil { try await peer.receiver.session.close() }
             if peer.connection.error == nil { try await peer.connection.close() }
-        }.value
+        }
     }
 
     private func waitForPeer(_ limit: Duration) async {

@@ -100,7 +100,9 @@ struct Receiver: AsyncParsableCommand {
             }
             peak = peer.receiver.bufferedBytesPeak
             do {
-                try await peer.close()
+                let isGivenUp = failure != nil || Program.isInterrupted
+                let limit = peer.connection.configuration.operationTimeout
+                try await peer.close(within: isGivenUp ? Closing.shortLimit : limit)
             } catch {
                 failure = failure ?? error
             }
@@ -159,7 +161,9 @@ struct Receiver: AsyncParsableCommand {
     /// The link to receive on.
     private func makeConfiguration() -> AMQPReceiver.Configuration {
         // With a count, credit is granted by hand, so that no message comes that is not wanted.
-        AMQPReceiver.Configuration(window: self.count == nil ? .messages(self.window) : .manual)
+        var configuration = AMQPReceiver.Configuration(window: self.count == nil ? .messages(self.window) : .manual)
+        configuration.maxMessageSize = .gibibytes(1)
+        return configuration
     }
 
     private func connectToBroker() async throws -> Peer {
@@ -177,7 +181,9 @@ struct Receiver: AsyncParsableCommand {
         var configuration = AMQPListener.Configuration()
         configuration.connection = self.connection.configuration()
         if url.isTLS {
-            guard let identity = self.connection.identity else { throw Failure("to listen with amqps, give --cert and --key") }
+            guard let identity = self.connection.identity else {
+                throw Failure("to listen with amqps, give --cert and --key")
+            }
             configuration.tls = AMQPServerTLS(identity: identity)
         }
         if let user = url.username {

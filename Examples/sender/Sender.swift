@@ -115,8 +115,8 @@ struct Sender: AsyncParsableCommand {
             }
             peak = connection.outgoingBytesPeak
             do {
-                // A task of its own: cancellation must not keep the close from the peer.
-                try await Task { try await connection.close() }.value
+                let limit = failure == nil ? configuration.operationTimeout : Closing.shortLimit
+                try await Closing.run(within: limit) { try await connection.close() }
             } catch {
                 failure = failure ?? error
             }
@@ -133,7 +133,9 @@ struct Sender: AsyncParsableCommand {
             report.print()
         }
         if source.skipped > 0 {
-            Console.error("sender: left out \(source.skipped) entries that are no regular files, such as symbolic links")
+            Console.error(
+                "sender: left out \(source.skipped) entries that are no regular files, such as symbolic links"
+            )
         }
         if Program.isInterrupted {
             let text = "interrupted: \(tally.settled) of \(tally.messages) messages were settled"
@@ -157,19 +159,25 @@ struct Sender: AsyncParsableCommand {
         _ tally: Tally,
         _ progress: Progress
     ) async throws {
-        var session = AMQPSession.Configuration()
-        if let limit = self.limit { session.sendLimit = AMQPSendLimit(high: ByteCount(limit.bytes)) }
+        var settings = AMQPSession.Configuration()
+        if let limit = self.limit { settings.sendLimit = AMQPSendLimit(high: ByteCount(limit.bytes)) }
         var link = AMQPSender.Configuration(target: AMQPTarget(address: address))
         link.settleMode = self.settled ? .settled : .unsettled
         let template = self.template
-        try await connection.withSession(session) { session in
-            try await session.withSender(link) { sender in
-                try await tally.whileMoving {
-                    let pipeline = Pipeline(sender, tally, progress)
-                    try await pipeline.send(source, template)
-                }
+        let session = try await connection.openSession(settings)
+        let sender = try await session.openSender(link)
+        do {
+            try await tally.whileMoving { try await Pipeline(sender, tally, progress).send(source, template) }
+        } catch {
+            // The link is closed before the connection, also when the work was given up.
+            try? await Closing.run(within: Closing.shortLimit) {
+                try await sender.close()
+                try await session.close()
             }
+            throw error
         }
+        try await sender.close()
+        try await session.close()
     }
 
     /// What the options set in each message.

@@ -87,7 +87,9 @@ final class Tally: Sendable {
         guard !bad.isEmpty else { return }
         let reason = state.firstReason.map { " (\($0.condition)\($0.detail.isEmpty ? "" : ": \($0.detail)"))" } ?? ""
         let list = bad.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
-        throw Failure("\(bad.reduce(0) { $0 + $1.0 }) of \(state.messages) messages were not accepted: \(list)\(reason)")
+        throw Failure(
+            "\(bad.reduce(0) { $0 + $1.0 }) of \(state.messages) messages were not accepted: \(list)\(reason)"
+        )
     }
 
     func report(_ seconds: Duration) -> Report {

@@ -13,7 +13,7 @@ struct ExamplesBrokerTests {
                 try await ExampleProcess("sender", ["\(url)/q"] + options).succeed()
                 // It must wait when its stdout is full: it cannot have taken all when it is killed.
                 let killed = try ExampleProcess("receiver", ["\(url)/q", "--output", "-"], outputLimit: 100_000)
-                _ = try await eventually("the receiver has written") {
+                _ = try await lookUntil("the receiver has written") {
                     killed.output.utf8.count >= 100_000 ? true : nil
                 }
                 killed.signal(SIGKILL)
@@ -29,7 +29,7 @@ struct ExamplesBrokerTests {
                 #expect(second == Array(start...count))
                 #expect(start <= (first.last ?? 0) + 1 + 256)
                 broker.signal(SIGUSR1)
-                let counters = try await eventually("the broker tells its counters") {
+                let counters = try await lookUntil("the broker tells its counters") {
                     broker.output.isEmpty ? nil : try broker.json()
                 }
                 #expect(counters["accepted"] == count)
@@ -50,7 +50,7 @@ struct ExamplesBrokerTests {
             let counters = { () -> [String: Int] in
                 let before = broker.output.utf8.count
                 broker.signal(SIGUSR1)
-                return try await eventually("the broker tells its counters") {
+                return try await lookUntil("the broker tells its counters") {
                     broker.output.utf8.count > before && broker.output.hasSuffix("\n") ? try broker.json() : nil
                 }
             }
@@ -123,7 +123,7 @@ struct ExamplesBrokerTests {
             try await ExampleProcess("sender", ["\(url)/q", "--count", "4"]).succeed()
             try await AMQPConnection.withConnection(to: url) { connection in
                 let session = try await connection.openSession()
-                let receiver = try await session.openReceiver(from: "q", window: .messages(4))
+                let receiver = try await session.openReceiver(from: "q")
                 var deliveries: [AMQPDelivery] = []
                 for _ in 0..<4 { deliveries.append(try #require(try await receiver.next())) }
                 // The first is kept while the others are decided.
@@ -162,7 +162,7 @@ struct ExamplesBrokerTests {
                 let sender = try await session.openSender(to: "q")
                 // Every receiver's credit has come to the broker once a message has come from there.
                 var isReady = Array(repeating: false, count: 3)
-                _ = try await eventually("every receiver has had a message") {
+                _ = try await lookUntil("every receiver has had a message") {
                     for (index, receiver) in receivers.enumerated() {
                         while let delivery = receiver.poll() {
                             isReady[index] = true
@@ -212,6 +212,25 @@ struct ExamplesBrokerTests {
                 let second = try await session.openReceiver(from: target)
                 #expect(try await second.next()?.message.bodyString == "x")
             }
+        }
+    }
+
+    @Test func theEndOfTheBrokerIsAFailure() async throws {
+        let broker = try ExampleProcess("broker", ["--listen", "127.0.0.1:0"])
+        try await withFolder { folder in
+            let file = folder.appendingPathComponent("received")
+            let url = try await "127.0.0.1:\(broker.port())/q"
+            let receiver = try ExampleProcess("receiver", [url, "--output", file.path])
+            try await ExampleProcess("sender", [url, "--body", "x"]).succeed()
+            _ = try await lookUntil("the message is written") {
+                (try? Data(contentsOf: file)) == Data("x\n".utf8) ? true : nil
+            }
+            broker.signal(SIGINT)
+            try await broker.succeed()
+            #expect(broker.errorLines.last?.contains("\"received\":1,") == true)
+            #expect(try await receiver.waitForExit() == 1)
+            #expect(receiver.errorLines.count == 1)
+            #expect(receiver.errorLines.first?.contains("the broker is shutting down") == true)
         }
     }
 

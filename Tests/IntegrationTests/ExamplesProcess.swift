@@ -84,7 +84,7 @@ final class ExampleProcess: Sendable {
         sourceLocation: SourceLocation = #_sourceLocation
     ) async throws -> Int32 {
         do {
-            return try await eventually("\(self.name) ends", seconds, sourceLocation: sourceLocation) {
+            return try await lookUntil("\(self.name) ends", seconds, sourceLocation: sourceLocation) {
                 self.state.withLock { $0.openPipes == 0 ? $0.status : nil }
             }
         } catch {
@@ -106,7 +106,7 @@ final class ExampleProcess: Sendable {
 
     /// The port that the process says it listens at.
     func port(sourceLocation: SourceLocation = #_sourceLocation) async throws -> Int {
-        try await eventually("\(self.name) listens", 30, sourceLocation: sourceLocation) {
+        try await lookUntil("\(self.name) listens", 30, sourceLocation: sourceLocation) {
             for line in self.errorLines {
                 guard let words = line.range(of: "listening on 127.0.0.1:") else { continue }
                 return Int(line[words.upperBound...].prefix { $0.isNumber })
@@ -124,7 +124,7 @@ final class ExampleProcess: Sendable {
 }
 
 /// Waits until a condition holds, looking again and again; throws when it does not in time.
-func eventually<Value>(
+func lookUntil<Value>(
     _ what: String,
     _ seconds: Double = 30,
     sourceLocation: SourceLocation = #_sourceLocation,

@@ -29,7 +29,7 @@ struct ExamplesTests {
             for key in ["mismatches", "missing", "duplicates", "out_of_order"] { #expect(received[key] == 0) }
             #expect(sender.errorLines.isEmpty && receiver.errorLines.isEmpty)
             broker.signal(SIGUSR1)
-            let counters = try await eventually("the broker tells its counters") {
+            let counters = try await lookUntil("the broker tells its counters") {
                 broker.output.isEmpty ? nil : try broker.json()
             }
             #expect(counters["received"] == 5_000)
@@ -231,6 +231,30 @@ struct ExamplesTests {
         }
     }
 
+    @Test func theDemoComparesEqual() async throws {
+        try await withFolder { folder in
+            let files = try Self.makeNastyTree(folder)
+            let demo = try await ExampleProcess("demo", [folder.path, "--json"]).succeed()
+            #expect(demo.output.components(separatedBy: "\"files\":\(files.count),").count == 3)
+            let empty = folder.appendingPathComponent("no files")
+            try FileManager.default.createDirectory(at: empty, withIntermediateDirectories: true)
+            let failing = try ExampleProcess("demo", [empty.path])
+            #expect(try await failing.waitForExit() == 1)
+            #expect(failing.errorLines.count == 1)
+        }
+    }
+
+    @Test func aStandstillEndsTheSender() async throws {
+        try await withBroker(["--max-queue-bytes", "1000"]) { _, url in
+            let sender = try ExampleProcess("sender", ["\(url)/q", "--count", "100", "--timeout", "0.3", "--json"])
+            #expect(try await sender.waitForExit() == 1)
+            #expect(sender.errorLines.count == 1)
+            #expect(sender.errorLines.first?.contains("nothing has moved for 0.3 s") == true)
+            let report = try sender.json()
+            #expect(try #require(report["accepted"]) < 10)
+        }
+    }
+
     @Test func anIdleTimeoutEndsTheReceiver() async throws {
         try await withBroker { _, url in
             try await ExampleProcess("sender", ["\(url)/q", "--count", "3"]).succeed()
@@ -248,17 +272,17 @@ struct ExamplesTests {
                 let file = folder.appendingPathComponent("received")
                 let receiver = try ExampleProcess("receiver", ["\(url)/q", "--output", file.path, "--json"])
                 try await ExampleProcess("sender", ["\(url)/q", "--body", "x"]).succeed()
-                _ = try await eventually("the message is written") {
+                _ = try await lookUntil("the message is written") {
                     (try? Data(contentsOf: file)) == Data("x\n".utf8) ? true : nil
                 }
                 receiver.signal(SIGINT)
                 #expect(try await receiver.succeed().json()["messages"] == 1)
                 let waiting = try ExampleProcess("receiver", ["\(url)/q", "--count", "1"])
-                let connections = {
+                _ = try await lookUntil("the receiver is connected") { () -> Bool? in
                     broker.signal(SIGUSR1)
-                    return try? broker.json()["connections"]
+                    guard broker.output.hasSuffix("\n") else { return nil }
+                    return try broker.json()["connections"] == 3 ? true : nil
                 }
-                _ = try await eventually("the receiver is connected") { connections() ?? 0 >= 3 ? true : nil }
                 waiting.signal(SIGTERM)
                 #expect(try await waiting.waitForExit() == 130)
                 #expect(waiting.errorLines.count == 1)

@@ -20,6 +20,8 @@ extension ConnectionHandler {
             return
         }
         self.isPumping = true
+        // Before the output: a heartbeat or an idle timeout that is due now has to go out now.
+        self.runTimers()
         var rounds = 0
         var hasMail = false
         repeat {
@@ -40,7 +42,6 @@ extension ConnectionHandler {
             let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
             self.eventLoop.execute { bound.value.pump() }
         }
-        self.runTimers()
         self.closeIfDone()
     }
 
@@ -55,7 +56,7 @@ extension ConnectionHandler {
             switch item {
             case .message(let message, let lane): self.enqueue(message, lane)
             case .settle(let settlement): self.settlements.append(settlement)
-            case .taken(let count, let receiver): self.receivers[receiver]?.free(count)
+            case .taken(let count, let receiver): self.receivers[receiver]?.taken(count)
             case .run(let work):
                 // Work may close a link: what was settled before must be settled before.
                 self.applySettlements()
@@ -91,7 +92,7 @@ extension ConnectionHandler {
         var budget = min(Self.writeBudget - self.unwrittenBytes, Self.batch)
         while budget > 0, let lane = self.queue.nextLane(), let sender = self.queue.link(lane) {
             var quantum = min(Self.quantum, budget)
-            while quantum > 0, let slice = self.queue.next(lane, limit: quantum) {
+            while quantum > 0, let slice = self.queue.next(lane, limit: min(quantum, sender.session.sliceLimit)) {
                 sender.send(slice)
                 // A transfer has a frame around it, which an empty message has too.
                 let cost = slice.range.count + 32
@@ -140,19 +141,18 @@ extension ConnectionHandler {
     /// The socket has taken bytes, or lost them: they leave the ledgers, and what was sent settled is done.
     private func written(_ count: Int, _ framed: [Handed], _ result: Result<Void, any Error>) {
         self.unwrittenBytes -= count
+        var failure: AMQPError?
+        if case .failure(let error) = result { failure = self.endError ?? self.translate(error) }
         if !framed.isEmpty {
             self.mailbox.release(framed.map { ($0.bytes, $0.node) })
-            let outcome = result.map { AMQPOutcome.settled }.mapError { self.unwritten($0) }
-            for handed in framed { handed.settled?.resolve(outcome) }
+            let outcome = failure.map { cause -> Result<AMQPOutcome, AMQPError> in
+                .failure(AMQPError(.delivery, cause.condition, "not sent: \(cause)", isFromPeer: cause.isFromPeer))
+            }
+            for handed in framed { handed.settled?.resolve(outcome ?? .success(.settled)) }
         }
+        // Nothing more may be handed over: it would count as sent.
+        if let failure { return self.die(failure) }
         self.pump()
-    }
-
-    private func unwritten(_ error: any Error) -> AMQPError {
-        if case .failure(let error)? = self.ended.answer {
-            return AMQPError(.delivery, error.condition, "not sent: \(error)", isFromPeer: error.isFromPeer)
-        }
-        return AMQPError(.delivery, .connectionLost, "not sent: the connection was lost: \(error)")
     }
 
     /// How many frames a slice takes, at most.

@@ -141,14 +141,20 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         self.logger.debug("connection failed", metadata: ["error": "\(error)"])
-        self.die(self.translate(error, context))
+        self.die(self.translate(error))
     }
 
-    private func translate(_ error: any Error, _ context: ChannelHandlerContext) -> AMQPError {
+    func translate(_ error: any Error) -> AMQPError {
         if let error = error as? AMQPError { return error }
-        let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
+        if error is ChannelError { return self.lost }
+        let tls = try? self.context?.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
         return AMQPTLSErrors.translate(error, host: self.host, handler: tls)
             ?? AMQPError(.connection, .connectionLost, "\(error)")
+    }
+
+    var endError: AMQPError? {
+        if case .failure(let error)? = self.ended.answer { return error }
+        return nil
     }
 
     private var lost: AMQPError {
@@ -200,6 +206,11 @@ final class ConnectionHandler: ChannelInboundHandler {
             pn_connection_open(self.engine.connection)
         }
         pn_connection_close(self.engine.connection)
+    }
+
+    /// A peer that does not answer the close, or does not read it, must not hold the socket for ever.
+    private func limitClose() {
+        guard !self.isDead, self.closeTimer == nil else { return }
         let timeout = self.configuration.operationTimeout
         self.closeTimer = self.schedule(in: timeout) { [unowned self] in
             self.die(AMQPError(.local, .timeout, "the peer did not answer the close within \(timeout)"))
@@ -225,6 +236,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Answers all who wait on the connection. The socket may still have a close to carry.
     func end(_ error: AMQPError?, _ cause: AMQPError) {
+        self.limitClose()
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         self.opened.resolve(.failure(error ?? cause))
         for session in self.sessions.values { session.abandon(error ?? cause) }

@@ -40,13 +40,20 @@ final class Inbox<Element: Sendable>: Sendable {
 
     private let state = Mutex(State())
     private let reportEvery: Int
+    private let isStarved: @Sendable () -> Bool
     private let report: @Sendable (Int) -> Void
 
     /// - Parameters:
     ///   - reportEvery: How many reported elements are taken before `report` is called with their number.
+    ///   - isStarved: Whether a wait that begins is to report what was taken, be it nothing, so that more can come.
     ///   - report: Called from the task that takes an element.
-    init(reportEvery: Int = .max, report: @escaping @Sendable (Int) -> Void = { _ in }) {
+    init(
+        reportEvery: Int = .max,
+        isStarved: @escaping @Sendable () -> Bool = { false },
+        report: @escaping @Sendable (Int) -> Void = { _ in }
+    ) {
         self.reportEvery = reportEvery
+        self.isStarved = isStarved
         self.report = report
     }
 
@@ -139,7 +146,10 @@ final class Inbox<Element: Sendable>: Sendable {
                     return (nil, 0)
                 }
                 if due > 0 { self.report(due) }
-                guard let answer else { return onWait() }
+                guard let answer else {
+                    if self.isStarved() { self.report(self.takeUnreported()) }
+                    return onWait()
+                }
                 continuation.resume(returning: answer)
             }
         } onCancel: {
@@ -154,6 +164,13 @@ final class Inbox<Element: Sendable>: Sendable {
             return state.waiters.remove(at: index).continuation
         }
         continuation?.resume(returning: answer)
+    }
+
+    private func takeUnreported() -> Int {
+        self.state.withLock { state in
+            defer { state.unreported = 0 }
+            return state.unreported
+        }
     }
 
     private func takeDue(_ state: inout State) -> Int {

@@ -13,7 +13,10 @@ class LinkEndpoint {
     private(set) var isEndedByPeer = false
 
     var handler: ConnectionHandler { self.session.handler }
-    var isLocallyOpen: Bool { !self.isDone && pn_link_state(self.link) & PN_LOCAL_ACTIVE != 0 }
+    var isLocallyOpen: Bool {
+        // Proton leaves a link that was detached, and not closed, in the active state.
+        !self.isDone && !self.isLocallyEnded && pn_link_state(self.link) & PN_LOCAL_ACTIVE != 0
+    }
     var isRemotelyClosed: Bool { !self.isDone && pn_link_state(self.link) & PN_REMOTE_CLOSED != 0 }
 
     init(_ link: OpaquePointer, session: SessionEndpoint, name: String) {
@@ -124,6 +127,7 @@ class LinkEndpoint {
     private func finish(_ error: AMQPError?) {
         self.release(error.map { .failure($0) } ?? .success(()))
         pn_link_set_context(self.link, nil)
+        if pn_link_is_receiver(self.link) { self.session.refreshWindow() }
         pn_link_free(self.link)
         self.session.links[ObjectIdentifier(self)] = nil
     }

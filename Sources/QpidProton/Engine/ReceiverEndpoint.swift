@@ -27,6 +27,8 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     private var drains: [Reply<Int>] = []
     private var drainDeadline: Scheduled<Void>?
+    /// What the peer answered to the drain while a message was arriving.
+    private var creditBack: Int?
     private var pendingCredit = 0
     private var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
     private var timeoutTimer: Scheduled<Void>?
@@ -59,9 +61,12 @@ final class ReceiverEndpoint: LinkEndpoint {
         let key = self.handler.receivers.insert(self)
         self.key = key
         let reportEvery = configuration.window.messages.map { max(1, $0 / 4) } ?? .max
-        let inbox = Inbox<AMQPDelivery>(reportEvery: reportEvery) { [mailbox = self.handler.mailbox] count in
-            mailbox.post(.taken(count, receiver: key))
-        }
+        let isAutomatic = configuration.window.messages != nil
+        let inbox = Inbox<AMQPDelivery>(
+            reportEvery: reportEvery,
+            isStarved: { [status = self.status] in isAutomatic && status.credit.load(ordering: .relaxed) == 0 },
+            report: { [mailbox = self.handler.mailbox] count in mailbox.post(.taken(count, receiver: key)) }
+        )
         self.inbox = inbox
         pn_link_open(self.link)
         self.topUp()
@@ -118,7 +123,6 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard let key = self.key else { return }
         let payload = self.partial
         self.partial = ByteBuffer()
-        self.isMidMessage = false
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
         let tag = AMQPDelivery.Tag(pn_delivery_tag(delivery))
@@ -143,16 +147,17 @@ final class ReceiverEndpoint: LinkEndpoint {
                 isReported: isSettled || !self.isHeldUntilSettled
             )
         )
+        self.endMessage()
     }
 
     private func aborted(_ delivery: OpaquePointer) {
         self.partial = ByteBuffer()
         // An abort that is the first that is seen of a message has used its credit too.
         if !self.isMidMessage { _ = self.window.arrive(holdsPlace: true) }
-        self.isMidMessage = false
         self.window.free(1)
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
+        self.endMessage()
         self.topUp()
     }
 
@@ -165,6 +170,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Reads and drops what still comes on a link that is closed here, so that the session's window does not leak.
     private func discard() {
         self.partial = ByteBuffer()
+        self.session.refreshWindow()
         while !self.isDone, let delivery = pn_link_current(self.link) {
             withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { room in
                 while pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, room.count) > 0 {}
@@ -177,6 +183,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Hands what has arrived to the tasks.
     func flushArrived() {
         guard !self.arrived.isEmpty else { return }
+        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         self.inbox?.push(contentsOf: self.arrived)
         self.arrived.removeAll(keepingCapacity: true)
     }
@@ -224,8 +231,14 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     // MARK: Credit
 
+    /// The application has taken messages that hold a place until then, or waits for one and has left none untold.
+    func taken(_ count: Int) {
+        if self.window.outstanding == 0 { self.window.starve() }
+        self.free(count)
+    }
+
     /// Messages have given their places back.
-    func free(_ count: Int) {
+    private func free(_ count: Int) {
         self.window.free(count)
         self.topUp()
     }
@@ -251,12 +264,39 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
     }
 
+    /// Has Proton send a flow of this link, with the session's window, if that has run out.
+    func carryWindow() {
+        if self.window.isPaused { pn_link_drain(self.link, 0) } else { pn_link_flow(self.link, 0) }
+    }
+
     // MARK: Draining
 
     override func flowed() {
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        guard !self.isDone, self.window.isPaused, !pn_link_draining(self.link) else { return }
-        self.finishDrain(.success(Int(pn_link_drained(self.link))))
+        guard !self.isDone, !pn_link_draining(self.link) else { return }
+        let credit = Int(pn_link_drained(self.link))
+        if self.window.isPaused {
+            self.answerDrains(credit)
+        } else if credit > 0 {
+            // The answer to a drain that nobody waits for any more.
+            self.window.giveBack(credit)
+            self.topUp()
+        }
+    }
+
+    /// The peer has answered. A message that has begun is on its way still, and comes before the answer.
+    private func answerDrains(_ credit: Int) {
+        if self.isMidMessage {
+            self.creditBack = credit
+        } else {
+            self.finishDrain(.success(credit))
+        }
+    }
+
+    /// The message that has begun is complete, or was aborted.
+    private func endMessage() {
+        self.isMidMessage = false
+        if let credit = self.creditBack { self.finishDrain(.success(credit)) }
     }
 
     /// Asks the peer to use all credit or to give it back. The answer is the credit that came back.
@@ -268,19 +308,19 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.drains.append(reply)
         guard !self.window.isPaused else { return }
         self.window.pause()
-        guard self.window.outstanding > 0 else { return self.finishDrain(.success(0)) }
-        pn_link_drain(self.link, 0)
         let timeout = self.handler.configuration.operationTimeout
         self.drainDeadline = self.handler.schedule(in: timeout) { [unowned self] in
             self.finishDrain(
                 .failure(AMQPError(.local, .timeout, "the peer did not answer the drain within \(timeout)"))
             )
         }
+        if self.window.outstanding > 0 { pn_link_drain(self.link, 0) } else { self.answerDrains(0) }
     }
 
     private func finishDrain(_ answer: Result<Int, AMQPError>) {
         self.drainDeadline?.cancel()
         self.drainDeadline = nil
+        self.creditBack = nil
         // What came before the answer must be seen before it.
         self.flushArrived()
         if case .success = answer { self.window.drained() }
@@ -334,15 +374,16 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.timeoutTimer?.cancel()
         self.drainDeadline?.cancel()
         self.flushArrived()
-        for reply in self.drains {
-            reply.resolve(.failure(error ?? AMQPError(.link, .closed, "the receiver was closed")))
-        }
-        self.drains = []
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         self.unsettled = SlotMap()
         if let key = self.key { self.handler.receivers.remove(key) }
+        // Those who wait get the end of the link, not that of their drain.
         self.inbox?.finish(error)
+        for reply in self.drains {
+            reply.resolve(.failure(error ?? AMQPError(.link, .closed, "the receiver was closed")))
+        }
+        self.drains = []
     }
 
     /// What nobody has taken goes back, so that others get it at once.

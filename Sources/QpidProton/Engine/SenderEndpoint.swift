@@ -115,19 +115,23 @@ final class SenderEndpoint: LinkEndpoint {
         pn_delivery_clear(delivery)
         guard let outcome = ProtonDisposition.remote(delivery), let transfer = Self.takeTransfer(delivery) else { return }
         if pn_link_current(self.link) == delivery {
-            self.abortCurrent()
+            _ = self.dropCurrent(abort: true)
+            self.answerDrain()
         } else {
             pn_delivery_settle(delivery)
         }
         transfer.resolve(.success(outcome))
     }
 
-    /// Ends the message that has begun and will not be finished.
-    private func abortCurrent() {
-        guard let lane = self.lane, let node = self.node, let current = pn_link_current(self.link) else { return }
-        let rest = self.handler.queue.dropCurrent(lane)
-        pn_delivery_abort(current)
+    /// Ends the message that has begun and will not be finished. Returns it, not answered yet.
+    private func dropCurrent(abort: Bool) -> PendingMessage? {
+        guard let lane = self.lane, let node = self.node, let current = pn_link_current(self.link),
+            let (message, rest) = self.handler.queue.dropCurrent(lane)
+        else { return nil }
+        _ = Self.takeTransfer(current)
+        if abort { pn_delivery_abort(current) }
         if rest > 0 { self.handler.mailbox.release([(rest, node)]) }
+        return message
     }
 
     private static func takeTransfer(_ delivery: OpaquePointer) -> OutcomeReply? {
@@ -143,6 +147,8 @@ final class SenderEndpoint: LinkEndpoint {
         else { return }
         self.handler.mailbox.release([(message.ledgerBytes, node)])
         transfer.resolve(.failure(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled")))
+        // A drain may have waited for the message.
+        self.answerDrain()
     }
 
     // MARK: Ending
@@ -159,7 +165,10 @@ final class SenderEndpoint: LinkEndpoint {
             isFromPeer: error?.isFromPeer ?? false
         )
         self.handler.mailbox.closeLevel(node, unsent)
-        if self.handler.queue.isMidMessage(lane) { self.abortCurrent(answering: unsettled) }
+        // An abort is a transfer: behind a closed window it would hold up the detach, which ends the message as well.
+        if let message = self.dropCurrent(abort: !self.session.isBlocked) {
+            message.transfer.resolve(.failure(message.isSettled ? unsent : unsettled))
+        }
         let messages = self.handler.queue.removeLane(lane)
         for message in messages { message.transfer.resolve(.failure(unsent)) }
         self.handler.mailbox.release(messages.map { ($0.ledgerBytes, node) })
@@ -168,11 +177,5 @@ final class SenderEndpoint: LinkEndpoint {
             delivery = pn_unsettled_next(current)
             Self.takeTransfer(current)?.resolve(.failure(unsettled))
         }
-    }
-
-    private func abortCurrent(answering error: AMQPError) {
-        let transfer = pn_link_current(self.link).flatMap { Self.takeTransfer($0) }
-        self.abortCurrent()
-        transfer?.resolve(.failure(error))
     }
 }

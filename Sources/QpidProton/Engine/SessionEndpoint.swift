@@ -57,8 +57,14 @@ final class SessionEndpoint {
         pn_session_get_context(session).map { Unmanaged<SessionEndpoint>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    var isLocallyOpen: Bool { !self.isDone && pn_session_state(self.session) & PN_LOCAL_ACTIVE != 0 }
-    private var isLocallyClosed: Bool { pn_session_state(self.session) & PN_LOCAL_CLOSED != 0 }
+    var isLocallyOpen: Bool {
+        !self.isDone && !self.endsWhenBegun && pn_session_state(self.session) & PN_LOCAL_ACTIVE != 0
+    }
+    private var isLocallyClosed: Bool {
+        self.endsWhenBegun || pn_session_state(self.session) & PN_LOCAL_CLOSED != 0
+    }
+    /// The session was closed here before the peer had begun it.
+    private var endsWhenBegun = false
 
     // MARK: Opening
 
@@ -97,6 +103,10 @@ final class SessionEndpoint {
         peer?.onChange = { [unowned self] in self.touch() }
         self.updateBlocked()
         self.opened.resolve(.success(()))
+        if self.endsWhenBegun {
+            self.endsWhenBegun = false
+            pn_session_close(self.session)
+        }
     }
 
     // MARK: Sending
@@ -116,6 +126,11 @@ final class SessionEndpoint {
         }
         self.touch()
         if let peer = self.peer, peer.window.available <= self.handedTransfers { self.setBlocked(true) }
+    }
+
+    /// The most bytes of one slice: its transfers fit into what is left of the peer's window.
+    var sliceLimit: Int {
+        max(1, ((self.peer?.window.available ?? 0) - self.handedTransfers) * self.handler.transferPayload - 1)
     }
 
     private func touch() {
@@ -162,6 +177,16 @@ final class SessionEndpoint {
         }
     }
 
+    /// Lets an attached receiver carry a window that has run out, before work on a detached one does.
+    ///
+    /// Proton sends the window with a flow of the link whose delivery it handles. The handle of a detached link is none,
+    /// and a peer that gets it fails the connection.
+    func refreshWindow() {
+        for case let receiver as ReceiverEndpoint in self.links.values where receiver.isLocallyOpen {
+            return receiver.carryWindow()
+        }
+    }
+
     // MARK: Ending
 
     func close(_ error: AMQPError?) {
@@ -170,6 +195,11 @@ final class SessionEndpoint {
         if let error { ProtonCondition.set(pn_session_condition(self.session), error) }
         // A session that was never begun here must be begun before it can be refused.
         if pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 { pn_session_open(self.session) }
+        // Proton forgets the channel with the end: it would fail the connection at a begin that answers it later.
+        if pn_session_state(self.session) & PN_REMOTE_UNINIT != 0 {
+            self.endsWhenBegun = true
+            return
+        }
         pn_session_close(self.session)
         if pn_session_state(self.session) & PN_REMOTE_CLOSED != 0 { self.finish(nil) }
     }

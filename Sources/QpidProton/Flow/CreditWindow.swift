@@ -1,7 +1,8 @@
 /// Decides how much credit a receiver grants.
 ///
 /// A message takes one place of the window from the grant of its credit until the application has settled it, or until
-/// it has taken it, as configured. Free places are granted when they are at least half of the window.
+/// it has taken it, as configured. Free places are granted when they are at least half of the window, and fewer when the
+/// application waits and no credit is left: else the link would stall.
 struct CreditWindow {
     /// Nil for credit that the application grants by hand.
     let size: Int?
@@ -10,6 +11,8 @@ struct CreditWindow {
     /// Messages that hold a place: arrived, and not yet settled or taken.
     private(set) var held = 0
     private(set) var isPaused = false
+    /// The application waits for a message, and there was no credit left.
+    private var isStarved = false
 
     init(size: Int?) {
         self.size = size.map { max(1, $0) }
@@ -26,7 +29,14 @@ struct CreditWindow {
     mutating func topUp() -> Int {
         guard let size = self.size, !self.isPaused else { return 0 }
         let free = size - self.outstanding - self.held
-        return free > 0 && free >= size - size / 2 ? self.grant(free) : 0
+        guard free > 0, free >= size - size / 2 || (self.isStarved && self.outstanding == 0) else { return 0 }
+        self.isStarved = false
+        return self.grant(free)
+    }
+
+    /// The application waits for a message, and there was no credit left when it began to.
+    mutating func starve() {
+        self.isStarved = true
     }
 
     /// A message has arrived. Returns false when it had no credit.
@@ -54,5 +64,10 @@ struct CreditWindow {
     /// The peer has given back all the credit that it did not use.
     mutating func drained() {
         self.outstanding = 0
+    }
+
+    /// The peer has given back credit after the drain was given up.
+    mutating func giveBack(_ credit: Int) {
+        self.outstanding = max(0, self.outstanding - credit)
     }
 }

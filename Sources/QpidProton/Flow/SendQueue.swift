@@ -85,14 +85,14 @@ struct SendQueue<Link> {
         self.makeReadyIfMovable(lane)
     }
 
-    /// Drops the rest of the message that has begun. Returns what of its ledger bytes had not been handed over.
-    mutating func dropCurrent(_ lane: Lane) -> Int {
-        guard self.isMidMessage(lane), let message = self.lanes[lane]?.backlog.popFirst() else { return 0 }
+    /// Drops the rest of the message that has begun. Returns it, and what of its ledger bytes had not been handed over.
+    mutating func dropCurrent(_ lane: Lane) -> (message: PendingMessage, rest: Int)? {
+        guard self.isMidMessage(lane), let message = self.lanes[lane]?.backlog.popFirst() else { return nil }
         let rest = message.ledgerBytes - (self.lanes[lane]?.offset ?? 0)
         self.lanes[lane]?.offset = 0
         self.lanes[lane]?.isMidMessage = false
         self.makeReadyIfMovable(lane)
-        return rest
+        return (message, rest)
     }
 
     func credit(_ lane: Lane) -> Int { self.lanes[lane]?.credit ?? 0 }

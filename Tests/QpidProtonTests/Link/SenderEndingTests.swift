@@ -27,7 +27,7 @@ struct SenderEndingTests {
         }
     }
 
-    private func detail(_ task: Task<some Sendable, any Error>) async -> String {
+    private func detail(_ task: Begun<some Sendable>) async -> String {
         do {
             _ = try await task.value
             return "no error"
@@ -115,7 +115,7 @@ struct SenderEndingTests {
         try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
             try sender.trySend(encoded: payload(100))
-            let task = Task {
+            let task = begin {
                 while !Task.isCancelled { await Task.yield() }
                 return try await sender.enqueue(encoded: payload(10))
             }
@@ -240,6 +240,26 @@ struct SenderEndingTests {
             try await peer.loseConnection()
             let error = await expectError(.connectionLost) { try await transfer.outcome() }
             #expect(error?.scope == .delivery)
+        }
+    }
+
+    @Test func closingInTheMiddleOfASettledMessageAnswersIt() async throws {
+        try await withSession { session, peer in
+            var configuration = AMQPSender.Configuration(target: "q")
+            configuration.settleMode = .settled
+            let sender = try await session.openSender(configuration)
+            let answers = Answers()
+            try await peer.run { $0.toPeer.allowance = 0 }
+            let transfers = try [700_000, 10].map { try sender.trySend(encoded: payload($0)) }
+            answers.watch(transfers)
+            await peer.settle()
+            let closing = begin { try await sender.close() }
+            await peer.settle()
+            #expect(answers.count == 2)
+            for index in 0..<2 { #expect(answers.error(index)?.detail.hasPrefix("not sent") == true) }
+            try await peer.run { $0.toPeer.allowance = nil }
+            try await closing.value
+            #expect(session.outgoingBytes == 0)
         }
     }
 

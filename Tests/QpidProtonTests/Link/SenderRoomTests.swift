@@ -48,7 +48,7 @@ struct SenderRoomTests {
             #expect(session.outgoingBytes == 500)
             await expectError(.wouldBlock) { try sender.trySend(encoded: payload(1)) }
             try await peer.run { pn_link_flow($0.links[0], 1) }
-            try await waiting.value
+            _ = try await waiting.value
             #expect(session.outgoingBytes == 500)
             try sender.trySend(encoded: payload(500))
             try await peer.run { pn_link_flow($0.links[0], 100) }
@@ -100,6 +100,27 @@ struct SenderRoomTests {
             await expectError(.wouldBlock) { try other.trySend(encoded: payload(1_000)) }
             await peer.settle()
             #expect(try await other.trySend(encoded: payload(10)).outcome() == .accepted)
+        }
+    }
+
+    /// A message that waits for all the room there is has its turn, and those behind it theirs.
+    @Test func aLargeMessageIsNotOvertakenForEver() async throws {
+        let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000, low: 500))
+        try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
+            let small = try await session.openSender(to: "small")
+            let large = try await session.openSender(to: "large")
+            try await peer.run { pn_link_flow($0.links[1], 10) }
+            for _ in 0..<4 { try small.trySend(encoded: payload(100)) }
+            let waiting = begin { try await large.enqueue(encoded: payload(2_000)) }
+            let behind = (0..<20).map { _ in begin { try await small.enqueue(encoded: payload(100)) } }
+            for _ in 0..<3 {
+                try await peer.run { pn_link_flow($0.links[0], 1) }
+                #expect(!waiting.isDone && behind.allSatisfy { !$0.isDone })
+            }
+            try await peer.run { pn_link_flow($0.links[0], 1) }
+            #expect(try await waiting.value.outcome() == .accepted)
+            try await peer.run { pn_link_flow($0.links[0], 20) }
+            for task in behind { #expect(try await task.value.outcome() == .accepted) }
         }
     }
 
@@ -161,7 +182,8 @@ struct SenderRoomTests {
             let sender = try await session.openSender(to: "q")
             let transfers = try (0..<20).map { _ in try sender.trySend(encoded: payload(10_000)) }
             await peer.settle()
-            try await sender.close()
+            let closing = begin { try await sender.close() }
+            try await closing.value
             for transfer in transfers { await expectError(.closed) { try await transfer.outcome() } }
             #expect(session.outgoingBytes == 0)
         }

@@ -1,4 +1,5 @@
 import CProton
+import Foundation
 import Logging
 import NIOCore
 import NIOEmbedded
@@ -56,6 +57,8 @@ final class InMemoryPeer: @unchecked Sendable {
     var partial: [OpaquePointer: ByteBuffer] = [:]
     /// Deliveries that were received and not settled, by link, when the script settles none.
     var unsettled: [OpaquePointer] = []
+    /// The states that the library gave to the peer's deliveries, where the script keeps them.
+    var outcomes: [UInt64] = []
     var events: [pn_event_type_t] = []
     var nextTag: UInt64 = 0
     /// The peer is not in the middle of sending a message.
@@ -105,7 +108,10 @@ final class InMemoryPeer: @unchecked Sendable {
     private func start(isServer: Bool) async throws {
         try await self.run { peer in
             let logger = pn_transport_logger(peer.transport)
-            pn_logger_set_log_sink(logger, { _, _, _, _ in }, 0)
+            // With PN_TRACE_FRM=1 Proton shows the frames of the peer.
+            if ProcessInfo.processInfo.environment["PN_TRACE_FRM"] == nil {
+                pn_logger_set_log_sink(logger, { _, _, _, _ in }, 0)
+            }
             if isServer { pn_transport_set_server(peer.transport) }
             if let size = peer.script.maxFrameSize { pn_transport_set_max_frame(peer.transport, size) }
             if let channels = peer.script.channelMax { pn_transport_set_channel_max(peer.transport, channels) }

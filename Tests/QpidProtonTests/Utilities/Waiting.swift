@@ -1,3 +1,4 @@
+import Synchronization
 import Testing
 
 /// Waits until a condition holds; records an issue when it does not within the deadline.
@@ -17,9 +18,49 @@ func eventually(
     }
 }
 
+/// A task that was begun, whose end is waited for with a deadline: a call that hangs fails its test and no other.
+struct Begun<Value: Sendable>: Sendable {
+    fileprivate let state = State()
+    fileprivate final class State: Sendable {
+        let result = Mutex<Result<Value, any Error>?>(nil)
+    }
+    fileprivate let task: Task<Void, Never>
+
+    fileprivate init(_ body: @escaping @Sendable () async throws -> Value) {
+        let state = self.state
+        let work: @Sendable () async -> Void = {
+            let result: Result<Value, any Error>
+            do { result = .success(try await body()) } catch { result = .failure(error) }
+            state.result.withLock { $0 = result }
+        }
+        if #available(macOS 26.0, *) {
+            self.task = Task.immediate { await work() }
+        } else {
+            self.task = Task { await work() }
+        }
+    }
+
+    var isDone: Bool { self.state.result.withLock { $0 != nil } }
+
+    func cancel() { self.task.cancel() }
+
+    var value: Value {
+        get async throws {
+            let end = ContinuousClock.now + .seconds(20)
+            while ContinuousClock.now < end {
+                if let result = self.state.result.withLock({ $0 }) { return try result.get() }
+                try await Task.sleep(for: .milliseconds(1))
+            }
+            throw Overdue()
+        }
+    }
+}
+
+/// What was waited for did not come.
+struct Overdue: Error {}
+
 /// Begins a task that has run up to its first wait when this returns.
 @discardableResult
-func begin<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) -> Task<Value, any Error> {
-    if #available(macOS 26.0, *) { return Task.immediate { try await body() } }
-    return Task { try await body() }
+func begin<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) -> Begun<Value> {
+    Begun(body)
 }

@@ -1,0 +1,149 @@
+import CProton
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import QpidProton
+
+/// Heartbeats, idle timeouts and deadlines, by the clock of the testing loop.
+@Suite(.timeLimit(.minutes(1)))
+struct TimerTests {
+    private func configuration(idle: Duration?, operation: Duration = .seconds(30)) -> AMQPConnection.Configuration {
+        var configuration = AMQPConnection.Configuration()
+        configuration.idleTimeout = idle
+        configuration.operationTimeout = operation
+        return configuration
+    }
+
+    @Test func heartbeatsGoOutInTime() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            // Proton advertises half of it: 10 seconds.
+            script.idleTimeout = 20_000
+            return script
+        }
+        try await withPeer(configuration: self.configuration(idle: nil), script) { connection, peer in
+            #expect(connection.peer.idleTimeout == .seconds(10))
+            let before = try await peer.framesOfLibrary().count
+            await peer.advance(by: .seconds(9))
+            #expect(try await peer.framesOfLibrary().count == before + 1)
+            await peer.advance(by: .seconds(60), steps: 60)
+            let frames = try await peer.framesOfLibrary().dropFirst(before)
+            #expect(frames.count >= 10 && frames.count <= 15)
+            #expect(frames.allSatisfy { $0.code == nil })
+            #expect(connection.error == nil)
+        }
+    }
+
+    @Test func aSilentPeerIsGivenUp() async throws {
+        try await withPeer(configuration: self.configuration(idle: .seconds(10))) { connection, peer in
+            let open = try await peer.framesOfLibrary()[0]
+            #expect(open.field(4) == .uint(5_000))
+            await peer.advance(by: .seconds(9))
+            #expect(connection.error == nil)
+            await peer.advance(by: .seconds(2))
+            #expect(connection.error?.condition == .resourceLimitExceeded)
+            #expect(connection.error?.detail.contains("idle") == true)
+            let closing = begin { try await connection.close() }
+            _ = try? await closing.value
+            #expect(closing.isDone)
+            #expect(try await peer.run { $0.wire.isClosed })
+        }
+    }
+
+    @Test func bothSidesStayAliveWhenNothingIsSaid() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.idleTimeout = 8_000
+            return script
+        }
+        try await withPeer(configuration: self.configuration(idle: .seconds(6)), script) { connection, peer in
+            for _ in 0..<120 {
+                await peer.loop.advanceTime(by: .milliseconds(500))
+                try await peer.run { _ = pn_transport_tick($0.transport, Int64($0.loop.now.uptimeNanoseconds / 1_000_000)) }
+            }
+            #expect(connection.error == nil)
+            #expect(try await peer.run { !pn_condition_is_set(pn_transport_condition($0.transport)) })
+        }
+    }
+
+    @Test func anUnansweredOpeningEnds() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.opensSessions = false
+            script.opensLinks = false
+            return script
+        }
+        let configuration = self.configuration(idle: nil, operation: .seconds(5))
+        try await withPeer(configuration: configuration, script) { connection, peer in
+            let session = begin { try await connection.openSession() }
+            await peer.settle()
+            await peer.advance(by: .seconds(6))
+            await expectError(.timeout) { try await session.value }
+            try await peer.run { $0.script.opensSessions = true }
+            // The late answer to the first begin does no harm.
+            try await peer.run { pn_session_open($0.sessions[0]) }
+            #expect(connection.error == nil)
+            let opening = begin { try await connection.openSession() }
+            let open = try await opening.value
+            let sender = begin { try await open.openSender(to: "q") }
+            let receiver = begin { try await open.openReceiver(from: "q") }
+            await peer.settle()
+            await peer.advance(by: .seconds(6))
+            await expectError(.timeout) { try await sender.value }
+            await expectError(.timeout) { try await receiver.value }
+            #expect(try await peer.count(.detach) == 2)
+            #expect(connection.error == nil)
+        }
+    }
+
+    @Test func anUnansweredCloseEnds() async throws {
+        let configuration = self.configuration(idle: nil, operation: .seconds(5))
+        try await withSession(configuration: configuration) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { $0.script.closes = false }
+            let detaching = begin { try await sender.close() }
+            let ending = begin { try await session.close() }
+            await peer.settle()
+            await peer.advance(by: .seconds(6))
+            _ = await expectError(.closed) { try await detaching.value }
+            await expectError(.timeout) { try await ending.value }
+            let closing = begin { try await session.connection.close() }
+            await peer.settle()
+            await peer.advance(by: .seconds(6))
+            await expectError(.timeout) { try await closing.value }
+            #expect(try await peer.run { $0.wire.isClosed })
+        }
+    }
+
+    /// A peer that closes and then reads no more must not hold the socket for ever.
+    @Test func aClosingPeerThatReadsNoMoreIsGivenUp() async throws {
+        let configuration = self.configuration(idle: nil, operation: .seconds(5))
+        try await withPeer(configuration: configuration) { connection, peer in
+            try await peer.run {
+                $0.toPeer.allowance = 0
+                pn_connection_close($0.connection)
+            }
+            #expect(connection.error != nil)
+            let closing = begin { try await connection.close() }
+            await peer.advance(by: .seconds(6))
+            _ = try? await closing.value
+            #expect(closing.isDone)
+            #expect(try await peer.run { $0.wire.isClosed })
+        }
+    }
+
+    /// A peer whose bytes are refused must not hold the socket for ever by reading nothing.
+    @Test func aFailedPeerThatReadsNoMoreIsGivenUp() async throws {
+        let configuration = self.configuration(idle: nil, operation: .seconds(5))
+        try await withPeer(configuration: configuration) { connection, peer in
+            try await peer.run {
+                $0.toPeer.allowance = 0
+                $0.inject(ByteBuffer(bytes: [0, 0, 0, 3, 2, 0, 0, 0]))
+            }
+            #expect(connection.error?.condition == .connectionFramingError)
+            await peer.advance(by: .seconds(6))
+            #expect(try await peer.run { $0.wire.isClosed })
+        }
+    }
+}

@@ -1,0 +1,408 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// Receiving from an in-memory peer: pieces, limits, credit, settlement.
+@Suite(.timeLimit(.minutes(1)))
+struct ReceiverTests {
+    /// The peer's end of the library's first link, granted credit included.
+    private func send(_ peer: InMemoryPeer, _ messages: [ByteBuffer], settled: Bool = false) async throws {
+        try await peer.run { peer in
+            for message in messages { peer.send(message, on: peer.links[0], settled: settled) }
+        }
+    }
+
+    @Test func messagesArriveInOrderWhole() async throws {
+        let seed = UInt64.random(in: .min ... .max)
+        print("messagesArriveInOrderWhole: seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        let sizes = (0..<300).map { _ in Int.random(in: 0...20_000, using: &random) }
+        let piece = Int.random(in: 1...5_000, using: &random)
+        var configuration = AMQPConnection.Configuration()
+        configuration.maxFrameSize = 1_024
+        let session = AMQPSession.Configuration(incomingCapacity: 4_096)
+        try await withSession(configuration: configuration, session: session) { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(8))
+            try await peer.run { $0.toLibrary.piece = piece }
+            try await self.send(peer, sizes.map { payload($0) })
+            for size in sizes {
+                let delivery = try await receiver.next()
+                #expect(delivery?.payload.readableBytes == size)
+                delivery?.accept()
+            }
+            await peer.settle()
+            #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 0)
+            #expect(receiver.bufferedBytes == 0)
+        }
+    }
+
+    @Test func aMessageLargerThanTheSessionsCapacityPasses() async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.maxFrameSize = 1_024
+        let session = AMQPSession.Configuration(incomingCapacity: 2_048)
+        try await withSession(configuration: configuration, session: session) { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            try await self.send(peer, [payload(1_000_000)])
+            #expect(try await receiver.next()?.payload == payload(1_000_000))
+        }
+    }
+
+    @Test func abortedMessagesAreDroppedAndFreeTheirPlace() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(2))
+            for round in 0..<10 {
+                try await peer.run { peer in
+                    let delivery = peer.send(payload(100_000), on: peer.links[0], isLast: false)
+                    peer.turn()
+                    if let delivery { pn_delivery_abort(delivery) }
+                    peer.isBetweenMessages = true
+                }
+                try await self.send(peer, [payload(10 + round)])
+                let delivery = try await receiver.next()
+                #expect(delivery?.payload.readableBytes == 10 + round)
+                delivery?.accept()
+                await peer.settle()
+            }
+            #expect(receiver.error == nil)
+        }
+    }
+
+    @Test func settledMessagesTakeNoDecision() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(3))
+            try await self.send(peer, (0..<50).map { payload($0) }, settled: true)
+            for size in 0..<50 {
+                let delivery = try #require(try await receiver.next())
+                #expect(delivery.isSettled)
+                #expect(delivery.payload.readableBytes == size)
+                delivery.accept()
+            }
+            #expect(try await peer.count(.disposition) == 0)
+        }
+    }
+
+    @Test func overSendDetachesWithTheRightCondition() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "a", window: .messages(2))
+            let other = try await session.openReceiver(from: "b", window: .messages(2))
+            try await peer.run { peer in
+                for id in UInt32(0)..<3 {
+                    try peer.inject(.transfer(handle: 0, id: id, tag: [UInt8(id)], payload: payload(5)))
+                }
+            }
+            #expect(receiver.error?.condition == .linkTransferLimitExceeded)
+            let detach = try await peer.framesOfLibrary().last { $0.code == .detach }
+            #expect(detach?.field(0) == .uint(0))
+            #expect(detach?.field(2).description.contains("amqp:link:transfer-limit-exceeded") == true)
+            #expect(other.error == nil)
+            try await peer.run { peer in
+                try peer.inject(.transfer(handle: 1, id: 3, tag: [9], payload: payload(6)))
+            }
+            #expect(try await other.next()?.payload == payload(6))
+            #expect(session.connection.error == nil)
+        }
+    }
+
+    @Test func oversizeDetachesAndTheOtherLinkGoesOn() async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.maxFrameSize = 4_096
+        let session = AMQPSession.Configuration(incomingCapacity: 16_384)
+        try await withSession(configuration: configuration, session: session) { session, peer in
+            var limited = AMQPReceiver.Configuration(source: "a")
+            limited.maxMessageSize = 10_000
+            let receiver = try await session.openReceiver(limited)
+            let other = try await session.openReceiver(from: "b")
+            try await self.send(peer, [payload(10_000)])
+            #expect(try await receiver.next()?.payload.readableBytes == 10_000)
+            try await peer.run { peer in
+                peer.script.closes = false
+                peer.send(payload(500_000), on: peer.links[0])
+                for size in 1...100 { peer.send(payload(size * 100), on: peer.links[1]) }
+            }
+            #expect(receiver.error?.condition == .linkMessageSizeExceeded)
+            let detach = try await peer.framesOfLibrary().last { $0.code == .detach }
+            #expect(detach?.field(2).description.contains("amqp:link:message-size-exceeded") == true)
+            for size in 1...100 {
+                let delivery = try #require(try await other.next())
+                #expect(delivery.payload.readableBytes == size * 100)
+                delivery.accept()
+            }
+            await expectError(.linkMessageSizeExceeded) { try await receiver.next() }
+        }
+    }
+
+    @Test func creditIsToppedUpOnSettlement() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(4))
+            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 4)
+            try await self.send(peer, (0..<4).map { payload($0) })
+            var deliveries: [AMQPDelivery] = []
+            for _ in 0..<4 { deliveries.append(try #require(try await receiver.next())) }
+            await peer.settle()
+            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
+            deliveries[0].accept()
+            await peer.settle()
+            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
+            deliveries[2].reject()
+            await peer.settle()
+            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 2)
+            #expect(receiver.credit == 2)
+        }
+    }
+
+    @Test func creditIsToppedUpOnReceipt() async throws {
+        try await withSession { session, peer in
+            var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(4))
+            configuration.creditReturn = .onReceipt
+            let receiver = try await session.openReceiver(configuration)
+            try await self.send(peer, (0..<40).map { payload($0) })
+            for size in 0..<40 { #expect(try await receiver.next()?.payload.readableBytes == size) }
+        }
+    }
+
+    @Test func creditByHand() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .manual)
+            try await self.send(peer, (0..<5).map { payload($0) })
+            #expect(receiver.bufferedMessages == 0)
+            receiver.grant(credit: 2)
+            receiver.grant(credit: 0)
+            receiver.grant(credit: -7)
+            await peer.settle()
+            #expect(receiver.bufferedMessages == 2)
+            receiver.grant(credit: .max)
+            receiver.grant(credit: .max)
+            await peer.settle()
+            #expect(receiver.bufferedMessages == 5)
+            #expect(receiver.error == nil)
+            #expect(session.connection.error == nil)
+            // No frame carries more than the standard's largest sensible credit.
+            let credits = try await peer.framesOfLibrary().filter { $0.code == .flow }.map { $0.field(6) }
+            for case .uint(let credit) in credits { #expect(credit <= UInt32(Int32.max)) }
+        }
+    }
+
+    /// All messages of the window but a few are held by the application, which waits for one more.
+    @Test func aReceiverThatWaitsGetsTheFreePlaces() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(8))
+            try await self.send(peer, (0..<20).map { payload($0) })
+            var held: [AMQPDelivery] = []
+            for index in 0..<8 {
+                let delivery = try #require(try await receiver.next())
+                if index < 2 { delivery.accept() } else { held.append(delivery) }
+            }
+            // Two of eight places are free: less than half, but nothing else can move.
+            let next = begin { try await receiver.next() }
+            await peer.settle()
+            #expect(next.isDone)
+            next.cancel()
+        }
+    }
+
+    @Test func everyOutcomeReachesThePeer() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.onUpdate = { peer, delivery in
+                let remote = pn_delivery_remote(delivery)
+                switch Int32(truncatingIfNeeded: pn_delivery_remote_state(delivery)) {
+                case PN_REJECTED:
+                    let condition = pn_disposition_condition(remote)
+                    #expect(pn_condition_get_name(condition).map { String(cString: $0) } == "x:bad")
+                    #expect(pn_condition_get_description(condition).map { String(cString: $0) } == "no")
+                    #expect(ProtonData.map(pn_condition_info(condition)) == [.symbol("why"): "because"])
+                case PN_MODIFIED:
+                    #expect(pn_disposition_is_failed(remote))
+                    #expect(!pn_disposition_is_undeliverable(remote))
+                    #expect(ProtonData.map(pn_disposition_annotations(remote)) == [.symbol("x-n"): .int(1)])
+                default: break
+                }
+                peer.outcomes.append(pn_delivery_remote_state(delivery))
+                #expect(pn_delivery_settled(delivery))
+                pn_delivery_settle(delivery)
+            }
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            try await self.send(peer, (0..<5).map { payload($0) })
+            var deliveries: [AMQPDelivery] = []
+            for _ in 0..<5 { deliveries.append(try #require(try await receiver.next())) }
+            deliveries[0].accept()
+            deliveries[0].release()
+            deliveries[1].reject(AMQPError(.delivery, "x:bad", "no", info: [.symbol("why"): "because"]))
+            deliveries[2].release()
+            deliveries[3].modify(AMQPModified(deliveryFailed: true, messageAnnotations: [.symbol("x-n"): .int(1)]))
+            deliveries[4].modify(AMQPModified(deliveryFailed: true, messageAnnotations: [.symbol("x-n"): .int(1)]))
+            await peer.settle()
+            let expected = [PN_ACCEPTED, PN_REJECTED, PN_RELEASED, PN_MODIFIED, PN_MODIFIED].map { UInt64($0) }
+            // Proton tells outcomes that it can put into ranges behind the others.
+            #expect(try await peer.run { $0.outcomes.sorted() } == expected.sorted())
+        }
+    }
+
+    @Test func settlingInTheSecondModeWaitsForTheSender() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.onUpdate = { peer, delivery in peer.unsettled.append(delivery) }
+            return script
+        }
+        try await withSession(script) { session, peer in
+            var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(2))
+            configuration.settleMode = .second
+            let receiver = try await session.openReceiver(configuration)
+            try await self.send(peer, [payload(1)])
+            try #require(try await receiver.next()).accept()
+            await peer.settle()
+            let dispositions = try await peer.framesOfLibrary().filter { $0.code == .disposition }
+            #expect(dispositions.map { $0.field(3) } == [.null] || dispositions.map { $0.field(3) } == [.bool(false)])
+            try await peer.run { peer in
+                for delivery in peer.unsettled { pn_delivery_settle(delivery) }
+            }
+            try await self.send(peer, (2..<30).map { payload($0) })
+            for size in 2..<30 {
+                let delivery = try #require(try await receiver.next())
+                #expect(delivery.payload.readableBytes == size)
+                delivery.accept()
+                try await peer.run { peer in
+                    for delivery in peer.unsettled { pn_delivery_settle(delivery) }
+                    peer.unsettled = []
+                }
+            }
+        }
+    }
+
+    @Test func acceptAllUpToHere() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            try await self.send(peer, (0..<100).map { payload($0) })
+            var deliveries: [AMQPDelivery] = []
+            for _ in 0..<100 { deliveries.append(try #require(try await receiver.next())) }
+            deliveries[10].reject()
+            deliveries[89].acceptAllUpToHere()
+            await peer.settle()
+            #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 10)
+            deliveries[5].release()
+            deliveries[99].acceptAllUpToHere()
+            await peer.settle()
+            #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 0)
+            #expect(try await peer.count(.disposition) <= 5)
+        }
+    }
+
+    @Test func settlementsOutOfOrderFormRanges() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(2_000))
+            try await self.send(peer, (0..<1_000).map { _ in payload(1) })
+            var deliveries: [AMQPDelivery] = []
+            while deliveries.count < 1_000 { deliveries += try await receiver.nextBatch(max: 300) }
+            let before = try await peer.run { $0.toPeer.record.readableBytes }
+            let order = deliveries
+            // The loop is held, so that all settlements come to it in one batch.
+            try await peer.run { _ in
+                for index in stride(from: 0, to: 1_000, by: 2) { order[index].accept() }
+                for index in stride(from: 999, to: 0, by: -2) { order[index].accept() }
+            }
+            await peer.settle()
+            let after = try await peer.run { $0.toPeer.record.readableBytes }
+            #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 0)
+            // One range, and perhaps a flow.
+            #expect(after - before < 200)
+        }
+    }
+
+    @Test func theEndOfAnIterationClosesAndReleases() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.onUpdate = { peer, delivery in
+                peer.outcomes.append(pn_delivery_remote_state(delivery))
+                pn_delivery_settle(delivery)
+            }
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            try await self.send(peer, (0..<10).map { payload($0) })
+            var count = 0
+            for try await delivery in receiver {
+                delivery.accept()
+                count += 1
+                if count == 4 { break }
+            }
+            try await eventually("the link closes") { try await peer.count(.detach) == 1 }
+            await peer.settle()
+            let states = try await peer.run { $0.outcomes }
+            #expect(states.count { $0 == UInt64(PN_ACCEPTED) } == 4)
+            #expect(states.count { $0 == UInt64(PN_RELEASED) } == 6)
+            #expect(receiver.error?.condition == .closed)
+        }
+    }
+
+    @Test func batchesEndWithTheLink() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            try await self.send(peer, (0..<10).map { payload($0) })
+            var sizes: [Int] = []
+            for try await batch in receiver.batches(max: 3) {
+                #expect(batch.count <= 3)
+                for delivery in batch {
+                    sizes.append(delivery.payload.readableBytes)
+                    delivery.accept()
+                }
+                if sizes.count == 10 {
+                    try await peer.run { pn_link_close($0.links[0]) }
+                }
+            }
+            #expect(sizes == Array(0..<10))
+        }
+    }
+
+    @Test func thePeersErrorEndsTheSequence() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            try await self.send(peer, [payload(1)])
+            try await peer.run { peer in
+                pn_condition_set_name(pn_link_condition(peer.links[0]), "amqp:resource-deleted")
+                pn_link_close(peer.links[0])
+            }
+            // What has arrived is there still.
+            #expect(try await receiver.next()?.payload == payload(1))
+            await expectError(.resourceDeleted) { try await receiver.next() }
+            #expect(try await receiver.next() == nil)
+            await expectError(.resourceDeleted) { try await receiver.waitUntilClosed() }
+        }
+    }
+
+    @Test func cancellingAWaitLosesNothing() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            let first = begin { try await receiver.next() }
+            let second = begin { try await receiver.next() }
+            first.cancel()
+            await expectError(.cancelled) { try await first.value }
+            try await self.send(peer, [payload(1), payload(2)])
+            #expect(try await second.value?.payload == payload(1))
+            #expect(try await receiver.next()?.payload == payload(2))
+        }
+    }
+
+    @Test func closeAndDetachWithMessagesUnderWay() async throws {
+        for detaches in [false, true] {
+            try await withSession { session, peer in
+                let receiver = try await session.openReceiver(from: "q", window: .messages(10))
+                try await peer.run { $0.toPeer.allowance = 0 }
+                let closing = begin { detaches ? try await receiver.detach() : try await receiver.close() }
+                await peer.settle()
+                try await self.send(peer, (0..<10).map { _ in payload(70_000) })
+                try await peer.run { $0.toPeer.allowance = nil }
+                try await closing.value
+                #expect(session.connection.error == nil)
+                let other = try await session.openReceiver(from: "q")
+                try await peer.run { _ = $0.send(payload(3), on: $0.links[1]) }
+                #expect(try await other.next()?.payload == payload(3))
+            }
+        }
+    }
+}
