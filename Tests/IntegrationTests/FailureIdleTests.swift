@@ -18,7 +18,6 @@ struct FailureIdleTests {
             #expect(error.condition == .resourceLimitExceeded && error.detail.contains("idle"), "\(error)")
             // Twice the value, and slack for a machine that is busy.
             #expect(elapsed < .milliseconds(800) + .seconds(5))
-            #expect(elapsed > .milliseconds(200))
         }
     }
 

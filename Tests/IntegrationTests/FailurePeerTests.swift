@@ -119,6 +119,34 @@ struct FailurePeerTests {
         }
     }
 
+    @Test func messagesThatCameBeforeTheirSenderDetachedStayToBeTaken() async throws {
+        let listener = try await AMQPListener.bind(port: 0)
+        var configuration = AMQPSender.Configuration(target: "queue")
+        configuration.settleMode = .settled
+        let settings = configuration
+        let sending = Task {
+            try await AMQPConnection.withConnection(to: "amqp://127.0.0.1:\(listener.port)") { connection in
+                let sender = try await connection.openSession().openSender(settings)
+                for index in 0..<100 { try await sender.send(AMQPMessage(body: "\(index)")) }
+                try await sender.close()
+            }
+        }
+        let connection = try #require(try await listener.makeAsyncIterator().next(isolation: nil))
+        let wishes = connection.incoming.makeAsyncIterator()
+        guard case .session(let session) = try await wishes.next(isolation: nil) else {
+            throw NoFailure(what: "a session")
+        }
+        try await session.accept()
+        guard case .receiver(let link) = try await wishes.next(isolation: nil) else { throw NoFailure(what: "a link") }
+        let receiver = try await link.accept()
+        // Nobody takes a message until all are sent and the sender has gone.
+        try await within("the sender's end") { try await receiver.waitUntilClosed() }
+        var bodies: [String?] = []
+        while let delivery = try await receiver.next() { bodies.append(try delivery.message.bodyString) }
+        #expect(bodies == (0..<100).map { "\($0)" })
+        try await sending.value
+    }
+
     @Test(.timeLimit(.minutes(2)))
     func closeFromManyTasksWhileSending() async throws {
         try await TestListener.with { listener in
@@ -196,7 +224,7 @@ private struct WaitingCalls {
             while true { known = try await sender.deliveryLimit(after: known) }
         }
         let shared = receivers[0]
-        for index in 1...3 { self.start("next \(index)", inOrder: true) { try await shared.next() } }
+        for index in 1...3 { self.start("next \(index)") { try await shared.next() } }
         self.start("nextBatch") { [receiver = receivers[1]] in try await receiver.nextBatch(max: 10) }
         self.start("receive") { [receiver = receivers[2]] in
             try await receiver.receive(timeout: .seconds(60))

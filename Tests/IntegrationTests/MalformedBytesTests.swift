@@ -49,7 +49,7 @@ struct MalformedBytesTests {
             try await waitUntil("the end") { listener.ends.count == 1 }
             #expect(listener.ends == [nil])
             #expect(listener.connections.first?.peer.containerID == "raw")
-            #expect(listener.deliveries.count == 2)
+            try await waitUntil("the messages") { listener.deliveries.count == 2 }
         }
     }
 

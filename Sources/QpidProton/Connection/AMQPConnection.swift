@@ -80,7 +80,8 @@ public final class AMQPConnection: Sendable {
     /// - Parameter configuration: What the session is begun with.
     /// - Throws: `AMQPError` when a setting cannot be used, the peer refuses, does not answer in time, or the connection
     ///   ends.
-    public func openSession(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession {
+    public func openSession(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession
+    {
         let reply = Reply<SessionEndpoint.Handle>()
         self.mailbox.run({ $0.openSession(configuration, reply) }, otherwise: { reply.resolve(.failure($0)) })
         let handle = try await reply.value()

@@ -174,7 +174,8 @@ extension ConnectionHandler {
         guard let next = self.engine.tick(now) else { return }
         if let tick = self.tick, tick.deadline <= next { return }
         self.tick?.timer.cancel()
-        let timer = self.schedule(at: .uptimeNanoseconds(UInt64(next) * 1_000_000)) { [unowned self] in self.tick = nil }
+        let timer = self.schedule(at: .uptimeNanoseconds(UInt64(next) * 1_000_000)) { [unowned self] in self.tick = nil
+        }
         self.tick = (next, timer)
     }
 

@@ -27,7 +27,10 @@ struct FrameTap {
     }
 
     /// Puts a head together from pieces.
-    private mutating func collect(_ rest: inout Slice<UnsafeRawBufferPointer>, _ visit: (UnsafeRawBufferPointer) -> Void) {
+    private mutating func collect(
+        _ rest: inout Slice<UnsafeRawBufferPointer>,
+        _ visit: (UnsafeRawBufferPointer) -> Void
+    ) {
         let size = self.head.withUnsafeBytes { self.size($0[...]) }
         let wanted = size.map { min($0, Self.headLength) } ?? 8
         let count = min(wanted - self.head.count, rest.count)

@@ -9,6 +9,8 @@ class LinkEndpoint {
     /// The link has been freed, and `link` must not be touched.
     private(set) var isDone = false
     private var isLocallyEnded = false
+    /// The peer has detached, in order or with an error.
+    private(set) var isEndedByPeer = false
 
     var handler: ConnectionHandler { self.session.handler }
     var isLocallyOpen: Bool {
@@ -89,6 +91,7 @@ class LinkEndpoint {
             "link closed by the peer",
             metadata: ["link": "\(self.status.name)", "error": "\(error?.description ?? "none")"]
         )
+        self.isEndedByPeer = true
         if pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 {
             self.endLocally(error)
             if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 { pn_link_open(self.link) }

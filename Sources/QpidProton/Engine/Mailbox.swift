@@ -204,5 +204,9 @@ extension Mailbox {
 
 extension AMQPError {
     static let senderClosed = AMQPError(.link, .closed, "not sent: the sender is closed")
-    static let sendCancelled = AMQPError(.delivery, .cancelled, "not sent: the task was cancelled while it waited for room")
+    static let sendCancelled = AMQPError(
+        .delivery,
+        .cancelled,
+        "not sent: the task was cancelled while it waited for room"
+    )
 }

@@ -374,7 +374,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.timeoutTimer?.cancel()
         self.drainDeadline?.cancel()
         self.flushArrived()
-        if error == nil { self.releaseUntaken() }
+        // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
+        if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         self.unsettled = SlotMap()
         if let key = self.key { self.handler.receivers.remove(key) }
         // Those who wait get the end of the link, not that of their drain.

@@ -113,7 +113,9 @@ final class SenderEndpoint: LinkEndpoint {
     override func delivered(_ delivery: OpaquePointer) {
         guard pn_delivery_updated(delivery) else { return }
         pn_delivery_clear(delivery)
-        guard let outcome = ProtonDisposition.remote(delivery), let transfer = Self.takeTransfer(delivery) else { return }
+        guard let outcome = ProtonDisposition.remote(delivery), let transfer = Self.takeTransfer(delivery) else {
+            return
+        }
         if pn_link_current(self.link) == delivery {
             _ = self.dropCurrent(abort: true)
             self.answerDrain()

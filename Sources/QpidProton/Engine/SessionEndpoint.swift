@@ -115,7 +115,8 @@ final class SessionEndpoint {
     func handOver(_ handed: Handed) {
         self.handedBytes += handed.bytes
         self.handedTransfers += self.handler.transfers(of: handed.bytes)
-        if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil {
+        if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil
+        {
             self.handed[last] = Handed(
                 bytes: self.handed[last].bytes + handed.bytes,
                 node: handed.node,

@@ -12,7 +12,10 @@ struct SlotKey: Hashable, Sendable {
     var bitPattern: UInt { UInt(self.generation) << 32 | UInt(self.index + 1) }
 
     init(bitPattern: UInt) {
-        self.init(index: UInt32(truncatingIfNeeded: bitPattern) - 1, generation: UInt32(truncatingIfNeeded: bitPattern >> 32))
+        self.init(
+            index: UInt32(truncatingIfNeeded: bitPattern) - 1,
+            generation: UInt32(truncatingIfNeeded: bitPattern >> 32)
+        )
     }
 }
 

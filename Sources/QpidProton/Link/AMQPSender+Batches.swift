@@ -5,7 +5,8 @@ extension AMQPSender {
     ///   - messages: The messages.
     ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
     /// - Returns: One result a message, in order: its outcome, or why there is none.
-    public func send(contentsOf messages: [AMQPMessage], settled: Bool? = nil) async -> [Result<AMQPOutcome, AMQPError>] {
+    public func send(contentsOf messages: [AMQPMessage], settled: Bool? = nil) async -> [Result<AMQPOutcome, AMQPError>]
+    {
         var transfers: [Result<AMQPTransfer, AMQPError>] = []
         transfers.reserveCapacity(messages.count)
         for message in messages {

@@ -14,7 +14,12 @@ public final class AMQPSender: AMQPLink {
     private let mailbox: Mailbox
     private let settles: AMQPSenderSettleMode
 
-    init(_ handle: SenderEndpoint.Handle, _ attachment: LinkStatus.Attachment, _ session: AMQPSession, settles: AMQPSenderSettleMode) {
+    init(
+        _ handle: SenderEndpoint.Handle,
+        _ attachment: LinkStatus.Attachment,
+        _ session: AMQPSession,
+        settles: AMQPSenderSettleMode
+    ) {
         let endpoint = handle.endpoint
         let mailbox = session.mailbox
         self.core = LinkCore(session: session, status: handle.status, attachment: attachment) { error, detach in
@@ -73,7 +78,7 @@ public final class AMQPSender: AMQPLink {
         let transfer = try await self.enqueue(message, settled: settled)
         do {
             return try await transfer.outcome()
-        } catch where error.condition == .cancelled {
+        } catch let error where error.condition == .cancelled {
             return try await self.cancel(transfer)
         }
     }
@@ -101,7 +106,7 @@ public final class AMQPSender: AMQPLink {
         let pending = try self.pending(encoded, settled)
         do {
             try await self.mailbox.enqueue(pending, lane: self.lane, node: self.node)
-        } catch where error == .senderClosed {
+        } catch let error where error == .senderClosed {
             throw self.endedError
         }
         return AMQPTransfer(pending.transfer)

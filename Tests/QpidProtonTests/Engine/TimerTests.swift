@@ -60,7 +60,9 @@ struct TimerTests {
         try await withPeer(configuration: self.configuration(idle: .seconds(6)), script) { connection, peer in
             for _ in 0..<120 {
                 await peer.loop.advanceTime(by: .milliseconds(500))
-                try await peer.run { _ = pn_transport_tick($0.transport, Int64($0.loop.now.uptimeNanoseconds / 1_000_000)) }
+                try await peer.run {
+                    _ = pn_transport_tick($0.transport, Int64($0.loop.now.uptimeNanoseconds / 1_000_000))
+                }
             }
             #expect(connection.error == nil)
             #expect(try await peer.run { !pn_condition_is_set(pn_transport_condition($0.transport)) })

@@ -165,7 +165,9 @@ struct ReceiverDrainTests {
             }
             await peer.advance(by: .seconds(2))
             var sizes: [Int] = []
-            for wait in waiting { if let delivery = try await wait.value { sizes.append(delivery.payload.readableBytes) } }
+            for wait in waiting {
+                if let delivery = try await wait.value { sizes.append(delivery.payload.readableBytes) }
+            }
             #expect(sizes.sorted() == [1, 2, 3, 4, 5])
         }
     }

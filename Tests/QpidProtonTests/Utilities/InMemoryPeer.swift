@@ -76,7 +76,10 @@ final class InMemoryPeer: @unchecked Sendable {
         // Proton takes a time of 0 for "never".
         await loop.advanceTime(by: .seconds(1))
         let wire = NIOLoopBoundBox<Wire?>.makeEmptyBox(valueType: Wire.self, eventLoop: loop)
-        let library = NIOLoopBoundBox<ConnectionHandler?>.makeEmptyBox(valueType: ConnectionHandler.self, eventLoop: loop)
+        let library = NIOLoopBoundBox<ConnectionHandler?>.makeEmptyBox(
+            valueType: ConnectionHandler.self,
+            eventLoop: loop
+        )
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         self.channel = try await NIOAsyncTestingChannel(loop: loop) { channel in
             let handler = try ConnectionHandler(

@@ -127,7 +127,8 @@ extension InMemoryPeer {
 
     /// Sends a message, or the first or a further part of one, on a link of the peer.
     @discardableResult
-    func send(_ bytes: ByteBuffer, on link: OpaquePointer, settled: Bool = false, isLast: Bool = true) -> OpaquePointer? {
+    func send(_ bytes: ByteBuffer, on link: OpaquePointer, settled: Bool = false, isLast: Bool = true) -> OpaquePointer?
+    {
         if pn_link_current(link) == nil || self.isBetweenMessages {
             self.nextTag += 1
             withUnsafeBytes(of: self.nextTag.bigEndian) { tag in
