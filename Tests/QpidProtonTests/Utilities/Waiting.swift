@@ -64,3 +64,8 @@ struct Overdue: Error {}
 func begin<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) -> Begun<Value> {
     Begun(body)
 }
+
+/// Something else came than what a test needs to go on.
+struct Unexpected: Error {
+    var what: String
+}
