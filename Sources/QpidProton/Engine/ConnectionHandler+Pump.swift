@@ -119,6 +119,10 @@ extension ConnectionHandler {
         var framed: [Handed] = []
         for session in self.touchedSessions { session.takeFramed(into: &framed) }
         self.touchedSessions.removeAll(keepingCapacity: true)
+        if self.ending > 0 || self.hasEnded {
+            self.hasEnded = false
+            out = out.map { FrameFilter.clean($0) }
+        }
         guard let out, out.readableBytes > 0 else {
             if !framed.isEmpty { self.written(0, framed, .success(())) }
             return false

@@ -64,6 +64,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     var touchedSessions: [SessionEndpoint] = []
     var unwrittenBytes = 0
     var isFlushNeeded = false
+    /// Links and sessions that have ended on this side, and not yet on the peer's: see ``FrameFilter``.
+    private(set) var ending = 0
+    /// Links or sessions were freed since Proton last wrote.
+    var hasEnded = false
     var tick: (deadline: Int64, timer: Scheduled<Void>)?
     var closeTimer: Scheduled<Void>?
 
@@ -269,6 +273,16 @@ final class ConnectionHandler: ChannelInboundHandler {
             self.closed.resolve(self.ended.answer ?? .success(()))
         }
         self.context?.close(promise: nil)
+    }
+
+    /// Counts what ends on this side before it ends on the peer's.
+    func beginEnding() {
+        self.ending += 1
+    }
+
+    func finishEnding(_ hasBegun: Bool) {
+        if hasBegun { self.ending -= 1 }
+        self.hasEnded = true
     }
 
     // MARK: Time

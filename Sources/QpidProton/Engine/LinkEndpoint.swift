@@ -9,6 +9,8 @@ class LinkEndpoint {
     /// The link has been freed, and `link` must not be touched.
     private(set) var isDone = false
     private var isLocallyEnded = false
+    /// The peer has not answered the detach yet.
+    private var isEnding = false
     /// The peer has detached, in order or with an error.
     private(set) var isEndedByPeer = false
 
@@ -82,7 +84,12 @@ class LinkEndpoint {
             pn_link_open(self.link)
         }
         if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
-        if self.isRemotelyClosed { self.finish(nil) }
+        if self.isRemotelyClosed {
+            self.finish(nil)
+        } else if !self.isEnding {
+            self.isEnding = true
+            self.handler.beginEnding()
+        }
     }
 
     func remoteClosed(detach: Bool) {
@@ -134,6 +141,7 @@ class LinkEndpoint {
 
     private func release(_ answer: Result<Void, AMQPError>) {
         self.isDone = true
+        self.handler.finishEnding(self.isEnding)
         self.status.detached.resolve(answer)
     }
 }

@@ -65,6 +65,8 @@ final class SessionEndpoint {
     }
     /// The session was closed here before the peer had begun it.
     private var endsWhenBegun = false
+    /// The peer has not answered the end yet.
+    private var isEnding = false
 
     // MARK: Opening
 
@@ -106,6 +108,7 @@ final class SessionEndpoint {
         if self.endsWhenBegun {
             self.endsWhenBegun = false
             pn_session_close(self.session)
+            self.beginEnding()
         }
     }
 
@@ -190,6 +193,11 @@ final class SessionEndpoint {
 
     // MARK: Ending
 
+    private func beginEnding() {
+        self.isEnding = true
+        self.handler.beginEnding()
+    }
+
     func close(_ error: AMQPError?) {
         guard !self.isDone, !self.isLocallyClosed else { return }
         self.endLocally(error)
@@ -202,7 +210,11 @@ final class SessionEndpoint {
             return
         }
         pn_session_close(self.session)
-        if pn_session_state(self.session) & PN_REMOTE_CLOSED != 0 { self.finish(nil) }
+        if pn_session_state(self.session) & PN_REMOTE_CLOSED != 0 {
+            self.finish(nil)
+        } else {
+            self.beginEnding()
+        }
     }
 
     func remoteClosed() {
@@ -249,6 +261,7 @@ final class SessionEndpoint {
     private func finish(_ error: AMQPError?) {
         guard !self.isDone else { return }
         self.isDone = true
+        self.handler.finishEnding(self.isEnding)
         pn_session_set_context(self.session, nil)
         self.handler.sessions[ObjectIdentifier(self)] = nil
         self.closed.resolve(error.map { .failure($0) } ?? .success(()))

@@ -115,10 +115,12 @@ struct ConnectionTests {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
             let receiver = try await session.openReceiver(from: "q")
+            let other = try await session.openReceiver(from: "q")
+            let third = try await session.openReceiver(from: "q")
             try await peer.run { $0.toPeer.allowance = 0 }
             let waits: [Begun<Void>] = [
                 begin { _ = try await receiver.next() },
-                begin { _ = try await receiver.receive(timeout: .seconds(100)) },
+                begin { _ = try await other.receive(timeout: .seconds(100)) },
                 begin { _ = try await sender.send(AMQPMessage(body: "x")) },
                 begin { _ = try await sender.deliveryLimit(after: sender.deliveryLimit) },
                 begin { _ = try await session.openSender(to: "r") },
@@ -126,13 +128,12 @@ struct ConnectionTests {
                 begin { try await sender.waitUntilClosed() },
                 begin { try await session.waitUntilClosed() },
                 begin { try await session.connection.waitUntilClosed() },
-                begin { try await receiver.close() },
             ]
+            let closing = begin { try await third.close() }
             await peer.settle()
             try await peer.loseConnection()
-            for wait in waits.dropLast() { await expectError(.connectionLost) { try await wait.value } }
-            _ = try? await waits[9].value
-            #expect(waits[9].isDone)
+            for wait in waits { await expectError(.connectionLost) { try await wait.value } }
+            await expectError(.connectionLost) { try await closing.value }
             await expectError(.connectionLost) { try await session.connection.close() }
         }
     }

@@ -118,6 +118,8 @@ struct TerminusTests {
             var script = PeerScript()
             script.onAttach = { _, link in
                 // An attach without the terminus, and a detach behind it.
+                pn_terminus_set_type(pn_link_source(link), PN_UNSPECIFIED)
+                pn_terminus_set_type(pn_link_target(link), PN_UNSPECIFIED)
                 pn_link_open(link)
                 if withReason {
                     let condition = pn_link_condition(link)

@@ -1,0 +1,44 @@
+internal import NIOCore
+
+/// Takes out of Proton's output what it sends on links and sessions that have ended on this side.
+///
+/// Proton 0.37 renews a session's incoming window, when transfers have used it up, with a flow of the link whose delivery
+/// it handles, detached or not, and on the session's channel, ended or not. The handle is then 2³² − 2 and the channel
+/// 2¹⁶ − 2, and a peer that gets them fails the whole connection.
+enum FrameFilter {
+    private static let firstBadChannel: UInt16 = .max - 1
+    private static let firstBadHandle: UInt32 = .max - 1
+
+    /// The frames that may be sent. `bytes` are whole frames.
+    static func clean(_ bytes: ByteBuffer) -> ByteBuffer {
+        var rest = bytes
+        var clean = ByteBuffer()
+        while let size = rest.getInteger(at: rest.readerIndex, as: UInt32.self), size >= 8,
+            let channel = rest.getInteger(at: rest.readerIndex + 6, as: UInt16.self),
+            let frame = rest.readSlice(length: Int(size))
+        {
+            if channel < Self.firstBadChannel { clean.writeImmutableBuffer(Self.withoutBadHandle(frame) ?? frame) }
+        }
+        clean.writeBuffer(&rest)
+        return clean
+    }
+
+    /// The flow of the session alone, in place of a flow of a link that is none; nil for every other frame.
+    private static func withoutBadHandle(_ frame: ByteBuffer) -> ByteBuffer? {
+        var body = frame
+        guard let head = body.readSlice(length: 8), body.getBytes(at: body.readerIndex, length: 3) == [0x00, 0x53, 0x13],
+            case .described(let flow)? = try? AMQPValue(decoding: &body), let fields = flow.value.listValue, fields.count > 4,
+            case .uint(let handle) = fields[4], handle >= Self.firstBadHandle
+        else { return nil }
+        var encoded = ByteBuffer()
+        do {
+            try AMQPValue.described(0x13, .list(Array(fields.prefix(4)))).encode(into: &encoded)
+        } catch {
+            return nil
+        }
+        var clean = head
+        clean.setInteger(UInt32(8 + encoded.readableBytes), at: clean.readerIndex)
+        clean.writeBuffer(&encoded)
+        return clean
+    }
+}
