@@ -126,10 +126,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard !self.isDead else { return }
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
-        buffer.withUnsafeReadableBytes { bytes in
-            self.frames.received(bytes)
-            _ = self.engine.read(bytes)
+        let refusal = buffer.withUnsafeReadableBytes { bytes in
+            let refusal = self.frames.received(bytes)
+            if refusal == nil { _ = self.engine.read(bytes) }
+            return refusal
         }
+        if let refusal { return self.fail(refusal) }
         self.processEvents()
     }
 

@@ -28,7 +28,17 @@ final class FrameObserver {
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
-    func received(_ bytes: UnsafeRawBufferPointer) {
+    /// Links on which the peer is in the middle of a message.
+    private var unfinished: Set<LinkID> = []
+
+    private struct LinkID: Hashable {
+        let channel: UInt16
+        let handle: UInt32
+    }
+
+    /// Sees what the peer sends, before Proton does. Returns why the peer is refused, if it is.
+    func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
+        var refusal: AMQPError?
         self.input.consume(bytes) { head in
             switch TappedFrame(head) {
             case .begin(let channel, let begin): self.peerBegan(channel, begin)
@@ -36,16 +46,32 @@ final class FrameObserver {
                 guard let session = self.byPeerChannel[channel] else { return }
                 session.window.update(nextIncomingID: flow.nextIncomingID, incomingWindow: flow.incomingWindow)
                 session.onChange?()
-            case .end(let channel): self.byPeerChannel[channel] = nil
-            case .transfer, nil: break
+            case .end(let channel):
+                self.byPeerChannel[channel] = nil
+                self.unfinished = self.unfinished.filter { $0.channel != channel }
+            case .detach(let channel, let handle): self.unfinished.remove(LinkID(channel: channel, handle: handle))
+            case .transfer(let channel, let transfer):
+                if !self.isAllowed(transfer, on: channel) { refusal = .noDeliveryID }
+            case nil: break
             }
         }
+        return refusal
+    }
+
+    /// Whether a transfer that begins a message has an id. Proton ends the process where one that has more to come has none.
+    private func isAllowed(_ transfer: TappedFrame.Transfer, on channel: UInt16) -> Bool {
+        // Most messages come in one transfer.
+        if transfer.hasDeliveryID, !transfer.hasMore, self.unfinished.isEmpty { return true }
+        let link = LinkID(channel: channel, handle: transfer.handle)
+        let isAllowed = transfer.hasDeliveryID || self.unfinished.contains(link)
+        if transfer.hasMore { self.unfinished.insert(link) } else { self.unfinished.remove(link) }
+        return isAllowed
     }
 
     func sent(_ bytes: UnsafeRawBufferPointer) {
         self.output.consume(bytes) { head in
             switch TappedFrame(head) {
-            case .transfer(let channel): self.session(sendingOn: channel)?.window.sent()
+            case .transfer(let channel, _): self.session(sendingOn: channel)?.window.sent()
             case .begin(let channel, let begin):
                 if let peer = begin.remoteChannel, let session = self.byPeerChannel[peer] {
                     let window = session.window
@@ -60,7 +86,7 @@ final class FrameObserver {
             case .end(let channel):
                 self.byLocalChannel[channel] = nil
                 self.lastSent = nil
-            case .flow, nil: break
+            case .flow, .detach, nil: break
             }
         }
     }
@@ -79,4 +105,12 @@ final class FrameObserver {
         if let local = begin.remoteChannel { self.byLocalChannel[local] = session }
         self.arrived.append(session)
     }
+}
+
+extension AMQPError {
+    fileprivate static let noDeliveryID = AMQPError(
+        .connection,
+        .invalidField,
+        "the first transfer of a message has no delivery-id"
+    )
 }

@@ -59,13 +59,21 @@ struct FrameTap {
 enum TappedFrame {
     case begin(channel: UInt16, Begin)
     case flow(channel: UInt16, Flow)
-    case transfer(channel: UInt16)
+    case transfer(channel: UInt16, Transfer)
+    case detach(channel: UInt16, handle: UInt32)
     case end(channel: UInt16)
 
     struct Begin {
         var remoteChannel: UInt16?
         var nextOutgoingID: UInt32
         var incomingWindow: UInt32
+    }
+
+    struct Transfer {
+        var handle: UInt32
+        var hasDeliveryID: Bool
+        /// More of the message follows, and it is not aborted.
+        var hasMore: Bool
     }
 
     struct Flow {
@@ -79,7 +87,20 @@ enum TappedFrame {
         let channel = UInt16(head[6]) << 8 | UInt16(head[7])
         var fields = FieldReader(head, offset: Int(head[4]) * 4)
         switch fields.descriptor() {
-        case 0x14: self = .transfer(channel: channel)
+        case 0x14:
+            guard fields.list(), let handle = fields.integer() else { return nil }
+            let hasDeliveryID = fields.integer() != nil
+            fields.skipBinary()
+            _ = fields.integer()
+            _ = fields.boolean()
+            let hasMore = fields.boolean() && !fields.mayBeAborted()
+            self = .transfer(
+                channel: channel,
+                Transfer(handle: handle, hasDeliveryID: hasDeliveryID, hasMore: hasMore)
+            )
+        case 0x16:
+            guard fields.list(), let handle = fields.integer() else { return nil }
+            self = .detach(channel: channel, handle: handle)
         case 0x11:
             guard fields.list() else { return nil }
             let remoteChannel = fields.integer().map { UInt16(truncatingIfNeeded: $0) }
@@ -143,5 +164,34 @@ private struct FieldReader {
         case 0x70: self.bigEndian(4).map { UInt32($0) }
         default: nil
         }
+    }
+
+    /// Passes over a binary, or a null.
+    mutating func skipBinary() {
+        switch self.bigEndian(1) {
+        case 0xA0: self.offset += Int(self.bigEndian(1) ?? 0)
+        case 0xB0: self.offset += Int(self.bigEndian(4) ?? 0)
+        default: break
+        }
+    }
+
+    /// A boolean in any of its forms; false for null and for the end.
+    mutating func boolean() -> Bool {
+        switch self.bigEndian(1) {
+        case 0x41: true
+        case 0x56: self.bigEndian(1) == 1
+        default: false
+        }
+    }
+
+    /// Whether the fields behind `more` say that the message is aborted, or cannot be told.
+    mutating func mayBeAborted() -> Bool {
+        guard let settleMode = self.bigEndian(1) else { return false }
+        if settleMode == 0x50 { _ = self.bigEndian(1) }
+        // A state is a described value, which is not read here.
+        guard let state = self.bigEndian(1) else { return false }
+        guard state == 0x40 else { return true }
+        _ = self.boolean()
+        return self.boolean()
     }
 }
