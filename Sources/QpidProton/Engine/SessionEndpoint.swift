@@ -68,6 +68,11 @@ final class SessionEndpoint {
     /// The peer has not answered the end yet.
     private var isEnding = false
 
+    /// The peer has ended the session before it was begun here: Proton cannot answer any more, and would begin another.
+    private var isOver: Bool {
+        pn_session_state(self.session) & (PN_LOCAL_UNINIT | PN_REMOTE_CLOSED) == PN_LOCAL_UNINIT | PN_REMOTE_CLOSED
+    }
+
     // MARK: Opening
 
     /// Begins the session on this side.
@@ -201,6 +206,7 @@ final class SessionEndpoint {
     func close(_ error: AMQPError?) {
         guard !self.isDone, !self.isLocallyClosed else { return }
         self.endLocally(error)
+        if self.isOver { return self.finish(nil) }
         if let error { ProtonCondition.set(pn_session_condition(self.session), error) }
         // A session that was never begun here must be begun before it can be refused.
         if pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 { pn_session_open(self.session) }
@@ -222,8 +228,7 @@ final class SessionEndpoint {
         self.handler.logger.debug("session ended by the peer", metadata: ["error": "\(error?.description ?? "none")"])
         if !self.isLocallyClosed {
             self.endLocally(error)
-            if pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 { pn_session_open(self.session) }
-            pn_session_close(self.session)
+            if !self.isOver { pn_session_close(self.session) }
         }
         self.finish(error)
     }

@@ -109,7 +109,9 @@ final class InMemoryPeer: @unchecked Sendable {
     }
 
     private func start(isServer: Bool) async throws {
-        try await self.run { peer in
+        // Nothing may move before the channel is active.
+        let peer = self
+        try await self.loop.executeInContext {
             let logger = pn_transport_logger(peer.transport)
             // With PN_TRACE_FRM=1 Proton shows the frames of the peer.
             if ProcessInfo.processInfo.environment["PN_TRACE_FRM"] == nil {

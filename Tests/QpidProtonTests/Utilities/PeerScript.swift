@@ -39,7 +39,10 @@ struct PeerScript {
         case PN_CONNECTION_REMOTE_OPEN: if self.opensConnection { pn_connection_open(peer.connection) }
         case PN_CONNECTION_REMOTE_CLOSE: if self.closes { pn_connection_close(peer.connection) }
         case PN_SESSION_REMOTE_OPEN: self.sessionOpened(peer, pn_event_session(event))
-        case PN_SESSION_REMOTE_CLOSE: if self.closes { pn_session_close(pn_event_session(event)) }
+        case PN_SESSION_REMOTE_CLOSE:
+            if self.closes, pn_session_state(pn_event_session(event)) & PN_LOCAL_ACTIVE != 0 {
+                pn_session_close(pn_event_session(event))
+            }
         case PN_LINK_REMOTE_OPEN: self.linkOpened(peer, pn_event_link(event))
         case PN_LINK_REMOTE_CLOSE: if self.closes { pn_link_close(pn_event_link(event)) }
         case PN_LINK_REMOTE_DETACH: if self.closes { pn_link_detach(pn_event_link(event)) }
