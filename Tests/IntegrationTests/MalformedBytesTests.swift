@@ -102,6 +102,37 @@ struct MalformedBytesTests {
         }
     }
 
+    /// What Proton 0.37 takes, and frees memory twice for when the session or the link ends.
+    @Test(arguments: [
+        (6, AMQPCondition.illegalState),  // the begin
+        (7, .sessionHandleInUse),  // the attach
+    ])
+    func sessionBegunOrHandleAttachedTwice(_ number: Int, _ condition: AMQPCondition) async throws {
+        var login = ScriptedPeer.Login()
+        login.damage = { bytes, written in
+            guard written == number else { return bytes }
+            var other = bytes
+            // Another link by the name of "other", on the same handle.
+            if number == 7, let name = bytes.firstRange(of: Array("link".utf8)) {
+                other.replaceSubrange(name, with: Array("LINK".utf8))
+            }
+            return bytes + other
+        }
+        try await ScriptedPeer.with(login: login) { _, url in
+            let connection = try await AMQPConnection.connect(to: url)
+            let error = try await failure(of: "the connection") {
+                let session = try await connection.openSession()
+                var settings = AMQPSender.Configuration(target: "queue")
+                settings.name = "link"
+                let sender = try await session.openSender(settings)
+                try await sender.send(AMQPMessage(body: "x"))
+                try await session.close()
+                try await connection.waitUntilClosed()
+            }
+            #expect(error.condition == condition, "\(error)")
+        }
+    }
+
     @Test func undamagedDialogueIsUnderstood() async throws {
         try await ScriptedPeer.with { _, url in
             try await AMQPConnection.withConnection(to: url) { connection in

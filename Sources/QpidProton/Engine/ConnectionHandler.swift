@@ -126,10 +126,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard !self.isDead else { return }
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
-        buffer.withUnsafeReadableBytes { bytes in
-            self.frames.received(bytes)
+        let violation = buffer.withUnsafeReadableBytes { bytes -> AMQPError? in
+            if let violation = self.frames.received(bytes) { return violation }
             _ = self.engine.read(bytes)
+            return nil
         }
+        if let violation { return self.fail(violation) }
         self.processEvents()
     }
 
