@@ -4,7 +4,8 @@ import Testing
 
 /// Random, truncated and bit-flipped bytes over TCP: an error or a close, no crash, no hang, and the next connection works.
 ///
-/// The seed of a run is printed; QPID_PROTON_SEED sets it.
+/// The seed of a run is printed; QPID_PROTON_SEED sets it, and QPID_PROTON_CASES how many cases there are: seed n of a
+/// run is the first of the run that begins with n.
 @Suite(.serialized, .timeLimit(.minutes(3)))
 struct MalformedBytesTests {
     private static let seed: UInt64 = {
@@ -14,10 +15,12 @@ struct MalformedBytesTests {
         return seed
     }()
 
+    private static let cases = ProcessInfo.processInfo.environment["QPID_PROTON_CASES"].flatMap { Int($0) } ?? 300
+
     @Test func listenerSurvivesMalformedClients() async throws {
         let stream = try FrameBytes.client()
         let opening = stream.prefix(FrameBytes.opening).joined().count
-        let cases = (0..<300).map { Damage.apply(to: stream, seed: Self.seed &+ $0) }
+        let cases = (0..<Self.cases).map { Damage.apply(to: stream, seed: Self.seed &+ UInt64($0)) }
         var configuration = AMQPListener.Configuration()
         // A client that is cut short is given up soon.
         configuration.connection.openTimeout = .seconds(1)
@@ -66,9 +69,9 @@ struct MalformedBytesTests {
         configuration.operationTimeout = .seconds(1)
         configuration.idleTimeout = .seconds(1)
         let settings = configuration
-        for batch in stride(from: 0, to: 300, by: 50) {
+        for batch in stride(from: 0, to: Self.cases, by: 50) {
             try await withThrowingTaskGroup(of: Void.self) { group in
-                for number in batch..<batch + 50 {
+                for number in batch..<min(batch + 50, Self.cases) {
                     let seed = Self.seed &+ UInt64(number)
                     group.addTask { try await Self.beDamaged(seed, settings) }
                 }
@@ -96,6 +99,37 @@ struct MalformedBytesTests {
                     try await session.close()
                 }
             }
+        }
+    }
+
+    /// What Proton 0.37 takes, and frees memory twice for when the session or the link ends.
+    @Test(arguments: [
+        (6, AMQPCondition.illegalState),  // the begin
+        (7, .sessionHandleInUse),  // the attach
+    ])
+    func sessionBegunOrHandleAttachedTwice(_ number: Int, _ condition: AMQPCondition) async throws {
+        var login = ScriptedPeer.Login()
+        login.damage = { bytes, written in
+            guard written == number else { return bytes }
+            var other = bytes
+            // Another link by the name of "other", on the same handle.
+            if number == 7, let name = bytes.firstRange(of: Array("link".utf8)) {
+                other.replaceSubrange(name, with: Array("LINK".utf8))
+            }
+            return bytes + other
+        }
+        try await ScriptedPeer.with(login: login) { _, url in
+            let connection = try await AMQPConnection.connect(to: url)
+            let error = try await failure(of: "the connection") {
+                let session = try await connection.openSession()
+                var settings = AMQPSender.Configuration(target: "queue")
+                settings.name = "link"
+                let sender = try await session.openSender(settings)
+                try await sender.send(AMQPMessage(body: "x"))
+                try await session.close()
+                try await connection.waitUntilClosed()
+            }
+            #expect(error.condition == condition, "\(error)")
         }
     }
 

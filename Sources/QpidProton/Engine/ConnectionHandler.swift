@@ -126,12 +126,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard !self.isDead else { return }
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
-        let refusal = buffer.withUnsafeReadableBytes { bytes in
-            let refusal = self.frames.received(bytes)
-            if refusal == nil { _ = self.engine.read(bytes) }
-            return refusal
+        let violation = buffer.withUnsafeReadableBytes { bytes -> AMQPError? in
+            if let violation = self.frames.received(bytes) { return violation }
+            _ = self.engine.read(bytes)
+            return nil
         }
-        if let refusal { return self.fail(refusal) }
+        if let violation { return self.fail(violation) }
         self.processEvents()
     }
 

@@ -7,6 +7,8 @@ final class FrameObserver {
         fileprivate(set) var window: RemoteWindow
         /// Called when the peer has changed its window.
         var onChange: (() -> Void)?
+        /// The handles that the peer has attached and not detached.
+        fileprivate var handles: Set<UInt32> = []
 
         fileprivate init(_ window: RemoteWindow) {
             self.window = window
@@ -28,34 +30,49 @@ final class FrameObserver {
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
+    /// Returns what the peer did wrong that Proton must not see.
+    ///
+    /// Proton 0.37 lets a peer begin a session twice, and attach a link on a handle in use: its counts of who refers to
+    /// the session or the link are then wrong, and it frees memory twice.
+    func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
+        var violation: AMQPError?
+        self.input.consume(bytes) { head in
+            if violation == nil, let frame = TappedFrame(head) { violation = self.peerSent(frame) }
+        }
+        return violation
+    }
+
+    private func peerSent(_ frame: TappedFrame) -> AMQPError? {
+        switch frame {
+        case .begin(let channel, let begin): return self.peerBegan(channel, begin)
+        case .flow(let channel, let flow):
+            guard let session = self.byPeerChannel[channel] else { return nil }
+            session.window.update(nextIncomingID: flow.nextIncomingID, incomingWindow: flow.incomingWindow)
+            session.onChange?()
+        case .attach(let channel, let handle):
+            guard self.byPeerChannel[channel]?.handles.insert(handle).inserted == false else { return nil }
+            let text = "the peer attached a link with the handle \(handle), which is in use"
+            return AMQPError(.connection, .sessionHandleInUse, text)
+        case .detach(let channel, let handle):
+            self.byPeerChannel[channel]?.handles.remove(handle)
+            self.unfinished.remove(LinkID(channel: channel, handle: handle))
+        case .end(let channel):
+            self.byPeerChannel[channel] = nil
+            self.unfinished = self.unfinished.filter { $0.channel != channel }
+        case .unreadable(let name):
+            return AMQPError(.connection, .decodeError, "the peer sent a \(name) whose fields cannot be read")
+        case .transfer(let channel, let transfer):
+            if !self.isAllowed(transfer, on: channel) { return .noDeliveryID }
+        }
+        return nil
+    }
+
     /// Links on which the peer is in the middle of a message.
     private var unfinished: Set<LinkID> = []
 
     private struct LinkID: Hashable {
         let channel: UInt16
         let handle: UInt32
-    }
-
-    /// Sees what the peer sends, before Proton does. Returns why the peer is refused, if it is.
-    func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
-        var refusal: AMQPError?
-        self.input.consume(bytes) { head in
-            switch TappedFrame(head) {
-            case .begin(let channel, let begin): self.peerBegan(channel, begin)
-            case .flow(let channel, let flow):
-                guard let session = self.byPeerChannel[channel] else { return }
-                session.window.update(nextIncomingID: flow.nextIncomingID, incomingWindow: flow.incomingWindow)
-                session.onChange?()
-            case .end(let channel):
-                self.byPeerChannel[channel] = nil
-                self.unfinished = self.unfinished.filter { $0.channel != channel }
-            case .detach(let channel, let handle): self.unfinished.remove(LinkID(channel: channel, handle: handle))
-            case .transfer(let channel, let transfer):
-                if !self.isAllowed(transfer, on: channel) { refusal = .noDeliveryID }
-            case nil: break
-            }
-        }
-        return refusal
     }
 
     /// Whether a transfer that begins a message has an id. Proton ends the process where one that has more to come has none.
@@ -86,7 +103,7 @@ final class FrameObserver {
             case .end(let channel):
                 self.byLocalChannel[channel] = nil
                 self.lastSent = nil
-            case .flow, .detach, nil: break
+            case .flow, .attach, .detach, .unreadable, nil: break
             }
         }
     }
@@ -98,12 +115,18 @@ final class FrameObserver {
         return session
     }
 
-    private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) {
+    private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) -> AMQPError? {
+        let isAnswered = begin.remoteChannel.map { self.byLocalChannel[$0] != nil } ?? false
+        guard self.byPeerChannel[channel] == nil, !isAnswered else {
+            let text = "the peer began a session on channel \(channel), or in answer to one, that is begun already"
+            return AMQPError(.connection, .illegalState, text)
+        }
         let initial = begin.remoteChannel.flatMap { self.begun.removeValue(forKey: $0) } ?? 0
         let session = PeerSession(RemoteWindow(initialOutgoingID: initial, incomingWindow: begin.incomingWindow))
         self.byPeerChannel[channel] = session
         if let local = begin.remoteChannel { self.byLocalChannel[local] = session }
         self.arrived.append(session)
+        return nil
     }
 }
 

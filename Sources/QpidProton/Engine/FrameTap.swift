@@ -1,7 +1,7 @@
 /// Walks the frames of a byte stream, in whatever pieces it comes, and shows the head of each. It changes nothing.
 struct FrameTap {
-    /// Enough of a frame for the fixed fields of a `begin` or a `flow`.
-    static let headLength = 96
+    /// Enough of a frame for the fixed fields of a `begin` or a `flow`, and for those of an `attach` behind a long name.
+    static let headLength = 1_024
 
     /// Bytes to pass over: at first the protocol header, then the rest of each frame.
     private var skip = 8
@@ -60,8 +60,11 @@ enum TappedFrame {
     case begin(channel: UInt16, Begin)
     case flow(channel: UInt16, Flow)
     case transfer(channel: UInt16, Transfer)
-    case detach(channel: UInt16, handle: UInt32)
     case end(channel: UInt16)
+    case attach(channel: UInt16, handle: UInt32)
+    case detach(channel: UInt16, handle: UInt32)
+    /// One of these whose fields cannot be read.
+    case unreadable(String)
 
     struct Begin {
         var remoteChannel: UInt16?
@@ -98,13 +101,13 @@ enum TappedFrame {
                 channel: channel,
                 Transfer(handle: handle, hasDeliveryID: hasDeliveryID, hasMore: hasMore)
             )
-        case 0x16:
-            guard fields.list(), let handle = fields.integer() else { return nil }
-            self = .detach(channel: channel, handle: handle)
         case 0x11:
-            guard fields.list() else { return nil }
+            let hasFields = fields.list()
             let remoteChannel = fields.integer().map { UInt16(truncatingIfNeeded: $0) }
-            guard let id = fields.integer(), let window = fields.integer() else { return nil }
+            guard hasFields, let id = fields.integer(), let window = fields.integer() else {
+                self = .unreadable("begin")
+                return
+            }
             self = .begin(
                 channel: channel,
                 Begin(remoteChannel: remoteChannel, nextOutgoingID: id, incomingWindow: window)
@@ -114,6 +117,18 @@ enum TappedFrame {
             let nextIncomingID = fields.integer()
             guard let window = fields.integer() else { return nil }
             self = .flow(channel: channel, Flow(nextIncomingID: nextIncomingID, incomingWindow: window))
+        case 0x12:
+            guard fields.list(), fields.passString(), let handle = fields.integer() else {
+                self = .unreadable("attach")
+                return
+            }
+            self = .attach(channel: channel, handle: handle)
+        case 0x16:
+            guard fields.list(), let handle = fields.integer() else {
+                self = .unreadable("detach")
+                return
+            }
+            self = .detach(channel: channel, handle: handle)
         case 0x17: self = .end(channel: channel)
         default: return nil
         }
@@ -153,6 +168,19 @@ private struct FieldReader {
         case 0xD0: self.bigEndian(8) != nil
         default: false
         }
+    }
+
+    /// Passes over a string.
+    mutating func passString() -> Bool {
+        let length: UInt64?
+        switch self.bigEndian(1) {
+        case 0xA1: length = self.bigEndian(1)
+        case 0xB1: length = self.bigEndian(4)
+        default: length = nil
+        }
+        guard let length, length <= UInt64(self.bytes.count - self.offset) else { return false }
+        self.offset += Int(length)
+        return true
     }
 
     /// A ushort or uint in any of its forms; nil for null and for the end.
