@@ -26,8 +26,10 @@ enum FrameFilter {
     /// The flow of the session alone, in place of a flow of a link that is none; nil for every other frame.
     private static func withoutBadHandle(_ frame: ByteBuffer) -> ByteBuffer? {
         var body = frame
-        guard let head = body.readSlice(length: 8), body.getBytes(at: body.readerIndex, length: 3) == [0x00, 0x53, 0x13],
-            case .described(let flow)? = try? AMQPValue(decoding: &body), let fields = flow.value.listValue, fields.count > 4,
+        guard let head = body.readSlice(length: 8),
+            body.getBytes(at: body.readerIndex, length: 3) == [0x00, 0x53, 0x13],
+            case .described(let flow)? = try? AMQPValue(decoding: &body), let fields = flow.value.listValue,
+            fields.count > 4,
             case .uint(let handle) = fields[4], handle >= Self.firstBadHandle
         else { return nil }
         var encoded = ByteBuffer()

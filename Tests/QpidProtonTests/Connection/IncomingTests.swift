@@ -15,7 +15,9 @@ struct IncomingTests {
     }
 
     /// Begins a session with links from the peer's side.
-    private func open(_ peer: InMemoryPeer, sessions: Int = 1, senders: [String] = [], receivers: [String] = []) async throws {
+    private func open(_ peer: InMemoryPeer, sessions: Int = 1, senders: [String] = [], receivers: [String] = [])
+        async throws
+    {
         try await peer.run { peer in
             for _ in 0..<sessions {
                 guard let session = pn_session(peer.connection) else { return }
@@ -85,7 +87,9 @@ struct IncomingTests {
             }
             await peer.settle()
             try await peer.run { peer in
-                let names = peer.links.map { pn_condition_get_name(pn_link_remote_condition($0)).map { String(cString: $0) } }
+                let names = peer.links.map {
+                    pn_condition_get_name(pn_link_remote_condition($0)).map { String(cString: $0) }
+                }
                 #expect(names == ["amqp:not-found", "amqp:unauthorized-access"])
                 // A refusal is an attach without the terminus.
                 #expect(pn_terminus_get_type(pn_link_remote_target(peer.links[0])) == PN_UNSPECIFIED)

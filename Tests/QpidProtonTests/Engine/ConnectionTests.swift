@@ -154,11 +154,14 @@ struct ConnectionTests {
     @Test func sessionsUpToChannelMax() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.channelMax = 9
-        try await withPeer(configuration: configuration, {
-            var script = PeerScript()
-            script.channelMax = 3
-            return script
-        }) { connection, peer in
+        try await withPeer(
+            configuration: configuration,
+            {
+                var script = PeerScript()
+                script.channelMax = 3
+                return script
+            }
+        ) { connection, peer in
             var sessions: [AMQPSession] = []
             for _ in 0..<4 { sessions.append(try await connection.openSession()) }
             await expectError(.resourceLimitExceeded) { try await connection.openSession() }
@@ -173,7 +176,8 @@ struct ConnectionTests {
 
     @Test func aPeerThatDoesNotSpeakAMQPIsRefused() async throws {
         let headers: [[UInt8]] = [
-            Array("HTTP/1.1 400 Bad Request\r\n".utf8), [0x41, 0x4D, 0x51, 0x50, 3, 1, 0, 0], [0x41, 0x4D, 0x51, 0x50, 0, 0, 9, 1],
+            Array("HTTP/1.1 400 Bad Request\r\n".utf8), [0x41, 0x4D, 0x51, 0x50, 3, 1, 0, 0],
+            [0x41, 0x4D, 0x51, 0x50, 0, 0, 9, 1],
             [0], [0x41, 0x4D, 0x51, 0x51],
         ]
         for header in headers {

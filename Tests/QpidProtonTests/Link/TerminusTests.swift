@@ -153,7 +153,10 @@ struct TerminusTests {
             let receiver = try await session.openReceiver(from: "q")
             try await receiver.detach()
             let detaches = try await peer.framesOfLibrary().filter { $0.code == .detach }
-            #expect(detaches.map { $0.field(1) } == [.bool(true), .null] || detaches.map { $0.field(1) } == [.bool(true), .bool(false)])
+            #expect(
+                detaches.map { $0.field(1) } == [.bool(true), .null]
+                    || detaches.map { $0.field(1) } == [.bool(true), .bool(false)]
+            )
             #expect(detaches[0].field(2).description.contains("x:done"))
             #expect(sender.error?.condition == "x:done")
             #expect(receiver.error?.condition == .closed)
