@@ -10,7 +10,7 @@ import Testing
     }
 
     /// Moves all that can move, in slices of `limit`; the sizes of the slices with their links.
-    private func drain(_ queue: inout SendQueue<String>, limit: Int = .max) -> [String] {
+    private func drain(_ queue: inout SendQueue<String>, limit: Int = 1_000_000) -> [String] {
         var moved: [String] = []
         while let lane = queue.nextLane() {
             if let slice = queue.next(lane, limit: limit) {
@@ -162,13 +162,17 @@ import Testing
                     guard let lane = queue.nextLane(), let link = queue.link(lane) else {
                         // Nothing is ready only when nothing can move.
                         for index in 0..<4 {
-                            let canMove = !blocked[index] && (current[index] != nil || credit[index] > 0 && !waiting[index].isEmpty)
+                            let canMove =
+                                !blocked[index]
+                                && (current[index] != nil || credit[index] > 0 && !waiting[index].isEmpty)
                             #expect(!canMove)
                         }
                         continue
                     }
                     #expect(!blocked[link])
-                    guard let slice = queue.next(lane, limit: 20) else { Issue.record("a lane that cannot move"); continue }
+                    guard let slice = queue.next(lane, limit: 20) else {
+                        Issue.record("a lane that cannot move"); continue
+                    }
                     if slice.isFirst, current[link] == nil {
                         #expect(credit[link] > 0)
                         credit[link] -= 1
