@@ -126,10 +126,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard !self.isDead else { return }
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
-        buffer.withUnsafeReadableBytes { bytes in
-            self.frames.received(bytes)
+        let refusal = buffer.withUnsafeReadableBytes { bytes -> AMQPError? in
+            if let refusal = self.frames.received(bytes) { return refusal }
             _ = self.engine.read(bytes)
+            return nil
         }
+        if let refusal { return self.fail(refusal) }
         self.processEvents()
     }
 

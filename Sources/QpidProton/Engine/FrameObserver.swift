@@ -14,6 +14,7 @@ final class FrameObserver {
     }
 
     private var input = FrameTap()
+    private var guardian = FrameGuard()
     private var output = FrameTap()
     /// By the channel on which the peer sends.
     private var byPeerChannel: [UInt16: PeerSession] = [:]
@@ -28,8 +29,11 @@ final class FrameObserver {
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
-    func received(_ bytes: UnsafeRawBufferPointer) {
+    /// Looks at bytes of the peer before Proton reads them. Returns why they must not reach it.
+    func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
+        var refusal: AMQPError?
         self.input.consume(bytes) { head in
+            refusal = refusal ?? self.guardian.check(head)
             switch TappedFrame(head) {
             case .begin(let channel, let begin): self.peerBegan(channel, begin)
             case .flow(let channel, let flow):
@@ -40,6 +44,7 @@ final class FrameObserver {
             case .transfer, nil: break
             }
         }
+        return refusal
     }
 
     func sent(_ bytes: UnsafeRawBufferPointer) {

@@ -1,7 +1,7 @@
 /// Walks the frames of a byte stream, in whatever pieces it comes, and shows the head of each. It changes nothing.
 struct FrameTap {
     /// Enough of a frame for the fixed fields of a `begin` or a `flow`.
-    static let headLength = 96
+    static let headLength = 512
 
     /// Bytes to pass over: at first the protocol header, then the rest of each frame.
     private var skip = 8

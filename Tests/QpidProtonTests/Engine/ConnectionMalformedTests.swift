@@ -75,7 +75,8 @@ struct ConnectionMalformedTests {
     ///
     /// - Returns: How many messages it took.
     @discardableResult
-    private func hear(_ bytes: [UInt8], as role: ConnectionHandler.Role, pieces: Int, seed: UInt64) async throws -> Int {
+    private func hear(_ bytes: [UInt8], as role: ConnectionHandler.Role, pieces: Int, seed: UInt64) async throws -> Int
+    {
         let heard = Heard()
         var configuration = AMQPConnection.Configuration()
         configuration.acceptsIncoming = role == .server
@@ -188,11 +189,17 @@ struct ConnectionMalformedTests {
                 frame += [2, 0, 0, UInt8.random(in: 0...2, using: &random), 0x00, 0x53]
                 frame.append(UInt8.random(in: 0x10...0x18, using: &random))
                 frame += (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &random) }
-                if Bool.random(using: &random), count > 3 { frame.replaceSubrange(11..<14, with: [0xC0, UInt8(count - 2), 9]) }
+                if Bool.random(using: &random), count > 3 {
+                    frame.replaceSubrange(11..<14, with: [0xC0, UInt8(count - 2), 9])
+                }
                 // The open comes first, or nothing else is looked at.
                 if bytes.count == 8, Bool.random(using: &random) {
-                    bytes += Array(try Frame(.open, [.string("peer"), .null, .uint(65_536)]).encoded().readableBytesView)
-                    bytes += Array(try Frame(.begin, [.null, .uint(0), .uint(9), .uint(9)]).encoded().readableBytesView)
+                    bytes += Array(
+                        try Frame(.open, [.string("peer"), .null, .uint(65_536)]).encoded().readableBytesView
+                    )
+                    bytes += Array(
+                        try Frame(.begin, [.null, .uint(0), .uint(9), .uint(9)]).encoded().readableBytesView
+                    )
                 }
                 bytes += frame
             }
@@ -225,12 +232,57 @@ struct ConnectionMalformedTests {
         for _ in 0..<250 {
             var frames = frames
             // The payload is not looked at: it goes, so that the bits that count are hit.
-            for index in frames.indices { frames[index].payload = ByteBuffer(frames[index].payload.readableBytesView.prefix(30)) }
+            for index in frames.indices {
+                frames[index].payload = ByteBuffer(frames[index].payload.readableBytesView.prefix(30))
+            }
             var bytes = try self.bytes(frames)
             for _ in 0..<Int.random(in: 1...6, using: &random) {
                 bytes[Int.random(in: 0..<bytes.count, using: &random)] ^= 1 << UInt8.random(in: 0...7, using: &random)
             }
             try await self.hear(bytes, as: role, pieces: Int.random(in: 1...3_000, using: &random), seed: seed)
+        }
+    }
+
+    /// Frames at which Proton would end the process, answer with nonsense, or be busy for minutes.
+    @Test func framesThatProtonCannotBear() async throws {
+        let first = payload(5)
+        let frames: [[Frame]] = [
+            [.transfer(handle: 0, id: nil, tag: [1], more: true, payload: first)],
+            [
+                .transfer(handle: 0, id: 0, tag: [1], payload: first),
+                .transfer(handle: 0, id: nil, more: true, payload: first),
+            ],
+            [
+                .transfer(handle: 0, id: 0, tag: [1], more: true, payload: first),
+                .transfer(handle: 0, id: nil, more: true, aborted: true),
+                .transfer(handle: 0, id: nil, tag: [2], more: true, payload: first),
+            ],
+            [.transfer(handle: 1, id: 0, tag: [1], payload: first)],
+            [
+                Frame(
+                    .disposition,
+                    [.bool(true), .uint(0x8000_0003), .uint(2), .bool(true), .described(0x24, .list([]))]
+                )
+            ],
+            [
+                Frame(
+                    .transfer,
+                    [.uint(0), .ushort(0), .binary(first), .uint(0), .bool(false), .bool(true)],
+                    payload: first
+                )
+            ],
+        ]
+        for frames in frames {
+            try await withSession { session, peer in
+                let receiver = try await session.openReceiver(from: "q")
+                let sender = try await session.openSender(to: "q")
+                try sender.trySend(encoded: payload(3))
+                await peer.settle()
+                try await peer.run { peer in for frame in frames { try peer.inject(frame) } }
+                #expect(session.connection.error?.condition == .connectionFramingError)
+                while let delivery = try? await receiver.next() { delivery.accept() }
+                #expect(sender.error?.condition == .connectionFramingError)
+            }
         }
     }
 
@@ -253,7 +305,8 @@ struct ConnectionMalformedTests {
                     guard !shuffled[index].fields.isEmpty else { continue }
                     let field = Int.random(in: 0..<shuffled[index].fields.count, using: &random)
                     let values: [AMQPValue] = [
-                        .null, .uint(.max), .uint(0), .int(-1), .string("x"), .list([]), .map([:]), .bool(true), .ulong(.max),
+                        .null, .uint(.max), .uint(0), .int(-1), .string("x"), .list([]), .map([:]), .bool(true),
+                        .ulong(.max),
                         .binary(payload(40)), .symbol("y"), .uint(0x7FFF_FFFF), .ushort(.max),
                     ]
                     shuffled[index].fields[field] = values.randomElement(using: &random) ?? .null

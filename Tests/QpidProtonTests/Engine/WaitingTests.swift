@@ -82,7 +82,11 @@ struct WaitingTests {
 
     @Test func aStarvedWaitReportsAtOnce() async throws {
         let reports = Mutex<[Int]>([])
-        let inbox = Inbox<Int>(reportEvery: 100, isStarved: { true }, report: { count in reports.withLock { $0.append(count) } })
+        let inbox = Inbox<Int>(
+            reportEvery: 100,
+            isStarved: { true },
+            report: { count in reports.withLock { $0.append(count) } }
+        )
         inbox.push(contentsOf: self.entries([1, 2], isReported: true))
         _ = inbox.poll(max: 2)
         let wait = begin { try await inbox.next() }
