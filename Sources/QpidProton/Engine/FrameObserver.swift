@@ -7,8 +7,7 @@ final class FrameObserver {
         fileprivate(set) var window: RemoteWindow
         /// Called when the peer has changed its window.
         var onChange: (() -> Void)?
-        /// The handles that the peer has attached and not detached.
-        fileprivate var handles: Set<UInt32> = []
+        fileprivate var links = PeerLinks()
 
         fileprivate init(_ window: RemoteWindow) {
             self.window = window
@@ -32,8 +31,8 @@ final class FrameObserver {
 
     /// Returns what the peer did wrong that Proton must not see.
     ///
-    /// Proton 0.37 lets a peer begin a session twice, and attach a link on a handle in use: its counts of who refers to
-    /// the session or the link are then wrong, and it frees memory twice.
+    /// Proton 0.37 lets a peer begin a session twice: its count of who refers to the session is then wrong, and it frees
+    /// memory twice. See ``PeerLinks`` for the links.
     func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
         var violation: AMQPError?
         self.input.consume(bytes) { head in
@@ -44,46 +43,29 @@ final class FrameObserver {
 
     private func peerSent(_ frame: TappedFrame) -> AMQPError? {
         switch frame {
+        case .transfer(let channel, let transfer):
+            return self.byPeerChannel[channel]?.links.transfer(transfer)
         case .begin(let channel, let begin): return self.peerBegan(channel, begin)
         case .flow(let channel, let flow):
             guard let session = self.byPeerChannel[channel] else { return nil }
             session.window.update(nextIncomingID: flow.nextIncomingID, incomingWindow: flow.incomingWindow)
             session.onChange?()
-        case .attach(let channel, let handle):
-            guard self.byPeerChannel[channel]?.handles.insert(handle).inserted == false else { return nil }
-            let text = "the peer attached a link with the handle \(handle), which is in use"
-            return AMQPError(.connection, .sessionHandleInUse, text)
-        case .detach(let channel, let handle):
-            self.byPeerChannel[channel]?.handles.remove(handle)
-            self.unfinished.remove(LinkID(channel: channel, handle: handle))
-        case .end(let channel):
-            self.byPeerChannel[channel] = nil
-            self.unfinished = self.unfinished.filter { $0.channel != channel }
+        case .attach(let channel, let handle, let isReceiver):
+            return self.byPeerChannel[channel]?.links.attach(handle, isReceiver: isReceiver)
+        case .disposition(let first, let last):
+            guard last &- first > Self.widestDisposition else { return nil }
+            let text = "the peer sent a disposition of the deliveries from \(first) to \(last)"
+            return AMQPError(.connection, .invalidField, text)
+        case .detach(let channel, let handle): self.byPeerChannel[channel]?.links.detach(handle)
+        case .end(let channel): self.byPeerChannel[channel] = nil
         case .unreadable(let name):
             return AMQPError(.connection, .decodeError, "the peer sent a \(name) whose fields cannot be read")
-        case .transfer(let channel, let transfer):
-            if !self.isAllowed(transfer, on: channel) { return .noDeliveryID }
         }
         return nil
     }
 
-    /// Links on which the peer is in the middle of a message.
-    private var unfinished: Set<LinkID> = []
-
-    private struct LinkID: Hashable {
-        let channel: UInt16
-        let handle: UInt32
-    }
-
-    /// Whether a transfer that begins a message has an id. Proton ends the process where one that has more to come has none.
-    private func isAllowed(_ transfer: TappedFrame.Transfer, on channel: UInt16) -> Bool {
-        // Most messages come in one transfer.
-        if transfer.hasDeliveryID, !transfer.hasMore, self.unfinished.isEmpty { return true }
-        let link = LinkID(channel: channel, handle: transfer.handle)
-        let isAllowed = transfer.hasDeliveryID || self.unfinished.contains(link)
-        if transfer.hasMore { self.unfinished.insert(link) } else { self.unfinished.remove(link) }
-        return isAllowed
-    }
+    /// A range of 2³¹ ids is negative to Proton, which then looks for each of them.
+    private static let widestDisposition: UInt32 = 0x7FFF_FFFE
 
     func sent(_ bytes: UnsafeRawBufferPointer) {
         self.output.consume(bytes) { head in
@@ -103,7 +85,7 @@ final class FrameObserver {
             case .end(let channel):
                 self.byLocalChannel[channel] = nil
                 self.lastSent = nil
-            case .flow, .attach, .detach, .unreadable, nil: break
+            case .flow, .attach, .disposition, .detach, .unreadable, nil: break
             }
         }
     }
@@ -128,12 +110,4 @@ final class FrameObserver {
         self.arrived.append(session)
         return nil
     }
-}
-
-extension AMQPError {
-    fileprivate static let noDeliveryID = AMQPError(
-        .connection,
-        .invalidField,
-        "the first transfer of a message has no delivery-id"
-    )
 }

@@ -125,14 +125,19 @@ struct SendGate<Waiter> {
 
     private mutating func retry() -> [Waiter] {
         var admitted: [Waiter] = []
-        for _ in 0..<self.waitingLinks.count {
-            guard let link = self.waitingLinks.popFirst() else { break }
+        var served: [Node] = []
+        var refused: [Node] = []
+        for link in self.waitingLinks {
+            let before = admitted.count
             while let head = self.levels[link]?.waiters.first, self.pass(head.bytes, at: link, isWaiting: true) {
                 self.levels[link]?.waiters.removeFirst()
                 admitted.append(head.waiter)
             }
-            if self.hasWaiters(link) { self.waitingLinks.append(link) }
+            guard self.hasWaiters(link) else { continue }
+            if admitted.count > before { served.append(link) } else { refused.append(link) }
         }
+        // Who had nothing this time comes first the next time.
+        self.waitingLinks = Deque(refused + served)
         return admitted
     }
 }

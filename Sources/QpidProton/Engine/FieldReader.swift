@@ -1,0 +1,146 @@
+/// Reads the fields of a performative one after the other, in the encodings that the standard allows for them and in no
+/// others.
+struct FieldReader {
+    enum Field<Value> {
+        case null
+        case value(Value)
+
+        var value: Value? {
+            switch self {
+            case .null: nil
+            case .value(let value): value
+            }
+        }
+    }
+
+    private let bytes: UnsafeRawBufferPointer
+    private var offset: Int
+    /// The fields of the list that are left; those beyond it are null.
+    private var count = 0
+
+    init(_ bytes: UnsafeRawBufferPointer, offset: Int) {
+        self.bytes = bytes
+        self.offset = offset
+    }
+
+    private mutating func bigEndian(_ count: Int) -> UInt64? {
+        guard count <= self.bytes.count - self.offset else { return nil }
+        defer { self.offset += count }
+        return self.bytes[self.offset..<self.offset + count].reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    private mutating func pass(_ count: UInt64?) -> Bool {
+        guard let count, count <= UInt64(max(0, self.bytes.count - self.offset)) else { return false }
+        self.offset += Int(count)
+        return true
+    }
+
+    /// The code of the descriptor: a small or a full ulong.
+    mutating func descriptor() -> UInt64? {
+        guard self.bigEndian(1) == 0 else { return nil }
+        switch self.bigEndian(1) {
+        case 0x53: return self.bigEndian(1)
+        case 0x80: return self.bigEndian(8)
+        default: return nil
+        }
+    }
+
+    /// Passes over the head of a list.
+    mutating func list() -> Bool {
+        let width: Int
+        switch self.bigEndian(1) {
+        case 0x45: return true
+        case 0xC0: width = 1
+        case 0xD0: width = 4
+        default: return false
+        }
+        guard self.bigEndian(width) != nil, let count = self.bigEndian(width) else { return false }
+        self.count = Int(count)
+        return true
+    }
+
+    /// The constructor of the next field; that of null behind the end of the list.
+    private mutating func constructor() -> UInt64? {
+        guard self.count > 0 else { return 0x40 }
+        self.count -= 1
+        return self.bigEndian(1)
+    }
+
+    /// Nil for what is not a uint.
+    mutating func uint() -> Field<UInt32>? {
+        switch self.constructor() {
+        case 0x40: .null
+        case 0x43: .value(0)
+        case 0x52: self.bigEndian(1).map { .value(UInt32($0)) }
+        case 0x70: self.bigEndian(4).map { .value(UInt32($0)) }
+        default: nil
+        }
+    }
+
+    /// Nil for what is not a ushort.
+    mutating func ushort() -> Field<UInt16>? {
+        switch self.constructor() {
+        case 0x40: .null
+        case 0x60: self.bigEndian(2).map { .value(UInt16($0)) }
+        default: nil
+        }
+    }
+
+    /// Nil for what is not a boolean.
+    mutating func bool() -> Field<Bool>? {
+        switch self.constructor() {
+        case 0x40: .null
+        case 0x41: .value(true)
+        case 0x42: .value(false)
+        case 0x56: self.bigEndian(1).map { .value($0 != 0) }
+        default: nil
+        }
+    }
+
+    /// Passes over a string. False for what is none.
+    mutating func passString() -> Bool {
+        switch self.constructor() {
+        case 0xA1: self.pass(self.bigEndian(1))
+        case 0xB1: self.pass(self.bigEndian(4))
+        default: false
+        }
+    }
+
+    /// Passes over a binary or null. False for what is neither.
+    mutating func passBinary() -> Bool {
+        switch self.constructor() {
+        case 0x40: true
+        case 0xA0: self.pass(self.bigEndian(1))
+        case 0xB0: self.pass(self.bigEndian(4))
+        default: false
+        }
+    }
+
+    /// Passes over a value of any type. False where it ends behind the bytes.
+    mutating func passAny() -> Bool {
+        guard let constructor = self.constructor() else { return false }
+        return self.passAny(constructor, depth: 0)
+    }
+
+    private mutating func passAny(_ constructor: UInt64, depth: Int) -> Bool {
+        if constructor == 0 {
+            // A descriptor and a value, each of which may be described in turn.
+            guard depth < 8 else { return false }
+            for _ in 0..<2 {
+                guard let next = self.bigEndian(1), self.passAny(next, depth: depth + 1) else { return false }
+            }
+            return true
+        }
+        switch constructor >> 4 {
+        case 0x4: return true
+        case 0x5: return self.pass(1)
+        case 0x6: return self.pass(2)
+        case 0x7: return self.pass(4)
+        case 0x8: return self.pass(8)
+        case 0x9: return self.pass(16)
+        case 0xA, 0xC, 0xE: return self.pass(self.bigEndian(1))
+        case 0xB, 0xD, 0xF: return self.pass(self.bigEndian(4))
+        default: return false
+        }
+    }
+}

@@ -1,0 +1,107 @@
+/// The performatives of the sessions and links, as far as the flow control and the guards need them.
+enum TappedFrame {
+    case begin(channel: UInt16, Begin)
+    case attach(channel: UInt16, handle: UInt32, isReceiver: Bool)
+    case flow(channel: UInt16, Flow)
+    case transfer(channel: UInt16, Transfer)
+    case disposition(first: UInt32, last: UInt32)
+    case detach(channel: UInt16, handle: UInt32)
+    case end(channel: UInt16)
+    /// One of these whose fields cannot be read.
+    case unreadable(String)
+
+    struct Begin {
+        var remoteChannel: UInt16?
+        var nextOutgoingID: UInt32
+        var incomingWindow: UInt32
+    }
+
+    struct Flow {
+        var nextIncomingID: UInt32?
+        var incomingWindow: UInt32
+    }
+
+    struct Transfer {
+        var handle: UInt32
+        var deliveryID: UInt32?
+        var hasMore: Bool
+        /// The message is aborted, or it cannot be told.
+        var mayBeAborted: Bool
+    }
+
+    /// Reads the head of a frame. Nil for other performatives: Proton will judge them.
+    init?(_ head: UnsafeRawBufferPointer) {
+        guard head.count > 8, head[5] == 0 else { return nil }
+        let channel = UInt16(head[6]) << 8 | UInt16(head[7])
+        let offset = Int(head[4]) * 4
+        var fields = FieldReader(head, offset: offset)
+        guard offset < head.count, let code = fields.descriptor() else {
+            // Proton sees more of the frame than its head.
+            guard head.count >= FrameTap.headLength else { return nil }
+            self = .unreadable("performative")
+            return
+        }
+        switch code {
+        case 0x11: self = Self.begin(channel, &fields) ?? .unreadable("begin")
+        case 0x12: self = Self.attach(channel, &fields) ?? .unreadable("attach")
+        case 0x13: self = Self.flow(channel, &fields) ?? .unreadable("flow")
+        case 0x14: self = Self.transfer(channel, &fields) ?? .unreadable("transfer")
+        case 0x15: self = Self.disposition(&fields) ?? .unreadable("disposition")
+        case 0x16: self = Self.detach(channel, &fields) ?? .unreadable("detach")
+        case 0x17: self = .end(channel: channel)
+        default: return nil
+        }
+    }
+
+    private static func begin(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
+        guard fields.list(), let remoteChannel = fields.ushort(), let id = fields.uint()?.value,
+            let window = fields.uint()?.value
+        else { return nil }
+        let begin = Begin(remoteChannel: remoteChannel.value, nextOutgoingID: id, incomingWindow: window)
+        return .begin(channel: channel, begin)
+    }
+
+    private static func attach(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
+        guard fields.list(), fields.passString(), let handle = fields.uint()?.value, let role = fields.bool()?.value
+        else { return nil }
+        return .attach(channel: channel, handle: handle, isReceiver: role)
+    }
+
+    private static func flow(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
+        guard fields.list(), let id = fields.uint(), let window = fields.uint()?.value else { return nil }
+        return .flow(channel: channel, Flow(nextIncomingID: id.value, incomingWindow: window))
+    }
+
+    private static func transfer(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
+        // The message format and whether it is settled are Proton's to read.
+        guard fields.list(), let handle = fields.uint()?.value, let id = fields.uint(), fields.passBinary(),
+            fields.uint() != nil, fields.bool() != nil, let more = fields.bool()
+        else { return nil }
+        let hasMore = more.value == true
+        // Behind the settle mode and the state. Resume comes before aborted.
+        let mayBeAborted =
+            if hasMore, fields.passAny(), fields.passAny(), fields.bool() != nil, let aborted = fields.bool() {
+                aborted.value == true
+            } else {
+                hasMore
+            }
+        let transfer = Transfer(
+            handle: handle,
+            deliveryID: id.value,
+            hasMore: hasMore,
+            mayBeAborted: mayBeAborted
+        )
+        return .transfer(channel: channel, transfer)
+    }
+
+    private static func disposition(_ fields: inout FieldReader) -> Self? {
+        guard fields.list(), fields.bool() != nil, let first = fields.uint()?.value, let last = fields.uint()
+        else { return nil }
+        return .disposition(first: first, last: last.value ?? first)
+    }
+
+    private static func detach(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
+        guard fields.list(), let handle = fields.uint()?.value else { return nil }
+        return .detach(channel: channel, handle: handle)
+    }
+}

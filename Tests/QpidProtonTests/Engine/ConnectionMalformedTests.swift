@@ -1,0 +1,331 @@
+import CProton
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import QpidProton
+
+/// Bytes that are not what a peer should send: errors, and nothing that crashes, hangs or is left waiting.
+///
+/// Every case prints nothing but its seed; a failure is repeated by putting the seed in place of the random one.
+@Suite(.timeLimit(.minutes(5)))
+struct ConnectionMalformedTests {
+    /// What a peer says in a dialogue with sessions, links, messages, a drain, dispositions and closes.
+    private static func record(_ role: ConnectionHandler.Role) async throws -> [Frame] {
+        var configuration = AMQPConnection.Configuration()
+        configuration.acceptsIncoming = role == .server
+        var frames: [Frame] = []
+        try await withPeer(role: role, configuration: configuration) { connection, peer in
+            if role == .client {
+                try await Self.talk(connection, peer)
+            } else {
+                try await Self.answer(connection, peer)
+            }
+            frames = Frame.parse(try await peer.run { $0.toLibrary.record })
+        }
+        return frames
+    }
+
+    private static func talk(_ connection: AMQPConnection, _ peer: InMemoryPeer) async throws {
+        let session = try await connection.openSession()
+        var source = AMQPSource(address: "q", filters: [.selector("a = 1")])
+        source.capabilities = ["queue"]
+        var receiving = AMQPReceiver.Configuration(source: source, window: .messages(4))
+        receiving.name = "receiver"
+        let receiver = try await session.openReceiver(receiving)
+        var sending = AMQPSender.Configuration(target: "q")
+        sending.name = "sender"
+        let sender = try await session.openSender(sending)
+        for size in [0, 10, 70_000] { _ = try await sender.enqueue(encoded: payload(size)).outcome() }
+        try await peer.run { peer in
+            for size in [0, 20, 70_000] { peer.send(payload(size), on: peer.links[0]) }
+        }
+        for _ in 0..<3 { try await receiver.next()?.accept() }
+        await peer.settle()
+        try await peer.run { pn_link_drain($0.links[1], 1) }
+        try await receiver.close()
+        try await session.close()
+        try await connection.close()
+    }
+
+    private static func answer(_ connection: AMQPConnection, _ peer: InMemoryPeer) async throws {
+        try await peer.run { peer in
+            guard let session = pn_session(peer.connection), let link = pn_sender(session, "in") else { return }
+            pn_session_open(session)
+            pn_terminus_set_address(pn_link_target(link), "q")
+            pn_link_open(link)
+            peer.links = [link]
+        }
+        var incoming = connection.incoming.makeAsyncIterator()
+        guard case .session(let session)? = try await incoming.next() else { throw Unexpected(what: "no session") }
+        try await session.accept()
+        guard case .receiver(let wish)? = try await incoming.next() else { throw Unexpected(what: "no link") }
+        let receiver = try await wish.accept()
+        try await peer.run { peer in
+            for size in [0, 20, 70_000] { peer.send(payload(size), on: peer.links[0]) }
+        }
+        for _ in 0..<3 { try await receiver.next()?.accept() }
+        try await peer.run { peer in
+            pn_link_close(peer.links[0])
+            pn_connection_close(peer.connection)
+        }
+    }
+
+    /// Lets a library that does all it can hear the bytes, and then the end of the socket: all its calls must return.
+    ///
+    /// - Returns: How many messages it took.
+    @discardableResult
+    private func hear(_ bytes: [UInt8], as role: ConnectionHandler.Role, pieces: Int, seed: UInt64) async throws -> Int
+    {
+        let heard = Heard()
+        var configuration = AMQPConnection.Configuration()
+        configuration.acceptsIncoming = role == .server
+        let peer = try await InMemoryPeer(role: role, configuration: configuration, script: PeerScript.mute)
+        let parts = AMQPConnection.Parts(peer.handler, peer.channel)
+        let library = begin {
+            let connection = AMQPConnection(parts, try await parts.opened.value(), peer.handler.configuration)
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await Self.client(connection, heard) }
+                group.addTask { await Self.server(connection, heard) }
+            }
+        }
+        let chunks = stride(from: 0, to: bytes.count, by: pieces).map {
+            ByteBuffer(bytes: bytes[$0..<min(bytes.count, $0 + pieces)])
+        }
+        for chunk in chunks {
+            try await peer.run { $0.inject(chunk) }
+            // The library's tasks answer what has come.
+            for _ in 0..<3 { await Task.yield() }
+        }
+        try await peer.loseConnection()
+        do {
+            try await library.value
+        } catch let error as AMQPError {
+            #expect(error.scope == .connection, "seed \(seed): \(error)")
+        } catch {
+            Issue.record("seed \(seed): \(error)")
+        }
+        await peer.finish()
+        return heard.count
+    }
+
+    private final class Heard: Sendable {
+        private let messages = Atomic(0)
+        var count: Int { self.messages.load(ordering: .relaxed) }
+        func add() { self.messages.add(1, ordering: .relaxed) }
+    }
+
+    @Sendable private static func client(_ connection: AMQPConnection, _ heard: Heard) async {
+        guard let session = try? await connection.openSession() else { return }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                var receiving = AMQPReceiver.Configuration(source: "q", window: .messages(4))
+                receiving.name = "receiver"
+                guard let receiver = try? await session.openReceiver(receiving) else { return }
+                while let delivery = try? await receiver.next() {
+                    _ = try? delivery.message
+                    delivery.accept()
+                    heard.add()
+                }
+            }
+            group.addTask {
+                var sending = AMQPSender.Configuration(target: "q")
+                sending.name = "sender"
+                guard let sender = try? await session.openSender(sending) else { return }
+                for size in [0, 10, 70_000] { _ = try? await sender.send(AMQPMessage(body: payload(size))) }
+                try? await sender.close()
+            }
+        }
+    }
+
+    @Sendable private static func server(_ connection: AMQPConnection, _ heard: Heard) async {
+        var incoming = connection.incoming.makeAsyncIterator()
+        await withTaskGroup(of: Void.self) { group in
+            while let wish = try? await incoming.next() {
+                switch wish {
+                case .session(let session): _ = try? await session.accept()
+                case .sender(let sender): _ = try? await sender.accept()
+                case .receiver(let wish):
+                    group.addTask {
+                        guard let receiver = try? await wish.accept() else { return }
+                        while let delivery = try? await receiver.next() {
+                            delivery.accept()
+                            heard.add()
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private static let header: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
+
+    private func bytes(_ frames: [Frame]) throws -> [UInt8] {
+        try Self.header + frames.flatMap { Array(try $0.encoded().readableBytesView) }
+    }
+
+    @Test(arguments: [ConnectionHandler.Role.client, .server])
+    func theDialogueItselfIsUnderstood(role: ConnectionHandler.Role) async throws {
+        let bytes = try self.bytes(try await Self.record(role))
+        #expect(bytes.count > 70_000)
+        for pieces in [1_000_000, 1_000, 7] {
+            let count = try await self.hear(bytes, as: role, pieces: pieces, seed: 0)
+            // In one piece the end has come before the tasks have asked for anything.
+            if pieces == 7 { #expect(count == 3) }
+        }
+    }
+
+    @Test(arguments: [ConnectionHandler.Role.client, .server])
+    func randomBytes(role: ConnectionHandler.Role) async throws {
+        let seed = UInt64.random(in: .min ... .max)
+        print("randomBytes as \(role): seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        for round in 0..<150 {
+            var bytes = round % 5 == 0 ? [] : Self.header
+            for _ in 0..<Int.random(in: 1...8, using: &random) {
+                // Random bodies in frames whose size is right, so that they are decoded.
+                let count = Int.random(in: 0...60, using: &random)
+                var frame = withUnsafeBytes(of: UInt32(11 + count).bigEndian) { Array($0) }
+                frame += [2, 0, 0, UInt8.random(in: 0...2, using: &random), 0x00, 0x53]
+                frame.append(UInt8.random(in: 0x10...0x18, using: &random))
+                frame += (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &random) }
+                if Bool.random(using: &random), count > 3 {
+                    frame.replaceSubrange(11..<14, with: [0xC0, UInt8(count - 2), 9])
+                }
+                // The open comes first, or nothing else is looked at.
+                if bytes.count == 8, Bool.random(using: &random) {
+                    bytes += Array(
+                        try Frame(.open, [.string("peer"), .null, .uint(65_536)]).encoded().readableBytesView
+                    )
+                    bytes += Array(
+                        try Frame(.begin, [.null, .uint(0), .uint(9), .uint(9)]).encoded().readableBytesView
+                    )
+                }
+                bytes += frame
+            }
+            if round % 7 == 0 { bytes += (0..<50).map { _ in UInt8.random(in: .min ... .max, using: &random) } }
+            try await self.hear(bytes, as: role, pieces: 1 << Int.random(in: 0...8, using: &random), seed: seed)
+        }
+    }
+
+    @Test(arguments: [ConnectionHandler.Role.client, .server])
+    func truncatedDialogues(role: ConnectionHandler.Role) async throws {
+        let seed = UInt64.random(in: .min ... .max)
+        print("truncatedDialogues as \(role): seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        let frames = try await Self.record(role)
+        for _ in 0..<100 {
+            var bytes = try self.bytes(frames)
+            let isInHead = Bool.random(using: &random)
+            let end = Int.random(in: 0..<(isInHead ? min(1_000, bytes.count) : bytes.count), using: &random)
+            bytes.removeLast(bytes.count - end)
+            try await self.hear(bytes, as: role, pieces: Int.random(in: 1...9_000, using: &random), seed: seed)
+        }
+    }
+
+    @Test(arguments: [ConnectionHandler.Role.client, .server])
+    func flippedBits(role: ConnectionHandler.Role) async throws {
+        let seed = UInt64.random(in: .min ... .max)
+        print("flippedBits as \(role): seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        let frames = try await Self.record(role)
+        for _ in 0..<250 {
+            var frames = frames
+            // The payload is not looked at: it goes, so that the bits that count are hit.
+            for index in frames.indices {
+                frames[index].payload = ByteBuffer(frames[index].payload.readableBytesView.prefix(30))
+            }
+            var bytes = try self.bytes(frames)
+            for _ in 0..<Int.random(in: 1...6, using: &random) {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] ^= 1 << UInt8.random(in: 0...7, using: &random)
+            }
+            try await self.hear(bytes, as: role, pieces: Int.random(in: 1...3_000, using: &random), seed: seed)
+        }
+    }
+
+    /// Frames at which Proton would end the process, answer with nonsense, or be busy for minutes.
+    @Test func framesThatProtonCannotBear() async throws {
+        let first = payload(5)
+        let cases: [(AMQPCondition, [Frame])] = [
+            (.invalidField, [.transfer(handle: 0, id: nil, tag: [1], more: true, payload: first)]),
+            (
+                .invalidField,
+                [
+                    .transfer(handle: 0, id: 0, tag: [1], payload: first),
+                    .transfer(handle: 0, id: nil, more: true, payload: first),
+                ]
+            ),
+            (
+                .invalidField,
+                [
+                    .transfer(handle: 0, id: 0, tag: [1], more: true, payload: first),
+                    .transfer(handle: 0, id: nil, more: true, aborted: true),
+                    .transfer(handle: 0, id: nil, tag: [2], more: true, payload: first),
+                ]
+            ),
+            (.notAllowed, [.transfer(handle: 1, id: 0, tag: [1], payload: first)]),
+            (
+                .invalidField,
+                [
+                    Frame(
+                        .disposition,
+                        [.bool(true), .uint(0x8000_0003), .uint(2), .bool(true), .described(0x24, .list([]))]
+                    )
+                ]
+            ),
+            (
+                .decodeError,
+                [
+                    Frame(
+                        .transfer,
+                        [.uint(0), .ushort(0), .binary(first), .uint(0), .bool(false), .bool(true)],
+                        payload: first
+                    )
+                ]
+            ),
+        ]
+        for (condition, frames) in cases {
+            try await withSession { session, peer in
+                let receiver = try await session.openReceiver(from: "q")
+                let sender = try await session.openSender(to: "q")
+                try sender.trySend(encoded: payload(3))
+                await peer.settle()
+                try await peer.run { peer in for frame in frames { try peer.inject(frame) } }
+                #expect(session.connection.error?.condition == condition)
+                while let delivery = try? await receiver.next() { delivery.accept() }
+                #expect(sender.error?.condition == condition)
+            }
+        }
+    }
+
+    /// Whole frames, in the wrong order, twice, or not at all.
+    @Test(arguments: [ConnectionHandler.Role.client, .server])
+    func shuffledFrames(role: ConnectionHandler.Role) async throws {
+        let seed = UInt64.random(in: .min ... .max)
+        print("shuffledFrames as \(role): seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        let frames = try await Self.record(role)
+        for _ in 0..<250 {
+            var shuffled = frames
+            for _ in 0..<Int.random(in: 1...5, using: &random) where shuffled.count > 2 {
+                let index = Int.random(in: 1..<shuffled.count, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: shuffled.remove(at: index)
+                case 1: shuffled.insert(shuffled[index], at: Int.random(in: 1...shuffled.count, using: &random))
+                case 2: shuffled.swapAt(index, Int.random(in: 1..<shuffled.count, using: &random))
+                default:
+                    guard !shuffled[index].fields.isEmpty else { continue }
+                    let field = Int.random(in: 0..<shuffled[index].fields.count, using: &random)
+                    let values: [AMQPValue] = [
+                        .null, .uint(.max), .uint(0), .int(-1), .string("x"), .list([]), .map([:]), .bool(true),
+                        .ulong(.max),
+                        .binary(payload(40)), .symbol("y"), .uint(0x7FFF_FFFF), .ushort(.max),
+                    ]
+                    shuffled[index].fields[field] = values.randomElement(using: &random) ?? .null
+                }
+            }
+            let bytes = try self.bytes(shuffled)
+            try await self.hear(bytes, as: role, pieces: Int.random(in: 1...9_000, using: &random), seed: seed)
+        }
+    }
+}

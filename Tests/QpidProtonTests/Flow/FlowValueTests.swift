@@ -1,0 +1,161 @@
+import Testing
+
+@testable import QpidProton
+
+/// Credit, windows, slots, counts.
+@Suite struct FlowValueTests {
+    @Test func creditIsToppedUpAtHalf() {
+        for size in 1...9 {
+            var window = CreditWindow(size: size)
+            #expect(window.topUp() == size)
+            #expect(window.topUp() == 0)
+            for count in 1...size {
+                let arrived = window.arrive(holdsPlace: true)
+                #expect(arrived)
+                #expect(window.topUp() == 0, "nothing is free: \(count) of \(size)")
+            }
+            let withoutCredit = window.arrive(holdsPlace: true)
+            #expect(!withoutCredit)
+            let half = size - size / 2
+            for count in 1...half {
+                window.free(1)
+                #expect(window.topUp() == (count == half ? half : 0))
+            }
+        }
+    }
+
+    @Test func aStarvedWindowGrantsWhatIsFree() {
+        var window = CreditWindow(size: 10)
+        _ = window.topUp()
+        for _ in 0..<10 { _ = window.arrive(holdsPlace: true) }
+        window.starve()
+        #expect(window.topUp() == 0)
+        window.free(1)
+        #expect(window.topUp() == 1)
+        _ = window.arrive(holdsPlace: true)
+        window.free(1)
+        #expect(window.topUp() == 0)
+    }
+
+    @Test func grantsAreClamped() {
+        var window = CreditWindow(size: nil)
+        #expect(window.topUp() == 0)
+        #expect(window.grant(-5) == 0)
+        #expect(window.grant(.min) == 0)
+        #expect(window.grant(7) == 7)
+        #expect(window.grant(.max) == Int(Int32.max) - 7)
+        #expect(window.grant(1) == 0)
+        window.drained()
+        #expect(window.outstanding == 0)
+        window.free(100)
+        #expect(window.held == 0)
+        window.giveBack(5)
+        #expect(window.outstanding == 0)
+        #expect(CreditWindow(size: -3).size == 1)
+    }
+
+    @Test func noTopUpWhileADrainIsUnderWay() {
+        var window = CreditWindow(size: 4)
+        _ = window.topUp()
+        window.pause()
+        window.drained()
+        #expect(window.topUp() == 0)
+        window.resume()
+        #expect(window.topUp() == 4)
+    }
+
+    @Test func creditInRandomSteps() {
+        let seed = UInt64.random(in: .min ... .max)
+        print("FlowValueTests.creditInRandomSteps: seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<200 {
+            let size = Int.random(in: 1...40, using: &random)
+            var window = CreditWindow(size: size)
+            var credit = 0
+            var held = 0
+            for _ in 0..<300 {
+                switch Int.random(in: 0..<6, using: &random) {
+                case 0, 1:
+                    let arrived = window.arrive(holdsPlace: true)
+                    #expect(arrived == (credit > 0))
+                    if arrived { (credit, held) = (credit - 1, held + 1) }
+                case 2 where held > 0:
+                    let count = Int.random(in: 1...held, using: &random)
+                    window.free(count)
+                    held -= count
+                case 3 where Bool.random(using: &random):
+                    window.drained()
+                    credit = 0
+                case 4 where credit > 0:
+                    let back = Int.random(in: 1...credit, using: &random)
+                    window.giveBack(back)
+                    credit -= back
+                default: window.starve()
+                }
+                let granted = window.topUp()
+                #expect(granted >= 0)
+                credit += granted
+                #expect(window.outstanding == credit)
+                #expect(window.held == held)
+                #expect(credit + held <= size)
+                // It never stalls with nothing outstanding and half of the places free.
+                #expect(credit > 0 || size - held < size - size / 2)
+            }
+        }
+    }
+
+    @Test func theRemoteWindowHasASign() {
+        var window = RemoteWindow(initialOutgoingID: 0xFFFF_FFFC, incomingWindow: 10)
+        #expect(window.available == 10)
+        for _ in 0..<6 { window.sent() }
+        #expect(window.available == 4)
+        #expect(window.nextOutgoingID == 2)
+        // The peer has seen three of the six, and takes one more from there.
+        window.update(nextIncomingID: 0xFFFF_FFFF, incomingWindow: 1)
+        #expect(window.available == -2)
+        window.update(nextIncomingID: 2, incomingWindow: 0)
+        #expect(window.available == 0)
+        window.update(nextIncomingID: 2, incomingWindow: .max)
+        #expect(window.available > 1_000_000)
+        window.update(nextIncomingID: nil, incomingWindow: 10)
+        #expect(window.available == 4)
+    }
+
+    @Test func staleKeysFindNothing() {
+        var map = SlotMap<String>()
+        #expect(map.isEmpty)
+        let first = map.insert("a")
+        let second = map.insert("b")
+        #expect(map.remove(first) == "a")
+        #expect(map.remove(first) == nil)
+        let third = map.insert("c")
+        #expect(map[first] == nil)
+        map[first] = "x"
+        #expect(map[first] == nil)
+        #expect(map[third] == "c")
+        map[third]? += "!"
+        #expect(map[third] == "c!")
+        #expect(map.count == 2)
+        #expect(map.values.sorted() == ["b", "c!"])
+        #expect(Set(map.entries.map(\.key)) == [second, third])
+        for key in [first, second, third] {
+            #expect(key.bitPattern != 0)
+            #expect(SlotKey(bitPattern: key.bitPattern) == key)
+        }
+        map.remove(second)
+        map.remove(third)
+        #expect(map.isEmpty && map.entries.isEmpty)
+    }
+
+    @Test func byteCounts() {
+        #expect(ByteCount(-1).bytes == 0)
+        #expect(ByteCount.kibibytes(3).bytes == 3_072)
+        #expect(ByteCount.gibibytes(.max).bytes == .max)
+        #expect(ByteCount.mebibytes(-4).bytes == 0)
+        #expect("\(ByteCount.mebibytes(64))" == "64 MiB")
+        #expect("\(ByteCount(1_025))" == "1025 B")
+        #expect("\(ByteCount(0))" == "0 B")
+        #expect(AMQPSendLimit(high: 100).low == 50)
+        #expect(AMQPSendLimit(high: 100, low: 400).low == 100)
+    }
+}

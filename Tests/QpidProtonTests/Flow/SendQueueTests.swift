@@ -1,0 +1,188 @@
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// The backlog: order within a lane, turns among lanes, credit, slices.
+@Suite struct SendQueueTests {
+    private func message(_ bytes: Int) -> PendingMessage {
+        PendingMessage(bytes: payload(bytes), transfer: OutcomeReply(), isSettled: false)
+    }
+
+    /// Moves all that can move, in slices of `limit`; the sizes of the slices with their links.
+    private func drain(_ queue: inout SendQueue<String>, limit: Int = 1_000_000) -> [String] {
+        var moved: [String] = []
+        while let lane = queue.nextLane() {
+            if let slice = queue.next(lane, limit: limit) {
+                moved.append("\(queue.link(lane) ?? "")\(slice.range.count)\(slice.isLast ? "." : "-")")
+            }
+            queue.yield(lane)
+        }
+        return moved
+    }
+
+    @Test func nothingMovesWithoutCredit() {
+        var queue = SendQueue<String>()
+        let lane = queue.addLane("a")
+        queue.enqueue(self.message(1), on: lane)
+        #expect(self.drain(&queue) == [])
+        queue.setCredit(1, on: lane)
+        queue.enqueue(self.message(2), on: lane)
+        #expect(self.drain(&queue) == ["a1."])
+        #expect(queue.credit(lane) == 0)
+        queue.setCredit(-5, on: lane)
+        #expect(self.drain(&queue) == [])
+        queue.setCredit(5, on: lane)
+        #expect(self.drain(&queue) == ["a2."])
+        #expect(queue.credit(lane) == 4)
+    }
+
+    @Test func lanesTakeTurns() {
+        var queue = SendQueue<String>()
+        let lanes = ["a", "b", "c"].map { queue.addLane($0) }
+        for lane in lanes { queue.setCredit(lane == lanes[1] ? 1 : 9, on: lane) }
+        for lane in lanes { for size in 1...3 { queue.enqueue(self.message(size), on: lane) } }
+        #expect(self.drain(&queue) == ["a1.", "b1.", "c1.", "a2.", "c2.", "a3.", "c3."])
+    }
+
+    @Test func slicesKeepAMessageTogetherOnItsLane() {
+        var queue = SendQueue<String>()
+        let first = queue.addLane("a")
+        let second = queue.addLane("b")
+        for lane in [first, second] { queue.setCredit(2, on: lane) }
+        queue.enqueue(self.message(25), on: first)
+        queue.enqueue(self.message(3), on: first)
+        queue.enqueue(self.message(0), on: second)
+        queue.enqueue(self.message(10), on: second)
+        #expect(self.drain(&queue, limit: 10) == ["a10-", "b0.", "a10-", "b10.", "a5.", "a3."])
+    }
+
+    @Test func aMessageThatHasBegunNeedsNoMoreCredit() {
+        var queue = SendQueue<String>()
+        let lane = queue.addLane("a")
+        queue.setCredit(1, on: lane)
+        let message = self.message(30)
+        queue.enqueue(message, on: lane)
+        #expect(queue.nextLane() == lane)
+        #expect(queue.next(lane, limit: 10)?.isFirst == true)
+        #expect(queue.isMidMessage(lane))
+        queue.setCredit(0, on: lane)
+        #expect(queue.remove(message.transfer, from: lane) == nil)
+        #expect(queue.next(lane, limit: 0)?.range == 10..<11)
+        #expect(self.drain(&queue) == ["a19."])
+    }
+
+    @Test func blockedLanesWait() {
+        var queue = SendQueue<String>()
+        let first = queue.addLane("a")
+        let second = queue.addLane("b")
+        for lane in [first, second] {
+            queue.setCredit(9, on: lane)
+            queue.enqueue(self.message(5), on: lane)
+        }
+        queue.setBlocked(true, on: first)
+        #expect(self.drain(&queue) == ["b5."])
+        #expect(queue.next(first, limit: 5) == nil)
+        queue.setBlocked(false, on: first)
+        #expect(self.drain(&queue) == ["a5."])
+    }
+
+    @Test func whatHasNotBegunCanBeTakenOut() {
+        var queue = SendQueue<String>()
+        let lane = queue.addLane("a")
+        let messages = (1...4).map { self.message($0) }
+        for message in messages { queue.enqueue(message, on: lane) }
+        #expect(queue.remove(messages[1].transfer, from: lane)?.bytes.readableBytes == 2)
+        #expect(queue.remove(messages[1].transfer, from: lane) == nil)
+        queue.setCredit(2, on: lane)
+        #expect(self.drain(&queue) == ["a1.", "a3."])
+        #expect(queue.removeLane(lane).map(\.bytes.readableBytes) == [4])
+        #expect(queue.removeLane(lane).isEmpty)
+        queue.enqueue(messages[0], on: lane)
+        queue.setCredit(1, on: lane)
+        #expect(self.drain(&queue) == [])
+        #expect(queue.isEmpty(lane))
+    }
+
+    @Test func theRestOfAMessageCanBeDropped() {
+        var queue = SendQueue<String>()
+        let lane = queue.addLane("a")
+        queue.setCredit(2, on: lane)
+        queue.enqueue(self.message(100), on: lane)
+        queue.enqueue(self.message(7), on: lane)
+        #expect(queue.dropCurrent(lane) == nil)
+        _ = queue.nextLane()
+        #expect(queue.next(lane, limit: 30)?.ledgerBytes == 30)
+        let dropped = queue.dropCurrent(lane)
+        #expect(dropped?.rest == 70)
+        #expect(dropped?.message.bytes.readableBytes == 100)
+        #expect(!queue.isMidMessage(lane))
+        #expect(self.drain(&queue) == ["a7."])
+    }
+
+    /// What the slices of a message take off the ledger is what the message was counted with.
+    @Test func slicesSumUpToTheLedgersBytes() {
+        for size in [0, 1, 9, 10, 11, 100] {
+            var queue = SendQueue<String>()
+            let lane = queue.addLane("a")
+            queue.setCredit(1, on: lane)
+            let message = self.message(size)
+            queue.enqueue(message, on: lane)
+            var sum = 0
+            while let slice = queue.next(lane, limit: 10) { sum += slice.ledgerBytes }
+            #expect(sum == message.ledgerBytes)
+        }
+    }
+
+    @Test func randomStepsKeepTheOrder() {
+        let seed = UInt64.random(in: .min ... .max)
+        print("SendQueueTests.randomStepsKeepTheOrder: seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<100 {
+            var queue = SendQueue<Int>()
+            let lanes = (0..<4).map { queue.addLane($0) }
+            var credit = [0, 0, 0, 0]
+            var blocked = [false, false, false, false]
+            var waiting: [[Int]] = [[], [], [], []]
+            var current: [Int?] = [nil, nil, nil, nil]
+            for _ in 0..<200 {
+                let index = Int.random(in: 0..<4, using: &random)
+                switch Int.random(in: 0..<5, using: &random) {
+                case 0, 1:
+                    let size = Int.random(in: 0...50, using: &random)
+                    queue.enqueue(self.message(size), on: lanes[index])
+                    waiting[index].append(size)
+                case 2:
+                    credit[index] = Int.random(in: 0...3, using: &random)
+                    queue.setCredit(credit[index], on: lanes[index])
+                case 3:
+                    blocked[index].toggle()
+                    queue.setBlocked(blocked[index], on: lanes[index])
+                default:
+                    guard let lane = queue.nextLane(), let link = queue.link(lane) else {
+                        // Nothing is ready only when nothing can move.
+                        for index in 0..<4 {
+                            let canMove =
+                                !blocked[index]
+                                && (current[index] != nil || credit[index] > 0 && !waiting[index].isEmpty)
+                            #expect(!canMove)
+                        }
+                        continue
+                    }
+                    #expect(!blocked[link])
+                    guard let slice = queue.next(lane, limit: 20) else {
+                        Issue.record("a lane that cannot move"); continue
+                    }
+                    if slice.isFirst, current[link] == nil {
+                        #expect(credit[link] > 0)
+                        credit[link] -= 1
+                        current[link] = waiting[link].removeFirst()
+                    }
+                    #expect(slice.message.bytes.readableBytes == current[link])
+                    if slice.isLast { current[link] = nil }
+                    queue.yield(lane)
+                }
+            }
+        }
+    }
+}
