@@ -189,7 +189,7 @@ extension Mailbox {
     /// Closes for good: nothing is posted or admitted any more. Returns what was posted and not taken.
     ///
     /// The levels of the links have been closed before, so that nobody waits.
-    func close(_ error: AMQPError) -> [Item] {
+    func close(_ error: AMQPError) -> Deque<Item> {
         self.state.withLock { state in
             defer {
                 state.items = []
@@ -197,7 +197,7 @@ extension Mailbox {
             }
             state.closed = state.closed ?? error
             state.wake = nil
-            return Array(state.items)
+            return state.items
         }
     }
 }

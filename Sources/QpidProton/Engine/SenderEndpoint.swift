@@ -1,4 +1,5 @@
 internal import CProton
+internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 

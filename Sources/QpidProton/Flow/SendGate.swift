@@ -124,6 +124,7 @@ struct SendGate<Waiter> {
     }
 
     private mutating func retry() -> [Waiter] {
+        guard !self.waitingLinks.isEmpty else { return [] }
         var admitted: [Waiter] = []
         var served: [Node] = []
         var refused: [Node] = []

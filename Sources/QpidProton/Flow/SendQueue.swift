@@ -54,9 +54,9 @@ struct SendQueue<Link> {
     }
 
     /// Takes a lane away; returns what had not begun to be sent. The message that had begun has been dropped before.
-    mutating func removeLane(_ lane: Lane) -> [PendingMessage] {
+    mutating func removeLane(_ lane: Lane) -> Deque<PendingMessage> {
         self.ready.removeAll { $0 == lane }
-        return self.lanes.remove(lane).map { Array($0.backlog) } ?? []
+        return self.lanes.remove(lane)?.backlog ?? []
     }
 
     mutating func enqueue(_ message: PendingMessage, on lane: Lane) {

@@ -1,0 +1,20 @@
+#if THREAD_SANITIZER
+    internal import NIOConcurrencyHelpers
+
+    /// Stands in for the standard library's type of this name under the thread sanitizer, which knows pthread's mutex and
+    /// not that one's futex, and would take all that it protects for races.
+    final class Mutex<Value>: @unchecked Sendable {
+        private let lock = NIOLock()
+        private var value: Value
+
+        init(_ value: sending Value) {
+            self.value = value
+        }
+
+        func withLock<Result>(_ body: (inout sending Value) throws -> sending Result) rethrows -> sending Result {
+            self.lock.lock()
+            defer { self.lock.unlock() }
+            return try body(&self.value)
+        }
+    }
+#endif
