@@ -22,8 +22,6 @@ final class SessionEndpoint {
     let closed = Reply<Void>()
     var links: [ObjectIdentifier: LinkEndpoint] = [:]
     private(set) var node: SlotKey?
-    /// Set when the session is begun on this side.
-    private(set) var handle: Handle?
     /// The peer's window is closed: nothing of this session may be handed to Proton.
     private(set) var isBlocked = true
     /// The session as the peer sees it, once it has begun it.
@@ -93,15 +91,20 @@ final class SessionEndpoint {
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.handler.node)
         self.node = node
         pn_session_open(self.session)
-        let handle = Handle(
+        return self.handle(node)
+    }
+
+    /// What tasks need of the session, once it is begun on this side. Not kept: it holds the session.
+    var handle: Handle? { self.node.map { self.handle($0) } }
+
+    private func handle(_ node: SlotKey) -> Handle {
+        Handle(
             opened: self.opened,
             ended: self.ended,
             closed: self.closed,
             node: node,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
-        self.handle = handle
-        return handle
     }
 
     func remoteOpened(_ peer: FrameObserver.PeerSession?) {

@@ -200,7 +200,9 @@ struct ConnectionTests {
         configurations[2].channelMax = .max
         configurations[3].idleTimeout = .zero
         for configuration in configurations {
-            await expectError(.invalidArgument) { try await InMemoryPeer(configuration: configuration) }
+            await expectError(.invalidArgument) {
+                try await AMQPConnection.connect(host: "localhost", port: 1, configuration: configuration)
+            }
         }
     }
 }

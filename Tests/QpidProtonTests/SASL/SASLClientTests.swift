@@ -202,5 +202,6 @@ import Testing
         let answer: [SASLFrame] = [.mechanisms(["ANONYMOUS"]), .outcome(.ok, additionalData: nil)]
         try await channel.writeInbound(ByteBuffer(bytes: ProtocolHeader.saslBytes + SASLTestPeer.bytes(answer)))
         #expect(recorder.state.events == ["completed", "active", "readComplete"])
+        _ = try await channel.finish()
     }
 }

@@ -53,6 +53,20 @@ final class SASLRecorder: ChannelInboundHandler, Sendable {
 struct SASLTestPeer: Sendable {
     let channel: NIOAsyncTestingChannel
     let recorder: SASLRecorder
+    private let closing: Closing
+
+    /// Closes the channel when the last copy of the peer is gone: a channel and its pipeline hold each other until then.
+    private final class Closing: Sendable {
+        let channel: NIOAsyncTestingChannel
+
+        init(_ channel: NIOAsyncTestingChannel) {
+            self.channel = channel
+        }
+
+        deinit {
+            self.channel.close(promise: nil)
+        }
+    }
 
     var state: SASLRecorder.State { self.recorder.state }
 
@@ -72,6 +86,7 @@ struct SASLTestPeer: Sendable {
             let handler = SASLHandler(machine: machine, maxFrameSize: maxFrameSize, logger: logger) { _ in security }
             try channel.pipeline.syncOperations.addHandlers([handler, recorder])
         }
+        self.closing = Closing(self.channel)
         try await self.channel.connect(to: SocketAddress(ipAddress: "192.0.2.1", port: 5672)).get()
     }
 
