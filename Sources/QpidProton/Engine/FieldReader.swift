@@ -1,5 +1,7 @@
 /// Reads the fields of a performative one after the other, in the encodings that the standard allows for them and in no
 /// others.
+///
+/// Proton goes by a list's size, and this by its number of fields: a list in which the two do not agree is not read.
 struct FieldReader {
     enum Field<Value> {
         case null
@@ -17,6 +19,8 @@ struct FieldReader {
     private var offset: Int
     /// The fields of the list that are left; those beyond it are null.
     private var count = 0
+    /// Where the list ends, which may be behind the bytes.
+    private var end = 0
 
     init(_ bytes: UnsafeRawBufferPointer, offset: Int) {
         self.bytes = bytes
@@ -49,19 +53,23 @@ struct FieldReader {
     mutating func list() -> Bool {
         let width: Int
         switch self.bigEndian(1) {
-        case 0x45: return true
+        case 0x45:
+            self.end = self.offset
+            return true
         case 0xC0: width = 1
         case 0xD0: width = 4
         default: return false
         }
-        guard self.bigEndian(width) != nil, let count = self.bigEndian(width) else { return false }
+        guard let size = self.bigEndian(width) else { return false }
+        self.end = self.offset + Int(size)
+        guard let count = self.bigEndian(width) else { return false }
         self.count = Int(count)
         return true
     }
 
     /// The constructor of the next field; that of null behind the end of the list.
     private mutating func constructor() -> UInt64? {
-        guard self.count > 0 else { return 0x40 }
+        guard self.count > 0 else { return self.offset == self.end ? 0x40 : nil }
         self.count -= 1
         return self.bigEndian(1)
     }

@@ -298,6 +298,19 @@ struct ConnectionMalformedTests {
         }
     }
 
+    /// A list that says it has fewer fields than there are: Proton reads them all.
+    @Test func listWithAnotherNumberOfFields() async throws {
+        try await withSession { session, peer in
+            _ = try await session.openReceiver(from: "q")
+            var bytes = try Frame.transfer(handle: 0, id: nil, tag: [1], more: true, payload: payload(5)).encoded()
+            // Behind the frame's header, the descriptor, and the list's constructor and size.
+            #expect(bytes.getInteger(at: 11, as: UInt8.self) == 0xC0)
+            bytes.setInteger(UInt8(1), at: 13)
+            try await peer.run { [bytes] in $0.inject(bytes) }
+            #expect(session.connection.error?.condition == .decodeError)
+        }
+    }
+
     /// Whole frames, in the wrong order, twice, or not at all.
     @Test(arguments: [ConnectionHandler.Role.client, .server])
     func shuffledFrames(role: ConnectionHandler.Role) async throws {
