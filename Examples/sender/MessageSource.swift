@@ -5,10 +5,12 @@ import QpidProton
 
 /// Where the messages come from, one at a time.
 protocol MessageSource: AnyObject, Sendable {
-    /// The next message and the bytes in its body; nil when there are no more.
+    /// Makes the next message. Returns the bytes in its body; nil when there are no more.
     ///
-    /// - Parameter whileIdle: Called now and then while the source waits for input.
-    func next(whileIdle: () throws -> Void) async throws -> (message: AMQPMessage, bytes: Int)?
+    /// - Parameters:
+    ///   - message: The last message, or an empty one. What is changed in place costs no memory.
+    ///   - whileIdle: Called now and then while the source waits for input.
+    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) async throws -> Int?
     /// What was left out.
     var skipped: Int { get }
 }
@@ -29,44 +31,49 @@ final class TextSource: MessageSource, @unchecked Sendable {
         self.isData = isData
     }
 
-    func next(whileIdle: () throws -> Void) -> (message: AMQPMessage, bytes: Int)? {
+    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) -> Int? {
         guard let text = self.text else { return nil }
         self.text = nil
-        let message = self.isData ? AMQPMessage(body: ByteBuffer(string: text)) : AMQPMessage(body: text)
-        return (message, text.utf8.count)
+        message = self.isData ? AMQPMessage(body: ByteBuffer(string: text)) : AMQPMessage(body: text)
+        return text.utf8.count
     }
 }
 
 /// Messages with a number: in the message-id, and at the front of the body as far as there is room.
 final class NumberSource: MessageSource, @unchecked Sendable {
-    private static let digits = 20
-    private let count: Int
-    private let filler: ByteBuffer
-    private let size: Int
-    private var number = 0
+    private struct State {
+        static let digits = 20
+        let count: Int
+        let size: Int
+        var number = 0
+        /// Used again for the next message: its memory is free as soon as that of the last one is.
+        var body: ByteBuffer
 
-    init(count: Int, size: Int) {
-        self.count = count
-        self.size = size
-        self.filler = ByteBuffer(repeating: UInt8(ascii: "."), count: max(0, size - Self.digits))
+        mutating func next(_ message: inout AMQPMessage) -> Int? {
+            guard self.number < self.count else { return nil }
+            self.number += 1
+            message.bodyBytes = nil
+            var rest = self.number
+            for place in stride(from: min(self.size, Self.digits) - 1, through: 0, by: -1) where rest > 0 {
+                self.body.setInteger(UInt8(ascii: "0") + UInt8(rest % 10), at: place)
+                rest /= 10
+            }
+            message.bodyBytes = self.body
+            message.properties.messageID = .ulong(UInt64(self.number))
+            return self.size
+        }
     }
 
-    func next(whileIdle: () throws -> Void) -> (message: AMQPMessage, bytes: Int)? {
-        guard self.number < self.count else { return nil }
-        self.number += 1
-        var body = ByteBuffer()
-        body.reserveCapacity(self.size)
-        let digits = min(self.size, Self.digits)
-        body.writeRepeatingByte(UInt8(ascii: "0"), count: digits)
-        var rest = self.number
-        for place in stride(from: digits - 1, through: 0, by: -1) where rest > 0 {
-            body.setInteger(UInt8(ascii: "0") + UInt8(rest % 10), at: place)
-            rest /= 10
-        }
-        body.writeImmutableBuffer(self.filler)
-        var message = AMQPMessage(body: body)
-        message.properties.messageID = .ulong(UInt64(self.number))
-        return (message, self.size)
+    private var state: State
+
+    init(count: Int, size: Int) {
+        var body = ByteBuffer(repeating: UInt8(ascii: "."), count: size)
+        body.setRepeatingByte(UInt8(ascii: "0"), count: min(size, State.digits), at: 0)
+        self.state = State(count: count, size: size, body: body)
+    }
+
+    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) -> Int? {
+        self.state.next(&message)
     }
 }
 
@@ -80,10 +87,10 @@ final class DirectorySource: MessageSource, @unchecked Sendable {
 
     var skipped: Int { self.walker.skipped }
 
-    func next(whileIdle: () throws -> Void) throws -> (message: AMQPMessage, bytes: Int)? {
+    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) throws -> Int? {
         guard let entry = try self.walker.next() else { return nil }
-        let message = FileMessage.make(path: entry.path, permissions: entry.permissions, content: entry.content)
-        return (message, entry.content.readableBytes)
+        message = FileMessage.make(path: entry.path, permissions: entry.permissions, content: entry.content)
+        return entry.content.readableBytes
     }
 }
 
@@ -107,9 +114,12 @@ final class LineSource: MessageSource, @unchecked Sendable {
         self.isRegular = status.st_mode & S_IFMT == S_IFREG
     }
 
-    func next(whileIdle: () throws -> Void) async throws -> (message: AMQPMessage, bytes: Int)? {
+    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) async throws -> Int? {
         while true {
-            if let line = self.takeLine() { return Self.message(line) }
+            if let line = self.takeLine() {
+                message = Self.message(line)
+                return line.readableBytes
+            }
             guard !self.isAtEnd else { return nil }
             guard self.buffer.readableBytes <= Self.longestLine else {
                 throw Failure("\(self.name) has a line longer than \(Self.longestLine) bytes")
@@ -143,10 +153,8 @@ final class LineSource: MessageSource, @unchecked Sendable {
         return self.buffer.readSlice(length: self.buffer.readableBytes)
     }
 
-    private static func message(_ line: ByteBuffer) -> (message: AMQPMessage, bytes: Int) {
-        guard let text = String(validating: line.readableBytesView, as: UTF8.self) else {
-            return (AMQPMessage(body: line), line.readableBytes)
-        }
-        return (AMQPMessage(body: text), line.readableBytes)
+    private static func message(_ line: ByteBuffer) -> AMQPMessage {
+        String(validating: line.readableBytesView, as: UTF8.self).map { AMQPMessage(body: $0) }
+            ?? AMQPMessage(body: line)
     }
 }

@@ -7,6 +7,9 @@ struct Pipeline {
     /// The most transfers that are held. The peer's credit and the send limit bound them too.
     private static let highestOutstanding = 32_768
 
+    /// How many messages are sent before the outcomes are looked at.
+    private static let batch = 64
+
     private let sender: AMQPSender
     private let tally: Tally
     private let progress: Progress
@@ -20,35 +23,53 @@ struct Pipeline {
     /// Sends everything that the source has, and waits until all is settled.
     func send(_ source: any MessageSource, _ template: Template) async throws {
         var outstanding: Deque<(transfer: AMQPTransfer, bytes: Int)> = []
-        while let (message, bytes) = try await source.next(whileIdle: { try self.collect(&outstanding) }) {
-            try Task.checkCancellation()
-            var message = message
+        var sent = Counts()
+        var message = AMQPMessage()
+        while let bytes = try await source.next(&message, whileIdle: { try self.collect(&outstanding, &sent) }) {
             template.apply(to: &message)
-            let transfer = try await self.sender.enqueue(message)
-            self.tally.sent(bytes)
-            outstanding.append((transfer, bytes))
+            outstanding.append((try await self.sender.enqueue(message), bytes))
+            sent.add(bytes)
             if outstanding.count >= Self.highestOutstanding { try await self.settleFirst(&outstanding) }
-            try self.collect(&outstanding)
+            if sent.messages == Self.batch {
+                try Task.checkCancellation()
+                try self.collect(&outstanding, &sent)
+            }
         }
-        while !outstanding.isEmpty { try await self.settleFirst(&outstanding) }
+        try self.collect(&outstanding, &sent)
+        while !outstanding.isEmpty {
+            try await self.settleFirst(&outstanding)
+            try self.collect(&outstanding, &sent)
+        }
     }
 
     private func settleFirst(_ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>) async throws {
         guard let first = outstanding.popFirst() else { return }
-        self.count(try await first.transfer.outcome(), first.bytes)
-        try self.collect(&outstanding)
+        self.tally.settled(try await first.transfer.outcome())
+        self.progress.add(messages: 1, bytes: first.bytes)
     }
 
-    /// Counts those that are settled, from the oldest on.
-    private func collect(_ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>) throws {
-        while let first = outstanding.first, let result = first.transfer.result {
-            self.count(try result.get(), first.bytes)
-            outstanding.removeFirst()
+    /// Counts what was sent since the last time, and what is settled, from the oldest on.
+    private func collect(
+        _ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>,
+        _ sent: inout Counts
+    ) throws {
+        self.tally.sent(sent.messages, sent.bytes)
+        sent = Counts()
+        var settled = Counts()
+        defer { self.progress.add(messages: settled.messages, bytes: settled.bytes) }
+        while let result = outstanding.first?.transfer.result {
+            self.tally.settled(try result.get())
+            settled.add(outstanding.removeFirst().bytes)
         }
     }
 
-    private func count(_ outcome: AMQPOutcome, _ bytes: Int) {
-        self.tally.settled(outcome)
-        self.progress.add(messages: 1, bytes: bytes)
+    private struct Counts {
+        var messages = 0
+        var bytes = 0
+
+        mutating func add(_ bytes: Int) {
+            self.messages += 1
+            self.bytes += bytes
+        }
     }
 }

@@ -31,11 +31,11 @@ final class Tally: Sendable {
     var messages: Int { self.state.withLock { $0.messages } }
     var settled: Int { self.state.withLock { $0.settled } }
 
-    func sent(_ bytes: Int) {
+    func sent(_ messages: Int, _ bytes: Int) {
         self.state.withLock { state in
-            state.messages += 1
+            state.messages += messages
             state.bytes += bytes
-            state.steps += 1
+            state.steps += messages
         }
     }
 

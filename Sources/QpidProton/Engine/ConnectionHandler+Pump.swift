@@ -47,60 +47,74 @@ extension ConnectionHandler {
 
     /// Returns whether there was any.
     private func takeMail() -> Bool {
-        var items = self.mail
-        self.mail = []
-        self.mailbox.take(&items)
-        guard !items.isEmpty else { return false }
-        // Popped, so that what an item holds is moved on and not copied.
-        while let item = items.popFirst() {
-            switch item {
-            case .message(let message, let lane): self.enqueue(message, lane)
-            case .settle(let settlement): self.settlements.append(settlement)
-            case .taken(let count, let receiver): self.receivers[receiver]?.taken(count)
-            case .run(let work):
-                // Work may close a link: what was settled before must be settled before.
-                self.applySettlements()
-                work(self)
-            }
+        var mail = self.mail
+        self.mail = Mailbox.Mail()
+        self.mailbox.take(&mail)
+        guard !mail.isEmpty else {
+            self.mail = mail
+            return false
         }
-        self.mail = items
-        self.applySettlements()
+        self.applySettlements(&mail.settlements)
+        var index = 0
+        while index < mail.items.count {
+            switch mail.items[index] {
+            case .message(let message):
+                index = self.enqueue(mail.items, from: index, message.lane)
+                continue
+            case .taken(let count, let receiver): self.receivers[receiver]?.taken(count)
+            case .work: mail.works.popFirst()?(self)
+            }
+            index += 1
+        }
+        mail.items.removeAll(keepingCapacity: true)
+        self.mail = mail
         return true
     }
 
-    private func enqueue(_ message: PendingMessage, _ lane: SlotKey) {
-        guard let sender = self.queue.link(lane) else {
-            message.transfer.resolve(.failure(.senderClosed))
-            return
+    /// Queues a run of messages of one lane. Returns where the run ends.
+    private func enqueue(_ items: [Mailbox.Item], from start: Int, _ key: SlotKey) -> Int {
+        let lane = self.queue.lane(key)
+        var index = start
+        while index < items.count, case .message(let message) = items[index], message.lane == key {
+            if let lane {
+                self.queue.enqueue(message, on: lane)
+            } else {
+                self.mailbox.release([(message.ledgerBytes, message.node)])
+                message.fail(.senderClosed)
+            }
+            index += 1
         }
-        self.queue.enqueue(message, on: lane)
         // Credit that the peer wants back is used first.
-        if pn_link_get_drain(sender.link) { sender.flowed() }
+        if let sender = lane?.link, sender.isDraining { sender.flowed() }
+        return index
     }
 
     /// Settles in the order of arrival, so that Proton can tell the peer in ranges.
-    private func applySettlements() {
-        guard !self.settlements.isEmpty else { return }
-        self.settlements.sort { $0.sequence < $1.sequence }
-        for settlement in self.settlements { self.receivers[settlement.receiver]?.settle(settlement) }
-        self.settlements.removeAll(keepingCapacity: true)
+    private func applySettlements(_ settlements: inout [Settlement]) {
+        guard !settlements.isEmpty else { return }
+        settlements.sort { $0.sequence < $1.sequence }
+        for settlement in settlements { self.receivers[settlement.receiver]?.settle(settlement) }
+        settlements.removeAll(keepingCapacity: true)
     }
 
     /// Hands slices to Proton while the socket has room, and writes what Proton made of them.
     /// Returns whether anything moved.
     private func feed() -> Bool {
         var budget = min(Self.writeBudget - self.unwrittenBytes, Self.batch)
-        while budget > 0, let lane = self.queue.nextLane(), let sender = self.queue.link(lane) {
+        let payload = self.transferPayload
+        while budget > 0, let lane = self.queue.nextLane() {
+            let sender = lane.link
+            let session = sender.session
             var quantum = min(Self.quantum, budget)
-            while quantum > 0, let slice = self.queue.next(lane, limit: min(quantum, sender.session.sliceLimit)) {
-                sender.send(slice)
+            while quantum > 0, let slice = lane.next(limit: min(quantum, session.sliceLimit(payload: payload))) {
+                sender.send(slice, payload: payload)
                 // A transfer has a frame around it, which an empty message has too.
                 let cost = slice.range.count + 32
                 quantum -= cost
                 budget -= cost
             }
             self.queue.yield(lane)
-            if self.queue.isEmpty(lane) { sender.answerDrain() }
+            if lane.isEmpty { sender.answerDrain() }
         }
         let hasWritten = self.produce()
         // Writing may have shown that a session's window is open.
@@ -158,9 +172,6 @@ extension ConnectionHandler {
         if let failure { return self.die(failure) }
         self.pump()
     }
-
-    /// How many frames a slice takes, at most.
-    func transfers(of bytes: Int) -> Int { 1 + bytes / self.transferPayload }
 
     func markTouched(_ session: SessionEndpoint) {
         self.touchedSessions.append(session)

@@ -58,8 +58,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false
     var isPumpNeeded = false
-    var mail: Deque<Mailbox.Item> = []
-    var settlements: [Settlement] = []
+    var mail = Mailbox.Mail()
     var arrivedReceivers: [ReceiverEndpoint] = []
     var touchedSessions: [SessionEndpoint] = []
     var unwrittenBytes = 0
@@ -248,16 +247,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         for session in self.sessions.values { session.abandon(error ?? cause) }
         self.sessions = [:]
         self.incoming.finish(error)
-        let items = self.mailbox.close(error ?? cause)
-        for item in items {
-            switch item {
-            case .message(let message, _):
-                let detail = "not sent: \(error ?? cause)"
-                message.transfer.resolve(.failure(AMQPError(.delivery, (error ?? cause).condition, detail)))
-            case .run(let work): work(self)
-            case .settle, .taken: break
-            }
-        }
+        let mail = self.mailbox.close(error ?? cause)
+        let unsent = AMQPError(.delivery, (error ?? cause).condition, "not sent: \(error ?? cause)")
+        for case .message(let message) in mail.items { message.fail(unsent) }
+        for work in mail.works { work(self) }
     }
 
     /// The socket is gone, or of no more use.

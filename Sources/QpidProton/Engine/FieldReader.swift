@@ -27,10 +27,18 @@ struct FieldReader {
         self.offset = offset
     }
 
+    private mutating func byte() -> UInt8? {
+        guard self.offset < self.bytes.count else { return nil }
+        defer { self.offset += 1 }
+        return self.bytes[self.offset]
+    }
+
     private mutating func bigEndian(_ count: Int) -> UInt64? {
         guard count <= self.bytes.count - self.offset else { return nil }
-        defer { self.offset += count }
-        return self.bytes[self.offset..<self.offset + count].reduce(0) { $0 << 8 | UInt64($1) }
+        var number: UInt64 = 0
+        for index in self.offset..<self.offset + count { number = number << 8 | UInt64(self.bytes[index]) }
+        self.offset += count
+        return number
     }
 
     private mutating func pass(_ count: UInt64?) -> Bool {
@@ -41,9 +49,9 @@ struct FieldReader {
 
     /// The code of the descriptor: a small or a full ulong.
     mutating func descriptor() -> UInt64? {
-        guard self.bigEndian(1) == 0 else { return nil }
-        switch self.bigEndian(1) {
-        case 0x53: return self.bigEndian(1)
+        guard self.byte() == 0 else { return nil }
+        switch self.byte() {
+        case 0x53: return self.byte().map { UInt64($0) }
         case 0x80: return self.bigEndian(8)
         default: return nil
         }
@@ -52,7 +60,7 @@ struct FieldReader {
     /// Passes over the head of a list.
     mutating func list() -> Bool {
         let width: Int
-        switch self.bigEndian(1) {
+        switch self.byte() {
         case 0x45:
             self.end = self.offset
             return true
@@ -68,10 +76,10 @@ struct FieldReader {
     }
 
     /// The constructor of the next field; that of null behind the end of the list.
-    private mutating func constructor() -> UInt64? {
+    private mutating func constructor() -> UInt8? {
         guard self.count > 0 else { return self.offset == self.end ? 0x40 : nil }
         self.count -= 1
-        return self.bigEndian(1)
+        return self.byte()
     }
 
     /// Nil for what is not a uint.
@@ -79,7 +87,7 @@ struct FieldReader {
         switch self.constructor() {
         case 0x40: .null
         case 0x43: .value(0)
-        case 0x52: self.bigEndian(1).map { .value(UInt32($0)) }
+        case 0x52: self.byte().map { .value(UInt32($0)) }
         case 0x70: self.bigEndian(4).map { .value(UInt32($0)) }
         default: nil
         }
@@ -100,7 +108,7 @@ struct FieldReader {
         case 0x40: .null
         case 0x41: .value(true)
         case 0x42: .value(false)
-        case 0x56: self.bigEndian(1).map { .value($0 != 0) }
+        case 0x56: self.byte().map { .value($0 != 0) }
         default: nil
         }
     }
@@ -130,12 +138,12 @@ struct FieldReader {
         return self.passAny(constructor, depth: 0)
     }
 
-    private mutating func passAny(_ constructor: UInt64, depth: Int) -> Bool {
+    private mutating func passAny(_ constructor: UInt8, depth: Int) -> Bool {
         if constructor == 0 {
             // A descriptor and a value, each of which may be described in turn.
             guard depth < 8 else { return false }
             for _ in 0..<2 {
-                guard let next = self.bigEndian(1), self.passAny(next, depth: depth + 1) else { return false }
+                guard let next = self.byte(), self.passAny(next, depth: depth + 1) else { return false }
             }
             return true
         }

@@ -24,7 +24,6 @@ final class FrameObserver {
     private var begun: [UInt16: UInt32] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
     private var arrived: Deque<PeerSession> = []
-    private var lastSent: (channel: UInt16, session: PeerSession)?
 
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
@@ -68,33 +67,44 @@ final class FrameObserver {
     private static let widestDisposition: UInt32 = 0x7FFF_FFFE
 
     func sent(_ bytes: UnsafeRawBufferPointer) {
+        // Most frames are transfers, in runs on one channel.
+        var run = (channel: UInt16.max, transfers: 0)
         self.output.consume(bytes) { head in
-            switch TappedFrame(head) {
-            case .transfer(let channel, _): self.session(sendingOn: channel)?.window.sent()
-            case .begin(let channel, let begin):
-                if let peer = begin.remoteChannel, let session = self.byPeerChannel[peer] {
-                    let window = session.window
-                    session.window = RemoteWindow(
-                        initialOutgoingID: begin.nextOutgoingID,
-                        incomingWindow: UInt32(clamping: window.available)
-                    )
-                    self.byLocalChannel[channel] = session
-                } else {
-                    self.begun[channel] = begin.nextOutgoingID
+            if let channel = TappedFrame.channelOfTransfer(head) {
+                if channel != run.channel {
+                    self.sent(run.transfers, on: run.channel)
+                    run = (channel, 0)
                 }
-            case .end(let channel):
-                self.byLocalChannel[channel] = nil
-                self.lastSent = nil
-            case .flow, .attach, .disposition, .detach, .unreadable, nil: break
+                run.transfers += 1
+            } else if let frame = TappedFrame(head) {
+                self.sent(run.transfers, on: run.channel)
+                run.transfers = 0
+                self.sent(frame)
             }
         }
+        self.sent(run.transfers, on: run.channel)
     }
 
-    private func session(sendingOn channel: UInt16) -> PeerSession? {
-        if let last = self.lastSent, last.channel == channel { return last.session }
-        guard let session = self.byLocalChannel[channel] else { return nil }
-        self.lastSent = (channel, session)
-        return session
+    private func sent(_ transfers: Int, on channel: UInt16) {
+        guard transfers > 0 else { return }
+        self.byLocalChannel[channel]?.window.sent(transfers)
+    }
+
+    private func sent(_ frame: TappedFrame) {
+        switch frame {
+        case .begin(let channel, let begin):
+            if let peer = begin.remoteChannel, let session = self.byPeerChannel[peer] {
+                session.window = RemoteWindow(
+                    initialOutgoingID: begin.nextOutgoingID,
+                    incomingWindow: UInt32(clamping: session.window.available)
+                )
+                self.byLocalChannel[channel] = session
+            } else {
+                self.begun[channel] = begin.nextOutgoingID
+            }
+        case .end(let channel): self.byLocalChannel[channel] = nil
+        case .transfer, .flow, .attach, .disposition, .detach, .unreadable: break
+        }
     }
 
     private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) -> AMQPError? {

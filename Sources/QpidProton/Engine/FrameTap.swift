@@ -11,42 +11,43 @@ struct FrameTap {
     private var isBroken = false
 
     mutating func consume(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Void) {
-        var rest = bytes[...]
-        while !rest.isEmpty, !self.isBroken {
+        var offset = 0
+        while offset < bytes.count, !self.isBroken {
             if self.skip > 0 {
-                let count = min(self.skip, rest.count)
-                rest = rest.dropFirst(count)
+                let count = min(self.skip, bytes.count - offset)
+                offset += count
                 self.skip -= count
-            } else if self.head.isEmpty, let size = self.size(rest), rest.count >= min(size, Self.headLength) {
-                visit(UnsafeRawBufferPointer(rebasing: rest.prefix(min(size, Self.headLength))))
+                continue
+            }
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+            if self.head.isEmpty, let size = self.size(rest), rest.count >= min(size, Self.headLength) {
+                visit(UnsafeRawBufferPointer(rebasing: rest[..<min(size, Self.headLength)]))
                 self.skip = size
             } else {
-                self.collect(&rest, visit)
+                offset += self.collect(rest, visit)
             }
         }
     }
 
-    /// Puts a head together from pieces.
-    private mutating func collect(
-        _ rest: inout Slice<UnsafeRawBufferPointer>,
-        _ visit: (UnsafeRawBufferPointer) -> Void
-    ) {
-        let size = self.head.withUnsafeBytes { self.size($0[...]) }
+    /// Puts a head together from pieces. Returns how many bytes it took.
+    private mutating func collect(_ rest: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Void) -> Int {
+        let size = self.head.withUnsafeBytes { self.size($0) }
         let wanted = size.map { min($0, Self.headLength) } ?? 8
         let count = min(wanted - self.head.count, rest.count)
         self.head.append(contentsOf: rest.prefix(count))
-        rest = rest.dropFirst(count)
-        guard let size = self.head.withUnsafeBytes({ self.size($0[...]) }) else { return }
-        guard self.head.count == min(size, Self.headLength) else { return }
+        guard let size = self.head.withUnsafeBytes({ self.size($0) }),
+            self.head.count == min(size, Self.headLength)
+        else { return count }
         self.head.withUnsafeBytes { visit($0) }
         self.skip = size - self.head.count
         self.head.removeAll(keepingCapacity: true)
+        return count
     }
 
-    /// The size of the frame that begins here, once its four bytes are there.
-    private mutating func size(_ bytes: Slice<UnsafeRawBufferPointer>) -> Int? {
+    /// The size of the frame that begins here, once its first eight bytes are there.
+    private mutating func size(_ bytes: UnsafeRawBufferPointer) -> Int? {
         guard bytes.count >= 8 else { return nil }
-        let size = Int(UInt32(bigEndian: UnsafeRawBufferPointer(rebasing: bytes).loadUnaligned(as: UInt32.self)))
+        let size = Int(UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
         guard size >= 8 else {
             self.isBroken = true
             return nil

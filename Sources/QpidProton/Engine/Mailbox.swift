@@ -7,33 +7,53 @@ internal import Synchronization
 /// A call takes one short lock and wakes the loop at most once a batch. The ledgers are behind the same lock, so that a
 /// message is counted and queued in one step.
 final class Mailbox: Sendable {
+    /// Plain values: what holds references waits beside them, so that a message costs no more than its bytes.
     enum Item: Sendable {
-        case message(PendingMessage, SlotKey)
-        case settle(Settlement)
+        case message(PendingMessage)
         case taken(Int, receiver: SlotKey)
-        case run(@Sendable (ConnectionHandler) -> Void)
+        /// The next of ``Mail/works``.
+        case work
+    }
+
+    /// What was posted, in order.
+    struct Mail: Sendable {
+        var items: [Item] = []
+        var works: Deque<@Sendable (ConnectionHandler) -> Void> = []
+        /// Not in order with the items: what was settled is settled before any of them.
+        var settlements: [Settlement] = []
+
+        var isEmpty: Bool { self.items.isEmpty && self.settlements.isEmpty }
     }
 
     /// A message that waits for room.
     private struct Waiter: Sendable {
-        let message: PendingMessage
+        let bytes: ByteBuffer
         let lane: SlotKey
-        let continuation: CheckedContinuation<Result<Void, AMQPError>, Never>
+        let node: SlotKey
+        let isSettled: Bool
+        let continuation: CheckedContinuation<Result<OutcomeReply, AMQPError>, Never>
     }
 
     private struct State {
-        var items: Deque<Item> = []
+        var mail = Mail()
         var isScheduled = false
         var gate = SendGate<Waiter>()
+        var outcomes = OutcomeSource()
         var nextID: UInt64 = 0
         var wake: (@Sendable () -> Void)?
         var closed: AMQPError?
 
-        mutating func post(_ item: Item) -> (@Sendable () -> Void)? {
-            self.items.append(item)
+        mutating func schedule() -> (@Sendable () -> Void)? {
             guard !self.isScheduled else { return nil }
             self.isScheduled = true
             return self.wake
+        }
+
+        mutating func post(_ bytes: SendBytes, lane: SlotKey, node: SlotKey, isSettled: Bool) -> OutcomeReply {
+            let (promise, reply) = self.outcomes.next()
+            let message = PendingMessage(bytes: bytes, outcome: promise, lane: lane, node: node, isSettled: isSettled)
+            self.mail.items.append(.message(message))
+            return reply
         }
     }
 
@@ -48,19 +68,39 @@ final class Mailbox: Sendable {
         if isScheduled { wake() }
     }
 
-    /// Hands over one item. Returns false when the connection is gone.
-    @discardableResult
-    func post(_ item: Item) -> Bool {
+    /// Puts something into the mail. Returns false when the connection is gone.
+    private func post(_ body: (inout Mail) -> Void) -> Bool {
         let (isOpen, wake) = self.state.withLock { state -> (Bool, (@Sendable () -> Void)?) in
-            state.closed == nil ? (true, state.post(item)) : (false, nil)
+            guard state.closed == nil else { return (false, nil) }
+            body(&state.mail)
+            return (true, state.schedule())
         }
         wake?()
         return isOpen
     }
 
+    /// Settles a delivery.
+    func settle(_ settlement: Settlement) {
+        _ = self.post { $0.settlements.append(settlement) }
+    }
+
+    /// Settles deliveries.
+    func settle(contentsOf settlements: [Settlement]) {
+        _ = self.post { $0.settlements.append(contentsOf: settlements) }
+    }
+
+    /// Tells that messages were taken which hold their places in a receiver's window until then.
+    func taken(_ count: Int, receiver: SlotKey) {
+        _ = self.post { $0.items.append(.taken(count, receiver: receiver)) }
+    }
+
     /// Runs work on the loop; when the connection is gone, `otherwise` gets the reason in its place.
     func run(_ work: @escaping @Sendable (ConnectionHandler) -> Void, otherwise: (AMQPError) -> Void = { _ in }) {
-        if !self.post(.run(work)) { otherwise(self.closedError) }
+        let isOpen = self.post { mail in
+            mail.works.append(work)
+            mail.items.append(.work)
+        }
+        if !isOpen { otherwise(self.closedError) }
     }
 
     /// Why the connection is gone.
@@ -71,9 +111,9 @@ final class Mailbox: Sendable {
     /// Takes what was posted; `spare` gives its storage for what comes next.
     ///
     /// After a take that finds something the loop comes back by itself, and posting does not wake it.
-    func take(_ spare: inout Deque<Item>) {
+    func take(_ spare: inout Mail) {
         self.state.withLock { state in
-            swap(&state.items, &spare)
+            swap(&state.mail, &spare)
             state.isScheduled = !spare.isEmpty
         }
     }
@@ -82,14 +122,30 @@ final class Mailbox: Sendable {
 // MARK: Room
 
 extension Mailbox {
-    enum Admission { case admitted, full, closed }
+    enum Admission {
+        case admitted(OutcomeReply)
+        case full
+        case closed
+    }
 
     /// Counts a message and hands it over if there is room now.
-    func tryEnqueue(_ message: PendingMessage, lane: SlotKey, node: SlotKey) -> Admission {
+    ///
+    /// - Parameter bytes: Makes the message's bytes, when it is admitted.
+    func tryEnqueue(
+        _ bytes: @autoclosure () -> SendBytes,
+        count: Int,
+        lane: SlotKey,
+        node: SlotKey,
+        isSettled: Bool
+    ) -> Admission {
         let (admission, wake) = self.state.withLock { state -> (Admission, (@Sendable () -> Void)?) in
-            guard state.gate.isOpen(node) else { return (.closed, nil) }
-            guard state.gate.admit(message.ledgerBytes, at: node) else { return (.full, nil) }
-            return (.admitted, state.post(.message(message, lane)))
+            switch state.gate.admit(max(1, count), at: node) {
+            case .closed: return (.closed, nil)
+            case .full: return (.full, nil)
+            case .admitted:
+                let reply = state.post(bytes(), lane: lane, node: node, isSettled: isSettled)
+                return (.admitted(reply), state.schedule())
+            }
         }
         wake?()
         return admission
@@ -98,16 +154,26 @@ extension Mailbox {
     /// Counts a message and hands it over as soon as there is room, in the order of the calls.
     ///
     /// Cancellation while it waits takes the message back.
-    func enqueue(_ message: PendingMessage, lane: SlotKey, node: SlotKey) async throws(AMQPError) {
-        if self.tryEnqueue(message, lane: lane, node: node) == .admitted { return }
+    func enqueue(
+        _ bytes: ByteBuffer,
+        lane: SlotKey,
+        node: SlotKey,
+        isSettled: Bool
+    ) async throws(AMQPError) -> OutcomeReply {
         let id = self.state.withLock { state in
             state.nextID += 1
             return state.nextID
         }
-        try await withTaskCancellationHandler {
+        return try await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let waiter = Waiter(message: message, lane: lane, continuation: continuation)
-                if let (result, wake) = self.admitOrWait(waiter, id: id, node: node) {
+                let waiter = Waiter(
+                    bytes: bytes,
+                    lane: lane,
+                    node: node,
+                    isSettled: isSettled,
+                    continuation: continuation
+                )
+                if let (result, wake) = self.admitOrWait(waiter, id: id) {
                     wake?()
                     continuation.resume(returning: result)
                 }
@@ -119,19 +185,23 @@ extension Mailbox {
 
     private func admitOrWait(
         _ waiter: Waiter,
-        id: UInt64,
-        node: SlotKey
-    ) -> (Result<Void, AMQPError>, (@Sendable () -> Void)?)? {
+        id: UInt64
+    ) -> (Result<OutcomeReply, AMQPError>, (@Sendable () -> Void)?)? {
         self.state.withLock { state in
-            guard state.gate.isOpen(node) else { return (.failure(state.closed ?? .senderClosed), nil) }
+            guard state.gate.isOpen(waiter.node) else { return (.failure(state.closed ?? .senderClosed), nil) }
             if Task.isCancelled { return (.failure(.sendCancelled), nil) }
-            let bytes = waiter.message.ledgerBytes
-            if state.gate.admit(bytes, at: node) {
-                return (.success(()), state.post(.message(waiter.message, waiter.lane)))
+            let bytes = max(1, waiter.bytes.readableBytes)
+            guard case .admitted = state.gate.admit(bytes, at: waiter.node) else {
+                state.gate.wait(waiter, id: id, bytes: bytes, at: waiter.node)
+                return nil
             }
-            state.gate.wait(waiter, id: id, bytes: bytes, at: node)
-            return nil
+            return (.success(Self.post(waiter, &state)), state.schedule())
         }
+    }
+
+    private static func post(_ waiter: Waiter, _ state: inout State) -> OutcomeReply {
+        let bytes = SendChunk.message(waiter.bytes)
+        return state.post(bytes, lane: waiter.lane, node: waiter.node, isSettled: waiter.isSettled)
     }
 
     private func cancelWait(_ id: UInt64, node: SlotKey) {
@@ -153,17 +223,16 @@ extension Mailbox {
         Self.resume(passed)
     }
 
-    private typealias Passed = (waiters: [Waiter], wake: (@Sendable () -> Void)?)
+    private typealias Passed = (waiters: [(Waiter, OutcomeReply)], wake: (@Sendable () -> Void)?)
 
     private static func pass(_ admitted: [Waiter], _ state: inout State) -> Passed {
-        var wake: (@Sendable () -> Void)?
-        for waiter in admitted { wake = state.post(.message(waiter.message, waiter.lane)) ?? wake }
-        return (admitted, wake)
+        guard !admitted.isEmpty else { return ([], nil) }
+        return (admitted.map { ($0, Self.post($0, &state)) }, state.schedule())
     }
 
     private static func resume(_ passed: Passed) {
         passed.wake?()
-        for waiter in passed.waiters { waiter.continuation.resume(returning: .success(())) }
+        for (waiter, reply) in passed.waiters { waiter.continuation.resume(returning: .success(reply)) }
     }
 
     func addLevel(_ limit: AMQPSendLimit?, parent: SlotKey?) -> SlotKey {
@@ -189,15 +258,16 @@ extension Mailbox {
     /// Closes for good: nothing is posted or admitted any more. Returns what was posted and not taken.
     ///
     /// The levels of the links have been closed before, so that nobody waits.
-    func close(_ error: AMQPError) -> Deque<Item> {
+    func close(_ error: AMQPError) -> Mail {
         self.state.withLock { state in
             defer {
-                state.items = []
+                state.mail = Mail()
                 state.gate = SendGate()
+                state.outcomes.close()
             }
             state.closed = state.closed ?? error
             state.wake = nil
-            return state.items
+            return state.mail
         }
     }
 }

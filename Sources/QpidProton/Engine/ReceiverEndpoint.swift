@@ -65,7 +65,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         let inbox = Inbox<AMQPDelivery>(
             reportEvery: reportEvery,
             isStarved: { [status = self.status] in isAutomatic && status.credit.load(ordering: .relaxed) == 0 },
-            report: { [mailbox = self.handler.mailbox] count in mailbox.post(.taken(count, receiver: key)) }
+            report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) }
         )
         self.inbox = inbox
         pn_link_open(self.link)

@@ -46,11 +46,20 @@ struct ReplyState<Value: Sendable>: Sendable {
 
     private(set) var answer: Answer?
     private var nextID: UInt64 = 0
-    fileprivate var waiters = Waiters.none
+    var waiters = Waiters.none
 
     mutating func makeID() -> UInt64 {
         self.nextID += 1
         return self.nextID
+    }
+
+    /// Adds one who waits, or returns the answer for it.
+    mutating func wait(_ waiter: Waiter) -> Answer? {
+        if let answer = self.answer { return answer }
+        // The handler of a task that is cancelled already has run and found no waiter.
+        if case .task = waiter, Task.isCancelled { return .failure(.cancelled) }
+        self.waiters.append(waiter)
+        return nil
     }
 
     /// Sets the answer and returns those who wait; nil when there was an answer already.
@@ -62,82 +71,87 @@ struct ReplyState<Value: Sendable>: Sendable {
     }
 }
 
-/// A class around a ``ReplyState``, for any number of tasks that wait for its answer.
-protocol Replying<Value>: AnyObject, Sendable {
-    associatedtype Value: Sendable
-    func withState<Part: Sendable>(_ body: (inout ReplyState<Value>) -> Part) -> Part
-}
-
-/// The answer to a call.
-final class Reply<Value: Sendable>: Replying {
-    private let state = Mutex(ReplyState<Value>())
-
-    func withState<Part: Sendable>(_ body: (inout ReplyState<Value>) -> Part) -> Part {
-        self.state.withLock { body(&$0) }
-    }
-}
-
-/// The outcome of a message. There is one for every message, and a class that is not generic costs less to make and free.
-final class OutcomeReply: Replying {
-    private let state = Mutex(ReplyState<AMQPOutcome>())
-
-    func withState<Part: Sendable>(_ body: (inout ReplyState<AMQPOutcome>) -> Part) -> Part {
-        self.state.withLock { body(&$0) }
-    }
-}
-
-extension Replying {
-    typealias Answer = Result<Value, AMQPError>
-
-    /// Gives the answer. Returns false when there was one already: it stays.
-    @discardableResult
-    func resolve(_ answer: Answer) -> Bool {
-        switch self.withState({ $0.resolve(answer) }) {
-        case nil: return false
-        case .some(.none): break
-        case .one(let waiter): Self.answer(waiter, answer)
-        case .several(let waiters): for waiter in waiters { Self.answer(waiter, answer) }
+extension ReplyState.Waiters {
+    /// Gives the answer to all.
+    func resume(_ answer: ReplyState.Answer) {
+        switch self {
+        case .none: break
+        case .one(let waiter): waiter.resume(answer)
+        case .several(let waiters): for waiter in waiters { waiter.resume(answer) }
         }
-        return true
     }
+}
 
-    private static func answer(_ waiter: ReplyState<Value>.Waiter, _ answer: Answer) {
-        switch waiter {
+extension ReplyState.Waiter {
+    fileprivate func resume(_ answer: ReplyState.Answer) {
+        switch self {
         case .task(_, let continuation): continuation.resume(returning: answer)
         case .callback(let callback): callback(answer)
         }
     }
+}
 
+/// An answer that any number of tasks wait for.
+protocol Replying<Value>: Sendable {
+    associatedtype Value: Sendable
+    typealias Answer = Result<Value, AMQPError>
+
+    /// The answer, if it has come.
+    var answer: Answer? { get }
+    /// A name for one who is about to wait.
+    func makeID() -> UInt64
+    /// Adds one who waits, or returns the answer for it.
+    func wait(_ waiter: ReplyState<Value>.Waiter) -> Answer?
+    /// Takes out one who waits no longer.
+    func stopWaiting(_ id: UInt64) -> CheckedContinuation<Answer, Never>?
+}
+
+extension Replying {
     /// Calls `callback` with the answer, at once if there is one, else from where it is given.
     func whenResolved(_ callback: @escaping @Sendable (Answer) -> Void) {
-        let answer = self.withState { state in
-            if state.answer == nil { state.waiters.append(.callback(callback)) }
-            return state.answer
-        }
-        if let answer { callback(answer) }
+        if let answer = self.wait(.callback(callback)) { callback(answer) }
     }
-
-    var answer: Answer? { self.withState { $0.answer } }
 
     /// Waits for the answer. A cancelled task stops waiting and throws; the answer stays open for the others.
     func value() async throws(AMQPError) -> Value {
-        let (answer, id) = self.withState { ($0.answer, $0.makeID()) }
-        if let answer { return try answer.get() }
+        if let answer = self.answer { return try answer.get() }
+        let id = self.makeID()
         return try await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Answer, Never>) in
-                let answer = self.withState { state -> Answer? in
-                    if let answer = state.answer { return answer }
-                    // The handler of a task that is cancelled already has run and found no waiter.
-                    if Task.isCancelled { return .failure(.cancelled) }
-                    state.waiters.append(.task(id: id, continuation))
-                    return nil
-                }
-                if let answer { continuation.resume(returning: answer) }
+                if let answer = self.wait(.task(id: id, continuation)) { continuation.resume(returning: answer) }
             }
         } onCancel: {
-            let continuation = self.withState { $0.waiters.remove(id) }
-            continuation?.resume(returning: .failure(.cancelled))
+            self.stopWaiting(id)?.resume(returning: .failure(.cancelled))
         }.get()
+    }
+}
+
+/// The answer to a call.
+final class Reply<Value: Sendable>: Replying {
+    typealias Answer = Result<Value, AMQPError>
+
+    private let state = Mutex(ReplyState<Value>())
+
+    var answer: Answer? { self.state.withLock { $0.answer } }
+
+    /// Gives the answer. Returns false when there was one already: it stays.
+    @discardableResult
+    func resolve(_ answer: Answer) -> Bool {
+        guard let waiters = self.state.withLock({ $0.resolve(answer) }) else { return false }
+        waiters.resume(answer)
+        return true
+    }
+
+    func makeID() -> UInt64 {
+        self.state.withLock { $0.makeID() }
+    }
+
+    func wait(_ waiter: ReplyState<Value>.Waiter) -> Answer? {
+        self.state.withLock { $0.wait(waiter) }
+    }
+
+    func stopWaiting(_ id: UInt64) -> CheckedContinuation<Answer, Never>? {
+        self.state.withLock { $0.waiters.remove(id) }
     }
 }
 

@@ -5,7 +5,8 @@ internal import Synchronization
 
 /// The loop's side of a sender: it hands slices to Proton and answers transfers. It is used on the event loop alone.
 final class SenderEndpoint: LinkEndpoint {
-    private(set) var lane: SlotKey?
+    /// Until the link ends: the lane holds this endpoint.
+    private(set) var lane: SendQueue<SenderEndpoint>.Lane?
     private(set) var node: SlotKey?
     private var settlesItself = false
     /// The messages that have begun to be sent; the last delivery's tag.
@@ -41,7 +42,7 @@ final class SenderEndpoint: LinkEndpoint {
         self.flowed()
         return Handle(
             status: self.status,
-            lane: lane,
+            lane: lane.key,
             node: node,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
@@ -52,7 +53,7 @@ final class SenderEndpoint: LinkEndpoint {
     override func flowed() {
         guard let lane = self.lane, !self.isDone else { return }
         // The message that has begun has its credit already, which Proton takes when it ends.
-        let credit = Int(pn_link_credit(self.link)) - (self.handler.queue.isMidMessage(lane) ? 1 : 0)
+        let credit = Int(pn_link_credit(self.link)) - (lane.isMidMessage ? 1 : 0)
         self.setCredit(credit, lane)
         self.answerDrain()
     }
@@ -60,44 +61,47 @@ final class SenderEndpoint: LinkEndpoint {
     /// Gives unused credit back when the peer asks for it: between messages, for in the middle of one the counts of
     /// the two sides would part.
     func answerDrain() {
-        guard let lane = self.lane, !self.isDone, pn_link_get_drain(self.link), pn_link_credit(self.link) > 0,
-            self.handler.queue.isEmpty(lane)
-        else { return }
+        guard self.isDraining, let lane = self.lane, lane.isEmpty, pn_link_credit(self.link) > 0 else { return }
         pn_link_drained(self.link)
         self.setCredit(0, lane)
     }
 
-    private func setCredit(_ credit: Int, _ lane: SlotKey) {
+    /// The peer wants the credit used or given back.
+    var isDraining: Bool { !self.isDone && pn_link_get_drain(self.link) }
+
+    private func setCredit(_ credit: Int, _ lane: SendQueue<SenderEndpoint>.Lane) {
         self.handler.queue.setCredit(credit, on: lane)
         self.status.credit.store(max(0, credit), ordering: .relaxed)
         self.status.deliveryLimit.set(self.begun + max(0, credit))
     }
 
     /// Hands one slice to Proton.
-    func send(_ slice: SendQueue<SenderEndpoint>.Slice) {
-        guard let node = self.node else { return }
+    ///
+    /// - Parameter payload: About how many bytes of a message fit into one frame of the peer.
+    func send(_ slice: SendQueue<SenderEndpoint>.Slice, payload: Int) {
         let message = slice.message
         if slice.isFirst {
             let delivery = self.makeDelivery()
-            if !message.isSettled {
-                // Taken back when the delivery is settled here: see `takeTransfer`.
-                pn_delivery_set_context(delivery, Unmanaged.passRetained(message.transfer).toOpaque())
-            }
+            // Taken back when the delivery is settled here: see `takeOutcome`.
+            if !message.isSettled { pn_delivery_set_context(delivery, message.outcome.pointer) }
         }
-        message.bytes.withUnsafeReadableBytes { bytes in
-            let slice = UnsafeRawBufferPointer(rebasing: bytes[slice.range])
-            pn_link_send(self.link, slice.bindMemory(to: CChar.self).baseAddress, slice.count)
+        message.bytes.withBytes(slice.range) { bytes in
+            pn_link_send(self.link, bytes.assumingMemoryBound(to: CChar.self).baseAddress, bytes.count)
         }
-        var settled: OutcomeReply?
+        var settled: OutcomePromise?
         if slice.isLast {
-            let delivery = pn_link_current(self.link)
+            message.bytes.done()
+            let delivery = message.isSettled ? pn_link_current(self.link) : nil
             pn_link_advance(self.link)
-            if message.isSettled, let delivery {
+            if let delivery {
                 pn_delivery_settle(delivery)
-                settled = message.transfer
+                settled = message.outcome
             }
         }
-        self.session.handOver(Handed(bytes: slice.ledgerBytes, node: node, settled: settled))
+        self.session.handOver(
+            Handed(bytes: slice.ledgerBytes, node: message.node, settled: settled),
+            transfers: 1 + slice.range.count / payload
+        )
     }
 
     private func makeDelivery() -> OpaquePointer {
@@ -114,7 +118,7 @@ final class SenderEndpoint: LinkEndpoint {
     override func delivered(_ delivery: OpaquePointer) {
         guard pn_delivery_updated(delivery) else { return }
         pn_delivery_clear(delivery)
-        guard let outcome = ProtonDisposition.remote(delivery), let transfer = Self.takeTransfer(delivery) else {
+        guard let outcome = ProtonDisposition.remote(delivery), let promise = Self.takeOutcome(delivery) else {
             return
         }
         if pn_link_current(self.link) == delivery {
@@ -123,33 +127,32 @@ final class SenderEndpoint: LinkEndpoint {
         } else {
             pn_delivery_settle(delivery)
         }
-        transfer.resolve(.success(outcome))
+        promise.resolve(.success(outcome))
     }
 
     /// Ends the message that has begun and will not be finished. Returns it, not answered yet.
     private func dropCurrent(abort: Bool) -> PendingMessage? {
-        guard let lane = self.lane, let node = self.node, let current = pn_link_current(self.link),
+        guard let lane = self.lane, let current = pn_link_current(self.link),
             let (message, rest) = self.handler.queue.dropCurrent(lane)
         else { return nil }
-        _ = Self.takeTransfer(current)
+        message.bytes.done()
+        _ = Self.takeOutcome(current)
         if abort { pn_delivery_abort(current) }
-        if rest > 0 { self.handler.mailbox.release([(rest, node)]) }
+        if rest > 0 { self.handler.mailbox.release([(rest, message.node)]) }
         return message
     }
 
-    private static func takeTransfer(_ delivery: OpaquePointer) -> OutcomeReply? {
+    private static func takeOutcome(_ delivery: OpaquePointer) -> OutcomePromise? {
         guard let context = pn_delivery_get_context(delivery) else { return nil }
         pn_delivery_set_context(delivery, nil)
-        return Unmanaged<OutcomeReply>.fromOpaque(context).takeRetainedValue()
+        return OutcomePromise(pointer: context)
     }
 
     /// Takes back a message that has not begun to be sent. Does nothing when it has.
-    func cancel(_ transfer: OutcomeReply) {
-        guard let lane = self.lane, let node = self.node,
-            let message = self.handler.queue.remove(transfer, from: lane)
-        else { return }
-        self.handler.mailbox.release([(message.ledgerBytes, node)])
-        transfer.resolve(.failure(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled")))
+    func cancel(_ reply: OutcomeReply) {
+        guard let lane = self.lane, let message = self.handler.queue.remove(reply, from: lane) else { return }
+        self.handler.mailbox.release([(message.ledgerBytes, message.node)])
+        message.fail(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled"))
         // A drain may have waited for the message.
         self.answerDrain()
     }
@@ -170,15 +173,16 @@ final class SenderEndpoint: LinkEndpoint {
         self.handler.mailbox.closeLevel(node, unsent)
         // An abort is a transfer: behind a closed window it would hold up the detach, which ends the message as well.
         if let message = self.dropCurrent(abort: !self.session.isBlocked) {
-            message.transfer.resolve(.failure(message.isSettled ? unsent : unsettled))
+            message.outcome.resolve(.failure(message.isSettled ? unsent : unsettled))
         }
         let messages = self.handler.queue.removeLane(lane)
-        for message in messages { message.transfer.resolve(.failure(unsent)) }
-        self.handler.mailbox.release(messages.map { ($0.ledgerBytes, node) })
+        self.lane = nil
+        for message in messages { message.fail(unsent) }
+        self.handler.mailbox.release(messages.map { ($0.ledgerBytes, $0.node) })
         var delivery = pn_unsettled_head(self.link)
         while let current = delivery {
             delivery = pn_unsettled_next(current)
-            Self.takeTransfer(current)?.resolve(.failure(unsettled))
+            Self.takeOutcome(current)?.resolve(.failure(unsettled))
         }
     }
 }

@@ -8,7 +8,7 @@ struct Handed {
     var bytes: Int
     let node: SlotKey
     /// A message that was sent settled: it is done when it has been written.
-    let settled: OutcomeReply?
+    let settled: OutcomePromise?
 }
 
 /// The loop's side of a session. It is used on the event loop alone.
@@ -123,9 +123,9 @@ final class SessionEndpoint {
     // MARK: Sending
 
     /// Counts what was handed to Proton: never more transfers than the peer's window has room for.
-    func handOver(_ handed: Handed) {
+    func handOver(_ handed: Handed, transfers: Int) {
         self.handedBytes += handed.bytes
-        self.handedTransfers += self.handler.transfers(of: handed.bytes)
+        self.handedTransfers += transfers
         if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil
         {
             self.handed[last] = Handed(
@@ -140,9 +140,9 @@ final class SessionEndpoint {
         if let peer = self.peer, peer.window.available <= self.handedTransfers { self.setBlocked(true) }
     }
 
-    /// The most bytes of one slice: its transfers fit into what is left of the peer's window.
-    var sliceLimit: Int {
-        max(1, ((self.peer?.window.available ?? 0) - self.handedTransfers) * self.handler.transferPayload - 1)
+    /// The most bytes of one slice: its transfers, of `payload` bytes each, fit into what is left of the peer's window.
+    func sliceLimit(payload: Int) -> Int {
+        max(1, ((self.peer?.window.available ?? 0) - self.handedTransfers) * payload - 1)
     }
 
     private func touch() {

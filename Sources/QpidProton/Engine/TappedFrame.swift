@@ -53,6 +53,14 @@ enum TappedFrame {
         }
     }
 
+    /// The channel of a frame that Proton made, if it is a transfer.
+    static func channelOfTransfer(_ head: UnsafeRawBufferPointer) -> UInt16? {
+        guard head.count > 10, head[4] == 2, head[5] == 0, head[8] == 0, head[9] == 0x53, head[10] == 0x14 else {
+            return nil
+        }
+        return UInt16(head[6]) << 8 | UInt16(head[7])
+    }
+
     private static func begin(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
         guard fields.list(), let remoteChannel = fields.ushort(), let id = fields.uint()?.value,
             let window = fields.uint()?.value

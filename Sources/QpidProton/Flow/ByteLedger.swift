@@ -14,6 +14,8 @@ struct ByteLedger {
         self.low = min(max(0, low), self.high)
     }
 
+    var isAboveLow: Bool { self.used > self.low }
+
     func admits(_ bytes: Int) -> Bool {
         !self.isBlocked && (self.used == 0 || bytes <= self.high - self.used)
     }

@@ -18,8 +18,8 @@ struct RemoteWindow {
     /// Transfers that may be framed now; 0 or less when the window is closed.
     var available: Int { Int(Int32(bitPattern: self.limit &- self.nextOutgoingID)) }
 
-    mutating func sent() {
-        self.nextOutgoingID &+= 1
+    mutating func sent(_ transfers: Int) {
+        self.nextOutgoingID &+= UInt32(truncatingIfNeeded: transfers)
     }
 
     /// Takes what a begin or a flow of the peer says.

@@ -7,12 +7,14 @@ internal import DequeModule
 struct SendGate<Waiter> {
     typealias Node = SlotKey
 
+    private typealias Waiters = Deque<(id: UInt64, bytes: Int, waiter: Waiter)>
+
+    /// A plain value, for it is looked at for every message; those who wait are elsewhere.
     private struct Level {
         var ledger: ByteLedger
         let parent: Node?
         /// A closed level admits nothing, and goes when its bytes have gone.
         var isClosed = false
-        var waiters: Deque<(id: UInt64, bytes: Int, waiter: Waiter)> = []
 
         /// Changes the level; returns its parent.
         mutating func apply(_ body: (inout Self) -> Void) -> Node? {
@@ -21,7 +23,10 @@ struct SendGate<Waiter> {
         }
     }
 
+    enum Admission { case admitted, full, closed }
+
     private var levels = SlotMap<Level>()
+    private var waiters: [Node: Waiters] = [:]
     private var waitingLinks: Deque<Node> = []
 
     mutating func addLevel(_ ledger: ByteLedger, parent: Node?) -> Node {
@@ -31,8 +36,7 @@ struct SendGate<Waiter> {
     /// Closes a level: returns those who waited there, in order, and those who pass now that they are gone. What the level
     /// holds is counted until it is released.
     mutating func closeLevel(_ node: Node) -> (refused: [Waiter], admitted: [Waiter]) {
-        let waiters = self.levels[node]?.waiters ?? []
-        self.levels[node]?.waiters = []
+        let waiters = self.waiters.removeValue(forKey: node) ?? []
         self.levels[node]?.isClosed = true
         self.waitingLinks.removeAll { $0 == node }
         // Those who are gone may have been what a level waited to have room for.
@@ -47,18 +51,19 @@ struct SendGate<Waiter> {
 
     /// Whether items may still be admitted or wait at a link.
     func isOpen(_ node: Node) -> Bool {
-        self.levels[node].map { !$0.isClosed } ?? false
+        self.levels[node]?.isClosed == false
     }
 
     func hasWaiters(_ node: Node) -> Bool {
-        self.levels[node].map { !$0.waiters.isEmpty } ?? false
+        !self.waitingLinks.isEmpty && self.waiters[node] != nil
     }
 
     /// Admits bytes of a link on every level, or on none and marks the level that refused, if that is above its low mark.
     ///
     /// At or below it nothing is marked, for nothing may follow that would end the block: who waits marks it itself.
-    mutating func admit(_ bytes: Int, at link: Node) -> Bool {
-        self.isOpen(link) && !self.hasWaiters(link) && self.pass(bytes, at: link)
+    mutating func admit(_ bytes: Int, at link: Node) -> Admission {
+        guard self.isOpen(link) else { return .closed }
+        return !self.hasWaiters(link) && self.pass(bytes, at: link) ? .admitted : .full
     }
 
     mutating func wait(_ waiter: Waiter, id: UInt64, bytes: Int, at link: Node) {
@@ -66,17 +71,23 @@ struct SendGate<Waiter> {
             self.waitingLinks.append(link)
             if let refusing = self.refusing(bytes, at: link) { self.levels[refusing]?.ledger.block() }
         }
-        self.levels[link]?.waiters.append((id, bytes, waiter))
+        self.waiters[link, default: []].append((id, bytes, waiter))
     }
 
     /// Takes one out who waits no longer; returns it, and those who pass now that it is gone.
     mutating func cancel(_ id: UInt64, at link: Node) -> (cancelled: Waiter?, admitted: [Waiter]) {
-        guard let index = self.levels[link]?.waiters.firstIndex(where: { $0.id == id }) else { return (nil, []) }
-        let cancelled = self.levels[link]?.waiters.remove(at: index).waiter
+        guard let index = self.waiters[link]?.firstIndex(where: { $0.id == id }) else { return (nil, []) }
+        let cancelled = self.takeWaiter(index, link)
         if !self.hasWaiters(link) { self.waitingLinks.removeAll { $0 == link } }
         // The one that is gone may have been what a level waited to have room for.
         self.forEachLevel(from: link) { _ = $0.ledger.unblockIfLow() }
         return (cancelled, self.retry())
+    }
+
+    private mutating func takeWaiter(_ index: Int, _ link: Node) -> Waiter? {
+        let waiter = self.waiters[link]?.remove(at: index).waiter
+        if self.waiters[link]?.isEmpty == true { self.waiters[link] = nil }
+        return waiter
     }
 
     /// Takes bytes off a link and its parents; returns those who pass now, in order.
@@ -114,7 +125,7 @@ struct SendGate<Waiter> {
 
     private mutating func pass(_ bytes: Int, at link: Node, isWaiting: Bool = false) -> Bool {
         if let refusing = self.refusing(bytes, at: link) {
-            if isWaiting || self.levels[refusing].map({ $0.ledger.used > $0.ledger.low }) == true {
+            if isWaiting || self.levels[refusing]?.ledger.isAboveLow == true {
                 self.levels[refusing]?.ledger.block()
             }
             return false
@@ -130,8 +141,8 @@ struct SendGate<Waiter> {
         var refused: [Node] = []
         for link in self.waitingLinks {
             let before = admitted.count
-            while let head = self.levels[link]?.waiters.first, self.pass(head.bytes, at: link, isWaiting: true) {
-                self.levels[link]?.waiters.removeFirst()
+            while let head = self.waiters[link]?.first, self.pass(head.bytes, at: link, isWaiting: true) {
+                _ = self.takeWaiter(0, link)
                 admitted.append(head.waiter)
             }
             guard self.hasWaiters(link) else { continue }

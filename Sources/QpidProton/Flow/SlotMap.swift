@@ -20,6 +20,8 @@ struct SlotKey: Hashable, Sendable {
 }
 
 /// Values by key, found without hashing; a place is used again under another key.
+///
+/// Reading copies the value: where that is done often, it should be a plain one, or one reference.
 struct SlotMap<Value> {
     private struct Slot {
         var generation: UInt32
@@ -38,13 +40,27 @@ struct SlotMap<Value> {
         }
     }
 
+    /// The key that the next value will get.
+    private var nextKey: SlotKey {
+        self.free.last.map { SlotKey(index: $0, generation: self.slots[Int($0)].generation) }
+            ?? SlotKey(index: UInt32(self.slots.count), generation: 0)
+    }
+
     mutating func insert(_ value: Value) -> SlotKey {
-        if let index = self.free.popLast() {
-            self.slots[Int(index)].value = value
-            return SlotKey(index: index, generation: self.slots[Int(index)].generation)
+        let key = self.nextKey
+        if self.free.popLast() != nil {
+            self.slots[Int(key.index)].value = value
+        } else {
+            self.slots.append(Slot(generation: 0, value: value))
         }
-        self.slots.append(Slot(generation: 0, value: value))
-        return SlotKey(index: UInt32(self.slots.count - 1), generation: 0)
+        return key
+    }
+
+    /// Inserts a value that knows its key.
+    mutating func insert(_ make: (SlotKey) -> Value) -> Value {
+        let value = make(self.nextKey)
+        _ = self.insert(value)
+        return value
     }
 
     @discardableResult
@@ -65,6 +81,7 @@ struct SlotMap<Value> {
     }
 
     /// The value, or nil when it has been taken out. Writing to a key that finds nothing does nothing.
+    @inline(__always)
     subscript(key: SlotKey) -> Value? {
         get { self.contains(key) ? self.slots[Int(key.index)].value : nil }
         _modify {

@@ -68,15 +68,13 @@ public struct AMQPDelivery: Sendable {
 
     private func settle(_ outcome: AMQPOutcome, includesEarlier: Bool = false) {
         guard let handle = self.handle else { return }
-        handle.mailbox.post(
-            .settle(
-                Settlement(
-                    receiver: handle.receiver,
-                    slot: handle.slot,
-                    sequence: handle.sequence,
-                    outcome: outcome,
-                    includesEarlier: includesEarlier
-                )
+        handle.mailbox.settle(
+            Settlement(
+                receiver: handle.receiver,
+                slot: handle.slot,
+                sequence: handle.sequence,
+                outcome: outcome,
+                includesEarlier: includesEarlier
             )
         )
     }

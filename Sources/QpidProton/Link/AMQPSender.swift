@@ -13,6 +13,7 @@ public final class AMQPSender: AMQPLink {
     private let endpoint: NIOLoopBound<SenderEndpoint>
     private let mailbox: Mailbox
     private let settles: AMQPSenderSettleMode
+    private let arena = Mutex(SendArena())
 
     init(
         _ handle: SenderEndpoint.Handle,
@@ -30,6 +31,10 @@ public final class AMQPSender: AMQPLink {
         self.endpoint = endpoint
         self.mailbox = mailbox
         self.settles = settles
+    }
+
+    deinit {
+        self.arena.withLock { $0.close() }
     }
 
     /// The name of the link. Source: AMQP 1.0 §2.6.1.
@@ -93,7 +98,11 @@ public final class AMQPSender: AMQPLink {
     ///   task was cancelled while it waited: in each case the message was not sent.
     @discardableResult
     public func enqueue(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
-        try await self.enqueue(encoded: message.encoded(), settled: settled)
+        switch try self.admit(message, settled) {
+        case .admitted(let reply): return AMQPTransfer(reply)
+        case .closed: throw self.endedError
+        case .full: return try await self.waitForRoom(message.encoded(), settled)
+        }
     }
 
     /// Accepts a message that is encoded already, such as ``AMQPDelivery/payload``. As ``enqueue(_:settled:)`` else.
@@ -103,13 +112,11 @@ public final class AMQPSender: AMQPLink {
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
     @discardableResult
     public func enqueue(encoded: ByteBuffer, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
-        let pending = try self.pending(encoded, settled)
-        do {
-            try await self.mailbox.enqueue(pending, lane: self.lane, node: self.node)
-        } catch let error where error == .senderClosed {
-            throw self.endedError
+        switch try self.admit(encoded, settled) {
+        case .admitted(let reply): return AMQPTransfer(reply)
+        case .closed: throw self.endedError
+        case .full: return try await self.waitForRoom(encoded, settled)
         }
-        return AMQPTransfer(pending.transfer)
     }
 
     /// Accepts a message if there is room for it now. Never suspends.
@@ -121,7 +128,7 @@ public final class AMQPSender: AMQPLink {
     /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, else as ``enqueue(_:settled:)``.
     @discardableResult
     public func trySend(_ message: AMQPMessage, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
-        try self.trySend(encoded: message.encoded(), settled: settled)
+        try self.transfer(self.admit(message, settled))
     }
 
     /// Accepts a message that is encoded already if there is room for it now. As ``trySend(_:settled:)`` else.
@@ -131,9 +138,12 @@ public final class AMQPSender: AMQPLink {
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
     @discardableResult
     public func trySend(encoded: ByteBuffer, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
-        let pending = try self.pending(encoded, settled)
-        switch self.mailbox.tryEnqueue(pending, lane: self.lane, node: self.node) {
-        case .admitted: return AMQPTransfer(pending.transfer)
+        try self.transfer(self.admit(encoded, settled))
+    }
+
+    private func transfer(_ admission: Mailbox.Admission) throws(AMQPError) -> AMQPTransfer {
+        switch admission {
+        case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
         case .full:
             let text = "\(self.outgoingBytes) bytes of this link wait to be written: the send limit leaves no room"
@@ -183,22 +193,82 @@ public final class AMQPSender: AMQPLink {
             ?? self.mailbox.closedError
     }
 
-    private func pending(_ bytes: ByteBuffer, _ settled: Bool?) throws(AMQPError) -> PendingMessage {
-        if let limit = self.remoteMaxMessageSize, bytes.readableBytes > limit {
-            let text = "not sent: the message has \(bytes.readableBytes) bytes, and the peer takes \(limit) at most"
-            throw AMQPError(.delivery, .linkMessageSizeExceeded, text)
+    /// Encodes a message, and hands it over if there is room for it now.
+    private func admit(_ message: AMQPMessage, _ settled: Bool?) throws(AMQPError) -> Mailbox.Admission {
+        let room = try message.encodingRoom()
+        guard room <= SendArena.largestMessage else { return try self.admit(message.encoded(), settled) }
+        return try self.place(room, settled) { (memory) throws(AMQPError) in try message.encode(to: memory) }
+    }
+
+    private func admit(_ encoded: ByteBuffer, _ settled: Bool?) throws(AMQPError) -> Mailbox.Admission {
+        let count = encoded.readableBytes
+        guard count > SendArena.largestMessage else {
+            return try self.place(count, settled) { (memory) throws(AMQPError) in
+                encoded.withUnsafeReadableBytes { memory.copyMemory(from: $0) }
+                return count
+            }
         }
-        let isSettled: Bool
+        try self.check(count)
+        return self.mailbox.tryEnqueue(
+            SendChunk.message(encoded),
+            count: count,
+            lane: self.lane,
+            node: self.node,
+            isSettled: try self.isSettled(settled)
+        )
+    }
+
+    /// Has a small message written behind the others.
+    private func place(
+        _ room: Int,
+        _ settled: Bool?,
+        _ write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int
+    ) throws(AMQPError) -> Mailbox.Admission {
+        let isSettled = try self.isSettled(settled)
+        return try self.arena.withLock { (arena) throws(AMQPError) in
+            var admission = Mailbox.Admission.full
+            _ = try arena.place(bound: room, write) { (bytes) throws(AMQPError) in
+                try self.check(bytes.count)
+                admission = self.mailbox.tryEnqueue(
+                    bytes,
+                    count: bytes.count,
+                    lane: self.lane,
+                    node: self.node,
+                    isSettled: isSettled
+                )
+                if case .admitted = admission { return true }
+                return false
+            }
+            return admission
+        }
+    }
+
+    private func waitForRoom(_ encoded: ByteBuffer, _ settled: Bool?) async throws(AMQPError) -> AMQPTransfer {
+        let isSettled = try self.isSettled(settled)
+        do {
+            let reply = try await self.mailbox.enqueue(encoded, lane: self.lane, node: self.node, isSettled: isSettled)
+            return AMQPTransfer(reply)
+        } catch let error where error == .senderClosed {
+            throw self.endedError
+        }
+    }
+
+    private func check(_ size: Int) throws(AMQPError) {
+        guard let limit = self.remoteMaxMessageSize, size > limit else { return }
+        let text = "not sent: the message has \(size) bytes, and the peer takes \(limit) at most"
+        throw AMQPError(.delivery, .linkMessageSizeExceeded, text)
+    }
+
+    private func isSettled(_ settled: Bool?) throws(AMQPError) -> Bool {
         switch self.settles {
         case .settled where settled == false:
             throw AMQPError(.local, .invalidArgument, "not sent: the link's settle mode is settled")
         case .unsettled where settled == true:
             throw AMQPError(.local, .invalidArgument, "not sent: the link's settle mode is unsettled")
-        case .settled: isSettled = true
-        case .unsettled: isSettled = false
-        case .mixed: isSettled = settled ?? false
+        case .settled: true
+        case .unsettled: false
+        case .mixed: settled ?? false
         }
-        return PendingMessage(bytes: bytes, transfer: OutcomeReply(), isSettled: isSettled)
     }
 
     /// Takes a message back if it has not begun to be sent. Returns the outcome if it has come in the meantime.

@@ -36,8 +36,8 @@ public struct AMQPTransfer: Hashable, Sendable {
     }
 
     /// Whether two values are the same transfer.
-    public static func == (left: Self, right: Self) -> Bool { left.reply === right.reply }
+    public static func == (left: Self, right: Self) -> Bool { left.reply == right.reply }
 
     /// Hashes the transfer's identity.
-    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self.reply)) }
+    public func hash(into hasher: inout Hasher) { hasher.combine(self.reply) }
 }

@@ -67,18 +67,24 @@ extension AMQPMessage {
 
     /// The body as bytes, nil where it is neither data nor a binary value.
     ///
-    /// One data section is given as it is, without a copy; several are joined into a new buffer.
+    /// One data section is given as it is, without a copy; several are joined into a new buffer. Setting it makes the
+    /// buffer the only data section; setting nil leaves no body.
     public var bodyBytes: ByteBuffer? {
-        switch self.storedBody {
-        case .data(let bytes), .value(.binary(let bytes)): return bytes
-        case .dataSections(let sections):
-            var joined = ByteBuffer()
-            joined.reserveCapacity(sections.reduce(0) { $0 + $1.readableBytes })
-            for section in sections {
-                joined.writeImmutableBuffer(section)
+        get {
+            switch self.storedBody {
+            case .data(let bytes), .value(.binary(let bytes)): return bytes
+            case .dataSections(let sections):
+                var joined = ByteBuffer()
+                joined.reserveCapacity(sections.reduce(0) { $0 + $1.readableBytes })
+                for section in sections {
+                    joined.writeImmutableBuffer(section)
+                }
+                return joined
+            default: return nil
             }
-            return joined
-        default: return nil
+        }
+        set {
+            self.storedBody = newValue.map { .data($0) } ?? .empty
         }
     }
 }

@@ -39,6 +39,26 @@ extension AMQPMessage {
         return buffer
     }
 
+    /// The memory that ``encode(to:)`` needs.
+    func encodingRoom() throws(AMQPError) -> Int {
+        var size = EncodedSize()
+        do throws(CodecFault) {
+            try size.add(self)
+        } catch {
+            throw error.encodingError
+        }
+        return ValueWriter.room(for: size.bytes)
+    }
+
+    /// Encodes to the front of memory. Returns how many bytes.
+    func encode(to memory: UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int {
+        do throws(CodecFault) {
+            return try ValueWriter.write(to: memory) { (writer) throws(CodecFault) in try writer.message(self) }
+        } catch {
+            throw error.encodingError
+        }
+    }
+
     /// A number of bytes that the encoded message does not exceed, at most a few more per value than it takes.
     public var encodedSizeHint: Int {
         var size = EncodedSize()

@@ -45,6 +45,8 @@ struct Interop {
         try await TestListener.with(configuration) { listener in
             let url = "\(scheme)://localhost:\(listener.listener.port)"
             try await self.peer.start(["send", url, "queue"] + arguments, messages: self.lines).waitForSuccess()
+            // A peer that sends settled is done before its messages are here.
+            try await waitUntil("the messages") { listener.deliveries.count >= self.lines.count }
             self.expectEqual(try listener.deliveries.map { CanonicalText.of(try $0.message) })
         }
     }

@@ -146,14 +146,17 @@ struct WaitingTests {
     }
 
     @Test func aTransferAnswersEachWaiter() async throws {
-        let transfer = AMQPTransfer(OutcomeReply())
+        var outcomes = OutcomeSource()
+        let (promise, reply) = outcomes.next()
+        outcomes.close()
+        let transfer = AMQPTransfer(reply)
         #expect(transfer.result == nil)
         let waits = (0..<5).map { _ in begin { try await transfer.outcome() } }
         waits[4].cancel()
         waits[2].cancel()
         await expectError(.cancelled) { try await waits[2].value }
         await expectError(.cancelled) { try await waits[4].value }
-        transfer.reply.resolve(.success(.released))
+        promise.resolve(.success(.released))
         for index in [0, 1, 3] { #expect(try await waits[index].value == .released) }
         #expect(transfer.result == .success(.released))
     }

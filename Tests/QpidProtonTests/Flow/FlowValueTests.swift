@@ -107,7 +107,7 @@ import Testing
     @Test func theRemoteWindowHasASign() {
         var window = RemoteWindow(initialOutgoingID: 0xFFFF_FFFC, incomingWindow: 10)
         #expect(window.available == 10)
-        for _ in 0..<6 { window.sent() }
+        window.sent(6)
         #expect(window.available == 4)
         #expect(window.nextOutgoingID == 2)
         // The peer has seen three of the six, and takes one more from there.

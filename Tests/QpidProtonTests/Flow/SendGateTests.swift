@@ -29,10 +29,10 @@ import Testing
     @Test func itemsOfALinkPassInOrder() {
         var gate = SendGate<Int>()
         let link = gate.addLevel(ByteLedger(high: 100, low: 50), parent: nil)
-        #expect(gate.admit(100, at: link) == true)
-        #expect(gate.admit(1, at: link) == false)
+        #expect(gate.admit(100, at: link) == .admitted)
+        #expect(gate.admit(1, at: link) == .full)
         for id in 1...4 { gate.wait(id, id: UInt64(id), bytes: id == 2 ? 90 : 10, at: link) }
-        #expect(gate.admit(1, at: link) == false)
+        #expect(gate.admit(1, at: link) == .full)
         #expect(gate.release(40, at: link) == [])
         // The first passes; the second is too large, and the third must not overtake it.
         #expect(gate.release(20, at: link) == [1])
@@ -46,7 +46,7 @@ import Testing
         var gate = SendGate<String>()
         let session = gate.addLevel(ByteLedger(high: 10, low: 0), parent: nil)
         let links = (0..<3).map { _ in gate.addLevel(ByteLedger(high: .max, low: .max), parent: session) }
-        #expect(gate.admit(10, at: links[0]) == true)
+        #expect(gate.admit(10, at: links[0]) == .admitted)
         for round in 0..<3 {
             for (index, link) in links.enumerated() {
                 gate.wait("\(index).\(round)", id: UInt64(round), bytes: 10, at: link)
@@ -69,7 +69,7 @@ import Testing
         let session = gate.addLevel(ByteLedger(high: 100, low: 100), parent: nil)
         let first = gate.addLevel(ByteLedger(high: .max, low: .max), parent: session)
         let second = gate.addLevel(ByteLedger(high: .max, low: .max), parent: session)
-        #expect(gate.admit(10, at: first) == true)
+        #expect(gate.admit(10, at: first) == .admitted)
         gate.wait(1, id: 1, bytes: 100, at: first)
         gate.wait(2, id: 2, bytes: 10, at: first)
         gate.wait(3, id: 3, bytes: 10, at: second)
@@ -84,12 +84,12 @@ import Testing
         var gate = SendGate<Int>()
         let session = gate.addLevel(ByteLedger(high: 100, low: 50), parent: nil)
         let link = gate.addLevel(ByteLedger(high: .max, low: .max), parent: session)
-        #expect(gate.admit(80, at: link) == true)
+        #expect(gate.admit(80, at: link) == .admitted)
         gate.wait(1, id: 1, bytes: 80, at: link)
         let closed = gate.closeLevel(link)
         #expect(closed.refused == [1] && closed.admitted == [])
         #expect(!gate.isOpen(link))
-        #expect(gate.admit(1, at: link) == false)
+        #expect(gate.admit(1, at: link) == .closed)
         #expect(gate.ledger(link)?.used == 80)
         #expect(gate.release(80, at: link) == [])
         #expect(gate.ledger(link) == nil)
@@ -140,13 +140,13 @@ import Testing
             switch Int.random(in: 0..<10, using: &random) {
             case 0..<5:
                 guard !links[index].isClosed else {
-                    #expect(gate.admit(1, at: node) == false)
+                    #expect(gate.admit(1, at: node) == .closed)
                     continue
                 }
                 next += 1
                 sizes[next] = Int.random(in: 1...120, using: &random)
                 owner[next] = index
-                if gate.admit(sizes[next] ?? 0, at: node) {
+                if gate.admit(sizes[next] ?? 0, at: node) == .admitted {
                     #expect(links[index].waiting.isEmpty)
                     links[index].admitted.append(next)
                 } else {

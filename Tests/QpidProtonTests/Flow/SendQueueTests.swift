@@ -5,16 +5,18 @@ import Testing
 
 /// The backlog: order within a lane, turns among lanes, credit, slices.
 @Suite struct SendQueueTests {
-    private func message(_ bytes: Int) -> PendingMessage {
-        PendingMessage(bytes: payload(bytes), transfer: OutcomeReply(), isSettled: false)
+    private let made = MadeMessages()
+
+    private func message(_ bytes: Int, reply: ((OutcomeReply) -> Void)? = nil) -> PendingMessage {
+        self.made.make(bytes, reply)
     }
 
     /// Moves all that can move, in slices of `limit`; the sizes of the slices with their links.
     private func drain(_ queue: inout SendQueue<String>, limit: Int = 1_000_000) -> [String] {
         var moved: [String] = []
         while let lane = queue.nextLane() {
-            if let slice = queue.next(lane, limit: limit) {
-                moved.append("\(queue.link(lane) ?? "")\(slice.range.count)\(slice.isLast ? "." : "-")")
+            if let slice = lane.next(limit: limit) {
+                moved.append("\(lane.link)\(slice.range.count)\(slice.isLast ? "." : "-")")
             }
             queue.yield(lane)
         }
@@ -29,18 +31,18 @@ import Testing
         queue.setCredit(1, on: lane)
         queue.enqueue(self.message(2), on: lane)
         #expect(self.drain(&queue) == ["a1."])
-        #expect(queue.credit(lane) == 0)
+        #expect(lane.credit == 0)
         queue.setCredit(-5, on: lane)
         #expect(self.drain(&queue) == [])
         queue.setCredit(5, on: lane)
         #expect(self.drain(&queue) == ["a2."])
-        #expect(queue.credit(lane) == 4)
+        #expect(lane.credit == 4)
     }
 
     @Test func lanesTakeTurns() {
         var queue = SendQueue<String>()
         let lanes = ["a", "b", "c"].map { queue.addLane($0) }
-        for lane in lanes { queue.setCredit(lane == lanes[1] ? 1 : 9, on: lane) }
+        for lane in lanes { queue.setCredit(lane === lanes[1] ? 1 : 9, on: lane) }
         for lane in lanes { for size in 1...3 { queue.enqueue(self.message(size), on: lane) } }
         #expect(self.drain(&queue) == ["a1.", "b1.", "c1.", "a2.", "c2.", "a3.", "c3."])
     }
@@ -57,18 +59,19 @@ import Testing
         #expect(self.drain(&queue, limit: 10) == ["a10-", "b0.", "a10-", "b10.", "a5.", "a3."])
     }
 
-    @Test func aMessageThatHasBegunNeedsNoMoreCredit() {
+    @Test func aMessageThatHasBegunNeedsNoMoreCredit() throws {
         var queue = SendQueue<String>()
         let lane = queue.addLane("a")
         queue.setCredit(1, on: lane)
-        let message = self.message(30)
+        var reply: OutcomeReply?
+        let message = self.message(30) { reply = $0 }
         queue.enqueue(message, on: lane)
-        #expect(queue.nextLane() == lane)
-        #expect(queue.next(lane, limit: 10)?.isFirst == true)
-        #expect(queue.isMidMessage(lane))
+        #expect(queue.nextLane() === lane)
+        #expect(lane.next(limit: 10)?.isFirst == true)
+        #expect(lane.isMidMessage)
         queue.setCredit(0, on: lane)
-        #expect(queue.remove(message.transfer, from: lane) == nil)
-        #expect(queue.next(lane, limit: 0)?.range == 10..<11)
+        #expect(queue.remove(try #require(reply), from: lane) == nil)
+        #expect(lane.next(limit: 0)?.range == 10..<11)
         #expect(self.drain(&queue) == ["a19."])
     }
 
@@ -82,7 +85,7 @@ import Testing
         }
         queue.setBlocked(true, on: first)
         #expect(self.drain(&queue) == ["b5."])
-        #expect(queue.next(first, limit: 5) == nil)
+        #expect(first.next(limit: 5) == nil)
         queue.setBlocked(false, on: first)
         #expect(self.drain(&queue) == ["a5."])
     }
@@ -90,18 +93,18 @@ import Testing
     @Test func whatHasNotBegunCanBeTakenOut() {
         var queue = SendQueue<String>()
         let lane = queue.addLane("a")
-        let messages = (1...4).map { self.message($0) }
+        var replies: [OutcomeReply] = []
+        let messages = (1...4).map { self.message($0) { replies.append($0) } }
         for message in messages { queue.enqueue(message, on: lane) }
-        #expect(queue.remove(messages[1].transfer, from: lane)?.bytes.readableBytes == 2)
-        #expect(queue.remove(messages[1].transfer, from: lane) == nil)
+        #expect(queue.remove(replies[1], from: lane)?.bytes.count == 2)
+        #expect(queue.remove(replies[1], from: lane) == nil)
         queue.setCredit(2, on: lane)
         #expect(self.drain(&queue) == ["a1.", "a3."])
-        #expect(queue.removeLane(lane).map(\.bytes.readableBytes) == [4])
+        #expect(queue.removeLane(lane).map(\.bytes.count) == [4])
         #expect(queue.removeLane(lane).isEmpty)
-        queue.enqueue(messages[0], on: lane)
-        queue.setCredit(1, on: lane)
+        #expect(queue.lane(lane.key) == nil)
         #expect(self.drain(&queue) == [])
-        #expect(queue.isEmpty(lane))
+        #expect(lane.isEmpty)
     }
 
     @Test func theRestOfAMessageCanBeDropped() {
@@ -112,11 +115,11 @@ import Testing
         queue.enqueue(self.message(7), on: lane)
         #expect(queue.dropCurrent(lane) == nil)
         _ = queue.nextLane()
-        #expect(queue.next(lane, limit: 30)?.ledgerBytes == 30)
+        #expect(lane.next(limit: 30)?.ledgerBytes == 30)
         let dropped = queue.dropCurrent(lane)
         #expect(dropped?.rest == 70)
-        #expect(dropped?.message.bytes.readableBytes == 100)
-        #expect(!queue.isMidMessage(lane))
+        #expect(dropped?.message.bytes.count == 100)
+        #expect(!lane.isMidMessage)
         #expect(self.drain(&queue) == ["a7."])
     }
 
@@ -129,7 +132,7 @@ import Testing
             let message = self.message(size)
             queue.enqueue(message, on: lane)
             var sum = 0
-            while let slice = queue.next(lane, limit: 10) { sum += slice.ledgerBytes }
+            while let slice = lane.next(limit: 10) { sum += slice.ledgerBytes }
             #expect(sum == message.ledgerBytes)
         }
     }
@@ -159,7 +162,7 @@ import Testing
                     blocked[index].toggle()
                     queue.setBlocked(blocked[index], on: lanes[index])
                 default:
-                    guard let lane = queue.nextLane(), let link = queue.link(lane) else {
+                    guard let lane = queue.nextLane() else {
                         // Nothing is ready only when nothing can move.
                         for index in 0..<4 {
                             let canMove =
@@ -169,8 +172,9 @@ import Testing
                         }
                         continue
                     }
+                    let link = lane.link
                     #expect(!blocked[link])
-                    guard let slice = queue.next(lane, limit: 20) else {
+                    guard let slice = lane.next(limit: 20) else {
                         Issue.record("a lane that cannot move"); continue
                     }
                     if slice.isFirst, current[link] == nil {
@@ -178,11 +182,38 @@ import Testing
                         credit[link] -= 1
                         current[link] = waiting[link].removeFirst()
                     }
-                    #expect(slice.message.bytes.readableBytes == current[link])
+                    #expect(slice.message.bytes.count == current[link])
                     if slice.isLast { current[link] = nil }
                     queue.yield(lane)
                 }
             }
         }
+    }
+}
+
+/// Makes messages for a queue alone, and gives back what they use when the test is over.
+private final class MadeMessages {
+    private var outcomes = OutcomeSource()
+    private var messages: [PendingMessage] = []
+    private var nodes = SlotMap<Int>()
+
+    func make(_ bytes: Int, _ reply: ((OutcomeReply) -> Void)?) -> PendingMessage {
+        let outcome = self.outcomes.next()
+        reply?(outcome.reply)
+        let node = self.nodes.insert(bytes)
+        let message = PendingMessage(
+            bytes: SendChunk.message(payload(bytes)),
+            outcome: outcome.promise,
+            lane: node,
+            node: node,
+            isSettled: false
+        )
+        self.messages.append(message)
+        return message
+    }
+
+    deinit {
+        for message in self.messages { message.fail(.cancelled) }
+        self.outcomes.close()
     }
 }

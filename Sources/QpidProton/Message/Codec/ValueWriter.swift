@@ -49,6 +49,21 @@ struct ValueWriter {
         if let fault { throw fault.encodingError }
     }
 
+    /// The size of the memory that ``write(to:_:)`` needs for what takes `bound` bytes at most.
+    static func room(for bound: Int) -> Int { bound + Self.slack }
+
+    /// Writes to the front of memory. Returns how many bytes.
+    @inline(__always)
+    static func write(
+        to memory: UnsafeMutableRawBufferPointer,
+        _ body: (inout ValueWriter) throws(CodecFault) -> Void
+    ) throws(CodecFault) -> Int {
+        guard let base = memory.baseAddress else { throw CodecFault(.outOfRoom, at: 0) }
+        var writer = ValueWriter(base, memory.count)
+        try body(&writer)
+        return writer.offset
+    }
+
     private init(_ bytes: UnsafeMutableRawPointer, _ capacity: Int) {
         self.bytes = bytes
         self.capacity = capacity

@@ -1,0 +1,130 @@
+internal import NIOCore
+
+/// Memory for the encoded messages of one sender, one behind the other, or one large message.
+///
+/// Proof of being Sendable: bytes are written before the message that they belong to is handed over under a lock, and
+/// are only read from then on until it is done.
+final class SendChunk: @unchecked Sendable {
+    let memory: UnsafeMutableRawBufferPointer
+    /// A message that came as a buffer, or is too large to be copied.
+    private let buffer: ByteBuffer?
+    let uses = UseCount()
+
+    private init(_ memory: UnsafeMutableRawBufferPointer, _ buffer: ByteBuffer?) {
+        self.memory = memory
+        self.buffer = buffer
+    }
+
+    /// A chunk that lives until its uses are closed and all are back.
+    static func make(capacity: Int) -> SendChunk {
+        self.retained(SendChunk(.allocate(byteCount: capacity, alignment: 16), nil))
+    }
+
+    /// One message, in memory of its own.
+    static func message(_ buffer: ByteBuffer) -> SendBytes {
+        let chunk = self.retained(SendChunk(.init(start: nil, count: 0), buffer))
+        _ = chunk.uses.close(after: 1)
+        return SendBytes(chunk, 0..<buffer.readableBytes)
+    }
+
+    private static func retained(_ chunk: SendChunk) -> SendChunk {
+        _ = Unmanaged.passRetained(chunk)
+        return chunk
+    }
+
+    deinit { self.memory.deallocate() }
+
+    fileprivate func withBytes(_ range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Void) {
+        guard let buffer = self.buffer else {
+            return body(UnsafeRawBufferPointer(rebasing: self.memory[range]))
+        }
+        buffer.withUnsafeReadableBytes { body(UnsafeRawBufferPointer(rebasing: $0[range])) }
+    }
+}
+
+/// The bytes of one message in a chunk: a plain value, whose use has to be given back once with ``done()``.
+///
+/// Nothing is counted when it is copied: messages pass many hands on their way, on two threads.
+struct SendBytes: Sendable {
+    private let chunk: Unmanaged<SendChunk>
+    private let offset: UInt32
+    private let length: UInt32
+
+    init(_ chunk: SendChunk, _ range: Range<Int>) {
+        self.chunk = Unmanaged.passUnretained(chunk)
+        self.offset = UInt32(range.lowerBound)
+        self.length = UInt32(range.count)
+    }
+
+    var count: Int { Int(self.length) }
+
+    /// Lends a part of the bytes.
+    func withBytes(_ range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Void) {
+        let start = Int(self.offset) + range.lowerBound
+        self.chunk._withUnsafeGuaranteedRef { $0.withBytes(start..<start + range.count, body) }
+    }
+
+    /// Gives the bytes back: they must not be touched any more.
+    func done() {
+        if self.chunk._withUnsafeGuaranteedRef({ $0.uses.done() }) { self.chunk.release() }
+    }
+}
+
+/// Where one sender's messages are encoded: in a chunk that is begun anew as soon as all in it is done, else in the next.
+///
+/// Chunks belong to one sender, so that a link that cannot move holds only memory that its own messages fill.
+struct SendArena {
+    /// Messages up to this size share chunks; larger ones have memory of their own.
+    static let largestMessage = 4_096
+    private static let smallestChunk = 2 * Self.largestMessage
+    private static let largestChunk = 16_384
+
+    private var chunk: SendChunk?
+    private var offset = 0
+    private var messages = 0
+
+    /// Has a message written and handed over.
+    ///
+    /// - Parameters:
+    ///   - bound: What the message takes at most, `largestMessage` or less.
+    ///   - write: Writes the message and returns its size.
+    ///   - handOver: Takes the message; false when there is no room for it.
+    /// - Returns: Whether the message was taken.
+    mutating func place(
+        bound: Int,
+        _ write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int,
+        _ handOver: (SendBytes) throws(AMQPError) -> Bool
+    ) throws(AMQPError) -> Bool {
+        let chunk = self.room(bound)
+        let size = try write(UnsafeMutableRawBufferPointer(rebasing: chunk.memory[self.offset...]))
+        guard try handOver(SendBytes(chunk, self.offset..<self.offset + size)) else { return false }
+        self.offset += size
+        self.messages += 1
+        return true
+    }
+
+    private mutating func room(_ bound: Int) -> SendChunk {
+        if let chunk = self.chunk {
+            if chunk.memory.count - self.offset >= bound { return chunk }
+            if chunk.uses.restart(after: self.messages) {
+                self.offset = 0
+                self.messages = 0
+                return chunk
+            }
+        }
+        let capacity = self.chunk == nil ? Self.smallestChunk : Self.largestChunk
+        self.close()
+        let chunk = SendChunk.make(capacity: capacity)
+        self.chunk = chunk
+        return chunk
+    }
+
+    /// Gives the chunk up; it goes when its messages have gone.
+    mutating func close() {
+        guard let chunk = self.chunk else { return }
+        if chunk.uses.close(after: self.messages) { Unmanaged.passUnretained(chunk).release() }
+        self.chunk = nil
+        self.offset = 0
+        self.messages = 0
+    }
+}

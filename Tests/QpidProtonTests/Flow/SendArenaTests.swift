@@ -1,0 +1,162 @@
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import QpidProton
+
+/// Messages that share memory, and outcomes that do: each goes when the last of its users has gone, and not before.
+@Suite struct SendArenaTests {
+    /// Places a message of `size` bytes of the value `byte`; nil when it was not taken.
+    private func place(
+        _ arena: inout SendArena,
+        _ size: Int,
+        _ byte: UInt8,
+        isTaken: Bool = true
+    ) throws -> SendBytes? {
+        var placed: SendBytes?
+        _ = try arena.place(
+            bound: size + 32,
+            { memory in
+                #expect(memory.count >= size + 32)
+                memory[..<size].initializeMemory(as: UInt8.self, repeating: byte)
+                return size
+            },
+            { bytes in
+                if isTaken { placed = bytes }
+                return isTaken
+            }
+        )
+        return placed
+    }
+
+    private func read(_ bytes: SendBytes) -> [UInt8] {
+        var read: [UInt8] = []
+        bytes.withBytes(0..<bytes.count) { read = Array($0) }
+        return read
+    }
+
+    @Test func usesEndOnce() {
+        let open = UseCount()
+        let ends = [open.done(), open.close(after: 2), open.done()]
+        #expect(ends == [false, false, true])
+        let unused = UseCount()
+        let isUnused = unused.close(after: 0)
+        #expect(isUnused)
+        let again = UseCount()
+        let steps = [again.done(), again.restart(after: 2), again.done(), again.restart(after: 2)]
+        #expect(steps == [false, false, false, true])
+        let rest = [again.done(), again.close(after: 1)]
+        #expect(rest == [false, true])
+    }
+
+    @Test func messagesKeepTheirBytes() throws {
+        let seed = UInt64.random(in: .min ... .max)
+        print("SendArenaTests.messagesKeepTheirBytes: seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        var arena = SendArena()
+        var waiting: [(bytes: SendBytes, size: Int, byte: UInt8)] = []
+        for step in 0..<5_000 {
+            let size = Int.random(in: 0...(SendArena.largestMessage - 32), using: &random)
+            let byte = UInt8(truncatingIfNeeded: step)
+            let isTaken = Int.random(in: 0..<4, using: &random) > 0
+            if let bytes = try self.place(&arena, size, byte, isTaken: isTaken) { waiting.append((bytes, size, byte)) }
+            // At times all goes, at times a long tail stays.
+            while waiting.count > (step / 500 % 2 == 0 ? 0 : 200) {
+                let index = Int.random(in: 0..<waiting.count, using: &random)
+                let message = waiting.remove(at: index)
+                #expect(self.read(message.bytes) == Array(repeating: message.byte, count: message.size))
+                message.bytes.done()
+            }
+        }
+        arena.close()
+        for message in waiting {
+            #expect(self.read(message.bytes) == Array(repeating: message.byte, count: message.size))
+            message.bytes.done()
+        }
+    }
+
+    @Test func aMessageThatCannotBeWrittenLeavesNothing() throws {
+        var arena = SendArena()
+        let first = try #require(try self.place(&arena, 10, 1))
+        #expect(throws: AMQPError.self) {
+            _ = try arena.place(
+                bound: 100,
+                { (_) throws(AMQPError) in throw AMQPError(.local, .invalidArgument, "no") },
+                { _ in true }
+            )
+        }
+        let second = try #require(try self.place(&arena, 10, 2))
+        #expect(self.read(first) == Array(repeating: 1, count: 10))
+        #expect(self.read(second) == Array(repeating: 2, count: 10))
+        first.done()
+        second.done()
+        arena.close()
+    }
+
+    @Test func aLargeMessageIsNotCopied() {
+        let buffer = ByteBuffer(repeating: 7, count: 100_000)
+        let bytes = SendChunk.message(buffer)
+        #expect(bytes.count == 100_000)
+        let own = buffer.withUnsafeReadableBytes { $0.baseAddress }
+        bytes.withBytes(10..<20) { part in
+            #expect(part.baseAddress == own.map { $0 + 10 })
+            #expect(Array(part) == Array(repeating: 7, count: 10))
+        }
+        bytes.done()
+    }
+
+    @Test func aBlockOfOutcomesLivesAsLongAsOneIsAwaited() {
+        var outcomes = OutcomeSource()
+        weak var block: AnyObject?
+        var kept: OutcomeReply?
+        var promises: [OutcomePromise] = []
+        for index in 0..<OutcomeBlock.capacity {
+            let (promise, reply) = outcomes.next()
+            promises.append(promise)
+            if index == 3 {
+                kept = reply
+                block = reply.owner
+            }
+        }
+        for promise in promises.dropFirst() { promise.resolve(.success(.accepted)) }
+        #expect(kept?.answer == .success(.accepted))
+        kept = nil
+        #expect(block != nil)
+        promises[0].resolve(.failure(.cancelled))
+        #expect(block == nil)
+    }
+
+    @Test func everyAnswerIsGivenAsItIs() {
+        let answers: [Result<AMQPOutcome, AMQPError>] = [
+            .success(.accepted), .success(.released), .success(.settled), .success(.rejected(nil)),
+            .success(.rejected(AMQPError(.delivery, .notAllowed, "no"))),
+            .success(.modified(AMQPModified(deliveryFailed: true))), .failure(.sendCancelled),
+        ]
+        var outcomes = OutcomeSource()
+        for answer in answers {
+            let (promise, reply) = outcomes.next()
+            #expect(promise.belongs(to: reply))
+            let early = Mutex<[Result<AMQPOutcome, AMQPError>]>([])
+            reply.whenResolved { answer in early.withLock { $0.append(answer) } }
+            #expect(reply.answer == nil)
+            promise.resolve(answer)
+            reply.whenResolved { answer in early.withLock { $0.append(answer) } }
+            #expect(reply.answer == answer)
+            #expect(early.withLock { $0 } == [answer, answer])
+        }
+        outcomes.close()
+    }
+
+    /// Waiters and the answer meet from two sides, in every order.
+    @Test func nobodyIsForgotten() async throws {
+        for round in 0..<2_000 {
+            var outcomes = OutcomeSource()
+            let (promise, reply) = outcomes.next()
+            outcomes.close()
+            let wait = Task.detached { try await reply.value() }
+            if round % 2 == 0 { await Task.yield() }
+            promise.resolve(round % 3 == 0 ? .success(.rejected(nil)) : .success(.accepted))
+            #expect(try await wait.value == (round % 3 == 0 ? .rejected(nil) : .accepted))
+        }
+    }
+}
