@@ -49,7 +49,8 @@ extension ConnectionHandler {
     private func takeMail() -> Bool {
         var mail = self.mail
         self.mail = Mailbox.Mail()
-        self.mailbox.take(&mail)
+        self.mailbox.take(&mail, releasing: self.releases)
+        self.releases.removeAll(keepingCapacity: true)
         guard !mail.isEmpty else {
             self.mail = mail
             return false
@@ -73,20 +74,22 @@ extension ConnectionHandler {
 
     /// Queues a run of messages of one lane. Returns where the run ends.
     private func enqueue(_ items: [Mailbox.Item], from start: Int, _ key: SlotKey) -> Int {
-        let lane = self.queue.lane(key)
-        var index = start
-        while index < items.count, case .message(let message) = items[index], message.lane == key {
-            if let lane {
-                self.queue.enqueue(message, on: lane)
-            } else {
-                self.mailbox.release([(message.ledgerBytes, message.node)])
+        var end = start
+        while end < items.count, case .message(let message) = items[end], message.lane == key { end += 1 }
+        let run = items[start..<end].lazy.compactMap { item in
+            if case .message(let message) = item { message } else { nil }
+        }
+        if let lane = self.queue.lane(key) {
+            self.queue.enqueue(run, on: lane)
+            // Credit that the peer wants back is used first.
+            if lane.link.isDraining { lane.link.flowed() }
+        } else {
+            for message in run {
+                self.releases.append((message.ledgerBytes, message.node))
                 message.fail(.senderClosed)
             }
-            index += 1
         }
-        // Credit that the peer wants back is used first.
-        if let sender = lane?.link, sender.isDraining { sender.flowed() }
-        return index
+        return end
     }
 
     /// Settles in the order of arrival, so that Proton can tell the peer in ranges.
@@ -162,7 +165,8 @@ extension ConnectionHandler {
         var failure: AMQPError?
         if case .failure(let error) = result { failure = self.endError ?? self.translate(error) }
         if !framed.isEmpty {
-            self.mailbox.release(framed.map { ($0.bytes, $0.node) })
+            // With the next look into the mailbox, which follows.
+            for handed in framed { self.releases.append((handed.bytes, handed.node)) }
             let outcome = failure.map { cause -> Result<AMQPOutcome, AMQPError> in
                 .failure(AMQPError(.delivery, cause.condition, "not sent: \(cause)", isFromPeer: cause.isFromPeer))
             }

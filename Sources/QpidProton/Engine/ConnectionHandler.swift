@@ -59,6 +59,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     var isPumping = false
     var isPumpNeeded = false
     var mail = Mailbox.Mail()
+    /// Bytes that have left the process, or were given up, and are still on the ledgers.
+    var releases: [Mailbox.Release] = []
     var arrivedReceivers: [ReceiverEndpoint] = []
     var touchedSessions: [SessionEndpoint] = []
     var unwrittenBytes = 0

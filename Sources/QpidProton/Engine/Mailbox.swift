@@ -108,14 +108,20 @@ final class Mailbox: Sendable {
         self.state.withLock { $0.closed } ?? AMQPError(.connection, .closed, "the connection is closed")
     }
 
-    /// Takes what was posted; `spare` gives its storage for what comes next.
+    /// Bytes to take off the ledger of a link and of those above it.
+    typealias Release = (bytes: Int, node: SlotKey)
+
+    /// Takes what was posted; `spare` gives its storage for what comes next. Releases bytes by the way.
     ///
     /// After a take that finds something the loop comes back by itself, and posting does not wake it.
-    func take(_ spare: inout Mail) {
-        self.state.withLock { state in
+    func take(_ spare: inout Mail, releasing releases: [Release]) {
+        let passed = self.state.withLock { state -> Passed in
+            let passed = Self.release(releases, &state)
             swap(&state.mail, &spare)
             state.isScheduled = !spare.isEmpty
+            return passed
         }
+        for (waiter, reply) in passed.waiters { waiter.continuation.resume(returning: .success(reply)) }
     }
 }
 
@@ -214,13 +220,14 @@ extension Mailbox {
     }
 
     /// Takes bytes off the ledgers and lets those in who have room now. Called on the loop.
-    func release(_ releases: [(bytes: Int, node: SlotKey)]) {
-        let passed = self.state.withLock { state -> Passed in
-            var admitted: [Waiter] = []
-            for (bytes, node) in releases { admitted += state.gate.release(bytes, at: node) }
-            return Self.pass(admitted, &state)
-        }
-        Self.resume(passed)
+    func release(_ releases: [Release]) {
+        Self.resume(self.state.withLock { Self.release(releases, &$0) })
+    }
+
+    private static func release(_ releases: [Release], _ state: inout State) -> Passed {
+        var admitted: [Waiter] = []
+        for (bytes, node) in releases { admitted += state.gate.release(bytes, at: node) }
+        return Self.pass(admitted, &state)
     }
 
     private typealias Passed = (waiters: [(Waiter, OutcomeReply)], wake: (@Sendable () -> Void)?)

@@ -72,9 +72,9 @@ struct SendQueue<Link> {
     /// The lane with a key, if it is there still.
     func lane(_ key: SlotKey) -> Lane? { self.lanes[key] }
 
-    /// Puts a message behind the others of its lane.
-    mutating func enqueue(_ message: PendingMessage, on lane: Lane) {
-        lane.backlog.append(message)
+    /// Puts messages behind the others of their lane.
+    mutating func enqueue(_ messages: some Sequence<PendingMessage>, on lane: Lane) {
+        for message in messages { lane.backlog.append(message) }
         self.makeReadyIfMovable(lane)
     }
 

@@ -26,10 +26,10 @@ import Testing
     @Test func nothingMovesWithoutCredit() {
         var queue = SendQueue<String>()
         let lane = queue.addLane("a")
-        queue.enqueue(self.message(1), on: lane)
+        queue.enqueue([self.message(1)], on: lane)
         #expect(self.drain(&queue) == [])
         queue.setCredit(1, on: lane)
-        queue.enqueue(self.message(2), on: lane)
+        queue.enqueue([self.message(2)], on: lane)
         #expect(self.drain(&queue) == ["a1."])
         #expect(lane.credit == 0)
         queue.setCredit(-5, on: lane)
@@ -43,7 +43,7 @@ import Testing
         var queue = SendQueue<String>()
         let lanes = ["a", "b", "c"].map { queue.addLane($0) }
         for lane in lanes { queue.setCredit(lane === lanes[1] ? 1 : 9, on: lane) }
-        for lane in lanes { for size in 1...3 { queue.enqueue(self.message(size), on: lane) } }
+        for lane in lanes { for size in 1...3 { queue.enqueue([self.message(size)], on: lane) } }
         #expect(self.drain(&queue) == ["a1.", "b1.", "c1.", "a2.", "c2.", "a3.", "c3."])
     }
 
@@ -52,10 +52,10 @@ import Testing
         let first = queue.addLane("a")
         let second = queue.addLane("b")
         for lane in [first, second] { queue.setCredit(2, on: lane) }
-        queue.enqueue(self.message(25), on: first)
-        queue.enqueue(self.message(3), on: first)
-        queue.enqueue(self.message(0), on: second)
-        queue.enqueue(self.message(10), on: second)
+        queue.enqueue([self.message(25)], on: first)
+        queue.enqueue([self.message(3)], on: first)
+        queue.enqueue([self.message(0)], on: second)
+        queue.enqueue([self.message(10)], on: second)
         #expect(self.drain(&queue, limit: 10) == ["a10-", "b0.", "a10-", "b10.", "a5.", "a3."])
     }
 
@@ -65,7 +65,7 @@ import Testing
         queue.setCredit(1, on: lane)
         var reply: OutcomeReply?
         let message = self.message(30) { reply = $0 }
-        queue.enqueue(message, on: lane)
+        queue.enqueue([message], on: lane)
         #expect(queue.nextLane() === lane)
         #expect(lane.next(limit: 10)?.isFirst == true)
         #expect(lane.isMidMessage)
@@ -81,7 +81,7 @@ import Testing
         let second = queue.addLane("b")
         for lane in [first, second] {
             queue.setCredit(9, on: lane)
-            queue.enqueue(self.message(5), on: lane)
+            queue.enqueue([self.message(5)], on: lane)
         }
         queue.setBlocked(true, on: first)
         #expect(self.drain(&queue) == ["b5."])
@@ -95,7 +95,7 @@ import Testing
         let lane = queue.addLane("a")
         var replies: [OutcomeReply] = []
         let messages = (1...4).map { self.message($0) { replies.append($0) } }
-        for message in messages { queue.enqueue(message, on: lane) }
+        queue.enqueue(messages, on: lane)
         #expect(queue.remove(replies[1], from: lane)?.bytes.count == 2)
         #expect(queue.remove(replies[1], from: lane) == nil)
         queue.setCredit(2, on: lane)
@@ -111,8 +111,8 @@ import Testing
         var queue = SendQueue<String>()
         let lane = queue.addLane("a")
         queue.setCredit(2, on: lane)
-        queue.enqueue(self.message(100), on: lane)
-        queue.enqueue(self.message(7), on: lane)
+        queue.enqueue([self.message(100)], on: lane)
+        queue.enqueue([self.message(7)], on: lane)
         #expect(queue.dropCurrent(lane) == nil)
         _ = queue.nextLane()
         #expect(lane.next(limit: 30)?.ledgerBytes == 30)
@@ -130,7 +130,7 @@ import Testing
             let lane = queue.addLane("a")
             queue.setCredit(1, on: lane)
             let message = self.message(size)
-            queue.enqueue(message, on: lane)
+            queue.enqueue([message], on: lane)
             var sum = 0
             while let slice = lane.next(limit: 10) { sum += slice.ledgerBytes }
             #expect(sum == message.ledgerBytes)
@@ -153,7 +153,7 @@ import Testing
                 switch Int.random(in: 0..<5, using: &random) {
                 case 0, 1:
                     let size = Int.random(in: 0...50, using: &random)
-                    queue.enqueue(self.message(size), on: lanes[index])
+                    queue.enqueue([self.message(size)], on: lanes[index])
                     waiting[index].append(size)
                 case 2:
                     credit[index] = Int.random(in: 0...3, using: &random)
