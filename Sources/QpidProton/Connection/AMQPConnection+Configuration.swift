@@ -39,6 +39,9 @@ extension AMQPConnection {
         public var acceptsIncoming = false
         /// How many sessions and links of the peer may wait to be taken from ``AMQPConnection/incoming``.
         public var incomingLimit = 1_024
+        /// The part of what is sent that senders of lower priorities get while one of a higher priority could use all: 0 for
+        /// none, so that they may wait for ever, to 0.5.
+        public var lowPriorityShare = 0.05
         /// Whether every frame is logged at trace level.
         public var tracesFrames = false
         /// The event loops that connections run on.
@@ -57,6 +60,10 @@ extension AMQPConnection {
                 "maxFrameSize is \(self.maxFrameSize): a frame is held whole, so 16 MiB is the most"
             )
             try require(self.channelMax <= 32_767, "channelMax is \(self.channelMax): 32,767 is the most")
+            try require(
+                (0...0.5).contains(self.lowPriorityShare),
+                "lowPriorityShare is \(self.lowPriorityShare): it must be from 0 to 0.5"
+            )
             if let idle = self.idleTimeout {
                 try require(idle >= .milliseconds(2), "idleTimeout is \(idle): 2 ms at least, or nil for none")
             }

@@ -5,8 +5,6 @@ internal import NIOCore
 extension ConnectionHandler {
     /// The bytes that may be on their way from Proton to the socket. More would wait where nothing can be taken back.
     static let writeBudget = 131_072
-    /// The most that one link may hand over before the next has its turn.
-    static let quantum = 16_384
     /// The bytes that are handed to Proton before it writes.
     static let batch = 32_768
     /// How often the pump goes round before other connections of the loop have their turn.
@@ -108,15 +106,15 @@ extension ConnectionHandler {
         while budget > 0, let lane = self.queue.nextLane() {
             let sender = lane.link
             let session = sender.session
-            var quantum = min(Self.quantum, budget)
-            while quantum > 0, let slice = lane.next(limit: min(quantum, session.sliceLimit(payload: payload))) {
+            let turn = self.queue.hasReadyLane ? min(lane.allowance, budget) : budget
+            var used = 0
+            while used < turn, let slice = lane.next(limit: min(turn - used, session.sliceLimit(payload: payload))) {
                 sender.send(slice, payload: payload)
                 // A transfer has a frame around it, which an empty message has too.
-                let cost = slice.range.count + 32
-                quantum -= cost
-                budget -= cost
+                used += slice.range.count + 32
             }
-            self.queue.yield(lane)
+            budget -= used
+            self.queue.yield(lane, used: used)
             if lane.isEmpty { sender.answerDrain() }
         }
         let hasWritten = self.produce()

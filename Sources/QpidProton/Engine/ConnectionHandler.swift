@@ -39,7 +39,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     let closed = Reply<Void>()
     let incoming: Inbox<Incoming>
 
-    var queue = SendQueue<SenderEndpoint>()
+    var queue: SendQueue<SenderEndpoint>
     var sessions: [ObjectIdentifier: SessionEndpoint] = [:]
     var receivers = SlotMap<ReceiverEndpoint>()
     /// Who logged in; nil without a SASL layer. Answered before the connection is opened.
@@ -87,6 +87,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.logger = logger
         self.engine = try ProtonEngine()
         self.incoming = Inbox()
+        self.queue = SendQueue(lowShare: configuration.lowPriorityShare)
         self.node = self.mailbox.addLevel(nil, parent: nil)
     }
 

@@ -27,12 +27,17 @@ final class SenderEndpoint: LinkEndpoint {
 
     /// Opens the link on this side, with a lane and a ledger of its own.
     func open(_ configuration: AMQPSender.Configuration) throws(AMQPError) -> Handle {
+        try configuration.validate()
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.settleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.receiverSettleMode))
-        let lane = self.handler.queue.addLane(self)
+        let lane = self.handler.queue.addLane(
+            self,
+            priority: configuration.priority,
+            weight: configuration.weight
+        )
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.session.node)
         self.lane = lane
         self.node = node

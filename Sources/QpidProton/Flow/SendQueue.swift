@@ -1,10 +1,14 @@
 internal import DequeModule
 
-/// The backlog of a connection: one lane a sender, in turn among those that can move.
+/// The backlog of a connection: one lane a sender, of which the next that can move is chosen by priority.
 ///
 /// Nothing is taken from a lane without credit, nor from a session whose window is closed, so a lane that cannot move
-/// costs the others nothing.
+/// costs the others nothing. Higher priorities go first, but for a share that keeps the lower ones from starving; lanes of
+/// one priority take turns in proportion to their weights (deficit round robin).
 struct SendQueue<Link> {
+    /// What a lane of weight 1 may hand over in one turn, in bytes.
+    static var quantum: Int { 16_384 }
+
     /// A piece of one message, to hand to Proton now: a plain value.
     struct Slice {
         let message: PendingMessage
@@ -20,6 +24,8 @@ struct SendQueue<Link> {
         let link: Link
         /// What the messages of the link name it by.
         let key: SlotKey
+        fileprivate let priority: Int
+        fileprivate let weight: Int
         fileprivate var backlog: Deque<PendingMessage> = []
         /// How much of the first message has been handed over.
         fileprivate var offset = 0
@@ -30,9 +36,16 @@ struct SendQueue<Link> {
         fileprivate var isReady = false
         fileprivate var isBlocked = false
 
-        fileprivate init(_ link: Link, _ key: SlotKey) {
+        /// What is left of the lane's turn, in bytes.
+        fileprivate(set) var allowance = 0
+        /// The lane has its turn while one of a higher priority could move.
+        fileprivate var isOutOfOrder = false
+
+        fileprivate init(_ link: Link, _ key: SlotKey, _ priority: Int, _ weight: Int) {
             self.link = link
             self.key = key
+            self.priority = priority
+            self.weight = weight
         }
 
         var isEmpty: Bool { self.backlog.isEmpty }
@@ -55,15 +68,32 @@ struct SendQueue<Link> {
     }
 
     private var lanes = SlotMap<Lane>()
-    private var ready: Deque<Lane> = []
+    private var ready: [Deque<Lane>] = Array(repeating: [], count: 10)
+    /// A bit for each priority that has a lane which may move.
+    private var readyPriorities: UInt16 = 0
+    /// The part of the bytes that lower priorities get while a higher one could use all.
+    private let lowShare: Double
+    /// The bytes that lower priorities have earned.
+    private var lowAllowance = 0.0
+    private var lastLow = 0
 
-    mutating func addLane(_ link: Link) -> Lane {
-        self.lanes.insert { Lane(link, $0) }
+    init(lowShare: Double = 0) {
+        self.lowShare = min(max(0, lowShare), 0.5)
+    }
+
+    /// Adds a lane.
+    ///
+    /// - Parameters:
+    ///   - priority: 0 to 9, the highest.
+    ///   - weight: How much the lane gets beside others of its priority.
+    mutating func addLane(_ link: Link, priority: Int = 4, weight: Int = 1) -> Lane {
+        self.lanes.insert { Lane(link, $0, min(max(0, priority), 9), max(1, weight)) }
     }
 
     /// Takes a lane away; returns what had not begun to be sent. The message that had begun has been dropped before.
     mutating func removeLane(_ lane: Lane) -> Deque<PendingMessage> {
-        self.ready.removeAll { $0 === lane }
+        self.ready[lane.priority].removeAll { $0 === lane }
+        if self.ready[lane.priority].isEmpty { self.readyPriorities &= ~(1 << lane.priority) }
         self.lanes.remove(lane.key)
         defer { lane.backlog = [] }
         return lane.backlog
@@ -109,25 +139,59 @@ struct SendQueue<Link> {
     }
 
     /// Whether a lane may be able to move.
-    var hasReadyLane: Bool { !self.ready.isEmpty }
+    var hasReadyLane: Bool { self.readyPriorities != 0 }
 
-    /// The next lane in turn that can move, or nil. Take slices from it, then call ``yield(_:)``.
+    /// The next lane that can move, or nil.
+    ///
+    /// Take slices from it, up to its ``Lane/allowance`` if another lane is ready, then call ``yield(_:used:)``.
     mutating func nextLane() -> Lane? {
-        while let lane = self.ready.popFirst() {
+        while let (priority, isOutOfOrder) = self.nextPriority() {
+            let lane = self.ready[priority].removeFirst()
+            if self.ready[priority].isEmpty { self.readyPriorities &= ~(1 << priority) }
             lane.isReady = false
-            if lane.canMove { return lane }
+            guard lane.canMove else { continue }
+            lane.isOutOfOrder = isOutOfOrder
+            if lane.allowance <= 0 { lane.allowance = Self.quantum * lane.weight }
+            return lane
         }
         return nil
     }
 
-    /// Puts a lane behind the others, if it can still move.
-    mutating func yield(_ lane: Lane) {
-        self.makeReadyIfMovable(lane)
+    private mutating func nextPriority() -> (priority: Int, isOutOfOrder: Bool)? {
+        guard let highest = Self.highest(of: self.readyPriorities) else { return nil }
+        let lower = self.readyPriorities & ((1 << highest) - 1)
+        guard lower != 0, self.lowAllowance >= Double(Self.quantum) else { return (highest, false) }
+        // The lower ones in turn, from the top down.
+        let priority = Self.highest(of: lower & ((1 << self.lastLow) - 1)) ?? Self.highest(of: lower) ?? highest
+        self.lastLow = priority
+        return (priority, true)
     }
 
-    private mutating func makeReadyIfMovable(_ lane: Lane) {
+    private static func highest(of priorities: UInt16) -> Int? {
+        priorities == 0 ? nil : UInt16.bitWidth - 1 - priorities.leadingZeroBitCount
+    }
+
+    /// Ends a lane's turn, or interrupts it when it has something left of it.
+    mutating func yield(_ lane: Lane, used bytes: Int) {
+        lane.allowance = max(0, lane.allowance - bytes)
+        if lane.isOutOfOrder {
+            self.lowAllowance -= Double(bytes)
+        } else if self.readyPriorities & ((1 << lane.priority) - 1) != 0 {
+            let earned = Double(bytes) * self.lowShare / (1 - self.lowShare)
+            self.lowAllowance = min(self.lowAllowance + earned, Double(4 * Self.quantum))
+        }
+        if lane.isEmpty { lane.allowance = 0 }
+        self.makeReadyIfMovable(lane, first: lane.allowance > 0)
+    }
+
+    private mutating func makeReadyIfMovable(_ lane: Lane, first: Bool = false) {
         guard !lane.isReady, lane.canMove else { return }
         lane.isReady = true
-        self.ready.append(lane)
+        self.readyPriorities |= 1 << lane.priority
+        if first {
+            self.ready[lane.priority].prepend(lane)
+        } else {
+            self.ready[lane.priority].append(lane)
+        }
     }
 }

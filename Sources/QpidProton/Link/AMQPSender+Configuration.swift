@@ -16,11 +16,29 @@ extension AMQPSender {
         /// The bytes that may be accepted on this link and not yet written to the socket; nil for the session's limit alone.
         public var sendLimit: AMQPSendLimit?
 
+        /// How urgent the messages are beside those of other senders of the connection: 0 to 9, the highest.
+        ///
+        /// A sender goes before those of lower priorities, between two slices of their messages and not behind them; see
+        /// ``AMQPConnection/Configuration/lowPriorityShare``. This is not the priority in a message's header, which is the
+        /// peer's to act on.
+        public var priority = 4
+        /// How much the sender gets beside others of its priority, when all have more to send: 1 to 100.
+        public var weight = 1
+
         /// Makes a configuration.
         ///
         /// - Parameter target: Where the messages go to; the anonymous terminus if left out.
         public init(target: AMQPTarget = .anonymous) {
             self.target = target
+        }
+
+        func validate() throws(AMQPError) {
+            guard (0...9).contains(self.priority) else {
+                throw AMQPError(.local, .invalidArgument, "priority is \(self.priority): it must be from 0 to 9")
+            }
+            guard (1...100).contains(self.weight) else {
+                throw AMQPError(.local, .invalidArgument, "weight is \(self.weight): it must be from 1 to 100")
+            }
         }
     }
 }

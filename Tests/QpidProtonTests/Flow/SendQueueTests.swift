@@ -15,10 +15,12 @@ import Testing
     private func drain(_ queue: inout SendQueue<String>, limit: Int = 1_000_000) -> [String] {
         var moved: [String] = []
         while let lane = queue.nextLane() {
+            var used = 0
             if let slice = lane.next(limit: limit) {
+                used = slice.range.count
                 moved.append("\(lane.link)\(slice.range.count)\(slice.isLast ? "." : "-")")
             }
-            queue.yield(lane)
+            queue.yield(lane, used: max(lane.allowance, used))
         }
         return moved
     }
@@ -184,36 +186,9 @@ import Testing
                     }
                     #expect(slice.message.bytes.count == current[link])
                     if slice.isLast { current[link] = nil }
-                    queue.yield(lane)
+                    queue.yield(lane, used: slice.range.count)
                 }
             }
         }
-    }
-}
-
-/// Makes messages for a queue alone, and gives back what they use when the test is over.
-private final class MadeMessages {
-    private var outcomes = OutcomeSource()
-    private var messages: [PendingMessage] = []
-    private var nodes = SlotMap<Int>()
-
-    func make(_ bytes: Int, _ reply: ((OutcomeReply) -> Void)?) -> PendingMessage {
-        let outcome = self.outcomes.next()
-        reply?(outcome.reply)
-        let node = self.nodes.insert(bytes)
-        let message = PendingMessage(
-            bytes: SendChunk.message(payload(bytes)),
-            outcome: outcome.promise,
-            lane: node,
-            node: node,
-            isSettled: false
-        )
-        self.messages.append(message)
-        return message
-    }
-
-    deinit {
-        for message in self.messages { message.fail(.cancelled) }
-        self.outcomes.close()
     }
 }

@@ -1,0 +1,28 @@
+@testable import QpidProton
+
+/// Makes messages for a queue alone, and gives back what they use when the test is over.
+final class MadeMessages {
+    private var outcomes = OutcomeSource()
+    private var messages: [PendingMessage] = []
+    private var nodes = SlotMap<Int>()
+
+    func make(_ bytes: Int, _ reply: ((OutcomeReply) -> Void)? = nil) -> PendingMessage {
+        let outcome = self.outcomes.next()
+        reply?(outcome.reply)
+        let node = self.nodes.insert(bytes)
+        let message = PendingMessage(
+            bytes: SendChunk.message(payload(bytes)),
+            outcome: outcome.promise,
+            lane: node,
+            node: node,
+            isSettled: false
+        )
+        self.messages.append(message)
+        return message
+    }
+
+    deinit {
+        for message in self.messages { message.fail(.cancelled) }
+        self.outcomes.close()
+    }
+}
