@@ -14,6 +14,18 @@ func limit(_ connection: AMQPConnection) async throws {
     try await sender.close()
 }
 
+func urgent(_ session: AMQPSession) async throws {
+    // snippet.priority
+    var alarms = AMQPSender.Configuration(target: "alarms")
+    alarms.priority = 9
+    var reports = AMQPSender.Configuration(target: "reports")
+    reports.priority = 1
+    let senders = (try await session.openSender(alarms), try await session.openSender(reports))
+    // snippet.end
+    try await senders.0.close()
+    try await senders.1.close()
+}
+
 func watch(_ session: AMQPSession, _ sender: AMQPSender) {
     // snippet.watch
     print("session:", session.outgoingBytes, "now,", session.outgoingBytesPeak, "at most")
