@@ -1,29 +1,38 @@
 internal import CProton
+internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
 /// The loop's side of a receiver: it empties Proton at once, grants credit and settles. It is used on the event loop alone.
 final class ReceiverEndpoint: LinkEndpoint {
     /// A delivery that this side has not settled.
-    private struct Unsettled {
+    private struct Unsettled: BitwiseCopyable {
         let delivery: OpaquePointer
         let sequence: UInt64
-        /// The outcome has been told, and the sender has to settle first.
-        var isDecided = false
+        /// What the message counts for in the window.
+        let weight: Int
     }
 
     private(set) var key: SlotKey?
-    private var inbox: Inbox<AMQPDelivery>?
-    private var window = CreditWindow(size: nil)
+    private var inbox: DeliveryInbox?
+    private var window = CreditWindow(.manual)
+    /// Only the application grants credit.
+    private var isManual = true
     private var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
     private var maxMessageSize = Int.max
 
     private var partial = ByteBuffer()
     private var isMidMessage = false
+    /// The window has no room for what Proton holds of the message that has begun.
+    private var isHeldBack = false
+    /// What messages count for in the window until they are taken, in order.
+    private var untaken: Deque<Int> = []
     private var sequence: UInt64 = 0
-    private var unsettled = SlotMap<Unsettled>()
-    private var arrived: [Inbox<AMQPDelivery>.Entry] = []
+    /// In the order, those of which nothing is decided; beside it, those whose outcome was told and that the sender has to
+    /// settle first.
+    private let unsettled = OrderedSlots<Unsettled>()
+    private let arrivals = Arrivals()
 
     private var drains: [Reply<Int>] = []
     private var drainDeadline: Scheduled<Void>?
@@ -40,7 +49,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// What tasks need to receive on this link.
     struct Handle: Sendable {
         let status: LinkStatus
-        let inbox: Inbox<AMQPDelivery>
+        let inbox: DeliveryInbox
         let endpoint: NIOLoopBound<ReceiverEndpoint>
     }
 
@@ -51,21 +60,31 @@ final class ReceiverEndpoint: LinkEndpoint {
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.senderSettleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.settleMode))
-        if let limit = configuration.maxMessageSize {
-            pn_link_set_max_message_size(self.link, UInt64(limit.bytes))
-            self.maxMessageSize = limit.bytes
+        let policy = configuration.window.policy
+        self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
+        // A message that is larger than the window's bytes could never be whole.
+        if let limit = [configuration.maxMessageSize?.bytes, self.window.budget].compactMap({ $0 }).min() {
+            pn_link_set_max_message_size(self.link, UInt64(limit))
+            self.maxMessageSize = limit
         }
-        self.window = CreditWindow(size: configuration.window.messages)
         self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
         self.settleMode = configuration.settleMode
         let key = self.handler.receivers.insert(self)
         self.key = key
-        let reportEvery = configuration.window.messages.map { max(1, $0 / 4) } ?? .max
-        let isAutomatic = configuration.window.messages != nil
-        let inbox = Inbox<AMQPDelivery>(
+        // What is taken of a window of bytes may be what Proton's bytes wait for: it is told at once.
+        let reportEvery =
+            switch self.window.policy {
+            case .messages(let count): max(1, count / 4)
+            case .bytes: 1
+            case .manual, .onDemand, .unbounded: Int.max
+            }
+        let isAutomatic = policy != .manual
+        self.isManual = !isAutomatic
+        let inbox = DeliveryInbox(
             reportEvery: reportEvery,
             isStarved: { [status = self.status] in isAutomatic && status.credit.load(ordering: .relaxed) == 0 },
-            report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) }
+            report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) },
+            settler: AMQPDelivery.Settler(mailbox: self.handler.mailbox, receiver: key)
         )
         self.inbox = inbox
         pn_link_open(self.link)
@@ -89,6 +108,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Empties everything that Proton holds for this link, complete or not.
     private func receive() {
         guard !self.isDone else { return }
+        self.isHeldBack = false
         while !self.isDone, let delivery = pn_link_current(self.link) {
             if pn_delivery_aborted(delivery) {
                 self.aborted(delivery)
@@ -96,22 +116,33 @@ final class ReceiverEndpoint: LinkEndpoint {
             }
             guard self.begin() else { return self.discard() }
             let pending = Int(pn_delivery_pending(delivery))
-            if pending > 0 {
-                self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: pending) { room in
-                    max(0, pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, pending))
-                }
-                guard self.partial.readableBytes <= self.maxMessageSize else { return self.refuseOversize() }
+            let size = self.partial.readableBytes + pending
+            guard size <= self.maxMessageSize else { return self.refuseOversize() }
+            let room = min(size, self.window.room(after: 0)) - self.partial.readableBytes
+            // What is left stays in Proton, and closes the session's window in the end.
+            self.isHeldBack = room < pending
+            let isPartial = self.isHeldBack || pn_delivery_partial(delivery)
+            if !isPartial, size == pending, size <= ArrivalChunk.smallLimit {
+                self.completeSmall(delivery, size)
+                continue
             }
-            if pn_delivery_partial(delivery) { break }
-            self.complete(delivery)
+            if room > 0 {
+                self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
+                    max(0, pn_link_recv(self.link, bytes.bindMemory(to: CChar.self).baseAddress, room))
+                }
+            }
+            if isPartial { break }
+            self.completeLarge(delivery)
         }
+        // Without a message that has begun nothing is left in Proton.
+        if !self.isDone, !self.isMidMessage, let credit = self.creditBack { self.finishDrain(.success(credit)) }
     }
 
     /// Counts the message at its first byte. Returns false when the link takes no messages.
     private func begin() -> Bool {
         guard self.isLocallyOpen, self.inbox != nil else { return false }
         guard !self.isMidMessage else { return true }
-        guard self.window.arrive(holdsPlace: true) else {
+        guard self.window.arrive() else {
             self.close(AMQPError(.link, .linkTransferLimitExceeded, "a message was sent without credit"))
             return false
         }
@@ -119,45 +150,80 @@ final class ReceiverEndpoint: LinkEndpoint {
         return true
     }
 
-    private func complete(_ delivery: OpaquePointer) {
-        guard let key = self.key else { return }
+    /// Reads a whole message to where it waits.
+    private func completeSmall(_ delivery: OpaquePointer, _ count: Int) {
+        let tag = Self.tag(of: delivery)
+        let room = self.arrivals.room(for: tag.count + count)
+        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tag.count) }
+        var read = 0
+        if count > 0 {
+            let bytes = (room + tag.count).assumingMemoryBound(to: CChar.self)
+            read = max(0, pn_link_recv(self.link, bytes, count))
+        }
+        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        let (slot, isReported) = self.complete(delivery, read)
+        self.arrivals.append(
+            tagCount: tag.count,
+            count: read,
+            slot: slot,
+            sequence: self.sequence,
+            isReported: isReported
+        )
+    }
+
+    /// Hands on the message that was gathered.
+    private func completeLarge(_ delivery: OpaquePointer) {
+        let tag = Self.tag(of: delivery)
+        let room = self.arrivals.room(for: tag.count)
+        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tag.count) }
         let payload = self.partial
         self.partial = ByteBuffer()
+        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        let (slot, isReported) = self.complete(delivery, payload.readableBytes)
+        self.arrivals.append(
+            large: payload,
+            tagCount: tag.count,
+            slot: slot,
+            sequence: self.sequence,
+            isReported: isReported
+        )
+    }
+
+    /// Moves on behind the message. Returns its key's bits, 0 where it is settled, and whether its taking is to be reported.
+    private func complete(_ delivery: OpaquePointer, _ count: Int) -> (slot: UInt, isReported: Bool) {
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
-        let tag = AMQPDelivery.Tag(pn_delivery_tag(delivery))
+        let weight = self.window.complete(count)
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
-        var slot: SlotKey?
+        var slot: UInt = 0
         if isSettled {
             pn_delivery_settle(delivery)
         } else {
-            let key = self.unsettled.insert(Unsettled(delivery: delivery, sequence: self.sequence))
-            pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: key.bitPattern))
-            slot = key
+            slot =
+                self.unsettled.append(Unsettled(delivery: delivery, sequence: self.sequence, weight: weight)).bitPattern
+            pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: slot))
         }
-        let handle = slot.map {
-            AMQPDelivery.Handle(mailbox: self.handler.mailbox, receiver: key, slot: $0, sequence: self.sequence)
-        }
-        if self.arrived.isEmpty { self.handler.markArrived(self) }
-        self.arrived.append(
-            Inbox.Entry(
-                element: AMQPDelivery(payload: payload, tag: tag, handle: handle),
-                weight: payload.readableBytes,
-                isReported: isSettled || !self.isHeldUntilSettled
-            )
-        )
-        self.endMessage()
+        let isReported = isSettled || !self.isHeldUntilSettled
+        if isReported, weight > 0 { self.untaken.append(weight) }
+        self.isMidMessage = false
+        return (slot, isReported)
+    }
+
+    /// Proton's tag, which is gone with the delivery. More than 32 bytes are against the standard, and cut.
+    private static func tag(of delivery: OpaquePointer) -> UnsafeRawBufferPointer {
+        let tag = pn_delivery_tag(delivery)
+        return UnsafeRawBufferPointer(start: tag.start, count: tag.start == nil ? 0 : min(Int(tag.size), 32))
     }
 
     private func aborted(_ delivery: OpaquePointer) {
         self.partial = ByteBuffer()
         // An abort that is the first that is seen of a message has used its credit too.
-        if !self.isMidMessage { _ = self.window.arrive(holdsPlace: true) }
-        self.window.free(1)
+        if !self.isMidMessage { _ = self.window.arrive() }
+        self.window.abort()
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
-        self.endMessage()
+        self.isMidMessage = false
         self.topUp()
     }
 
@@ -182,10 +248,11 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// Hands what has arrived to the tasks.
     func flushArrived() {
-        guard !self.arrived.isEmpty else { return }
+        guard !self.arrivals.isEmpty else { return }
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        self.inbox?.push(contentsOf: self.arrived)
-        self.arrived.removeAll(keepingCapacity: true)
+        self.inbox?.push(self.arrivals.take())
+        // Others may wait still, and the size that messages are expected to have may have changed.
+        self.topUp()
     }
 
     // MARK: Settling
@@ -193,35 +260,35 @@ final class ReceiverEndpoint: LinkEndpoint {
     func settle(_ settlement: Settlement) {
         guard !self.isDone else { return }
         if settlement.includesEarlier {
-            let earlier = self.unsettled.entries
-                .filter { $0.value.sequence < settlement.sequence && !$0.value.isDecided }
-                .sorted { $0.value.sequence < $1.value.sequence }
-            for entry in earlier { self.settle(entry.key, settlement.outcome) }
+            // Settling takes it out of the order.
+            while let first = self.unsettled.first, let entry = self.unsettled[first],
+                entry.sequence < settlement.sequence
+            {
+                self.settle(first, settlement.outcome)
+            }
         }
         self.settle(settlement.slot, settlement.outcome)
     }
 
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
-        guard let entry = self.unsettled[slot], !entry.isDecided else { return }
+        guard let entry = self.unsettled.withdraw(slot) else { return }
         ProtonDisposition.set(entry.delivery, outcome)
-        if self.settleMode == .second, !pn_delivery_settled(entry.delivery) {
-            self.unsettled[slot]?.isDecided = true
-        } else {
-            self.forget(slot)
-        }
-        if self.isHeldUntilSettled { self.free(1) }
+        // The sender has to settle first.
+        if self.settleMode == .first || pn_delivery_settled(entry.delivery) { self.forget(slot) }
+        if self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
     }
 
     /// The sender has settled: the state of a delivery that was decided is final, another one has no more use.
     private func settledByPeer(_ slot: SlotKey) {
         guard let entry = self.unsettled[slot] else { return }
+        let isDecided = !self.unsettled.isInOrder(slot)
         self.forget(slot)
-        if !entry.isDecided, self.isHeldUntilSettled { self.free(1) }
+        if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
     }
 
     private func forget(_ slot: SlotKey) {
         guard let entry = self.unsettled.remove(slot) else { return }
-        pn_delivery_set_context(entry.delivery, nil)
+        // Its context stays, and finds nothing any more; Proton clears it with the delivery.
         pn_delivery_settle(entry.delivery)
     }
 
@@ -233,13 +300,16 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// The application has taken messages that hold a place until then, or waits for one and has left none untold.
     func taken(_ count: Int) {
-        if self.window.outstanding == 0 { self.window.starve() }
-        self.free(count)
+        if self.window.outstanding == 0, self.window.policy != .onDemand { self.window.starve() }
+        var bytes = 0
+        for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
+        self.free(count, bytes: bytes)
     }
 
     /// Messages have given their places back.
-    private func free(_ count: Int) {
-        self.window.free(count)
+    private func free(_ count: Int, bytes: Int) {
+        self.window.free(count, bytes: bytes)
+        if self.isHeldBack { self.receive() }
         self.topUp()
     }
 
@@ -254,7 +324,10 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private func topUp() {
-        guard self.isLocallyOpen else { return }
+        guard !self.isManual, self.isLocallyOpen else { return }
+        let isIdle =
+            self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
+        if self.window.policy == .onDemand, isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
         self.flow(self.window.topUp())
     }
 
@@ -293,12 +366,6 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
     }
 
-    /// The message that has begun is complete, or was aborted.
-    private func endMessage() {
-        self.isMidMessage = false
-        if let credit = self.creditBack { self.finishDrain(.success(credit)) }
-    }
-
     /// Asks the peer to use all credit or to give it back. The answer is the credit that came back.
     func drain(_ reply: Reply<Int>) {
         guard self.isLocallyOpen else {
@@ -320,6 +387,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     private func finishDrain(_ answer: Result<Int, AMQPError>) {
         self.drainDeadline?.cancel()
         self.drainDeadline = nil
+        // A drain that is given up while a message arrives may have been answered.
+        if case .failure = answer { self.window.giveBack(self.creditBack ?? 0) }
         self.creditBack = nil
         // What came before the answer must be seen before it.
         self.flushArrived()
@@ -338,7 +407,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Ends the wait of a `receive(timeout:)` when its time is over: with a drain, so that no message can be on its way.
     func limitWait(_ id: UInt64, _ timeout: Duration) {
         guard self.isLocallyOpen else { return }
-        if self.window.size == nil, self.window.outstanding == 0 { self.grant(1) }
+        if self.window.policy == .manual, self.window.outstanding == 0 { self.grant(1) }
         self.timeouts.removeAll { self.inbox?.isWaiting($0.id) != true }
         self.timeouts.append((id, self.handler.deadline(in: timeout)))
         self.scheduleTimeouts()
@@ -376,7 +445,9 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.flushArrived()
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
-        self.unsettled = SlotMap()
+        // Bytes that stay in Proton would stay in the session's window for good.
+        if self.isHeldBack { self.discard() }
+        self.unsettled.removeAll()
         if let key = self.key { self.handler.receivers.remove(key) }
         // Those who wait get the end of the link, not that of their drain.
         self.inbox?.finish(error)
@@ -388,8 +459,8 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// What nobody has taken goes back, so that others get it at once.
     private func releaseUntaken() {
-        for delivery in self.inbox?.removeAll() ?? [] {
-            guard let slot = delivery.handle?.slot, let entry = self.unsettled[slot] else { continue }
+        for slot in self.inbox?.removeAll() ?? [] {
+            guard let entry = self.unsettled[slot] else { continue }
             ProtonDisposition.set(entry.delivery, .released)
             self.forget(slot)
         }

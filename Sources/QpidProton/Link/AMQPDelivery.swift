@@ -9,33 +9,59 @@ public struct AMQPDelivery: Sendable {
     struct Tag: Sendable {
         var storage: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
         var count: UInt8 = 0
+
+        init(_ bytes: UnsafeRawBufferPointer) {
+            let count = min(bytes.count, 32)
+            self.count = UInt8(count)
+            withUnsafeMutableBytes(of: &self.storage) { storage in
+                storage.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
+            }
+        }
     }
 
-    /// Where the decision goes.
-    struct Handle: Sendable {
+    /// Where the decisions about the deliveries of one receiver go. Apart from the mailbox, whose memory is changed all the
+    /// time: every copy of a delivery counts a reference here.
+    final class Settler: Sendable {
         let mailbox: Mailbox
         let receiver: SlotKey
-        let slot: SlotKey
-        let sequence: UInt64
+
+        init(mailbox: Mailbox, receiver: SlotKey) {
+            self.mailbox = mailbox
+            self.receiver = receiver
+        }
+
+        func settle(_ settlement: Settlement) {
+            self.mailbox.settle(settlement)
+        }
+
+        /// Settles a batch.
+        func settle(contentsOf settlements: [Settlement]) {
+            self.mailbox.settle(contentsOf: settlements)
+        }
     }
 
     /// The encoded message, as it came.
     public let payload: ByteBuffer
     let storedTag: Tag
     /// Nil for a message that the sender had settled.
-    let handle: Handle?
+    let settler: Settler?
+    /// The bits of the delivery's key at its receiver.
+    private let slot: UInt
+    private let sequence: UInt64
 
-    init(payload: ByteBuffer, tag: Tag, handle: Handle?) {
+    init(payload: ByteBuffer, tag: Tag, settler: Settler?, slot: UInt, sequence: UInt64) {
         self.payload = payload
         self.storedTag = tag
-        self.handle = handle
+        self.settler = settler
+        self.slot = slot
+        self.sequence = sequence
     }
 
     /// The message, decoded anew at every access: keep it in a constant.
     ///
     /// - Throws: `AMQPError` with ``AMQPCondition/decodeError`` and the offset when the peer's bytes are not a message.
     ///   ``reject(_:)`` takes that error as it is.
-    public var message: AMQPMessage {
+    @inlinable public var message: AMQPMessage {
         get throws(AMQPError) { try AMQPMessage(decoding: self.payload) }
     }
 
@@ -45,7 +71,7 @@ public struct AMQPDelivery: Sendable {
     }
 
     /// Whether the sender had settled the message: no decision reaches it.
-    public var isSettled: Bool { self.handle == nil }
+    public var isSettled: Bool { self.settler == nil }
 
     /// Takes responsibility for the message.
     public func accept() { self.settle(.accepted) }
@@ -67,15 +93,23 @@ public struct AMQPDelivery: Sendable {
     public func modify(_ changes: AMQPModified) { self.settle(.modified(changes)) }
 
     private func settle(_ outcome: AMQPOutcome, includesEarlier: Bool = false) {
-        guard let handle = self.handle else { return }
-        handle.mailbox.settle(
-            Settlement(
-                receiver: handle.receiver,
-                slot: handle.slot,
-                sequence: handle.sequence,
-                outcome: outcome,
-                includesEarlier: includesEarlier
-            )
+        guard let settler = self.settler else { return }
+        settler.settle(self.settlement(outcome, of: settler.receiver, includesEarlier: includesEarlier))
+    }
+
+    @inline(__always)
+    func isSettled(by settler: ObjectIdentifier) -> Bool {
+        if let own = self.settler { ObjectIdentifier(own) == settler } else { false }
+    }
+
+    @inline(__always)
+    func settlement(_ outcome: AMQPOutcome, of receiver: SlotKey, includesEarlier: Bool = false) -> Settlement {
+        Settlement(
+            receiver: receiver,
+            slot: SlotKey(bitPattern: self.slot),
+            sequence: self.sequence,
+            outcome: outcome,
+            includesEarlier: includesEarlier
         )
     }
 }

@@ -15,7 +15,7 @@ extension AMQPMessage {
             self.init()
             return
         }
-        self = try ValueReader.read(buffer, limits) { (reader) throws(CodecFault) in try reader.message() }.value
+        self = try ValueReader.message(buffer, limits)
     }
 
     /// Appends the encoded message to a buffer. Where it throws, the buffer is as before.
@@ -79,7 +79,7 @@ extension AMQPValue {
     ///
     /// Source: AMQP 1.0 §1.2–1.6.
     public init(decoding buffer: inout ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {
-        let result = try ValueReader.read(buffer, limits) { (reader) throws(CodecFault) in try reader.value() }
+        let result = try ValueReader.value(buffer, limits)
         buffer.moveReaderIndex(forwardBy: result.length)
         self = result.value
     }

@@ -1,0 +1,83 @@
+internal import NIOCore
+
+/// Messages that have arrived together, as plain memory, so that none of them is allocated here and freed on another thread.
+///
+/// Small messages lie in the chunk; a larger one is a buffer of its own beside it. A message that is taken is copied out: the
+/// chunk lives only while messages in it wait. ``Arrivals`` makes it.
+// Sendable: nothing changes it or its memory once it is made.
+final class ArrivalChunk: @unchecked Sendable {
+    /// The largest message that lies in a chunk, in bytes.
+    static let smallLimit = 4_096
+    /// The most bytes of a chunk.
+    static let limit = 65_536
+
+    /// What there is in messages: their bytes, those whose taking is reported, and the large ones.
+    struct Sums: Equatable {
+        var weight = 0
+        var reported = 0
+        var large = 0
+    }
+
+    /// A message.
+    struct Record {
+        /// Where the tag begins, with the payload of a small message behind it.
+        let offset: UInt32
+        let tagCount: UInt8
+        let isLarge: Bool
+        let count: Int
+        /// The bits of the key of a delivery that is to be settled; 0 for one that is settled.
+        let slot: UInt
+        let sequence: UInt64
+        /// From the beginning of the chunk to the end of this message.
+        let sums: Sums
+    }
+
+    private let bytes: UnsafeMutableRawPointer
+    private let records: UnsafeMutablePointer<Record>
+    let count: Int
+
+    /// Takes over memory that was allocated.
+    init(bytes: UnsafeMutableRawPointer, records: UnsafeMutablePointer<Record>, count: Int) {
+        self.bytes = bytes
+        self.records = records
+        self.count = count
+    }
+
+    deinit {
+        self.bytes.deallocate()
+        self.records.deallocate()
+    }
+
+    subscript(index: Int) -> Record {
+        precondition(index >= 0 && index < self.count)
+        return self.records[index]
+    }
+
+    /// What there is in a part.
+    func sums(_ range: Range<Int>) -> Sums {
+        var sums = self.sums(before: range.upperBound)
+        let start = self.sums(before: range.lowerBound)
+        sums.weight -= start.weight
+        sums.reported -= start.reported
+        sums.large -= start.large
+        return sums
+    }
+
+    private func sums(before index: Int) -> Sums { index == 0 ? Sums() : self[index - 1].sums }
+
+    func tag(_ record: Record) -> AMQPDelivery.Tag {
+        AMQPDelivery.Tag(UnsafeRawBufferPointer(start: self.bytes + Int(record.offset), count: Int(record.tagCount)))
+    }
+
+    /// A small message in a buffer of its own.
+    func payload(_ record: Record) -> ByteBuffer {
+        guard record.count > 0 else { return ByteBuffer() }
+        var payload = ByteBufferAllocator().buffer(capacity: record.count)
+        payload.writeWithUnsafeMutableBytes(minimumWritableBytes: record.count) { room in
+            let start = self.bytes + Int(record.offset) + Int(record.tagCount)
+            room.copyMemory(from: UnsafeRawBufferPointer(start: start, count: record.count))
+            return record.count
+        }
+        return payload
+    }
+}
