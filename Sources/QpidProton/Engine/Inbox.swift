@@ -59,6 +59,7 @@ final class Inbox<Element: Sendable>: Sendable {
 
     var weight: Int { self.state.withLock { $0.weight } }
     var peakWeight: Int { self.state.withLock { $0.peakWeight } }
+    var hasWaiters: Bool { self.state.withLock { !$0.waiters.isEmpty } }
     var count: Int { self.state.withLock { $0.entries.count } }
 
     func push(contentsOf entries: [Entry]) {

@@ -1,4 +1,5 @@
 internal import CProton
+internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
@@ -8,19 +9,25 @@ final class ReceiverEndpoint: LinkEndpoint {
     private struct Unsettled {
         let delivery: OpaquePointer
         let sequence: UInt64
+        /// What the message counts for in the window.
+        let weight: Int
         /// The outcome has been told, and the sender has to settle first.
         var isDecided = false
     }
 
     private(set) var key: SlotKey?
     private var inbox: Inbox<AMQPDelivery>?
-    private var window = CreditWindow(size: nil)
+    private var window = CreditWindow(.manual)
     private var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
     private var maxMessageSize = Int.max
 
     private var partial = ByteBuffer()
     private var isMidMessage = false
+    /// The window has no room for what Proton holds of the message that has begun.
+    private var isHeldBack = false
+    /// What messages count for in the window until they are taken, in order.
+    private var untaken: Deque<Int> = []
     private var sequence: UInt64 = 0
     private var unsettled = SlotMap<Unsettled>()
     private var arrived: [Inbox<AMQPDelivery>.Entry] = []
@@ -51,17 +58,25 @@ final class ReceiverEndpoint: LinkEndpoint {
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.senderSettleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.settleMode))
-        if let limit = configuration.maxMessageSize {
-            pn_link_set_max_message_size(self.link, UInt64(limit.bytes))
-            self.maxMessageSize = limit.bytes
+        let policy = configuration.window.policy
+        self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
+        // A message that is larger than the window's bytes could never be whole.
+        if let limit = [configuration.maxMessageSize?.bytes, self.window.budget].compactMap({ $0 }).min() {
+            pn_link_set_max_message_size(self.link, UInt64(limit))
+            self.maxMessageSize = limit
         }
-        self.window = CreditWindow(size: configuration.window.messages)
         self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
         self.settleMode = configuration.settleMode
         let key = self.handler.receivers.insert(self)
         self.key = key
-        let reportEvery = configuration.window.messages.map { max(1, $0 / 4) } ?? .max
-        let isAutomatic = configuration.window.messages != nil
+        // What is taken of a window of bytes may be what Proton's bytes wait for: it is told at once.
+        let reportEvery =
+            switch self.window.policy {
+            case .messages(let count): max(1, count / 4)
+            case .bytes: 1
+            case .manual, .onDemand, .unbounded: Int.max
+            }
+        let isAutomatic = policy != .manual
         let inbox = Inbox<AMQPDelivery>(
             reportEvery: reportEvery,
             isStarved: { [status = self.status] in isAutomatic && status.credit.load(ordering: .relaxed) == 0 },
@@ -89,29 +104,35 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Empties everything that Proton holds for this link, complete or not.
     private func receive() {
         guard !self.isDone else { return }
+        self.isHeldBack = false
         while !self.isDone, let delivery = pn_link_current(self.link) {
             if pn_delivery_aborted(delivery) {
                 self.aborted(delivery)
                 continue
             }
             guard self.begin() else { return self.discard() }
-            let pending = Int(pn_delivery_pending(delivery))
+            let size = self.partial.readableBytes + Int(pn_delivery_pending(delivery))
+            guard size <= self.maxMessageSize else { return self.refuseOversize() }
+            let pending = min(size, self.window.room(after: 0)) - self.partial.readableBytes
             if pending > 0 {
                 self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: pending) { room in
                     max(0, pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, pending))
                 }
-                guard self.partial.readableBytes <= self.maxMessageSize else { return self.refuseOversize() }
             }
-            if pn_delivery_partial(delivery) { break }
+            // What is left stays in Proton, and closes the session's window in the end.
+            self.isHeldBack = self.partial.readableBytes < size
+            if self.isHeldBack || pn_delivery_partial(delivery) { break }
             self.complete(delivery)
         }
+        // Without a message that has begun nothing is left in Proton.
+        if !self.isDone, !self.isMidMessage, let credit = self.creditBack { self.finishDrain(.success(credit)) }
     }
 
     /// Counts the message at its first byte. Returns false when the link takes no messages.
     private func begin() -> Bool {
         guard self.isLocallyOpen, self.inbox != nil else { return false }
         guard !self.isMidMessage else { return true }
-        guard self.window.arrive(holdsPlace: true) else {
+        guard self.window.arrive() else {
             self.close(AMQPError(.link, .linkTransferLimitExceeded, "a message was sent without credit"))
             return false
         }
@@ -125,6 +146,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.partial = ByteBuffer()
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
+        let weight = self.window.complete(payload.readableBytes)
         let tag = AMQPDelivery.Tag(pn_delivery_tag(delivery))
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
@@ -132,32 +154,34 @@ final class ReceiverEndpoint: LinkEndpoint {
         if isSettled {
             pn_delivery_settle(delivery)
         } else {
-            let key = self.unsettled.insert(Unsettled(delivery: delivery, sequence: self.sequence))
+            let key = self.unsettled.insert(Unsettled(delivery: delivery, sequence: self.sequence, weight: weight))
             pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: key.bitPattern))
             slot = key
         }
         let handle = slot.map {
             AMQPDelivery.Handle(mailbox: self.handler.mailbox, receiver: key, slot: $0, sequence: self.sequence)
         }
+        let isReported = isSettled || !self.isHeldUntilSettled
+        if isReported, weight > 0 { self.untaken.append(weight) }
         if self.arrived.isEmpty { self.handler.markArrived(self) }
         self.arrived.append(
             Inbox.Entry(
                 element: AMQPDelivery(payload: payload, tag: tag, handle: handle),
                 weight: payload.readableBytes,
-                isReported: isSettled || !self.isHeldUntilSettled
+                isReported: isReported
             )
         )
-        self.endMessage()
+        self.isMidMessage = false
     }
 
     private func aborted(_ delivery: OpaquePointer) {
         self.partial = ByteBuffer()
         // An abort that is the first that is seen of a message has used its credit too.
-        if !self.isMidMessage { _ = self.window.arrive(holdsPlace: true) }
-        self.window.free(1)
+        if !self.isMidMessage { _ = self.window.arrive() }
+        self.window.abort()
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
-        self.endMessage()
+        self.isMidMessage = false
         self.topUp()
     }
 
@@ -186,6 +210,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         self.inbox?.push(contentsOf: self.arrived)
         self.arrived.removeAll(keepingCapacity: true)
+        // Others may wait still, and the size that messages are expected to have may have changed.
+        self.topUp()
     }
 
     // MARK: Settling
@@ -209,14 +235,14 @@ final class ReceiverEndpoint: LinkEndpoint {
         } else {
             self.forget(slot)
         }
-        if self.isHeldUntilSettled { self.free(1) }
+        if self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
     }
 
     /// The sender has settled: the state of a delivery that was decided is final, another one has no more use.
     private func settledByPeer(_ slot: SlotKey) {
         guard let entry = self.unsettled[slot] else { return }
         self.forget(slot)
-        if !entry.isDecided, self.isHeldUntilSettled { self.free(1) }
+        if !entry.isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
     }
 
     private func forget(_ slot: SlotKey) {
@@ -233,13 +259,16 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// The application has taken messages that hold a place until then, or waits for one and has left none untold.
     func taken(_ count: Int) {
-        if self.window.outstanding == 0 { self.window.starve() }
-        self.free(count)
+        if self.window.outstanding == 0, self.window.policy != .onDemand { self.window.starve() }
+        var bytes = 0
+        for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
+        self.free(count, bytes: bytes)
     }
 
     /// Messages have given their places back.
-    private func free(_ count: Int) {
-        self.window.free(count)
+    private func free(_ count: Int, bytes: Int) {
+        self.window.free(count, bytes: bytes)
+        if self.isHeldBack { self.receive() }
         self.topUp()
     }
 
@@ -255,6 +284,8 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     private func topUp() {
         guard self.isLocallyOpen else { return }
+        let isIdle = self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrived.isEmpty
+        if self.window.policy == .onDemand, isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
         self.flow(self.window.topUp())
     }
 
@@ -293,12 +324,6 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
     }
 
-    /// The message that has begun is complete, or was aborted.
-    private func endMessage() {
-        self.isMidMessage = false
-        if let credit = self.creditBack { self.finishDrain(.success(credit)) }
-    }
-
     /// Asks the peer to use all credit or to give it back. The answer is the credit that came back.
     func drain(_ reply: Reply<Int>) {
         guard self.isLocallyOpen else {
@@ -320,6 +345,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     private func finishDrain(_ answer: Result<Int, AMQPError>) {
         self.drainDeadline?.cancel()
         self.drainDeadline = nil
+        // A drain that is given up while a message arrives may have been answered.
+        if case .failure = answer { self.window.giveBack(self.creditBack ?? 0) }
         self.creditBack = nil
         // What came before the answer must be seen before it.
         self.flushArrived()
@@ -338,7 +365,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Ends the wait of a `receive(timeout:)` when its time is over: with a drain, so that no message can be on its way.
     func limitWait(_ id: UInt64, _ timeout: Duration) {
         guard self.isLocallyOpen else { return }
-        if self.window.size == nil, self.window.outstanding == 0 { self.grant(1) }
+        if self.window.policy == .manual, self.window.outstanding == 0 { self.grant(1) }
         self.timeouts.removeAll { self.inbox?.isWaiting($0.id) != true }
         self.timeouts.append((id, self.handler.deadline(in: timeout)))
         self.scheduleTimeouts()
@@ -376,6 +403,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.flushArrived()
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
+        // Bytes that stay in Proton would stay in the session's window for good.
+        if self.isHeldBack { self.discard() }
         self.unsettled = SlotMap()
         if let key = self.key { self.handler.receivers.remove(key) }
         // Those who wait get the end of the link, not that of their drain.

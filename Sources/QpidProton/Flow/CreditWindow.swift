@@ -1,21 +1,66 @@
+/// How a receiver's credit is made.
+enum CreditPolicy: Hashable, Sendable {
+    /// The application grants it by hand.
+    case manual
+    /// At most so many messages are on their way to the application.
+    case messages(Int)
+    /// At most so many bytes are, by the size that messages are expected to have.
+    case bytes(Int)
+    /// One at a time, and only while the application waits.
+    case onDemand
+    /// As much as the peer can use.
+    case unbounded
+}
+
 /// Decides how much credit a receiver grants.
 ///
-/// A message takes one place of the window from the grant of its credit until the application has settled it, or until
-/// it has taken it, as configured. Free places are granted when they are at least half of the window, and fewer when the
-/// application waits and no credit is left: else the link would stall.
+/// A message takes one place of the window, and its bytes, from the grant of its credit until the application has settled
+/// it, or until it has taken it, as configured. Free places are granted when they are at least half of the window, and
+/// fewer when the application waits and no credit is left: else the link would stall.
 struct CreditWindow {
-    /// Nil for credit that the application grants by hand.
-    let size: Int?
+    /// The least that a message counts for: what is kept beside its bytes is not nothing.
+    static let leastSize = 256
+    /// The credit that an unbounded window keeps up. It is renewed at half of it.
+    static let unboundedCredit = 1 << 20
+
+    let policy: CreditPolicy
     /// Credit granted for which no message has begun to arrive.
     private(set) var outstanding = 0
-    /// Messages that hold a place: arrived, and not yet settled or taken.
+    /// Messages that hold a place: begun to arrive, and not yet settled or taken.
     private(set) var held = 0
+    /// The bytes of the messages that hold a place and are complete.
+    private(set) var heldBytes = 0
+    /// The size that the next messages are expected to have: the largest that came lately.
+    private(set) var expectedSize: Int
     private(set) var isPaused = false
     /// The application waits for a message, and there was no credit left.
     private var isStarved = false
+    private var isMidMessage = false
 
-    init(size: Int?) {
-        self.size = size.map { max(1, $0) }
+    /// - Parameters:
+    ///   - policy: How credit is made.
+    ///   - maxMessageSize: The largest message that may come, in bytes.
+    init(_ policy: CreditPolicy, maxMessageSize: Int = .max) {
+        switch policy {
+        case .messages(let count): self.policy = .messages(max(1, count))
+        case .bytes(let bytes): self.policy = .bytes(max(Self.leastSize, bytes))
+        case .manual, .onDemand, .unbounded: self.policy = policy
+        }
+        self.expectedSize = 0
+        if let budget = self.budget {
+            // Four messages at first, however small they may turn out to be.
+            self.expectedSize = max(Self.leastSize, min(budget / 4, maxMessageSize))
+        }
+    }
+
+    /// The bytes that may be held; nil when bytes are not counted.
+    var budget: Int? {
+        if case .bytes(let bytes) = self.policy { bytes } else { nil }
+    }
+
+    /// How many more bytes may be read of a message of which `count` have been read.
+    func room(after count: Int) -> Int {
+        self.budget.map { max(0, $0 - self.heldBytes - count) } ?? .max
     }
 
     /// Counts credit that the application granted. Returns what may be granted: never a negative number or an overflow.
@@ -27,11 +72,24 @@ struct CreditWindow {
 
     /// The credit to grant now under an automatic window; 0 until half of it is free.
     mutating func topUp() -> Int {
-        guard let size = self.size, !self.isPaused else { return 0 }
-        let free = size - self.outstanding - self.held
+        guard !self.isPaused, let (size, free) = self.places else { return 0 }
         guard free > 0, free >= size - size / 2 || (self.isStarved && self.outstanding == 0) else { return 0 }
         self.isStarved = false
         return self.grant(free)
+    }
+
+    /// All places of the window, and those of them that are free.
+    private var places: (size: Int, free: Int)? {
+        switch self.policy {
+        case .manual: return nil
+        case .messages(let size): return (size, size - self.outstanding - self.held)
+        case .onDemand: return (1, self.isStarved ? 1 - self.outstanding : 0)
+        case .unbounded: return (Self.unboundedCredit, Self.unboundedCredit - self.outstanding)
+        case .bytes(let budget):
+            let size = max(1, budget / self.expectedSize)
+            let begun = self.isMidMessage ? 1 : 0
+            return (size, (budget - self.heldBytes) / self.expectedSize - self.outstanding - begun)
+        }
     }
 
     /// The application waits for a message, and there was no credit left when it began to.
@@ -39,17 +97,36 @@ struct CreditWindow {
         self.isStarved = true
     }
 
-    /// A message has arrived. Returns false when it had no credit.
-    mutating func arrive(holdsPlace: Bool) -> Bool {
+    /// A message has begun to arrive. Returns false when it had no credit.
+    mutating func arrive() -> Bool {
         guard self.outstanding > 0 else { return false }
         self.outstanding -= 1
-        if holdsPlace { self.held += 1 }
+        self.held += 1
+        self.isMidMessage = true
         return true
     }
 
-    /// Messages have given their places back.
-    mutating func free(_ count: Int) {
+    /// The message that had begun is complete. Returns the bytes that it counts for until they are freed.
+    mutating func complete(_ size: Int) -> Int {
+        self.isMidMessage = false
+        guard let budget = self.budget else { return 0 }
+        let counted = min(max(Self.leastSize, size), budget)
+        self.heldBytes += counted
+        // Grows at once, and shrinks slowly: a large message among small ones is not forgotten soon.
+        self.expectedSize = max(counted, self.expectedSize - self.expectedSize / 16)
+        return counted
+    }
+
+    /// The message that had begun was aborted.
+    mutating func abort() {
+        self.isMidMessage = false
+        self.free(1, bytes: 0)
+    }
+
+    /// Messages have given their places and their bytes back.
+    mutating func free(_ count: Int, bytes: Int) {
         self.held = max(0, self.held - count)
+        self.heldBytes = max(0, self.heldBytes - bytes)
     }
 
     /// No top-up until ``resume()``: credit granted before a drain is answered would cancel it.

@@ -1,12 +1,28 @@
 extension AMQPReceiver {
-    /// How many messages may be on their way to the application.
+    /// How much may be on its way to the application: what credit is granted for.
+    ///
+    /// Source: AMQP 1.0 §2.6.7.
     public struct Window: Hashable, Sendable {
-        let messages: Int?
+        let policy: CreditPolicy
 
         /// Credit is granted so that at most so many messages are on their way, and topped up when half is free.
-        public static func messages(_ count: Int) -> Self { Self(messages: Swift.max(1, count)) }
+        public static func messages(_ count: Int) -> Self { Self(policy: .messages(Swift.max(1, count))) }
+        /// Credit is granted so that at most so many bytes are on their way, by the size of the largest of the latest
+        /// messages. A message counts for 256 bytes at least, and so does a window.
+        ///
+        /// The number is never exceeded here: of messages that are larger than those before them, what has no room waits
+        /// within the session's `incomingCapacity`, which is then not there for the other links of the session. A single
+        /// message that is larger than the window closes the link with ``AMQPCondition/linkMessageSizeExceeded``.
+        public static func bytes(_ count: ByteCount) -> Self { Self(policy: .bytes(count.bytes)) }
+        /// One message at a time, and credit only when a task waits for it: nothing is fetched ahead.
+        ///
+        /// The credit of a wait that is cancelled stays: a message that comes of it is kept for the next call.
+        /// ``AMQPReceiver/receive(timeout:)`` takes it back.
+        public static let none = Self(policy: .onDemand)
+        /// More credit than the peer can use: messages that nobody takes are kept without a limit.
+        public static let unbounded = Self(policy: .unbounded)
         /// The application grants every credit with ``AMQPReceiver/grant(credit:)``.
-        public static let manual = Self(messages: nil)
+        public static let manual = Self(policy: .manual)
     }
 
     /// When a message gives its place in the window back.
@@ -25,7 +41,7 @@ extension AMQPReceiver {
         public var source: AMQPSource
         /// Where the messages go to: of use to the peer only.
         public var target = AMQPTarget()
-        /// How many messages may be on their way to the application.
+        /// How much may be on its way to the application.
         public var window: Window = .messages(256)
         /// When a message gives its place in the window back.
         public var creditReturn: CreditReturn = .onSettlement
@@ -42,7 +58,7 @@ extension AMQPReceiver {
         ///
         /// - Parameters:
         ///   - source: Where the messages come from.
-        ///   - window: How many messages may be on their way to the application.
+        ///   - window: How much may be on its way to the application.
         public init(source: AMQPSource = AMQPSource(), window: Window = .messages(256)) {
             self.source = source
             self.window = window

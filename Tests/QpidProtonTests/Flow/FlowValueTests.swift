@@ -6,39 +6,39 @@ import Testing
 @Suite struct FlowValueTests {
     @Test func creditIsToppedUpAtHalf() {
         for size in 1...9 {
-            var window = CreditWindow(size: size)
+            var window = CreditWindow(.messages(size))
             #expect(window.topUp() == size)
             #expect(window.topUp() == 0)
             for count in 1...size {
-                let arrived = window.arrive(holdsPlace: true)
+                let arrived = window.arrive()
                 #expect(arrived)
                 #expect(window.topUp() == 0, "nothing is free: \(count) of \(size)")
             }
-            let withoutCredit = window.arrive(holdsPlace: true)
+            let withoutCredit = window.arrive()
             #expect(!withoutCredit)
             let half = size - size / 2
             for count in 1...half {
-                window.free(1)
+                window.free(1, bytes: 0)
                 #expect(window.topUp() == (count == half ? half : 0))
             }
         }
     }
 
     @Test func aStarvedWindowGrantsWhatIsFree() {
-        var window = CreditWindow(size: 10)
+        var window = CreditWindow(.messages(10))
         _ = window.topUp()
-        for _ in 0..<10 { _ = window.arrive(holdsPlace: true) }
+        for _ in 0..<10 { _ = window.arrive() }
         window.starve()
         #expect(window.topUp() == 0)
-        window.free(1)
+        window.free(1, bytes: 0)
         #expect(window.topUp() == 1)
-        _ = window.arrive(holdsPlace: true)
-        window.free(1)
+        _ = window.arrive()
+        window.free(1, bytes: 0)
         #expect(window.topUp() == 0)
     }
 
     @Test func grantsAreClamped() {
-        var window = CreditWindow(size: nil)
+        var window = CreditWindow(.manual)
         #expect(window.topUp() == 0)
         #expect(window.grant(-5) == 0)
         #expect(window.grant(.min) == 0)
@@ -47,15 +47,15 @@ import Testing
         #expect(window.grant(1) == 0)
         window.drained()
         #expect(window.outstanding == 0)
-        window.free(100)
+        window.free(100, bytes: 100)
         #expect(window.held == 0)
         window.giveBack(5)
         #expect(window.outstanding == 0)
-        #expect(CreditWindow(size: -3).size == 1)
+        #expect(CreditWindow(.messages(-3)).policy == .messages(1))
     }
 
     @Test func noTopUpWhileADrainIsUnderWay() {
-        var window = CreditWindow(size: 4)
+        var window = CreditWindow(.messages(4))
         _ = window.topUp()
         window.pause()
         window.drained()
@@ -70,18 +70,18 @@ import Testing
         var random = SeededGenerator(seed: seed)
         for _ in 0..<200 {
             let size = Int.random(in: 1...40, using: &random)
-            var window = CreditWindow(size: size)
+            var window = CreditWindow(.messages(size))
             var credit = 0
             var held = 0
             for _ in 0..<300 {
                 switch Int.random(in: 0..<6, using: &random) {
                 case 0, 1:
-                    let arrived = window.arrive(holdsPlace: true)
+                    let arrived = window.arrive()
                     #expect(arrived == (credit > 0))
                     if arrived { (credit, held) = (credit - 1, held + 1) }
                 case 2 where held > 0:
                     let count = Int.random(in: 1...held, using: &random)
-                    window.free(count)
+                    window.free(count, bytes: 0)
                     held -= count
                 case 3 where Bool.random(using: &random):
                     window.drained()

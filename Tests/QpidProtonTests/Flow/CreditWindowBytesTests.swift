@@ -1,0 +1,66 @@
+import Testing
+
+@testable import QpidProton
+
+/// Credit that is granted for bytes.
+struct CreditWindowBytesTests {
+    @Test func theFirstCreditIsCautious() {
+        var window = CreditWindow(.bytes(1_000_000))
+        #expect(window.topUp() == 4)
+        var small = CreditWindow(.bytes(1_000_000), maxMessageSize: 10_000)
+        #expect(small.topUp() == 100)
+        var tiny = CreditWindow(.bytes(1))
+        #expect(tiny.budget == CreditWindow.leastSize)
+        #expect(tiny.topUp() == 1)
+    }
+
+    @Test func theExpectedSizeGrowsAtOnceAndShrinksSlowly() {
+        var window = CreditWindow(.bytes(1_000_000))
+        func take(_ size: Int) {
+            _ = window.grant(1)
+            _ = window.arrive()
+            window.free(1, bytes: window.complete(size))
+        }
+        for _ in 0..<200 { take(100) }
+        // By sixteenths of whole numbers it comes near the least.
+        #expect(window.expectedSize < CreditWindow.leastSize + 16)
+        take(500_000)
+        #expect(window.expectedSize == 500_000)
+        take(100)
+        #expect(window.expectedSize > 400_000)
+        #expect(window.held == 0)
+        #expect(window.heldBytes == 0)
+    }
+
+    /// What is held, and what is expected of the credit when it is granted, stay inside the budget.
+    @Test func creditStaysInsideTheBudget() {
+        let seed = UInt64.random(in: .min ... .max)
+        print("CreditWindowBytesTests.creditStaysInsideTheBudget: seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<200 {
+            let budget = Int.random(in: 256...100_000, using: &random)
+            var window = CreditWindow(.bytes(budget))
+            var held: [Int] = []
+            for _ in 0..<300 {
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0, 1:
+                    let size = Int.random(in: 0...min(5_000, budget), using: &random)
+                    guard size <= window.room(after: 0), window.arrive() else { break }
+                    held.append(window.complete(size))
+                case 2 where !held.isEmpty:
+                    window.free(1, bytes: held.remove(at: Int.random(in: held.indices, using: &random)))
+                default: window.starve()
+                }
+                let granted = window.topUp()
+                if granted > 0 {
+                    #expect(window.heldBytes + window.outstanding * window.expectedSize <= budget)
+                }
+                #expect(window.heldBytes == held.reduce(0, +))
+            }
+            // With nothing held there is always credit for one.
+            for bytes in held { window.free(1, bytes: bytes) }
+            window.starve()
+            #expect(window.topUp() + window.outstanding > 0)
+        }
+    }
+}
