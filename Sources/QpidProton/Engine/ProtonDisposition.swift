@@ -40,16 +40,3 @@ enum ProtonDisposition {
         }
     }
 }
-
-extension AMQPDelivery.Tag {
-    /// Copies Proton's tag, which is gone with the delivery. More than 32 bytes are against the standard, and cut.
-    init(_ tag: pn_delivery_tag_t) {
-        self.init()
-        guard let start = tag.start, tag.size > 0 else { return }
-        self.count = UInt8(min(tag.size, 32))
-        let count = Int(self.count)
-        withUnsafeMutableBytes(of: &self.storage) { storage in
-            storage.copyMemory(from: UnsafeRawBufferPointer(start: start, count: count))
-        }
-    }
-}

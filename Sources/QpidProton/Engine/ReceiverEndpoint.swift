@@ -11,12 +11,10 @@ final class ReceiverEndpoint: LinkEndpoint {
         let sequence: UInt64
         /// What the message counts for in the window.
         let weight: Int
-        /// The outcome has been told, and the sender has to settle first.
-        var isDecided = false
     }
 
     private(set) var key: SlotKey?
-    private var inbox: Inbox<AMQPDelivery>?
+    private var inbox: DeliveryInbox?
     private var window = CreditWindow(.manual)
     private var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
@@ -29,8 +27,10 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// What messages count for in the window until they are taken, in order.
     private var untaken: Deque<Int> = []
     private var sequence: UInt64 = 0
-    private var unsettled = SlotMap<Unsettled>()
-    private var arrived: [Inbox<AMQPDelivery>.Entry] = []
+    /// In the order, those of which nothing is decided; beside it, those whose outcome was told and that the sender has to
+    /// settle first.
+    private var unsettled = OrderedSlots<Unsettled>()
+    private var arrivals = Arrivals()
 
     private var drains: [Reply<Int>] = []
     private var drainDeadline: Scheduled<Void>?
@@ -47,7 +47,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// What tasks need to receive on this link.
     struct Handle: Sendable {
         let status: LinkStatus
-        let inbox: Inbox<AMQPDelivery>
+        let inbox: DeliveryInbox
         let endpoint: NIOLoopBound<ReceiverEndpoint>
     }
 
@@ -77,10 +77,11 @@ final class ReceiverEndpoint: LinkEndpoint {
             case .manual, .onDemand, .unbounded: Int.max
             }
         let isAutomatic = policy != .manual
-        let inbox = Inbox<AMQPDelivery>(
+        let inbox = DeliveryInbox(
             reportEvery: reportEvery,
             isStarved: { [status = self.status] in isAutomatic && status.credit.load(ordering: .relaxed) == 0 },
-            report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) }
+            report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) },
+            settler: AMQPDelivery.Settler(mailbox: self.handler.mailbox, receiver: key)
         )
         self.inbox = inbox
         pn_link_open(self.link)
@@ -111,18 +112,24 @@ final class ReceiverEndpoint: LinkEndpoint {
                 continue
             }
             guard self.begin() else { return self.discard() }
-            let size = self.partial.readableBytes + Int(pn_delivery_pending(delivery))
+            let pending = Int(pn_delivery_pending(delivery))
+            let size = self.partial.readableBytes + pending
             guard size <= self.maxMessageSize else { return self.refuseOversize() }
-            let pending = min(size, self.window.room(after: 0)) - self.partial.readableBytes
-            if pending > 0 {
-                self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: pending) { room in
-                    max(0, pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, pending))
+            let room = min(size, self.window.room(after: 0)) - self.partial.readableBytes
+            // What is left stays in Proton, and closes the session's window in the end.
+            self.isHeldBack = room < pending
+            let isPartial = self.isHeldBack || pn_delivery_partial(delivery)
+            if !isPartial, size == pending, size <= ArrivalChunk.smallLimit {
+                self.completeSmall(delivery, size)
+                continue
+            }
+            if room > 0 {
+                self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
+                    max(0, pn_link_recv(self.link, bytes.bindMemory(to: CChar.self).baseAddress, room))
                 }
             }
-            // What is left stays in Proton, and closes the session's window in the end.
-            self.isHeldBack = self.partial.readableBytes < size
-            if self.isHeldBack || pn_delivery_partial(delivery) { break }
-            self.complete(delivery)
+            if isPartial { break }
+            self.completeLarge(delivery)
         }
         // Without a message that has begun nothing is left in Proton.
         if !self.isDone, !self.isMidMessage, let credit = self.creditBack { self.finishDrain(.success(credit)) }
@@ -140,38 +147,68 @@ final class ReceiverEndpoint: LinkEndpoint {
         return true
     }
 
-    private func complete(_ delivery: OpaquePointer) {
-        guard let key = self.key else { return }
+    /// Reads a whole message into the chunk.
+    private func completeSmall(_ delivery: OpaquePointer, _ count: Int) {
+        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        let tag = Self.tag(of: delivery)
+        guard let (chunk, room) = self.arrivals.room(for: tag.count + count) else { return self.discard() }
+        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tag.count) }
+        var read = 0
+        if count > 0 {
+            let bytes = (room + tag.count).assumingMemoryBound(to: CChar.self)
+            read = max(0, pn_link_recv(self.link, bytes, count))
+        }
+        self.complete(delivery, in: chunk, tagCount: tag.count, count: read, isLarge: false)
+    }
+
+    /// Hands on the message that was gathered.
+    private func completeLarge(_ delivery: OpaquePointer) {
+        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        let tag = Self.tag(of: delivery)
+        guard let (chunk, room) = self.arrivals.room(for: tag.count) else { return self.discard() }
+        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tag.count) }
         let payload = self.partial
         self.partial = ByteBuffer()
+        self.arrivals.append(large: payload)
+        self.complete(delivery, in: chunk, tagCount: tag.count, count: payload.readableBytes, isLarge: true)
+    }
+
+    private func complete(
+        _ delivery: OpaquePointer,
+        in chunk: ArrivalChunk,
+        tagCount: Int,
+        count: Int,
+        isLarge: Bool
+    ) {
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
-        let weight = self.window.complete(payload.readableBytes)
-        let tag = AMQPDelivery.Tag(pn_delivery_tag(delivery))
+        let weight = self.window.complete(count)
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
-        var slot: SlotKey?
+        var slot: UInt = 0
         if isSettled {
             pn_delivery_settle(delivery)
         } else {
-            let key = self.unsettled.insert(Unsettled(delivery: delivery, sequence: self.sequence, weight: weight))
-            pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: key.bitPattern))
-            slot = key
-        }
-        let handle = slot.map {
-            AMQPDelivery.Handle(mailbox: self.handler.mailbox, receiver: key, slot: $0, sequence: self.sequence)
+            slot = self.unsettled.append(Unsettled(delivery: delivery, sequence: self.sequence, weight: weight)).bitPattern
+            pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: slot))
         }
         let isReported = isSettled || !self.isHeldUntilSettled
         if isReported, weight > 0 { self.untaken.append(weight) }
-        if self.arrived.isEmpty { self.handler.markArrived(self) }
-        self.arrived.append(
-            Inbox.Entry(
-                element: AMQPDelivery(payload: payload, tag: tag, handle: handle),
-                weight: payload.readableBytes,
-                isReported: isReported
-            )
+        chunk.append(
+            tagCount: tagCount,
+            count: count,
+            isLarge: isLarge,
+            slot: slot,
+            sequence: self.sequence,
+            isReported: isReported
         )
         self.isMidMessage = false
+    }
+
+    /// Proton's tag, which is gone with the delivery. More than 32 bytes are against the standard, and cut.
+    private static func tag(of delivery: OpaquePointer) -> UnsafeRawBufferPointer {
+        let tag = pn_delivery_tag(delivery)
+        return UnsafeRawBufferPointer(start: tag.start, count: tag.start == nil ? 0 : min(Int(tag.size), 32))
     }
 
     private func aborted(_ delivery: OpaquePointer) {
@@ -206,10 +243,10 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// Hands what has arrived to the tasks.
     func flushArrived() {
-        guard !self.arrived.isEmpty else { return }
+        guard !self.arrivals.isEmpty else { return }
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        self.inbox?.push(contentsOf: self.arrived)
-        self.arrived.removeAll(keepingCapacity: true)
+        self.inbox?.push(self.arrivals)
+        self.arrivals.removeAll()
         // Others may wait still, and the size that messages are expected to have may have changed.
         self.topUp()
     }
@@ -219,35 +256,35 @@ final class ReceiverEndpoint: LinkEndpoint {
     func settle(_ settlement: Settlement) {
         guard !self.isDone else { return }
         if settlement.includesEarlier {
-            let earlier = self.unsettled.entries
-                .filter { $0.value.sequence < settlement.sequence && !$0.value.isDecided }
-                .sorted { $0.value.sequence < $1.value.sequence }
-            for entry in earlier { self.settle(entry.key, settlement.outcome) }
+            // Settling takes it out of the order.
+            while let first = self.unsettled.first, let entry = self.unsettled[first],
+                entry.sequence < settlement.sequence
+            {
+                self.settle(first, settlement.outcome)
+            }
         }
         self.settle(settlement.slot, settlement.outcome)
     }
 
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
-        guard let entry = self.unsettled[slot], !entry.isDecided else { return }
+        guard let entry = self.unsettled.withdraw(slot) else { return }
         ProtonDisposition.set(entry.delivery, outcome)
-        if self.settleMode == .second, !pn_delivery_settled(entry.delivery) {
-            self.unsettled[slot]?.isDecided = true
-        } else {
-            self.forget(slot)
-        }
+        // The sender has to settle first.
+        if self.settleMode == .first || pn_delivery_settled(entry.delivery) { self.forget(slot) }
         if self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
     }
 
     /// The sender has settled: the state of a delivery that was decided is final, another one has no more use.
     private func settledByPeer(_ slot: SlotKey) {
         guard let entry = self.unsettled[slot] else { return }
+        let isDecided = !self.unsettled.isInOrder(slot)
         self.forget(slot)
-        if !entry.isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
+        if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
     }
 
     private func forget(_ slot: SlotKey) {
         guard let entry = self.unsettled.remove(slot) else { return }
-        pn_delivery_set_context(entry.delivery, nil)
+        // Its context stays, and finds nothing any more; Proton clears it with the delivery.
         pn_delivery_settle(entry.delivery)
     }
 
@@ -284,7 +321,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     private func topUp() {
         guard self.isLocallyOpen else { return }
-        let isIdle = self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrived.isEmpty
+        let isIdle = self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if self.window.policy == .onDemand, isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
         self.flow(self.window.topUp())
     }
@@ -405,7 +442,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         // Bytes that stay in Proton would stay in the session's window for good.
         if self.isHeldBack { self.discard() }
-        self.unsettled = SlotMap()
+        self.unsettled = OrderedSlots()
         if let key = self.key { self.handler.receivers.remove(key) }
         // Those who wait get the end of the link, not that of their drain.
         self.inbox?.finish(error)
@@ -417,8 +454,8 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// What nobody has taken goes back, so that others get it at once.
     private func releaseUntaken() {
-        for delivery in self.inbox?.removeAll() ?? [] {
-            guard let slot = delivery.handle?.slot, let entry = self.unsettled[slot] else { continue }
+        for slot in self.inbox?.removeAll() ?? [] {
+            guard let entry = self.unsettled[slot] else { continue }
             ProtonDisposition.set(entry.delivery, .released)
             self.forget(slot)
         }

@@ -1,10 +1,42 @@
 /// What an application decided of one delivery, on its way to the loop.
 struct Settlement: Sendable {
+    /// The outcomes that carry nothing, and a reference for the others: many settlements wait, are sorted and copied.
+    private enum Decision: Sendable {
+        case accepted
+        case released
+        case other(Box)
+    }
+
+    private final class Box: Sendable {
+        let outcome: AMQPOutcome
+        init(_ outcome: AMQPOutcome) { self.outcome = outcome }
+    }
+
     let receiver: SlotKey
     let slot: SlotKey
     /// The delivery's place in the order of arrival, by which settlements are sorted so that ranges form.
     let sequence: UInt64
-    let outcome: AMQPOutcome
+    private let decision: Decision
     /// Whether every earlier delivery of the receiver that is not settled gets the same outcome.
     let includesEarlier: Bool
+
+    init(receiver: SlotKey, slot: SlotKey, sequence: UInt64, outcome: AMQPOutcome, includesEarlier: Bool) {
+        self.receiver = receiver
+        self.slot = slot
+        self.sequence = sequence
+        self.includesEarlier = includesEarlier
+        switch outcome {
+        case .accepted: self.decision = .accepted
+        case .released: self.decision = .released
+        case .rejected, .modified, .settled: self.decision = .other(Box(outcome))
+        }
+    }
+
+    var outcome: AMQPOutcome {
+        switch self.decision {
+        case .accepted: .accepted
+        case .released: .released
+        case .other(let box): box.outcome
+        }
+    }
 }

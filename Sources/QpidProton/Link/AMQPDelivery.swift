@@ -9,14 +9,52 @@ public struct AMQPDelivery: Sendable {
     struct Tag: Sendable {
         var storage: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
         var count: UInt8 = 0
+
+        init(_ bytes: UnsafeRawBufferPointer) {
+            let count = min(bytes.count, 32)
+            self.count = UInt8(count)
+            withUnsafeMutableBytes(of: &self.storage) { storage in
+                storage.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
+            }
+        }
     }
 
-    /// Where the decision goes.
-    struct Handle: Sendable {
+    /// Where the decisions about the deliveries of one receiver go. Apart from the mailbox, whose memory is changed all the
+    /// time: every copy of a delivery counts a reference here.
+    final class Settler: Sendable {
         let mailbox: Mailbox
         let receiver: SlotKey
+
+        init(mailbox: Mailbox, receiver: SlotKey) {
+            self.mailbox = mailbox
+            self.receiver = receiver
+        }
+
+        func settle(_ settlement: Settlement) {
+            self.mailbox.settle(settlement)
+        }
+
+        /// Settles a batch.
+        func settle(contentsOf settlements: [Settlement]) {
+            self.mailbox.settle(contentsOf: settlements)
+        }
+    }
+
+    /// Whom the decision is told, and about what.
+    struct Handle: Sendable {
+        let settler: Settler
         let slot: SlotKey
         let sequence: UInt64
+
+        func settlement(_ outcome: AMQPOutcome, includesEarlier: Bool = false) -> Settlement {
+            Settlement(
+                receiver: self.settler.receiver,
+                slot: self.slot,
+                sequence: self.sequence,
+                outcome: outcome,
+                includesEarlier: includesEarlier
+            )
+        }
     }
 
     /// The encoded message, as it came.
@@ -68,14 +106,6 @@ public struct AMQPDelivery: Sendable {
 
     private func settle(_ outcome: AMQPOutcome, includesEarlier: Bool = false) {
         guard let handle = self.handle else { return }
-        handle.mailbox.settle(
-            Settlement(
-                receiver: handle.receiver,
-                slot: handle.slot,
-                sequence: handle.sequence,
-                outcome: outcome,
-                includesEarlier: includesEarlier
-            )
-        )
+        handle.settler.settle(handle.settlement(outcome, includesEarlier: includesEarlier))
     }
 }

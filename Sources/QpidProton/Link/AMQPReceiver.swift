@@ -13,7 +13,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     public typealias Failure = AMQPError
 
     let core: LinkCore
-    private let inbox: Inbox<AMQPDelivery>
+    private let inbox: DeliveryInbox
     private let endpoint: NIOLoopBound<ReceiverEndpoint>
     private let mailbox: Mailbox
 

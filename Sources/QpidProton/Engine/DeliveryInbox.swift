@@ -1,0 +1,162 @@
+internal import DequeModule
+internal import NIOCore
+internal import Synchronization
+
+/// The messages that wait for the tasks of one receiver, in order, until an end.
+///
+/// Messages wait in chunks. A task takes a part of a chunk with one short lock, and makes the deliveries from it without.
+final class DeliveryInbox: WaitingInbox {
+    /// A part of a chunk that a task has taken.
+    struct Part: Sendable {
+        let chunk: ArrivalChunk
+        let range: Range<Int>
+        /// The payloads of its large messages, in order.
+        let large: [ByteBuffer]
+    }
+
+    struct State: InboxState {
+        fileprivate var chunks: Deque<ArrivalChunk> = []
+        /// How many messages of the first chunk have been taken.
+        fileprivate var taken = 0
+        fileprivate var large: Deque<ByteBuffer> = []
+        fileprivate var count = 0
+        fileprivate var weight = 0
+        fileprivate var peakWeight = 0
+        var waits = InboxWaits<Part>()
+
+        mutating func pop() -> Part? { self.pop(max: 1) }
+
+        /// Takes up to `count` messages out of the first chunk, in a time that does not depend on their number.
+        mutating func pop(max count: Int) -> Part? {
+            guard count > 0, let chunk = self.chunks.first else { return nil }
+            let range = self.taken..<(self.taken + min(count, chunk.count - self.taken))
+            let sums = chunk.sums(range)
+            self.count -= range.count
+            self.weight -= sums.weight
+            self.waits.unreported += sums.reported
+            self.taken = range.upperBound
+            if self.taken == chunk.count {
+                self.chunks.removeFirst()
+                self.taken = 0
+            }
+            var large: [ByteBuffer] = []
+            for _ in 0..<sums.large { if let payload = self.large.popFirst() { large.append(payload) } }
+            return Part(chunk: chunk, range: range, large: large)
+        }
+    }
+
+    private let state = Mutex(State())
+    let reportEvery: Int
+    let isStarved: @Sendable () -> Bool
+    let report: @Sendable (Int) -> Void
+    private let settler: AMQPDelivery.Settler
+
+    /// - Parameters: See ``WaitingInbox``.
+    ///   - settler: Where decisions about the deliveries go.
+    init(
+        reportEvery: Int = .max,
+        isStarved: @escaping @Sendable () -> Bool = { false },
+        report: @escaping @Sendable (Int) -> Void = { _ in },
+        settler: AMQPDelivery.Settler
+    ) {
+        self.reportEvery = reportEvery
+        self.isStarved = isStarved
+        self.report = report
+        self.settler = settler
+    }
+
+    func withState<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
+        self.state.withLock { body(&$0) }
+    }
+
+    var weight: Int { self.withState { $0.weight } }
+    var peakWeight: Int { self.withState { $0.peakWeight } }
+    var count: Int { self.withState { $0.count } }
+
+    func push(_ arrivals: Arrivals) {
+        self.add { state in
+            for chunk in arrivals.chunks {
+                state.chunks.append(chunk)
+                state.count += chunk.count
+                state.weight += chunk.sums(0..<chunk.count).weight
+            }
+            state.large.append(contentsOf: arrivals.large)
+            state.peakWeight = max(state.peakWeight, state.weight)
+        }
+    }
+
+    /// Takes away what nobody has taken, and returns the keys of the deliveries that are not settled.
+    func removeAll() -> [SlotKey] {
+        var keys: [SlotKey] = []
+        while let part = self.withState({ $0.pop(max: .max) }) {
+            for index in part.range where part.chunk[index].slot != 0 {
+                keys.append(SlotKey(bitPattern: part.chunk[index].slot))
+            }
+        }
+        return keys
+    }
+
+    /// The next delivery if there is one; nil when there is none now, or never again.
+    func poll() -> AMQPDelivery? {
+        self.take { $0.pop() }.flatMap { self.delivery($0) }
+    }
+
+    /// Up to `count` deliveries that are there now.
+    func poll(max count: Int) -> [AMQPDelivery] {
+        var deliveries: [AMQPDelivery] = []
+        while deliveries.count < count {
+            let rest = count - deliveries.count
+            guard let part = self.take({ $0.pop(max: rest) }) else { break }
+            if deliveries.isEmpty {
+                deliveries = self.deliveries(part)
+            } else {
+                deliveries += self.deliveries(part)
+            }
+        }
+        return deliveries
+    }
+
+    /// Waits for the next delivery; see ``WaitingInbox/nextItem(id:onWait:)``.
+    func next(id: UInt64? = nil, onWait: () -> Void = {}) async throws(AMQPError) -> AMQPDelivery? {
+        try await self.nextItem(id: id, onWait: onWait).flatMap { self.delivery($0) }
+    }
+
+    // MARK: Making deliveries
+
+    private func delivery(_ part: Part) -> AMQPDelivery? {
+        var large = part.large.startIndex
+        return part.range.first.map { self.delivery(part, $0, &large) }
+    }
+
+    private func deliveries(_ part: Part) -> [AMQPDelivery] {
+        [AMQPDelivery](unsafeUninitializedCapacity: part.range.count) { room, count in
+            var large = part.large.startIndex
+            guard let base = room.baseAddress else { return }
+            for index in part.range {
+                (base + count).initialize(to: self.delivery(part, index, &large))
+                count += 1
+            }
+        }
+    }
+
+    @inline(__always)
+    private func delivery(_ part: Part, _ index: Int, _ large: inout Int) -> AMQPDelivery {
+        let record = part.chunk[index]
+        let payload: ByteBuffer
+        if record.isLarge {
+            payload = part.large[large]
+            large += 1
+        } else {
+            payload = part.chunk.payload(record)
+        }
+        var handle: AMQPDelivery.Handle?
+        if record.slot != 0 {
+            handle = .init(
+                settler: self.settler,
+                slot: SlotKey(bitPattern: record.slot),
+                sequence: record.sequence
+            )
+        }
+        return AMQPDelivery(payload: payload, tag: part.chunk.tag(record), handle: handle)
+    }
+}

@@ -1,0 +1,163 @@
+internal import DequeModule
+
+/// Who waits at an inbox, its end, and how much of what was taken is to be reported.
+struct InboxWaits<Item: Sendable>: Sendable {
+    typealias Answer = Result<Item?, AMQPError>
+    typealias Continuation = CheckedContinuation<Answer, Never>
+
+    /// A wait that is over, to be told so without the lock.
+    struct Resumption: Sendable {
+        let continuation: Continuation
+        let answer: Answer
+
+        func resume() { self.continuation.resume(returning: self.answer) }
+    }
+
+    private var nextID: UInt64 = 0
+    private var waiters: Deque<(id: UInt64, continuation: Continuation)> = []
+    private var end: AMQPError??
+    var unreported = 0
+
+    var isEmpty: Bool { self.waiters.isEmpty }
+    var hasEnded: Bool { self.end != nil }
+
+    mutating func makeID() -> UInt64 {
+        self.nextID += 1
+        return self.nextID
+    }
+
+    func contains(_ id: UInt64) -> Bool { self.waiters.contains { $0.id == id } }
+
+    mutating func append(_ id: UInt64, _ continuation: Continuation) {
+        self.waiters.append((id, continuation))
+    }
+
+    mutating func remove(_ id: UInt64) -> Continuation? {
+        guard let index = self.waiters.firstIndex(where: { $0.id == id }) else { return nil }
+        return self.waiters.remove(at: index).continuation
+    }
+
+    /// Gives the first who waits its item.
+    mutating func serve(_ item: Item) -> Resumption? {
+        self.waiters.popFirst().map { Resumption(continuation: $0.continuation, answer: .success(item)) }
+    }
+
+    /// The first end stays. Returns the waits that it ends: who waits finds the inbox empty.
+    mutating func finish(_ error: AMQPError?) -> [Resumption] {
+        guard self.end == nil else { return [] }
+        self.end = .some(error)
+        guard !self.waiters.isEmpty, let answer = self.takeEnd() else { return [] }
+        defer { self.waiters = [] }
+        return self.waiters.map { Resumption(continuation: $0.continuation, answer: answer) }
+    }
+
+    /// What follows the last item: the error once, then nil.
+    mutating func takeEnd() -> Answer? {
+        guard let end = self.end else { return nil }
+        self.end = .some(nil)
+        return end.map { .failure($0) } ?? .success(nil)
+    }
+
+    /// What is to be reported now, if it is at least `least`; 0 otherwise.
+    mutating func takeUnreported(least: Int = 0) -> Int {
+        guard self.unreported >= least else { return 0 }
+        defer { self.unreported = 0 }
+        return self.unreported
+    }
+}
+
+/// What an inbox holds behind its lock.
+protocol InboxState {
+    associatedtype Item: Sendable
+    var waits: InboxWaits<Item> { get set }
+    /// Takes the next item out, and counts it in what is to be reported.
+    mutating func pop() -> Item?
+}
+
+/// The waiting for what the event loop has for tasks: items in order, until an end.
+protocol WaitingInbox: AnyObject, Sendable {
+    associatedtype State: InboxState
+    /// How many reported elements are taken before `report` is called with their number.
+    var reportEvery: Int { get }
+    /// Whether a wait that begins is to report what was taken, be it nothing, so that more can come.
+    var isStarved: @Sendable () -> Bool { get }
+    /// Called from the task that takes an element.
+    var report: @Sendable (Int) -> Void { get }
+    func withState<Part: Sendable>(_ body: (inout State) -> Part) -> Part
+}
+
+extension WaitingInbox {
+    typealias Item = State.Item
+    typealias Answer = InboxWaits<Item>.Answer
+
+    var hasWaiters: Bool { self.withState { !$0.waits.isEmpty } }
+
+    /// Adds to what is there, and serves those who wait, in the order in which they came.
+    func add(_ body: (inout State) -> Void) {
+        let (resumed, due) = self.withState { state -> ([InboxWaits<Item>.Resumption], Int) in
+            guard !state.waits.hasEnded else { return ([], 0) }
+            body(&state)
+            guard !state.waits.isEmpty else { return ([], 0) }
+            var resumed: [InboxWaits<Item>.Resumption] = []
+            while !state.waits.isEmpty, let item = state.pop(), let resumption = state.waits.serve(item) {
+                resumed.append(resumption)
+            }
+            return (resumed, state.waits.takeUnreported(least: self.reportEvery))
+        }
+        for resumption in resumed { resumption.resume() }
+        if due > 0 { self.report(due) }
+    }
+
+    /// Ends the sequence behind what it holds. The first end stays, and all who wait get it.
+    func finish(_ error: AMQPError? = nil) {
+        for resumption in self.withState({ $0.waits.finish(error) }) { resumption.resume() }
+    }
+
+    /// Takes something out under the lock, and reports what is due.
+    func take<Taken: Sendable>(_ body: (inout State) -> Taken) -> Taken {
+        let (taken, due) = self.withState { state in
+            (body(&state), state.waits.takeUnreported(least: self.reportEvery))
+        }
+        if due > 0 { self.report(due) }
+        return taken
+    }
+
+    func makeWaitID() -> UInt64 {
+        self.withState { $0.waits.makeID() }
+    }
+
+    func isWaiting(_ id: UInt64) -> Bool {
+        self.withState { $0.waits.contains(id) }
+    }
+
+    /// Waits for the next item; nil at the end, or when the wait is ended with ``endWait(_:_:)``.
+    ///
+    /// - Parameter onWait: Called when the wait has begun, so that it can be ended.
+    func nextItem(id: UInt64?, onWait: () -> Void) async throws(AMQPError) -> Item? {
+        if let item = self.take({ $0.pop() }) { return item }
+        let id = id ?? self.makeWaitID()
+        return try await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: InboxWaits<Item>.Continuation) in
+                let answer = self.take { state -> Answer? in
+                    if let item = state.pop() { return .success(item) }
+                    if let end = state.waits.takeEnd() { return end }
+                    if Task.isCancelled { return .failure(.cancelled) }
+                    state.waits.append(id, continuation)
+                    return nil
+                }
+                guard let answer else {
+                    if self.isStarved() { self.report(self.withState { $0.waits.takeUnreported() }) }
+                    return onWait()
+                }
+                continuation.resume(returning: answer)
+            }
+        } onCancel: {
+            self.endWait(id, .failure(.cancelled))
+        }.get()
+    }
+
+    /// Ends one wait without an item, if it still waits.
+    func endWait(_ id: UInt64, _ answer: Answer) {
+        self.withState { $0.waits.remove(id) }?.resume(returning: answer)
+    }
+}

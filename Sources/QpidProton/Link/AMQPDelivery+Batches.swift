@@ -1,0 +1,46 @@
+extension Sequence<AMQPDelivery> {
+    /// Takes responsibility for all of them.
+    ///
+    /// Settles as ``AMQPDelivery/accept()`` on each does, and costs less: they go to the connection together. Those that are
+    /// settled already are passed over. Never suspends.
+    ///
+    /// Source: AMQP 1.0 §3.4.2, and the ranges of §2.7.6.
+    public func acceptAll() { self.settleAll(.accepted) }
+
+    /// Says of all of them that they are invalid; see ``AMQPDelivery/reject(_:)``.
+    ///
+    /// - Parameter error: What is wrong with them, for the sender.
+    public func rejectAll(_ error: AMQPError? = nil) { self.settleAll(.rejected(error)) }
+
+    /// Gives all of them back, as not acted upon; see ``AMQPDelivery/release()``.
+    public func releaseAll() { self.settleAll(.released) }
+
+    /// Gives all of them back, changed; see ``AMQPDelivery/modify(_:)``.
+    ///
+    /// - Parameter changes: The changes.
+    public func modifyAll(_ changes: AMQPModified) { self.settleAll(.modified(changes)) }
+
+    private func settleAll(_ outcome: AMQPOutcome) {
+        // One call for all, where they lie in an array: a sequence that is not known here is slow to walk.
+        let isDone: Void? = self.withContiguousStorageIfAvailable { AMQPDelivery.settle($0, outcome) }
+        if isDone == nil { Array(self).withUnsafeBufferPointer { AMQPDelivery.settle($0, outcome) } }
+    }
+}
+
+extension AMQPDelivery {
+    fileprivate static func settle(_ deliveries: UnsafeBufferPointer<AMQPDelivery>, _ outcome: AMQPOutcome) {
+        var settlements: [Settlement] = []
+        settlements.reserveCapacity(deliveries.count)
+        var settler: Settler?
+        for index in deliveries.indices {
+            guard let handle = deliveries[index].handle else { continue }
+            if let last = settler, last.mailbox !== handle.settler.mailbox {
+                last.settle(contentsOf: settlements)
+                settlements.removeAll(keepingCapacity: true)
+            }
+            settler = handle.settler
+            settlements.append(handle.settlement(outcome))
+        }
+        settler?.settle(contentsOf: settlements)
+    }
+}
