@@ -61,6 +61,18 @@ extension Duration {
 
 /// What the process has used.
 package enum Usage {
+    /// The time that the process has been running on processors, in itself and in the kernel for it.
+    package static var cpuTime: Duration {
+        var usage = rusage()
+        #if os(Linux)
+            getrusage(RUSAGE_SELF.rawValue, &usage)
+        #else
+            getrusage(RUSAGE_SELF, &usage)
+        #endif
+        let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
+        return .seconds(seconds) + .microseconds(Int(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec))
+    }
+
     /// The most memory that the process has had resident, in bytes.
     package static var residentPeak: Int {
         #if os(Linux)

@@ -77,15 +77,23 @@ struct Consumer {
             guard !batch.isEmpty else { return }
             tally.begin()
             let verdicts = try sink.take(batch)
-            for (delivery, verdict) in zip(batch, verdicts) {
-                switch verdict {
-                case .good(let id, _):
-                    sequence?.add(id)
-                    delivery.accept()
-                case .mismatch(let error), .refused(let error): delivery.reject(error)
-                }
-            }
+            self.settle(batch, verdicts, &sequence)
             self.progress.add(messages: batch.count, bytes: tally.add(verdicts))
+        }
+    }
+
+    private func settle(_ batch: [AMQPDelivery], _ verdicts: [Verdict], _ sequence: inout SequenceCheck?) {
+        var areAllGood = true
+        for verdict in verdicts {
+            if case .good(let id, _) = verdict { sequence?.add(id) } else { areAllGood = false }
+        }
+        // All at once costs less than each by itself.
+        if areAllGood { return batch.acceptAll() }
+        for (delivery, verdict) in zip(batch, verdicts) {
+            switch verdict {
+            case .good: delivery.accept()
+            case .mismatch(let error), .refused(let error): delivery.reject(error)
+            }
         }
     }
 

@@ -152,6 +152,7 @@ struct Receiver: AsyncParsableCommand {
         report.add("refused", tally.refused)
         sequence?.add(to: &report)
         report.add("buffered_bytes_peak", peak)
+        report.add("cpu_seconds", seconds: Usage.cpuTime)
         report.add("resident_bytes_peak", Usage.residentPeak)
         return report
     }

@@ -27,12 +27,9 @@ extension AMQPMessage {
 
     /// The bytes of the body: of its data or its text; 0 for other values.
     fileprivate var bodyByteCount: Int {
-        switch self.body {
-        case .data(let sections): sections.reduce(0) { $0 + $1.readableBytes }
-        case .value(.string(let text)): text.utf8.count
-        case .value(.binary(let bytes)): bytes.readableBytes
-        case .value, .sequence, .empty: 0
-        }
+        if let bytes = self.bodyBytes { return bytes.readableBytes }
+        if case .value(.string(let text)) = self.body { return text.utf8.count }
+        return 0
     }
 }
 
@@ -40,9 +37,11 @@ extension AMQPMessage {
 final class CountingSink: Sink {
     func take(_ batch: [AMQPDelivery]) -> [Verdict] {
         batch.map { delivery in
-            switch self.decode(delivery) {
-            case .success(let message): .good(id: message.number, bytes: message.bodyByteCount)
-            case .failure(let error): .mismatch(error)
+            do throws(AMQPError) {
+                let message = try delivery.message
+                return .good(id: message.number, bytes: message.bodyByteCount)
+            } catch {
+                return .mismatch(error)
             }
         }
     }

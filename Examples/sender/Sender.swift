@@ -129,6 +129,7 @@ struct Sender: AsyncParsableCommand {
             var report = tally.report(seconds)
             report.add("skipped", source.skipped)
             report.add("outgoing_bytes_peak", peak)
+            report.add("cpu_seconds", seconds: Usage.cpuTime)
             report.add("resident_bytes_peak", Usage.residentPeak)
             report.print()
         }

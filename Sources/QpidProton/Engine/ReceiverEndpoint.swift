@@ -189,7 +189,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         if isSettled {
             pn_delivery_settle(delivery)
         } else {
-            slot = self.unsettled.append(Unsettled(delivery: delivery, sequence: self.sequence, weight: weight)).bitPattern
+            slot =
+                self.unsettled.append(Unsettled(delivery: delivery, sequence: self.sequence, weight: weight)).bitPattern
             pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: slot))
         }
         let isReported = isSettled || !self.isHeldUntilSettled
@@ -321,7 +322,8 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     private func topUp() {
         guard self.isLocallyOpen else { return }
-        let isIdle = self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
+        let isIdle =
+            self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if self.window.policy == .onDemand, isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
         self.flow(self.window.topUp())
     }

@@ -84,7 +84,8 @@ struct OrderedSlots<Value> {
     private func index(_ key: SlotKey) -> UInt32? {
         let bits = key.bitPattern
         let index = UInt32(truncatingIfNeeded: bits) &- 1
-        guard index < self.nodes.count, self.nodes[Int(index)].generation == UInt32(truncatingIfNeeded: bits >> 32) else {
+        guard index < self.nodes.count, self.nodes[Int(index)].generation == UInt32(truncatingIfNeeded: bits >> 32)
+        else {
             return nil
         }
         return self.nodes[Int(index)].value == nil ? nil : index

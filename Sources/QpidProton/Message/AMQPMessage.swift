@@ -81,7 +81,10 @@ public struct AMQPMessage: Sendable {
 
     /// The properties; none set where the message carries none.
     public var properties: AMQPProperties {
-        get { self.propertiesBox?.value ?? AMQPProperties() }
+        // Lent, not copied: they are large.
+        _read {
+            if let box = self.propertiesBox { yield box.value } else { yield AMQPProperties() }
+        }
         _modify {
             self.propertiesBox.makeUnique(or: AMQPProperties())
             yield &self.propertiesBox!.value
@@ -153,12 +156,18 @@ extension AMQPMessage: Hashable {
 }
 
 /// A value on the heap that is copied before it is changed where it is shared.
-// Sendable: `value` is changed only through `makeUnique`, thus while a single reference to the box exists.
+// Sendable: `value` is changed only through `makeUnique` and `fill`, thus while a single reference to the box exists.
 final class CopyOnWriteBox<Value: Sendable>: @unchecked Sendable {
     fileprivate(set) var value: Value
 
     init(_ value: Value) {
         self.value = value
+    }
+
+    /// Changes the value of a box that nobody else has yet.
+    @inline(__always)
+    func fill<Result, Failure: Error>(_ body: (inout Value) throws(Failure) -> Result) throws(Failure) -> Result {
+        try body(&self.value)
     }
 }
 

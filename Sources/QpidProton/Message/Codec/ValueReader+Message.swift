@@ -2,10 +2,8 @@ import NIOCore
 
 extension ValueReader {
     /// A message: sections up to the end of the bytes.
-    mutating func message() throws(CodecFault) -> AMQPMessage {
-        var message = AMQPMessage()
-        var extras = AMQPMessage.Extras()
-        var hasExtras = false
+    mutating func message(into message: inout AMQPMessage) throws(CodecFault) {
+        var extras: AMQPMessage.Extras?
         var last: UInt8 = 0
         while !self.isAtEnd {
             let section = try self.section(after: last)
@@ -14,17 +12,18 @@ extension ValueReader {
                 message.header = try self.header()
                 if message.header.isEmpty { message.emptySections.insert(.header) }
             case Section.deliveryAnnotations:
-                extras.deliveryAnnotations = try self.sectionMap(orEmpty: .deliveryAnnotations, of: &message)
-                hasExtras = true
+                let map = try self.sectionMap(orEmpty: .deliveryAnnotations, of: &message)
+                extras = AMQPMessage.Extras(deliveryAnnotations: map)
             case Section.messageAnnotations:
-                extras.messageAnnotations = try self.sectionMap(orEmpty: .messageAnnotations, of: &message)
-                hasExtras = true
+                let map = try self.sectionMap(orEmpty: .messageAnnotations, of: &message)
+                if extras == nil { extras = AMQPMessage.Extras() }
+                extras?.messageAnnotations = map
             case Section.properties:
-                let properties = try self.properties()
-                if properties.isEmpty {
-                    message.emptySections.insert(.properties)
+                let box = CopyOnWriteBox(AMQPProperties())
+                if try box.fill({ (value) throws(CodecFault) in try self.properties(into: &value) }) {
+                    message.propertiesBox = box
                 } else {
-                    message.propertiesBox = CopyOnWriteBox(properties)
+                    message.emptySections.insert(.properties)
                 }
             case Section.applicationProperties:
                 message.applicationProperties = try self.sectionMap(orEmpty: .applicationProperties, of: &message)
@@ -35,24 +34,20 @@ extension ValueReader {
             case Section.value:
                 message.storedBody = .value(try self.value())
             default:
-                extras.footer = try self.sectionMap(orEmpty: .footer, of: &message)
-                hasExtras = true
+                let map = try self.sectionMap(orEmpty: .footer, of: &message)
+                if extras == nil { extras = AMQPMessage.Extras() }
+                extras?.footer = map
             }
             last = section
         }
-        if hasExtras { message.extrasBox = CopyOnWriteBox(extras) }
-        return message
+        if let extras { message.extrasBox = CopyOnWriteBox(extras) }
     }
 
     /// The number of the section that begins here, which must be one that may follow the last one.
     @inline(__always)
     private mutating func section(after last: UInt8) throws(CodecFault) -> UInt8 {
         let start = self.offset
-        let code = try self.fixed(UInt8.self)
-        guard code == Code.described else { throw CodecFault(.notASection, at: start, Int(code)) }
-        let descriptorStart = self.offset
-        let descriptor = try self.value()
-        guard let section = Section.number(descriptor) else { throw CodecFault(.unknownSection, at: descriptorStart) }
+        let section = if let usual = self.usualSection() { usual } else { try self.unusualSection() }
         if section > last {
             // Of the three kinds of body only one may occur.
             let isBody = section >= Section.data && section <= Section.value
@@ -68,6 +63,17 @@ extension ValueReader {
         } else {
             throw CodecFault(.sectionOutOfOrder, at: start, Int(section))
         }
+        return section
+    }
+
+    /// The number of the section that begins here, whatever the form of its descriptor.
+    private mutating func unusualSection() throws(CodecFault) -> UInt8 {
+        let start = self.offset
+        let code = try self.fixed(UInt8.self)
+        guard code == Code.described else { throw CodecFault(.notASection, at: start, Int(code)) }
+        let descriptorStart = self.offset
+        let descriptor = try self.value()
+        guard let section = Section.number(descriptor) else { throw CodecFault(.unknownSection, at: descriptorStart) }
         return section
     }
 
@@ -129,10 +135,12 @@ extension ValueReader {
         return header
     }
 
-    private mutating func properties() throws(CodecFault) -> AMQPProperties {
-        var properties = AMQPProperties()
-        guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return properties }
+    /// Returns whether any is set.
+    private mutating func properties(into properties: inout AMQPProperties) throws(CodecFault) -> Bool {
+        guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return false }
+        var isAnySet = false
         for field in 0..<count where try !self.null() {
+            isAnySet = true
             switch field {
             case 0: properties.messageID = try self.fieldMessageID()
             case 1: properties.userID = try self.fieldBinary()
@@ -150,7 +158,7 @@ extension ValueReader {
             }
         }
         try self.leaveFields(to: outerEnd)
-        return properties
+        return isAnySet
     }
 
     // MARK: Fields
@@ -195,6 +203,10 @@ extension ValueReader {
 
     private mutating func fieldString() throws(CodecFault) -> String {
         let start = self.offset
+        if try self.peek() == Code.string8 {
+            self.skip(1)
+            return try self.string(wide: false)
+        }
         guard case .string(let value) = try self.value() else { throw CodecFault(wanted: .string, at: start) }
         return value
     }
@@ -207,6 +219,19 @@ extension ValueReader {
 
     private mutating func fieldMessageID() throws(CodecFault) -> AMQPMessageID {
         let start = self.offset
+        let code = try self.peek()
+        switch code {
+        case Code.smallUlong:
+            self.skip(1)
+            return .ulong(UInt64(try self.fixed(UInt8.self)))
+        case Code.ulong:
+            self.skip(1)
+            return .ulong(try self.fixed(UInt64.self))
+        case Code.string8:
+            self.skip(1)
+            return .string(try self.string(wide: false))
+        default: break
+        }
         guard let id = AMQPMessageID(try self.value()) else { throw CodecFault(wanted: .messageID, at: start) }
         return id
     }

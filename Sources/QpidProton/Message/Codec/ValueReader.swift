@@ -19,25 +19,26 @@ struct ValueReader {
     private var depthLeft: Int
     private var elementsLeft: Int
 
-    /// Runs `body` over the readable bytes; gives its result and how many bytes it took.
+    /// Runs `body` over the readable bytes; gives how many of them it took. What it reads it writes to where it is to be: a
+    /// message is large, and every copy counts references.
     @inline(__always)
-    static func read<T>(
+    static func read(
         _ buffer: ByteBuffer,
         _ limits: AMQPDecodingLimits,
-        _ body: (inout ValueReader) throws(CodecFault) -> T
-    ) throws(AMQPError) -> (value: T, length: Int) {
-        let result: Result<(value: T, length: Int), CodecFault> = buffer.withUnsafeReadableBytes { bytes in
+        _ body: (inout ValueReader) throws(CodecFault) -> Void
+    ) throws(AMQPError) -> Int {
+        let result: Result<Int, CodecFault> = buffer.withUnsafeReadableBytes { bytes in
             guard let base = bytes.baseAddress else { return .failure(CodecFault(.truncated, at: 0, 1)) }
             var reader = ValueReader(base, bytes.count, buffer, limits)
             do throws(CodecFault) {
-                let value = try body(&reader)
-                return .success((value, reader.offset))
+                try body(&reader)
+                return .success(reader.offset)
             } catch {
                 return .failure(error)
             }
         }
         switch result {
-        case .success(let success): return success
+        case .success(let length): return length
         case .failure(let fault): throw fault.decodingError
         }
     }
@@ -77,6 +78,18 @@ struct ValueReader {
     func peek() throws(CodecFault) -> UInt8 {
         try self.need(1)
         return self.bytes.load(fromByteOffset: self.offset, as: UInt8.self)
+    }
+
+    /// The number of the section that begins here, if its descriptor has the usual form, which is then passed over.
+    @inline(__always)
+    mutating func usualSection() -> UInt8? {
+        guard self.end - self.offset >= 3 else { return nil }
+        let head = self.bytes.loadUnaligned(fromByteOffset: self.offset, as: UInt16.self)
+        guard UInt16(bigEndian: head) == UInt16(Code.described) << 8 | UInt16(Code.smallUlong) else { return nil }
+        let section = self.bytes.load(fromByteOffset: self.offset &+ 2, as: UInt8.self)
+        guard section >= Section.header, section <= Section.footer else { return nil }
+        self.offset &+= 3
+        return section
     }
 
     @inline(__always)
