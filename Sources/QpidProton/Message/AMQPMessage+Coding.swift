@@ -11,9 +11,11 @@ extension AMQPMessage {
     ///
     /// Source: AMQP 1.0 §3.2.
     public init(decoding buffer: ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {
-        self.init()
-        guard buffer.readableBytes > 0 else { return }
-        _ = try ValueReader.read(buffer, limits) { (reader) throws(CodecFault) in try reader.message(into: &self) }
+        guard buffer.readableBytes > 0 else {
+            self.init()
+            return
+        }
+        self = try ValueReader.message(buffer, limits)
     }
 
     /// Appends the encoded message to a buffer. Where it throws, the buffer is as before.
@@ -77,9 +79,9 @@ extension AMQPValue {
     ///
     /// Source: AMQP 1.0 §1.2–1.6.
     public init(decoding buffer: inout ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {
-        self = .null
-        let length = try ValueReader.read(buffer, limits) { (reader) throws(CodecFault) in self = try reader.value() }
-        buffer.moveReaderIndex(forwardBy: length)
+        let result = try ValueReader.value(buffer, limits)
+        buffer.moveReaderIndex(forwardBy: result.length)
+        self = result.value
     }
 
     /// Appends the encoded value to a buffer, in the smallest form that AMQP has for it. Where it throws, the buffer

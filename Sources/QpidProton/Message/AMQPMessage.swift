@@ -66,7 +66,8 @@ public struct AMQPMessage: Sendable {
     }
 
     var storedBody: StoredBody = .empty
-    var propertiesBox: CopyOnWriteBox<AMQPProperties>?
+    /// The properties; none set where the message carries none.
+    public var properties = AMQPProperties()
     var extrasBox: CopyOnWriteBox<Extras>?
     /// The application properties: strings and simple values of the application's own.
     public var applicationProperties = AMQPMap()
@@ -78,19 +79,6 @@ public struct AMQPMessage: Sendable {
 
     /// Makes a message without a body.
     public init() {}
-
-    /// The properties; none set where the message carries none.
-    public var properties: AMQPProperties {
-        // Lent, not copied: they are large.
-        _read {
-            if let box = self.propertiesBox { yield box.value } else { yield AMQPProperties() }
-        }
-        _modify {
-            self.propertiesBox.makeUnique(or: AMQPProperties())
-            yield &self.propertiesBox!.value
-        }
-        set { self.propertiesBox = CopyOnWriteBox(newValue) }
-    }
 
     /// The delivery annotations, for the next node only.
     public var deliveryAnnotations: AMQPMap {
@@ -156,25 +144,19 @@ extension AMQPMessage: Hashable {
 }
 
 /// A value on the heap that is copied before it is changed where it is shared.
-// Sendable: `value` is changed only through `makeUnique` and `fill`, thus while a single reference to the box exists.
+// Sendable: `value` is changed only behind `makeUnique` or before the box is shared, thus while a single reference exists.
 final class CopyOnWriteBox<Value: Sendable>: @unchecked Sendable {
-    fileprivate(set) var value: Value
+    var value: Value
 
     init(_ value: Value) {
         self.value = value
-    }
-
-    /// Changes the value of a box that nobody else has yet.
-    @inline(__always)
-    func fill<Result, Failure: Error>(_ body: (inout Value) throws(Failure) -> Result) throws(Failure) -> Result {
-        try body(&self.value)
     }
 }
 
 extension Optional {
     /// Makes sure that there is a box and that nobody else holds it.
     @inline(__always)
-    fileprivate mutating func makeUnique<Value: Sendable>(or value: @autoclosure () -> Value)
+    mutating func makeUnique<Value: Sendable>(or value: @autoclosure () -> Value)
     where Wrapped == CopyOnWriteBox<Value> {
         if isKnownUniquelyReferenced(&self) { return }
         self = CopyOnWriteBox(self?.value ?? value())

@@ -86,7 +86,7 @@ struct EncodedSize {
             try self.add(extras.messageAnnotations)
             try self.add(extras.footer)
         }
-        if let box = message.propertiesBox { self.add(box.value) }
+        if let box = message.properties.box { self.add(box.value) }
         try self.add(message.applicationProperties)
         switch message.storedBody {
         case .empty: break
@@ -102,7 +102,7 @@ struct EncodedSize {
         }
     }
 
-    private mutating func add(_ properties: AMQPProperties) {
+    private mutating func add(_ properties: AMQPProperties.Fields) {
         self.add(properties.messageID)
         self.add(bytes: properties.userID?.readableBytes ?? 0)
         self.add(properties.to)

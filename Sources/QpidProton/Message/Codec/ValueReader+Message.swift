@@ -19,9 +19,9 @@ extension ValueReader {
                 if extras == nil { extras = AMQPMessage.Extras() }
                 extras?.messageAnnotations = map
             case Section.properties:
-                let box = CopyOnWriteBox(AMQPProperties())
-                if try box.fill({ (value) throws(CodecFault) in try self.properties(into: &value) }) {
-                    message.propertiesBox = box
+                let box = CopyOnWriteBox(AMQPProperties.Fields())
+                if try self.properties(into: &box.value) {
+                    message.properties = AMQPProperties(box)
                 } else {
                     message.emptySections.insert(.properties)
                 }
@@ -136,7 +136,7 @@ extension ValueReader {
     }
 
     /// Returns whether any is set.
-    private mutating func properties(into properties: inout AMQPProperties) throws(CodecFault) -> Bool {
+    private mutating func properties(into properties: inout AMQPProperties.Fields) throws(CodecFault) -> Bool {
         guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return false }
         var isAnySet = false
         for field in 0..<count where try !self.null() {

@@ -13,37 +13,68 @@ import NIOCore
 struct ValueReader {
     private let bytes: UnsafeRawPointer
     /// The buffer the bytes are in, for slices that share its memory.
-    private let buffer: ByteBuffer
+    private let buffer: UnsafePointer<ByteBuffer>
     private(set) var offset: Int
     private(set) var end: Int
     private var depthLeft: Int
     private var elementsLeft: Int
 
-    /// Runs `body` over the readable bytes; gives how many of them it took. What it reads it writes to where it is to be: a
-    /// message is large, and every copy counts references.
+    /// The value that the readable bytes begin with, and how many of them it takes.
+    static func value(
+        _ buffer: ByteBuffer,
+        _ limits: AMQPDecodingLimits
+    ) throws(AMQPError) -> (value: AMQPValue, length: Int) {
+        try Self.read(buffer, limits) { (reader) throws(CodecFault) in (try reader.value(), reader.offset) }
+    }
+
+    /// The message that the readable bytes are.
+    static func message(_ buffer: ByteBuffer, _ limits: AMQPDecodingLimits) throws(AMQPError) -> AMQPMessage {
+        try Self.read(buffer, limits) { (reader) throws(CodecFault) in
+            var fault: CodecFault?
+            // Read into one place and moved from there: each copy of a message counts its references.
+            let message = withUnsafeTemporaryAllocation(of: AMQPMessage.self, capacity: 1) { place in
+                place.initializeElement(at: 0, to: AMQPMessage())
+                do throws(CodecFault) {
+                    try reader.message(into: &place[0])
+                } catch {
+                    fault = error
+                }
+                return place.moveElement(from: 0)
+            }
+            if let fault { throw fault }
+            return message
+        }
+    }
+
     @inline(__always)
-    static func read(
+    private static func read<T>(
         _ buffer: ByteBuffer,
         _ limits: AMQPDecodingLimits,
-        _ body: (inout ValueReader) throws(CodecFault) -> Void
-    ) throws(AMQPError) -> Int {
-        let result: Result<Int, CodecFault> = buffer.withUnsafeReadableBytes { bytes in
-            guard let base = bytes.baseAddress else { return .failure(CodecFault(.truncated, at: 0, 1)) }
-            var reader = ValueReader(base, bytes.count, buffer, limits)
-            do throws(CodecFault) {
-                try body(&reader)
-                return .success(reader.offset)
-            } catch {
-                return .failure(error)
+        _ body: (inout ValueReader) throws(CodecFault) -> T
+    ) throws(AMQPError) -> T {
+        let result: Result<T, CodecFault> = withUnsafePointer(to: buffer) { pointer in
+            buffer.withUnsafeReadableBytes { bytes in
+                guard let base = bytes.baseAddress else { return .failure(CodecFault(.truncated, at: 0, 1)) }
+                var reader = ValueReader(base, bytes.count, pointer, limits)
+                do throws(CodecFault) {
+                    return .success(try body(&reader))
+                } catch {
+                    return .failure(error)
+                }
             }
         }
         switch result {
-        case .success(let length): return length
+        case .success(let value): return value
         case .failure(let fault): throw fault.decodingError
         }
     }
 
-    private init(_ bytes: UnsafeRawPointer, _ count: Int, _ buffer: ByteBuffer, _ limits: AMQPDecodingLimits) {
+    private init(
+        _ bytes: UnsafeRawPointer,
+        _ count: Int,
+        _ buffer: UnsafePointer<ByteBuffer>,
+        _ limits: AMQPDecodingLimits
+    ) {
         self.bytes = bytes
         self.buffer = buffer
         self.offset = 0
@@ -187,7 +218,8 @@ struct ValueReader {
     mutating func binary(wide: Bool) throws(CodecFault) -> ByteBuffer {
         let length = try self.length(wide: wide)
         // The slice is within the readable bytes, which `length` has checked: the empty buffer is never taken.
-        let slice = self.buffer.getSlice(at: self.buffer.readerIndex &+ self.offset, length: length) ?? ByteBuffer()
+        let start = self.buffer.pointee.readerIndex &+ self.offset
+        let slice = self.buffer.pointee.getSlice(at: start, length: length) ?? ByteBuffer()
         self.offset &+= length
         return slice
     }

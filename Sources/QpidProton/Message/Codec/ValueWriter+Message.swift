@@ -12,10 +12,10 @@ extension ValueWriter {
             try self.map(AMQPMap(), Section.deliveryAnnotations, empty.contains(.deliveryAnnotations))
             try self.map(AMQPMap(), Section.messageAnnotations, empty.contains(.messageAnnotations))
         }
-        if let box = message.propertiesBox {
+        if let box = message.properties.box {
             try self.properties(box.value, evenIfEmpty: empty.contains(.properties))
         } else if empty.contains(.properties) {
-            try self.properties(AMQPProperties(), evenIfEmpty: true)
+            try self.properties(AMQPProperties.Fields(), evenIfEmpty: true)
         }
         try self.map(
             message.applicationProperties,
@@ -95,7 +95,7 @@ extension ValueWriter {
         try self.closeFields(opening, count: count)
     }
 
-    private mutating func properties(_ properties: AMQPProperties, evenIfEmpty: Bool) throws(CodecFault) {
+    private mutating func properties(_ properties: AMQPProperties.Fields, evenIfEmpty: Bool) throws(CodecFault) {
         let start = self.offset
         try self.begin(Section.properties)
         let opening = try self.open(count: 13)
