@@ -1,34 +1,123 @@
 internal import NIOCore
 
-/// What has arrived since the last hand-over, in chunks; filled on the event loop.
-struct Arrivals {
-    /// Chunks in order; the last one has room.
-    private(set) var chunks: [ArrivalChunk] = []
-    /// The payloads of the large messages, in order.
-    private(set) var large: [ByteBuffer] = []
-    /// How much came the last time, so that the next chunk need not grow.
+/// What has arrived since the last hand-over. It is filled on the event loop alone.
+final class Arrivals {
+    typealias Record = ArrivalChunk.Record
+
+    /// What is handed over: chunks, and the payloads of the large messages beside them, both in order.
+    struct Batch: Sendable {
+        var chunks: [ArrivalChunk] = []
+        var large: [ByteBuffer] = []
+    }
+
+    /// The memory of the chunk that is being filled; none before its first message.
+    private var bytes: UnsafeMutableRawPointer?
+    private var capacity = 0
+    private var used = 0
+    private var records: UnsafeMutablePointer<Record>?
+    private var recordCapacity = 0
+    private var count = 0
+    private var sums = ArrivalChunk.Sums()
+    private var done = Batch()
+    /// What the last chunk held, so that the next one need not grow.
     private var expected = (bytes: 0, count: 0)
 
-    var isEmpty: Bool { self.chunks.isEmpty }
-
-    /// A chunk with room for one message of so many bytes, tag included, and where they are to be written.
-    mutating func room(for count: Int) -> (chunk: ArrivalChunk, room: UnsafeMutableRawPointer)? {
-        if let last = self.chunks.last, let room = last.room(for: count) { return (last, room) }
-        let chunk = ArrivalChunk(bytes: max(count, self.expected.bytes), count: self.expected.count)
-        guard let room = chunk.room(for: count) else { return nil }
-        self.chunks.append(chunk)
-        return (chunk, room)
+    deinit {
+        self.bytes?.deallocate()
+        self.records?.deallocate()
     }
 
-    /// Adds the payload of a large message, whose record is in the last chunk.
-    mutating func append(large payload: ByteBuffer) {
-        self.large.append(payload)
+    var isEmpty: Bool { self.count == 0 && self.done.chunks.isEmpty }
+
+    /// Room for the tag and the payload of one small message, or for the tag of a large one.
+    func room(for count: Int) -> UnsafeMutableRawPointer {
+        let needed = self.used + count
+        if let bytes = self.bytes, needed <= self.capacity { return bytes + self.used }
+        return self.grow(count)
     }
 
-    /// Forgets what was handed over.
-    mutating func removeAll() {
-        if let last = self.chunks.first { self.expected = (last.used, last.count) }
-        self.chunks.removeAll(keepingCapacity: true)
-        self.large.removeAll(keepingCapacity: false)
+    private func grow(_ count: Int) -> UnsafeMutableRawPointer {
+        if self.used + count > ArrivalChunk.limit { self.seal() }
+        let least = self.bytes == nil ? max(self.expected.bytes, 512) : self.capacity * 2
+        let capacity = max(self.used + count, min(least, ArrivalChunk.limit))
+        self.bytes = Self.moved(self.bytes, self.used, to: capacity)
+        self.capacity = capacity
+        return self.bytes! + self.used
+    }
+
+    /// Adds the message whose tag, and payload where it is small, were written into the ``room(for:)``.
+    func append(tagCount: Int, count: Int, isLarge: Bool = false, slot: UInt, sequence: UInt64, isReported: Bool) {
+        if self.count == self.recordCapacity { self.growRecords() }
+        self.sums.weight += count
+        if isReported { self.sums.reported += 1 }
+        if isLarge { self.sums.large += 1 }
+        let record = Record(
+            offset: UInt32(self.used),
+            tagCount: UInt8(tagCount),
+            isLarge: isLarge,
+            count: count,
+            slot: slot,
+            sequence: sequence,
+            sums: self.sums
+        )
+        (self.records! + self.count).initialize(to: record)
+        self.count += 1
+        self.used += tagCount + (isLarge ? 0 : count)
+    }
+
+    private func growRecords() {
+        let capacity = max(self.recordCapacity * 2, self.expected.count, 4)
+        let records = UnsafeMutablePointer<Record>.allocate(capacity: capacity)
+        if let old = self.records {
+            records.update(from: old, count: self.count)
+            old.deallocate()
+        }
+        (self.records, self.recordCapacity) = (records, capacity)
+    }
+
+    /// Adds a large message, whose tag was written into the ``room(for:)``.
+    func append(large payload: ByteBuffer, tagCount: Int, slot: UInt, sequence: UInt64, isReported: Bool) {
+        self.done.large.append(payload)
+        self.append(
+            tagCount: tagCount,
+            count: payload.readableBytes,
+            isLarge: true,
+            slot: slot,
+            sequence: sequence,
+            isReported: isReported
+        )
+    }
+
+    /// Gives what has arrived, and begins anew.
+    func take() -> Batch {
+        self.seal()
+        defer { self.done = Batch() }
+        return self.done
+    }
+
+    /// Makes a chunk of what there is.
+    private func seal() {
+        guard self.count > 0, let records = self.records, let bytes = self.bytes else { return }
+        self.expected = (self.used, self.count)
+        // A few messages that wait must not hold the memory of many.
+        let fitting = self.used * 4 < self.capacity ? Self.moved(bytes, self.used, to: max(self.used, 1)) : bytes
+        self.done.chunks.append(ArrivalChunk(bytes: fitting, records: records, count: self.count))
+        self.bytes = nil
+        self.records = nil
+        (self.capacity, self.used, self.recordCapacity, self.count) = (0, 0, 0, 0)
+        self.sums = ArrivalChunk.Sums()
+    }
+
+    private static func moved(
+        _ old: UnsafeMutableRawPointer?,
+        _ count: Int,
+        to capacity: Int
+    ) -> UnsafeMutableRawPointer {
+        let new = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 8)
+        if let old {
+            new.copyMemory(from: old, byteCount: count)
+            old.deallocate()
+        }
+        return new
     }
 }

@@ -73,7 +73,7 @@ final class DeliveryInbox: WaitingInbox {
     var peakWeight: Int { self.withState { $0.peakWeight } }
     var count: Int { self.withState { $0.count } }
 
-    func push(_ arrivals: Arrivals) {
+    func push(_ arrivals: Arrivals.Batch) {
         self.add { state in
             for chunk in arrivals.chunks {
                 state.chunks.append(chunk)
@@ -149,14 +149,12 @@ final class DeliveryInbox: WaitingInbox {
         } else {
             payload = part.chunk.payload(record)
         }
-        var handle: AMQPDelivery.Handle?
-        if record.slot != 0 {
-            handle = .init(
-                settler: self.settler,
-                slot: SlotKey(bitPattern: record.slot),
-                sequence: record.sequence
-            )
-        }
-        return AMQPDelivery(payload: payload, tag: part.chunk.tag(record), handle: handle)
+        return AMQPDelivery(
+            payload: payload,
+            tag: part.chunk.tag(record),
+            settler: record.slot == 0 ? nil : self.settler,
+            slot: record.slot,
+            sequence: record.sequence
+        )
     }
 }

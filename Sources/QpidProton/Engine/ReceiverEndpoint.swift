@@ -6,7 +6,7 @@ internal import Synchronization
 /// The loop's side of a receiver: it empties Proton at once, grants credit and settles. It is used on the event loop alone.
 final class ReceiverEndpoint: LinkEndpoint {
     /// A delivery that this side has not settled.
-    private struct Unsettled {
+    private struct Unsettled: BitwiseCopyable {
         let delivery: OpaquePointer
         let sequence: UInt64
         /// What the message counts for in the window.
@@ -29,8 +29,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     private var sequence: UInt64 = 0
     /// In the order, those of which nothing is decided; beside it, those whose outcome was told and that the sender has to
     /// settle first.
-    private var unsettled = OrderedSlots<Unsettled>()
-    private var arrivals = Arrivals()
+    private let unsettled = OrderedSlots<Unsettled>()
+    private let arrivals = Arrivals()
 
     private var drains: [Reply<Int>] = []
     private var drainDeadline: Scheduled<Void>?
@@ -147,39 +147,47 @@ final class ReceiverEndpoint: LinkEndpoint {
         return true
     }
 
-    /// Reads a whole message into the chunk.
+    /// Reads a whole message to where it waits.
     private func completeSmall(_ delivery: OpaquePointer, _ count: Int) {
-        if self.arrivals.isEmpty { self.handler.markArrived(self) }
         let tag = Self.tag(of: delivery)
-        guard let (chunk, room) = self.arrivals.room(for: tag.count + count) else { return self.discard() }
+        let room = self.arrivals.room(for: tag.count + count)
         if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tag.count) }
         var read = 0
         if count > 0 {
             let bytes = (room + tag.count).assumingMemoryBound(to: CChar.self)
             read = max(0, pn_link_recv(self.link, bytes, count))
         }
-        self.complete(delivery, in: chunk, tagCount: tag.count, count: read, isLarge: false)
+        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        let (slot, isReported) = self.complete(delivery, read)
+        self.arrivals.append(
+            tagCount: tag.count,
+            count: read,
+            slot: slot,
+            sequence: self.sequence,
+            isReported: isReported
+        )
     }
 
     /// Hands on the message that was gathered.
     private func completeLarge(_ delivery: OpaquePointer) {
-        if self.arrivals.isEmpty { self.handler.markArrived(self) }
         let tag = Self.tag(of: delivery)
-        guard let (chunk, room) = self.arrivals.room(for: tag.count) else { return self.discard() }
+        let room = self.arrivals.room(for: tag.count)
         if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tag.count) }
         let payload = self.partial
         self.partial = ByteBuffer()
-        self.arrivals.append(large: payload)
-        self.complete(delivery, in: chunk, tagCount: tag.count, count: payload.readableBytes, isLarge: true)
+        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        let (slot, isReported) = self.complete(delivery, payload.readableBytes)
+        self.arrivals.append(
+            large: payload,
+            tagCount: tag.count,
+            slot: slot,
+            sequence: self.sequence,
+            isReported: isReported
+        )
     }
 
-    private func complete(
-        _ delivery: OpaquePointer,
-        in chunk: ArrivalChunk,
-        tagCount: Int,
-        count: Int,
-        isLarge: Bool
-    ) {
+    /// Moves on behind the message. Returns its key's bits, 0 where it is settled, and whether its taking is to be reported.
+    private func complete(_ delivery: OpaquePointer, _ count: Int) -> (slot: UInt, isReported: Bool) {
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
         let weight = self.window.complete(count)
@@ -195,15 +203,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
         let isReported = isSettled || !self.isHeldUntilSettled
         if isReported, weight > 0 { self.untaken.append(weight) }
-        chunk.append(
-            tagCount: tagCount,
-            count: count,
-            isLarge: isLarge,
-            slot: slot,
-            sequence: self.sequence,
-            isReported: isReported
-        )
         self.isMidMessage = false
+        return (slot, isReported)
     }
 
     /// Proton's tag, which is gone with the delivery. More than 32 bytes are against the standard, and cut.
@@ -246,8 +247,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     func flushArrived() {
         guard !self.arrivals.isEmpty else { return }
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        self.inbox?.push(self.arrivals)
-        self.arrivals.removeAll()
+        self.inbox?.push(self.arrivals.take())
         // Others may wait still, and the size that messages are expected to have may have changed.
         self.topUp()
     }
@@ -444,7 +444,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         // Bytes that stay in Proton would stay in the session's window for good.
         if self.isHeldBack { self.discard() }
-        self.unsettled = OrderedSlots()
+        self.unsettled.removeAll()
         if let key = self.key { self.handler.receivers.remove(key) }
         // Those who wait get the end of the link, not that of their drain.
         self.inbox?.finish(error)

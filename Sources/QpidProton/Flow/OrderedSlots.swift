@@ -1,78 +1,115 @@
-/// Values by key, found without hashing, and in the order in which they were put in.
+/// Plain values by key, found without hashing, and in the order in which they were put in.
 ///
 /// A value can leave the order and still be found by its key. Every step takes the same time, however many values there are.
-struct OrderedSlots<Value> {
+/// A class with memory of its own, which is used for every message: an array in it would be checked at each step for others
+/// who use it. It belongs to one event loop.
+final class OrderedSlots<Value: BitwiseCopyable> {
+    private enum Place: UInt8 { case free, inOrder, withdrawn }
+
     private struct Node {
         var value: Value?
         var generation: UInt32 = 0
-        var isInOrder = false
-        var previous = Self.none
+        var place = Place.free
+        /// The next free node too.
         var next = Self.none
+        var previous = Self.none
 
         static var none: UInt32 { .max }
     }
 
-    private var nodes: [Node] = []
-    private var free: [UInt32] = []
+    private var nodes: UnsafeMutablePointer<Node>
+    private var capacity: Int
+    /// The nodes that have been used.
+    private var used = 0
+    private(set) var count = 0
+    private var free = Node.none
     private var head = Node.none
     private var tail = Node.none
 
-    var count: Int { self.nodes.count - self.free.count }
+    init() {
+        self.capacity = 4
+        self.nodes = .allocate(capacity: 4)
+    }
+
+    deinit { self.nodes.deallocate() }
 
     /// The key of the oldest value in the order.
     var first: SlotKey? { self.head == Node.none ? nil : self.key(self.head) }
 
     /// Puts a value at the end of the order.
-    mutating func append(_ value: Value) -> SlotKey {
-        let index: UInt32
-        if let last = self.free.popLast() {
-            index = last
-        } else {
-            index = UInt32(self.nodes.count)
-            self.nodes.append(Node())
-        }
-        let place = Int(index)
-        self.nodes[place].value = value
-        self.nodes[place].isInOrder = true
-        self.nodes[place].previous = self.tail
-        self.nodes[place].next = Node.none
+    func append(_ value: Value) -> SlotKey {
+        let index = self.takeFree()
+        let node = self.nodes + Int(index)
+        node.pointee.value = value
+        node.pointee.place = .inOrder
+        node.pointee.previous = self.tail
+        node.pointee.next = Node.none
         if self.tail == Node.none { self.head = index } else { self.nodes[Int(self.tail)].next = index }
         self.tail = index
+        self.count += 1
         return self.key(index)
+    }
+
+    private func takeFree() -> UInt32 {
+        if self.free != Node.none {
+            defer { self.free = self.nodes[Int(self.free)].next }
+            return self.free
+        }
+        if self.used == self.capacity { self.grow() }
+        (self.nodes + self.used).initialize(to: Node())
+        self.used += 1
+        return UInt32(self.used - 1)
+    }
+
+    private func grow() {
+        let nodes = UnsafeMutablePointer<Node>.allocate(capacity: self.capacity * 2)
+        nodes.moveInitialize(from: self.nodes, count: self.used)
+        self.nodes.deallocate()
+        (self.nodes, self.capacity) = (nodes, self.capacity * 2)
     }
 
     /// The value; nil when it has been taken out.
     subscript(key: SlotKey) -> Value? {
-        self.index(key).flatMap { self.nodes[Int($0)].value }
+        self.index(key).flatMap { self.nodes[$0].value }
     }
 
     func isInOrder(_ key: SlotKey) -> Bool {
-        self.index(key).map { self.nodes[Int($0)].isInOrder } ?? false
+        self.index(key).map { self.nodes[$0].place == .inOrder } ?? false
     }
 
     /// Takes a value out of the order, and gives it; nil when it is not in it.
-    mutating func withdraw(_ key: SlotKey) -> Value? {
-        guard let index = self.index(key), self.nodes[Int(index)].isInOrder else { return nil }
+    func withdraw(_ key: SlotKey) -> Value? {
+        guard let index = self.index(key), self.nodes[index].place == .inOrder else { return nil }
         self.unlink(index)
-        return self.nodes[Int(index)].value
+        return self.nodes[index].value
     }
 
     /// Takes a value out.
     @discardableResult
-    mutating func remove(_ key: SlotKey) -> Value? {
+    func remove(_ key: SlotKey) -> Value? {
         guard let index = self.index(key) else { return nil }
-        if self.nodes[Int(index)].isInOrder { self.unlink(index) }
-        defer {
-            self.nodes[Int(index)].value = nil
-            self.nodes[Int(index)].generation &+= 1
-            self.free.append(index)
-        }
-        return self.nodes[Int(index)].value
+        let node = self.nodes + index
+        let value = node.pointee.value
+        if node.pointee.place == .inOrder { self.unlink(index) }
+        node.pointee.place = .free
+        node.pointee.generation &+= 1
+        node.pointee.next = self.free
+        self.free = UInt32(index)
+        self.count -= 1
+        return value
     }
 
-    private mutating func unlink(_ index: UInt32) {
-        let (previous, next) = (self.nodes[Int(index)].previous, self.nodes[Int(index)].next)
-        self.nodes[Int(index)].isInOrder = false
+    /// Takes all values out.
+    func removeAll() {
+        for index in 0..<self.used where self.nodes[index].place != .free {
+            self.remove(self.key(UInt32(index)))
+        }
+    }
+
+    private func unlink(_ index: Int) {
+        let node = self.nodes + index
+        let (previous, next) = (node.pointee.previous, node.pointee.next)
+        node.pointee.place = .withdrawn
         if previous == Node.none { self.head = next } else { self.nodes[Int(previous)].next = next }
         if next == Node.none { self.tail = previous } else { self.nodes[Int(next)].previous = previous }
     }
@@ -81,13 +118,12 @@ struct OrderedSlots<Value> {
         SlotKey(bitPattern: UInt(self.nodes[Int(index)].generation) << 32 | UInt(index + 1))
     }
 
-    private func index(_ key: SlotKey) -> UInt32? {
+    private func index(_ key: SlotKey) -> Int? {
         let bits = key.bitPattern
-        let index = UInt32(truncatingIfNeeded: bits) &- 1
-        guard index < self.nodes.count, self.nodes[Int(index)].generation == UInt32(truncatingIfNeeded: bits >> 32)
-        else {
-            return nil
-        }
-        return self.nodes[Int(index)].value == nil ? nil : index
+        let index = Int(UInt32(truncatingIfNeeded: bits) &- 1)
+        guard index < self.used else { return nil }
+        let node = self.nodes + index
+        let isCurrent = node.pointee.generation == UInt32(truncatingIfNeeded: bits >> 32)
+        return isCurrent && node.pointee.place != .free ? index : nil
     }
 }

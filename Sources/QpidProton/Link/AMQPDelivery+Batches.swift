@@ -31,16 +31,18 @@ extension AMQPDelivery {
     fileprivate static func settle(_ deliveries: UnsafeBufferPointer<AMQPDelivery>, _ outcome: AMQPOutcome) {
         var settlements: [Settlement] = []
         settlements.reserveCapacity(deliveries.count)
-        var settler: Settler?
-        for index in deliveries.indices {
-            guard let handle = deliveries[index].handle else { continue }
-            if let last = settler, last.mailbox !== handle.settler.mailbox {
-                last.settle(contentsOf: settlements)
-                settlements.removeAll(keepingCapacity: true)
+        var start = deliveries.startIndex
+        while start < deliveries.endIndex {
+            // Deliveries of one receiver go together.
+            let settler = deliveries[start].settler
+            var index = start
+            while index < deliveries.endIndex, deliveries[index].settler === settler {
+                if let settler { settlements.append(deliveries[index].settlement(outcome, of: settler.receiver)) }
+                index += 1
             }
-            settler = handle.settler
-            settlements.append(handle.settlement(outcome))
+            settler?.settle(contentsOf: settlements)
+            settlements.removeAll(keepingCapacity: true)
+            start = index
         }
-        settler?.settle(contentsOf: settlements)
     }
 }

@@ -40,40 +40,28 @@ public struct AMQPDelivery: Sendable {
         }
     }
 
-    /// Whom the decision is told, and about what.
-    struct Handle: Sendable {
-        let settler: Settler
-        let slot: SlotKey
-        let sequence: UInt64
-
-        func settlement(_ outcome: AMQPOutcome, includesEarlier: Bool = false) -> Settlement {
-            Settlement(
-                receiver: self.settler.receiver,
-                slot: self.slot,
-                sequence: self.sequence,
-                outcome: outcome,
-                includesEarlier: includesEarlier
-            )
-        }
-    }
-
     /// The encoded message, as it came.
     public let payload: ByteBuffer
     let storedTag: Tag
     /// Nil for a message that the sender had settled.
-    let handle: Handle?
+    let settler: Settler?
+    /// The bits of the delivery's key at its receiver.
+    private let slot: UInt
+    private let sequence: UInt64
 
-    init(payload: ByteBuffer, tag: Tag, handle: Handle?) {
+    init(payload: ByteBuffer, tag: Tag, settler: Settler?, slot: UInt, sequence: UInt64) {
         self.payload = payload
         self.storedTag = tag
-        self.handle = handle
+        self.settler = settler
+        self.slot = slot
+        self.sequence = sequence
     }
 
     /// The message, decoded anew at every access: keep it in a constant.
     ///
     /// - Throws: `AMQPError` with ``AMQPCondition/decodeError`` and the offset when the peer's bytes are not a message.
     ///   ``reject(_:)`` takes that error as it is.
-    public var message: AMQPMessage {
+    @inlinable public var message: AMQPMessage {
         get throws(AMQPError) { try AMQPMessage(decoding: self.payload) }
     }
 
@@ -83,7 +71,7 @@ public struct AMQPDelivery: Sendable {
     }
 
     /// Whether the sender had settled the message: no decision reaches it.
-    public var isSettled: Bool { self.handle == nil }
+    public var isSettled: Bool { self.settler == nil }
 
     /// Takes responsibility for the message.
     public func accept() { self.settle(.accepted) }
@@ -105,7 +93,17 @@ public struct AMQPDelivery: Sendable {
     public func modify(_ changes: AMQPModified) { self.settle(.modified(changes)) }
 
     private func settle(_ outcome: AMQPOutcome, includesEarlier: Bool = false) {
-        guard let handle = self.handle else { return }
-        handle.settler.settle(handle.settlement(outcome, includesEarlier: includesEarlier))
+        guard let settler = self.settler else { return }
+        settler.settle(self.settlement(outcome, of: settler.receiver, includesEarlier: includesEarlier))
+    }
+
+    func settlement(_ outcome: AMQPOutcome, of receiver: SlotKey, includesEarlier: Bool = false) -> Settlement {
+        Settlement(
+            receiver: receiver,
+            slot: SlotKey(bitPattern: self.slot),
+            sequence: self.sequence,
+            outcome: outcome,
+            includesEarlier: includesEarlier
+        )
     }
 }

@@ -28,7 +28,12 @@ extension ValueReader {
             case Section.applicationProperties:
                 message.applicationProperties = try self.sectionMap(orEmpty: .applicationProperties, of: &message)
             case Section.data:
-                message.storedBody.append(data: try self.sectionBinary())
+                let bytes = try self.sectionBinary()
+                if last < Section.data {
+                    message.storedBody = .data(bytes)
+                } else {
+                    message.storedBody.append(data: bytes)
+                }
             case Section.sequence:
                 message.storedBody.append(sequence: try self.sectionList())
             case Section.value:
