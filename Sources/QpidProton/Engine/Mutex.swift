@@ -11,7 +11,9 @@
             self.value = value
         }
 
-        func withLock<Result>(_ body: (inout sending Value) throws -> sending Result) rethrows -> sending Result {
+        func withLock<Result, Failure: Error>(
+            _ body: (inout sending Value) throws(Failure) -> sending Result
+        ) throws(Failure) -> sending Result {
             self.lock.lock()
             defer { self.lock.unlock() }
             return try body(&self.value)

@@ -16,6 +16,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     private(set) var key: SlotKey?
     private var inbox: DeliveryInbox?
     private var window = CreditWindow(.manual)
+    /// Only the application grants credit.
+    private var isManual = true
     private var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
     private var maxMessageSize = Int.max
@@ -77,6 +79,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             case .manual, .onDemand, .unbounded: Int.max
             }
         let isAutomatic = policy != .manual
+        self.isManual = !isAutomatic
         let inbox = DeliveryInbox(
             reportEvery: reportEvery,
             isStarved: { [status = self.status] in isAutomatic && status.credit.load(ordering: .relaxed) == 0 },
@@ -321,7 +324,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private func topUp() {
-        guard self.isLocallyOpen else { return }
+        guard !self.isManual, self.isLocallyOpen else { return }
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if self.window.policy == .onDemand, isIdle, self.inbox?.hasWaiters == true { self.window.starve() }

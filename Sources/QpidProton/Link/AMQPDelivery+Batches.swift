@@ -36,8 +36,13 @@ extension AMQPDelivery {
             // Deliveries of one receiver go together.
             let settler = deliveries[start].settler
             var index = start
-            while index < deliveries.endIndex, deliveries[index].settler === settler {
-                if let settler { settlements.append(deliveries[index].settlement(outcome, of: settler.receiver)) }
+            if let settler {
+                let (identity, receiver) = (ObjectIdentifier(settler), settler.receiver)
+                while index < deliveries.endIndex, deliveries[index].isSettled(by: identity) {
+                    settlements.append(deliveries[index].settlement(outcome, of: receiver))
+                    index += 1
+                }
+            } else {
                 index += 1
             }
             settler?.settle(contentsOf: settlements)

@@ -97,6 +97,12 @@ public struct AMQPDelivery: Sendable {
         settler.settle(self.settlement(outcome, of: settler.receiver, includesEarlier: includesEarlier))
     }
 
+    @inline(__always)
+    func isSettled(by settler: ObjectIdentifier) -> Bool {
+        if let own = self.settler { ObjectIdentifier(own) == settler } else { false }
+    }
+
+    @inline(__always)
     func settlement(_ outcome: AMQPOutcome, of receiver: SlotKey, includesEarlier: Bool = false) -> Settlement {
         Settlement(
             receiver: receiver,
