@@ -36,9 +36,9 @@ extension AMQPMessage {
 /// Counts messages and keeps none.
 final class CountingSink: Sink {
     func take(_ batch: [AMQPDelivery]) -> [Verdict] {
-        batch.indices.map { index in
+        batch.map { delivery in
             do throws(AMQPError) {
-                let message = try batch[index].message
+                let message = try delivery.message
                 return .good(id: message.number, bytes: message.bodyByteCount)
             } catch {
                 return .mismatch(error)
