@@ -26,6 +26,17 @@ func sendMany(_ sender: AMQPSender, _ messages: [AMQPMessage]) async throws {
     // snippet.end
 }
 
+func sendOnTheLoop(_ connection: AMQPConnection, _ sender: AMQPSender, _ readings: [String]) async throws {
+    // snippet.executor
+    try await withTaskExecutorPreference(connection.taskExecutor) {
+        for (number, reading) in readings.enumerated() {
+            try await sender.enqueue(AMQPMessage(body: reading))
+            if number.isMultiple(of: 64) { await Task.yield() }
+        }
+    }
+    // snippet.end
+}
+
 func watchMany(_ sender: AMQPSender, _ messages: AsyncStream<AMQPMessage>) async throws {
     // snippet.whenSettled
     for await message in messages {

@@ -54,7 +54,7 @@ enum Verdict {
 
 /// Takes messages in batches, has them written, settles them and grants credit.
 struct Consumer {
-    private static let batch = 64
+    private static let batch = 128
 
     let count: Int?
     let idleTimeout: Duration?
@@ -67,8 +67,8 @@ struct Consumer {
         while tally.messages < self.count ?? .max {
             if let count = self.count {
                 let wanted = min(count, tally.messages + self.credit) - granted
-                // Half of the credit at a time, as with an automatic window, or what is left.
-                if wanted > 0, wanted >= self.credit / 2 || granted + wanted == count {
+                // A quarter of the credit at a time, so that the sender never waits for it, or what is left.
+                if wanted > 0, wanted >= self.credit / 4 || granted + wanted == count {
                     receiver.grant(credit: wanted)
                     granted += wanted
                 }
@@ -79,6 +79,8 @@ struct Consumer {
             let verdicts = try sink.take(batch)
             self.settle(batch, verdicts, &sequence)
             self.progress.add(messages: batch.count, bytes: tally.add(verdicts))
+            // The connection may run on the same thread.
+            await Task.yield()
         }
     }
 

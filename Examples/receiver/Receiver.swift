@@ -94,7 +94,10 @@ struct Receiver: AsyncParsableCommand {
             )
             let peer = try await self.listen ? self.waitForSender() : self.connectToBroker()
             do {
-                try await consumer.run(peer.receiver, sink, tally, &sequence)
+                // Messages that are only counted need no other thread; files would block the connection's.
+                try await withTaskExecutorPreference(sink.isBlocking ? nil : peer.connection.taskExecutor) {
+                    try await consumer.run(peer.receiver, sink, tally, &sequence)
+                }
             } catch {
                 failure = error
             }

@@ -7,9 +7,13 @@ import QpidProton
 protocol Sink: AnyObject {
     /// Writes messages; returns one verdict a message. Throws where this side fails: none of them is then settled.
     func take(_ batch: [AMQPDelivery]) throws -> [Verdict]
+    /// Whether taking messages may wait for a file.
+    var isBlocking: Bool { get }
 }
 
 extension Sink {
+    var isBlocking: Bool { true }
+
     /// Decodes a message, or says what is wrong with it.
     fileprivate func decode(_ delivery: AMQPDelivery) -> Result<AMQPMessage, AMQPError> {
         do {
@@ -35,6 +39,8 @@ extension AMQPMessage {
 
 /// Counts messages and keeps none.
 final class CountingSink: Sink {
+    var isBlocking: Bool { false }
+
     func take(_ batch: [AMQPDelivery]) -> [Verdict] {
         batch.map { delivery in
             do throws(AMQPError) {

@@ -3,20 +3,30 @@ import Foundation
 import NIOCore
 import QpidProton
 
+/// What a source has.
+enum NextMessage {
+    /// A message, with so many bytes in its body.
+    case message(bytes: Int)
+    /// Nothing now: ask again later.
+    case later
+    case end
+}
+
 /// Where the messages come from, one at a time.
 protocol MessageSource: AnyObject, Sendable {
-    /// Makes the next message. Returns the bytes in its body; nil when there are no more.
+    /// Makes the next message. Never waits longer than for a file.
     ///
-    /// - Parameters:
-    ///   - message: The last message, or an empty one. What is changed in place costs no memory.
-    ///   - whileIdle: Called now and then while the source waits for input.
-    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) async throws -> Int?
+    /// - Parameter message: The last message, or an empty one. What is changed in place costs no memory.
+    func next(_ message: inout AMQPMessage) throws -> NextMessage
     /// What was left out.
     var skipped: Int { get }
+    /// Whether making a message may wait for a file.
+    var isBlocking: Bool { get }
 }
 
 extension MessageSource {
     var skipped: Int { 0 }
+    var isBlocking: Bool { true }
 }
 
 /// One text.
@@ -31,11 +41,11 @@ final class TextSource: MessageSource, @unchecked Sendable {
         self.isData = isData
     }
 
-    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) -> Int? {
-        guard let text = self.text else { return nil }
+    func next(_ message: inout AMQPMessage) -> NextMessage {
+        guard let text = self.text else { return .end }
         self.text = nil
         message = self.isData ? AMQPMessage(body: ByteBuffer(string: text)) : AMQPMessage(body: text)
-        return text.utf8.count
+        return .message(bytes: text.utf8.count)
     }
 }
 
@@ -49,8 +59,8 @@ final class NumberSource: MessageSource, @unchecked Sendable {
         /// Used again for the next message: its memory is free as soon as that of the last one is.
         var body: ByteBuffer
 
-        mutating func next(_ message: inout AMQPMessage) -> Int? {
-            guard self.number < self.count else { return nil }
+        mutating func next(_ message: inout AMQPMessage) -> NextMessage {
+            guard self.number < self.count else { return .end }
             self.number += 1
             message.bodyBytes = nil
             var rest = self.number
@@ -60,11 +70,12 @@ final class NumberSource: MessageSource, @unchecked Sendable {
             }
             message.bodyBytes = self.body
             message.properties.messageID = .ulong(UInt64(self.number))
-            return self.size
+            return .message(bytes: self.size)
         }
     }
 
     private var state: State
+    var isBlocking: Bool { false }
 
     init(count: Int, size: Int) {
         var body = ByteBuffer(repeating: UInt8(ascii: "."), count: size)
@@ -72,7 +83,7 @@ final class NumberSource: MessageSource, @unchecked Sendable {
         self.state = State(count: count, size: size, body: body)
     }
 
-    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) -> Int? {
+    func next(_ message: inout AMQPMessage) -> NextMessage {
         self.state.next(&message)
     }
 }
@@ -87,10 +98,10 @@ final class DirectorySource: MessageSource, @unchecked Sendable {
 
     var skipped: Int { self.walker.skipped }
 
-    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) throws -> Int? {
-        guard let entry = try self.walker.next() else { return nil }
+    func next(_ message: inout AMQPMessage) throws -> NextMessage {
+        guard let entry = try self.walker.next() else { return .end }
         message = FileMessage.make(path: entry.path, permissions: entry.permissions, content: entry.content)
-        return entry.content.readableBytes
+        return .message(bytes: entry.content.readableBytes)
     }
 }
 
@@ -114,21 +125,18 @@ final class LineSource: MessageSource, @unchecked Sendable {
         self.isRegular = status.st_mode & S_IFMT == S_IFREG
     }
 
-    func next(_ message: inout AMQPMessage, whileIdle: () throws -> Void) async throws -> Int? {
+    func next(_ message: inout AMQPMessage) throws -> NextMessage {
         while true {
             if let line = self.takeLine() {
                 message = Self.message(line)
-                return line.readableBytes
+                return .message(bytes: line.readableBytes)
             }
-            guard !self.isAtEnd else { return nil }
+            guard !self.isAtEnd else { return .end }
             guard self.buffer.readableBytes <= Self.longestLine else {
                 throw Failure("\(self.name) has a line longer than \(Self.longestLine) bytes")
             }
-            while !self.isReadable {
-                // A wait in the system would hold a thread that others need, and would not hear of a signal.
-                try whileIdle()
-                try await Task.sleep(for: .milliseconds(10))
-            }
+            // A wait in the system would hold a thread that others need, and would not hear of a signal.
+            guard self.isReadable else { return .later }
             self.buffer.discardReadBytes()
             if try self.file.read(into: &self.buffer, count: 65_536, what: self.name) == 0 { self.isAtEnd = true }
         }

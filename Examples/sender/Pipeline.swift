@@ -25,16 +25,30 @@ struct Pipeline {
         var outstanding: Deque<(transfer: AMQPTransfer, bytes: Int)> = []
         var sent = Counts()
         var message = AMQPMessage()
-        while let bytes = try await source.next(&message, whileIdle: { try self.collect(&outstanding, &sent) }) {
-            template.apply(to: &message)
-            outstanding.append((try await self.sender.enqueue(message), bytes))
-            sent.add(bytes)
-            if outstanding.count >= Self.highestOutstanding { try await self.settleFirst(&outstanding) }
-            if sent.messages == Self.batch {
+        while true {
+            switch try source.next(&message) {
+            case .end: return try await self.settleAll(&outstanding, &sent)
+            case .later:
+                try self.collect(&outstanding, &sent)
+                try await Task.sleep(for: .milliseconds(10))
+            case .message(let bytes):
+                template.apply(to: &message)
+                outstanding.append((try await self.sender.enqueue(message), bytes))
+                sent.add(bytes)
+                if outstanding.count >= Self.highestOutstanding { try await self.settleFirst(&outstanding) }
+                guard sent.messages == Self.batch else { continue }
                 try Task.checkCancellation()
                 try self.collect(&outstanding, &sent)
+                // The connection may run on the same thread.
+                await Task.yield()
             }
         }
+    }
+
+    private func settleAll(
+        _ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>,
+        _ sent: inout Counts
+    ) async throws {
         try self.collect(&outstanding, &sent)
         while !outstanding.isEmpty {
             try await self.settleFirst(&outstanding)

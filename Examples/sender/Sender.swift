@@ -168,7 +168,10 @@ struct Sender: AsyncParsableCommand {
         let session = try await connection.openSession(settings)
         let sender = try await session.openSender(link)
         do {
-            try await tally.whileMoving { try await Pipeline(sender, tally, progress).send(source, template) }
+            // Messages that are made here need no other thread; files would block the connection's.
+            try await withTaskExecutorPreference(source.isBlocking ? nil : connection.taskExecutor) {
+                try await tally.whileMoving { try await Pipeline(sender, tally, progress).send(source, template) }
+            }
         } catch {
             // The link is closed before the connection, also when the work was given up.
             try? await Closing.run(within: Closing.shortLimit) {

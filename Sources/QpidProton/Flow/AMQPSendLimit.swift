@@ -12,9 +12,10 @@ public struct AMQPSendLimit: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - high: The most bytes that are accepted.
-    ///   - low: Where sending goes on; half of `high` if left out.
+    ///   - low: Where sending goes on; an eighth below `high` if left out. Far below it, a task that sends without end works
+    ///     in bursts, in which the connection waits for it, and then it for the connection.
     public init(high: ByteCount, low: ByteCount? = nil) {
         self.high = high
-        self.low = min(low ?? ByteCount(high.bytes / 2), high)
+        self.low = min(low ?? ByteCount(high.bytes - high.bytes / 8), high)
     }
 }

@@ -155,7 +155,7 @@ import Testing
         #expect("\(ByteCount.mebibytes(64))" == "64 MiB")
         #expect("\(ByteCount(1_025))" == "1025 B")
         #expect("\(ByteCount(0))" == "0 B")
-        #expect(AMQPSendLimit(high: 100).low == 50)
+        #expect(AMQPSendLimit(high: 100).low == 88)
         #expect(AMQPSendLimit(high: 100, low: 400).low == 100)
     }
 }

@@ -13,9 +13,14 @@ extension ValueWriter {
             try self.map(AMQPMap(), Section.messageAnnotations, empty.contains(.messageAnnotations))
         }
         if let box = message.properties.box {
-            try self.properties(box.value, evenIfEmpty: empty.contains(.properties))
+            // By pointer, and changed by nobody: a copy would count the references of all fields.
+            try withUnsafePointer(to: &box.value) { (fields) throws(CodecFault) in
+                try self.properties(fields, evenIfEmpty: empty.contains(.properties))
+            }
         } else if empty.contains(.properties) {
-            try self.properties(AMQPProperties.Fields(), evenIfEmpty: true)
+            try withUnsafePointer(to: AMQPProperties.Fields()) { (fields) throws(CodecFault) in
+                try self.properties(fields, evenIfEmpty: true)
+            }
         }
         try self.map(
             message.applicationProperties,
@@ -95,32 +100,32 @@ extension ValueWriter {
         try self.closeFields(opening, count: count)
     }
 
-    private mutating func properties(_ properties: AMQPProperties.Fields, evenIfEmpty: Bool) throws(CodecFault) {
+    private mutating func properties(_ properties: UnsafePointer<AMQPProperties.Fields>, evenIfEmpty: Bool) throws(CodecFault) {
         let start = self.offset
         try self.begin(Section.properties)
         let opening = try self.open(count: 13)
         var count = 0
-        try self.field(0, properties.messageID, &count)
-        if let userID = properties.userID {
+        try self.field(0, properties.pointee.messageID, &count)
+        if let userID = properties.pointee.userID {
             try self.room(13)
             self.field(1, &count)
             try self.binary(userID)
         }
-        try self.field(2, properties.to, &count)
-        try self.field(3, properties.subject, &count)
-        try self.field(4, properties.replyTo, &count)
-        try self.field(5, properties.correlationID, &count)
-        try self.field(6, properties.contentType, &count)
-        try self.field(7, properties.contentEncoding, &count)
-        try self.field(8, properties.absoluteExpiryTime, &count)
-        try self.field(9, properties.creationTime, &count)
-        try self.field(10, properties.groupID, &count)
-        if let groupSequence = properties.groupSequence {
+        try self.field(2, properties.pointee.to, &count)
+        try self.field(3, properties.pointee.subject, &count)
+        try self.field(4, properties.pointee.replyTo, &count)
+        try self.field(5, properties.pointee.correlationID, &count)
+        try self.field(6, properties.pointee.contentType, &count)
+        try self.field(7, properties.pointee.contentEncoding, &count)
+        try self.field(8, properties.pointee.absoluteExpiryTime, &count)
+        try self.field(9, properties.pointee.creationTime, &count)
+        try self.field(10, properties.pointee.groupID, &count)
+        if let groupSequence = properties.pointee.groupSequence {
             try self.room(13 + 5)
             self.field(11, &count)
             self.uint(groupSequence)
         }
-        try self.field(12, properties.replyToGroupID, &count)
+        try self.field(12, properties.pointee.replyToGroupID, &count)
         if count == 0, !evenIfEmpty {
             self.offset = start
         } else {

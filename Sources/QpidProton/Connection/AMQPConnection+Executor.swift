@@ -1,0 +1,22 @@
+internal import NIOCore
+
+extension AMQPConnection {
+    /// Runs tasks on the event loop of the connection, if they ask for it with `withTaskExecutorPreference`.
+    ///
+    /// A task that sends or receives much and computes little is quicker there: nothing goes from one thread to another.
+    /// What runs there must not block: the connection, and others of its event loop, stand still until it suspends.
+    public var taskExecutor: any TaskExecutor { EventLoopTaskExecutor(eventLoop: self.parts.channel.eventLoop) }
+}
+
+private final class EventLoopTaskExecutor: TaskExecutor {
+    private let eventLoop: any EventLoop
+
+    init(eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+    }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        self.eventLoop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
+}

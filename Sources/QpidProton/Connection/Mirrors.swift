@@ -1,0 +1,74 @@
+// What `dump`, `Mirror` and debuggers are shown: never the inside, which the event loop changes while they look at it, and
+// which may hold a password.
+
+internal import NIOCore
+
+extension AMQPConnection: CustomReflectable {
+    /// The peer, the identity and the error.
+    public var customMirror: Mirror {
+        Mirror(self, children: ["peer": self.peer, "identity": self.identity as Any, "error": self.error as Any])
+    }
+}
+
+extension AMQPListener: CustomReflectable {
+    /// The port.
+    public var customMirror: Mirror { Mirror(self, children: ["port": self.port]) }
+}
+
+extension AMQPSession: CustomReflectable {
+    /// The error.
+    public var customMirror: Mirror { Mirror(self, children: ["error": self.error as Any]) }
+}
+
+extension AMQPSender: CustomReflectable {
+    /// The name, the target, the credit and the error.
+    public var customMirror: Mirror {
+        Mirror(
+            self,
+            children: [
+                "name": self.name, "remoteTarget": self.remoteTarget, "credit": self.credit,
+                "error": self.error as Any,
+            ]
+        )
+    }
+}
+
+extension AMQPReceiver: CustomReflectable {
+    /// The name, the source, the credit and the error.
+    public var customMirror: Mirror {
+        Mirror(
+            self,
+            children: [
+                "name": self.name, "remoteSource": self.remoteSource, "credit": self.credit,
+                "error": self.error as Any,
+            ]
+        )
+    }
+}
+
+extension AMQPDelivery: CustomReflectable {
+    /// The tag and the size.
+    public var customMirror: Mirror {
+        Mirror(self, children: ["tag": self.tag, "bytes": self.payload.readableBytes])
+    }
+}
+
+extension AMQPTransfer: CustomReflectable {
+    /// The result.
+    public var customMirror: Mirror { Mirror(self, children: ["result": self.result as Any]) }
+}
+
+extension AMQPIncomingSession: CustomReflectable {
+    /// Nothing.
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+extension AMQPIncomingReceiver: CustomReflectable {
+    /// What the peer asks for.
+    public var customMirror: Mirror { Mirror(self, children: ["attach": self.attach]) }
+}
+
+extension AMQPIncomingSender: CustomReflectable {
+    /// What the peer asks for.
+    public var customMirror: Mirror { Mirror(self, children: ["attach": self.attach]) }
+}

@@ -1,0 +1,30 @@
+import QpidProton
+import Testing
+
+/// Looking at a connection from outside does not touch what its event loop changes.
+@Suite struct MirrorTests {
+    @Test func handlesCanBeDumpedWhileTheyWork() async throws {
+        try await TestListener.with { listener in
+            let connection = try await AMQPConnection.connect(to: listener.url)
+            let session = try await connection.openSession()
+            let sender = try await session.openSender(to: "queue")
+            var transfers: [AMQPTransfer] = []
+            var text = ""
+            for number in 0..<2_000 {
+                transfers.append(try await sender.enqueue(AMQPMessage(body: "\(number)")))
+                guard number.isMultiple(of: 20) else { continue }
+                for value: Any in [connection, session, sender, transfers[number], listener.listener] {
+                    dump(value, to: &text)
+                }
+            }
+            for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
+            dump(transfers[0], to: &text)
+            for delivery in listener.deliveries.prefix(10) { dump(delivery, to: &text) }
+            for word in ["AMQPConnection", "AMQPSession", "AMQPSender", "queue", "accepted", "bytes"] {
+                #expect(text.contains(word), "\(word)")
+            }
+            #expect(!text.contains("Mailbox"))
+            try await connection.close()
+        }
+    }
+}
