@@ -100,7 +100,9 @@ extension ValueWriter {
         try self.closeFields(opening, count: count)
     }
 
-    private mutating func properties(_ properties: UnsafePointer<AMQPProperties.Fields>, evenIfEmpty: Bool) throws(CodecFault) {
+    private mutating func properties(_ properties: UnsafePointer<AMQPProperties.Fields>, evenIfEmpty: Bool)
+        throws(CodecFault)
+    {
         let start = self.offset
         try self.begin(Section.properties)
         let opening = try self.open(count: 13)
