@@ -26,6 +26,7 @@ extension ConnectionHandler {
             self.isPumpNeeded = false
             hasMail = self.takeMail()
             self.processEvents()
+            self.closeFlushed()
             while !self.isDead, self.feed() {
                 // What is written early is at work at the peer while the rest is still being made.
                 self.flush()

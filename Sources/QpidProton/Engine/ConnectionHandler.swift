@@ -62,6 +62,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Bytes that have left the process, or were given up, and are still on the ledgers.
     var releases: [Mailbox.Release] = []
     var arrivedReceivers: [ReceiverEndpoint] = []
+    /// Senders that are closed as soon as they have nothing left to do.
+    var flushing: [SenderEndpoint] = []
     var touchedSessions: [SessionEndpoint] = []
     var unwrittenBytes = 0
     var isFlushNeeded = false
@@ -263,6 +265,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let error = self.engine.transportError ?? error
         self.end(error, error)
         self.isDead = true
+        self.flushing = []
         self.tick?.timer.cancel()
         self.closeTimer?.cancel()
         if self.isClosedHere {

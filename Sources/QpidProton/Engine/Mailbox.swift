@@ -103,6 +103,8 @@ final class Mailbox: Sendable {
         if !isOpen { otherwise(self.closedError) }
     }
 
+    var isClosed: Bool { self.state.withLock { $0.closed != nil } }
+
     /// Why the connection is gone.
     var closedError: AMQPError {
         self.state.withLock { $0.closed } ?? AMQPError(.connection, .closed, "the connection is closed")

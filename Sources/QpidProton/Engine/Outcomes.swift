@@ -89,6 +89,12 @@ struct OutcomePromise: @unchecked Sendable {
         self.slot = pointer.assumingMemoryBound(to: OutcomeBlock.Slot.self)
     }
 
+    /// The other side.
+    var reply: OutcomeReply {
+        let block = self.slot.pointee.block.takeUnretainedValue()
+        return OutcomeReply(block: block, index: self.slot - block.slots)
+    }
+
     func belongs(to reply: OutcomeReply) -> Bool {
         self.slot == reply.block.slots + reply.index
     }

@@ -11,6 +11,8 @@ final class SenderEndpoint: LinkEndpoint {
     private var settlesItself = false
     /// The messages that have begun to be sent; the last delivery's tag.
     private var begun = 0
+    /// Those who want to know what was not finished when the link ends: see ``flush(for:_:)``.
+    var flushes: [(AMQPUnfinished) -> Void] = []
 
     override var hasRemoteTerminus: Bool {
         // A coordinator counts: it is a target of another kind.
@@ -166,6 +168,7 @@ final class SenderEndpoint: LinkEndpoint {
 
     override func end(_ error: AMQPError?) {
         guard let lane = self.lane, let node = self.node else { return }
+        let unfinished = self.flushes.isEmpty ? nil : self.unfinished()
         let cause = error.map { "\($0)" } ?? "the sender was closed"
         let condition = error?.condition ?? .closed
         let unsent = AMQPError(.delivery, condition, "not sent: \(cause)", isFromPeer: error?.isFromPeer ?? false)
@@ -189,5 +192,8 @@ final class SenderEndpoint: LinkEndpoint {
             delivery = pn_unsettled_next(current)
             Self.takeOutcome(current)?.resolve(.failure(unsettled))
         }
+        let flushes = self.flushes
+        self.flushes = []
+        if let unfinished { for flush in flushes { flush(unfinished) } }
     }
 }

@@ -64,6 +64,13 @@ struct SendBytes: Sendable {
         self.chunk._withUnsafeGuaranteedRef { $0.withBytes(start..<start + range.count, body) }
     }
 
+    /// A copy for others.
+    var buffer: ByteBuffer {
+        var buffer = ByteBuffer()
+        self.withBytes(0..<self.count) { buffer.writeBytes($0) }
+        return buffer
+    }
+
     /// Gives the bytes back: they must not be touched any more.
     func done() {
         if self.chunk._withUnsafeGuaranteedRef({ $0.uses.done() }) { self.chunk.release() }

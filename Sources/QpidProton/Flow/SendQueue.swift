@@ -49,6 +49,8 @@ struct SendQueue<Link> {
         }
 
         var isEmpty: Bool { self.backlog.isEmpty }
+        /// The messages that have not been handed over to their end, in order.
+        var waiting: some Collection<PendingMessage> { self.backlog }
         fileprivate var canMove: Bool {
             !self.isBlocked && !self.backlog.isEmpty && (self.isMidMessage || self.credit > 0)
         }

@@ -10,8 +10,8 @@ public final class AMQPSender: AMQPLink {
     let core: LinkCore
     private let lane: SlotKey
     private let node: SlotKey
-    private let endpoint: NIOLoopBound<SenderEndpoint>
-    private let mailbox: Mailbox
+    let endpoint: NIOLoopBound<SenderEndpoint>
+    let mailbox: Mailbox
     private let settles: AMQPSenderSettleMode
     private let arena = Mutex(SendArena())
 
@@ -190,7 +190,7 @@ public final class AMQPSender: AMQPLink {
 
     private var endedError: AMQPError {
         self.error.map { AMQPError(.delivery, $0.condition, "not sent: \($0)", isFromPeer: $0.isFromPeer) }
-            ?? self.mailbox.closedError
+            ?? (self.mailbox.isClosed ? self.mailbox.closedError : .senderClosed)
     }
 
     /// Encodes a message, and hands it over if there is room for it now.

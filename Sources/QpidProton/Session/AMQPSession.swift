@@ -4,7 +4,7 @@ internal import NIOCore
 public final class AMQPSession: Sendable {
     /// The connection that the session is on.
     public let connection: AMQPConnection
-    private let handle: SessionEndpoint.Handle
+    let handle: SessionEndpoint.Handle
 
     var mailbox: Mailbox { self.connection.mailbox }
 

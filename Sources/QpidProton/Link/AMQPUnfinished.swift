@@ -1,0 +1,41 @@
+public import NIOCore
+
+/// How long a close goes on sending what has been accepted.
+public enum AMQPFlush: Hashable, Sendable {
+    /// Not at all.
+    case none
+    /// Until everything is sent and settled, and for so long at most.
+    case `for`(Duration)
+
+    var limit: Duration {
+        switch self {
+        case .none: .zero
+        case .for(let limit): max(.zero, limit)
+        }
+    }
+}
+
+/// What one sender had not finished when it was closed.
+public struct AMQPUnfinished: Sendable {
+    /// A message that was accepted and not sent.
+    public struct Unsent: Sendable {
+        /// The encoded message: see ``AMQPMessage/init(decoding:limits:)`` and ``AMQPSender/enqueue(encoded:settled:)``.
+        public let payload: ByteBuffer
+        /// Its transfer, which has failed.
+        public let transfer: AMQPTransfer
+    }
+
+    /// The name of the link.
+    public let linkName: String
+    /// The target of the link.
+    public let target: AMQPTarget
+    /// The messages that the peer has not got, in order. One that had begun to leave was aborted, and is the first.
+    public let unsent: [Unsent]
+    /// The transfers of the messages that were sent, and of which the peer has not said what became of them.
+    ///
+    /// They have failed with "sent, but not settled": the messages may have been received or not.
+    public let unsettled: [AMQPTransfer]
+
+    /// Whether everything was sent and settled.
+    public var isEmpty: Bool { self.unsent.isEmpty && self.unsettled.isEmpty }
+}

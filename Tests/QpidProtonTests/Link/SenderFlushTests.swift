@@ -1,0 +1,166 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// Closing after sending what has been accepted: it ends by its deadline, and what was not finished is given back.
+@Suite(.timeLimit(.minutes(1)))
+struct SenderFlushTests {
+    private static let undecided = { @Sendable () -> PeerScript in
+        var script = PeerScript(credit: nil)
+        script.onMessage = { _, _ in .none }
+        return script
+    }
+
+    private func accept(_ peer: InMemoryPeer) {
+        for delivery in peer.unsettled {
+            pn_delivery_update(delivery, UInt64(PN_ACCEPTED))
+            pn_delivery_settle(delivery)
+        }
+        peer.unsettled = []
+    }
+
+    @Test func aFlushEndsWhenAllIsSettled() async throws {
+        try await withSession(Self.undecided) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let transfers = try (1...5).map { try sender.trySend(encoded: payload($0)) }
+            let close = begin { await sender.close(flush: .for(.seconds(60))) }
+            await peer.settle()
+            await expectError(.closed) { try await sender.enqueue(encoded: payload(1)) }
+            await expectError(.closed) { try sender.trySend(encoded: payload(1)) }
+            try await peer.run { pn_link_flow($0.links[0], 3) }
+            #expect(try await peer.run { $0.received.count } == 3)
+            try await peer.run { self.accept($0) }
+            await peer.settle()
+            #expect(!close.isDone)
+            try await peer.run { pn_link_flow($0.links[0], 10) }
+            await peer.settle()
+            #expect(!close.isDone)
+            try await peer.run { self.accept($0) }
+            let rest = try await close.value
+            #expect(rest.isEmpty)
+            for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func theTimeEndsAFlush() async throws {
+        try await withSession(Self.undecided) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let transfers = try (1...5).map { try sender.trySend(encoded: payload($0)) }
+            try await peer.run { pn_link_flow($0.links[0], 2) }
+            let close = begin { await sender.close(flush: .for(.seconds(5))) }
+            await peer.settle()
+            await peer.advance(by: .seconds(4))
+            #expect(!close.isDone)
+            await peer.advance(by: .seconds(2))
+            let rest = try await close.value
+            #expect(rest.linkName == sender.name)
+            #expect(rest.target.address == "q")
+            #expect(rest.unsettled == Array(transfers[..<2]))
+            #expect(rest.unsent.map(\.payload) == (3...5).map { payload($0) })
+            #expect(rest.unsent.map(\.transfer) == Array(transfers[2...]))
+            for (index, transfer) in transfers.enumerated() {
+                let error = await expectError(.closed) { try await transfer.outcome() }
+                #expect(error?.detail.hasPrefix(index < 2 ? "sent, but not settled" : "not sent") == true)
+            }
+            #expect(session.outgoingBytes == 0)
+            // What was not sent can go another way, as it is.
+            try await peer.run { $0.script.credit = 10 }
+            let other = try await session.openSender(to: "other")
+            try await peer.run { pn_link_flow($0.links[1], 10) }
+            for unsent in rest.unsent { try await other.enqueue(encoded: unsent.payload) }
+            try await eventually("the messages") { try await peer.run { $0.received.count } == 5 }
+        }
+    }
+
+    @Test func noFlushReturnsAtOnce() async throws {
+        try await withSession(Self.undecided) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let transfer = try sender.trySend(encoded: payload(9))
+            let rest = await sender.close(flush: .none)
+            #expect(rest.unsent.map(\.transfer) == [transfer])
+            #expect(await sender.close(flush: .for(.seconds(9))).isEmpty)
+            let empty = try await session.openSender(to: "q")
+            #expect(await empty.close(flush: .for(.seconds(9))).isEmpty)
+        }
+    }
+
+    @Test func aMessageInItsMiddleIsUnsent() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript(credit: 10)
+            script.maxFrameSize = 512
+            script.sessionCapacity = 2_048
+            script.takesMessages = false
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let transfer = try sender.trySend(encoded: payload(100_000))
+            await peer.settle()
+            let close = begin { await sender.close(flush: .for(.seconds(1))) }
+            await peer.settle()
+            await peer.advance(by: .seconds(2))
+            let rest = try await close.value
+            #expect(rest.unsettled.isEmpty)
+            #expect(rest.unsent.map(\.payload) == [payload(100_000)])
+            #expect(rest.unsent.map(\.transfer) == [transfer])
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func aCancelledTaskGivesUpTheTime() async throws {
+        try await withSession(Self.undecided) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            _ = try sender.trySend(encoded: payload(9))
+            let close = begin { await sender.close(flush: .for(.seconds(3_600))) }
+            await peer.settle()
+            close.cancel()
+            #expect(try await close.value.unsent.map(\.payload) == [payload(9)])
+        }
+    }
+
+    @Test func aPeerThatEndsTheLinkEndsTheFlush() async throws {
+        try await withSession(Self.undecided) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            _ = try sender.trySend(encoded: payload(9))
+            let close = begin { await sender.close(flush: .for(.seconds(3_600))) }
+            await peer.settle()
+            try await peer.run { pn_link_close($0.links[0]) }
+            #expect(try await close.value.unsent.map(\.payload) == [payload(9)])
+        }
+    }
+
+    @Test func aLostConnectionEndsTheFlush() async throws {
+        try await withPeer(Self.undecided) { connection, peer in
+            let session = try await connection.openSession()
+            let senders = [try await session.openSender(to: "a"), try await session.openSender(to: "b")]
+            for sender in senders { _ = try sender.trySend(encoded: payload(9)) }
+            let close = begin { await connection.close(flush: .for(.seconds(3_600))) }
+            await peer.settle()
+            try await peer.loseConnection()
+            let rest = try await close.value
+            #expect(Set(rest.map(\.target.address)) == ["a", "b"])
+            #expect(rest.allSatisfy { $0.unsent.map(\.payload) == [payload(9)] })
+        }
+    }
+
+    @Test func aSessionFlushesItsSendersTogether() async throws {
+        try await withPeer(Self.undecided) { connection, peer in
+            let session = try await connection.openSession()
+            let senders = [try await session.openSender(to: "a"), try await session.openSender(to: "b")]
+            _ = try await session.openReceiver(from: "c")
+            for sender in senders { _ = try sender.trySend(encoded: payload(9)) }
+            try await peer.run { pn_link_flow($0.links[0], 1) }
+            try await peer.run { self.accept($0) }
+            let close = begin { await session.close(flush: .for(.seconds(5))) }
+            await peer.settle()
+            await peer.advance(by: .seconds(6))
+            let rest = try await close.value
+            #expect(rest.map(\.target.address) == ["b"])
+            #expect(session.error != nil)
+            #expect(await connection.close(flush: .for(.seconds(5))).isEmpty)
+        }
+    }
+}
