@@ -37,6 +37,14 @@ func sendOnTheLoop(_ connection: AMQPConnection, _ sender: AMQPSender, _ reading
     // snippet.end
 }
 
+func closeInTime(_ connection: AMQPConnection) async {
+    // snippet.flush
+    for rest in await connection.close(flush: .for(.seconds(5))) {
+        print(rest.linkName, "did not send", rest.unsent.count, "messages; in doubt:", rest.unsettled.count)
+    }
+    // snippet.end
+}
+
 func watchMany(_ sender: AMQPSender, _ messages: AsyncStream<AMQPMessage>) async throws {
     // snippet.whenSettled
     for await message in messages {

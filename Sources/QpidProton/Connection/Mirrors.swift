@@ -1,4 +1,4 @@
-// What `dump`, `Mirror` and debuggers are shown: never the inside, which the event loop changes while they look at it, and
+// What `dump`, `Mirror` and debuggers are shown: never the inside, which event loops change while they look at it, and
 // which may hold a password.
 
 internal import NIOCore
@@ -7,6 +7,25 @@ extension AMQPConnection: CustomReflectable {
     /// The peer, the identity and the error.
     public var customMirror: Mirror {
         Mirror(self, children: ["peer": self.peer, "identity": self.identity as Any, "error": self.error as Any])
+    }
+}
+
+extension AMQPConnection.Configuration: CustomReflectable {
+    /// The settings without the event loops.
+    public var customMirror: Mirror {
+        Mirror(
+            self,
+            children: [
+                "containerID": self.containerID as Any, "virtualHost": self.virtualHost as Any,
+                "maxFrameSize": self.maxFrameSize, "channelMax": self.channelMax,
+                "idleTimeout": self.idleTimeout as Any, "connectTimeout": self.connectTimeout,
+                "openTimeout": self.openTimeout, "operationTimeout": self.operationTimeout,
+                "properties": self.properties, "offeredCapabilities": self.offeredCapabilities,
+                "desiredCapabilities": self.desiredCapabilities, "sasl": self.sasl, "tls": self.tls,
+                "acceptsIncoming": self.acceptsIncoming, "incomingLimit": self.incomingLimit,
+                "lowPriorityShare": self.lowPriorityShare, "tracesFrames": self.tracesFrames,
+            ]
+        )
     }
 }
 

@@ -132,6 +132,12 @@ extension ConnectionHandler {
             out?.writeBytes(bytes)
             self.frames.sent(bytes)
         }
+        if pn_connection_state(self.engine.connection) & PN_LOCAL_ACTIVE != 0 {
+            self.frames.renewals { frame in
+                if out == nil { out = context.channel.allocator.buffer(capacity: 64) }
+                out?.writeImmutableBuffer(frame)
+            }
+        }
         var framed: [Handed] = []
         for session in self.touchedSessions { session.takeFramed(into: &framed) }
         self.touchedSessions.removeAll(keepingCapacity: true)

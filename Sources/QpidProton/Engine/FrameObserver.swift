@@ -1,4 +1,5 @@
 internal import DequeModule
+internal import NIOCore
 
 /// What the frames of both directions tell of the sessions, which Proton 0.37 does not show.
 final class FrameObserver {
@@ -7,11 +8,21 @@ final class FrameObserver {
         fileprivate(set) var window: RemoteWindow
         /// Called when the peer has changed its window.
         var onChange: (() -> Void)?
+        /// How this side's incoming window is renewed; nil until the session is begun here.
+        var renewal: WindowRenewal?
+        /// The id that the next transfer of the peer has.
+        fileprivate(set) var nextIncomingID: UInt32
+        /// The transfers of the peer since it was last told this side's window.
+        fileprivate var arrived = 0
+        fileprivate var localChannel: UInt16?
         fileprivate var links = PeerLinks()
 
-        fileprivate init(_ window: RemoteWindow) {
+        fileprivate init(_ window: RemoteWindow, nextIncomingID: UInt32) {
             self.window = window
+            self.nextIncomingID = nextIncomingID
         }
+
+        fileprivate var isDue: Bool { self.renewal.map { self.arrived >= $0.quarter } ?? false }
     }
 
     private var input = FrameTap()
@@ -24,6 +35,8 @@ final class FrameObserver {
     private var begun: [UInt16: UInt32] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
     private var arrived: Deque<PeerSession> = []
+    /// Sessions of whose window the peer has used a quarter.
+    private var due: [PeerSession] = []
 
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
@@ -43,7 +56,11 @@ final class FrameObserver {
     private func peerSent(_ frame: TappedFrame) -> AMQPError? {
         switch frame {
         case .transfer(let channel, let transfer):
-            return self.byPeerChannel[channel]?.links.transfer(transfer)
+            guard let session = self.byPeerChannel[channel] else { return nil }
+            session.nextIncomingID &+= 1
+            session.arrived += 1
+            if session.arrived == session.renewal?.quarter { self.due.append(session) }
+            return session.links.transfer(transfer)
         case .begin(let channel, let begin): return self.peerBegan(channel, begin)
         case .flow(let channel, let flow):
             guard let session = self.byPeerChannel[channel] else { return nil }
@@ -98,13 +115,38 @@ final class FrameObserver {
                     initialOutgoingID: begin.nextOutgoingID,
                     incomingWindow: UInt32(clamping: session.window.available)
                 )
-                self.byLocalChannel[channel] = session
+                self.join(session, channel)
             } else {
                 self.begun[channel] = begin.nextOutgoingID
             }
-        case .end(let channel): self.byLocalChannel[channel] = nil
-        case .transfer, .flow, .attach, .disposition, .detach, .unreadable: break
+        case .flow(let channel, _): self.byLocalChannel[channel]?.arrived = 0
+        case .end(let channel): self.byLocalChannel.removeValue(forKey: channel)?.localChannel = nil
+        case .transfer, .attach, .disposition, .detach, .unreadable: break
         }
+    }
+
+    private func join(_ session: PeerSession, _ channel: UInt16) {
+        self.byLocalChannel[channel] = session
+        session.localChannel = channel
+    }
+
+    /// Gives the frames that renew the windows of which the peer has used a quarter.
+    ///
+    /// Proton 0.37 renews a window when it is used up: a peer far away then stands still for a round trip.
+    func renewals(_ body: (ByteBuffer) -> Void) {
+        guard !self.due.isEmpty else { return }
+        for session in self.due where session.isDue {
+            guard let channel = session.localChannel, let renewal = session.renewal else { continue }
+            session.arrived = 0
+            body(
+                renewal.frame(
+                    channel: channel,
+                    nextIncomingID: session.nextIncomingID,
+                    nextOutgoingID: session.window.nextOutgoingID
+                )
+            )
+        }
+        self.due.removeAll(keepingCapacity: true)
     }
 
     private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) -> AMQPError? {
@@ -114,9 +156,10 @@ final class FrameObserver {
             return AMQPError(.connection, .illegalState, text)
         }
         let initial = begin.remoteChannel.flatMap { self.begun.removeValue(forKey: $0) } ?? 0
-        let session = PeerSession(RemoteWindow(initialOutgoingID: initial, incomingWindow: begin.incomingWindow))
+        let window = RemoteWindow(initialOutgoingID: initial, incomingWindow: begin.incomingWindow)
+        let session = PeerSession(window, nextIncomingID: begin.nextOutgoingID)
         self.byPeerChannel[channel] = session
-        if let local = begin.remoteChannel { self.byLocalChannel[local] = session }
+        if let local = begin.remoteChannel { self.join(session, local) }
         self.arrived.append(session)
         return nil
     }

@@ -26,6 +26,7 @@ final class SessionEndpoint {
     private(set) var isBlocked = true
     /// The session as the peer sees it, once it has begun it.
     private var peer: FrameObserver.PeerSession?
+    private var renewal: WindowRenewal?
     /// Transfers that were handed to Proton since it last wrote.
     private var handedTransfers = 0
     private var isTouched = false
@@ -88,6 +89,16 @@ final class SessionEndpoint {
         }
         pn_session_set_incoming_capacity(self.session, configuration.incomingCapacity.bytes)
         pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
+        let frames = configuration.incomingCapacity.bytes / frame
+        self.renewal = WindowRenewal(
+            quarter: max(1, frames / 4),
+            incomingWindow: { [session] in
+                let free = configuration.incomingCapacity.bytes - Int(pn_session_incoming_bytes(session))
+                return UInt32(clamping: free / frame)
+            },
+            outgoingWindow: configuration.outgoingWindow
+        )
+        self.peer?.renewal = self.renewal
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.handler.node)
         self.node = node
         pn_session_open(self.session)
@@ -110,6 +121,7 @@ final class SessionEndpoint {
     func remoteOpened(_ peer: FrameObserver.PeerSession?) {
         self.handler.logger.debug("session begun")
         self.peer = peer
+        peer?.renewal = self.renewal
         peer?.onChange = { [unowned self] in self.touch() }
         self.updateBlocked()
         self.opened.resolve(.success(()))
@@ -253,6 +265,7 @@ final class SessionEndpoint {
 
     private func endLocally(_ error: AMQPError?) {
         self.peer?.onChange = nil
+        self.peer?.renewal = nil
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")
         self.opened.resolve(.failure(cause))

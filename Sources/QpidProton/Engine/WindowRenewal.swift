@@ -1,0 +1,27 @@
+internal import NIOCore
+
+/// How the incoming window of a session is renewed before it is used up. Source: AMQP 1.0 §2.5.6.
+struct WindowRenewal {
+    /// The transfers after which the peer is told the window anew.
+    let quarter: Int
+    /// The window now, in transfers.
+    let incomingWindow: () -> UInt32
+    let outgoingWindow: UInt32
+
+    /// A flow of the session alone.
+    func frame(channel: UInt16, nextIncomingID: UInt32, nextOutgoingID: UInt32) -> ByteBuffer {
+        var fields = ByteBuffer()
+        for field in [nextIncomingID, self.incomingWindow(), nextOutgoingID, self.outgoingWindow] {
+            fields.writeInteger(UInt8(0x70))
+            fields.writeInteger(field)
+        }
+        var frame = ByteBuffer()
+        frame.writeInteger(UInt32(8 + 3 + 3 + fields.readableBytes))
+        frame.writeBytes([2, 0])
+        frame.writeInteger(channel)
+        // The descriptor, and a list of four fields.
+        frame.writeBytes([0x00, 0x53, 0x13, 0xC0, UInt8(1 + fields.readableBytes), 4])
+        frame.writeBuffer(&fields)
+        return frame
+    }
+}

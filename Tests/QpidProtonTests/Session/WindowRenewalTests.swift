@@ -1,0 +1,119 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// P43, P46: the window of a session is renewed each quarter, and the peer never finds it used up.
+@Suite(.timeLimit(.minutes(1)))
+struct WindowRenewalTests {
+    private static var configuration: AMQPConnection.Configuration {
+        var configuration = AMQPConnection.Configuration()
+        configuration.maxFrameSize = 512
+        return configuration
+    }
+
+    @Test func theFrameIsAFlowOfTheSession() throws {
+        let renewal = WindowRenewal(quarter: 4, incomingWindow: { 16 }, outgoingWindow: 7)
+        let bytes = renewal.frame(channel: 3, nextIncomingID: .max, nextOutgoingID: 2)
+        var stream = ByteBuffer(repeating: 0, count: 8)
+        stream.writeImmutableBuffer(bytes)
+        let frame = try #require(Frame.parse(stream).first)
+        #expect(frame.code == .flow)
+        #expect(frame.channel == 3)
+        #expect(frame.fields == [.uint(.max), .uint(16), .uint(2), .uint(7)])
+        #expect(bytes.readableBytes == Int(bytes.getInteger(at: 0, as: UInt32.self) ?? 0))
+    }
+
+    /// The least that the peer had left of the window, from the frames of both sides in the order in which they went.
+    private func leastWindow(_ peer: InMemoryPeer, _ transfers: Int, _ send: @Sendable (Int) async throws -> Void)
+        async throws -> (least: Int, flows: Int, windows: [Int])
+    {
+        var least = Int.max
+        for number in 0..<transfers {
+            try await send(number)
+            await peer.settle()
+            let frames = try await peer.framesOfLibrary()
+            // The transfers' ids begin with 0.
+            let last = frames.last { $0.code == .flow || $0.code == .begin }
+            let limit: Int
+            if last?.code == .flow, case .uint(let next)? = last?.field(0), case .uint(let window)? = last?.field(1) {
+                limit = Int(next) + Int(window)
+            } else if case .uint(let window)? = last?.field(2) {
+                limit = Int(window)
+            } else {
+                continue
+            }
+            least = min(least, limit - (number + 1))
+        }
+        let flows = try await peer.framesOfLibrary().filter { $0.code == .flow }
+        let windows = flows.compactMap { flow -> Int? in
+            if case .uint(let window) = flow.field(1) { Int(window) } else { nil }
+        }
+        return (least, flows.count, windows)
+    }
+
+    @Test func manySmallMessagesNeverUseTheWindowUp() async throws {
+        // Sixteen frames; the credit is not what renews the window.
+        let session = AMQPSession.Configuration(incomingCapacity: 8_192)
+        try await withSession(configuration: Self.configuration, session: session) { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(1_000))
+            let (least, flows, windows) = try await self.leastWindow(peer, 100) { number in
+                try await peer.run { _ = $0.send(payload(10 + number), on: $0.links[0], settled: true) }
+            }
+            #expect(least >= 11)
+            // One for the credit, and one a quarter.
+            #expect((25...27).contains(flows))
+            // Proton's own flows, after every sixteenth transfer, count the message that it holds then.
+            #expect(windows.allSatisfy { $0 >= 15 }, "\(windows)")
+            for number in 0..<100 { #expect(receiver.poll()?.payload.readableBytes == 10 + number) }
+        }
+    }
+
+    @Test func oneLargeMessageNeverUsesTheWindowUp() async throws {
+        let session = AMQPSession.Configuration(incomingCapacity: 8_192)
+        try await withSession(configuration: Self.configuration, session: session) { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            let parts = 100
+            let (least, flows, _) = try await self.leastWindow(peer, parts) { number in
+                try await peer.run {
+                    _ = $0.send(payload(400), on: $0.links[0], settled: true, isLast: number == parts - 1)
+                }
+            }
+            #expect(least >= 11)
+            #expect((25...27).contains(flows))
+            #expect(receiver.poll()?.payload.readableBytes == 400 * parts)
+        }
+    }
+
+    @Test func aWindowOfTwoFramesIsRenewedEachTime() async throws {
+        let session = AMQPSession.Configuration(incomingCapacity: 1_024)
+        try await withSession(configuration: Self.configuration, session: session) { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            for number in 0..<50 { try await peer.run { _ = $0.send(payload(number + 1), on: $0.links[0]) } }
+            for number in 0..<50 {
+                let delivery = try #require(try await receiver.next())
+                #expect(delivery.payload.readableBytes == number + 1)
+                delivery.accept()
+            }
+        }
+    }
+
+    /// Serial numbers go round, and a session that ends is renewed no more.
+    @Test func theNumbersGoRound() async throws {
+        try await withPeer(configuration: Self.configuration) { connection, peer in
+            let session = try await connection.openSession(.init(incomingCapacity: 8_192))
+            let receiver = try await session.openReceiver(from: "q", window: .messages(1_000))
+            for _ in 0..<40 { try await peer.run { _ = $0.send(payload(1), on: $0.links[0], settled: true) } }
+            await peer.settle()
+            let before = try await peer.count(.flow)
+            try await session.close()
+            await peer.settle()
+            #expect(try await peer.count(.flow) == before)
+            #expect(receiver.bufferedMessages == 40)
+            let frames = try await peer.framesOfLibrary()
+            let ends = frames.firstIndex { $0.code == .end } ?? frames.endIndex
+            #expect(frames[ends...].allSatisfy { $0.code != .flow })
+        }
+    }
+}
