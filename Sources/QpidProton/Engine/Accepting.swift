@@ -5,6 +5,9 @@ internal import CProton
 extension SessionEndpoint {
     func accept(_ configuration: AMQPSession.Configuration) -> Result<Handle, AMQPError> {
         guard !self.isDone, self.ended.answer == nil else { return .failure(self.endError) }
+        guard pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else {
+            return .failure(AMQPError(.local, .illegalState, "the session has been accepted already"))
+        }
         do {
             return .success(try self.open(configuration))
         } catch {
@@ -38,6 +41,9 @@ extension LinkEndpoint {
         _ open: () throws(AMQPError) -> Handle
     ) -> Result<(Handle, SessionEndpoint.Handle), AMQPError> {
         if let error = self.status.endError { return .failure(error) }
+        guard pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 else {
+            return .failure(AMQPError(.local, .illegalState, "the link has been accepted already"))
+        }
         guard let session = self.session.handle, self.session.isLocallyOpen else {
             return .failure(AMQPError(.local, .illegalState, "accept the session before its links"))
         }

@@ -94,7 +94,14 @@ extension ConnectionHandler {
     /// Settles in the order of arrival, so that Proton can tell the peer in ranges.
     private func applySettlements(_ settlements: inout [Settlement]) {
         guard !settlements.isEmpty else { return }
-        settlements.sort { $0.sequence < $1.sequence }
+        // Not where one decides for those before it: of two decisions the first counts. Most come in order.
+        let isInOrder = zip(settlements, settlements.dropFirst()).allSatisfy { $0.sequence < $1.sequence }
+        if !isInOrder, !settlements.contains(where: \.includesEarlier) {
+            let sorted = settlements.enumerated().sorted {
+                ($0.element.sequence, $0.offset) < ($1.element.sequence, $1.offset)
+            }
+            settlements = sorted.map(\.element)
+        }
         for settlement in settlements { self.receivers[settlement.receiver]?.settle(settlement) }
         settlements.removeAll(keepingCapacity: true)
     }
@@ -121,6 +128,16 @@ extension ConnectionHandler {
         let hasWritten = self.produce()
         // Writing may have shown that a session's window is open.
         return hasWritten || self.queue.hasReadyLane && self.unwrittenBytes < Self.writeBudget
+    }
+
+    /// Writes what Proton has to send, with what comes next to the socket.
+    func produceNow() {
+        guard !self.isDead else { return }
+        // What follows from it waits for the next pump: the caller is in the middle of something.
+        let wasPumping = self.isPumping
+        self.isPumping = true
+        _ = self.produce()
+        self.isPumping = wasPumping
     }
 
     /// Writes what Proton has to send. Returns whether it had anything.

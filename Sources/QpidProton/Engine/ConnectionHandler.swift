@@ -210,6 +210,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func close(_ error: AMQPError?) {
         guard !self.isDead, pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0 else { return }
         self.isClosedHere = true
+        for session in self.sessions.values { session.settleWindow() }
         self.end(error, AMQPError(.connection, .closed, "the connection was closed"))
         if let error { ProtonCondition.set(pn_connection_condition(self.engine.connection), error) }
         if pn_connection_state(self.engine.connection) & PN_LOCAL_UNINIT != 0 {

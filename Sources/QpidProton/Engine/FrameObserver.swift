@@ -10,6 +10,8 @@ final class FrameObserver {
         var onChange: (() -> Void)?
         /// How this side's incoming window is renewed; nil until the session is begun here.
         var renewal: WindowRenewal?
+        /// A receiver of the session is ending: see ``SessionEndpoint/settleWindow()``.
+        var isRenewalHeld = false
         /// The id that the next transfer of the peer has.
         fileprivate(set) var nextIncomingID: UInt32
         /// The transfers of the peer since it was last told this side's window.
@@ -136,7 +138,9 @@ final class FrameObserver {
     func renewals(_ body: (ByteBuffer) -> Void) {
         guard !self.due.isEmpty else { return }
         for session in self.due where session.isDue {
-            guard let channel = session.localChannel, let renewal = session.renewal else { continue }
+            guard !session.isRenewalHeld, let channel = session.localChannel, let renewal = session.renewal else {
+                continue
+            }
             session.arrived = 0
             body(
                 renewal.frame(

@@ -19,6 +19,11 @@ class LinkEndpoint {
         // Proton leaves a link that was detached, and not closed, in the active state.
         !self.isDone && !self.isLocallyEnded && pn_link_state(self.link) & PN_LOCAL_ACTIVE != 0
     }
+    /// Attached from both sides, so that Proton sends flows of it.
+    var isAttached: Bool {
+        let active = PN_LOCAL_ACTIVE | PN_REMOTE_ACTIVE
+        return !self.isDone && !self.isEnding && pn_link_state(self.link) & active == active
+    }
     var isRemotelyClosed: Bool { !self.isDone && pn_link_state(self.link) & PN_REMOTE_CLOSED != 0 }
 
     init(_ link: OpaquePointer, session: SessionEndpoint, name: String) {
@@ -83,11 +88,13 @@ class LinkEndpoint {
             pn_terminus_set_type(own, PN_UNSPECIFIED)
             pn_link_open(self.link)
         }
+        if self is ReceiverEndpoint { self.session.settleWindow(self) }
         if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
         if self.isRemotelyClosed {
             self.finish(nil)
         } else if !self.isEnding {
             self.isEnding = true
+            if self is ReceiverEndpoint { self.session.receiverEnds() }
             self.handler.beginEnding()
         }
     }
@@ -141,6 +148,7 @@ class LinkEndpoint {
 
     private func release(_ answer: Result<Void, AMQPError>) {
         self.isDone = true
+        if self.isEnding, self is ReceiverEndpoint { self.session.receiverEnded() }
         self.handler.finishEnding(self.isEnding)
         self.status.detached.resolve(answer)
     }

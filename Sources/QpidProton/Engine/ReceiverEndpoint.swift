@@ -20,7 +20,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     private var isManual = true
     private var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
-    private var maxMessageSize = Int.max
+    /// A buffer holds no more.
+    private var maxMessageSize = Int(Int32.max)
 
     private var partial = ByteBuffer()
     private var isMidMessage = false
@@ -65,7 +66,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         // A message that is larger than the window's bytes could never be whole.
         if let limit = [configuration.maxMessageSize?.bytes, self.window.budget].compactMap({ $0 }).min() {
             pn_link_set_max_message_size(self.link, UInt64(limit))
-            self.maxMessageSize = limit
+            self.maxMessageSize = min(limit, self.maxMessageSize)
         }
         self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
         self.settleMode = configuration.settleMode
@@ -218,8 +219,8 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     private func aborted(_ delivery: OpaquePointer) {
         self.partial = ByteBuffer()
-        // An abort that is the first that is seen of a message has used its credit too.
-        if !self.isMidMessage { _ = self.window.arrive() }
+        // An abort that is the first that is seen of a message has used its credit too, and needs it.
+        guard self.isMidMessage || self.begin() else { return self.discard() }
         self.window.abort()
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
@@ -327,7 +328,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard !self.isManual, self.isLocallyOpen else { return }
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
-        if self.window.policy == .onDemand, isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
+        if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
         self.flow(self.window.topUp())
     }
 

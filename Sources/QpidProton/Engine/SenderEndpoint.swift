@@ -60,8 +60,8 @@ final class SenderEndpoint: LinkEndpoint {
     override func flowed() {
         guard let lane = self.lane, !self.isDone else { return }
         // The message that has begun has its credit already, which Proton takes when it ends.
-        let credit = Int(pn_link_credit(self.link)) - (lane.isMidMessage ? 1 : 0)
-        self.setCredit(credit, lane)
+        let credit = Int(pn_link_credit(self.link))
+        self.setCredit(credit - (lane.isMidMessage ? 1 : 0), isHeld: credit <= 0, lane)
         self.answerDrain()
     }
 
@@ -76,8 +76,8 @@ final class SenderEndpoint: LinkEndpoint {
     /// The peer wants the credit used or given back.
     var isDraining: Bool { !self.isDone && pn_link_get_drain(self.link) }
 
-    private func setCredit(_ credit: Int, _ lane: SendQueue<SenderEndpoint>.Lane) {
-        self.handler.queue.setCredit(credit, on: lane)
+    private func setCredit(_ credit: Int, isHeld: Bool = false, _ lane: SendQueue<SenderEndpoint>.Lane) {
+        self.handler.queue.setCredit(credit, isHeld: isHeld, on: lane)
         self.status.credit.store(max(0, credit), ordering: .relaxed)
         self.status.deliveryLimit.set(self.begun + max(0, credit))
     }
@@ -146,6 +146,8 @@ final class SenderEndpoint: LinkEndpoint {
         _ = Self.takeOutcome(current)
         if abort { pn_delivery_abort(current) }
         if rest > 0 { self.handler.mailbox.release([(rest, message.node)]) }
+        // An abort takes bytes off Proton's count.
+        self.session.touch()
         return message
     }
 
@@ -179,8 +181,9 @@ final class SenderEndpoint: LinkEndpoint {
             isFromPeer: error?.isFromPeer ?? false
         )
         self.handler.mailbox.closeLevel(node, unsent)
-        // An abort is a transfer: behind a closed window it would hold up the detach, which ends the message as well.
-        if let message = self.dropCurrent(abort: !self.session.isBlocked) {
+        // An abort is a transfer: behind a closed window, or without credit, it would hold up the detach, which ends the
+        // message as well.
+        if let message = self.dropCurrent(abort: !self.session.isBlocked && pn_link_credit(self.link) > 0) {
             message.outcome.resolve(.failure(message.isSettled ? unsent : unsettled))
         }
         let messages = self.handler.queue.removeLane(lane)

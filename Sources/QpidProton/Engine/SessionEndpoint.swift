@@ -27,6 +27,10 @@ final class SessionEndpoint {
     /// The session as the peer sees it, once it has begun it.
     private var peer: FrameObserver.PeerSession?
     private var renewal: WindowRenewal?
+    /// Receivers that are closed here, and not yet by the peer.
+    private var endingReceivers = 0 {
+        didSet { self.peer?.isRenewalHeld = self.endingReceivers > 0 }
+    }
     /// Transfers that were handed to Proton since it last wrote.
     private var handedTransfers = 0
     private var isTouched = false
@@ -157,7 +161,7 @@ final class SessionEndpoint {
         max(1, ((self.peer?.window.available ?? 0) - self.handedTransfers) * payload - 1)
     }
 
-    private func touch() {
+    func touch() {
         guard !self.isTouched else { return }
         self.isTouched = true
         self.handler.markTouched(self)
@@ -211,6 +215,23 @@ final class SessionEndpoint {
         }
     }
 
+    /// Has Proton tell the window before a receiver or the session ends, so that Proton's count and the peer's agree again.
+    ///
+    /// A renewal of this side is unknown to Proton. While its receivers are attached it renews the window itself when its
+    /// own count comes to zero; with the transfers of a detached one it would not, and would refuse the next.
+    ///
+    /// - Parameter link: The receiver that ends; nil for all of the session.
+    func settleWindow(_ link: LinkEndpoint? = nil) {
+        let receiver = link ?? self.links.values.first { $0 is ReceiverEndpoint && $0.isAttached }
+        guard self.renewal != nil, !self.isDone, let receiver, receiver.isAttached else { return }
+        // Proton sends a flow for a credit that changes. What it brings is discarded with the rest.
+        pn_link_flow(receiver.link, 1)
+        self.handler.produceNow()
+    }
+
+    func receiverEnds() { self.endingReceivers += 1 }
+    func receiverEnded() { self.endingReceivers -= 1 }
+
     // MARK: Ending
 
     private func beginEnding() {
@@ -220,6 +241,7 @@ final class SessionEndpoint {
 
     func close(_ error: AMQPError?) {
         guard !self.isDone, !self.isLocallyClosed else { return }
+        self.settleWindow()
         self.endLocally(error)
         if self.isOver { return self.finish(nil) }
         if let error { ProtonCondition.set(pn_session_condition(self.session), error) }

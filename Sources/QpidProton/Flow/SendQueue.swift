@@ -33,6 +33,8 @@ struct SendQueue<Link> {
         fileprivate(set) var isMidMessage = false
         /// How many messages may begin.
         fileprivate(set) var credit = 0
+        /// The peer has taken back the credit of the message that has begun: Proton would not frame the rest of it.
+        fileprivate var isHeld = false
         fileprivate var isReady = false
         fileprivate var isBlocked = false
 
@@ -52,13 +54,16 @@ struct SendQueue<Link> {
         /// The messages that have not been handed over to their end, in order.
         var waiting: some Collection<PendingMessage> { self.backlog }
         fileprivate var canMove: Bool {
-            !self.isBlocked && !self.backlog.isEmpty && (self.isMidMessage || self.credit > 0)
+            !self.isBlocked && !self.backlog.isEmpty && (self.isMidMessage ? !self.isHeld : self.credit > 0)
         }
 
         /// Takes the next piece, of at most `limit` bytes; nil when the lane cannot move.
         func next(limit: Int) -> Slice? {
             guard self.canMove, let message = self.backlog.first else { return nil }
-            if !self.isMidMessage { self.credit -= 1 }
+            if !self.isMidMessage {
+                self.credit -= 1
+                self.isHeld = false
+            }
             let size = message.bytes.count
             let end = min(size, self.offset + max(1, limit))
             let slice = Slice(message: message, range: self.offset..<end, isLast: end == size)
@@ -118,9 +123,10 @@ struct SendQueue<Link> {
         return lane.backlog.remove(at: index)
     }
 
-    /// Sets how many messages may begin on a lane.
-    mutating func setCredit(_ credit: Int, on lane: Lane) {
+    /// Sets how many messages may begin on a lane, and whether the one that has begun must wait.
+    mutating func setCredit(_ credit: Int, isHeld: Bool = false, on lane: Lane) {
         lane.credit = max(0, credit)
+        lane.isHeld = isHeld
         self.makeReadyIfMovable(lane)
     }
 

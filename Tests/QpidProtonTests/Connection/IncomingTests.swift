@@ -54,6 +54,10 @@ struct IncomingTests {
             guard case .sender(let other)? = try await incoming.next() else { throw Unexpected(what: "no sender") }
             #expect(other.attach.source?.address == "out")
             let sender = try await other.accept()
+            // Each once only: a second opening would share the link with the first.
+            await expectError(.illegalState) { try await session.accept() }
+            await expectError(.illegalState) { try await wish.accept() }
+            await expectError(.illegalState) { try await other.accept() }
             try await peer.run { _ = $0.send(payload(5), on: $0.links[0]) }
             let delivery = try #require(try await receiver.next())
             #expect(delivery.payload == payload(5))

@@ -1,0 +1,123 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// Credit that goes at a bad moment, aborts without credit, links that are accepted twice.
+@Suite(.timeLimit(.minutes(1)))
+struct EdgeTests {
+    /// Credit taken back in the middle of a message holds up that link alone, also when the link is closed then.
+    @Test(arguments: [false, true]) func creditThatIsTakenBackHoldsUpOneLink(_ closes: Bool) async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript(credit: nil)
+            script.maxFrameSize = 4_096
+            script.sessionCapacity = 8_192
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let first = try await session.openSender(to: "a")
+            let second = try await session.openSender(to: "b")
+            try await peer.run { peer in
+                peer.script.takesMessages = false
+                pn_link_flow(peer.links[0], 1)
+            }
+            let large = try first.trySend(encoded: payload(300_000))
+            await peer.settle()
+            // The window is used up by the first part. It opens again, and the credit goes.
+            try await peer.run { peer in
+                peer.script.takesMessages = true
+                pn_link_flow(peer.links[0], -1)
+                peer.receive(peer.links[0])
+                pn_link_flow(peer.links[1], 5)
+            }
+            await peer.settle()
+            for number in 1...5 {
+                let transfer = try second.trySend(encoded: payload(number))
+                #expect(try await transfer.outcome() == .accepted)
+            }
+            if closes {
+                try await first.close()
+                await expectError(.closed) { try await large.outcome() }
+            } else {
+                try await peer.run { pn_link_flow($0.links[0], 1) }
+                #expect(try await large.outcome() == .accepted)
+            }
+            try await peer.run { pn_link_flow($0.links[1], 1) }
+            #expect(try await second.send(AMQPMessage(body: "on")) == .accepted)
+            try await eventually("the ledger is empty") { session.outgoingBytes == 0 }
+        }
+    }
+
+    /// An abort is a message without credit, like any other.
+    @Test func abortsWithoutCreditEndTheLink() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(4))
+            try await peer.run { peer in
+                for _ in 0..<4 { _ = peer.send(payload(9), on: peer.links[0]) }
+            }
+            try await eventually("the messages") { receiver.bufferedMessages == 4 }
+            #expect(receiver.credit == 0)
+            try await peer.run { peer in
+                peer.inject(try Frame.transfer(handle: 0, id: 4, tag: [9], aborted: true).encoded())
+            }
+            await expectError(.linkTransferLimitExceeded) { try await receiver.waitUntilClosed() }
+        }
+    }
+
+    /// Credit that goes while a task waits comes again, though less than half of the window is free.
+    @Test func aWaitThatLosesItsCreditGoesOn() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(5))
+            try await peer.run { peer in
+                for _ in 0..<4 { _ = peer.send(payload(9), on: peer.links[0]) }
+            }
+            var taken: [AMQPDelivery] = []
+            for _ in 0..<4 { if let delivery = try await receiver.next() { taken.append(delivery) } }
+            taken[0].accept()
+            let wait = begin { try await receiver.next() }
+            await peer.settle()
+            try await peer.run { peer in
+                // The last credit is used by a message that is aborted.
+                guard let delivery = peer.send(payload(5), on: peer.links[0], isLast: false) else { return }
+                peer.turn()
+                pn_delivery_abort(delivery)
+                peer.isBetweenMessages = true
+            }
+            try await eventually("credit comes") { try await peer.run { pn_link_credit($0.links[0]) > 0 } }
+            try await peer.run { _ = $0.send(payload(7), on: $0.links[0]) }
+            #expect(try await wait.value?.payload.readableBytes == 7)
+        }
+    }
+
+    /// Of two decisions on a delivery the first counts, also where the loop hears of both at once.
+    @Test func theFirstDecisionCounts() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.onUpdate = { peer, delivery in
+                peer.outcomes.append(pn_delivery_remote_state(delivery))
+                pn_delivery_settle(delivery)
+            }
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            try await peer.run { peer in
+                for _ in 0..<6 { _ = peer.send(payload(9), on: peer.links[0]) }
+            }
+            var deliveries: [AMQPDelivery] = []
+            for _ in 0..<6 { deliveries.append(try #require(try await receiver.next())) }
+            let taken = deliveries
+            try await peer.run { _ in
+                taken[4].acceptAllUpToHere()
+                taken[1].reject()
+                taken[5].release()
+                taken[5].accept()
+            }
+            let accepted = Array(repeating: UInt64(PN_ACCEPTED), count: 5)
+            try await eventually("the outcomes") {
+                try await peer.run { $0.outcomes == accepted + [UInt64(PN_RELEASED)] }
+            }
+        }
+    }
+}
