@@ -70,11 +70,13 @@ struct ReceivingRows {
         }
     }
 
-    /// A message that is refused in its middle is read to its end and dropped: the session's window leaks nothing.
-    @Test("P3, P3b, P54: an early refusal leaks no window")
-    func p3_anEarlyRefusalLeaksNoWindow() async throws {
+    /// A message that is refused in its middle is read to its end and dropped: the session's window leaks nothing, also
+    /// while the peer has not heard of it.
+    @Test("P3, P3b, P54: an early refusal leaks no window", arguments: [false, true])
+    func p3_anEarlyRefusalLeaksNoWindow(answers: Bool) async throws {
         try await self.withSmallSession { session, peer in
             let other = try await session.openReceiver(from: "b", window: .messages(1_000))
+            try await peer.run { $0.script.closes = answers }
             for round in 0..<30 {
                 var limited = AMQPReceiver.Configuration(source: "a")
                 limited.maxMessageSize = 2_000
@@ -85,16 +87,16 @@ struct ReceivingRows {
                     peer.send(payload(round), on: peer.links[0])
                 }
                 #expect(receiver.error?.condition == .linkMessageSizeExceeded)
+                try #require(try await peer.run { $0.incomingBytes } == 0)
                 let delivery = try #require(try await other.next())
                 #expect(delivery.payload == payload(round))
                 delivery.accept()
-                #expect(try await peer.run { $0.incomingBytes } == 0)
             }
             #expect(session.connection.error == nil)
         }
     }
 
-    /// A receiver that the application closes in the middle of a message leaks nothing either.
+    /// What still comes of a message in whose middle the application has closed the receiver leaks nothing either.
     @Test("P3, P54: closing in the middle of a message leaks no window")
     func p54_closingInTheMiddleLeaksNoWindow() async throws {
         try await self.withSmallSession { session, peer in
@@ -102,15 +104,23 @@ struct ReceivingRows {
             for round in 0..<30 {
                 let receiver = try await session.openReceiver(from: "a")
                 try await peer.run { peer in
+                    peer.script.closes = false
                     peer.send(payload(8_000), on: peer.links[1 + round], isLast: false)
-                    peer.isBetweenMessages = true
                 }
-                try await receiver.close()
+                let closing = begin { try await receiver.close() }
+                await peer.settle()
+                // More than the window, from a peer that has not heard of the close.
+                try await peer.run { _ = $0.send(payload(30_000), on: $0.links[1 + round]) }
+                try #require(try await peer.run { $0.incomingBytes } == 0)
+                try await peer.run { peer in
+                    pn_link_close(peer.links[1 + round])
+                    peer.script.closes = true
+                }
+                try await closing.value
                 try await self.send(peer, [payload(5_000 + round)])
                 let delivery = try #require(try await other.next())
                 #expect(delivery.payload == payload(5_000 + round))
                 delivery.accept()
-                #expect(try await peer.run { $0.incomingBytes } == 0)
             }
             #expect(session.connection.error == nil)
         }
@@ -159,6 +169,28 @@ struct ReceivingRows {
                 delivery.accept()
             }
             await expectError(.linkMessageSizeExceeded) { try await receiver.next() }
+        }
+    }
+
+    /// What a full receiver leaves in Proton stays within the session's capacity, also when the peer ignores its window.
+    @Test("P50: Proton accepts no more than the session's capacity")
+    func p50_protonAcceptsNoMoreThanTheCapacity() async throws {
+        try await self.withSmallSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .bytes(40_000))
+            let most = try await peer.run { peer in
+                var most = 0
+                for id in UInt32(0)..<4 {
+                    for part in 1...44 {
+                        let bytes = payload(900)
+                        try peer.inject(.transfer(handle: 0, id: id, tag: [1], more: part < 44, payload: bytes))
+                        most = max(most, peer.incomingBytes)
+                    }
+                }
+                return most
+            }
+            #expect(most > 10_000 && most <= 16_384)
+            #expect(receiver.bufferedBytes == 39_600)
+            #expect(session.connection.error?.condition == .sessionWindowViolation)
         }
     }
 
