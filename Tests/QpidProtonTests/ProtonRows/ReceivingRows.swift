@@ -39,6 +39,26 @@ struct ReceivingRows {
         }
     }
 
+    /// The window is told anew at every quarter, for small messages and for one large one, so that no round trip is idle.
+    @Test("P43, P46: the window is renewed each quarter", arguments: [false, true])
+    func p43_theWindowIsRenewedEachQuarter(isLarge: Bool) async throws {
+        try await self.withSmallSession { session, peer in
+            _ = try await session.openReceiver(from: "q", window: .messages(1_000))
+            let before = try await peer.count(.flow)
+            // 12 frames or a little more, of 16, and at most 4 of them in one read.
+            try await peer.run { $0.toLibrary.piece = isLarge ? 4_000 : 400 }
+            if isLarge {
+                try await peer.run { _ = $0.send(payload(11_500), on: $0.links[0], isLast: false) }
+            } else {
+                try await self.send(peer, (0..<12).map { _ in payload(100) })
+            }
+            await peer.settle()
+            let flows = try await peer.framesOfLibrary().filter { $0.code == .flow }.dropFirst(before)
+            #expect(flows.count >= 2)
+            #expect(flows.allSatisfy { $0.field(1) == .uint(16) && $0.field(4) == .null })
+        }
+    }
+
     /// Every flow of a link carries the session's window, so that credit which is topped up keeps it open.
     @Test("P43: a flow of credit carries a fresh window")
     func p43_aFlowOfCreditCarriesAFreshWindow() async throws {
@@ -101,6 +121,8 @@ struct ReceivingRows {
     func p54_closingInTheMiddleLeaksNoWindow() async throws {
         try await self.withSmallSession { session, peer in
             let other = try await session.openReceiver(from: "b", window: .messages(1_000))
+            // In reads of one frame or less: the window that Proton counts is told anew between them.
+            try await peer.run { $0.toLibrary.piece = 1_024 }
             for round in 0..<30 {
                 let receiver = try await session.openReceiver(from: "a")
                 try await peer.run { peer in
