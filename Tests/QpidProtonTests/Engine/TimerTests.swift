@@ -15,60 +15,6 @@ struct TimerTests {
         return configuration
     }
 
-    @Test func heartbeatsGoOutInTime() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            // Proton advertises half of it: 10 seconds.
-            script.idleTimeout = 20_000
-            return script
-        }
-        try await withPeer(configuration: self.configuration(idle: nil), script) { connection, peer in
-            #expect(connection.peer.idleTimeout == .seconds(10))
-            let before = try await peer.framesOfLibrary().count
-            await peer.advance(by: .seconds(9))
-            #expect(try await peer.framesOfLibrary().count == before + 1)
-            await peer.advance(by: .seconds(60), steps: 60)
-            let frames = try await peer.framesOfLibrary().dropFirst(before)
-            #expect(frames.count >= 10 && frames.count <= 15)
-            #expect(frames.allSatisfy { $0.code == nil })
-            #expect(connection.error == nil)
-        }
-    }
-
-    @Test func aSilentPeerIsGivenUp() async throws {
-        try await withPeer(configuration: self.configuration(idle: .seconds(10))) { connection, peer in
-            let open = try await peer.framesOfLibrary()[0]
-            #expect(open.field(4) == .uint(5_000))
-            await peer.advance(by: .seconds(9))
-            #expect(connection.error == nil)
-            await peer.advance(by: .seconds(2))
-            #expect(connection.error?.condition == .resourceLimitExceeded)
-            #expect(connection.error?.detail.contains("idle") == true)
-            let closing = begin { try await connection.close() }
-            _ = try? await closing.value
-            #expect(closing.isDone)
-            #expect(try await peer.run { $0.wire.isClosed })
-        }
-    }
-
-    @Test func bothSidesStayAliveWhenNothingIsSaid() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.idleTimeout = 8_000
-            return script
-        }
-        try await withPeer(configuration: self.configuration(idle: .seconds(6)), script) { connection, peer in
-            for _ in 0..<120 {
-                await peer.loop.advanceTime(by: .milliseconds(500))
-                try await peer.run {
-                    _ = pn_transport_tick($0.transport, Int64($0.loop.now.uptimeNanoseconds / 1_000_000))
-                }
-            }
-            #expect(connection.error == nil)
-            #expect(try await peer.run { !pn_condition_is_set(pn_transport_condition($0.transport)) })
-        }
-    }
-
     @Test func anUnansweredOpeningEnds() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()

@@ -38,37 +38,6 @@ struct ReceiverTests {
         }
     }
 
-    @Test func aMessageLargerThanTheSessionsCapacityPasses() async throws {
-        var configuration = AMQPConnection.Configuration()
-        configuration.maxFrameSize = 1_024
-        let session = AMQPSession.Configuration(incomingCapacity: 2_048)
-        try await withSession(configuration: configuration, session: session) { session, peer in
-            let receiver = try await session.openReceiver(from: "q")
-            try await self.send(peer, [payload(1_000_000)])
-            #expect(try await receiver.next()?.payload == payload(1_000_000))
-        }
-    }
-
-    @Test func abortedMessagesAreDroppedAndFreeTheirPlace() async throws {
-        try await withSession { session, peer in
-            let receiver = try await session.openReceiver(from: "q", window: .messages(2))
-            for round in 0..<10 {
-                try await peer.run { peer in
-                    let delivery = peer.send(payload(100_000), on: peer.links[0], isLast: false)
-                    peer.turn()
-                    if let delivery { pn_delivery_abort(delivery) }
-                    peer.isBetweenMessages = true
-                }
-                try await self.send(peer, [payload(10 + round)])
-                let delivery = try await receiver.next()
-                #expect(delivery?.payload.readableBytes == 10 + round)
-                delivery?.accept()
-                await peer.settle()
-            }
-            #expect(receiver.error == nil)
-        }
-    }
-
     @Test func settledMessagesTakeNoDecision() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(3))
@@ -83,75 +52,6 @@ struct ReceiverTests {
         }
     }
 
-    @Test func overSendDetachesWithTheRightCondition() async throws {
-        try await withSession { session, peer in
-            let receiver = try await session.openReceiver(from: "a", window: .messages(2))
-            let other = try await session.openReceiver(from: "b", window: .messages(2))
-            try await peer.run { peer in
-                for id in UInt32(0)..<3 {
-                    try peer.inject(.transfer(handle: 0, id: id, tag: [UInt8(id)], payload: payload(5)))
-                }
-            }
-            #expect(receiver.error?.condition == .linkTransferLimitExceeded)
-            let detach = try await peer.framesOfLibrary().last { $0.code == .detach }
-            #expect(detach?.field(0) == .uint(0))
-            #expect(detach?.field(2).description.contains("amqp:link:transfer-limit-exceeded") == true)
-            #expect(other.error == nil)
-            try await peer.run { peer in
-                try peer.inject(.transfer(handle: 1, id: 3, tag: [9], payload: payload(6)))
-            }
-            #expect(try await other.next()?.payload == payload(6))
-            #expect(session.connection.error == nil)
-        }
-    }
-
-    @Test func oversizeDetachesAndTheOtherLinkGoesOn() async throws {
-        var configuration = AMQPConnection.Configuration()
-        configuration.maxFrameSize = 4_096
-        let session = AMQPSession.Configuration(incomingCapacity: 16_384)
-        try await withSession(configuration: configuration, session: session) { session, peer in
-            var limited = AMQPReceiver.Configuration(source: "a")
-            limited.maxMessageSize = 10_000
-            let receiver = try await session.openReceiver(limited)
-            let other = try await session.openReceiver(from: "b")
-            try await self.send(peer, [payload(10_000)])
-            #expect(try await receiver.next()?.payload.readableBytes == 10_000)
-            try await peer.run { peer in
-                peer.script.closes = false
-                peer.send(payload(500_000), on: peer.links[0])
-                for size in 1...100 { peer.send(payload(size * 100), on: peer.links[1]) }
-            }
-            #expect(receiver.error?.condition == .linkMessageSizeExceeded)
-            let detach = try await peer.framesOfLibrary().last { $0.code == .detach }
-            #expect(detach?.field(2).description.contains("amqp:link:message-size-exceeded") == true)
-            for size in 1...100 {
-                let delivery = try #require(try await other.next())
-                #expect(delivery.payload.readableBytes == size * 100)
-                delivery.accept()
-            }
-            await expectError(.linkMessageSizeExceeded) { try await receiver.next() }
-        }
-    }
-
-    @Test func creditIsToppedUpOnSettlement() async throws {
-        try await withSession { session, peer in
-            let receiver = try await session.openReceiver(from: "q", window: .messages(4))
-            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 4)
-            try await self.send(peer, (0..<4).map { payload($0) })
-            var deliveries: [AMQPDelivery] = []
-            for _ in 0..<4 { deliveries.append(try #require(try await receiver.next())) }
-            await peer.settle()
-            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
-            deliveries[0].accept()
-            await peer.settle()
-            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
-            deliveries[2].reject()
-            await peer.settle()
-            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 2)
-            #expect(receiver.credit == 2)
-        }
-    }
-
     @Test func creditIsToppedUpOnReceipt() async throws {
         try await withSession { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(4))
@@ -159,28 +59,6 @@ struct ReceiverTests {
             let receiver = try await session.openReceiver(configuration)
             try await self.send(peer, (0..<40).map { payload($0) })
             for size in 0..<40 { #expect(try await receiver.next()?.payload.readableBytes == size) }
-        }
-    }
-
-    @Test func creditByHand() async throws {
-        try await withSession { session, peer in
-            let receiver = try await session.openReceiver(from: "q", window: .manual)
-            try await self.send(peer, (0..<5).map { payload($0) })
-            #expect(receiver.bufferedMessages == 0)
-            receiver.grant(credit: 2)
-            receiver.grant(credit: 0)
-            receiver.grant(credit: -7)
-            await peer.settle()
-            #expect(receiver.bufferedMessages == 2)
-            receiver.grant(credit: .max)
-            receiver.grant(credit: .max)
-            await peer.settle()
-            #expect(receiver.bufferedMessages == 5)
-            #expect(receiver.error == nil)
-            #expect(session.connection.error == nil)
-            // No frame carries more than the standard's largest sensible credit.
-            let credits = try await peer.framesOfLibrary().filter { $0.code == .flow }.map { $0.field(6) }
-            for case .uint(let credit) in credits { #expect(credit <= UInt32(Int32.max)) }
         }
     }
 
@@ -289,27 +167,6 @@ struct ReceiverTests {
             await peer.settle()
             #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 0)
             #expect(try await peer.count(.disposition) <= 5)
-        }
-    }
-
-    @Test func settlementsOutOfOrderFormRanges() async throws {
-        try await withSession { session, peer in
-            let receiver = try await session.openReceiver(from: "q", window: .messages(2_000))
-            try await self.send(peer, (0..<1_000).map { _ in payload(1) })
-            var deliveries: [AMQPDelivery] = []
-            while deliveries.count < 1_000 { deliveries += try await receiver.nextBatch(max: 300) }
-            let before = try await peer.run { $0.toPeer.record.readableBytes }
-            let order = deliveries
-            // The loop is held, so that all settlements come to it in one batch.
-            try await peer.run { _ in
-                for index in stride(from: 0, to: 1_000, by: 2) { order[index].accept() }
-                for index in stride(from: 999, to: 0, by: -2) { order[index].accept() }
-            }
-            await peer.settle()
-            let after = try await peer.run { $0.toPeer.record.readableBytes }
-            #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 0)
-            // One range, and perhaps a flow.
-            #expect(after - before < 200)
         }
     }
 

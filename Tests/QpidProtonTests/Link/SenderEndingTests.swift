@@ -125,43 +125,6 @@ struct SenderEndingTests {
         }
     }
 
-    @Test func closingWithABacklogAnswersEachTransferOnce() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript(credit: nil)
-            script.onMessage = { _, _ in .none }
-            return script
-        }
-        let session = AMQPSession.Configuration(sendLimit: .init(high: 80))
-        try await withSession(session: session, script) { session, peer in
-            let sender = try await session.openSender(to: "q")
-            let answers = Answers()
-            try await peer.run { pn_link_flow($0.links[0], 3) }
-            let sent = try (0..<3).map { _ in try sender.trySend(encoded: payload(10)) }
-            await peer.settle()
-            let queued = try (0..<5).map { _ in try sender.trySend(encoded: payload(16)) }
-            await peer.settle()
-            answers.watch(sent + queued)
-            let waiting = begin { try await sender.enqueue(encoded: payload(16)) }
-            try await sender.close()
-            #expect(answers.count == 8)
-            for index in 0..<3 { #expect(answers.error(index)?.detail.hasPrefix("sent, but not settled") == true) }
-            for index in 3..<8 { #expect(answers.error(index)?.detail.hasPrefix("not sent") == true) }
-            let error = await expectError(.closed) { try await waiting.value }
-            #expect(error?.detail.hasPrefix("not sent") == true)
-            #expect(session.outgoingBytes == 0)
-            let refused = await expectError(.closed) { try await sender.enqueue(encoded: payload(1)) }
-            #expect(refused?.detail.hasPrefix("not sent") == true)
-            await expectError(.closed) { try sender.trySend(encoded: payload(1)) }
-            // The rest of the session lives on.
-            let other = try await session.openSender(to: "other")
-            try await peer.run {
-                $0.script.onMessage = { _, _ in .accept }
-                pn_link_flow($0.links[1], 1)
-            }
-            #expect(try await other.send(AMQPMessage(body: "x")) == .accepted)
-        }
-    }
-
     @Test func thePeerDetachesInTheMiddleOfAMessage() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -280,24 +243,6 @@ struct SenderEndingTests {
             #expect(end?.field(0).description.contains("x:enough") == true)
             try await session.close()
             await expectError("x:enough") { try await session.openSender(to: "q") }
-        }
-    }
-
-    @Test func anOutcomeInTheMiddleOfAMessageEndsIt() async throws {
-        try await withSession({ PeerScript(credit: 10) }) { session, peer in
-            let sender = try await session.openSender(to: "q")
-            try await peer.run { $0.toPeer.allowance = 40_000 }
-            let large = try sender.trySend(encoded: payload(500_000))
-            await peer.settle()
-            try await peer.run { peer in
-                let delivery = pn_link_current(peer.links[0])
-                pn_delivery_update(delivery, UInt64(PN_REJECTED))
-            }
-            #expect(try await large.outcome() == .rejected(nil))
-            try await peer.run { $0.toPeer.allowance = nil }
-            #expect(session.outgoingBytes == 0)
-            #expect(try await peer.run { $0.received.map(\.isAborted) } == [true])
-            for _ in 0..<30 { #expect(try await sender.enqueue(encoded: payload(9)).outcome() == .accepted) }
         }
     }
 

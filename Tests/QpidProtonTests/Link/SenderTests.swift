@@ -79,23 +79,6 @@ struct SenderTests {
         }
     }
 
-    @Test func messagesWaitForCredit() async throws {
-        try await withSession({ PeerScript(credit: nil) }) { session, peer in
-            let sender = try await session.openSender(to: "q")
-            let transfers = try (0..<5).map { try sender.trySend(encoded: payload(10 + $0)) }
-            await peer.settle()
-            #expect(try await peer.count(.transfer) == 0)
-            try await peer.run { pn_link_flow($0.links[0], 2) }
-            #expect(try await peer.run { $0.received.map(\.bytes.readableBytes) } == [10, 11])
-            #expect(sender.credit == 0)
-            #expect(transfers.map { $0.result != nil } == [true, true, false, false, false])
-            try await peer.run { pn_link_flow($0.links[0], 10) }
-            #expect(try await peer.run { $0.received.map(\.bytes.readableBytes) } == [10, 11, 12, 13, 14])
-            #expect(sender.credit == 7)
-            #expect(sender.deliveryLimit == 12)
-        }
-    }
-
     @Test func deliveryLimitTellsOfNewCredit() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -247,28 +230,6 @@ struct SenderTests {
             #expect(try await peer.run { pn_link_drained($0.links[0]) } == 2)
             #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
             for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
-        }
-    }
-
-    @Test func aDrainInTheMiddleOfAMessageIsAnsweredBehindIt() async throws {
-        try await withSession({ PeerScript(credit: nil) }) { session, peer in
-            let sender = try await session.openSender(to: "q")
-            try await peer.run {
-                pn_link_flow($0.links[0], 3)
-                $0.toPeer.allowance = 0
-            }
-            let transfer = try sender.trySend(encoded: payload(600_000))
-            await peer.settle()
-            try await peer.run { pn_link_drain($0.links[0], 0) }
-            try await peer.run { $0.toPeer.allowance = nil }
-            #expect(try await transfer.outcome() == .accepted)
-            #expect(try await peer.run { $0.received[0].bytes.readableBytes } == 600_000)
-            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
-            #expect(try await peer.run { pn_link_drained($0.links[0]) } == 2)
-            // The two sides still count alike.
-            let next = try sender.trySend(encoded: payload(7))
-            try await peer.run { pn_link_flow($0.links[0], 1) }
-            #expect(try await next.outcome() == .accepted)
         }
     }
 }

@@ -37,33 +37,6 @@ struct SessionTests {
         }
     }
 
-    @Test func theWindowsArePutOnTheWire() async throws {
-        var configuration = AMQPConnection.Configuration()
-        configuration.maxFrameSize = 1_000
-        var session = AMQPSession.Configuration(incomingCapacity: 10_000)
-        session.outgoingWindow = 77
-        try await withSession(configuration: configuration, session: session) { _, peer in
-            let begin = try #require(try await peer.framesOfLibrary().first { $0.code == .begin })
-            #expect(begin.field(2) == .uint(10))
-            #expect(begin.field(3) == .uint(77))
-        }
-    }
-
-    @Test func capacitiesThatCannotBeUsed() async throws {
-        try await withPeer { connection, peer in
-            let small = AMQPSession.Configuration(incomingCapacity: .bytes(2 * 65_536 - 1))
-            await expectError(.invalidArgument) { try await connection.openSession(small) }
-            for window in [0, UInt32.max] {
-                var configuration = AMQPSession.Configuration()
-                configuration.outgoingWindow = window
-                await expectError(.invalidArgument) { try await connection.openSession(configuration) }
-            }
-            await peer.settle()
-            #expect(try await peer.count(.begin) == 0)
-            _ = try await connection.openSession()
-        }
-    }
-
     @Test func cancellingAnOpening() async throws {
         try await withPeer({
             var script = PeerScript()

@@ -42,7 +42,7 @@ final class InMemoryPeer: @unchecked Sendable {
     var loop: NIOAsyncTestingEventLoop { self.channel.testingEventLoop }
     let wire: Wire
     let handler: ConnectionHandler
-    private let driver: UnsafeMutablePointer<pn_connection_driver_t>
+    let driver: UnsafeMutablePointer<pn_connection_driver_t>
     private var isTurning = false
     private var isReadClosed = false
 

@@ -1,0 +1,256 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// What Proton does when it receives, and what holds all the same: the window and the bytes.
+@Suite(.timeLimit(.minutes(1)))
+struct ReceivingRows {
+    /// Messages from the peer's end of the library's first link.
+    private func send(_ peer: InMemoryPeer, _ messages: [ByteBuffer], settled: Bool = false) async throws {
+        try await peer.run { peer in
+            for message in messages { peer.send(message, on: peer.links[0], settled: settled) }
+        }
+    }
+
+    /// Frames of 1 KiB, 16 of which are the session's window.
+    private func withSmallSession(_ body: (AMQPSession, InMemoryPeer) async throws -> Void) async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.maxFrameSize = 1_024
+        try await withSession(configuration: configuration, session: .init(incomingCapacity: 16_384)) { session, peer in
+            try await body(session, peer)
+        }
+    }
+
+    /// The session's window exists: max-frame-size is always told, and a capacity that is too small is refused at once.
+    @Test("P13: a capacity that cannot be used is refused")
+    func p13_capacitiesThatCannotBeUsed() async throws {
+        try await withPeer { connection, peer in
+            let small = AMQPSession.Configuration(incomingCapacity: .bytes(2 * 65_536 - 1))
+            await expectError(.invalidArgument) { try await connection.openSession(small) }
+            await peer.settle()
+            #expect(try await peer.count(.begin) == 0)
+            _ = try await connection.openSession(.init(incomingCapacity: .bytes(3 * 65_536)))
+            // Without a max-frame-size the window would be without limit.
+            let frames = try await peer.framesOfLibrary()
+            #expect(frames[0].field(2) == .uint(65_536))
+            #expect(frames[1].field(2) == .uint(3))
+        }
+    }
+
+    /// The window is told anew at every quarter, for small messages and for one large one, so that no round trip is idle.
+    @Test("P43, P46: the window is renewed each quarter", arguments: [false, true])
+    func p43_theWindowIsRenewedEachQuarter(isLarge: Bool) async throws {
+        try await self.withSmallSession { session, peer in
+            _ = try await session.openReceiver(from: "q", window: .messages(1_000))
+            let before = try await peer.count(.flow)
+            // 12 frames or a little more, of 16, and at most 4 of them in one read.
+            try await peer.run { $0.toLibrary.piece = isLarge ? 4_000 : 400 }
+            if isLarge {
+                try await peer.run { _ = $0.send(payload(11_500), on: $0.links[0], isLast: false) }
+            } else {
+                try await self.send(peer, (0..<12).map { _ in payload(100) })
+            }
+            await peer.settle()
+            let flows = try await peer.framesOfLibrary().filter { $0.code == .flow }.dropFirst(before)
+            #expect(flows.count >= 2)
+            #expect(flows.allSatisfy { $0.field(1) == .uint(16) && $0.field(4) == .null })
+        }
+    }
+
+    /// Every flow of a link carries the session's window, so that credit which is topped up keeps it open.
+    @Test("P43: a flow of credit carries a fresh window")
+    func p43_aFlowOfCreditCarriesAFreshWindow() async throws {
+        try await self.withSmallSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(8))
+            for _ in 0..<60 {
+                try await self.send(peer, [payload(900)])
+                try #require(try await receiver.next()).accept()
+                await peer.settle()
+            }
+            let flows = try await peer.framesOfLibrary().filter { $0.code == .flow }
+            #expect(flows.allSatisfy { $0.field(1) == .uint(16) })
+            // Half of the window, 8 transfers, is the most that passes without one.
+            let ids = flows.compactMap { if case .uint(let id) = $0.field(0) { Int(id) } else { nil } }
+            #expect(zip(ids, ids.dropFirst() + [60]).allSatisfy { $1 - $0 <= 8 })
+        }
+    }
+
+    /// Partial deliveries are emptied at once, so that a message larger than the session's capacity never waits for itself.
+    @Test("P6: a message larger than the capacity passes")
+    func p6_aMessageLargerThanTheCapacityPasses() async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.maxFrameSize = 1_024
+        let session = AMQPSession.Configuration(incomingCapacity: 2_048)
+        try await withSession(configuration: configuration, session: session) { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            try await self.send(peer, [payload(1_000_000)])
+            #expect(try await receiver.next()?.payload == payload(1_000_000))
+        }
+    }
+
+    /// A message that is refused in its middle is read to its end and dropped: the session's window leaks nothing, also
+    /// while the peer has not heard of it.
+    @Test("P3, P3b, P54: an early refusal leaks no window", arguments: [false, true])
+    func p3_anEarlyRefusalLeaksNoWindow(answers: Bool) async throws {
+        try await self.withSmallSession { session, peer in
+            let other = try await session.openReceiver(from: "b", window: .messages(1_000))
+            try await peer.run { $0.script.closes = answers }
+            for round in 0..<30 {
+                var limited = AMQPReceiver.Configuration(source: "a")
+                limited.maxMessageSize = 2_000
+                let receiver = try await session.openReceiver(limited)
+                // The peer goes on sending, more than the window.
+                try await peer.run { peer in
+                    peer.send(payload(30_000), on: peer.links[1 + round])
+                    peer.send(payload(round), on: peer.links[0])
+                }
+                #expect(receiver.error?.condition == .linkMessageSizeExceeded)
+                try #require(try await peer.run { $0.incomingBytes } == 0)
+                let delivery = try #require(try await other.next())
+                #expect(delivery.payload == payload(round))
+                delivery.accept()
+            }
+            #expect(session.connection.error == nil)
+        }
+    }
+
+    /// What still comes of a message in whose middle the application has closed the receiver leaks nothing either.
+    @Test("P3, P54: closing in the middle of a message leaks no window")
+    func p54_closingInTheMiddleLeaksNoWindow() async throws {
+        try await self.withSmallSession { session, peer in
+            let other = try await session.openReceiver(from: "b", window: .messages(1_000))
+            // In reads of one frame or less: the window that Proton counts is told anew between them.
+            try await peer.run { $0.toLibrary.piece = 1_024 }
+            for round in 0..<30 {
+                let receiver = try await session.openReceiver(from: "a")
+                try await peer.run { peer in
+                    peer.script.closes = false
+                    peer.send(payload(8_000), on: peer.links[1 + round], isLast: false)
+                }
+                let closing = begin { try await receiver.close() }
+                await peer.settle()
+                // More than the window, from a peer that has not heard of the close.
+                try await peer.run { _ = $0.send(payload(30_000), on: $0.links[1 + round]) }
+                try #require(try await peer.run { $0.incomingBytes } == 0)
+                try await peer.run { peer in
+                    pn_link_close(peer.links[1 + round])
+                    peer.script.closes = true
+                }
+                try await closing.value
+                try await self.send(peer, [payload(5_000 + round)])
+                let delivery = try #require(try await other.next())
+                #expect(delivery.payload == payload(5_000 + round))
+                delivery.accept()
+            }
+            #expect(session.connection.error == nil)
+        }
+    }
+
+    /// The capacity is fixed when the session begins: no window that is told is larger, whatever is buffered.
+    @Test("P7, P7b: the capacity is fixed")
+    func p7_theCapacityIsFixed() async throws {
+        try await self.withSmallSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(100))
+            try await self.send(peer, (0..<60).map { _ in payload(3_000) })
+            #expect(receiver.bufferedBytes == 180_000)
+            let frames = try await peer.framesOfLibrary()
+            let begin = try #require(frames.first { $0.code == .begin })
+            #expect(begin.field(2) == .uint(16))
+            let windows = frames.filter { $0.code == .flow }.map { $0.field(1) }
+            #expect(windows.count > 10)
+            for case .uint(let window) in windows { #expect(window <= 16) }
+        }
+    }
+
+    /// A message over max-message-size, seen before it is complete, detaches its link with the right condition, and no other.
+    @Test("P21: an oversized message detaches its link")
+    func p21_oversizeDetachesThatLink() async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.maxFrameSize = 4_096
+        let session = AMQPSession.Configuration(incomingCapacity: 16_384)
+        try await withSession(configuration: configuration, session: session) { session, peer in
+            var limited = AMQPReceiver.Configuration(source: "a")
+            limited.maxMessageSize = 10_000
+            let receiver = try await session.openReceiver(limited)
+            let other = try await session.openReceiver(from: "b")
+            try await self.send(peer, [payload(10_000)])
+            #expect(try await receiver.next()?.payload.readableBytes == 10_000)
+            try await peer.run { peer in
+                peer.script.closes = false
+                peer.send(payload(500_000), on: peer.links[0])
+                for size in 1...100 { peer.send(payload(size * 100), on: peer.links[1]) }
+            }
+            #expect(receiver.error?.condition == .linkMessageSizeExceeded)
+            let detach = try await peer.framesOfLibrary().last { $0.code == .detach }
+            #expect(detach?.field(2).description.contains("amqp:link:message-size-exceeded") == true)
+            for size in 1...100 {
+                let delivery = try #require(try await other.next())
+                #expect(delivery.payload.readableBytes == size * 100)
+                delivery.accept()
+            }
+            await expectError(.linkMessageSizeExceeded) { try await receiver.next() }
+        }
+    }
+
+    /// What a full receiver leaves in Proton stays within the session's capacity, also when the peer ignores its window.
+    @Test("P50: Proton accepts no more than the session's capacity")
+    func p50_protonAcceptsNoMoreThanTheCapacity() async throws {
+        try await self.withSmallSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .bytes(40_000))
+            let most = try await peer.run { peer in
+                var most = 0
+                for id in UInt32(0)..<4 {
+                    for part in 1...44 {
+                        let bytes = payload(900)
+                        try peer.inject(.transfer(handle: 0, id: id, tag: [1], more: part < 44, payload: bytes))
+                        most = max(most, peer.incomingBytes)
+                    }
+                }
+                return most
+            }
+            #expect(most > 10_000 && most <= 16_384)
+            #expect(receiver.bufferedBytes == 39_600)
+            #expect(session.connection.error?.condition == .sessionWindowViolation)
+        }
+    }
+
+    /// Many frames raise few events: each is followed by a look at all that has come.
+    @Test("P36: all that has come is taken")
+    func p36_allThatHasComeIsTaken() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(100))
+            try await peer.run { $0.toLibrary.allowance = 0 }
+            try await self.send(peer, (0..<40).map { payload($0) })
+            #expect(receiver.bufferedMessages == 0)
+            // All in one read.
+            try await peer.run { $0.toLibrary.allowance = nil }
+            let deliveries = try await receiver.nextBatch(max: 100)
+            #expect(deliveries.map(\.payload.readableBytes) == Array(0..<40))
+            #expect(try await peer.run { $0.incomingBytes } == 0)
+        }
+    }
+
+    /// A message that the peer aborts is dropped, and its credit is granted again.
+    @Test("P29: aborted messages free their place")
+    func p29_abortedMessagesFreeTheirPlace() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(2))
+            for round in 0..<10 {
+                try await peer.run { peer in
+                    let delivery = peer.send(payload(100_000), on: peer.links[0], isLast: false)
+                    peer.turn()
+                    if let delivery { pn_delivery_abort(delivery) }
+                    peer.isBetweenMessages = true
+                }
+                try await self.send(peer, [payload(10 + round)])
+                let delivery = try await receiver.next()
+                #expect(delivery?.payload.readableBytes == 10 + round)
+                delivery?.accept()
+                await peer.settle()
+            }
+            #expect(receiver.error == nil)
+        }
+    }
+}

@@ -1,0 +1,215 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// What Proton does when it sends, and what holds all the same: the bytes, the slices, the credit.
+@Suite(.timeLimit(.minutes(1)))
+struct SendingRows {
+    /// Bytes count from their acceptance to the completion of the write, not until they are framed.
+    @Test("P1: bytes count until they are written", arguments: [false, true])
+    func p1_bytesCountUntilTheyAreWritten(completesOnFlush: Bool) async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run {
+                $0.toPeer.allowance = 0
+                $0.wire.completesOnFlush = completesOnFlush
+            }
+            let transfer = try sender.trySend(encoded: payload(5_000))
+            // The loop runs beside this task: the write may have completed by now if the flush completes it.
+            if !completesOnFlush { #expect(session.outgoingBytes == 5_000) }
+            await peer.settle()
+            let flushed = try await peer.run { $0.wire.flushedBytes }
+            #expect(flushed > 5_000)
+            if completesOnFlush {
+                #expect(session.outgoingBytes == 0)
+            } else {
+                #expect(session.outgoingBytes == 5_000)
+                try await peer.run { $0.toPeer.allowance = flushed - 1 }
+                #expect(session.outgoingBytes == 5_000)
+                #expect(sender.outgoingBytes == 5_000)
+                #expect(session.connection.outgoingBytes == 5_000)
+            }
+            try await peer.run { $0.toPeer.allowance = nil }
+            #expect(session.outgoingBytes == 0)
+            #expect(try await transfer.outcome() == .accepted)
+            #expect(session.outgoingBytesPeak == 5_000)
+        }
+    }
+
+    /// The backlog stays in Swift: Proton and the socket hold no more than the write budget, however much waits.
+    @Test("P60: the backlog stays in Swift")
+    func p60_theBacklogStaysInSwift() async throws {
+        let session = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(64)))
+        try await withSession(session: session, { PeerScript(credit: 1_000) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run {
+                $0.toPeer.allowance = 0
+                $0.toPeer.isRecorded = false
+            }
+            let message = payload(1 << 20)
+            let transfers = try (0..<32).map { _ in try sender.trySend(encoded: message) }
+            await peer.settle()
+            var left = 33 << 20
+            while left > 0, session.outgoingBytes > 0 {
+                let held = try await peer.run { $0.heldBytes }
+                try #require(held <= 262_144)
+                try await peer.run { $0.toPeer.allowance = 65_536 }
+                left -= 65_536
+            }
+            try await peer.run { $0.toPeer.allowance = nil }
+            for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
+            #expect(try await peer.run { $0.received.count } == 32)
+        }
+    }
+
+    /// When anything else waits, a message goes in slices: a small one waits for what Proton is given before it writes, which
+    /// it frames by message and not by slice, and for no more.
+    @Test("P12: slices let others in", arguments: [false, true])
+    func p12_slicesLetOthersIn(isOnOneSession: Bool) async throws {
+        let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
+        try await withSession(session: large, { PeerScript(credit: 10, maxFrameSize: 1 << 20) }) { session, peer in
+            let other = isOnOneSession ? session : try await session.connection.openSession()
+            let bulk = try await session.openSender(to: "bulk")
+            let quick = try await other.openSender(to: "quick")
+            // The loop is held, so that both messages come to it together.
+            try await peer.run { _ in
+                try bulk.trySend(encoded: payload(4_000_000))
+                try quick.trySend(encoded: payload(100))
+            }
+            await peer.settle()
+            let sizes = try await peer.framesOfLibrary().filter { $0.code == .transfer }.map(\.payload.readableBytes)
+            let place = try #require(sizes.firstIndex(of: 100))
+            #expect(sizes[..<place].reduce(0, +) <= 32_768)
+            #expect(sizes.reduce(0, +) == 4_000_100)
+        }
+    }
+
+    /// The next slice is that of the sender with the highest priority, in the middle of another's message too.
+    @Test("P12: priority decides the next slice", arguments: [false, true])
+    func p12_priorityDecidesTheNextSlice(hasBegun: Bool) async throws {
+        let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
+        try await withSession(session: large, { PeerScript(credit: 100) }) { session, peer in
+            let bulk = try await session.openSender(to: "bulk")
+            var urgent = AMQPSender.Configuration(target: "urgent")
+            urgent.priority = 9
+            let quick = try await session.openSender(urgent)
+            try await peer.run { $0.toPeer.allowance = 0 }
+            if hasBegun {
+                for _ in 0..<2 { try bulk.trySend(encoded: payload(2_000_000)) }
+                await peer.settle()
+            }
+            // The loop is held, so that all messages come to it together.
+            try await peer.run { _ in
+                if !hasBegun { for _ in 0..<2 { try bulk.trySend(encoded: payload(2_000_000)) } }
+                for _ in 0..<10 { try quick.trySend(encoded: payload(20_000)) }
+            }
+            try await peer.run { $0.toPeer.allowance = nil }
+            await peer.settle()
+            let transfers = try await peer.framesOfLibrary().filter { $0.code == .transfer }
+            let last = try #require(transfers.lastIndex { $0.field(0) == .uint(1) })
+            let before = transfers[..<last].filter { $0.field(0) == .uint(0) }
+            // What had left the backlog stays before them.
+            let gone = hasBegun ? 163_840 : 0
+            #expect(before.reduce(0) { $0 + $1.payload.readableBytes } <= gone)
+            #expect(transfers.reduce(0) { $0 + $1.payload.readableBytes } == 4_200_000)
+        }
+    }
+
+    /// A peer that takes frames of any size gets slices all the same.
+    @Test("P48: a peer without a max-frame-size gets slices")
+    func p48_slicesWithoutAMaximum() async throws {
+        let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
+        try await withSession(session: large, { PeerScript(credit: 10, maxFrameSize: nil) }) { session, peer in
+            #expect(session.connection.peer.maxFrameSize == .max)
+            let first = try await session.openSender(to: "a")
+            let second = try await session.openSender(to: "b")
+            _ = try await first.enqueue(encoded: payload(3_000_000)).outcome()
+            var sizes = try await peer.framesOfLibrary().filter { $0.code == .transfer }.map(\.payload.readableBytes)
+            #expect(sizes.reduce(0, +) == 3_000_000)
+            // The bytes that may be on their way to the socket at once.
+            #expect(sizes.allSatisfy { $0 <= 131_072 })
+            let alone = sizes.count
+            try await peer.run { _ in
+                try first.trySend(encoded: payload(1_000_000))
+                try second.trySend(encoded: payload(1_000_000))
+            }
+            await peer.settle()
+            sizes = try await peer.framesOfLibrary().filter { $0.code == .transfer }.map(\.payload.readableBytes)
+            #expect(sizes.reduce(0, +) == 5_000_000)
+            // While both wait.
+            #expect(sizes[alone..<(alone + 100)].allSatisfy { $0 <= 16_384 })
+        }
+    }
+
+    /// A connection that was lost is never used again: a new one counts from the start.
+    @Test("P23: a connection is never used again")
+    func p23_aConnectionIsNeverUsedAgain() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.onMessage = { _, _ in .none }
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let first = try sender.trySend(encoded: payload(10))
+            await peer.settle()
+            try await peer.loseConnection()
+            await expectError(.connectionLost) { try await first.outcome() }
+            await expectError(.connectionLost) { try await session.connection.openSession() }
+            try await withSession { again, other in
+                #expect(other.handler !== peer.handler)
+                let old = try await peer.run { UInt(bitPattern: $0.handler.engine.connection) }
+                #expect(try await other.run { UInt(bitPattern: $0.handler.engine.connection) } != old)
+                let sender = try await again.openSender(to: "q")
+                #expect(try await sender.enqueue(encoded: payload(20)).outcome() == .accepted)
+                let transfers = try await other.framesOfLibrary().filter { $0.code == .transfer }
+                #expect(transfers.map { $0.field(1) } == [.uint(0)])
+            }
+        }
+    }
+
+    /// Delivery tags are made here, of 1 to 32 bytes, and no two messages of a link have the same.
+    @Test("P34: delivery tags are short")
+    func p34_tagsAreShort() async throws {
+        try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            for _ in 0..<700 { try sender.trySend(encoded: payload(1)) }
+            await peer.settle()
+            let tags = try await peer.run { $0.received.map(\.tag) }
+            #expect(Set(tags).count == 700)
+            #expect(tags.allSatisfy { (1...32).contains($0.count) })
+        }
+    }
+
+    /// A tag that is longer than the standard allows, which Proton takes, goes no further than 32 bytes.
+    @Test("P34: long tags of a peer are cut")
+    func p34_longTagsAreCut() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            for (id, count) in [1, 32, 33, 300].enumerated() {
+                let tag = (0..<count).map { UInt8(truncatingIfNeeded: $0) }
+                try await peer.run {
+                    try $0.inject(.transfer(handle: 0, id: UInt32(id), tag: tag, payload: payload(id)))
+                }
+                let delivery = try #require(try await receiver.next())
+                #expect(delivery.tag == Array(tag.prefix(32)))
+                #expect(delivery.payload == payload(id))
+            }
+        }
+    }
+}
+
+extension InMemoryPeer {
+    /// The bytes of the library's sessions that Proton or the socket holds.
+    var heldBytes: Int {
+        let proton = self.handler.sessions.values.reduce(0) { $0 + Int(pn_session_outgoing_bytes($1.session)) }
+        return proton + self.wire.flushedBytes
+    }
+
+    /// What Proton holds of the messages that the library has received.
+    var incomingBytes: Int {
+        self.handler.sessions.values.reduce(0) { $0 + Int(pn_session_incoming_bytes($1.session)) }
+    }
+}
