@@ -61,7 +61,7 @@ final class SenderEndpoint: LinkEndpoint {
         guard let lane = self.lane, !self.isDone else { return }
         // The message that has begun has its credit already, which Proton takes when it ends.
         let credit = Int(pn_link_credit(self.link))
-        self.setCredit(credit - (lane.isMidMessage ? 1 : 0), isHeld: credit <= 0, lane)
+        self.setCredit(credit - (lane.isMidMessage ? 1 : 0), isHeld: credit == 0, lane)
         self.answerDrain()
     }
 
@@ -183,7 +183,7 @@ final class SenderEndpoint: LinkEndpoint {
         self.handler.mailbox.closeLevel(node, unsent)
         // An abort is a transfer: behind a closed window, or without credit, it would hold up the detach, which ends the
         // message as well.
-        if let message = self.dropCurrent(abort: !self.session.isBlocked && pn_link_credit(self.link) > 0) {
+        if let message = self.dropCurrent(abort: !self.session.isBlocked && pn_link_credit(self.link) != 0) {
             message.outcome.resolve(.failure(message.isSettled ? unsent : unsettled))
         }
         let messages = self.handler.queue.removeLane(lane)

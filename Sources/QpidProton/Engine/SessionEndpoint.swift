@@ -126,7 +126,11 @@ final class SessionEndpoint {
         self.handler.logger.debug("session begun")
         self.peer = peer
         peer?.renewal = self.renewal
-        peer?.onChange = { [unowned self] in self.touch() }
+        peer?.onChange = { [unowned self] in
+            // A window that closes does so at once, and one that opens when Proton has seen it.
+            if self.peer?.window.available ?? 0 <= 0 { self.setBlocked(true) }
+            self.touch()
+        }
         self.updateBlocked()
         self.opened.resolve(.success(()))
         if self.endsWhenBegun {

@@ -33,7 +33,8 @@ struct SendQueue<Link> {
         fileprivate(set) var isMidMessage = false
         /// How many messages may begin.
         fileprivate(set) var credit = 0
-        /// The peer has taken back the credit of the message that has begun: Proton would not frame the rest of it.
+        /// The peer has taken back the credit of the message that has begun, and no more: Proton, which counts without a sign,
+        /// would not frame the rest of it.
         fileprivate var isHeld = false
         fileprivate var isReady = false
         fileprivate var isBlocked = false

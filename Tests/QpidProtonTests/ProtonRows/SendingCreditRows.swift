@@ -60,8 +60,7 @@ struct SendingCreditRows {
             func unsettled() async throws -> Int { try await peer.run { $0.unsettledOfLibrary } }
             #expect(try await unsettled() == 0)
             #expect(try await peer.run { $0.heldBytes } == 0)
-            // Credit for all, in a session whose window is closed.
-            try await peer.run { try $0.inject(.sessionFlow(nextIncomingID: 0, window: 0)) }
+            // Credit for all, with the flow that closes the session's window.
             try await peer.run { try $0.inject(.linkFlow(nextIncomingID: 0, window: 0, credit: 1_000)) }
             #expect(sender.credit == 1_000)
             #expect(try await unsettled() == 0)
@@ -69,6 +68,24 @@ struct SendingCreditRows {
             #expect(try await peer.count(.transfer) == 7)
             #expect(try await peer.run { $0.heldBytes } == 0)
             #expect(session.outgoingBytes == 99_300)
+        }
+    }
+
+    /// A message that comes in the same turn as the flow that shrinks the window stays.
+    @Test("P40: a window that shrinks is closed at once")
+    func p40_aWindowThatShrinksIsClosedAtOnce() async throws {
+        try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            for _ in 0..<10 { _ = try await sender.enqueue(encoded: payload(10)).outcome() }
+            try await peer.run { peer in
+                try sender.trySend(encoded: payload(10))
+                try peer.inject(.sessionFlow(nextIncomingID: 1, window: 2))
+            }
+            await peer.settle()
+            #expect(try await peer.count(.transfer) == 10)
+            try await peer.run { try $0.inject(.sessionFlow(nextIncomingID: 10, window: 2)) }
+            await peer.settle()
+            #expect(try await peer.count(.transfer) == 11)
         }
     }
 
