@@ -12,6 +12,8 @@ final class FrameObserver {
         var renewal: WindowRenewal?
         /// A receiver of the session is ending: see ``SessionEndpoint/settleWindow()``.
         var isRenewalHeld = false
+        /// The peer has been told a window that Proton does not know of.
+        fileprivate(set) var isRenewed = false
         /// The id that the next transfer of the peer has.
         fileprivate(set) var nextIncomingID: UInt32
         /// The transfers of the peer since it was last told this side's window.
@@ -121,7 +123,9 @@ final class FrameObserver {
             } else {
                 self.begun[channel] = begin.nextOutgoingID
             }
-        case .flow(let channel, _): self.byLocalChannel[channel]?.arrived = 0
+        case .flow(let channel, _):
+            self.byLocalChannel[channel]?.arrived = 0
+            self.byLocalChannel[channel]?.isRenewed = false
         case .end(let channel): self.byLocalChannel.removeValue(forKey: channel)?.localChannel = nil
         case .transfer, .attach, .disposition, .detach, .unreadable: break
         }
@@ -142,6 +146,7 @@ final class FrameObserver {
                 continue
             }
             session.arrived = 0
+            session.isRenewed = true
             body(
                 renewal.frame(
                     channel: channel,

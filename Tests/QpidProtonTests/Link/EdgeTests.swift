@@ -92,15 +92,7 @@ struct EdgeTests {
 
     /// Of two decisions on a delivery the first counts, also where the loop hears of both at once.
     @Test func theFirstDecisionCounts() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.onUpdate = { peer, delivery in
-                peer.outcomes.append(pn_delivery_remote_state(delivery))
-                pn_delivery_settle(delivery)
-            }
-            return script
-        }
-        try await withSession(script) { session, peer in
+        try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q")
             try await peer.run { peer in
                 for _ in 0..<6 { _ = peer.send(payload(9), on: peer.links[0]) }

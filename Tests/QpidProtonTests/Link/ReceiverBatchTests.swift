@@ -7,15 +7,6 @@ import Testing
 /// Batches of deliveries, settled together.
 @Suite(.timeLimit(.minutes(1)))
 struct ReceiverBatchTests {
-    private func script() -> PeerScript {
-        var script = PeerScript()
-        script.onUpdate = { peer, delivery in
-            peer.outcomes.append(pn_delivery_remote_state(delivery))
-            pn_delivery_settle(delivery)
-        }
-        return script
-    }
-
     private func send(_ peer: InMemoryPeer, _ sizes: Range<Int>, settled: Bool = false) async throws {
         try await peer.run { peer in
             for size in sizes { peer.send(payload(size), on: peer.links[0], settled: settled) }
@@ -23,7 +14,7 @@ struct ReceiverBatchTests {
     }
 
     @Test func aBatchIsSettledTogether() async throws {
-        try await withSession({ self.script() }) { session, peer in
+        try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 0..<5)
             try await self.send(peer, 5..<10, settled: true)
@@ -47,7 +38,7 @@ struct ReceiverBatchTests {
     }
 
     @Test func everyOutcomeGoesToABatchOfAnySequence() async throws {
-        try await withSession({ self.script() }) { session, peer in
+        try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await self.send(peer, 0..<40)
             var batch: [AMQPDelivery] = []
@@ -64,7 +55,7 @@ struct ReceiverBatchTests {
     }
 
     @Test func aBatchOfSeveralReceiversIsSettledAtEach() async throws {
-        try await withSession({ self.script() }) { session, peer in
+        try await withSession({ .keepingOutcomes }) { session, peer in
             var batch: [AMQPDelivery] = []
             for index in 0..<3 {
                 let receiver = try await session.openReceiver(from: "q\(index)")

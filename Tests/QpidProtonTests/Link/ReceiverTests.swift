@@ -171,15 +171,7 @@ struct ReceiverTests {
     }
 
     @Test func theEndOfAnIterationClosesAndReleases() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.onUpdate = { peer, delivery in
-                peer.outcomes.append(pn_delivery_remote_state(delivery))
-                pn_delivery_settle(delivery)
-            }
-            return script
-        }
-        try await withSession(script) { session, peer in
+        try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q")
             try await self.send(peer, (0..<10).map { payload($0) })
             var count = 0

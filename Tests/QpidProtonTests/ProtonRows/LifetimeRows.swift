@@ -10,15 +10,7 @@ struct LifetimeRows {
     /// A decision that comes late never hits the next message, which Proton keeps in the same place.
     @Test("P11, P47: deliveries are told apart by ids of our own")
     func p11_deliveriesAreToldApart() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.onUpdate = { peer, delivery in
-                peer.outcomes.append(pn_delivery_remote_state(delivery))
-                pn_delivery_settle(delivery)
-            }
-            return script
-        }
-        try await withSession(script) { session, peer in
+        try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(2))
             var old: [AMQPDelivery] = []
             for round in 0..<10 {

@@ -32,6 +32,16 @@ struct PeerScript {
     var onUpdate: (InMemoryPeer, OpaquePointer) -> Void = { _, delivery in pn_delivery_settle(delivery) }
     var onFlow: (InMemoryPeer, OpaquePointer) -> Void = { _, _ in }
 
+    /// Keeps what the library decides of the peer's messages, and settles them.
+    static var keepingOutcomes: PeerScript {
+        var script = PeerScript()
+        script.onUpdate = { peer, delivery in
+            peer.outcomes.append(pn_delivery_remote_state(delivery))
+            pn_delivery_settle(delivery)
+        }
+        return script
+    }
+
     func handle(_ peer: InMemoryPeer, _ event: OpaquePointer) {
         let type = pn_event_type(event)
         peer.events.append(type)
