@@ -112,4 +112,20 @@ struct EdgeTests {
             }
         }
     }
+
+    /// A message that was accepted while its link went leaves the ledgers of the session and the connection too.
+    @Test func aMessageWhoseLinkHasGoneLeavesTheLedgers() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let transfer = try await peer.run { peer in
+                let transfer = try sender.trySend(encoded: payload(100))
+                pn_link_close(peer.links[0])
+                return transfer
+            }
+            await expectError(.closed) { try await transfer.outcome() }
+            try await eventually("the ledgers are empty") {
+                session.outgoingBytes == 0 && session.connection.outgoingBytes == 0
+            }
+        }
+    }
 }
