@@ -3,6 +3,7 @@
 
     /// Stands in for the standard library's type of this name under the thread sanitizer, which knows pthread's mutex and
     /// not that one's futex, and would take all that it protects for races.
+    // Sendable: the value is touched under the lock alone.
     final class Mutex<Value>: @unchecked Sendable {
         private let lock = NIOLock()
         private var value: Value

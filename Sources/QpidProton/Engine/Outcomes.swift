@@ -74,8 +74,9 @@ final class OutcomeBlock: @unchecked Sendable {
 }
 
 /// The connection's side of an outcome: a plain value that has to be resolved once, on the event loop.
+///
+/// Proof of being Sendable: the slot's state is atomic, and the block lives until the promise is resolved.
 struct OutcomePromise: @unchecked Sendable {
-    /// Proof of being Sendable: the slot's state is atomic, and the block lives until the promise is resolved.
     private let slot: UnsafeMutablePointer<OutcomeBlock.Slot>
 
     fileprivate init(_ slot: UnsafeMutablePointer<OutcomeBlock.Slot>) {
@@ -126,11 +127,8 @@ struct OutcomePromise: @unchecked Sendable {
 struct OutcomeReply: Replying, Hashable {
     typealias Value = AMQPOutcome
 
-    fileprivate let block: OutcomeBlock
+    let block: OutcomeBlock
     fileprivate let index: Int
-
-    /// What the reply keeps alive.
-    var owner: AnyObject { self.block }
 
     var answer: Answer? {
         let state = self.block.slots[self.index].state.load(ordering: .acquiring)

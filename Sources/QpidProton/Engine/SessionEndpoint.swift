@@ -93,14 +93,11 @@ final class SessionEndpoint {
         }
         pn_session_set_incoming_capacity(self.session, configuration.incomingCapacity.bytes)
         pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
-        let frames = configuration.incomingCapacity.bytes / frame
         self.renewal = WindowRenewal(
-            quarter: max(1, frames / 4),
-            incomingWindow: { [session] in
-                let free = configuration.incomingCapacity.bytes - Int(pn_session_incoming_bytes(session))
-                return UInt32(clamping: free / frame)
-            },
-            outgoingWindow: configuration.outgoingWindow
+            capacity: configuration.incomingCapacity.bytes,
+            frameSize: frame,
+            outgoingWindow: configuration.outgoingWindow,
+            heldBytes: { [session] in Int(pn_session_incoming_bytes(session)) }
         )
         self.peer?.renewal = self.renewal
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.handler.node)

@@ -96,18 +96,16 @@ struct SendArena {
     ///   - bound: What the message takes at most, `largestMessage` or less.
     ///   - write: Writes the message and returns its size.
     ///   - handOver: Takes the message; false when there is no room for it.
-    /// - Returns: Whether the message was taken.
     mutating func place(
         bound: Int,
         _ write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int,
         _ handOver: (SendBytes) throws(AMQPError) -> Bool
-    ) throws(AMQPError) -> Bool {
+    ) throws(AMQPError) {
         let chunk = self.room(bound)
         let size = try write(UnsafeMutableRawBufferPointer(rebasing: chunk.memory[self.offset...]))
-        guard try handOver(SendBytes(chunk, self.offset..<self.offset + size)) else { return false }
+        guard try handOver(SendBytes(chunk, self.offset..<self.offset + size)) else { return }
         self.offset += size
         self.messages += 1
-        return true
     }
 
     private mutating func room(_ bound: Int) -> SendChunk {

@@ -227,7 +227,7 @@ public final class AMQPSender: AMQPLink {
         let isSettled = try self.isSettled(settled)
         return try self.arena.withLock { (arena) throws(AMQPError) in
             var admission = Mailbox.Admission.full
-            _ = try arena.place(bound: room, write) { (bytes) throws(AMQPError) in
+            try arena.place(bound: room, write) { (bytes) throws(AMQPError) in
                 try self.check(bytes.count)
                 admission = self.mailbox.tryEnqueue(
                     bytes,

@@ -14,7 +14,7 @@ import Testing
         isTaken: Bool = true
     ) throws -> SendBytes? {
         var placed: SendBytes?
-        _ = try arena.place(
+        try arena.place(
             bound: size + 32,
             { memory in
                 #expect(memory.count >= size + 32)
@@ -79,7 +79,7 @@ import Testing
         var arena = SendArena()
         let first = try #require(try self.place(&arena, 10, 1))
         #expect(throws: AMQPError.self) {
-            _ = try arena.place(
+            try arena.place(
                 bound: 100,
                 { (_) throws(AMQPError) in throw AMQPError(.local, .invalidArgument, "no") },
                 { _ in true }
@@ -107,7 +107,7 @@ import Testing
 
     @Test func aBlockOfOutcomesLivesAsLongAsOneIsAwaited() {
         var outcomes = OutcomeSource()
-        weak var block: AnyObject?
+        weak var block: OutcomeBlock?
         var kept: OutcomeReply?
         var promises: [OutcomePromise] = []
         for index in 0..<OutcomeBlock.capacity {
@@ -115,7 +115,7 @@ import Testing
             promises.append(promise)
             if index == 3 {
                 kept = reply
-                block = reply.owner
+                block = reply.block
             }
         }
         for promise in promises.dropFirst() { promise.resolve(.success(.accepted)) }

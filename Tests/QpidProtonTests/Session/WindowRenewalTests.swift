@@ -14,14 +14,15 @@ struct WindowRenewalTests {
     }
 
     @Test func theFrameIsAFlowOfTheSession() throws {
-        let renewal = WindowRenewal(quarter: 4, incomingWindow: { 16 }, outgoingWindow: 7)
+        let renewal = WindowRenewal(capacity: 8_192, frameSize: 512, outgoingWindow: 7, heldBytes: { 500 })
+        #expect(renewal.quarter == 4)
         let bytes = renewal.frame(channel: 3, nextIncomingID: .max, nextOutgoingID: 2)
         var stream = ByteBuffer(repeating: 0, count: 8)
         stream.writeImmutableBuffer(bytes)
         let frame = try #require(Frame.parse(stream).first)
         #expect(frame.code == .flow)
         #expect(frame.channel == 3)
-        #expect(frame.fields == [.uint(.max), .uint(16), .uint(2), .uint(7)])
+        #expect(frame.fields == [.uint(.max), .uint(15), .uint(2), .uint(7)])
         #expect(bytes.readableBytes == Int(bytes.getInteger(at: 0, as: UInt32.self) ?? 0))
     }
 
