@@ -31,15 +31,6 @@ struct SlotMap<Value> {
     private var slots: [Slot] = []
     private var free: [UInt32] = []
 
-    var isEmpty: Bool { self.free.count == self.slots.count }
-    var count: Int { self.slots.count - self.free.count }
-    var values: [Value] { self.slots.compactMap(\.value) }
-    var entries: [(key: SlotKey, value: Value)] {
-        self.slots.enumerated().compactMap { index, slot in
-            slot.value.map { (SlotKey(index: UInt32(index), generation: slot.generation), $0) }
-        }
-    }
-
     /// The key that the next value will get.
     private var nextKey: SlotKey {
         self.free.last.map { SlotKey(index: $0, generation: self.slots[Int($0)].generation) }
