@@ -1,5 +1,19 @@
 internal import NIOCore
 
+/// A message that has memory of its own.
+enum LargeArrival: Sendable {
+    case whole(ByteBuffer)
+    /// The sections before the body, and where the rest comes.
+    case streamed(ByteBuffer, IncomingStream)
+
+    /// The bytes that wait until the message is taken.
+    var weight: Int {
+        switch self {
+        case .whole(let payload), .streamed(let payload, _): payload.readableBytes
+        }
+    }
+}
+
 /// Messages that have arrived together, as plain memory, so that none of them is allocated here and freed on another thread.
 ///
 /// Small messages lie in the chunk; a larger one is a buffer of its own beside it. A message that is taken is copied out: the

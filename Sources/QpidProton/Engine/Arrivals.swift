@@ -7,7 +7,7 @@ final class Arrivals {
     /// What is handed over: chunks, and the payloads of the large messages beside them, both in order.
     struct Batch: Sendable {
         var chunks: [ArrivalChunk] = []
-        var large: [ByteBuffer] = []
+        var large: [LargeArrival] = []
     }
 
     /// The memory of the chunk that is being filled; none before its first message.
@@ -75,12 +75,12 @@ final class Arrivals {
         (self.records, self.recordCapacity) = (records, capacity)
     }
 
-    /// Adds a large message, whose tag was written into the ``room(for:)``.
-    func append(large payload: ByteBuffer, tagCount: Int, slot: UInt, sequence: UInt64, isReported: Bool) {
-        self.done.large.append(payload)
+    /// Adds a large or a streamed message, whose tag was written into the ``room(for:)``.
+    func append(large: LargeArrival, tagCount: Int, slot: UInt, sequence: UInt64, isReported: Bool) {
+        self.done.large.append(large)
         self.append(
             tagCount: tagCount,
-            count: payload.readableBytes,
+            count: large.weight,
             isLarge: true,
             slot: slot,
             sequence: sequence,

@@ -61,6 +61,7 @@ extension ConnectionHandler {
             case .message(let message):
                 index = self.enqueue(mail.items, from: index, message.lane)
                 continue
+            case .part(let part): self.enqueue(part)
             case .taken(let count, let receiver): self.receivers[receiver]?.taken(count)
             case .work: mail.works.popFirst()?(self)
             }
@@ -89,6 +90,12 @@ extension ConnectionHandler {
             }
         }
         return end
+    }
+
+    private func enqueue(_ part: StreamPart) {
+        if let lane = self.queue.lane(part.lane), self.queue.enqueue(part, on: lane) { return }
+        self.releases.append((part.ledgerBytes, part.node))
+        part.bytes.done()
     }
 
     /// Settles in the order of arrival, so that Proton can tell the peer in ranges.

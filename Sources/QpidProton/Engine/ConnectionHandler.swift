@@ -255,7 +255,13 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.incoming.finish(error)
         let mail = self.mailbox.close(error ?? cause)
         let unsent = AMQPError(.delivery, (error ?? cause).condition, "not sent: \(error ?? cause)")
-        for case .message(let message) in mail.items { message.fail(unsent) }
+        for item in mail.items {
+            switch item {
+            case .message(let message): message.fail(unsent)
+            case .part(let part): part.bytes.done()
+            case .taken, .work: break
+            }
+        }
         for work in mail.works { work(self) }
     }
 

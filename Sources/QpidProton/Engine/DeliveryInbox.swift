@@ -11,14 +11,14 @@ final class DeliveryInbox: WaitingInbox {
         let chunk: ArrivalChunk
         let range: Range<Int>
         /// The payloads of its large messages, in order.
-        let large: [ByteBuffer]
+        let large: [LargeArrival]
     }
 
     struct State: InboxState {
         fileprivate var chunks: Deque<ArrivalChunk> = []
         /// How many messages of the first chunk have been taken.
         fileprivate var taken = 0
-        fileprivate var large: Deque<ByteBuffer> = []
+        fileprivate var large: Deque<LargeArrival> = []
         fileprivate var count = 0
         fileprivate var weight = 0
         fileprivate var peakWeight = 0
@@ -39,7 +39,7 @@ final class DeliveryInbox: WaitingInbox {
                 self.chunks.removeFirst()
                 self.taken = 0
             }
-            var large: [ByteBuffer] = []
+            var large: [LargeArrival] = []
             for _ in 0..<sums.large { if let payload = self.large.popFirst() { large.append(payload) } }
             return Part(chunk: chunk, range: range, large: large)
         }
@@ -143,8 +143,12 @@ final class DeliveryInbox: WaitingInbox {
     private func delivery(_ part: Part, _ index: Int, _ large: inout Int) -> AMQPDelivery {
         let record = part.chunk[index]
         let payload: ByteBuffer
+        var stream: IncomingStream?
         if record.isLarge {
-            payload = part.large[large]
+            switch part.large[large] {
+            case .whole(let whole): payload = whole
+            case .streamed(let beginning, let rest): (payload, stream) = (beginning, rest)
+            }
             large += 1
         } else {
             payload = part.chunk.payload(record)
@@ -153,6 +157,7 @@ final class DeliveryInbox: WaitingInbox {
             payload: payload,
             tag: part.chunk.tag(record),
             settler: record.slot == 0 ? nil : self.settler,
+            stream: stream,
             slot: record.slot,
             sequence: record.sequence
         )

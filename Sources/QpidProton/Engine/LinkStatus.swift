@@ -19,11 +19,22 @@ final class LinkStatus: Sendable {
     /// Both sides have detached, or what the link was on is gone.
     let detached = Reply<Void>()
     let credit = Atomic<Int>(0)
+    /// On a receiver: the bytes that wait of messages that are handed over while they arrive, and the most that did.
+    let streamedBytes = Atomic<Int>(0)
+    let streamedBytesPeak = Atomic<Int>(0)
     /// On a sender: the messages that the peer takes in all, those that have begun included.
     let deliveryLimit = Watched()
 
     init(name: String) {
         self.name = name
+    }
+
+    /// Called on the loop.
+    func countStreamed(_ bytes: Int) {
+        self.streamedBytes.store(bytes, ordering: .relaxed)
+        if bytes > self.streamedBytesPeak.load(ordering: .relaxed) {
+            self.streamedBytesPeak.store(bytes, ordering: .relaxed)
+        }
     }
 
     /// Why the link is of no more use; nil while it is.

@@ -10,6 +10,7 @@ final class Mailbox: Sendable {
     /// Plain values: what holds references waits beside them, so that a message costs no more than its bytes.
     enum Item: Sendable {
         case message(PendingMessage)
+        case part(StreamPart)
         case taken(Int, receiver: SlotKey)
         /// The next of ``Mail/works``.
         case work
@@ -31,7 +32,24 @@ final class Mailbox: Sendable {
         let lane: SlotKey
         let node: SlotKey
         let isSettled: Bool
+        var place = StreamPlace.whole
         let continuation: CheckedContinuation<Result<OutcomeReply, AMQPError>, Never>
+    }
+
+    /// What bytes are of a message.
+    enum StreamPlace: Sendable {
+        case whole
+        /// The beginning of one that is made while it is sent.
+        case beginning(UInt32)
+        case part(UInt32, OutcomeReply, isLast: Bool)
+
+        fileprivate var inGate: GatePlace {
+            switch self {
+            case .whole: .whole
+            case .beginning(let number): .beginning(number)
+            case .part(_, _, let isLast): isLast ? .last : .part
+            }
+        }
     }
 
     private struct State {
@@ -40,6 +58,7 @@ final class Mailbox: Sendable {
         var gate = SendGate<Waiter>()
         var outcomes = OutcomeSource()
         var nextID: UInt64 = 0
+        var nextStream: UInt32 = 0
         var wake: (@Sendable () -> Void)?
         var closed: AMQPError?
 
@@ -49,9 +68,22 @@ final class Mailbox: Sendable {
             return self.wake
         }
 
-        mutating func post(_ bytes: SendBytes, lane: SlotKey, node: SlotKey, isSettled: Bool) -> OutcomeReply {
+        mutating func post(
+            _ bytes: SendBytes,
+            lane: SlotKey,
+            node: SlotKey,
+            isSettled: Bool,
+            stream: UInt32 = 0
+        ) -> OutcomeReply {
             let (promise, reply) = self.outcomes.next()
-            let message = PendingMessage(bytes: bytes, outcome: promise, lane: lane, node: node, isSettled: isSettled)
+            let message = PendingMessage(
+                bytes: bytes,
+                outcome: promise,
+                lane: lane,
+                node: node,
+                isSettled: isSettled,
+                stream: stream
+            )
             self.mail.items.append(.message(message))
             return reply
         }
@@ -166,7 +198,8 @@ extension Mailbox {
         _ bytes: ByteBuffer,
         lane: SlotKey,
         node: SlotKey,
-        isSettled: Bool
+        isSettled: Bool,
+        place: StreamPlace = .whole
     ) async throws(AMQPError) -> OutcomeReply {
         let id = self.state.withLock { state in
             state.nextID += 1
@@ -179,6 +212,7 @@ extension Mailbox {
                     lane: lane,
                     node: node,
                     isSettled: isSettled,
+                    place: place,
                     continuation: continuation
                 )
                 if let (result, wake) = self.admitOrWait(waiter, id: id) {
@@ -199,8 +233,8 @@ extension Mailbox {
             guard state.gate.isOpen(waiter.node) else { return (.failure(state.closed ?? .senderClosed), nil) }
             if Task.isCancelled { return (.failure(.sendCancelled), nil) }
             let bytes = max(1, waiter.bytes.readableBytes)
-            guard case .admitted = state.gate.admit(bytes, at: waiter.node) else {
-                state.gate.wait(waiter, id: id, bytes: bytes, at: waiter.node)
+            guard case .admitted = state.gate.admit(bytes, at: waiter.node, as: waiter.place.inGate) else {
+                state.gate.wait(waiter, id: id, bytes: bytes, at: waiter.node, as: waiter.place.inGate)
                 return nil
             }
             return (.success(Self.post(waiter, &state)), state.schedule())
@@ -209,7 +243,34 @@ extension Mailbox {
 
     private static func post(_ waiter: Waiter, _ state: inout State) -> OutcomeReply {
         let bytes = SendChunk.message(waiter.bytes)
-        return state.post(bytes, lane: waiter.lane, node: waiter.node, isSettled: waiter.isSettled)
+        switch waiter.place {
+        case .whole: return state.post(bytes, lane: waiter.lane, node: waiter.node, isSettled: waiter.isSettled)
+        case .beginning(let stream):
+            return state.post(
+                bytes,
+                lane: waiter.lane,
+                node: waiter.node,
+                isSettled: waiter.isSettled,
+                stream: stream
+            )
+        case .part(let stream, let reply, let isLast):
+            let part = StreamPart(bytes: bytes, lane: waiter.lane, node: waiter.node, stream: stream, isLast: isLast)
+            state.mail.items.append(.part(part))
+            return reply
+        }
+    }
+
+    /// Lets others pass behind a message of which no more parts come.
+    func endStream(_ number: UInt32, node: SlotKey) {
+        Self.resume(self.state.withLock { Self.pass($0.gate.endMessage(number, at: node), &$0) })
+    }
+
+    /// A number for a message that is made while it is sent.
+    func makeStream() -> UInt32 {
+        self.state.withLock { state in
+            state.nextStream = state.nextStream == .max ? 1 : state.nextStream + 1
+            return state.nextStream
+        }
     }
 
     private func cancelWait(_ id: UInt64, node: SlotKey) {

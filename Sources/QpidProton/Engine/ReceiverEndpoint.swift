@@ -6,7 +6,7 @@ internal import Synchronization
 /// The loop's side of a receiver: it empties Proton at once, grants credit and settles. It is used on the event loop alone.
 final class ReceiverEndpoint: LinkEndpoint {
     /// A delivery that this side has not settled.
-    private struct Unsettled: BitwiseCopyable {
+    struct Unsettled: BitwiseCopyable {
         let delivery: OpaquePointer
         let sequence: UInt64
         /// What the message counts for in the window.
@@ -15,25 +15,35 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     private(set) var key: SlotKey?
     private var inbox: DeliveryInbox?
-    private var window = CreditWindow(.manual)
+    var window = CreditWindow(.manual)
     /// Only the application grants credit.
     private var isManual = true
-    private var isHeldUntilSettled = true
+    private(set) var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
     /// A buffer holds no more.
-    private var maxMessageSize = Int(Int32.max)
+    private(set) var maxMessageSize = Int(Int32.max)
+    /// The largest message that is handed over whole.
+    private var largestWhole = Int(Int32.max)
+    /// The bytes of streamed messages that may wait to be read; nil when messages are handed over whole.
+    private(set) var streamBuffer: Int?
 
-    private var partial = ByteBuffer()
-    private var isMidMessage = false
+    var partial = ByteBuffer()
+    var isMidMessage = false
     /// The window has no room for what Proton holds of the message that has begun.
-    private var isHeldBack = false
+    var isHeldBack = false
     /// What messages count for in the window until they are taken, in order.
-    private var untaken: Deque<Int> = []
-    private var sequence: UInt64 = 0
+    var untaken: Deque<Int> = []
+    var sequence: UInt64 = 0
     /// In the order, those of which nothing is decided; beside it, those whose outcome was told and that the sender has to
     /// settle first.
-    private let unsettled = OrderedSlots<Unsettled>()
-    private let arrivals = Arrivals()
+    let unsettled = OrderedSlots<Unsettled>()
+    let arrivals = Arrivals()
+    /// The message that is handed over while it arrives.
+    var stream: ArrivingStream?
+    /// The streamed messages that have not been read to their end, by their sequence.
+    var streams: [UInt64: ArrivingStream] = [:]
+    /// What they hold together.
+    var streamedBytes = 0
 
     private var drains: [Reply<Int>] = []
     private var drainDeadline: Scheduled<Void>?
@@ -64,9 +74,15 @@ final class ReceiverEndpoint: LinkEndpoint {
         let policy = configuration.window.policy
         self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
         // A message that is larger than the window's bytes could never be whole.
-        if let limit = [configuration.maxMessageSize?.bytes, self.window.budget].compactMap({ $0 }).min() {
+        let wholeLimit = configuration.streamsMessages ? nil : self.window.budget
+        if let limit = [configuration.maxMessageSize?.bytes, wholeLimit].compactMap({ $0 }).min() {
             pn_link_set_max_message_size(self.link, UInt64(limit))
             self.maxMessageSize = min(limit, self.maxMessageSize)
+        }
+        self.largestWhole = min(self.maxMessageSize, self.window.budget ?? .max)
+        if configuration.streamsMessages {
+            self.streamBuffer = max(CreditWindow.leastSize, configuration.streamBuffer.bytes)
+            if configuration.maxMessageSize == nil { self.maxMessageSize = .max }
         }
         self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
         self.settleMode = configuration.settleMode
@@ -107,7 +123,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     /// Empties everything that Proton holds for this link, complete or not.
-    private func receive() {
+    func receive() {
         guard !self.isDone else { return }
         self.isHeldBack = false
         while !self.isDone, let delivery = pn_link_current(self.link) {
@@ -116,13 +132,19 @@ final class ReceiverEndpoint: LinkEndpoint {
                 continue
             }
             guard self.begin() else { return self.discard() }
+            if let stream = self.stream {
+                guard self.receive(stream, delivery) else { break }
+                continue
+            }
             let pending = Int(pn_delivery_pending(delivery))
             let size = self.partial.readableBytes + pending
-            guard size <= self.maxMessageSize else { return self.refuseOversize() }
+            let isTooLarge = size > self.largestWhole
+            if isTooLarge, !self.mayStream { return self.refuseOversize() }
             let room = min(size, self.window.room(after: 0)) - self.partial.readableBytes
             // What is left stays in Proton, and closes the session's window in the end.
             self.isHeldBack = room < pending
             let isPartial = self.isHeldBack || pn_delivery_partial(delivery)
+            if isTooLarge, !isPartial { return self.refuseOversize() }
             if !isPartial, size == pending, size <= ArrivalChunk.smallLimit {
                 self.completeSmall(delivery, size)
                 continue
@@ -132,7 +154,11 @@ final class ReceiverEndpoint: LinkEndpoint {
                     max(0, pn_link_recv(self.link, bytes.bindMemory(to: CChar.self).baseAddress, room))
                 }
             }
-            if isPartial { break }
+            if isPartial {
+                if self.beginStream(delivery) { continue }
+                if isTooLarge { return self.refuseOversize() }
+                break
+            }
             self.completeLarge(delivery)
         }
         // Without a message that has begun nothing is left in Proton.
@@ -182,7 +208,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         if self.arrivals.isEmpty { self.handler.markArrived(self) }
         let (slot, isReported) = self.complete(delivery, payload.readableBytes)
         self.arrivals.append(
-            large: payload,
+            large: .whole(payload),
             tagCount: tag.count,
             slot: slot,
             sequence: self.sequence,
@@ -206,13 +232,13 @@ final class ReceiverEndpoint: LinkEndpoint {
             pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: slot))
         }
         let isReported = isSettled || !self.isHeldUntilSettled
-        if isReported, weight > 0 { self.untaken.append(weight) }
+        if isReported, self.window.budget != nil { self.untaken.append(weight) }
         self.isMidMessage = false
         return (slot, isReported)
     }
 
     /// Proton's tag, which is gone with the delivery. More than 32 bytes are against the standard, and cut.
-    private static func tag(of delivery: OpaquePointer) -> UnsafeRawBufferPointer {
+    static func tag(of delivery: OpaquePointer) -> UnsafeRawBufferPointer {
         let tag = pn_delivery_tag(delivery)
         return UnsafeRawBufferPointer(start: tag.start, count: tag.start == nil ? 0 : min(Int(tag.size), 32))
     }
@@ -221,14 +247,14 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.partial = ByteBuffer()
         // An abort that is the first that is seen of a message has used its credit too, and needs it.
         guard self.isMidMessage || self.begin() else { return self.discard() }
-        self.window.abort()
+        if self.stream != nil { self.abortStream() } else { self.window.abort() }
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
         self.isMidMessage = false
         self.topUp()
     }
 
-    private func refuseOversize() {
+    func refuseOversize() {
         let text = "a message is larger than the max-message-size of \(self.maxMessageSize) bytes"
         self.close(AMQPError(.link, .linkMessageSizeExceeded, text))
         self.discard()
@@ -274,6 +300,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
         guard let entry = self.unsettled.withdraw(slot) else { return }
         ProtonDisposition.set(entry.delivery, outcome)
+        if let stream = self.streams[entry.sequence], self.decide(stream, entry.sequence) { return }
         // The sender has to settle first.
         if self.settleMode == .first || pn_delivery_settled(entry.delivery) { self.forget(slot) }
         if self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
@@ -282,16 +309,21 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// The sender has settled: the state of a delivery that was decided is final, another one has no more use.
     private func settledByPeer(_ slot: SlotKey) {
         guard let entry = self.unsettled[slot] else { return }
+        // What has not come yet must be read before it is settled.
+        if self.stream?.slot == slot { return }
         let isDecided = !self.unsettled.isInOrder(slot)
         self.forget(slot)
         if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
     }
 
-    private func forget(_ slot: SlotKey) {
+    func forget(_ slot: SlotKey) {
         guard let entry = self.unsettled.remove(slot) else { return }
         // Its context stays, and finds nothing any more; Proton clears it with the delivery.
         pn_delivery_settle(entry.delivery)
     }
+
+    /// The outcome is all that the sender waits for.
+    var settlesAtOnce: Bool { self.settleMode == .first }
 
     private static func slot(of delivery: OpaquePointer) -> SlotKey? {
         pn_delivery_get_context(delivery).map { SlotKey(bitPattern: UInt(bitPattern: $0)) }
@@ -308,7 +340,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     /// Messages have given their places back.
-    private func free(_ count: Int, bytes: Int) {
+    func free(_ count: Int, bytes: Int) {
         self.window.free(count, bytes: bytes)
         if self.isHeldBack { self.receive() }
         self.topUp()
@@ -324,7 +356,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
     }
 
-    private func topUp() {
+    func topUp() {
         guard !self.isManual, self.isLocallyOpen else { return }
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
@@ -446,6 +478,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.flushArrived()
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
+        self.endStreams(error)
         // Bytes that stay in Proton would stay in the session's window for good.
         if self.isHeldBack { self.discard() }
         self.unsettled.removeAll()
@@ -461,7 +494,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// What nobody has taken goes back, so that others get it at once.
     private func releaseUntaken() {
         for slot in self.inbox?.removeAll() ?? [] {
-            guard let entry = self.unsettled[slot] else { continue }
+            // What has not come to its end is dropped with the link.
+            guard let entry = self.unsettled[slot], slot != self.stream?.slot else { continue }
             ProtonDisposition.set(entry.delivery, .released)
             self.forget(slot)
         }

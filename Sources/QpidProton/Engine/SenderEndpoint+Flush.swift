@@ -40,7 +40,8 @@ extension SenderEndpoint {
                 unsettled.append(AMQPTransfer(OutcomePromise(pointer: context).reply))
             }
         }
-        let unsent = lane.waiting.map { message in
+        // One that was not made to its end cannot be sent again.
+        let unsent = lane.waiting.filter { $0.stream == 0 }.map { message in
             AMQPUnfinished.Unsent(payload: message.bytes.buffer, transfer: AMQPTransfer(message.outcome.reply))
         }
         let target = ProtonTerminus.target(pn_link_target(self.link)) ?? AMQPTarget()

@@ -92,12 +92,12 @@ final class SenderEndpoint: LinkEndpoint {
             // Taken back when the delivery is settled here: see `takeOutcome`.
             if !message.isSettled { pn_delivery_set_context(delivery, message.outcome.pointer) }
         }
-        message.bytes.withBytes(slice.range) { bytes in
+        slice.bytes.withBytes(slice.range) { bytes in
             pn_link_send(self.link, bytes.assumingMemoryBound(to: CChar.self).baseAddress, bytes.count)
         }
+        if slice.endsBytes { slice.bytes.done() }
         var settled: OutcomePromise?
         if slice.isLast {
-            message.bytes.done()
             let delivery = message.isSettled ? pn_link_current(self.link) : nil
             pn_link_advance(self.link)
             if let delivery {
@@ -142,7 +142,6 @@ final class SenderEndpoint: LinkEndpoint {
         guard let lane = self.lane, let current = pn_link_current(self.link),
             let (message, rest) = self.handler.queue.dropCurrent(lane)
         else { return nil }
-        message.bytes.done()
         _ = Self.takeOutcome(current)
         if abort { pn_delivery_abort(current) }
         if rest > 0 { self.handler.mailbox.release([(rest, message.node)]) }
@@ -157,10 +156,20 @@ final class SenderEndpoint: LinkEndpoint {
         return OutcomePromise(pointer: context)
     }
 
+    /// Gives up a message that is not sent to its end: takes it back if it has not begun, and aborts it if it has.
+    ///
+    /// Does nothing when all of it has been handed over.
+    func abort(_ reply: OutcomeReply, _ cause: AMQPError) {
+        self.cancel(reply)
+        guard self.lane?.isCurrent(reply) == true, let message = self.dropCurrent(abort: true) else { return }
+        message.outcome.resolve(.failure(cause))
+        self.answerDrain()
+    }
+
     /// Takes back a message that has not begun to be sent. Does nothing when it has.
     func cancel(_ reply: OutcomeReply) {
         guard let lane = self.lane, let message = self.handler.queue.remove(reply, from: lane) else { return }
-        self.handler.mailbox.release([(message.ledgerBytes, message.node)])
+        self.handler.mailbox.release([(message.ledgerBytes + lane.dropParts(of: message), message.node)])
         message.fail(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled"))
         // A drain may have waited for the message.
         self.answerDrain()
@@ -189,7 +198,7 @@ final class SenderEndpoint: LinkEndpoint {
         let messages = self.handler.queue.removeLane(lane)
         self.lane = nil
         for message in messages { message.fail(unsent) }
-        self.handler.mailbox.release(messages.map { ($0.ledgerBytes, $0.node) })
+        self.handler.mailbox.release(messages.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
         var delivery = pn_unsettled_head(self.link)
         while let current = delivery {
             delivery = pn_unsettled_next(current)

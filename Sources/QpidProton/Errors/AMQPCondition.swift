@@ -90,6 +90,8 @@ extension AMQPCondition {
     public static let connectFailed: Self = "local:connect-failed"
     /// The connection was lost without a close.
     public static let connectionLost: Self = "local:connection-lost"
+    /// The sender has aborted the message in the middle.
+    public static let aborted: Self = "local:aborted"
     /// An argument or a configuration cannot be used.
     public static let invalidArgument: Self = "local:invalid-argument"
     /// A deadline passed.

@@ -117,6 +117,18 @@ struct CreditWindow {
         return counted
     }
 
+    /// Bytes wait of a message that is handed over while it arrives, until they are freed.
+    mutating func hold(_ bytes: Int) {
+        self.heldBytes += bytes
+    }
+
+    /// The message that had begun is complete, or was given up; its bytes were held one by one, and its place stays.
+    mutating func completeStreamed(_ size: Int) {
+        self.isMidMessage = false
+        guard let budget = self.budget else { return }
+        self.expectedSize = max(min(max(Self.leastSize, size), budget), self.expectedSize - self.expectedSize / 16)
+    }
+
     /// The message that had begun was aborted.
     mutating func abort() {
         self.isMidMessage = false

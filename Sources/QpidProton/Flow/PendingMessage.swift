@@ -7,6 +7,8 @@ struct PendingMessage: Sendable {
     /// The ledger of its link.
     let node: SlotKey
     let isSettled: Bool
+    /// The number of a message whose bytes are its beginning alone, with parts that follow; 0 for a whole one.
+    var stream: UInt32 = 0
 
     /// What the message counts in the ledgers. An empty one counts too, so that their number is bounded.
     var ledgerBytes: Int { max(1, self.bytes.count) }
@@ -16,4 +18,16 @@ struct PendingMessage: Sendable {
         self.bytes.done()
         self.outcome.resolve(.failure(error))
     }
+}
+
+/// A further part of a message that is made while it is sent: a plain value.
+struct StreamPart: Sendable {
+    let bytes: SendBytes
+    let lane: SlotKey
+    let node: SlotKey
+    let stream: UInt32
+    let isLast: Bool
+
+    /// What the part counts in the ledgers.
+    var ledgerBytes: Int { max(1, self.bytes.count) }
 }

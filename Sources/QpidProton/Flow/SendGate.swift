@@ -1,13 +1,29 @@
 internal import DequeModule
 
+/// What an item is of a message.
+enum GatePlace: Sendable {
+    case whole
+    /// The beginning of a message that passes in parts, with its number.
+    case beginning(UInt32)
+    case part, last
+
+    fileprivate var isPart: Bool {
+        switch self {
+        case .part, .last: true
+        case .whole, .beginning: false
+        }
+    }
+}
+
 /// A tree of ledgers (connection, sessions, links) in front of the send queue, with those who wait at each link.
 ///
 /// An item passes when every ledger from its link to the root admits it. Items of one link pass in order; links that wait
-/// are tried again in turn when a ledger falls to its low watermark.
+/// are tried again in turn when a ledger falls to its low watermark. From the beginning of a message to its last part only its
+/// parts pass at its link: what passed between them would be behind them, and could hold the room that they need.
 struct SendGate<Waiter> {
     typealias Node = SlotKey
 
-    private typealias Waiters = Deque<(id: UInt64, bytes: Int, waiter: Waiter)>
+    private typealias Waiters = Deque<(id: UInt64, bytes: Int, place: GatePlace, waiter: Waiter)>
 
     /// A plain value, for it is looked at for every message; those who wait are elsewhere.
     private struct Level {
@@ -15,6 +31,8 @@ struct SendGate<Waiter> {
         let parent: Node?
         /// A closed level admits nothing, and goes when its bytes have gone.
         var isClosed = false
+        /// The message that has begun to pass, and whose last part has not; 0 for none.
+        var message: UInt32 = 0
 
         /// Changes the level; returns its parent.
         mutating func apply(_ body: (inout Self) -> Void) -> Node? {
@@ -61,17 +79,32 @@ struct SendGate<Waiter> {
     /// Admits bytes of a link on every level, or on none and marks the level that refused, if that is above its low mark.
     ///
     /// At or below it nothing is marked, for nothing may follow that would end the block: who waits marks it itself.
-    mutating func admit(_ bytes: Int, at link: Node) -> Admission {
+    mutating func admit(_ bytes: Int, at link: Node, as place: GatePlace = .whole) -> Admission {
         guard self.isOpen(link) else { return .closed }
-        return !self.hasWaiters(link) && self.pass(bytes, at: link) ? .admitted : .full
+        let isNext = place.isPart || (!self.hasWaiters(link) && self.isNext(place, at: link))
+        return isNext && self.pass(bytes, at: link, as: place) ? .admitted : .full
     }
 
-    mutating func wait(_ waiter: Waiter, id: UInt64, bytes: Int, at link: Node) {
+    private func isNext(_ place: GatePlace, at link: Node) -> Bool {
+        place.isPart || self.levels[link]?.message == 0
+    }
+
+    /// Of a message that has begun to pass no more parts come. Returns those who pass now.
+    mutating func endMessage(_ number: UInt32, at link: Node) -> [Waiter] {
+        if self.levels[link]?.message == number { self.levels[link]?.message = 0 }
+        return self.retry()
+    }
+
+    mutating func wait(_ waiter: Waiter, id: UInt64, bytes: Int, at link: Node, as place: GatePlace = .whole) {
         if !self.hasWaiters(link) {
             self.waitingLinks.append(link)
             if let refusing = self.refusing(bytes, at: link) { self.levels[refusing]?.ledger.block() }
         }
-        self.waiters[link, default: []].append((id, bytes, waiter))
+        if place.isPart {
+            self.waiters[link, default: []].prepend((id, bytes, place, waiter))
+        } else {
+            self.waiters[link, default: []].append((id, bytes, place, waiter))
+        }
     }
 
     /// Takes one out who waits no longer; returns it, and those who pass now that it is gone.
@@ -123,7 +156,7 @@ struct SendGate<Waiter> {
         return nil
     }
 
-    private mutating func pass(_ bytes: Int, at link: Node, isWaiting: Bool = false) -> Bool {
+    private mutating func pass(_ bytes: Int, at link: Node, as place: GatePlace, isWaiting: Bool = false) -> Bool {
         if let refusing = self.refusing(bytes, at: link) {
             if isWaiting || self.levels[refusing]?.ledger.isAboveLow == true {
                 self.levels[refusing]?.ledger.block()
@@ -131,6 +164,11 @@ struct SendGate<Waiter> {
             return false
         }
         self.forEachLevel(from: link) { $0.ledger.add(bytes) }
+        switch place {
+        case .whole, .part: break
+        case .beginning(let number): self.levels[link]?.message = number
+        case .last: self.levels[link]?.message = 0
+        }
         return true
     }
 
@@ -141,7 +179,9 @@ struct SendGate<Waiter> {
         var refused: [Node] = []
         for link in self.waitingLinks {
             let before = admitted.count
-            while let head = self.waiters[link]?.first, self.pass(head.bytes, at: link, isWaiting: true) {
+            while let head = self.waiters[link]?.first, self.isNext(head.place, at: link),
+                self.pass(head.bytes, at: link, as: head.place, isWaiting: true)
+            {
                 _ = self.takeWaiter(0, link)
                 admitted.append(head.waiter)
             }

@@ -12,11 +12,15 @@ struct SendQueue<Link> {
     /// A piece of one message, to hand to Proton now: a plain value.
     struct Slice {
         let message: PendingMessage
+        /// Those of the message, or of one of its parts.
+        let bytes: SendBytes
         let range: Range<Int>
-        var isFirst: Bool { self.range.lowerBound == 0 }
+        let isFirst: Bool
         let isLast: Bool
-        /// What handing the piece over takes off the message's ``PendingMessage/ledgerBytes``.
-        var ledgerBytes: Int { self.message.bytes.count == 0 ? 1 : self.range.count }
+        /// Whether the bytes are of no more use when the piece has been handed over.
+        var endsBytes: Bool { self.range.upperBound == self.bytes.count }
+        /// What handing the piece over takes off the ledgers.
+        var ledgerBytes: Int { self.bytes.count == 0 ? 1 : self.range.count }
     }
 
     /// What waits to be sent on one link.
@@ -26,11 +30,17 @@ struct SendQueue<Link> {
         let key: SlotKey
         fileprivate let priority: Int
         fileprivate let weight: Int
-        fileprivate var backlog: Deque<PendingMessage> = []
-        /// How much of the first message has been handed over.
-        fileprivate var offset = 0
+        var backlog: Deque<PendingMessage> = []
+        /// How much of the first message, or of the part of it that comes next, has been handed over.
+        var offset = 0
+        /// The parts that wait of messages that are made while they are sent, by their number.
+        var streams: [UInt32: Deque<StreamPart>] = [:]
+        /// The beginning of the message that is made while it is sent has been handed over: its parts follow.
+        var isInParts = false
+        /// No part of it waits.
+        var isDry = false
         /// Whether the first message has begun: its credit is taken, though it may be empty.
-        fileprivate(set) var isMidMessage = false
+        var isMidMessage = false
         /// How many messages may begin.
         fileprivate(set) var credit = 0
         /// The peer has taken back the credit of the message that has begun, and no more: Proton, which counts without a sign,
@@ -55,7 +65,8 @@ struct SendQueue<Link> {
         /// The messages that have not been handed over to their end, in order.
         var waiting: some Collection<PendingMessage> { self.backlog }
         fileprivate var canMove: Bool {
-            !self.isBlocked && !self.backlog.isEmpty && (self.isMidMessage ? !self.isHeld : self.credit > 0)
+            !self.isBlocked && !self.backlog.isEmpty
+                && (self.isMidMessage ? !self.isHeld && !self.isDry : self.credit > 0)
         }
 
         /// Takes the next piece, of at most `limit` bytes; nil when the lane cannot move.
@@ -65,12 +76,20 @@ struct SendQueue<Link> {
                 self.credit -= 1
                 self.isHeld = false
             }
+            if message.stream != 0 { return self.nextOfStream(message, limit) }
             let size = message.bytes.count
             let end = min(size, self.offset + max(1, limit))
-            let slice = Slice(message: message, range: self.offset..<end, isLast: end == size)
-            self.isMidMessage = !slice.isLast
-            self.offset = slice.isLast ? 0 : end
-            if slice.isLast { self.backlog.removeFirst() }
+            let isFirst = !self.isMidMessage
+            self.isMidMessage = end < size
+            let slice = Slice(
+                message: message,
+                bytes: message.bytes,
+                range: self.offset..<end,
+                isFirst: isFirst,
+                isLast: !self.isMidMessage
+            )
+            self.offset = self.isMidMessage ? end : 0
+            if !self.isMidMessage { self.backlog.removeFirst() }
             return slice
         }
     }
@@ -112,7 +131,10 @@ struct SendQueue<Link> {
 
     /// Puts messages behind the others of their lane.
     mutating func enqueue(_ messages: some Sequence<PendingMessage>, on lane: Lane) {
-        for message in messages { lane.backlog.append(message) }
+        for message in messages {
+            lane.backlog.append(message)
+            if message.stream != 0 { lane.streams[message.stream] = [] }
+        }
         self.makeReadyIfMovable(lane)
     }
 
@@ -137,12 +159,17 @@ struct SendQueue<Link> {
         self.makeReadyIfMovable(lane)
     }
 
-    /// Drops the rest of the message that has begun. Returns it, and what of its ledger bytes had not been handed over.
+    /// Drops the rest of the message that has begun. Returns it, its bytes given back, and what had not been handed over of
+    /// what it counts in the ledgers.
     mutating func dropCurrent(_ lane: Lane) -> (message: PendingMessage, rest: Int)? {
         guard lane.isMidMessage, let message = lane.backlog.popFirst() else { return nil }
-        let rest = message.ledgerBytes - lane.offset
-        lane.offset = 0
-        lane.isMidMessage = false
+        var rest = -lane.offset
+        if !lane.isInParts {
+            rest += message.ledgerBytes
+            message.bytes.done()
+        }
+        rest += lane.dropParts(of: message)
+        lane.beginAnew()
         self.makeReadyIfMovable(lane)
         return (message, rest)
     }
@@ -193,7 +220,7 @@ struct SendQueue<Link> {
         self.makeReadyIfMovable(lane, first: lane.allowance > 0)
     }
 
-    private mutating func makeReadyIfMovable(_ lane: Lane, first: Bool = false) {
+    mutating func makeReadyIfMovable(_ lane: Lane, first: Bool = false) {
         guard !lane.isReady, lane.canMove else { return }
         lane.isReady = true
         self.readyPriorities |= 1 << lane.priority

@@ -40,19 +40,29 @@ public struct AMQPDelivery: Sendable {
         }
     }
 
-    /// The encoded message, as it came.
+    /// The encoded message, as it came; of one that ``isStreamed``, the sections before its body.
     public let payload: ByteBuffer
     let storedTag: Tag
     /// Nil for a message that the sender had settled.
     let settler: Settler?
+    /// Nil for a message that has come as a whole.
+    let stream: IncomingStream?
     /// The bits of the delivery's key at its receiver.
     private let slot: UInt
     private let sequence: UInt64
 
-    init(payload: ByteBuffer, tag: Tag, settler: Settler?, slot: UInt, sequence: UInt64) {
+    init(
+        payload: ByteBuffer,
+        tag: Tag,
+        settler: Settler?,
+        stream: IncomingStream? = nil,
+        slot: UInt,
+        sequence: UInt64
+    ) {
         self.payload = payload
         self.storedTag = tag
         self.settler = settler
+        self.stream = stream
         self.slot = slot
         self.sequence = sequence
     }

@@ -51,6 +51,13 @@ extension AMQPReceiver {
         public var settleMode: AMQPReceiverSettleMode = .first
         /// The largest message that is taken; nil for no limit. A larger one closes the link.
         public var maxMessageSize: ByteCount? = .mebibytes(64)
+        /// Whether messages of binary data are handed over when their body begins, and not when all of them has come.
+        ///
+        /// They are then never held whole: read ``AMQPDelivery/body``. Set ``maxMessageSize`` to nil for messages of any size.
+        public var streamsMessages = false
+        /// The bytes of streamed messages that may wait to be read. What has no room waits within the session's
+        /// `incomingCapacity`, and then the other links of the session wait too.
+        public var streamBuffer: ByteCount = .mebibytes(1)
         /// Properties of the link, told to the peer.
         public var properties: AMQPMap = [:]
 

@@ -44,10 +44,14 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
     /// Why the link is of no more use; nil while it is.
     public var error: AMQPError? { self.core.status.endError }
-    /// The bytes of the messages that wait here to be taken.
-    public var bufferedBytes: Int { self.inbox.weight }
-    /// The most that ``bufferedBytes`` has been.
-    public var bufferedBytesPeak: Int { self.inbox.peakWeight }
+    /// The bytes of the messages that wait here to be taken, and of streamed messages those that wait to be read.
+    public var bufferedBytes: Int {
+        self.inbox.weight + self.core.status.streamedBytes.load(ordering: .relaxed)
+    }
+    /// The most that ``bufferedBytes`` has been: at most the sum of what each of the two has been.
+    public var bufferedBytesPeak: Int {
+        self.inbox.peakWeight + self.core.status.streamedBytesPeak.load(ordering: .relaxed)
+    }
     /// The messages that wait here to be taken.
     public var bufferedMessages: Int { self.inbox.count }
 

@@ -9,7 +9,7 @@ internal import Synchronization
 public final class AMQPSender: AMQPLink {
     let core: LinkCore
     private let lane: SlotKey
-    private let node: SlotKey
+    let node: SlotKey
     let endpoint: NIOLoopBound<SenderEndpoint>
     let mailbox: Mailbox
     private let settles: AMQPSenderSettleMode
@@ -244,22 +244,36 @@ public final class AMQPSender: AMQPLink {
     }
 
     private func waitForRoom(_ encoded: ByteBuffer, _ settled: Bool?) async throws(AMQPError) -> AMQPTransfer {
-        let isSettled = try self.isSettled(settled)
+        try await self.admit(encoded, .whole, isSettled: self.isSettled(settled))
+    }
+
+    /// Waits for room for bytes, and hands them over.
+    func admit(
+        _ encoded: ByteBuffer,
+        _ place: Mailbox.StreamPlace,
+        isSettled: Bool
+    ) async throws(AMQPError) -> AMQPTransfer {
         do {
-            let reply = try await self.mailbox.enqueue(encoded, lane: self.lane, node: self.node, isSettled: isSettled)
+            let reply = try await self.mailbox.enqueue(
+                encoded,
+                lane: self.lane,
+                node: self.node,
+                isSettled: isSettled,
+                place: place
+            )
             return AMQPTransfer(reply)
         } catch let error where error == .senderClosed {
             throw self.endedError
         }
     }
 
-    private func check(_ size: Int) throws(AMQPError) {
+    func check(_ size: Int) throws(AMQPError) {
         guard let limit = self.remoteMaxMessageSize, size > limit else { return }
         let text = "not sent: the message has \(size) bytes, and the peer takes \(limit) at most"
         throw AMQPError(.delivery, .linkMessageSizeExceeded, text)
     }
 
-    private func isSettled(_ settled: Bool?) throws(AMQPError) -> Bool {
+    func isSettled(_ settled: Bool?) throws(AMQPError) -> Bool {
         switch self.settles {
         case .settled where settled == false:
             throw AMQPError(.local, .invalidArgument, "not sent: the link's settle mode is settled")

@@ -25,7 +25,7 @@ struct DeliveryInboxTests {
         let slot = number.isMultiple(of: 3) ? 0 : UInt(number)
         if isLarge {
             arrivals.append(
-                large: ByteBuffer(repeating: UInt8(truncatingIfNeeded: number), count: size),
+                large: .whole(ByteBuffer(repeating: UInt8(truncatingIfNeeded: number), count: size)),
                 tagCount: tag.count,
                 slot: slot,
                 sequence: UInt64(number),

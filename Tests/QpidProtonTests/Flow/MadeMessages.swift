@@ -21,6 +21,12 @@ final class MadeMessages {
         return message
     }
 
+    /// A message whose bytes have been given back already.
+    func isGone(_ message: PendingMessage) {
+        self.messages.removeAll { $0.node == message.node }
+        message.outcome.resolve(.failure(.cancelled))
+    }
+
     deinit {
         for message in self.messages { message.fail(.cancelled) }
         self.outcomes.close()

@@ -121,6 +121,7 @@ import Testing
         let dropped = queue.dropCurrent(lane)
         #expect(dropped?.rest == 70)
         #expect(dropped?.message.bytes.count == 100)
+        if let dropped { self.made.isGone(dropped.message) }
         #expect(!lane.isMidMessage)
         #expect(self.drain(&queue) == ["a7."])
     }

@@ -1,0 +1,115 @@
+internal import DequeModule
+internal import NIOCore
+internal import Synchronization
+
+/// A message that is handed over while it arrives: its pieces wait here for the task that reads its body.
+final class IncomingStream: Sendable {
+    private let inbox: Inbox<ByteBuffer>
+    private let splitter: Mutex<BodySplitter>
+    private let onGone: @Sendable () -> Void
+
+    /// - Parameters:
+    ///   - taken: Called with the number of pieces that a task has taken.
+    ///   - gone: Called when nobody can read the message any more.
+    init(taken: @escaping @Sendable (Int) -> Void, gone: @escaping @Sendable () -> Void) {
+        self.inbox = Inbox(reportEvery: 1, report: taken)
+        self.splitter = Mutex(BodySplitter())
+        self.onGone = gone
+    }
+
+    deinit { self.onGone() }
+
+    // MARK: The loop's side
+
+    func push(_ piece: ByteBuffer) {
+        self.inbox.push(contentsOf: [Inbox.Entry(element: piece, weight: piece.readableBytes, isReported: true)])
+    }
+
+    /// Ends the message: with an error, when it did not come to its end.
+    func finish(_ error: AMQPError?) {
+        self.inbox.finish(error)
+    }
+
+    /// Drops what nobody has read.
+    func drop() {
+        _ = self.inbox.removeAll()
+    }
+
+    // MARK: The tasks' side
+
+    var footer: AMQPMap? { self.splitter.withLock { $0.footer } }
+
+    /// The next bytes of the body; nil at its end. Suspends until there are some.
+    func next() async throws(AMQPError) -> ByteBuffer? {
+        while true {
+            if let bytes = try self.splitter.withLock({ (splitter) throws(AMQPError) in try splitter.next() }) {
+                return bytes
+            }
+            guard let piece = try await self.inbox.next() else {
+                try self.splitter.withLock { (splitter) throws(AMQPError) in try splitter.finish() }
+                return nil
+            }
+            self.splitter.withLock { $0.append(piece) }
+        }
+    }
+}
+
+/// The loop's side of a message that is handed over while it arrives.
+final class ArrivingStream {
+    /// Held by the delivery: when that is gone, nobody reads the message.
+    private weak var stream: IncomingStream?
+    /// The key of the delivery; nil for one that the sender had settled.
+    let slot: SlotKey?
+    /// The sizes of the pieces that nobody has taken, in order.
+    private var sizes: Deque<Int> = []
+    /// The bytes of the message that have come so far.
+    private(set) var count: Int
+    /// The bytes that nobody has taken.
+    private(set) var heldBytes = 0
+    /// The rest of the message has not come yet.
+    var isArriving = true
+    /// What still comes is dropped: the application has decided, or nobody reads any more.
+    var isDiscarding = false
+    /// The application has decided, and the delivery is to be settled when all of it has come.
+    var isDecided = false
+
+    init(_ stream: IncomingStream, slot: SlotKey?, count: Int) {
+        self.stream = stream
+        self.slot = slot
+        self.count = count
+    }
+
+    func push(_ piece: ByteBuffer) {
+        self.count += piece.readableBytes
+        guard !self.isDiscarding, piece.readableBytes > 0 else { return }
+        self.heldBytes += piece.readableBytes
+        self.sizes.append(piece.readableBytes)
+        self.stream?.push(piece)
+    }
+
+    func countDropped(_ bytes: Int) { self.count += bytes }
+
+    /// Pieces were taken. Returns their bytes.
+    func taken(_ count: Int) -> Int {
+        var bytes = 0
+        for _ in 0..<count { bytes += self.sizes.popFirst() ?? 0 }
+        self.heldBytes -= bytes
+        return bytes
+    }
+
+    /// Drops what nobody has taken, and all that still comes. Returns the bytes that were held.
+    func discard() -> Int {
+        self.isDiscarding = true
+        self.stream?.drop()
+        defer {
+            self.sizes = []
+            self.heldBytes = 0
+        }
+        return self.heldBytes
+    }
+
+    func finish(_ error: AMQPError?) {
+        self.isArriving = false
+        self.stream?.finish(error)
+    }
+}

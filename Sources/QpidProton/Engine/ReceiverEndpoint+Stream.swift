@@ -1,0 +1,172 @@
+internal import CProton
+internal import NIOCore
+
+// Messages that are handed over while they arrive.
+
+extension ReceiverEndpoint {
+    /// The most bytes before the body: what has more is handed over whole.
+    private static let longestBeginning = 1 << 20
+    /// The most bytes of a piece.
+    private static let piece = 65_536
+
+    /// Whether the message that has begun may be handed over before its end.
+    var mayStream: Bool { self.streamBuffer != nil && self.partial.readableBytes <= Self.longestBeginning }
+
+    /// Hands over the message that has begun, if it is to be streamed and all that is before its body has come.
+    func beginStream(_ delivery: OpaquePointer) -> Bool {
+        guard self.mayStream,
+            let start = try? SectionFront.bodyStart(self.partial), let beginning = self.partial.readSlice(length: start)
+        else { return false }
+        let rest = self.partial
+        self.partial = ByteBuffer()
+        self.sequence += 1
+        let sequence = self.sequence
+        let slot = pn_delivery_settled(delivery) ? nil : self.keep(delivery, sequence)
+        let isReported = slot == nil || !self.isHeldUntilSettled
+        if isReported, self.window.budget != nil { self.untaken.append(0) }
+        let stream = self.makeStream(sequence)
+        let arriving = ArrivingStream(stream, slot: slot, count: start)
+        self.stream = arriving
+        self.streams[sequence] = arriving
+        self.push(rest, to: arriving)
+        let tag = Self.tag(of: delivery)
+        let room = self.arrivals.room(for: tag.count)
+        if let first = tag.baseAddress { room.copyMemory(from: first, byteCount: tag.count) }
+        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        self.arrivals.append(
+            large: .streamed(beginning, stream),
+            tagCount: tag.count,
+            slot: slot?.bitPattern ?? 0,
+            sequence: sequence,
+            isReported: isReported
+        )
+        return true
+    }
+
+    private func keep(_ delivery: OpaquePointer, _ sequence: UInt64) -> SlotKey {
+        let slot = self.unsettled.append(Unsettled(delivery: delivery, sequence: sequence, weight: 0))
+        pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: slot.bitPattern))
+        return slot
+    }
+
+    private func makeStream(_ sequence: UInt64) -> IncomingStream {
+        let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
+        let mailbox = self.handler.mailbox
+        return IncomingStream(
+            taken: { count in mailbox.run { _ in bound.value.read(count, of: sequence) } },
+            gone: { mailbox.run { _ in bound.value.drop(sequence) } }
+        )
+    }
+
+    private func push(_ piece: ByteBuffer, to stream: ArrivingStream) {
+        let held = stream.heldBytes
+        stream.push(piece)
+        self.window.hold(stream.heldBytes - held)
+        self.count(stream.heldBytes - held)
+    }
+
+    private func count(_ bytes: Int) {
+        self.streamedBytes += bytes
+        self.status.countStreamed(self.streamedBytes)
+    }
+
+    /// Takes what has come of a streamed message. Returns whether the message has ended.
+    func receive(_ stream: ArrivingStream, _ delivery: OpaquePointer) -> Bool {
+        let pending = Int(pn_delivery_pending(delivery))
+        guard pending <= self.maxMessageSize - stream.count else {
+            self.refuseOversize()
+            return false
+        }
+        var left = pending
+        while left > 0 {
+            let room = stream.isDiscarding ? Int.max : min(self.window.room(after: 0), self.streamRoom)
+            let count = min(left, room, Self.piece)
+            guard count > 0 else { break }
+            var piece = ByteBuffer()
+            piece.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
+                max(0, pn_link_recv(self.link, bytes.bindMemory(to: CChar.self).baseAddress, count))
+            }
+            guard piece.readableBytes > 0 else { break }
+            left -= piece.readableBytes
+            self.push(piece, to: stream)
+        }
+        self.isHeldBack = left > 0
+        guard left == 0, !pn_delivery_partial(delivery) else { return false }
+        self.completeStream(stream, delivery)
+        return true
+    }
+
+    private var streamRoom: Int { max(0, (self.streamBuffer ?? 0) - self.streamedBytes) }
+
+    private func completeStream(_ stream: ArrivingStream, _ delivery: OpaquePointer) {
+        let isSettled = pn_delivery_settled(delivery)
+        self.window.completeStreamed(min(stream.count, self.streamBuffer ?? 0))
+        // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
+        pn_link_advance(self.link)
+        self.isMidMessage = false
+        self.stream = nil
+        stream.finish(nil)
+        if let slot = stream.slot {
+            let isOpen = self.unsettled.isInOrder(slot)
+            if isSettled || (stream.isDecided && self.settlesAtOnce) { self.forget(slot) }
+            if self.isHeldUntilSettled, !isOpen || isSettled { self.free(1, bytes: 0) }
+        } else {
+            pn_delivery_settle(delivery)
+        }
+        self.forgetIfRead(self.streams.first { $0.value === stream }?.key)
+    }
+
+    /// The sender has aborted the message, and the delivery is about to be settled.
+    func abortStream() {
+        guard let stream = self.stream else { return }
+        self.stream = nil
+        self.window.completeStreamed(0)
+        stream.finish(AMQPError(.delivery, .aborted, "the sender has aborted the message", isFromPeer: true))
+        if let slot = stream.slot {
+            self.unsettled.remove(slot)
+            if self.isHeldUntilSettled { self.window.free(1, bytes: 0) }
+        }
+        self.forgetIfRead(self.streams.first { $0.value === stream }?.key)
+    }
+
+    /// The application has decided about a streamed message. Returns whether it is settled later, when all of it has come.
+    func decide(_ stream: ArrivingStream, _ sequence: UInt64) -> Bool {
+        self.drop(sequence)
+        guard stream.isArriving else { return false }
+        stream.isDecided = true
+        return true
+    }
+
+    /// A task has taken pieces.
+    private func read(_ count: Int, of sequence: UInt64) {
+        guard !self.isDone, let stream = self.streams[sequence] else { return }
+        let bytes = stream.taken(count)
+        self.count(-bytes)
+        self.forgetIfRead(sequence)
+        self.free(0, bytes: bytes)
+    }
+
+    /// Nobody reads the message any more: what waits, and what still comes, is dropped.
+    private func drop(_ sequence: UInt64) {
+        guard !self.isDone, let stream = self.streams[sequence] else { return }
+        let bytes = stream.discard()
+        self.count(-bytes)
+        self.forgetIfRead(sequence)
+        self.window.free(0, bytes: bytes)
+        if self.isHeldBack { self.receive() }
+        self.topUp()
+    }
+
+    private func forgetIfRead(_ sequence: UInt64?) {
+        guard let sequence, let stream = self.streams[sequence], !stream.isArriving, stream.heldBytes == 0 else { return }
+        self.streams[sequence] = nil
+    }
+
+    /// The link has ended.
+    func endStreams(_ error: AMQPError?) {
+        let cause = error ?? AMQPError(.link, .closed, "the receiver was closed")
+        for stream in self.streams.values where stream.isArriving { stream.finish(cause) }
+        self.stream = nil
+        self.streams = [:]
+    }
+}

@@ -1,0 +1,69 @@
+internal import DequeModule
+
+// Messages that are made while they are sent: their parts wait beside the backlog, in which only their beginning is, so that
+// what is enqueued meanwhile stays behind them.
+
+extension SendQueue {
+    /// Puts a part behind the others of its message. Returns false when the message has gone: the part is the caller's.
+    mutating func enqueue(_ part: StreamPart, on lane: Lane) -> Bool {
+        guard lane.append(part) else { return false }
+        self.makeReadyIfMovable(lane)
+        return true
+    }
+}
+
+extension SendQueue.Lane {
+    /// Whether a message is the one that has begun.
+    func isCurrent(_ reply: OutcomeReply) -> Bool {
+        self.isMidMessage && self.backlog.first?.outcome.belongs(to: reply) == true
+    }
+
+    fileprivate func append(_ part: StreamPart) -> Bool {
+        guard self.streams[part.stream]?.append(part) != nil else { return false }
+        if self.isInParts, self.backlog.first?.stream == part.stream { self.isDry = false }
+        return true
+    }
+
+    /// The next piece of the message that has begun or begins.
+    func nextOfStream(_ message: PendingMessage, _ limit: Int) -> SendQueue.Slice? {
+        let part = self.isInParts ? self.streams[message.stream]?.first : nil
+        if self.isInParts, part == nil { return nil }
+        let bytes = part?.bytes ?? message.bytes
+        let end = min(bytes.count, self.offset + max(1, limit))
+        let isWhole = end == bytes.count
+        let slice = SendQueue.Slice(
+            message: message,
+            bytes: bytes,
+            range: self.offset..<end,
+            isFirst: !self.isMidMessage,
+            isLast: isWhole && part?.isLast == true
+        )
+        self.isMidMessage = true
+        self.offset = isWhole ? 0 : end
+        if slice.isLast {
+            self.backlog.removeFirst()
+            _ = self.streams.removeValue(forKey: message.stream)
+            self.beginAnew()
+        } else if isWhole {
+            if self.isInParts { self.streams[message.stream]?.removeFirst() }
+            self.isInParts = true
+            self.isDry = self.streams[message.stream]?.isEmpty ?? true
+        }
+        return slice
+    }
+
+    /// The next message is to begin.
+    func beginAnew() {
+        self.offset = 0
+        self.isMidMessage = false
+        self.isInParts = false
+        self.isDry = false
+    }
+
+    /// Gives back the parts that wait of a message. Returns what they count in the ledgers.
+    func dropParts(of message: PendingMessage) -> Int {
+        guard message.stream != 0, let parts = self.streams.removeValue(forKey: message.stream) else { return 0 }
+        for part in parts { part.bytes.done() }
+        return parts.reduce(0) { $0 + $1.ledgerBytes }
+    }
+}

@@ -1,0 +1,129 @@
+internal import NIOCore
+
+/// The front of a section of a message, of which the rest may not have come yet.
+struct SectionFront: Equatable {
+    let section: UInt8
+    /// The bytes of the descriptor, the constructor and the size.
+    let length: Int
+    /// The bytes that follow them; 0 for an amqp-value, whose size cannot be told.
+    let contentLength: Int
+
+    /// Reads a front at the reader index. Nil when more bytes are needed.
+    static func read(_ buffer: ByteBuffer) throws(AMQPError) -> SectionFront? {
+        var rest = buffer
+        guard let first = rest.readInteger(as: UInt8.self) else { return nil }
+        guard first == Code.described else { throw Self.fault }
+        guard let section = try self.section(&rest) else { return nil }
+        guard let size = try self.size(&rest, section) else { return nil }
+        return SectionFront(
+            section: section,
+            length: buffer.readableBytes - rest.readableBytes,
+            contentLength: size
+        )
+    }
+
+    private static func section(_ rest: inout ByteBuffer) throws(AMQPError) -> UInt8? {
+        guard let code = rest.readInteger(as: UInt8.self) else { return nil }
+        let descriptor: AMQPValue
+        switch code {
+        case Code.smallUlong:
+            guard let number = rest.readInteger(as: UInt8.self) else { return nil }
+            descriptor = .ulong(UInt64(number))
+        case Code.ulong:
+            guard let number = rest.readInteger(as: UInt64.self) else { return nil }
+            descriptor = .ulong(number)
+        case Code.symbol8:
+            guard let count = rest.readInteger(as: UInt8.self) else { return nil }
+            guard let text = rest.readString(length: Int(count)) else { return nil }
+            descriptor = .symbol(AMQPSymbol(text))
+        default: throw self.fault
+        }
+        guard let section = Section.number(descriptor) else { throw self.fault }
+        return section
+    }
+
+    private static func size(_ rest: inout ByteBuffer, _ section: UInt8) throws(AMQPError) -> Int? {
+        guard section != Section.value else { return 0 }
+        guard let code = rest.readInteger(as: UInt8.self) else { return nil }
+        switch code {
+        case Code.list0: return 0
+        case Code.binary8, Code.list8, Code.map8: return rest.readInteger(as: UInt8.self).map { Int($0) }
+        case Code.binary32, Code.list32, Code.map32: return rest.readInteger(as: UInt32.self).map { Int($0) }
+        default: throw self.fault
+        }
+    }
+
+    private static var fault: AMQPError {
+        AMQPError(.delivery, .decodeError, "the message does not consist of sections")
+    }
+}
+
+extension SectionFront {
+    /// Where the body begins in the first bytes of a message; nil when that is not known yet.
+    ///
+    /// - Throws: Where the bytes are not sections, or the body is not binary data.
+    static func bodyStart(_ message: ByteBuffer) throws(AMQPError) -> Int? {
+        var rest = message
+        while let front = try self.read(rest) {
+            if front.section == Section.data { return message.readableBytes - rest.readableBytes }
+            guard front.section < Section.data else { throw BodySplitter.notData }
+            guard rest.readSlice(length: front.length + front.contentLength) != nil else { return nil }
+        }
+        return nil
+    }
+}
+
+/// Takes the bytes of a message's data sections out of the message, which comes in pieces of any size.
+struct BodySplitter {
+    static let notData = AMQPError(.delivery, .decodeError, "the body of the message is not binary data")
+
+    /// What has come and is not used yet.
+    private var rest = ByteBuffer()
+    /// The bytes that are still to come of the data section that has begun.
+    private var dataLeft = 0
+    /// The bytes that are still to be passed over of another section.
+    private var skipLeft = 0
+    /// The section behind the body, once it has come.
+    private(set) var footer: AMQPMap?
+
+    mutating func append(_ bytes: ByteBuffer) {
+        if self.rest.readableBytes == 0 { self.rest = bytes } else { self.rest.writeImmutableBuffer(bytes) }
+    }
+
+    /// The next bytes of the body that are there; nil when none are.
+    mutating func next() throws(AMQPError) -> ByteBuffer? {
+        while true {
+            if self.dataLeft > 0 {
+                let count = min(self.dataLeft, self.rest.readableBytes)
+                guard count > 0 else { return nil }
+                self.dataLeft -= count
+                return self.rest.readSlice(length: count)
+            }
+            let skipped = min(self.skipLeft, self.rest.readableBytes)
+            self.rest.moveReaderIndex(forwardBy: skipped)
+            self.skipLeft -= skipped
+            guard self.skipLeft == 0, let front = try SectionFront.read(self.rest) else { return nil }
+            if front.section == Section.footer {
+                return try self.takeFooter(front.length + front.contentLength)
+            }
+            self.rest.moveReaderIndex(forwardBy: front.length)
+            switch front.section {
+            case Section.data: self.dataLeft = front.contentLength
+            case Section.sequence, Section.value: throw Self.notData
+            default: self.skipLeft = front.contentLength
+            }
+        }
+    }
+
+    private mutating func takeFooter(_ length: Int) throws(AMQPError) -> ByteBuffer? {
+        guard self.footer == nil, let bytes = self.rest.readSlice(length: length) else { return nil }
+        self.footer = try AMQPMessage(decoding: bytes).footer
+        return nil
+    }
+
+    /// Throws when the message has ended in the middle of a section.
+    func finish() throws(AMQPError) {
+        guard self.dataLeft > 0 || self.skipLeft > 0 || self.rest.readableBytes > 0 else { return }
+        throw AMQPError(.delivery, .decodeError, "the message ends in the middle of a section")
+    }
+}

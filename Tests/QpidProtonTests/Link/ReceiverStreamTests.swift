@@ -1,0 +1,253 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// Messages that are handed over while they arrive.
+@Suite(.timeLimit(.minutes(1)))
+struct ReceiverStreamTests {
+    private func configuration(
+        window: AMQPReceiver.Window = .messages(16),
+        buffer: ByteCount = .kibibytes(64)
+    ) -> AMQPReceiver.Configuration {
+        var configuration = AMQPReceiver.Configuration(source: "q", window: window)
+        configuration.streamsMessages = true
+        configuration.streamBuffer = buffer
+        configuration.maxMessageSize = nil
+        return configuration
+    }
+
+    /// A message of data sections of so many bytes each.
+    private func message(_ sections: [Int]) throws -> ByteBuffer {
+        var message = AMQPMessage(body: .data(sections.map { payload($0) }))
+        message.properties.subject = "s"
+        return try message.encoded()
+    }
+
+    @Test func aMessageIsReadWhileItArrives() async throws {
+        try await withSession(PeerScript.init) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration())
+            var rest = try self.message([30_000, 0, 200, 70_000])
+            let first = rest.readSlice(length: 10_000) ?? ByteBuffer()
+            try await peer.run { _ = $0.send(first, on: $0.links[0], isLast: false) }
+            let delivery = try #require(try await receiver.next())
+            #expect(delivery.isStreamed)
+            #expect(try delivery.message.properties.subject == "s")
+            #expect(try delivery.message.body == .empty)
+            var body = delivery.body.makeAsyncIterator()
+            var count = try await body.next(isolation: nil)?.readableBytes ?? 0
+            #expect(count > 0)
+            let last = rest
+            let reading = begin { try await delivery.body.collect(upTo: .mebibytes(1)).readableBytes }
+            try await peer.run { _ = $0.send(last, on: $0.links[0]) }
+            count += try await reading.value
+            #expect(count == 100_200)
+            delivery.accept()
+            await peer.settle()
+            #expect(receiver.bufferedBytes == 0)
+            #expect(receiver.bufferedBytesPeak <= 65_536 + 1_000)
+        }
+    }
+
+    @Test func aWholeMessageHasTheSameBody() async throws {
+        try await withSession(PeerScript.init) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration())
+            let bytes = try self.message([10, 20, 30])
+            try await peer.run { _ = $0.send(bytes, on: $0.links[0]) }
+            let delivery = try #require(try await receiver.next())
+            #expect(!delivery.isStreamed)
+            var pieces: [Int] = []
+            for try await piece in delivery.body { pieces.append(piece.readableBytes) }
+            #expect(pieces == [10, 20, 30])
+            delivery.accept()
+        }
+    }
+
+    @Test(arguments: [AMQPReceiver.Window.messages(4), .bytes(.kibibytes(64)), .none])
+    func aSlowReaderHoldsTheSenderBack(window: AMQPReceiver.Window) async throws {
+        var settings = AMQPSession.Configuration(incomingCapacity: .kibibytes(128))
+        settings.sendLimit = .init(high: .mebibytes(1))
+        try await withSession(session: settings) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration(window: window))
+            let bytes = try self.message(Array(repeating: 50_000, count: 40))
+            let taking = begin { try await receiver.next() }
+            await peer.settle()
+            try await peer.run { _ = $0.send(bytes, on: $0.links[0]) }
+            let delivery = try #require(try await taking.value)
+            await peer.settle()
+            // What was not read is with the peer.
+            #expect(receiver.bufferedBytes <= 65_536 + 1_000)
+            let passed = try await peer.run { Int(pn_session_outgoing_bytes($0.sessions[0])) }
+            #expect(passed > bytes.readableBytes - 64 * 1_024 - 3 * 65_536)
+            var count = 0
+            for try await piece in delivery.body {
+                count += piece.readableBytes
+                #expect(receiver.bufferedBytes <= 65_536 + 1_000)
+            }
+            #expect(count == 2_000_000)
+            delivery.accept()
+            await peer.settle()
+            #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 0)
+        }
+    }
+
+    @Test func aThousandEarlyRejectsLeakNothing() async throws {
+        let settings = AMQPSession.Configuration(incomingCapacity: .kibibytes(128))
+        try await withSession(session: settings, { PeerScript.keepingOutcomes }) { session, peer in
+            try await peer.run { $0.toPeer.isRecorded = false; $0.toLibrary.isRecorded = false }
+            let receiver = try await session.openReceiver(self.configuration())
+            let bytes = try self.message([300_000])
+            for _ in 0..<1_000 {
+                try await peer.run { _ = $0.send(bytes, on: $0.links[0]) }
+                let delivery = try #require(try await receiver.next())
+                #expect(delivery.isStreamed)
+                delivery.reject()
+                await peer.settle()
+            }
+            let outcomes = try await peer.run { $0.outcomes }
+            #expect(outcomes == Array(repeating: UInt64(PN_REJECTED), count: 1_000))
+            #expect(receiver.bufferedBytes == 0)
+            let last = try self.message([5])
+            try await peer.run { _ = $0.send(last, on: $0.links[0]) }
+            #expect(try await receiver.next()?.body.collect(upTo: 10).readableBytes == 5)
+        }
+    }
+
+    @Test func aRejectReachesTheSenderInTheMiddle() async throws {
+        try await withSession({ PeerScript.keepingOutcomes }) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration())
+            var rest = try self.message([300_000])
+            let first = rest.readSlice(length: 10_000) ?? ByteBuffer()
+            try await peer.run { _ = $0.send(first, on: $0.links[0], isLast: false) }
+            let delivery = try #require(try await receiver.next())
+            delivery.reject(AMQPError(.delivery, .notAllowed, "no"))
+            await peer.settle()
+            #expect(try await peer.run { $0.outcomes } == [UInt64(PN_REJECTED)])
+            await #expect(throws: Never.self) { try await session.openSender(to: "alive").close() }
+        }
+    }
+
+    @Test func anAbortIsSeen() async throws {
+        try await withSession(PeerScript.init) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration())
+            let first = try self.message([100_000]).getSlice(at: 0, length: 20_000) ?? ByteBuffer()
+            for _ in 0..<50 {
+                try await peer.run { _ = $0.send(first, on: $0.links[0], isLast: false) }
+                let delivery = try #require(try await receiver.next())
+                let reading = begin { try await delivery.body.collect(upTo: .mebibytes(1)) }
+                await peer.settle()
+                try await peer.run { peer in
+                    peer.isBetweenMessages = true
+                    if let current = pn_link_current(peer.links[0]) { pn_delivery_abort(current) }
+                }
+                await expectError(.aborted) { try await reading.value }
+                delivery.accept()
+            }
+            await peer.settle()
+            #expect(receiver.bufferedBytes == 0)
+            let last = try self.message([5])
+            try await peer.run { _ = $0.send(last, on: $0.links[0]) }
+            #expect(try await receiver.next()?.body.collect(upTo: 10).readableBytes == 5)
+        }
+    }
+
+    @Test func aDeliveryThatNobodyKeepsHoldsUpNobody() async throws {
+        let settings = AMQPSession.Configuration(incomingCapacity: .kibibytes(128))
+        try await withSession(session: settings) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration())
+            let large = try self.message([1_000_000])
+            let small = try self.message([7])
+            try await peer.run { peer in
+                _ = peer.send(large, on: peer.links[0])
+                _ = peer.send(small, on: peer.links[0])
+            }
+            do { #expect(try await receiver.next()?.isStreamed == true) }
+            #expect(try await receiver.next()?.body.collect(upTo: 10).readableBytes == 7)
+        }
+    }
+
+    @Test func theEndOfTheLinkEndsTheBody() async throws {
+        try await withSession(PeerScript.init) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration())
+            let first = try self.message([100_000]).getSlice(at: 0, length: 20_000) ?? ByteBuffer()
+            try await peer.run { _ = $0.send(first, on: $0.links[0], isLast: false) }
+            let delivery = try #require(try await receiver.next())
+            let reading = begin { try await delivery.body.collect(upTo: .mebibytes(1)) }
+            try await receiver.close()
+            await expectError(.closed) { try await reading.value }
+        }
+    }
+
+    @Test func otherBodiesComeAsAWhole() async throws {
+        try await withSession(PeerScript.init) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration(buffer: .mebibytes(1)))
+            let text = String(repeating: "x", count: 200_000)
+            let bytes = try AMQPMessage(body: text).encoded()
+            try await peer.run { _ = $0.send(bytes, on: $0.links[0]) }
+            let delivery = try #require(try await receiver.next())
+            #expect(!delivery.isStreamed)
+            #expect(try delivery.message.bodyString == text)
+            await expectError(.decodeError) { try await delivery.body.collect(upTo: .mebibytes(1)) }
+            delivery.accept()
+        }
+    }
+
+    @Test func aWindowOfBytesRefusesWhatCannotBeStreamed() async throws {
+        try await withSession(PeerScript.init) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration(window: .bytes(.kibibytes(64))))
+            let bytes = try AMQPMessage(body: String(repeating: "x", count: 200_000)).encoded()
+            try await peer.run { _ = $0.send(bytes, on: $0.links[0]) }
+            await expectError(.linkMessageSizeExceeded) { try await receiver.next() }
+        }
+    }
+}
+
+/// The bytes of data sections, taken out of a message that comes in pieces.
+struct BodySplitterTests {
+    @Test(arguments: [1, 2, 3, 7, 100, 5_000])
+    func anyPiecesGiveTheSameBody(size: Int) throws {
+        var message = AMQPMessage(body: .data([payload(3, fill: 1), payload(300, fill: 2), payload(0), payload(2, fill: 3)]))
+        message.header.durable = true
+        message.properties.subject = String(repeating: "s", count: 300)
+        message.applicationProperties["k"] = "v"
+        message.footer[.symbol("f")] = "g"
+        var rest = try message.encoded()
+        var splitter = BodySplitter()
+        var body = ByteBuffer()
+        while rest.readableBytes > 0 {
+            if let piece = rest.readSlice(length: min(size, rest.readableBytes)) { splitter.append(piece) }
+            while let bytes = try splitter.next() { body.writeImmutableBuffer(bytes) }
+        }
+        try splitter.finish()
+        #expect(Array(body.readableBytesView) == Array(repeating: 1, count: 3) + Array(repeating: 2, count: 300) + [3, 3])
+        #expect(splitter.footer?[.symbol("f")] == "g")
+    }
+
+    @Test func whatIsCutOffIsAnError() throws {
+        let whole = try AMQPMessage(body: payload(300)).encoded()
+        for count in 1..<whole.readableBytes {
+            var splitter = BodySplitter()
+            splitter.append(whole.getSlice(at: 0, length: count) ?? ByteBuffer())
+            while try splitter.next() != nil {}
+            #expect(throws: AMQPError.self) { try splitter.finish() }
+        }
+    }
+
+    @Test func randomBytesNeverTrap() {
+        var random = SystemRandomNumberGenerator()
+        for _ in 0..<20_000 {
+            var bytes: [UInt8] = [0x00, 0x53, UInt8.random(in: 0x70...0x78, using: &random)]
+            bytes += (0..<Int.random(in: 0...20, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            var splitter = BodySplitter()
+            splitter.append(ByteBuffer(bytes: bytes))
+            do {
+                while try splitter.next() != nil {}
+                try splitter.finish()
+            } catch {
+                #expect(error.condition == .decodeError)
+            }
+            _ = try? SectionFront.bodyStart(ByteBuffer(bytes: bytes))
+        }
+    }
+}

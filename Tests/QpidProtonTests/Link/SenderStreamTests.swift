@@ -1,0 +1,247 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// A body that the test feeds piece by piece.
+final class FedBody: AsyncSequence, Sendable {
+    struct Broken: Error {}
+
+    typealias Element = ByteBuffer
+    private let pieces: AsyncThrowingStream<ByteBuffer, any Error>
+    private let continuation: AsyncThrowingStream<ByteBuffer, any Error>.Continuation
+
+    init() {
+        (self.pieces, self.continuation) = AsyncThrowingStream.makeStream()
+    }
+
+    func feed(_ bytes: ByteBuffer) { self.continuation.yield(bytes) }
+    func end(_ error: (any Error)? = nil) { self.continuation.finish(throwing: error) }
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        var pieces: AsyncThrowingStream<ByteBuffer, any Error>.AsyncIterator
+        mutating func next(isolation actor: isolated (any Actor)?) async throws -> ByteBuffer? {
+            try await self.pieces.next(isolation: actor)
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(pieces: self.pieces.makeAsyncIterator()) }
+}
+
+/// Pieces that are made when they are asked for.
+struct MadeBody: AsyncSequence, Sendable {
+    typealias Element = ByteBuffer
+    let count: Int
+    let size: Int
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        let body: MadeBody
+        var number = 0
+        mutating func next() async -> ByteBuffer? {
+            guard self.number < self.body.count else { return nil }
+            self.number += 1
+            return payload(self.body.size, fill: UInt8(truncatingIfNeeded: self.number))
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(body: self) }
+}
+
+/// Messages that are sent while they are made.
+@Suite(.timeLimit(.minutes(1)))
+struct SenderStreamTests {
+    private func body(_ message: InMemoryPeer.Received) throws -> ByteBuffer {
+        var all = ByteBuffer()
+        if case .data(let sections) = try AMQPMessage(decoding: message.bytes).body {
+            for section in sections { all.writeImmutableBuffer(section) }
+        }
+        return all
+    }
+
+    @Test(arguments: [0, 1, 3, 100], [nil, true] as [Bool?])
+    func aBodyArrivesAsItWasMade(pieces: Int, hasLength: Bool?) async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            var message = AMQPMessage()
+            message.properties.subject = "s"
+            message.applicationProperties["a"] = "b"
+            message.footer[.symbol("f")] = .uint(1)
+            let made = MadeBody(count: pieces, size: 70_000)
+            let length = hasLength.map { _ in ByteCount(pieces * 70_000) }
+            let outcome = try await sender.stream(message, length: length, body: made)
+            #expect(outcome == .accepted)
+            let received = try await peer.run { $0.received }
+            #expect(received.count == 1)
+            let decoded = try AMQPMessage(decoding: received[0].bytes)
+            #expect(decoded.properties.subject == "s")
+            #expect(decoded.applicationProperties["a"] == "b")
+            #expect(decoded.footer[.symbol("f")] == .uint(1))
+            if case .data(let sections) = decoded.body { #expect(hasLength == nil || sections.count == 1) }
+            var expected = ByteBuffer()
+            for number in 0..<pieces {
+                expected.writeImmutableBuffer(payload(70_000, fill: UInt8(truncatingIfNeeded: number + 1)))
+            }
+            #expect(try self.body(received[0]) == expected)
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func aPieceLeavesBeforeTheNextIsMade() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            fed.feed(payload(1_000))
+            try await eventually("the first piece arrives") {
+                try await peer.run { $0.partial.values.first?.readableBytes ?? 0 } >= 1_000
+            }
+            #expect(!stream.isDone)
+            fed.feed(payload(5))
+            fed.end()
+            #expect(try await stream.value == .accepted)
+            #expect(try await self.body(peer.run { $0.received[0] }).readableBytes == 1_005)
+        }
+    }
+
+    @Test func theSendLimitHoldsTheBodyBack() async throws {
+        let limit = AMQPSession.Configuration(sendLimit: .init(high: .kibibytes(256)))
+        try await withSession(session: limit, { PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let body = MadeBody(count: 200, size: 65_536)
+            let stream = begin { try await sender.stream(body: body) }
+            try await eventually("the limit is reached") { session.outgoingBytes > 150_000 }
+            #expect(session.outgoingBytes <= 262_144)
+            try await peer.run { pn_link_flow($0.links[0], 1) }
+            #expect(try await stream.value == .accepted)
+            #expect(session.outgoingBytesPeak <= 262_144)
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func othersStayBehindAndCannotHoldTheRoomThatTheBodyNeeds() async throws {
+        let limit = AMQPSession.Configuration(sendLimit: .init(high: .kibibytes(128)))
+        try await withSession(session: limit) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            fed.feed(payload(60_000))
+            try await eventually("the stream has begun") { sender.outgoingBytesPeak > 0 }
+            await expectError(.wouldBlock) { try sender.trySend(encoded: payload(10)) }
+            let others = (1...4).map { number in begin { try await sender.enqueue(encoded: payload(100_000 + number)) } }
+            let second = begin { try await sender.stream(body: MadeBody(count: 2, size: 10)) }
+            for _ in 0..<20 { fed.feed(payload(60_000)) }
+            fed.end()
+            #expect(try await stream.value == .accepted)
+            for other in others { #expect(try await other.value.outcome() == .accepted) }
+            #expect(try await second.value == .accepted)
+            let received = try await peer.run { $0.received }
+            #expect(received.count == 6)
+            #expect(try self.body(received[0]).readableBytes == 21 * 60_000)
+            #expect(session.outgoingBytesPeak <= 131_072)
+        }
+    }
+
+    @Test func aBodyThatThrowsAbortsTheMessage() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            fed.feed(payload(100_000))
+            try await eventually("it has begun to arrive") { try await peer.run { !$0.partial.isEmpty } }
+            fed.end(FedBody.Broken())
+            await #expect(throws: FedBody.Broken.self) { try await stream.value }
+            await peer.settle()
+            #expect(try await peer.run { $0.received.map(\.isAborted) } == [true])
+            #expect(session.outgoingBytes == 0)
+            #expect(try await sender.send(AMQPMessage(body: "next")) == .accepted)
+        }
+    }
+
+    @Test func aCancelledStreamIsTakenBackOrAborted() async throws {
+        try await withSession({ PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            // Without credit it has not begun.
+            let unsent = begin { try await sender.stream(body: FedBody()) }
+            try await eventually("the beginning waits") { sender.outgoingBytes > 0 }
+            unsent.cancel()
+            await expectError(.cancelled) { try await unsent.value }
+            #expect(sender.outgoingBytes == 0)
+            try await peer.run { pn_link_flow($0.links[0], 5) }
+            let fed = FedBody()
+            let begun = begin { try await sender.stream(body: fed) }
+            fed.feed(payload(50_000))
+            try await eventually("it has begun to arrive") { try await peer.run { !$0.partial.isEmpty } }
+            begun.cancel()
+            await expectError(.cancelled) { try await begun.value }
+            await peer.settle()
+            #expect(try await peer.run { $0.received.map(\.isAborted) } == [true])
+            #expect(sender.outgoingBytes == 0)
+        }
+    }
+
+    @Test func aPeerThatRejectsEarlyEndsTheStream() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            fed.feed(payload(50_000))
+            try await eventually("it has begun to arrive") { try await peer.run { !$0.partial.isEmpty } }
+            try await peer.run { peer in
+                if let current = pn_link_current(peer.links[0]) { pn_delivery_update(current, UInt64(PN_REJECTED)) }
+            }
+            fed.feed(payload(10))
+            #expect(try await stream.value == .rejected(nil))
+            fed.end()
+            await peer.settle()
+            #expect(session.outgoingBytes == 0)
+            #expect(try await sender.send(AMQPMessage(body: "next")) == .accepted)
+        }
+    }
+
+    @Test func theLengthMustBeTrue() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            for told in [25, 35] {
+                await expectError(.invalidArgument) {
+                    try await sender.stream(length: ByteCount(told), body: MadeBody(count: 3, size: 10))
+                }
+            }
+            await expectError(.invalidArgument) {
+                try await sender.stream(AMQPMessage(body: "b"), body: MadeBody(count: 3, size: 10))
+            }
+            await peer.settle()
+            #expect(try await peer.run { $0.received.allSatisfy { $0.isAborted } })
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func theEndOfTheLinkEndsTheStream() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            fed.feed(payload(50_000))
+            try await eventually("it has begun to arrive") { try await peer.run { !$0.partial.isEmpty } }
+            try await peer.run { pn_link_close($0.links[0]) }
+            fed.feed(payload(10))
+            await expectError(.closed) { try await stream.value }
+            fed.end()
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func aHundredAbortsLeakNothing() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            for _ in 0..<100 {
+                let fed = FedBody()
+                fed.feed(payload(20_000))
+                fed.end(FedBody.Broken())
+                await #expect(throws: FedBody.Broken.self) { try await sender.stream(body: fed) }
+            }
+            #expect(try await sender.send(AMQPMessage(body: "next")) == .accepted)
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+}
