@@ -16,7 +16,7 @@ package struct SystemFailure: Error, CustomStringConvertible {
 }
 
 /// An open file, closed when nobody keeps it any more.
-package final class File {
+package final class File: Sendable {
     package let descriptor: Int32
     private let isOwned: Bool
 

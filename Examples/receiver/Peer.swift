@@ -37,6 +37,7 @@ struct Peer: Sendable {
 struct Doorman: Sendable {
     /// The address that the sender must name; nil for any.
     let address: String?
+    let session: AMQPSession.Configuration
     let configuration: AMQPReceiver.Configuration
 
     func firstSender(at listener: AMQPListener, within limit: Duration?) async throws -> Peer {
@@ -83,7 +84,7 @@ struct Doorman: Sendable {
     private func serve(_ connection: AMQPConnection, _ isTaken: Taken) async throws -> Peer? {
         for try await wish in connection.incoming {
             switch wish {
-            case .session(let session): try await session.accept()
+            case .session(let session): try await session.accept(self.session)
             case .sender(let sender):
                 sender.refuse(AMQPError(.link, .notAllowed, "this container has no messages to give"))
             case .receiver(let incoming):

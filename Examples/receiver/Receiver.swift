@@ -19,6 +19,7 @@ struct Receiver: AsyncParsableCommand {
               receiver amqps://user@broker.example/backup --directory photos --password-file secret.txt
               receiver --listen 127.0.0.1:5673/inbox --directory photos
               receiver localhost/load --count 1000000 --verify-sequence --progress
+              receiver localhost/backup --stream - | tar x
 
             It ends after --count messages, when none comes for --idle-timeout, with --listen when the sender closes its link,
             and else with Ctrl-C. The exit code is 0 when everything that was asked for has come and was accepted.
@@ -55,11 +56,27 @@ struct Receiver: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "Write one message of any size to a file, which gets its name when all has come; - writes to stdout.",
+            valueName: "path"
+        )
+    )
+    var stream: String?
+
+    @Option(
+        help: ArgumentHelp(
             "How many messages may be on their way and unsettled (default: 256, with --directory 16).",
             valueName: "number"
         )
     )
     var credit: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "The bytes that the peer may send ahead of this side's reading (default: 64M, with --stream 4M).",
+            valueName: "bytes"
+        )
+    )
+    var capacity: ByteSize?
 
     @Flag(help: "Wait for a sender to connect, without a broker: the URL says where to listen.")
     var listen = false
@@ -68,8 +85,15 @@ struct Receiver: AsyncParsableCommand {
     var verifySequence = false
 
     mutating func validate() throws {
-        guard self.outputPath == nil || self.directory == nil else {
-            throw ValidationError("give --output or --directory, not both")
+        guard [self.outputPath, self.directory, self.stream].count(where: { $0 != nil }) <= 1 else {
+            throw ValidationError("give one of --output, --directory and --stream")
+        }
+        guard self.stream == nil || (self.count ?? 1) == 1 && !self.verifySequence else {
+            throw ValidationError("--stream takes one message: leave out --count and --verify-sequence")
+        }
+        let least = 2 * Int(AMQPConnection.Configuration().maxFrameSize)
+        guard (self.capacity?.bytes ?? least) >= least else {
+            throw ValidationError("--capacity takes \(least) bytes or more: two frames")
         }
         guard (self.count ?? 1) >= 1 else { throw ValidationError("--count takes 1 or more") }
         guard (1...1_000_000).contains(self.credit ?? 1) else { throw ValidationError("--credit takes 1 to 1000000") }
@@ -85,6 +109,7 @@ struct Receiver: AsyncParsableCommand {
         var failure: (any Error)?
         var peak = 0
         do {
+            let target = try self.stream.map { try StreamTarget($0) }
             let sink = try self.makeSink()
             let consumer = Consumer(
                 count: self.count,
@@ -94,9 +119,13 @@ struct Receiver: AsyncParsableCommand {
             )
             let peer = try await self.listen ? self.waitForSender() : self.connectToBroker()
             do {
-                // Messages that are only counted need no other thread; files would block the connection's.
-                try await withTaskExecutorPreference(sink.isBlocking ? nil : peer.connection.taskExecutor) {
-                    try await consumer.run(peer.receiver, sink, tally, &sequence)
+                if let target {
+                    try await target.take(from: peer.receiver, within: consumer.idleTimeout, tally, progress)
+                } else {
+                    // Messages that are only counted need no other thread; files would block the connection's.
+                    try await withTaskExecutorPreference(sink.isBlocking ? nil : peer.connection.taskExecutor) {
+                        try await consumer.run(peer.receiver, sink, tally, &sequence)
+                    }
                 }
             } catch {
                 failure = error
@@ -113,7 +142,9 @@ struct Receiver: AsyncParsableCommand {
             failure = error
         }
         progress.stop()
-        if self.output.json { self.report(tally, sequence, peak).print(toStandardError: self.outputPath == "-") }
+        if self.output.json {
+            self.report(tally, sequence, peak).print(toStandardError: self.outputPath == "-" || self.stream == "-")
+        }
         try self.end(failure, tally, sequence)
     }
 
@@ -167,6 +198,18 @@ struct Receiver: AsyncParsableCommand {
         // With a count, credit is granted by hand, so that no message comes that is not wanted.
         var configuration = AMQPReceiver.Configuration(window: self.count == nil ? .messages(self.window) : .manual)
         configuration.maxMessageSize = .gibibytes(1)
+        if self.stream != nil {
+            configuration.window = .none
+            configuration.maxMessageSize = nil
+            configuration.streamsMessages = true
+        }
+        return configuration
+    }
+
+    private var sessionConfiguration: AMQPSession.Configuration {
+        var configuration = AMQPSession.Configuration()
+        if self.stream != nil { configuration.incomingCapacity = .mebibytes(4) }
+        if let capacity = self.capacity { configuration.incomingCapacity = ByteCount(capacity.bytes) }
         return configuration
     }
 
@@ -174,7 +217,7 @@ struct Receiver: AsyncParsableCommand {
         let address = try self.connection.resolvedAddress()
         let url = try self.connection.resolvedURL()
         let connection = try await AMQPConnection.connect(to: url, configuration: self.connection.configuration())
-        let session = try await connection.openSession()
+        let session = try await connection.openSession(self.sessionConfiguration)
         var configuration = self.makeConfiguration()
         configuration.source = AMQPSource(address: address)
         return Peer(connection: connection, receiver: try await session.openReceiver(configuration), isServer: false)
@@ -196,7 +239,11 @@ struct Receiver: AsyncParsableCommand {
         }
         let listener = try await AMQPListener.bind(host: url.host, port: url.port, configuration: configuration)
         Console.error("receiver: listening on \(url.host):\(listener.port)")
-        let doorman = Doorman(address: self.connection.address ?? url.address, configuration: self.makeConfiguration())
+        let doorman = Doorman(
+            address: self.connection.address ?? url.address,
+            session: self.sessionConfiguration,
+            configuration: self.makeConfiguration()
+        )
         let limit: Duration? = self.idleTimeout.map { .seconds($0) }
         let peer = try await doorman.firstSender(at: listener, within: limit)
         await listener.close()

@@ -20,6 +20,7 @@ struct Sender: AsyncParsableCommand {
               ls | sender localhost/names --file - --json
               sender amqps://user@broker.example/backup --directory photos --password-file secret.txt
               sender localhost/load --count 1000000 --size 100 --progress
+              tar c photos | sender localhost/backup --stream -
 
             The exit code is 0 when all messages were accepted (or sent settled).
             """
@@ -41,6 +42,14 @@ struct Sender: AsyncParsableCommand {
         )
     )
     var directory: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Send a file of any size as one message, which is never held whole; - reads stdin.",
+            valueName: "path"
+        )
+    )
+    var stream: String?
 
     @Option(help: ArgumentHelp("Send so many messages, numbered from 1 in message-id and body.", valueName: "number"))
     var count: Int?
@@ -75,9 +84,11 @@ struct Sender: AsyncParsableCommand {
     var limit: ByteSize?
 
     mutating func validate() throws {
-        let sources = [self.body != nil, self.file != nil, self.directory != nil, self.count != nil]
+        let sources = [
+            self.body != nil, self.file != nil, self.directory != nil, self.stream != nil, self.count != nil,
+        ]
         guard sources.count(where: { $0 }) == 1 else {
-            throw ValidationError("give exactly one of --body, --file, --directory and --count")
+            throw ValidationError("give exactly one of --body, --file, --directory, --stream and --count")
         }
         guard self.size == nil || self.count != nil else { throw ValidationError("--size goes with --count") }
         guard (self.count ?? 0) >= 0 else { throw ValidationError("--count takes 0 or more") }
@@ -97,9 +108,9 @@ struct Sender: AsyncParsableCommand {
     mutating func run() async throws {
         let address = try self.connection.resolvedAddress()
         let url = try self.connection.resolvedURL()
-        let source = try self.makeSource()
         let tally = Tally(stallLimit: self.connection.stallLimit)
         let progress = Progress(self.settled ? "sent" : "settled", isForced: self.output.progress)
+        let source = try self.makeSource(tally, progress)
         let settings = self
         let clock = ContinuousClock()
         let start = clock.now
@@ -146,15 +157,22 @@ struct Sender: AsyncParsableCommand {
         try tally.check()
     }
 
-    private func makeSource() throws -> any MessageSource {
-        if let body = self.body { return TextSource(text: body, isData: self.contentType != nil) }
-        if let path = self.file { return try LineSource(path) }
-        if let path = self.directory { return try DirectorySource(path) }
-        return NumberSource(count: self.count ?? 0, size: self.size?.bytes ?? 100)
+    private func makeSource(_ tally: Tally, _ progress: Progress) throws -> Source {
+        if let path = self.stream {
+            let body = try FileBody(path) { count in
+                tally.read(count)
+                progress.add(messages: 0, bytes: count)
+            }
+            return .stream(body)
+        }
+        if let body = self.body { return .messages(TextSource(text: body, isData: self.contentType != nil)) }
+        if let path = self.file { return .messages(try LineSource(path)) }
+        if let path = self.directory { return .messages(try DirectorySource(path)) }
+        return .messages(NumberSource(count: self.count ?? 0, size: self.size?.bytes ?? 100))
     }
 
     private func send(
-        _ source: any MessageSource,
+        _ source: Source,
         to address: String,
         on connection: AMQPConnection,
         _ tally: Tally,
@@ -170,7 +188,12 @@ struct Sender: AsyncParsableCommand {
         do {
             // Messages that are made here need no other thread; files would block the connection's.
             try await withTaskExecutorPreference(source.isBlocking ? nil : connection.taskExecutor) {
-                try await tally.whileMoving { try await Pipeline(sender, tally, progress).send(source, template) }
+                try await tally.whileMoving {
+                    switch source {
+                    case .messages(let source): try await Pipeline(sender, tally, progress).send(source, template)
+                    case .stream(let body): try await Self.stream(body, on: sender, tally, progress, template)
+                    }
+                }
             }
         } catch {
             // The link is closed before the connection, also when the work was given up.
@@ -182,6 +205,22 @@ struct Sender: AsyncParsableCommand {
         }
         try await sender.close()
         try await session.close()
+    }
+
+    private static func stream(
+        _ body: FileBody,
+        on sender: AMQPSender,
+        _ tally: Tally,
+        _ progress: Progress,
+        _ template: Template
+    ) async throws {
+        var message = AMQPMessage()
+        template.apply(to: &message)
+        tally.sent(1, 0)
+        // One data section holds 4 GiB at most.
+        let length = body.length.flatMap { $0 <= UInt32.max ? ByteCount($0) : nil }
+        tally.settled(try await sender.stream(message, length: length, body: body))
+        progress.add(messages: 1, bytes: 0)
     }
 
     /// What the options set in each message.
@@ -198,6 +237,22 @@ struct Sender: AsyncParsableCommand {
             },
             contentType: self.contentType.map { AMQPSymbol($0) }
         )
+    }
+}
+
+/// What is sent.
+private enum Source: Sendable {
+    case messages(any MessageSource)
+    case stream(FileBody)
+
+    /// What was left out.
+    var skipped: Int {
+        if case .messages(let source) = self { source.skipped } else { 0 }
+    }
+
+    /// Whether making a message may wait for a file on the thread that sends.
+    var isBlocking: Bool {
+        if case .messages(let source) = self { source.isBlocking } else { false }
     }
 }
 

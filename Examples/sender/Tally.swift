@@ -39,6 +39,14 @@ final class Tally: Sendable {
         }
     }
 
+    /// So many bytes of a message that is being sent have been read.
+    func read(_ bytes: Int) {
+        self.state.withLock { state in
+            state.bytes += bytes
+            state.steps += 1
+        }
+    }
+
     func settled(_ outcome: AMQPOutcome) {
         self.state.withLock { state in
             state.steps += 1
