@@ -1,5 +1,6 @@
 // Pieces of the article "Receiving".
 
+import NIOCore
 import QpidProton
 
 func handle(_ message: AMQPMessage) async throws {
@@ -116,3 +117,18 @@ func order(in delivery: AMQPDelivery) throws -> Order {
     try delivery.message.decodeJSON(Order.self)
 }
 // snippet.end
+
+func streamIn(_ session: AMQPSession, _ write: (ByteBuffer) async throws -> Void) async throws {
+    // snippet.body
+    var configuration = AMQPReceiver.Configuration(source: "backups", window: .none)
+    configuration.streamsMessages = true
+    configuration.maxMessageSize = nil
+    let receiver = try await session.openReceiver(configuration)
+    for try await delivery in receiver {
+        for try await piece in delivery.body {
+            try await write(piece)
+        }
+        delivery.accept()
+    }
+    // snippet.end
+}

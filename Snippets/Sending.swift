@@ -1,5 +1,6 @@
 // Pieces of the article "Sending".
 
+import NIOCore
 import QpidProton
 
 func learnTheOutcome(_ sender: AMQPSender, _ message: AMQPMessage) async throws {
@@ -131,5 +132,14 @@ func forward(_ receiver: AMQPReceiver, _ sender: AMQPSender) async throws {
             if case .success(.accepted) = result { delivery.accept() } else { delivery.release() }
         }
     }
+    // snippet.end
+}
+
+func streamOut<Body: AsyncSequence>(_ body: Body, _ sender: AMQPSender) async throws where Body.Element == ByteBuffer {
+    // snippet.stream
+    var message = AMQPMessage()
+    message.properties.subject = "backup.tar"
+    let outcome = try await sender.stream(message, body: body)
+    print(outcome)
     // snippet.end
 }

@@ -76,6 +76,53 @@ struct ExamplesTests {
         }
     }
 
+    @Test func oneLargeMessageIsStreamed() async throws {
+        try await withFolder { folder in
+            let file = folder.appendingPathComponent("in")
+            let copy = folder.appendingPathComponent("out")
+            var bytes = Data(count: 20_000_003)
+            for index in stride(from: 0, to: bytes.count, by: 997) { bytes[index] = UInt8(truncatingIfNeeded: index) }
+            try bytes.write(to: file)
+            for input in [file.path, "-"] {
+                let receiver = try ExampleProcess(
+                    "receiver",
+                    ["127.0.0.1:0/q", "--listen", "--stream", copy.path, "--json"]
+                )
+                let url = "127.0.0.1:\(try await receiver.port())/q"
+                let text = input == "-" ? String(repeating: "line\n", count: 100_000) : nil
+                let sender = try ExampleProcess("sender", [url, "--stream", input, "--json"], input: text)
+                let sent = try await sender.succeed().json()
+                let received = try await receiver.succeed().json()
+                let expected = text.map { Data($0.utf8) } ?? bytes
+                #expect(sent["bytes"] == expected.count)
+                #expect(sent["accepted"] == 1)
+                #expect(received["bytes"] == expected.count)
+                #expect(try #require(received["buffered_bytes_peak"]) <= 1 << 20 + 1_024)
+                #expect(try Data(contentsOf: copy) == expected)
+            }
+        }
+    }
+
+    @Test func aStreamThatIsCutLeavesNothing() async throws {
+        try await withFolder { folder in
+            let copy = folder.appendingPathComponent("out")
+            let receiver = try ExampleProcess("receiver", ["127.0.0.1:0/q", "--listen", "--stream", copy.path])
+            let url = "127.0.0.1:\(try await receiver.port())/q"
+            // More than its input is never there: it waits in the middle of the message.
+            let sender = try ExampleProcess("sender", [url, "--stream", "/dev/zero"])
+            let partial = copy.path + ".partial"
+            _ = try await lookUntil("it has begun") {
+                let size = try? FileManager.default.attributesOfItem(atPath: partial)[.size] as? Int
+                return (size ?? 0) > 1_000_000 ? true : nil
+            }
+            sender.signal(SIGINT)
+            #expect(try await sender.waitForExit() == 130)
+            #expect(try await receiver.waitForExit() == 1)
+            #expect(receiver.errorLines.last?.contains("aborted") == true, "\(receiver.errorLines)")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
+        }
+    }
+
     @Test func directoryThroughTheBroker() async throws {
         try await withFolder { folder in
             let (original, copy) = (folder.appendingPathComponent("in"), folder.appendingPathComponent("out"))
