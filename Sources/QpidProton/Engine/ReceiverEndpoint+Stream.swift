@@ -158,7 +158,9 @@ extension ReceiverEndpoint {
     }
 
     private func forgetIfRead(_ sequence: UInt64?) {
-        guard let sequence, let stream = self.streams[sequence], !stream.isArriving, stream.heldBytes == 0 else { return }
+        guard let sequence, let stream = self.streams[sequence], !stream.isArriving, stream.heldBytes == 0 else {
+            return
+        }
         self.streams[sequence] = nil
     }
 

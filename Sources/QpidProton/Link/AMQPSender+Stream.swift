@@ -40,7 +40,8 @@ extension AMQPSender {
             }
             try await stream.finish()
         } catch {
-            let cause = (error as? AMQPError) ?? AMQPError(.delivery, .aborted, "the body ended with an error: \(error)")
+            let cause =
+                (error as? AMQPError) ?? AMQPError(.delivery, .aborted, "the body ended with an error: \(error)")
             await stream.abort(cause)
             // The peer may have been first.
             if case .success(let outcome)? = stream.transfer.result { return outcome }
@@ -79,7 +80,11 @@ struct StreamedMessage {
         self.footer = try end.encoded()
         if let length {
             guard length.bytes <= UInt32.max else {
-                throw AMQPError(.local, .invalidArgument, "not sent: a data section holds 4 GiB at most: leave out the length")
+                throw AMQPError(
+                    .local,
+                    .invalidArgument,
+                    "not sent: a data section holds 4 GiB at most: leave out the length"
+                )
             }
             Self.writeSection(length.bytes, to: &encoded)
         }
@@ -95,7 +100,11 @@ struct StreamedMessage {
     mutating func append(_ chunk: ByteBuffer) async throws(AMQPError) {
         var rest = chunk
         if let length = self.length, rest.readableBytes > length - self.count {
-            throw AMQPError(.local, .invalidArgument, "aborted: the body has more than the \(length) bytes that were told")
+            throw AMQPError(
+                .local,
+                .invalidArgument,
+                "aborted: the body has more than the \(length) bytes that were told"
+            )
         }
         while let piece = rest.readSlice(length: min(rest.readableBytes, AMQPSender.streamPiece)),
             piece.readableBytes > 0

@@ -95,7 +95,9 @@ struct ReceiverStreamTests {
     @Test func aThousandEarlyRejectsLeakNothing() async throws {
         let settings = AMQPSession.Configuration(incomingCapacity: .kibibytes(128))
         try await withSession(session: settings, { PeerScript.keepingOutcomes }) { session, peer in
-            try await peer.run { $0.toPeer.isRecorded = false; $0.toLibrary.isRecorded = false }
+            try await peer.run {
+                $0.toPeer.isRecorded = false; $0.toLibrary.isRecorded = false
+            }
             let receiver = try await session.openReceiver(self.configuration())
             let bytes = try self.message([300_000])
             for _ in 0..<1_000 {
@@ -207,7 +209,9 @@ struct ReceiverStreamTests {
 struct BodySplitterTests {
     @Test(arguments: [1, 2, 3, 7, 100, 5_000])
     func anyPiecesGiveTheSameBody(size: Int) throws {
-        var message = AMQPMessage(body: .data([payload(3, fill: 1), payload(300, fill: 2), payload(0), payload(2, fill: 3)]))
+        var message = AMQPMessage(
+            body: .data([payload(3, fill: 1), payload(300, fill: 2), payload(0), payload(2, fill: 3)])
+        )
         message.header.durable = true
         message.properties.subject = String(repeating: "s", count: 300)
         message.applicationProperties["k"] = "v"
@@ -220,7 +224,9 @@ struct BodySplitterTests {
             while let bytes = try splitter.next() { body.writeImmutableBuffer(bytes) }
         }
         try splitter.finish()
-        #expect(Array(body.readableBytesView) == Array(repeating: 1, count: 3) + Array(repeating: 2, count: 300) + [3, 3])
+        #expect(
+            Array(body.readableBytesView) == Array(repeating: 1, count: 3) + Array(repeating: 2, count: 300) + [3, 3]
+        )
         #expect(splitter.footer?[.symbol("f")] == "g")
     }
 

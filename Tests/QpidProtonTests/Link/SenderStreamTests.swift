@@ -128,7 +128,8 @@ struct SenderStreamTests {
             fed.feed(payload(60_000))
             try await eventually("the stream has begun") { sender.outgoingBytesPeak > 0 }
             await expectError(.wouldBlock) { try sender.trySend(encoded: payload(10)) }
-            let others = (1...4).map { number in begin { try await sender.enqueue(encoded: payload(100_000 + number)) } }
+            let others = (1...4).map { number in begin { try await sender.enqueue(encoded: payload(100_000 + number)) }
+            }
             let second = begin { try await sender.stream(body: MadeBody(count: 2, size: 10)) }
             for _ in 0..<20 { fed.feed(payload(60_000)) }
             fed.end()
