@@ -80,6 +80,7 @@ extension ConnectionHandler {
         }
         if let lane = self.queue.lane(key) {
             self.queue.enqueue(run, on: lane)
+            lane.link.noteCause()
             // Credit that the peer wants back is used first.
             if lane.link.isDraining { lane.link.flowed() }
         } else {
@@ -124,6 +125,7 @@ extension ConnectionHandler {
             budget -= used
             self.queue.yield(lane, used: used)
             if lane.isEmpty { sender.answerDrain() }
+            sender.noteCause()
         }
         let hasWritten = self.produce()
         // Writing may have shown that a session's window is open.
