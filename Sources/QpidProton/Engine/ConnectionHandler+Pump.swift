@@ -81,6 +81,7 @@ extension ConnectionHandler {
         }
         if let lane = self.queue.lane(key) {
             self.queue.enqueue(run, on: lane)
+            lane.link.noteCause()
             // Credit that the peer wants back is used first.
             if lane.link.isDraining { lane.link.flowed() }
         } else {
@@ -131,6 +132,7 @@ extension ConnectionHandler {
             budget -= used
             self.queue.yield(lane, used: used)
             if lane.isEmpty { sender.answerDrain() }
+            sender.noteCause()
         }
         let hasWritten = self.produce()
         // Writing may have shown that a session's window is open.

@@ -22,6 +22,8 @@ final class LinkStatus: Sendable {
     /// On a receiver: the bytes that wait of messages that are handed over while they arrive, and the most that did.
     let streamedBytes = Atomic<Int>(0)
     let streamedBytesPeak = Atomic<Int>(0)
+    /// On a sender: what its bytes wait for.
+    let cause = Atomic<LaneCause>(.socket)
     /// On a sender: the messages that the peer takes in all, those that have begun included.
     let deliveryLimit = Watched()
 

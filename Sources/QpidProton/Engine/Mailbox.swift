@@ -56,6 +56,8 @@ final class Mailbox: Sendable {
         var mail = Mail()
         var isScheduled = false
         var gate = SendGate<Waiter>()
+        /// The links by their levels, to find out what fills a level.
+        var links: [SlotKey: LinkStatus] = [:]
         var outcomes = OutcomeSource()
         var nextID: UInt64 = 0
         var nextStream: UInt32 = 0
@@ -156,6 +158,7 @@ final class Mailbox: Sendable {
             return passed
         }
         for (waiter, reply) in passed.waiters { waiter.continuation.resume(returning: .success(reply)) }
+        passed.repayment?.pay()
     }
 }
 
@@ -164,7 +167,7 @@ final class Mailbox: Sendable {
 extension Mailbox {
     enum Admission {
         case admitted(OutcomeReply)
-        case full
+        case full(SendRefusal)
         case closed
     }
 
@@ -181,7 +184,7 @@ extension Mailbox {
         let (admission, wake) = self.state.withLock { state -> (Admission, (@Sendable () -> Void)?) in
             switch state.gate.admit(max(1, count), at: node) {
             case .closed: return (.closed, nil)
-            case .full: return (.full, nil)
+            case .full(let level): return (.full(Self.refusal(level, max(1, count), node, state)), nil)
             case .admitted:
                 let reply = state.post(bytes(), lane: lane, node: node, isSettled: isSettled)
                 return (.admitted(reply), state.schedule())
@@ -189,6 +192,30 @@ extension Mailbox {
         }
         wake?()
         return admission
+    }
+
+    private static func refusal(
+        _ level: SendRefusal.Level,
+        _ bytes: Int,
+        _ link: SlotKey,
+        _ state: State
+    ) -> SendRefusal {
+        let (node, ledger) = state.gate.ledger(level, from: link) ?? (link, ByteLedger(high: .max, low: .max))
+        let budget = level == .budget ? state.gate.share?.budget : nil
+        // Of those below the level, the one that has the most there.
+        var heaviest: (bytes: Int, cause: LaneCause)?
+        for (other, status) in state.links where state.gate.isLevel(node, above: other) {
+            let used = state.gate.ledger(other)?.used ?? 0
+            if used > heaviest?.bytes ?? 0 { heaviest = (used, status.cause.load(ordering: .relaxed)) }
+        }
+        return SendRefusal(
+            level: level,
+            bytes: bytes,
+            high: budget?.limit.bytes ?? ledger.high,
+            low: budget?.low.bytes ?? ledger.low,
+            used: budget?.used ?? ledger.used,
+            cause: heaviest?.cause
+        )
     }
 
     /// Counts a message and hands it over as soon as there is room, in the order of the calls.
@@ -233,8 +260,9 @@ extension Mailbox {
             guard state.gate.isOpen(waiter.node) else { return (.failure(state.closed ?? .senderClosed), nil) }
             if Task.isCancelled { return (.failure(.sendCancelled), nil) }
             let bytes = max(1, waiter.bytes.readableBytes)
-            guard case .admitted = state.gate.admit(bytes, at: waiter.node, as: waiter.place.inGate) else {
-                state.gate.wait(waiter, id: id, bytes: bytes, at: waiter.node, as: waiter.place.inGate)
+            let place = waiter.place.inGate
+            guard case .admitted = state.gate.admit(bytes, at: waiter.node, as: place, isWaiting: true) else {
+                state.gate.wait(waiter, id: id, bytes: bytes, at: waiter.node, as: place)
                 return nil
             }
             return (.success(Self.post(waiter, &state)), state.schedule())
@@ -293,27 +321,47 @@ extension Mailbox {
         return Self.pass(admitted, &state)
     }
 
-    private typealias Passed = (waiters: [(Waiter, OutcomeReply)], wake: (@Sendable () -> Void)?)
+    /// What follows from a release, for when no lock is held.
+    private typealias Passed = (
+        waiters: [(Waiter, OutcomeReply)],
+        wake: (@Sendable () -> Void)?,
+        repayment: BudgetShare.Repayment?
+    )
 
     private static func pass(_ admitted: [Waiter], _ state: inout State) -> Passed {
-        guard !admitted.isEmpty else { return ([], nil) }
-        return (admitted.map { ($0, Self.post($0, &state)) }, state.schedule())
+        let repayment = state.gate.share?.takeRepayment()
+        guard !admitted.isEmpty else { return ([], nil, repayment) }
+        return (admitted.map { ($0, Self.post($0, &state)) }, state.schedule(), repayment)
     }
 
     private static func resume(_ passed: Passed) {
         passed.wake?()
         for (waiter, reply) in passed.waiters { waiter.continuation.resume(returning: .success(reply)) }
+        passed.repayment?.pay()
     }
 
-    func addLevel(_ limit: AMQPSendLimit?, parent: SlotKey?) -> SlotKey {
+    /// Shares a budget with others, from now to the close.
+    func share(_ budget: AMQPMemoryBudget) {
+        let share = BudgetShare(budget, id: ObjectIdentifier(self)) {
+            Self.resume(self.state.withLock { Self.pass($0.gate.retry(), &$0) })
+        }
+        self.state.withLock { if $0.closed == nil { $0.gate.share = share } }
+    }
+
+    func addLevel(_ limit: AMQPSendLimit?, parent: SlotKey?, _ link: LinkStatus? = nil) -> SlotKey {
         let high = limit?.high.bytes ?? .max
         let low = limit?.low.bytes ?? .max
-        return self.state.withLock { $0.gate.addLevel(ByteLedger(high: high, low: low), parent: parent) }
+        return self.state.withLock { state in
+            let node = state.gate.addLevel(ByteLedger(high: high, low: low), parent: parent)
+            state.links[node] = link
+            return node
+        }
     }
 
     /// Closes a level: those who wait there get the error, and nothing more is admitted.
     func closeLevel(_ node: SlotKey, _ error: AMQPError) {
         let (refused, passed) = self.state.withLock { state in
+            state.links[node] = nil
             let (refused, admitted) = state.gate.closeLevel(node)
             return (refused, Self.pass(admitted, &state))
         }
@@ -329,16 +377,20 @@ extension Mailbox {
     ///
     /// The levels of the links have been closed before, so that nobody waits.
     func close(_ error: AMQPError) -> Mail {
-        self.state.withLock { state in
+        let (mail, repayment) = self.state.withLock { state -> (Mail, BudgetShare.Repayment?) in
             defer {
                 state.mail = Mail()
                 state.gate = SendGate()
+                state.links = [:]
                 state.outcomes.close()
             }
             state.closed = state.closed ?? error
             state.wake = nil
-            return state.mail
+            state.gate.share?.close()
+            return (state.mail, state.gate.share?.takeRepayment())
         }
+        repayment?.pay()
+        return mail
     }
 }
 

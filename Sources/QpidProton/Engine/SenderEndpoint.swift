@@ -11,6 +11,8 @@ final class SenderEndpoint: LinkEndpoint {
     private var settlesItself = false
     /// The messages that have begun to be sent; the last delivery's tag.
     private var begun = 0
+    /// What tasks were told: see ``noteCause()``.
+    var cause = LaneCause.socket
     /// Those who want to know what was not finished when the link ends: see ``flush(for:_:)``.
     var flushes: [(AMQPUnfinished) -> Void] = []
 
@@ -40,7 +42,7 @@ final class SenderEndpoint: LinkEndpoint {
             priority: configuration.priority,
             weight: configuration.weight
         )
-        let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.session.node)
+        let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.session.node, self.status)
         self.lane = lane
         self.node = node
         pn_link_open(self.link)
@@ -78,6 +80,7 @@ final class SenderEndpoint: LinkEndpoint {
 
     private func setCredit(_ credit: Int, isHeld: Bool = false, _ lane: SendQueue<SenderEndpoint>.Lane) {
         self.handler.queue.setCredit(credit, isHeld: isHeld, on: lane)
+        self.noteCause()
         self.status.credit.store(max(0, credit), ordering: .relaxed)
         self.status.deliveryLimit.set(self.begun + max(0, credit))
     }
@@ -173,6 +176,7 @@ final class SenderEndpoint: LinkEndpoint {
         message.fail(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled"))
         // A drain may have waited for the message.
         self.answerDrain()
+        self.noteCause()
     }
 
     // MARK: Ending

@@ -38,6 +38,7 @@ final class SessionEndpoint {
 
     private var handed: Deque<Handed> = []
     private var handedBytes = 0
+    private let protonBytes = ProtonBytes()
 
     /// What tasks need of a session.
     struct Handle: Sendable {
@@ -45,6 +46,7 @@ final class SessionEndpoint {
         let ended: Reply<Void>
         let closed: Reply<Void>
         let node: SlotKey
+        let protonBytes: ProtonBytes
         let endpoint: NIOLoopBound<SessionEndpoint>
     }
 
@@ -115,6 +117,7 @@ final class SessionEndpoint {
             ended: self.ended,
             closed: self.closed,
             node: node,
+            protonBytes: self.protonBytes,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
     }
@@ -142,6 +145,7 @@ final class SessionEndpoint {
     /// Counts what was handed to Proton: never more transfers than the peer's window has room for.
     func handOver(_ handed: Handed, transfers: Int) {
         self.handedBytes += handed.bytes
+        self.protonBytes.set(self.handedBytes)
         self.handedTransfers += transfers
         if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil
         {
@@ -175,6 +179,7 @@ final class SessionEndpoint {
         let outgoing = Int(pn_session_outgoing_bytes(self.session))
         var count = self.handedBytes - outgoing
         self.handedBytes = outgoing
+        self.protonBytes.set(outgoing)
         while count > 0, let first = self.handed.first {
             if first.bytes <= count {
                 framed.append(first)
@@ -202,7 +207,9 @@ final class SessionEndpoint {
         guard isBlocked != self.isBlocked else { return }
         self.isBlocked = isBlocked
         for case let sender as SenderEndpoint in self.links.values {
-            if let lane = sender.lane { self.handler.queue.setBlocked(isBlocked, on: lane) }
+            guard let lane = sender.lane else { continue }
+            self.handler.queue.setBlocked(isBlocked, on: lane)
+            sender.noteCause()
         }
     }
 
@@ -299,6 +306,7 @@ final class SessionEndpoint {
         for handed in self.handed { handed.settled?.resolve(.failure(cause)) }
         self.handed = []
         self.handedBytes = 0
+        self.protonBytes.set(0)
         if let node = self.node { self.handler.mailbox.closeLevel(node, cause) }
     }
 

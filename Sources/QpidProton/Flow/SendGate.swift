@@ -41,11 +41,17 @@ struct SendGate<Waiter> {
         }
     }
 
-    enum Admission { case admitted, full, closed }
+    enum Admission: Equatable {
+        case admitted
+        case full(SendRefusal.Level)
+        case closed
+    }
 
     private var levels = SlotMap<Level>()
     private var waiters: [Node: Waiters] = [:]
     private var waitingLinks: Deque<Node> = []
+    /// What is shared with other connections, behind the levels of this one.
+    var share: BudgetShare?
 
     mutating func addLevel(_ ledger: ByteLedger, parent: Node?) -> Node {
         self.levels.insert(Level(ledger: ledger, parent: parent))
@@ -60,6 +66,7 @@ struct SendGate<Waiter> {
         // Those who are gone may have been what a level waited to have room for.
         self.forEachLevel(from: node) { _ = $0.ledger.unblockIfLow() }
         self.removeIfDone(node)
+        if !waiters.isEmpty { self.share?.withdraw() }
         return (waiters.map(\.waiter), self.retry())
     }
 
@@ -79,10 +86,52 @@ struct SendGate<Waiter> {
     /// Admits bytes of a link on every level, or on none and marks the level that refused, if that is above its low mark.
     ///
     /// At or below it nothing is marked, for nothing may follow that would end the block: who waits marks it itself.
-    mutating func admit(_ bytes: Int, at link: Node, as place: GatePlace = .whole) -> Admission {
+    ///
+    /// - Parameter isWaiting: Whether the item will wait if it is refused.
+    mutating func admit(
+        _ bytes: Int,
+        at link: Node,
+        as place: GatePlace = .whole,
+        isWaiting: Bool = false
+    ) -> Admission {
         guard self.isOpen(link) else { return .closed }
-        let isNext = place.isPart || (!self.hasWaiters(link) && self.isNext(place, at: link))
-        return isNext && self.pass(bytes, at: link, as: place) ? .admitted : .full
+        // Who comes behind others waits for what the first of them waits for.
+        if !place.isPart, let first = self.hasWaiters(link) ? self.waiters[link]?.first : nil {
+            let refusing = self.refusing(first.bytes, at: link)
+            return .full(refusing.map { self.level(of: $0, from: link) } ?? (self.share == nil ? .link : .budget))
+        }
+        guard self.isNext(place, at: link) else { return .full(.link) }
+        return self.pass(bytes, at: link, as: place, isWaiting: isWaiting).map { .full($0) } ?? .admitted
+    }
+
+    private func level(of node: Node, from link: Node) -> SendRefusal.Level {
+        if node == link { return .link }
+        return self.levels[link]?.parent == node ? .session : .connection
+    }
+
+    /// The ledger that stands for a level, seen from a link.
+    func ledger(_ level: SendRefusal.Level, from link: Node) -> (node: Node, ledger: ByteLedger)? {
+        var node = link
+        let steps =
+            switch level {
+            case .link: 0;
+            case .session: 1;
+            case .connection, .budget: 2
+            }
+        for _ in 0..<steps {
+            guard let parent = self.levels[node]?.parent else { break }
+            node = parent
+        }
+        return self.levels[node].map { (node, $0.ledger) }
+    }
+
+    func isLevel(_ node: Node, above link: Node) -> Bool {
+        var next: Node? = link
+        while let current = next {
+            if current == node { return true }
+            next = self.levels[current]?.parent
+        }
+        return false
     }
 
     private func isNext(_ place: GatePlace, at link: Node) -> Bool {
@@ -114,6 +163,7 @@ struct SendGate<Waiter> {
         if !self.hasWaiters(link) { self.waitingLinks.removeAll { $0 == link } }
         // The one that is gone may have been what a level waited to have room for.
         self.forEachLevel(from: link) { _ = $0.ledger.unblockIfLow() }
+        self.share?.withdraw()
         return (cancelled, self.retry())
     }
 
@@ -125,7 +175,9 @@ struct SendGate<Waiter> {
 
     /// Takes bytes off a link and its parents; returns those who pass now, in order.
     mutating func release(_ bytes: Int, at link: Node) -> [Waiter] {
+        guard self.levels.contains(link) else { return [] }
         var isUnblocked = false
+        self.share?.release(bytes)
         self.forEachLevel(from: link) { if $0.ledger.remove(bytes) { isUnblocked = true } }
         self.removeIfDone(link)
         return isUnblocked ? self.retry() : []
@@ -156,23 +208,31 @@ struct SendGate<Waiter> {
         return nil
     }
 
-    private mutating func pass(_ bytes: Int, at link: Node, as place: GatePlace, isWaiting: Bool = false) -> Bool {
+    /// Counts bytes on every level, or on none. Returns which level refused.
+    private mutating func pass(
+        _ bytes: Int,
+        at link: Node,
+        as place: GatePlace,
+        isWaiting: Bool = false
+    ) -> SendRefusal.Level? {
         if let refusing = self.refusing(bytes, at: link) {
             if isWaiting || self.levels[refusing]?.ledger.isAboveLow == true {
                 self.levels[refusing]?.ledger.block()
             }
-            return false
+            return self.level(of: refusing, from: link)
         }
+        if self.share?.tryReserve(bytes, isWaiting: isWaiting) == false { return .budget }
         self.forEachLevel(from: link) { $0.ledger.add(bytes) }
         switch place {
         case .whole, .part: break
         case .beginning(let number): self.levels[link]?.message = number
         case .last: self.levels[link]?.message = 0
         }
-        return true
+        return nil
     }
 
-    private mutating func retry() -> [Waiter] {
+    /// Tries those who wait, in turn. Returns those who pass.
+    mutating func retry() -> [Waiter] {
         guard !self.waitingLinks.isEmpty else { return [] }
         var admitted: [Waiter] = []
         var served: [Node] = []
@@ -180,7 +240,7 @@ struct SendGate<Waiter> {
         for link in self.waitingLinks {
             let before = admitted.count
             while let head = self.waiters[link]?.first, self.isNext(head.place, at: link),
-                self.pass(head.bytes, at: link, as: head.place, isWaiting: true)
+                self.pass(head.bytes, at: link, as: head.place, isWaiting: true) == nil
             {
                 _ = self.takeWaiter(0, link)
                 admitted.append(head.waiter)

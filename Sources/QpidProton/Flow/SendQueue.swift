@@ -69,6 +69,17 @@ struct SendQueue<Link> {
                 && (self.isMidMessage ? !self.isHeld && !self.isDry : self.credit > 0)
         }
 
+        /// What the lane has, and what it lacks.
+        var state: LaneState {
+            LaneState(
+                isEmpty: self.backlog.isEmpty,
+                isMidMessage: self.isMidMessage,
+                credit: self.credit,
+                isHeld: self.isHeld,
+                isBlocked: self.isBlocked
+            )
+        }
+
         /// Takes the next piece, of at most `limit` bytes; nil when the lane cannot move.
         func next(limit: Int) -> Slice? {
             guard self.canMove, let message = self.backlog.first else { return nil }

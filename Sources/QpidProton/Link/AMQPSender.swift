@@ -125,7 +125,8 @@ public final class AMQPSender: AMQPLink {
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
     /// - Returns: The transfer, whose outcome can be awaited.
-    /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, else as ``enqueue(_:settled:)``.
+    /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, which ``AMQPError/blockedBy`` gives the
+    ///   reason for; else as ``enqueue(_:settled:)``.
     @discardableResult
     public func trySend(_ message: AMQPMessage, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
         try self.transfer(self.admit(message, settled))
@@ -145,9 +146,7 @@ public final class AMQPSender: AMQPLink {
         switch admission {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full:
-            let text = "\(self.outgoingBytes) bytes of this link wait to be written: the send limit leaves no room"
-            throw AMQPError(.local, .wouldBlock, text)
+        case .full(let refusal): throw refusal.error
         }
     }
 
@@ -226,7 +225,7 @@ public final class AMQPSender: AMQPLink {
     ) throws(AMQPError) -> Mailbox.Admission {
         let isSettled = try self.isSettled(settled)
         return try self.arena.withLock { (arena) throws(AMQPError) in
-            var admission = Mailbox.Admission.full
+            var admission = Mailbox.Admission.closed
             try arena.place(bound: room, write) { (bytes) throws(AMQPError) in
                 try self.check(bytes.count)
                 admission = self.mailbox.tryEnqueue(
