@@ -47,6 +47,11 @@ extension AMQPConnection {
         public var sendLimit: AMQPSendLimit?
         /// Bytes that this connection shares with others that are given the same budget; nil for none.
         public var sendBudget: AMQPMemoryBudget?
+        /// A link that has something to move and moves nothing for so long is told in one warning, which names the cause; nil
+        /// for none.
+        public var stallWarning: Duration? = .seconds(30)
+        /// How the flow is reported to swift-metrics; nil for not at all.
+        public var metrics: AMQPMetrics?
         /// Whether every frame is logged at trace level.
         public var tracesFrames = false
         /// The event loops that connections run on.

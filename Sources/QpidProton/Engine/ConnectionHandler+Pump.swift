@@ -94,7 +94,7 @@ extension ConnectionHandler {
     }
 
     private func enqueue(_ part: StreamPart) {
-        if let lane = self.queue.lane(part.lane), self.queue.enqueue(part, on: lane) { return }
+        if let lane = self.queue.lane(part.lane), self.queue.enqueue(part, on: lane) { return lane.link.noteCause() }
         self.releases.append((part.ledgerBytes, part.node))
         part.bytes.done()
     }
@@ -220,8 +220,8 @@ extension ConnectionHandler {
 
     /// Runs Proton's idle timers, and comes back when they want to run next.
     private func runTimers() {
-        let now = Int64(self.eventLoop.now.uptimeNanoseconds / 1_000_000)
-        guard let next = self.engine.tick(now) else { return }
+        self.now = Int64(self.eventLoop.now.uptimeNanoseconds)
+        guard let next = self.engine.tick(self.now / 1_000_000) else { return }
         if let tick = self.tick, tick.deadline <= next { return }
         self.tick?.timer.cancel()
         let timer = self.schedule(at: .uptimeNanoseconds(UInt64(next) * 1_000_000)) { [unowned self] in self.tick = nil

@@ -65,7 +65,14 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Senders that are closed as soon as they have nothing left to do.
     var flushing: [SenderEndpoint] = []
     var touchedSessions: [SessionEndpoint] = []
-    var unwrittenBytes = 0
+    var unwrittenBytes = 0 {
+        didSet { if self.unwrittenBytes > self.unwrittenPeak { self.unwrittenPeak = self.unwrittenBytes } }
+    }
+    private(set) var unwrittenPeak = 0
+    /// The time of the loop's clock when the loop last began to work here, in nanoseconds.
+    var now: Int64 = 0
+    /// Tells what keeps links from moving.
+    private(set) lazy var watch = FlowWatch(self)
     var isFlushNeeded = false
     /// Links and sessions that have ended on this side, and not yet on the peer's: see ``FrameFilter``.
     private(set) var ending = 0
@@ -130,6 +137,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !self.isDead else { return }
+        self.now = Int64(self.eventLoop.now.uptimeNanoseconds)
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
         let violation = buffer.withUnsafeReadableBytes { bytes -> AMQPError? in
@@ -196,6 +204,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             symbols: configuration.desiredCapabilities
         )
         try ProtonData.set(pn_connection_properties(connection), map: configuration.properties)
+        self.watch.start()
         self.protonLog = ProtonLog(transport, self.logger, tracesFrames: configuration.tracesFrames)
         self.engine.bind()
         if self.role == .client { pn_connection_open(connection) }
@@ -275,6 +284,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.end(error, error)
         self.isDead = true
         self.flushing = []
+        self.watch.stop()
         self.tick?.timer.cancel()
         self.closeTimer?.cancel()
         if self.isClosedHere {

@@ -14,6 +14,11 @@ class LinkEndpoint {
     /// The peer has detached, in order or with an error.
     private(set) var isEndedByPeer = false
 
+    /// How long the link was kept from moving, and by what.
+    var blocks = BlockClock()
+    /// Counts everything that moves.
+    var steps = 0
+
     var handler: ConnectionHandler { self.session.handler }
     var isLocallyOpen: Bool {
         // Proton leaves a link that was detached, and not closed, in the active state.
@@ -43,6 +48,8 @@ class LinkEndpoint {
 
     /// The peer granted credit, drained it, or the link has moved on.
     func flowed() {}
+    /// What a snapshot of the link shows beside what all links have.
+    var figures: LinkFigures { LinkFigures() }
     /// A delivery changed.
     func delivered(_ delivery: OpaquePointer) {}
     /// The link is of no more use: answer all that wait, before its deliveries are freed.
@@ -135,6 +142,7 @@ class LinkEndpoint {
         let refusal = error ?? AMQPError(.link, .closed, "the link \(self.status.name) was closed")
         self.status.attachment.resolve(.failure(refusal))
         self.status.deliveryLimit.end(refusal)
+        self.note(nil)
         self.end(error)
     }
 

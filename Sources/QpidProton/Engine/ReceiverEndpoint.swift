@@ -14,7 +14,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private(set) var key: SlotKey?
-    private var inbox: DeliveryInbox?
+    private(set) var inbox: DeliveryInbox?
     var window = CreditWindow(.manual)
     /// Only the application grants credit.
     private var isManual = true
@@ -112,6 +112,8 @@ final class ReceiverEndpoint: LinkEndpoint {
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
     }
+
+    override var figures: LinkFigures { self.ownFigures }
 
     // MARK: Receiving
 
@@ -278,6 +280,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard !self.arrivals.isEmpty else { return }
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         self.inbox?.push(self.arrivals.take())
+        self.steps &+= 1
+        self.session.noteIncoming()
         // Others may wait still, and the size that messages are expected to have may have changed.
         self.topUp()
     }
@@ -341,6 +345,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// Messages have given their places back.
     func free(_ count: Int, bytes: Int) {
+        self.steps &+= 1
         self.window.free(count, bytes: bytes)
         if self.isHeldBack { self.receive() }
         self.topUp()
@@ -362,6 +367,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
         self.flow(self.window.topUp())
+        self.noteCause()
     }
 
     private func flow(_ credit: Int) {

@@ -57,6 +57,8 @@ final class SenderEndpoint: LinkEndpoint {
         )
     }
 
+    override var figures: LinkFigures { self.ownFigures }
+
     // MARK: Sending
 
     override func flowed() {
@@ -89,6 +91,7 @@ final class SenderEndpoint: LinkEndpoint {
     ///
     /// - Parameter payload: About how many bytes of a message fit into one frame of the peer.
     func send(_ slice: SendQueue<SenderEndpoint>.Slice, payload: Int) {
+        self.steps &+= 1
         let message = slice.message
         if slice.isFirst {
             let delivery = self.makeDelivery()

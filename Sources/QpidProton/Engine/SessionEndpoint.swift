@@ -27,6 +27,8 @@ final class SessionEndpoint {
     /// The session as the peer sees it, once it has begun it.
     private var peer: FrameObserver.PeerSession?
     private var renewal: WindowRenewal?
+    private(set) var incomingCapacity = 0
+    private(set) var incomingPeak = 0
     /// Receivers that are closed here, and not yet by the peer.
     private var endingReceivers = 0 {
         didSet { self.peer?.isRenewalHeld = self.endingReceivers > 0 }
@@ -93,6 +95,7 @@ final class SessionEndpoint {
         guard configuration.outgoingWindow > 0, configuration.outgoingWindow <= Int32.max else {
             throw AMQPError(.local, .invalidArgument, "outgoingWindow must be from 1 to 2,147,483,647")
         }
+        self.incomingCapacity = configuration.incomingCapacity.bytes
         pn_session_set_incoming_capacity(self.session, configuration.incomingCapacity.bytes)
         pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
         self.renewal = WindowRenewal(
@@ -141,6 +144,16 @@ final class SessionEndpoint {
     }
 
     // MARK: Sending
+
+    /// Looks how much Proton holds of what has come.
+    func noteIncoming() {
+        guard !self.isDone else { return }
+        let held = Int(pn_session_incoming_bytes(self.session))
+        if held > self.incomingPeak { self.incomingPeak = held }
+    }
+
+    /// The transfers that the peer takes now.
+    var remoteIncomingWindow: Int { self.peer?.window.available ?? 0 }
 
     /// Counts what was handed to Proton: never more transfers than the peer's window has room for.
     func handOver(_ handed: Handed, transfers: Int) {

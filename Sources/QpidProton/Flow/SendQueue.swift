@@ -72,7 +72,7 @@ struct SendQueue<Link> {
         /// What the lane has, and what it lacks.
         var state: LaneState {
             LaneState(
-                isEmpty: self.backlog.isEmpty,
+                isEmpty: self.backlog.isEmpty || self.isDry,
                 isMidMessage: self.isMidMessage,
                 credit: self.credit,
                 isHeld: self.isHeld,

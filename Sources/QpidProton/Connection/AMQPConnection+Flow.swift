@@ -1,0 +1,82 @@
+internal import NIOCore
+
+extension AMQPConnection {
+    /// All limits of the connection, its sessions and links, how full they are, and what keeps the links from moving.
+    ///
+    /// Suspends until the connection's event loop has looked.
+    ///
+    /// - Throws: `AMQPError` when the connection is gone, or the task was cancelled.
+    public func snapshot() async throws(AMQPError) -> AMQPConnectionSnapshot {
+        let reply = Reply<AMQPConnectionSnapshot>()
+        self.mailbox.run({ reply.resolve(.success($0.snapshot)) }, otherwise: { reply.resolve(.failure($0)) })
+        return try await reply.value()
+    }
+
+    /// Tells what keeps links from moving, when it has lasted for a time, and when it is over.
+    ///
+    /// - Parameter after: Blocks that end sooner are not told; 1 ms at least. The event loop looks twice in this time.
+    public func flowEvents(after: Duration = .milliseconds(10)) -> AMQPFlowEvents {
+        self.flowEvents(after: after, of: nil)
+    }
+
+    func flowEvents(after: Duration, of link: String?) -> AMQPFlowEvents {
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: AMQPFlowEvent.self,
+            bufferingPolicy: .bufferingNewest(AMQPFlowEvents.limit)
+        )
+        self.mailbox.run(
+            { $0.watch.subscribe(continuation, after: after, link: link) },
+            otherwise: { _ in continuation.finish() }
+        )
+        return AMQPFlowEvents(stream: stream)
+    }
+}
+
+extension AMQPSession {
+    /// The limits of the session and its links; as ``AMQPConnection/snapshot()``.
+    public func snapshot() async throws(AMQPError) -> AMQPSessionSnapshot {
+        let reply = Reply<AMQPSessionSnapshot>()
+        let endpoint = self.handle.endpoint
+        self.mailbox.run(
+            { _ in reply.resolve(.success(endpoint.value.snapshot)) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        return try await reply.value()
+    }
+}
+
+extension AMQPSender {
+    /// The limits of the link, and what keeps it from moving; as ``AMQPConnection/snapshot()``.
+    public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
+        let reply = Reply<AMQPLinkSnapshot>()
+        let endpoint = self.endpoint
+        self.mailbox.run(
+            { reply.resolve(.success(endpoint.value.snapshot(at: $0.now))) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        return try await reply.value()
+    }
+
+    /// Tells what keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.
+    public func flowEvents(after: Duration = .milliseconds(10)) -> AMQPFlowEvents {
+        self.session.connection.flowEvents(after: after, of: self.name)
+    }
+}
+
+extension AMQPReceiver {
+    /// The limits of the link, and what keeps it from moving; as ``AMQPConnection/snapshot()``.
+    public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
+        let reply = Reply<AMQPLinkSnapshot>()
+        let endpoint = self.endpoint
+        self.mailbox.run(
+            { reply.resolve(.success(endpoint.value.snapshot(at: $0.now))) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        return try await reply.value()
+    }
+
+    /// Tells what keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.
+    public func flowEvents(after: Duration = .milliseconds(10)) -> AMQPFlowEvents {
+        self.session.connection.flowEvents(after: after, of: self.name)
+    }
+}

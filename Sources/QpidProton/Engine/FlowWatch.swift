@@ -1,0 +1,160 @@
+internal import CProton
+internal import Logging
+internal import NIOCore
+
+/// Looks at the links of a connection from time to time: it tells of blocks that last, and warns of links that stall. It is
+/// used on the event loop alone.
+final class FlowWatch {
+    private struct Subscriber {
+        let after: Int64
+        let link: String?
+        let continuation: AsyncStream<AMQPFlowEvent>.Continuation
+    }
+
+    /// What is known of a link since it last moved.
+    private struct Progress {
+        var steps: Int
+        var since: Int64
+        var isWarned = false
+    }
+
+    /// Events cannot be told apart in less.
+    private static let shortest: Int64 = 1_000_000
+
+    private unowned let handler: ConnectionHandler
+    private let stallLimit: Int64?
+    private var subscribers: [UInt64: Subscriber] = [:]
+    private var nextID: UInt64 = 0
+    private var progress: [ObjectIdentifier: Progress] = [:]
+    private var timer: Scheduled<Void>?
+    private let metrics: FlowMetrics?
+    private let metricsInterval: Int64?
+
+    init(_ handler: ConnectionHandler) {
+        self.handler = handler
+        self.stallLimit = handler.configuration.stallWarning.map { max(Self.shortest, $0.nanoseconds) }
+        self.metrics = handler.configuration.metrics.map { FlowMetrics($0) }
+        self.metricsInterval = handler.configuration.metrics.map { max(Self.shortest, $0.interval.nanoseconds) }
+    }
+
+    /// Looks for the first time, and again as often as is needed.
+    func start() { self.schedule() }
+
+    func stop() {
+        self.timer?.cancel()
+        self.timer = nil
+        for subscriber in self.subscribers.values { subscriber.continuation.finish() }
+        self.subscribers = [:]
+        self.metrics?.destroy()
+    }
+
+    func subscribe(_ continuation: AsyncStream<AMQPFlowEvent>.Continuation, after: Duration, link: String?) {
+        let id = self.nextID
+        self.nextID += 1
+        self.subscribers[id] = Subscriber(
+            after: max(Self.shortest, after.nanoseconds),
+            link: link,
+            continuation: continuation
+        )
+        let bound = NIOLoopBound(self.handler, eventLoop: self.handler.eventLoop)
+        let mailbox = self.handler.mailbox
+        continuation.onTermination = { _ in mailbox.run { _ in bound.value.watch.subscribers[id] = nil } }
+        self.schedule()
+    }
+
+    private func schedule() {
+        var interval = self.stallLimit.map { $0 / 4 }
+        if let metricsInterval = self.metricsInterval { interval = min(interval ?? .max, metricsInterval) }
+        if let shortest = self.subscribers.values.map(\.after).min() { interval = min(interval ?? .max, shortest / 2) }
+        self.timer?.cancel()
+        self.timer = nil
+        guard let interval, !self.handler.isDead else { return }
+        self.timer = self.handler.schedule(in: .nanoseconds(max(Self.shortest / 2, interval))) { [unowned self] in
+            self.look()
+            self.schedule()
+        }
+    }
+
+    private func look() {
+        let now = self.handler.now
+        var seen: Set<ObjectIdentifier> = []
+        for session in self.handler.sessions.values {
+            for link in session.links.values where !link.isDone {
+                seen.insert(ObjectIdentifier(link))
+                self.announce(link, now)
+                self.warn(link, now)
+            }
+        }
+        self.progress = self.progress.filter { seen.contains($0.key) }
+        self.metrics?.record(self.handler, now)
+    }
+
+    // MARK: Events
+
+    private func announce(_ link: LinkEndpoint, _ now: Int64) {
+        guard !self.subscribers.isEmpty, let cause = link.blocks.cause, !link.blocks.isAnnounced else { return }
+        let duration = now - link.blocks.since
+        guard duration >= self.subscribers.values.map(\.after).min() ?? .max else { return }
+        link.blocks.isAnnounced = true
+        self.tell(link, cause, .blocked(since: .nanoseconds(duration)), duration)
+    }
+
+    /// A block is over.
+    func ended(_ block: BlockClock.Ended, on link: LinkEndpoint) {
+        self.metrics?.ended(block, on: link)
+        guard block.wasAnnounced else { return }
+        self.tell(link, block.cause, .unblocked(after: .nanoseconds(block.duration)), block.duration)
+    }
+
+    private func tell(_ link: LinkEndpoint, _ cause: AMQPBlockCause, _ kind: AMQPFlowEvent.Kind, _ duration: Int64) {
+        let event = AMQPFlowEvent(
+            linkName: link.status.name,
+            isSender: link is SenderEndpoint,
+            cause: cause,
+            kind: kind
+        )
+        for subscriber in self.subscribers.values
+        where subscriber.after <= duration && (subscriber.link == nil || subscriber.link == link.status.name) {
+            subscriber.continuation.yield(event)
+        }
+    }
+
+    // MARK: Warnings
+
+    /// Warns once of a link that had work and has moved nothing for the limit.
+    private func warn(_ link: LinkEndpoint, _ now: Int64) {
+        guard let limit = self.stallLimit else { return }
+        let id = ObjectIdentifier(link)
+        guard let cause = link.blocks.cause else { return self.progress[id] = nil }
+        var progress = self.progress[id] ?? Progress(steps: link.steps, since: link.blocks.since)
+        if progress.steps != link.steps { progress = Progress(steps: link.steps, since: now) }
+        if now - progress.since >= limit, !progress.isWarned {
+            progress.isWarned = true
+            let seconds = Double(now - progress.since) / 1e9
+            self.handler.logger.warning(
+                "a link has moved nothing for \(Int(seconds.rounded())) s: \(link.words(for: cause))",
+                metadata: ["link": "\(link.status.name)", "cause": "\(cause.rawValue)"]
+            )
+        }
+        self.progress[id] = progress
+    }
+}
+
+extension LinkEndpoint {
+    /// Takes what keeps the link from moving from now on.
+    func note(_ cause: AMQPBlockCause?) {
+        guard cause != self.blocks.cause, let ended = self.blocks.note(cause, at: self.handler.now) else { return }
+        self.handler.watch.ended(ended, on: self)
+    }
+
+    /// The cause in the user's words, with the link's numbers.
+    func words(for cause: AMQPBlockCause) -> String {
+        let snapshot = self.snapshot(at: self.handler.now)
+        guard !snapshot.isSender else {
+            return "\(cause); \(snapshot.messages) messages, \(snapshot.bytes.used) bytes, wait to be sent"
+        }
+        guard cause == .application else { return "\(cause)" }
+        let waiting = snapshot.messages > 0 ? ", \(snapshot.messages) wait to be taken" : ""
+        return "the application has \(snapshot.unsettled - snapshot.messages) unsettled deliveries\(waiting), and the window is full"
+    }
+}

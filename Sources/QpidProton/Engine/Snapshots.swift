@@ -1,0 +1,97 @@
+internal import CProton
+internal import Synchronization
+
+extension ConnectionHandler {
+    var snapshot: AMQPConnectionSnapshot {
+        let ledger = self.mailbox.ledger(self.node)
+        let budget = self.configuration.sendBudget
+        return AMQPConnectionSnapshot(
+            outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
+            socket: AMQPFill(limit: Self.writeBudget, used: self.unwrittenBytes, peak: self.unwrittenPeak),
+            sendBudget: budget.map { AMQPFill(limit: $0.limit.bytes, used: $0.used, peak: $0.peak) },
+            sessions: self.sessions.values.map(\.snapshot)
+        )
+    }
+}
+
+extension SessionEndpoint {
+    var snapshot: AMQPSessionSnapshot {
+        let ledger = self.node.flatMap { self.handler.mailbox.ledger($0) }
+        let incoming = self.isDone ? 0 : Int(pn_session_incoming_bytes(self.session))
+        return AMQPSessionSnapshot(
+            outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
+            incoming: AMQPFill(limit: self.incomingCapacity, used: incoming, peak: self.incomingPeak),
+            remoteIncomingWindow: self.remoteIncomingWindow,
+            links: self.links.values.map { $0.snapshot(at: self.handler.now) }
+        )
+    }
+}
+
+/// What a link shows of itself.
+struct LinkFigures {
+    var address: String?
+    var bytes = AMQPFill(limit: nil, used: 0, peak: 0)
+    var messages = 0
+    var unsettled = 0
+}
+
+extension LinkEndpoint {
+    func snapshot(at now: Int64) -> AMQPLinkSnapshot {
+        let figures = self.figures
+        return AMQPLinkSnapshot(
+            name: self.status.name,
+            address: figures.address,
+            isSender: self is SenderEndpoint,
+            bytes: figures.bytes,
+            messages: figures.messages,
+            credit: self.status.credit.load(ordering: .relaxed),
+            unsettled: figures.unsettled,
+            blockedBy: self.blocks.cause,
+            blockedFor: self.blocks.cause == nil ? .zero : .nanoseconds(now - self.blocks.since),
+            blockedTimes: self.blocks.totals(at: now),
+            droppedMessages: 0
+        )
+    }
+}
+
+extension SenderEndpoint {
+    var ownFigures: LinkFigures {
+        let ledger = self.node.flatMap { self.handler.mailbox.ledger($0) }
+        return LinkFigures(
+            address: self.isDone ? nil : ProtonTerminus.target(pn_link_target(self.link))?.address,
+            bytes: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
+            messages: self.lane?.waiting.count ?? 0,
+            unsettled: self.isDone ? 0 : Int(pn_link_unsettled(self.link))
+        )
+    }
+}
+
+extension ReceiverEndpoint {
+    var ownFigures: LinkFigures {
+        let streamed = self.status.streamedBytes.load(ordering: .relaxed)
+        let streamedPeak = self.status.streamedBytesPeak.load(ordering: .relaxed)
+        return LinkFigures(
+            address: self.isDone ? nil : ProtonTerminus.source(pn_link_source(self.link))?.address,
+            bytes: AMQPFill(
+                limit: self.window.budget,
+                used: (self.inbox?.weight ?? 0) + streamed,
+                peak: (self.inbox?.peakWeight ?? 0) + streamedPeak
+            ),
+            messages: self.inbox?.count ?? 0,
+            unsettled: self.unsettled.count
+        )
+    }
+
+    /// Looks what keeps the peer from sending.
+    func noteCause() {
+        self.note(self.cause)
+    }
+
+    private var cause: AMQPBlockCause? {
+        // The peer may send, or what it sends is on its way.
+        guard self.isLocallyOpen, self.window.outstanding == 0, !self.window.isPaused else { return nil }
+        // Nothing was granted, for nobody waits.
+        if self.window.policy == .onDemand, self.window.held == 0 { return nil }
+        return .application
+    }
+}

@@ -1,0 +1,47 @@
+internal import Synchronization
+
+/// The beginning or the end of a time in which something kept a link from moving.
+public struct AMQPFlowEvent: Hashable, Sendable {
+    /// What has happened.
+    public enum Kind: Hashable, Sendable {
+        /// The link has been kept from moving for as long as was asked for.
+        case blocked(since: Duration)
+        /// The link moves again, or something else keeps it from moving.
+        case unblocked(after: Duration)
+    }
+
+    /// The name of the link.
+    public let linkName: String
+    /// Whether it is a sender.
+    public let isSender: Bool
+    /// What has kept the link from moving.
+    public let cause: AMQPBlockCause
+    /// What has happened. The durations are those of the block so far, or of the whole of it.
+    public let kind: Kind
+}
+
+/// What keeps links from moving, as it happens. It ends with the connection.
+///
+/// The last 1,024 events wait for the task that reads them; older ones are dropped.
+public struct AMQPFlowEvents: AsyncSequence, Sendable {
+    /// A beginning or an end.
+    public typealias Element = AMQPFlowEvent
+    /// It does not fail.
+    public typealias Failure = Never
+
+    static let limit = 1_024
+    let stream: AsyncStream<AMQPFlowEvent>
+
+    /// Reads the events.
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate var iterator: AsyncStream<AMQPFlowEvent>.AsyncIterator
+
+        /// The next event; nil at the end, or when the task is cancelled. Suspends until there is one.
+        public mutating func next(isolation actor: isolated (any Actor)?) async -> AMQPFlowEvent? {
+            await self.iterator.next(isolation: actor)
+        }
+    }
+
+    /// The events from now on.
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(iterator: self.stream.makeAsyncIterator()) }
+}

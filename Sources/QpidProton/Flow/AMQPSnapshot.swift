@@ -1,0 +1,73 @@
+/// A limit in bytes, and how much of it is used.
+public struct AMQPFill: Hashable, Sendable, CustomStringConvertible {
+    /// The most that is admitted; nil for no limit of its own.
+    public let limit: ByteCount?
+    /// The bytes now.
+    public let used: Int
+    /// The most bytes that there were.
+    public let peak: Int
+
+    init(limit: Int?, used: Int, peak: Int) {
+        self.limit = limit.flatMap { $0 == .max ? nil : ByteCount($0) }
+        self.used = used
+        self.peak = peak
+    }
+
+    /// The three numbers.
+    public var description: String {
+        "\(self.used) of \(self.limit.map { "\($0)" } ?? "any"), \(self.peak) at most"
+    }
+}
+
+/// A connection at one moment: its limits, how full they are, and what its links wait for.
+public struct AMQPConnectionSnapshot: Sendable {
+    /// What its senders have accepted and the socket has not taken; see ``AMQPConnection/Configuration/sendLimit``.
+    public let outgoing: AMQPFill
+    /// What of it is on its way from Proton to the socket, with frames.
+    public let socket: AMQPFill
+    /// The budget that the connection shares for sending, with what all others hold of it; nil for none.
+    public let sendBudget: AMQPFill?
+    /// Its sessions.
+    public let sessions: [AMQPSessionSnapshot]
+    /// The links of all sessions.
+    public var links: [AMQPLinkSnapshot] { self.sessions.flatMap(\.links) }
+}
+
+/// A session at one moment.
+public struct AMQPSessionSnapshot: Sendable {
+    /// What its senders have accepted and the socket has not taken; see ``AMQPSession/Configuration/sendLimit``.
+    public let outgoing: AMQPFill
+    /// What has come for it and waits within ``AMQPSession/Configuration/incomingCapacity``.
+    public let incoming: AMQPFill
+    /// The transfers that the peer takes now: 0 or less when its window is closed. Source: AMQP 1.0 §2.5.6.
+    public let remoteIncomingWindow: Int
+    /// Its links.
+    public let links: [AMQPLinkSnapshot]
+}
+
+/// A link at one moment.
+public struct AMQPLinkSnapshot: Sendable {
+    /// The name of the link.
+    public let name: String
+    /// The address of its target, on a sender, or of its source.
+    public let address: String?
+    /// Whether it is a sender.
+    public let isSender: Bool
+    /// On a sender what is accepted and not written to the socket, on a receiver what waits for the application.
+    public let bytes: AMQPFill
+    /// The messages that wait on this side: to be sent, or to be taken.
+    public let messages: Int
+    /// The messages that may be sent now: by this side on a sender, by the peer on a receiver.
+    public let credit: Int
+    /// The messages that are not settled: those of the peer to settle on a sender, those of the application on a receiver.
+    public let unsettled: Int
+    /// What keeps the link from moving now; nil when it moves, or has nothing to move.
+    public let blockedBy: AMQPBlockCause?
+    /// Since how long.
+    public let blockedFor: Duration
+    /// The time that each cause has kept the link from moving since it was opened. The causes exclude each other: their sum is the
+    /// time in which the link was blocked.
+    public let blockedTimes: [AMQPBlockCause: Duration]
+    /// The messages that were dropped for lack of room.
+    public let droppedMessages: Int
+}
