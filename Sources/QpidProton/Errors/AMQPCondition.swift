@@ -90,6 +90,8 @@ extension AMQPCondition {
     public static let connectFailed: Self = "local:connect-failed"
     /// The connection was lost without a close.
     public static let connectionLost: Self = "local:connection-lost"
+    /// A message was dropped because there was no room for it, or for a newer one: see ``AMQPOverflow``.
+    public static let dropped: Self = "local:dropped"
     /// An argument or a configuration cannot be used.
     public static let invalidArgument: Self = "local:invalid-argument"
     /// A deadline passed.

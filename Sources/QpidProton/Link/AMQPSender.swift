@@ -13,6 +13,7 @@ public final class AMQPSender: AMQPLink {
     let endpoint: NIOLoopBound<SenderEndpoint>
     let mailbox: Mailbox
     private let settles: AMQPSenderSettleMode
+    let overflow: AMQPOverflow
     private let arena = Mutex(SendArena())
 
     init(
@@ -31,6 +32,7 @@ public final class AMQPSender: AMQPLink {
         self.endpoint = endpoint
         self.mailbox = mailbox
         self.settles = settles
+        self.overflow = handle.overflow
     }
 
     deinit {
@@ -101,7 +103,9 @@ public final class AMQPSender: AMQPLink {
         switch try self.admit(message, settled) {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full: return try await self.waitForRoom(message.encoded(), settled)
+        case .full(let refusal):
+            if let transfer = try self.answer(to: refusal) { return transfer }
+            return try await self.waitForRoom(message.encoded(), settled)
         }
     }
 
@@ -115,7 +119,9 @@ public final class AMQPSender: AMQPLink {
         switch try self.admit(encoded, settled) {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full: return try await self.waitForRoom(encoded, settled)
+        case .full(let refusal):
+            if let transfer = try self.answer(to: refusal) { return transfer }
+            return try await self.waitForRoom(encoded, settled)
         }
     }
 
@@ -187,7 +193,7 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Parts
 
-    private var endedError: AMQPError {
+    var endedError: AMQPError {
         self.error.map { AMQPError(.delivery, $0.condition, "not sent: \($0)", isFromPeer: $0.isFromPeer) }
             ?? (self.mailbox.isClosed ? self.mailbox.closedError : .senderClosed)
     }
@@ -245,7 +251,13 @@ public final class AMQPSender: AMQPLink {
     private func waitForRoom(_ encoded: ByteBuffer, _ settled: Bool?) async throws(AMQPError) -> AMQPTransfer {
         let isSettled = try self.isSettled(settled)
         do {
-            let reply = try await self.mailbox.enqueue(encoded, lane: self.lane, node: self.node, isSettled: isSettled)
+            let reply = try await self.mailbox.enqueue(
+                encoded,
+                lane: self.lane,
+                node: self.node,
+                isSettled: isSettled,
+                orRun: self.roomMaker
+            )
             return AMQPTransfer(reply)
         } catch let error where error == .senderClosed {
             throw self.endedError
