@@ -98,6 +98,9 @@ extension AMQPCondition {
     public static let timeout: Self = "local:timeout"
     /// The TLS handshake failed.
     public static let tlsFailed: Self = "local:tls-failed"
+    /// The message was sent, or has begun to be, and is not settled: the task that sent it was cancelled. See
+    /// ``AMQPError/transfer``.
+    public static let unsettled: Self = "local:unsettled"
     /// There is no room or no credit just now, and the call does not wait.
     public static let wouldBlock: Self = "local:would-block"
 }

@@ -71,8 +71,9 @@ public final class AMQPSender: AMQPLink {
     /// Sends a message and suspends until it is settled.
     ///
     /// Suspends for room, for credit, and for the peer's outcome. A message that is sent settled is done when it has been
-    /// written to the socket. When the task is cancelled the error says what became of the message: "not sent", or sent and
-    /// not settled.
+    /// written to the socket. When the task is cancelled a message that has not begun to be sent is taken back, its bytes are
+    /// freed at once, and the error is ``AMQPCondition/cancelled``. Otherwise it is ``AMQPCondition/unsettled``: then
+    /// ``AMQPError/transfer`` is the message's, and what becomes of it can still be awaited.
     ///
     /// - Parameters:
     ///   - message: The message.
@@ -296,6 +297,8 @@ public final class AMQPSender: AMQPLink {
         // The task is cancelled, and would not wait.
         _ = await Task { try? await done.value() }.value
         if let result = transfer.result { return try result.get() }
-        throw AMQPError(.delivery, .cancelled, "sent, but not settled: the task was cancelled")
+        var error = AMQPError(.delivery, .unsettled, "sent, but not settled: the task was cancelled")
+        error.transfer = transfer
+        throw error
     }
 }
