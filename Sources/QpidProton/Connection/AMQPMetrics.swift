@@ -1,3 +1,5 @@
+public import CoreMetrics
+
 /// How a connection reports its flow to swift-metrics.
 ///
 /// | Metric | Kind | Dimensions | What it is |
@@ -21,6 +23,9 @@ public struct AMQPMetrics: Sendable {
     public var name: @Sendable (String) -> String = { $0 }
     /// Dimensions that all metrics of the connection carry, for example its peer.
     public var dimensions: [(String, String)] = []
+
+    /// Where the metrics go; nil for what `MetricsSystem` was bootstrapped with.
+    public var factory: (any MetricsFactory)?
 
     /// Makes settings of the defaults.
     public init() {}

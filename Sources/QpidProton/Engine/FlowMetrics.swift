@@ -13,7 +13,9 @@ final class FlowMetrics {
         let dimensions: [(String, String)]
 
         init(_ settings: AMQPMetrics, _ dimensions: [(String, String)]) {
-            func gauge(_ name: String) -> Gauge { Gauge(label: settings.name(name), dimensions: dimensions) }
+            func gauge(_ name: String) -> Gauge {
+                Gauge(label: settings.name(name), dimensions: dimensions, factory: settings.usedFactory)
+            }
             self.bytes = gauge("amqp.link.bytes")
             self.messages = gauge("amqp.link.messages")
             self.credit = gauge("amqp.link.credit")
@@ -37,11 +39,11 @@ final class FlowMetrics {
     init(_ settings: AMQPMetrics) {
         self.settings = settings
         self.shortest = settings.shortestBlock.nanoseconds
-        self.outgoing = Gauge(
-            label: settings.name("amqp.connection.outgoing_bytes"),
-            dimensions: settings.dimensions
-        )
-        self.socket = Gauge(label: settings.name("amqp.connection.socket_bytes"), dimensions: settings.dimensions)
+        func gauge(_ name: String) -> Gauge {
+            Gauge(label: settings.name(name), dimensions: settings.dimensions, factory: settings.usedFactory)
+        }
+        self.outgoing = gauge("amqp.connection.outgoing_bytes")
+        self.socket = gauge("amqp.connection.socket_bytes")
     }
 
     func destroy() {
@@ -91,7 +93,8 @@ final class FlowMetrics {
             link.timers[block.cause]
             ?? CoreMetrics.Timer(
                 label: self.settings.name("amqp.link.blocked"),
-                dimensions: link.dimensions + [("cause", block.cause.rawValue)]
+                dimensions: link.dimensions + [("cause", block.cause.rawValue)],
+                factory: self.settings.usedFactory
             )
         link.timers[block.cause] = timer
         timer.recordNanoseconds(block.duration)
@@ -100,7 +103,8 @@ final class FlowMetrics {
     private func counter(_ cause: AMQPBlockCause, _ link: Link) -> Counter {
         Counter(
             label: self.settings.name("amqp.link.blocked_nanoseconds"),
-            dimensions: link.dimensions + [("cause", cause.rawValue)]
+            dimensions: link.dimensions + [("cause", cause.rawValue)],
+            factory: self.settings.usedFactory
         )
     }
 
@@ -115,4 +119,8 @@ final class FlowMetrics {
         self.links[id] = link
         return link
     }
+}
+
+extension AMQPMetrics {
+    fileprivate var usedFactory: any MetricsFactory { self.factory ?? MetricsSystem.factory }
 }

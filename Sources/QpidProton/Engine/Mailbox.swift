@@ -43,6 +43,8 @@ final class Mailbox: Sendable {
         case beginning(UInt32)
         case part(UInt32, OutcomeReply, isLast: Bool)
 
+        var isWhole: Bool { if case .whole = self { true } else { false } }
+
         fileprivate var inGate: GatePlace {
             switch self {
             case .whole: .whole
@@ -221,12 +223,15 @@ extension Mailbox {
     /// Counts a message and hands it over as soon as there is room, in the order of the calls.
     ///
     /// Cancellation while it waits takes the message back.
+    ///
+    /// - Parameter work: Posted when the message has to wait.
     func enqueue(
         _ bytes: ByteBuffer,
         lane: SlotKey,
         node: SlotKey,
         isSettled: Bool,
-        place: StreamPlace = .whole
+        place: StreamPlace = .whole,
+        orRun work: (@Sendable (ConnectionHandler) -> Void)? = nil
     ) async throws(AMQPError) -> OutcomeReply {
         let id = self.state.withLock { state in
             state.nextID += 1
@@ -245,6 +250,8 @@ extension Mailbox {
                 if let (result, wake) = self.admitOrWait(waiter, id: id) {
                     wake?()
                     continuation.resume(returning: result)
+                } else if let work {
+                    self.run(work)
                 }
             }
         } onCancel: {
@@ -308,6 +315,53 @@ extension Mailbox {
         }
         cancelled?.continuation.resume(returning: .failure(.sendCancelled))
         Self.resume(passed)
+    }
+
+    /// An outcome that is known already; nil when the connection is gone.
+    func answered(_ error: AMQPError) -> OutcomeReply? {
+        let outcome = self.state.withLock { $0.closed == nil ? $0.outcomes.next() : nil }
+        outcome?.promise.resolve(.failure(error))
+        return outcome?.reply
+    }
+
+    /// The bytes that must leave for the first who waits at a link to have room; nil if nobody waits.
+    func shortage(_ node: SlotKey) -> Int? {
+        self.state.withLock { $0.gate.shortage(at: node) }
+    }
+
+    /// Takes bytes off the ledgers, and lets the first who waits at the link in, in their place. Returns whether it has room.
+    func replace(_ bytes: Int, _ node: SlotKey) -> Bool {
+        let (isReplaced, passed) = self.state.withLock { state in
+            let (replaced, admitted) = state.gate.replace(bytes, at: node)
+            return (replaced != nil, Self.pass((replaced.map { [$0] } ?? []) + admitted, &state))
+        }
+        Self.resume(passed)
+        return isReplaced
+    }
+
+    /// Drops the first message that waits at a link.
+    func dropFirst(_ node: SlotKey, _ status: LinkStatus) {
+        let (dropped, passed) = self.state.withLock { state in
+            let refusal = Self.refusalOfFirst(node, state)
+            let (waiter, admitted) = state.gate.cancelFirst(at: node)
+            let passed = Self.pass(admitted, &state)
+            guard let waiter, let refusal else {
+                return (nil as (Waiter, SendRefusal, OutcomePromise, OutcomeReply)?, passed)
+            }
+            let (promise, reply) = state.outcomes.next()
+            return ((waiter, refusal, promise, reply), passed)
+        }
+        if let (waiter, refusal, promise, reply) = dropped {
+            status.drop(1, bytes: refusal.bytes)
+            promise.resolve(.failure(.dropped(refusal)))
+            waiter.continuation.resume(returning: .success(reply))
+        }
+        Self.resume(passed)
+    }
+
+    private static func refusalOfFirst(_ node: SlotKey, _ state: State) -> SendRefusal? {
+        guard let (bytes, level) = state.gate.first(at: node) else { return nil }
+        return Self.refusal(level, bytes, node, state)
     }
 
     /// Takes bytes off the ledgers and lets those in who have room now. Called on the loop.

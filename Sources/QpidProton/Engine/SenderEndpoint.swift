@@ -26,6 +26,7 @@ final class SenderEndpoint: LinkEndpoint {
         let status: LinkStatus
         let lane: SlotKey
         let node: SlotKey
+        let overflow: AMQPOverflow
         let endpoint: NIOLoopBound<SenderEndpoint>
     }
 
@@ -53,6 +54,7 @@ final class SenderEndpoint: LinkEndpoint {
             status: self.status,
             lane: lane.key,
             node: node,
+            overflow: configuration.overflow,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
     }

@@ -49,7 +49,7 @@ extension LinkEndpoint {
             blockedBy: self.blocks.cause,
             blockedFor: self.blocks.cause == nil ? .zero : .nanoseconds(now - self.blocks.since),
             blockedTimes: self.blocks.totals(at: now),
-            droppedMessages: 0
+            droppedMessages: self.status.droppedMessages.load(ordering: .relaxed)
         )
     }
 }

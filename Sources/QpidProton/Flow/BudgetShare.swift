@@ -43,6 +43,12 @@ struct BudgetShare: Sendable {
         return true
     }
 
+    /// The bytes that must leave for so many to fit.
+    func shortage(_ bytes: Int) -> Int {
+        let (used, limit) = (self.budget.used - self.returned, self.budget.limit.bytes)
+        return bytes > limit ? used : max(0, bytes - (limit - used))
+    }
+
     mutating func release(_ bytes: Int) {
         self.held -= bytes
         self.returned += bytes

@@ -96,12 +96,16 @@ struct SendGate<Waiter> {
     ) -> Admission {
         guard self.isOpen(link) else { return .closed }
         // Who comes behind others waits for what the first of them waits for.
-        if !place.isPart, let first = self.hasWaiters(link) ? self.waiters[link]?.first : nil {
-            let refusing = self.refusing(first.bytes, at: link)
-            return .full(refusing.map { self.level(of: $0, from: link) } ?? (self.share == nil ? .link : .budget))
-        }
+        if !place.isPart, self.hasWaiters(link), let first = self.first(at: link) { return .full(first.level) }
         guard self.isNext(place, at: link) else { return .full(.link) }
         return self.pass(bytes, at: link, as: place, isWaiting: isWaiting).map { .full($0) } ?? .admitted
+    }
+
+    /// The size of the first who waits at a link, and what refuses it.
+    func first(at link: Node) -> (bytes: Int, level: SendRefusal.Level)? {
+        guard let first = self.waiters[link]?.first else { return nil }
+        let refusing = self.refusing(first.bytes, at: link)
+        return (first.bytes, refusing.map { self.level(of: $0, from: link) } ?? (self.share == nil ? .link : .budget))
     }
 
     private func level(of node: Node, from link: Node) -> SendRefusal.Level {
@@ -165,6 +169,39 @@ struct SendGate<Waiter> {
         self.forEachLevel(from: link) { _ = $0.ledger.unblockIfLow() }
         self.share?.withdraw()
         return (cancelled, self.retry())
+    }
+
+    /// The bytes that must leave for the first who waits at a link to pass, however the levels are marked; nil if nobody waits.
+    func shortage(at link: Node) -> Int? {
+        // Behind a message that passes in parts no room is needed before its end.
+        guard let first = self.waiters[link]?.first, self.isNext(first.place, at: link) else { return nil }
+        var shortage = self.share?.shortage(first.bytes) ?? 0
+        var next: Node? = link
+        while let current = next, let level = self.levels[current] {
+            shortage = max(shortage, level.ledger.shortage(first.bytes))
+            next = level.parent
+        }
+        return shortage
+    }
+
+    /// Takes bytes off, and lets the first who waits at the link in, in their place. Returns it unless there is no room still,
+    /// and those who pass besides.
+    mutating func replace(_ bytes: Int, at link: Node) -> (replaced: Waiter?, admitted: [Waiter]) {
+        var isUnblocked = false
+        self.share?.release(bytes)
+        self.forEachLevel(from: link) { if $0.ledger.remove(bytes) { isUnblocked = true } }
+        guard let first = self.waiters[link]?.first, self.shortage(at: link) == 0,
+            self.share?.exchange(bytes, for: first.bytes) ?? true
+        else { return (nil, isUnblocked ? self.retry() : []) }
+        self.forEachLevel(from: link) { $0.ledger.add(first.bytes) }
+        let (replaced, admitted) = self.cancel(first.id, at: link)
+        return (replaced, admitted)
+    }
+
+    /// Takes out the first who waits at a link.
+    mutating func cancelFirst(at link: Node) -> (cancelled: Waiter?, admitted: [Waiter]) {
+        guard let first = self.waiters[link]?.first else { return (nil, []) }
+        return self.cancel(first.id, at: link)
     }
 
     private mutating func takeWaiter(_ index: Int, _ link: Node) -> Waiter? {

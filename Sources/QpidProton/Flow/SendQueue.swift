@@ -157,6 +157,20 @@ struct SendQueue<Link> {
         return lane.backlog.remove(at: index)
     }
 
+    /// Takes the oldest messages out that have not begun, until they make up for so many bytes; nil, and none, if they do not.
+    mutating func removeOldest(_ bytes: Int, from lane: Lane) -> [PendingMessage]? {
+        let start = lane.isMidMessage ? 1 : 0
+        var end = start
+        var rest = bytes
+        while rest > 0, end < lane.backlog.count {
+            rest -= lane.backlog[end].ledgerBytes
+            end += 1
+        }
+        guard rest <= 0 else { return nil }
+        defer { lane.backlog.removeSubrange(start..<end) }
+        return Array(lane.backlog[start..<end])
+    }
+
     /// Sets how many messages may begin on a lane, and whether the one that has begun must wait.
     mutating func setCredit(_ credit: Int, isHeld: Bool = false, on lane: Lane) {
         lane.credit = max(0, credit)

@@ -15,6 +15,8 @@ extension AMQPSender {
         public var properties: AMQPMap = [:]
         /// The bytes that may be accepted on this link and not yet written to the socket; nil for the session's limit alone.
         public var sendLimit: AMQPSendLimit?
+        /// What `send` and `enqueue` do with a message for which there is no room.
+        public var overflow: AMQPOverflow = .suspend
 
         /// How urgent the messages are beside those of other senders of the connection: 0 to 9, the highest.
         ///

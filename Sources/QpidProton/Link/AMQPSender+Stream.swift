@@ -20,7 +20,7 @@ extension AMQPSender {
     ///   - body: The bytes, in pieces of any size.
     /// - Returns: What the receiver decided.
     /// - Throws: What `body` throws; `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled and the message
-    ///   was not sent or was aborted, with ``AMQPCondition/invalidArgument`` when the body has not `length` bytes, and as
+    ///   was not sent or was aborted, ``AMQPCondition/unsettled`` when all of it had been sent, with ``AMQPCondition/invalidArgument`` when the body has not `length` bytes, and as
     ///   ``send(_:settled:)``.
     ///
     /// Source: AMQP 1.0 §2.6.14, `pn_link_send`, `pn_delivery_abort`.
@@ -123,13 +123,18 @@ struct StreamedMessage {
 
     /// Accepts the end of the message, and lets the others pass.
     mutating func finish() async throws(AMQPError) {
-        defer { self.sender.mailbox.endStream(self.number, node: self.sender.node) }
+        defer { self.letOthersPass() }
         if self.transfer.result != nil { return }
         if let length = self.length, self.count < length {
             let text = "aborted: the body has \(self.count) bytes, and \(length) were told"
             throw AMQPError(.local, .invalidArgument, text)
         }
         try await self.accept(self.footer, isLast: true)
+    }
+
+    private func letOthersPass() {
+        self.sender.mailbox.endStream(self.number, node: self.sender.node)
+        if let roomMaker = self.sender.roomMaker { self.sender.mailbox.run(roomMaker) }
     }
 
     private mutating func accept(_ bytes: ByteBuffer, isLast: Bool) async throws(AMQPError) {
@@ -161,23 +166,24 @@ struct StreamedMessage {
         let error = AMQPError(.delivery, .cancelled, "aborted: the task was cancelled")
         await self.run { endpoint, reply in endpoint.abort(reply, error) }
         if let result = self.transfer.result { return try result.get() }
-        throw AMQPError(.delivery, .cancelled, "sent, but not settled: the task was cancelled")
+        var unsettled = AMQPError(.delivery, .unsettled, "sent, but not settled: the task was cancelled")
+        unsettled.transfer = self.transfer
+        throw unsettled
     }
 
     /// Runs work on the loop, and waits for it also where the task is cancelled.
     private func run(_ body: @escaping @Sendable (SenderEndpoint, OutcomeReply) -> Void) async {
         let done = Reply<Void>()
         let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
-        let (mailbox, number, node) = (self.sender.mailbox, self.number, self.sender.node)
-        mailbox.run(
+        self.sender.mailbox.run(
             { _ in
                 body(endpoint.value, reply)
-                mailbox.endStream(number, node: node)
                 done.resolve(.success(()))
             },
             otherwise: { done.resolve(.failure($0)) }
         )
         _ = await Task { try? await done.value() }.value
+        self.letOthersPass()
     }
 
     /// The beginning of a data section of so many bytes.

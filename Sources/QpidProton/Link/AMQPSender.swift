@@ -13,6 +13,7 @@ public final class AMQPSender: AMQPLink {
     let endpoint: NIOLoopBound<SenderEndpoint>
     let mailbox: Mailbox
     private let settles: AMQPSenderSettleMode
+    let overflow: AMQPOverflow
     private let arena = Mutex(SendArena())
 
     init(
@@ -31,6 +32,7 @@ public final class AMQPSender: AMQPLink {
         self.endpoint = endpoint
         self.mailbox = mailbox
         self.settles = settles
+        self.overflow = handle.overflow
     }
 
     deinit {
@@ -69,8 +71,9 @@ public final class AMQPSender: AMQPLink {
     /// Sends a message and suspends until it is settled.
     ///
     /// Suspends for room, for credit, and for the peer's outcome. A message that is sent settled is done when it has been
-    /// written to the socket. When the task is cancelled the error says what became of the message: "not sent", or sent and
-    /// not settled.
+    /// written to the socket. When the task is cancelled a message that has not begun to be sent is taken back, its bytes are
+    /// freed at once, and the error is ``AMQPCondition/cancelled``. Otherwise it is ``AMQPCondition/unsettled``: then
+    /// ``AMQPError/transfer`` is the message's, and what becomes of it can still be awaited.
     ///
     /// - Parameters:
     ///   - message: The message.
@@ -101,7 +104,9 @@ public final class AMQPSender: AMQPLink {
         switch try self.admit(message, settled) {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full: return try await self.waitForRoom(message.encoded(), settled)
+        case .full(let refusal):
+            if let transfer = try self.answer(to: refusal) { return transfer }
+            return try await self.waitForRoom(message.encoded(), settled)
         }
     }
 
@@ -115,7 +120,9 @@ public final class AMQPSender: AMQPLink {
         switch try self.admit(encoded, settled) {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full: return try await self.waitForRoom(encoded, settled)
+        case .full(let refusal):
+            if let transfer = try self.answer(to: refusal) { return transfer }
+            return try await self.waitForRoom(encoded, settled)
         }
     }
 
@@ -187,7 +194,7 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Parts
 
-    private var endedError: AMQPError {
+    var endedError: AMQPError {
         self.error.map { AMQPError(.delivery, $0.condition, "not sent: \($0)", isFromPeer: $0.isFromPeer) }
             ?? (self.mailbox.isClosed ? self.mailbox.closedError : .senderClosed)
     }
@@ -258,7 +265,8 @@ public final class AMQPSender: AMQPLink {
                 lane: self.lane,
                 node: self.node,
                 isSettled: isSettled,
-                place: place
+                place: place,
+                orRun: place.isWhole ? self.roomMaker : nil
             )
             return AMQPTransfer(reply)
         } catch let error where error == .senderClosed {
@@ -298,6 +306,8 @@ public final class AMQPSender: AMQPLink {
         // The task is cancelled, and would not wait.
         _ = await Task { try? await done.value() }.value
         if let result = transfer.result { return try result.get() }
-        throw AMQPError(.delivery, .cancelled, "sent, but not settled: the task was cancelled")
+        var error = AMQPError(.delivery, .unsettled, "sent, but not settled: the task was cancelled")
+        error.transfer = transfer
+        throw error
     }
 }

@@ -70,7 +70,8 @@ final class InMemoryPeer: @unchecked Sendable {
     init(
         role: ConnectionHandler.Role = .client,
         configuration: AMQPConnection.Configuration = .init(),
-        script: PeerScript = .init()
+        script: PeerScript = .init(),
+        logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) async throws {
         let loop = NIOAsyncTestingEventLoop()
         // Proton takes a time of 0 for "never".
@@ -80,7 +81,6 @@ final class InMemoryPeer: @unchecked Sendable {
             valueType: ConnectionHandler.self,
             eventLoop: loop
         )
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         self.channel = try await NIOAsyncTestingChannel(loop: loop) { channel in
             let handler = try ConnectionHandler(
                 role: role,
