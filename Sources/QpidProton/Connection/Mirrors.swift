@@ -53,13 +53,13 @@ extension AMQPSender: CustomReflectable {
 }
 
 extension AMQPReceiver: CustomReflectable {
-    /// The name, the source, the credit and the error.
+    /// The name, the source, the credit, whether it is paused, and the error.
     public var customMirror: Mirror {
         Mirror(
             self,
             children: [
                 "name": self.name, "remoteSource": self.remoteSource, "credit": self.credit,
-                "error": self.error as Any,
+                "isPaused": self.isPaused, "error": self.error as Any,
             ]
         )
     }

@@ -19,6 +19,8 @@ final class LinkStatus: Sendable {
     /// Both sides have detached, or what the link was on is gone.
     let detached = Reply<Void>()
     let credit = Atomic<Int>(0)
+    /// On a receiver: the application has paused it.
+    let isPaused = Atomic<Bool>(false)
     /// On a sender: the messages that the peer takes in all, those that have begun included.
     let deliveryLimit = Watched()
 

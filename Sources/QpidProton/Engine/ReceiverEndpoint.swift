@@ -6,7 +6,7 @@ internal import Synchronization
 /// The loop's side of a receiver: it empties Proton at once, grants credit and settles. It is used on the event loop alone.
 final class ReceiverEndpoint: LinkEndpoint {
     /// A delivery that this side has not settled.
-    private struct Unsettled: BitwiseCopyable {
+    struct Unsettled: BitwiseCopyable {
         let delivery: OpaquePointer
         let sequence: UInt64
         /// What the message counts for in the window.
@@ -14,8 +14,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private(set) var key: SlotKey?
-    private var inbox: DeliveryInbox?
-    private var window = CreditWindow(.manual)
+    var inbox: DeliveryInbox?
+    var window = CreditWindow(.manual)
     /// Only the application grants credit.
     private var isManual = true
     private var isHeldUntilSettled = true
@@ -24,7 +24,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     private var maxMessageSize = Int(Int32.max)
 
     private var partial = ByteBuffer()
-    private var isMidMessage = false
+    var isMidMessage = false
     /// The window has no room for what Proton holds of the message that has begun.
     private var isHeldBack = false
     /// What messages count for in the window until they are taken, in order.
@@ -32,16 +32,21 @@ final class ReceiverEndpoint: LinkEndpoint {
     private var sequence: UInt64 = 0
     /// In the order, those of which nothing is decided; beside it, those whose outcome was told and that the sender has to
     /// settle first.
-    private let unsettled = OrderedSlots<Unsettled>()
+    let unsettled = OrderedSlots<Unsettled>()
     private let arrivals = Arrivals()
 
-    private var drains: [Reply<Int>] = []
-    private var drainDeadline: Scheduled<Void>?
+    // The state of drains and pauses, see ReceiverEndpoint+Drain.swift and ReceiverEndpoint+Pause.swift.
+    var drains: [Reply<Int>] = []
+    var isDraining = false
     /// What the peer answered to the drain while a message was arriving.
-    private var creditBack: Int?
-    private var pendingCredit = 0
-    private var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
-    private var timeoutTimer: Scheduled<Void>?
+    var creditBack: Int?
+    /// Credit that is granted when nothing keeps it back any more.
+    var pendingCredit = 0
+    /// The application has paused the receiver.
+    var isPausedHere = false
+    var stopping: Stopping?
+    var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
+    var timeoutTimer: Scheduled<Void>?
 
     override var hasRemoteTerminus: Bool {
         pn_terminus_get_type(pn_link_remote_source(self.link)) != PN_UNSPECIFIED
@@ -135,8 +140,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             if isPartial { break }
             self.completeLarge(delivery)
         }
-        // Without a message that has begun nothing is left in Proton.
-        if !self.isDone, !self.isMidMessage, let credit = self.creditBack { self.finishDrain(.success(credit)) }
+        self.finishDrainIfUsedUp()
     }
 
     /// Counts the message at its first byte. Returns false when the link takes no messages.
@@ -251,6 +255,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     func flushArrived() {
         guard !self.arrivals.isEmpty else { return }
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        if self.stopping != nil { return self.setAside(self.arrivals.take()) }
         self.inbox?.push(self.arrivals.take())
         // Others may wait still, and the size that messages are expected to have may have changed.
         self.topUp()
@@ -269,6 +274,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             }
         }
         self.settle(settlement.slot, settlement.outcome)
+        self.closeIfSettled()
     }
 
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
@@ -285,6 +291,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         let isDecided = !self.unsettled.isInOrder(slot)
         self.forget(slot)
         if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
+        self.closeIfSettled()
     }
 
     private func forget(_ slot: SlotKey) {
@@ -317,14 +324,14 @@ final class ReceiverEndpoint: LinkEndpoint {
     func grant(_ credit: Int) {
         guard self.isLocallyOpen else { return }
         if self.window.isPaused {
-            // Credit granted now would cancel the drain that is under way.
+            // Credit granted now would cancel the drain that is under way, or the pause.
             self.pendingCredit += credit
         } else {
             self.flow(self.window.grant(credit))
         }
     }
 
-    private func topUp() {
+    func topUp() {
         guard !self.isManual, self.isLocallyOpen else { return }
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
@@ -343,111 +350,26 @@ final class ReceiverEndpoint: LinkEndpoint {
         if self.window.isPaused { pn_link_drain(self.link, 0) } else { pn_link_flow(self.link, 0) }
     }
 
-    // MARK: Draining
+    /// Has Proton send a flow of this link before it ends.
+    func forceFlow() {
+        // Proton sends a flow for a credit that changes, and for a drain. What a credit brings is discarded.
+        if self.window.isPaused { pn_link_drain(self.link, 0) } else { pn_link_flow(self.link, 1) }
+    }
 
     override func flowed() {
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        guard !self.isDone, !pn_link_draining(self.link) else { return }
-        let credit = Int(pn_link_drained(self.link))
-        if self.window.isPaused {
-            self.answerDrains(credit)
-        } else if credit > 0 {
-            // The answer to a drain that nobody waits for any more.
-            self.window.giveBack(credit)
-            self.topUp()
-        }
-    }
-
-    /// The peer has answered. A message that has begun is on its way still, and comes before the answer.
-    private func answerDrains(_ credit: Int) {
-        if self.isMidMessage {
-            self.creditBack = credit
-        } else {
-            self.finishDrain(.success(credit))
-        }
-    }
-
-    /// Asks the peer to use all credit or to give it back. The answer is the credit that came back.
-    func drain(_ reply: Reply<Int>) {
-        guard self.isLocallyOpen else {
-            reply.resolve(.failure(self.status.endError ?? AMQPError(.link, .closed, "the link is not open")))
-            return
-        }
-        self.drains.append(reply)
-        guard !self.window.isPaused else { return }
-        self.window.pause()
-        let timeout = self.handler.configuration.operationTimeout
-        self.drainDeadline = self.handler.schedule(in: timeout) { [unowned self] in
-            self.finishDrain(
-                .failure(AMQPError(.local, .timeout, "the peer did not answer the drain within \(timeout)"))
-            )
-        }
-        if self.window.outstanding > 0 { pn_link_drain(self.link, 0) } else { self.answerDrains(0) }
-    }
-
-    private func finishDrain(_ answer: Result<Int, AMQPError>) {
-        self.drainDeadline?.cancel()
-        self.drainDeadline = nil
-        // A drain that is given up while a message arrives may have been answered.
-        if case .failure = answer { self.window.giveBack(self.creditBack ?? 0) }
-        self.creditBack = nil
-        // What came before the answer must be seen before it.
-        self.flushArrived()
-        if case .success = answer { self.window.drained() }
-        self.window.resume()
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        let drains = self.drains
-        self.drains = []
-        for reply in drains { reply.resolve(answer) }
-        let pendingCredit = self.pendingCredit
-        self.pendingCredit = 0
-        if pendingCredit > 0 { self.grant(pendingCredit) }
-        self.topUp()
-    }
-
-    /// Ends the wait of a `receive(timeout:)` when its time is over: with a drain, so that no message can be on its way.
-    func limitWait(_ id: UInt64, _ timeout: Duration) {
-        guard self.isLocallyOpen else { return }
-        if self.window.policy == .manual, self.window.outstanding == 0 { self.grant(1) }
-        self.timeouts.removeAll { self.inbox?.isWaiting($0.id) != true }
-        self.timeouts.append((id, self.handler.deadline(in: timeout)))
-        self.scheduleTimeouts()
-    }
-
-    private func scheduleTimeouts() {
-        self.timeoutTimer?.cancel()
-        self.timeoutTimer = nil
-        guard let next = self.timeouts.map(\.deadline).min() else { return }
-        self.timeoutTimer = self.handler.schedule(at: next) { [unowned self] in
-            let now = self.handler.eventLoop.now
-            let due = self.timeouts.filter { $0.deadline <= now && self.inbox?.isWaiting($0.id) == true }
-            self.timeouts.removeAll { $0.deadline <= now }
-            for wait in due { self.endWaitByDrain(wait.id) }
-            self.scheduleTimeouts()
-        }
-    }
-
-    private func endWaitByDrain(_ id: UInt64) {
-        let reply = Reply<Int>()
-        reply.whenResolved { [inbox = self.inbox] answer in
-            switch answer {
-            case .success: inbox?.endWait(id, .success(nil))
-            case .failure(let error): inbox?.endWait(id, .failure(error))
-            }
-        }
-        self.drain(reply)
+        self.creditCame()
     }
 
     // MARK: Ending
 
     override func end(_ error: AMQPError?) {
         self.timeoutTimer?.cancel()
-        self.drainDeadline?.cancel()
         self.flushArrived()
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         // Bytes that stay in Proton would stay in the session's window for good.
         if self.isHeldBack { self.discard() }
+        self.endStopping()
         self.unsettled.removeAll()
         if let key = self.key { self.handler.receivers.remove(key) }
         // Those who wait get the end of the link, not that of their drain.
@@ -460,10 +382,13 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// What nobody has taken goes back, so that others get it at once.
     private func releaseUntaken() {
-        for slot in self.inbox?.removeAll() ?? [] {
-            guard let entry = self.unsettled[slot] else { continue }
-            ProtonDisposition.set(entry.delivery, .released)
-            self.forget(slot)
-        }
+        guard self.stopping == nil else { return self.releaseSetAside() }
+        for slot in self.inbox?.removeAll() ?? [] { self.release(slot) }
+    }
+
+    func release(_ slot: SlotKey) {
+        guard let entry = self.unsettled[slot] else { return }
+        ProtonDisposition.set(entry.delivery, .released)
+        self.forget(slot)
     }
 }

@@ -224,9 +224,10 @@ final class SessionEndpoint {
     /// - Parameter link: The receiver that ends; nil for all of the session.
     func settleWindow(_ link: LinkEndpoint? = nil) {
         let receiver = link ?? self.links.values.first { $0 is ReceiverEndpoint && $0.isAttached }
-        guard self.peer?.isRenewed == true, !self.isDone, let receiver, receiver.isAttached else { return }
-        // Proton sends a flow for a credit that changes. What it brings is discarded with the rest.
-        pn_link_flow(receiver.link, 1)
+        guard self.peer?.isRenewed == true, !self.isDone, receiver?.isAttached == true,
+            let receiver = receiver as? ReceiverEndpoint
+        else { return }
+        receiver.forceFlow()
         self.handler.produceNow()
     }
 

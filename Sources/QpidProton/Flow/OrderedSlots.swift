@@ -22,6 +22,8 @@ final class OrderedSlots<Value: BitwiseCopyable> {
     /// The nodes that have been used.
     private var used = 0
     private(set) var count = 0
+    /// The values that are in the order.
+    private(set) var orderedCount = 0
     private var free = Node.none
     private var head = Node.none
     private var tail = Node.none
@@ -47,6 +49,7 @@ final class OrderedSlots<Value: BitwiseCopyable> {
         if self.tail == Node.none { self.head = index } else { self.nodes[Int(self.tail)].next = index }
         self.tail = index
         self.count += 1
+        self.orderedCount += 1
         return self.key(index)
     }
 
@@ -110,6 +113,7 @@ final class OrderedSlots<Value: BitwiseCopyable> {
         let node = self.nodes + index
         let (previous, next) = (node.pointee.previous, node.pointee.next)
         node.pointee.place = .withdrawn
+        self.orderedCount -= 1
         if previous == Node.none { self.head = next } else { self.nodes[Int(previous)].next = next }
         if next == Node.none { self.tail = previous } else { self.nodes[Int(next)].previous = previous }
     }

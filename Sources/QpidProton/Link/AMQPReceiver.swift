@@ -14,8 +14,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     let core: LinkCore
     private let inbox: DeliveryInbox
-    private let endpoint: NIOLoopBound<ReceiverEndpoint>
-    private let mailbox: Mailbox
+    let endpoint: NIOLoopBound<ReceiverEndpoint>
+    let mailbox: Mailbox
 
     init(_ handle: ReceiverEndpoint.Handle, _ attachment: LinkStatus.Attachment, _ session: AMQPSession) {
         let endpoint = handle.endpoint
