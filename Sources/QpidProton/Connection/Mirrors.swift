@@ -35,8 +35,17 @@ extension AMQPListener: CustomReflectable {
 }
 
 extension AMQPSession: CustomReflectable {
-    /// The error.
-    public var customMirror: Mirror { Mirror(self, children: ["error": self.error as Any]) }
+    /// The ids, the windows of the peer and the error.
+    public var customMirror: Mirror {
+        Mirror(
+            self,
+            children: [
+                "nextOutgoingID": self.nextOutgoingID, "nextIncomingID": self.nextIncomingID,
+                "remoteIncomingWindow": self.remoteIncomingWindow,
+                "remoteOutgoingWindow": self.remoteOutgoingWindow as Any, "error": self.error as Any,
+            ]
+        )
+    }
 }
 
 extension AMQPSender: CustomReflectable {

@@ -150,10 +150,13 @@ extension ConnectionHandler {
             self.frames.sent(bytes)
         }
         if pn_connection_state(self.engine.connection) & PN_LOCAL_ACTIVE != 0 {
-            self.frames.renewals { frame in
+            let add = { (frame: ByteBuffer) in
                 if out == nil { out = context.channel.allocator.buffer(capacity: 64) }
                 out?.writeImmutableBuffer(frame)
             }
+            self.frames.renewals(add)
+            // A peer that asks and does not read must not be answered without end.
+            if self.unwrittenBytes < Self.writeBudget { self.frames.echoAnswers(add) }
         }
         var framed: [Handed] = []
         for session in self.touchedSessions { session.takeFramed(into: &framed) }

@@ -1,5 +1,6 @@
 internal import DequeModule
 internal import NIOCore
+internal import Synchronization
 
 /// What the frames of both directions tell of the sessions, which Proton 0.37 does not show.
 final class FrameObserver {
@@ -20,10 +21,59 @@ final class FrameObserver {
         fileprivate var arrived = 0
         fileprivate var localChannel: UInt16?
         fileprivate var links = PeerLinks()
+        /// What the flows say of the links.
+        var flows = LinkFlows()
+        /// What this side's sender of a name has, for the answer to an echo.
+        var senderState: ((String) -> FlowFrame.Sender?)?
+        /// What tasks see of the session, once it is known.
+        var status: SessionStatus? {
+            didSet { self.publish() }
+        }
+        /// The first id of the peer that is behind the window that it was told last.
+        fileprivate var toldLimit: UInt32
+        /// What the peer said of its own window.
+        fileprivate var outgoingWindow: (nextID: UInt32, window: UInt32)?
+        fileprivate var echoesSeen = 0
+        fileprivate var isEchoDue = false
+        /// The peer has sent something since ``publish()``.
+        fileprivate var isChanged = false
 
         fileprivate init(_ window: RemoteWindow, nextIncomingID: UInt32) {
             self.window = window
             self.nextIncomingID = nextIncomingID
+            self.toldLimit = nextIncomingID
+        }
+
+        /// Shows the tasks what there is.
+        func publish() {
+            self.isChanged = false
+            guard let status = self.status else { return }
+            status.remoteIncomingWindow.store(self.window.available, ordering: .relaxed)
+            status.nextOutgoingID.store(self.window.nextOutgoingID, ordering: .relaxed)
+            status.nextIncomingID.store(self.nextIncomingID, ordering: .relaxed)
+            status.echoesSeen.store(self.echoesSeen, ordering: .relaxed)
+            guard let (nextID, window) = self.outgoingWindow else { return }
+            let left = Int(window) + Int(Int32(bitPattern: nextID &- self.nextIncomingID))
+            status.remoteOutgoingWindow.store(left, ordering: .relaxed)
+        }
+
+        /// The answer to what the peer asked for: the window as it was told last, so that Proton's count stays right.
+        fileprivate func takeEchoes() -> [ByteBuffer] {
+            self.isEchoDue = false
+            guard let channel = self.localChannel, let renewal = self.renewal else { return [] }
+            let left = Int32(bitPattern: self.toldLimit &- self.nextIncomingID)
+            var frame = FlowFrame(
+                nextIncomingID: self.nextIncomingID,
+                incomingWindow: UInt32(max(0, left)),
+                nextOutgoingID: self.window.nextOutgoingID,
+                outgoingWindow: renewal.outgoingWindow
+            )
+            let links = self.flows.takeEchoes { self.senderState?($0) }
+            guard !links.isEmpty else { return [frame.encoded(channel: channel)] }
+            return links.map { link in
+                frame.link = link
+                return frame.encoded(channel: channel)
+            }
         }
 
         fileprivate var isDue: Bool { self.renewal.map { self.arrived >= $0.quarter } ?? false }
@@ -35,12 +85,16 @@ final class FrameObserver {
     private var byPeerChannel: [UInt16: PeerSession] = [:]
     /// By the channel on which this side sends.
     private var byLocalChannel: [UInt16: PeerSession] = [:]
-    /// The first id of sessions that this side has begun and the peer has not.
-    private var begun: [UInt16: UInt32] = [:]
+    /// The sessions that this side has begun and the peer has not.
+    private var begun: [UInt16: TappedFrame.Begin] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
     private var arrived: Deque<PeerSession> = []
     /// Sessions of whose window the peer has used a quarter.
     private var due: [PeerSession] = []
+    /// Sessions of which the peer has sent something in this read.
+    private var changed: [PeerSession] = []
+    /// Sessions of which the peer wants to know the state.
+    private var echoes: [PeerSession] = []
 
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
@@ -54,6 +108,8 @@ final class FrameObserver {
         self.input.consume(bytes) { head in
             if violation == nil, let frame = TappedFrame(head) { violation = self.peerSent(frame) }
         }
+        for session in self.changed { session.publish() }
+        self.changed.removeAll(keepingCapacity: true)
         return violation
     }
 
@@ -63,25 +119,47 @@ final class FrameObserver {
             guard let session = self.byPeerChannel[channel] else { return nil }
             session.nextIncomingID &+= 1
             session.arrived += 1
+            if !session.isChanged { self.change(session) }
             if session.arrived == session.renewal?.quarter { self.due.append(session) }
             return session.links.transfer(transfer)
         case .begin(let channel, let begin): return self.peerBegan(channel, begin)
         case .flow(let channel, let flow):
             guard let session = self.byPeerChannel[channel] else { return nil }
             session.window.update(nextIncomingID: flow.nextIncomingID, incomingWindow: flow.incomingWindow)
+            if let id = flow.nextOutgoingID, let window = flow.outgoingWindow { session.outgoingWindow = (id, window) }
+            session.flows.peerSent(flow)
+            if flow.echo { self.echo(session) }
+            self.change(session)
             session.onChange?()
-        case .attach(let channel, let handle, let isReceiver):
-            return self.byPeerChannel[channel]?.links.attach(handle, isReceiver: isReceiver)
+        case .attach(let channel, let attach):
+            guard let session = self.byPeerChannel[channel] else { return nil }
+            if let violation = session.links.attach(attach.handle, isReceiver: attach.isReceiver) { return violation }
+            session.flows.peerSent(attach)
         case .disposition(let first, let last):
             guard last &- first > Self.widestDisposition else { return nil }
             let text = "the peer sent a disposition of the deliveries from \(first) to \(last)"
             return AMQPError(.connection, .invalidField, text)
-        case .detach(let channel, let handle): self.byPeerChannel[channel]?.links.detach(handle)
+        case .detach(let channel, let handle):
+            self.byPeerChannel[channel]?.links.detach(handle)
+            self.byPeerChannel[channel]?.flows.peerDetached(handle)
         case .end(let channel): self.byPeerChannel[channel] = nil
         case .unreadable(let name):
             return AMQPError(.connection, .decodeError, "the peer sent a \(name) whose fields cannot be read")
         }
         return nil
+    }
+
+    private func change(_ session: PeerSession) {
+        guard !session.isChanged else { return }
+        session.isChanged = true
+        self.changed.append(session)
+    }
+
+    private func echo(_ session: PeerSession) {
+        session.echoesSeen += 1
+        guard !session.isEchoDue else { return }
+        session.isEchoDue = true
+        self.echoes.append(session)
     }
 
     /// A range of 2³¹ ids is negative to Proton, which then looks for each of them.
@@ -119,15 +197,21 @@ final class FrameObserver {
                     initialOutgoingID: begin.nextOutgoingID,
                     incomingWindow: UInt32(clamping: session.window.available)
                 )
+                session.toldLimit = session.nextIncomingID &+ begin.incomingWindow
                 self.join(session, channel)
             } else {
-                self.begun[channel] = begin.nextOutgoingID
+                self.begun[channel] = begin
             }
-        case .flow(let channel, _):
-            self.byLocalChannel[channel]?.arrived = 0
-            self.byLocalChannel[channel]?.isRenewed = false
+        case .flow(let channel, let flow):
+            guard let session = self.byLocalChannel[channel] else { return }
+            session.arrived = 0
+            session.isRenewed = false
+            session.toldLimit = (flow.nextIncomingID ?? session.nextIncomingID) &+ flow.incomingWindow
+            session.flows.sent(flow)
+        case .attach(let channel, let attach): self.byLocalChannel[channel]?.flows.sent(attach)
+        case .detach(let channel, let handle): self.byLocalChannel[channel]?.flows.detached(handle)
         case .end(let channel): self.byLocalChannel.removeValue(forKey: channel)?.localChannel = nil
-        case .transfer, .attach, .disposition, .detach, .unreadable: break
+        case .transfer, .disposition, .unreadable: break
         }
     }
 
@@ -147,6 +231,7 @@ final class FrameObserver {
             }
             session.arrived = 0
             session.isRenewed = true
+            session.toldLimit = session.nextIncomingID &+ renewal.incomingWindow
             body(
                 renewal.frame(
                     channel: channel,
@@ -158,15 +243,24 @@ final class FrameObserver {
         self.due.removeAll(keepingCapacity: true)
     }
 
+    /// Gives the frames that answer what the peer asked for: one a link, however often it has asked.
+    func echoAnswers(_ body: (ByteBuffer) -> Void) {
+        guard !self.echoes.isEmpty else { return }
+        for session in self.echoes { session.takeEchoes().forEach(body) }
+        self.echoes.removeAll(keepingCapacity: true)
+    }
+
     private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) -> AMQPError? {
         let isAnswered = begin.remoteChannel.map { self.byLocalChannel[$0] != nil } ?? false
         guard self.byPeerChannel[channel] == nil, !isAnswered else {
             let text = "the peer began a session on channel \(channel), or in answer to one, that is begun already"
             return AMQPError(.connection, .illegalState, text)
         }
-        let initial = begin.remoteChannel.flatMap { self.begun.removeValue(forKey: $0) } ?? 0
-        let window = RemoteWindow(initialOutgoingID: initial, incomingWindow: begin.incomingWindow)
+        let own = begin.remoteChannel.flatMap { self.begun.removeValue(forKey: $0) }
+        let window = RemoteWindow(initialOutgoingID: own?.nextOutgoingID ?? 0, incomingWindow: begin.incomingWindow)
         let session = PeerSession(window, nextIncomingID: begin.nextOutgoingID)
+        session.toldLimit &+= own?.incomingWindow ?? 0
+        session.outgoingWindow = begin.outgoingWindow.map { (begin.nextOutgoingID, $0) }
         self.byPeerChannel[channel] = session
         if let local = begin.remoteChannel { self.join(session, local) }
         self.arrived.append(session)

@@ -19,6 +19,10 @@ final class LinkStatus: Sendable {
     /// Both sides have detached, or what the link was on is gone.
     let detached = Reply<Void>()
     let credit = Atomic<Int>(0)
+    /// What the peer's last flow said of the messages that it has; -1 for nothing.
+    let available = Atomic<Int>(-1)
+    /// The properties in the peer's last flow.
+    let flowProperties = Mutex<AMQPMap>([:])
     /// On a receiver: the application has paused it.
     let isPaused = Atomic<Bool>(false)
     /// On a sender: the messages that the peer takes in all, those that have begun included.

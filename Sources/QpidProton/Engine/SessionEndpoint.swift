@@ -20,6 +20,7 @@ final class SessionEndpoint {
     let ended = Reply<Void>()
     /// Both sides have ended, or the connection is gone.
     let closed = Reply<Void>()
+    let status = SessionStatus()
     var links: [ObjectIdentifier: LinkEndpoint] = [:]
     private(set) var node: SlotKey?
     /// The peer's window is closed: nothing of this session may be handed to Proton.
@@ -44,6 +45,7 @@ final class SessionEndpoint {
         let opened: Reply<Void>
         let ended: Reply<Void>
         let closed: Reply<Void>
+        let status: SessionStatus
         let node: SlotKey
         let endpoint: NIOLoopBound<SessionEndpoint>
     }
@@ -114,6 +116,7 @@ final class SessionEndpoint {
             opened: self.opened,
             ended: self.ended,
             closed: self.closed,
+            status: self.status,
             node: node,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
@@ -128,6 +131,8 @@ final class SessionEndpoint {
             if self.peer?.window.available ?? 0 <= 0 { self.setBlocked(true) }
             self.touch()
         }
+        peer?.status = self.status
+        peer?.senderState = { [unowned self] in self.senderState(of: $0) }
         self.updateBlocked()
         self.opened.resolve(.success(()))
         if self.endsWhenBegun {
@@ -135,6 +140,19 @@ final class SessionEndpoint {
             pn_session_close(self.session)
             self.beginEnding()
         }
+    }
+
+    /// Shows what the peer says of a link, which it has attached, to those who have the link.
+    func observe(_ link: LinkEndpoint) {
+        self.peer?.flows.observe(link.status, isReceiver: link is ReceiverEndpoint)
+    }
+
+    /// What a sender has, for the peer that asks.
+    private func senderState(of name: String) -> FlowFrame.Sender? {
+        for case let sender as SenderEndpoint in self.links.values where sender.status.name == name {
+            return sender.flowState
+        }
+        return nil
     }
 
     // MARK: Sending
@@ -187,6 +205,7 @@ final class SessionEndpoint {
             }
         }
         self.updateBlocked()
+        self.peer?.publish()
     }
 
     /// Looks again whether the peer's window is open: after Proton has written, and after the peer has changed it.
@@ -289,6 +308,7 @@ final class SessionEndpoint {
 
     private func endLocally(_ error: AMQPError?) {
         self.peer?.onChange = nil
+        self.peer?.senderState = nil
         self.peer?.renewal = nil
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")

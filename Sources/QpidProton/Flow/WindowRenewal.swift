@@ -6,7 +6,7 @@ struct WindowRenewal {
     let quarter: Int
     private let capacity: Int
     private let frameSize: Int
-    private let outgoingWindow: UInt32
+    let outgoingWindow: UInt32
     private let heldBytes: () -> Int
 
     /// - Parameters:
@@ -22,22 +22,15 @@ struct WindowRenewal {
     }
 
     /// The window now, in transfers.
-    private var incomingWindow: UInt32 { UInt32(clamping: (self.capacity - self.heldBytes()) / self.frameSize) }
+    var incomingWindow: UInt32 { UInt32(clamping: (self.capacity - self.heldBytes()) / self.frameSize) }
 
     /// A flow of the session alone.
     func frame(channel: UInt16, nextIncomingID: UInt32, nextOutgoingID: UInt32) -> ByteBuffer {
-        var fields = ByteBuffer()
-        for field in [nextIncomingID, self.incomingWindow, nextOutgoingID, self.outgoingWindow] {
-            fields.writeInteger(UInt8(0x70))
-            fields.writeInteger(field)
-        }
-        var frame = ByteBuffer()
-        frame.writeInteger(UInt32(8 + 3 + 3 + fields.readableBytes))
-        frame.writeBytes([2, 0])
-        frame.writeInteger(channel)
-        // The descriptor, and a list of four fields.
-        frame.writeBytes([0x00, 0x53, 0x13, 0xC0, UInt8(1 + fields.readableBytes), 4])
-        frame.writeBuffer(&fields)
-        return frame
+        FlowFrame(
+            nextIncomingID: nextIncomingID,
+            incomingWindow: self.incomingWindow,
+            nextOutgoingID: nextOutgoingID,
+            outgoingWindow: self.outgoingWindow
+        ).encoded(channel: channel)
     }
 }
