@@ -102,8 +102,11 @@ extension ConnectionHandler {
             }
             settlements = sorted.map(\.element)
         }
+        self.settlingTime = Int64(self.eventLoop.now.uptimeNanoseconds)
         for settlement in settlements { self.receivers[settlement.receiver]?.settle(settlement) }
         settlements.removeAll(keepingCapacity: true)
+        for receiver in self.settlingReceivers { receiver.settled() }
+        self.settlingReceivers.removeAll(keepingCapacity: true)
     }
 
     /// Hands slices to Proton while the socket has room, and writes what Proton made of them.

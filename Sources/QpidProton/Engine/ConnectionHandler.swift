@@ -62,6 +62,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Bytes that have left the process, or were given up, and are still on the ledgers.
     var releases: [Mailbox.Release] = []
     var arrivedReceivers: [ReceiverEndpoint] = []
+    /// Receivers of which something was settled with the mail, and when that was taken.
+    var settlingReceivers: [ReceiverEndpoint] = []
+    var settlingTime: Int64 = 0
     /// Senders that are closed as soon as they have nothing left to do.
     var flushing: [SenderEndpoint] = []
     var touchedSessions: [SessionEndpoint] = []

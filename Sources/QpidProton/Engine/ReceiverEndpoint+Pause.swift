@@ -21,6 +21,7 @@ extension ReceiverEndpoint {
     /// Keeps all credit back, and has the peer give back what it has. The answer means that nothing is on its way.
     func pause(_ reply: Reply<Int>) {
         if self.isLocallyOpen {
+            self.tellAll()
             self.isPausedHere = true
             self.status.isPaused.store(true, ordering: .relaxed)
             self.window.pause()

@@ -11,6 +11,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         let sequence: UInt64
         /// What the message counts for in the window.
         let weight: Int
+        /// Of one that is decided and not told: released, and not accepted.
+        var isReleased = false
     }
 
     private(set) var key: SlotKey?
@@ -33,7 +35,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// In the order, those of which nothing is decided; beside it, those whose outcome was told and that the sender has to
     /// settle first.
     let unsettled = OrderedSlots<Unsettled>()
-    private let arrivals = Arrivals()
+    let arrivals = Arrivals()
+    /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
+    var telling = Telling()
 
     // The state of drains and pauses, see ReceiverEndpoint+Drain.swift and ReceiverEndpoint+Pause.swift.
     var drains: [Reply<Int>] = []
@@ -75,6 +79,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
         self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
         self.settleMode = configuration.settleMode
+        self.telling.delay = max(0, min(configuration.settlementDelay, .seconds(3_600)).nanoseconds)
         let key = self.handler.receivers.insert(self)
         self.key = key
         // What is taken of a window of bytes may be what Proton's bytes wait for: it is told at once.
@@ -265,8 +270,9 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     func settle(_ settlement: Settlement) {
         guard !self.isDone else { return }
+        self.markSettling()
         if settlement.includesEarlier {
-            // Settling takes it out of the order.
+            // Deciding takes it out of those that are not decided.
             while let first = self.unsettled.first, let entry = self.unsettled[first],
                 entry.sequence < settlement.sequence
             {
@@ -274,15 +280,22 @@ final class ReceiverEndpoint: LinkEndpoint {
             }
         }
         self.settle(settlement.slot, settlement.outcome)
-        self.closeIfSettled()
     }
 
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
-        guard let entry = self.unsettled.withdraw(slot) else { return }
+        guard let entry = self.settleMode == .first ? self.decide(slot, outcome) : self.tell(slot, outcome) else {
+            return
+        }
+        if self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
+    }
+
+    /// Tells the outcome of one delivery at once.
+    func tell(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Unsettled? {
+        guard let entry = self.unsettled.withdraw(slot) else { return nil }
         ProtonDisposition.set(entry.delivery, outcome)
         // The sender has to settle first.
         if self.settleMode == .first || pn_delivery_settled(entry.delivery) { self.forget(slot) }
-        if self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
+        return entry
     }
 
     /// The sender has settled: the state of a delivery that was decided is final, another one has no more use.
@@ -365,6 +378,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     override func end(_ error: AMQPError?) {
         self.timeoutTimer?.cancel()
         self.flushArrived()
+        self.endTelling()
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         // Bytes that stay in Proton would stay in the session's window for good.
