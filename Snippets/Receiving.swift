@@ -91,6 +91,33 @@ func boundTheWindow(_ session: AMQPSession) async throws {
     try await receiver.close()
 }
 
+func pauseForAWhile(_ receiver: AMQPReceiver, _ maintain: () async throws -> Void) async throws {
+    // snippet.pause
+    try await receiver.pause()
+    // Nothing more arrives. What has arrived can still be taken.
+    try await maintain()
+    receiver.resume()
+    // snippet.end
+}
+
+func takeAll(_ receiver: AMQPReceiver) async throws {
+    // snippet.drain
+    let missing = try await receiver.drain(timeout: .seconds(5))
+    while let delivery = receiver.poll() {
+        try await handle(delivery.message)
+        delivery.accept()
+    }
+    print("there were \(missing) messages fewer than the credit")
+    // snippet.end
+}
+
+func stop(_ receiver: AMQPReceiver) async {
+    // snippet.stop
+    let left = await receiver.close(settling: .seconds(30))
+    if left > 0 { print("\(left) messages were not settled and will come again") }
+    // snippet.end
+}
+
 func filter(_ session: AMQPSession) async throws {
     // snippet.filter
     let source = AMQPSource(address: "orders", filters: [.selector("region = 'north'")])

@@ -44,8 +44,17 @@ extension AMQPListener: CustomReflectable {
 }
 
 extension AMQPSession: CustomReflectable {
-    /// The error.
-    public var customMirror: Mirror { Mirror(self, children: ["error": self.error as Any]) }
+    /// The ids, the windows of the peer and the error.
+    public var customMirror: Mirror {
+        Mirror(
+            self,
+            children: [
+                "nextOutgoingID": self.nextOutgoingID, "nextIncomingID": self.nextIncomingID,
+                "remoteIncomingWindow": self.remoteIncomingWindow,
+                "remoteOutgoingWindow": self.remoteOutgoingWindow as Any, "error": self.error as Any,
+            ]
+        )
+    }
 }
 
 extension AMQPSender: CustomReflectable {
@@ -62,13 +71,13 @@ extension AMQPSender: CustomReflectable {
 }
 
 extension AMQPReceiver: CustomReflectable {
-    /// The name, the source, the credit and the error.
+    /// The name, the source, the credit, whether it is paused, and the error.
     public var customMirror: Mirror {
         Mirror(
             self,
             children: [
                 "name": self.name, "remoteSource": self.remoteSource, "credit": self.credit,
-                "error": self.error as Any,
+                "isPaused": self.isPaused, "error": self.error as Any,
             ]
         )
     }

@@ -29,6 +29,9 @@ final class Arrivals {
 
     var isEmpty: Bool { self.count == 0 && self.done.chunks.isEmpty }
 
+    /// The messages that have not been handed over.
+    var messages: Int { self.done.chunks.reduce(self.count) { $0 + $1.count } }
+
     /// Room for the tag and the payload of one small message, or for the tag of a large one.
     func room(for count: Int) -> UnsafeMutableRawPointer {
         let needed = self.used + count

@@ -55,15 +55,20 @@ extension ConnectionHandler {
     }
 
     private func linkOpened(_ link: OpaquePointer) {
-        if let known = LinkEndpoint.of(link) { return known.remoteOpened() }
+        if let known = LinkEndpoint.of(link) {
+            known.session.observe(known)
+            return known.remoteOpened()
+        }
         guard let session = SessionEndpoint.of(pn_link_session(link)) else { return }
         let name = pn_link_name(link).map { String(cString: $0) } ?? ""
         if pn_link_is_sender(link) {
             let endpoint = SenderEndpoint(link, session: session, name: name)
+            session.observe(endpoint)
             if let refusal = self.refusal { return endpoint.close(refusal) }
             self.offer(.sender(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         } else {
             let endpoint = ReceiverEndpoint(link, session: session, name: name)
+            session.observe(endpoint)
             if let refusal = self.refusal { return endpoint.close(refusal) }
             self.offer(.receiver(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         }

@@ -110,8 +110,11 @@ extension ConnectionHandler {
             }
             settlements = sorted.map(\.element)
         }
+        self.settlingTime = Int64(self.eventLoop.now.uptimeNanoseconds)
         for settlement in settlements { self.receivers[settlement.receiver]?.settle(settlement) }
         settlements.removeAll(keepingCapacity: true)
+        for receiver in self.settlingReceivers { receiver.settled() }
+        self.settlingReceivers.removeAll(keepingCapacity: true)
     }
 
     /// Hands slices to Proton while the socket has room, and writes what Proton made of them.
@@ -156,13 +159,16 @@ extension ConnectionHandler {
         self.engine.write { bytes in
             if out == nil { out = context.channel.allocator.buffer(capacity: max(bytes.count, 4_096)) }
             out?.writeBytes(bytes)
-            self.frames.sent(bytes)
         }
+        out?.withUnsafeMutableReadableBytes { self.frames.sent($0) }
         if pn_connection_state(self.engine.connection) & PN_LOCAL_ACTIVE != 0 {
-            self.frames.renewals { frame in
+            let add = { (frame: ByteBuffer) in
                 if out == nil { out = context.channel.allocator.buffer(capacity: 64) }
                 out?.writeImmutableBuffer(frame)
             }
+            self.frames.renewals(add)
+            // A peer that asks and does not read must not be answered without end.
+            if self.unwrittenBytes < Self.writeBudget { self.frames.echoAnswers(add) }
         }
         var framed: [Handed] = []
         for session in self.touchedSessions { session.takeFramed(into: &framed) }

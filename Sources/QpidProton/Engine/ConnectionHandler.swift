@@ -62,6 +62,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Bytes that have left the process, or were given up, and are still on the ledgers.
     var releases: [Mailbox.Release] = []
     var arrivedReceivers: [ReceiverEndpoint] = []
+    /// Receivers of which something was settled with the mail, and when that was taken.
+    var settlingReceivers: [ReceiverEndpoint] = []
+    var settlingTime: Int64 = 0
     /// Senders that are closed as soon as they have nothing left to do.
     var flushing: [SenderEndpoint] = []
     var touchedSessions: [SessionEndpoint] = []
@@ -221,7 +224,6 @@ final class ConnectionHandler: ChannelInboundHandler {
     func close(_ error: AMQPError?) {
         guard !self.isDead, pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0 else { return }
         self.isClosedHere = true
-        for session in self.sessions.values { session.settleWindow() }
         self.end(error, AMQPError(.connection, .closed, "the connection was closed"))
         if let error { ProtonCondition.set(pn_connection_condition(self.engine.connection), error) }
         if pn_connection_state(self.engine.connection) & PN_LOCAL_UNINIT != 0 {

@@ -1,3 +1,5 @@
+internal import NIOCore
+
 /// Reads the fields of a performative one after the other, in the encodings that the standard allows for them and in no
 /// others.
 ///
@@ -93,6 +95,13 @@ struct FieldReader {
         }
     }
 
+    /// Where the four bytes of the next field are; nil when it is not a uint of this width.
+    mutating func wideUint() -> Int? {
+        guard self.constructor() == 0x70, self.offset + 4 <= self.bytes.count else { return nil }
+        defer { self.offset += 4 }
+        return self.offset
+    }
+
     /// Nil for what is not a ushort.
     mutating func ushort() -> Field<UInt16>? {
         switch self.constructor() {
@@ -113,14 +122,35 @@ struct FieldReader {
         }
     }
 
-    /// Passes over a string. False for what is none.
-    mutating func passString() -> Bool {
+    /// Nil for what is not a string. Bytes that are not UTF-8 are replaced.
+    mutating func string() -> String? {
+        let count: UInt64?
         switch self.constructor() {
-        case 0xA1: self.pass(self.bigEndian(1))
-        case 0xB1: self.pass(self.bigEndian(4))
-        default: false
+        case 0xA1: count = self.bigEndian(1)
+        case 0xB1: count = self.bigEndian(4)
+        default: return nil
         }
+        let start = self.offset
+        guard self.pass(count) else { return nil }
+        return String(decoding: self.bytes[start..<self.offset], as: UTF8.self)
     }
+
+    /// Nil for what is not a map, and for a map that ends behind the bytes.
+    mutating func map() -> AMQPMap? {
+        let start = self.offset
+        let count: UInt64?
+        switch self.constructor() {
+        case 0xC1: count = self.bigEndian(1)
+        case 0xD1: count = self.bigEndian(4)
+        default: return nil
+        }
+        guard self.pass(count) else { return nil }
+        var buffer = ByteBuffer(bytes: self.bytes[start..<self.offset])
+        return (try? AMQPValue(decoding: &buffer, limits: Self.limits))?.mapValue
+    }
+
+    /// What a map may hold that is shown and not needed.
+    private static let limits = AMQPDecodingLimits(maximumDepth: 8, maximumElements: 1_024)
 
     /// Passes over a binary or null. False for what is neither.
     mutating func passBinary() -> Bool {

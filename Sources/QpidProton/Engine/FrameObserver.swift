@@ -1,5 +1,6 @@
 internal import DequeModule
 internal import NIOCore
+internal import Synchronization
 
 /// What the frames of both directions tell of the sessions, which Proton 0.37 does not show.
 final class FrameObserver {
@@ -8,25 +9,78 @@ final class FrameObserver {
         fileprivate(set) var window: RemoteWindow
         /// Called when the peer has changed its window.
         var onChange: (() -> Void)?
-        /// How this side's incoming window is renewed; nil until the session is begun here.
-        var renewal: WindowRenewal?
-        /// A receiver of the session is ending: see ``SessionEndpoint/settleWindow()``.
-        var isRenewalHeld = false
-        /// The peer has been told a window that Proton does not know of.
-        fileprivate(set) var isRenewed = false
+        /// Called when the peer has sent more than its window allows; nil when the session has ended.
+        var onViolation: (() -> Void)?
+        /// This side's incoming window; nil until the session is begun here.
+        var incoming: IncomingWindow?
         /// The id that the next transfer of the peer has.
         fileprivate(set) var nextIncomingID: UInt32
-        /// The transfers of the peer since it was last told this side's window.
-        fileprivate var arrived = 0
+        fileprivate var isDue = false
         fileprivate var localChannel: UInt16?
         fileprivate var links = PeerLinks()
+        /// What the flows say of the links.
+        var flows = LinkFlows()
+        /// What this side's sender of a name has, for the answer to an echo.
+        var senderState: ((String) -> FlowFrame.Sender?)?
+        /// What tasks see of the session, once it is known.
+        var status: SessionStatus? {
+            didSet { self.publish() }
+        }
+        /// The first id of the peer that is behind the window that it was told last.
+        fileprivate var toldLimit: UInt32
+        /// What the peer said of its own window.
+        fileprivate var outgoingWindow: (nextID: UInt32, window: UInt32)?
+        fileprivate var echoesSeen = 0
+        fileprivate var isEchoDue = false
+        /// The peer has sent something since ``publish()``.
+        fileprivate var isChanged = false
 
         fileprivate init(_ window: RemoteWindow, nextIncomingID: UInt32) {
             self.window = window
             self.nextIncomingID = nextIncomingID
+            self.toldLimit = nextIncomingID
         }
 
-        fileprivate var isDue: Bool { self.renewal.map { self.arrived >= $0.quarter } ?? false }
+        /// Shows the tasks what there is.
+        func publish() {
+            self.isChanged = false
+            guard let status = self.status else { return }
+            status.remoteIncomingWindow.store(self.window.available, ordering: .relaxed)
+            status.nextOutgoingID.store(self.window.nextOutgoingID, ordering: .relaxed)
+            status.nextIncomingID.store(self.nextIncomingID, ordering: .relaxed)
+            status.echoesSeen.store(self.echoesSeen, ordering: .relaxed)
+            guard let (nextID, window) = self.outgoingWindow else { return }
+            let left = Int(window) + Int(Int32(bitPattern: nextID &- self.nextIncomingID))
+            status.remoteOutgoingWindow.store(left, ordering: .relaxed)
+        }
+
+        /// The transfers that the peer may still send.
+        fileprivate var left: Int { Int(Int32(bitPattern: self.toldLimit &- self.nextIncomingID)) }
+
+        /// Moves the limit on for a frame that tells it. Returns what is told.
+        fileprivate func tell(_ gain: Int) -> UInt32 {
+            self.toldLimit &+= UInt32(clamping: gain)
+            self.incoming?.told(self.left)
+            return UInt32(max(0, self.left))
+        }
+
+        /// The answer to what the peer asked for.
+        fileprivate func takeEchoes() -> [ByteBuffer] {
+            self.isEchoDue = false
+            guard let channel = self.localChannel, let incoming = self.incoming else { return [] }
+            var frame = FlowFrame(
+                nextIncomingID: self.nextIncomingID,
+                incomingWindow: self.tell(incoming.smallGain(left: self.left)),
+                nextOutgoingID: self.window.nextOutgoingID,
+                outgoingWindow: incoming.outgoingWindow
+            )
+            let links = self.flows.takeEchoes { self.senderState?($0) }
+            guard !links.isEmpty else { return [frame.encoded(channel: channel)] }
+            return links.map { link in
+                frame.link = link
+                return frame.encoded(channel: channel)
+            }
+        }
     }
 
     private var input = FrameTap()
@@ -35,12 +89,16 @@ final class FrameObserver {
     private var byPeerChannel: [UInt16: PeerSession] = [:]
     /// By the channel on which this side sends.
     private var byLocalChannel: [UInt16: PeerSession] = [:]
-    /// The first id of sessions that this side has begun and the peer has not.
-    private var begun: [UInt16: UInt32] = [:]
+    /// The sessions that this side has begun and the peer has not.
+    private var begun: [UInt16: TappedFrame.Begin] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
     private var arrived: Deque<PeerSession> = []
     /// Sessions of whose window the peer has used a quarter.
     private var due: [PeerSession] = []
+    /// Sessions of which the peer has sent something in this read.
+    private var changed: [PeerSession] = []
+    /// Sessions of which the peer wants to know the state.
+    private var echoes: [PeerSession] = []
 
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
@@ -52,31 +110,42 @@ final class FrameObserver {
     func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
         var violation: AMQPError?
         self.input.consume(bytes) { head in
-            if violation == nil, let frame = TappedFrame(head) { violation = self.peerSent(frame) }
+            if violation == nil, let frame = TappedFrame(head) { violation = self.peerSent(frame, TappedFrame.size(head)) }
         }
+        for session in self.changed { session.publish() }
+        self.changed.removeAll(keepingCapacity: true)
         return violation
     }
 
-    private func peerSent(_ frame: TappedFrame) -> AMQPError? {
+    private func peerSent(_ frame: TappedFrame, _ size: Int) -> AMQPError? {
         switch frame {
         case .transfer(let channel, let transfer):
             guard let session = self.byPeerChannel[channel] else { return nil }
             session.nextIncomingID &+= 1
-            session.arrived += 1
-            if session.arrived == session.renewal?.quarter { self.due.append(session) }
+            if !session.isChanged { self.change(session) }
+            if session.incoming?.arrive(size) == true { self.look(at: session) }
+            if session.left < 0, let violation = self.violation(session) { return violation }
             return session.links.transfer(transfer)
         case .begin(let channel, let begin): return self.peerBegan(channel, begin)
         case .flow(let channel, let flow):
             guard let session = self.byPeerChannel[channel] else { return nil }
             session.window.update(nextIncomingID: flow.nextIncomingID, incomingWindow: flow.incomingWindow)
+            if let id = flow.nextOutgoingID, let window = flow.outgoingWindow { session.outgoingWindow = (id, window) }
+            session.flows.peerSent(flow)
+            if flow.echo { self.echo(session) }
+            self.change(session)
             session.onChange?()
-        case .attach(let channel, let handle, let isReceiver):
-            return self.byPeerChannel[channel]?.links.attach(handle, isReceiver: isReceiver)
+        case .attach(let channel, let attach):
+            guard let session = self.byPeerChannel[channel] else { return nil }
+            if let violation = session.links.attach(attach.handle, isReceiver: attach.isReceiver) { return violation }
+            session.flows.peerSent(attach)
         case .disposition(let first, let last):
             guard last &- first > Self.widestDisposition else { return nil }
             let text = "the peer sent a disposition of the deliveries from \(first) to \(last)"
             return AMQPError(.connection, .invalidField, text)
-        case .detach(let channel, let handle): self.byPeerChannel[channel]?.links.detach(handle)
+        case .detach(let channel, let handle):
+            self.byPeerChannel[channel]?.links.detach(handle)
+            self.byPeerChannel[channel]?.flows.peerDetached(handle)
         case .end(let channel): self.byPeerChannel[channel] = nil
         case .unreadable(let name):
             return AMQPError(.connection, .decodeError, "the peer sent a \(name) whose fields cannot be read")
@@ -84,13 +153,45 @@ final class FrameObserver {
         return nil
     }
 
+    /// The peer has sent more than it may: that ends the session, and what is on its way meanwhile is let pass.
+    private func violation(_ session: PeerSession) -> AMQPError? {
+        let text = "the peer sent more transfers than the session's incoming window allows"
+        guard let onViolation = session.onViolation, let incoming = session.incoming else {
+            return AMQPError(.connection, .sessionWindowViolation, text)
+        }
+        session.toldLimit &+= incoming.initial &+ 1
+        onViolation()
+        return nil
+    }
+
+    /// Looks with the next output whether the window of a session is to be renewed.
+    func look(at session: PeerSession) {
+        guard !session.isDue else { return }
+        session.isDue = true
+        self.due.append(session)
+    }
+
+    private func change(_ session: PeerSession) {
+        guard !session.isChanged else { return }
+        session.isChanged = true
+        self.changed.append(session)
+    }
+
+    private func echo(_ session: PeerSession) {
+        session.echoesSeen += 1
+        guard !session.isEchoDue else { return }
+        session.isEchoDue = true
+        self.echoes.append(session)
+    }
+
     /// A range of 2³¹ ids is negative to Proton, which then looks for each of them.
     private static let widestDisposition: UInt32 = 0x7FFF_FFFE
 
-    func sent(_ bytes: UnsafeRawBufferPointer) {
+    /// Looks at what Proton has made, whole frames, and writes the windows into it that the peers are to be told.
+    func sent(_ bytes: UnsafeMutableRawBufferPointer) {
         // Most frames are transfers, in runs on one channel.
         var run = (channel: UInt16.max, transfers: 0)
-        self.output.consume(bytes) { head in
+        self.output.consume(UnsafeRawBufferPointer(bytes)) { head in
             if let channel = TappedFrame.channelOfTransfer(head) {
                 if channel != run.channel {
                     self.sent(run.transfers, on: run.channel)
@@ -100,7 +201,11 @@ final class FrameObserver {
             } else if let frame = TappedFrame(head) {
                 self.sent(run.transfers, on: run.channel)
                 run.transfers = 0
-                self.sent(frame)
+                if let window = self.sent(frame), let offset = TappedFrame.incomingWindow(in: head) {
+                    // The head lies in the bytes that may be changed.
+                    UnsafeMutableRawPointer(mutating: head.baseAddress! + offset)
+                        .storeBytes(of: window.bigEndian, as: UInt32.self)
+                }
             }
         }
         self.sent(run.transfers, on: run.channel)
@@ -111,24 +216,32 @@ final class FrameObserver {
         self.byLocalChannel[channel]?.window.sent(transfers)
     }
 
-    private func sent(_ frame: TappedFrame) {
+    /// Returns the window to tell in the frame's place.
+    private func sent(_ frame: TappedFrame) -> UInt32? {
         switch frame {
-        case .begin(let channel, let begin):
+        case .begin(let channel, var begin):
+            begin.incomingWindow -= min(UInt32(IncomingWindow.disguise), begin.incomingWindow)
             if let peer = begin.remoteChannel, let session = self.byPeerChannel[peer] {
                 session.window = RemoteWindow(
                     initialOutgoingID: begin.nextOutgoingID,
                     incomingWindow: UInt32(clamping: session.window.available)
                 )
+                session.toldLimit = session.nextIncomingID &+ begin.incomingWindow
                 self.join(session, channel)
             } else {
-                self.begun[channel] = begin.nextOutgoingID
+                self.begun[channel] = begin
             }
-        case .flow(let channel, _):
-            self.byLocalChannel[channel]?.arrived = 0
-            self.byLocalChannel[channel]?.isRenewed = false
+            return begin.incomingWindow
+        case .flow(let channel, let flow):
+            guard let session = self.byLocalChannel[channel] else { return self.begun[channel]?.incomingWindow }
+            session.flows.sent(flow)
+            return session.tell(session.incoming?.smallGain(left: session.left) ?? 0)
+        case .attach(let channel, let attach): self.byLocalChannel[channel]?.flows.sent(attach)
+        case .detach(let channel, let handle): self.byLocalChannel[channel]?.flows.detached(handle)
         case .end(let channel): self.byLocalChannel.removeValue(forKey: channel)?.localChannel = nil
-        case .transfer, .attach, .disposition, .detach, .unreadable: break
+        case .transfer, .disposition, .unreadable: break
         }
+        return nil
     }
 
     private func join(_ session: PeerSession, _ channel: UInt16) {
@@ -136,26 +249,30 @@ final class FrameObserver {
         session.localChannel = channel
     }
 
-    /// Gives the frames that renew the windows of which the peer has used a quarter.
-    ///
-    /// Proton 0.37 renews a window when it is used up: a peer far away then stands still for a round trip.
+    /// Gives the frames that renew the windows of which the peer has used a quarter, and those that have opened again.
     func renewals(_ body: (ByteBuffer) -> Void) {
         guard !self.due.isEmpty else { return }
-        for session in self.due where session.isDue {
-            guard !session.isRenewalHeld, let channel = session.localChannel, let renewal = session.renewal else {
-                continue
-            }
-            session.arrived = 0
-            session.isRenewed = true
-            body(
-                renewal.frame(
-                    channel: channel,
-                    nextIncomingID: session.nextIncomingID,
-                    nextOutgoingID: session.window.nextOutgoingID
-                )
+        for session in self.due {
+            session.isDue = false
+            guard let channel = session.localChannel, let incoming = session.incoming,
+                let gain = incoming.gain(left: session.left)
+            else { continue }
+            let frame = FlowFrame(
+                nextIncomingID: session.nextIncomingID,
+                incomingWindow: session.tell(gain),
+                nextOutgoingID: session.window.nextOutgoingID,
+                outgoingWindow: incoming.outgoingWindow
             )
+            body(frame.encoded(channel: channel))
         }
         self.due.removeAll(keepingCapacity: true)
+    }
+
+    /// Gives the frames that answer what the peer asked for: one a link, however often it has asked.
+    func echoAnswers(_ body: (ByteBuffer) -> Void) {
+        guard !self.echoes.isEmpty else { return }
+        for session in self.echoes { session.takeEchoes().forEach(body) }
+        self.echoes.removeAll(keepingCapacity: true)
     }
 
     private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) -> AMQPError? {
@@ -164,9 +281,11 @@ final class FrameObserver {
             let text = "the peer began a session on channel \(channel), or in answer to one, that is begun already"
             return AMQPError(.connection, .illegalState, text)
         }
-        let initial = begin.remoteChannel.flatMap { self.begun.removeValue(forKey: $0) } ?? 0
-        let window = RemoteWindow(initialOutgoingID: initial, incomingWindow: begin.incomingWindow)
+        let own = begin.remoteChannel.flatMap { self.begun.removeValue(forKey: $0) }
+        let window = RemoteWindow(initialOutgoingID: own?.nextOutgoingID ?? 0, incomingWindow: begin.incomingWindow)
         let session = PeerSession(window, nextIncomingID: begin.nextOutgoingID)
+        session.toldLimit &+= own?.incomingWindow ?? 0
+        session.outgoingWindow = begin.outgoingWindow.map { (begin.nextOutgoingID, $0) }
         self.byPeerChannel[channel] = session
         if let local = begin.remoteChannel { self.join(session, local) }
         self.arrived.append(session)

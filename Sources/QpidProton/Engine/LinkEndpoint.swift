@@ -95,13 +95,11 @@ class LinkEndpoint {
             pn_terminus_set_type(own, PN_UNSPECIFIED)
             pn_link_open(self.link)
         }
-        if self is ReceiverEndpoint { self.session.settleWindow(self) }
         if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
         if self.isRemotelyClosed {
             self.finish(nil)
         } else if !self.isEnding {
             self.isEnding = true
-            if self is ReceiverEndpoint { self.session.receiverEnds() }
             self.handler.beginEnding()
         }
     }
@@ -149,14 +147,12 @@ class LinkEndpoint {
     private func finish(_ error: AMQPError?) {
         self.release(error.map { .failure($0) } ?? .success(()))
         pn_link_set_context(self.link, nil)
-        if pn_link_is_receiver(self.link) { self.session.refreshWindow() }
         pn_link_free(self.link)
         self.session.links[ObjectIdentifier(self)] = nil
     }
 
     private func release(_ answer: Result<Void, AMQPError>) {
         self.isDone = true
-        if self.isEnding, self is ReceiverEndpoint { self.session.receiverEnded() }
         self.handler.finishEnding(self.isEnding)
         self.status.detached.resolve(answer)
     }

@@ -27,6 +27,12 @@ final class LinkStatus: Sendable {
     /// On a sender: what was dropped for lack of room.
     let droppedMessages = Atomic(0)
     let droppedBytes = Atomic(0)
+    /// What the peer's last flow said of the messages that it has; -1 for nothing.
+    let available = Atomic<Int>(-1)
+    /// The properties in the peer's last flow.
+    let flowProperties = Mutex<AMQPMap>([:])
+    /// On a receiver: the application has paused it.
+    let isPaused = Atomic<Bool>(false)
     /// On a sender: the messages that the peer takes in all, those that have begun included.
     let deliveryLimit = Watched()
 

@@ -129,10 +129,16 @@ extension ReceiverEndpoint {
         self.forgetIfRead(self.streams.first { $0.value === stream }?.key)
     }
 
-    /// The application has decided about a streamed message. Returns whether it is settled later, when all of it has come.
-    func decide(_ stream: ArrivingStream, _ sequence: UInt64) -> Bool {
-        self.drop(sequence)
+    /// The application has decided about a message. Returns whether it is one that is settled later, when all of it has come.
+    func settleStreamed(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Bool {
+        guard self.unsettled.isInOrder(slot), let entry = self.unsettled[slot],
+            let stream = self.streams[entry.sequence]
+        else { return false }
+        self.drop(entry.sequence)
         guard stream.isArriving else { return false }
+        // Told now, so that the sender need not send the rest.
+        _ = self.unsettled.withdraw(slot)
+        ProtonDisposition.set(entry.delivery, outcome)
         stream.isDecided = true
         return true
     }
@@ -152,9 +158,7 @@ extension ReceiverEndpoint {
         let bytes = stream.discard()
         self.count(-bytes)
         self.forgetIfRead(sequence)
-        self.window.free(0, bytes: bytes)
-        if self.isHeldBack { self.receive() }
-        self.topUp()
+        self.free(0, bytes: bytes)
     }
 
     private func forgetIfRead(_ sequence: UInt64?) {

@@ -11,10 +11,12 @@ final class ReceiverEndpoint: LinkEndpoint {
         let sequence: UInt64
         /// What the message counts for in the window.
         let weight: Int
+        /// Of one that is decided and not told: released, and not accepted.
+        var isReleased = false
     }
 
     private(set) var key: SlotKey?
-    private(set) var inbox: DeliveryInbox?
+    var inbox: DeliveryInbox?
     var window = CreditWindow(.manual)
     /// Only the application grants credit.
     private var isManual = true
@@ -44,14 +46,21 @@ final class ReceiverEndpoint: LinkEndpoint {
     var streams: [UInt64: ArrivingStream] = [:]
     /// What they hold together.
     var streamedBytes = 0
+    /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
+    var telling = Telling()
 
-    private var drains: [Reply<Int>] = []
-    private var drainDeadline: Scheduled<Void>?
+    // The state of drains and pauses, see ReceiverEndpoint+Drain.swift and ReceiverEndpoint+Pause.swift.
+    var drains: [Reply<Int>] = []
+    var isDraining = false
     /// What the peer answered to the drain while a message was arriving.
-    private var creditBack: Int?
-    private var pendingCredit = 0
-    private var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
-    private var timeoutTimer: Scheduled<Void>?
+    var creditBack: Int?
+    /// Credit that is granted when nothing keeps it back any more.
+    var pendingCredit = 0
+    /// The application has paused the receiver.
+    var isPausedHere = false
+    var stopping: Stopping?
+    var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
+    var timeoutTimer: Scheduled<Void>?
 
     override var hasRemoteTerminus: Bool {
         pn_terminus_get_type(pn_link_remote_source(self.link)) != PN_UNSPECIFIED
@@ -86,6 +95,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
         self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
         self.settleMode = configuration.settleMode
+        self.telling.delay = max(0, min(configuration.settlementDelay, .seconds(3_600)).nanoseconds)
         let key = self.handler.receivers.insert(self)
         self.key = key
         // What is taken of a window of bytes may be what Proton's bytes wait for: it is told at once.
@@ -163,8 +173,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             }
             self.completeLarge(delivery)
         }
-        // Without a message that has begun nothing is left in Proton.
-        if !self.isDone, !self.isMidMessage, let credit = self.creditBack { self.finishDrain(.success(credit)) }
+        self.finishDrainIfUsedUp()
     }
 
     /// Counts the message at its first byte. Returns false when the link takes no messages.
@@ -265,7 +274,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Reads and drops what still comes on a link that is closed here, so that the session's window does not leak.
     private func discard() {
         self.partial = ByteBuffer()
-        self.session.refreshWindow()
+        defer { if !self.isDone { self.session.incomingTaken() } }
         while !self.isDone, let delivery = pn_link_current(self.link) {
             withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { room in
                 while pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, room.count) > 0 {}
@@ -279,6 +288,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     func flushArrived() {
         guard !self.arrivals.isEmpty else { return }
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        if self.stopping != nil { return self.setAside(self.arrivals.take()) }
         self.inbox?.push(self.arrivals.take())
         self.steps &+= 1
         self.session.noteIncoming()
@@ -290,8 +300,9 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     func settle(_ settlement: Settlement) {
         guard !self.isDone else { return }
+        self.markSettling()
         if settlement.includesEarlier {
-            // Settling takes it out of the order.
+            // Deciding takes it out of those that are not decided.
             while let first = self.unsettled.first, let entry = self.unsettled[first],
                 entry.sequence < settlement.sequence
             {
@@ -302,12 +313,20 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
-        guard let entry = self.unsettled.withdraw(slot) else { return }
+        if !self.streams.isEmpty, self.settleStreamed(slot, outcome) { return }
+        guard let entry = self.settleMode == .first ? self.decide(slot, outcome) : self.tell(slot, outcome) else {
+            return
+        }
+        if self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
+    }
+
+    /// Tells the outcome of one delivery at once.
+    func tell(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Unsettled? {
+        guard let entry = self.unsettled.withdraw(slot) else { return nil }
         ProtonDisposition.set(entry.delivery, outcome)
-        if let stream = self.streams[entry.sequence], self.decide(stream, entry.sequence) { return }
         // The sender has to settle first.
         if self.settleMode == .first || pn_delivery_settled(entry.delivery) { self.forget(slot) }
-        if self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
+        return entry
     }
 
     /// The sender has settled: the state of a delivery that was decided is final, another one has no more use.
@@ -318,6 +337,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         let isDecided = !self.unsettled.isInOrder(slot)
         self.forget(slot)
         if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
+        self.closeIfSettled()
     }
 
     func forget(_ slot: SlotKey) {
@@ -347,14 +367,17 @@ final class ReceiverEndpoint: LinkEndpoint {
     func free(_ count: Int, bytes: Int) {
         self.steps &+= 1
         self.window.free(count, bytes: bytes)
-        if self.isHeldBack { self.receive() }
+        if self.isHeldBack {
+            self.receive()
+            self.session.incomingTaken()
+        }
         self.topUp()
     }
 
     func grant(_ credit: Int) {
         guard self.isLocallyOpen else { return }
         if self.window.isPaused {
-            // Credit granted now would cancel the drain that is under way.
+            // Credit granted now would cancel the drain that is under way, or the pause.
             self.pendingCredit += credit
         } else {
             self.flow(self.window.grant(credit))
@@ -376,117 +399,22 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
     }
 
-    /// Has Proton send a flow of this link, with the session's window, if that has run out.
-    func carryWindow() {
-        if self.window.isPaused { pn_link_drain(self.link, 0) } else { pn_link_flow(self.link, 0) }
-    }
-
-    // MARK: Draining
-
     override func flowed() {
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        guard !self.isDone, !pn_link_draining(self.link) else { return }
-        let credit = Int(pn_link_drained(self.link))
-        if self.window.isPaused {
-            self.answerDrains(credit)
-        } else if credit > 0 {
-            // The answer to a drain that nobody waits for any more.
-            self.window.giveBack(credit)
-            self.topUp()
-        }
-    }
-
-    /// The peer has answered. A message that has begun is on its way still, and comes before the answer.
-    private func answerDrains(_ credit: Int) {
-        if self.isMidMessage {
-            self.creditBack = credit
-        } else {
-            self.finishDrain(.success(credit))
-        }
-    }
-
-    /// Asks the peer to use all credit or to give it back. The answer is the credit that came back.
-    func drain(_ reply: Reply<Int>) {
-        guard self.isLocallyOpen else {
-            reply.resolve(.failure(self.status.endError ?? AMQPError(.link, .closed, "the link is not open")))
-            return
-        }
-        self.drains.append(reply)
-        guard !self.window.isPaused else { return }
-        self.window.pause()
-        let timeout = self.handler.configuration.operationTimeout
-        self.drainDeadline = self.handler.schedule(in: timeout) { [unowned self] in
-            self.finishDrain(
-                .failure(AMQPError(.local, .timeout, "the peer did not answer the drain within \(timeout)"))
-            )
-        }
-        if self.window.outstanding > 0 { pn_link_drain(self.link, 0) } else { self.answerDrains(0) }
-    }
-
-    private func finishDrain(_ answer: Result<Int, AMQPError>) {
-        self.drainDeadline?.cancel()
-        self.drainDeadline = nil
-        // A drain that is given up while a message arrives may have been answered.
-        if case .failure = answer { self.window.giveBack(self.creditBack ?? 0) }
-        self.creditBack = nil
-        // What came before the answer must be seen before it.
-        self.flushArrived()
-        if case .success = answer { self.window.drained() }
-        self.window.resume()
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        let drains = self.drains
-        self.drains = []
-        for reply in drains { reply.resolve(answer) }
-        let pendingCredit = self.pendingCredit
-        self.pendingCredit = 0
-        if pendingCredit > 0 { self.grant(pendingCredit) }
-        self.topUp()
-    }
-
-    /// Ends the wait of a `receive(timeout:)` when its time is over: with a drain, so that no message can be on its way.
-    func limitWait(_ id: UInt64, _ timeout: Duration) {
-        guard self.isLocallyOpen else { return }
-        if self.window.policy == .manual, self.window.outstanding == 0 { self.grant(1) }
-        self.timeouts.removeAll { self.inbox?.isWaiting($0.id) != true }
-        self.timeouts.append((id, self.handler.deadline(in: timeout)))
-        self.scheduleTimeouts()
-    }
-
-    private func scheduleTimeouts() {
-        self.timeoutTimer?.cancel()
-        self.timeoutTimer = nil
-        guard let next = self.timeouts.map(\.deadline).min() else { return }
-        self.timeoutTimer = self.handler.schedule(at: next) { [unowned self] in
-            let now = self.handler.eventLoop.now
-            let due = self.timeouts.filter { $0.deadline <= now && self.inbox?.isWaiting($0.id) == true }
-            self.timeouts.removeAll { $0.deadline <= now }
-            for wait in due { self.endWaitByDrain(wait.id) }
-            self.scheduleTimeouts()
-        }
-    }
-
-    private func endWaitByDrain(_ id: UInt64) {
-        let reply = Reply<Int>()
-        reply.whenResolved { [inbox = self.inbox] answer in
-            switch answer {
-            case .success: inbox?.endWait(id, .success(nil))
-            case .failure(let error): inbox?.endWait(id, .failure(error))
-            }
-        }
-        self.drain(reply)
+        self.creditCame()
     }
 
     // MARK: Ending
 
     override func end(_ error: AMQPError?) {
         self.timeoutTimer?.cancel()
-        self.drainDeadline?.cancel()
         self.flushArrived()
+        self.endTelling()
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         self.endStreams(error)
         // Bytes that stay in Proton would stay in the session's window for good.
         if self.isHeldBack { self.discard() }
+        self.endStopping()
         self.unsettled.removeAll()
         if let key = self.key { self.handler.receivers.remove(key) }
         // Those who wait get the end of the link, not that of their drain.
@@ -499,11 +427,15 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// What nobody has taken goes back, so that others get it at once.
     private func releaseUntaken() {
-        for slot in self.inbox?.removeAll() ?? [] {
-            // What has not come to its end is dropped with the link.
-            guard let entry = self.unsettled[slot], slot != self.stream?.slot else { continue }
-            ProtonDisposition.set(entry.delivery, .released)
-            self.forget(slot)
-        }
+        guard self.stopping == nil else { return self.releaseSetAside() }
+        for slot in self.inbox?.removeAll() ?? [] { self.release(slot) }
+    }
+
+    func release(_ slot: SlotKey) {
+        if self.isLocallyOpen, self.settleStreamed(slot, .released) { return }
+        // What has not come to its end is dropped with the link.
+        guard let entry = self.unsettled[slot], slot != self.stream?.slot else { return }
+        ProtonDisposition.set(entry.delivery, .released)
+        self.forget(slot)
     }
 }

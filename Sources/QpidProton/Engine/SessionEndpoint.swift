@@ -20,19 +20,16 @@ final class SessionEndpoint {
     let ended = Reply<Void>()
     /// Both sides have ended, or the connection is gone.
     let closed = Reply<Void>()
+    let status = SessionStatus()
     var links: [ObjectIdentifier: LinkEndpoint] = [:]
     private(set) var node: SlotKey?
     /// The peer's window is closed: nothing of this session may be handed to Proton.
     private(set) var isBlocked = true
     /// The session as the peer sees it, once it has begun it.
     private var peer: FrameObserver.PeerSession?
-    private var renewal: WindowRenewal?
+    private var incoming: IncomingWindow?
     private(set) var incomingCapacity = 0
     private(set) var incomingPeak = 0
-    /// Receivers that are closed here, and not yet by the peer.
-    private var endingReceivers = 0 {
-        didSet { self.peer?.isRenewalHeld = self.endingReceivers > 0 }
-    }
     /// Transfers that were handed to Proton since it last wrote.
     private var handedTransfers = 0
     private var isTouched = false
@@ -47,6 +44,7 @@ final class SessionEndpoint {
         let opened: Reply<Void>
         let ended: Reply<Void>
         let closed: Reply<Void>
+        let status: SessionStatus
         let node: SlotKey
         let protonBytes: ProtonBytes
         let endpoint: NIOLoopBound<SessionEndpoint>
@@ -96,15 +94,16 @@ final class SessionEndpoint {
             throw AMQPError(.local, .invalidArgument, "outgoingWindow must be from 1 to 2,147,483,647")
         }
         self.incomingCapacity = configuration.incomingCapacity.bytes
-        pn_session_set_incoming_capacity(self.session, configuration.incomingCapacity.bytes)
-        pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
-        self.renewal = WindowRenewal(
+        let incoming = IncomingWindow(
             capacity: configuration.incomingCapacity.bytes,
             frameSize: frame,
             outgoingWindow: configuration.outgoingWindow,
-            heldBytes: { [session] in Int(pn_session_incoming_bytes(session)) }
+            free: { [unowned self] in self.freeIncoming }
         )
-        self.peer?.renewal = self.renewal
+        pn_session_set_incoming_capacity(self.session, incoming.disguisedCapacity)
+        pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
+        self.incoming = incoming
+        self.peer?.incoming = incoming
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.handler.node)
         self.node = node
         pn_session_open(self.session)
@@ -119,6 +118,7 @@ final class SessionEndpoint {
             opened: self.opened,
             ended: self.ended,
             closed: self.closed,
+            status: self.status,
             node: node,
             protonBytes: self.protonBytes,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
@@ -128,12 +128,18 @@ final class SessionEndpoint {
     func remoteOpened(_ peer: FrameObserver.PeerSession?) {
         self.handler.logger.debug("session begun")
         self.peer = peer
-        peer?.renewal = self.renewal
+        peer?.incoming = self.incoming
+        peer?.onViolation = { [unowned self] in
+            let text = "more transfers came than the incoming window of the session allows"
+            self.close(AMQPError(.session, .sessionWindowViolation, text))
+        }
         peer?.onChange = { [unowned self] in
             // A window that closes does so at once, and one that opens when Proton has seen it.
             if self.peer?.window.available ?? 0 <= 0 { self.setBlocked(true) }
             self.touch()
         }
+        peer?.status = self.status
+        peer?.senderState = { [unowned self] in self.senderState(of: $0) }
         self.updateBlocked()
         self.opened.resolve(.success(()))
         if self.endsWhenBegun {
@@ -141,6 +147,19 @@ final class SessionEndpoint {
             pn_session_close(self.session)
             self.beginEnding()
         }
+    }
+
+    /// Shows what the peer says of a link, which it has attached, to those who have the link.
+    func observe(_ link: LinkEndpoint) {
+        self.peer?.flows.observe(link.status, isReceiver: link is ReceiverEndpoint)
+    }
+
+    /// What a sender has, for the peer that asks.
+    private func senderState(of name: String) -> FlowFrame.Sender? {
+        for case let sender as SenderEndpoint in self.links.values where sender.status.name == name {
+            return sender.flowState
+        }
+        return nil
     }
 
     // MARK: Sending
@@ -205,6 +224,7 @@ final class SessionEndpoint {
             }
         }
         self.updateBlocked()
+        self.peer?.publish()
     }
 
     /// Looks again whether the peer's window is open: after Proton has written, and after the peer has changed it.
@@ -226,32 +246,15 @@ final class SessionEndpoint {
         }
     }
 
-    /// Lets an attached receiver carry a window that has run out, before work on a detached one does.
-    ///
-    /// Proton sends the window with a flow of the link whose delivery it handles. The handle of a detached link is none,
-    /// and a peer that gets it fails the connection.
-    func refreshWindow() {
-        for case let receiver as ReceiverEndpoint in self.links.values where receiver.isLocallyOpen {
-            return receiver.carryWindow()
-        }
+    /// The bytes that may come besides what Proton holds.
+    private var freeIncoming: Int {
+        self.isDone ? 0 : self.incomingCapacity - Int(pn_session_incoming_bytes(self.session))
     }
 
-    /// Has Proton tell the window before a receiver or the session ends, so that Proton's count and the peer's agree again.
-    ///
-    /// A renewal of this side is unknown to Proton. While its receivers are attached it renews the window itself when its
-    /// own count comes to zero; with the transfers of a detached one it would not, and would refuse the next.
-    ///
-    /// - Parameter link: The receiver that ends; nil for all of the session.
-    func settleWindow(_ link: LinkEndpoint? = nil) {
-        let receiver = link ?? self.links.values.first { $0 is ReceiverEndpoint && $0.isAttached }
-        guard self.peer?.isRenewed == true, !self.isDone, let receiver, receiver.isAttached else { return }
-        // Proton sends a flow for a credit that changes. What it brings is discarded with the rest.
-        pn_link_flow(receiver.link, 1)
-        self.handler.produceNow()
+    /// Proton holds less than it did: the peer may send more.
+    func incomingTaken() {
+        if let peer = self.peer { self.handler.frames.look(at: peer) }
     }
-
-    func receiverEnds() { self.endingReceivers += 1 }
-    func receiverEnded() { self.endingReceivers -= 1 }
 
     // MARK: Ending
 
@@ -262,7 +265,6 @@ final class SessionEndpoint {
 
     func close(_ error: AMQPError?) {
         guard !self.isDone, !self.isLocallyClosed else { return }
-        self.settleWindow()
         self.endLocally(error)
         if self.isOver { return self.finish(nil) }
         if let error { ProtonCondition.set(pn_session_condition(self.session), error) }
@@ -308,7 +310,9 @@ final class SessionEndpoint {
 
     private func endLocally(_ error: AMQPError?) {
         self.peer?.onChange = nil
-        self.peer?.renewal = nil
+        self.peer?.senderState = nil
+        self.peer?.onViolation = nil
+        self.peer?.incoming = nil
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")
         self.opened.resolve(.failure(cause))

@@ -1,7 +1,7 @@
 /// The performatives of the sessions and links, as far as the flow control and the guards need them.
 enum TappedFrame {
     case begin(channel: UInt16, Begin)
-    case attach(channel: UInt16, handle: UInt32, isReceiver: Bool)
+    case attach(channel: UInt16, Attach)
     case flow(channel: UInt16, Flow)
     case transfer(channel: UInt16, Transfer)
     case disposition(first: UInt32, last: UInt32)
@@ -14,11 +14,33 @@ enum TappedFrame {
         var remoteChannel: UInt16?
         var nextOutgoingID: UInt32
         var incomingWindow: UInt32
+        var outgoingWindow: UInt32?
     }
 
+    struct Attach {
+        var name: String
+        var handle: UInt32
+        /// The role of who attaches.
+        var isReceiver: Bool
+        /// Nil where it lies behind the head.
+        var initialDeliveryCount: UInt32?
+    }
+
+    /// A flow. What cannot be read behind the windows is as if it were not there: nothing depends on it but what is shown.
     struct Flow {
         var nextIncomingID: UInt32?
         var incomingWindow: UInt32
+        var nextOutgoingID: UInt32?
+        var outgoingWindow: UInt32?
+        /// The link; nil for a flow of the session alone.
+        var handle: UInt32?
+        var deliveryCount: UInt32?
+        var linkCredit: UInt32?
+        var available: UInt32?
+        var drain = false
+        var echo = false
+        /// Nil where there are none, or not all of them lie in the head.
+        var properties: AMQPMap?
     }
 
     struct Transfer {
@@ -27,6 +49,21 @@ enum TappedFrame {
         var hasMore: Bool
         /// The message is aborted, or it cannot be told.
         var mayBeAborted: Bool
+    }
+
+    /// Where the incoming-window is in the head of a begin or a flow that Proton made.
+    static func incomingWindow(in head: UnsafeRawBufferPointer) -> Int? {
+        var fields = FieldReader(head, offset: Int(head[4]) * 4)
+        switch fields.descriptor() {
+        case 0x11: return fields.list() && fields.ushort() != nil && fields.uint() != nil ? fields.wideUint() : nil
+        case 0x13: return fields.list() && fields.uint() != nil ? fields.wideUint() : nil
+        default: return nil
+        }
+    }
+
+    /// The size of a frame.
+    static func size(_ head: UnsafeRawBufferPointer) -> Int {
+        Int(UInt32(bigEndian: head.loadUnaligned(as: UInt32.self)))
     }
 
     /// Reads the head of a frame. Nil for other performatives: Proton will judge them.
@@ -65,19 +102,38 @@ enum TappedFrame {
         guard fields.list(), let remoteChannel = fields.ushort(), let id = fields.uint()?.value,
             let window = fields.uint()?.value
         else { return nil }
-        let begin = Begin(remoteChannel: remoteChannel.value, nextOutgoingID: id, incomingWindow: window)
+        let begin = Begin(
+            remoteChannel: remoteChannel.value,
+            nextOutgoingID: id,
+            incomingWindow: window,
+            outgoingWindow: fields.uint()?.value
+        )
         return .begin(channel: channel, begin)
     }
 
     private static func attach(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
-        guard fields.list(), fields.passString(), let handle = fields.uint()?.value, let role = fields.bool()?.value
+        guard fields.list(), let name = fields.string(), let handle = fields.uint()?.value,
+            let role = fields.bool()?.value
         else { return nil }
-        return .attach(channel: channel, handle: handle, isReceiver: role)
+        var attach = Attach(name: name, handle: handle, isReceiver: role)
+        // The settle modes, the termini, and what is said of unsettled deliveries come before it.
+        if (0..<6).allSatisfy({ _ in fields.passAny() }) { attach.initialDeliveryCount = fields.uint()?.value }
+        return .attach(channel: channel, attach)
     }
 
     private static func flow(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
         guard fields.list(), let id = fields.uint(), let window = fields.uint()?.value else { return nil }
-        return .flow(channel: channel, Flow(nextIncomingID: id.value, incomingWindow: window))
+        var flow = Flow(nextIncomingID: id.value, incomingWindow: window)
+        flow.nextOutgoingID = fields.uint()?.value
+        flow.outgoingWindow = fields.uint()?.value
+        flow.handle = fields.uint()?.value
+        flow.deliveryCount = fields.uint()?.value
+        flow.linkCredit = fields.uint()?.value
+        flow.available = fields.uint()?.value
+        flow.drain = fields.bool()?.value == true
+        flow.echo = fields.bool()?.value == true
+        flow.properties = fields.map()
+        return .flow(channel: channel, flow)
     }
 
     private static func transfer(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {

@@ -1,10 +1,11 @@
 /// Plain values by key, found without hashing, and in the order in which they were put in.
 ///
-/// A value can leave the order and still be found by its key. Every step takes the same time, however many values there are.
+/// A value can leave the order and still be found by its key. It can also be decided and keep its place: it is ripe when no
+/// undecided value is before it, and waiting otherwise. Every step takes the same time, however many values there are.
 /// A class with memory of its own, which is used for every message: an array in it would be checked at each step for others
 /// who use it. It belongs to one event loop.
 final class OrderedSlots<Value: BitwiseCopyable> {
-    private enum Place: UInt8 { case free, inOrder, withdrawn }
+    private enum Place: UInt8 { case free, inOrder, waiting, ripe, withdrawn }
 
     private struct Node {
         var value: Value?
@@ -13,6 +14,8 @@ final class OrderedSlots<Value: BitwiseCopyable> {
         /// The next free node too.
         var next = Self.none
         var previous = Self.none
+        /// When it was decided.
+        var time: Int64 = 0
 
         static var none: UInt32 { .max }
     }
@@ -22,9 +25,19 @@ final class OrderedSlots<Value: BitwiseCopyable> {
     /// The nodes that have been used.
     private var used = 0
     private(set) var count = 0
+    /// The values in the order that are not decided.
+    private(set) var orderedCount = 0
+    /// The decided values behind one that is not.
+    private(set) var waitingCount = 0
+    /// The decided values with no other before them.
+    private(set) var ripeCount = 0
+    /// No ripe value was decided before; `.max` when there is none.
+    private(set) var ripeSince = Int64.max
     private var free = Node.none
     private var head = Node.none
     private var tail = Node.none
+    /// The first that is not decided.
+    private var undecided = Node.none
 
     init() {
         self.capacity = 4
@@ -33,8 +46,8 @@ final class OrderedSlots<Value: BitwiseCopyable> {
 
     deinit { self.nodes.deallocate() }
 
-    /// The key of the oldest value in the order.
-    var first: SlotKey? { self.head == Node.none ? nil : self.key(self.head) }
+    /// The key of the oldest value in the order that is not decided.
+    var first: SlotKey? { self.undecided == Node.none ? nil : self.key(self.undecided) }
 
     /// Puts a value at the end of the order.
     func append(_ value: Value) -> SlotKey {
@@ -46,7 +59,9 @@ final class OrderedSlots<Value: BitwiseCopyable> {
         node.pointee.next = Node.none
         if self.tail == Node.none { self.head = index } else { self.nodes[Int(self.tail)].next = index }
         self.tail = index
+        if self.undecided == Node.none { self.undecided = index }
         self.count += 1
+        self.orderedCount += 1
         return self.key(index)
     }
 
@@ -84,13 +99,64 @@ final class OrderedSlots<Value: BitwiseCopyable> {
         return self.nodes[index].value
     }
 
+    /// Changes a value in the order, which keeps its place as a decided one, and gives it; nil when it is not in the order, or
+    /// decided.
+    func decide(_ key: SlotKey, at time: Int64, _ change: (inout Value) -> Void) -> Value? {
+        guard let index = self.index(key), self.nodes[index].place == .inOrder, var value = self.nodes[index].value
+        else { return nil }
+        change(&value)
+        let node = self.nodes + index
+        node.pointee.value = value
+        node.pointee.time = time
+        node.pointee.place = .waiting
+        self.orderedCount -= 1
+        self.waitingCount += 1
+        if self.undecided == UInt32(index) { self.ripen() }
+        return value
+    }
+
+    /// Goes on to the next that is not decided: those before it are ripe.
+    private func ripen() {
+        var index = self.undecided
+        while index != Node.none, self.nodes[Int(index)].place == .waiting {
+            let node = self.nodes + Int(index)
+            node.pointee.place = .ripe
+            self.waitingCount -= 1
+            self.ripeCount += 1
+            self.ripeSince = min(self.ripeSince, node.pointee.time)
+            index = node.pointee.next
+        }
+        self.undecided = index
+    }
+
+    /// Takes the first value out if it is ripe.
+    func removeRipe() -> Value? {
+        guard self.head != Node.none, self.nodes[Int(self.head)].place == .ripe else { return nil }
+        return self.remove(Int(self.head))
+    }
+
+    /// The waiting values, in order, with the times of their decisions.
+    func forEachWaiting(_ body: (SlotKey, Int64) -> Void) {
+        var rest = self.waitingCount
+        var index = self.undecided
+        while rest > 0, index != Node.none {
+            let node = self.nodes[Int(index)]
+            if node.place == .waiting {
+                body(self.key(index), node.time)
+                rest -= 1
+            }
+            index = node.next
+        }
+    }
+
     /// Takes a value out.
     @discardableResult
-    func remove(_ key: SlotKey) -> Value? {
-        guard let index = self.index(key) else { return nil }
+    func remove(_ key: SlotKey) -> Value? { self.index(key).flatMap { self.remove($0) } }
+
+    private func remove(_ index: Int) -> Value? {
         let node = self.nodes + index
         let value = node.pointee.value
-        if node.pointee.place == .inOrder { self.unlink(index) }
+        if node.pointee.place != .withdrawn { self.unlink(index) }
         node.pointee.place = .free
         node.pointee.generation &+= 1
         node.pointee.next = self.free
@@ -109,9 +175,21 @@ final class OrderedSlots<Value: BitwiseCopyable> {
     private func unlink(_ index: Int) {
         let node = self.nodes + index
         let (previous, next) = (node.pointee.previous, node.pointee.next)
+        switch node.pointee.place {
+        case .inOrder: self.orderedCount -= 1
+        case .waiting: self.waitingCount -= 1
+        case .ripe:
+            self.ripeCount -= 1
+            if self.ripeCount == 0 { self.ripeSince = .max }
+        case .free, .withdrawn: break
+        }
         node.pointee.place = .withdrawn
         if previous == Node.none { self.head = next } else { self.nodes[Int(previous)].next = next }
         if next == Node.none { self.tail = previous } else { self.nodes[Int(next)].previous = previous }
+        if self.undecided == UInt32(index) {
+            self.undecided = next
+            self.ripen()
+        }
     }
 
     private func key(_ index: UInt32) -> SlotKey {

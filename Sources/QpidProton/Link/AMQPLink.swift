@@ -14,6 +14,8 @@ public protocol AMQPLink: Sendable {
     var remoteMaxMessageSize: UInt64? { get }
     /// The messages that may be sent now.
     var credit: Int { get }
+    /// The properties of the link in the peer's last flow of it.
+    var flowProperties: AMQPMap { get }
     /// Why the link is of no more use; nil while it is.
     var error: AMQPError? { get }
 

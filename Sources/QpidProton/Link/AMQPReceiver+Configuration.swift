@@ -49,6 +49,13 @@ extension AMQPReceiver {
         public var senderSettleMode: AMQPSenderSettleMode = .mixed
         /// When this side settles.
         public var settleMode: AMQPReceiverSettleMode = .first
+        /// How long the peer is left untold that a message was accepted or released, so that it can be told of many in one range.
+        ///
+        /// Told at once are the decisions about the only messages that the application holds, a run of 64, and all that is
+        /// left at a pause and before the link ends. Behind a message that is not decided a decision waits five times as long at
+        /// most. Credit does not wait for it, and the peer may so count more unsettled messages than the window. Zero tells each batch of
+        /// decisions at once. An hour counts as the most.
+        public var settlementDelay: Duration = .milliseconds(5)
         /// The largest message that is taken; nil for no limit. A larger one closes the link.
         public var maxMessageSize: ByteCount? = .mebibytes(64)
         /// Whether messages of binary data are handed over when their body begins, and not when all of them has come.

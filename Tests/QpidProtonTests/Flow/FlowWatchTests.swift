@@ -138,6 +138,7 @@ struct FlowWatchTests {
         let logger = Logger(label: "test") { _ in lines }
         var configuration = AMQPConnection.Configuration()
         configuration.stallWarning = .seconds(10)
+        configuration.idleTimeout = nil
         let peer = try await InMemoryPeer(configuration: configuration, script: PeerScript(credit: nil), logger: logger)
         let parts = AMQPConnection.Parts(peer.handler, peer.channel)
         let connection = AMQPConnection(parts, try await parts.opened.value(), configuration)

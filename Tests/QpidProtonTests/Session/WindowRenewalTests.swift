@@ -13,17 +13,33 @@ struct WindowRenewalTests {
         return configuration
     }
 
-    @Test func theFrameIsAFlowOfTheSession() throws {
-        let renewal = WindowRenewal(capacity: 8_192, frameSize: 512, outgoingWindow: 7, heldBytes: { 500 })
-        #expect(renewal.quarter == 4)
-        let bytes = renewal.frame(channel: 3, nextIncomingID: .max, nextOutgoingID: 2)
-        var stream = ByteBuffer(repeating: 0, count: 8)
-        stream.writeImmutableBuffer(bytes)
-        let frame = try #require(Frame.parse(stream).first)
-        #expect(frame.code == .flow)
-        #expect(frame.channel == 3)
-        #expect(frame.fields == [.uint(.max), .uint(15), .uint(2), .uint(7)])
-        #expect(bytes.readableBytes == Int(bytes.getInteger(at: 0, as: UInt32.self) ?? 0))
+    @Test func theWindowFollowsTheSizeOfTransfers() {
+        var free = 65_536 * 16
+        let room = { free }
+        var window = IncomingWindow(capacity: free, frameSize: 65_536, outgoingWindow: 7, free: room)
+        #expect(window.initial == 16)
+        #expect(window.gain(left: 16) == nil)
+        var isDue: [Bool] = []
+        for _ in 0..<4 { isDue.append(window.arrive(100)) }
+        #expect(isDue == [false, false, false, true])
+        for _ in 0..<300 { _ = window.arrive(100) }
+        // By 104 bytes a transfer, to which the size has come down.
+        let gain = window.gain(left: 12) ?? 0
+        #expect(gain > 9_000 && gain < 10_486)
+        window.told(12 + gain)
+        #expect(window.gain(left: 12 + gain) == nil)
+        #expect(window.gain(left: 12 + gain * 7 / 8) == nil)
+        #expect(window.gain(left: gain / 2) != nil)
+        // What is held leaves less, and what was told stays.
+        free = 0
+        #expect(window.gain(left: 0) == nil)
+        #expect(window.smallGain(left: 5) == 0)
+        free = 1_000
+        #expect(window.gain(left: 0) != nil)
+        // Large ones are counted at once.
+        for _ in 0..<30 { _ = window.arrive(65_536) }
+        free = 65_536 * 4
+        #expect(window.smallGain(left: 0) == 4)
     }
 
     /// The least that the peer had left of the window, from the frames of both sides in the order in which they went.
@@ -63,10 +79,10 @@ struct WindowRenewalTests {
                 try await peer.run { _ = $0.send(payload(10 + number), on: $0.links[0], settled: true) }
             }
             #expect(least >= 11)
-            // One for the credit, and one a quarter.
-            #expect((25...27).contains(flows))
-            // Proton's own flows, after every sixteenth transfer, count the message that it holds then.
+            // One for the credit, and one a quarter of a window that grows, for the transfers are small.
+            #expect((5...27).contains(flows))
             #expect(windows.allSatisfy { $0 >= 15 }, "\(windows)")
+            #expect(windows.contains { $0 > 40 }, "\(windows)")
             for number in 0..<100 { #expect(receiver.poll()?.payload.readableBytes == 10 + number) }
         }
     }

@@ -1,0 +1,15 @@
+internal import CProton
+
+extension SenderEndpoint {
+    /// What the peer is told when it asks for the state of the link; nil when there is none.
+    var flowState: FlowFrame.Sender? {
+        guard self.isAttached, let lane = self.lane else { return nil }
+        // Proton counts a message off the credit when it is handed over, and the peer when it is framed.
+        let credit = Int(pn_link_credit(self.link)) + Int(pn_link_queued(self.link))
+        return FlowFrame.Sender(
+            credit: UInt32(clamping: credit),
+            available: UInt32(clamping: lane.waiting.count),
+            isDraining: pn_link_get_drain(self.link)
+        )
+    }
+}

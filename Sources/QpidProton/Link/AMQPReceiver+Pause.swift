@@ -1,0 +1,87 @@
+internal import NIOCore
+internal import Synchronization
+
+extension AMQPReceiver {
+    /// Whether the receiver was paused with ``pause()`` and not resumed: no credit is granted.
+    public var isPaused: Bool { self.core.status.isPaused.load(ordering: .relaxed) }
+
+    /// Stops the peer: returns when no more messages can arrive.
+    ///
+    /// The peer is asked to give its credit back, and no credit is granted until ``resume()``. What arrives before its answer
+    /// waits in the receiver and can be taken as ever; tasks that wait for a message go on waiting. With ``Window/manual``, credit
+    /// that ``grant(credit:)`` grants meanwhile is kept until then. A second call waits for the same answer.
+    ///
+    /// Suspends until the peer has answered. A wait that is cancelled or fails leaves the receiver paused.
+    ///
+    /// - Throws: `AMQPError`: ``AMQPCondition/timeout`` when the peer does not answer within the connection's
+    ///   `operationTimeout`, so that messages may still arrive for the credit that it has; `.cancelled`; or the error of the link.
+    ///
+    /// Source: AMQP 1.0 §2.6.10, stopping the transfers on a link; `pn_link_drain`.
+    public func pause() async throws(AMQPError) {
+        let endpoint = self.endpoint
+        let reply = Reply<Int>()
+        self.mailbox.run({ _ in endpoint.value.pause(reply) }, otherwise: { reply.resolve(.failure($0)) })
+        _ = try await reply.value()
+    }
+
+    /// Grants credit again after ``pause()``. Does nothing when the receiver is not paused. Never suspends.
+    public func resume() {
+        let endpoint = self.endpoint
+        self.mailbox.run { _ in endpoint.value.resume() }
+    }
+
+    /// Asks the peer to send the messages that it has for the credit there is, and to give the rest back.
+    ///
+    /// The messages arrive before the answer and are taken as ever. Behind it credit is granted again, unless the receiver is
+    /// paused. Calls at the same time, ``pause()`` and the end of a ``receive(timeout:)`` share one answer.
+    ///
+    /// Suspends until the peer has answered. Cancellation ends the wait alone.
+    ///
+    /// - Parameter timeout: How long the peer has to answer.
+    /// - Returns: The credit that came back: the messages that the peer could have sent and did not have. 0 where there
+    ///   was no credit, as with ``Window/manual`` before a grant, or while the receiver is paused.
+    /// - Throws: `AMQPError`: ``AMQPCondition/timeout`` when the peer does not answer in time; `.cancelled`; or the error of the
+    ///   link.
+    ///
+    /// Source: AMQP 1.0 §2.6.7; `pn_link_drain`.
+    @discardableResult
+    public func drain(timeout: Duration) async throws(AMQPError) -> Int {
+        let endpoint = self.endpoint
+        let reply = Reply<Int>()
+        self.mailbox.run(
+            { _ in endpoint.value.drain(reply, timeout: timeout) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        return try await reply.value()
+    }
+
+    /// Closes the link in order: stops the peer, waits until the application has settled what it holds, and detaches.
+    ///
+    /// From the call on no task gets a message any more. What nobody has taken is released as soon as nothing more can
+    /// arrive, in order; messages that the sender had settled stay to be taken. The peer of a queue with a single active
+    /// consumer can so give the next consumer all that is left, in order.
+    ///
+    /// Suspends until all is settled or the time is over, and for the peer's answer to the close, `operationTimeout` at most. A
+    /// task that is cancelled gives up the rest of the time.
+    ///
+    /// - Parameter limit: How long to wait for the application.
+    /// - Returns: How many messages the application had taken and not settled; they go back to their source with the link.
+    ///   Also when the peer or the connection ended meanwhile.
+    @discardableResult
+    public func close(settling limit: Duration) async -> Int {
+        let endpoint = self.endpoint
+        let reply = Reply<Int>()
+        self.mailbox.run(
+            { _ in endpoint.value.stop(for: limit, reply) },
+            otherwise: { reply.resolve(.failure($0)) }
+        )
+        let left = await withTaskCancellationHandler {
+            // The loop answers soon then, and its answer must not be lost.
+            await Task { try? await reply.value() }.value
+        } onCancel: {
+            self.mailbox.run { _ in endpoint.value.stop(for: .zero, Reply()) }
+        }
+        try? await self.close()
+        return left ?? 0
+    }
+}

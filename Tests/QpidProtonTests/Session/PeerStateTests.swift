@@ -1,0 +1,294 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// What the peer tells of its sessions and links, and what it is told when it asks.
+@Suite(.timeLimit(.minutes(1)))
+struct PeerStateTests {
+    /// The fields of a flow behind those of the session.
+    private static func flow(
+        nextIncomingID: UInt32 = 0,
+        window: UInt32 = 1_000,
+        nextOutgoingID: UInt32 = 0,
+        outgoingWindow: UInt32 = 1_000,
+        handle: UInt32? = nil,
+        deliveryCount: UInt32? = nil,
+        credit: UInt32? = nil,
+        available: UInt32? = nil,
+        drain: Bool = false,
+        echo: Bool = false,
+        properties: AMQPMap? = nil
+    ) -> Frame {
+        let numbers = [handle, deliveryCount, credit, available].map { number in
+            number.map { AMQPValue.uint($0) } ?? .null
+        }
+        return Frame(
+            .flow,
+            [.uint(nextIncomingID), .uint(window), .uint(nextOutgoingID), .uint(outgoingWindow)] + numbers
+                + [.bool(drain), .bool(echo), properties.map { .map($0) } ?? .null]
+        )
+    }
+
+    private static var scripted: PeerScript {
+        var script = PeerScript()
+        script.opensSessions = false
+        script.opensLinks = false
+        return script
+    }
+
+    /// A session of a broker that begins its ids just before 2³², and a receiver on it.
+    private func withBroker(_ body: (AMQPSession, AMQPReceiver, InMemoryPeer) async throws -> Void) async throws {
+        try await withPeer({ Self.scripted }) { connection, peer in
+            let opening = begin { try await connection.openSession(.init(incomingCapacity: .kibibytes(1_024))) }
+            await peer.settle()
+            try await peer.run {
+                try $0.inject(Frame(.begin, [.ushort(0), .uint(0xFFFF_FFFC), .uint(5_000), .uint(5_000)]))
+            }
+            let session = try await opening.value
+            let attaching = begin { try await session.openReceiver(from: "q", window: .messages(8)) }
+            await peer.settle()
+            let attach = try #require(try await peer.framesOfLibrary().last { $0.code == .attach })
+            try await peer.run {
+                try $0.inject(
+                    Frame(
+                        .attach,
+                        [
+                            attach.field(0), .uint(7), .bool(false), .null, .null,
+                            .described(0x28, .list([.string("q")])), .described(0x29, .list([])), .null, .null,
+                            .uint(0xFFFF_FFFB),
+                        ]
+                    )
+                )
+            }
+            try await body(session, try await attaching.value, peer)
+        }
+    }
+
+    @Test func idsAndWindowsOfABrokerThatBeginsBeforeZero() async throws {
+        try await self.withBroker { session, receiver, peer in
+            #expect(session.nextIncomingID == 0xFFFF_FFFC && session.nextOutgoingID == 0)
+            #expect(session.remoteIncomingWindow == 5_000 && session.remoteOutgoingWindow == 5_000)
+            for round in 0..<6 {
+                let id = UInt32(0xFFFF_FFFC) &+ UInt32(round)
+                try await peer.run {
+                    try $0.inject(.transfer(handle: 7, id: id, tag: [UInt8(round)], payload: payload(1)))
+                }
+                try #require(try await receiver.next()).accept()
+            }
+            #expect(session.nextIncomingID == 2)
+            #expect(session.remoteOutgoingWindow == 4_994)
+            try await peer.run {
+                try $0.inject(Self.flow(nextIncomingID: 0, window: 7, nextOutgoingID: 2, outgoingWindow: .max))
+            }
+            #expect(session.remoteIncomingWindow == 7 && session.remoteOutgoingWindow == Int(UInt32.max))
+            // It says that transfers are on their way which have not come.
+            try await peer.run { try $0.inject(Self.flow(nextOutgoingID: 5, outgoingWindow: 10)) }
+            #expect(session.remoteOutgoingWindow == 13)
+            #expect(session.echoesSeen == 0)
+        }
+    }
+
+    /// The link is named by the handle of who sends the flow: 7 from the broker, 0 from this side.
+    @Test func aBrokerThatAsksForAReceiver() async throws {
+        try await self.withBroker { session, receiver, peer in
+            for round in 0..<2 {
+                let id = UInt32(0xFFFF_FFFC) &+ UInt32(round)
+                try await peer.run {
+                    try $0.inject(.transfer(handle: 7, id: id, tag: [UInt8(round)], payload: payload(1)))
+                }
+            }
+            let before = try await peer.count(.flow)
+            try await peer.run {
+                let count: UInt32 = 0xFFFF_FFFD
+                try $0.inject(
+                    Self.flow(nextOutgoingID: 0xFFFF_FFFE, handle: 7, deliveryCount: count, available: 40, echo: true)
+                )
+            }
+            await peer.settle()
+            #expect(session.echoesSeen == 1 && receiver.available == 40)
+            let flows = try await peer.framesOfLibrary().filter { $0.code == .flow }
+            #expect(flows.count == before + 1)
+            let answer = try #require(flows.last)
+            // Of sixteen frames of the window two have been used, which were small; of eight credits two have.
+            guard case .uint(let window) = answer.field(1) else { throw Unexpected(what: "\(answer)") }
+            #expect(window >= 14 && window <= 20)
+            #expect(
+                answer.fields.enumerated().filter { $0.offset != 1 }.map(\.element) == [
+                    .uint(0xFFFF_FFFE), .uint(0), .uint(2_048), .uint(0), .uint(0xFFFF_FFFD), .uint(6), .null,
+                    .bool(false),
+                ]
+            )
+        }
+    }
+
+    /// Proton's counts stay right: the window and the credit go on being used up and renewed.
+    @Test func echoesDisturbNothing() async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.maxFrameSize = 512
+        try await withSession(configuration: configuration, session: .init(incomingCapacity: 8_192)) { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(10))
+            for round in 0..<100 {
+                try await peer.run { peer in
+                    let sent = UInt32(round)
+                    let echo = Self.flow(
+                        nextOutgoingID: sent,
+                        handle: round % 3 == 0 ? nil : 0,
+                        deliveryCount: round % 3 == 0 ? nil : sent,
+                        echo: true
+                    )
+                    try peer.inject(echo)
+                    try peer.inject(echo)
+                    peer.send(payload(round), on: peer.links[0])
+                }
+                let delivery = try #require(try await receiver.next())
+                #expect(delivery.payload == payload(round))
+                if round % 7 != 0 { delivery.accept() } else { delivery.release() }
+            }
+            await peer.settle()
+            #expect(session.echoesSeen == 200)
+            #expect(session.connection.error == nil && receiver.error == nil)
+            #expect(try await peer.run { Int(pn_link_credit($0.links[0])) } == receiver.credit)
+            let flows = try await peer.framesOfLibrary().filter { $0.code == .flow }
+            #expect(flows.count > 200)
+            for flow in flows {
+                guard case .uint(let window) = flow.field(1) else { continue }
+                // As many of the smallest transfers as the capacity holds.
+                #expect(window <= 8_192 / 64)
+                if case .uint(let credit) = flow.field(6) { #expect(credit <= 10) }
+            }
+        }
+    }
+
+    @Test func aPeerThatAsksForASender() async throws {
+        try await withSession({ PeerScript(credit: nil, takesMessages: false) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            // Five credits, of which three are used; the session's window then closes before the rest.
+            try await peer.run { try $0.inject(.linkFlow(nextIncomingID: 0, window: 3, credit: 5)) }
+            for size in 1...9 { try sender.trySend(encoded: payload(size)) }
+            await peer.settle()
+            #expect(try await peer.count(.transfer) == 3)
+            #expect(session.nextOutgoingID == 3 && session.remoteIncomingWindow == 0)
+            try await peer.run {
+                try $0.inject(Self.flow(window: 2, handle: 0, deliveryCount: 0, credit: 5, echo: true))
+            }
+            await peer.settle()
+            #expect(session.remoteIncomingWindow == -1)
+            let answer = try #require(try await peer.framesOfLibrary().last { $0.code == .flow })
+            #expect(
+                answer.fields[4...] == [.uint(0), .uint(3), .uint(2), .uint(6), .bool(false)]
+            )
+            #expect(answer.field(2) == .uint(3))
+            try await peer.run { try $0.inject(.linkFlow(nextIncomingID: 3, window: 100, deliveryCount: 3, credit: 6)) }
+            await peer.settle()
+            #expect(try await peer.count(.transfer) == 9)
+            #expect(session.connection.error == nil)
+        }
+    }
+
+    @Test func availableAndPropertiesAreThoseOfTheLastFlowOfTheLink() async throws {
+        try await withSession { session, peer in
+            let first = try await session.openReceiver(from: "a")
+            let second = try await session.openReceiver(from: "b")
+            let sender = try await session.openSender(to: "c")
+            let properties: AMQPMap = [.symbol("x-depth"): .uint(4), .symbol("x-list"): .list([.bool(true), "text"])]
+            #expect(first.available == nil && first.flowProperties.isEmpty)
+            try await peer.run { peer in
+                try peer.inject(Self.flow(handle: 1, deliveryCount: 0, available: 9, properties: properties))
+                try peer.inject(Self.flow(handle: 2, deliveryCount: 0, credit: 100, properties: ["x": 1]))
+            }
+            #expect(first.available == nil && first.flowProperties.isEmpty)
+            #expect(second.available == 9 && second.flowProperties == properties)
+            let links: [any AMQPLink] = [sender, second]
+            #expect(links.map(\.flowProperties) == [["x": 1], properties])
+            // Of the session alone: nothing of a link changes.
+            try await peer.run { try $0.inject(.sessionFlow(nextIncomingID: 0, window: 100)) }
+            #expect(second.available == 9 && second.flowProperties == properties)
+            let large: AMQPMap = ["x": .string(String(repeating: "y", count: 2_000))]
+            try await peer.run {
+                try $0.inject(Self.flow(handle: 1, deliveryCount: 0, available: 0, properties: large))
+            }
+            #expect(second.available == 0 && second.flowProperties.isEmpty)
+            #expect(sender.flowProperties == ["x": 1])
+            try await peer.run { try $0.inject(Self.flow(handle: 1, deliveryCount: 0)) }
+            #expect(second.available == nil)
+            #expect(session.connection.error == nil)
+        }
+    }
+
+    /// A handle that was given back belongs to the next link that is attached with it.
+    @Test func aHandleThatIsUsedAgain() async throws {
+        try await withSession { session, peer in
+            let first = try await session.openReceiver(from: "a")
+            try await peer.run { try $0.inject(Self.flow(handle: 0, deliveryCount: 0, available: 1)) }
+            try await first.close()
+            let second = try await session.openReceiver(from: "a")
+            #expect(second.available == nil)
+            try await peer.run { try $0.inject(Self.flow(handle: 0, deliveryCount: 0, available: 2, echo: true)) }
+            #expect(first.available == 1 && second.available == 2)
+            try await second.close()
+            try await peer.run { try $0.inject(Self.flow(echo: true)) }
+            await peer.settle()
+            #expect(session.echoesSeen == 2 && session.connection.error == nil)
+            #expect(try await peer.framesOfLibrary().last?.fields.count == 4)
+        }
+    }
+
+    /// A peer that asks without end and reads nothing costs no more than what may wait for the socket.
+    @Test func aPeerThatAsksAndDoesNotRead() async throws {
+        try await withSession { session, peer in
+            _ = try await session.openReceiver(from: "q")
+            let most = try await peer.run { peer in
+                peer.toPeer.allowance = 0
+                var most = 0
+                for round in 0..<6_000 {
+                    try peer.inject(Self.flow(handle: round % 2 == 0 ? 0 : nil, deliveryCount: 0, echo: true))
+                    most = max(most, peer.wire.flushedBytes)
+                }
+                return most
+            }
+            #expect(session.echoesSeen == 6_000)
+            #expect(most > 100_000 && most < ConnectionHandler.writeBudget + 1_000)
+            try await peer.run { $0.toPeer.allowance = nil }
+            await peer.settle()
+            #expect(session.connection.error == nil)
+        }
+    }
+
+    @Test func everyFieldOfAFlowIsRead() throws {
+        let properties: AMQPMap = ["a": 1, "b": .list([.null])]
+        var frame = Self.flow(
+            nextIncomingID: 1,
+            window: 2,
+            nextOutgoingID: 3,
+            outgoingWindow: 4,
+            handle: 5,
+            deliveryCount: 6,
+            credit: 7,
+            available: 8,
+            drain: true,
+            echo: true,
+            properties: properties
+        )
+        func read(_ frame: Frame, cut: Int = 0) throws -> TappedFrame.Flow {
+            var bytes = try frame.encoded()
+            bytes.moveWriterIndex(to: bytes.writerIndex - cut)
+            let tapped = bytes.withUnsafeReadableBytes { TappedFrame($0) }
+            guard case .flow(0, let flow)? = tapped else { throw Unexpected(what: "\(String(describing: tapped))") }
+            return flow
+        }
+        var flow = try read(frame)
+        #expect(flow.nextIncomingID == 1 && flow.incomingWindow == 2 && flow.nextOutgoingID == 3)
+        #expect(flow.outgoingWindow == 4 && flow.handle == 5 && flow.deliveryCount == 6 && flow.linkCredit == 7)
+        #expect(flow.available == 8 && flow.drain && flow.echo && flow.properties == properties)
+        // The map ends behind what is seen of the frame.
+        flow = try read(frame, cut: 1)
+        #expect(flow.properties == nil && flow.echo)
+        frame.fields[6] = .string("no number")
+        #expect(try read(frame).incomingWindow == 2)
+        frame.fields = Array(frame.fields.prefix(4))
+        flow = try read(frame)
+        #expect(flow.handle == nil && flow.outgoingWindow == 4 && flow.properties == nil && !flow.echo)
+    }
+}
