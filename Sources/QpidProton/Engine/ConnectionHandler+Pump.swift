@@ -116,8 +116,11 @@ extension ConnectionHandler {
             let sender = lane.link
             let session = sender.session
             let turn = self.queue.hasReadyLane ? min(lane.allowance, budget) : budget
-            var used = 0
-            while used < turn, let slice = lane.next(limit: min(turn - used, session.sliceLimit(payload: payload))) {
+            let isLimited = sender.limiter != nil
+            var used = isLimited ? self.feedLimited(lane, turn: turn, payload: payload) : 0
+            while !isLimited, used < turn,
+                let slice = lane.next(limit: min(turn - used, session.sliceLimit(payload: payload)))
+            {
                 sender.send(slice, payload: payload)
                 // A transfer has a frame around it, which an empty message has too.
                 used += slice.range.count + 32
