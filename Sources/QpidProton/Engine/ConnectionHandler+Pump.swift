@@ -125,9 +125,14 @@ extension ConnectionHandler {
         while budget > 0, let lane = self.queue.nextLane() {
             let sender = lane.link
             let session = sender.session
-            let turn = self.queue.hasReadyLane ? min(lane.allowance, budget) : budget
-            var used = 0
-            while used < turn, let slice = lane.next(limit: min(turn - used, session.sliceLimit(payload: payload))) {
+            let isAlone = !self.queue.hasReadyLane
+            let turn = isAlone ? budget : min(lane.allowance, budget)
+            let isLimited = sender.limiter != nil
+            var used = isLimited ? self.feedLimited(lane, turn: turn, payload: payload) : 0
+            while !isLimited, used < turn {
+                // A large message that is alone leaves in whole frames: half of one uses up as much of the peer's window.
+                let room = isAlone && used == 0 ? max(turn, payload) : turn - used
+                guard let slice = lane.next(limit: min(room, session.sliceLimit(payload: payload))) else { break }
                 sender.send(slice, payload: payload)
                 // A transfer has a frame around it, which an empty message has too.
                 used += slice.range.count + 32

@@ -13,6 +13,9 @@ final class SenderEndpoint: LinkEndpoint {
     private var begun = 0
     /// What tasks were told: see ``noteCause()``.
     var cause = LaneCause.socket
+    /// See ``setRate(_:)``.
+    var limiter: RateLimiter?
+    var paceTimer: Scheduled<Void>?
     /// Those who want to know what was not finished when the link ends: see ``flush(for:_:)``.
     var flushes: [(AMQPUnfinished) -> Void] = []
 
@@ -47,6 +50,7 @@ final class SenderEndpoint: LinkEndpoint {
         self.lane = lane
         self.node = node
         pn_link_open(self.link)
+        if let rate = configuration.rateLimit { self.setRate(rate) }
         if self.session.isBlocked { self.handler.queue.setBlocked(true, on: lane) }
         // A peer that attached first may have granted credit already.
         self.flowed()
@@ -188,6 +192,8 @@ final class SenderEndpoint: LinkEndpoint {
 
     override func end(_ error: AMQPError?) {
         guard let lane = self.lane, let node = self.node else { return }
+        self.paceTimer?.cancel()
+        self.paceTimer = nil
         let unfinished = self.flushes.isEmpty ? nil : self.unfinished()
         let cause = error.map { "\($0)" } ?? "the sender was closed"
         let condition = error?.condition ?? .closed

@@ -116,12 +116,7 @@ struct SendGate<Waiter> {
     /// The ledger that stands for a level, seen from a link.
     func ledger(_ level: SendRefusal.Level, from link: Node) -> (node: Node, ledger: ByteLedger)? {
         var node = link
-        let steps =
-            switch level {
-            case .link: 0;
-            case .session: 1;
-            case .connection, .budget: 2
-            }
+        let steps = level == .link ? 0 : level == .session ? 1 : 2
         for _ in 0..<steps {
             guard let parent = self.levels[node]?.parent else { break }
             node = parent
@@ -167,7 +162,8 @@ struct SendGate<Waiter> {
         if !self.hasWaiters(link) { self.waitingLinks.removeAll { $0 == link } }
         // The one that is gone may have been what a level waited to have room for.
         self.forEachLevel(from: link) { _ = $0.ledger.unblockIfLow() }
-        self.share?.withdraw()
+        // Only the first of a link can be what the connection waits for; the others must not cost it its place.
+        if index == 0 { self.share?.withdraw() }
         return (cancelled, self.retry())
     }
 
@@ -192,7 +188,10 @@ struct SendGate<Waiter> {
         self.forEachLevel(from: link) { if $0.ledger.remove(bytes) { isUnblocked = true } }
         guard let first = self.waiters[link]?.first, self.shortage(at: link) == 0,
             self.share?.exchange(bytes, for: first.bytes) ?? true
-        else { return (nil, isUnblocked ? self.retry() : []) }
+        else {
+            self.removeIfDone(link)
+            return (nil, isUnblocked ? self.retry() : [])
+        }
         self.forEachLevel(from: link) { $0.ledger.add(first.bytes) }
         let (replaced, admitted) = self.cancel(first.id, at: link)
         return (replaced, admitted)

@@ -48,6 +48,8 @@ struct SendQueue<Link> {
         fileprivate var isHeld = false
         fileprivate var isReady = false
         fileprivate var isBlocked = false
+        /// The rate limit of the link allows no more now.
+        fileprivate var isPaced = false
 
         /// What is left of the lane's turn, in bytes.
         fileprivate(set) var allowance = 0
@@ -65,7 +67,7 @@ struct SendQueue<Link> {
         /// The messages that have not been handed over to their end, in order.
         var waiting: some Collection<PendingMessage> { self.backlog }
         fileprivate var canMove: Bool {
-            !self.isBlocked && !self.backlog.isEmpty
+            !self.isBlocked && !self.isPaced && !self.backlog.isEmpty
                 && (self.isMidMessage ? !self.isHeld && !self.isDry : self.credit > 0)
         }
 
@@ -76,7 +78,8 @@ struct SendQueue<Link> {
                 isMidMessage: self.isMidMessage,
                 credit: self.credit,
                 isHeld: self.isHeld,
-                isBlocked: self.isBlocked
+                isBlocked: self.isBlocked,
+                isPaced: self.isPaced
             )
         }
 
@@ -181,6 +184,12 @@ struct SendQueue<Link> {
     /// Stops or frees a lane, as the window of its session closes or opens.
     mutating func setBlocked(_ isBlocked: Bool, on lane: Lane) {
         lane.isBlocked = isBlocked
+        self.makeReadyIfMovable(lane)
+    }
+
+    /// Stops or frees a lane, as its rate limit says.
+    mutating func setPaced(_ isPaced: Bool, on lane: Lane) {
+        lane.isPaced = isPaced
         self.makeReadyIfMovable(lane)
     }
 

@@ -93,12 +93,14 @@ public final class AMQPSender: AMQPLink {
 
     /// Accepts a message, and suspends only until there is room for it.
     ///
+    /// With another ``AMQPOverflow`` than `.suspend` it does not wait for the peer.
+    ///
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
     /// - Returns: The transfer, whose outcome can be awaited.
-    /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, the link has ended, or the
-    ///   task was cancelled while it waited: in each case the message was not sent.
+    /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, the link has ended, the task
+    ///   was cancelled while it waited, or there is no room and the policy is to fail: in each case the message was not sent.
     @discardableResult
     public func enqueue(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
         switch try self.admit(message, settled) {

@@ -94,6 +94,32 @@ struct SenderBudgetTests {
         #expect(budget.used == 0)
     }
 
+    /// Who waits behind the first of its link, and gives up, does not cost the connection its place.
+    @Test func cancellingOneBehindKeepsTheConnectionsPlace() async throws {
+        let budget = AMQPMemoryBudget(limit: 1_000, low: 500)
+        try await self.withTwo(budget) { first, second in
+            try first.0.trySend(encoded: payload(500))
+            try second.0.trySend(encoded: payload(400))
+            let early = begin { try await first.0.enqueue(encoded: payload(600)) }
+            await first.1.settle()
+            let behind = begin { try await first.0.enqueue(encoded: payload(1)) }
+            let late = begin { try await second.0.enqueue(encoded: payload(600)) }
+            await first.1.settle()
+            await second.1.settle()
+            behind.cancel()
+            await expectError(.cancelled) { try await behind.value }
+            // 400 are left, and room for one of them.
+            try await first.1.run { pn_link_flow($0.links[0], 1) }
+            _ = try await early.value
+            await second.1.settle()
+            #expect(!late.isDone)
+            try await first.1.run { pn_link_flow($0.links[0], 1) }
+            _ = try await late.value
+            #expect(budget.used == 1_000)
+        }
+        #expect(budget.used == 0)
+    }
+
     @Test func aMessageLargerThanTheBudgetPassesAlone() async throws {
         let budget = AMQPMemoryBudget(limit: 1_000)
         try await self.withTwo(budget) { first, second in
