@@ -23,6 +23,8 @@ final class LinkStatus: Sendable {
     let available = Atomic<Int>(-1)
     /// The properties in the peer's last flow.
     let flowProperties = Mutex<AMQPMap>([:])
+    /// On a receiver: what has come is more than there is room for.
+    let isHeldBack = Atomic<Bool>(false)
     /// On a receiver: the application has paused it.
     let isPaused = Atomic<Bool>(false)
     /// On a sender: the messages that the peer takes in all, those that have begun included.

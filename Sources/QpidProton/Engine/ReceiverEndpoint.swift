@@ -28,7 +28,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     private var partial = ByteBuffer()
     var isMidMessage = false
     /// The window has no room for what Proton holds of the message that has begun.
-    private var isHeldBack = false
+    private(set) var isHeldBack = false {
+        didSet { if self.isHeldBack != oldValue { self.status.isHeldBack.store(self.isHeldBack, ordering: .relaxed) } }
+    }
     /// What messages count for in the window until they are taken, in order.
     private var untaken: Deque<Int> = []
     private var sequence: UInt64 = 0
@@ -38,6 +40,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     let arrivals = Arrivals()
     /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
     var telling = Telling()
+    /// When the link was opened here.
+    var openTime: NIODeadline?
 
     // The state of drains and pauses, see ReceiverEndpoint+Drain.swift and ReceiverEndpoint+Pause.swift.
     var drains: [Reply<Int>] = []
@@ -51,6 +55,11 @@ final class ReceiverEndpoint: LinkEndpoint {
     var stopping: Stopping?
     var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
     var timeoutTimer: Scheduled<Void>?
+
+    override func remoteOpened() {
+        super.remoteOpened()
+        self.wasAnswered()
+    }
 
     override var hasRemoteTerminus: Bool {
         pn_terminus_get_type(pn_link_remote_source(self.link)) != PN_UNSPECIFIED
@@ -73,7 +82,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         let policy = configuration.window.policy
         self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
         // A message that is larger than the window's bytes could never be whole.
-        if let limit = [configuration.maxMessageSize?.bytes, self.window.budget].compactMap({ $0 }).min() {
+        if let limit = [configuration.maxMessageSize?.bytes, self.window.largest].compactMap({ $0 }).min() {
             pn_link_set_max_message_size(self.link, UInt64(limit))
             self.maxMessageSize = min(limit, self.maxMessageSize)
         }
@@ -86,19 +95,23 @@ final class ReceiverEndpoint: LinkEndpoint {
         let reportEvery =
             switch self.window.policy {
             case .messages(let count): max(1, count / 4)
-            case .bytes: 1
+            case .bytes, .automatic: 1
             case .manual, .onDemand, .unbounded: Int.max
             }
         let isAutomatic = policy != .manual
         self.isManual = !isAutomatic
         let inbox = DeliveryInbox(
             reportEvery: reportEvery,
-            isStarved: { [status = self.status] in isAutomatic && status.credit.load(ordering: .relaxed) == 0 },
+            isStarved: { [status = self.status] in
+                let isShort = status.credit.load(ordering: .relaxed) == 0 || status.isHeldBack.load(ordering: .relaxed)
+                return isAutomatic && isShort
+            },
             report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) },
             settler: AMQPDelivery.Settler(mailbox: self.handler.mailbox, receiver: key)
         )
         self.inbox = inbox
         pn_link_open(self.link)
+        self.openTime = self.handler.eventLoop.now
         self.topUp()
         return Handle(
             status: self.status,
@@ -117,7 +130,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     /// Empties everything that Proton holds for this link, complete or not.
-    private func receive() {
+    func receive() {
         guard !self.isDone else { return }
         self.isHeldBack = false
         while !self.isDone, let delivery = pn_link_current(self.link) {
@@ -129,7 +142,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             let pending = Int(pn_delivery_pending(delivery))
             let size = self.partial.readableBytes + pending
             guard size <= self.maxMessageSize else { return self.refuseOversize() }
-            let room = min(size, self.window.room(after: 0)) - self.partial.readableBytes
+            let room = min(size, self.room(for: size)) - self.partial.readableBytes
             // What is left stays in Proton, and closes the session's window in the end.
             self.isHeldBack = room < pending
             let isPartial = self.isHeldBack || pn_delivery_partial(delivery)
@@ -262,6 +275,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         if self.stopping != nil { return self.setAside(self.arrivals.take()) }
         self.inbox?.push(self.arrivals.take())
+        self.takeHeldBack()
+        self.learn()
         // Others may wait still, and the size that messages are expected to have may have changed.
         self.topUp()
     }
@@ -325,6 +340,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         var bytes = 0
         for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
         self.free(count, bytes: bytes)
+        self.learn()
+        self.topUp()
     }
 
     /// Messages have given their places back.
@@ -356,6 +373,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard credit > 0 else { return }
         pn_link_flow(self.link, Int32(credit))
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        self.learn()
     }
 
     /// Has Proton send a flow of this link, with the session's window, if that has run out.
