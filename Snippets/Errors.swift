@@ -52,7 +52,10 @@ func cancel(_ sender: AMQPSender, _ message: AMQPMessage) async throws {
     do {
         print(try await task.value)
     } catch let error as AMQPError where error.condition == .cancelled {
-        print(error.detail)
+        print("taken back:", error.detail)
+    } catch let error as AMQPError where error.condition == .unsettled {
+        print("on its way:", error.detail)
+        if let transfer = error.transfer { print(try await transfer.outcome()) }
     }
     // snippet.end
 }

@@ -26,6 +26,55 @@ func urgent(_ session: AMQPSession) async throws {
     try await senders.1.close()
 }
 
+func share(_ urls: [String]) async throws {
+    // snippet.budget
+    let budget = AMQPMemoryBudget(limit: .mebibytes(64))
+    var configuration = AMQPConnection.Configuration()
+    configuration.sendBudget = budget
+    configuration.sendLimit = .init(high: .mebibytes(16))
+    var connections: [AMQPConnection] = []
+    for url in urls {
+        connections.append(try await AMQPConnection.connect(to: url, configuration: configuration))
+    }
+    print(budget.used, "bytes now,", budget.peak, "at most")
+    // snippet.end
+    for connection in connections { try await connection.close() }
+}
+
+func overflow(_ session: AMQPSession, _ readings: AsyncStream<AMQPMessage>) async throws {
+    // snippet.overflow
+    var configuration = AMQPSender.Configuration(target: "readings")
+    configuration.sendLimit = .init(high: .kibibytes(64))
+    configuration.overflow = .dropOldest
+    let sender = try await session.openSender(configuration)
+    for await reading in readings {
+        try await sender.enqueue(reading)
+    }
+    print(sender.droppedMessages, "readings were not sent")
+    // snippet.end
+}
+
+func limitRate(_ session: AMQPSession) async throws {
+    // snippet.rate
+    var configuration = AMQPSender.Configuration(target: "mails")
+    configuration.rateLimit = .init(messagesPerSecond: 50, bytesPerSecond: 1_000_000)
+    let sender = try await session.openSender(configuration)
+    try sender.setRateLimit(.init(messagesPerSecond: 200))
+    // snippet.end
+    try await sender.close()
+}
+
+func tellWhy(_ sender: AMQPSender, _ message: AMQPMessage) throws {
+    // snippet.blocked
+    do {
+        try sender.trySend(message)
+    } catch let error where error.condition == .wouldBlock {
+        print(error.detail)
+        if error.blockedBy.contains(.credit) { print("nobody takes messages at the other end") }
+    }
+    // snippet.end
+}
+
 func watch(_ session: AMQPSession, _ sender: AMQPSender) {
     // snippet.watch
     print("session:", session.outgoingBytes, "now,", session.outgoingBytesPeak, "at most")

@@ -75,7 +75,7 @@ package enum Program {
         case let failure as Failure:
             Console.error("\(name): \(failure)")
             Foundation.exit(failure.exitCode)
-        case let error as AMQPError where error.condition == .cancelled && self.isInterrupted:
+        case let error as AMQPError where [.cancelled, .unsettled].contains(error.condition) && self.isInterrupted:
             Console.error("\(name): interrupted")
             Foundation.exit(self.interruptedExitCode)
         case is CancellationError where self.isInterrupted:

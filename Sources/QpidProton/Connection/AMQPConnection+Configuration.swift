@@ -42,6 +42,11 @@ extension AMQPConnection {
         /// The part of what is sent that senders of lower priorities get while one of a higher priority could use all: 0 for
         /// none, so that they may wait for ever, to 0.5.
         public var lowPriorityShare = 0.05
+        /// The bytes that may be accepted on all senders of the connection together and not yet written to the socket; nil for
+        /// the limits of the sessions and links alone.
+        public var sendLimit: AMQPSendLimit?
+        /// Bytes that this connection shares with others that are given the same budget; nil for none.
+        public var sendBudget: AMQPMemoryBudget?
         /// Whether every frame is logged at trace level.
         public var tracesFrames = false
         /// The event loops that connections run on.

@@ -23,9 +23,17 @@ extension AMQPConnection.Configuration: CustomReflectable {
                 "properties": self.properties, "offeredCapabilities": self.offeredCapabilities,
                 "desiredCapabilities": self.desiredCapabilities, "sasl": self.sasl, "tls": self.tls,
                 "acceptsIncoming": self.acceptsIncoming, "incomingLimit": self.incomingLimit,
-                "lowPriorityShare": self.lowPriorityShare, "tracesFrames": self.tracesFrames,
+                "lowPriorityShare": self.lowPriorityShare, "sendLimit": self.sendLimit as Any,
+                "sendBudget": self.sendBudget as Any, "tracesFrames": self.tracesFrames,
             ]
         )
+    }
+}
+
+extension AMQPMemoryBudget: CustomReflectable {
+    /// The limit and what is used of it.
+    public var customMirror: Mirror {
+        Mirror(self, children: ["limit": self.limit, "low": self.low, "used": self.used, "peak": self.peak])
     }
 }
 

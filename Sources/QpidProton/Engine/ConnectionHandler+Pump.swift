@@ -80,6 +80,7 @@ extension ConnectionHandler {
         }
         if let lane = self.queue.lane(key) {
             self.queue.enqueue(run, on: lane)
+            lane.link.noteCause()
             // Credit that the peer wants back is used first.
             if lane.link.isDraining { lane.link.flowed() }
         } else {
@@ -118,8 +119,11 @@ extension ConnectionHandler {
             let sender = lane.link
             let session = sender.session
             let turn = self.queue.hasReadyLane ? min(lane.allowance, budget) : budget
-            var used = 0
-            while used < turn, let slice = lane.next(limit: min(turn - used, session.sliceLimit(payload: payload))) {
+            let isLimited = sender.limiter != nil
+            var used = isLimited ? self.feedLimited(lane, turn: turn, payload: payload) : 0
+            while !isLimited, used < turn,
+                let slice = lane.next(limit: min(turn - used, session.sliceLimit(payload: payload)))
+            {
                 sender.send(slice, payload: payload)
                 // A transfer has a frame around it, which an empty message has too.
                 used += slice.range.count + 32
@@ -127,6 +131,7 @@ extension ConnectionHandler {
             budget -= used
             self.queue.yield(lane, used: used)
             if lane.isEmpty { sender.answerDrain() }
+            sender.noteCause()
         }
         let hasWritten = self.produce()
         // Writing may have shown that a session's window is open.

@@ -93,7 +93,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.engine = try ProtonEngine()
         self.incoming = Inbox()
         self.queue = SendQueue(lowShare: configuration.lowPriorityShare)
-        self.node = self.mailbox.addLevel(nil, parent: nil)
+        self.node = self.mailbox.addLevel(configuration.sendLimit, parent: nil)
     }
 
     // MARK: The channel
@@ -101,6 +101,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
+        // Until the handler is removed: not for one that never comes into a pipeline.
+        if let budget = self.configuration.sendBudget { self.mailbox.share(budget) }
         self.mailbox.open { [eventLoop] in
             eventLoop.execute { bound.value.pump() }
         }

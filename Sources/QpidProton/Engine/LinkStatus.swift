@@ -27,6 +27,11 @@ final class LinkStatus: Sendable {
     let isHeldBack = Atomic<Bool>(false)
     /// On a receiver: the application has paused it.
     let isPaused = Atomic<Bool>(false)
+    /// On a sender: what its bytes wait for.
+    let cause = Atomic<LaneCause>(.socket)
+    /// On a sender: what was dropped for lack of room.
+    let droppedMessages = Atomic(0)
+    let droppedBytes = Atomic(0)
     /// On a sender: the messages that the peer takes in all, those that have begun included.
     let deliveryLimit = Watched()
 

@@ -38,6 +38,8 @@ final class Mailbox: Sendable {
         var mail = Mail()
         var isScheduled = false
         var gate = SendGate<Waiter>()
+        /// The links by their levels, to find out what fills a level.
+        var links: [SlotKey: LinkStatus] = [:]
         var outcomes = OutcomeSource()
         var nextID: UInt64 = 0
         var wake: (@Sendable () -> Void)?
@@ -124,6 +126,7 @@ final class Mailbox: Sendable {
             return passed
         }
         for (waiter, reply) in passed.waiters { waiter.continuation.resume(returning: .success(reply)) }
+        passed.repayment?.pay()
     }
 }
 
@@ -132,7 +135,7 @@ final class Mailbox: Sendable {
 extension Mailbox {
     enum Admission {
         case admitted(OutcomeReply)
-        case full
+        case full(SendRefusal)
         case closed
     }
 
@@ -149,7 +152,7 @@ extension Mailbox {
         let (admission, wake) = self.state.withLock { state -> (Admission, (@Sendable () -> Void)?) in
             switch state.gate.admit(max(1, count), at: node) {
             case .closed: return (.closed, nil)
-            case .full: return (.full, nil)
+            case .full(let level): return (.full(Self.refusal(level, max(1, count), node, state)), nil)
             case .admitted:
                 let reply = state.post(bytes(), lane: lane, node: node, isSettled: isSettled)
                 return (.admitted(reply), state.schedule())
@@ -159,14 +162,41 @@ extension Mailbox {
         return admission
     }
 
+    private static func refusal(
+        _ level: SendRefusal.Level,
+        _ bytes: Int,
+        _ link: SlotKey,
+        _ state: State
+    ) -> SendRefusal {
+        let (node, ledger) = state.gate.ledger(level, from: link) ?? (link, ByteLedger(high: .max, low: .max))
+        let budget = level == .budget ? state.gate.share?.budget : nil
+        // Of those below the level, the one that has the most there.
+        var heaviest: (bytes: Int, cause: LaneCause)?
+        for (other, status) in state.links where state.gate.isLevel(node, above: other) {
+            let used = state.gate.ledger(other)?.used ?? 0
+            if used > heaviest?.bytes ?? 0 { heaviest = (used, status.cause.load(ordering: .relaxed)) }
+        }
+        return SendRefusal(
+            level: level,
+            bytes: bytes,
+            high: budget?.limit.bytes ?? ledger.high,
+            low: budget?.low.bytes ?? ledger.low,
+            used: budget?.used ?? ledger.used,
+            cause: heaviest?.cause
+        )
+    }
+
     /// Counts a message and hands it over as soon as there is room, in the order of the calls.
     ///
     /// Cancellation while it waits takes the message back.
+    ///
+    /// - Parameter work: Posted when the message has to wait.
     func enqueue(
         _ bytes: ByteBuffer,
         lane: SlotKey,
         node: SlotKey,
-        isSettled: Bool
+        isSettled: Bool,
+        orRun work: (@Sendable (ConnectionHandler) -> Void)? = nil
     ) async throws(AMQPError) -> OutcomeReply {
         let id = self.state.withLock { state in
             state.nextID += 1
@@ -184,6 +214,8 @@ extension Mailbox {
                 if let (result, wake) = self.admitOrWait(waiter, id: id) {
                     wake?()
                     continuation.resume(returning: result)
+                } else if let work {
+                    self.run(work)
                 }
             }
         } onCancel: {
@@ -199,7 +231,7 @@ extension Mailbox {
             guard state.gate.isOpen(waiter.node) else { return (.failure(state.closed ?? .senderClosed), nil) }
             if Task.isCancelled { return (.failure(.sendCancelled), nil) }
             let bytes = max(1, waiter.bytes.readableBytes)
-            guard case .admitted = state.gate.admit(bytes, at: waiter.node) else {
+            guard case .admitted = state.gate.admit(bytes, at: waiter.node, isWaiting: true) else {
                 state.gate.wait(waiter, id: id, bytes: bytes, at: waiter.node)
                 return nil
             }
@@ -221,6 +253,53 @@ extension Mailbox {
         Self.resume(passed)
     }
 
+    /// An outcome that is known already; nil when the connection is gone.
+    func answered(_ error: AMQPError) -> OutcomeReply? {
+        let outcome = self.state.withLock { $0.closed == nil ? $0.outcomes.next() : nil }
+        outcome?.promise.resolve(.failure(error))
+        return outcome?.reply
+    }
+
+    /// The bytes that must leave for the first who waits at a link to have room; nil if nobody waits.
+    func shortage(_ node: SlotKey) -> Int? {
+        self.state.withLock { $0.gate.shortage(at: node) }
+    }
+
+    /// Takes bytes off the ledgers, and lets the first who waits at the link in, in their place. Returns whether it has room.
+    func replace(_ bytes: Int, _ node: SlotKey) -> Bool {
+        let (isReplaced, passed) = self.state.withLock { state in
+            let (replaced, admitted) = state.gate.replace(bytes, at: node)
+            return (replaced != nil, Self.pass((replaced.map { [$0] } ?? []) + admitted, &state))
+        }
+        Self.resume(passed)
+        return isReplaced
+    }
+
+    /// Drops the first message that waits at a link.
+    func dropFirst(_ node: SlotKey, _ status: LinkStatus) {
+        let (dropped, passed) = self.state.withLock { state in
+            let refusal = Self.refusalOfFirst(node, state)
+            let (waiter, admitted) = state.gate.cancelFirst(at: node)
+            let passed = Self.pass(admitted, &state)
+            guard let waiter, let refusal else {
+                return (nil as (Waiter, SendRefusal, OutcomePromise, OutcomeReply)?, passed)
+            }
+            let (promise, reply) = state.outcomes.next()
+            return ((waiter, refusal, promise, reply), passed)
+        }
+        if let (waiter, refusal, promise, reply) = dropped {
+            status.drop(1, bytes: refusal.bytes)
+            promise.resolve(.failure(.dropped(refusal)))
+            waiter.continuation.resume(returning: .success(reply))
+        }
+        Self.resume(passed)
+    }
+
+    private static func refusalOfFirst(_ node: SlotKey, _ state: State) -> SendRefusal? {
+        guard let (bytes, level) = state.gate.first(at: node) else { return nil }
+        return Self.refusal(level, bytes, node, state)
+    }
+
     /// Takes bytes off the ledgers and lets those in who have room now. Called on the loop.
     func release(_ releases: [Release]) {
         Self.resume(self.state.withLock { Self.release(releases, &$0) })
@@ -232,27 +311,47 @@ extension Mailbox {
         return Self.pass(admitted, &state)
     }
 
-    private typealias Passed = (waiters: [(Waiter, OutcomeReply)], wake: (@Sendable () -> Void)?)
+    /// What follows from a release, for when no lock is held.
+    private typealias Passed = (
+        waiters: [(Waiter, OutcomeReply)],
+        wake: (@Sendable () -> Void)?,
+        repayment: BudgetShare.Repayment?
+    )
 
     private static func pass(_ admitted: [Waiter], _ state: inout State) -> Passed {
-        guard !admitted.isEmpty else { return ([], nil) }
-        return (admitted.map { ($0, Self.post($0, &state)) }, state.schedule())
+        let repayment = state.gate.share?.takeRepayment()
+        guard !admitted.isEmpty else { return ([], nil, repayment) }
+        return (admitted.map { ($0, Self.post($0, &state)) }, state.schedule(), repayment)
     }
 
     private static func resume(_ passed: Passed) {
         passed.wake?()
         for (waiter, reply) in passed.waiters { waiter.continuation.resume(returning: .success(reply)) }
+        passed.repayment?.pay()
     }
 
-    func addLevel(_ limit: AMQPSendLimit?, parent: SlotKey?) -> SlotKey {
+    /// Shares a budget with others, from now to the close.
+    func share(_ budget: AMQPMemoryBudget) {
+        let share = BudgetShare(budget, id: ObjectIdentifier(self)) {
+            Self.resume(self.state.withLock { Self.pass($0.gate.retry(), &$0) })
+        }
+        self.state.withLock { if $0.closed == nil { $0.gate.share = share } }
+    }
+
+    func addLevel(_ limit: AMQPSendLimit?, parent: SlotKey?, _ link: LinkStatus? = nil) -> SlotKey {
         let high = limit?.high.bytes ?? .max
         let low = limit?.low.bytes ?? .max
-        return self.state.withLock { $0.gate.addLevel(ByteLedger(high: high, low: low), parent: parent) }
+        return self.state.withLock { state in
+            let node = state.gate.addLevel(ByteLedger(high: high, low: low), parent: parent)
+            state.links[node] = link
+            return node
+        }
     }
 
     /// Closes a level: those who wait there get the error, and nothing more is admitted.
     func closeLevel(_ node: SlotKey, _ error: AMQPError) {
         let (refused, passed) = self.state.withLock { state in
+            state.links[node] = nil
             let (refused, admitted) = state.gate.closeLevel(node)
             return (refused, Self.pass(admitted, &state))
         }
@@ -268,16 +367,20 @@ extension Mailbox {
     ///
     /// The levels of the links have been closed before, so that nobody waits.
     func close(_ error: AMQPError) -> Mail {
-        self.state.withLock { state in
+        let (mail, repayment) = self.state.withLock { state -> (Mail, BudgetShare.Repayment?) in
             defer {
                 state.mail = Mail()
                 state.gate = SendGate()
+                state.links = [:]
                 state.outcomes.close()
             }
             state.closed = state.closed ?? error
             state.wake = nil
-            return state.mail
+            state.gate.share?.close()
+            return (state.mail, state.gate.share?.takeRepayment())
         }
+        repayment?.pay()
+        return mail
     }
 }
 

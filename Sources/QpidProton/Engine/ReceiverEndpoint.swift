@@ -40,6 +40,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     let arrivals = Arrivals()
     /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
     var telling = Telling()
+    /// What the rate limit needs, see ReceiverEndpoint+Rate.swift; nil without one.
+    var pacing: Pacing?
     /// When the link was opened here.
     var openTime: NIODeadline?
 
@@ -74,6 +76,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// Opens the link on this side, with an inbox of its own.
     func open(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) -> Handle {
+        try configuration.rateLimit?.validate()
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
@@ -112,6 +115,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.inbox = inbox
         pn_link_open(self.link)
         self.openTime = self.handler.eventLoop.now
+        if let limit = configuration.rateLimit { self.setRate(limit) }
         self.topUp()
         return Handle(
             status: self.status,
@@ -217,6 +221,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
         let weight = self.window.complete(count)
+        if self.pacing != nil { self.pacing?.complete(count) }
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
         var slot: UInt = 0
@@ -244,6 +249,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         // An abort that is the first that is seen of a message has used its credit too, and needs it.
         guard self.isMidMessage || self.begin() else { return self.discard() }
         self.window.abort()
+        self.pacing?.complete(0)
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
         self.isMidMessage = false
@@ -366,7 +372,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
-        self.flow(self.window.topUp())
+        self.flow(self.pacing == nil ? self.window.topUp() : self.pacedTopUp())
     }
 
     private func flow(_ credit: Int) {
@@ -397,6 +403,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.timeoutTimer?.cancel()
         self.flushArrived()
         self.endTelling()
+        self.pacing?.timer?.cancel()
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         // Bytes that stay in Proton would stay in the session's window for good.

@@ -11,6 +11,11 @@ final class SenderEndpoint: LinkEndpoint {
     private var settlesItself = false
     /// The messages that have begun to be sent; the last delivery's tag.
     private var begun = 0
+    /// What tasks were told: see ``noteCause()``.
+    var cause = LaneCause.socket
+    /// See ``setRate(_:)``.
+    var limiter: RateLimiter?
+    var paceTimer: Scheduled<Void>?
     /// Those who want to know what was not finished when the link ends: see ``flush(for:_:)``.
     var flushes: [(AMQPUnfinished) -> Void] = []
 
@@ -24,6 +29,7 @@ final class SenderEndpoint: LinkEndpoint {
         let status: LinkStatus
         let lane: SlotKey
         let node: SlotKey
+        let overflow: AMQPOverflow
         let endpoint: NIOLoopBound<SenderEndpoint>
     }
 
@@ -40,10 +46,11 @@ final class SenderEndpoint: LinkEndpoint {
             priority: configuration.priority,
             weight: configuration.weight
         )
-        let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.session.node)
+        let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.session.node, self.status)
         self.lane = lane
         self.node = node
         pn_link_open(self.link)
+        if let rate = configuration.rateLimit { self.setRate(rate) }
         if self.session.isBlocked { self.handler.queue.setBlocked(true, on: lane) }
         // A peer that attached first may have granted credit already.
         self.flowed()
@@ -51,6 +58,7 @@ final class SenderEndpoint: LinkEndpoint {
             status: self.status,
             lane: lane.key,
             node: node,
+            overflow: configuration.overflow,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
     }
@@ -78,6 +86,7 @@ final class SenderEndpoint: LinkEndpoint {
 
     private func setCredit(_ credit: Int, isHeld: Bool = false, _ lane: SendQueue<SenderEndpoint>.Lane) {
         self.handler.queue.setCredit(credit, isHeld: isHeld, on: lane)
+        self.noteCause()
         self.status.credit.store(max(0, credit), ordering: .relaxed)
         self.status.deliveryLimit.set(self.begun + max(0, credit))
     }
@@ -164,12 +173,15 @@ final class SenderEndpoint: LinkEndpoint {
         message.fail(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled"))
         // A drain may have waited for the message.
         self.answerDrain()
+        self.noteCause()
     }
 
     // MARK: Ending
 
     override func end(_ error: AMQPError?) {
         guard let lane = self.lane, let node = self.node else { return }
+        self.paceTimer?.cancel()
+        self.paceTimer = nil
         let unfinished = self.flushes.isEmpty ? nil : self.unfinished()
         let cause = error.map { "\($0)" } ?? "the sender was closed"
         let condition = error?.condition ?? .closed

@@ -39,6 +39,7 @@ final class SessionEndpoint {
 
     private var handed: Deque<Handed> = []
     private var handedBytes = 0
+    private let protonBytes = ProtonBytes()
 
     /// What tasks need of a session.
     struct Handle: Sendable {
@@ -47,6 +48,7 @@ final class SessionEndpoint {
         let closed: Reply<Void>
         let status: SessionStatus
         let node: SlotKey
+        let protonBytes: ProtonBytes
         let endpoint: NIOLoopBound<SessionEndpoint>
     }
 
@@ -118,6 +120,7 @@ final class SessionEndpoint {
             closed: self.closed,
             status: self.status,
             node: node,
+            protonBytes: self.protonBytes,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
     }
@@ -160,6 +163,7 @@ final class SessionEndpoint {
     /// Counts what was handed to Proton: never more transfers than the peer's window has room for.
     func handOver(_ handed: Handed, transfers: Int) {
         self.handedBytes += handed.bytes
+        self.protonBytes.set(self.handedBytes)
         self.handedTransfers += transfers
         if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil
         {
@@ -193,6 +197,7 @@ final class SessionEndpoint {
         let outgoing = Int(pn_session_outgoing_bytes(self.session))
         var count = self.handedBytes - outgoing
         self.handedBytes = outgoing
+        self.protonBytes.set(outgoing)
         while count > 0, let first = self.handed.first {
             if first.bytes <= count {
                 framed.append(first)
@@ -221,7 +226,9 @@ final class SessionEndpoint {
         guard isBlocked != self.isBlocked else { return }
         self.isBlocked = isBlocked
         for case let sender as SenderEndpoint in self.links.values {
-            if let lane = sender.lane { self.handler.queue.setBlocked(isBlocked, on: lane) }
+            guard let lane = sender.lane else { continue }
+            self.handler.queue.setBlocked(isBlocked, on: lane)
+            sender.noteCause()
         }
     }
 
@@ -320,6 +327,7 @@ final class SessionEndpoint {
         for handed in self.handed { handed.settled?.resolve(.failure(cause)) }
         self.handed = []
         self.handedBytes = 0
+        self.protonBytes.set(0)
         if let node = self.node { self.handler.mailbox.closeLevel(node, cause) }
     }
 

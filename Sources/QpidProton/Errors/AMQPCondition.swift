@@ -90,12 +90,17 @@ extension AMQPCondition {
     public static let connectFailed: Self = "local:connect-failed"
     /// The connection was lost without a close.
     public static let connectionLost: Self = "local:connection-lost"
+    /// A message was dropped because there was no room for it, or for a newer one: see ``AMQPOverflow``.
+    public static let dropped: Self = "local:dropped"
     /// An argument or a configuration cannot be used.
     public static let invalidArgument: Self = "local:invalid-argument"
     /// A deadline passed.
     public static let timeout: Self = "local:timeout"
     /// The TLS handshake failed.
     public static let tlsFailed: Self = "local:tls-failed"
+    /// The message was sent, or has begun to be, and is not settled: the task that sent it was cancelled. See
+    /// ``AMQPError/transfer``.
+    public static let unsettled: Self = "local:unsettled"
     /// There is no room or no credit just now, and the call does not wait.
     public static let wouldBlock: Self = "local:would-block"
 }

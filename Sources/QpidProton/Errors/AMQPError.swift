@@ -35,6 +35,13 @@ public struct AMQPError: Error, Hashable, Sendable {
     public var info: AMQPMap
     /// Whether the peer sent this error.
     public var isFromPeer: Bool
+    /// What kept a message from being accepted, the outermost first: which limit is full, and then why that one does not
+    /// empty, as in `[.sessionLimit, .credit]`. Empty for errors other than ``AMQPCondition/wouldBlock`` and ``AMQPCondition/dropped``;
+    /// never sent.
+    public var blockedBy: [AMQPBlockCause] = []
+    /// The message that was sent and is not settled, of an error ``AMQPCondition/unsettled``: what becomes of it can still be
+    /// awaited. Nil for other errors; never sent.
+    public var transfer: AMQPTransfer?
 
     /// Makes an error, for example to refuse a link with, or to reject a message.
     ///

@@ -20,6 +20,11 @@ struct ByteLedger {
         !self.isBlocked && (self.used == 0 || bytes <= self.high - self.used)
     }
 
+    /// The bytes that must leave for so many to fit, blocked or not.
+    func shortage(_ bytes: Int) -> Int {
+        bytes > self.high ? self.used : max(0, bytes - (self.high - self.used))
+    }
+
     mutating func block() {
         self.isBlocked = true
     }

@@ -91,17 +91,25 @@ struct CreditWindow {
     }
 
     /// The credit to grant now under an automatic window; 0 until half of it is free.
-    mutating func topUp() -> Int {
-        guard !self.isPaused, let (size, free) = self.places else { return 0 }
-        if free < 1, self.isAutomatic, self.isStarved, self.outstanding == 0 {
-            // Who holds messages and waits for more must not wait for ever.
-            self.isStarved = false
-            self.tuner.isShort(self.held)
-            return self.grant(max(1, self.places?.free ?? 1))
-        }
-        guard free > 0, free >= size - size / 2 || (self.isStarved && self.outstanding == 0) else { return 0 }
+    ///
+    /// - Parameter limit: The most to grant.
+    mutating func topUp(limit: Int = .max) -> Int {
+        guard limit > 0, self.wantsCredit else { return 0 }
+        if self.isShort { self.tuner.isShort(self.held) }
         self.isStarved = false
-        return self.grant(free)
+        return self.grant(min(limit, max(1, self.places?.free ?? 1)))
+    }
+
+    /// Whether credit is to be granted now.
+    var wantsCredit: Bool {
+        guard !self.isPaused, let (size, free) = self.places else { return false }
+        guard free > 0 else { return self.isShort }
+        return free >= size - size / 2 || (self.isStarved && self.outstanding == 0)
+    }
+
+    /// Who holds messages and waits for more must not wait for ever, where no number was asked for.
+    private var isShort: Bool {
+        self.isAutomatic && self.isStarved && self.outstanding == 0 && self.places?.free ?? 0 < 1
     }
 
     /// All places of the window, and those of them that are free.

@@ -23,11 +23,17 @@ struct SendGate<Waiter> {
         }
     }
 
-    enum Admission { case admitted, full, closed }
+    enum Admission: Equatable {
+        case admitted
+        case full(SendRefusal.Level)
+        case closed
+    }
 
     private var levels = SlotMap<Level>()
     private var waiters: [Node: Waiters] = [:]
     private var waitingLinks: Deque<Node> = []
+    /// What is shared with other connections, behind the levels of this one.
+    var share: BudgetShare?
 
     mutating func addLevel(_ ledger: ByteLedger, parent: Node?) -> Node {
         self.levels.insert(Level(ledger: ledger, parent: parent))
@@ -42,6 +48,7 @@ struct SendGate<Waiter> {
         // Those who are gone may have been what a level waited to have room for.
         self.forEachLevel(from: node) { _ = $0.ledger.unblockIfLow() }
         self.removeIfDone(node)
+        if !waiters.isEmpty { self.share?.withdraw() }
         return (waiters.map(\.waiter), self.retry())
     }
 
@@ -61,9 +68,45 @@ struct SendGate<Waiter> {
     /// Admits bytes of a link on every level, or on none and marks the level that refused, if that is above its low mark.
     ///
     /// At or below it nothing is marked, for nothing may follow that would end the block: who waits marks it itself.
-    mutating func admit(_ bytes: Int, at link: Node) -> Admission {
+    ///
+    /// - Parameter isWaiting: Whether the item will wait if it is refused.
+    mutating func admit(_ bytes: Int, at link: Node, isWaiting: Bool = false) -> Admission {
         guard self.isOpen(link) else { return .closed }
-        return !self.hasWaiters(link) && self.pass(bytes, at: link) ? .admitted : .full
+        // Who comes behind others waits for what the first of them waits for.
+        if self.hasWaiters(link), let first = self.first(at: link) { return .full(first.level) }
+        return self.pass(bytes, at: link, isWaiting: isWaiting).map { .full($0) } ?? .admitted
+    }
+
+    /// The size of the first who waits at a link, and what refuses it.
+    func first(at link: Node) -> (bytes: Int, level: SendRefusal.Level)? {
+        guard let first = self.waiters[link]?.first else { return nil }
+        let refusing = self.refusing(first.bytes, at: link)
+        return (first.bytes, refusing.map { self.level(of: $0, from: link) } ?? (self.share == nil ? .link : .budget))
+    }
+
+    private func level(of node: Node, from link: Node) -> SendRefusal.Level {
+        if node == link { return .link }
+        return self.levels[link]?.parent == node ? .session : .connection
+    }
+
+    /// The ledger that stands for a level, seen from a link.
+    func ledger(_ level: SendRefusal.Level, from link: Node) -> (node: Node, ledger: ByteLedger)? {
+        var node = link
+        let steps = level == .link ? 0 : level == .session ? 1 : 2
+        for _ in 0..<steps {
+            guard let parent = self.levels[node]?.parent else { break }
+            node = parent
+        }
+        return self.levels[node].map { (node, $0.ledger) }
+    }
+
+    func isLevel(_ node: Node, above link: Node) -> Bool {
+        var next: Node? = link
+        while let current = next {
+            if current == node { return true }
+            next = self.levels[current]?.parent
+        }
+        return false
     }
 
     mutating func wait(_ waiter: Waiter, id: UInt64, bytes: Int, at link: Node) {
@@ -81,7 +124,44 @@ struct SendGate<Waiter> {
         if !self.hasWaiters(link) { self.waitingLinks.removeAll { $0 == link } }
         // The one that is gone may have been what a level waited to have room for.
         self.forEachLevel(from: link) { _ = $0.ledger.unblockIfLow() }
+        // Only the first of a link can be what the connection waits for; the others must not cost it its place.
+        if index == 0 { self.share?.withdraw() }
         return (cancelled, self.retry())
+    }
+
+    /// The bytes that must leave for the first who waits at a link to pass, however the levels are marked; nil if nobody waits.
+    func shortage(at link: Node) -> Int? {
+        guard let first = self.waiters[link]?.first else { return nil }
+        var shortage = self.share?.shortage(first.bytes) ?? 0
+        var next: Node? = link
+        while let current = next, let level = self.levels[current] {
+            shortage = max(shortage, level.ledger.shortage(first.bytes))
+            next = level.parent
+        }
+        return shortage
+    }
+
+    /// Takes bytes off, and lets the first who waits at the link in, in their place. Returns it unless there is no room still,
+    /// and those who pass besides.
+    mutating func replace(_ bytes: Int, at link: Node) -> (replaced: Waiter?, admitted: [Waiter]) {
+        var isUnblocked = false
+        self.share?.release(bytes)
+        self.forEachLevel(from: link) { if $0.ledger.remove(bytes) { isUnblocked = true } }
+        guard let first = self.waiters[link]?.first, self.shortage(at: link) == 0,
+            self.share?.exchange(bytes, for: first.bytes) ?? true
+        else {
+            self.removeIfDone(link)
+            return (nil, isUnblocked ? self.retry() : [])
+        }
+        self.forEachLevel(from: link) { $0.ledger.add(first.bytes) }
+        let (replaced, admitted) = self.cancel(first.id, at: link)
+        return (replaced, admitted)
+    }
+
+    /// Takes out the first who waits at a link.
+    mutating func cancelFirst(at link: Node) -> (cancelled: Waiter?, admitted: [Waiter]) {
+        guard let first = self.waiters[link]?.first else { return (nil, []) }
+        return self.cancel(first.id, at: link)
     }
 
     private mutating func takeWaiter(_ index: Int, _ link: Node) -> Waiter? {
@@ -92,7 +172,9 @@ struct SendGate<Waiter> {
 
     /// Takes bytes off a link and its parents; returns those who pass now, in order.
     mutating func release(_ bytes: Int, at link: Node) -> [Waiter] {
+        guard self.levels.contains(link) else { return [] }
         var isUnblocked = false
+        self.share?.release(bytes)
         self.forEachLevel(from: link) { if $0.ledger.remove(bytes) { isUnblocked = true } }
         self.removeIfDone(link)
         return isUnblocked ? self.retry() : []
@@ -123,25 +205,28 @@ struct SendGate<Waiter> {
         return nil
     }
 
-    private mutating func pass(_ bytes: Int, at link: Node, isWaiting: Bool = false) -> Bool {
+    /// Counts bytes on every level, or on none. Returns which level refused.
+    private mutating func pass(_ bytes: Int, at link: Node, isWaiting: Bool = false) -> SendRefusal.Level? {
         if let refusing = self.refusing(bytes, at: link) {
             if isWaiting || self.levels[refusing]?.ledger.isAboveLow == true {
                 self.levels[refusing]?.ledger.block()
             }
-            return false
+            return self.level(of: refusing, from: link)
         }
+        if self.share?.tryReserve(bytes, isWaiting: isWaiting) == false { return .budget }
         self.forEachLevel(from: link) { $0.ledger.add(bytes) }
-        return true
+        return nil
     }
 
-    private mutating func retry() -> [Waiter] {
+    /// Tries those who wait, in turn. Returns those who pass.
+    mutating func retry() -> [Waiter] {
         guard !self.waitingLinks.isEmpty else { return [] }
         var admitted: [Waiter] = []
         var served: [Node] = []
         var refused: [Node] = []
         for link in self.waitingLinks {
             let before = admitted.count
-            while let head = self.waiters[link]?.first, self.pass(head.bytes, at: link, isWaiting: true) {
+            while let head = self.waiters[link]?.first, self.pass(head.bytes, at: link, isWaiting: true) == nil {
                 _ = self.takeWaiter(0, link)
                 admitted.append(head.waiter)
             }

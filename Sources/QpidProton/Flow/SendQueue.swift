@@ -38,6 +38,8 @@ struct SendQueue<Link> {
         fileprivate var isHeld = false
         fileprivate var isReady = false
         fileprivate var isBlocked = false
+        /// The rate limit of the link allows no more now.
+        fileprivate var isPaced = false
 
         /// What is left of the lane's turn, in bytes.
         fileprivate(set) var allowance = 0
@@ -55,7 +57,20 @@ struct SendQueue<Link> {
         /// The messages that have not been handed over to their end, in order.
         var waiting: some Collection<PendingMessage> { self.backlog }
         fileprivate var canMove: Bool {
-            !self.isBlocked && !self.backlog.isEmpty && (self.isMidMessage ? !self.isHeld : self.credit > 0)
+            !self.isBlocked && !self.isPaced && !self.backlog.isEmpty
+                && (self.isMidMessage ? !self.isHeld : self.credit > 0)
+        }
+
+        /// What the lane has, and what it lacks.
+        var state: LaneState {
+            LaneState(
+                isEmpty: self.backlog.isEmpty,
+                isMidMessage: self.isMidMessage,
+                credit: self.credit,
+                isHeld: self.isHeld,
+                isBlocked: self.isBlocked,
+                isPaced: self.isPaced
+            )
         }
 
         /// Takes the next piece, of at most `limit` bytes; nil when the lane cannot move.
@@ -124,6 +139,20 @@ struct SendQueue<Link> {
         return lane.backlog.remove(at: index)
     }
 
+    /// Takes the oldest messages out that have not begun, until they make up for so many bytes; nil, and none, if they do not.
+    mutating func removeOldest(_ bytes: Int, from lane: Lane) -> [PendingMessage]? {
+        let start = lane.isMidMessage ? 1 : 0
+        var end = start
+        var rest = bytes
+        while rest > 0, end < lane.backlog.count {
+            rest -= lane.backlog[end].ledgerBytes
+            end += 1
+        }
+        guard rest <= 0 else { return nil }
+        defer { lane.backlog.removeSubrange(start..<end) }
+        return Array(lane.backlog[start..<end])
+    }
+
     /// Sets how many messages may begin on a lane, and whether the one that has begun must wait.
     mutating func setCredit(_ credit: Int, isHeld: Bool = false, on lane: Lane) {
         lane.credit = max(0, credit)
@@ -134,6 +163,12 @@ struct SendQueue<Link> {
     /// Stops or frees a lane, as the window of its session closes or opens.
     mutating func setBlocked(_ isBlocked: Bool, on lane: Lane) {
         lane.isBlocked = isBlocked
+        self.makeReadyIfMovable(lane)
+    }
+
+    /// Stops or frees a lane, as its rate limit says.
+    mutating func setPaced(_ isPaced: Bool, on lane: Lane) {
+        lane.isPaced = isPaced
         self.makeReadyIfMovable(lane)
     }
 

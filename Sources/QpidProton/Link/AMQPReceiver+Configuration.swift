@@ -61,6 +61,11 @@ extension AMQPReceiver {
         public var senderSettleMode: AMQPSenderSettleMode = .mixed
         /// When this side settles.
         public var settleMode: AMQPReceiverSettleMode = .first
+        /// How fast messages may come; nil for as fast as they can. See ``AMQPReceiver/setRateLimit(_:)``.
+        ///
+        /// Credit is kept back, so that messages wait at the peer and not here. The bytes of a message count by the size that is expected
+        /// when its credit is granted, and by its true size when it has come. Credit that is granted by hand is not limited.
+        public var rateLimit: AMQPRateLimit?
         /// How long the peer is left untold that a message was accepted or released, so that it can be told of many in one range.
         ///
         /// Told at once are the decisions about the only messages that the application holds, a run of 64, and all that is

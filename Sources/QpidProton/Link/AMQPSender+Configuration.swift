@@ -15,6 +15,12 @@ extension AMQPSender {
         public var properties: AMQPMap = [:]
         /// The bytes that may be accepted on this link and not yet written to the socket; nil for the session's limit alone.
         public var sendLimit: AMQPSendLimit?
+        /// What `send` and `enqueue` do with a message for which there is no room.
+        public var overflow: AMQPOverflow = .suspend
+        /// How fast the messages leave; nil for as fast as they can. See ``AMQPSender/setRateLimit(_:)``.
+        ///
+        /// What the rate holds back waits within the send limits. A large message leaves in pieces.
+        public var rateLimit: AMQPRateLimit?
 
         /// How urgent the messages are beside those of other senders of the connection: 0 to 9, the highest.
         ///
@@ -39,6 +45,7 @@ extension AMQPSender {
             guard (1...100).contains(self.weight) else {
                 throw AMQPError(.local, .invalidArgument, "weight is \(self.weight): it must be from 1 to 100")
             }
+            try self.rateLimit?.validate()
         }
     }
 }

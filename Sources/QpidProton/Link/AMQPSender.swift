@@ -13,6 +13,7 @@ public final class AMQPSender: AMQPLink {
     let endpoint: NIOLoopBound<SenderEndpoint>
     let mailbox: Mailbox
     private let settles: AMQPSenderSettleMode
+    let overflow: AMQPOverflow
     private let arena = Mutex(SendArena())
 
     init(
@@ -31,6 +32,7 @@ public final class AMQPSender: AMQPLink {
         self.endpoint = endpoint
         self.mailbox = mailbox
         self.settles = settles
+        self.overflow = handle.overflow
     }
 
     deinit {
@@ -69,8 +71,9 @@ public final class AMQPSender: AMQPLink {
     /// Sends a message and suspends until it is settled.
     ///
     /// Suspends for room, for credit, and for the peer's outcome. A message that is sent settled is done when it has been
-    /// written to the socket. When the task is cancelled the error says what became of the message: "not sent", or sent and
-    /// not settled.
+    /// written to the socket. When the task is cancelled a message that has not begun to be sent is taken back, its bytes are
+    /// freed at once, and the error is ``AMQPCondition/cancelled``. Otherwise it is ``AMQPCondition/unsettled``: then
+    /// ``AMQPError/transfer`` is the message's, and what becomes of it can still be awaited.
     ///
     /// - Parameters:
     ///   - message: The message.
@@ -90,18 +93,22 @@ public final class AMQPSender: AMQPLink {
 
     /// Accepts a message, and suspends only until there is room for it.
     ///
+    /// With another ``AMQPOverflow`` than `.suspend` it does not wait for the peer.
+    ///
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
     /// - Returns: The transfer, whose outcome can be awaited.
-    /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, the link has ended, or the
-    ///   task was cancelled while it waited: in each case the message was not sent.
+    /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, the link has ended, the task
+    ///   was cancelled while it waited, or there is no room and the policy is to fail: in each case the message was not sent.
     @discardableResult
     public func enqueue(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
         switch try self.admit(message, settled) {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full: return try await self.waitForRoom(message.encoded(), settled)
+        case .full(let refusal):
+            if let transfer = try self.answer(to: refusal) { return transfer }
+            return try await self.waitForRoom(message.encoded(), settled)
         }
     }
 
@@ -115,7 +122,9 @@ public final class AMQPSender: AMQPLink {
         switch try self.admit(encoded, settled) {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full: return try await self.waitForRoom(encoded, settled)
+        case .full(let refusal):
+            if let transfer = try self.answer(to: refusal) { return transfer }
+            return try await self.waitForRoom(encoded, settled)
         }
     }
 
@@ -125,7 +134,8 @@ public final class AMQPSender: AMQPLink {
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
     /// - Returns: The transfer, whose outcome can be awaited.
-    /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, else as ``enqueue(_:settled:)``.
+    /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, which ``AMQPError/blockedBy`` gives the
+    ///   reason for; else as ``enqueue(_:settled:)``.
     @discardableResult
     public func trySend(_ message: AMQPMessage, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
         try self.transfer(self.admit(message, settled))
@@ -145,9 +155,7 @@ public final class AMQPSender: AMQPLink {
         switch admission {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full:
-            let text = "\(self.outgoingBytes) bytes of this link wait to be written: the send limit leaves no room"
-            throw AMQPError(.local, .wouldBlock, text)
+        case .full(let refusal): throw refusal.error
         }
     }
 
@@ -188,7 +196,7 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Parts
 
-    private var endedError: AMQPError {
+    var endedError: AMQPError {
         self.error.map { AMQPError(.delivery, $0.condition, "not sent: \($0)", isFromPeer: $0.isFromPeer) }
             ?? (self.mailbox.isClosed ? self.mailbox.closedError : .senderClosed)
     }
@@ -226,7 +234,7 @@ public final class AMQPSender: AMQPLink {
     ) throws(AMQPError) -> Mailbox.Admission {
         let isSettled = try self.isSettled(settled)
         return try self.arena.withLock { (arena) throws(AMQPError) in
-            var admission = Mailbox.Admission.full
+            var admission = Mailbox.Admission.closed
             try arena.place(bound: room, write) { (bytes) throws(AMQPError) in
                 try self.check(bytes.count)
                 admission = self.mailbox.tryEnqueue(
@@ -246,7 +254,13 @@ public final class AMQPSender: AMQPLink {
     private func waitForRoom(_ encoded: ByteBuffer, _ settled: Bool?) async throws(AMQPError) -> AMQPTransfer {
         let isSettled = try self.isSettled(settled)
         do {
-            let reply = try await self.mailbox.enqueue(encoded, lane: self.lane, node: self.node, isSettled: isSettled)
+            let reply = try await self.mailbox.enqueue(
+                encoded,
+                lane: self.lane,
+                node: self.node,
+                isSettled: isSettled,
+                orRun: self.roomMaker
+            )
             return AMQPTransfer(reply)
         } catch let error where error == .senderClosed {
             throw self.endedError
@@ -285,6 +299,8 @@ public final class AMQPSender: AMQPLink {
         // The task is cancelled, and would not wait.
         _ = await Task { try? await done.value() }.value
         if let result = transfer.result { return try result.get() }
-        throw AMQPError(.delivery, .cancelled, "sent, but not settled: the task was cancelled")
+        var error = AMQPError(.delivery, .unsettled, "sent, but not settled: the task was cancelled")
+        error.transfer = transfer
+        throw error
     }
 }

@@ -19,6 +19,12 @@ public final class AMQPSession: Sendable {
     public var outgoingBytes: Int { self.mailbox.ledger(self.handle.node)?.used ?? 0 }
     /// The most that ``outgoingBytes`` has been.
     public var outgoingBytesPeak: Int { self.mailbox.ledger(self.handle.node)?.peak ?? 0 }
+    /// Proton's own counter of bytes, for comparison with what other programs on Proton show.
+    ///
+    /// It misleads: it falls when bytes are put into frames, which are kept in a buffer that is not counted, and what waits
+    /// here for credit, for the peer's window or for the socket was never in it. Limit by ``outgoingBytes``.
+    /// Source: `pn_session_outgoing_bytes`.
+    public var protonOutgoingBytes: Int { self.handle.protonBytes.value }
 
     /// Why the session is of no more use; nil while it is.
     public var error: AMQPError? {

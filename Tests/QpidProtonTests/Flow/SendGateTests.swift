@@ -30,9 +30,9 @@ import Testing
         var gate = SendGate<Int>()
         let link = gate.addLevel(ByteLedger(high: 100, low: 50), parent: nil)
         #expect(gate.admit(100, at: link) == .admitted)
-        #expect(gate.admit(1, at: link) == .full)
+        #expect(gate.admit(1, at: link) == .full(.link))
         for id in 1...4 { gate.wait(id, id: UInt64(id), bytes: id == 2 ? 90 : 10, at: link) }
-        #expect(gate.admit(1, at: link) == .full)
+        #expect(gate.admit(1, at: link) == .full(.link))
         #expect(gate.release(40, at: link) == [])
         // The first passes; the second is too large, and the third must not overtake it.
         #expect(gate.release(20, at: link) == [1])

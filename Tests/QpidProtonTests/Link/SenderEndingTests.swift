@@ -27,12 +27,13 @@ struct SenderEndingTests {
         }
     }
 
-    private func detail(_ task: Begun<some Sendable>) async -> String {
+    private func detail(_ task: Begun<some Sendable>, _ condition: AMQPCondition = .cancelled) async -> String {
         do {
             _ = try await task.value
             return "no error"
         } catch {
-            #expect((error as? AMQPError)?.condition == .cancelled)
+            #expect((error as? AMQPError)?.condition == condition)
+            #expect(((error as? AMQPError)?.transfer == nil) == (condition == .cancelled))
             return (error as? AMQPError)?.detail ?? "\(error)"
         }
     }
@@ -81,7 +82,7 @@ struct SenderEndingTests {
             await peer.settle()
             #expect(try await peer.run { $0.received.count } == 1)
             sent.cancel()
-            #expect(await self.detail(sent).hasPrefix("sent, but not settled"))
+            #expect(await self.detail(sent, .unsettled).hasPrefix("sent, but not settled"))
             // The peer's decision comes late and does no harm.
             try await peer.run { peer in
                 for delivery in peer.unsettled {
@@ -94,6 +95,33 @@ struct SenderEndingTests {
         }
     }
 
+    /// What was sent is not lost with the task: the error has the transfer.
+    @Test func theOutcomeOfACancelledSendCanBeAwaited() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.onMessage = { _, _ in .none }
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let sent = begin { try await sender.send(AMQPMessage(body: "sent")) }
+            await peer.settle()
+            sent.cancel()
+            let error = await expectError(.unsettled) { try await sent.value }
+            #expect(error?.scope == .delivery)
+            let transfer = try #require(error?.transfer)
+            #expect(transfer.result == nil)
+            let outcome = begin { try await transfer.outcome() }
+            try await peer.run { peer in
+                for delivery in peer.unsettled {
+                    pn_delivery_update(delivery, UInt64(PN_RELEASED))
+                    pn_delivery_settle(delivery)
+                }
+            }
+            #expect(try await outcome.value == .released)
+        }
+    }
+
     @Test func cancellingInTheMiddleOfAMessageLeavesItWhole() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -101,7 +129,7 @@ struct SenderEndingTests {
             let large = begin { try await sender.send(AMQPMessage(body: payload(900_000))) }
             await peer.settle()
             large.cancel()
-            #expect(await self.detail(large).hasPrefix("sent, but not settled"))
+            #expect(await self.detail(large, .unsettled).hasPrefix("sent, but not settled"))
             let next = try sender.trySend(encoded: payload(5))
             try await peer.run { $0.toPeer.allowance = nil }
             #expect(try await next.outcome() == .accepted)

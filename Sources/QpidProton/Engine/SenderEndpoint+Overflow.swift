@@ -1,0 +1,27 @@
+internal import NIOCore
+
+extension SenderEndpoint {
+    /// Makes room for the first message that waits for it: drops the oldest of this link that have not begun to be sent, or
+    /// that message alone when dropping them would not do.
+    ///
+    /// - Parameter isAgain: It has been tried, and what had been accepted by then has come out of the mailbox since.
+    func makeRoom(isAgain: Bool = false) {
+        guard let lane = self.lane, let node = self.node else { return }
+        let mailbox = self.handler.mailbox
+        while let shortage = mailbox.shortage(node) {
+            let used = mailbox.ledger(node)?.used ?? 0
+            guard shortage <= used, let dropped = self.handler.queue.removeOldest(shortage, from: lane) else {
+                guard !isAgain else { return mailbox.dropFirst(node, self.status) }
+                let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
+                return mailbox.run { _ in bound.value.makeRoom(isAgain: true) }
+            }
+            let bytes = dropped.reduce(0) { $0 + $1.ledgerBytes }
+            self.status.drop(dropped.count, bytes: bytes)
+            for message in dropped { message.fail(.droppedForNewer) }
+            if mailbox.replace(bytes, node) { break }
+        }
+        // A drain may have waited for what was dropped.
+        self.answerDrain()
+        self.noteCause()
+    }
+}

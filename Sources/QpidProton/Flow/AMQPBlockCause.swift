@@ -1,0 +1,45 @@
+/// What keeps a link from moving.
+///
+/// A refusal names the outermost first: which limit is full, and then why that one does not empty. See
+/// ``AMQPError/blockedBy``.
+public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The send limit of the link is full.
+    case linkLimit
+    /// The send limit of the session is full.
+    case sessionLimit
+    /// The send limit of the connection is full.
+    case connectionLimit
+    /// The ``AMQPMemoryBudget`` is full.
+    case memoryBudget
+    /// The peer granted no credit. Source: AMQP 1.0 §2.6.7.
+    case credit
+    /// The peer closed the window of the session. Source: AMQP 1.0 §2.5.6.
+    case remoteWindow
+    /// The rate limit of this side.
+    case rate
+    /// The socket takes no more: the peer does not read, or not as fast.
+    case socket
+    /// What waits for the application, or is held by it, fills the receiver's window.
+    case application
+    /// There is nothing to send, or the peer sends nothing.
+    case messages
+    /// The link, the session or the connection has ended.
+    case closed
+
+    /// The cause in words.
+    public var description: String {
+        switch self {
+        case .linkLimit: "the link's send limit is full"
+        case .sessionLimit: "the session's send limit is full"
+        case .connectionLimit: "the connection's send limit is full"
+        case .memoryBudget: "the memory budget is full"
+        case .credit: "the peer granted no credit"
+        case .remoteWindow: "the peer closed the session's window"
+        case .rate: "the rate limit allows no more now"
+        case .socket: "the socket takes no more"
+        case .application: "the application has not taken or settled what it was given"
+        case .messages: "there are no messages"
+        case .closed: "it is closed"
+        }
+    }
+}

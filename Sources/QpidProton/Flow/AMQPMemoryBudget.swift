@@ -1,0 +1,174 @@
+internal import DequeModule
+internal import Synchronization
+
+/// Bytes that any number of connections share: what all of them have accepted for sending and not yet written.
+///
+/// Give it to each of them as ``AMQPConnection/Configuration/sendBudget``. A message passes the limits of its link, session
+/// and connection and then the budget. When the budget is full sending suspends, and goes on when it has fallen to ``low``,
+/// with the connections in the order in which they began to wait. A message larger than the whole limit passes when the
+/// budget is empty. What a connection holds comes back when it ends.
+public final class AMQPMemoryBudget: Sendable {
+    typealias ID = ObjectIdentifier
+
+    private struct Waiter: Sendable {
+        let id: ID
+        let callback: @Sendable () -> Void
+    }
+
+    private struct State: Sendable {
+        var used = 0
+        var peak = 0
+        var waiters: Deque<Waiter> = []
+        var waitingIDs: Set<ID> = []
+        /// A task calls those who wait. What others release meanwhile it must see: see `isAgain`.
+        var isServing = false
+        var isAgain = false
+        /// The one that is being called. Nobody else is admitted meanwhile.
+        var served: ID?
+        var hasGained = false
+        var isRefused = false
+
+        mutating func add(_ bytes: Int) {
+            self.used += bytes
+            self.peak = max(self.peak, self.used)
+        }
+
+        mutating func wait(_ id: ID, _ callback: @escaping @Sendable () -> Void) {
+            guard self.waitingIDs.insert(id).inserted else { return }
+            let waiter = Waiter(id: id, callback: callback)
+            // Whose turn brought it nothing keeps its place.
+            if self.served == id, !self.hasGained {
+                self.waiters.prepend(waiter)
+            } else {
+                self.waiters.append(waiter)
+            }
+        }
+
+        /// Returns whether the caller has to serve those who wait.
+        mutating func mustServe() -> Bool {
+            guard !self.waiters.isEmpty || self.isServing else { return false }
+            if self.isServing {
+                self.isAgain = true
+                return false
+            }
+            self.isServing = true
+            return true
+        }
+
+        mutating func next() -> Waiter? {
+            let isStuck = self.served != nil && !self.hasGained && self.waiters.first?.id == self.served
+            self.served = nil
+            guard !isStuck || self.isAgain, let next = self.waiters.popFirst() else {
+                self.isServing = false
+                self.isAgain = false
+                return nil
+            }
+            self.waitingIDs.remove(next.id)
+            self.isAgain = false
+            self.served = next.id
+            self.hasGained = false
+            self.isRefused = false
+            return next
+        }
+    }
+
+    /// The most bytes that are admitted.
+    public let limit: ByteCount
+    /// The bytes at which those who wait are called.
+    public let low: ByteCount
+    private let state = Mutex(State())
+
+    /// Makes a budget.
+    ///
+    /// - Parameters:
+    ///   - limit: The most bytes that are admitted; one at least.
+    ///   - low: Where those who wait go on; an eighth below `limit` if left out.
+    public init(limit: ByteCount, low: ByteCount? = nil) {
+        self.limit = max(1, limit)
+        self.low = min(low ?? ByteCount(limit.bytes - limit.bytes / 8), self.limit)
+    }
+
+    /// The bytes that are held now.
+    public var used: Int { self.state.withLock { $0.used } }
+    /// The most that ``used`` has been.
+    public var peak: Int { self.state.withLock { $0.peak } }
+
+    // MARK: For the ledgers
+
+    /// Takes bytes if there is room and nobody waits for it.
+    ///
+    /// - Parameters:
+    ///   - bytes: How many.
+    ///   - id: Who takes them; needed for those who are called, for whom others are held back meanwhile.
+    ///   - callback: Called later if the bytes are refused, as in ``whenBelowLow(_:_:)``. It is registered in the same step:
+    ///     no release can come between.
+    func tryReserve(_ bytes: Int, as id: ID? = nil, orCall callback: (@Sendable () -> Void)? = nil) -> Bool {
+        self.state.withLock { state in
+            let isItsTurn =
+                if let served = state.served { served == id && !state.isRefused } else { state.waiters.isEmpty }
+            if isItsTurn, state.used == 0 || bytes <= self.limit.bytes - state.used {
+                state.add(bytes)
+                state.hasGained = true
+                return true
+            }
+            if let id {
+                if state.served == id { state.isRefused = true }
+                if let callback { state.wait(id, callback) }
+            }
+            return false
+        }
+    }
+
+    /// Takes bytes, whether there is room or not.
+    func reserve(_ bytes: Int) {
+        self.state.withLock { $0.add(bytes) }
+    }
+
+    /// Puts bytes in the place of others that its holder gives back, if they fit. Takes and releases nothing if not.
+    func exchange(_ released: Int, for bytes: Int) -> Bool {
+        self.state.withLock { state in
+            let rest = state.used - released
+            guard rest == 0 || bytes <= self.limit.bytes - rest else { return false }
+            state.used = rest
+            state.add(bytes)
+            return true
+        }
+    }
+
+    /// Gives bytes back, and calls those who wait if they may go on. The caller must hold no lock.
+    func release(_ bytes: Int) {
+        guard bytes > 0 else { return }
+        let mustServe = self.state.withLock { state in
+            state.used -= bytes
+            return state.used <= self.low.bytes && state.mustServe()
+        }
+        if mustServe { self.serve() }
+    }
+
+    /// Calls `callback` once when the budget has fallen to its low mark and those who came before have been called; at once if
+    /// that is so already.
+    ///
+    /// In the callback take bytes with ``tryReserve(_:as:orCall:)`` and the same `id`: it is this one's turn. Neither the
+    /// caller nor the callback may hold a lock that the callback of another takes. One `id` waits once.
+    func whenBelowLow(_ id: ID, _ callback: @escaping @Sendable () -> Void) {
+        let mustServe = self.state.withLock { state in
+            state.wait(id, callback)
+            return state.used <= self.low.bytes && !state.isServing && state.mustServe()
+        }
+        if mustServe { self.serve() }
+    }
+
+    /// Takes one out who waits no longer. Returns whether the caller has to ``serve()`` those behind it, without a lock.
+    func withdraw(_ id: ID) -> Bool {
+        self.state.withLock { state in
+            guard state.waitingIDs.remove(id) != nil else { return false }
+            state.waiters.removeAll { $0.id == id }
+            return state.mustServe()
+        }
+    }
+
+    /// Calls those who wait, in turn, until one gets nothing.
+    func serve() {
+        while let waiter = self.state.withLock({ $0.next() }) { waiter.callback() }
+    }
+}

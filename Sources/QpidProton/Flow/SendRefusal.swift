@@ -1,0 +1,51 @@
+/// Why there is no room for a message now.
+struct SendRefusal: Equatable, Sendable {
+    /// Where a message was refused, of the levels that it has to pass.
+    enum Level: Equatable, Sendable { case link, session, connection, budget }
+
+    let level: Level
+    /// The bytes of the message.
+    let bytes: Int
+    /// The most bytes that the level admits, and where it goes on after it was full.
+    let high: Int
+    let low: Int
+    /// The bytes that the level holds.
+    let used: Int
+    /// What the link waits for that has the most bytes there; nil when this connection has none.
+    let cause: LaneCause?
+
+    /// The outermost first.
+    var blockedBy: [AMQPBlockCause] {
+        let full: AMQPBlockCause =
+            switch self.level {
+            case .link: .linkLimit
+            case .session: .sessionLimit
+            case .connection: .connectionLimit
+            case .budget: .memoryBudget
+            }
+        return [full] + (self.cause.map { [$0.blockCause] } ?? [])
+    }
+
+    /// The sentence with its figures.
+    var text: String {
+        let name =
+            switch self.level {
+            case .link: "the link's send limit"
+            case .session: "the session's send limit"
+            case .connection: "the connection's send limit"
+            case .budget: "the memory budget"
+            }
+        let reason = self.cause.map { ", for \($0.blockCause)" } ?? ""
+        let rest =
+            self.bytes <= self.high - self.used
+            ? "more is accepted when they have fallen to \(ByteCount(self.low))"
+            : "the message has \(self.bytes) bytes"
+        return "\(name) of \(ByteCount(self.high)) is full: \(self.used) bytes wait\(reason); \(rest)"
+    }
+
+    var error: AMQPError {
+        var error = AMQPError(.local, .wouldBlock, self.text)
+        error.blockedBy = self.blockedBy
+        return error
+    }
+}

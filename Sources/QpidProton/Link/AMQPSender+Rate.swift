@@ -1,0 +1,15 @@
+internal import NIOCore
+
+extension AMQPSender {
+    /// Sets another rate limit, or takes it away, while the sender is running. Never suspends.
+    ///
+    /// What may be used at once is not given anew: what is left of it is kept.
+    ///
+    /// - Parameter limit: The limit from now on; nil for none.
+    /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` when a rate is not positive and finite.
+    public func setRateLimit(_ limit: AMQPRateLimit?) throws(AMQPError) {
+        try limit?.validate()
+        let endpoint = self.endpoint
+        self.mailbox.run { _ in endpoint.value.setRate(limit) }
+    }
+}

@@ -1,0 +1,197 @@
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import QpidProton
+
+/// The budget by itself: who gets its bytes, and that nobody is forgotten.
+@Suite(.timeLimit(.minutes(1)))
+struct MemoryBudgetTests {
+    /// One who takes from a budget and keeps what it got.
+    final class Taker: Sendable {
+        struct State {
+            var wanted: [Int] = []
+            var got: [Int] = []
+        }
+        let budget: AMQPMemoryBudget
+        let name: String
+        let order: Order
+        let state = Mutex(State())
+
+        init(_ budget: AMQPMemoryBudget, _ name: String, _ order: Order) {
+            (self.budget, self.name, self.order) = (budget, name, order)
+        }
+
+        func take(_ bytes: Int...) {
+            self.state.withLock { $0.wanted += bytes }
+            self.tryAll()
+        }
+
+        func tryAll() {
+            self.state.withLock { state in
+                while let bytes = state.wanted.first {
+                    let id = ObjectIdentifier(self)
+                    guard self.budget.tryReserve(bytes, as: id, orCall: { self.tryAll() }) else { return }
+                    state.got.append(state.wanted.removeFirst())
+                    self.order.names.withLock { $0.append(self.name) }
+                }
+            }
+        }
+
+        func releaseAll() {
+            let bytes = self.state.withLock { state in
+                defer { state.got = [] }
+                return state.got.reduce(0, +)
+            }
+            self.budget.release(bytes)
+        }
+    }
+
+    final class Order: Sendable {
+        let names = Mutex<[String]>([])
+        var taken: String { self.names.withLock { $0.joined() } }
+    }
+
+    @Test func theMarksAreMadeToFit() {
+        #expect(AMQPMemoryBudget(limit: 800).low == 700)
+        #expect(AMQPMemoryBudget(limit: 0).limit == 1)
+        #expect(AMQPMemoryBudget(limit: 10, low: 50).low == 10)
+    }
+
+    @Test func anItemLargerThanTheLimitPassesAlone() {
+        let budget = AMQPMemoryBudget(limit: 100)
+        #expect(budget.tryReserve(500))
+        #expect(!budget.tryReserve(1))
+        budget.release(500)
+        #expect(budget.tryReserve(1))
+        #expect(!budget.tryReserve(100))
+        #expect(budget.tryReserve(99))
+        budget.reserve(50)
+        #expect(budget.used == 150 && budget.peak == 500)
+    }
+
+    @Test func thoseWhoWaitAreCalledInTheirOrder() {
+        let budget = AMQPMemoryBudget(limit: 100, low: 50)
+        let order = Order()
+        let takers = ["a", "b", "c"].map { Taker(budget, $0, order) }
+        takers[0].take(100)
+        takers[1].take(30, 30, 30)
+        takers[2].take(30)
+        takers[0].take(10)
+        #expect(order.taken == "a")
+        takers[0].releaseAll()
+        #expect(order.taken == "abbb")
+        #expect(budget.used == 90)
+        // The one that was served comes last, and a newcomer does not overtake those who wait.
+        #expect(!budget.tryReserve(1))
+        takers[1].releaseAll()
+        #expect(order.taken == "abbbca")
+    }
+
+    /// A large item waits for the others to go, and nobody takes the room before it.
+    @Test func aLargeItemIsNotOvertaken() {
+        let budget = AMQPMemoryBudget(limit: 100, low: 90)
+        let order = Order()
+        let takers = ["a", "b", "c"].map { Taker(budget, $0, order) }
+        takers[0].take(40)
+        takers[2].take(40)
+        takers[1].take(100)
+        takers[2].take(10)
+        takers[0].releaseAll()
+        #expect(order.taken == "ac")
+        takers[2].releaseAll()
+        #expect(order.taken == "acb")
+        takers[1].releaseAll()
+        #expect(order.taken == "acbc")
+    }
+
+    @Test func whoGoesAwayLetsThoseBehindItPass() {
+        let budget = AMQPMemoryBudget(limit: 100)
+        let order = Order()
+        let takers = ["a", "b", "c"].map { Taker(budget, $0, order) }
+        takers[0].take(10)
+        takers[1].take(100)
+        takers[2].take(10)
+        #expect(order.taken == "a")
+        if budget.withdraw(ObjectIdentifier(takers[1])) { budget.serve() }
+        #expect(order.taken == "ac")
+        #expect(!budget.withdraw(ObjectIdentifier(takers[1])))
+    }
+
+    @Test func whoComesLateIsCalledAtOnce() {
+        let budget = AMQPMemoryBudget(limit: 100)
+        let order = Order()
+        let taker = Taker(budget, "a", order)
+        budget.reserve(95)
+        taker.state.withLock { $0.wanted = [10] }
+        budget.release(95)
+        // As if the release had come between the refusal and this.
+        budget.whenBelowLow(ObjectIdentifier(taker)) { taker.tryAll() }
+        #expect(order.taken == "a")
+        #expect(budget.used == 10)
+    }
+
+    @Test func bytesAreExchanged() {
+        let budget = AMQPMemoryBudget(limit: 100)
+        budget.reserve(90)
+        #expect(!budget.exchange(20, for: 31))
+        #expect(budget.used == 90)
+        #expect(budget.exchange(20, for: 30))
+        #expect(budget.used == 100)
+        #expect(budget.exchange(100, for: 200))
+        #expect(budget.used == 200)
+    }
+
+    /// Mailboxes of several connections, each with tasks that send and one that takes and releases: all come through, the
+    /// sum is never above the limit, and 0 at the end.
+    @Test func manyTasksShareABudget() async throws {
+        let budget = AMQPMemoryBudget(limit: 1_000, low: 700)
+        let total = 4 * 3 * 300
+        let taken = try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<4 {
+                let mailbox = Mailbox()
+                mailbox.share(budget)
+                let root = mailbox.addLevel(nil, parent: nil)
+                let session = mailbox.addLevel(.init(high: 600), parent: root)
+                let links = (0..<3).map { _ in mailbox.addLevel(nil, parent: session) }
+                for link in links {
+                    group.addTask {
+                        for number in 0..<300 {
+                            _ = try await mailbox.enqueue(
+                                payload(1 + number * 37 % 500),
+                                lane: link,
+                                node: link,
+                                isSettled: true
+                            )
+                        }
+                        return 0
+                    }
+                }
+                group.addTask {
+                    var mail = Mailbox.Mail()
+                    var releases: [Mailbox.Release] = []
+                    var count = 0
+                    while count < 900 {
+                        mailbox.take(&mail, releasing: releases)
+                        releases = []
+                        for case .message(let message) in mail.items {
+                            releases.append((message.ledgerBytes, message.node))
+                            message.fail(.cancelled)
+                            count += 1
+                        }
+                        mail.items = []
+                        await Task.yield()
+                    }
+                    mailbox.release(releases)
+                    for link in links { mailbox.closeLevel(link, .senderClosed) }
+                    _ = mailbox.close(.senderClosed)
+                    return count
+                }
+            }
+            return try await group.reduce(0, +)
+        }
+        #expect(taken == total)
+        #expect(budget.used == 0)
+        #expect(budget.peak <= 1_000 && budget.peak > 500)
+    }
+}

@@ -1,0 +1,160 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// What becomes of a message for which there is no room, by each policy.
+@Suite(.timeLimit(.minutes(1)))
+struct SenderOverflowTests {
+    private let limit = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
+
+    private func configuration(_ overflow: AMQPOverflow, _ target: String = "q") -> AMQPSender.Configuration {
+        var configuration = AMQPSender.Configuration(target: AMQPTarget(address: target))
+        configuration.overflow = overflow
+        return configuration
+    }
+
+    private func isDropped(_ transfer: AMQPTransfer) -> Bool {
+        if case .failure(let error)? = transfer.result { error.condition == .dropped } else { false }
+    }
+
+    @Test func theOldestAreDropped() async throws {
+        try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(self.configuration(.dropOldest))
+            var transfers: [AMQPTransfer] = []
+            for number in 0..<13 {
+                transfers.append(try await sender.enqueue(encoded: payload(100, fill: UInt8(number))))
+            }
+            #expect(transfers.map { self.isDropped($0) } == (0..<13).map { $0 < 3 })
+            #expect(sender.droppedMessages == 3 && sender.droppedBytes == 300)
+            #expect(session.outgoingBytes == 1_000 && session.outgoingBytesPeak == 1_000)
+            // A larger one takes the place of as many as it needs.
+            let large = try await sender.enqueue(encoded: payload(250, fill: 13))
+            #expect(sender.droppedMessages == 6 && session.outgoingBytes == 950)
+            await expectError(.dropped) { try await transfers[5].outcome() }
+            await expectError(.wouldBlock) { try sender.trySend(encoded: payload(100)) }
+            try await peer.run { pn_link_flow($0.links[0], 20) }
+            #expect(try await large.outcome() == .accepted)
+            let left = try await peer.run { $0.received.map { $0.bytes.getInteger(at: 0, as: UInt8.self) } }
+            #expect(left == (6...13).map { UInt8($0) })
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func theNewOneIsDroppedWhereOthersFillTheLimit() async throws {
+        try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
+            let other = try await session.openSender(to: "other")
+            let sender = try await session.openSender(self.configuration(.dropOldest))
+            try other.trySend(encoded: payload(900))
+            let kept = try await sender.enqueue(encoded: payload(40))
+            let dropped = try await sender.enqueue(encoded: payload(200))
+            let error = await expectError(.dropped) { try await dropped.outcome() }
+            #expect(error?.scope == .delivery)
+            #expect(error?.detail.hasPrefix("not sent: dropped, the session's send limit of 1000 B is full") == true)
+            #expect(error?.blockedBy == [.sessionLimit, .credit])
+            #expect(kept.result == nil)
+            #expect(sender.droppedMessages == 1 && sender.droppedBytes == 200)
+            #expect(session.outgoingBytes == 940)
+            try await peer.run { pn_link_flow($0.links[1], 5) }
+            #expect(try await kept.outcome() == .accepted)
+        }
+    }
+
+    /// Nothing is dropped whose first byte has left.
+    @Test func whatHasBegunIsNotDropped() async throws {
+        try await withSession(session: .init(sendLimit: .init(high: 900_000))) { session, peer in
+            let sender = try await session.openSender(self.configuration(.dropOldest))
+            try await peer.run { $0.toPeer.allowance = 0 }
+            let begun = try await sender.enqueue(encoded: payload(800_000))
+            await peer.settle()
+            let behind = try await sender.enqueue(encoded: payload(100_000))
+            let third = try await sender.enqueue(encoded: payload(100_000))
+            #expect(self.isDropped(behind) && third.result == nil)
+            let large = try await sender.enqueue(encoded: payload(200_000))
+            #expect(self.isDropped(large) && third.result == nil)
+            #expect(session.outgoingBytes <= 900_000)
+            try await peer.run { $0.toPeer.allowance = nil }
+            #expect(try await begun.outcome() == .accepted)
+            #expect(try await third.outcome() == .accepted)
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    @Test func manyTasksDropTheOldest() async throws {
+        try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(self.configuration(.dropOldest))
+            let transfers = try await withThrowingTaskGroup(of: [AMQPTransfer].self) { group in
+                for task in 0..<8 {
+                    group.addTask {
+                        var transfers: [AMQPTransfer] = []
+                        for number in 0..<40 {
+                            let size = 1 + (task * 40 + number) * 37 % 400
+                            transfers.append(try await sender.enqueue(encoded: payload(size)))
+                        }
+                        return transfers
+                    }
+                }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
+            await peer.settle()
+            #expect(transfers.count == 320)
+            #expect(transfers.count { self.isDropped($0) } == sender.droppedMessages)
+            #expect(session.outgoingBytes <= 1_000 && session.outgoingBytesPeak <= 1_000)
+            let bytes = (0..<320).reduce(0) { $0 + 1 + $1 * 37 % 400 }
+            #expect(session.outgoingBytes == bytes - sender.droppedBytes)
+            try await peer.run { pn_link_flow($0.links[0], 320) }
+            #expect(try await peer.run { $0.received.count } == 320 - sender.droppedMessages)
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    /// The room in a shared budget that a dropped message had goes to the one in whose place it was dropped.
+    @Test func aBudgetsBytesAreExchanged() async throws {
+        var configuration = AMQPConnection.Configuration()
+        let budget = AMQPMemoryBudget(limit: 1_000)
+        configuration.sendBudget = budget
+        try await withSession(configuration: configuration, { PeerScript(credit: nil) }) { session, _ in
+            let sender = try await session.openSender(self.configuration(.dropOldest))
+            #expect(budget.tryReserve(500))
+            let first = try await sender.enqueue(encoded: payload(400))
+            let second = try await sender.enqueue(encoded: payload(300))
+            #expect(self.isDropped(first) && second.result == nil)
+            #expect(budget.used == 800)
+            let third = try await sender.enqueue(encoded: payload(600))
+            #expect(self.isDropped(third) && second.result == nil)
+            #expect(budget.used == 800 && budget.peak <= 1_000)
+        }
+        #expect(budget.used == 500)
+    }
+
+    @Test func theNewestIsDropped() async throws {
+        try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(self.configuration(.dropNewest))
+            var transfers: [AMQPTransfer] = []
+            for _ in 0..<12 { transfers.append(try await sender.enqueue(encoded: payload(100))) }
+            #expect(transfers.map { self.isDropped($0) } == (0..<12).map { $0 >= 10 })
+            #expect(sender.droppedMessages == 2 && sender.droppedBytes == 200)
+            #expect(session.outgoingBytes == 1_000)
+            await expectError(.dropped) { try await sender.send(AMQPMessage(body: payload(100))) }
+            await expectError(.wouldBlock) { try sender.trySend(encoded: payload(100)) }
+            try await peer.run { pn_link_flow($0.links[0], 20) }
+            #expect(try await peer.run { $0.received.count } == 10)
+            try await sender.close()
+            await expectError(.closed) { try await sender.enqueue(encoded: payload(1)) }
+        }
+    }
+
+    @Test func failingTellsWhy() async throws {
+        try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(self.configuration(.fail))
+            try await sender.enqueue(encoded: payload(1_000))
+            await peer.settle()
+            let error = await expectError(.wouldBlock) { try await sender.enqueue(encoded: payload(1)) }
+            #expect(error?.blockedBy == [.sessionLimit, .credit])
+            let sent = await expectError(.wouldBlock) { try await sender.send(AMQPMessage(body: "x")) }
+            #expect(sent?.blockedBy == [.sessionLimit, .credit])
+            #expect(sender.droppedMessages == 0)
+        }
+    }
+}
