@@ -7,6 +7,8 @@ extension ConnectionHandler {
     static let writeBudget = 131_072
     /// The bytes that are handed to Proton before it writes.
     static let batch = 32_768
+    /// The most bytes of a slice that is alone.
+    static let largestSlice = 65_536
     /// How often the pump goes round before other connections of the loop have their turn.
     static let rounds = 16
 
@@ -120,7 +122,8 @@ extension ConnectionHandler {
     /// Hands slices to Proton while the socket has room, and writes what Proton made of them.
     /// Returns whether anything moved.
     private func feed() -> Bool {
-        var budget = min(Self.writeBudget - self.unwrittenBytes, Self.batch)
+        let batch = min(Self.writeBudget - self.unwrittenBytes, Self.batch)
+        var budget = batch
         let payload = self.transferPayload
         while budget > 0, let lane = self.queue.nextLane() {
             let sender = lane.link
@@ -131,7 +134,7 @@ extension ConnectionHandler {
             var used = isLimited ? self.feedLimited(lane, turn: turn, payload: payload) : 0
             while !isLimited, used < turn {
                 // A large message that is alone leaves in whole frames: half of one uses up as much of the peer's window.
-                let room = isAlone && used == 0 ? max(turn, payload) : turn - used
+                let room = isAlone && used == 0 && budget == batch ? max(turn, min(payload, Self.largestSlice)) : turn - used
                 guard let slice = lane.next(limit: min(room, session.sliceLimit(payload: payload))) else { break }
                 sender.send(slice, payload: payload)
                 // A transfer has a frame around it, which an empty message has too.

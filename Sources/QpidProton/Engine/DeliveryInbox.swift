@@ -46,7 +46,7 @@ final class DeliveryInbox: WaitingInbox {
     }
 
     private let state = Mutex(State())
-    let reportEvery: Int
+    private let reports: Atomic<Int>
     let isStarved: @Sendable () -> Bool
     let report: @Sendable (Int) -> Void
     private let settler: AMQPDelivery.Settler
@@ -59,7 +59,7 @@ final class DeliveryInbox: WaitingInbox {
         report: @escaping @Sendable (Int) -> Void = { _ in },
         settler: AMQPDelivery.Settler
     ) {
-        self.reportEvery = reportEvery
+        self.reports = Atomic(reportEvery)
         self.isStarved = isStarved
         self.report = report
         self.settler = settler
@@ -67,6 +67,12 @@ final class DeliveryInbox: WaitingInbox {
 
     func withState<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
         self.state.withLock { body(&$0) }
+    }
+
+    var reportEvery: Int { self.reports.load(ordering: .relaxed) }
+
+    func setReportEvery(_ count: Int) {
+        if self.reportEvery != count { self.reports.store(count, ordering: .relaxed) }
     }
 
     var weight: Int { self.withState { $0.weight } }

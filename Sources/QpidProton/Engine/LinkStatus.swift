@@ -22,17 +22,19 @@ final class LinkStatus: Sendable {
     /// On a receiver: the bytes that wait of messages that are handed over while they arrive, and the most that did.
     let streamedBytes = Atomic<Int>(0)
     let streamedBytesPeak = Atomic<Int>(0)
+    /// What the peer's last flow said of the messages that it has; -1 for nothing.
+    let available = Atomic<Int>(-1)
+    /// The properties in the peer's last flow.
+    let flowProperties = Mutex<AMQPMap>([:])
+    /// On a receiver: what has come is more than there is room for.
+    let isHeldBack = Atomic<Bool>(false)
+    /// On a receiver: the application has paused it.
+    let isPaused = Atomic<Bool>(false)
     /// On a sender: what its bytes wait for.
     let cause = Atomic<LaneCause>(.socket)
     /// On a sender: what was dropped for lack of room.
     let droppedMessages = Atomic(0)
     let droppedBytes = Atomic(0)
-    /// What the peer's last flow said of the messages that it has; -1 for nothing.
-    let available = Atomic<Int>(-1)
-    /// The properties in the peer's last flow.
-    let flowProperties = Mutex<AMQPMap>([:])
-    /// On a receiver: the application has paused it.
-    let isPaused = Atomic<Bool>(false)
     /// On a sender: the messages that the peer takes in all, those that have begun included.
     let deliveryLimit = Watched()
 

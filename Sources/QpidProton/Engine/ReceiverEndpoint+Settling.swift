@@ -43,6 +43,8 @@ extension ReceiverEndpoint {
     func settled() {
         self.telling.isMarked = false
         guard !self.isDone else { return }
+        self.learn(at: self.handler.settlingTime)
+        self.topUp()
         self.tellInTime()
         self.closeIfSettled()
     }

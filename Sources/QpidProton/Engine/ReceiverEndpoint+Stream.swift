@@ -79,8 +79,7 @@ extension ReceiverEndpoint {
         }
         var left = pending
         while left > 0 {
-            let room = stream.isDiscarding ? Int.max : min(self.window.room(after: 0), self.streamRoom)
-            let count = min(left, room, Self.piece)
+            let count = min(left, stream.isDiscarding ? .max : self.streamRoom, Self.piece)
             guard count > 0 else { break }
             var piece = ByteBuffer()
             piece.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
@@ -96,11 +95,16 @@ extension ReceiverEndpoint {
         return true
     }
 
-    private var streamRoom: Int { max(0, (self.streamBuffer ?? 0) - self.streamedBytes) }
+    /// The bytes that may be read. A budget that is no hard limit leaves the buffer of streams alone.
+    private var streamRoom: Int {
+        let room = max(0, (self.streamBuffer ?? 0) - self.streamedBytes)
+        return self.window.isAutomatic ? room : min(room, self.window.room(after: 0))
+    }
 
     private func completeStream(_ stream: ArrivingStream, _ delivery: OpaquePointer) {
         let isSettled = pn_delivery_settled(delivery)
         self.window.completeStreamed(min(stream.count, self.streamBuffer ?? 0))
+        self.pacing?.complete(stream.count)
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
         self.isMidMessage = false

@@ -32,7 +32,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     var partial = ByteBuffer()
     var isMidMessage = false
     /// The window has no room for what Proton holds of the message that has begun.
-    var isHeldBack = false
+    var isHeldBack = false {
+        didSet { if self.isHeldBack != oldValue { self.status.isHeldBack.store(self.isHeldBack, ordering: .relaxed) } }
+    }
     /// What messages count for in the window until they are taken, in order.
     var untaken: Deque<Int> = []
     var sequence: UInt64 = 0
@@ -48,6 +50,10 @@ final class ReceiverEndpoint: LinkEndpoint {
     var streamedBytes = 0
     /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
     var telling = Telling()
+    /// What the rate limit needs, see ReceiverEndpoint+Rate.swift; nil without one.
+    var pacing: Pacing?
+    /// When the link was opened here.
+    var openTime: NIODeadline?
 
     // The state of drains and pauses, see ReceiverEndpoint+Drain.swift and ReceiverEndpoint+Pause.swift.
     var drains: [Reply<Int>] = []
@@ -62,6 +68,11 @@ final class ReceiverEndpoint: LinkEndpoint {
     var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
     var timeoutTimer: Scheduled<Void>?
 
+    override func remoteOpened() {
+        super.remoteOpened()
+        self.wasAnswered()
+    }
+
     override var hasRemoteTerminus: Bool {
         pn_terminus_get_type(pn_link_remote_source(self.link)) != PN_UNSPECIFIED
     }
@@ -75,6 +86,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// Opens the link on this side, with an inbox of its own.
     func open(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) -> Handle {
+        try configuration.rateLimit?.validate()
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
@@ -83,12 +95,12 @@ final class ReceiverEndpoint: LinkEndpoint {
         let policy = configuration.window.policy
         self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
         // A message that is larger than the window's bytes could never be whole.
-        let wholeLimit = configuration.streamsMessages ? nil : self.window.budget
+        let wholeLimit = configuration.streamsMessages ? nil : self.window.largest
         if let limit = [configuration.maxMessageSize?.bytes, wholeLimit].compactMap({ $0 }).min() {
             pn_link_set_max_message_size(self.link, UInt64(limit))
             self.maxMessageSize = min(limit, self.maxMessageSize)
         }
-        self.largestWhole = min(self.maxMessageSize, self.window.budget ?? .max)
+        self.largestWhole = min(self.maxMessageSize, self.window.largest ?? .max)
         if configuration.streamsMessages {
             self.streamBuffer = max(CreditWindow.leastSize, configuration.streamBuffer.bytes)
             if configuration.maxMessageSize == nil { self.maxMessageSize = .max }
@@ -102,19 +114,24 @@ final class ReceiverEndpoint: LinkEndpoint {
         let reportEvery =
             switch self.window.policy {
             case .messages(let count): max(1, count / 4)
-            case .bytes: 1
+            case .bytes, .automatic: 1
             case .manual, .onDemand, .unbounded: Int.max
             }
         let isAutomatic = policy != .manual
         self.isManual = !isAutomatic
         let inbox = DeliveryInbox(
             reportEvery: reportEvery,
-            isStarved: { [status = self.status] in isAutomatic && status.credit.load(ordering: .relaxed) == 0 },
+            isStarved: { [status = self.status] in
+                let isShort = status.credit.load(ordering: .relaxed) == 0 || status.isHeldBack.load(ordering: .relaxed)
+                return isAutomatic && isShort
+            },
             report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) },
             settler: AMQPDelivery.Settler(mailbox: self.handler.mailbox, receiver: key)
         )
         self.inbox = inbox
         pn_link_open(self.link)
+        self.openTime = self.handler.eventLoop.now
+        if let limit = configuration.rateLimit { self.setRate(limit) }
         self.topUp()
         return Handle(
             status: self.status,
@@ -152,7 +169,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             let size = self.partial.readableBytes + pending
             let isTooLarge = size > self.largestWhole
             if isTooLarge, !self.mayStream { return self.refuseOversize() }
-            let room = min(size, self.window.room(after: 0)) - self.partial.readableBytes
+            let room = min(size, self.room(for: size)) - self.partial.readableBytes
             // What is left stays in Proton, and closes the session's window in the end.
             self.isHeldBack = room < pending
             let isPartial = self.isHeldBack || pn_delivery_partial(delivery)
@@ -232,6 +249,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
         let weight = self.window.complete(count)
+        if self.pacing != nil { self.pacing?.complete(count) }
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
         var slot: UInt = 0
@@ -259,6 +277,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         // An abort that is the first that is seen of a message has used its credit too, and needs it.
         guard self.isMidMessage || self.begin() else { return self.discard() }
         if self.stream != nil { self.abortStream() } else { self.window.abort() }
+        self.pacing?.complete(0)
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
         self.isMidMessage = false
@@ -292,6 +311,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.inbox?.push(self.arrivals.take())
         self.steps &+= 1
         self.session.noteIncoming()
+        self.takeHeldBack()
+        self.learn()
         // Others may wait still, and the size that messages are expected to have may have changed.
         self.topUp()
     }
@@ -361,6 +382,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         var bytes = 0
         for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
         self.free(count, bytes: bytes)
+        self.learn()
+        self.topUp()
     }
 
     /// Messages have given their places back.
@@ -389,7 +412,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
-        self.flow(self.window.topUp())
+        self.flow(self.pacing == nil ? self.window.topUp() : self.pacedTopUp())
         self.noteCause()
     }
 
@@ -397,6 +420,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard credit > 0 else { return }
         pn_link_flow(self.link, Int32(credit))
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        self.learn()
     }
 
     override func flowed() {
@@ -409,6 +433,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.timeoutTimer?.cancel()
         self.flushArrived()
         self.endTelling()
+        self.pacing?.timer?.cancel()
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         self.endStreams(error)

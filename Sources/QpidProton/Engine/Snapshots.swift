@@ -92,6 +92,7 @@ extension ReceiverEndpoint {
         guard self.isLocallyOpen, self.window.outstanding == 0, !self.window.isPaused else { return nil }
         // Nothing was granted, for nobody waits.
         if self.window.policy == .onDemand, self.window.held == 0 { return nil }
+        if self.pacing?.timer != nil { return .rate }
         return .application
     }
 }

@@ -6,6 +6,8 @@ enum CreditPolicy: Hashable, Sendable {
     case messages(Int)
     /// At most so many bytes are, by the size that messages are expected to have.
     case bytes(Int)
+    /// As many messages as are worth while, within so many bytes.
+    case automatic(Int)
     /// One at a time, and only while the application waits.
     case onDemand
     /// As much as the peer can use.
@@ -15,12 +17,12 @@ enum CreditPolicy: Hashable, Sendable {
 /// Decides how much credit a receiver grants.
 ///
 /// A message takes one place of the window, and its bytes, from the grant of its credit until the application has settled
-/// it, or until it has taken it, as configured. Free places are granted when they are at least half of the window, and
+/// it, or until it has taken it, as configured. Free places are granted when they are at least a quarter of the window, and
 /// fewer when the application waits and no credit is left: else the link would stall.
 struct CreditWindow {
     /// The least that a message counts for: what is kept beside its bytes is not nothing.
     static let leastSize = 256
-    /// The credit that an unbounded window keeps up. It is renewed at half of it.
+    /// The credit that an unbounded window keeps up. It is renewed when a quarter of it is used.
     static let unboundedCredit = 1 << 20
 
     let policy: CreditPolicy
@@ -36,6 +38,9 @@ struct CreditWindow {
     /// The application waits for a message, and there was no credit left.
     private var isStarved = false
     private var isMidMessage = false
+    /// How many messages are worth while, of ``CreditPolicy/automatic(_:)``.
+    private(set) var tuner = CreditTuner()
+    private var totals = CreditTuner.Totals()
 
     /// - Parameters:
     ///   - policy: How credit is made.
@@ -44,18 +49,32 @@ struct CreditWindow {
         switch policy {
         case .messages(let count): self.policy = .messages(max(1, count))
         case .bytes(let bytes): self.policy = .bytes(max(Self.leastSize, bytes))
+        case .automatic(let bytes): self.policy = .automatic(max(Self.leastSize, bytes))
         case .manual, .onDemand, .unbounded: self.policy = policy
         }
         self.expectedSize = 0
         if let budget = self.budget {
-            // Four messages at first, however small they may turn out to be.
-            self.expectedSize = max(Self.leastSize, min(budget / 4, maxMessageSize))
+            // Four messages at first, however small they may turn out to be; or as many as a window that is learned begins with.
+            let count = self.isAutomatic ? CreditTuner.start : 4
+            self.expectedSize = max(Self.leastSize, min(budget / count, maxMessageSize))
         }
     }
 
     /// The bytes that may be held; nil when bytes are not counted.
     var budget: Int? {
+        switch self.policy {
+        case .bytes(let bytes), .automatic(let bytes): bytes
+        case .manual, .messages, .onDemand, .unbounded: nil
+        }
+    }
+
+    /// The largest message that can become whole; nil for any.
+    var largest: Int? {
         if case .bytes(let bytes) = self.policy { bytes } else { nil }
+    }
+
+    var isAutomatic: Bool {
+        if case .automatic = self.policy { true } else { false }
     }
 
     /// How many more bytes may be read of a message of which `count` have been read.
@@ -67,15 +86,32 @@ struct CreditWindow {
     mutating func grant(_ credit: Int) -> Int {
         let granted = min(max(0, credit), Int(Int32.max) - self.outstanding)
         self.outstanding += granted
+        self.totals.granted += granted
         return granted
     }
 
-    /// The credit to grant now under an automatic window; 0 until half of it is free.
-    mutating func topUp() -> Int {
-        guard !self.isPaused, let (size, free) = self.places else { return 0 }
-        guard free > 0, free >= size - size / 2 || (self.isStarved && self.outstanding == 0) else { return 0 }
+    /// The credit to grant now under an automatic window; 0 until a quarter of it is free.
+    ///
+    /// Half of it would leave a window of twice what is on its way in one round trip no margin.
+    ///
+    /// - Parameter limit: The most to grant.
+    mutating func topUp(limit: Int = .max) -> Int {
+        guard limit > 0, self.wantsCredit else { return 0 }
+        if self.isShort { self.tuner.isShort(self.held) }
         self.isStarved = false
-        return self.grant(free)
+        return self.grant(min(limit, max(1, self.places?.free ?? 1)))
+    }
+
+    /// Whether credit is to be granted now.
+    var wantsCredit: Bool {
+        guard !self.isPaused, let (size, free) = self.places else { return false }
+        guard free > 0 else { return self.isShort }
+        return free >= max(1, size / 4) || (self.isStarved && self.outstanding == 0)
+    }
+
+    /// Who holds messages and waits for more must not wait for ever, where no number was asked for.
+    private var isShort: Bool {
+        self.isAutomatic && self.isStarved && self.outstanding == 0 && self.places?.free ?? 0 < 1
     }
 
     /// All places of the window, and those of them that are free.
@@ -85,12 +121,31 @@ struct CreditWindow {
         case .messages(let size): return (size, size - self.outstanding - self.held)
         case .onDemand: return (1, self.isStarved ? 1 - self.outstanding : 0)
         case .unbounded: return (Self.unboundedCredit, Self.unboundedCredit - self.outstanding)
-        case .bytes(let budget):
-            let size = max(1, budget / self.expectedSize)
-            let begun = self.isMidMessage ? 1 : 0
-            return (size, (budget - self.heldBytes) / self.expectedSize - self.outstanding - begun)
+        case .bytes(let budget): return self.places(in: budget)
+        case .automatic(let budget):
+            let (size, free) = self.places(in: budget)
+            return (min(size, self.tuner.window), min(free, self.tuner.window - self.outstanding - self.held))
         }
     }
+
+    private func places(in budget: Int) -> (size: Int, free: Int) {
+        let begun = self.isMidMessage ? 1 : 0
+        let free = (budget - self.heldBytes) / self.expectedSize - self.outstanding - begun
+        return (max(1, budget / self.expectedSize), free)
+    }
+
+    /// Learns from what has happened: after each grant, when messages have come, and when some were given back.
+    mutating func learn(at now: Int64) {
+        self.tuner.update(self.totals, held: self.held, at: now)
+    }
+
+    /// The peer has answered the attach.
+    mutating func answered(after nanoseconds: Int64) {
+        self.tuner.answered(after: nanoseconds)
+    }
+
+    /// How many messages the window has places for; nil where it is not learned.
+    var learned: Int? { self.isAutomatic ? self.places?.size : nil }
 
     /// The application waits for a message, and there was no credit left when it began to.
     mutating func starve() {
@@ -102,6 +157,7 @@ struct CreditWindow {
         guard self.outstanding > 0 else { return false }
         self.outstanding -= 1
         self.held += 1
+        self.totals.arrived += 1
         self.isMidMessage = true
         return true
     }
@@ -110,10 +166,11 @@ struct CreditWindow {
     mutating func complete(_ size: Int) -> Int {
         self.isMidMessage = false
         guard let budget = self.budget else { return 0 }
-        let counted = min(max(Self.leastSize, size), budget)
+        let expected = min(max(Self.leastSize, size), budget)
+        let counted = self.isAutomatic ? max(Self.leastSize, size) : expected
         self.heldBytes += counted
         // Grows at once, and shrinks slowly: a large message among small ones is not forgotten soon.
-        self.expectedSize = max(counted, self.expectedSize - self.expectedSize / 16)
+        self.expectedSize = max(expected, self.expectedSize - self.expectedSize / 16)
         return counted
     }
 
@@ -138,6 +195,7 @@ struct CreditWindow {
     /// Messages have given their places and their bytes back.
     mutating func free(_ count: Int, bytes: Int) {
         self.held = max(0, self.held - count)
+        self.totals.freed += count
         self.heldBytes = max(0, self.heldBytes - bytes)
     }
 
@@ -152,11 +210,14 @@ struct CreditWindow {
 
     /// The peer has given back all the credit that it did not use.
     mutating func drained() {
+        self.totals.granted -= self.outstanding
         self.outstanding = 0
     }
 
     /// The peer has given back credit after the drain was given up.
     mutating func giveBack(_ credit: Int) {
-        self.outstanding = max(0, self.outstanding - credit)
+        let back = min(credit, self.outstanding)
+        self.totals.granted -= back
+        self.outstanding -= back
     }
 }

@@ -5,7 +5,19 @@ extension AMQPReceiver {
     public struct Window: Hashable, Sendable {
         let policy: CreditPolicy
 
-        /// Credit is granted so that at most so many messages are on their way, and topped up when half is free.
+        /// As ``automatic(budget:)``, with 16 MiB: the default.
+        public static let automatic = Self.automatic(budget: .mebibytes(16))
+        /// Credit is granted for as many messages as are worth while, and for so many bytes at most.
+        ///
+        /// The number of messages is learned from how fast the application gives messages back, how long it handles one, and how
+        /// far away the peer is: enough to keep the application busy, and not so many that it keeps them from other
+        /// consumers. It is 64 at first, and from 2 to 65,536.
+        ///
+        /// The bytes are counted as with ``bytes(_:)``, and no message is too large for them: where nothing else waits to be taken, an
+        /// application that waits for a message gets one of any size up to ``Configuration/maxMessageSize``. It is never left
+        /// without credit while it waits, however many messages it holds that are not settled.
+        public static func automatic(budget: ByteCount) -> Self { Self(policy: .automatic(budget.bytes)) }
+        /// Credit is granted so that at most so many messages are on their way, and topped up when a quarter is free.
         public static func messages(_ count: Int) -> Self { Self(policy: .messages(Swift.max(1, count))) }
         /// Credit is granted so that at most so many bytes are on their way, by the size of the largest of the latest
         /// messages. A message counts for 256 bytes at least, and so does a window.
@@ -42,13 +54,18 @@ extension AMQPReceiver {
         /// Where the messages go to: of use to the peer only.
         public var target = AMQPTarget()
         /// How much may be on its way to the application.
-        public var window: Window = .messages(256)
+        public var window: Window = .automatic
         /// When a message gives its place in the window back.
         public var creditReturn: CreditReturn = .onSettlement
         /// Whether the sender is asked to settle its messages itself.
         public var senderSettleMode: AMQPSenderSettleMode = .mixed
         /// When this side settles.
         public var settleMode: AMQPReceiverSettleMode = .first
+        /// How fast messages may come; nil for as fast as they can. See ``AMQPReceiver/setRateLimit(_:)``.
+        ///
+        /// Credit is kept back, so that messages wait at the peer and not here. The bytes of a message count by the size that is expected
+        /// when its credit is granted, and by its true size when it has come. Credit that is granted by hand is not limited.
+        public var rateLimit: AMQPRateLimit?
         /// How long the peer is left untold that a message was accepted or released, so that it can be told of many in one range.
         ///
         /// Told at once are the decisions about the only messages that the application holds, a run of 64, and all that is
@@ -73,7 +90,7 @@ extension AMQPReceiver {
         /// - Parameters:
         ///   - source: Where the messages come from.
         ///   - window: How much may be on its way to the application.
-        public init(source: AMQPSource = AMQPSource(), window: Window = .messages(256)) {
+        public init(source: AMQPSource = AMQPSource(), window: Window = .automatic) {
             self.source = source
             self.window = window
         }

@@ -71,11 +71,11 @@ public final class AMQPSession: Sendable {
     ///
     /// - Parameters:
     ///   - address: The name of the node.
-    ///   - window: How many messages may be on their way to the application.
+    ///   - window: How much may be on its way to the application.
     /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
     public func openReceiver(
         from address: String,
-        window: AMQPReceiver.Window = .messages(256)
+        window: AMQPReceiver.Window = .automatic
     ) async throws(AMQPError) -> AMQPReceiver {
         try await self.openReceiver(.init(source: AMQPSource(address: address), window: window))
     }

@@ -19,7 +19,7 @@ import Testing
         let slots = OrderedSlots<Int>()
         var model: [Entry] = []
         var gone: [SlotKey] = []
-        for step in 0..<20_000 {
+        for step in 0..<5_000 {
             let index = model.indices.randomElement(using: &random)
             switch (Int.random(in: 0..<8, using: &random), index) {
             case (0...2, _), (_, nil):

@@ -95,7 +95,7 @@ struct ReceiverTellingTests {
             for index in 3...6 { held[index].accept() }
             await peer.settle()
             #expect(try await Self.outcomes(peer) == 0)
-            #expect(receiver.bufferedMessages == 5)
+            #expect(receiver.bufferedMessages == 6)
             await peer.advance(by: .microseconds(4_900), steps: 7)
             #expect(try await Self.outcomes(peer) == 0)
             await peer.advance(by: .microseconds(200), steps: 2)

@@ -139,7 +139,7 @@ struct ReceivingCreditRows {
             #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
             deliveries[0].accept()
             await peer.settle()
-            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
+            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 1)
             deliveries[2].reject()
             await peer.settle()
             #expect(try await peer.run { pn_link_credit($0.links[0]) } == 2)

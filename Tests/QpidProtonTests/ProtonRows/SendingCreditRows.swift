@@ -186,7 +186,7 @@ struct SendingCreditRows {
     func p32_anAbortedMessageKeepsTheCreditRight() async throws {
         try await withSession({ PeerScript(credit: 10) }) { session, peer in
             let sender = try await session.openSender(to: "q")
-            try await peer.run { $0.toPeer.allowance = 40_000 }
+            try await peer.run { $0.toPeer.allowance = 80_000 }
             let large = try sender.trySend(encoded: payload(500_000))
             await peer.settle()
             try await peer.run { peer in

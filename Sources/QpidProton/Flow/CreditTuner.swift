@@ -1,0 +1,109 @@
+/// Learns how many messages a receiver keeps on their way, from what comes and goes. Time is put in, in nanoseconds.
+///
+/// The window is twice what the application gives back within a round trip and the handling of a message, and some more. The
+/// rate is that of the time in which the application has messages: while it has none it says nothing of what it could
+/// do. A window that is too small for the peer's distance is therefore found at once, and a slow application keeps few messages from others.
+struct CreditTuner {
+    /// What there has been in all.
+    struct Totals {
+        var granted = 0
+        var arrived = 0
+        var freed = 0
+    }
+
+    /// The messages of the window before anything is known.
+    static let start = 64
+    static let least = 2
+    static let most = 65_536
+    /// Messages, or nanoseconds with messages, that make a sample of the rate.
+    private static let sampleCount = 16
+    private static let sampleTime: Int64 = 100_000_000
+    /// No application is faster, by messages in a nanosecond: less time than that cannot be measured.
+    private static let highestRate = 0.01
+    /// Of a rate that is not seen any more, what is left after a second with messages.
+    private static let decay = 0.9
+    /// A sample of the handling that is older is replaced by the next, in nanoseconds.
+    private static let handlingAge: Int64 = 30_000_000_000
+
+    private(set) var window = Self.start
+    /// Messages that are given back in a nanosecond with messages; 0 before the first sample.
+    private(set) var rate = 0.0
+    /// The least time from a grant to the first message for it, in nanoseconds.
+    private(set) var roundTrip: Int64?
+    /// The least time from the arrival of a message that found none before it to its end, in nanoseconds.
+    private(set) var handling: Int64 = 0
+
+    private var last = Totals()
+    private var time: Int64?
+    private var held = 0
+    private var sample = (freed: 0, time: Int64(0))
+    /// A grant for which no message has come: those that were granted before it, and when.
+    private var grant: (before: Int, time: Int64)?
+    /// When a message came that found none before it.
+    private var firstArrival: Int64?
+    private var handlingTime: Int64?
+    /// More messages than the window had were needed at the same time.
+    private var needed = 0.0
+
+    /// The time between an attach and its answer: a round trip at least.
+    mutating func answered(after nanoseconds: Int64) {
+        self.take(roundTrip: nanoseconds)
+    }
+
+    /// Looks at what has happened since the last time. To be called after messages have come, and after some were given back.
+    mutating func update(_ totals: Totals, held: Int, at now: Int64) {
+        let elapsed = self.time.map { max(0, now - $0) } ?? 0
+        let freed = totals.freed - self.last.freed
+        if self.held > 0 { self.sample.time += elapsed }
+        self.sample.freed += freed
+        self.lookAtGrants(totals, now)
+        self.lookAtHandling(freed, held, now)
+        self.last = totals
+        self.time = max(now, self.time ?? now)
+        self.held = held
+        if self.sample.freed >= Self.sampleCount || self.sample.freed > 0 && self.sample.time >= Self.sampleTime {
+            self.takeSample()
+        }
+    }
+
+    /// The application holds messages for which there is no place, and waits for more: it needs them at the same time.
+    mutating func isShort(_ held: Int) {
+        self.needed = min(Double(Self.most), max(self.needed, 1.5 * Double(held) + 1))
+        self.window = max(self.window, Int(self.needed))
+    }
+
+    private mutating func lookAtGrants(_ totals: Totals, _ now: Int64) {
+        if let grant = self.grant, totals.arrived > grant.before {
+            self.take(roundTrip: now - grant.time)
+            self.grant = nil
+        }
+        if self.grant == nil, totals.granted > self.last.granted { self.grant = (self.last.granted, now) }
+    }
+
+    private mutating func take(roundTrip: Int64) {
+        self.roundTrip = min(self.roundTrip ?? .max, max(0, roundTrip))
+    }
+
+    private mutating func lookAtHandling(_ freed: Int, _ held: Int, _ now: Int64) {
+        if freed > 0, let arrival = self.firstArrival {
+            let handling = now - arrival
+            if handling <= self.handling || self.handlingTime.map({ now - $0 > Self.handlingAge }) ?? true {
+                (self.handling, self.handlingTime) = (handling, now)
+            }
+            self.firstArrival = nil
+        }
+        if self.held == 0, held > 0, freed == 0 { self.firstArrival = now }
+    }
+
+    private mutating func takeSample() {
+        let rate = min(Double(self.sample.freed) / Double(max(1, self.sample.time)), Self.highestRate)
+        // By the second, in steps of a sample.
+        let kept = 1 - (1 - Self.decay) * min(1, Double(self.sample.time) / 1e9)
+        self.rate = max(rate, self.rate * kept)
+        self.needed *= kept
+        self.sample = (0, 0)
+        let needed = 2 * self.rate * Double((self.roundTrip ?? 0) + self.handling)
+        let slack = min(self.rate * 1e8, 1_000) + 2
+        self.window = max(Self.least, Int(min(max(needed + slack, self.needed), Double(Self.most))))
+    }
+}

@@ -1,0 +1,96 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// A rate limit of a receiver: credit by the tokens.
+@Suite(.timeLimit(.minutes(1)))
+struct ReceiverRateTests {
+    private func open(
+        _ session: AMQPSession,
+        _ limit: AMQPRateLimit?,
+        window: AMQPReceiver.Window = .messages(1_000)
+    ) async throws -> AMQPReceiver {
+        var configuration = AMQPReceiver.Configuration(source: "q", window: window)
+        configuration.rateLimit = limit
+        return try await session.openReceiver(configuration)
+    }
+
+    private func send(_ peer: InMemoryPeer, _ count: Int, _ size: Int) async throws {
+        try await peer.run { peer in
+            for _ in 0..<count { peer.send(payload(size), on: peer.links[0]) }
+        }
+    }
+
+    /// Takes what is there for a time, and returns how many messages and the most that waited.
+    private func receive(_ receiver: AMQPReceiver, _ peer: InMemoryPeer, seconds: Int) async -> (Int, Int) {
+        var (count, most) = (0, 0)
+        for _ in 0..<(seconds * 50) {
+            await peer.advance(by: .milliseconds(20), steps: 4)
+            most = max(most, receiver.bufferedMessages)
+            while let delivery = receiver.poll() {
+                delivery.accept()
+                count += 1
+            }
+        }
+        return (count, most)
+    }
+
+    @Test(arguments: [AMQPReceiver.Window.automatic, .messages(1_000), .unbounded])
+    func messagesComeAtTheRate(window: AMQPReceiver.Window) async throws {
+        try await withSession(configuration: ReceiverDrainTests.slow) { session, peer in
+            let receiver = try await self.open(session, .init(messagesPerSecond: 100), window: window)
+            try await self.send(peer, 2_000, 10)
+            let (first, most) = await self.receive(receiver, peer, seconds: 4)
+            #expect((395...415).contains(first))
+            #expect(most <= 12)
+            try receiver.setRateLimit(.init(messagesPerSecond: 300))
+            let (second, _) = await self.receive(receiver, peer, seconds: 2)
+            #expect((580...640).contains(second))
+            try receiver.setRateLimit(nil)
+            let (rest, _) = await self.receive(receiver, peer, seconds: 1)
+            #expect(first + second + rest == 2_000)
+        }
+    }
+
+    /// The size of what comes is not known before it comes.
+    @Test func bytesComeAtTheRate() async throws {
+        try await withSession(configuration: ReceiverDrainTests.slow) { session, peer in
+            let receiver = try await self.open(session, .init(bytesPerSecond: 1_000_000))
+            try await self.send(peer, 500, 20_000)
+            let (large, _) = await self.receive(receiver, peer, seconds: 4)
+            // A burst of the small ones that were expected at first, which is paid back.
+            #expect((195...225).contains(large))
+            let (more, most) = await self.receive(receiver, peer, seconds: 4)
+            #expect((190...210).contains(more))
+            #expect(most <= 8)
+        }
+    }
+
+    @Test func aDrainGivesTheTokensBack() async throws {
+        try await withSession(configuration: ReceiverDrainTests.slow) { session, peer in
+            let receiver = try await self.open(session, .init(messagesPerSecond: 10, burst: .seconds(1)))
+            await peer.settle()
+            #expect(receiver.credit == 10)
+            #expect(try await receiver.drain(timeout: .seconds(1)) == 10)
+            await peer.settle()
+            #expect(receiver.credit == 10)
+            try await receiver.pause()
+            await peer.advance(by: .seconds(3))
+            #expect(receiver.credit == 0)
+            receiver.resume()
+            await peer.settle()
+            #expect(receiver.credit == 10)
+        }
+    }
+
+    @Test func aRateThatCannotBeUsedIsRefused() async throws {
+        try await withSession { session, _ in
+            let bad = AMQPRateLimit(messagesPerSecond: 0)
+            await expectError(.invalidArgument) { try await self.open(session, bad) }
+            let receiver = try await self.open(session, nil)
+            await expectError(.invalidArgument) { try receiver.setRateLimit(bad) }
+        }
+    }
+}
