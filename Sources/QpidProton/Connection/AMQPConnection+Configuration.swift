@@ -47,6 +47,13 @@ extension AMQPConnection {
         public var sendLimit: AMQPSendLimit?
         /// Bytes that this connection shares with others that are given the same budget; nil for none.
         public var sendBudget: AMQPMemoryBudget?
+        /// Bytes of messages that have come and hold memory, which any number of connections share; nil for none.
+        ///
+        /// They count from their arrival until they give their place in their receiver's window back: see
+        /// ``AMQPReceiver/Configuration/creditReturn``. When the budget has fallen short credit is withheld, then the
+        /// sessions' windows, and as the last resort the socket is not read. A message that cannot fit, and is not
+        /// streamed, closes its link with ``AMQPCondition/linkMessageSizeExceeded``.
+        public var receiveBudget: AMQPMemoryBudget?
         /// A link that has something to move and moves nothing for so long is told in one warning, which names the cause; nil
         /// for none.
         public var stallWarning: Duration? = .seconds(30)
@@ -74,6 +81,12 @@ extension AMQPConnection {
                 (0...0.5).contains(self.lowPriorityShare),
                 "lowPriorityShare is \(self.lowPriorityShare): it must be from 0 to 0.5"
             )
+            if let budget = self.receiveBudget {
+                try require(
+                    budget.limit >= .mebibytes(1),
+                    "receiveBudget is \(budget.limit): 1 MiB is the least, for what one read of a socket brings is a part of it"
+                )
+            }
             if let idle = self.idleTimeout {
                 try require(idle >= .milliseconds(2), "idleTimeout is \(idle): 2 ms at least, or nil for none")
             }

@@ -106,6 +106,7 @@ private struct Connector {
         let bootstrap = ClientBootstrap(group: self.configuration.eventLoopGroup)
             .connectTimeout(.nanoseconds(self.configuration.connectTimeout.nanoseconds))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .urgentChannelOption()
             // Answered piece by piece: credit for the first messages goes out before the last are read.
             .channelOption(.maxMessagesPerRead, value: 1)
             .channelInitializer { channel in

@@ -64,6 +64,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
             .serverChannelOption(.backlog, value: 256)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .urgentChildChannelOption()
             // Answered piece by piece: credit for the first messages goes out before the last are read.
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelInitializer { channel in

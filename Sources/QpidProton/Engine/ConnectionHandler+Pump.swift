@@ -28,6 +28,7 @@ extension ConnectionHandler {
             self.isPumpNeeded = false
             hasMail = self.takeMail()
             self.processEvents()
+            self.receiving.update()
             self.closeFlushed()
             while !self.isDead, self.feed() {
                 // What is written early is at work at the peer while the rest is still being made.
@@ -38,6 +39,7 @@ extension ConnectionHandler {
         } while self.isPumpNeeded && rounds < Self.rounds && !self.isDead
         self.isPumping = false
         guard !self.isDead else { return }
+        self.receiving.update()
         if self.isPumpNeeded || hasMail {
             // Where there was mail there is more soon: looking again costs less than being woken.
             let bound = NIOLoopBound(self, eventLoop: self.eventLoop)

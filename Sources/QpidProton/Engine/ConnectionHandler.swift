@@ -74,6 +74,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     private(set) var unwrittenPeak = 0
     /// The time of the loop's clock when the loop last began to work here, in nanoseconds.
     var now: Int64 = 0
+    /// What has come and holds memory.
+    private(set) lazy var receiving = ReceiveAccount(self, self.configuration.receiveBudget)
+    var isIdleTimeoutSuspended = false
     /// Tells what keeps links from moving.
     private(set) lazy var watch = FlowWatch(self)
     var isFlushNeeded = false
@@ -149,7 +152,9 @@ final class ConnectionHandler: ChannelInboundHandler {
             return nil
         }
         if let violation { return self.fail(violation) }
+        if self.isIdleTimeoutSuspended, !self.receiving.isReadingWithheld { self.resumeIdleTimeout() }
         self.processEvents()
+        self.receiving.update()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -287,6 +292,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.isDead = true
         self.flushing = []
         self.watch.stop()
+        self.receiving.close()
         self.tick?.timer.cancel()
         self.closeTimer?.cancel()
         if self.isClosedHere {

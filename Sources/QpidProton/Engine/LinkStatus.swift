@@ -19,9 +19,10 @@ final class LinkStatus: Sendable {
     /// Both sides have detached, or what the link was on is gone.
     let detached = Reply<Void>()
     let credit = Atomic<Int>(0)
-    /// On a receiver: the bytes that wait of messages that are handed over while they arrive, and the most that did.
+    /// On a receiver: the bytes that wait of messages that are handed over while they arrive.
     let streamedBytes = Atomic<Int>(0)
-    let streamedBytesPeak = Atomic<Int>(0)
+    /// The most that waited while there were such bytes, with the messages that wait to be taken.
+    let bufferedBytesPeak = Atomic<Int>(0)
     /// What the peer's last flow said of the messages that it has; -1 for nothing.
     let available = Atomic<Int>(-1)
     /// The properties in the peer's last flow.
@@ -42,11 +43,12 @@ final class LinkStatus: Sendable {
         self.name = name
     }
 
-    /// Called on the loop.
-    func countStreamed(_ bytes: Int) {
+    /// Counts the bytes of streamed messages that wait, beside those of the messages that wait to be taken. Called on the loop.
+    func countStreamed(_ bytes: Int, beside waiting: Int) {
         self.streamedBytes.store(bytes, ordering: .relaxed)
-        if bytes > self.streamedBytesPeak.load(ordering: .relaxed) {
-            self.streamedBytesPeak.store(bytes, ordering: .relaxed)
+        let all = bytes + waiting
+        if all > self.bufferedBytesPeak.load(ordering: .relaxed) {
+            self.bufferedBytesPeak.store(all, ordering: .relaxed)
         }
     }
 

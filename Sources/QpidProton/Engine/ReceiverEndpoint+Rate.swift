@@ -68,10 +68,12 @@ extension ReceiverEndpoint {
     }
 
     /// The credit to grant now, as far as the limit allows. What is missing follows by itself.
-    func pacedTopUp() -> Int {
+    ///
+    /// - Parameter limit: The most to grant for other reasons.
+    func pacedTopUp(limit: Int) -> Int {
         guard self.window.wantsCredit else { return 0 }
         let now = self.handler.nanoseconds
-        let credit = self.window.topUp(limit: self.pacing?.allowance(now) ?? .max)
+        let credit = self.window.topUp(limit: min(limit, self.pacing?.allowance(now) ?? .max))
         self.pacing?.grant(credit)
         guard self.window.wantsCredit, self.pacing?.timer == nil, let next = self.pacing?.limiter.nextTime(now: now)
         else { return credit }

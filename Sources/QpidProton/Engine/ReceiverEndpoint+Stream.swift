@@ -18,12 +18,13 @@ extension ReceiverEndpoint {
             let start = try? SectionFront.bodyStart(self.partial), let beginning = self.partial.readSlice(length: start)
         else { return false }
         let rest = self.partial
+        self.account(-start - rest.readableBytes)
         self.partial = ByteBuffer()
         self.sequence += 1
         let sequence = self.sequence
         let slot = pn_delivery_settled(delivery) ? nil : self.keep(delivery, sequence)
         let isReported = slot == nil || !self.isHeldUntilSettled
-        if isReported, self.window.budget != nil { self.untaken.append(0) }
+        if isReported, self.countsUntaken { self.untaken.append(0) }
         let stream = self.makeStream(sequence)
         let arriving = ArrivingStream(stream, slot: slot, count: start)
         self.stream = arriving
@@ -62,12 +63,18 @@ extension ReceiverEndpoint {
         let held = stream.heldBytes
         stream.push(piece)
         self.window.hold(stream.heldBytes - held)
+        self.account(stream.heldBytes - held)
         self.count(stream.heldBytes - held)
+    }
+
+    /// Looks how much waits, where that is more than the inbox knows.
+    func countBuffered() {
+        self.status.countStreamed(self.streamedBytes, beside: self.inbox?.weight ?? 0)
     }
 
     private func count(_ bytes: Int) {
         self.streamedBytes += bytes
-        self.status.countStreamed(self.streamedBytes)
+        self.countBuffered()
     }
 
     /// Takes what has come of a streamed message. Returns whether the message has ended.

@@ -33,8 +33,17 @@ final class ReceiverEndpoint: LinkEndpoint {
     var isMidMessage = false
     /// The window has no room for what Proton holds of the message that has begun.
     var isHeldBack = false {
-        didSet { if self.isHeldBack != oldValue { self.status.isHeldBack.store(self.isHeldBack, ordering: .relaxed) } }
+        didSet {
+            guard self.isHeldBack != oldValue else { return }
+            self.status.isHeldBack.store(self.isHeldBack, ordering: .relaxed)
+            self.handler.receiving.heldBack += self.isHeldBack ? 1 : -1
+        }
     }
+    /// What the link holds of the connection's account, where that is kept.
+    private(set) var accounted = 0
+    /// The size that its next messages are expected to have: the largest that came lately.
+    private var accountedSize = ReceiveAccount.read
+    private var promised = 0
     /// What messages count for in the window until they are taken, in order.
     var untaken: Deque<Int> = []
     var sequence: UInt64 = 0
@@ -95,12 +104,13 @@ final class ReceiverEndpoint: LinkEndpoint {
         let policy = configuration.window.policy
         self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
         // A message that is larger than the window's bytes could never be whole.
-        let wholeLimit = configuration.streamsMessages ? nil : self.window.largest
+        let largest = min(self.window.largest ?? .max, self.handler.receiving.largestMessage)
+        let wholeLimit = configuration.streamsMessages || largest == .max ? nil : largest
         if let limit = [configuration.maxMessageSize?.bytes, wholeLimit].compactMap({ $0 }).min() {
             pn_link_set_max_message_size(self.link, UInt64(limit))
             self.maxMessageSize = min(limit, self.maxMessageSize)
         }
-        self.largestWhole = min(self.maxMessageSize, self.window.largest ?? .max)
+        self.largestWhole = min(self.maxMessageSize, largest)
         if configuration.streamsMessages {
             self.streamBuffer = max(CreditWindow.leastSize, configuration.streamBuffer.bytes)
             if configuration.maxMessageSize == nil { self.maxMessageSize = .max }
@@ -113,6 +123,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         // What is taken of a window of bytes may be what Proton's bytes wait for: it is told at once.
         let reportEvery =
             switch self.window.policy {
+            case _ where self.countsInAccount: 1
             case .messages(let count): max(1, count / 4)
             case .bytes, .automatic: 1
             case .manual, .onDemand, .unbounded: Int.max
@@ -154,6 +165,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Empties everything that Proton holds for this link, complete or not.
     func receive() {
         guard !self.isDone else { return }
+        // What is taken now leaves room in the session's window.
+        if self.isHeldBack { self.session.incomingTaken() }
         self.isHeldBack = false
         while !self.isDone, let delivery = pn_link_current(self.link) {
             if pn_delivery_aborted(delivery) {
@@ -179,9 +192,10 @@ final class ReceiverEndpoint: LinkEndpoint {
                 continue
             }
             if room > 0 {
-                self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
+                let count = self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
                     max(0, pn_link_recv(self.link, bytes.bindMemory(to: CChar.self).baseAddress, room))
                 }
+                self.account(count)
             }
             if isPartial {
                 if self.beginStream(delivery) { continue }
@@ -216,6 +230,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             read = max(0, pn_link_recv(self.link, bytes, count))
         }
         if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        self.account(read)
         let (slot, isReported) = self.complete(delivery, read)
         self.arrivals.append(
             tagCount: tag.count,
@@ -248,7 +263,12 @@ final class ReceiverEndpoint: LinkEndpoint {
     private func complete(_ delivery: OpaquePointer, _ count: Int) -> (slot: UInt, isReported: Bool) {
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
-        let weight = self.window.complete(count)
+        var weight = self.window.complete(count)
+        if self.countsInAccount {
+            weight = max(weight, count)
+            self.account(weight - count)
+            self.accountedSize = max(CreditWindow.leastSize, count, self.accountedSize - self.accountedSize / 16)
+        }
         if self.pacing != nil { self.pacing?.complete(count) }
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
@@ -261,7 +281,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: slot))
         }
         let isReported = isSettled || !self.isHeldUntilSettled
-        if isReported, self.window.budget != nil { self.untaken.append(weight) }
+        if isReported, self.countsUntaken { self.untaken.append(weight) }
         self.isMidMessage = false
         return (slot, isReported)
     }
@@ -273,7 +293,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private func aborted(_ delivery: OpaquePointer) {
-        self.partial = ByteBuffer()
+        self.dropPartial()
         // An abort that is the first that is seen of a message has used its credit too, and needs it.
         guard self.isMidMessage || self.begin() else { return self.discard() }
         if self.stream != nil { self.abortStream() } else { self.window.abort() }
@@ -292,7 +312,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// Reads and drops what still comes on a link that is closed here, so that the session's window does not leak.
     private func discard() {
-        self.partial = ByteBuffer()
+        self.dropPartial()
         defer { if !self.isDone { self.session.incomingTaken() } }
         while !self.isDone, let delivery = pn_link_current(self.link) {
             withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { room in
@@ -309,6 +329,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         if self.stopping != nil { return self.setAside(self.arrivals.take()) }
         self.inbox?.push(self.arrivals.take())
+        self.promise()
+        if self.streamedBytes > 0 { self.countBuffered() }
         self.steps &+= 1
         self.session.noteIncoming()
         self.takeHeldBack()
@@ -389,11 +411,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Messages have given their places back.
     func free(_ count: Int, bytes: Int) {
         self.steps &+= 1
+        self.account(-bytes)
         self.window.free(count, bytes: bytes)
-        if self.isHeldBack {
-            self.receive()
-            self.session.incomingTaken()
-        }
+        if self.isHeldBack { self.receive() }
         self.topUp()
     }
 
@@ -412,7 +432,9 @@ final class ReceiverEndpoint: LinkEndpoint {
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
-        self.flow(self.pacing == nil ? self.window.topUp() : self.pacedTopUp())
+        let limit = self.creditLimit
+        self.flow(self.pacing == nil ? self.window.topUp(limit: limit) : self.pacedTopUp(limit: limit))
+        self.promise()
         self.noteCause()
     }
 
@@ -427,6 +449,40 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.creditCame()
     }
 
+    // MARK: The account
+
+    var countsInAccount: Bool { self.handler.receiving.budget != nil }
+    /// Whether messages give bytes back when they are taken.
+    var countsUntaken: Bool { self.window.budget != nil || self.countsInAccount }
+
+    /// The credit that the connection's account has room for, by the size that messages had lately; one at least where nothing
+    /// is on its way, so that each link moves.
+    private var creditLimit: Int {
+        guard let room = self.handler.receiving.creditRoom else { return .max }
+        // The last that there is room for goes to those that have nothing.
+        let isIdle = self.window.outstanding == 0 && !self.isMidMessage && self.handler.receiving.room ?? 0 > 0
+        return max(room / self.accountedSize, isIdle ? 1 : 0)
+    }
+
+    /// Tells what is expected for the credit that is out.
+    private func promise() {
+        guard self.countsInAccount else { return }
+        let bytes = self.isLocallyOpen ? self.window.outstanding * self.accountedSize : 0
+        self.handler.receiving.promise(bytes - self.promised)
+        self.promised = bytes
+    }
+
+    func account(_ bytes: Int) {
+        guard self.countsInAccount else { return }
+        self.accounted += bytes
+        self.handler.receiving.add(bytes)
+    }
+
+    private func dropPartial() {
+        self.account(-self.partial.readableBytes)
+        self.partial = ByteBuffer()
+    }
+
     // MARK: Ending
 
     override func end(_ error: AMQPError?) {
@@ -437,6 +493,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         self.endStreams(error)
+        self.dropPartial()
         // Bytes that stay in Proton would stay in the session's window for good.
         if self.isHeldBack { self.discard() }
         self.endStopping()
@@ -444,6 +501,10 @@ final class ReceiverEndpoint: LinkEndpoint {
         if let key = self.key { self.handler.receivers.remove(key) }
         // Those who wait get the end of the link, not that of their drain.
         self.inbox?.finish(error)
+        self.isHeldBack = false
+        // What stays to be taken is counted no more.
+        self.account(-self.accounted)
+        self.promise()
         for reply in self.drains {
             reply.resolve(.failure(error ?? AMQPError(.link, .closed, "the receiver was closed")))
         }

@@ -95,7 +95,7 @@ final class SessionEndpoint {
         }
         self.incomingCapacity = configuration.incomingCapacity.bytes
         let incoming = IncomingWindow(
-            capacity: configuration.incomingCapacity.bytes,
+            capacity: max(2 * frame, self.handler.receiving.share(of: configuration.incomingCapacity.bytes)),
             frameSize: frame,
             outgoingWindow: configuration.outgoingWindow,
             free: { [unowned self] in self.freeIncoming }
@@ -248,7 +248,9 @@ final class SessionEndpoint {
 
     /// The bytes that may come besides what Proton holds.
     private var freeIncoming: Int {
-        self.isDone ? 0 : self.incomingCapacity - Int(pn_session_incoming_bytes(self.session))
+        guard !self.isDone else { return 0 }
+        let free = self.incomingCapacity - Int(pn_session_incoming_bytes(self.session))
+        return self.handler.receiving.sessionRoom(free, frameSize: Int(self.handler.configuration.maxFrameSize))
     }
 
     /// Proton holds less than it did: the peer may send more.

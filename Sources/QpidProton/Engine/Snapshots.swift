@@ -9,6 +9,10 @@ extension ConnectionHandler {
             outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
             socket: AMQPFill(limit: Self.writeBudget, used: self.unwrittenBytes, peak: self.unwrittenPeak),
             sendBudget: budget.map { AMQPFill(limit: $0.limit.bytes, used: $0.used, peak: $0.peak) },
+            receiveBudget: self.configuration.receiveBudget.map {
+                AMQPFill(limit: $0.limit.bytes, used: $0.used, peak: $0.peak)
+            },
+            isReadingWithheld: self.receiving.isReadingWithheld,
             sessions: self.sessions.values.map(\.snapshot)
         )
     }
@@ -69,13 +73,12 @@ extension SenderEndpoint {
 extension ReceiverEndpoint {
     var ownFigures: LinkFigures {
         let streamed = self.status.streamedBytes.load(ordering: .relaxed)
-        let streamedPeak = self.status.streamedBytesPeak.load(ordering: .relaxed)
         return LinkFigures(
             address: self.isDone ? nil : ProtonTerminus.source(pn_link_source(self.link))?.address,
             bytes: AMQPFill(
                 limit: self.window.budget,
                 used: (self.inbox?.weight ?? 0) + streamed,
-                peak: (self.inbox?.peakWeight ?? 0) + streamedPeak
+                peak: max(self.inbox?.peakWeight ?? 0, self.status.bufferedBytesPeak.load(ordering: .relaxed))
             ),
             messages: self.inbox?.count ?? 0,
             unsettled: self.unsettled.count
@@ -93,6 +96,7 @@ extension ReceiverEndpoint {
         // Nothing was granted, for nobody waits.
         if self.window.policy == .onDemand, self.window.held == 0 { return nil }
         if self.pacing?.timer != nil { return .rate }
+        if self.handler.receiving.room == 0 { return .memoryBudget }
         return .application
     }
 }

@@ -77,6 +77,8 @@ public final class AMQPMemoryBudget: Sendable {
     /// The bytes at which those who wait are called.
     public let low: ByteCount
     private let state = Mutex(State())
+    /// Bytes that are expected for credit that receivers have granted.
+    let promised = Atomic(0)
 
     /// Makes a budget.
     ///

@@ -27,6 +27,10 @@ public struct AMQPConnectionSnapshot: Sendable {
     public let socket: AMQPFill
     /// The budget that the connection shares for sending, with what all others hold of it; nil for none.
     public let sendBudget: AMQPFill?
+    /// The budget that the connection shares for receiving, with what all others hold of it; nil for none.
+    public let receiveBudget: AMQPFill?
+    /// Whether the socket is not read, because what has come has no room.
+    public let isReadingWithheld: Bool
     /// Its sessions.
     public let sessions: [AMQPSessionSnapshot]
     /// The links of all sessions.

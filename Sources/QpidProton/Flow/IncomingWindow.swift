@@ -58,8 +58,10 @@ struct IncomingWindow {
     ///
     /// - Parameter left: The transfers that the peer may still send.
     func gain(left: Int) -> Int? {
-        let gain = self.transfers - left
-        return gain > 0 && (left <= 0 || gain >= self.quarter) ? gain : nil
+        let transfers = self.transfers
+        let gain = transfers - left
+        // A quarter of a window that has become small is less than one of what was told.
+        return gain > 0 && (left <= 0 || gain >= min(self.quarter, max(1, transfers / 4))) ? gain : nil
     }
 
     /// As ``gain(left:)``, for a frame that is sent anyway.

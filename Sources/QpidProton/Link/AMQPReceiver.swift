@@ -48,9 +48,9 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     public var bufferedBytes: Int {
         self.inbox.weight + self.core.status.streamedBytes.load(ordering: .relaxed)
     }
-    /// The most that ``bufferedBytes`` has been: at most the sum of what each of the two has been.
+    /// The most that ``bufferedBytes`` has been.
     public var bufferedBytesPeak: Int {
-        self.inbox.peakWeight + self.core.status.streamedBytesPeak.load(ordering: .relaxed)
+        Swift.max(self.inbox.peakWeight, self.core.status.bufferedBytesPeak.load(ordering: .relaxed))
     }
     /// The messages that wait here to be taken.
     public var bufferedMessages: Int { self.inbox.count }

@@ -200,7 +200,8 @@ final class InMemoryPeer: @unchecked Sendable {
 
     private func deliver() -> Bool {
         var hasMoved = false
-        while self.toLibrary.limit > 0 {
+        // As a socket that is not read.
+        while self.toLibrary.limit > 0, !self.handler.receiving.isReadingWithheld {
             let bytes = pn_connection_driver_write_buffer(self.driver)
             guard bytes.size > 0, let start = bytes.start else { break }
             let count = min(Int(bytes.size), self.toLibrary.limit)

@@ -25,6 +25,12 @@ final class Wire: ChannelDuplexHandler {
         self.written.append((self.unwrapOutboundIn(data), promise))
     }
 
+    /// The library reads on after it had stopped.
+    func read(context: ChannelHandlerContext) {
+        context.read()
+        self.onFlush()
+    }
+
     func flush(context: ChannelHandlerContext) {
         self.flushed = self.written.count
         if self.completesOnFlush { self.completeAll() }

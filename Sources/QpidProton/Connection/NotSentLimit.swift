@@ -1,0 +1,33 @@
+internal import NIOCore
+internal import NIOPosix
+
+// What lies in the kernel unsent cannot be overtaken: the socket takes more only when little is left there.
+
+#if os(Linux)
+    private enum NotSentLimit {
+        /// TCP_NOTSENT_LOWAT.
+        static let option = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: 25))
+        /// Measured: see Documentation/decisions.md.
+        static let bytes: CInt = 131_072
+    }
+
+    extension ClientBootstrap {
+        func urgentChannelOption() -> ClientBootstrap {
+            self.channelOption(NotSentLimit.option, value: NotSentLimit.bytes)
+        }
+    }
+
+    extension ServerBootstrap {
+        func urgentChildChannelOption() -> ServerBootstrap {
+            self.childChannelOption(NotSentLimit.option, value: NotSentLimit.bytes)
+        }
+    }
+#else
+    extension ClientBootstrap {
+        func urgentChannelOption() -> ClientBootstrap { self }
+    }
+
+    extension ServerBootstrap {
+        func urgentChildChannelOption() -> ServerBootstrap { self }
+    }
+#endif
