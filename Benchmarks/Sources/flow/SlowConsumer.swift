@@ -55,6 +55,8 @@ struct SlowConsumer: AsyncParsableCommand {
                 last = try await sender.enqueue(AMQPMessage(body: part))
             }
             _ = try await last?.outcome()
+            // The consumer sees the end of the link, and tells its figures.
+            try await sender.close()
         }
     }
 }
