@@ -55,8 +55,9 @@ struct SinkPeer {
     private let child: ChildProcess
     private let port: Int
 
-    static func start() async throws -> SinkPeer {
-        let child = try ChildProcess([Sink._commandName])
+    /// - Parameter capacity: The incoming capacity of its sessions, in bytes.
+    static func start(capacity: Int = 64 << 20) async throws -> SinkPeer {
+        let child = try ChildProcess([Sink._commandName, "--capacity", "\(capacity)"])
         return SinkPeer(child: child, port: try await child.port())
     }
 

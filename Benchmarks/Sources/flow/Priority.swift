@@ -23,6 +23,9 @@ struct Priority: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The send limit of the bulk's session, in bytes.", valueName: "bytes"))
     var limit = 4_194_304
 
+    @Option(help: ArgumentHelp("The incoming capacity of the peer's sessions, in bytes.", valueName: "bytes"))
+    var capacity = 67_108_864
+
     @Flag(help: "Leave out the link without credit.")
     var alarmsOnly = false
 
@@ -38,7 +41,7 @@ struct Priority: AsyncParsableCommand {
     func run() async throws {
         Watchdog.start("priority", limit: .seconds(Double(self.rounds) * (5 * self.seconds + 10) + 30))
         var report = Report("priority")
-        let peer = try await SinkPeer.start()
+        let peer = try await SinkPeer.start(capacity: self.capacity)
         var rounds: [Lanes: [Round]] = [:]
         var bulks: [Bool: [Double]] = [:]
         for number in 0..<self.rounds {

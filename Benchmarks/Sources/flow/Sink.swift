@@ -28,24 +28,27 @@ struct Sink: AsyncParsableCommand {
 
     static let sourceSize = 4_096
 
+    @Option var capacity = 64 << 20
+
     func run() async throws {
         Watchdog.endWithParent()
         let listener = try await AMQPListener.bind(port: 0)
         Output.line("port \(listener.port)")
+        let capacity = ByteCount(self.capacity)
         await withDiscardingTaskGroup { group in
             let connections = listener.makeAsyncIterator()
             while let connection = try? await connections.next(isolation: nil) {
-                group.addTask { await Self.serve(connection) }
+                group.addTask { await Self.serve(connection, capacity) }
             }
         }
     }
 
-    private static func serve(_ connection: AMQPConnection) async {
+    private static func serve(_ connection: AMQPConnection, _ capacity: ByteCount) async {
         // The connection ends with an error where the other side drops it.
         try? await withThrowingDiscardingTaskGroup { group in
             for try await wish in connection.incoming {
                 switch wish {
-                case .session(let session): try await session.accept()
+                case .session(let session): try await session.accept(.init(incomingCapacity: capacity))
                 case .receiver(let link):
                     let place = link.attach.target?.address.flatMap { Place(rawValue: $0) } ?? .fast
                     let receiver = try await link.accept(.init(window: Self.window(place)))

@@ -8,8 +8,8 @@ struct SlowConsumer: AsyncParsableCommand {
         commandName: "slow-consumer",
         abstract: "Sends messages of 1 byte to 64 MiB to a slow consumer: what it buffers stays within its window.",
         discussion: """
-            The consumer has a window of 80 MiB and a session of 1 MiB, and takes 100 MB/s, and 20 ms a message at least. It \
-            takes messages whole, and then streamed, with 8 MiB of a message that may wait.
+            The session has 1 MiB; the consumer takes 100 MB/s, and 20 ms a message at least. It \
+            takes messages whole in a window of 80 MiB, and then streamed in one of 8 MiB.
             """
     )
 
