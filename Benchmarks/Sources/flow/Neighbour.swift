@@ -10,15 +10,15 @@ struct Neighbour: AsyncParsableCommand {
         discussion: """
             A link sends 4 KiB messages as fast as it can, alone and beside one whose target grants no more credit. Then one \
             receives them as fast as it can, alone and beside one that sends to a target of 100 messages a second. Rounds \
-            take turns; the figures are their medians.
+            take turns; rates are their medians, and a ratio is the median of the rounds' own.
             """
     )
 
     @Option(help: "The rounds.")
-    var rounds = 5
+    var rounds = 9
 
     @Option(help: ArgumentHelp("The seconds of each measurement.", valueName: "seconds"))
-    var seconds = 2.0
+    var seconds = 1.0
 
     private static let size = 4_096
     private static let limit = AMQPSendLimit(high: .kibibytes(256))
@@ -27,24 +27,19 @@ struct Neighbour: AsyncParsableCommand {
         Watchdog.start("neighbour", limit: .seconds(Double(self.rounds) * (4 * self.seconds + 10) + 30))
         var report = Report("neighbour")
         let peer = try await SinkPeer.start()
-        var sending: [Bool: [Double]] = [:]
-        var receiving: [Bool: [Double]] = [:]
+        var sending = Pairs()
+        var receiving = Pairs()
         for round in 0..<self.rounds {
             for isBeside in round.isMultiple(of: 2) ? [false, true] : [true, false] {
-                sending[isBeside, default: []].append(try await self.send(isBeside, peer))
-                receiving[isBeside, default: []].append(try await self.receive(isBeside, peer))
+                sending.add(try await self.send(isBeside, peer), isBeside: isBeside)
+            }
+            for isBeside in round.isMultiple(of: 2) ? [false, true] : [true, false] {
+                receiving.add(try await self.receive(isBeside, peer), isBeside: isBeside)
             }
         }
-        Self.show("sent", "stalled", sending, &report)
-        Self.show("received", "slow-target", receiving, &report)
+        sending.show("sent", beside: "stalled", unit: "msg/s", &report)
+        receiving.show("received", beside: "slow-target", unit: "msg/s", &report)
         try report.end()
-    }
-
-    private static func show(_ what: String, _ neighbour: String, _ rates: [Bool: [Double]], _ report: inout Report) {
-        let (alone, beside) = ((rates[false] ?? []).median, (rates[true] ?? []).median)
-        report.note("\(what)-alone", alone, "msg/s")
-        report.note("\(what)-beside-\(neighbour)", beside, "msg/s")
-        report.atLeast("\(what)-beside-\(neighbour)-to-alone", 100 * beside / alone, 95, "%")
     }
 
     /// The rate of a link, alone or beside one of its session that stands still.

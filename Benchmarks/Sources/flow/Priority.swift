@@ -43,7 +43,7 @@ struct Priority: AsyncParsableCommand {
         var report = Report("priority")
         let peer = try await SinkPeer.start(capacity: self.capacity)
         var rounds: [Lanes: [Round]] = [:]
-        var bulks: [Bool: [Double]] = [:]
+        var bulks = Pairs()
         for number in 0..<self.rounds {
             // Each round begins with another one.
             for index in 0..<Lanes.allCases.count {
@@ -52,19 +52,14 @@ struct Priority: AsyncParsableCommand {
             }
             guard !self.alarmsOnly else { continue }
             for hasIdleLink in number.isMultiple(of: 2) ? [false, true] : [true, false] {
-                bulks[hasIdleLink, default: []].append(try await self.bulk(hasIdleLink, peer))
+                bulks.add(try await self.bulk(hasIdleLink, peer), isBeside: hasIdleLink)
             }
         }
         for lanes in Lanes.allCases { self.show(rounds[lanes] ?? [], lanes, report) }
         let p99 = { (lanes: Lanes) in (rounds[lanes] ?? []).map(\.latency.p99).median }
         report.note("p99-equal-to-lanes", p99(.equal) / p99(.lanes), "x")
         report.atLeast("p99-fifo-to-lanes", p99(.fifo) / p99(.lanes), 20, "x")
-        if !self.alarmsOnly {
-            let (alone, beside) = ((bulks[false] ?? []).median, (bulks[true] ?? []).median)
-            report.note("bulk-alone", alone, "MB/s")
-            report.note("bulk-beside-creditless", beside, "MB/s")
-            report.atLeast("bulk-beside-creditless-to-alone", 100 * beside / alone, 95, "%")
-        }
+        if !self.alarmsOnly { bulks.show("bulk", beside: "creditless", unit: "MB/s", &report) }
         try report.end()
     }
 

@@ -52,6 +52,29 @@ extension Double {
     init(mebibytes bytes: Int) { self = Double(bytes) / 1_048_576 }
 }
 
+/// Rates of something alone and beside something else, in pairs that were measured one after the other.
+struct Pairs {
+    private var rates: [Bool: [Double]] = [:]
+
+    mutating func add(_ rate: Double, isBeside: Bool) {
+        self.rates[isBeside, default: []].append(rate)
+    }
+
+    var alone: [Double] { self.rates[false] ?? [] }
+    var beside: [Double] { self.rates[true] ?? [] }
+    /// In percent: the median of the pairs' own ratios, which a busy machine changes less than the medians of the rates.
+    var ratio: Double { zip(self.beside, self.alone).map { 100 * $0 / max($1, 1e-9) }.median }
+
+    /// Shows the rates, how far those alone lay apart, and the ratio.
+    func show(_ figure: String, beside neighbour: String, unit: String, _ report: inout Report) {
+        report.note("\(figure)-alone", self.alone.median, unit)
+        report.note("\(figure)-beside-\(neighbour)", self.beside.median, unit)
+        let spread = 100 * ((self.alone.max() ?? 0) - (self.alone.min() ?? 0)) / max(self.alone.median, 1e-9)
+        report.note("\(figure)-alone-spread", spread, "%")
+        report.atLeast("\(figure)-beside-\(neighbour)-to-alone", self.ratio, 95, "%")
+    }
+}
+
 extension Array where Element == Double {
     /// The middle one of an odd number; the upper of two middle ones; 0 of none.
     var median: Double { self.isEmpty ? 0 : self.sorted()[self.count / 2] }
