@@ -1,0 +1,24 @@
+import Foundation
+
+/// Numbers that are the same for the same seed (SplitMix64).
+struct SeededRandom: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        self.state = seed
+    }
+
+    mutating func next() -> UInt64 {
+        self.state &+= 0x9e37_79b9_7f4a_7c15
+        var value = self.state
+        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
+        return value ^ (value >> 31)
+    }
+
+    /// A size from 1 to `most` bytes, all magnitudes alike.
+    mutating func size(upTo most: Int) -> Int {
+        let exponent = Double.random(in: 0...1, using: &self)
+        return min(most, max(1, Int(pow(Double(most), exponent))))
+    }
+}

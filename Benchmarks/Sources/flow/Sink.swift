@@ -1,0 +1,85 @@
+import ArgumentParser
+import NIOCore
+import QpidProton
+
+/// The other side of ``Priority`` and ``Neighbour``: a listener whose addresses behave in the ways of ``Place``.
+struct Sink: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sink",
+        abstract: "The process that priority and neighbour start.",
+        shouldDisplay: false
+    )
+
+    /// What a link does, by its address.
+    enum Place: String {
+        /// Accepts everything at once.
+        case fast
+        /// The same for large messages: fewer of them may be on their way.
+        case bulk
+        /// Takes 100 messages a second.
+        case slow
+        /// Grants credit for 100 messages, and never more.
+        case stalled
+        /// Grants no credit.
+        case creditless
+        /// Sends as fast as it can.
+        case source
+    }
+
+    static let sourceSize = 4_096
+
+    @Option var capacity = 64 << 20
+
+    func run() async throws {
+        Watchdog.endWithParent()
+        let listener = try await AMQPListener.bind(port: 0)
+        Output.line("port \(listener.port)")
+        let capacity = ByteCount(self.capacity)
+        await withDiscardingTaskGroup { group in
+            let connections = listener.makeAsyncIterator()
+            while let connection = try? await connections.next(isolation: nil) {
+                group.addTask { await Self.serve(connection, capacity) }
+            }
+        }
+    }
+
+    private static func serve(_ connection: AMQPConnection, _ capacity: ByteCount) async {
+        // The connection ends with an error where the other side drops it.
+        try? await withThrowingDiscardingTaskGroup { group in
+            for try await wish in connection.incoming {
+                switch wish {
+                case .session(let session): try await session.accept(.init(incomingCapacity: capacity))
+                case .receiver(let link):
+                    let place = link.attach.target?.address.flatMap { Place(rawValue: $0) } ?? .fast
+                    let receiver = try await link.accept(.init(window: Self.window(place)))
+                    group.addTask { try? await Self.receive(receiver, place) }
+                case .sender(let link):
+                    let sender = try await link.accept()
+                    group.addTask { try? await Self.send(sender) }
+                }
+            }
+            group.cancelAll()
+        }
+    }
+
+    private static func window(_ place: Place) -> AMQPReceiver.Window {
+        switch place {
+        case .fast, .source: .messages(256)
+        case .bulk, .slow: .messages(16)
+        case .stalled, .creditless: .manual
+        }
+    }
+
+    private static func receive(_ receiver: AMQPReceiver, _ place: Place) async throws {
+        if place == .stalled { receiver.grant(credit: 100) }
+        while case let batch = try await receiver.nextBatch(max: place == .slow ? 1 : 64), !batch.isEmpty {
+            if place == .slow { try await Task.sleep(for: .milliseconds(10)) }
+            batch.acceptAll()
+        }
+    }
+
+    private static func send(_ sender: AMQPSender) async throws {
+        let message = try AMQPMessage(body: ByteBuffer(repeating: 0x5a, count: self.sourceSize)).encoded()
+        while !Task.isCancelled { try await sender.enqueue(encoded: message) }
+    }
+}
