@@ -1,0 +1,381 @@
+"""The measuring of dev/flow-check: see there."""
+
+import argparse
+import datetime
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+SENDER, RECEIVER = ".build/release/sender", ".build/release/receiver"
+YARDSTICK, PROXY = ".build/peers/throughput", ".build/peers/delay-proxy"
+
+RATE = 25_000_000  # bytes a second
+DELAY = 25  # milliseconds, one way
+BDP = RATE * 2 * DELAY // 1000
+# What frames and sections add to a small message of the sender.
+OVERHEAD = 46
+LARGE = 256 << 20
+MIB = 1 << 20
+
+
+class Failure(Exception):
+    pass
+
+
+class Children:
+    """The processes of one run. Those that are left at its end are ended, and no others."""
+
+    def __init__(self, limit):
+        self.deadline = time.monotonic() + limit
+        self.folder = tempfile.TemporaryDirectory(prefix="flow-check-")
+        self.processes = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        running = [process for process in self.processes if process.poll() is None]
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.folder.cleanup()
+
+    def path(self, process, name):
+        return os.path.join(self.folder.name, f"{process.number}-{name}")
+
+    def start(self, *command, stdin=subprocess.DEVNULL, stdout=None, pass_fds=()):
+        """Starts a process; its output goes to files where stdout is None."""
+        number = len(self.processes)
+        base = os.path.join(self.folder.name, str(number))
+        with open(base + "-err", "wb") as errors, open(base + "-out", "wb") as output:
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=stdin,
+                stdout=output if stdout is None else stdout,
+                stderr=errors,
+                pass_fds=pass_fds,
+            )
+        process.number = number
+        process.name = os.path.basename(command[0])
+        self.processes.append(process)
+        return process
+
+    def read(self, process, name):
+        with open(self.path(process, name), errors="replace") as file:
+            return file.read()
+
+    def port(self, process):
+        """The port that a process says on stderr it listens at."""
+        while time.monotonic() < self.deadline:
+            found = re.search(r"listening (?:on )?\S*:(\d+)\s", self.read(process, "err"))
+            if found:
+                return int(found.group(1))
+            if process.poll() is not None:
+                break
+            time.sleep(0.01)
+        raise Failure(f"{process.name} does not listen: {self.read(process, 'err').strip()}")
+
+    def wait(self, process):
+        """Waits for the end of a process and returns its exit code."""
+        try:
+            return process.wait(max(0, self.deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{process.name} was not done in time") from None
+
+    def report(self, process, name="out"):
+        """What a process reports that must end well."""
+        if self.wait(process) != 0:
+            raise Failure(f"{process.name} exited with {process.returncode}: {self.read(process, 'err').strip()}")
+        return self.parse(process, name)
+
+    def parse(self, process, name):
+        # A line that says what failed may come behind it.
+        lines = [text for text in self.read(process, name).splitlines() if text.startswith("{")]
+        try:
+            return json.loads(lines[-1])
+        except (IndexError, ValueError):
+            raise Failure(f"{process.name} printed no JSON: {self.read(process, 'err').strip()}") from None
+
+    def proxy(self, port, delay=DELAY, rate=RATE, *options):
+        process = self.start(PROXY, "127.0.0.1:0", f"127.0.0.1:{port}", "--delay", delay, "--rate", rate, *options)
+        return process, self.port(process)
+
+
+class Figures:
+    def __init__(self, out):
+        self.out = out
+        self.rows = []
+        self.is_short = False
+
+    def add(self, scenario, figure, value, goal, is_ok, beside):
+        verdict = "ok" if is_ok else "short"
+        self.is_short |= not is_ok
+        print(f"{scenario} {figure} {value} goal {goal} {verdict} ({beside})", flush=True)
+        self.rows.append((scenario, figure, value, goal, verdict, beside))
+
+    def save(self):
+        if not self.out or not self.rows:
+            return
+        today = datetime.date.today().isoformat()
+        is_new = not os.path.exists(self.out) or os.path.getsize(self.out) == 0
+        with open(self.out, "a") as file:
+            if is_new:
+                file.write("| date | scenario | figure | value | goal | | beside it |\n|---|---|---|---|---|---|---|\n")
+            for row in self.rows:
+                file.write(f"| {today} | " + " | ".join(row) + " |\n")
+
+
+def has_option(program, option):
+    text = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=30).stdout
+    return re.search(rf"(?m)^\s*{re.escape(option)}\b", text) is not None
+
+
+# The line -------------------------------------------------------------------------------------------------------------
+
+
+def serve_once(work):
+    """Listens for one connection and works on it in a thread. Returns the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with listener:
+            connection, _ = listener.accept()
+        with connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            work(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def echo(connection):
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+def line(options, figures):
+    with Children(60) as children:
+        proxy, port = children.proxy(serve_once(echo), DELAY, RATE, "--connections", 1)
+        trips = []
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for _ in range(21):
+                before = time.perf_counter()
+                connection.sendall(b"x" * 100)
+                connection.recv(100)
+                trips.append((time.perf_counter() - before) * 1000)
+        children.report(proxy)
+        median = statistics.median(trips)
+        least = 2 * DELAY
+        beside = f"ms for 2 x {DELAY} ms; from {min(trips):.2f} to {max(trips):.2f}"
+        is_ok = least <= median <= least + 1
+        figures.add("line", "round-trip", f"{median:.2f}", f"{least} to {least + 1}", is_ok, beside)
+
+        received = []
+
+        def drain(connection):
+            first, count = None, 0
+            while data := connection.recv(1 << 18):
+                first = first or time.perf_counter()
+                count += len(data)
+            received.append(count / (time.perf_counter() - first))
+            connection.sendall(b"x")
+
+        proxy, port = children.proxy(serve_once(drain), 100, 20_000_000, "--connections", 1)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            for _ in range(1000):
+                connection.sendall(b"x" * 50_000)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)
+        children.report(proxy)
+        part = received[0] / 20_000_000
+        beside = "of 20 MB/s, 50 MB with a round trip of 200 ms"
+        figures.add("line", "rate", f"{part:.4f}", "0.99 to 1.01", 0.99 <= part <= 1.01, beside)
+
+
+# The delay ------------------------------------------------------------------------------------------------------------
+
+
+def capacity():
+    """The option that bounds the session to twice what is on the line, where the receiver has it."""
+    return ["--incoming-capacity", 2 * BDP] if has_option(RECEIVER, "--incoming-capacity") else []
+
+
+def over_the_line(is_ours, count, size, credit, limit):
+    """Sends messages over the line. Returns the part of its rate that was reached, and the receiver's peak memory."""
+    with Children(limit) as children:
+        if is_ours:
+            settings = ["--credit", credit, *capacity(), "--timeout", limit, "--json"]
+            receiver = children.start(RECEIVER, "--listen", "amqp://127.0.0.1:0/line", *settings)
+        else:
+            receiver = children.start(YARDSTICK, "receiver", "--listen", "127.0.0.1:0", count, credit)
+        proxy, port = children.proxy(children.port(receiver), DELAY, RATE, "--connections", 1)
+        if is_ours:
+            url = f"amqp://127.0.0.1:{port}/line"
+            sender = children.start(SENDER, url, "--count", count, "--size", size, "--timeout", limit, "--json")
+        else:
+            sender = children.start(YARDSTICK, "sender", f"127.0.0.1:{port}", "line", count, size)
+        children.report(sender)
+        report = children.report(receiver)
+        if report["messages"] != count:
+            raise Failure(f"{report['messages']} of {count} messages came")
+        part = children.report(proxy)["to_target"]["middle_bytes_per_second"] / RATE
+        return part, report.get("resident_bytes_peak", report.get("peak_resident_bytes"))
+
+
+def delay(options, figures, scenario, figure, count, size, credit):
+    parts = {True: [], False: []}
+    resident = {True: 0, False: 0}
+    # Even at a tenth of the line's rate, and with time for the machine.
+    limit = 30 + count * (size + OVERHEAD) / RATE * 15
+    for number in range(options.rounds):
+        for is_ours in (True, False) if number % 2 == 0 else (False, True):
+            part, peak = over_the_line(is_ours, count, size, credit, limit)
+            parts[is_ours].append(part)
+            resident[is_ours] = max(resident[is_ours], peak)
+    ours, plain = statistics.median(parts[True]), statistics.median(parts[False])
+
+    def every(is_ours):
+        return " ".join(f"{part:.3f}" for part in parts[is_ours])
+
+    bound = capacity()[-1] if capacity() else "the default"
+    beside = (
+        f"of the line; C {plain:.3f}; credit {credit}, session capacity {bound}, C without one; "
+        f"rounds {every(True)}, C {every(False)}; "
+        f"resident at the receiver {resident[True] // MIB} MiB, C {resident[False] // MIB} MiB"
+    )
+    figures.add(scenario, figure, f"{ours:.3f}", "0.95", ours >= 0.95, beside)
+
+
+def delay_small(options, figures):
+    for size in (100, 1000):
+        count = int(options.seconds * RATE / (size + OVERHEAD))
+        delay(options, figures, "delay-small", f"{size}-bytes", count, size, 2 * BDP // (size + OVERHEAD))
+
+
+def delay_large(options, figures):
+    delay(options, figures, "delay-large", "256-MiB", 1, LARGE, 1)
+
+
+# The stream -----------------------------------------------------------------------------------------------------------
+
+
+def stream_once(size, limit, cut_after=None):
+    """Streams so many bytes. Returns what became of both sides, and whether the same bytes came out."""
+    with Children(limit) as children:
+        pipe = subprocess.PIPE
+        started = time.monotonic()
+        settings = ["--stream", "-", "--timeout", 30, "--json"]
+        receiver = children.start(RECEIVER, "--listen", "amqp://127.0.0.1:0/line", *settings, stdout=pipe)
+        digest = children.start("sha256sum", stdin=receiver.stdout)
+        receiver.stdout.close()
+        port = children.port(receiver)
+        if cut_after:
+            _, port = children.proxy(port, 0, 10_000_000_000, "--connections", 1, "--cut-after", cut_after)
+        zeros = open("/dev/zero", "rb")
+        cipher = ["openssl", "enc", "-aes-128-ctr", "-K", "0" * 32, "-iv", "0" * 32]
+        source = children.start(*cipher, stdin=zeros, stdout=pipe)
+        zeros.close()
+        head = children.start("head", "-c", size, stdin=source.stdout, stdout=pipe)
+        source.stdout.close()
+        expected = children.start("sha256sum", stdin=pipe)
+        copy = expected.stdin.fileno()
+        tee = children.start("tee", f"/dev/fd/{copy}", stdin=head.stdout, stdout=pipe, pass_fds=[copy])
+        head.stdout.close()
+        expected.stdin.close()
+        sender = children.start(SENDER, f"amqp://127.0.0.1:{port}/line", *settings, stdin=tee.stdout)
+        tee.stdout.close()
+        codes = [children.wait(sender), children.wait(receiver)]
+        seconds = time.monotonic() - started
+        if not cut_after:
+            # The figures of a run that failed are none.
+            children.report(sender)
+            children.report(receiver, "err")
+            children.wait(expected)
+        children.wait(digest)
+        result = {
+            "codes": codes,
+            "seconds": seconds,
+            "sender": children.parse(sender, "out"),
+            "receiver": children.parse(receiver, "err"),
+            "text": children.read(receiver, "err"),
+        }
+        if not cut_after:
+            result["is_equal"] = children.read(expected, "out").split()[0] == children.read(digest, "out").split()[0]
+        return result
+
+
+def stream(options, figures):
+    if not (has_option(SENDER, "--stream") and has_option(RECEIVER, "--stream")):
+        if options.scenarios:
+            raise Failure("the sender and the receiver have no --stream")
+        print("flow-check: stream is left out: the sender and the receiver have no --stream", file=sys.stderr)
+        return
+    small = stream_once(MIB, 60)
+    whole = stream_once(options.size, 60 + options.size / (20 * MIB))
+    beside = f"{options.size} bytes in {whole['seconds']:.1f} s"
+    for side in ("sender", "receiver"):
+        growth = (whole[side]["resident_bytes_peak"] - small[side]["resident_bytes_peak"]) / MIB
+        figures.add("stream", f"{side}-growth", f"{growth:.1f}", "16", growth < 16, f"MiB; {beside}")
+    is_equal = small["is_equal"] and whole["is_equal"]
+    figures.add("stream", "sha-256", "equal" if is_equal else "differs", "equal", is_equal, beside)
+
+    size = min(options.size, 1 << 30)
+    cut = stream_once(size, 120, cut_after=size // 2)
+    messages = cut["receiver"]["messages"]
+    is_told = re.search(r"abort|lost|closed", cut["text"], re.IGNORECASE) is not None
+    is_ok = 0 not in cut["codes"] and is_told and messages == 0
+    said = [text for text in cut["text"].splitlines() if text.startswith("receiver: ") and "listening" not in text]
+    codes = " and ".join(str(code) for code in cut["codes"])
+    beside = f"messages complete after {size // 2} of {size} bytes; exit codes {codes}; {' '.join(said)}"
+    figures.add("stream", "cut", str(messages), "0", is_ok, beside.replace("|", "/"))
+
+
+SCENARIOS = {"line": line, "delay-small": delay_small, "delay-large": delay_large, "stream": stream}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="dev/flow-check", usage="see dev/flow-check --help", add_help=False)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--size", type=int, default=8 << 30)
+    parser.add_argument("--out")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO")
+    options = parser.parse_args()
+    for name in options.scenarios:
+        if name not in SCENARIOS:
+            parser.error(f"there is no scenario {name}; there are {', '.join(SCENARIOS)}")
+    if options.rounds < 1 or options.seconds <= 0 or options.size < 2 * MIB:
+        parser.error("--rounds takes 1 or more, --seconds more than 0, --size 2 MiB or more")
+    # Ends the children on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    figures = Figures(options.out)
+    is_failed = False
+    for name in options.scenarios or SCENARIOS:
+        try:
+            SCENARIOS[name](options, figures)
+        except (Failure, OSError) as failure:
+            print(f"flow-check: {name}: {failure}", file=sys.stderr)
+            is_failed = True
+    figures.save()
+    return 1 if is_failed or figures.is_short else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
