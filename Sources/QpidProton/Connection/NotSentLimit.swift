@@ -8,7 +8,7 @@ internal import NIOPosix
         /// TCP_NOTSENT_LOWAT.
         static let option = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: 25))
         /// Measured: see Documentation/decisions.md.
-        static let bytes: CInt = 131_072
+        static let bytes = 131_072
     }
 
     extension ClientBootstrap {

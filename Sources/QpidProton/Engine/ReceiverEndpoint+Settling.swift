@@ -22,19 +22,22 @@ extension ReceiverEndpoint {
         var timer: (deadline: Int64, scheduled: Scheduled<Void>)?
         /// Something was settled with the mail that is being read.
         var isMarked = false
+        /// When that was.
+        var time: Int64 = 0
     }
 
     func markSettling() {
         guard !self.telling.isMarked else { return }
         self.telling.isMarked = true
+        self.telling.time = self.handler.settlingTime
         self.handler.settlingReceivers.append(self)
     }
 
     /// Keeps what carries nothing, to be told with its neighbours; tells the others at once.
     func decide(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Unsettled? {
         switch outcome {
-        case .accepted: self.unsettled.decide(slot, at: self.handler.settlingTime) { $0.isReleased = false }
-        case .released: self.unsettled.decide(slot, at: self.handler.settlingTime) { $0.isReleased = true }
+        case .accepted: self.unsettled.decide(slot, at: self.telling.time) { $0.isReleased = false }
+        case .released: self.unsettled.decide(slot, at: self.telling.time) { $0.isReleased = true }
         case .rejected, .modified, .settled: self.tell(slot, outcome)
         }
     }
@@ -43,8 +46,8 @@ extension ReceiverEndpoint {
     func settled() {
         self.telling.isMarked = false
         guard !self.isDone else { return }
-        self.learn(at: self.handler.settlingTime)
-        self.topUp()
+        self.learn(at: self.telling.time)
+        self.useRoom()
         self.tellInTime()
         self.closeIfSettled()
     }
@@ -55,7 +58,7 @@ extension ReceiverEndpoint {
         if self.telling.delay == 0 || !self.isInWork { return self.tellAll() }
         if self.unsettled.ripeCount >= Telling.run { self.tellRipe() }
         if self.unsettled.waitingCount > 0 {
-            self.telling.waitingSince = min(self.telling.waitingSince, self.handler.settlingTime)
+            self.telling.waitingSince = min(self.telling.waitingSince, self.telling.time)
         }
         self.scheduleTelling()
     }

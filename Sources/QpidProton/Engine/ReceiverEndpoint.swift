@@ -39,7 +39,9 @@ final class ReceiverEndpoint: LinkEndpoint {
             self.handler.receiving.heldBack += self.isHeldBack ? 1 : -1
         }
     }
-    /// What the link holds of the connection's account, where that is kept.
+    /// Whether the connection keeps an account of what has come.
+    private(set) var countsInAccount = false
+    /// What the link holds of it.
     private(set) var accounted = 0
     /// The size that its next messages are expected to have: the largest that came lately.
     private var accountedSize = ReceiveAccount.read
@@ -101,6 +103,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.senderSettleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.settleMode))
+        self.countsInAccount = self.handler.receiving.budget != nil
         let policy = configuration.window.policy
         self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
         // A message that is larger than the window's bytes could never be whole.
@@ -360,7 +363,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard let entry = self.settleMode == .first ? self.decide(slot, outcome) : self.tell(slot, outcome) else {
             return
         }
-        if self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
+        // What that leaves room for follows once for all that came with the mail: see ``settled()``.
+        if self.isHeldUntilSettled { self.giveBack(1, bytes: entry.weight) }
     }
 
     /// Tells the outcome of one delivery at once.
@@ -403,16 +407,25 @@ final class ReceiverEndpoint: LinkEndpoint {
         if self.window.outstanding == 0, self.window.policy != .onDemand { self.window.starve() }
         var bytes = 0
         for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
-        self.free(count, bytes: bytes)
+        self.giveBack(count, bytes: bytes)
         self.learn()
-        self.topUp()
+        self.useRoom()
     }
 
     /// Messages have given their places back.
     func free(_ count: Int, bytes: Int) {
+        self.giveBack(count, bytes: bytes)
+        self.useRoom()
+    }
+
+    private func giveBack(_ count: Int, bytes: Int) {
         self.steps &+= 1
         self.account(-bytes)
         self.window.free(count, bytes: bytes)
+    }
+
+    /// Takes what was held back, and grants credit.
+    func useRoom() {
         if self.isHeldBack { self.receive() }
         self.topUp()
     }
@@ -451,14 +464,13 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     // MARK: The account
 
-    var countsInAccount: Bool { self.handler.receiving.budget != nil }
     /// Whether messages give bytes back when they are taken.
     var countsUntaken: Bool { self.window.budget != nil || self.countsInAccount }
 
     /// The credit that the connection's account has room for, by the size that messages had lately; one at least where nothing
     /// is on its way, so that each link moves.
     private var creditLimit: Int {
-        guard let room = self.handler.receiving.creditRoom else { return .max }
+        guard self.countsInAccount, let room = self.handler.receiving.creditRoom else { return .max }
         // The last that there is room for goes to those that have nothing.
         let isIdle = self.window.outstanding == 0 && !self.isMidMessage && self.handler.receiving.room ?? 0 > 0
         return max(room / self.accountedSize, isIdle ? 1 : 0)
