@@ -8,6 +8,8 @@ package final class Progress: Sendable {
         var task: Task<Void, Never>?
         var isStopped = false
         var look: (@Sendable () async -> FlowLook?)?
+        var link: (@Sendable () async -> AMQPLinkSnapshot?)?
+        var blockedTimes: [AMQPBlockCause: Duration]?
         /// The link as it was seen last.
         var last: FlowLook?
     }
@@ -54,10 +56,24 @@ package final class Progress: Sendable {
 
     // MARK: The link
 
-    /// Shows a link of a connection too, from now on.
-    package func watch(_ link: some AMQPLink, of connection: AMQPConnection) {
-        let (name, isSender) = (link.name, link is AMQPSender)
+    /// Shows a link too, from now on.
+    package func watch(_ sender: AMQPSender) {
+        self.watch(sender, isSender: true) { try? await sender.snapshot() }
+    }
+
+    /// Shows a link too, from now on.
+    package func watch(_ receiver: AMQPReceiver) {
+        self.watch(receiver, isSender: false) { try? await receiver.snapshot() }
+    }
+
+    private func watch(
+        _ link: some AMQPLink,
+        isSender: Bool,
+        _ snapshot: @escaping @Sendable () async -> AMQPLinkSnapshot?
+    ) {
+        let (name, connection) = (link.name, link.session.connection)
         self.state.withLock { state in
+            state.link = { await Task { await snapshot() }.value }
             state.look = {
                 // A task that is cancelled wants to know it all the same.
                 let snapshot = await Task { try? await connection.snapshot() }.value
@@ -66,8 +82,16 @@ package final class Progress: Sendable {
         }
     }
 
-    /// The last look at the link; nil where there was none.
-    package var lastLook: FlowLook? { self.state.withLock { $0.last } }
+    /// How long what kept the link from moving: until ``finish()``, or as it was seen last.
+    package var blockedTimes: [AMQPBlockCause: Duration] {
+        self.state.withLock { $0.blockedTimes ?? $0.last?.link.blockedTimes ?? [:] }
+    }
+
+    /// Takes down what there is to be told of the link: before it is closed, also when the peer has closed it already.
+    package func finish() async {
+        guard let link = self.state.withLock({ $0.link }), let times = await link()?.blockedTimes else { return }
+        self.state.withLock { $0.blockedTimes = times }
+    }
 
     /// Looks at the link now; the last look when the link or the connection is gone.
     @discardableResult
@@ -89,6 +113,7 @@ package final class Progress: Sendable {
             state.task?.cancel()
             state.task = nil
             state.look = nil
+            state.link = nil
             if self.isShown, self.isTerminal { Console.showStatus(nil) }
         }
     }

@@ -46,9 +46,8 @@ package struct FlowLook: Sendable {
         if let cause = self.link.blockedBy, self.link.blockedFor >= .milliseconds(200) {
             return "\(cause) \(String(format: "%.1f", self.link.blockedFor.inSeconds)) s"
         }
-        guard let before else { return nil }
         let shares = self.link.blockedTimes.map { cause, time in
-            (cause: cause, part: (time - (before.link.blockedTimes[cause] ?? .zero)).inSeconds / max(1e-6, seconds))
+            (cause: cause, part: (time - (before?.link.blockedTimes[cause] ?? .zero)).inSeconds / max(1e-6, seconds))
         }
         guard let most = shares.max(by: { $0.part < $1.part }), most.part >= 0.2 else { return nil }
         return "\(most.cause) \(Int(min(100, (most.part * 100).rounded()))) %"

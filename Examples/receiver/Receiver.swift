@@ -183,7 +183,7 @@ struct Receiver: AsyncParsableCommand {
                 progress: progress
             )
             let peer = try await self.listen ? self.waitForSender() : self.connectToBroker()
-            progress.watch(peer.receiver, of: peer.connection)
+            progress.watch(peer.receiver)
             do {
                 if let target {
                     try await target.take(from: peer.receiver, within: consumer.idleTimeout, tally, progress)
@@ -196,7 +196,7 @@ struct Receiver: AsyncParsableCommand {
             } catch {
                 failure = error
             }
-            await progress.look()
+            await progress.finish()
             peak = peer.receiver.bufferedBytesPeak
             do {
                 let isGivenUp = failure != nil || Program.isInterrupted
@@ -210,8 +210,8 @@ struct Receiver: AsyncParsableCommand {
         }
         progress.stop()
         if self.output.json {
-            let blocked = progress.lastLook?.link.blockedTimes ?? [:]
-            self.report(tally, sequence, peak, blocked).print(
+            let report = self.report(tally, sequence, peak, progress.blockedTimes)
+            report.print(
                 toStandardError: self.outputPath == "-" || self.stream == "-"
             )
         }

@@ -97,9 +97,8 @@ struct Sender: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             """
-            What becomes of a message for which --limit has no room: suspend waits, fail refuses it (exit code 1), drop-oldest and \
-            drop-newest drop messages and tell how many. All but suspend read on while the peer takes nothing \
-            (default: suspend).
+            What becomes of a message for which --limit has no room: it waits, as is the default, or is refused (exit code 1), or \
+            the oldest or the newest messages are dropped and counted. All but suspend read on while the peer takes nothing.
             """,
             valueName: "policy"
         )
@@ -181,7 +180,7 @@ struct Sender: AsyncParsableCommand {
             var report = tally.report(seconds)
             report.add("skipped", source.skipped)
             report.add("outgoing_bytes_peak", peak)
-            report.addBlocked(progress.lastLook?.link.blockedTimes ?? [:])
+            report.addBlocked(progress.blockedTimes)
             report.add("cpu_seconds", seconds: Usage.cpuTime)
             report.add("resident_bytes_peak", Usage.residentPeak)
             report.print()
@@ -235,7 +234,7 @@ struct Sender: AsyncParsableCommand {
         let template = self.template
         let session = try await connection.openSession(settings)
         let sender = try await session.openSender(link)
-        progress.watch(sender, of: connection)
+        progress.watch(sender)
         do {
             // Messages that are made here need no other thread; files would block the connection's.
             try await withTaskExecutorPreference(source.isBlocking ? nil : connection.taskExecutor) {
@@ -264,7 +263,7 @@ struct Sender: AsyncParsableCommand {
 
     /// Takes down what is to be seen of the link as long as it is there.
     private static func note(_ sender: AMQPSender, _ tally: Tally, _ progress: Progress) async {
-        await progress.look()
+        await progress.finish()
         tally.wereDropped(sender.droppedMessages)
     }
 
