@@ -40,7 +40,7 @@ struct ExamplesFlowTests {
     func aRateInBytesTakesItsTime(_ isOfSender: Bool) async throws {
         // 100,000 bytes may pass at once, or in a tenth of a second.
         let rate = ["--byte-rate", "1M"]
-        let load = ["--count", "40", "--size", "50000"]
+        let load = ["--count", "2000", "--size", "1000"]
         let (sender, receiver) = try await self.exchange(isOfSender ? [] : rate, load + (isOfSender ? rate : []))
         #expect(try (isOfSender ? sender : receiver).number("seconds") >= 1)
         #expect(try receiver.json()["bytes"] == 2_000_000)
