@@ -45,26 +45,23 @@ final class ExampleProcess: Sendable {
         process.standardInput = text == nil ? FileHandle.nullDevice : input
         let output = Pipe()
         process.standardOutput = output
-        let errors = try terminalWidth.map { try Terminal(columns: $0).ends } ?? Self.pipe
-        process.standardError = errors.write
+        let terminal = try terminalWidth.map { try Terminal(columns: $0).ends }
+        let errors = Pipe()
+        // The process closes this side's copy of a pipe's end as soon as it runs.
+        if let terminal { process.standardError = terminal.write } else { process.standardError = errors }
         self.handle = Handle(process: process)
         process.terminationHandler = { [weak self] process in
             let status = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
             self?.state.withLock { $0.status = status }
         }
         try process.run()
-        try errors.write.close()
+        try terminal?.write.close()
         if let text {
             try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
             try input.fileHandleForWriting.close()
         }
         self.read(output.fileHandleForReading, to: outputLimit) { $0.output += $1 }
-        self.read(errors.read, to: .max) { $0.errors += $1 }
-    }
-
-    private static var pipe: (read: FileHandle, write: FileHandle) {
-        let pipe = Pipe()
-        return (pipe.fileHandleForReading, pipe.fileHandleForWriting)
+        self.read(terminal?.read ?? errors.fileHandleForReading, to: .max) { $0.errors += $1 }
     }
 
     private static var folder: URL {
@@ -169,11 +166,11 @@ struct Terminal {
     init(columns: UInt16) throws {
         // What the kernel knows a terminal by: <asm/ioctls.h> is not there for Swift.
         let (unlock, number) = (UInt(0x4004_5431), UInt(0x8004_5430))
-        let front = open("/dev/ptmx", O_RDWR | O_NOCTTY)
+        let front = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
         try #require(front >= 0)
         var (isLocked, index) = (Int32(0), Int32(0))
         try #require(ioctl(front, unlock, &isLocked) == 0 && ioctl(front, number, &index) == 0)
-        let back = open("/dev/pts/\(index)", O_RDWR | O_NOCTTY)
+        let back = open("/dev/pts/\(index)", O_RDWR | O_NOCTTY | O_CLOEXEC)
         try #require(back >= 0)
         var size = winsize(ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
         try #require(ioctl(back, UInt(TIOCSWINSZ), &size) == 0)
