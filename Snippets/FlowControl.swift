@@ -96,3 +96,40 @@ func follow(_ sender: AMQPSender, _ messages: [AMQPMessage]) async throws {
     }
     // snippet.end
 }
+
+func look(_ connection: AMQPConnection) async throws {
+    // snippet.snapshot
+    let snapshot = try await connection.snapshot()
+    print("the connection has", snapshot.outgoing)
+    for link in snapshot.links {
+        print(link.name, "has", link.bytes, "and credit for", link.credit)
+        if let cause = link.blockedBy { print("it waits:", cause, "for", link.blockedFor) }
+        print("so far it has waited", link.blockedTimes)
+    }
+    // snippet.end
+}
+
+func events(_ connection: AMQPConnection) async {
+    // snippet.events
+    for await event in connection.flowEvents(after: .milliseconds(100)) {
+        switch event.kind {
+        case .blocked(let since): print(event.linkName, "does not move:", event.cause, "for", since)
+        case .unblocked(let after): print(event.linkName, "goes on after", after)
+        }
+    }
+    // snippet.end
+}
+
+func report(_ url: String) async throws {
+    // snippet.metrics
+    var metrics = AMQPMetrics()
+    metrics.interval = .seconds(5)
+    metrics.name = { "orders." + $0 }
+    metrics.dimensions = [("peer", "broker-1")]
+    var configuration = AMQPConnection.Configuration()
+    configuration.metrics = metrics
+    configuration.stallWarning = .seconds(10)
+    let connection = try await AMQPConnection.connect(to: url, configuration: configuration)
+    // snippet.end
+    try await connection.close()
+}

@@ -6,6 +6,8 @@ package import QpidProton
 package struct ByteSize: ExpressibleByArgument, Sendable {
     package let bytes: Int
 
+    package init(_ bytes: Int) { self.bytes = bytes }
+
     package init?(argument: String) {
         let units: [Character: Int] = ["K": 10, "M": 20, "G": 30]
         let shift = argument.last.flatMap { units[Character($0.uppercased())] }

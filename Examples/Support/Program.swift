@@ -104,33 +104,3 @@ private struct Unchecked<Value>: @unchecked Sendable {
     let value: Value
     init(_ value: Value) { self.value = value }
 }
-
-/// Lines on stderr.
-package enum Console {
-    /// Writes one line: what would break it, such as a file's name with a line feed, is shown escaped.
-    package static func error(_ text: String) {
-        self.write(self.oneLine(text) + "\n")
-    }
-
-    /// Writes text as it is.
-    package static func write(_ text: String) {
-        FileHandle.standardError.write(Data(text.utf8))
-    }
-
-    /// Whether stderr is a terminal.
-    package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
-
-    package static func oneLine(_ text: String) -> String {
-        var line = ""
-        for scalar in text.unicodeScalars {
-            if scalar == "\n" {
-                line += " "
-            } else if scalar.properties.generalCategory == .control {
-                line += scalar.escaped(asASCII: true)
-            } else {
-                line.unicodeScalars.append(scalar)
-            }
-        }
-        return line
-    }
-}

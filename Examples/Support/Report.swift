@@ -1,4 +1,5 @@
 import Foundation
+package import QpidProton
 
 #if canImport(Glibc)
     import Glibc
@@ -24,8 +25,21 @@ package struct Report {
         self.fields.append("\(Self.quoted(key)):\(String(format: "%.6f", seconds.inSeconds))")
     }
 
+    package mutating func add(_ key: String, _ object: Report) {
+        self.fields.append("\(Self.quoted(key)):\(object.line)")
+    }
+
     package mutating func add(_ key: String, _ objects: [Report]) {
         self.fields.append("\(Self.quoted(key)):[\(objects.map(\.line).joined(separator: ","))]")
+    }
+
+    /// Adds how long a link was kept from moving, by cause and in seconds.
+    package mutating func addBlocked(_ times: [AMQPBlockCause: Duration]) {
+        var causes = Report()
+        for cause in AMQPBlockCause.allCases {
+            if let time = times[cause] { causes.add(cause.rawValue, seconds: time) }
+        }
+        self.add("blocked_seconds", causes)
     }
 
     /// The object as text.

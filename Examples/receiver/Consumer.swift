@@ -58,24 +58,29 @@ struct Consumer {
 
     let count: Int?
     let idleTimeout: Duration?
-    let credit: Int
+    /// How long each message is worked on, one after the other; nil for not at all.
+    let delay: Duration?
+    /// How many messages are asked for by hand; nil where the library does it.
+    let credit: Int?
     let progress: Progress
 
     func run(_ receiver: AMQPReceiver, _ sink: any Sink, _ tally: Tally, _ sequence: inout SequenceCheck?) async throws
     {
         var granted = 0
         while tally.messages < self.count ?? .max {
-            if let count = self.count {
-                let wanted = min(count, tally.messages + self.credit) - granted
+            if let count = self.count, let credit = self.credit {
+                let wanted = min(count, tally.messages + credit) - granted
                 // A quarter of the credit at a time, so that the sender never waits for it, or what is left.
-                if wanted > 0, wanted >= self.credit / 4 || granted + wanted == count {
+                if wanted > 0, wanted >= credit / 4 || granted + wanted == count {
                     receiver.grant(credit: wanted)
                     granted += wanted
                 }
             }
-            let batch = try await self.nextBatch(receiver)
+            let limit = self.delay == nil ? Self.batch : 1
+            let batch = try await self.nextBatch(receiver, min(limit, (self.count ?? .max) - tally.messages))
             guard !batch.isEmpty else { return }
             tally.begin()
+            if let delay = self.delay { try await Task.sleep(for: delay) }
             let verdicts = try sink.take(batch)
             self.settle(batch, verdicts, &sequence)
             self.progress.add(messages: batch.count, bytes: tally.add(verdicts))
@@ -99,10 +104,10 @@ struct Consumer {
         }
     }
 
-    private func nextBatch(_ receiver: AMQPReceiver) async throws -> [AMQPDelivery] {
-        guard let limit = self.idleTimeout else { return try await receiver.nextBatch(max: Self.batch) }
+    private func nextBatch(_ receiver: AMQPReceiver, _ most: Int) async throws -> [AMQPDelivery] {
+        guard let limit = self.idleTimeout else { return try await receiver.nextBatch(max: most) }
         var batch: [AMQPDelivery] = []
-        while batch.count < Self.batch, let delivery = receiver.poll() { batch.append(delivery) }
+        while batch.count < most, let delivery = receiver.poll() { batch.append(delivery) }
         if batch.isEmpty, let delivery = try await receiver.receive(timeout: limit) { batch.append(delivery) }
         return batch
     }

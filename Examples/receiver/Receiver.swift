@@ -20,6 +20,11 @@ struct Receiver: AsyncParsableCommand {
               receiver --listen 127.0.0.1:5673/inbox --directory photos
               receiver localhost/load --count 1000000 --verify-sequence --progress
               receiver localhost/backup --stream - | tar x
+              receiver localhost/orders --window auto --budget 1M --output orders.txt
+              receiver localhost/load --window 10 --handler-delay 50 --rate 100 --progress
+
+            At a terminal a line shows the rate, the bytes that wait here, the credit that the peer has, the messages that are not
+            settled, and what keeps the peer from sending. With --json, blocked_seconds tells how long what did.
 
             It ends after --count messages, when none comes for --idle-timeout, with --listen when the sender closes its link,
             and else with Ctrl-C. The exit code is 0 when everything that was asked for has come and was accepted.
@@ -28,8 +33,17 @@ struct Receiver: AsyncParsableCommand {
 
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
+    @OptionGroup var flow: FlowOptions
 
-    @Option(help: ArgumentHelp("End after so many messages, and ask for no more than these.", valueName: "number"))
+    @Option(
+        help: ArgumentHelp(
+            """
+            End after so many messages. No more are asked for where --window is none or a number, without a rate; what \
+            else comes beyond them is given back.
+            """,
+            valueName: "number"
+        )
+    )
     var count: Int?
 
     @Option(
@@ -64,13 +78,36 @@ struct Receiver: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "How many messages may be on their way and unsettled (default: 256, with --directory 16).",
-            valueName: "number"
+            """
+            What may be on its way and unsettled: a number of messages, bytes as in 64K or 1M, auto for what proves to be worth \
+            while, none for one message when it is wanted, or unbounded (default: 256, with --directory 16).
+            """,
+            valueName: "window"
         )
     )
+    var window: WindowOption?
+
+    @Option(help: ArgumentHelp("The same as --window with a number of messages.", valueName: "number"))
     var credit: Int?
 
     @Option(
+        help: ArgumentHelp(
+            "The bytes that --window auto keeps to; K, M, G are understood (default: 16M).",
+            valueName: "bytes"
+        )
+    )
+    var budget: ByteSize?
+
+    @Option(
+        help: ArgumentHelp(
+            "Wait so long on each message, one after the other, before it is accepted, as a slow consumer would.",
+            valueName: "milliseconds"
+        )
+    )
+    var handlerDelay: Double?
+
+    @Option(
+        name: [.customLong("capacity"), .customLong("incoming-capacity")],
         help: ArgumentHelp(
             "The bytes that the peer may send ahead of this side's reading (default: 64M, with --stream 4M).",
             valueName: "bytes"
@@ -96,9 +133,36 @@ struct Receiver: AsyncParsableCommand {
             throw ValidationError("--capacity takes \(least) bytes or more: two frames")
         }
         guard (self.count ?? 1) >= 1 else { throw ValidationError("--count takes 1 or more") }
-        guard (1...1_000_000).contains(self.credit ?? 1) else { throw ValidationError("--credit takes 1 to 1000000") }
+        try self.validateFlow()
         guard (self.idleTimeout ?? 1) > 0, (self.idleTimeout ?? 1) <= 1e9 else {
             throw ValidationError("--idle-timeout takes seconds, more than 0")
+        }
+    }
+
+    private func validateFlow() throws {
+        guard (1...WindowOption.most).contains(self.credit ?? 1) else {
+            throw ValidationError("--credit takes 1 to \(WindowOption.most)")
+        }
+        guard self.credit == nil || self.window == nil else {
+            throw ValidationError("--credit is another name of --window: give one of the two")
+        }
+        guard self.budget == nil || self.chosenWindow == .auto else {
+            throw ValidationError("--budget goes with --window auto")
+        }
+        guard self.budget?.bytes != 0 else { throw ValidationError("--budget takes 1 byte or more") }
+        guard (0...1e9).contains(self.handlerDelay ?? 0) else {
+            throw ValidationError("--handler-delay takes milliseconds, 0 or more")
+        }
+        let isOfMany =
+            self.window != nil || self.credit != nil || self.budget != nil || self.flow.rateLimit != nil
+            || self.handlerDelay != nil
+        guard self.stream == nil || !isOfMany else {
+            throw ValidationError(
+                "--stream takes one message: leave out --window, --credit, --budget, --rate, --byte-rate and --handler-delay"
+            )
+        }
+        if let rate = self.flow.rate, let idle = self.idleTimeout, idle * rate < 1 {
+            throw ValidationError("--idle-timeout is shorter than the time between two messages of --rate")
         }
     }
 
@@ -114,10 +178,12 @@ struct Receiver: AsyncParsableCommand {
             let consumer = Consumer(
                 count: self.count,
                 idleTimeout: self.idleTimeout.map { .seconds($0) },
-                credit: self.window,
+                delay: self.handlerDelay.map { .seconds($0 / 1_000) },
+                credit: self.grantedCredit,
                 progress: progress
             )
             let peer = try await self.listen ? self.waitForSender() : self.connectToBroker()
+            progress.watch(peer.receiver)
             do {
                 if let target {
                     try await target.take(from: peer.receiver, within: consumer.idleTimeout, tally, progress)
@@ -130,6 +196,7 @@ struct Receiver: AsyncParsableCommand {
             } catch {
                 failure = error
             }
+            await progress.finish()
             peak = peer.receiver.bufferedBytesPeak
             do {
                 let isGivenUp = failure != nil || Program.isInterrupted
@@ -143,12 +210,27 @@ struct Receiver: AsyncParsableCommand {
         }
         progress.stop()
         if self.output.json {
-            self.report(tally, sequence, peak).print(toStandardError: self.outputPath == "-" || self.stream == "-")
+            let report = self.report(tally, sequence, peak, progress.blockedTimes)
+            report.print(
+                toStandardError: self.outputPath == "-" || self.stream == "-"
+            )
         }
         try self.end(failure, tally, sequence)
     }
 
-    private var window: Int { self.credit ?? (self.directory == nil ? 256 : 16) }
+    private var chosenWindow: WindowOption {
+        if let window = self.window ?? self.credit.map({ .messages($0) }) { return window }
+        return self.budget == nil ? .messages(self.directory == nil ? 256 : 16) : .auto
+    }
+
+    /// The credit that is granted by hand, so that no message comes that is not wanted; nil where the library grants it.
+    private var grantedCredit: Int? {
+        // Credit that is granted by hand has no rate.
+        guard self.count != nil, self.flow.rateLimit == nil, case .messages(let credit) = self.chosenWindow else {
+            return nil
+        }
+        return credit
+    }
 
     private func makeSink() throws -> any Sink {
         if let path = self.directory { return try DirectorySink(path) }
@@ -177,7 +259,12 @@ struct Receiver: AsyncParsableCommand {
         error is CancellationError || (error as? AMQPError)?.condition == .cancelled
     }
 
-    private func report(_ tally: Tally, _ sequence: SequenceCheck?, _ peak: Int) -> Report {
+    private func report(
+        _ tally: Tally,
+        _ sequence: SequenceCheck?,
+        _ peak: Int,
+        _ blocked: [AMQPBlockCause: Duration]
+    ) -> Report {
         var report = Report()
         report.add("messages", tally.messages)
         report.add("bytes", tally.bytes)
@@ -186,6 +273,7 @@ struct Receiver: AsyncParsableCommand {
         report.add("refused", tally.refused)
         sequence?.add(to: &report)
         report.add("buffered_bytes_peak", peak)
+        report.addBlocked(blocked)
         report.add("cpu_seconds", seconds: Usage.cpuTime)
         report.add("resident_bytes_peak", Usage.residentPeak)
         return report
@@ -195,8 +283,12 @@ struct Receiver: AsyncParsableCommand {
 
     /// The link to receive on.
     private func makeConfiguration() -> AMQPReceiver.Configuration {
-        // With a count, credit is granted by hand, so that no message comes that is not wanted.
-        var configuration = AMQPReceiver.Configuration(window: self.count == nil ? .messages(self.window) : .manual)
+        var window = self.chosenWindow
+        if case .messages(let most) = window { window = .messages(min(most, self.count ?? most)) }
+        var configuration = AMQPReceiver.Configuration(
+            window: self.grantedCredit == nil ? window.window(budget: self.budget?.bytes) : .manual
+        )
+        configuration.rateLimit = self.flow.rateLimit
         configuration.maxMessageSize = .gibibytes(1)
         if self.stream != nil {
             configuration.window = .none
@@ -213,10 +305,20 @@ struct Receiver: AsyncParsableCommand {
         return configuration
     }
 
+    private var connectionConfiguration: AMQPConnection.Configuration {
+        var configuration = self.connection.configuration()
+        self.flow.apply(to: &configuration)
+        return configuration
+    }
+
     private func connectToBroker() async throws -> Peer {
         let address = try self.connection.resolvedAddress()
         let url = try self.connection.resolvedURL()
-        let connection = try await AMQPConnection.connect(to: url, configuration: self.connection.configuration())
+        let connection = try await AMQPConnection.connect(
+            to: url,
+            configuration: self.connectionConfiguration,
+            logger: Console.logger(of: "receiver")
+        )
         let session = try await connection.openSession(self.sessionConfiguration)
         var configuration = self.makeConfiguration()
         configuration.source = AMQPSource(address: address)
@@ -226,7 +328,7 @@ struct Receiver: AsyncParsableCommand {
     private func waitForSender() async throws -> Peer {
         let url = try self.connection.resolvedURL(isListening: true)
         var configuration = AMQPListener.Configuration()
-        configuration.connection = self.connection.configuration()
+        configuration.connection = self.connectionConfiguration
         if url.isTLS {
             guard let identity = self.connection.identity else {
                 throw Failure("to listen with amqps, give --cert and --key")
@@ -237,7 +339,12 @@ struct Receiver: AsyncParsableCommand {
             guard let password = url.password else { throw Failure("to ask senders to log in, give a password too") }
             configuration.sasl = AMQPServerSASL { $0 == user && $1 == password }
         }
-        let listener = try await AMQPListener.bind(host: url.host, port: url.port, configuration: configuration)
+        let listener = try await AMQPListener.bind(
+            host: url.host,
+            port: url.port,
+            configuration: configuration,
+            logger: Console.logger(of: "receiver")
+        )
         Console.error("receiver: listening on \(url.host):\(listener.port)")
         let doorman = Doorman(
             address: self.connection.address ?? url.address,

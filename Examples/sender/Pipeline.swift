@@ -5,7 +5,7 @@ import QpidProton
 /// Sends without waiting for each outcome, and holds a bounded number of transfers.
 struct Pipeline {
     /// The most transfers that are held. The peer's credit and the send limit bound them too.
-    private static let highestOutstanding = 32_768
+    private let highestOutstanding: Int
 
     /// How many messages are sent before the outcomes are looked at.
     private static let batch = 64
@@ -14,7 +14,9 @@ struct Pipeline {
     private let tally: Tally
     private let progress: Progress
 
-    init(_ sender: AMQPSender, _ tally: Tally, _ progress: Progress) {
+    /// - Parameter isAhead: Whether messages are made also while there is no room for them.
+    init(_ sender: AMQPSender, isAhead: Bool, _ tally: Tally, _ progress: Progress) {
+        self.highestOutstanding = isAhead ? 1 << 20 : 32_768
         self.sender = sender
         self.tally = tally
         self.progress = progress
@@ -33,15 +35,48 @@ struct Pipeline {
                 try await Task.sleep(for: .milliseconds(10))
             case .message(let bytes):
                 template.apply(to: &message)
-                outstanding.append((try await self.sender.enqueue(message), bytes))
+                if let transfer = try await self.enqueue(message) { outstanding.append((transfer, bytes)) }
                 sent.add(bytes)
-                if outstanding.count >= Self.highestOutstanding { try await self.settleFirst(&outstanding) }
+                if outstanding.count >= self.highestOutstanding { try await self.shorten(&outstanding) }
                 guard sent.messages == Self.batch else { continue }
                 try Task.checkCancellation()
                 try self.collect(&outstanding, &sent)
                 // The connection may run on the same thread.
                 await Task.yield()
             }
+        }
+    }
+
+    /// Returns nil when the message is done with, for there was no room.
+    private func enqueue(_ message: AMQPMessage) async throws -> AMQPTransfer? {
+        do {
+            let transfer = try await self.sender.enqueue(message)
+            guard case .failure(let error)? = transfer.result, error.condition == .dropped else { return transfer }
+            self.tally.wasDropped()
+        } catch let error where error.condition == .wouldBlock {
+            self.tally.wasRefused(error)
+        }
+        return nil
+    }
+
+    /// Takes out what is done, wherever it is; waits for the first where that is little.
+    private func shorten(_ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>) async throws {
+        var rest: Deque<(transfer: AMQPTransfer, bytes: Int)> = []
+        for next in outstanding {
+            if let result = next.transfer.result { try self.count(result, next.bytes) } else { rest.append(next) }
+        }
+        outstanding = rest
+        while outstanding.count > self.highestOutstanding / 8 * 7 { try await self.settleFirst(&outstanding) }
+    }
+
+    /// Counts what became of a message; throws where that is a failure of the link.
+    private func count(_ result: Result<AMQPOutcome, AMQPError>, _ bytes: Int) throws {
+        switch result {
+        case .success(let outcome):
+            self.tally.settled(outcome)
+            self.progress.add(messages: 1, bytes: bytes)
+        case .failure(let error) where error.condition == .dropped: self.tally.wasDropped()
+        case .failure(let error): throw error
         }
     }
 
@@ -58,8 +93,11 @@ struct Pipeline {
 
     private func settleFirst(_ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>) async throws {
         guard let first = outstanding.popFirst() else { return }
-        self.tally.settled(try await first.transfer.outcome())
-        self.progress.add(messages: 1, bytes: first.bytes)
+        do {
+            try self.count(.success(try await first.transfer.outcome()), first.bytes)
+        } catch let error as AMQPError {
+            try self.count(.failure(error), first.bytes)
+        }
     }
 
     /// Counts what was sent since the last time, and what is settled, from the oldest on.
@@ -69,11 +107,9 @@ struct Pipeline {
     ) throws {
         self.tally.sent(sent.messages, sent.bytes)
         sent = Counts()
-        var settled = Counts()
-        defer { self.progress.add(messages: settled.messages, bytes: settled.bytes) }
-        while let result = outstanding.first?.transfer.result {
-            self.tally.settled(try result.get())
-            settled.add(outstanding.removeFirst().bytes)
+        while let first = outstanding.first, let result = first.transfer.result {
+            outstanding.removeFirst()
+            try self.count(result, first.bytes)
         }
     }
 

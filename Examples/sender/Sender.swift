@@ -21,13 +21,19 @@ struct Sender: AsyncParsableCommand {
               sender amqps://user@broker.example/backup --directory photos --password-file secret.txt
               sender localhost/load --count 1000000 --size 100 --progress
               tar c photos | sender localhost/backup --stream -
+              sender localhost/mails --file mails.txt --rate 50 --byte-rate 1M
+              sensor | sender localhost/readings --file - --limit 64K --overflow drop-oldest --priority 9
 
-            The exit code is 0 when all messages were accepted (or sent settled).
+            At a terminal a line shows the rate, the bytes that are accepted and not written of --limit, the peer's credit, its
+            session window, and what the messages wait for. With --json, blocked_seconds tells how long they waited for what.
+
+            The exit code is 0 when all messages were accepted (or sent settled), or dropped because --overflow asked for that.
             """
     )
 
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
+    @OptionGroup var flow: FlowOptions
 
     @Option(help: ArgumentHelp("Send this text as one message.", valueName: "text"))
     var body: String?
@@ -66,7 +72,12 @@ struct Sender: AsyncParsableCommand {
     @Option(help: ArgumentHelp("How long the messages are of use.", valueName: "seconds"))
     var ttl: Double?
 
-    @Option(help: ArgumentHelp("The priority, 0 to 255; 4 is the usual one.", valueName: "number"))
+    @Option(
+        help: ArgumentHelp(
+            "The priority in the messages' headers, for the peer: 0 to 255; 4 is the usual one.",
+            valueName: "number"
+        )
+    )
     var messagePriority: UInt8?
 
     @Option(help: ArgumentHelp("An application property, a string; may be repeated.", valueName: "key=value"))
@@ -82,6 +93,25 @@ struct Sender: AsyncParsableCommand {
         )
     )
     var limit: ByteSize?
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            What becomes of a message for which --limit has no room: it waits, as is the default, or is refused (exit code 1), or \
+            the oldest or the newest messages are dropped and counted. All but suspend read on while the peer takes nothing.
+            """,
+            valueName: "policy"
+        )
+    )
+    var overflow: Overflow?
+
+    @Option(
+        help: ArgumentHelp(
+            "How urgent the messages are beside those of other senders of a connection: 0 to 9 (default: 4).",
+            valueName: "number"
+        )
+    )
+    var priority: Int?
 
     mutating func validate() throws {
         let sources = [
@@ -103,6 +133,12 @@ struct Sender: AsyncParsableCommand {
             throw ValidationError("--content-type takes ASCII")
         }
         guard self.limit?.bytes != 0 else { throw ValidationError("--limit takes 1 byte or more") }
+        guard (0...9).contains(self.priority ?? 4) else {
+            throw ValidationError("--priority takes 0 to 9; the one in the messages is --message-priority")
+        }
+        guard self.overflow == nil || self.stream == nil else {
+            throw ValidationError("--overflow does not go with --stream: a message that has begun is not dropped")
+        }
     }
 
     mutating func run() async throws {
@@ -117,8 +153,11 @@ struct Sender: AsyncParsableCommand {
         var peak = 0
         var failure: (any Error)?
         do {
-            let configuration = self.connection.configuration()
-            let connection = try await AMQPConnection.connect(to: url, configuration: configuration)
+            var configuration = self.connection.configuration()
+            self.flow.apply(to: &configuration)
+            let limit = configuration.operationTimeout
+            let logger = Console.logger(of: "sender")
+            let connection = try await AMQPConnection.connect(to: url, configuration: configuration, logger: logger)
             do {
                 try await settings.send(source, to: address, on: connection, tally, progress)
             } catch {
@@ -126,8 +165,9 @@ struct Sender: AsyncParsableCommand {
             }
             peak = connection.outgoingBytesPeak
             do {
-                let limit = failure == nil ? configuration.operationTimeout : Closing.shortLimit
-                try await Closing.run(within: limit) { try await connection.close() }
+                try await Closing.run(within: failure == nil ? limit : Closing.shortLimit) {
+                    try await connection.close()
+                }
             } catch {
                 failure = failure ?? error
             }
@@ -140,6 +180,7 @@ struct Sender: AsyncParsableCommand {
             var report = tally.report(seconds)
             report.add("skipped", source.skipped)
             report.add("outgoing_bytes_peak", peak)
+            report.addBlocked(progress.blockedTimes)
             report.add("cpu_seconds", seconds: Usage.cpuTime)
             report.add("resident_bytes_peak", Usage.residentPeak)
             report.print()
@@ -148,6 +189,10 @@ struct Sender: AsyncParsableCommand {
             Console.error(
                 "sender: left out \(source.skipped) entries that are no regular files, such as symbolic links"
             )
+        }
+        if tally.dropped > 0 {
+            let policy = self.overflow?.rawValue ?? ""
+            Console.error("sender: dropped \(tally.dropped) of \(tally.messages) messages for lack of room (\(policy))")
         }
         if Program.isInterrupted {
             let text = "interrupted: \(tally.settled) of \(tally.messages) messages were settled"
@@ -182,20 +227,28 @@ struct Sender: AsyncParsableCommand {
         if let limit = self.limit { settings.sendLimit = AMQPSendLimit(high: ByteCount(limit.bytes)) }
         var link = AMQPSender.Configuration(target: AMQPTarget(address: address))
         link.settleMode = self.settled ? .settled : .unsettled
+        link.rateLimit = self.flow.rateLimit
+        link.priority = self.priority ?? link.priority
+        let overflow = (self.overflow ?? .suspend).policy
+        link.overflow = overflow
         let template = self.template
         let session = try await connection.openSession(settings)
         let sender = try await session.openSender(link)
+        progress.watch(sender)
         do {
             // Messages that are made here need no other thread; files would block the connection's.
             try await withTaskExecutorPreference(source.isBlocking ? nil : connection.taskExecutor) {
-                try await tally.whileMoving {
+                try await tally.whileMoving(isPaced: { await progress.look()?.link.blockedBy == .rate }) {
                     switch source {
-                    case .messages(let source): try await Pipeline(sender, tally, progress).send(source, template)
+                    case .messages(let source):
+                        let pipeline = Pipeline(sender, isAhead: overflow != .suspend, tally, progress)
+                        try await pipeline.send(source, template)
                     case .stream(let body): try await Self.stream(body, on: sender, tally, progress, template)
                     }
                 }
             }
         } catch {
+            await Self.note(sender, tally, progress)
             // The link is closed before the connection, also when the work was given up.
             try? await Closing.run(within: Closing.shortLimit) {
                 try await sender.close()
@@ -203,8 +256,15 @@ struct Sender: AsyncParsableCommand {
             }
             throw error
         }
+        await Self.note(sender, tally, progress)
         try await sender.close()
         try await session.close()
+    }
+
+    /// Takes down what is to be seen of the link as long as it is there.
+    private static func note(_ sender: AMQPSender, _ tally: Tally, _ progress: Progress) async {
+        await progress.finish()
+        tally.wereDropped(sender.droppedMessages)
     }
 
     private static func stream(
@@ -237,6 +297,23 @@ struct Sender: AsyncParsableCommand {
             },
             contentType: self.contentType.map { AMQPSymbol($0) }
         )
+    }
+}
+
+/// What becomes of a message for which there is no room.
+enum Overflow: String, CaseIterable, ExpressibleByArgument {
+    case suspend
+    case fail
+    case dropOldest = "drop-oldest"
+    case dropNewest = "drop-newest"
+
+    var policy: AMQPOverflow {
+        switch self {
+        case .suspend: .suspend
+        case .fail: .fail
+        case .dropOldest: .dropOldest
+        case .dropNewest: .dropNewest
+        }
     }
 }
 

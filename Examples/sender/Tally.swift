@@ -12,6 +12,10 @@ final class Tally: Sendable {
         var released = 0
         var modified = 0
         var settledWithoutOutcome = 0
+        /// Taken and dropped again, and not taken: for lack of room.
+        var dropped = 0
+        var refused = 0
+        var firstRefusal: AMQPError?
         var firstReason: AMQPError?
         /// Counts every step forward.
         var steps = 0
@@ -24,12 +28,14 @@ final class Tally: Sendable {
     private let state = Mutex(State())
     private let stallLimit: Duration?
 
+    /// - Parameter stallLimit: How long messages may wait while nothing moves; nil for ever.
     init(stallLimit: Duration?) {
         self.stallLimit = stallLimit
     }
 
     var messages: Int { self.state.withLock { $0.messages } }
     var settled: Int { self.state.withLock { $0.settled } }
+    var dropped: Int { self.state.withLock { $0.dropped } }
 
     func sent(_ messages: Int, _ bytes: Int) {
         self.state.withLock { state in
@@ -62,24 +68,57 @@ final class Tally: Sendable {
         }
     }
 
+    /// A message was dropped, for there was no room for it or for a newer one.
+    func wasDropped() {
+        self.state.withLock { state in
+            state.dropped += 1
+            state.steps += 1
+        }
+    }
+
+    /// So many messages were dropped in all, also those whose transfers nobody has looked at.
+    func wereDropped(_ count: Int) {
+        self.state.withLock { $0.dropped = max($0.dropped, count) }
+    }
+
+    /// There was no room for a message.
+    func wasRefused(_ reason: AMQPError) {
+        self.state.withLock { state in
+            state.refused += 1
+            state.steps += 1
+            state.firstRefusal = state.firstRefusal ?? reason
+        }
+    }
+
     /// Runs `body`, and fails when messages wait and nothing has moved for the limit.
-    func whileMoving(_ body: @escaping @Sendable () async throws -> Void) async throws {
+    ///
+    /// - Parameter isPaced: Tells whether the rate limit of this side is what holds the messages.
+    func whileMoving(
+        isPaced: @escaping @Sendable () async -> Bool,
+        _ body: @escaping @Sendable () async throws -> Void
+    ) async throws {
         guard let limit = self.stallLimit else { return try await body() }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await body() }
-            group.addTask { try await self.watch(limit) }
+            group.addTask { try await self.watch(limit, isPaced) }
             defer { group.cancelAll() }
             try await group.next()
         }
     }
 
-    private func watch(_ limit: Duration) async throws {
+    private func watch(_ limit: Duration, _ isPaced: @Sendable () async -> Bool) async throws {
         let clock = ContinuousClock()
         var last = (steps: -1, time: clock.now)
         while true {
-            let (steps, waiting) = self.state.withLock { ($0.steps, $0.messages - $0.settled) }
+            let (steps, waiting) = self.state.withLock {
+                ($0.steps, $0.messages - $0.settled - $0.dropped - $0.refused)
+            }
             if steps != last.steps { last = (steps, clock.now) }
-            let rest = limit - (clock.now - last.time)
+            var rest = limit - (clock.now - last.time)
+            if rest <= .zero, await isPaced() {
+                last.time = clock.now
+                rest = limit
+            }
             if rest <= .zero {
                 throw Failure("nothing has moved for \(limit.inSeconds) s, and \(waiting) messages are not settled")
             }
@@ -92,6 +131,10 @@ final class Tally: Sendable {
         let state = self.state.withLock { $0 }
         let counts = [(state.rejected, "rejected"), (state.released, "released"), (state.modified, "modified")]
         let bad = counts.filter { $0.0 > 0 }
+        if bad.isEmpty, let reason = state.firstRefusal {
+            let causes = reason.blockedBy.map { "\($0)" }.joined(separator: ": ")
+            throw Failure("refused \(state.refused) of \(state.messages) messages for lack of room: \(causes)")
+        }
         guard !bad.isEmpty else { return }
         let reason = state.firstReason.map { " (\($0.condition)\($0.detail.isEmpty ? "" : ": \($0.detail)"))" } ?? ""
         let list = bad.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
@@ -111,6 +154,8 @@ final class Tally: Sendable {
         report.add("released", state.released)
         report.add("modified", state.modified)
         report.add("settled", state.settledWithoutOutcome)
+        report.add("dropped", state.dropped)
+        report.add("refused", state.refused)
         return report
     }
 }

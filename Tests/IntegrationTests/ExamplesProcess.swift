@@ -20,34 +20,48 @@ final class ExampleProcess: Sendable {
 
     /// What the process has printed on stdout.
     var output: String { self.state.withLock { String(decoding: $0.output, as: UTF8.self) } }
+    /// What the process has printed on stderr.
+    var errors: String { self.state.withLock { String(decoding: $0.errors, as: UTF8.self) } }
     /// What the process has printed on stderr, line by line.
     var errorLines: [String] {
         self.state.withLock { String(decoding: $0.errors, as: UTF8.self) }.split(separator: "\n").map(String.init)
     }
 
-    /// - Parameter outputLimit: Stdout is read no further than this, so that the process must wait when it prints more.
-    init(_ name: String, _ arguments: [String], input: String? = nil, outputLimit: Int = .max) throws {
+    /// - Parameters:
+    ///   - outputLimit: Stdout is read no further than this, so that the process must wait when it prints more.
+    ///   - terminalWidth: The columns of the terminal that stderr is; nil for a pipe.
+    init(
+        _ name: String,
+        _ arguments: [String],
+        input: String? = nil,
+        outputLimit: Int = .max,
+        terminalWidth: UInt16? = nil
+    ) throws {
         self.name = name
         let process = Process()
         process.executableURL = Self.folder.appendingPathComponent(name)
         process.arguments = arguments
         let (input, text) = (Pipe(), input)
         process.standardInput = text == nil ? FileHandle.nullDevice : input
-        let (output, errors) = (Pipe(), Pipe())
+        let output = Pipe()
         process.standardOutput = output
-        process.standardError = errors
+        let terminal = try terminalWidth.map { try Terminal(columns: $0).ends }
+        let errors = Pipe()
+        // The process closes this side's copy of a pipe's end as soon as it runs.
+        if let terminal { process.standardError = terminal.write } else { process.standardError = errors }
         self.handle = Handle(process: process)
         process.terminationHandler = { [weak self] process in
             let status = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
             self?.state.withLock { $0.status = status }
         }
         try process.run()
+        try terminal?.write.close()
         if let text {
             try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
             try input.fileHandleForWriting.close()
         }
         self.read(output.fileHandleForReading, to: outputLimit) { $0.output += $1 }
-        self.read(errors.fileHandleForReading, to: .max) { $0.errors += $1 }
+        self.read(terminal?.read ?? errors.fileHandleForReading, to: .max) { $0.errors += $1 }
     }
 
     private static var folder: URL {
@@ -65,7 +79,8 @@ final class ExampleProcess: Sendable {
     private func read(_ handle: FileHandle, to limit: Int, _ append: @escaping @Sendable (inout State, Data) -> Void) {
         Thread.detachNewThread {
             var count = 0
-            while count < limit, case let data = handle.availableData, !data.isEmpty {
+            // A terminal that nobody else has open any more ends with an error.
+            while count < limit, let data = Self.available(handle), !data.isEmpty {
                 count += data.count
                 self.state.withLock { append(&$0, data) }
             }
@@ -73,6 +88,13 @@ final class ExampleProcess: Sendable {
             // The pipe must stay open: closing it would end a process that is to wait.
             if limit != .max { while self.state.withLock({ $0.status == nil }) { usleep(10_000) } }
         }
+    }
+
+    private static func available(_ handle: FileHandle) -> Data? {
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        var count = 0
+        repeat { count = Foundation.read(handle.fileDescriptor, &bytes, bytes.count) } while count < 0 && errno == EINTR
+        return count > 0 ? Data(bytes[..<count]) : nil
     }
 
     func signal(_ number: Int32) { kill(self.handle.process.processIdentifier, number) }
@@ -115,11 +137,47 @@ final class ExampleProcess: Sendable {
         }
     }
 
-    /// The JSON object in the last line of stdout, or of `text`.
+    /// The whole numbers of the JSON object in the last line of stdout, or of `text`.
     func json(_ text: String? = nil) throws -> [String: Int] {
+        try self.object(text).compactMapValues { ($0 as? NSNumber)?.intValue }
+    }
+
+    /// A number of the JSON object in the last line of stdout.
+    func number(_ key: String) throws -> Double {
+        try #require((self.object()[key] as? NSNumber)?.doubleValue, "\(key) in \(self.output)")
+    }
+
+    /// How long the link waited, by cause and in seconds.
+    func blockedSeconds() throws -> [String: Double] {
+        let causes = try #require(self.object()["blocked_seconds"] as? [String: Any], "\(self.output)")
+        return causes.compactMapValues { ($0 as? NSNumber)?.doubleValue }
+    }
+
+    private func object(_ text: String? = nil) throws -> [String: Any] {
         let line = try #require((text ?? self.output).split(separator: "\n").last)
-        let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
-        return try #require(object).compactMapValues { ($0 as? NSNumber)?.intValue }
+        return try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+    }
+}
+
+/// A terminal of a fixed width, without a person in front of it.
+struct Terminal {
+    let ends: (read: FileHandle, write: FileHandle)
+
+    init(columns: UInt16) throws {
+        // What the kernel knows a terminal by: <asm/ioctls.h> is not there for Swift.
+        let (unlock, number) = (UInt(0x4004_5431), UInt(0x8004_5430))
+        let front = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
+        try #require(front >= 0)
+        var (isLocked, index) = (Int32(0), Int32(0))
+        try #require(ioctl(front, unlock, &isLocked) == 0 && ioctl(front, number, &index) == 0)
+        let back = open("/dev/pts/\(index)", O_RDWR | O_NOCTTY | O_CLOEXEC)
+        try #require(back >= 0)
+        var size = winsize(ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
+        try #require(ioctl(back, UInt(TIOCSWINSZ), &size) == 0)
+        self.ends = (
+            FileHandle(fileDescriptor: front, closeOnDealloc: true),
+            FileHandle(fileDescriptor: back, closeOnDealloc: true)
+        )
     }
 }
 

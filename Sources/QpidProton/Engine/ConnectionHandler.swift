@@ -328,6 +328,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         // Held strongly: a weak reference would make every count of the handler's references slow, for good.
         self.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
             guard !self.isDead else { return }
+            // What keeps links from moving is timed by it: the work may end a wait that began before it.
+            self.now = Int64(self.eventLoop.now.uptimeNanoseconds)
             work()
             self.pump()
         }

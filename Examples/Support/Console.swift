@@ -1,0 +1,84 @@
+import Foundation
+package import Logging
+import Synchronization
+
+/// Lines on stderr.
+package enum Console {
+    /// The status line that the terminal shows below all else; nil for none.
+    private static let status = Mutex<String?>(nil)
+
+    /// Writes one line: what would break it, such as a file's name with a line feed, is shown escaped.
+    package static func error(_ text: String) {
+        self.write(self.oneLine(text) + "\n")
+    }
+
+    /// Writes text as it is. A status line is taken away before and put back when the text ends its line.
+    package static func write(_ text: String) {
+        self.status.withLock { status in
+            guard let line = status else { return self.put(text) }
+            self.put("\r\u{1B}[K" + text + (text.hasSuffix("\n") ? line : ""))
+        }
+    }
+
+    /// Shows a line at the terminal's last row in place of the one before; nil takes it away.
+    package static func showStatus(_ line: String?) {
+        self.status.withLock { status in
+            guard line != nil || status != nil else { return }
+            status = line
+            self.put("\r" + (line ?? "") + "\u{1B}[K")
+        }
+    }
+
+    private static func put(_ text: String) {
+        FileHandle.standardError.write(Data(text.utf8))
+    }
+
+    /// Whether stderr is a terminal.
+    package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+    /// The columns of the terminal at stderr; 80 where it does not tell them.
+    package static var columns: Int {
+        var size = winsize()
+        guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        return Int(size.ws_col)
+    }
+
+    package static func oneLine(_ text: String) -> String {
+        var line = ""
+        for scalar in text.unicodeScalars {
+            if scalar == "\n" {
+                line += " "
+            } else if scalar.properties.generalCategory == .control {
+                line += scalar.escaped(asASCII: true)
+            } else {
+                line.unicodeScalars.append(scalar)
+            }
+        }
+        return line
+    }
+
+    /// A logger whose warnings and errors are lines on stderr.
+    ///
+    /// - Parameter program: The name that the lines begin with.
+    package static func logger(of program: String) -> Logger {
+        Logger(label: program) { ConsoleLog(program: $0) }
+    }
+}
+
+/// Writes warnings and errors as one line each, without what a person at a terminal knows already.
+private struct ConsoleLog: LogHandler {
+    let program: String
+    var logLevel = Logger.Level.warning
+    var metadata: Logger.Metadata = [:]
+
+    init(program: String) { self.program = program }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { self.metadata[key] }
+        set { self.metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        Console.error("\(self.program): \(event.level): \(event.message)")
+    }
+}

@@ -1,0 +1,84 @@
+import Foundation
+package import QpidProton
+
+/// A link and its session at one moment.
+package struct FlowLook: Sendable {
+    package let link: AMQPLinkSnapshot
+    package let session: AMQPSessionSnapshot
+
+    init?(_ connection: AMQPConnectionSnapshot, link name: String, isSender: Bool) {
+        for session in connection.sessions {
+            guard let link = session.links.first(where: { $0.name == name && $0.isSender == isSender }) else {
+                continue
+            }
+            self.link = link
+            self.session = session
+            return
+        }
+        return nil
+    }
+
+    /// Adds what there is to see of the link.
+    ///
+    /// - Parameters:
+    ///   - before: The look before this one.
+    ///   - seconds: The time between the two.
+    func add(to line: inout StatusLine, since before: FlowLook?, _ seconds: Double) {
+        if self.link.isSender {
+            // The limit of the session is the one that --limit sets.
+            line.add(StatusLine.fill(self.session.outgoing), importance: 6)
+        } else {
+            let waiting = self.link.messages > 0 ? ", \(self.link.messages) to take" : ""
+            line.add("buffered " + StatusLine.fill(self.link.bytes) + waiting, importance: 6)
+        }
+        line.add("credit \(self.link.credit)", importance: 4)
+        if self.link.isSender {
+            line.add("peer's window \(self.session.remoteIncomingWindow)", importance: 2)
+        } else {
+            line.add("unsettled \(self.link.unsettled)", importance: 2)
+        }
+        if self.link.droppedMessages > 0 { line.add("dropped \(self.link.droppedMessages)", importance: 3) }
+        if let waiting = self.waiting(since: before, seconds) { line.add("waiting: \(waiting)", importance: 8) }
+    }
+
+    /// What the link waits for: now and for how long, or in short waits for most of the time since the last look.
+    private func waiting(since before: FlowLook?, _ seconds: Double) -> String? {
+        if let cause = self.link.blockedBy, self.link.blockedFor >= .milliseconds(200) {
+            return "\(cause) \(String(format: "%.1f", self.link.blockedFor.inSeconds)) s"
+        }
+        let shares = self.link.blockedTimes.map { cause, time in
+            (cause: cause, part: (time - (before?.link.blockedTimes[cause] ?? .zero)).inSeconds / max(1e-6, seconds))
+        }
+        guard let most = shares.max(by: { $0.part < $1.part }), most.part >= 0.2 else { return nil }
+        return "\(most.cause) \(Int(min(100, (most.part * 100).rounded()))) %"
+    }
+}
+
+/// One line made of parts, of which the least important are left out where there is no room.
+struct StatusLine {
+    private var parts: [(text: String, importance: Int)] = []
+
+    mutating func add(_ text: String, importance: Int) {
+        self.parts.append((text, importance))
+    }
+
+    /// The line in so many characters at the most.
+    func text(within width: Int) -> String {
+        var parts = self.parts
+        while true {
+            let text = parts.map(\.text).joined(separator: ", ")
+            if text.count <= width { return text }
+            guard parts.count > 1, let least = parts.indices.min(by: { parts[$0].importance < parts[$1].importance })
+            else { return String(text.prefix(max(0, width))) }
+            parts.remove(at: least)
+        }
+    }
+
+    /// A limit and how full it is, for example `[#####-----] 512 KiB of 1 MiB`.
+    static func fill(_ fill: AMQPFill) -> String {
+        guard let limit = fill.limit, limit.bytes > 0 else { return Units.bytes(fill.used) }
+        let marks = min(10, Int((Double(fill.used) / Double(limit.bytes) * 10).rounded(.up)))
+        let bar = String(repeating: "#", count: max(0, marks)) + String(repeating: "-", count: 10 - max(0, marks))
+        return "[\(bar)] \(Units.bytes(fill.used)) of \(Units.bytes(limit.bytes))"
+    }
+}

@@ -1,0 +1,43 @@
+import ArgumentParser
+import ExampleSupport
+import QpidProton
+
+/// How much may be on its way, as it is said on the command line.
+enum WindowOption: ExpressibleByArgument, Equatable {
+    static let most = 1_000_000
+
+    case auto
+    case none
+    case unbounded
+    case messages(Int)
+    case bytes(Int)
+
+    init?(argument: String) {
+        switch argument.lowercased() {
+        case "auto": self = .auto
+        case "none": self = .none
+        case "unbounded": self = .unbounded
+        default:
+            guard let size = ByteSize(argument: argument), size.bytes > 0 else { return nil }
+            if argument.last?.isNumber == true {
+                guard size.bytes <= Self.most else { return nil }
+                self = .messages(size.bytes)
+            } else {
+                self = .bytes(size.bytes)
+            }
+        }
+    }
+
+    /// The window of a link.
+    ///
+    /// - Parameter budget: The bytes of an automatic one; nil for the library's.
+    func window(budget: Int?) -> AMQPReceiver.Window {
+        switch self {
+        case .auto: budget.map { .automatic(budget: ByteCount($0)) } ?? .automatic
+        case .none: .none
+        case .unbounded: .unbounded
+        case .messages(let count): .messages(count)
+        case .bytes(let bytes): .bytes(ByteCount(bytes))
+        }
+    }
+}
