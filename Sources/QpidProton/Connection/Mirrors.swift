@@ -24,7 +24,8 @@ extension AMQPConnection.Configuration: CustomReflectable {
                 "desiredCapabilities": self.desiredCapabilities, "sasl": self.sasl, "tls": self.tls,
                 "acceptsIncoming": self.acceptsIncoming, "incomingLimit": self.incomingLimit,
                 "lowPriorityShare": self.lowPriorityShare, "sendLimit": self.sendLimit as Any,
-                "sendBudget": self.sendBudget as Any, "receiveBudget": self.receiveBudget?.limit as Any, "stallWarning": self.stallWarning as Any,
+                "sendBudget": self.sendBudget as Any, "receiveBudget": self.receiveBudget?.limit as Any,
+                "stallWarning": self.stallWarning as Any,
                 "tracesFrames": self.tracesFrames,
             ]
         )

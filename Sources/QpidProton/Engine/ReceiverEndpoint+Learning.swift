@@ -15,7 +15,9 @@ extension ReceiverEndpoint {
     func learn(at time: Int64? = nil) {
         guard self.window.isAutomatic else { return }
         self.window.learn(at: time ?? Int64(self.handler.eventLoop.now.uptimeNanoseconds))
-        if !self.countsInAccount, let count = self.window.learned { self.inbox?.setReportEvery(max(1, min(count / 4, 64))) }
+        if !self.countsInAccount, let count = self.window.learned {
+            self.inbox?.setReportEvery(max(1, min(count / 4, 64)))
+        }
     }
 
     /// How many bytes of a message may be read.
