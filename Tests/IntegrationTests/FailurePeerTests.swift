@@ -138,7 +138,7 @@ struct FailurePeerTests {
         }
         try await session.accept()
         guard case .receiver(let link) = try await wishes.next(isolation: nil) else { throw NoFailure(what: "a link") }
-        let receiver = try await link.accept()
+        let receiver = try await link.accept(.init(window: .messages(256)))
         // Nobody takes a message until all are sent and the sender has gone.
         try await within("the sender's end") { try await receiver.waitUntilClosed() }
         var bodies: [String?] = []
