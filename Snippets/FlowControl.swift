@@ -133,3 +133,14 @@ func report(_ url: String) async throws {
     // snippet.end
     try await connection.close()
 }
+
+func budgetForReceiving() async throws {
+    // snippet.receiveBudget
+    let budget = AMQPMemoryBudget(limit: .mebibytes(64))
+    var configuration = AMQPConnection.Configuration()
+    configuration.receiveBudget = budget
+    let connection = try await AMQPConnection.connect(to: "amqp://localhost", configuration: configuration)
+    print("held:", budget.used, "at most:", budget.peak)
+    // snippet.end
+    try await connection.close()
+}

@@ -140,7 +140,7 @@ class Figures:
 
 def has_option(program, option):
     text = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=30).stdout
-    return re.search(rf"(?m)^\s*{re.escape(option)}\b", text) is not None
+    return re.search(rf"(?m)^\s+(\S+, )*{re.escape(option)}\b", text) is not None
 
 
 # The line -------------------------------------------------------------------------------------------------------------
