@@ -109,7 +109,7 @@ struct Receiver: AsyncParsableCommand {
     @Option(
         name: [.customLong("capacity"), .customLong("incoming-capacity")],
         help: ArgumentHelp(
-            "The bytes that the peer may send ahead of this side's reading (default: 64M, with --stream 4M).",
+            "The bytes that the peer may send ahead of this side's reading (default: 4M).",
             valueName: "bytes"
         )
     )
@@ -300,7 +300,6 @@ struct Receiver: AsyncParsableCommand {
 
     private var sessionConfiguration: AMQPSession.Configuration {
         var configuration = AMQPSession.Configuration()
-        if self.stream != nil { configuration.incomingCapacity = .mebibytes(4) }
         if let capacity = self.capacity { configuration.incomingCapacity = ByteCount(capacity.bytes) }
         return configuration
     }

@@ -49,7 +49,7 @@ struct FlowWatchTests {
             #expect(link.blockedTimes == [.credit: .seconds(3)])
             #expect(snapshot.sessions[0].outgoing == AMQPFill(limit: 1_000, used: 500, peak: 500))
             #expect(snapshot.outgoing == AMQPFill(limit: nil, used: 500, peak: 500))
-            #expect(snapshot.sessions[0].incoming.limit == .mebibytes(64))
+            #expect(snapshot.sessions[0].incoming.limit == .mebibytes(4))
             #expect(snapshot.sessions[0].remoteIncomingWindow > 0)
             #expect(try await session.snapshot().links.count == 1)
             try await peer.run { pn_link_flow($0.links[0], 10) }
