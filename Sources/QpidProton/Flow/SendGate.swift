@@ -167,10 +167,13 @@ struct SendGate<Waiter> {
         return (cancelled, self.retry())
     }
 
-    /// The bytes that must leave for the first who waits at a link to pass, however the levels are marked; nil if nobody waits.
+    /// The bytes that must leave for the first who waits at a link to pass, however the levels are marked; nil if nobody waits
+    /// for whom others may go, or who may go.
     func shortage(at link: Node) -> Int? {
-        // Behind a message that passes in parts no room is needed before its end.
-        guard let first = self.waiters[link]?.first, self.isNext(first.place, at: link) else { return nil }
+        // Behind a message that passes in parts no room is needed before its end, and no part of it can be left out.
+        guard let first = self.waiters[link]?.first, !first.place.isPart, self.isNext(first.place, at: link) else {
+            return nil
+        }
         var shortage = self.share?.shortage(first.bytes) ?? 0
         var next: Node? = link
         while let current = next, let level = self.levels[current] {

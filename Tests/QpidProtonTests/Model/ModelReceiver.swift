@@ -72,12 +72,13 @@ final class ModelReceiver: @unchecked Sendable {
         _ receiver: AMQPReceiver,
         _ session: ModelSession,
         _ configuration: AMQPReceiver.Configuration,
+        _ openTime: NIODeadline,
         _ world: ModelWorld
     ) {
         self.receiver = receiver
         self.session = session
         self.configuration = configuration
-        self.openTime = world.peer.loop.now
+        self.openTime = openTime
         self.world = world
     }
 
@@ -93,7 +94,7 @@ final class ModelReceiver: @unchecked Sendable {
 
     /// The peer begins a message, and may send all of it at once.
     func offer(whole: Bool) {
-        guard let link = self.link, pn_link_state(link) & PN_LOCAL_ACTIVE != 0, self.current == nil else { return }
+        guard let link = self.link, InMemoryPeer.isOpen(link), self.current == nil else { return }
         // Some more than there is credit for, but not without end.
         guard pn_link_credit(link) > 0 || (pn_link_queued(link) < 4 && self.random.chance(20)) else { return }
         let id = self.world.makeID()
@@ -119,7 +120,7 @@ final class ModelReceiver: @unchecked Sendable {
 
     /// The peer goes on with the message that it has begun.
     func continueOffer(toEnd: Bool) {
-        guard let message = self.current, self.link.map({ pn_link_state($0) & PN_LOCAL_ACTIVE != 0 }) == true else { return }
+        guard let message = self.current, let link = self.link, InMemoryPeer.isOpen(link) else { return }
         let rest = message.bytes.readableBytes - message.offered
         self.world.note("peer: \(self.name) goes on with \(message.id), to the end: \(toEnd)")
         self.sendPart(toEnd ? rest : self.random.number(0...rest), ends: toEnd)
@@ -144,7 +145,7 @@ final class ModelReceiver: @unchecked Sendable {
     }
 
     func abortOffer() {
-        guard let message = self.current, self.link.map({ pn_link_state($0) & PN_LOCAL_ACTIVE != 0 }) == true else { return }
+        guard let message = self.current, let link = self.link, InMemoryPeer.isOpen(link) else { return }
         self.world.note("peer: \(self.name) aborts \(message.id)")
         message.isAborted = true
         message.isPeerSettled = true
@@ -163,7 +164,9 @@ final class ModelReceiver: @unchecked Sendable {
 
     /// The peer answers a drain, between its messages.
     func answerDrain() {
-        guard let link = self.link, self.current == nil, pn_link_queued(link) == 0, pn_link_get_drain(link) else { return }
+        guard let link = self.link, InMemoryPeer.isOpen(link), self.current == nil, pn_link_queued(link) == 0,
+            pn_link_get_drain(link)
+        else { return }
         _ = pn_link_drained(link)
     }
 

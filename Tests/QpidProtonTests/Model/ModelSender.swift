@@ -57,12 +57,19 @@ final class ModelSender: @unchecked Sendable {
     /// What the peer has said of the message that is arriving.
     var early: AMQPOutcome?
 
-    init(_ sender: AMQPSender, _ session: ModelSession, overflow: AMQPOverflow, high: Int?, _ world: ModelWorld) {
+    init(
+        _ sender: AMQPSender,
+        _ session: ModelSession,
+        _ overflow: AMQPOverflow,
+        high: Int?,
+        _ openTime: NIODeadline,
+        _ world: ModelWorld
+    ) {
         self.sender = sender
         self.session = session
         self.overflow = overflow
         self.high = high
-        self.openTime = world.peer.loop.now
+        self.openTime = openTime
         self.world = world
     }
 

@@ -99,14 +99,16 @@ extension ModelWorld {
 
     private func check(_ link: AMQPLinkSnapshot, since start: NIODeadline, _ now: NIODeadline) {
         let blocked = link.blockedTimes.values.reduce(.zero, +)
-        // The link was opened up to the time of an answer before the call returned.
-        let elapsed = Duration.nanoseconds((now - start).nanoseconds) + .milliseconds(50)
+        // The clock of the testing loop goes back for work that is overdue.
+        let elapsed = Duration.nanoseconds((now - start).nanoseconds * 21 / 20) + .milliseconds(50)
         self.require(blocked <= elapsed, "\(link.name) was blocked for \(blocked) in \(elapsed)")
     }
 
     private func prune() {
         for sender in self.senders {
-            sender.messages.removeAll { $0.answer != nil && ($0.hasArrived || $0.isUnsent) && $0.body == nil }
+            sender.messages.removeAll {
+                $0.answer != nil && ($0.hasArrived || ($0.isUnsent && sender.isOpen)) && $0.body == nil
+            }
         }
     }
 
@@ -119,7 +121,7 @@ extension ModelWorld {
         for sender in self.senders {
             for message in sender.messages where message.body != nil { sender.end(message) }
             if sender.isOpen { try? sender.sender.setRateLimit(nil) }
-            guard let link = sender.link, pn_link_state(link) & PN_LOCAL_ACTIVE != 0 else { continue }
+            guard let link = sender.link, InMemoryPeer.isOpen(link) else { continue }
             for (delivery, message) in sender.unsettled { sender.decide(delivery, message) }
             sender.unsettled = []
             if pn_link_credit(link) < 50, !pn_link_get_drain(link) { pn_link_flow(link, 100) }

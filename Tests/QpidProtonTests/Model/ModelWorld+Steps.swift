@@ -85,8 +85,7 @@ extension ModelWorld {
     }
 
     private func stepOfPeer(_ sender: ModelSender) {
-        guard let link = sender.link, pn_link_state(link) & (PN_LOCAL_ACTIVE | PN_REMOTE_ACTIVE) == PN_LOCAL_ACTIVE | PN_REMOTE_ACTIVE
-        else { return }
+        guard let link = sender.link, InMemoryPeer.isOpen(link) else { return }
         switch self.random.number(0...19) {
         case 0...9:
             guard pn_link_credit(link) < 40, !pn_link_get_drain(link) else { return }
@@ -231,6 +230,7 @@ extension ModelWorld {
         configuration.weight = self.random.number(1...3)
         if self.random.chance(40) { configuration.sendLimit = .init(high: ByteCount(self.random.number(1_000...30_000))) }
         let offered = configuration
+        let start = self.peer.loop.now
         self.opening += 1
         self.note("open \(offered.name ?? "") \(offered.overflow) high \(offered.sendLimit?.high.bytes as Any)")
         self.begin("open") { _ in
@@ -238,7 +238,7 @@ extension ModelWorld {
             do {
                 let sender = try await session.session.openSender(offered)
                 let high = offered.sendLimit?.high.bytes
-                self.senders.append(ModelSender(sender, session, overflow: offered.overflow, high: high, self))
+                self.senders.append(ModelSender(sender, session, offered.overflow, high: high, start, self))
             } catch { self.require(!session.isOpen, "a sender cannot be opened: \(error)") }
         }
     }
@@ -255,6 +255,7 @@ extension ModelWorld {
         configuration.streamsMessages = self.random.chance(40)
         configuration.streamBuffer = ByteCount(self.random.number(1_000...20_000))
         let offered = configuration
+        let start = self.peer.loop.now
         self.opening += 1
         self.note(
             "open \(offered.name ?? "") \(offered.window.policy) \(offered.creditReturn) \(offered.settlementDelay) streams \(offered.streamsMessages)"
@@ -263,7 +264,7 @@ extension ModelWorld {
             defer { self.opening -= 1 }
             do {
                 let receiver = try await session.session.openReceiver(offered)
-                self.receivers.append(ModelReceiver(receiver, session, offered, self))
+                self.receivers.append(ModelReceiver(receiver, session, offered, start, self))
             } catch { self.require(!session.isOpen, "a receiver cannot be opened: \(error)") }
         }
     }

@@ -1,6 +1,7 @@
 import CProton
 import NIOCore
 import NIOEmbedded
+import Foundation
 import Testing
 
 @testable import QpidProton
@@ -34,11 +35,11 @@ final class ModelWorld: @unchecked Sendable {
     }
 
     /// What led to a failure.
-    var trace: String { self.lines.suffix(60).joined(separator: "\n") }
+    var trace: String { self.lines.suffix(Int(ProcessInfo.processInfo.environment["QPID_PROTON_MODEL_TRACE"] ?? "") ?? 60).joined(separator: "\n") }
 
     func note(_ line: @autoclosure () -> String) {
         self.lines.append(line())
-        if self.lines.count > 400 { self.lines.removeFirst(300) }
+        if self.lines.count > 4_000 { self.lines.removeFirst(2_000) }
     }
 
     /// Keeps the first failure, which ends the run.
