@@ -134,7 +134,8 @@ extension ConnectionHandler {
             var used = isLimited ? self.feedLimited(lane, turn: turn, payload: payload) : 0
             while !isLimited, used < turn {
                 // A large message that is alone leaves in whole frames: half of one uses up as much of the peer's window.
-                let room = isAlone && used == 0 && budget == batch ? max(turn, min(payload, Self.largestSlice)) : turn - used
+                let room =
+                    isAlone && used == 0 && budget == batch ? max(turn, min(payload, Self.largestSlice)) : turn - used
                 guard let slice = lane.next(limit: min(room, session.sliceLimit(payload: payload))) else { break }
                 sender.send(slice, payload: payload)
                 // A transfer has a frame around it, which an empty message has too.

@@ -155,6 +155,7 @@ extension LinkEndpoint {
         }
         guard cause == .application else { return "\(cause)" }
         let waiting = snapshot.messages > 0 ? ", \(snapshot.messages) wait to be taken" : ""
-        return "the application has \(snapshot.unsettled - snapshot.messages) unsettled deliveries\(waiting), and the window is full"
+        return
+            "the application has \(snapshot.unsettled - snapshot.messages) unsettled deliveries\(waiting), and the window is full"
     }
 }

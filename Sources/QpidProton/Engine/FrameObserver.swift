@@ -110,7 +110,9 @@ final class FrameObserver {
     func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
         var violation: AMQPError?
         self.input.consume(bytes) { head in
-            if violation == nil, let frame = TappedFrame(head) { violation = self.peerSent(frame, TappedFrame.size(head)) }
+            if violation == nil, let frame = TappedFrame(head) {
+                violation = self.peerSent(frame, TappedFrame.size(head))
+            }
         }
         for session in self.changed { session.publish() }
         self.changed.removeAll(keepingCapacity: true)

@@ -122,7 +122,8 @@ extension ModelReceiver {
         var unsure = endpoint.inbox?.reportEvery ?? 0
         if unsure == .max { unsure = 1 << 32 }
         for message in self.messages where message.offered > 0 && !message.isAborted {
-            let isOver = endpoint.isHeldUntilSettled ? message.decision != nil || message.isPeerSettled : message.taken > 0
+            let isOver =
+                endpoint.isHeldUntilSettled ? message.decision != nil || message.isPeerSettled : message.taken > 0
             if message.isSettled, message.isWhole {
                 if message.taken == 0 { unsure += 1 }
             } else if !isOver || (!message.isWhole && endpoint.isHeldUntilSettled) {

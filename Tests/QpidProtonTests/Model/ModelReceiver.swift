@@ -128,7 +128,8 @@ final class ModelReceiver: @unchecked Sendable {
 
     private func sendPart(_ count: Int, ends: Bool) {
         guard let message = self.current, let link = self.link else { return }
-        if let slice = message.bytes.getSlice(at: message.bytes.readerIndex + message.offered, length: count), count > 0 {
+        if let slice = message.bytes.getSlice(at: message.bytes.readerIndex + message.offered, length: count), count > 0
+        {
             slice.withUnsafeReadableBytes {
                 _ = pn_link_send(link, $0.bindMemory(to: CChar.self).baseAddress, $0.count)
             }
@@ -292,7 +293,9 @@ final class ModelReceiver: @unchecked Sendable {
     func decide() {
         guard let index = self.held.indices.randomElement(using: &self.random) else { return }
         let held = self.held[index]
-        let outcome = self.random.pick([AMQPOutcome.accepted, .accepted, .accepted, .rejected(nil), .released, .modified(.init())])
+        let outcome = self.random.pick([
+            AMQPOutcome.accepted, .accepted, .accepted, .rejected(nil), .released, .modified(.init()),
+        ])
         self.decide(held, outcome ?? .accepted)
         // A second decision does nothing, and a body can be read on.
         if !held.isReading, self.random.chance(90) { self.held.remove(at: index) }
@@ -313,14 +316,17 @@ final class ModelReceiver: @unchecked Sendable {
         guard let held = self.random.pick(self.held) else { return }
         guard !held.delivery.isSettled else { return }
         self.world.note("\(self.name): acceptAllUpToHere \(held.message.id)")
-        for message in self.messages where message.taken > 0 && message.id <= held.message.id && message.decision == nil {
+        for message in self.messages where message.taken > 0 && message.id <= held.message.id && message.decision == nil
+        {
             message.decision = .accepted
         }
         held.delivery.acceptAllUpToHere()
     }
 
     func drop() {
-        guard let index = self.held.indices.randomElement(using: &self.random), !self.held[index].isReading else { return }
+        guard let index = self.held.indices.randomElement(using: &self.random), !self.held[index].isReading else {
+            return
+        }
         self.world.note("\(self.name): drop \(self.held[index].message.id)")
         self.held.remove(at: index)
     }
@@ -349,7 +355,10 @@ final class ModelReceiver: @unchecked Sendable {
                 held.body = body
                 let count = held.read.readableBytes
                 let expected = held.message.body.readableBytesView.prefix(count)
-                self.world.require(held.read.readableBytesView == expected, "\(held.message.id): the body has other bytes")
+                self.world.require(
+                    held.read.readableBytesView == expected,
+                    "\(held.message.id): the body has other bytes"
+                )
             } catch let error where error.condition == .cancelled && call.isCancelled {
                 held.body = body
             } catch {

@@ -12,7 +12,10 @@ extension ModelSender {
         switch answer {
         case .success(.settled) where message.isSettled: break
         case .success(let outcome):
-            self.world.require(message.verdict == outcome, "\(message.id): \(outcome), but the peer said \(message.verdict as Any)")
+            self.world.require(
+                message.verdict == outcome,
+                "\(message.id): \(outcome), but the peer said \(message.verdict as Any)"
+            )
         case .failure(let error): self.checkFailure(message, error)
         }
     }
@@ -21,7 +24,9 @@ extension ModelSender {
         let text = "\(message.id): \(error)"
         if error.detail.hasPrefix("not sent") {
             self.world.require(!message.hasArrived, "\(text), but the peer has got it")
-            if !message.isSettled { self.world.require(!message.wasAborted, "\(text), but the peer has seen it aborted") }
+            if !message.isSettled {
+                self.world.require(!message.wasAborted, "\(text), but the peer has seen it aborted")
+            }
         }
         switch error.condition {
         case .cancelled: self.world.require(message.call?.isCancelled == true, text)

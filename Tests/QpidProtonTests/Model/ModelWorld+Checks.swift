@@ -26,7 +26,9 @@ extension ModelWorld {
     /// The library has told an outcome of one of the peer's messages.
     func peerSaw(_ delivery: OpaquePointer) {
         let tag = pn_delivery_tag(delivery)
-        let id = UnsafeRawBufferPointer(start: tag.start, count: Int(tag.size)).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        let id = UnsafeRawBufferPointer(start: tag.start, count: Int(tag.size)).reduce(UInt64(0)) {
+            $0 << 8 | UInt64($1)
+        }
         let name = String(cString: pn_link_name(pn_delivery_link(delivery)))
         guard let receiver = self.receivers.first(where: { $0.name == name }) else { return }
         receiver.saw(id, delivery)
@@ -47,7 +49,10 @@ extension ModelWorld {
             self.require(outgoing == total, "the connection has \(outgoing) bytes, and its sessions \(total)")
         }
         for receiver in self.receivers {
-            self.require(receiver.isOpen || receiver.isClosing || !receiver.session.isOpen, "\(receiver.name) has ended: \(receiver.receiver.error as Any)")
+            self.require(
+                receiver.isOpen || receiver.isClosing || !receiver.session.isOpen,
+                "\(receiver.name) has ended: \(receiver.receiver.error as Any)"
+            )
             receiver.check(isQuiet: isQuiet)
         }
         self.checkSnapshot()
@@ -92,7 +97,10 @@ extension ModelWorld {
         }
         for receiver in self.receivers {
             guard let link = links[receiver.name] else { continue }
-            self.require(link.bytes.used == receiver.receiver.bufferedBytes, "\(receiver.name): \(link.bytes) are shown")
+            self.require(
+                link.bytes.used == receiver.receiver.bufferedBytes,
+                "\(receiver.name): \(link.bytes) are shown"
+            )
             self.check(link, since: receiver.openTime, now)
         }
     }
@@ -159,8 +167,9 @@ extension ModelWorld {
         return self.calls.allSatisfy { $0.isDone || mayWait.contains($0.name) }
             && self.senders.allSatisfy { $0.pending.isEmpty }
             && self.receivers.allSatisfy { receiver in
-                !receiver.isOpen || (receiver.held.isEmpty && receiver.current == nil
-                    && receiver.messages.allSatisfy { $0.isPeerSettled && ($0.taken > 0 || $0.isAborted) })
+                !receiver.isOpen
+                    || (receiver.held.isEmpty && receiver.current == nil
+                        && receiver.messages.allSatisfy { $0.isPeerSettled && ($0.taken > 0 || $0.isAborted) })
             }
     }
 

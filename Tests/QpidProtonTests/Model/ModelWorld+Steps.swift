@@ -52,7 +52,8 @@ extension ModelWorld {
         case 44...46: receiver.resume()
         case 47: receiver.drain(timeout: .milliseconds(self.random.number(1...20)))
         case 48: receiver.receive(timeout: .milliseconds(self.random.number(1...20)))
-        default: receiver.receiver.grant(credit: receiver.configuration.window == .manual ? self.random.number(1...5) : 0)
+        default:
+            receiver.receiver.grant(credit: receiver.configuration.window == .manual ? self.random.number(1...5) : 0)
         }
     }
 
@@ -131,7 +132,9 @@ extension ModelWorld {
         case 3: self.peer.script.takesMessages = false
         default: self.release()
         }
-        self.note("peer: \(self.peer.toPeer.allowance as Any) \(self.peer.toLibrary.allowance as Any) \(self.peer.script.takesMessages)")
+        self.note(
+            "peer: \(self.peer.toPeer.allowance as Any) \(self.peer.toLibrary.allowance as Any) \(self.peer.script.takesMessages)"
+        )
     }
 
     func release() {
@@ -181,10 +184,13 @@ extension ModelWorld {
     private func endSession() {
         guard let session = self.random.pick(self.sessions.filter(\.isOpen)) else { return }
         session.isClosing = true
-        let links = self.senders.filter { $0.session === session }.compactMap(\.link)
+        let links =
+            self.senders.filter { $0.session === session }.compactMap(\.link)
             + self.receivers.filter { $0.session === session }.compactMap(\.link)
         self.note("end of a session")
-        if let link = links.first, self.random.chance(50), links.allSatisfy({ pn_link_is_receiver($0) || pn_link_queued($0) == 0 }) {
+        if let link = links.first, self.random.chance(50),
+            links.allSatisfy({ pn_link_is_receiver($0) || pn_link_queued($0) == 0 })
+        {
             pn_session_close(pn_link_session(link))
         } else {
             self.begin("end") { _ in try? await session.session.close() }
@@ -225,10 +231,13 @@ extension ModelWorld {
         var configuration = AMQPSender.Configuration(target: AMQPTarget(address: "q"))
         configuration.name = "s\(self.makeID() & 0xFFFFFF)"
         configuration.settleMode = .mixed
-        configuration.overflow = self.random.pick([.suspend, .suspend, .suspend, .fail, .dropOldest, .dropNewest]) ?? .suspend
+        configuration.overflow =
+            self.random.pick([.suspend, .suspend, .suspend, .fail, .dropOldest, .dropNewest]) ?? .suspend
         configuration.priority = self.random.number(3...5)
         configuration.weight = self.random.number(1...3)
-        if self.random.chance(40) { configuration.sendLimit = .init(high: ByteCount(self.random.number(1_000...30_000))) }
+        if self.random.chance(40) {
+            configuration.sendLimit = .init(high: ByteCount(self.random.number(1_000...30_000)))
+        }
         let offered = configuration
         let start = self.peer.loop.now
         self.opening += 1

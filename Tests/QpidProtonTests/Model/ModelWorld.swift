@@ -1,7 +1,7 @@
 import CProton
+import Foundation
 import NIOCore
 import NIOEmbedded
-import Foundation
 import Testing
 
 @testable import QpidProton
@@ -35,7 +35,11 @@ final class ModelWorld: @unchecked Sendable {
     }
 
     /// What led to a failure.
-    var trace: String { self.lines.suffix(Int(ProcessInfo.processInfo.environment["QPID_PROTON_MODEL_TRACE"] ?? "") ?? 60).joined(separator: "\n") }
+    var trace: String {
+        self.lines.suffix(Int(ProcessInfo.processInfo.environment["QPID_PROTON_MODEL_TRACE"] ?? "") ?? 60).joined(
+            separator: "\n"
+        )
+    }
 
     func note(_ line: @autoclosure () -> String) {
         self.lines.append(line())
