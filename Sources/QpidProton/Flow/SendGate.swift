@@ -196,6 +196,7 @@ struct SendGate<Waiter> {
             return (nil, isUnblocked ? self.retry() : [])
         }
         self.forEachLevel(from: link) { $0.ledger.add(first.bytes) }
+        self.note(first.place, at: link)
         let (replaced, admitted) = self.cancel(first.id, at: link)
         return (replaced, admitted)
     }
@@ -262,12 +263,17 @@ struct SendGate<Waiter> {
         }
         if self.share?.tryReserve(bytes, isWaiting: isWaiting) == false { return .budget }
         self.forEachLevel(from: link) { $0.ledger.add(bytes) }
+        self.note(place, at: link)
+        return nil
+    }
+
+    /// Keeps in mind which message has begun to pass.
+    private mutating func note(_ place: GatePlace, at link: Node) {
         switch place {
         case .whole, .part: break
         case .beginning(let number): self.levels[link]?.message = number
         case .last: self.levels[link]?.message = 0
         }
-        return nil
     }
 
     /// Tries those who wait, in turn. Returns those who pass.

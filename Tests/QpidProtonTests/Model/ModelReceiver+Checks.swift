@@ -121,6 +121,8 @@ extension ModelReceiver {
         // It may not be known yet whether they have given their places back.
         var unsure = endpoint.inbox?.reportEvery ?? 0
         if unsure == .max { unsure = 1 << 32 }
+        // What is learned lets tasks report more often than before.
+        if endpoint.window.isAutomatic { unsure = 64 }
         for message in self.messages where message.offered > 0 && !message.isAborted {
             let isOver =
                 endpoint.isHeldUntilSettled ? message.decision != nil || message.isPeerSettled : message.taken > 0

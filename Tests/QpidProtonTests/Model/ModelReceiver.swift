@@ -157,7 +157,9 @@ final class ModelReceiver: @unchecked Sendable {
     /// The peer settles a message of its own that it has sent, decided or not.
     func settleByPeer() {
         let open = self.messages.filter { $0.isWhole && !$0.isPeerSettled && $0.seen == nil }
-        guard let link = self.link, pn_link_queued(link) == 0, let message = self.random.pick(open) else { return }
+        guard let link = self.link, InMemoryPeer.isOpen(link), pn_link_queued(link) == 0,
+            let message = self.random.pick(open)
+        else { return }
         self.world.note("peer: \(self.name) settles \(message.id)")
         message.isPeerSettled = true
         pn_delivery_settle(message.delivery)
@@ -179,7 +181,7 @@ final class ModelReceiver: @unchecked Sendable {
         guard state != 0 || isSettled else { return }
         self.world.note("peer: \(self.name) saw \(id) \(state)")
         message.seen = message.seen ?? state
-        if message.isPeerSettled { return }
+        guard !message.isPeerSettled, let link = self.link, InMemoryPeer.isOpen(link) else { return }
         // A peer that closes hears no outcome any more.
         if state == 0, !self.isOpen {
             pn_delivery_settle(delivery)

@@ -124,6 +124,7 @@ extension ModelSender {
     }
 
     private func settle(_ delivery: OpaquePointer, _ outcome: AMQPOutcome) {
+        guard let link = self.link, InMemoryPeer.isOpen(link) else { return }
         pn_delivery_update(delivery, Self.state(outcome))
         pn_delivery_settle(delivery)
     }
@@ -223,7 +224,10 @@ extension ModelSender {
     func checkEnd() {
         for message in self.messages {
             guard let answer = message.answer else {
-                self.world.fail("\(self.name): \(message.id) was never answered")
+                let endpoint = self.sender.endpoint.value
+                let state = endpoint.lane.map { "\($0.state), \($0.backlog.count) queued" } ?? "no lane"
+                let text = "\(message.id) was never answered, admitted: \(message.isAdmitted as Any)"
+                self.world.fail("\(self.name): \(text), \(state), \(self.world.describe(self.link))")
                 continue
             }
             if case .success = answer, !message.wasAborted, self.isOpen || !message.isSettled {

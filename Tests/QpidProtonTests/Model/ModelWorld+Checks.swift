@@ -20,6 +20,10 @@ extension ModelWorld {
             }
             sender.arrived(message, delivery)
         }
+        for link in self.senders.compactMap(\.link) where InMemoryPeer.isOpen(link) && pn_link_credit(link) <= 0 {
+            // All of it was used: there is nothing to be answered.
+            if pn_link_get_drain(link) { pn_link_set_drain(link, false) }
+        }
         if self.answersDrain { for receiver in self.receivers { receiver.answerDrain() } }
     }
 
@@ -152,13 +156,22 @@ extension ModelWorld {
 
     private func settleDropped(_ receiver: ModelReceiver) {
         let held = Set(receiver.held.map(\.message.id))
-        guard let link = receiver.link, pn_link_queued(link) == 0 else { return }
+        guard let link = receiver.link, InMemoryPeer.isOpen(link), pn_link_queued(link) == 0 else { return }
         for message in receiver.messages {
             let isDropped = message.taken > 0 && message.decision == nil && !held.contains(message.id)
             guard isDropped, message.isWhole, !message.isPeerSettled else { continue }
             message.isPeerSettled = true
             pn_delivery_settle(message.delivery)
         }
+    }
+
+    /// What the peer's Proton has of a link.
+    func describe(_ link: OpaquePointer?) -> String {
+        guard let link else { return "no link of the peer" }
+        let session = pn_link_session(link)
+        return "the peer's credit \(pn_link_credit(link)), queued \(pn_link_queued(link)), drain "
+            + "\(pn_link_get_drain(link)), state \(pn_link_state(link)), bytes \(pn_session_incoming_bytes(session)) in "
+            + "and \(pn_session_outgoing_bytes(session)) out"
     }
 
     /// Whether nothing waits any more that must come to an end.

@@ -90,7 +90,8 @@ final class ModelWorld: @unchecked Sendable {
         self.peer.script.onUpdate = { [unowned world] _, delivery in world.peerSaw(delivery) }
         self.peer.script.onFlow = { _, link in
             // The drain is answered: credit follows without it.
-            guard pn_link_is_receiver(link), pn_link_get_drain(link), !pn_link_draining(link) else { return }
+            guard pn_link_is_receiver(link), InMemoryPeer.isOpen(link), pn_link_get_drain(link), !pn_link_draining(link)
+            else { return }
             _ = pn_link_drained(link)
             pn_link_set_drain(link, false)
         }
