@@ -76,11 +76,18 @@ final class SenderEndpoint: LinkEndpoint {
     }
 
     /// Gives unused credit back when the peer asks for it: between messages, for in the middle of one the counts of
-    /// the two sides would part.
-    func answerDrain() {
-        guard self.isDraining, let lane = self.lane, lane.isEmpty, pn_link_credit(self.link) > 0 else { return }
+    /// the two sides would part. Returns whether it did.
+    @discardableResult
+    func answerDrain() -> Bool {
+        guard self.isDraining, let lane = self.lane, lane.isEmpty, pn_link_credit(self.link) > 0 else { return false }
+        guard pn_link_queued(self.link) == 0 else {
+            // Behind a closed window an abort is not framed yet, and is the end of its message.
+            self.session.hasDrains = true
+            return false
+        }
         pn_link_drained(self.link)
         self.setCredit(0, lane)
+        return true
     }
 
     /// The peer wants the credit used or given back.
