@@ -10,7 +10,7 @@ extension AMQPSender {
     /// the next is asked for when there is room. Other messages of this sender wait until the last piece has been accepted.
     ///
     /// When `body` throws, or the task is cancelled, the message is aborted: the peer drops what it has got of it. When the
-    /// peer settles the message before its end, the rest of the body is not asked for.
+    /// peer settles the message before its end, the rest of the body is not asked for once the piece that is awaited has come.
     ///
     /// - Parameters:
     ///   - message: The sections of the message but for its body, which must be empty. Its footer is sent at the end.
