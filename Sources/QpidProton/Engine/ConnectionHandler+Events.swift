@@ -7,7 +7,8 @@ extension ConnectionHandler {
     func processEvents() {
         while !self.isDead, let event = self.engine.nextEvent() {
             switch event {
-            case .delivery(let delivery, let link): LinkEndpoint.of(link)?.delivered(delivery)
+            case .delivery(let delivery, let link):
+                if let endpoint = LinkEndpoint.of(link) { endpoint.delivered(delivery) } else { Self.drop(link) }
             case .linkFlow(let link): LinkEndpoint.of(link)?.flowed()
             case .linkRemoteOpen(let link): self.linkOpened(link)
             case .linkRemoteClose(let link): LinkEndpoint.of(link)?.remoteClosed(detach: false)
@@ -23,6 +24,18 @@ extension ConnectionHandler {
         }
         for receiver in self.arrivedReceivers { receiver.flushArrived() }
         self.arrivedReceivers.removeAll(keepingCapacity: true)
+    }
+
+    /// Takes out of Proton what comes of a link that nobody has any more: it would stay until the session ends.
+    private static func drop(_ link: OpaquePointer) {
+        guard pn_link_is_receiver(link) else { return }
+        while let delivery = pn_link_current(link) {
+            withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { room in
+                while pn_link_recv(link, room.bindMemory(to: CChar.self).baseAddress, room.count) > 0 {}
+            }
+            guard !pn_delivery_partial(delivery) || pn_delivery_aborted(delivery) else { return }
+            pn_link_advance(link)
+        }
     }
 
     private func connectionOpened() {
@@ -59,7 +72,7 @@ extension ConnectionHandler {
             known.session.observe(known)
             return known.remoteOpened()
         }
-        guard let session = SessionEndpoint.of(pn_link_session(link)) else { return }
+        guard let session = SessionEndpoint.of(pn_link_session(link)), session.ended.answer == nil else { return }
         let name = pn_link_name(link).map { String(cString: $0) } ?? ""
         if pn_link_is_sender(link) {
             let endpoint = SenderEndpoint(link, session: session, name: name)

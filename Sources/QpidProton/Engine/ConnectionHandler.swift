@@ -77,6 +77,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// What has come and holds memory.
     private(set) lazy var receiving = ReceiveAccount(self, self.configuration.receiveBudget)
     var isIdleTimeoutSuspended = false
+    private var linkNumber: UInt64 = 0
     /// Tells what keeps links from moving.
     private(set) lazy var watch = FlowWatch(self)
     var isFlushNeeded = false
@@ -301,6 +302,11 @@ final class ConnectionHandler: ChannelInboundHandler {
             self.closed.resolve(self.ended.answer ?? .success(()))
         }
         self.context?.close(promise: nil)
+    }
+
+    func makeLinkNumber() -> UInt64 {
+        self.linkNumber += 1
+        return self.linkNumber
     }
 
     /// Counts what ends on this side before it ends on the peer's.

@@ -34,7 +34,7 @@ final class FlowMetrics {
     private let shortest: Int64
     private let outgoing: Gauge
     private let socket: Gauge
-    private var links: [ObjectIdentifier: Link] = [:]
+    private var links: [UInt64: Link] = [:]
 
     init(_ settings: AMQPMetrics) {
         self.settings = settings
@@ -57,10 +57,10 @@ final class FlowMetrics {
     func record(_ handler: ConnectionHandler, _ now: Int64) {
         self.outgoing.record(handler.mailbox.ledger(handler.node)?.used ?? 0)
         self.socket.record(handler.unwrittenBytes)
-        var seen: Set<ObjectIdentifier> = []
+        var seen: Set<UInt64> = []
         for session in handler.sessions.values {
             for endpoint in session.links.values where !endpoint.isDone {
-                seen.insert(ObjectIdentifier(endpoint))
+                seen.insert(endpoint.number)
                 self.record(endpoint, now)
             }
         }
@@ -79,7 +79,7 @@ final class FlowMetrics {
         link.unsettled.record(snapshot.unsettled)
         for (cause, duration) in snapshot.blockedTimes {
             var entry = link.counters[cause] ?? (self.counter(cause, link), 0)
-            entry.counter.increment(by: duration.nanoseconds - entry.counted)
+            entry.counter.increment(by: max(0, duration.nanoseconds - entry.counted))
             entry.counted = duration.nanoseconds
             link.counters[cause] = entry
         }
@@ -109,7 +109,7 @@ final class FlowMetrics {
     }
 
     private func link(_ endpoint: LinkEndpoint) -> Link {
-        let id = ObjectIdentifier(endpoint)
+        let id = endpoint.number
         if let link = self.links[id] { return link }
         let role = endpoint is SenderEndpoint ? "sender" : "receiver"
         let link = Link(

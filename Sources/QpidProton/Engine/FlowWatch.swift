@@ -25,7 +25,7 @@ final class FlowWatch {
     private let stallLimit: Int64?
     private var subscribers: [UInt64: Subscriber] = [:]
     private var nextID: UInt64 = 0
-    private var progress: [ObjectIdentifier: Progress] = [:]
+    private var progress: [UInt64: Progress] = [:]
     private var timer: Scheduled<Void>?
     private let metrics: FlowMetrics?
     private let metricsInterval: Int64?
@@ -77,10 +77,10 @@ final class FlowWatch {
 
     private func look() {
         let now = self.handler.now
-        var seen: Set<ObjectIdentifier> = []
+        var seen: Set<UInt64> = []
         for session in self.handler.sessions.values {
             for link in session.links.values where !link.isDone {
-                seen.insert(ObjectIdentifier(link))
+                seen.insert(link.number)
                 self.announce(link, now)
                 self.warn(link, now)
             }
@@ -124,7 +124,7 @@ final class FlowWatch {
     /// Warns once of a link that had work and has moved nothing for the limit.
     private func warn(_ link: LinkEndpoint, _ now: Int64) {
         guard let limit = self.stallLimit else { return }
-        let id = ObjectIdentifier(link)
+        let id = link.number
         guard let cause = link.blocks.cause else { return self.progress[id] = nil }
         var progress = self.progress[id] ?? Progress(steps: link.steps, since: link.blocks.since)
         if progress.steps != link.steps { progress = Progress(steps: link.steps, since: now) }

@@ -60,6 +60,8 @@ final class ArrivingStream {
     private weak var stream: IncomingStream?
     /// The key of the delivery; nil for one that the sender had settled.
     let slot: SlotKey?
+    /// What the beginning of the message counts for in the window.
+    let weight: Int
     /// The sizes of the pieces that nobody has taken, in order.
     private var sizes: Deque<Int> = []
     /// The bytes of the message that have come so far.
@@ -73,8 +75,9 @@ final class ArrivingStream {
     /// The application has decided, and the delivery is to be settled when all of it has come.
     var isDecided = false
 
-    init(_ stream: IncomingStream, slot: SlotKey?, count: Int) {
+    init(_ stream: IncomingStream, slot: SlotKey?, count: Int, weight: Int) {
         self.stream = stream
+        self.weight = weight
         self.slot = slot
         self.count = count
     }

@@ -14,6 +14,8 @@ class LinkEndpoint {
     /// The peer has detached, in order or with an error.
     private(set) var isEndedByPeer = false
 
+    /// The number of the link on its connection, which no other gets.
+    let number: UInt64
     /// How long the link was kept from moving, and by what.
     var blocks = BlockClock()
     /// Counts everything that moves.
@@ -35,6 +37,7 @@ class LinkEndpoint {
         self.link = link
         self.session = session
         self.status = LinkStatus(name: name)
+        self.number = session.handler.makeLinkNumber()
         pn_link_set_context(link, Unmanaged.passUnretained(self).toOpaque())
         session.links[ObjectIdentifier(self)] = self
     }

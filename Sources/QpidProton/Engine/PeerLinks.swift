@@ -10,6 +10,10 @@ struct PeerLinks {
     private var last: UInt32?
 
     mutating func attach(_ handle: UInt32, isReceiver: Bool) -> AMQPError? {
+        // Proton takes larger ones for links that are not attached.
+        guard handle <= UInt32(Int32.max) else {
+            return AMQPError(.connection, .invalidField, "the peer attached a link with the handle \(handle)")
+        }
         guard self.links.updateValue(isReceiver ? .receiving : .sending, forKey: handle) == nil else {
             let text = "the peer attached a link with the handle \(handle), which is in use"
             return AMQPError(.connection, .sessionHandleInUse, text)

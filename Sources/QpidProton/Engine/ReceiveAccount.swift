@@ -8,6 +8,8 @@ internal import Synchronization
 final class ReceiveAccount {
     /// The most that comes with one read of the socket.
     static let read = 65_536
+    /// The most bytes that wait for the socket to take them before it is read no more.
+    private static let mostUnwritten = 4 * ConnectionHandler.writeBudget
 
     private unowned let handler: ConnectionHandler
     /// What the connection shares with others; nil where only the capacities of its sessions bound it.
@@ -22,10 +24,14 @@ final class ReceiveAccount {
     /// The socket is not read.
     private(set) var isReadingWithheld = false
     private var withholdTimer: Scheduled<Void>?
+    /// It is not read because what has come has no room.
+    private var isOverfull = false
     /// Counts what was freed, to see whether anything moves.
     private var freed = 0
     /// Receivers that hold something back in Proton.
     var heldBack = 0
+    /// Credit or a window was refused for lack of room, which others may have made since.
+    var wasShort = false
 
     init(_ handler: ConnectionHandler, _ budget: AMQPMemoryBudget?) {
         self.handler = handler
@@ -46,6 +52,7 @@ final class ReceiveAccount {
     /// when the budget falls further.
     func sessionRoom(_ free: Int, frameSize: Int) -> Int {
         guard let room = self.room else { return free }
+        if room == 0 { self.wasShort = true }
         return room > 0 ? min(free, max(frameSize, room / max(1, self.handler.sessions.count))) : 0
     }
 
@@ -72,10 +79,12 @@ final class ReceiveAccount {
 
     /// Tells the budget what there is now, and stops or resumes the reading of the socket.
     func update() {
-        guard self.budget != nil || self.heldBack > 0 || self.isReadingWithheld else { return }
+        // A peer that does not read, and sends on, has answers written to it without end.
+        let isUnwritten = self.handler.unwrittenBytes > Self.mostUnwritten
+        guard self.budget != nil || self.heldBack > 0 || self.isReadingWithheld || isUnwritten else { return }
         var isOverfull = false
         var inProton = 0
-        for session in self.handler.sessions.values where !session.isDone {
+        for session in self.handler.sessions.values where !session.isDone && session.ended.answer == nil {
             let bytes = Int(pn_session_incoming_bytes(session.session))
             inProton += bytes
             if bytes > session.incomingCapacity { isOverfull = true }
@@ -84,9 +93,12 @@ final class ReceiveAccount {
             let hasFreed = self.tell(budget, self.held + inProton)
             if budget.used > max(budget.low.bytes, budget.limit.bytes - Self.read) { isOverfull = true }
             self.waitIfShort(budget)
-            if hasFreed { self.useRoom() }
+            let hasRoom = self.wasShort && !self.isWaiting
+            if hasRoom { self.wasShort = false }
+            if hasFreed || hasRoom { self.useRoom() }
         }
-        self.withhold(isOverfull)
+        self.isOverfull = isOverfull
+        self.withhold(isOverfull || isUnwritten)
     }
 
     /// Returns whether there is less than before.
@@ -124,7 +136,7 @@ final class ReceiveAccount {
         guard isOverfull != self.isReadingWithheld, let context = self.handler.context else { return }
         self.isReadingWithheld = isOverfull
         if isOverfull {
-            self.handler.logger.debug("the socket is not read: what has come has no room")
+            self.handler.logger.debug("the socket is not read: what has come, or is to be written, has no room")
             self.handler.suspendIdleTimeout()
             self.limitWithholding()
         } else {
@@ -139,8 +151,9 @@ final class ReceiveAccount {
     private func limitWithholding() {
         let before = self.freed
         self.withholdTimer = self.handler.schedule(in: self.handler.configuration.operationTimeout) { [unowned self] in
+            self.update()
             guard self.isReadingWithheld else { return }
-            if self.freed == before { self.closeLargest() }
+            if self.isOverfull, self.freed == before { self.closeLargest() }
             self.limitWithholding()
         }
     }
@@ -149,6 +162,7 @@ final class ReceiveAccount {
         var largest: ReceiverEndpoint?
         for session in self.handler.sessions.values {
             for case let receiver as ReceiverEndpoint in session.links.values where receiver.isLocallyOpen {
+                guard receiver.accounted > 0 || receiver.isHeldBack else { continue }
                 if receiver.accounted > largest?.accounted ?? -1 { largest = receiver }
             }
         }

@@ -117,7 +117,7 @@ extension ReceiverEndpoint {
     private func scheduleTimeouts() {
         self.timeoutTimer?.cancel()
         self.timeoutTimer = nil
-        guard let next = self.timeouts.map(\.deadline).min() else { return }
+        guard self.isLocallyOpen, let next = self.timeouts.map(\.deadline).min() else { return }
         self.timeoutTimer = self.handler.schedule(at: next) { [unowned self] in
             let now = self.handler.eventLoop.now
             let due = self.timeouts.filter { $0.deadline <= now && self.inbox?.isWaiting($0.id) == true }

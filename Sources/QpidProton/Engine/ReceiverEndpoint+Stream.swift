@@ -18,15 +18,18 @@ extension ReceiverEndpoint {
             let start = try? SectionFront.bodyStart(self.partial), let beginning = self.partial.readSlice(length: start)
         else { return false }
         let rest = self.partial
-        self.account(-start - rest.readableBytes)
+        // The beginning counts until the message gives its place back; the rest piece by piece.
+        let weight = max(CreditWindow.leastSize, start)
+        self.window.hold(weight)
+        self.account(weight - start - rest.readableBytes)
         self.partial = ByteBuffer()
         self.sequence += 1
         let sequence = self.sequence
-        let slot = pn_delivery_settled(delivery) ? nil : self.keep(delivery, sequence)
+        let slot = pn_delivery_settled(delivery) ? nil : self.keep(delivery, sequence, weight)
         let isReported = slot == nil || !self.isHeldUntilSettled
-        if isReported, self.countsUntaken { self.untaken.append(0) }
+        if isReported, self.countsUntaken { self.untaken.append(weight) }
         let stream = self.makeStream(sequence)
-        let arriving = ArrivingStream(stream, slot: slot, count: start)
+        let arriving = ArrivingStream(stream, slot: slot, count: start, weight: weight)
         self.stream = arriving
         self.streams[sequence] = arriving
         self.push(rest, to: arriving)
@@ -44,8 +47,8 @@ extension ReceiverEndpoint {
         return true
     }
 
-    private func keep(_ delivery: OpaquePointer, _ sequence: UInt64) -> SlotKey {
-        let slot = self.unsettled.append(Unsettled(delivery: delivery, sequence: sequence, weight: 0))
+    private func keep(_ delivery: OpaquePointer, _ sequence: UInt64, _ weight: Int) -> SlotKey {
+        let slot = self.unsettled.append(Unsettled(delivery: delivery, sequence: sequence, weight: weight))
         pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: slot.bitPattern))
         return slot
     }
@@ -120,7 +123,7 @@ extension ReceiverEndpoint {
         if let slot = stream.slot {
             let isOpen = self.unsettled.isInOrder(slot)
             if isSettled || (stream.isDecided && self.settlesAtOnce) { self.forget(slot) }
-            if self.isHeldUntilSettled, !isOpen || isSettled { self.free(1, bytes: 0) }
+            if self.isHeldUntilSettled, !isOpen || isSettled { self.free(1, bytes: stream.weight) }
         } else {
             pn_delivery_settle(delivery)
         }
@@ -137,7 +140,7 @@ extension ReceiverEndpoint {
         stream.finish(AMQPError(.delivery, .aborted, "the sender has aborted the message", isFromPeer: true))
         if let slot = stream.slot {
             self.unsettled.remove(slot)
-            if self.isHeldUntilSettled { self.window.free(1, bytes: 0) }
+            if self.isHeldUntilSettled { self.giveBack(1, bytes: stream.weight) }
         }
         self.forgetIfRead(self.streams.first { $0.value === stream }?.key)
     }

@@ -208,6 +208,10 @@ final class ReceiverEndpoint: LinkEndpoint {
             self.completeLarge(delivery)
         }
         self.finishDrainIfUsedUp()
+        // Who has begun to wait meanwhile did not see yet that something is held back.
+        if !self.isDone, self.isHeldBack, self.window.isAutomatic, self.arrivals.isEmpty, self.inbox?.hasWaiters == true {
+            self.receive()
+        }
     }
 
     /// Counts the message at its first byte. Returns false when the link takes no messages.
@@ -324,6 +328,10 @@ final class ReceiverEndpoint: LinkEndpoint {
                 while pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, room.count) > 0 {}
             }
             if pn_delivery_partial(delivery), !pn_delivery_aborted(delivery) { return }
+            // The peer must not take it for done.
+            if !pn_delivery_settled(delivery), !pn_delivery_aborted(delivery) {
+                pn_delivery_update(delivery, UInt64(PN_RELEASED))
+            }
             pn_delivery_settle(delivery)
         }
     }
@@ -420,7 +428,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.useRoom()
     }
 
-    private func giveBack(_ count: Int, bytes: Int) {
+    func giveBack(_ count: Int, bytes: Int) {
         self.steps &+= 1
         self.account(-bytes)
         self.window.free(count, bytes: bytes)
@@ -473,6 +481,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// is on its way, so that each link moves.
     private var creditLimit: Int {
         guard self.countsInAccount, let room = self.handler.receiving.creditRoom else { return .max }
+        if room == 0 { self.handler.receiving.wasShort = true }
         // The last that there is room for goes to those that have nothing.
         let isIdle = self.window.outstanding == 0 && !self.isMidMessage && self.handler.receiving.room ?? 0 > 0
         return max(room / self.accountedSize, isIdle ? 1 : 0)
@@ -501,6 +510,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     override func end(_ error: AMQPError?) {
         self.timeoutTimer?.cancel()
+        self.timeouts = []
         self.flushArrived()
         self.endTelling()
         self.pacing?.timer?.cancel()

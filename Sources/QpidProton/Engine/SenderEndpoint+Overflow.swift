@@ -18,7 +18,8 @@ extension SenderEndpoint {
             let bytes = dropped.reduce(0) { $0 + $1.ledgerBytes + lane.dropParts(of: $1) }
             self.status.drop(dropped.count, bytes: bytes)
             for message in dropped { message.fail(.droppedForNewer) }
-            if mailbox.replace(bytes, node) { break }
+            // Others may have come behind it while a message passed in parts.
+            if mailbox.replace(bytes, node) { return self.makeRoom() }
         }
         // A drain may have waited for what was dropped.
         self.answerDrain()

@@ -337,6 +337,10 @@ final class SessionEndpoint {
 
     private func finish(_ error: AMQPError?) {
         guard !self.isDone else { return }
+        // A link that the peer attached after the session was closed here goes with it.
+        let cause = error ?? AMQPError(.session, .closed, "the session was ended")
+        for link in self.links.values { link.abandon(cause) }
+        self.links = [:]
         self.isDone = true
         self.handler.finishEnding(self.isEnding)
         pn_session_set_context(self.session, nil)

@@ -77,6 +77,8 @@ extension SectionFront {
 struct BodySplitter {
     static let notData = AMQPError(.delivery, .decodeError, "the body of the message is not binary data")
 
+    /// What is gathered of a footer before it can be read.
+    private static let longestFooter = 1 << 20
     /// What has come and is not used yet.
     private var rest = ByteBuffer()
     /// The bytes that are still to come of the data section that has begun.
@@ -103,6 +105,9 @@ struct BodySplitter {
             self.rest.moveReaderIndex(forwardBy: skipped)
             self.skipLeft -= skipped
             guard self.skipLeft == 0, let front = try SectionFront.read(self.rest) else { return nil }
+            guard self.footer == nil else {
+                throw AMQPError(.delivery, .decodeError, "the message has a section behind its footer")
+            }
             if front.section == Section.footer {
                 return try self.takeFooter(front.length + front.contentLength)
             }
@@ -116,7 +121,10 @@ struct BodySplitter {
     }
 
     private mutating func takeFooter(_ length: Int) throws(AMQPError) -> ByteBuffer? {
-        guard self.footer == nil, let bytes = self.rest.readSlice(length: length) else { return nil }
+        guard length <= Self.longestFooter else {
+            throw AMQPError(.delivery, .decodeError, "the footer of the message has \(length) bytes")
+        }
+        guard let bytes = self.rest.readSlice(length: length) else { return nil }
         self.footer = try AMQPMessage(decoding: bytes).footer
         return nil
     }
