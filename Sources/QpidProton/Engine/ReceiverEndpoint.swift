@@ -209,7 +209,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
         self.finishDrainIfUsedUp()
         // Who has begun to wait meanwhile did not see yet that something is held back.
-        if !self.isDone, self.isHeldBack, self.window.isAutomatic, self.arrivals.isEmpty, self.inbox?.hasWaiters == true {
+        if !self.isDone, self.isHeldBack, self.window.isAutomatic, self.arrivals.isEmpty, self.inbox?.hasWaiters == true
+        {
             self.receive()
         }
     }

@@ -341,4 +341,38 @@ struct ConnectionMalformedTests {
             try await self.hear(bytes, as: role, pieces: Int.random(in: 1...9_000, using: &random), seed: seed)
         }
     }
+
+    /// Proton takes handles from 2³¹ on for those of links that are not attached.
+    @Test func aHandleThatProtonCannotBear() async throws {
+        try await withSession { session, peer in
+            try await peer.run { peer in
+                let fields: [AMQPValue] = [.string("x"), .uint(0x8000_0000), .bool(false)]
+                try peer.inject(Frame(.attach, fields))
+            }
+            #expect(session.connection.error?.condition == .invalidField)
+        }
+    }
+
+    /// An attach that crosses the end of its session is forgotten with it.
+    @Test func anAttachOnASessionThatIsClosed() async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.acceptsIncoming = true
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.closes = false
+            return script
+        }
+        try await withSession(configuration: configuration, script) { session, peer in
+            let closing = begin { try await session.close() }
+            await peer.settle()
+            try await peer.run { peer in
+                pn_link_open(pn_sender(peer.sessions[0], "late"))
+                pn_session_close(peer.sessions[0])
+            }
+            try await closing.value
+            #expect(session.connection.error == nil)
+            let next = try await session.connection.openSession()
+            #expect(try await next.openSender(to: "q").error == nil)
+        }
+    }
 }

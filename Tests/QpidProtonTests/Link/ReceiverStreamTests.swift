@@ -204,6 +204,36 @@ struct ReceiverStreamTests {
         }
     }
 
+    /// What is before the body counts in the window until the message gives its place back.
+    @Test func streamedMessagesHoldTheirPlaces() async throws {
+        let budget = AMQPMemoryBudget(limit: .mebibytes(4))
+        var connection = AMQPConnection.Configuration()
+        connection.receiveBudget = budget
+        try await withSession(configuration: connection) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration(window: .bytes(.kibibytes(64))))
+            var message = AMQPMessage(body: payload(1))
+            message.applicationProperties["p"] = .string(String(repeating: "x", count: 20_000))
+            let bytes = try message.encoded()
+            let first = bytes.getSlice(at: 0, length: bytes.readableBytes - 1) ?? ByteBuffer()
+            let last = bytes.getSlice(at: bytes.readableBytes - 1, length: 1) ?? ByteBuffer()
+            for _ in 0..<10 {
+                try await peer.run { _ = $0.send(first, on: $0.links[0], isLast: false) }
+                try await peer.run { _ = $0.send(last, on: $0.links[0]) }
+            }
+            await peer.settle()
+            #expect(receiver.bufferedMessages <= 4)
+            #expect(receiver.credit <= 1)
+            #expect(budget.used > 60_000 && budget.used <= 100_000)
+            for _ in 0..<10 {
+                let delivery = try #require(try await receiver.next())
+                #expect(try await delivery.body.collect(upTo: 10).readableBytes == 1)
+                delivery.accept()
+                await peer.settle()
+            }
+            #expect(budget.used == 0)
+        }
+    }
+
     @Test func otherBodiesComeAsAWhole() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(self.configuration(buffer: .mebibytes(1)))
@@ -251,6 +281,21 @@ struct BodySplitterTests {
             Array(body.readableBytesView) == Array(repeating: 1, count: 3) + Array(repeating: 2, count: 300) + [3, 3]
         )
         #expect(splitter.footer?[.symbol("f")] == "g")
+    }
+
+    /// What is gathered is bounded, and nothing comes behind a footer.
+    @Test func aFooterWithoutEndIsAnError() throws {
+        var large = BodySplitter()
+        large.append(ByteBuffer(bytes: [0x00, 0x53, 0x78, 0xD1, 0x40, 0, 0, 0]))
+        #expect(throws: AMQPError.self) { try large.next() }
+        var message = AMQPMessage()
+        message.footer[.symbol("f")] = "g"
+        let footer = try message.encoded()
+        var twice = BodySplitter()
+        twice.append(footer)
+        #expect(try twice.next() == nil)
+        twice.append(footer)
+        #expect(throws: AMQPError.self) { try twice.next() }
     }
 
     @Test func whatIsCutOffIsAnError() throws {
