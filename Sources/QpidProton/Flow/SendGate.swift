@@ -167,10 +167,13 @@ struct SendGate<Waiter> {
         return (cancelled, self.retry())
     }
 
-    /// The bytes that must leave for the first who waits at a link to pass, however the levels are marked; nil if nobody waits.
+    /// The bytes that must leave for the first who waits at a link to pass, however the levels are marked; nil if nobody waits
+    /// for whom others may go, or who may go.
     func shortage(at link: Node) -> Int? {
-        // Behind a message that passes in parts no room is needed before its end.
-        guard let first = self.waiters[link]?.first, self.isNext(first.place, at: link) else { return nil }
+        // Behind a message that passes in parts no room is needed before its end, and no part of it can be left out.
+        guard let first = self.waiters[link]?.first, !first.place.isPart, self.isNext(first.place, at: link) else {
+            return nil
+        }
         var shortage = self.share?.shortage(first.bytes) ?? 0
         var next: Node? = link
         while let current = next, let level = self.levels[current] {
@@ -193,6 +196,7 @@ struct SendGate<Waiter> {
             return (nil, isUnblocked ? self.retry() : [])
         }
         self.forEachLevel(from: link) { $0.ledger.add(first.bytes) }
+        self.note(first.place, at: link)
         let (replaced, admitted) = self.cancel(first.id, at: link)
         return (replaced, admitted)
     }
@@ -259,12 +263,17 @@ struct SendGate<Waiter> {
         }
         if self.share?.tryReserve(bytes, isWaiting: isWaiting) == false { return .budget }
         self.forEachLevel(from: link) { $0.ledger.add(bytes) }
+        self.note(place, at: link)
+        return nil
+    }
+
+    /// Keeps in mind which message has begun to pass.
+    private mutating func note(_ place: GatePlace, at link: Node) {
         switch place {
         case .whole, .part: break
         case .beginning(let number): self.levels[link]?.message = number
         case .last: self.levels[link]?.message = 0
         }
-        return nil
     }
 
     /// Tries those who wait, in turn. Returns those who pass.

@@ -109,6 +109,53 @@ struct SenderOverflowTests {
         }
     }
 
+    /// A message that is made while it is sent never loses a part, whoever waits behind it.
+    @Test func noPartOfAStreamIsDropped() async throws {
+        try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
+            let other = try await session.openSender(to: "other")
+            let sender = try await session.openSender(self.configuration(.dropOldest))
+            try other.trySend(encoded: payload(800))
+            let fed = FedBody()
+            // The first piece has room, and the second waits for it.
+            fed.feed(payload(100))
+            fed.feed(payload(500))
+            let stream = begin { try await sender.stream(body: fed) }
+            try await eventually("the first piece is accepted") { sender.outgoingBytes > 100 }
+            let behind = begin { try await sender.enqueue(encoded: payload(50)) }
+            await peer.settle()
+            #expect(sender.droppedMessages == 0)
+            fed.end()
+            await peer.settle()
+            try await peer.run { peer in for link in peer.links { pn_link_flow(link, 10) } }
+            #expect(try await stream.value == .accepted)
+            let sizes = try await peer.run { $0.received.map(\.bytes.readableBytes) }
+            #expect(sizes.contains { $0 > 600 && $0 < 800 })
+            _ = try await behind.value
+        }
+    }
+
+    /// A message that is made while it is sent, and that took the place of others, lets none pass between its parts.
+    @Test func nothingPassesBetweenTheParts() async throws {
+        try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(self.configuration(.dropOldest))
+            let first = try await sender.enqueue(encoded: payload(600))
+            let second = try await sender.enqueue(encoded: payload(400))
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            let behind = begin { try await sender.enqueue(encoded: payload(10)) }
+            try await eventually("the oldest was dropped") { first.result != nil }
+            await peer.settle()
+            #expect(!behind.isDone)
+            for _ in 0..<4 { fed.feed(payload(300)) }
+            fed.end()
+            await peer.settle()
+            try await peer.run { pn_link_flow($0.links[0], 10) }
+            #expect(try await second.outcome() == .accepted)
+            #expect(try await stream.value == .accepted)
+            #expect(try await behind.value.outcome() == .accepted)
+        }
+    }
+
     /// The room in a shared budget that a dropped message had goes to the one in whose place it was dropped.
     @Test func aBudgetsBytesAreExchanged() async throws {
         var configuration = AMQPConnection.Configuration()
