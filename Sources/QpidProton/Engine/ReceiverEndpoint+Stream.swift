@@ -118,6 +118,8 @@ extension ReceiverEndpoint {
             pn_delivery_settle(delivery)
         }
         self.forgetIfRead(self.streams.first { $0.value === stream }?.key)
+        // Who waits for the next message was not idle while this one came.
+        self.topUp()
     }
 
     /// The sender has aborted the message, and the delivery is about to be settled.

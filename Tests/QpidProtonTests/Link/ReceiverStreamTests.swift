@@ -130,6 +130,29 @@ struct ReceiverStreamTests {
         }
     }
 
+    /// Who waits behind a message that is still arriving gets credit at its end.
+    @Test func noneGrantsAgainBehindAStream() async throws {
+        try await withSession(PeerScript.init) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration(window: .none))
+            let first = begin { try await receiver.next() }
+            await peer.settle()
+            var rest = try self.message([30_000])
+            let beginning = rest.readSlice(length: 10_000) ?? ByteBuffer()
+            try await peer.run { _ = $0.send(beginning, on: $0.links[0], isLast: false) }
+            let delivery = try #require(try await first.value)
+            let second = begin { try await receiver.next()?.body.collect(upTo: 10).readableBytes }
+            await peer.settle()
+            let end = rest
+            try await peer.run { _ = $0.send(end, on: $0.links[0]) }
+            await peer.settle()
+            #expect(receiver.credit == 1)
+            let next = try self.message([7])
+            try await peer.run { _ = $0.send(next, on: $0.links[0]) }
+            #expect(try await second.value == 7)
+            delivery.accept()
+        }
+    }
+
     @Test func anAbortIsSeen() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(self.configuration())
