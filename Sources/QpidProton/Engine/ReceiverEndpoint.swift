@@ -281,6 +281,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
         self.isMidMessage = false
+        // Who waits next must see that the credit is used: nothing is handed over that would show it.
+        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         self.topUp()
     }
 

@@ -144,6 +144,28 @@ struct ReceiverWindowTests {
         }
     }
 
+    /// The credit of a wait that was given up goes with a message that does not come to its end.
+    @Test func noneGrantsAgainBehindAnAbort() async throws {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .none)
+            let waiting = begin { try await receiver.next() }
+            await peer.settle()
+            waiting.cancel()
+            await expectError(.cancelled) { try await waiting.value }
+            try await peer.run { peer in
+                let delivery = peer.send(payload(1), on: peer.links[0], isLast: false)
+                peer.turn()
+                if let delivery { pn_delivery_abort(delivery) }
+                peer.isBetweenMessages = true
+            }
+            #expect(receiver.credit == 0)
+            let again = begin { try await receiver.next()?.payload }
+            await peer.settle()
+            try await peer.run { _ = $0.send(payload(7), on: $0.links[0]) }
+            #expect(try await again.value == payload(7))
+        }
+    }
+
     @Test func noneTakesItsCreditBackWithATimeout() async throws {
         try await withSession(configuration: Self.slow) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .none)
