@@ -45,9 +45,16 @@ extension AMQPSender {
             await stream.abort(cause)
             // The peer may have been first.
             if case .success(let outcome)? = stream.transfer.result { return outcome }
-            throw error
+            throw stream.isBegun ? Self.aborted(error) : error
         }
         return try await stream.outcome()
+    }
+
+    /// Of a message that has begun, what a part of it was told: that it was not sent.
+    private static func aborted(_ error: any Error) -> any Error {
+        guard var error = error as? AMQPError, error.detail.hasPrefix("not sent: ") else { return error }
+        error.detail = "aborted: " + error.detail.dropFirst("not sent: ".count)
+        return error
     }
 }
 
@@ -94,6 +101,11 @@ struct StreamedMessage {
         self.sender = sender
         self.number = sender.mailbox.makeStream()
         self.transfer = try await sender.admit(encoded, .beginning(self.number), isSettled: sender.isSettled(settled))
+    }
+
+    /// Whether the peer may have got the beginning of the message, which has been given up.
+    var isBegun: Bool {
+        if case .failure(let error)? = self.transfer.result { !error.detail.hasPrefix("not sent") } else { true }
     }
 
     /// Accepts a piece of the body: suspends for room.

@@ -181,6 +181,26 @@ struct SenderStreamTests {
         }
     }
 
+    /// A part that was refused is not all of the message: the peer has the beginning.
+    @Test func aStreamThatHasBegunIsNotToldUnsent() async throws {
+        let limit = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
+        try await withSession(session: limit) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { $0.toPeer.allowance = 0 }
+            let fed = FedBody()
+            fed.feed(payload(400))
+            fed.feed(payload(800))
+            let stream = begin { try await sender.stream(body: fed) }
+            try await eventually("it has begun") { session.protonOutgoingBytes == 0 && sender.outgoingBytes > 400 }
+            await peer.settle()
+            stream.cancel()
+            let error = await expectError(.cancelled) { try await stream.value }
+            #expect(error?.detail.hasPrefix("aborted: ") == true)
+            try await peer.run { $0.toPeer.allowance = nil }
+            #expect(try await peer.run { $0.received.map(\.isAborted) } == [true])
+        }
+    }
+
     @Test func aPeerThatRejectsEarlyEndsTheStream() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
