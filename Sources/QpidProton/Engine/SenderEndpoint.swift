@@ -76,11 +76,18 @@ final class SenderEndpoint: LinkEndpoint {
     }
 
     /// Gives unused credit back when the peer asks for it: between messages, for in the middle of one the counts of
-    /// the two sides would part.
-    func answerDrain() {
-        guard self.isDraining, let lane = self.lane, lane.isEmpty, pn_link_credit(self.link) > 0 else { return }
+    /// the two sides would part. Returns whether it did.
+    @discardableResult
+    func answerDrain() -> Bool {
+        guard self.isDraining, let lane = self.lane, lane.isEmpty, pn_link_credit(self.link) > 0 else { return false }
+        guard pn_link_queued(self.link) == 0 else {
+            // Behind a closed window an abort is not framed yet, and is the end of its message.
+            self.session.hasDrains = true
+            return false
+        }
         pn_link_drained(self.link)
         self.setCredit(0, lane)
+        return true
     }
 
     /// The peer wants the credit used or given back.
@@ -206,8 +213,9 @@ final class SenderEndpoint: LinkEndpoint {
         )
         self.handler.mailbox.closeLevel(node, unsent)
         // An abort is a transfer: behind a closed window, or without credit, it would hold up the detach, which ends the
-        // message as well.
-        if let message = self.dropCurrent(abort: !self.session.isBlocked && pn_link_credit(self.link) != 0) {
+        // message as well. It does not where the peer has detached, and Proton would end the message as if it were whole.
+        let mayAbort = self.isEndedByPeer || (!self.session.isBlocked && pn_link_credit(self.link) != 0)
+        if let message = self.dropCurrent(abort: mayAbort) {
             message.outcome.resolve(.failure(message.isSettled ? unsent : unsettled))
         }
         let messages = self.handler.queue.removeLane(lane)

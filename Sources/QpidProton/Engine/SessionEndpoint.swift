@@ -33,6 +33,8 @@ final class SessionEndpoint {
     /// Transfers that were handed to Proton since it last wrote.
     private var handedTransfers = 0
     private var isTouched = false
+    /// Senders answer a drain when what was handed to Proton has been framed.
+    var hasDrains = false
     private(set) var isDone = false
 
     private var handed: Deque<Handed> = []
@@ -225,6 +227,10 @@ final class SessionEndpoint {
         }
         self.updateBlocked()
         self.peer?.publish()
+        guard self.hasDrains else { return }
+        self.hasDrains = false
+        // What is queued still is looked at again when more has been framed.
+        for sender in self.senders where sender.answerDrain() { self.handler.isPumpNeeded = true }
     }
 
     /// Looks again whether the peer's window is open: after Proton has written, and after the peer has changed it.

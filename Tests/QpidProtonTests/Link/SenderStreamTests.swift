@@ -220,6 +220,112 @@ struct SenderStreamTests {
         }
     }
 
+    /// A drain waits for the end of the message that has begun: also where that is given up.
+    @Test(arguments: [true, false])
+    func aDrainIsAnsweredBehindAnAbort(isRejected: Bool) async throws {
+        try await withSession({ PeerScript(credit: nil) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { pn_link_flow($0.links[0], 5) }
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            fed.feed(payload(50_000))
+            try await eventually("it has begun to arrive") { try await peer.run { !$0.partial.isEmpty } }
+            try await peer.run { pn_link_drain($0.links[0], 0) }
+            if isRejected {
+                try await peer.run { peer in
+                    if let current = pn_link_current(peer.links[0]) { pn_delivery_update(current, UInt64(PN_REJECTED)) }
+                }
+                fed.end()
+                #expect(try await stream.value == .rejected(nil))
+            } else {
+                fed.end(FedBody.Broken())
+                await #expect(throws: FedBody.Broken.self) { try await stream.value }
+            }
+            await peer.settle()
+            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
+            #expect(sender.credit == 0)
+            try await peer.run { peer in
+                _ = pn_link_drained(peer.links[0])
+                pn_link_set_drain(peer.links[0], false)
+                pn_link_flow(peer.links[0], 3)
+            }
+            #expect(try await sender.send(AMQPMessage(body: "next")) == .accepted)
+            await peer.settle()
+            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 2)
+            #expect(sender.credit == 2)
+        }
+    }
+
+    /// What the peer has got when it closes the link behind a closed window never becomes a whole message.
+    @Test func aPeerThatClosesInTheMiddleGetsNoEnd() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.sessionCapacity = 131_072
+            script.takesMessages = false
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            for _ in 0..<4 { fed.feed(payload(60_000)) }
+            try await eventually("the window is closed") { session.remoteIncomingWindow <= 0 }
+            // The window opens and the link ends before the library sees either.
+            try await peer.run { peer in
+                peer.toLibrary.allowance = 0
+                peer.receive(peer.links[0])
+                peer.turn()
+                pn_link_close(peer.links[0])
+                peer.turn()
+                peer.script.takesMessages = true
+                peer.toLibrary.allowance = nil
+            }
+            fed.end()
+            await expectError(.closed) { try await stream.value }
+            await peer.settle()
+            #expect(try await peer.run { $0.received.allSatisfy { $0.isAborted } })
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+
+    /// Behind a closed window the abort is not framed yet when the message is given up.
+    @Test func aDrainWaitsForAnAbortBehindAClosedWindow() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript(credit: nil)
+            script.sessionCapacity = 131_072
+            script.takesMessages = false
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { pn_link_flow($0.links[0], 5) }
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            for _ in 0..<4 { fed.feed(payload(60_000)) }
+            try await eventually("the window is closed") { session.remoteIncomingWindow <= 0 }
+            try await peer.run { pn_link_drain($0.links[0], 0) }
+            try await peer.run { peer in
+                if let current = pn_link_current(peer.links[0]) { pn_delivery_update(current, UInt64(PN_REJECTED)) }
+            }
+            fed.end()
+            #expect(try await stream.value == .rejected(nil))
+            try await peer.run { peer in
+                peer.script.takesMessages = true
+                peer.receive(peer.links[0])
+            }
+            await peer.settle()
+            #expect(try await peer.run { $0.received.map(\.isAborted) } == [true])
+            #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
+            try await peer.run { peer in
+                _ = pn_link_drained(peer.links[0])
+                pn_link_set_drain(peer.links[0], false)
+                pn_link_flow(peer.links[0], 3)
+            }
+            #expect(try await sender.send(AMQPMessage(body: "next")) == .accepted)
+            #expect(sender.credit == 2)
+        }
+    }
+
     @Test func theLengthMustBeTrue() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
