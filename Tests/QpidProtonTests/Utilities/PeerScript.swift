@@ -127,6 +127,11 @@ extension InMemoryPeer {
         }
     }
 
+    /// The peer has not closed the link, nor ended its session.
+    static func isOpen(_ link: OpaquePointer) -> Bool {
+        (pn_link_state(link) | pn_session_state(pn_link_session(link))) & PN_LOCAL_CLOSED == 0
+    }
+
     private func decide(_ message: Received, _ delivery: OpaquePointer) {
         if message.isSettled || message.isAborted { return pn_delivery_settle(delivery) }
         switch self.script.onMessage(self, message) {

@@ -1,0 +1,172 @@
+import CProton
+import NIOCore
+
+@testable import QpidProton
+
+extension ModelReceiver {
+    // MARK: Pausing and ending
+
+    func pause() {
+        self.world.note("\(self.name): pause")
+        self.isPaused = true
+        self.world.begin("pause") { call in
+            do throws(AMQPError) {
+                try await self.receiver.pause()
+            } catch {
+                let isFine = call.isCancelled || error.condition == .timeout || !self.isOpen
+                self.world.require(isFine, "\(self.name): pausing failed: \(error)")
+            }
+        }
+    }
+
+    func resume() {
+        self.world.note("\(self.name): resume")
+        self.isPaused = false
+        self.receiver.resume()
+    }
+
+    func drain(timeout: Duration) {
+        self.world.note("\(self.name): drain(timeout: \(timeout))")
+        self.world.begin("drain") { call in
+            do throws(AMQPError) {
+                let credit = try await self.receiver.drain(timeout: timeout)
+                self.world.require(credit >= 0, "\(self.name): \(credit) came back")
+            } catch {
+                let isFine = call.isCancelled || error.condition == .timeout || !self.isOpen
+                self.world.require(isFine, "\(self.name): draining failed: \(error)")
+            }
+        }
+    }
+
+    func close() {
+        self.isClosing = true
+        self.world.note("\(self.name): close")
+        self.world.begin("close") { _ in try? await self.receiver.close() }
+    }
+
+    func closeSettling(_ limit: Duration) {
+        self.isClosing = true
+        self.world.note("\(self.name): close(settling: \(limit))")
+        self.world.begin("close(settling:)") { _ in
+            let left = await self.receiver.close(settling: limit)
+            let most = self.messages.count { $0.taken > 0 }
+            self.world.require(left >= 0 && left <= most, "\(self.name): \(left) of \(most) were left")
+        }
+    }
+
+    // MARK: Checks
+
+    /// The peer's Proton holds nothing that has not been sent.
+    private var hasSentAll: Bool {
+        guard let link = self.link else { return false }
+        return pn_session_outgoing_bytes(pn_link_session(link)) == 0 && pn_link_queued(link) == 0
+    }
+
+    func check(isQuiet: Bool) {
+        let endpoint = self.receiver.endpoint.value
+        if let budget = endpoint.window.budget, !endpoint.window.isAutomatic, !self.configuration.streamsMessages {
+            let peak = self.receiver.bufferedBytesPeak
+            self.world.require(peak <= budget, "\(self.name): \(peak) bytes were buffered, of \(budget)")
+        }
+        if self.configuration.streamsMessages {
+            let bytes = endpoint.streamedBytes
+            let held = endpoint.streams.values.reduce(0) { $0 + $1.heldBytes }
+            // The first piece comes with the sections before the body.
+            let most = max(self.configuration.streamBuffer.bytes, CreditWindow.leastSize) + 40_000
+            self.world.require(bytes <= most, "\(self.name): \(bytes) streamed bytes wait, of \(most)")
+            if self.isOpen { self.world.require(bytes == held, "\(self.name): \(bytes) counted, \(held) held") }
+        }
+        guard isQuiet, self.isOpen, let link = self.link else { return }
+        self.checkCredit(endpoint, link)
+        if self.hasSentAll, !endpoint.isHeldBack {
+            self.checkPlaces(endpoint)
+            if !self.configuration.streamsMessages {
+                let waiting = self.messages.filter { $0.isWhole && $0.taken == 0 && !$0.isAborted }
+                let bytes = waiting.reduce(0) { $0 + $1.bytes.readableBytes }
+                self.world.require(
+                    self.receiver.bufferedBytes == bytes && self.receiver.bufferedMessages == waiting.count,
+                    "\(self.name): buffers \(self.receiver.bufferedBytes), and \(bytes) wait"
+                )
+            }
+        }
+        self.checkProgress(endpoint, link)
+        self.messages.removeAll { $0.isPeerSettled && ($0.taken > 0 || $0.isAborted) && $0.isWhole != $0.isAborted }
+    }
+
+    /// Both sides count the same credit.
+    private func checkCredit(_ endpoint: ReceiverEndpoint, _ link: OpaquePointer) {
+        let credit = Int(pn_link_credit(link)) + Int(pn_link_queued(link))
+        let own = endpoint.window.outstanding
+        // What waits for room in Proton has not begun to arrive. What has is off the credit here, and there when it has been sent.
+        let slack = self.current != nil || !self.hasSentAll ? 1 : 0
+        self.world.require(
+            (own <= credit || endpoint.isHeldBack) && own >= credit - slack,
+            "\(self.name): has granted \(own), and the peer has \(credit)"
+        )
+        // Tasks are not told of every message that begins.
+        let shown = self.receiver.credit
+        self.world.require(
+            shown == own || (endpoint.isMidMessage && shown == own + 1),
+            "\(self.name): shows credit \(shown), not \(own)"
+        )
+        if case .messages(let count) = endpoint.window.policy {
+            let used = own + endpoint.window.held
+            self.world.require(used <= count, "\(self.name): \(used) places of \(count) are taken")
+        }
+    }
+
+    /// The places of the window that are taken are those of messages that the application has, or will get.
+    private func checkPlaces(_ endpoint: ReceiverEndpoint) {
+        var held = 0
+        // It may not be known yet whether they have given their places back.
+        var unsure = endpoint.inbox?.reportEvery ?? 0
+        if unsure == .max { unsure = 1 << 32 }
+        // What is learned lets tasks report more often than before.
+        if endpoint.window.isAutomatic { unsure = 64 }
+        for message in self.messages where message.offered > 0 && !message.isAborted {
+            let isOver =
+                endpoint.isHeldUntilSettled ? message.decision != nil || message.isPeerSettled : message.taken > 0
+            if message.isSettled, message.isWhole {
+                if message.taken == 0 { unsure += 1 }
+            } else if !isOver || (!message.isWhole && endpoint.isHeldUntilSettled) {
+                held += 1
+            }
+        }
+        let own = endpoint.window.held
+        if !endpoint.isHeldUntilSettled, self.configuration.streamsMessages { unsure += self.messages.count }
+        self.world.require(
+            own >= held - (self.configuration.streamsMessages ? 1 : 0) && own <= held + unsure,
+            "\(self.name): \(own) places are taken, by \(held) messages and up to \(unsure)"
+        )
+    }
+
+    /// Credit and windows that are wanted are there.
+    private func checkProgress(_ endpoint: ReceiverEndpoint, _ link: OpaquePointer) {
+        let window = endpoint.window
+        let isWaiting = endpoint.inbox?.hasWaiters == true
+        if !window.isPaused, endpoint.pacing == nil, !endpoint.isMidMessage {
+            switch window.policy {
+            case .messages(let count):
+                let used = window.outstanding + window.held
+                self.world.require(used > count - max(1, count / 4), "\(self.name): only \(used) of \(count) granted")
+            case .automatic, .onDemand, .unbounded:
+                self.world.require(!isWaiting || window.outstanding > 0, "\(self.name): waits without credit")
+            case .bytes, .manual: break
+            }
+        }
+        let isStalled =
+            pn_link_queued(link) > 0 && pn_link_credit(link) + pn_link_queued(link) > 0
+            && pn_session_incoming_bytes(endpoint.session.session) == 0
+        self.world.require(!isStalled, "\(self.name): the peer has messages and credit, and sends none")
+    }
+
+    /// At the end every message of the peer has come to the application, or has gone back.
+    func checkEnd() {
+        for message in self.messages where message.isWhole && !message.isAborted {
+            guard self.isOpen else { continue }
+            self.world.require(message.taken == 1, "\(self.name): \(message.id) was lost")
+            self.world.require(message.isPeerSettled, "\(self.name): \(message.id) was never settled")
+        }
+        if self.isOpen { self.world.require(self.receiver.bufferedBytes == 0, "\(self.name): bytes are left") }
+    }
+}

@@ -1,0 +1,239 @@
+import CProton
+import NIOCore
+
+@testable import QpidProton
+
+extension ModelSender {
+    /// The library has told what became of a message.
+    func answer(_ message: SentMessage, _ answer: Result<AMQPOutcome, AMQPError>) {
+        self.world.require(message.answer == nil, "\(message.id) was answered twice: \(answer)")
+        message.answer = answer
+        self.world.note("\(self.name): \(message.id) answered \(answer)")
+        switch answer {
+        // A peer that has closed settles what comes still without saying more.
+        case .success(.settled) where message.isSettled || !self.isOpen: break
+        case .success(let outcome):
+            self.world.require(
+                message.verdict == outcome,
+                "\(message.id): \(outcome), but the peer said \(message.verdict as Any)"
+            )
+        case .failure(let error): self.checkFailure(message, error)
+        }
+    }
+
+    private func checkFailure(_ message: SentMessage, _ error: AMQPError) {
+        let text = "\(message.id): \(error)"
+        if error.detail.hasPrefix("not sent") {
+            self.world.require(!message.hasArrived, "\(text), but the peer has got it")
+            if !message.isSettled {
+                self.world.require(!message.wasAborted, "\(text), but the peer has seen it aborted")
+            }
+        }
+        switch error.condition {
+        case .cancelled: self.world.require(message.call?.isCancelled == true, text)
+        case .dropped: self.world.require(self.overflow == .dropOldest || self.overflow == .dropNewest, text)
+        case .aborted: self.world.require(message.isBroken && !message.hasArrived, text)
+        default: self.world.require(!self.isOpen, "\(text), but the link is open")
+        }
+    }
+
+    func checkUnfinished(_ rest: AMQPUnfinished) {
+        for unsent in rest.unsent {
+            guard let message = self.messages.first(where: { $0.bytes == unsent.payload && !$0.isStreamed }) else {
+                self.world.fail("\(self.name): a message that was never offered is unsent")
+                continue
+            }
+            if message.bytes.readableBytes > 0 {
+                self.world.require(!message.hasArrived, "\(message.id) is unsent, but the peer has got it")
+            }
+            if case .failure? = unsent.transfer.result { continue }
+            self.world.fail("\(message.id) is unsent, and its transfer says \(unsent.transfer.result as Any)")
+        }
+        for transfer in rest.unsettled {
+            if case .failure(let error)? = transfer.result, error.detail.hasPrefix("sent, but not settled") { continue }
+            self.world.fail("\(self.name): a transfer is unsettled that says \(transfer.result as Any)")
+        }
+    }
+
+    // MARK: The peer's side
+
+    /// The peer has got a message, or seen it aborted.
+    func arrived(_ received: InMemoryPeer.Received, _ delivery: OpaquePointer?) {
+        let early = self.early
+        self.early = nil
+        guard let message = self.find(received) else {
+            if !received.isAborted { self.world.fail("\(self.name): bytes arrived that nobody sent") }
+            return
+        }
+        self.world.note("peer: \(self.name) \(message.id) \(received.isAborted ? "aborted" : "arrived")")
+        if received.isAborted {
+            message.wasAborted = true
+            message.verdict = message.verdict ?? early
+            self.world.require(message.isStreamed || early != nil || !self.isOpen, "\(message.id) was aborted")
+            return
+        }
+        self.world.require(!message.hasArrived && !message.wasAborted, "\(message.id) arrived twice")
+        self.world.require(message.id > self.lastArrived, "\(message.id) arrived behind \(self.lastArrived)")
+        self.world.require(!message.isUnsent, "\(message.id) arrived, but was told not sent: \(message.answer as Any)")
+        self.world.require(
+            message.bytes == received.bytes,
+            "\(message.id) has other bytes: \(received.bytes.readableBytes) of \(message.bytes.readableBytes)"
+        )
+        self.world.require(
+            message.isSettled == received.isSettled || (received.isSettled && !self.isOpen),
+            "\(message.id) is settled: \(received.isSettled)"
+        )
+        message.hasArrived = true
+        self.lastArrived = message.id
+        guard let delivery, !received.isSettled else { return }
+        if let early {
+            message.verdict = early
+            self.settle(delivery, early)
+        } else if self.world.random.chance(60) {
+            self.decide(delivery, message)
+        } else {
+            self.unsettled.append((delivery, message))
+        }
+    }
+
+    /// The message of which the first bytes have come; nil when too few of them have.
+    func find(_ bytes: ByteBuffer) -> SentMessage? {
+        if let id = bytes.getInteger(at: bytes.readerIndex, as: UInt64.self), id >> 48 == 0 {
+            return self.messages.first { $0.id == id }
+        }
+        // The beginning has the id of the message in it, and is of one length for all.
+        let count = Self.beginning
+        guard bytes.readableBytes >= count else { return nil }
+        return self.messages.first { $0.bytes.readableBytesView.prefix(count) == bytes.readableBytesView.prefix(count) }
+    }
+
+    private func find(_ received: InMemoryPeer.Received) -> SentMessage? {
+        let bytes = received.bytes
+        if bytes.readableBytes == 0, !received.isAborted {
+            return self.messages.first {
+                $0.bytes.readableBytes == 0 && $0.id > self.lastArrived && !$0.isUnsent && !$0.isStreamed
+                    && $0.isSettled == received.isSettled
+            }
+        }
+        return self.find(bytes)
+    }
+
+    func decide(_ delivery: OpaquePointer, _ message: SentMessage) {
+        let outcome = self.world.random.pick([AMQPOutcome.accepted, .accepted, .rejected(nil), .released])
+        message.verdict = outcome
+        self.settle(delivery, outcome ?? .accepted)
+    }
+
+    private func settle(_ delivery: OpaquePointer, _ outcome: AMQPOutcome) {
+        guard let link = self.link, InMemoryPeer.isOpen(link) else { return }
+        pn_delivery_update(delivery, Self.state(outcome))
+        pn_delivery_settle(delivery)
+    }
+
+    static func state(_ outcome: AMQPOutcome) -> UInt64 {
+        switch outcome {
+        case .rejected: UInt64(PN_REJECTED)
+        case .released: UInt64(PN_RELEASED)
+        case .modified: UInt64(PN_MODIFIED)
+        case .accepted, .settled: UInt64(PN_ACCEPTED)
+        }
+    }
+
+    // MARK: The ledger
+
+    /// What waits in the lane, as the ledger counts it; nil when the link has ended.
+    private var queued: Int? {
+        guard let lane = self.sender.endpoint.value.lane else { return nil }
+        var sum = 0
+        for (index, message) in lane.backlog.enumerated() {
+            let isFirst = index == 0 && lane.isMidMessage
+            if !(isFirst && lane.isInParts) { sum += message.ledgerBytes }
+            if isFirst { sum -= lane.offset }
+            sum += lane.streams[message.stream]?.reduce(0) { $0 + $1.ledgerBytes } ?? 0
+        }
+        return sum
+    }
+
+    /// Returns what is queued, for the sum of the session.
+    func check(isQuiet: Bool) -> Int {
+        let used = self.sender.outgoingBytes
+        let queued = self.queued ?? 0
+        self.world.require(used >= queued, "\(self.name): the ledger has \(used), and \(queued) are queued")
+        if let high = self.high {
+            let most = max(high, self.largest)
+            self.world.require(self.sender.outgoingBytesPeak <= most, "\(self.name): more than \(most) was admitted")
+        }
+        guard isQuiet, self.isOpen else { return queued }
+        self.checkProgress()
+        // Of calls that may have been admitted the ledger alone knows.
+        let isKnown = self.messages.allSatisfy { $0.answer != nil || ($0.isAdmitted != nil && !$0.isStreamed) }
+        if isKnown, self.world.peer.script.takesMessages { self.checkReality(used) }
+        return queued
+    }
+
+    /// The ledger counts what was accepted and what the peer has not got.
+    private func checkReality(_ used: Int) {
+        var expected = 0
+        for message in self.messages where message.answer == nil && !message.hasArrived {
+            expected += message.ledgerBytes
+        }
+        if let link = self.link, let partial = self.world.peer.partial[link] { expected -= partial.readableBytes }
+        self.world.require(used == expected, "\(self.name): the ledger has \(used), and \(expected) wait")
+    }
+
+    /// What could move has moved.
+    private func checkProgress() {
+        guard let link = self.link, self.world.peer.script.takesMessages else { return }
+        let endpoint = self.sender.endpoint.value
+        guard let lane = endpoint.lane else { return }
+        let state = lane.state
+        let credit = Int(pn_link_credit(link))
+        let isWaiting = !state.isEmpty && !state.isPaced
+        if isWaiting, !endpoint.session.isBlocked {
+            self.world.require(
+                state.isMidMessage ? credit == 0 : credit <= 0,
+                "\(self.name): stalls with credit \(credit), \(state)"
+            )
+        }
+        let mayDrain = lane.isEmpty || (!lane.isMidMessage && credit <= 0)
+        if pn_link_get_drain(link), mayDrain {
+            self.world.require(credit <= 0, "\(self.name): a drain is not answered, of credit \(credit)")
+        }
+        if !lane.isMidMessage {
+            self.world.require(
+                self.sender.credit == max(0, credit),
+                "\(self.name): has credit \(self.sender.credit), and the peer has granted \(credit)"
+            )
+        }
+        self.checkRoom()
+    }
+
+    /// Nobody waits for room that is there.
+    private func checkRoom() {
+        let isStreaming = self.messages.contains { $0.isStreamed && $0.answer == nil }
+        let isEmpty =
+            self.sender.outgoingBytes == 0 && self.session.session.outgoingBytes == 0
+            && self.world.connection.outgoingBytes == 0
+        guard isEmpty, !isStreaming else { return }
+        let waiting = self.messages.filter { $0.call != nil && $0.isAdmitted == nil && $0.answer == nil }
+        for message in waiting where message.call?.name == "enqueue" {
+            self.world.fail("\(message.id) waits for room, and the ledgers are empty")
+        }
+    }
+
+    /// At the end all is answered, and agrees with what the peer has got.
+    func checkEnd() {
+        for message in self.messages {
+            guard let answer = message.answer else {
+                let endpoint = self.sender.endpoint.value
+                let state = endpoint.lane.map { "\($0.state), \($0.backlog.count) queued" } ?? "no lane"
+                let text = "\(message.id) was never answered, admitted: \(message.isAdmitted as Any)"
+                self.world.fail("\(self.name): \(text), \(state), \(self.world.describe(self.link))")
+                continue
+            }
+            if case .success = answer, !message.wasAborted, self.isOpen || !message.isSettled {
+                self.world.require(message.hasArrived, "\(message.id): \(answer), but it never arrived")
+            }
+        }
+    }
+}

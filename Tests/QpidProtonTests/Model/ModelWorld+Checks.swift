@@ -1,0 +1,197 @@
+import CProton
+import NIOCore
+
+@testable import QpidProton
+
+extension ModelWorld {
+    // MARK: The peer
+
+    /// Looks at what has come to the peer.
+    func peerLooks() {
+        let received = self.peer.received
+        var deliveries = self.peer.unsettled[...]
+        self.peer.received = []
+        self.peer.unsettled = []
+        for message in received {
+            let delivery = message.isSettled || message.isAborted ? nil : deliveries.popFirst()
+            guard let sender = self.senders.first(where: { $0.name == message.link }) else {
+                self.fail("a message came on \(message.link), which nobody has")
+                continue
+            }
+            sender.arrived(message, delivery)
+        }
+        for link in self.senders.compactMap(\.link) where InMemoryPeer.isOpen(link) && pn_link_credit(link) <= 0 {
+            // All of it was used: there is nothing to be answered.
+            if pn_link_get_drain(link) { pn_link_set_drain(link, false) }
+        }
+        if self.answersDrain { for receiver in self.receivers { receiver.answerDrain() } }
+    }
+
+    /// The library has told an outcome of one of the peer's messages.
+    func peerSaw(_ delivery: OpaquePointer) {
+        let tag = pn_delivery_tag(delivery)
+        let id = UnsafeRawBufferPointer(start: tag.start, count: Int(tag.size)).reduce(UInt64(0)) {
+            $0 << 8 | UInt64($1)
+        }
+        let name = String(cString: pn_link_name(pn_delivery_link(delivery)))
+        guard let receiver = self.receivers.first(where: { $0.name == name }) else { return }
+        receiver.saw(id, delivery)
+    }
+
+    // MARK: Invariants
+
+    func check() {
+        let isQuiet = self.isOpen
+        self.require(self.connection.error == nil, "the connection has ended: \(self.connection.error as Any)")
+        var total = 0
+        for session in self.sessions where session.session.error == nil {
+            total += self.check(session, isQuiet: isQuiet)
+        }
+        let outgoing = self.connection.outgoingBytes
+        self.require(outgoing >= total, "the connection has \(outgoing) bytes, and its sessions \(total)")
+        if isQuiet, self.peer.handler.unwrittenBytes == 0, self.sessions.allSatisfy(\.isOpen) {
+            self.require(outgoing == total, "the connection has \(outgoing) bytes, and its sessions \(total)")
+        }
+        for receiver in self.receivers {
+            self.require(
+                receiver.isOpen || receiver.isClosing || !receiver.session.isOpen,
+                "\(receiver.name) has ended: \(receiver.receiver.error as Any)"
+            )
+            receiver.check(isQuiet: isQuiet)
+        }
+        self.checkSnapshot()
+        self.prune()
+    }
+
+    private func check(_ session: ModelSession, isQuiet: Bool) -> Int {
+        let outgoing = session.session.outgoingBytes
+        var links = 0
+        var queued = 0
+        for sender in self.senders where sender.session === session && sender.sender.error == nil {
+            links += sender.sender.outgoingBytes
+            queued += sender.check(isQuiet: isQuiet)
+        }
+        for sender in self.senders where sender.session === session && !sender.isClosing && session.isOpen {
+            self.require(sender.sender.error == nil, "\(sender.name) has ended: \(sender.sender.error as Any)")
+        }
+        self.require(outgoing >= links, "a session has \(outgoing) bytes, and its links \(links)")
+        let most = max(session.high, session.largest)
+        self.require(session.session.outgoingBytesPeak <= most, "more than \(most) was admitted in a session")
+        if isQuiet, session.isOpen, self.peer.handler.unwrittenBytes == 0 {
+            let handed = Int(pn_session_outgoing_bytes(session.session.handle.endpoint.value.session))
+            self.require(
+                outgoing == queued + handed,
+                "a session has \(outgoing) bytes, \(queued) are queued and \(handed) handed over"
+            )
+        }
+        return outgoing
+    }
+
+    /// What is shown of the flow agrees with it.
+    private func checkSnapshot() {
+        let now = self.peer.loop.now
+        let snapshot = self.peer.handler.snapshot
+        self.require(snapshot.outgoing.used == self.connection.outgoingBytes, "the snapshot shows \(snapshot.outgoing)")
+        var links: [String: AMQPLinkSnapshot] = [:]
+        for link in snapshot.links { links[link.name] = link }
+        for sender in self.senders {
+            guard let link = links[sender.name] else { continue }
+            self.require(link.bytes.used == sender.sender.outgoingBytes, "\(sender.name): \(link.bytes) are shown")
+            self.check(link, since: sender.openTime, now)
+        }
+        for receiver in self.receivers {
+            guard let link = links[receiver.name] else { continue }
+            self.require(
+                link.bytes.used == receiver.receiver.bufferedBytes,
+                "\(receiver.name): \(link.bytes) are shown"
+            )
+            self.check(link, since: receiver.openTime, now)
+        }
+    }
+
+    private func check(_ link: AMQPLinkSnapshot, since start: NIODeadline, _ now: NIODeadline) {
+        let blocked = link.blockedTimes.values.reduce(.zero, +)
+        // The clock of the testing loop goes back for work that is overdue.
+        let elapsed = Duration.nanoseconds((now - start).nanoseconds * 21 / 20) + .milliseconds(50)
+        self.require(blocked <= elapsed, "\(link.name) was blocked for \(blocked) in \(elapsed)")
+    }
+
+    private func prune() {
+        for sender in self.senders {
+            sender.messages.removeAll {
+                $0.answer != nil && ($0.hasArrived || ($0.isUnsent && sender.isOpen)) && $0.body == nil
+            }
+        }
+    }
+
+    // MARK: The end
+
+    /// Lets everything go on to its end.
+    func finish() {
+        self.release()
+        self.answersDrain = true
+        for sender in self.senders {
+            for message in sender.messages where message.body != nil { sender.end(message) }
+            if sender.isOpen { try? sender.sender.setRateLimit(nil) }
+            guard let link = sender.link, InMemoryPeer.isOpen(link) else { continue }
+            for (delivery, message) in sender.unsettled { sender.decide(delivery, message) }
+            sender.unsettled = []
+            if pn_link_credit(link) < 50, !pn_link_get_drain(link) { pn_link_flow(link, 100) }
+        }
+        for receiver in self.receivers {
+            if receiver.isPaused { receiver.resume() }
+            if receiver.isOpen, receiver.configuration.window == .manual { receiver.receiver.grant(credit: 10) }
+            if receiver.isOpen, receiver.configuration.window == .none { receiver.next() }
+            if receiver.current != nil { receiver.continueOffer(toEnd: true) }
+            if !receiver.isWaitingForBatch { for _ in 0..<20 { receiver.poll() } }
+            for held in receiver.held where !held.isReading {
+                if held.body != nil { receiver.read(held, pieces: 1_000) } else { receiver.decide(held, .accepted) }
+            }
+            receiver.held.removeAll { $0.body == nil && !$0.isReading }
+            // Those that were dropped.
+            if receiver.isOpen { self.settleDropped(receiver) }
+        }
+        self.advance(by: .milliseconds(20))
+    }
+
+    private func settleDropped(_ receiver: ModelReceiver) {
+        let held = Set(receiver.held.map(\.message.id))
+        guard let link = receiver.link, InMemoryPeer.isOpen(link), pn_link_queued(link) == 0 else { return }
+        for message in receiver.messages {
+            let isDropped = message.taken > 0 && message.decision == nil && !held.contains(message.id)
+            guard isDropped, message.isWhole, !message.isPeerSettled else { continue }
+            message.isPeerSettled = true
+            pn_delivery_settle(message.delivery)
+        }
+    }
+
+    /// What the peer's Proton has of a link.
+    func describe(_ link: OpaquePointer?) -> String {
+        guard let link else { return "no link of the peer" }
+        let session = pn_link_session(link)
+        return "the peer's credit \(pn_link_credit(link)), queued \(pn_link_queued(link)), drain "
+            + "\(pn_link_get_drain(link)), state \(pn_link_state(link)), bytes \(pn_session_incoming_bytes(session)) in "
+            + "and \(pn_session_outgoing_bytes(session)) out"
+    }
+
+    /// Whether nothing waits any more that must come to an end.
+    var isFinished: Bool {
+        let mayWait: Set = ["next", "nextBatch", "receive"]
+        return self.calls.allSatisfy { $0.isDone || mayWait.contains($0.name) }
+            && self.senders.allSatisfy { $0.pending.isEmpty }
+            && self.receivers.allSatisfy { receiver in
+                !receiver.isOpen
+                    || (receiver.held.isEmpty && receiver.current == nil
+                        && receiver.messages.allSatisfy { $0.isPeerSettled && ($0.taken > 0 || $0.isAborted) })
+            }
+    }
+
+    func checkEnd() {
+        for sender in self.senders { sender.checkEnd() }
+        for receiver in self.receivers { receiver.checkEnd() }
+        let left = self.calls.filter { !$0.isDone }
+        let mayWait: Set = ["next", "nextBatch", "receive"]
+        self.require(left.allSatisfy { mayWait.contains($0.name) }, "calls do not end: \(left.map(\.name))")
+        self.require(self.connection.outgoingBytes == 0, "\(self.connection.outgoingBytes) bytes are left")
+    }
+}
