@@ -50,18 +50,22 @@ extension ReceiverEndpoint {
         let isFirst = self.stopping == nil
         self.stopping = self.stopping ?? Stopping()
         self.stopping?.replies.append(reply)
+        if isFirst { self.setAsideUntaken() }
         guard limit > .zero else { return self.close(nil) }
         let timer = self.handler.schedule(in: limit) { [unowned self] in self.close(nil) }
         self.stopping?.timer?.cancel()
         self.stopping?.timer = timer
         guard isFirst else { return self.closeIfSettled() }
+        self.pause(Reply())
+    }
+
+    private func setAsideUntaken() {
         let kept = Arrivals()
         while let part = self.inbox?.withState({ $0.pop(max: .max) }) {
             var large = part.large[...]
             self.setAside(part.chunk, part.range, &large, kept)
         }
         self.inbox?.push(kept.take())
-        self.pause(Reply())
     }
 
     /// Sets aside what has arrived.

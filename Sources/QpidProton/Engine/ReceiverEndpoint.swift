@@ -544,8 +544,9 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     func release(_ slot: SlotKey) {
         if self.isLocallyOpen, self.settleStreamed(slot, .released) { return }
-        // What has not come to its end is dropped with the link.
-        guard let entry = self.unsettled[slot], slot != self.stream?.slot else { return }
+        guard let entry = self.unsettled[slot] else { return }
+        // What has not come to its end is dropped with the link, and nobody has it.
+        if slot == self.stream?.slot { return _ = self.unsettled.withdraw(slot) }
         ProtonDisposition.set(entry.delivery, .released)
         self.forget(slot)
     }

@@ -213,8 +213,9 @@ final class SenderEndpoint: LinkEndpoint {
         )
         self.handler.mailbox.closeLevel(node, unsent)
         // An abort is a transfer: behind a closed window, or without credit, it would hold up the detach, which ends the
-        // message as well.
-        if let message = self.dropCurrent(abort: !self.session.isBlocked && pn_link_credit(self.link) != 0) {
+        // message as well. It does not where the peer has detached, and Proton would end the message as if it were whole.
+        let mayAbort = self.isEndedByPeer || (!self.session.isBlocked && pn_link_credit(self.link) != 0)
+        if let message = self.dropCurrent(abort: mayAbort) {
             message.outcome.resolve(.failure(message.isSettled ? unsent : unsettled))
         }
         let messages = self.handler.queue.removeLane(lane)

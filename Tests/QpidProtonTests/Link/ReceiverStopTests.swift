@@ -49,6 +49,35 @@ struct ReceiverStopTests {
         }
     }
 
+    /// Without time too what nobody has taken is given back, and is not counted.
+    @Test func stoppingAtOnceGivesBackWhatNobodyHasTaken() async throws {
+        try await withSession({ .keepingOutcomes }) { session, peer in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(10))
+            try await self.send(peer, 1..<6)
+            let held = try await self.take(receiver, 2)
+            #expect(await receiver.close(settling: .zero) == held.count)
+            await peer.settle()
+            #expect(try await peer.run { $0.outcomes.filter { $0 == UInt64(PN_RELEASED) }.count } == 3)
+        }
+    }
+
+    /// A message that is handed over while it arrives, and that nobody has taken, is not counted either.
+    @Test func whatArrivesStillIsNotCounted() async throws {
+        try await withSession(configuration: ReceiverDrainTests.slow, { .keepingOutcomes }) { session, peer in
+            var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(4))
+            configuration.streamsMessages = true
+            let receiver = try await session.openReceiver(configuration)
+            let bytes = try AMQPMessage(body: .data([payload(30_000)])).encoded()
+            let beginning = try #require(bytes.getSlice(at: 0, length: 10_000))
+            try await peer.run { _ = $0.send(beginning, on: $0.links[0], isLast: false) }
+            #expect(receiver.bufferedMessages == 1)
+            let closing = begin { await receiver.close(settling: .milliseconds(5)) }
+            await peer.settle()
+            await peer.advance(by: .milliseconds(50))
+            #expect(try await closing.value == 0)
+        }
+    }
+
     /// What is released before the peer has stopped could be sent once more.
     @Test func nothingIsReleasedBeforeThePeerHasStopped() async throws {
         let script = { @Sendable () -> PeerScript in

@@ -181,6 +181,26 @@ struct SenderStreamTests {
         }
     }
 
+    /// A part that was refused is not all of the message: the peer has the beginning.
+    @Test func aStreamThatHasBegunIsNotToldUnsent() async throws {
+        let limit = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
+        try await withSession(session: limit) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { $0.toPeer.allowance = 0 }
+            let fed = FedBody()
+            fed.feed(payload(400))
+            fed.feed(payload(800))
+            let stream = begin { try await sender.stream(body: fed) }
+            try await eventually("it has begun") { session.protonOutgoingBytes == 0 && sender.outgoingBytes > 400 }
+            await peer.settle()
+            stream.cancel()
+            let error = await expectError(.cancelled) { try await stream.value }
+            #expect(error?.detail.hasPrefix("aborted: ") == true)
+            try await peer.run { $0.toPeer.allowance = nil }
+            #expect(try await peer.run { $0.received.map(\.isAborted) } == [true])
+        }
+    }
+
     @Test func aPeerThatRejectsEarlyEndsTheStream() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -233,6 +253,38 @@ struct SenderStreamTests {
             await peer.settle()
             #expect(try await peer.run { pn_link_credit($0.links[0]) } == 2)
             #expect(sender.credit == 2)
+        }
+    }
+
+    /// What the peer has got when it closes the link behind a closed window never becomes a whole message.
+    @Test func aPeerThatClosesInTheMiddleGetsNoEnd() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.sessionCapacity = 131_072
+            script.takesMessages = false
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let fed = FedBody()
+            let stream = begin { try await sender.stream(body: fed) }
+            for _ in 0..<4 { fed.feed(payload(60_000)) }
+            try await eventually("the window is closed") { session.remoteIncomingWindow <= 0 }
+            // The window opens and the link ends before the library sees either.
+            try await peer.run { peer in
+                peer.toLibrary.allowance = 0
+                peer.receive(peer.links[0])
+                peer.turn()
+                pn_link_close(peer.links[0])
+                peer.turn()
+                peer.script.takesMessages = true
+                peer.toLibrary.allowance = nil
+            }
+            fed.end()
+            await expectError(.closed) { try await stream.value }
+            await peer.settle()
+            #expect(try await peer.run { $0.received.allSatisfy { $0.isAborted } })
+            #expect(session.outgoingBytes == 0)
         }
     }
 

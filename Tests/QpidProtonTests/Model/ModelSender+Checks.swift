@@ -10,7 +10,8 @@ extension ModelSender {
         message.answer = answer
         self.world.note("\(self.name): \(message.id) answered \(answer)")
         switch answer {
-        case .success(.settled) where message.isSettled: break
+        // A peer that has closed settles what comes still without saying more.
+        case .success(.settled) where message.isSettled || !self.isOpen: break
         case .success(let outcome):
             self.world.require(
                 message.verdict == outcome,

@@ -80,6 +80,7 @@ final class ModelWorld: @unchecked Sendable {
         let world = self
         self.peer.toPeer.isRecorded = false
         self.peer.toLibrary.isRecorded = false
+        self.peer.cleansFrames = true
         self.peer.script.credit = nil
         self.peer.script.answersDrain = false
         self.peer.script.onMessage = { _, _ in .none }

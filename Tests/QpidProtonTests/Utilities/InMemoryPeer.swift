@@ -43,6 +43,10 @@ final class InMemoryPeer: @unchecked Sendable {
     let wire: Wire
     let handler: ConnectionHandler
     let driver: UnsafeMutablePointer<pn_connection_driver_t>
+    /// Proton's flows of links and sessions that have ended are left out: see ``FrameFilter``.
+    var cleansFrames = false
+    /// What was cleaned and has not passed.
+    private var cleaned = ByteBuffer()
     private var isTurning = false
     private var isReadClosed = false
 
@@ -202,16 +206,30 @@ final class InMemoryPeer: @unchecked Sendable {
         var hasMoved = false
         // As a socket that is not read.
         while self.toLibrary.limit > 0, !self.handler.receiving.isReadingWithheld {
-            let bytes = pn_connection_driver_write_buffer(self.driver)
-            guard bytes.size > 0, let start = bytes.start else { break }
-            let count = min(Int(bytes.size), self.toLibrary.limit)
-            let piece = ByteBuffer(bytes: UnsafeRawBufferPointer(start: start, count: count))
-            pn_connection_driver_write_done(self.driver, count)
+            guard let piece = self.cleansFrames ? self.takeCleaned() : self.take(self.toLibrary.limit) else { break }
             self.toLibrary.pass(piece)
             self.inject(piece)
             hasMoved = true
         }
         return hasMoved
+    }
+
+    private func take(_ limit: Int) -> ByteBuffer? {
+        let bytes = pn_connection_driver_write_buffer(self.driver)
+        guard bytes.size > 0, let start = bytes.start else { return nil }
+        let count = min(Int(bytes.size), limit)
+        defer { pn_connection_driver_write_done(self.driver, count) }
+        return ByteBuffer(bytes: UnsafeRawBufferPointer(start: start, count: count))
+    }
+
+    private func takeCleaned() -> ByteBuffer? {
+        if self.cleaned.readableBytes == 0 {
+            var frames = ByteBuffer()
+            while let bytes = self.take(.max) { frames.writeImmutableBuffer(bytes) }
+            self.cleaned = FrameFilter.clean(frames)
+        }
+        let count = min(self.cleaned.readableBytes, self.toLibrary.limit)
+        return count > 0 ? self.cleaned.readSlice(length: count) : nil
     }
 
     /// Gives the library bytes that Proton need not have made.

@@ -99,8 +99,6 @@ struct PeerScript {
 extension InMemoryPeer {
     /// Takes what has arrived on a link.
     func receive(_ link: OpaquePointer) {
-        // A read may make a flow of the link, which Proton gives no handle when it has detached the link.
-        guard Self.isOpen(link) else { return self.drop(link) }
         while let delivery = pn_link_current(link) {
             var bytes = self.partial.removeValue(forKey: link) ?? ByteBuffer()
             let isAborted = pn_delivery_aborted(delivery)
@@ -132,20 +130,6 @@ extension InMemoryPeer {
     /// The peer has not closed the link, nor ended its session.
     static func isOpen(_ link: OpaquePointer) -> Bool {
         (pn_link_state(link) | pn_session_state(pn_link_session(link))) & PN_LOCAL_CLOSED == 0
-    }
-
-    /// Lets go of what comes on a link that the peer has closed, without reading it.
-    private func drop(_ link: OpaquePointer) {
-        self.partial[link] = nil
-        let session = pn_link_session(link)
-        while let delivery = pn_link_current(link), !pn_delivery_partial(delivery) || pn_delivery_aborted(delivery) {
-            // Proton counts the bytes in its window for good.
-            if let session, pn_session_get_incoming_capacity(session) > 0 {
-                let capacity = pn_session_get_incoming_capacity(session) + pn_delivery_pending(delivery)
-                pn_session_set_incoming_capacity(session, capacity)
-            }
-            pn_delivery_settle(delivery)
-        }
     }
 
     private func decide(_ message: Received, _ delivery: OpaquePointer) {
