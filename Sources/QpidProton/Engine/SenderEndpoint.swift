@@ -213,8 +213,10 @@ final class SenderEndpoint: LinkEndpoint {
         )
         self.handler.mailbox.closeLevel(node, unsent)
         // An abort is a transfer: behind a closed window, or without credit, it would hold up the detach, which ends the
-        // message as well. It does not where the peer has detached, and Proton would end the message as if it were whole.
-        let mayAbort = self.isEndedByPeer || (!self.session.isBlocked && pn_link_credit(self.link) != 0)
+        // message as well. It does not where the peer has detached or ended the session, and Proton would end the message as
+        // if it were whole.
+        let isEndedByPeer = self.isEndedByPeer || pn_session_state(self.session.session) & PN_REMOTE_CLOSED != 0
+        let mayAbort = isEndedByPeer || (!self.session.isBlocked && pn_link_credit(self.link) != 0)
         if let message = self.dropCurrent(abort: mayAbort) {
             message.outcome.resolve(.failure(message.isSettled ? unsent : unsettled))
         }

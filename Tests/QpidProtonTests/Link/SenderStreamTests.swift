@@ -257,7 +257,8 @@ struct SenderStreamTests {
     }
 
     /// What the peer has got when it closes the link behind a closed window never becomes a whole message.
-    @Test func aPeerThatClosesInTheMiddleGetsNoEnd() async throws {
+    @Test(arguments: [true, false])
+    func aPeerThatClosesInTheMiddleGetsNoEnd(isLinkAlone: Bool) async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
             script.sessionCapacity = 131_072
@@ -275,7 +276,7 @@ struct SenderStreamTests {
                 peer.toLibrary.allowance = 0
                 peer.receive(peer.links[0])
                 peer.turn()
-                pn_link_close(peer.links[0])
+                if isLinkAlone { pn_link_close(peer.links[0]) } else { pn_session_close(peer.sessions[0]) }
                 peer.turn()
                 peer.script.takesMessages = true
                 peer.toLibrary.allowance = nil

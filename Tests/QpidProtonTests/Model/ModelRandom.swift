@@ -41,7 +41,7 @@ struct ModelCase: Sendable, CustomStringConvertible {
 
     var description: String { "QPID_PROTON_MODEL_SEED=\(self.seed) QPID_PROTON_MODEL_STEPS=\(self.steps)" }
 
-    /// Twelve runs of 2,000 steps; sixty of 2,500 with the long tests; one of those that the environment names.
+    /// Ten runs of 2,000 steps; sixty of 2,500 with the long tests; one of those that the environment names.
     static let all: [ModelCase] = {
         let environment = ProcessInfo.processInfo.environment
         let isLong = environment["QPID_PROTON_LONG_TESTS"] != nil
@@ -50,6 +50,6 @@ struct ModelCase: Sendable, CustomStringConvertible {
             let runs = environment["QPID_PROTON_MODEL_RUNS"].flatMap { UInt64($0) } ?? 1
             return (0..<runs).map { ModelCase(seed: seed + $0, steps: steps) }
         }
-        return (1...(isLong ? 60 : 12)).map { ModelCase(seed: $0, steps: steps) }
+        return (1...(isLong ? 60 : 10)).map { ModelCase(seed: $0, steps: steps) }
     }()
 }
