@@ -1,4 +1,9 @@
-import Synchronization
+#if THREAD_SANITIZER
+    // The lock that the sanitizer knows.
+    @testable import QpidProton
+#else
+    import Synchronization
+#endif
 
 /// Keeps the jobs of the model's tasks until the model runs them, so that a seed makes the same schedule again.
 final class ModelExecutor: TaskExecutor {
