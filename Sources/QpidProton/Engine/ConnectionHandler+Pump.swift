@@ -114,7 +114,6 @@ extension ConnectionHandler {
             }
             settlements = sorted.map(\.element)
         }
-        self.settlingTime = Int64(self.eventLoop.now.uptimeNanoseconds)
         for settlement in settlements { self.receivers[settlement.receiver]?.settle(settlement) }
         settlements.removeAll(keepingCapacity: true)
         for receiver in self.settlingReceivers { receiver.settled() }
@@ -153,16 +152,6 @@ extension ConnectionHandler {
         return hasWritten || self.queue.hasReadyLane && self.unwrittenBytes < Self.writeBudget
     }
 
-    /// Writes what Proton has to send, with what comes next to the socket.
-    func produceNow() {
-        guard !self.isDead else { return }
-        // What follows from it waits for the next pump: the caller is in the middle of something.
-        let wasPumping = self.isPumping
-        self.isPumping = true
-        _ = self.produce()
-        self.isPumping = wasPumping
-    }
-
     /// Writes what Proton has to send. Returns whether it had anything.
     private func produce() -> Bool {
         guard let context = self.context else { return false }
@@ -184,10 +173,6 @@ extension ConnectionHandler {
         var framed: [Handed] = []
         for session in self.touchedSessions { session.takeFramed(into: &framed) }
         self.touchedSessions.removeAll(keepingCapacity: true)
-        if self.ending > 0 || self.hasEnded {
-            self.hasEnded = false
-            out = out.map { FrameFilter.clean($0) }
-        }
         guard let out, out.readableBytes > 0 else {
             if !framed.isEmpty { self.written(0, framed, .success(())) }
             return false
@@ -237,7 +222,7 @@ extension ConnectionHandler {
 
     /// Runs Proton's idle timers, and comes back when they want to run next.
     private func runTimers() {
-        self.now = Int64(self.eventLoop.now.uptimeNanoseconds)
+        self.now = self.nanoseconds
         guard let next = self.engine.tick(self.now / 1_000_000) else { return }
         if let tick = self.tick, tick.deadline <= next { return }
         self.tick?.timer.cancel()

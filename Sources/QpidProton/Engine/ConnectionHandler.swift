@@ -62,9 +62,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Bytes that have left the process, or were given up, and are still on the ledgers.
     var releases: [Mailbox.Release] = []
     var arrivedReceivers: [ReceiverEndpoint] = []
-    /// Receivers of which something was settled with the mail, and when that was taken.
+    /// Receivers of which something was settled with the mail.
     var settlingReceivers: [ReceiverEndpoint] = []
-    var settlingTime: Int64 = 0
     /// Senders that are closed as soon as they have nothing left to do.
     var flushing: [SenderEndpoint] = []
     var touchedSessions: [SessionEndpoint] = []
@@ -81,10 +80,6 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Tells what keeps links from moving.
     private(set) lazy var watch = FlowWatch(self)
     var isFlushNeeded = false
-    /// Links and sessions that have ended on this side, and not yet on the peer's: see ``FrameFilter``.
-    private(set) var ending = 0
-    /// Links or sessions were freed since Proton last wrote.
-    var hasEnded = false
     var tick: (deadline: Int64, timer: Scheduled<Void>)?
     var closeTimer: Scheduled<Void>?
 
@@ -144,7 +139,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !self.isDead else { return }
-        self.now = Int64(self.eventLoop.now.uptimeNanoseconds)
+        self.now = self.nanoseconds
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
         let violation = buffer.withUnsafeReadableBytes { bytes -> AMQPError? in
@@ -309,17 +304,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         return self.linkNumber
     }
 
-    /// Counts what ends on this side before it ends on the peer's.
-    func beginEnding() {
-        self.ending += 1
-    }
-
-    func finishEnding(_ hasBegun: Bool) {
-        if hasBegun { self.ending -= 1 }
-        self.hasEnded = true
-    }
-
     // MARK: Time
+
+    /// The time of the loop's clock.
+    var nanoseconds: Int64 { Int64(clamping: self.eventLoop.now.uptimeNanoseconds) }
 
     func deadline(in duration: Duration) -> NIODeadline {
         self.eventLoop.now + .nanoseconds(duration.nanoseconds)
@@ -335,7 +323,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
             guard !self.isDead else { return }
             // What keeps links from moving is timed by it: the work may end a wait that began before it.
-            self.now = Int64(self.eventLoop.now.uptimeNanoseconds)
+            self.now = self.nanoseconds
             work()
             self.pump()
         }

@@ -9,8 +9,6 @@ class LinkEndpoint {
     /// The link has been freed, and `link` must not be touched.
     private(set) var isDone = false
     private var isLocallyEnded = false
-    /// The peer has not answered the detach yet.
-    private var isEnding = false
     /// The peer has detached, in order or with an error.
     private(set) var isEndedByPeer = false
 
@@ -28,8 +26,7 @@ class LinkEndpoint {
     }
     /// Attached from both sides, so that Proton sends flows of it.
     var isAttached: Bool {
-        let active = PN_LOCAL_ACTIVE | PN_REMOTE_ACTIVE
-        return !self.isDone && !self.isEnding && pn_link_state(self.link) & active == active
+        self.isLocallyOpen && pn_link_state(self.link) & PN_REMOTE_ACTIVE != 0
     }
     var isRemotelyClosed: Bool { !self.isDone && pn_link_state(self.link) & PN_REMOTE_CLOSED != 0 }
 
@@ -99,12 +96,7 @@ class LinkEndpoint {
             pn_link_open(self.link)
         }
         if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
-        if self.isRemotelyClosed {
-            self.finish(nil)
-        } else if !self.isEnding {
-            self.isEnding = true
-            self.handler.beginEnding()
-        }
+        if self.isRemotelyClosed { self.finish(nil) }
     }
 
     func remoteClosed(detach: Bool) {
@@ -156,7 +148,6 @@ class LinkEndpoint {
 
     private func release(_ answer: Result<Void, AMQPError>) {
         self.isDone = true
-        self.handler.finishEnding(self.isEnding)
         self.status.detached.resolve(answer)
     }
 }

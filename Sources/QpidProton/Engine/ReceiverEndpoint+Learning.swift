@@ -14,7 +14,7 @@ extension ReceiverEndpoint {
     /// - Parameter time: When; now if nil.
     func learn(at time: Int64? = nil) {
         guard self.window.isAutomatic else { return }
-        self.window.learn(at: time ?? Int64(self.handler.eventLoop.now.uptimeNanoseconds))
+        self.window.learn(at: time ?? self.handler.nanoseconds)
         if !self.countsInAccount, let count = self.window.learned {
             self.inbox?.setReportEvery(max(1, min(count / 4, 64)))
         }

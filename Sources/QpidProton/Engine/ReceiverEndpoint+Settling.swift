@@ -29,7 +29,7 @@ extension ReceiverEndpoint {
     func markSettling() {
         guard !self.telling.isMarked else { return }
         self.telling.isMarked = true
-        self.telling.time = self.handler.settlingTime
+        self.telling.time = self.handler.now
         self.handler.settlingReceivers.append(self)
     }
 
@@ -114,7 +114,7 @@ extension ReceiverEndpoint {
     private func tellOverdue() {
         guard !self.isDone else { return }
         let delay = self.telling.delay
-        let now = Int64(self.handler.eventLoop.now.uptimeNanoseconds)
+        let now = self.handler.now
         if self.unsettled.ripeCount > 0, self.unsettled.ripeSince + delay <= now { self.tellRipe() }
         if self.unsettled.waitingCount > 0, self.telling.waitingSince + Telling.patience * delay <= now {
             // Some that were decided first may have been told since.

@@ -18,8 +18,6 @@ final class ReceiverEndpoint: LinkEndpoint {
     private(set) var key: SlotKey?
     var inbox: DeliveryInbox?
     var window = CreditWindow(.manual)
-    /// Only the application grants credit.
-    private var isManual = true
     private(set) var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
     /// A buffer holds no more.
@@ -132,7 +130,6 @@ final class ReceiverEndpoint: LinkEndpoint {
             case .manual, .onDemand, .unbounded: Int.max
             }
         let isAutomatic = policy != .manual
-        self.isManual = !isAutomatic
         let inbox = DeliveryInbox(
             reportEvery: reportEvery,
             isStarved: { [status = self.status] in
@@ -277,7 +274,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             self.account(weight - count)
             self.accountedSize = max(CreditWindow.leastSize, count, self.accountedSize - self.accountedSize / 16)
         }
-        if self.pacing != nil { self.pacing?.complete(count) }
+        self.pacing?.complete(count)
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
         var slot: UInt = 0
@@ -452,7 +449,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     func topUp() {
-        guard !self.isManual, self.isLocallyOpen else { return }
+        guard self.window.policy != .manual, self.isLocallyOpen else { return }
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }

@@ -6,8 +6,7 @@ extension SenderEndpoint {
         guard let state = self.lane?.state else { return }
         let cause = state.cause
         self.note(state.isEmpty ? nil : cause.blockCause)
-        guard cause != self.cause else { return }
-        self.cause = cause
+        guard cause != self.status.cause.load(ordering: .relaxed) else { return }
         self.status.cause.store(cause, ordering: .relaxed)
     }
 }

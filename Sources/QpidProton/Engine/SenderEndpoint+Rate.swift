@@ -41,13 +41,10 @@ extension SenderEndpoint {
 }
 
 extension ConnectionHandler {
-    /// The time of the event loop's clock.
-    var nanoseconds: Int64 { Int64(clamping: self.eventLoop.now.uptimeNanoseconds) }
-
     /// Hands slices of a lane with a rate limit to Proton, as far as that allows. Returns what they took of the turn.
     func feedLimited(_ lane: SendQueue<SenderEndpoint>.Lane, turn: Int, payload: Int) -> Int {
         let sender = lane.link
-        let now = self.nanoseconds
+        let now = self.now
         var used = 0
         while used < turn, let tokens = sender.tokens(now, lane) {
             let limit = min(turn - used, tokens, sender.session.sliceLimit(payload: payload))

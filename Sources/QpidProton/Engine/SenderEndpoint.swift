@@ -11,8 +11,6 @@ final class SenderEndpoint: LinkEndpoint {
     private var settlesItself = false
     /// The messages that have begun to be sent; the last delivery's tag.
     private var begun = 0
-    /// What tasks were told: see ``noteCause()``.
-    var cause = LaneCause.socket
     /// See ``setRate(_:)``.
     var limiter: RateLimiter?
     var paceTimer: Scheduled<Void>?

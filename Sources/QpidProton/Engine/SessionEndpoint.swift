@@ -72,8 +72,6 @@ final class SessionEndpoint {
     }
     /// The session was closed here before the peer had begun it.
     private var endsWhenBegun = false
-    /// The peer has not answered the end yet.
-    private var isEnding = false
 
     /// The peer has ended the session before it was begun here: Proton cannot answer any more, and would begin another.
     private var isOver: Bool {
@@ -147,7 +145,6 @@ final class SessionEndpoint {
         if self.endsWhenBegun {
             self.endsWhenBegun = false
             pn_session_close(self.session)
-            self.beginEnding()
         }
     }
 
@@ -266,11 +263,6 @@ final class SessionEndpoint {
 
     // MARK: Ending
 
-    private func beginEnding() {
-        self.isEnding = true
-        self.handler.beginEnding()
-    }
-
     func close(_ error: AMQPError?) {
         guard !self.isDone, !self.isLocallyClosed else { return }
         self.endLocally(error)
@@ -284,11 +276,7 @@ final class SessionEndpoint {
             return
         }
         pn_session_close(self.session)
-        if pn_session_state(self.session) & PN_REMOTE_CLOSED != 0 {
-            self.finish(nil)
-        } else {
-            self.beginEnding()
-        }
+        if pn_session_state(self.session) & PN_REMOTE_CLOSED != 0 { self.finish(nil) }
     }
 
     func remoteClosed() {
@@ -342,7 +330,6 @@ final class SessionEndpoint {
         for link in self.links.values { link.abandon(cause) }
         self.links = [:]
         self.isDone = true
-        self.handler.finishEnding(self.isEnding)
         pn_session_set_context(self.session, nil)
         self.handler.sessions[ObjectIdentifier(self)] = nil
         self.closed.resolve(error.map { .failure($0) } ?? .success(()))

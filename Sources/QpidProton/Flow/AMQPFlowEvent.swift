@@ -1,5 +1,3 @@
-internal import Synchronization
-
 /// The beginning or the end of a time in which something kept a link from moving.
 public struct AMQPFlowEvent: Hashable, Sendable {
     /// What has happened.

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// The library as the server: what a peer asks for is accepted or refused.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct IncomingTests {
     private static func configuration(limit: Int = 1_024) -> AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()

@@ -8,7 +8,7 @@ import Testing
 /// Bytes that are not what a peer should send: errors, and nothing that crashes, hangs or is left waiting.
 ///
 /// Every case prints nothing but its seed; a failure is repeated by putting the seed in place of the random one.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.deadline(minutes: 5))
 struct ConnectionMalformedTests {
     /// What a peer says in a dialogue with sessions, links, messages, a drain, dispositions and closes.
     private static func record(_ role: ConnectionHandler.Role) async throws -> [Frame] {

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Opening and closing a connection to an in-memory peer.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ConnectionTests {
     @Test func opensAndCloses() async throws {
         try await withPeer { connection, peer in

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// The way of messages from the loop to the tasks, in chunks.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct DeliveryInboxTests {
     private let settler = AMQPDelivery.Settler(mailbox: Mailbox(), receiver: SlotKey(bitPattern: 1))
 

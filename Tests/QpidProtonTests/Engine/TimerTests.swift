@@ -6,7 +6,7 @@ import Testing
 @testable import QpidProton
 
 /// Heartbeats, idle timeouts and deadlines, by the clock of the testing loop.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct TimerTests {
     private func configuration(idle: Duration?, operation: Duration = .seconds(30)) -> AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()

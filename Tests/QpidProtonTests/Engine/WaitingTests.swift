@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// The meeting points of tasks and the loop: inboxes, replies, watched numbers.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct WaitingTests {
     private func entries(_ numbers: [Int], isReported: Bool = false) -> [Inbox<Int>.Entry] {
         numbers.map { .init(element: $0, weight: $0, isReported: isReported) }
@@ -194,24 +194,5 @@ struct WaitingTests {
             var check = HeaderCheck()
             #expect(check.check(ByteBuffer(bytes: wrong))?.condition == .connectionFramingError)
         }
-    }
-
-    @Test func theFilterTakesOutFramesOfWhatHasEnded() throws {
-        let fields: [AMQPValue] = [.uint(1), .uint(2), .uint(3), .uint(4), .uint(.max - 1), .uint(0), .uint(5)]
-        var good = fields
-        good[4] = .uint(0)
-        var bytes = ByteBuffer()
-        let frames = [
-            Frame(.flow, channel: 1, good), Frame(.flow, channel: 1, fields), Frame(.flow, channel: .max - 1, good),
-            Frame(.transfer, channel: 1, [.uint(0)], payload: payload(300)), Frame(.end, channel: .max, []),
-        ]
-        for frame in frames { bytes.writeImmutableBuffer(try frame.encoded()) }
-        var clean = ByteBuffer(repeating: 0, count: 8)
-        clean.writeImmutableBuffer(FrameFilter.clean(bytes))
-        let left = Frame.parse(clean)
-        #expect(left.map(\.code) == [.flow, .flow, .transfer])
-        #expect(left[0].fields == good)
-        #expect(left[1].fields == Array(fields.prefix(4)))
-        #expect(left[2].payload == payload(300))
     }
 }

@@ -137,7 +137,7 @@ private struct Simulation {
 }
 
 /// A window that is learned: as fast as the best fixed one, and no larger than is of use.
-@Suite(.serialized, .timeLimit(.minutes(5)))
+@Suite(.serialized, .deadline(minutes: 5))
 struct CreditTunerTests {
     private static let budget = 16 << 20
 

@@ -25,7 +25,7 @@ struct BlockClockTests {
 }
 
 /// What a connection shows of its flow.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct FlowWatchTests {
     private static let withoutCredit = { @Sendable in PeerScript(credit: nil) }
 

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// The budget by itself: who gets its bytes, and that nobody is forgotten.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct MemoryBudgetTests {
     /// One who takes from a budget and keeps what it got.
     final class Taker: Sendable {

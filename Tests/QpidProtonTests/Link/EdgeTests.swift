@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Credit that goes at a bad moment, aborts without credit, links that are accepted twice.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct EdgeTests {
     /// Credit taken back in the middle of a message holds up that link alone, also when the link is closed then.
     @Test(arguments: [false, true]) func creditThatIsTakenBackHoldsUpOneLink(_ closes: Bool) async throws {

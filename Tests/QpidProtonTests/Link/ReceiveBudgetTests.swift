@@ -6,7 +6,7 @@ import Testing
 @testable import QpidProton
 
 /// What has come and holds memory stays within a budget that receivers, sessions and connections share.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceiveBudgetTests {
     private func configuration(_ budget: AMQPMemoryBudget) -> AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()

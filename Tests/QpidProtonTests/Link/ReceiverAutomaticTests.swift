@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// The window that is learned, which is the default.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceiverAutomaticTests {
     private static let small: AMQPConnection.Configuration = {
         var configuration = ReceiverDrainTests.slow

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Batches of deliveries, settled together.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceiverBatchTests {
     private func send(_ peer: InMemoryPeer, _ sizes: Range<Int>, settled: Bool = false) async throws {
         try await peer.run { peer in

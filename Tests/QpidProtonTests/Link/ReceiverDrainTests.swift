@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// `receive(timeout:)`, whose answer is never ambiguous.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceiverDrainTests {
     static let slow: AMQPConnection.Configuration = {
         var configuration = AMQPConnection.Configuration()

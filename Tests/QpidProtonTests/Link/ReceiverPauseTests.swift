@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Pause, resume and drain: one handshake, whose answer means that nothing is on its way.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceiverPauseTests {
     private func send(_ peer: InMemoryPeer, _ sizes: ClosedRange<Int>) async throws {
         try await peer.run { peer in

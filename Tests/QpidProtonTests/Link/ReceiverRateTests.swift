@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// A rate limit of a receiver: credit by the tokens.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.deadline(minutes: 5))
 struct ReceiverRateTests {
     private func open(
         _ session: AMQPSession,

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// `close(settling:)`: stop, settle, detach.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceiverStopTests {
     private func take(_ receiver: AMQPReceiver, _ count: Int) async throws -> [AMQPDelivery] {
         var deliveries: [AMQPDelivery] = []

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Messages that are handed over while they arrive.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.deadline(minutes: 5))
 struct ReceiverStreamTests {
     private func configuration(
         window: AMQPReceiver.Window = .messages(16),

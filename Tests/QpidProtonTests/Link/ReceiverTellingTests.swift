@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// P57: decisions are told in ranges, whatever the order in which handlers finish.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.deadline(minutes: 2))
 struct ReceiverTellingTests {
     private static let slow = ReceiverDrainTests.slow
 

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Receiving from an in-memory peer: pieces, limits, credit, settlement.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceiverTests {
     /// The peer's end of the library's first link, granted credit included.
     private func send(_ peer: InMemoryPeer, _ messages: [ByteBuffer], settled: Bool = false) async throws {

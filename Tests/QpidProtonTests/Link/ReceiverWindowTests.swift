@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// The windows of a receiver other than a number of messages.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceiverWindowTests {
     private static let slow: AMQPConnection.Configuration = {
         var configuration = AMQPConnection.Configuration()

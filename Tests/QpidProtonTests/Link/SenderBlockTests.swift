@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Why `trySend` has no room: the limit that is full, and what that one waits for.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SenderBlockTests {
     private let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
 

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Connections that share a budget.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SenderBudgetTests {
     private func withTwo(
         _ budget: AMQPMemoryBudget,

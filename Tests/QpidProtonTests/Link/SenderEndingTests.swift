@@ -6,7 +6,7 @@ import Testing
 @testable import QpidProton
 
 /// Cancelling, closing and losing in the middle of sending: each transfer is answered exactly once, with what became of it.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SenderEndingTests {
     /// Keeps how often each transfer was answered, and with what.
     final class Answers: Sendable {

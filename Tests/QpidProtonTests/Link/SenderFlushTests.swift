@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Closing after sending what has been accepted: it ends by its deadline, and what was not finished is given back.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SenderFlushTests {
     private static let undecided = { @Sendable () -> PeerScript in
         var script = PeerScript(credit: nil)

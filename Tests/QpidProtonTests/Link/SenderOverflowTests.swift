@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// What becomes of a message for which there is no room, by each policy.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SenderOverflowTests {
     private let limit = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
 

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Senders with a rate limit, by the clock of the testing loop.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SenderRateTests {
     private let room = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(4)))
 

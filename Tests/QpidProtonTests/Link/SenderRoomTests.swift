@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// The send limit: what is counted, when it falls, who waits and who goes on.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SenderRoomTests {
     @Test func theHighMarkSuspendsAndTheLowMarkResumes() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000, low: 400))

@@ -49,7 +49,7 @@ struct MadeBody: AsyncSequence, Sendable {
 }
 
 /// Messages that are sent while they are made.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.deadline(minutes: 5))
 struct SenderStreamTests {
     private func body(_ message: InMemoryPeer.Received) throws -> ByteBuffer {
         var all = ByteBuffer()

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Sending to an in-memory peer: outcomes, credit, order.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SenderTests {
     @Test func outcomesOfEveryKind() async throws {
         let script = { @Sendable () -> PeerScript in

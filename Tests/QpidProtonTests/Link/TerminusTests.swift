@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Attaching, with every field of the termini, both ways; refusals and detaches.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct TerminusTests {
     private static let source: AMQPSource = {
         var source = AMQPSource(address: "queue/ä")

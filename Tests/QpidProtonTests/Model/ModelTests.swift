@@ -6,7 +6,7 @@ import Testing
 /// Random schedules of all that an application and a peer can do, against a model of what must come of them.
 ///
 /// Each failure tells the environment with which the same schedule runs again.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.deadline(minutes: 10))
 struct ModelTests {
     @Test(arguments: ModelCase.all)
     func theInvariantsHold(run: ModelCase) async throws {

@@ -120,7 +120,7 @@ final class ModelWorld: @unchecked Sendable {
     }
 
     private func settle() async throws {
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + patience
         while true {
             let isQuiet = try await self.peer.run { _ in
                 self.executor.drain()

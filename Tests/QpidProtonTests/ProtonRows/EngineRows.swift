@@ -6,7 +6,7 @@ import Testing
 @testable import QpidProton
 
 /// Timers, and what Proton cannot do.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct EngineRows {
     private func configuration(idle: Duration?) -> AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()

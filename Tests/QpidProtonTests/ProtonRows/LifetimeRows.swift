@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Whose memory is whose, for how long, and the order of the steps.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct LifetimeRows {
     /// A decision that comes late never hits the next message, which Proton keeps in the same place.
     @Test("P11, P47: deliveries are told apart by ids of our own")

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Receiving: credit, drains and settlement.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceivingCreditRows {
     /// Messages from the peer's end of the library's first link.
     private func send(_ peer: InMemoryPeer, _ messages: [ByteBuffer], settled: Bool = false) async throws {

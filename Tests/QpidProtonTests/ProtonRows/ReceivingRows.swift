@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// What Proton does when it receives, and what holds all the same: the window and the bytes.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct ReceivingRows {
     /// Messages from the peer's end of the library's first link.
     private func send(_ peer: InMemoryPeer, _ messages: [ByteBuffer], settled: Bool = false) async throws {

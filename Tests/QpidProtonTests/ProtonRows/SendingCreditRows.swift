@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Sending: credit, windows, drains and closes.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SendingCreditRows {
     /// The outgoing window is told to the peer, by default too, and is never 0.
     @Test("P35: the outgoing window is told")

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// What Proton does when it sends, and what holds all the same: the bytes, the slices, the credit.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SendingRows {
     /// Bytes count from their acceptance to the completion of the write, not until they are framed.
     @Test("P1: bytes count until they are written", arguments: [false, true])

@@ -4,7 +4,7 @@ import Testing
 @testable import QpidProton
 
 /// Sending: the peer's window, and numbers that wrap.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SendingWindowRows {
     /// A peer that shrinks its window below what is on its way stops the session until it opens it again.
     @Test("The remote window is signed")

@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// What the peer tells of its sessions and links, and what it is told when it asks.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct PeerStateTests {
     /// The fields of a flow behind those of the session.
     private static func flow(

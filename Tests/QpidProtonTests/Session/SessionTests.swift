@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// Beginning and ending sessions.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct SessionTests {
     @Test func endingWithErrorsBothWays() async throws {
         try await withPeer { connection, peer in

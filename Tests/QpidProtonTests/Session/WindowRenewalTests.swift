@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 /// P43, P46: the window of a session is renewed each quarter, and the peer never finds it used up.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.deadline)
 struct WindowRenewalTests {
     private static var configuration: AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()

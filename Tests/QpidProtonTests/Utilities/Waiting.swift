@@ -4,7 +4,7 @@ import Testing
 /// Waits until a condition holds; records an issue when it does not within the deadline.
 func eventually(
     _ what: String,
-    deadline: Duration = .seconds(20),
+    deadline: Duration = patience,
     sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws {
@@ -46,7 +46,7 @@ struct Begun<Value: Sendable>: Sendable {
 
     var value: Value {
         get async throws {
-            let end = ContinuousClock.now + .seconds(20)
+            let end = ContinuousClock.now + patience
             while ContinuousClock.now < end {
                 if let result = self.state.result.withLock({ $0 }) { return try result.get() }
                 try await Task.sleep(for: .milliseconds(1))

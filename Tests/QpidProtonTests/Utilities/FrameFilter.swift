@@ -1,10 +1,12 @@
-internal import NIOCore
+import NIOCore
 
-/// Takes out of Proton's output what it sends on links and sessions that have ended on this side.
+@testable import QpidProton
+
+/// Takes out of the peer's output what Proton sends on links and sessions that have ended on its side.
 ///
 /// Proton 0.37 renews a session's incoming window, when transfers have used it up, with a flow of the link whose delivery
 /// it handles, detached or not, and on the session's channel, ended or not. The handle is then 2³² − 2 and the channel
-/// 2¹⁶ − 2, and a peer that gets them fails the whole connection.
+/// 2¹⁶ − 2. The library's own Proton never finds a window used up: see `IncomingWindow`.
 enum FrameFilter {
     private static let firstBadChannel: UInt16 = .max - 1
     private static let firstBadHandle: UInt32 = .max - 1

@@ -1,0 +1,18 @@
+import Testing
+
+/// How much longer than a plain build a test may take: a sanitizer slows every step down, and all tests run side by side.
+#if THREAD_SANITIZER || ADDRESS_SANITIZER
+let slowdown = 10
+#else
+let slowdown = 1
+#endif
+
+/// How long a test waits for what must come.
+let patience = Duration.seconds(20 * slowdown)
+
+extension Trait where Self == TimeLimitTrait {
+    /// What ends a test that hangs.
+    static var deadline: Self { .deadline(minutes: 1) }
+
+    static func deadline(minutes: Int) -> Self { .timeLimit(.minutes(minutes * slowdown)) }
+}
