@@ -1,6 +1,6 @@
 import Foundation
 
-/// This program once more, in a process of its own. It ends with this one, or when nobody keeps it any more.
+/// A process of its own. It ends with this one, or when nobody keeps it any more.
 final class ChildProcess: Sendable {
     /// Proof: the process is set up before it is shared; afterwards it is only asked for its state.
     private struct Handle: @unchecked Sendable {
@@ -13,10 +13,15 @@ final class ChildProcess: Sendable {
     /// What the process prints, line by line.
     let lines: AsyncStream<String>
 
+    /// This program once more.
+    ///
     /// - Parameter arguments: Those of a subcommand, with its name.
-    init(_ arguments: [String]) throws {
+    convenience init(_ arguments: [String]) throws {
+        try self.init(FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"), arguments)
+    }
+
+    init(_ path: String, _ arguments: [String]) throws {
         let process = Process()
-        let path = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
         let (input, output) = (Pipe(), Pipe())

@@ -53,11 +53,11 @@ enum Rate {
 /// A sink, and connections to it.
 struct SinkPeer {
     private let child: ChildProcess
-    private let port: Int
+    let port: Int
 
-    /// - Parameter capacity: The incoming capacity of its sessions, in bytes.
-    static func start(capacity: Int = 64 << 20) async throws -> SinkPeer {
-        let child = try ChildProcess([Sink._commandName, "--capacity", "\(capacity)"])
+    /// - Parameter options: Those of ``Sink``.
+    static func start(_ options: String...) async throws -> SinkPeer {
+        let child = try ChildProcess([Sink._commandName] + options)
         return SinkPeer(child: child, port: try await child.port())
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import QpidProton
 
 /// The latency of urgent messages beside bulk.
@@ -7,10 +8,11 @@ struct Priority: AsyncParsableCommand {
         commandName: "priority",
         abstract: "Measures the latency of small urgent messages beside bulk on the same connection.",
         discussion: """
-            Bulk is 1 MiB messages without end; 200 alarms of 100 bytes a second are on a session of their own with priority \
-            9 (lanes), the same with equal priorities (equal), and on the link of the bulk (fifo). Then bulk alone, and bulk \
-            beside a link with 1,000 messages and no credit. Rounds take turns; the figures are their medians. Latencies \
-            are from the call that sends to the settlement.
+            Bulk is 1 MiB messages without end, as fast as the limits and the credit let it. 200 alarms of 100 bytes a second \
+            are on a link of the same session: with priority 9 (lanes), with that of the bulk (equal), on the very link of \
+            the bulk (fifo), and from a program on plain Proton-C, which sends both whenever there is credit (plain). Then \
+            bulk alone, and beside a link with 1,000 messages and no credit. Rounds take turns; the figures are their \
+            medians. Latencies are from the call that sends to the settlement. The program is compiled by ./dev/peers.
             """
     )
 
@@ -24,14 +26,20 @@ struct Priority: AsyncParsableCommand {
     var limit = 4_194_304
 
     @Option(help: ArgumentHelp("The incoming capacity of the peer's sessions, in bytes.", valueName: "bytes"))
-    var capacity = 67_108_864
+    var capacity = AMQPSession.Configuration().incomingCapacity.bytes
+
+    @Option(help: ArgumentHelp("The credit of the bulk; by default what RabbitMQ 4 grants.", valueName: "messages"))
+    var credit = 170
+
+    @Option(help: ArgumentHelp("Where the program on plain Proton-C is.", valueName: "file"))
+    var plain = ".build/peers/alarms"
 
     @Flag(help: "Leave out the link without credit.")
     var alarmsOnly = false
 
     private static let bulkSize = 1 << 20
 
-    private enum Lanes: String, CaseIterable { case lanes, equal, fifo }
+    private enum Lanes: String, CaseIterable { case lanes, equal, fifo, plain }
 
     private struct Round {
         let latency: Alarms.Latency
@@ -39,9 +47,9 @@ struct Priority: AsyncParsableCommand {
     }
 
     func run() async throws {
-        Watchdog.start("priority", limit: .seconds(Double(self.rounds) * (5 * self.seconds + 10) + 30))
+        Watchdog.start("priority", limit: .seconds(Double(self.rounds) * (6 * self.seconds + 20) + 30))
         var report = Report("priority")
-        let peer = try await SinkPeer.start(capacity: self.capacity)
+        let peer = try await SinkPeer.start("--capacity", "\(self.capacity)", "--credit", "\(self.credit)")
         var rounds: [Lanes: [Round]] = [:]
         var bulks = Pairs()
         for number in 0..<self.rounds {
@@ -58,7 +66,8 @@ struct Priority: AsyncParsableCommand {
         for lanes in Lanes.allCases { self.show(rounds[lanes] ?? [], lanes, report) }
         let p99 = { (lanes: Lanes) in (rounds[lanes] ?? []).map(\.latency.p99).median }
         report.note("p99-equal-to-lanes", p99(.equal) / p99(.lanes), "x")
-        report.atLeast("p99-fifo-to-lanes", p99(.fifo) / p99(.lanes), 20, "x")
+        report.note("p99-fifo-to-lanes", p99(.fifo) / p99(.lanes), "x")
+        report.atLeast("p99-plain-to-lanes", p99(.plain) / p99(.lanes), 20, "x")
         if !self.alarmsOnly { bulks.show("bulk", beside: "creditless", unit: "MB/s", &report) }
         try report.end()
     }
@@ -76,10 +85,12 @@ struct Priority: AsyncParsableCommand {
     private var bulkSession: AMQPSession.Configuration { .init(sendLimit: .init(high: ByteCount(self.limit))) }
 
     private func measure(_ lanes: Lanes, _ peer: SinkPeer) async throws -> Round {
-        try await peer.withConnection { connection in
+        if lanes == .plain { return try await self.measurePlain(peer) }
+        return try await peer.withConnection { connection in
             let session = try await connection.openSession(self.bulkSession)
             let bulk = try await session.openSender(to: .bulk, priority: lanes == .lanes ? 0 : 4)
-            let alarms = lanes == .fifo ? bulk : try await self.alarmSender(lanes, connection)
+            let priority = lanes == .lanes ? 9 : 4
+            let alarms = lanes == .fifo ? bulk : try await session.openSender(to: .fast, priority: priority)
             let load = try Load(bulk, size: Self.bulkSize)
             // The buffers of the sockets have to grow first.
             try await Task.sleep(for: .milliseconds(500))
@@ -92,8 +103,31 @@ struct Priority: AsyncParsableCommand {
         }
     }
 
-    private func alarmSender(_ lanes: Lanes, _ connection: AMQPConnection) async throws -> AMQPSender {
-        try await connection.openSession().openSender(to: .fast, priority: lanes == .lanes ? 9 : 4)
+    /// What the program on plain Proton-C prints.
+    private struct Plain: Decodable {
+        let alarms: UInt64
+        let p50, p99, p999, max, bulk: Double
+    }
+
+    private func measurePlain(_ peer: SinkPeer) async throws -> Round {
+        guard FileManager.default.isExecutableFile(atPath: self.plain) else {
+            throw Failure("there is no program \(self.plain): run ./dev/peers, or name it with --plain")
+        }
+        let program = try ChildProcess(
+            self.plain,
+            ["127.0.0.1:\(peer.port)", "\(self.seconds)", "\(Alarms.perSecond)", "\(Self.bulkSize)"]
+        )
+        var last = ""
+        for await line in program.lines { last = line }
+        let plain = try JSONDecoder().decode(Plain.self, from: Data(last.utf8))
+        let latency = Alarms.Latency(
+            p50: plain.p50,
+            p99: plain.p99,
+            p999: plain.p999,
+            max: plain.max,
+            count: plain.alarms
+        )
+        return Round(latency: latency, bulk: plain.bulk)
     }
 
     private func bulk(_ hasIdleLink: Bool, _ peer: SinkPeer) async throws -> Double {

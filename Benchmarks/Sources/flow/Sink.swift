@@ -14,7 +14,7 @@ struct Sink: AsyncParsableCommand {
     enum Place: String {
         /// Accepts everything at once.
         case fast
-        /// The same for large messages: fewer of them may be on their way.
+        /// The same for large messages, with the credit that the process was started with.
         case bulk
         /// Takes 100 messages a second.
         case slow
@@ -28,30 +28,31 @@ struct Sink: AsyncParsableCommand {
 
     static let sourceSize = 4_096
 
-    @Option var capacity = 64 << 20
+    @Option var capacity = AMQPSession.Configuration().incomingCapacity.bytes
+    @Option var credit = 16
 
     func run() async throws {
         Watchdog.endWithParent()
         let listener = try await AMQPListener.bind(port: 0)
         Output.line("port \(listener.port)")
-        let capacity = ByteCount(self.capacity)
+        let session = AMQPSession.Configuration(incomingCapacity: ByteCount(self.capacity))
         await withDiscardingTaskGroup { group in
             let connections = listener.makeAsyncIterator()
             while let connection = try? await connections.next(isolation: nil) {
-                group.addTask { await Self.serve(connection, capacity) }
+                group.addTask { await self.serve(connection, session) }
             }
         }
     }
 
-    private static func serve(_ connection: AMQPConnection, _ capacity: ByteCount) async {
+    private func serve(_ connection: AMQPConnection, _ configuration: AMQPSession.Configuration) async {
         // The connection ends with an error where the other side drops it.
         try? await withThrowingDiscardingTaskGroup { group in
             for try await wish in connection.incoming {
                 switch wish {
-                case .session(let session): try await session.accept(.init(incomingCapacity: capacity))
+                case .session(let session): try await session.accept(configuration)
                 case .receiver(let link):
                     let place = link.attach.target?.address.flatMap { Place(rawValue: $0) } ?? .fast
-                    let receiver = try await link.accept(.init(window: Self.window(place)))
+                    let receiver = try await link.accept(.init(window: self.window(place)))
                     group.addTask { try? await Self.receive(receiver, place) }
                 case .sender(let link):
                     let sender = try await link.accept()
@@ -62,10 +63,11 @@ struct Sink: AsyncParsableCommand {
         }
     }
 
-    private static func window(_ place: Place) -> AMQPReceiver.Window {
+    private func window(_ place: Place) -> AMQPReceiver.Window {
         switch place {
         case .fast, .source: .messages(256)
-        case .bulk, .slow: .messages(16)
+        case .bulk: .messages(self.credit)
+        case .slow: .messages(16)
         case .stalled, .creditless: .manual
         }
     }

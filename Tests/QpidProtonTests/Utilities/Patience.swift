@@ -2,9 +2,9 @@ import Testing
 
 /// How much longer than a plain build a test may take: a sanitizer slows every step down, and all tests run side by side.
 #if THREAD_SANITIZER || ADDRESS_SANITIZER
-let slowdown = 10
+    let slowdown = 10
 #else
-let slowdown = 1
+    let slowdown = 1
 #endif
 
 /// How long a test waits for what must come.
