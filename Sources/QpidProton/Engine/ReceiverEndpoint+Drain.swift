@@ -15,7 +15,7 @@ extension ReceiverEndpoint {
         } else if credit > 0 {
             // The answer to a drain that nobody waits for any more.
             self.window.giveBack(credit)
-            self.pacing?.giveBack(credit)
+            self.pace?.giveBack(credit)
             self.status.credit.store(self.window.outstanding, ordering: .relaxed)
             self.topUp()
         }
@@ -70,13 +70,13 @@ extension ReceiverEndpoint {
         // A drain that is given up while a message arrives may have been answered.
         if credit == nil {
             self.window.giveBack(self.creditBack ?? 0)
-            self.pacing?.giveBack(self.creditBack ?? 0)
+            self.pace?.giveBack(self.creditBack ?? 0)
         }
         self.creditBack = nil
         // What came before the answer must be seen before it.
         self.flushArrived()
         if let credit {
-            self.pacing?.giveBack(self.window.outstanding)
+            self.pace?.giveBack(self.window.outstanding)
             self.window.drained()
             let drains = self.drains
             self.drains = []

@@ -15,7 +15,7 @@ extension ReceiverEndpoint {
     func learn(at time: Int64? = nil) {
         guard self.window.isAutomatic else { return }
         self.window.learn(at: time ?? self.handler.nanoseconds)
-        if !self.countsInAccount, let count = self.window.learned {
+        if self.share == nil, let count = self.window.learned {
             self.inbox?.setReportEvery(max(1, min(count / 4, 64)))
         }
     }

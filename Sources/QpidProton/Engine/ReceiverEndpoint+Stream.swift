@@ -114,7 +114,7 @@ extension ReceiverEndpoint {
     private func completeStream(_ stream: ArrivingStream, _ delivery: OpaquePointer) {
         let isSettled = pn_delivery_settled(delivery)
         self.window.completeStreamed(min(stream.count, self.streamBuffer ?? 0))
-        self.pacing?.complete(stream.count)
+        self.pace?.complete(stream.count)
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
         self.isMidMessage = false

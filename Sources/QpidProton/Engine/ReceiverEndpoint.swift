@@ -37,13 +37,8 @@ final class ReceiverEndpoint: LinkEndpoint {
             self.handler.receiving.heldBack += self.isHeldBack ? 1 : -1
         }
     }
-    /// Whether the connection keeps an account of what has come.
-    private(set) var countsInAccount = false
-    /// What the link holds of it.
-    private(set) var accounted = 0
-    /// The size that its next messages are expected to have: the largest that came lately.
-    private var accountedSize = ReceiveAccount.read
-    private var promised = 0
+    /// What the link holds of what the connection may; nil where that is not bounded.
+    var share: ReceiveShare?
     /// What messages count for in the window until they are taken, in order.
     var untaken: Deque<Int> = []
     var sequence: UInt64 = 0
@@ -59,8 +54,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     var streamedBytes = 0
     /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
     var telling = Telling()
-    /// What the rate limit needs, see ReceiverEndpoint+Rate.swift; nil without one.
-    var pacing: Pacing?
+    /// What the rate limit leaves, see ReceiverEndpoint+Rate.swift; nil without one.
+    var pace: CreditPace?
+    var paceTimer: Scheduled<Void>?
     /// When the link was opened here.
     var openTime: NIODeadline?
 
@@ -101,11 +97,11 @@ final class ReceiverEndpoint: LinkEndpoint {
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.senderSettleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.settleMode))
-        self.countsInAccount = self.handler.receiving.budget != nil
+        if self.handler.receiving.budget.shared != nil { self.share = ReceiveShare() }
         let policy = configuration.window.policy
         self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
         // A message that is larger than the window's bytes could never be whole.
-        let largest = min(self.window.largest ?? .max, self.handler.receiving.largestMessage)
+        let largest = min(self.window.largest ?? .max, self.handler.receiving.budget.largestMessage)
         let wholeLimit = configuration.streamsMessages || largest == .max ? nil : largest
         if let limit = [configuration.maxMessageSize?.bytes, wholeLimit].compactMap({ $0 }).min() {
             pn_link_set_max_message_size(self.link, UInt64(limit))
@@ -124,7 +120,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         // What is taken of a window of bytes may be what Proton's bytes wait for: it is told at once.
         let reportEvery =
             switch self.window.policy {
-            case _ where self.countsInAccount: 1
+            case _ where self.share != nil: 1
             case .messages(let count): max(1, count / 4)
             case .bytes, .automatic: 1
             case .manual, .onDemand, .unbounded: Int.max
@@ -269,12 +265,12 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.sequence += 1
         let isSettled = pn_delivery_settled(delivery)
         var weight = self.window.complete(count)
-        if self.countsInAccount {
+        if self.share != nil {
             weight = max(weight, count)
             self.account(weight - count)
-            self.accountedSize = max(CreditWindow.leastSize, count, self.accountedSize - self.accountedSize / 16)
+            self.share?.complete(count)
         }
-        self.pacing?.complete(count)
+        self.pace?.complete(count)
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
         var slot: UInt = 0
@@ -302,7 +298,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         // An abort that is the first that is seen of a message has used its credit too, and needs it.
         guard self.isMidMessage || self.begin() else { return self.discard() }
         if self.stream != nil { self.abortStream() } else { self.window.abort() }
-        self.pacing?.complete(0)
+        self.pace?.complete(0)
         // Settling the current delivery advances the link.
         pn_delivery_settle(delivery)
         self.isMidMessage = false
@@ -408,95 +404,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         pn_delivery_get_context(delivery).map { SlotKey(bitPattern: UInt(bitPattern: $0)) }
     }
 
-    // MARK: Credit
-
-    /// The application has taken messages that hold a place until then, or waits for one and has left none untold.
-    func taken(_ count: Int) {
-        if self.window.outstanding == 0, self.window.policy != .onDemand { self.window.starve() }
-        var bytes = 0
-        for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
-        self.giveBack(count, bytes: bytes)
-        self.learn()
-        self.useRoom()
-    }
-
-    /// Messages have given their places back.
-    func free(_ count: Int, bytes: Int) {
-        self.giveBack(count, bytes: bytes)
-        self.useRoom()
-    }
-
-    func giveBack(_ count: Int, bytes: Int) {
-        self.steps &+= 1
-        self.account(-bytes)
-        self.window.free(count, bytes: bytes)
-    }
-
-    /// Takes what was held back, and grants credit.
-    func useRoom() {
-        if self.isHeldBack { self.receive() }
-        self.topUp()
-    }
-
-    func grant(_ credit: Int) {
-        guard self.isLocallyOpen else { return }
-        if self.window.isPaused {
-            // Credit granted now would cancel the drain that is under way, or the pause.
-            self.pendingCredit += credit
-        } else {
-            self.flow(self.window.grant(credit))
-        }
-    }
-
-    func topUp() {
-        guard self.window.policy != .manual, self.isLocallyOpen else { return }
-        let isIdle =
-            self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
-        if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
-        let limit = self.creditLimit
-        self.flow(self.pacing == nil ? self.window.topUp(limit: limit) : self.pacedTopUp(limit: limit))
-        self.promise()
-        self.noteCause()
-    }
-
-    private func flow(_ credit: Int) {
-        guard credit > 0 else { return }
-        pn_link_flow(self.link, Int32(credit))
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        self.learn()
-    }
-
     override func flowed() {
         self.creditCame()
-    }
-
-    // MARK: The account
-
-    /// Whether messages give bytes back when they are taken.
-    var countsUntaken: Bool { self.window.budget != nil || self.countsInAccount }
-
-    /// The credit that the connection's account has room for, by the size that messages had lately; one at least where nothing
-    /// is on its way, so that each link moves.
-    private var creditLimit: Int {
-        guard self.countsInAccount, let room = self.handler.receiving.creditRoom else { return .max }
-        if room == 0 { self.handler.receiving.wasShort = true }
-        // The last that there is room for goes to those that have nothing.
-        let isIdle = self.window.outstanding == 0 && !self.isMidMessage && self.handler.receiving.room ?? 0 > 0
-        return max(room / self.accountedSize, isIdle ? 1 : 0)
-    }
-
-    /// Tells what is expected for the credit that is out.
-    private func promise() {
-        guard self.countsInAccount else { return }
-        let bytes = self.isLocallyOpen ? self.window.outstanding * self.accountedSize : 0
-        self.handler.receiving.promise(bytes - self.promised)
-        self.promised = bytes
-    }
-
-    func account(_ bytes: Int) {
-        guard self.countsInAccount else { return }
-        self.accounted += bytes
-        self.handler.receiving.add(bytes)
     }
 
     private func dropPartial() {
@@ -511,7 +420,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.timeouts = []
         self.flushArrived()
         self.endTelling()
-        self.pacing?.timer?.cancel()
+        self.paceTimer?.cancel()
         // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
         if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
         self.endStreams(error)
@@ -525,7 +434,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.inbox?.finish(error)
         self.isHeldBack = false
         // What stays to be taken is counted no more.
-        self.account(-self.accounted)
+        self.account(-(self.share?.held ?? 0))
         self.promise()
         for reply in self.drains {
             reply.resolve(.failure(error ?? AMQPError(.link, .closed, "the receiver was closed")))

@@ -95,7 +95,7 @@ final class SessionEndpoint {
         }
         self.incomingCapacity = configuration.incomingCapacity.bytes
         let incoming = IncomingWindow(
-            capacity: max(2 * frame, self.handler.receiving.share(of: configuration.incomingCapacity.bytes)),
+            capacity: max(2 * frame, self.handler.receiving.budget.share(of: configuration.incomingCapacity.bytes)),
             frameSize: frame,
             outgoingWindow: configuration.outgoingWindow,
             free: { [unowned self] in self.freeIncoming }
@@ -253,7 +253,8 @@ final class SessionEndpoint {
     private var freeIncoming: Int {
         guard !self.isDone else { return 0 }
         let free = self.incomingCapacity - Int(pn_session_incoming_bytes(self.session))
-        return self.handler.receiving.sessionRoom(free, frameSize: Int(self.handler.configuration.maxFrameSize))
+        let frame = Int(self.handler.configuration.maxFrameSize)
+        return self.handler.receiving.budget.sessionRoom(free, frameSize: frame, sessions: self.handler.sessions.count)
     }
 
     /// Proton holds less than it did: the peer may send more.

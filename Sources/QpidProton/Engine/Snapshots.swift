@@ -95,8 +95,8 @@ extension ReceiverEndpoint {
         guard self.isLocallyOpen, self.window.outstanding == 0, !self.window.isPaused else { return nil }
         // Nothing was granted, for nobody waits.
         if self.window.policy == .onDemand, self.window.held == 0 { return nil }
-        if self.pacing?.timer != nil { return .rate }
-        if self.handler.receiving.room == 0 { return .memoryBudget }
+        if self.paceTimer != nil { return .rate }
+        if self.handler.receiving.budget.room == 0 { return .memoryBudget }
         return .application
     }
 }

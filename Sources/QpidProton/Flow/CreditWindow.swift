@@ -32,8 +32,7 @@ struct CreditWindow {
     private(set) var held = 0
     /// The bytes of the messages that hold a place and are complete.
     private(set) var heldBytes = 0
-    /// The size that the next messages are expected to have: the largest that came lately.
-    private(set) var expectedSize: Int
+    private var expected = ExpectedSize(0)
     private(set) var isPaused = false
     /// The application waits for a message, and there was no credit left.
     private var isStarved = false
@@ -52,13 +51,15 @@ struct CreditWindow {
         case .automatic(let bytes): self.policy = .automatic(max(Self.leastSize, bytes))
         case .manual, .onDemand, .unbounded: self.policy = policy
         }
-        self.expectedSize = 0
         if let budget = self.budget {
             // Four messages at first, however small they may turn out to be; or as many as a window that is learned begins with.
             let count = self.isAutomatic ? CreditTuner.start : 4
-            self.expectedSize = max(Self.leastSize, min(budget / count, maxMessageSize))
+            self.expected = ExpectedSize(max(Self.leastSize, min(budget / count, maxMessageSize)))
         }
     }
+
+    /// The bytes that the next messages are expected to have each; 0 when bytes are not counted.
+    var expectedSize: Int { self.expected.bytes }
 
     /// The bytes that may be held; nil when bytes are not counted.
     var budget: Int? {
@@ -169,8 +170,7 @@ struct CreditWindow {
         let expected = min(max(Self.leastSize, size), budget)
         let counted = self.isAutomatic ? max(Self.leastSize, size) : expected
         self.heldBytes += counted
-        // Grows at once, and shrinks slowly: a large message among small ones is not forgotten soon.
-        self.expectedSize = max(expected, self.expectedSize - self.expectedSize / 16)
+        self.expected.note(expected)
         return counted
     }
 
@@ -183,7 +183,7 @@ struct CreditWindow {
     mutating func completeStreamed(_ size: Int) {
         self.isMidMessage = false
         guard let budget = self.budget else { return }
-        self.expectedSize = max(min(max(Self.leastSize, size), budget), self.expectedSize - self.expectedSize / 16)
+        self.expected.note(min(max(Self.leastSize, size), budget))
     }
 
     /// The message that had begun was aborted.

@@ -144,7 +144,7 @@ extension ModelReceiver {
     private func checkProgress(_ endpoint: ReceiverEndpoint, _ link: OpaquePointer) {
         let window = endpoint.window
         let isWaiting = endpoint.inbox?.hasWaiters == true
-        if !window.isPaused, endpoint.pacing == nil, !endpoint.isMidMessage {
+        if !window.isPaused, endpoint.pace == nil, !endpoint.isMidMessage {
             switch window.policy {
             case .messages(let count):
                 let used = window.outstanding + window.held

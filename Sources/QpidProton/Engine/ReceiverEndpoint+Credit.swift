@@ -1,0 +1,84 @@
+internal import CProton
+internal import DequeModule
+internal import Synchronization
+
+// Granting credit, by the window, the rate limit and what the connection has room for.
+
+extension ReceiverEndpoint {
+    /// The application has taken messages that hold a place until then, or waits for one and has left none untold.
+    func taken(_ count: Int) {
+        if self.window.outstanding == 0, self.window.policy != .onDemand { self.window.starve() }
+        var bytes = 0
+        for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
+        self.giveBack(count, bytes: bytes)
+        self.learn()
+        self.useRoom()
+    }
+
+    /// Messages have given their places back.
+    func free(_ count: Int, bytes: Int) {
+        self.giveBack(count, bytes: bytes)
+        self.useRoom()
+    }
+
+    func giveBack(_ count: Int, bytes: Int) {
+        self.steps &+= 1
+        self.account(-bytes)
+        self.window.free(count, bytes: bytes)
+    }
+
+    /// Takes what was held back, and grants credit.
+    func useRoom() {
+        if self.isHeldBack { self.receive() }
+        self.topUp()
+    }
+
+    func grant(_ credit: Int) {
+        guard self.isLocallyOpen else { return }
+        if self.window.isPaused {
+            // Credit granted now would cancel the drain that is under way, or the pause.
+            self.pendingCredit += credit
+        } else {
+            self.flow(self.window.grant(credit))
+        }
+    }
+
+    func topUp() {
+        guard self.window.policy != .manual, self.isLocallyOpen else { return }
+        let isIdle =
+            self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
+        if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
+        let limit = self.creditLimit
+        self.flow(self.pace == nil ? self.window.topUp(limit: limit) : self.pacedTopUp(limit: limit))
+        self.promise()
+        self.noteCause()
+    }
+
+    private func flow(_ credit: Int) {
+        guard credit > 0 else { return }
+        pn_link_flow(self.link, Int32(credit))
+        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        self.learn()
+    }
+
+    // MARK: The account
+
+    /// Whether messages give bytes back when they are taken.
+    var countsUntaken: Bool { self.window.budget != nil || self.share != nil }
+
+    /// The credit that the connection has room for.
+    private var creditLimit: Int {
+        let isIdle = self.window.outstanding == 0 && !self.isMidMessage
+        return self.share?.credit(isIdle: isIdle, of: &self.handler.receiving.budget) ?? .max
+    }
+
+    /// Tells the connection what is expected for the credit that is out.
+    func promise() {
+        self.share?.promise(self.isLocallyOpen ? self.window.outstanding : 0, to: &self.handler.receiving.budget)
+    }
+
+    /// Counts what the link holds more, or less.
+    func account(_ bytes: Int) {
+        self.share?.add(bytes, to: &self.handler.receiving.budget)
+    }
+}

@@ -1,0 +1,49 @@
+internal import DequeModule
+
+/// The credit that a rate limit leaves to a receiver: what was granted and is not used yet is taken off the limit.
+struct CreditPace {
+    var limiter: RateLimiter
+    /// The size that a message is expected to have: an average of those that came, weighted to the latest.
+    private var expectedSize = 1_024
+    /// Credit, in the order of its grants, with the size that was expected then.
+    private var granted: Deque<(count: Int, size: Int)> = []
+
+    init(_ limit: AMQPRateLimit, now: Int64) {
+        self.limiter = RateLimiter(limit, now: now)
+    }
+
+    /// The credit that may be granted now. One message may be larger than what is there; what follows then waits longer.
+    mutating func allowance(_ now: Int64) -> Int {
+        let (messages, bytes) = self.limiter.available(now: now)
+        return bytes > 0 ? min(messages, max(1, bytes / self.expectedSize)) : 0
+    }
+
+    mutating func grant(_ count: Int) {
+        guard count > 0 else { return }
+        self.limiter.take(messages: count, bytes: count * self.expectedSize)
+        self.granted.append((count, self.expectedSize))
+    }
+
+    /// A message has come whole, or was aborted: its true size counts.
+    mutating func complete(_ size: Int) {
+        self.expectedSize = max(1, self.expectedSize + (size - self.expectedSize) / 8)
+        guard let first = self.granted.first else { return }
+        self.limiter.take(messages: 0, bytes: size - first.size)
+        if first.count == 1 { self.granted.removeFirst() } else { self.granted[0].count -= 1 }
+    }
+
+    /// Credit has come back: the latest first.
+    mutating func giveBack(_ credit: Int) {
+        var rest = credit
+        while rest > 0, let last = self.granted.last {
+            let count = min(rest, last.count)
+            self.limiter.take(messages: -count, bytes: -count * last.size)
+            rest -= count
+            if count == last.count {
+                self.granted.removeLast()
+            } else {
+                self.granted[self.granted.count - 1].count -= count
+            }
+        }
+    }
+}
