@@ -7,9 +7,7 @@ extension AMQPConnection {
     ///
     /// - Throws: `AMQPError` when the connection is gone, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPConnectionSnapshot {
-        let reply = Reply<AMQPConnectionSnapshot>()
-        self.mailbox.run({ reply.resolve(.success($0.snapshot)) }, otherwise: { reply.resolve(.failure($0)) })
-        return try await reply.value()
+        try await self.mailbox.ask { $1.resolve(.success($0.snapshot)) }
     }
 
     /// Tells what keeps links from moving, when it has lasted for a time, and when it is over.
@@ -35,26 +33,16 @@ extension AMQPConnection {
 extension AMQPSession {
     /// The limits of the session and its links; as ``AMQPConnection/snapshot()``.
     public func snapshot() async throws(AMQPError) -> AMQPSessionSnapshot {
-        let reply = Reply<AMQPSessionSnapshot>()
         let endpoint = self.handle.endpoint
-        self.mailbox.run(
-            { _ in reply.resolve(.success(endpoint.value.snapshot)) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        return try await reply.value()
+        return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot)) }
     }
 }
 
 extension AMQPSender {
     /// The limits of the link, and what keeps it from moving; as ``AMQPConnection/snapshot()``.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
-        let reply = Reply<AMQPLinkSnapshot>()
         let endpoint = self.endpoint
-        self.mailbox.run(
-            { reply.resolve(.success(endpoint.value.snapshot(at: $0.now))) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        return try await reply.value()
+        return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
     }
 
     /// Tells what keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.
@@ -66,13 +54,8 @@ extension AMQPSender {
 extension AMQPReceiver {
     /// The limits of the link, and what keeps it from moving; as ``AMQPConnection/snapshot()``.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
-        let reply = Reply<AMQPLinkSnapshot>()
         let endpoint = self.endpoint
-        self.mailbox.run(
-            { reply.resolve(.success(endpoint.value.snapshot(at: $0.now))) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        return try await reply.value()
+        return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
     }
 
     /// Tells what keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.

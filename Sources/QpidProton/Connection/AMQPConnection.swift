@@ -82,9 +82,7 @@ public final class AMQPConnection: Sendable {
     ///   ends.
     public func openSession(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession
     {
-        let reply = Reply<SessionEndpoint.Handle>()
-        self.mailbox.run({ $0.openSession(configuration, reply) }, otherwise: { reply.resolve(.failure($0)) })
-        let handle = try await reply.value()
+        let handle = try await self.mailbox.ask { $0.openSession(configuration, $1) }
         do {
             try await handle.opened.value()
         } catch {

@@ -21,12 +21,8 @@ public struct AMQPIncomingSession: Sendable {
     /// - Throws: `AMQPError` when a setting cannot be used or the session has ended.
     @discardableResult
     public func accept(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession {
-        let reply = Reply<SessionEndpoint.Handle>()
-        self.connection.mailbox.run(
-            { _ in reply.resolve(self.endpoint.value.accept(configuration)) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        return AMQPSession(try await reply.value(), self.connection)
+        let handle = try await self.connection.mailbox.ask { $1.resolve(self.endpoint.value.accept(configuration)) }
+        return AMQPSession(handle, self.connection)
     }
 
     /// Refuses the session.
@@ -54,12 +50,9 @@ public struct AMQPIncomingReceiver: Sendable {
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
         if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
         let settings = configuration
-        let reply = Reply<(ReceiverEndpoint.Handle, SessionEndpoint.Handle)>()
-        self.connection.mailbox.run(
-            { _ in reply.resolve(self.endpoint.value.accept(settings)) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        let (handle, session) = try await reply.value()
+        let (handle, session) = try await self.connection.mailbox.ask {
+            $1.resolve(self.endpoint.value.accept(settings))
+        }
         let attachment = try await handle.status.attachment.value()
         return AMQPReceiver(handle, attachment, AMQPSession(session, self.connection))
     }
@@ -89,12 +82,9 @@ public struct AMQPIncomingSender: Sendable {
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
         if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
         let settings = configuration
-        let reply = Reply<(SenderEndpoint.Handle, SessionEndpoint.Handle)>()
-        self.connection.mailbox.run(
-            { _ in reply.resolve(self.endpoint.value.accept(settings)) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        let (handle, session) = try await reply.value()
+        let (handle, session) = try await self.connection.mailbox.ask {
+            $1.resolve(self.endpoint.value.accept(settings))
+        }
         let attachment = try await handle.status.attachment.value()
         return AMQPSender(handle, attachment, AMQPSession(session, self.connection), settles: settings.settleMode)
     }

@@ -29,13 +29,7 @@ extension ConnectionHandler {
     /// Takes out of Proton what comes of a link that nobody has any more: it would stay until the session ends.
     private static func drop(_ link: OpaquePointer) {
         guard pn_link_is_receiver(link) else { return }
-        while let delivery = pn_link_current(link) {
-            withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { room in
-                while pn_link_recv(link, room.bindMemory(to: CChar.self).baseAddress, room.count) > 0 {}
-            }
-            guard !pn_delivery_partial(delivery) || pn_delivery_aborted(delivery) else { return }
-            pn_link_advance(link)
-        }
+        while ProtonDelivery.dropCurrent(of: link) != nil { pn_link_advance(link) }
     }
 
     private func connectionOpened() {

@@ -201,7 +201,7 @@ extension ConnectionHandler {
             // With the next look into the mailbox, which follows.
             for handed in framed { self.releases.append((handed.bytes, handed.node)) }
             let outcome = failure.map { cause -> Result<AMQPOutcome, AMQPError> in
-                .failure(AMQPError(.delivery, cause.condition, "not sent: \(cause)", isFromPeer: cause.isFromPeer))
+                .failure(.notSent(cause))
             }
             for handed in framed { handed.settled?.resolve(outcome ?? .success(.settled)) }
         }

@@ -268,7 +268,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.sessions = [:]
         self.incoming.finish(error)
         let mail = self.mailbox.close(error ?? cause)
-        let unsent = AMQPError(.delivery, (error ?? cause).condition, "not sent: \(error ?? cause)")
+        let unsent = AMQPError.notSent(error ?? cause)
         for item in mail.items {
             switch item {
             case .message(let message): message.fail(unsent)

@@ -169,7 +169,8 @@ final class Mailbox: Sendable {
 extension Mailbox {
     enum Admission {
         case admitted(OutcomeReply)
-        case full(SendRefusal)
+        /// The first level without room, and the bytes of the message.
+        case full(SendRefusal.Level, bytes: Int)
         case closed
     }
 
@@ -186,7 +187,7 @@ extension Mailbox {
         let (admission, wake) = self.state.withLock { state -> (Admission, (@Sendable () -> Void)?) in
             switch state.gate.admit(max(1, count), at: node) {
             case .closed: return (.closed, nil)
-            case .full(let level): return (.full(Self.refusal(level, max(1, count), node, state)), nil)
+            case .full(let level): return (.full(level, bytes: max(1, count)), nil)
             case .admitted:
                 let reply = state.post(bytes(), lane: lane, node: node, isSettled: isSettled)
                 return (.admitted(reply), state.schedule())
@@ -194,6 +195,11 @@ extension Mailbox {
         }
         wake?()
         return admission
+    }
+
+    /// Why a level that was full has no room for a message of a link.
+    func refusal(_ level: SendRefusal.Level, bytes: Int, _ link: SlotKey) -> SendRefusal {
+        self.state.withLock { Self.refusal(level, bytes, link, $0) }
     }
 
     private static func refusal(
@@ -446,13 +452,4 @@ extension Mailbox {
         repayment?.pay()
         return mail
     }
-}
-
-extension AMQPError {
-    static let senderClosed = AMQPError(.link, .closed, "not sent: the sender is closed")
-    static let sendCancelled = AMQPError(
-        .delivery,
-        .cancelled,
-        "not sent: the task was cancelled while it waited for room"
-    )
 }

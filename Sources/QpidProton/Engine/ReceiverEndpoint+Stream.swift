@@ -33,13 +33,10 @@ extension ReceiverEndpoint {
         self.stream = arriving
         self.streams[sequence] = arriving
         self.push(rest, to: arriving)
-        let tag = Self.tag(of: delivery)
-        let room = self.arrivals.room(for: tag.count)
-        if let first = tag.baseAddress { room.copyMemory(from: first, byteCount: tag.count) }
-        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        let (tagCount, _) = self.placeTag(of: delivery)
         self.arrivals.append(
             large: .streamed(beginning, stream),
-            tagCount: tag.count,
+            tagCount: tagCount,
             slot: slot?.bitPattern ?? 0,
             sequence: sequence,
             isReported: isReported

@@ -222,19 +222,12 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// Reads a whole message to where it waits.
     private func completeSmall(_ delivery: OpaquePointer, _ count: Int) {
-        let tag = Self.tag(of: delivery)
-        let room = self.arrivals.room(for: tag.count + count)
-        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tag.count) }
-        var read = 0
-        if count > 0 {
-            let bytes = (room + tag.count).assumingMemoryBound(to: CChar.self)
-            read = max(0, pn_link_recv(self.link, bytes, count))
-        }
-        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        let (tagCount, room) = self.placeTag(of: delivery, before: count)
+        let read = count > 0 ? max(0, pn_link_recv(self.link, room.assumingMemoryBound(to: CChar.self), count)) : 0
         self.account(read)
         let (slot, isReported) = self.complete(delivery, read)
         self.arrivals.append(
-            tagCount: tag.count,
+            tagCount: tagCount,
             count: read,
             slot: slot,
             sequence: self.sequence,
@@ -244,16 +237,13 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// Hands on the message that was gathered.
     private func completeLarge(_ delivery: OpaquePointer) {
-        let tag = Self.tag(of: delivery)
-        let room = self.arrivals.room(for: tag.count)
-        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tag.count) }
+        let (tagCount, _) = self.placeTag(of: delivery)
         let payload = self.partial
         self.partial = ByteBuffer()
-        if self.arrivals.isEmpty { self.handler.markArrived(self) }
         let (slot, isReported) = self.complete(delivery, payload.readableBytes)
         self.arrivals.append(
             large: .whole(payload),
-            tagCount: tag.count,
+            tagCount: tagCount,
             slot: slot,
             sequence: self.sequence,
             isReported: isReported
@@ -287,10 +277,15 @@ final class ReceiverEndpoint: LinkEndpoint {
         return (slot, isReported)
     }
 
-    /// Proton's tag, which is gone with the delivery. More than 32 bytes are against the standard, and cut.
-    static func tag(of delivery: OpaquePointer) -> UnsafeRawBufferPointer {
+    /// Begins a message that is handed over: writes its tag, which is gone from Proton with the delivery. More than 32 bytes are
+    /// against the standard, and cut. Returns the room for `count` bytes behind the tag.
+    func placeTag(of delivery: OpaquePointer, before count: Int = 0) -> (count: Int, room: UnsafeMutableRawPointer) {
         let tag = pn_delivery_tag(delivery)
-        return UnsafeRawBufferPointer(start: tag.start, count: tag.start == nil ? 0 : min(Int(tag.size), 32))
+        let tagCount = tag.start == nil ? 0 : min(Int(tag.size), 32)
+        let room = self.arrivals.room(for: tagCount + count)
+        if let start = tag.start { room.copyMemory(from: start, byteCount: tagCount) }
+        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        return (tagCount, room + tagCount)
     }
 
     private func aborted(_ delivery: OpaquePointer) {
@@ -317,11 +312,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     private func discard() {
         self.dropPartial()
         defer { if !self.isDone { self.session.incomingTaken() } }
-        while !self.isDone, let delivery = pn_link_current(self.link) {
-            withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { room in
-                while pn_link_recv(self.link, room.bindMemory(to: CChar.self).baseAddress, room.count) > 0 {}
-            }
-            if pn_delivery_partial(delivery), !pn_delivery_aborted(delivery) { return }
+        while !self.isDone, let delivery = ProtonDelivery.dropCurrent(of: self.link) {
             // The peer must not take it for done.
             if !pn_delivery_settled(delivery), !pn_delivery_aborted(delivery) {
                 pn_delivery_update(delivery, UInt64(PN_RELEASED))

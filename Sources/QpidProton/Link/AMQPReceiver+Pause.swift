@@ -19,9 +19,7 @@ extension AMQPReceiver {
     /// Source: AMQP 1.0 §2.6.10, stopping the transfers on a link; `pn_link_drain`.
     public func pause() async throws(AMQPError) {
         let endpoint = self.endpoint
-        let reply = Reply<Int>()
-        self.mailbox.run({ _ in endpoint.value.pause(reply) }, otherwise: { reply.resolve(.failure($0)) })
-        _ = try await reply.value()
+        let _: Int = try await self.mailbox.ask { endpoint.value.pause($1) }
     }
 
     /// Grants credit again after ``pause()``. Does nothing when the receiver is not paused. Never suspends.
@@ -47,12 +45,7 @@ extension AMQPReceiver {
     @discardableResult
     public func drain(timeout: Duration) async throws(AMQPError) -> Int {
         let endpoint = self.endpoint
-        let reply = Reply<Int>()
-        self.mailbox.run(
-            { _ in endpoint.value.drain(reply, timeout: timeout) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        return try await reply.value()
+        return try await self.mailbox.ask { endpoint.value.drain($1, timeout: timeout) }
     }
 
     /// Closes the link in order: stops the peer, waits until the application has settled what it holds, and detaches.
@@ -70,16 +63,10 @@ extension AMQPReceiver {
     @discardableResult
     public func close(settling limit: Duration) async -> Int {
         let endpoint = self.endpoint
-        let reply = Reply<Int>()
-        self.mailbox.run(
-            { _ in endpoint.value.stop(for: limit, reply) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        let left = await withTaskCancellationHandler {
-            // The loop answers soon then, and its answer must not be lost.
-            await Task { try? await reply.value() }.value
-        } onCancel: {
-            self.mailbox.run { _ in endpoint.value.stop(for: .zero, Reply()) }
+        let left: Int? = await self.mailbox.answer {
+            endpoint.value.stop(for: limit, $1)
+        } onCancel: { _ in
+            endpoint.value.stop(for: .zero, Reply())
         }
         try? await self.close()
         return left ?? 0

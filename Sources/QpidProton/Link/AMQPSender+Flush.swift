@@ -61,13 +61,10 @@ extension Mailbox {
         for limit: Duration,
         _ begin: @escaping @Sendable (ConnectionHandler, Duration, @escaping (Rest) -> Void) -> Void
     ) async -> Rest? {
-        let reply = Reply<Rest>()
-        self.run({ begin($0, limit) { reply.resolve(.success($0)) } }, otherwise: { reply.resolve(.failure($0)) })
-        return await withTaskCancellationHandler {
-            // The flush answers soon, and its answer must not be lost.
-            await Task { try? await reply.value() }.value
-        } onCancel: {
-            self.run { begin($0, .zero) { _ in } }
+        await self.answer { handler, reply in
+            begin(handler, limit) { reply.resolve(.success($0)) }
+        } onCancel: { handler in
+            begin(handler, .zero) { _ in }
         }
     }
 }

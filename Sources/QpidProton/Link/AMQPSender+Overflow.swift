@@ -14,12 +14,13 @@ extension AMQPSender {
         return { _ in endpoint.value.makeRoom() }
     }
 
-    /// What becomes of a message that was refused; nil when it is to wait.
-    func answer(to refusal: SendRefusal) throws(AMQPError) -> AMQPTransfer? {
+    /// What becomes of a message for which a level has no room; nil when it is to wait.
+    func overflow(_ level: SendRefusal.Level, _ bytes: Int) throws(AMQPError) -> AMQPTransfer? {
         switch self.overflow {
         case .suspend, .dropOldest: return nil
-        case .fail: throw refusal.error
+        case .fail: throw self.mailbox.refusal(level, bytes: bytes, self.node).error
         case .dropNewest:
+            let refusal = self.mailbox.refusal(level, bytes: bytes, self.node)
             guard let reply = self.mailbox.answered(.dropped(refusal)) else { throw self.endedError }
             self.core.status.drop(1, bytes: refusal.bytes)
             return AMQPTransfer(reply)
@@ -31,19 +32,5 @@ extension LinkStatus {
     func drop(_ messages: Int, bytes: Int) {
         self.droppedMessages.add(messages, ordering: .relaxed)
         self.droppedBytes.add(bytes, ordering: .relaxed)
-    }
-}
-
-extension AMQPError {
-    static let droppedForNewer = AMQPError(
-        .delivery,
-        .dropped,
-        "not sent: dropped, for a newer message needed the room"
-    )
-
-    static func dropped(_ refusal: SendRefusal) -> AMQPError {
-        var error = AMQPError(.delivery, .dropped, "not sent: dropped, \(refusal.text)")
-        error.blockedBy = refusal.blockedBy
-        return error
     }
 }

@@ -106,8 +106,8 @@ public final class AMQPSender: AMQPLink {
         switch try self.admit(message, settled) {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full(let refusal):
-            if let transfer = try self.answer(to: refusal) { return transfer }
+        case .full(let level, let bytes):
+            if let transfer = try self.overflow(level, bytes) { return transfer }
             return try await self.waitForRoom(message.encoded(), settled)
         }
     }
@@ -122,8 +122,8 @@ public final class AMQPSender: AMQPLink {
         switch try self.admit(encoded, settled) {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full(let refusal):
-            if let transfer = try self.answer(to: refusal) { return transfer }
+        case .full(let level, let bytes):
+            if let transfer = try self.overflow(level, bytes) { return transfer }
             return try await self.waitForRoom(encoded, settled)
         }
     }
@@ -155,7 +155,7 @@ public final class AMQPSender: AMQPLink {
         switch admission {
         case .admitted(let reply): return AMQPTransfer(reply)
         case .closed: throw self.endedError
-        case .full(let refusal): throw refusal.error
+        case .full(let level, let bytes): throw self.mailbox.refusal(level, bytes: bytes, self.node).error
         }
     }
 
@@ -197,8 +197,7 @@ public final class AMQPSender: AMQPLink {
     // MARK: Parts
 
     var endedError: AMQPError {
-        self.error.map { AMQPError(.delivery, $0.condition, "not sent: \($0)", isFromPeer: $0.isFromPeer) }
-            ?? (self.mailbox.isClosed ? self.mailbox.closedError : .senderClosed)
+        self.error.map { .notSent($0) } ?? (self.mailbox.isClosed ? self.mailbox.closedError : .senderClosed)
     }
 
     /// Encodes a message, and hands it over if there is room for it now.
@@ -296,20 +295,9 @@ public final class AMQPSender: AMQPLink {
 
     /// Takes a message back if it has not begun to be sent. Returns the outcome if it has come in the meantime.
     private func cancel(_ transfer: AMQPTransfer) async throws(AMQPError) -> AMQPOutcome {
-        let done = Reply<Void>()
         let endpoint = self.endpoint
-        self.mailbox.run(
-            { _ in
-                endpoint.value.cancel(transfer.reply)
-                done.resolve(.success(()))
-            },
-            otherwise: { done.resolve(.failure($0)) }
-        )
-        // The task is cancelled, and would not wait.
-        _ = await Task { try? await done.value() }.value
+        let _: Void? = await self.mailbox.answer { $1.resolve(.success(endpoint.value.cancel(transfer.reply))) }
         if let result = transfer.result { return try result.get() }
-        var error = AMQPError(.delivery, .unsettled, "sent, but not settled: the task was cancelled")
-        error.transfer = transfer
-        throw error
+        throw AMQPError.unsettled(transfer)
     }
 }

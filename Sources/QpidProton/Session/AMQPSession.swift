@@ -54,13 +54,8 @@ public final class AMQPSession: Sendable {
     /// - Parameter configuration: What the link is opened with.
     /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
     public func openSender(_ configuration: AMQPSender.Configuration) async throws(AMQPError) -> AMQPSender {
-        let reply = Reply<SenderEndpoint.Handle>()
         let session = self.handle.endpoint
-        self.mailbox.run(
-            { $0.openSender(on: session.value, configuration, reply) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        let handle = try await reply.value()
+        let handle = try await self.mailbox.ask { $0.openSender(on: session.value, configuration, $1) }
         let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
         return AMQPSender(handle, attachment, self, settles: configuration.settleMode)
     }
@@ -87,13 +82,8 @@ public final class AMQPSession: Sendable {
     /// - Parameter configuration: What the link is opened with.
     /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
     public func openReceiver(_ configuration: AMQPReceiver.Configuration) async throws(AMQPError) -> AMQPReceiver {
-        let reply = Reply<ReceiverEndpoint.Handle>()
         let session = self.handle.endpoint
-        self.mailbox.run(
-            { $0.openReceiver(on: session.value, configuration, reply) },
-            otherwise: { reply.resolve(.failure($0)) }
-        )
-        let handle = try await reply.value()
+        let handle = try await self.mailbox.ask { $0.openReceiver(on: session.value, configuration, $1) }
         let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
         return AMQPReceiver(handle, attachment, self)
     }
