@@ -126,28 +126,4 @@ struct ReceiveBudgetTests {
             #expect(budget.peak <= 1 << 20)
         }
     }
-
-    /// A peer that ignores its windows is not read any more, which must not look as if it were silent; and it is read again.
-    @Test func aPeerThatIgnoresItsWindowsIsNotRead() async throws {
-        let budget = AMQPMemoryBudget(limit: .mebibytes(1))
-        var configuration = self.configuration(budget)
-        configuration.idleTimeout = .seconds(10)
-        configuration.stallWarning = nil
-        try await withSession(configuration: configuration, session: .init(incomingCapacity: .mebibytes(64))) {
-            session,
-            peer in
-            let receiver = try await session.openReceiver(from: "q", window: .messages(1_000))
-            // The windows that were told at first let all of this pass.
-            try await self.send(peer, 80, 16_000, on: [0])
-            await peer.settle()
-            let isWithheld = try await peer.run { $0.handler.receiving.isReadingWithheld }
-            #expect(isWithheld == (budget.used > (1 << 20) - 65_536))
-            await peer.advance(by: .seconds(25), steps: 50)
-            if isWithheld { #expect(session.connection.error == nil) }
-            for _ in 0..<60 { if let delivery = receiver.poll() { delivery.accept() } }
-            await peer.settle()
-            #expect(try await peer.run { !$0.handler.receiving.isReadingWithheld })
-        }
-        #expect(budget.used == 0)
-    }
 }
