@@ -37,19 +37,8 @@ extension ConnectionHandler {
         _ configuration: AMQPSender.Configuration,
         _ reply: Reply<SenderEndpoint.Handle>
     ) {
-        guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
-        let name = configuration.name ?? Self.makeLinkName()
-        guard let link = self.makeLink(session, name, isSender: true) else {
-            return _ = reply.resolve(.failure(.badName(name)))
-        }
-        let endpoint = SenderEndpoint(link, session: session, name: name)
-        do {
-            let handle = try endpoint.open(configuration)
-            self.limit(endpoint.status.attachment, "the attach") { endpoint.close(nil) }
-            reply.resolve(.success(handle))
-        } catch {
-            endpoint.discard(error)
-            reply.resolve(.failure(error))
+        self.open(on: session, configuration.name, reply, make: pn_sender, SenderEndpoint.init) { endpoint throws(AMQPError) in
+            try endpoint.open(configuration)
         }
     }
 
@@ -59,14 +48,29 @@ extension ConnectionHandler {
         _ configuration: AMQPReceiver.Configuration,
         _ reply: Reply<ReceiverEndpoint.Handle>
     ) {
+        self.open(on: session, configuration.name, reply, make: pn_receiver, ReceiverEndpoint.init) { endpoint throws(AMQPError) in
+            try endpoint.open(configuration)
+        }
+    }
+
+    private func open<Endpoint: LinkEndpoint, Handle: Sendable>(
+        on session: SessionEndpoint,
+        _ name: String?,
+        _ reply: Reply<Handle>,
+        make: (OpaquePointer, UnsafePointer<CChar>) -> OpaquePointer?,
+        _ wrap: (OpaquePointer, SessionEndpoint, String) -> Endpoint,
+        _ open: (Endpoint) throws(AMQPError) -> Handle
+    ) {
         guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
-        let name = configuration.name ?? Self.makeLinkName()
-        guard let link = self.makeLink(session, name, isSender: false) else {
+        let name = name ?? Self.makeLinkName()
+        // Proton would take the peer's answer to one link for that to another of the same name.
+        let isTaken = session.links.values.contains { $0.status.name == name && $0 is Endpoint }
+        guard !isTaken, !name.isEmpty, !name.utf8.contains(0), let link = make(session.session, name) else {
             return _ = reply.resolve(.failure(.badName(name)))
         }
-        let endpoint = ReceiverEndpoint(link, session: session, name: name)
+        let endpoint = wrap(link, session, name)
         do {
-            let handle = try endpoint.open(configuration)
+            let handle = try open(endpoint)
             self.limit(endpoint.status.attachment, "the attach") { endpoint.close(nil) }
             reply.resolve(.success(handle))
         } catch {
@@ -78,13 +82,6 @@ extension ConnectionHandler {
     private func gone(_ session: SessionEndpoint) -> AMQPError {
         if case .failure(let error)? = session.ended.answer { return error }
         return self.ended.answer == nil ? AMQPError(.session, .closed, "the session is closed") : self.gone
-    }
-
-    /// Nil when the name cannot be used: Proton would take the peer's answer to one link for the other's.
-    private func makeLink(_ session: SessionEndpoint, _ name: String, isSender: Bool) -> OpaquePointer? {
-        let isTaken = session.links.values.contains { $0.status.name == name && ($0 is SenderEndpoint) == isSender }
-        guard !isTaken, !name.isEmpty, !name.utf8.contains(0) else { return nil }
-        return isSender ? pn_sender(session.session, name) : pn_receiver(session.session, name)
     }
 
     private static func makeLinkName() -> String {

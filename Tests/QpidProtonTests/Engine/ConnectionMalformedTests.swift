@@ -357,12 +357,7 @@ struct ConnectionMalformedTests {
     @Test func anAttachOnASessionThatIsClosed() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.acceptsIncoming = true
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.closes = false
-            return script
-        }
-        try await withSession(configuration: configuration, script) { session, peer in
+        try await withSession(configuration: configuration, { .notClosing }) { session, peer in
             let closing = begin { try await session.close() }
             await peer.settle()
             try await peer.run { peer in

@@ -16,14 +16,8 @@ struct TimerTests {
     }
 
     @Test func anUnansweredOpeningEnds() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.opensSessions = false
-            script.opensLinks = false
-            return script
-        }
         let configuration = self.configuration(idle: nil, operation: .seconds(5))
-        try await withPeer(configuration: configuration, script) { connection, peer in
+        try await withPeer(configuration: configuration, { .answeredByHand }) { connection, peer in
             let session = begin { try await connection.openSession() }
             await peer.settle()
             await peer.advance(by: .seconds(6))

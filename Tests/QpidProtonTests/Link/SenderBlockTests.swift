@@ -60,14 +60,8 @@ struct SenderBlockTests {
     }
 
     @Test func thePeersWindowIsClosed() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript(credit: 100, maxFrameSize: 1_024)
-            script.sessionCapacity = 4_096
-            script.takesMessages = false
-            return script
-        }
         let limit = AMQPSession.Configuration(sendLimit: .init(high: 20_000))
-        try await withSession(session: limit, script) { session, peer in
+        try await withSession(session: limit, { .closingItsWindow }) { session, peer in
             let sender = try await session.openSender(to: "q")
             for _ in 0..<10 { try sender.trySend(encoded: payload(2_000)) }
             await peer.settle()

@@ -71,12 +71,7 @@ struct SenderEndingTests {
     }
 
     @Test func cancellingASendThatIsSent() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.onMessage = { _, _ in .none }
-            return script
-        }
-        try await withSession(script) { session, peer in
+        try await withSession({ .settlingNothing }) { session, peer in
             let sender = try await session.openSender(to: "q")
             let sent = begin { try await sender.send(AMQPMessage(body: "sent")) }
             await peer.settle()
@@ -85,10 +80,7 @@ struct SenderEndingTests {
             #expect(await self.detail(sent, .unsettled).hasPrefix("sent, but not settled"))
             // The peer's decision comes late and does no harm.
             try await peer.run { peer in
-                for delivery in peer.unsettled {
-                    pn_delivery_update(delivery, UInt64(PN_ACCEPTED))
-                    pn_delivery_settle(delivery)
-                }
+                peer.settleAll(PN_ACCEPTED)
                 peer.script.onMessage = { _, _ in .accept }
             }
             #expect(try await sender.send(AMQPMessage(body: "next")) == .accepted)
@@ -97,12 +89,7 @@ struct SenderEndingTests {
 
     /// What was sent is not lost with the task: the error has the transfer.
     @Test func theOutcomeOfACancelledSendCanBeAwaited() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.onMessage = { _, _ in .none }
-            return script
-        }
-        try await withSession(script) { session, peer in
+        try await withSession({ .settlingNothing }) { session, peer in
             let sender = try await session.openSender(to: "q")
             let sent = begin { try await sender.send(AMQPMessage(body: "sent")) }
             await peer.settle()
@@ -112,12 +99,7 @@ struct SenderEndingTests {
             let transfer = try #require(error?.transfer)
             #expect(transfer.result == nil)
             let outcome = begin { try await transfer.outcome() }
-            try await peer.run { peer in
-                for delivery in peer.unsettled {
-                    pn_delivery_update(delivery, UInt64(PN_RELEASED))
-                    pn_delivery_settle(delivery)
-                }
-            }
+            try await peer.run { $0.settleAll(PN_RELEASED) }
             #expect(try await outcome.value == .released)
         }
     }

@@ -13,14 +13,6 @@ struct SenderFlushTests {
         return script
     }
 
-    private func accept(_ peer: InMemoryPeer) {
-        for delivery in peer.unsettled {
-            pn_delivery_update(delivery, UInt64(PN_ACCEPTED))
-            pn_delivery_settle(delivery)
-        }
-        peer.unsettled = []
-    }
-
     @Test func aFlushEndsWhenAllIsSettled() async throws {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -31,13 +23,13 @@ struct SenderFlushTests {
             await expectError(.closed) { try sender.trySend(encoded: payload(1)) }
             try await peer.run { pn_link_flow($0.links[0], 3) }
             #expect(try await peer.run { $0.received.count } == 3)
-            try await peer.run { self.accept($0) }
+            try await peer.run { $0.settleAll(PN_ACCEPTED) }
             await peer.settle()
             #expect(!close.isDone)
             try await peer.run { pn_link_flow($0.links[0], 10) }
             await peer.settle()
             #expect(!close.isDone)
-            try await peer.run { self.accept($0) }
+            try await peer.run { $0.settleAll(PN_ACCEPTED) }
             let rest = try await close.value
             #expect(rest.isEmpty)
             for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
@@ -153,7 +145,7 @@ struct SenderFlushTests {
             _ = try await session.openReceiver(from: "c")
             for sender in senders { _ = try sender.trySend(encoded: payload(9)) }
             try await peer.run { pn_link_flow($0.links[0], 1) }
-            try await peer.run { self.accept($0) }
+            try await peer.run { $0.settleAll(PN_ACCEPTED) }
             let close = begin { await session.close(flush: .for(.seconds(5))) }
             await peer.settle()
             await peer.advance(by: .seconds(6))

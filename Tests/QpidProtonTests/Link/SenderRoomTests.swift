@@ -114,13 +114,7 @@ struct SenderRoomTests {
     }
 
     @Test func thePeersWindowHoldsOneSessionAndNotTheOther() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript(credit: 100, maxFrameSize: 1_024)
-            script.sessionCapacity = 4_096
-            script.takesMessages = false
-            return script
-        }
-        try await withSession(script) { session, peer in
+        try await withSession({ .closingItsWindow }) { session, peer in
             let sender = try await session.openSender(to: "q")
             let transfers = try (0..<20).map { _ in try sender.trySend(encoded: payload(10_000)) }
             await peer.settle()
@@ -143,13 +137,7 @@ struct SenderRoomTests {
     }
 
     @Test func closingALinkWhileThePeersWindowIsClosed() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript(credit: 100, maxFrameSize: 1_024)
-            script.sessionCapacity = 4_096
-            script.takesMessages = false
-            return script
-        }
-        try await withSession(script) { session, peer in
+        try await withSession({ .closingItsWindow }) { session, peer in
             let sender = try await session.openSender(to: "q")
             let transfers = try (0..<20).map { _ in try sender.trySend(encoded: payload(10_000)) }
             await peer.settle()

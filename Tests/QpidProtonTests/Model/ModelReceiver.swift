@@ -85,7 +85,7 @@ final class ModelReceiver: @unchecked Sendable {
     var name: String { self.receiver.name }
     var link: OpaquePointer? { self.world.peerLinks[self.name] }
     var isOpen: Bool { !self.isClosing && self.session.isOpen && self.receiver.error == nil }
-    private var random: ModelRandom {
+    private var random: SeededGenerator {
         get { self.world.random }
         set { self.world.random = newValue }
     }

@@ -12,7 +12,7 @@ final class ModelWorld: @unchecked Sendable {
     let peer: InMemoryPeer
     let connection: AMQPConnection
     let executor = ModelExecutor()
-    var random: ModelRandom
+    var random: SeededGenerator
     var sessions: [ModelSession] = []
     var senders: [ModelSender] = []
     var receivers: [ModelReceiver] = []
@@ -31,7 +31,7 @@ final class ModelWorld: @unchecked Sendable {
     init(_ peer: InMemoryPeer, _ connection: AMQPConnection, seed: UInt64) {
         self.peer = peer
         self.connection = connection
-        self.random = ModelRandom(seed: seed)
+        self.random = SeededGenerator(seed: seed)
     }
 
     /// What led to a failure.

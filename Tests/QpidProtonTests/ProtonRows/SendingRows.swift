@@ -146,12 +146,7 @@ struct SendingRows {
     /// A connection that was lost is never used again: a new one counts from the start.
     @Test("P23: a connection is never used again")
     func p23_aConnectionIsNeverUsedAgain() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.onMessage = { _, _ in .none }
-            return script
-        }
-        try await withSession(script) { session, peer in
+        try await withSession({ .settlingNothing }) { session, peer in
             let sender = try await session.openSender(to: "q")
             let first = try sender.trySend(encoded: payload(10))
             await peer.settle()

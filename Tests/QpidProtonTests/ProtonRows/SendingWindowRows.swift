@@ -32,35 +32,7 @@ struct SendingWindowRows {
     /// Ids and counts that begin just before 2³² go on behind it, as with RabbitMQ 4.
     @Test("Ids and counts are serial numbers")
     func idsAreSerialNumbers() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.opensSessions = false
-            script.opensLinks = false
-            return script
-        }
-        try await withPeer(script) { connection, peer in
-            let opening = begin { try await connection.openSession() }
-            await peer.settle()
-            try await peer.run {
-                try $0.inject(Frame(.begin, [.ushort(0), .uint(0xFFFF_FFFC), .uint(5_000), .uint(5_000)]))
-            }
-            let session = try await opening.value
-            let attaching = begin { try await session.openReceiver(from: "q", window: .messages(4)) }
-            await peer.settle()
-            let attach = try #require(try await peer.framesOfLibrary().last { $0.code == .attach })
-            try await peer.run {
-                try $0.inject(
-                    Frame(
-                        .attach,
-                        [
-                            attach.field(0), .uint(0), .bool(false), .null, .null,
-                            .described(0x28, .list([.string("q")])),
-                            .described(0x29, .list([])), .null, .null, .uint(0xFFFF_FFFB),
-                        ]
-                    )
-                )
-            }
-            let receiver = try await attaching.value
+        try await withWrappingBroker(handle: 0, window: .messages(4)) { session, receiver, peer in
             var id: UInt32 = 0xFFFF_FFFC
             for round in 0..<20 {
                 let next = id
@@ -73,7 +45,7 @@ struct SendingWindowRows {
                 id &+= 1
             }
             await peer.settle()
-            #expect(connection.error == nil && receiver.error == nil)
+            #expect(session.connection.error == nil && receiver.error == nil)
             let frames = try await peer.framesOfLibrary()
             #expect(frames.filter { $0.code == .disposition }.map { $0.field(1) }.last == .uint(15))
             let flow = try #require(frames.last { $0.code == .flow })

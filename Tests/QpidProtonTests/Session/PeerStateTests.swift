@@ -31,43 +31,8 @@ struct PeerStateTests {
         )
     }
 
-    private static var scripted: PeerScript {
-        var script = PeerScript()
-        script.opensSessions = false
-        script.opensLinks = false
-        return script
-    }
-
-    /// A session of a broker that begins its ids just before 2³², and a receiver on it.
-    private func withBroker(_ body: (AMQPSession, AMQPReceiver, InMemoryPeer) async throws -> Void) async throws {
-        try await withPeer({ Self.scripted }) { connection, peer in
-            let opening = begin { try await connection.openSession(.init(incomingCapacity: .kibibytes(1_024))) }
-            await peer.settle()
-            try await peer.run {
-                try $0.inject(Frame(.begin, [.ushort(0), .uint(0xFFFF_FFFC), .uint(5_000), .uint(5_000)]))
-            }
-            let session = try await opening.value
-            let attaching = begin { try await session.openReceiver(from: "q", window: .messages(8)) }
-            await peer.settle()
-            let attach = try #require(try await peer.framesOfLibrary().last { $0.code == .attach })
-            try await peer.run {
-                try $0.inject(
-                    Frame(
-                        .attach,
-                        [
-                            attach.field(0), .uint(7), .bool(false), .null, .null,
-                            .described(0x28, .list([.string("q")])), .described(0x29, .list([])), .null, .null,
-                            .uint(0xFFFF_FFFB),
-                        ]
-                    )
-                )
-            }
-            try await body(session, try await attaching.value, peer)
-        }
-    }
-
     @Test func idsAndWindowsOfABrokerThatBeginsBeforeZero() async throws {
-        try await self.withBroker { session, receiver, peer in
+        try await withWrappingBroker(handle: 7, window: .messages(8)) { session, receiver, peer in
             #expect(session.nextIncomingID == 0xFFFF_FFFC && session.nextOutgoingID == 0)
             #expect(session.remoteIncomingWindow == 5_000 && session.remoteOutgoingWindow == 5_000)
             for round in 0..<6 {
@@ -92,7 +57,7 @@ struct PeerStateTests {
 
     /// The link is named by the handle of who sends the flow: 7 from the broker, 0 from this side.
     @Test func aBrokerThatAsksForAReceiver() async throws {
-        try await self.withBroker { session, receiver, peer in
+        try await withWrappingBroker(handle: 7, window: .messages(8)) { session, receiver, peer in
             for round in 0..<2 {
                 let id = UInt32(0xFFFF_FFFC) &+ UInt32(round)
                 try await peer.run {

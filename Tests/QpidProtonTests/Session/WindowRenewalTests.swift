@@ -137,12 +137,7 @@ struct WindowRenewalTests {
 
     /// Messages that were on their way when their receiver was closed must not use up what Proton counts for the others.
     @Test(arguments: [4, 7, 12, 16]) func aReceiverThatClosesLeavesTheWindowWhole(_ late: Int) async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.closes = false
-            return script
-        }
-        try await withPeer(configuration: Self.configuration, script) { connection, peer in
+        try await withPeer(configuration: Self.configuration, { .notClosing }) { connection, peer in
             let session = try await connection.openSession(.init(incomingCapacity: 8_192))
             let closed = try await session.openReceiver(from: "closed", window: .messages(1_000))
             let open = try await session.openReceiver(from: "open", window: .messages(1_000))
@@ -163,12 +158,7 @@ struct WindowRenewalTests {
     }
 
     @Test func aSessionThatEndsLeavesTheConnectionWhole() async throws {
-        let script = { @Sendable () -> PeerScript in
-            var script = PeerScript()
-            script.closes = false
-            return script
-        }
-        try await withPeer(configuration: Self.configuration, script) { connection, peer in
+        try await withPeer(configuration: Self.configuration, { .notClosing }) { connection, peer in
             let session = try await connection.openSession(.init(incomingCapacity: 8_192))
             _ = try await session.openReceiver(from: "q", window: .messages(1_000))
             for _ in 0..<6 { try await peer.run { _ = $0.send(payload(1), on: $0.links[0], settled: true) } }

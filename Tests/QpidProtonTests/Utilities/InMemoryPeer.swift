@@ -264,6 +264,15 @@ final class InMemoryPeer: @unchecked Sendable {
         try await self.framesOfLibrary().count { $0.code == code }
     }
 
+    /// Settles what the peer has received and not settled.
+    func settleAll(_ state: Int32) {
+        for delivery in self.unsettled {
+            pn_delivery_update(delivery, UInt64(state))
+            pn_delivery_settle(delivery)
+        }
+        self.unsettled = []
+    }
+
     /// Drops the socket, as a broken network does.
     func loseConnection() async throws {
         try await self.run { peer in

@@ -42,6 +42,36 @@ struct PeerScript {
         return script
     }
 
+    /// Decides about no message.
+    static var settlingNothing: PeerScript {
+        var script = PeerScript()
+        script.onMessage = { _, _ in .none }
+        return script
+    }
+
+    /// Takes nothing, so that the window of its session, of 4,096 bytes in frames of 1,024, soon is closed.
+    static var closingItsWindow: PeerScript {
+        var script = PeerScript(credit: 100, maxFrameSize: 1_024)
+        script.sessionCapacity = 4_096
+        script.takesMessages = false
+        return script
+    }
+
+    /// Answers no detach, end or close.
+    static var notClosing: PeerScript {
+        var script = PeerScript()
+        script.closes = false
+        return script
+    }
+
+    /// The test gives the answers to a begin and an attach.
+    static var answeredByHand: PeerScript {
+        var script = PeerScript()
+        script.opensSessions = false
+        script.opensLinks = false
+        return script
+    }
+
     func handle(_ peer: InMemoryPeer, _ event: OpaquePointer) {
         let type = pn_event_type(event)
         peer.events.append(type)

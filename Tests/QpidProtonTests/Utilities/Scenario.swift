@@ -43,6 +43,31 @@ func withSession(
     }
 }
 
+/// A session of a broker that begins its ids and counts just before 2³², as RabbitMQ 4 does, and a receiver on it.
+func withWrappingBroker(
+    handle: UInt32,
+    window: AMQPReceiver.Window,
+    _ body: (AMQPSession, AMQPReceiver, InMemoryPeer) async throws -> Void
+) async throws {
+    try await withPeer({ .answeredByHand }) { connection, peer in
+        let opening = begin { try await connection.openSession(.init(incomingCapacity: .kibibytes(1_024))) }
+        await peer.settle()
+        try await peer.run {
+            try $0.inject(Frame(.begin, [.ushort(0), .uint(0xFFFF_FFFC), .uint(5_000), .uint(5_000)]))
+        }
+        let session = try await opening.value
+        let attaching = begin { try await session.openReceiver(from: "q", window: window) }
+        await peer.settle()
+        let attach = try #require(try await peer.framesOfLibrary().last { $0.code == .attach })
+        let fields: [AMQPValue] = [
+            attach.field(0), .uint(handle), .bool(false), .null, .null,
+            .described(0x28, .list([.string("q")])), .described(0x29, .list([])), .null, .null, .uint(0xFFFF_FFFB),
+        ]
+        try await peer.run { try $0.inject(Frame(.attach, fields)) }
+        try await body(session, try await attaching.value, peer)
+    }
+}
+
 /// Expects an error of this library, and returns it.
 @discardableResult
 func expectError<Value>(
