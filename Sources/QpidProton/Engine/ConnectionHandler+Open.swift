@@ -37,7 +37,8 @@ extension ConnectionHandler {
         _ configuration: AMQPSender.Configuration,
         _ reply: Reply<SenderEndpoint.Handle>
     ) {
-        self.open(on: session, configuration.name, reply, make: pn_sender, SenderEndpoint.init) { endpoint throws(AMQPError) in
+        self.open(on: session, configuration.name, reply, make: pn_sender, SenderEndpoint.init) {
+            endpoint throws(AMQPError) in
             try endpoint.open(configuration)
         }
     }
@@ -48,7 +49,8 @@ extension ConnectionHandler {
         _ configuration: AMQPReceiver.Configuration,
         _ reply: Reply<ReceiverEndpoint.Handle>
     ) {
-        self.open(on: session, configuration.name, reply, make: pn_receiver, ReceiverEndpoint.init) { endpoint throws(AMQPError) in
+        self.open(on: session, configuration.name, reply, make: pn_receiver, ReceiverEndpoint.init) {
+            endpoint throws(AMQPError) in
             try endpoint.open(configuration)
         }
     }
