@@ -123,6 +123,7 @@ extension ConnectionHandler {
     /// Hands slices to Proton while the socket has room, and writes what Proton made of them.
     /// Returns whether anything moved.
     private func feed() -> Bool {
+        self.abortGivenUp()
         let batch = min(Self.writeBudget - self.unwrittenBytes, Self.batch)
         var budget = batch
         let payload = self.transferPayload
@@ -149,7 +150,8 @@ extension ConnectionHandler {
         }
         let hasWritten = self.produce()
         // Writing may have shown that a session's window is open.
-        return hasWritten || self.queue.hasReadyLane && self.unwrittenBytes < Self.writeBudget
+        if hasWritten || self.aborting.contains(where: \.mayAbort) { return true }
+        return self.queue.hasReadyLane && self.unwrittenBytes < Self.writeBudget
     }
 
     /// Writes what Proton has to send. Returns whether it had anything.

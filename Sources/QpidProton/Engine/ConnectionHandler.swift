@@ -66,6 +66,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     var settlingReceivers: [ReceiverEndpoint] = []
     /// Senders that are closed as soon as they have nothing left to do.
     var flushing: [SenderEndpoint] = []
+    /// Senders of which a message was given up that Proton has not been told to abort.
+    var aborting: [SenderEndpoint] = []
     var touchedSessions: [SessionEndpoint] = []
     var unwrittenBytes = 0 {
         didSet { if self.unwrittenBytes > self.unwrittenPeak { self.unwrittenPeak = self.unwrittenBytes } }

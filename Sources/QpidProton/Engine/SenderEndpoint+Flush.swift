@@ -18,9 +18,9 @@ extension SenderEndpoint {
     /// Closes the link if nothing is left to be done. Returns whether it is.
     func closeIfFlushed() -> Bool {
         guard let lane = self.lane, let node = self.node, self.isLocallyOpen else { return true }
-        guard lane.isEmpty, pn_link_unsettled(self.link) == 0, self.handler.mailbox.ledger(node) == nil else {
-            return false
-        }
+        // One that was given up ends with the link.
+        let unsettled = Int(pn_link_unsettled(self.link)) - (self.isAborting ? 1 : 0)
+        guard lane.isEmpty, unsettled == 0, self.handler.mailbox.ledger(node) == nil else { return false }
         self.close(nil)
         return true
     }

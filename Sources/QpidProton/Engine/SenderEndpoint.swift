@@ -14,6 +14,8 @@ final class SenderEndpoint: LinkEndpoint {
     /// See ``setRate(_:)``.
     var limiter: RateLimiter?
     var paceTimer: Scheduled<Void>?
+    /// The message that has begun was given up, and Proton has not been told: see ``abortIfPossible()``.
+    var isAborting = false
     /// Those who want to know what was not finished when the link ends: see ``flush(for:_:)``.
     var flushes: [(AMQPUnfinished) -> Void] = []
 
@@ -69,7 +71,8 @@ final class SenderEndpoint: LinkEndpoint {
         guard let lane = self.lane, !self.isDone else { return }
         // The message that has begun has its credit already, which Proton takes when it ends.
         let credit = Int(pn_link_credit(self.link))
-        self.setCredit(credit - (lane.isMidMessage ? 1 : 0), isHeld: credit == 0, lane)
+        let hasBegun = lane.isMidMessage || self.isAborting
+        self.setCredit(credit - (hasBegun ? 1 : 0), isHeld: credit == 0, lane)
         self.answerDrain()
     }
 
@@ -77,9 +80,10 @@ final class SenderEndpoint: LinkEndpoint {
     /// the two sides would part. Returns whether it did.
     @discardableResult
     func answerDrain() -> Bool {
-        guard self.isDraining, let lane = self.lane, lane.isEmpty, pn_link_credit(self.link) > 0 else { return false }
+        guard self.isDraining, let lane = self.lane, lane.isEmpty, !self.isAborting, pn_link_credit(self.link) > 0
+        else { return false }
         guard pn_link_queued(self.link) == 0 else {
-            // Behind a closed window an abort is not framed yet, and is the end of its message.
+            // An abort that has not been framed yet is the end of its message.
             self.session.hasDrains = true
             return false
         }
@@ -146,24 +150,22 @@ final class SenderEndpoint: LinkEndpoint {
             return
         }
         if pn_link_current(self.link) == delivery {
-            _ = self.dropCurrent(abort: true)
-            self.answerDrain()
+            _ = self.dropCurrent()
         } else {
             pn_delivery_settle(delivery)
         }
         promise.resolve(.success(outcome))
     }
 
-    /// Ends the message that has begun and will not be finished. Returns it, not answered yet.
-    private func dropCurrent(abort: Bool) -> PendingMessage? {
+    /// Takes out the message that has begun and will not be finished, to be aborted. Returns it, not answered yet.
+    private func dropCurrent() -> PendingMessage? {
         guard let lane = self.lane, let current = pn_link_current(self.link),
             let (message, rest) = self.handler.queue.dropCurrent(lane)
         else { return nil }
         _ = Self.takeOutcome(current)
-        if abort { pn_delivery_abort(current) }
         if rest > 0 { self.handler.mailbox.release([(rest, message.node)]) }
-        // An abort takes bytes off Proton's count.
-        self.session.touch()
+        self.isAborting = true
+        self.handler.aborting.append(self)
         return message
     }
 
@@ -173,14 +175,14 @@ final class SenderEndpoint: LinkEndpoint {
         return OutcomePromise(pointer: context)
     }
 
-    /// Gives up a message that is not sent to its end: takes it back if it has not begun, and aborts it if it has.
+    /// Gives up a message that is not sent to its end: takes it back if it has not begun, and aborts it if it has, as soon as
+    /// the peer can be told.
     ///
     /// Does nothing when all of it has been handed over.
     func abort(_ reply: OutcomeReply, _ cause: AMQPError) {
         self.cancel(reply)
-        guard self.lane?.isCurrent(reply) == true, let message = self.dropCurrent(abort: true) else { return }
+        guard self.lane?.isCurrent(reply) == true, let message = self.dropCurrent() else { return }
         message.outcome.resolve(.failure(cause))
-        self.answerDrain()
     }
 
     /// Takes back a message that has not begun to be sent. Does nothing when it has.
@@ -210,14 +212,10 @@ final class SenderEndpoint: LinkEndpoint {
             isFromPeer: error?.isFromPeer ?? false
         )
         self.handler.mailbox.closeLevel(node, unsent)
-        // An abort is a transfer: behind a closed window, or without credit, it would hold up the detach, which ends the
-        // message as well. It does not where the peer has detached or ended the session, and Proton would end the message as
-        // if it were whole.
-        let isEndedByPeer = self.isEndedByPeer || pn_session_state(self.session.session) & PN_REMOTE_CLOSED != 0
-        let mayAbort = isEndedByPeer || (!self.session.isBlocked && pn_link_credit(self.link) != 0)
-        if let message = self.dropCurrent(abort: mayAbort) {
+        if let message = self.dropCurrent() {
             message.outcome.resolve(.failure(message.isSettled ? unsent : unsettled))
         }
+        self.endAborting()
         let messages = self.handler.queue.removeLane(lane)
         self.lane = nil
         for message in messages { message.fail(unsent) }

@@ -177,7 +177,6 @@ final class SessionEndpoint {
     func handOver(_ handed: Handed, transfers: Int) {
         self.handedBytes += handed.bytes
         self.protonBytes.set(self.handedBytes)
-        self.handedTransfers += transfers
         if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil
         {
             self.handed[last] = Handed(
@@ -188,6 +187,14 @@ final class SessionEndpoint {
         } else {
             self.handed.append(handed)
         }
+        self.count(transfers)
+    }
+
+    /// Counts an abort, which is a transfer without bytes; it takes bytes off Proton's count.
+    func handedAbort() { self.count(1) }
+
+    private func count(_ transfers: Int) {
+        self.handedTransfers += transfers
         self.touch()
         if let peer = self.peer, peer.window.available <= self.handedTransfers { self.setBlocked(true) }
     }

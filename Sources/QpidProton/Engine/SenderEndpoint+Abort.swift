@@ -1,0 +1,47 @@
+internal import CProton
+
+// An abort is a transfer: behind a closed window, or without credit, Proton would keep it, and the link's detach behind it.
+// A message that was given up stays unfinished in Proton until the abort can leave, or the detach ends it as well.
+
+extension SenderEndpoint {
+    /// Whether Proton would frame an abort now.
+    ///
+    /// It counts credit without a sign.
+    var mayAbort: Bool { !self.session.isBlocked && pn_link_credit(self.link) != 0 }
+
+    /// Tells Proton of the message that was given up, if the peer can be told now. Returns whether nothing is left to be told.
+    func abortIfPossible() -> Bool {
+        guard self.isAborting else { return true }
+        guard self.mayAbort else { return false }
+        self.abortCurrent()
+        // A drain may have waited for the end of the message.
+        self.answerDrain()
+        return true
+    }
+
+    /// The link ends on this side. The detach is the end of the message too, but not where the peer has detached or ended the
+    /// session: there no abort holds it up, and without one Proton would end the message as if it were whole.
+    func endAborting() {
+        guard self.isAborting else { return }
+        let isEndedByPeer = self.isEndedByPeer || pn_session_state(self.session.session) & PN_REMOTE_CLOSED != 0
+        if isEndedByPeer || self.mayAbort { self.abortCurrent() }
+        self.isAborting = false
+        self.handler.aborting.removeAll { $0 === self }
+    }
+
+    private func abortCurrent() {
+        self.isAborting = false
+        guard let current = pn_link_current(self.link) else { return }
+        pn_delivery_abort(current)
+        self.session.handedAbort()
+    }
+}
+
+extension ConnectionHandler {
+    /// Tells Proton of the messages that were given up and of which the peers can be told: before others are handed over,
+    /// which would be taken for more of them.
+    func abortGivenUp() {
+        guard !self.aborting.isEmpty else { return }
+        self.aborting.removeAll { $0.abortIfPossible() }
+    }
+}
