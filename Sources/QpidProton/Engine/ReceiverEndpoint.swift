@@ -201,8 +201,9 @@ final class ReceiverEndpoint: LinkEndpoint {
             self.completeLarge(delivery)
         }
         self.finishDrainIfUsedUp()
-        // Who has begun to wait meanwhile did not see yet that something is held back.
-        if !self.isDone, self.isHeldBack, self.window.isAutomatic, self.arrivals.isEmpty, self.inbox?.hasWaiters == true
+        // Who has begun to wait meanwhile did not see yet that something is held back. A stream waits for room in its buffer.
+        if !self.isDone, self.stream == nil, self.isHeldBack, self.window.isAutomatic, self.arrivals.isEmpty,
+            self.inbox?.hasWaiters == true
         {
             self.receive()
         }

@@ -50,6 +50,31 @@ struct ReceiverStreamTests {
         }
     }
 
+    /// A message whose buffer is full waits for its reader, not for those who wait for the next message.
+    @Test func aFullBufferWaitsWhileTheNextIsAwaited() async throws {
+        try await withSession(PeerScript.init) { session, peer in
+            let receiver = try await session.openReceiver(
+                self.configuration(window: .automatic, buffer: .kibibytes(4))
+            )
+            let bytes = try self.message([50_000])
+            let first = try #require(bytes.getSlice(at: 0, length: 1_000))
+            let rest = try #require(bytes.getSlice(at: 1_000, length: bytes.readableBytes - 1_000))
+            try await peer.run { _ = $0.send(first, on: $0.links[0], isLast: false) }
+            let delivery = try #require(try await receiver.next())
+            let next = begin { try await receiver.next() }
+            await peer.settle()
+            try await peer.run { peer in
+                peer.send(rest, on: peer.links[0])
+                peer.send(try self.message([5]), on: peer.links[0])
+            }
+            #expect(!next.isDone)
+            #expect(receiver.bufferedBytes <= 4_096)
+            let body = try await begin { try await delivery.body.collect(upTo: .mebibytes(1)).readableBytes }.value
+            #expect(body == 50_000)
+            #expect(try await next.value != nil)
+        }
+    }
+
     @Test func aWholeMessageHasTheSameBody() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(self.configuration())
