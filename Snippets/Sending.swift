@@ -135,7 +135,8 @@ func forward(_ receiver: AMQPReceiver, _ sender: AMQPSender) async throws {
     // snippet.end
 }
 
-func streamOut<Body: AsyncSequence>(_ body: Body, _ sender: AMQPSender) async throws where Body.Element == ByteBuffer {
+func streamOut<Body: AsyncSequence>(_ body: sending Body, _ sender: AMQPSender) async throws
+where Body.Element == ByteBuffer {
     // snippet.stream
     var message = AMQPMessage()
     message.properties.subject = "backup.tar"

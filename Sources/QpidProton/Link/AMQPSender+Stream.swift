@@ -1,4 +1,5 @@
 public import NIOCore
+internal import Synchronization
 
 extension AMQPSender {
     /// The most bytes of a body that are handed over in one piece.
@@ -9,8 +10,9 @@ extension AMQPSender {
     /// The body is never held whole: each piece counts against the send limits until it has been written to the socket, and
     /// the next is asked for when there is room. Other messages of this sender wait until the last piece has been accepted.
     ///
-    /// When `body` throws, or the task is cancelled, the message is aborted: the peer drops what it has got of it. When the
-    /// peer settles the message before its end, the rest of the body is not asked for once the piece that is awaited has come.
+    /// When `body` throws, or the task is cancelled, the message is aborted: the peer drops what it has got of it. The body is
+    /// made in a child task. When the peer settles the message before its end, that task is cancelled: a body that waits for
+    /// its next piece must heed that, as `AsyncStream` does.
     ///
     /// - Parameters:
     ///   - message: The sections of the message but for its body, which must be empty. Its footer is sent at the end.
@@ -29,42 +31,28 @@ extension AMQPSender {
         _ message: AMQPMessage = AMQPMessage(),
         length: ByteCount? = nil,
         settled: Bool? = nil,
-        body: Body
+        body: sending Body
     ) async throws -> AMQPOutcome where Body.Element == ByteBuffer {
-        var stream = try await StreamedMessage(message, length: length, settled: settled, on: self)
-        do {
-            for try await chunk in body {
-                // The peer may have settled it already.
-                if stream.transfer.result != nil { break }
-                try await stream.append(chunk)
-            }
-            try await stream.finish()
-        } catch {
-            let cause =
-                (error as? AMQPError) ?? AMQPError(.delivery, .aborted, "the body ended with an error: \(error)")
-            await stream.abort(cause)
-            // The peer may have been first.
-            if case .success(let outcome)? = stream.transfer.result { return outcome }
-            throw stream.isBegun ? Self.aborted(error) : error
-        }
+        let stream = try await StreamedMessage(message, length: length, settled: settled, on: self)
+        // Cancelled with the outcome, which may come before the end.
+        async let _: Void = stream.make(body)
         return try await stream.outcome()
-    }
-
-    /// Of a message that has begun, what a part of it was told: that it was not sent.
-    private static func aborted(_ error: any Error) -> any Error {
-        guard var error = error as? AMQPError, error.detail.hasPrefix("not sent: ") else { return error }
-        error.detail = "aborted: " + error.detail.dropFirst("not sent: ".count)
-        return error
     }
 }
 
-/// The sending of one message whose body is made meanwhile. One task uses it.
+/// The sending of one message whose body is made meanwhile, in one task, while another waits for the outcome.
 struct StreamedMessage {
+    /// What the body ended with, if that was an error.
+    private final class Failure: Sendable {
+        let error = Mutex<(any Error)?>(nil)
+    }
+
     let transfer: AMQPTransfer
     private let sender: AMQPSender
     private let number: UInt32
     private let length: Int?
     private let footer: ByteBuffer
+    private let failure = Failure()
     /// The bytes of the body so far, and of the message.
     private var count = 0
     private var total: Int
@@ -103,13 +91,37 @@ struct StreamedMessage {
         self.transfer = try await sender.admit(encoded, .beginning(self.number), isSettled: sender.isSettled(settled))
     }
 
-    /// Whether the peer may have got the beginning of the message, which has been given up.
-    var isBegun: Bool {
-        if case .failure(let error)? = self.transfer.result { !error.detail.hasPrefix("not sent") } else { true }
+    // MARK: The body
+
+    /// Accepts the body and the end, and lets the others pass.
+    func make<Body: AsyncSequence>(_ body: sending Body) async where Body.Element == ByteBuffer {
+        var maker = self
+        do {
+            for try await chunk in body {
+                // The task may not have been cancelled yet.
+                if self.transfer.result != nil { break }
+                try await maker.append(chunk)
+            }
+            try await maker.finish()
+        } catch {
+            self.fail(error)
+        }
+        self.sender.mailbox.endStream(self.number, node: self.sender.node)
+        if let roomMaker = self.sender.roomMaker { self.sender.mailbox.run(roomMaker) }
+    }
+
+    /// Ends the message before its end. Whoever waits for the outcome does so itself when it is cancelled.
+    private func fail(_ error: any Error) {
+        guard !Task.isCancelled, self.transfer.result == nil else { return }
+        self.failure.error.withLock { $0 = error }
+        let cause = (error as? AMQPError) ?? AMQPError(.delivery, .aborted, "the body ended with an error: \(error)")
+        let answer = AMQPError(.delivery, .aborted, "aborted: \(cause)", isFromPeer: cause.isFromPeer)
+        let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
+        self.sender.mailbox.run { _ in endpoint.value.abort(reply, answer) }
     }
 
     /// Accepts a piece of the body: suspends for room.
-    mutating func append(_ chunk: ByteBuffer) async throws(AMQPError) {
+    private mutating func append(_ chunk: ByteBuffer) async throws(AMQPError) {
         var rest = chunk
         if let length = self.length, rest.readableBytes > length - self.count {
             throw AMQPError(
@@ -133,20 +145,13 @@ struct StreamedMessage {
         }
     }
 
-    /// Accepts the end of the message, and lets the others pass.
-    mutating func finish() async throws(AMQPError) {
-        defer { self.letOthersPass() }
+    private mutating func finish() async throws(AMQPError) {
         if self.transfer.result != nil { return }
         if let length = self.length, self.count < length {
             let text = "aborted: the body has \(self.count) bytes, and \(length) were told"
             throw AMQPError(.local, .invalidArgument, text)
         }
         try await self.accept(self.footer, isLast: true)
-    }
-
-    private func letOthersPass() {
-        self.sender.mailbox.endStream(self.number, node: self.sender.node)
-        if let roomMaker = self.sender.roomMaker { self.sender.mailbox.run(roomMaker) }
     }
 
     private mutating func accept(_ bytes: ByteBuffer, isLast: Bool) async throws(AMQPError) {
@@ -158,44 +163,47 @@ struct StreamedMessage {
         _ = try await self.sender.admit(bytes, place, isSettled: false)
     }
 
-    /// Ends the message before its end.
-    func abort(_ cause: AMQPError) async {
-        let error = AMQPError(.delivery, .aborted, "aborted: \(cause)", isFromPeer: cause.isFromPeer)
-        await self.run { endpoint, reply in endpoint.abort(reply, error) }
-    }
+    // MARK: The outcome
 
     /// Suspends until the message is settled. A task that is cancelled aborts it, if there is something left to be sent.
-    func outcome() async throws(AMQPError) -> AMQPOutcome {
+    func outcome() async throws -> AMQPOutcome {
         do {
             return try await self.transfer.outcome()
-        } catch let error where error.condition == .cancelled {
-            return try await self.cancel()
+        } catch {
+            if self.transfer.result == nil { await self.cancel() }
+            switch self.transfer.result {
+            case .success(let outcome)?: return outcome
+            case .failure(let answer)?:
+                guard let cause = self.failure.error.withLock({ $0 }) else { throw answer }
+                throw answer.detail.hasPrefix("not sent") ? cause : Self.aborted(cause)
+            case nil:
+                var unsettled = AMQPError(.delivery, .unsettled, "sent, but not settled: the task was cancelled")
+                unsettled.transfer = self.transfer
+                throw unsettled
+            }
         }
     }
 
-    /// Ends the message if its end has not been handed over. Returns the outcome if it has come in the meantime.
-    private func cancel() async throws(AMQPError) -> AMQPOutcome {
-        let error = AMQPError(.delivery, .cancelled, "aborted: the task was cancelled")
-        await self.run { endpoint, reply in endpoint.abort(reply, error) }
-        if let result = self.transfer.result { return try result.get() }
-        var unsettled = AMQPError(.delivery, .unsettled, "sent, but not settled: the task was cancelled")
-        unsettled.transfer = self.transfer
-        throw unsettled
+    /// Of a message that has begun, what a part of it was told: that it was not sent.
+    private static func aborted(_ error: any Error) -> any Error {
+        guard var error = error as? AMQPError, error.detail.hasPrefix("not sent: ") else { return error }
+        error.detail = "aborted: " + error.detail.dropFirst("not sent: ".count)
+        return error
     }
 
-    /// Runs work on the loop, and waits for it also where the task is cancelled.
-    private func run(_ body: @escaping @Sendable (SenderEndpoint, OutcomeReply) -> Void) async {
+    /// Ends the message if its end has not been handed over. The task, which is cancelled, waits for that still.
+    private func cancel() async {
         let done = Reply<Void>()
         let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
+        let error = AMQPError(.delivery, .cancelled, "aborted: the task was cancelled")
         self.sender.mailbox.run(
             { _ in
-                body(endpoint.value, reply)
+                endpoint.value.abort(reply, error)
                 done.resolve(.success(()))
             },
             otherwise: { done.resolve(.failure($0)) }
         )
         _ = await Task { try? await done.value() }.value
-        self.letOthersPass()
     }
 
     /// The beginning of a data section of so many bytes.

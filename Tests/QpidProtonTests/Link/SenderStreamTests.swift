@@ -220,6 +220,55 @@ struct SenderStreamTests {
         }
     }
 
+    /// A producer that has nothing to say for long is not waited for.
+    @Test(arguments: [PN_REJECTED, PN_ACCEPTED, nil])
+    func aSilentProducerHearsOfTheEndAtOnce(state: Int32?) async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let (pieces, continuation) = AsyncStream<ByteBuffer>.makeStream()
+            let isCancelled = Reply<Void>()
+            continuation.onTermination = { if case .cancelled = $0 { isCancelled.resolve(.success(())) } }
+            continuation.yield(payload(50_000))
+            let stream = begin { try await sender.stream(body: pieces) }
+            try await eventually("it has begun to arrive") { try await peer.run { !$0.partial.isEmpty } }
+            #expect(!stream.isDone)
+            try await peer.run { peer in
+                guard let state else { return pn_link_close(peer.links[0]) }
+                if let current = pn_link_current(peer.links[0]) {
+                    pn_delivery_update(current, UInt64(state))
+                    pn_delivery_settle(current)
+                }
+            }
+            if state == nil {
+                await expectError(.closed) { try await stream.value }
+            } else {
+                #expect(try await stream.value == (state == PN_REJECTED ? .rejected(nil) : .accepted))
+            }
+            #expect(isCancelled.answer != nil)
+            await peer.settle()
+            #expect(session.outgoingBytes == 0)
+            if state != nil { #expect(try await sender.send(AMQPMessage(body: "next")) == .accepted) }
+        }
+    }
+
+    /// A body that one task alone may use.
+    @Test func aBodyNeedNotBeSendable() async throws {
+        final class Countdown: AsyncSequence, AsyncIteratorProtocol {
+            var left = 3
+            func makeAsyncIterator() -> Countdown { self }
+            func next() async -> ByteBuffer? {
+                guard self.left > 0 else { return nil }
+                self.left -= 1
+                return payload(self.left + 1)
+            }
+        }
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            #expect(try await sender.stream(body: Countdown()) == .accepted)
+            #expect(try await self.body(peer.run { $0.received[0] }).readableBytes == 6)
+        }
+    }
+
     /// A drain waits for the end of the message that has begun: also where that is given up.
     @Test(arguments: [true, false])
     func aDrainIsAnsweredBehindAnAbort(isRejected: Bool) async throws {
