@@ -322,6 +322,10 @@ final class ModelReceiver: @unchecked Sendable {
         {
             message.decision = .accepted
         }
+        // Also of those that the peer has settled, of which nothing else is expected.
+        for other in self.held where other.message.id <= held.message.id && other.message.decision == nil {
+            other.message.decision = .accepted
+        }
         held.delivery.acceptAllUpToHere()
     }
 
