@@ -3,8 +3,21 @@
 extension AMQPError {
     /// What ended a link, for a message that the peer has not got.
     static func notSent(_ cause: AMQPError) -> AMQPError {
-        AMQPError(.delivery, cause.condition, "not sent: \(cause)", isFromPeer: cause.isFromPeer)
+        AMQPError(.delivery, cause.condition, "\(Self.notSent): \(cause)", isFromPeer: cause.isFromPeer)
     }
+
+    /// The peer has not got the message.
+    var isNotSent: Bool { self.detail.hasPrefix(Self.notSent) }
+
+    /// The error that a part of a message was told, for the message: it has begun to be sent.
+    var aborted: AMQPError {
+        guard self.isNotSent else { return self }
+        var error = self
+        error.detail = "aborted" + self.detail.dropFirst(Self.notSent.count)
+        return error
+    }
+
+    private static let notSent = "not sent"
 
     /// The task that waited for the outcome was cancelled.
     static func unsettled(_ transfer: AMQPTransfer) -> AMQPError {

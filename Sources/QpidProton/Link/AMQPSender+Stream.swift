@@ -175,35 +175,17 @@ struct StreamedMessage {
             case .success(let outcome)?: return outcome
             case .failure(let answer)?:
                 guard let cause = self.failure.error.withLock({ $0 }) else { throw answer }
-                throw answer.detail.hasPrefix("not sent") ? cause : Self.aborted(cause)
-            case nil:
-                var unsettled = AMQPError(.delivery, .unsettled, "sent, but not settled: the task was cancelled")
-                unsettled.transfer = self.transfer
-                throw unsettled
+                throw answer.isNotSent ? cause : (cause as? AMQPError)?.aborted ?? cause
+            case nil: throw AMQPError.unsettled(self.transfer)
             }
         }
     }
 
-    /// Of a message that has begun, what a part of it was told: that it was not sent.
-    private static func aborted(_ error: any Error) -> any Error {
-        guard var error = error as? AMQPError, error.detail.hasPrefix("not sent: ") else { return error }
-        error.detail = "aborted: " + error.detail.dropFirst("not sent: ".count)
-        return error
-    }
-
     /// Ends the message if its end has not been handed over. The task, which is cancelled, waits for that still.
     private func cancel() async {
-        let done = Reply<Void>()
         let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
         let error = AMQPError(.delivery, .cancelled, "aborted: the task was cancelled")
-        self.sender.mailbox.run(
-            { _ in
-                endpoint.value.abort(reply, error)
-                done.resolve(.success(()))
-            },
-            otherwise: { done.resolve(.failure($0)) }
-        )
-        _ = await Task { try? await done.value() }.value
+        let _: Void? = await self.sender.mailbox.answer { $1.resolve(.success(endpoint.value.abort(reply, error))) }
     }
 
     /// The beginning of a data section of so many bytes.
