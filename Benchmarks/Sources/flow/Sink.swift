@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import NIOCore
 import QpidProton
 
@@ -45,8 +46,16 @@ struct Sink: AsyncParsableCommand {
     }
 
     private func serve(_ connection: AMQPConnection, _ configuration: AMQPSession.Configuration) async {
-        // The connection ends with an error where the other side drops it.
-        try? await withThrowingDiscardingTaskGroup { group in
+        do {
+            try await self.take(connection, configuration)
+        } catch {
+            // Also where the other side drops it.
+            FileHandle.standardError.write(Data("sink: \(error)\n".utf8))
+        }
+    }
+
+    private func take(_ connection: AMQPConnection, _ configuration: AMQPSession.Configuration) async throws {
+        try await withThrowingDiscardingTaskGroup { group in
             for try await wish in connection.incoming {
                 switch wish {
                 case .session(let session): try await session.accept(configuration)
