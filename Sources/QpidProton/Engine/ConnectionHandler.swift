@@ -40,7 +40,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     let incoming: Inbox<Incoming>
 
     var queue: SendQueue<SenderEndpoint>
-    var sessions: [ObjectIdentifier: SessionEndpoint] = [:]
+    var sessions = SlotMap<SessionEndpoint>()
     var receivers = SlotMap<ReceiverEndpoint>()
     /// Who logged in; nil without a SASL layer. Answered before the connection is opened.
     let identity = Reply<AMQPAuthenticatedIdentity?>()
@@ -267,7 +267,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         self.opened.resolve(.failure(error ?? cause))
         for session in self.sessions.values { session.abandon(error ?? cause) }
-        self.sessions = [:]
+        self.sessions.removeAll()
         self.incoming.finish(error)
         let mail = self.mailbox.close(error ?? cause)
         let unsent = AMQPError.notSent(error ?? cause)

@@ -9,6 +9,8 @@ class LinkEndpoint {
     /// The link has been freed, and `link` must not be touched.
     private(set) var isDone = false
     private var isLocallyEnded = false
+    /// Among the links of its session.
+    private var place: SlotKey?
     /// The peer has detached, in order or with an error.
     private(set) var isEndedByPeer = false
 
@@ -36,7 +38,7 @@ class LinkEndpoint {
         self.status = LinkStatus(name: name)
         self.number = session.handler.makeLinkNumber()
         pn_link_set_context(link, Unmanaged.passUnretained(self).toOpaque())
-        session.links[ObjectIdentifier(self)] = self
+        self.place = session.links.insert(self)
     }
 
     /// The endpoint of a link that has not been freed.
@@ -143,7 +145,7 @@ class LinkEndpoint {
         self.release(error.map { .failure($0) } ?? .success(()))
         pn_link_set_context(self.link, nil)
         pn_link_free(self.link)
-        self.session.links[ObjectIdentifier(self)] = nil
+        if let place = self.place { self.session.links.remove(place) }
     }
 
     private func release(_ answer: Result<Void, AMQPError>) {

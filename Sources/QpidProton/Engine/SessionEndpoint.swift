@@ -21,7 +21,10 @@ final class SessionEndpoint {
     /// Both sides have ended, or the connection is gone.
     let closed = Reply<Void>()
     let status = SessionStatus()
-    var links: [ObjectIdentifier: LinkEndpoint] = [:]
+    /// Looked through in one order in every run.
+    var links = SlotMap<LinkEndpoint>()
+    /// Among the sessions of its connection.
+    private var place: SlotKey?
     private(set) var node: SlotKey?
     /// The peer's window is closed: nothing of this session may be handed to Proton.
     private(set) var isBlocked = true
@@ -56,7 +59,7 @@ final class SessionEndpoint {
         self.session = session
         self.handler = handler
         pn_session_set_context(session, Unmanaged.passUnretained(self).toOpaque())
-        handler.sessions[ObjectIdentifier(self)] = self
+        self.place = handler.sessions.insert(self)
     }
 
     /// The endpoint of a session that has not been freed.
@@ -320,8 +323,7 @@ final class SessionEndpoint {
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")
         self.opened.resolve(.failure(cause))
-        for link in self.links.values { link.abandon(cause) }
-        self.links = [:]
+        self.abandonLinks(cause)
         // Handed bytes will not be written any more.
         self.handler.mailbox.release(self.handed.map { ($0.bytes, $0.node) })
         for handed in self.handed { handed.settled?.resolve(.failure(cause)) }
@@ -331,15 +333,19 @@ final class SessionEndpoint {
         if let node = self.node { self.handler.mailbox.closeLevel(node, cause) }
     }
 
+    private func abandonLinks(_ cause: AMQPError) {
+        for link in self.links.values { link.abandon(cause) }
+        self.links.removeAll()
+    }
+
     private func finish(_ error: AMQPError?) {
         guard !self.isDone else { return }
         // A link that the peer attached after the session was closed here goes with it.
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")
-        for link in self.links.values { link.abandon(cause) }
-        self.links = [:]
+        self.abandonLinks(cause)
         self.isDone = true
         pn_session_set_context(self.session, nil)
-        self.handler.sessions[ObjectIdentifier(self)] = nil
+        if let place = self.place { self.handler.sessions.remove(place) }
         self.closed.resolve(error.map { .failure($0) } ?? .success(()))
         pn_session_free(self.session)
     }

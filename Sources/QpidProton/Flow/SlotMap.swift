@@ -66,6 +66,17 @@ struct SlotMap<Value> {
         return self.slots[index].value
     }
 
+    mutating func removeAll() {
+        for index in self.slots.indices where self.slots[index].value != nil {
+            self.remove(SlotKey(index: UInt32(index), generation: self.slots[index].generation))
+        }
+    }
+
+    /// In the order of their places.
+    var values: some Sequence<Value> { self.slots.lazy.compactMap(\.value) }
+
+    var count: Int { self.slots.count - self.free.count }
+
     func contains(_ key: SlotKey) -> Bool {
         key.index < self.slots.count && self.slots[Int(key.index)].generation == key.generation
             && self.slots[Int(key.index)].value != nil
