@@ -71,8 +71,12 @@ final class ModelWorld: @unchecked Sendable {
 
     func advance(by time: TimeAmount) { self.advance = time }
 
-    /// Nothing holds bytes back between the two sides.
-    var isOpen: Bool { self.peer.toPeer.allowance == nil && self.peer.toLibrary.allowance == nil }
+    /// Nothing holds bytes back between the two sides. The library reads no more when messages are larger than those before
+    /// them, by which the windows were told.
+    var isOpen: Bool {
+        self.peer.toPeer.allowance == nil && self.peer.toLibrary.allowance == nil
+            && !self.peer.handler.receiving.isReadingWithheld
+    }
 
     // MARK: Running
 
