@@ -237,7 +237,10 @@ final class FrameObserver {
         case .flow(let channel, let flow):
             guard let session = self.byLocalChannel[channel] else { return self.begun[channel]?.incomingWindow }
             session.flows.sent(flow)
-            return session.tell(session.incoming?.smallGain(left: session.left) ?? 0)
+            let window = session.tell(session.incoming?.smallGain(left: session.left) ?? 0)
+            // Proton counts a transfer when all of it has come, and here it counts from its head: what was told stays told.
+            guard let id = flow.nextIncomingID else { return window }
+            return UInt32(max(0, Int32(bitPattern: session.toldLimit &- id)))
         case .attach(let channel, let attach): self.byLocalChannel[channel]?.flows.sent(attach)
         case .detach(let channel, let handle): self.byLocalChannel[channel]?.flows.detached(handle)
         case .end(let channel): self.byLocalChannel.removeValue(forKey: channel)?.localChannel = nil

@@ -42,6 +42,31 @@ struct WindowRenewalTests {
         #expect(window.smallGain(left: 0) == 4)
     }
 
+    /// A frame of which the head has come is counted here, and not by Proton: its flows must not take back what was told.
+    @Test func whatWasToldStaysToldInTheMiddleOfAFrame() async throws {
+        let configuration = AMQPSession.Configuration(incomingCapacity: .kibibytes(128))
+        try await withSession(session: configuration) { session, peer in
+            let receiver = try await session.openReceiver(.init(source: "q", window: .manual))
+            receiver.grant(credit: 2)
+            await peer.settle()
+            try await peer.run { peer in
+                peer.toLibrary.allowance = 1_000
+                peer.send(payload(30_000), on: peer.links[0])
+            }
+            receiver.grant(credit: 5)
+            await peer.settle()
+            let limits = try await peer.framesOfLibrary().compactMap { frame -> UInt32? in
+                guard frame.code == .flow, case .uint(let next) = frame.field(0), case .uint(let window) = frame.field(1)
+                else { return nil }
+                return next + window
+            }
+            // For the credit, for the frame that comes, and for more credit.
+            #expect(limits == [2, 3, 3])
+            try await peer.run { $0.toLibrary.allowance = nil }
+            #expect(receiver.poll() != nil)
+        }
+    }
+
     /// The least that the peer had left of the window, from the frames of both sides in the order in which they went.
     private func leastWindow(_ peer: InMemoryPeer, _ transfers: Int, _ send: @Sendable (Int) async throws -> Void)
         async throws -> (least: Int, flows: Int, windows: [Int])
