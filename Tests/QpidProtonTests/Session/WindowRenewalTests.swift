@@ -50,13 +50,14 @@ struct WindowRenewalTests {
             receiver.grant(credit: 2)
             await peer.settle()
             try await peer.run { peer in
-                peer.toLibrary.allowance = 1_000
+                peer.toLibrary.allowance = 2_000
                 peer.send(payload(30_000), on: peer.links[0])
             }
             receiver.grant(credit: 5)
             await peer.settle()
             let limits = try await peer.framesOfLibrary().compactMap { frame -> UInt32? in
-                guard frame.code == .flow, case .uint(let next) = frame.field(0), case .uint(let window) = frame.field(1)
+                guard frame.code == .flow, case .uint(let next) = frame.field(0),
+                    case .uint(let window) = frame.field(1)
                 else { return nil }
                 return next + window
             }
