@@ -54,7 +54,32 @@ extension ModelReceiver {
         }
     }
 
+    /// Nothing is held back any more: by the rate limit here, or by the peer that has not settled what it was told.
+    func endLimits() {
+        self.isLimited = false
+        if self.isOpen { try? self.receiver.setRateLimit(nil) }
+        guard let link = self.link, InMemoryPeer.isOpen(link) else { return }
+        for message in self.messages where message.seen != nil && !message.isPeerSettled && message.isWhole {
+            message.isPeerSettled = true
+            pn_delivery_settle(message.delivery)
+        }
+    }
+
     // MARK: Checks
+
+    /// No more messages came than the rate limit allows since the link was opened.
+    private func checkRate() {
+        guard self.isLimited, self.configuration.window != .manual, let limit = self.configuration.rateLimit,
+            let rate = limit.messagesPerSecond
+        else { return }
+        // The clock of the testing loop goes back for work that is overdue.
+        let elapsed = Double((self.world.peer.loop.now - self.openTime).nanoseconds) / 1e9 * 1.25 + 0.05
+        let most = max(1, rate * 0.1) + rate * elapsed
+        self.world.require(
+            Double(self.takenCount) <= most,
+            "\(self.name): \(self.takenCount) messages came in \(elapsed) s, of \(rate) a second"
+        )
+    }
 
     /// The peer's Proton holds nothing that has not been sent.
     private var hasSentAll: Bool {
@@ -64,6 +89,7 @@ extension ModelReceiver {
 
     func check(isQuiet: Bool) {
         let endpoint = self.receiver.endpoint.value
+        self.checkRate()
         if let budget = endpoint.window.budget, !endpoint.window.isAutomatic, !self.configuration.streamsMessages {
             let peak = self.receiver.bufferedBytesPeak
             self.world.require(peak <= budget, "\(self.name): \(peak) bytes were buffered, of \(budget)")
@@ -167,6 +193,9 @@ extension ModelReceiver {
             self.world.require(message.taken == 1, "\(self.name): \(message.id) was lost")
             self.world.require(message.isPeerSettled, "\(self.name): \(message.id) was never settled")
         }
-        if self.isOpen { self.world.require(self.receiver.bufferedBytes == 0, "\(self.name): bytes are left") }
+        guard self.isOpen else { return }
+        self.world.require(self.receiver.bufferedBytes == 0, "\(self.name): bytes are left")
+        let unsettled = self.receiver.endpoint.value.figures.unsettled
+        self.world.require(unsettled == 0, "\(self.name): \(unsettled) deliveries are not settled")
     }
 }

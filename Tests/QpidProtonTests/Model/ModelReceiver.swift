@@ -67,6 +67,9 @@ final class ModelReceiver: @unchecked Sendable {
     /// `close(settling:)` takes what nobody has taken.
     var isPaused = false
     var drains = 0
+    /// How many messages the application got, while the rate limit is that of the configuration.
+    var takenCount = 0
+    var isLimited = false
 
     init(
         _ receiver: AMQPReceiver,
@@ -80,11 +83,14 @@ final class ModelReceiver: @unchecked Sendable {
         self.configuration = configuration
         self.openTime = openTime
         self.world = world
+        self.isLimited = configuration.rateLimit != nil
     }
 
     var name: String { self.receiver.name }
     var link: OpaquePointer? { self.world.peerLinks[self.name] }
-    var isOpen: Bool { !self.isClosing && self.session.isOpen && self.receiver.error == nil }
+    var isOpen: Bool {
+        !self.isClosing && !self.world.isLost && self.session.isOpen && self.receiver.error == nil
+    }
     private var random: SeededGenerator {
         get { self.world.random }
         set { self.world.random = newValue }
@@ -156,7 +162,10 @@ final class ModelReceiver: @unchecked Sendable {
 
     /// The peer settles a message of its own that it has sent, decided or not.
     func settleByPeer() {
-        let open = self.messages.filter { $0.isWhole && !$0.isPeerSettled && $0.seen == nil }
+        // What is told in the second mode is settled here, sooner or later.
+        let open = self.messages.filter {
+            $0.isWhole && !$0.isPeerSettled && ($0.seen == nil || self.configuration.settleMode == .second)
+        }
         guard let link = self.link, InMemoryPeer.isOpen(link), pn_link_queued(link) == 0,
             let message = self.random.pick(open)
         else { return }
@@ -198,6 +207,10 @@ final class ModelReceiver: @unchecked Sendable {
             let isGivenBack = state == UInt64(PN_RELEASED) && mayBe && !self.isOpen
             self.world.require(isGivenBack, "\(id) was not decided, and the peer saw \(state)")
         }
+        if self.configuration.settleMode == .second {
+            self.world.require(!isSettled || !self.isOpen, "\(id) was settled before the peer has settled it")
+            if !isSettled, self.current !== message, self.random.chance(50) { return }
+        }
         // The rest of what is arriving is no more use.
         if self.current === message {
             message.isAborted = true
@@ -216,6 +229,7 @@ final class ModelReceiver: @unchecked Sendable {
         guard let message = self.byID[id] else { return self.world.fail("\(self.name): a delivery of nothing") }
         self.world.note("\(self.name): took \(id)")
         message.taken += 1
+        self.takenCount += 1
         self.world.require(message.taken == 1, "\(id) was delivered twice")
         self.world.require(!isInOrder || id > self.lastTaken, "\(id) was delivered behind \(self.lastTaken)")
         self.lastTaken = max(self.lastTaken, id)

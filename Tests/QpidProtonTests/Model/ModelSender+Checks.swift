@@ -8,6 +8,7 @@ extension ModelSender {
     func answer(_ message: SentMessage, _ answer: Result<AMQPOutcome, AMQPError>) {
         self.world.require(message.answer == nil, "\(message.id) was answered twice: \(answer)")
         message.answer = answer
+        self.world.fates[self.fate(of: answer), default: 0] += 1
         self.world.note("\(self.name): \(message.id) answered \(answer)")
         switch answer {
         // A peer that has closed settles what comes still without saying more.
@@ -18,6 +19,34 @@ extension ModelSender {
                 "\(message.id): \(outcome), but the peer said \(message.verdict as Any)"
             )
         case .failure(let error): self.checkFailure(message, error)
+        }
+    }
+
+    /// Of a failure its text says what became of the message.
+    private func fate(of answer: Result<AMQPOutcome, AMQPError>) -> String {
+        switch answer {
+        case .success(.accepted): return "accepted"
+        case .success(.settled): return "settled"
+        case .success(.rejected): return "rejected"
+        case .success(.released): return "released"
+        case .success(.modified): return "modified"
+        case .failure(let error):
+            let fates = [
+                "not sent": "unsent", "sent, but not settled": "unsettled", "aborted": "aborted", "broken": "aborted",
+            ]
+            if let fate = fates.first(where: { error.detail.hasPrefix($0.key) })?.value { return fate }
+            self.world.fail("\(self.name): \(error) does not say what became of the message")
+            return "unknown"
+        }
+    }
+
+    /// The connection was lost: all is answered.
+    func checkLost() {
+        for message in self.messages {
+            self.world.require(
+                message.answer != nil,
+                "\(self.name): \(message.id) was not answered when the connection was lost"
+            )
         }
     }
 
@@ -219,7 +248,8 @@ extension ModelSender {
         let isStreaming = self.messages.contains { $0.isStreamed && $0.answer == nil }
         let isEmpty =
             self.sender.outgoingBytes == 0 && self.session.session.outgoingBytes == 0
-            && self.world.connection.outgoingBytes == 0
+            && self.world.connection.outgoingBytes == 0 && self.world.stranger.held == 0
+            && self.world.stranger.wanted == 0
         guard isEmpty, !isStreaming else { return }
         let waiting = self.messages.filter { $0.call != nil && $0.isAdmitted == nil && $0.answer == nil }
         for message in waiting where message.call?.name == "enqueue" {
@@ -237,6 +267,7 @@ extension ModelSender {
                 self.world.fail("\(self.name): \(text), \(state), \(self.world.describe(self.link))")
                 continue
             }
+            if message.isRejectedEarly, !self.isOpen { continue }
             if case .success = answer, !message.wasAborted, self.isOpen || !message.isSettled {
                 self.world.require(message.hasArrived, "\(message.id): \(answer), but it never arrived")
             }

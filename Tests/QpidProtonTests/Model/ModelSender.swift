@@ -22,6 +22,8 @@ final class SentMessage: @unchecked Sendable {
     /// What the peer has seen and decided.
     var hasArrived = false
     var wasAborted = false
+    /// The peer has rejected it in the middle; where its link ends then, no abort comes.
+    var isRejectedEarly = false
     var verdict: AMQPOutcome?
 
     init(id: UInt64, bytes: ByteBuffer, isSettled: Bool, isStreamed: Bool = false) {
@@ -76,7 +78,9 @@ final class ModelSender: @unchecked Sendable {
     var name: String { self.sender.name }
     var link: OpaquePointer? { self.world.peerLinks[self.name] }
     /// Nothing has begun to end it.
-    var isOpen: Bool { !self.isClosing && self.session.isOpen && self.sender.error == nil }
+    var isOpen: Bool {
+        !self.isClosing && !self.world.isLost && self.session.isOpen && self.sender.error == nil
+    }
     var pending: [SentMessage] { self.messages.filter { $0.answer == nil } }
 
     // MARK: Offering
@@ -94,6 +98,7 @@ final class ModelSender: @unchecked Sendable {
 
     private func add(_ message: SentMessage) -> SentMessage {
         self.messages.append(message)
+        self.world.offered += 1
         self.offer(message.ledgerBytes)
         return message
     }
@@ -101,6 +106,7 @@ final class ModelSender: @unchecked Sendable {
     private func offer(_ bytes: Int) {
         self.largest = max(self.largest, bytes)
         self.session.largest = max(self.session.largest, bytes)
+        self.world.largest = max(self.world.largest, bytes)
     }
 
     func trySend() {
@@ -139,6 +145,7 @@ final class ModelSender: @unchecked Sendable {
             let isRefusal = self.overflow == .fail || message.call == nil
             self.world.require(isRefusal, "\(message.id) was refused for lack of room")
             self.messages.removeAll { $0 === message }
+            self.world.fates["refused", default: 0] += 1
             return
         }
         self.answer(message, .failure(error))

@@ -16,16 +16,25 @@ struct ModelTests {
         // Bytes are held back for as long as the schedule likes.
         configuration.operationTimeout = .seconds(3_600)
         configuration.stallWarning = .seconds(1)
+        var random = SeededGenerator(seed: ~run.seed)
+        if random.chance(40) {
+            configuration.sendLimit = .init(high: ByteCount(random.number(10_000...80_000)))
+        }
+        if random.chance(50) {
+            configuration.sendBudget = AMQPMemoryBudget(limit: ByteCount(random.number(10_000...80_000)))
+        }
+        // The end of the run: in order, or with the loss of the socket.
+        let isLost = random.chance(25)
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
             script.maxFrameSize = 4_096
             script.sessionCapacity = 32_768
             return script
         }
-        try await withPeer(configuration: configuration, script) { connection, peer in
-            let world = ModelWorld(peer, connection, seed: run.seed)
+        try await withPeer(configuration: configuration, script) { [configuration] connection, peer in
+            let world = ModelWorld(peer, connection, configuration, seed: run.seed)
             do {
-                try await world.run(steps: run.steps)
+                try await world.run(steps: run.steps, isLost: isLost)
             } catch let failure as ModelFailure {
                 Issue.record("\(run): \(failure)\n\(world.trace)")
                 try? await world.giveUp()
@@ -35,7 +44,7 @@ struct ModelTests {
 }
 
 extension ModelWorld {
-    fileprivate func run(steps: Int) async throws {
+    fileprivate func run(steps: Int, isLost: Bool) async throws {
         try await self.perform { $0.hook() }
         for _ in 0..<12 { try await self.perform { $0.open() } }
         var left = steps
@@ -47,6 +56,7 @@ extension ModelWorld {
                 for _ in 0..<count { world.step() }
             }
         }
+        if isLost { return try await self.lose() }
         var rounds = 0
         while try await self.peer.run({ _ in !self.isFinished }), rounds < 400 {
             rounds += 1
@@ -54,7 +64,32 @@ extension ModelWorld {
         }
         try await self.perform { $0.checkEnd() }
         try await self.close()
-        self.require(self.connection.outgoingBytes == 0, "bytes are left of a connection that is closed")
+        try await self.checkOver()
+    }
+
+    /// Drops the socket in the middle of all: every call ends, and every message is accounted for.
+    private func lose() async throws {
+        try await self.peer.run { _ in
+            self.note("the connection is lost")
+            self.isLost = true
+        }
+        try await self.peer.loseConnection()
+        try await self.endCalls()
+        try await self.peer.run { _ in
+            for sender in self.senders { sender.checkLost() }
+        }
+        try await self.close()
+        try await self.checkOver()
+    }
+
+    private func checkOver() async throws {
+        try await self.peer.run { _ in
+            self.require(self.connection.outgoingBytes == 0, "bytes are left of a connection that is closed")
+            self.checkAccount()
+            self.stranger.giveBack()
+            self.require(self.budget?.used ?? 0 == 0, "\(self.budget?.used ?? 0) bytes are left of the budget")
+            if let failure = self.failure { throw failure }
+        }
     }
 
     /// Ends the calls of a run that has failed.
@@ -69,19 +104,24 @@ extension ModelWorld {
     /// Closes the connection: nobody waits any more behind it.
     fileprivate func close() async throws {
         let closing = self.begin("close") { _ in try? await self.connection.close() }
-        try await eventually("all calls end") {
-            try await self.peer.run { _ in
-                self.release()
-                self.executor.drain()
-                return self.calls.allSatisfy(\.isDone)
-            }
-        }
+        try await self.endCalls()
         self.require(closing.isDone, "the connection does not close")
         try await self.peer.run { _ in
             self.peer.script = PeerScript()
             self.senders = []
             self.receivers = []
             self.sessions = []
+        }
+    }
+
+    private func endCalls() async throws {
+        try await eventually("all calls end") {
+            try await self.peer.run { _ in
+                self.release()
+                self.executor.drain()
+                self.peerLooks()
+                return self.calls.allSatisfy(\.isDone)
+            }
         }
     }
 }

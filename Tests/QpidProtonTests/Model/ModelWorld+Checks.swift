@@ -49,6 +49,7 @@ extension ModelWorld {
         }
         let outgoing = self.connection.outgoingBytes
         self.require(outgoing >= total, "the connection has \(outgoing) bytes, and its sessions \(total)")
+        self.checkLimits(outgoing)
         if isQuiet, self.peer.handler.unwrittenBytes == 0, self.sessions.allSatisfy(\.isOpen) {
             self.require(outgoing == total, "the connection has \(outgoing) bytes, and its sessions \(total)")
         }
@@ -61,6 +62,26 @@ extension ModelWorld {
         }
         self.checkSnapshot()
         self.prune()
+    }
+
+    /// What the connection has accepted, with others that share its budget.
+    private func checkLimits(_ outgoing: Int) {
+        if let high = self.high {
+            let peak = self.connection.outgoingBytesPeak
+            self.require(peak <= max(high, self.largest), "\(peak) bytes were admitted, of \(high)")
+        }
+        guard let budget = self.budget else { return }
+        let (used, held) = (budget.used, self.stranger.held)
+        self.require(used == outgoing + held, "\(used) bytes of the budget are used, by \(outgoing) and \(held)")
+        let most = max(budget.limit.bytes, self.largest)
+        self.require(budget.peak <= most, "\(budget.peak) bytes of the budget were used, of \(most)")
+        self.require(self.stranger.wanted == 0 || used > 0, "a stranger waits, and the budget is empty")
+    }
+
+    /// Every message that was offered has been answered, with one of the answers that there are.
+    func checkAccount() {
+        let answered = self.fates.values.reduce(0, +)
+        self.require(answered == self.offered, "\(self.offered) messages were offered, and answered: \(self.fates)")
     }
 
     private func check(_ session: ModelSession, isQuiet: Bool) -> Int {
@@ -129,6 +150,7 @@ extension ModelWorld {
     /// Lets everything go on to its end.
     func finish() {
         self.release()
+        self.stranger.giveBack()
         self.answersDrain = true
         for sender in self.senders {
             for message in sender.messages where message.body != nil { sender.end(message) }
@@ -140,6 +162,7 @@ extension ModelWorld {
         }
         for receiver in self.receivers {
             if receiver.isPaused { receiver.resume() }
+            receiver.endLimits()
             if receiver.isOpen, receiver.configuration.window == .manual { receiver.receiver.grant(credit: 10) }
             if receiver.isOpen, receiver.configuration.window == .none { receiver.next() }
             if receiver.current != nil { receiver.continueOffer(toEnd: true) }

@@ -11,7 +11,8 @@ extension ModelWorld {
         case 38...66: self.stepOfReceiver()
         case 67...89: self.stepOfPeer()
         case 90...92: self.cancel()
-        case 93...97: self.advance(by: .microseconds(Int64(self.random.number(1...8_000))))
+        case 93: self.stepOfStranger()
+        case 94...97: self.advance(by: .microseconds(Int64(self.random.number(1...8_000))))
         default: self.stepOfLife()
         }
     }
@@ -54,6 +55,18 @@ extension ModelWorld {
         case 48: receiver.receive(timeout: .milliseconds(self.random.number(1...20)))
         default:
             receiver.receiver.grant(credit: receiver.configuration.window == .manual ? self.random.number(1...5) : 0)
+        }
+    }
+
+    private func stepOfStranger() {
+        guard let limit = self.budget?.limit.bytes else { return }
+        if self.stranger.held > 0, self.random.chance(60) {
+            self.note("a stranger gives \(self.stranger.held) bytes back")
+            self.stranger.giveBack()
+        } else {
+            let bytes = self.random.number(1...limit / 2)
+            self.note("a stranger takes \(bytes) bytes")
+            self.stranger.take(bytes)
         }
     }
 
@@ -120,6 +133,7 @@ extension ModelWorld {
         else { return }
         self.note("peer: \(sender.name) rejects \(message.id) in the middle")
         sender.early = .rejected(nil)
+        message.isRejectedEarly = true
         if !message.isSettled { message.verdict = .rejected(nil) }
         pn_delivery_update(delivery, UInt64(PN_REJECTED))
     }
@@ -223,7 +237,7 @@ extension ModelWorld {
             defer { self.opening -= 1 }
             do {
                 self.sessions.append(ModelSession(try await self.connection.openSession(configuration), high: high))
-            } catch { self.fail("a session cannot be opened: \(error)") }
+            } catch { self.require(self.isLost, "a session cannot be opened: \(error)") }
         }
     }
 
@@ -263,11 +277,18 @@ extension ModelWorld {
         configuration.settlementDelay = self.random.chance(40) ? .zero : .milliseconds(self.random.number(1...5))
         configuration.streamsMessages = self.random.chance(40)
         configuration.streamBuffer = ByteCount(self.random.number(1_000...20_000))
+        if self.random.chance(25) { configuration.settleMode = .second }
+        if self.random.chance(25) {
+            configuration.rateLimit = AMQPRateLimit(
+                messagesPerSecond: Double(self.random.number(100...2_000)),
+                bytesPerSecond: self.random.chance(50) ? Double(self.random.number(100_000...9_000_000)) : nil
+            )
+        }
         let offered = configuration
         let start = self.peer.loop.now
         self.opening += 1
         self.note(
-            "open \(offered.name ?? "") \(offered.window.policy) \(offered.creditReturn) \(offered.settlementDelay) streams \(offered.streamsMessages)"
+            "open \(offered.name ?? "") \(offered.window.policy) \(offered.creditReturn) \(offered.settlementDelay) streams \(offered.streamsMessages) settles \(offered.settleMode) limited \(offered.rateLimit != nil)"
         )
         self.begin("open") { _ in
             defer { self.opening -= 1 }

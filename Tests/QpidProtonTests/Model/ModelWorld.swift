@@ -11,6 +11,10 @@ import Testing
 final class ModelWorld: @unchecked Sendable {
     let peer: InMemoryPeer
     let connection: AMQPConnection
+    /// The limit of the connection, and what it shares with a stranger.
+    let high: Int?
+    let budget: AMQPMemoryBudget?
+    let stranger: ModelStranger
     let executor = ModelExecutor()
     var random: SeededGenerator
     var sessions: [ModelSession] = []
@@ -19,18 +23,33 @@ final class ModelWorld: @unchecked Sendable {
     /// Links that are being opened, so that there are never too many.
     var opening = 0
     var calls: [ModelCall] = []
+    /// The socket was dropped.
+    var isLost = false
+    /// The largest message that was offered, or part of one.
+    var largest = 0
+    /// How many messages were offered, and what became of those that were answered.
+    var offered = 0
+    var fates: [String: Int] = [:]
     /// The peer's links by their names.
     var peerLinks: [String: OpaquePointer] = [:]
     /// Whether the peer answers drains.
     var answersDrain = true
-    private var failure: ModelFailure?
+    private(set) var failure: ModelFailure?
     private var lines: [String] = []
     private var nextID: UInt64 = 1 << 40
     private var advance: TimeAmount?
 
-    init(_ peer: InMemoryPeer, _ connection: AMQPConnection, seed: UInt64) {
+    init(
+        _ peer: InMemoryPeer,
+        _ connection: AMQPConnection,
+        _ configuration: AMQPConnection.Configuration,
+        seed: UInt64
+    ) {
         self.peer = peer
         self.connection = connection
+        self.high = configuration.sendLimit?.high.bytes
+        self.budget = configuration.sendBudget
+        self.stranger = ModelStranger(configuration.sendBudget)
         self.random = SeededGenerator(seed: seed)
     }
 
