@@ -203,7 +203,7 @@ extension ConnectionHandler {
             // With the next look into the mailbox, which follows.
             for handed in framed { self.releases.append((handed.bytes, handed.node)) }
             let outcome = failure.map { cause -> Result<AMQPOutcome, AMQPError> in
-                .failure(.notSent(cause))
+                .failure(.lostOnItsWay(cause))
             }
             for handed in framed { handed.settled?.resolve(outcome ?? .success(.settled)) }
         }

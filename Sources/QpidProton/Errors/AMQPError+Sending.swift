@@ -6,6 +6,11 @@ extension AMQPError {
         AMQPError(.delivery, cause.condition, "\(Self.notSent): \(cause)", isFromPeer: cause.isFromPeer)
     }
 
+    /// What lost the socket, for a message that was sent settled and whose bytes were on their way: the peer may have got it.
+    static func lostOnItsWay(_ cause: AMQPError) -> AMQPError {
+        AMQPError(.delivery, cause.condition, "sent, but not settled: \(cause)", isFromPeer: cause.isFromPeer)
+    }
+
     /// The peer has not got the message.
     var isNotSent: Bool { self.detail.hasPrefix(Self.notSent) }
 

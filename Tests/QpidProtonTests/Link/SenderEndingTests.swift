@@ -216,6 +216,27 @@ struct SenderEndingTests {
         }
     }
 
+    /// Of what goes in one write the peer may get a part when the socket is lost.
+    @Test func aSettledMessageThatMayHaveComeIsNotToldUnsent() async throws {
+        try await withSession { session, peer in
+            var configuration = AMQPSender.Configuration(target: "q")
+            configuration.settleMode = .settled
+            let sender = try await session.openSender(configuration)
+            let transfers = try await peer.run { peer in
+                peer.toPeer.allowance = 200
+                return try [100, 20_000].map { try sender.trySend(encoded: payload($0)) }
+            }
+            await peer.settle()
+            let count = try await peer.run { $0.received.count }
+            #expect(count == 1 && transfers.allSatisfy { $0.result == nil })
+            try await peer.loseConnection()
+            for transfer in transfers {
+                let error = await expectError(.connectionLost) { try await transfer.outcome() }
+                #expect(error?.isNotSent == false)
+            }
+        }
+    }
+
     @Test func closingInTheMiddleOfASettledMessageAnswersIt() async throws {
         try await withSession { session, peer in
             var configuration = AMQPSender.Configuration(target: "q")
