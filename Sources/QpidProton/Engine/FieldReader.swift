@@ -29,18 +29,23 @@ struct FieldReader {
         self.offset = offset
     }
 
+    @inline(__always)
     private mutating func byte() -> UInt8? {
         guard self.offset < self.bytes.count else { return nil }
         defer { self.offset += 1 }
         return self.bytes[self.offset]
     }
 
+    @inline(__always)
     private mutating func bigEndian(_ count: Int) -> UInt64? {
         guard count <= self.bytes.count - self.offset else { return nil }
-        var number: UInt64 = 0
-        for index in self.offset..<self.offset + count { number = number << 8 | UInt64(self.bytes[index]) }
-        self.offset += count
-        return number
+        defer { self.offset += count }
+        switch count {
+        case 1: return UInt64(self.bytes[self.offset])
+        case 4: return UInt64(UInt32(bigEndian: self.bytes.loadUnaligned(fromByteOffset: self.offset, as: UInt32.self)))
+        default:
+            return self.bytes[self.offset..<self.offset + count].reduce(0) { $0 << 8 | UInt64($1) }
+        }
     }
 
     private mutating func pass(_ count: UInt64?) -> Bool {
@@ -78,6 +83,7 @@ struct FieldReader {
     }
 
     /// The constructor of the next field; that of null behind the end of the list.
+    @inline(__always)
     private mutating func constructor() -> UInt8? {
         guard self.count > 0 else { return self.offset == self.end ? 0x40 : nil }
         self.count -= 1

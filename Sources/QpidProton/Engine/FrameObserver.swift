@@ -87,6 +87,8 @@ final class FrameObserver {
     private var output = FrameTap()
     /// By the channel on which the peer sends.
     private var byPeerChannel: [UInt16: PeerSession] = [:]
+    /// The one of the last transfer: most follow one of the same session.
+    private var lastPeer: (channel: UInt16, session: PeerSession)?
     /// By the channel on which this side sends.
     private var byLocalChannel: [UInt16: PeerSession] = [:]
     /// The sessions that this side has begun and the peer has not.
@@ -110,7 +112,10 @@ final class FrameObserver {
     func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
         var violation: AMQPError?
         self.input.consume(bytes) { head in
-            if violation == nil, let frame = TappedFrame(head) {
+            guard violation == nil else { return }
+            if let (channel, transfer) = TappedFrame.transfer(head) {
+                violation = self.peerSent(transfer, on: channel, TappedFrame.size(head))
+            } else if let frame = TappedFrame(head) {
                 violation = self.peerSent(frame, TappedFrame.size(head))
             }
         }
@@ -119,15 +124,19 @@ final class FrameObserver {
         return violation
     }
 
+    private func peerSent(_ transfer: TappedFrame.Transfer, on channel: UInt16, _ size: Int) -> AMQPError? {
+        if self.lastPeer?.channel != channel { self.lastPeer = self.byPeerChannel[channel].map { (channel, $0) } }
+        guard let session = self.lastPeer?.session else { return nil }
+        session.nextIncomingID &+= 1
+        if !session.isChanged { self.change(session) }
+        if session.incoming?.arrive(size) == true { self.look(at: session) }
+        if session.left < 0, let violation = self.violation(session) { return violation }
+        return session.links.transfer(transfer)
+    }
+
     private func peerSent(_ frame: TappedFrame, _ size: Int) -> AMQPError? {
         switch frame {
-        case .transfer(let channel, let transfer):
-            guard let session = self.byPeerChannel[channel] else { return nil }
-            session.nextIncomingID &+= 1
-            if !session.isChanged { self.change(session) }
-            if session.incoming?.arrive(size) == true { self.look(at: session) }
-            if session.left < 0, let violation = self.violation(session) { return violation }
-            return session.links.transfer(transfer)
+        case .transfer(let channel, let transfer): return self.peerSent(transfer, on: channel, size)
         case .begin(let channel, let begin): return self.peerBegan(channel, begin)
         case .flow(let channel, let flow):
             guard let session = self.byPeerChannel[channel] else { return nil }
@@ -148,7 +157,9 @@ final class FrameObserver {
         case .detach(let channel, let handle):
             self.byPeerChannel[channel]?.links.detach(handle)
             self.byPeerChannel[channel]?.flows.peerDetached(handle)
-        case .end(let channel): self.byPeerChannel[channel] = nil
+        case .end(let channel):
+            self.byPeerChannel[channel] = nil
+            self.lastPeer = nil
         case .unreadable(let name):
             return AMQPError(.connection, .decodeError, "the peer sent a \(name) whose fields cannot be read")
         }

@@ -82,7 +82,8 @@ enum TappedFrame {
         case 0x11: self = Self.begin(channel, &fields) ?? .unreadable("begin")
         case 0x12: self = Self.attach(channel, &fields) ?? .unreadable("attach")
         case 0x13: self = Self.flow(channel, &fields) ?? .unreadable("flow")
-        case 0x14: self = Self.transfer(channel, &fields) ?? .unreadable("transfer")
+        case 0x14:
+            self = Transfer(&fields).map { .transfer(channel: channel, $0) } ?? .unreadable("transfer")
         case 0x15: self = Self.disposition(&fields) ?? .unreadable("disposition")
         case 0x16: self = Self.detach(channel, &fields) ?? .unreadable("detach")
         case 0x17: self = .end(channel: channel)
@@ -90,7 +91,7 @@ enum TappedFrame {
         }
     }
 
-    /// The channel of a frame that Proton made, if it is a transfer.
+    /// The channel of a frame, if it is a transfer that begins as those of Proton do.
     static func channelOfTransfer(_ head: UnsafeRawBufferPointer) -> UInt16? {
         guard head.count > 10, head[4] == 2, head[5] == 0, head[8] == 0, head[9] == 0x53, head[10] == 0x14 else {
             return nil
@@ -136,26 +137,11 @@ enum TappedFrame {
         return .flow(channel: channel, flow)
     }
 
-    private static func transfer(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
-        // The message format and whether it is settled are Proton's to read.
-        guard fields.list(), let handle = fields.uint()?.value, let id = fields.uint(), fields.passBinary(),
-            fields.uint() != nil, fields.bool() != nil, let more = fields.bool()
-        else { return nil }
-        let hasMore = more.value == true
-        // Behind the settle mode and the state. Resume comes before aborted.
-        let mayBeAborted =
-            if hasMore, fields.passAny(), fields.passAny(), fields.bool() != nil, let aborted = fields.bool() {
-                aborted.value == true
-            } else {
-                hasMore
-            }
-        let transfer = Transfer(
-            handle: handle,
-            deliveryID: id.value,
-            hasMore: hasMore,
-            mayBeAborted: mayBeAborted
-        )
-        return .transfer(channel: channel, transfer)
+    /// The channel and the fields of a frame, if it is a transfer that begins as most do: read much more often than any other.
+    static func transfer(_ head: UnsafeRawBufferPointer) -> (channel: UInt16, Transfer)? {
+        guard let channel = self.channelOfTransfer(head) else { return nil }
+        var fields = FieldReader(head, offset: 11)
+        return Transfer(&fields).map { (channel, $0) }
     }
 
     private static func disposition(_ fields: inout FieldReader) -> Self? {
@@ -167,5 +153,24 @@ enum TappedFrame {
     private static func detach(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
         guard fields.list(), let handle = fields.uint()?.value else { return nil }
         return .detach(channel: channel, handle: handle)
+    }
+}
+
+extension TappedFrame.Transfer {
+    /// Nil where a field is not what it must be.
+    @inline(__always)
+    init?(_ fields: inout FieldReader) {
+        // The message format and whether it is settled are Proton's to read.
+        guard fields.list(), let handle = fields.uint()?.value, let id = fields.uint(), fields.passBinary(),
+            fields.uint() != nil, fields.bool() != nil, let more = fields.bool()
+        else { return nil }
+        self.handle = handle
+        self.deliveryID = id.value
+        self.hasMore = more.value == true
+        self.mayBeAborted = self.hasMore
+        // Behind the settle mode and the state. Resume comes before aborted.
+        if self.hasMore, fields.passAny(), fields.passAny(), fields.bool() != nil, let aborted = fields.bool() {
+            self.mayBeAborted = aborted.value == true
+        }
     }
 }

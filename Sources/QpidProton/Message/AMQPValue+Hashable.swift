@@ -68,6 +68,11 @@ extension String {
     /// Whether the UTF-8 bytes are equal: Swift's `==` also equates canonically equivalent texts, AMQP does not.
     @inline(__always)
     func hasSameUTF8(as other: String) -> Bool {
-        self == other && self.utf8.elementsEqual(other.utf8)
+        let isSame = self.utf8.withContiguousStorageIfAvailable { own in
+            other.utf8.withContiguousStorageIfAvailable { others in
+                own.count == others.count && own.elementsEqual(others)
+            }
+        }
+        return (isSame ?? nil) ?? self.utf8.elementsEqual(other.utf8)
     }
 }
