@@ -15,11 +15,15 @@ SIZES = {"100B": 100, "10KiB": 10 << 10, "1MiB": MIB}
 FIXED = [4**power for power in range(9)]
 
 
+def settings(window, handler):
+    return ["--window", window, "--json", *(["--handler-delay", handler] if handler else [])]
+
+
 def rate_of(window, trip, size, handler, seconds):
     """Messages a second that a receiver with this window takes, from its first message on."""
     with Children(seconds + 30) as children:
-        settings = ["--window", window, "--capacity", AMPLE, "--json"] + (["--handler-delay", handler] if handler else [])
-        receiver = children.start(RECEIVER, "--listen", "amqp://127.0.0.1:0/line", *settings)
+        listen = ["--listen", "amqp://127.0.0.1:0/line", "--capacity", AMPLE]
+        receiver = children.start(RECEIVER, *listen, *settings(window, handler))
         port = children.port(receiver)
         if trip:
             _, port = children.proxy(port, trip / 2, LINE, "--connections", 1)
@@ -76,8 +80,8 @@ def shares(count, handler, is_filled):
         send = [SENDER, url, "--count", count, "--json"]
         if is_filled:
             children.report(children.start(*send))
-        settings = ["--window", "auto", "--idle-timeout", 2, "--json"] + (["--handler-delay", handler] if handler else [])
-        receivers = [children.start(RECEIVER, url, *settings) for _ in range(4)]
+        receive = [RECEIVER, url, "--idle-timeout", 2, *settings("auto", handler)]
+        receivers = [children.start(*receive) for _ in range(4)]
         if not is_filled:
             time.sleep(0.5)
             children.report(children.start(*send))
