@@ -222,12 +222,19 @@ SCENARIOS = {"line": line, "delay-small": delay_small, "delay-large": delay_larg
 SCENARIOS |= {"tuning": tuning, "sharing": sharing}
 
 
+def pattern(text):
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+
+
 def main():
     parser = argparse.ArgumentParser(prog="dev/flow-check", usage="see dev/flow-check --help", add_help=False)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--size", type=int, default=8 << 30)
-    parser.add_argument("--cells", default="", type=re.compile)
+    parser.add_argument("--cells", default="", type=pattern)
     parser.add_argument("--out")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO")
     options = parser.parse_args()

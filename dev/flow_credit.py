@@ -1,6 +1,5 @@
 """What dev/flow-check measures of credit that tunes itself."""
 
-import re
 import signal
 import statistics
 import time
@@ -65,11 +64,12 @@ def tuning_cell(options, figures, trip, name, handler):
 
 
 def tuning(options, figures):
-    for trip in (0, 5, 50):
-        for name in SIZES:
-            for handler in (0, 1, 10):
-                if re.search(options.cells, f"{trip}ms-{name}-{handler}ms"):
-                    tuning_cell(options, figures, trip, name, handler)
+    cells = [(trip, name, handler) for trip in (0, 5, 50) for name in SIZES for handler in (0, 1, 10)]
+    cells = [cell for cell in cells if options.cells.search("{}ms-{}-{}ms".format(*cell))]
+    if not cells:
+        raise Failure(f"--cells {options.cells.pattern} fits none")
+    for cell in cells:
+        tuning_cell(options, figures, *cell)
 
 
 def shares(count, handler, is_filled):
