@@ -1,8 +1,10 @@
 /// Learns how many messages a receiver keeps on their way, from what comes and goes. Time is put in, in nanoseconds.
 ///
-/// The window is twice what the application gives back within a round trip and the handling of a message, and some more. The
-/// rate is that of the time in which the application has messages: while it has none it says nothing of what it could
-/// do. A window that is too small for the peer's distance is therefore found at once, and a slow application keeps few messages from others.
+/// The window is twice what the application could give back within a round trip and the handling of a message, and some more.
+/// The rate is that of the time in which the application has messages: while it has none it says nothing of what it could
+/// do. A window that is too small for the peer's distance is therefore found at once, and a slow application keeps few
+/// messages from others. A fast application gives back many at once, which makes that rate too high: the window is at most
+/// eight times what was given back by the clock, so that one that limits the rate still grows eight times in a round trip.
 struct CreditTuner {
     /// What there has been in all.
     struct Totals {
@@ -20,6 +22,16 @@ struct CreditTuner {
     private static let sampleTime: Int64 = 100_000_000
     /// No application is faster, by messages in a nanosecond: less time than that cannot be measured.
     private static let highestRate = 0.01
+    /// What the window may be, of what is given back in a round trip.
+    private static let growth = 8.0
+    /// The least time, in nanoseconds, for what is given back by the clock, and how long the highest counts.
+    private static let leastSpan: Int64 = 2_000_000
+    private static let peakAge: Int64 = 1_000_000_000
+    /// The bytes of messages that are worth while besides, where nobody has to wait for them.
+    private static let slackBytes = 2 << 20
+    /// How long a round trip counts, in nanoseconds, and by how much it can grow then.
+    private static let roundTripAge: Int64 = 10_000_000_000
+    private static let roundTripGrowth: Int64 = 4
     /// Of a rate that is not seen any more, what is left after a second with messages.
     private static let decay = 0.9
     /// A sample of the handling that is older is replaced by the next, in nanoseconds.
@@ -37,8 +49,16 @@ struct CreditTuner {
     private var time: Int64?
     private var held = 0
     private var sample = (freed: 0, time: Int64(0))
+    /// What has been given back by the clock, since a time.
+    private var span: (freed: Int, time: Int64)?
+    /// The most that was given back in a nanosecond of the clock lately, and when.
+    private var peak: (rate: Double, time: Int64)?
     /// A grant for which no message has come: those that were granted before it, and when.
-    private var grant: (before: Int, time: Int64)?
+    private var grant: (before: Int, time: Int64, isProbe: Bool)?
+    /// When the round trip was measured with nothing before it, and what had been given back by then.
+    private var probe: (freed: Int, time: Int64)?
+    /// No more credit until all is used: the next message then tells the round trip, and not how long others waited for their turn.
+    private(set) var isProbing = false
     /// When a message came that found none before it.
     private var firstArrival: Int64?
     private var handlingTime: Int64?
@@ -51,19 +71,23 @@ struct CreditTuner {
     }
 
     /// Looks at what has happened since the last time. To be called after messages have come, and after some were given back.
-    mutating func update(_ totals: Totals, held: Int, at now: Int64) {
+    ///
+    /// - Parameter size: The bytes that the next messages are expected to have each.
+    mutating func update(_ totals: Totals, held: Int, size: Int = CreditWindow.leastSize, at now: Int64) {
         let elapsed = self.time.map { max(0, now - $0) } ?? 0
         let freed = totals.freed - self.last.freed
         if self.held > 0 { self.sample.time += elapsed }
         self.sample.freed += freed
         self.lookAtGrants(totals, now)
         self.lookAtHandling(freed, held, now)
+        let isNew = self.lookAtClock(freed, now)
         self.last = totals
         self.time = max(now, self.time ?? now)
         self.held = held
-        if self.sample.freed >= Self.sampleCount || self.sample.freed > 0 && self.sample.time >= Self.sampleTime {
-            self.takeSample()
-        }
+        let isSampled =
+            self.sample.freed >= Self.sampleCount || self.sample.freed > 0 && self.sample.time >= Self.sampleTime
+        if isSampled { self.takeSample() }
+        if isSampled || isNew, self.rate > 0 { self.setWindow(size) }
     }
 
     /// The application holds messages for which there is no place, and waits for more: it needs them at the same time.
@@ -74,10 +98,45 @@ struct CreditTuner {
 
     private mutating func lookAtGrants(_ totals: Totals, _ now: Int64) {
         if let grant = self.grant, totals.arrived > grant.before {
-            self.take(roundTrip: now - grant.time)
+            if grant.isProbe {
+                let most = Self.roundTripGrowth * max(self.roundTrip ?? .max / 8, 100_000)
+                self.roundTrip = min(max(0, now - grant.time), most)
+            } else {
+                self.take(roundTrip: now - grant.time)
+            }
             self.grant = nil
         }
-        if self.grant == nil, totals.granted > self.last.granted { self.grant = (self.last.granted, now) }
+        guard totals.granted > self.last.granted else { return self.lookAtAge(totals, now) }
+        if self.grant == nil {
+            self.grant = (self.last.granted, now, self.isProbing && totals.arrived == self.last.granted)
+        }
+        if self.isProbing {
+            self.isProbing = false
+            self.probe = (totals.freed, now)
+        }
+    }
+
+    /// Asks for a measurement where the last is old, and messages flow: on a link that is idle there is nothing to be learned.
+    private mutating func lookAtAge(_ totals: Totals, _ now: Int64) {
+        guard let probe = self.probe else { return self.probe = (totals.freed, now) }
+        if now - probe.time >= Self.roundTripAge, totals.freed - probe.freed >= 4 * self.window {
+            self.isProbing = true
+        }
+    }
+
+    /// Counts what is given back by the clock. Returns whether there is a new figure.
+    private mutating func lookAtClock(_ freed: Int, _ now: Int64) -> Bool {
+        guard let span = self.span else {
+            self.span = (freed, now)
+            return false
+        }
+        let elapsed = now - span.time
+        self.span?.freed += freed
+        guard elapsed >= max(Self.leastSpan, (self.roundTrip ?? 0) + self.handling) else { return false }
+        let rate = Double(span.freed + freed) / Double(elapsed)
+        self.span = (0, now)
+        if rate >= self.peak?.rate ?? 0 || now - (self.peak?.time ?? 0) > Self.peakAge { self.peak = (rate, now) }
+        return true
     }
 
     private mutating func take(roundTrip: Int64) {
@@ -102,8 +161,13 @@ struct CreditTuner {
         self.rate = max(rate, self.rate * kept)
         self.needed *= kept
         self.sample = (0, 0)
-        let needed = 2 * self.rate * Double((self.roundTrip ?? 0) + self.handling)
-        let slack = min(self.rate * 1e8, 1_000) + 2
+    }
+
+    private mutating func setWindow(_ size: Int) {
+        let time = Double((self.roundTrip ?? 0) + self.handling)
+        let seen = self.peak.map { Self.growth * $0.rate * time } ?? Self.growth * Double(Self.start)
+        let needed = min(2 * self.rate * time, seen)
+        let slack = min(self.rate * 1e8, 1_000, Double(Self.slackBytes / max(size, 1))) + 2
         self.window = max(Self.least, Int(min(max(needed + slack, self.needed), Double(Self.most))))
     }
 }

@@ -107,6 +107,7 @@ struct CreditWindow {
     var wantsCredit: Bool {
         guard !self.isPaused, let (size, free) = self.places else { return false }
         guard free > 0 else { return self.isShort }
+        if self.isAutomatic, self.tuner.isProbing { return self.outstanding == 0 }
         return free >= max(1, size / 4) || (self.isStarved && self.outstanding == 0)
     }
 
@@ -137,7 +138,7 @@ struct CreditWindow {
 
     /// Learns from what has happened: after each grant, when messages have come, and when some were given back.
     mutating func learn(at now: Int64) {
-        self.tuner.update(self.totals, held: self.held, at: now)
+        self.tuner.update(self.totals, held: self.held, size: self.expectedSize, at: now)
     }
 
     /// The peer has answered the attach.

@@ -233,6 +233,97 @@ struct CreditTunerTests {
         #expect(tuner.roundTrip == 0)
     }
 
+    /// An application that gives back many at once is not as fast as that looks, nor are large messages worth as much slack.
+    @Test(arguments: [(100, 15_500...16_500), (10_240, 14_500...15_400)])
+    func whatIsGivenBackAtOnceMakesNoLargerWindow(size: Int, window: ClosedRange<Int>) {
+        var tuner = CreditTuner()
+        tuner.answered(after: 5_000_000)
+        var totals = CreditTuner.Totals()
+        var now: Int64 = 1_000_000_000
+        // 366,000 a second by the clock, and 12,800,000 while there are any.
+        for _ in 0..<10_000 {
+            totals.arrived += 128
+            tuner.update(totals, held: 128, size: size, at: now)
+            now += 10_000
+            totals.freed += 128
+            tuner.update(totals, held: 0, size: size, at: now)
+            now += 340_000
+        }
+        #expect(window.contains(tuner.window), "\(tuner.window)")
+    }
+
+    /// A round trip that has become another is found again, where messages flow.
+    @Test func theRoundTripIsMeasuredAgain() {
+        var window = CreditWindow(.automatic(Self.budget))
+        var now: Int64 = 1_000_000_000
+        window.answered(after: 1_000_000)
+        func step(_ time: Int64, _ body: (inout CreditWindow) -> Void) {
+            now += time
+            body(&window)
+            window.learn(at: now)
+        }
+        var way: Int64 = 500_000
+        // A peer that sends at once what there is credit for.
+        func work(_ seconds: Int64) {
+            let end = now + seconds * 1_000_000_000
+            while now < end {
+                if window.topUp() > 0 { window.learn(at: now) }
+                step(2 * way) { _ in }
+                let count = min(window.outstanding, 100)
+                for _ in 0..<count {
+                    _ = window.arrive()
+                    _ = window.complete(100)
+                }
+                window.learn(at: now)
+                step(10_000) { $0.free(count, bytes: count * CreditWindow.leastSize) }
+            }
+        }
+        work(5)
+        #expect(window.tuner.roundTrip == 1_000_000)
+        way = 25_000_000
+        work(15)
+        #expect(window.tuner.roundTrip == 4_000_000)
+        work(60)
+        #expect(window.tuner.roundTrip == 50_000_000)
+        way = 500_000
+        work(12)
+        #expect(window.tuner.roundTrip == 1_000_000)
+    }
+
+    /// Before a round trip is measured all credit is used.
+    @Test func aMeasurementBeginsWithoutCredit() {
+        var window = CreditWindow(.automatic(Self.budget))
+        var now: Int64 = 1_000_000_000
+        window.answered(after: 1_000_000)
+        _ = window.topUp()
+        window.learn(at: now)
+        func takeOne() {
+            _ = window.arrive()
+            _ = window.complete(100)
+            window.free(1, bytes: CreditWindow.leastSize)
+            now += 10_000
+            window.learn(at: now)
+        }
+        while !window.tuner.isProbing {
+            takeOne()
+            if window.topUp() > 0 { window.learn(at: now) }
+        }
+        #expect(now > 11_000_000_000)
+        while window.outstanding > 0 {
+            let more = window.topUp()
+            #expect(more == 0)
+            takeOne()
+        }
+        let credit = window.topUp()
+        #expect(credit > 0)
+        window.learn(at: now)
+        #expect(!window.tuner.isProbing)
+        now += 300_000
+        _ = window.arrive()
+        window.learn(at: now)
+        #expect(window.tuner.roundTrip == 300_000)
+    }
+
     /// It holds messages and waits for more: a window that ends there would stop it for good.
     @Test func whoHoldsAllAndWaitsGetsMore() {
         for budget in [1_000, Self.budget] {
