@@ -1,0 +1,146 @@
+"""The sections of the report with plots."""
+
+from html import escape
+
+from Bench import plots
+
+MIB = 1 << 20
+
+
+def all(results):
+    found = {}
+    for case in results["cases"]:
+        found.setdefault(case["scenario"], []).append(case)
+    makers = (throughput, others, latency, links, memory, codec, broker, buffered)
+    return [maker(found) for maker in makers]
+
+
+def section(head, words, figures):
+    figures = [figure for figure in figures if figure]
+    if not figures:
+        return ""
+    return f'<section>\n<h2>{escape(head)}</h2>\n<p>{escape(words)}</p>\n<div class="plots">\n' + "\n".join(figures) + "\n</div>\n</section>"
+
+
+def figure(head, svg, caption=""):
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f"<figure><h3>{escape(head)}</h3>{svg}{below}</figure>"
+
+
+def rows(case, key, scale=1.0):
+    """Labels and scaled summaries of those who have a value."""
+    for entry in case["entries"]:
+        found = entry["medians"].get(key)
+        if found:
+            yield entry["label"], {name: value * scale for name, value in found.items()}
+
+
+def bars(head, cases, key, unit, scale=1.0, caption=""):
+    """A figure of bars: cases are (head of the group, case)."""
+    groups = [(name, list(rows(case, key, scale))) for name, case in cases]
+    groups = [group for group in groups if group[1]]
+    return figure(head, plots.bars(head, groups, unit), caption) if groups else ""
+
+
+def throughput(found):
+    figures = []
+    panels = {}
+    for case in found.get("throughput", []):
+        settlement, size, _, credit = case["name"].split("-")
+        panels.setdefault((settlement, size), []).append((f"credit {credit}", case))
+    for (settlement, size), cases in panels.items():
+        key, unit = ("megabytes_per_second", "MB/s") if size == "1MiB" else ("messages_per_second", "messages/s")
+        figures.append(bars(f"{size.replace('B', ' B').replace('Ki B', ' KiB').replace('Mi B', ' MiB')}, {settlement}", cases, key, unit))
+    words = (
+        "One link, messages with one application property and a body of the size named. Unsettled: until all have been "
+        "accepted and settled. Presettled: until all have arrived. The rate is that of the slower end."
+    )
+    return section("Throughput", words, figures)
+
+
+def others(found):
+    names = (("receive", "Ways to receive"), ("from", "Ways to send"), ("tls", "With TLS"))
+    figures = []
+    for scenario, head in names:
+        for case in found.get(scenario, []):
+            key, unit = ("megabytes_per_second", "MB/s") if scenario == "tls" else ("messages_per_second", "messages/s")
+            size = "10 KiB" if case["settings"]["size"] == 10240 else f"{case['settings']['size']} B"
+            figures.append(bars(head, [(f"{size}, unsettled, credit {case['settings']['credit']}", case)], key, unit))
+    connect = [("plain" if case["name"] == "plain" else "TLS", case) for case in found.get("connect", [])]
+    figures.append(bars("Connections opened and closed", connect, "connections_per_second", "connections/s"))
+    for scenario in ("throughput",):
+        cases = [("", case) for case in found.get(scenario, []) if case["name"] == "unsettled-100B-credit-1000"]
+        caption = "100 B, unsettled, credit 1000: user and system time of sender and receiver together."
+        figures.insert(0, bars("CPU of a message", cases, "cpu_us_per_message", "µs of CPU", caption=caption))
+    words = "Each, batch and workers are our receiver with a loop over deliveries, in batches and with 64 handlers; "
+    words += "detached, main and loop our sender on a detached task, on the main actor and on its connection's event loop."
+    return section("CPU, ways of use, connections", words, figures)
+
+
+def latency(found):
+    figures = []
+    for case in found.get("latency", []):
+        lines = [(entry["label"], entry["curve_us"]) for entry in case["entries"] if entry.get("curve_us")]
+        depth = case["settings"]["depth"]
+        head = f"{depth} message{'s' if depth > 1 else ''} at a time"
+        if lines:
+            figures.append(figure(head, plots.curves(head, lines)))
+        else:
+            figures.append(bars(head, [("99th percentile", case)], "p99_us", "µs"))
+    words = "From the call that sends a message of 100 B to its settlement. Both axes are logarithmic; lower is better."
+    return section("Latency", words, figures)
+
+
+def links(found):
+    lines = {}
+    for case in found.get("links", []):
+        for label, summary in rows(case, "cpu_us_per_message"):
+            lines.setdefault(label, []).append((case["settings"]["links"], summary))
+    if not lines:
+        return ""
+    head = "CPU of a message by the number of links"
+    plot = plots.by_count(head, list(lines.items()), "links of the connection", "µs of CPU, both ends")
+    rates = [(f"{case['name']} link{'s' if case['name'] != '1' else ''}", case) for case in found["links"]]
+    words = "Messages of 100 B go to the links in turn, unsettled, with credit 1000 for each link."
+    return section("Many links", words, [figure(head, plot), bars("Rate by the number of links", rates, "messages_per_second", "messages/s")])
+
+
+def memory(found):
+    figures = []
+    for case in found.get("idle", []):
+        for end in ("connector", "listener"):
+            figures.append(bars(f"Memory of an idle connection, {end}", [("", case)], f"{end}_bytes_each", "KiB", 1 / 1024))
+    for case in found.get("throughput", []):
+        if case["name"] == "unsettled-100B-credit-1000":
+            for end in ("sender", "receiver"):
+                caption = "100 B, unsettled, credit 1000: the most that was resident, as the program says."
+                figures.append(bars(f"Peak memory, {end}", [("", case)], f"{end}_peak_bytes", "MiB", 1 / MIB, caption))
+    return section("Memory", "Of an idle connection: what is resident more with all of them open, by their number.", figures)
+
+
+def codec(found):
+    figures = []
+    heads = {"message": "A message with properties and 1 KiB", "map": "A map of 100 entries"}
+    for case in found.get("codec", []):
+        groups = [(way, list(rows(case, f"{way}_ns", 1 / 1000))) for way in ("encode", "decode")]
+        figures.append(figure(heads[case["name"]], plots.bars(heads[case["name"]], groups, "µs, less is better")))
+    return section("Codec alone", "No network: encoding, and decoding into values of the library's own types.", figures)
+
+
+def broker(found):
+    cases = [(case["name"].replace("-", " "), case) for case in found.get("broker", [])]
+    figures = [bars("Rate from sender to receiver", cases, "messages_per_second", "messages/s")] if cases else []
+    return section("Through a broker", "Our example broker and Proton's, each with both programs at its sides.", figures)
+
+
+def buffered(found):
+    """Only when the program has told what was buffered when."""
+    for case in found.get("buffered", []):
+        said = case["entries"][0]["said"]
+        limit = next((line["goal"] for line in said["lines"] if line["figure"] == "ledger-peak"), None)
+        if said["samples"] and limit:
+            head = "Bytes buffered for a peer that never reads"
+            plot = plots.over_time(head, said["samples"], limit * MIB, "buffered")
+            words = "What the session holds of messages while gigabytes are offered to a peer that does not read its socket."
+            return section("Bounded memory", words, [figure(head, plot)])
+    return ""
