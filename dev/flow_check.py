@@ -15,7 +15,7 @@ import threading
 import time
 
 SENDER, RECEIVER = ".build/release/sender", ".build/release/receiver"
-YARDSTICK, PROXY = ".build/peers/throughput", ".build/peers/delay-proxy"
+YARDSTICK, PROXY = ".build/peers/c-proactor", ".build/peers/delay-proxy"
 
 RATE = 25_000_000  # bytes a second
 DELAY = 25  # milliseconds, one way
@@ -80,7 +80,7 @@ class Children:
     def port(self, process):
         """The port that a process says on stderr it listens at."""
         while time.monotonic() < self.deadline:
-            found = re.search(r"listening (?:on )?\S*:(\d+)\s", self.read(process, "err"))
+            found = re.search(r"listening (?:on )?(?:\S*:)?(\d+)\s", self.read(process, "err"))
             if found:
                 return int(found.group(1))
             if process.poll() is not None:
@@ -221,13 +221,13 @@ def over_the_line(is_ours, count, size, credit, limit):
             settings = ["--credit", credit, *capacity(), "--timeout", limit, "--json"]
             receiver = children.start(RECEIVER, "--listen", "amqp://127.0.0.1:0/line", *settings)
         else:
-            receiver = children.start(YARDSTICK, "receiver", "--listen", "127.0.0.1:0", count, credit)
+            receiver = children.start(YARDSTICK, "receiver", "--port", 0, "--count", count, "--credit", credit)
         proxy, port = children.proxy(children.port(receiver), DELAY, RATE, "--connections", 1)
         if is_ours:
             url = f"amqp://127.0.0.1:{port}/line"
             sender = children.start(SENDER, url, "--count", count, "--size", size, "--timeout", limit, "--json")
         else:
-            sender = children.start(YARDSTICK, "sender", f"127.0.0.1:{port}", "line", count, size)
+            sender = children.start(YARDSTICK, "sender", "--port", port, "--count", count, "--size", size)
         children.report(sender)
         report = children.report(receiver)
         if report["messages"] != count:
