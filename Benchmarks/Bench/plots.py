@@ -5,9 +5,9 @@ from html import escape
 
 from Bench.table import digits, spread
 
-WIDTH = 440
+WIDTH = 400
 ROW = 22
-LABEL, VALUE = 104, 74
+LABEL, VALUE = 92, 68
 ORDER = ("ours", "c-proactor", "c-engine", "cpp", "python")
 DASHES = {"c-proactor": "7 4", "c-engine": "2 3", "cpp": "9 3 2 3", "python": "4 4"}
 
@@ -59,11 +59,11 @@ def frame(height, title, parts):
 def bars(title, groups, unit):
     """Horizontal bars of medians with whiskers from least to most: groups of (head, [(label, summary)])."""
     most = max(found["max"] for _, rows in groups for _, found in rows)
-    places = ticks(most, 3)
-    # A letter is about 6.6 wide.
-    left = max(LABEL, max(len(label) for _, rows in groups for label, _ in rows) * 6.6 + 12)
+    places = [place for place in ticks(most) if place <= most]
+    # A bold letter is about 7.4 wide.
+    left = max(LABEL, max(len(label) for _, rows in groups for label, _ in rows) * 7.4 + 12)
     right = WIDTH - VALUE
-    scale = (right - left) / places[-1]
+    scale = (right - left) / (most or 1)
     parts, y = [], 4
     body = []
     for head, rows in groups:
@@ -152,18 +152,22 @@ class Axes:
 
 
 def logarithmic(axes, least, most):
-    """A y axis of powers of ten, with 2 and 5 between them where they have room."""
-    low, high = math.floor(math.log10(least)), math.ceil(math.log10(most * 1.0001))
-    axes.scale_y(low, high)
-    for power in range(low, high + 1):
-        for factor in (1, 2, 5) if high - low <= 3 else (1,):
-            if power + math.log10(factor) <= high:
-                axes.mark_y(power + math.log10(factor), short(factor * 10.0**power))
+    """A y axis of 1, 2 and 5 times the powers of ten around two values; of the powers alone where they are many."""
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    places = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    low = max(place for place in places if place <= least * 1.0001)
+    high = min(place for place in places if place >= most * 0.9999)
+    axes.scale_y(math.log10(low), math.log10(high))
+    places = [place for place in places if low <= place <= high]
+    if len(places) > 11:
+        places = [place for place in places if f"{place:e}".startswith("1")]
+    for place in places:
+        axes.mark_y(math.log10(place), short(place))
 
 
 def curves(title, lines):
     """Latency by percentile: lines of (label, [[percentile, microseconds]])."""
-    axes = Axes(52, WIDTH - 88, 26, 250)
+    axes = Axes(46, WIDTH - 82, 26, 240)
     lines = [(label, [(-math.log10(1 - p / 100), max(us, 0.1)) for p, us in curve if p < 100]) for label, curve in lines]
     most = max(x for _, points in lines for x, _ in points)
     axes.scale_x(0, most)
@@ -175,12 +179,12 @@ def curves(title, lines):
     for label, points in lines:
         axes.path(label, [(x, math.log10(y)) for x, y in points])
     axes.labels([(label, math.log10(points[-1][1])) for label, points in lines])
-    return frame(290, title, axes.parts)
+    return frame(280, title, axes.parts)
 
 
 def by_count(title, lines, x_name, y_name):
     """Costs by a count on a logarithmic axis: lines of (label, [(count, summary)])."""
-    axes = Axes(52, WIDTH - 88, 26, 250)
+    axes = Axes(46, WIDTH - 82, 26, 240)
     counts = sorted({count for _, points in lines for count, _ in points})
     axes.scale_x(math.log10(counts[0]) - 0.1, math.log10(counts[-1]) + 0.1)
     places = ticks(max(found["max"] for _, points in lines for _, found in points))
@@ -196,12 +200,12 @@ def by_count(title, lines, x_name, y_name):
             axes.parts.append(line(x, axes.y(found["min"]), x, axes.y(found["max"]), "whisker"))
         axes.path(label, [(math.log10(count), found["median"]) for count, found in points], has_dots=True)
     axes.labels([(label, points[-1][1]["median"]) for label, points in lines])
-    return frame(290, title, axes.parts)
+    return frame(280, title, axes.parts)
 
 
 def over_time(title, samples, limit, label):
     """Bytes over time against a limit, in MiB."""
-    axes = Axes(52, WIDTH - 88, 26, 250)
+    axes = Axes(46, WIDTH - 82, 26, 240)
     mib = 1 << 20
     axes.scale_x(0, max(samples[-1][0], 1e-3))
     places = ticks(max(limit, max(used for _, used in samples)) / mib * 1.1)
@@ -215,4 +219,4 @@ def over_time(title, samples, limit, label):
     axes.path(label, [(second, used / mib) for second, used in samples])
     axes.parts.append(line(axes.left, axes.y(limit / mib), axes.right, axes.y(limit / mib), "limit"))
     axes.labels([(label, samples[-1][1] / mib), ("limit", limit / mib)])
-    return frame(290, title, axes.parts)
+    return frame(280, title, axes.parts)

@@ -3,8 +3,7 @@
 import os
 from html import escape
 
-from Bench import contenders, plots, sections, table
-from Bench.figures import number
+from Bench import contenders, scenarios, sections, table
 
 HERE = os.path.dirname(__file__)
 
@@ -12,7 +11,7 @@ HERE = os.path.dirname(__file__)
 def page(results, figures):
     with open(os.path.join(HERE, "report.css")) as file:
         css = file.read()
-    body = [heading(results), goals(figures), *sections.all(results), tables(results), others(figures), again(results)]
+    body = [heading(results), sections.tiles(results), goals(figures), *sections.all(results), tables(results), others(figures), again(results)]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -62,22 +61,24 @@ def goals(figures):
         if figure.goal is None:
             continue
         has_rival = figure.rival is not None
-        ours = number(figure.ours) + "\u202f" + figure.unit
-        rival = f"{number(figure.rival)}\u202f{figure.unit}" if has_rival else "–"
+        unit = figure.unit.replace("us", "µs")
+        ours = f"{table.digits(figure.ours)} {unit}"
+        rival = f"{table.digits(figure.rival)} {unit}" if has_rival else "–"
+        name = f"{figure.scenario} {figure.name.replace('-', ' ')}"
         cells = [
-            f'<th scope="row">{escape(figure.scenario)} {escape(figure.name)}</th>',
-            f'<td>{escape(ours)}</td>',
-            f'<td class="left">{escape(figure.rival_label or "–")}</td>',
-            f"<td>{escape(rival)}</td>",
+            f'<td class="left">{mark(figure.is_met)}</td>',
+            f'<th scope="row" class="wrap">{escape(name)}</th>',
             f"<td>{figure.ratio:.2f}</td>" if has_rival else "<td>–</td>",
             f"<td>{escape(readable(figure.goal_text))}</td>",
-            f'<td class="left">{mark(figure.is_met)}</td>',
+            f"<td>{escape(ours)}</td>",
+            f'<td class="left">{escape(figure.rival_label or "–")}</td>',
+            f"<td>{escape(rival)}</td>",
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     if not rows:
         return ""
     met = sum(1 for figure in figures if figure.is_met)
-    heads = (("figure", "left"), ("ours", ""), ("beside", "left"), ("its value", ""), ("ratio", ""), ("goal", ""), ("", "left"))
+    heads = (("result", "left"), ("figure", "left"), ("ratio", ""), ("goal", ""), ("ours", ""), ("beside", "left"), ("its value", ""))
     head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in heads)
     return (
         f'<section>\n<h2>Goals</h2>\n<p class="score">{met} of {len(rows)} goals met</p>\n'
@@ -87,7 +88,7 @@ def goals(figures):
 
 
 def readable(goal):
-    return goal.replace(">=", "≥ ").replace("<=", "≤ ")
+    return goal.replace(">=", "≥ ").replace("<=", "≤ ").replace("KiB", " KiB").replace("MiB", " MiB")
 
 
 def html_table(caption, heads, rows):
@@ -110,7 +111,7 @@ def tables(results):
     parts = []
     for scenario, cases in table.by_scenario(results).items():
         heads, rows = table.of_kind(cases)
-        caption = f"{scenario}: medians (least–most) of the rounds; memory is the most of any round"
+        caption = f"{scenario}: medians (least–most) of the rounds; CPU of both ends each message or connection; CPU seconds and peak memory of sender + receiver, memory the most of any round"
         is_open = " open" if len(rows) < 12 else ""
         parts.append(f"<details{is_open}><summary>{escape(scenario)}, {len(rows)} rows</summary>\n{html_table(caption, heads, rows)}</details>")
     notes = "".join(f"<li>{escape(note)}</li>" for note in results["notes"])
@@ -131,7 +132,7 @@ def again(results):
     """How to run it again, and what the programs are."""
     options = results["options"]
     command = ["./dev/bench", *(["--quick"] if options["quick"] else []), "--rounds", str(options["rounds"])]
-    if len(options["scenarios"]) < 13:
+    if options["scenarios"] != list(scenarios.SCENARIOS):
         command += ["--scenario", *options["scenarios"]]
     names = "".join(f"<li><code>{escape(one.name)}</code>: {escape(one.title)}</li>" for one in contenders.ALL.values())
     return (

@@ -105,10 +105,12 @@ class Run:
             rate = 1e9 / max(values["encode_ns"] + values["decode_ns"], 1)
         else:
             rate = values.get("messages_per_second") or values.get("connections_per_second")
-        # The warm-up is slower than what follows, never twice as slow: 4 s stay the most.
-        series.count = stats.two_digits(min(case.most, rate * case.seconds))
-        if case.kind == "transfer":
-            series.count = max(series.count, 20, case.settings.get("links", 1))
+        # A machine that is busy for a moment must not make all rounds short: CPU tells what is possible.
+        possible = 1e6 / values["cpu_us_per_message"] if values.get("cpu_us_per_message") else rate
+        count = case.seconds * min(max(rate, possible), 4 * rate)
+        # The warm-up's count is the least, unless the program is so slow that it takes 4 s.
+        count = min(max(count, min(series.count, 4 * rate)), case.most)
+        series.count = max(stats.two_digits(count), case.settings.get("links", 1))
         series.seconds = case.seconds + 0.2
 
     def progress(self, what, series, left):

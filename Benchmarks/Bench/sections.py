@@ -3,8 +3,11 @@
 from html import escape
 
 from Bench import plots
+from Bench.figures import median
+from Bench.goals import HEADLINE
 
 MIB = 1 << 20
+SIZE_TEXTS = {"100B": "100 B", "1KiB": "1 KiB", "10KiB": "10 KiB", "1MiB": "1 MiB"}
 
 
 def all(results):
@@ -13,6 +16,25 @@ def all(results):
         found.setdefault(case["scenario"], []).append(case)
     makers = (throughput, others, latency, links, memory, codec, broker, buffered)
     return [maker(found) for maker in makers]
+
+
+def tiles(results):
+    """The four values that most ask for, beside those of C."""
+    cases = {(case["scenario"], case["name"]): case for case in results["cases"]}
+    wanted = (
+        (("throughput", HEADLINE), "messages_per_second", "messages/s", "100 B, unsettled, credit 1000"),
+        (("throughput", HEADLINE), "cpu_us_per_message", "µs of CPU", "a message of 100 B, both ends"),
+        (("latency", "depth-1"), "p50_us", "µs", "round trip, median"),
+        (("latency", "depth-1"), "p99_us", "µs", "round trip, 99th percentile"),
+    )
+    cells = []
+    for place, key, unit, what in wanted:
+        ours, plain = (median(cases[place], name, key) if place in cases else None for name in ("ours", "c-proactor"))
+        if ours:
+            beside = f"{ours / plain:.2f} × C ({plots.short(plain)})" if plain else ""
+            value = f'<span class="big">{plots.short(ours)}</span> {unit}'
+            cells.append(f"<li><div>{value}</div><div>{escape(what)}</div><div class=soft>{beside}</div></li>")
+    return f'<ul class="tiles">{"".join(cells)}</ul>' if cells else ""
 
 
 def section(head, words, figures):
@@ -42,6 +64,11 @@ def bars(head, cases, key, unit, scale=1.0, caption=""):
     return figure(head, plots.bars(head, groups, unit), caption) if groups else ""
 
 
+def rate(is_in_bytes):
+    """The key, the unit and the scale of a rate."""
+    return ("megabytes_per_second", "GB/s", 0.001) if is_in_bytes else ("messages_per_second", "messages/s")
+
+
 def throughput(found):
     figures = []
     panels = {}
@@ -49,8 +76,7 @@ def throughput(found):
         settlement, size, _, credit = case["name"].split("-")
         panels.setdefault((settlement, size), []).append((f"credit {credit}", case))
     for (settlement, size), cases in panels.items():
-        key, unit = ("megabytes_per_second", "MB/s") if size == "1MiB" else ("messages_per_second", "messages/s")
-        figures.append(bars(f"{size.replace('B', ' B').replace('Ki B', ' KiB').replace('Mi B', ' MiB')}, {settlement}", cases, key, unit))
+        figures.append(bars(f"{SIZE_TEXTS[size]}, {settlement}", cases, *rate(size == "1MiB")))
     words = (
         "One link, messages with one application property and a body of the size named. Unsettled: until all have been "
         "accepted and settled. Presettled: until all have arrived. The rate is that of the slower end."
@@ -63,15 +89,14 @@ def others(found):
     figures = []
     for scenario, head in names:
         for case in found.get(scenario, []):
-            key, unit = ("megabytes_per_second", "MB/s") if scenario == "tls" else ("messages_per_second", "messages/s")
-            size = "10 KiB" if case["settings"]["size"] == 10240 else f"{case['settings']['size']} B"
-            figures.append(bars(head, [(f"{size}, unsettled, credit {case['settings']['credit']}", case)], key, unit))
+            settlement, size, _, credit = case["name"].split("-")
+            what = f"{SIZE_TEXTS[size]}, {settlement}, credit {credit}"
+            figures.append(bars(head, [(what, case)], *rate(scenario == "tls")))
     connect = [("plain" if case["name"] == "plain" else "TLS", case) for case in found.get("connect", [])]
     figures.append(bars("Connections opened and closed", connect, "connections_per_second", "connections/s"))
-    for scenario in ("throughput",):
-        cases = [("", case) for case in found.get(scenario, []) if case["name"] == "unsettled-100B-credit-1000"]
-        caption = "100 B, unsettled, credit 1000: user and system time of sender and receiver together."
-        figures.insert(0, bars("CPU of a message", cases, "cpu_us_per_message", "µs of CPU", caption=caption))
+    headline = [("", case) for case in found.get("throughput", []) if case["name"] == HEADLINE]
+    caption = "100 B, unsettled, credit 1000: user and system time of sender and receiver together."
+    figures.insert(0, bars("CPU of a message", headline, "cpu_us_per_message", "µs of CPU", caption=caption))
     words = "Each, batch and workers are our receiver with a loop over deliveries, in batches and with 64 handlers; "
     words += "detached, main and loop our sender on a detached task, on the main actor and on its connection's event loop."
     return section("CPU, ways of use, connections", words, figures)
@@ -111,7 +136,7 @@ def memory(found):
         for end in ("connector", "listener"):
             figures.append(bars(f"Memory of an idle connection, {end}", [("", case)], f"{end}_bytes_each", "KiB", 1 / 1024))
     for case in found.get("throughput", []):
-        if case["name"] == "unsettled-100B-credit-1000":
+        if case["name"] == HEADLINE:
             for end in ("sender", "receiver"):
                 caption = "100 B, unsettled, credit 1000: the most that was resident, as the program says."
                 figures.append(bars(f"Peak memory, {end}", [("", case)], f"{end}_peak_bytes", "MiB", 1 / MIB, caption))

@@ -35,11 +35,12 @@ def at_percentile(curve, percentile):
 
 
 def merge_curves(curves, count):
-    """The medians of several curves, at even steps of log10(1 / (1 - p)), as far as the count has something to say."""
+    """The medians of several curves, at even steps of log10(1 / (1 - p)), as far as 99.99 and the count have
+    something to say."""
     curves = [sorted(curve) for curve in curves if curve]
     if not curves:
         return []
-    steps = int(10 * math.log10(max(count, 10)))
+    steps = int(10 * math.log10(min(max(count, 10), 10_000)))
     percentiles = [100 * (1 - 10 ** (-step / 10)) for step in range(steps + 1)]
     return [
         [round(percentile, 6), statistics.median(at_percentile(curve, percentile) for curve in curves)]

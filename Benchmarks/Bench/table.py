@@ -40,7 +40,7 @@ def resources(entry):
     return [digits(each["median"]) if each else "–", " + ".join(seconds), " + ".join(peaks)]
 
 
-HEADS = ["CPU µs each, both ends", "CPU s, sender + receiver", "peak MiB, sender + receiver"]
+HEADS = ["CPU µs each", "CPU s at each end", "peak MiB at each end"]
 
 
 def of_kind(cases):
