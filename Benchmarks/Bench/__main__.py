@@ -101,6 +101,7 @@ def main():
     found = options()
     # An end by a signal takes the processes along as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if found.render:
         with open(found.render) as file:
             results = json.load(file)
@@ -110,6 +111,8 @@ def main():
         if found.list:
             show_list(cases)
             return 0
+        if not cases:
+            raise Failure("there is nothing to measure: see --list")
         results = measure(found, chosen, cases)
         save(found.out, results)
     figures = show(found.out, results)

@@ -111,15 +111,19 @@ def tables(results):
     parts = []
     for scenario, cases in table.by_scenario(results).items():
         heads, rows = table.of_kind(cases)
-        caption = f"{scenario}: medians (least–most) of the rounds; CPU of both ends each message or connection; CPU seconds and peak memory of sender + receiver, memory the most of any round"
         is_open = " open" if len(rows) < 12 else ""
-        parts.append(f"<details{is_open}><summary>{escape(scenario)}, {len(rows)} rows</summary>\n{html_table(caption, heads, rows)}</details>")
+        parts.append(f"<details{is_open}><summary>{escape(scenario)}, {len(rows)} rows</summary>\n{html_table(scenario, heads, rows)}</details>")
     notes = "".join(f"<li>{escape(note)}</li>" for note in results["notes"])
     if notes:
         parts.append(f"<h3>Left out</h3>\n<ul class=note>{notes}</ul>")
     if not parts:
         return ""
-    return "<section>\n<h2>All rates, with CPU and memory</h2>\n" + "\n".join(parts) + "\n</section>"
+    words = (
+        "Medians of the rounds, with least and most in brackets. CPU is user and system time: of both ends together for "
+        "each message or connection, and the seconds of sender + receiver (connector + listener). Memory is the most "
+        "that was resident in any round, in the same order."
+    )
+    return f"<section>\n<h2>All rates, with CPU and memory</h2>\n<p class=note>{words}</p>\n" + "\n".join(parts) + "\n</section>"
 
 
 def others(figures):

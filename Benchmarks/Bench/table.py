@@ -29,6 +29,11 @@ def spread(found, scale=1.0):
     return median if least == most else f"{median} ({least}–{most})"
 
 
+def value(found, key):
+    """With its spread, unless the column beside it shows that."""
+    return digits(found["median"]) if found and key == "megabytes_per_second" else spread(found)
+
+
 def resources(entry):
     """CPU of a message or connection at both ends, CPU seconds and peak memory of each process."""
     medians = entry["medians"]
@@ -50,8 +55,8 @@ def of_kind(cases):
     rows = []
     for case in cases:
         for entry in case["entries"]:
-            values = [spread(entry["medians"].get(key)) for key, _ in columns]
-            rows.append([case["name"], entry["label"], *values, *resources(entry), digits(entry["count"])])
+            values = [value(entry["medians"].get(key), key) for key, _ in columns]
+            rows.append([case["name"].replace("-", " "), entry["label"], *values, *resources(entry), digits(entry["count"])])
     return heads, rows
 
 
