@@ -118,7 +118,7 @@ def main():
     figures = show(found.out, results)
     short = [figure for figure in figures if figure.is_met is False]
     if found.check and short:
-        print(f"bench: {len(short)} goals are short", file=sys.stderr)
+        print(f"bench: short of their goals: {len(short)}", file=sys.stderr)
         return 1
     return 0
 

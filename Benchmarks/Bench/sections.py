@@ -14,7 +14,7 @@ def all(results):
     found = {}
     for case in results["cases"]:
         found.setdefault(case["scenario"], []).append(case)
-    makers = (throughput, others, latency, links, memory, codec, broker, buffered)
+    makers = (throughput, others, latency, priority, links, memory, codec, broker, buffered)
     return [maker(found) for maker in makers]
 
 
@@ -114,6 +114,24 @@ def latency(found):
             figures.append(bars(head, [("99th percentile", case)], "p99_us", "µs"))
     words = "From the call that sends a message of 100 B to its settlement. Both axes are logarithmic; lower is better."
     return section("Latency", words, figures)
+
+
+def priority(found):
+    """The medians that the program has told, by the place of the urgent messages."""
+    figures = []
+    names = {"lanes": "ours-lanes", "equal": "ours-equal", "fifo": "ours-fifo", "plain": "plain C"}
+    for case in found.get("priority", []):
+        values = {line["figure"]: line["value"] for line in case["entries"][0]["said"]["lines"]}
+        for key, head in (("p50", "Median"), ("p99", "99th percentile")):
+            told = [(label, values[f"{name}-{key}"]) for name, label in names.items() if f"{name}-{key}" in values]
+            groups = [("", [(label, dict.fromkeys(("median", "min", "max"), value)) for label, value in told])]
+            if told:
+                figures.append(figure(head, plots.bars(head, groups, "ms, less is better")))
+    words = (
+        "200 messages of 100 B a second while messages of 1 MiB saturate the connection: with a higher priority (lanes), "
+        "with the same (equal), on the very link of the bulk (fifo), and from a plain program on Proton-C."
+    )
+    return section("Urgent messages beside bulk", words, figures)
 
 
 def links(found):
