@@ -17,8 +17,9 @@ CERTIFICATES = ".build/bench-certs"
 def options():
     parser = argparse.ArgumentParser(prog="dev/bench", add_help=False, allow_abbrev=False)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--scenario", nargs="+", action="extend", default=[], choices=scenarios.SCENARIOS, metavar="NAME")
-    parser.add_argument("--contender", nargs="+", action="extend", default=[], choices=contenders.ALL, metavar="NAME")
+    names = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME"}
+    parser.add_argument("--scenario", choices=scenarios.SCENARIOS, **names)
+    parser.add_argument("--contender", choices=contenders.ALL, **names)
     parser.add_argument("--program", action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--out", default=".build/bench", metavar="DIR")
     parser.add_argument("--rounds", type=int, metavar="N")

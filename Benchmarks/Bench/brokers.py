@@ -13,7 +13,7 @@ def ours(children):
 
 
 def proton(children):
-    """Proton's example broker in C, which says it on stdout. A library that is preloaded by stdbuf(1) has it flushed."""
+    """Proton's example broker in C, which says it on stdout: stdbuf(1) has it flushed."""
     broker = children.start(["stdbuf", "-oL", PROTON, "127.0.0.1", "0"])
     return broker, children.port(broker, "out")
 

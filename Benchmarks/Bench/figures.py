@@ -75,7 +75,8 @@ class Collector:
         over, under = (rival_value, value) if inverse else (value, rival_value)
         ratio = over / under if under else float("inf")
         relation, limit = goal or ("", None)
-        self.figures.append(Figure(scenario, name, unit, value, label, rival_value, rival_label, ratio, relation, limit))
+        values = (value, label, rival_value, rival_label, ratio)
+        self.figures.append(Figure(scenario, name, unit, *values, relation, limit))
 
     def rivals(self, case, own="ours"):
         return [entry["label"] for entry in case["entries"] if entry["label"] != own]

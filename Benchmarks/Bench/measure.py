@@ -44,7 +44,8 @@ def latency(context, case, entry, count):
     settings = case.settings
     command = context.contenders[entry.contender].command
     with Children(context.limit) as children:
-        receiver = children.start([*command, "receiver", "--port", 0, "--credit", 1000, "--count", count, *entry.receiver])
+        receiving = ["--credit", 1000, "--count", count, *entry.receiver]
+        receiver = children.start([*command, "receiver", "--port", 0, *receiving])
         port = children.port(receiver)
         sending = ["--count", count, "--size", settings["size"], "--depth", settings["depth"]]
         sender = children.start([*command, "latency", "--port", port, *sending, *entry.sender])

@@ -38,7 +38,8 @@ class Run:
         self.context = context
         self.cases = list(cases)
         self.notes = []
-        self.series = [Series(case, entry, self.first_count(case, entry)) for case in self.cases for entry in case.entries]
+        turns = [(case, entry) for case in self.cases for entry in case.entries]
+        self.series = [Series(case, entry, self.first_count(case, entry)) for case, entry in turns]
         self.started = time.monotonic()
 
     def first_count(self, case, entry):

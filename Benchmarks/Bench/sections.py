@@ -2,9 +2,10 @@
 
 from html import escape
 
-from Bench import plots
+from Bench import markup, plots
 from Bench.figures import median
 from Bench.goals import HEADLINE
+from Bench.svg import short
 
 MIB = 1 << 20
 SIZE_TEXTS = {"100B": "100 B", "1KiB": "1 KiB", "10KiB": "10 KiB", "1MiB": "1 MiB"}
@@ -31,8 +32,8 @@ def tiles(results):
     for place, key, unit, what in wanted:
         ours, plain = (median(cases[place], name, key) if place in cases else None for name in ("ours", "c-proactor"))
         if ours:
-            beside = f"{ours / plain:.2f} × C ({plots.short(plain)})" if plain else ""
-            value = f'<span class="big">{plots.short(ours)}</span> {unit}'
+            beside = f"{ours / plain:.2f} × C ({short(plain)})" if plain else ""
+            value = f'<span class="big">{short(ours)}</span> {unit}'
             cells.append(f"<li><div>{value}</div><div>{escape(what)}</div><div class=soft>{beside}</div></li>")
     return f'<ul class="tiles">{"".join(cells)}</ul>' if cells else ""
 
@@ -41,7 +42,7 @@ def section(head, words, figures):
     figures = [figure for figure in figures if figure]
     if not figures:
         return ""
-    return f'<section>\n<h2>{escape(head)}</h2>\n<p>{escape(words)}</p>\n<div class="plots">\n' + "\n".join(figures) + "\n</div>\n</section>"
+    return markup.section(head, f"<p>{escape(words)}</p>", '<div class="plots">', *figures, "</div>")
 
 
 def figure(head, svg, caption=""):
@@ -97,8 +98,10 @@ def others(found):
     headline = [("", case) for case in found.get("throughput", []) if case["name"] == HEADLINE]
     caption = "100 B, unsettled, credit 1000: user and system time of sender and receiver together."
     figures.insert(0, bars("CPU of a message", headline, "cpu_us_per_message", "µs of CPU", caption=caption))
-    words = "Each, batch and workers are our receiver with a loop over deliveries, in batches and with 64 handlers; "
-    words += "detached, main and loop our sender on a detached task, on the main actor and on its connection's event loop."
+    words = (
+        "Each, batch and workers are our receiver with a loop over deliveries, in batches and with 64 handlers; "
+        "detached, main and loop our sender on a detached task, the main actor and its connection's event loop."
+    )
     return section("CPU, ways of use, connections", words, figures)
 
 
@@ -128,8 +131,8 @@ def priority(found):
             if told:
                 figures.append(figure(head, plots.bars(head, groups, "ms, less is better")))
     words = (
-        "200 messages of 100 B a second while messages of 1 MiB saturate the connection: with a higher priority (lanes), "
-        "with the same (equal), on the very link of the bulk (fifo), and from a plain program on Proton-C."
+        "200 messages of 100 B a second while messages of 1 MiB saturate the connection: with a higher priority "
+        "(lanes), with the same (equal), on the very link of the bulk (fifo), and from a plain program on Proton-C."
     )
     return section("Urgent messages beside bulk", words, figures)
 
@@ -145,20 +148,23 @@ def links(found):
     plot = plots.by_count(head, list(lines.items()), "links of the connection", "µs of CPU, both ends")
     rates = [(f"{case['name']} link{'s' if case['name'] != '1' else ''}", case) for case in found["links"]]
     words = "Messages of 100 B go to the links in turn, unsettled, with credit 1000 for each link."
-    return section("Many links", words, [figure(head, plot), bars("Rate by the number of links", rates, "messages_per_second", "messages/s")])
+    by_rate = bars("Rate by the number of links", rates, *rate(False))
+    return section("Many links", words, [figure(head, plot), by_rate])
 
 
 def memory(found):
     figures = []
     for case in found.get("idle", []):
         for end in ("connector", "listener"):
-            figures.append(bars(f"Memory of an idle connection, {end}", [("", case)], f"{end}_bytes_each", "KiB", 1 / 1024))
+            head = f"Memory of an idle connection, {end}"
+            figures.append(bars(head, [("", case)], f"{end}_bytes_each", "KiB", 1 / 1024))
     for case in found.get("throughput", []):
         if case["name"] == HEADLINE:
             for end in ("sender", "receiver"):
                 caption = "100 B, unsettled, credit 1000: the most that was resident, as the program says."
                 figures.append(bars(f"Peak memory, {end}", [("", case)], f"{end}_peak_bytes", "MiB", 1 / MIB, caption))
-    return section("Memory", "Of an idle connection: what is resident more with all of them open, by their number.", figures)
+    words = "Of an idle connection: what is resident more with all of them open, by their number."
+    return section("Memory", words, figures)
 
 
 def codec(found):
@@ -173,7 +179,8 @@ def codec(found):
 def broker(found):
     cases = [(case["name"].replace("-", " "), case) for case in found.get("broker", [])]
     figures = [bars("Rate from sender to receiver", cases, "messages_per_second", "messages/s")] if cases else []
-    return section("Through a broker", "Our example broker and Proton's, each with both programs at its sides.", figures)
+    words = "Our example broker and Proton's, each with both programs at its sides."
+    return section("Through a broker", words, figures)
 
 
 def buffered(found):
@@ -184,6 +191,6 @@ def buffered(found):
         if said["samples"] and limit:
             head = "Bytes buffered for a peer that never reads"
             plot = plots.over_time(head, said["samples"], limit * MIB, "buffered")
-            words = "What the session holds of messages while gigabytes are offered to a peer that does not read its socket."
+            words = "What the session holds while gigabytes are offered to a peer that does not read its socket."
             return section("Bounded memory", words, [figure(head, plot)])
     return ""

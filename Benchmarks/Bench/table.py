@@ -56,7 +56,8 @@ def of_kind(cases):
     for case in cases:
         for entry in case["entries"]:
             values = [value(entry["medians"].get(key), key) for key, _ in columns]
-            rows.append([case["name"].replace("-", " "), entry["label"], *values, *resources(entry), digits(entry["count"])])
+            name = case["name"].replace("-", " ")
+            rows.append([name, entry["label"], *values, *resources(entry), digits(entry["count"])])
     return heads, rows
 
 
@@ -77,7 +78,8 @@ def lines(results):
         yield ""
         yield scenario
         for row in [heads, ["-" * width for width in widths], *rows]:
-            cells = [cell.ljust(width) if index < 2 else cell.rjust(width) for index, (cell, width) in enumerate(zip(row, widths))]
+            cells = [cell.rjust(width) for cell, width in zip(row, widths)]
+            cells[:2] = [cell.ljust(width) for cell, width in zip(row[:2], widths)]
             yield "  " + "  ".join(cells).rstrip()
     if results["notes"]:
         yield ""
