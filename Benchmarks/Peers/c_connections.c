@@ -115,8 +115,8 @@ int run_connections(const Options *options) {
         pn_proactor_done(peer.proactor, batch);
     }
     if (options->command == CONNECT && !peer.failed) print_report(options, &peer.report);
-    if (options->command == LISTEN && options->count > 0 && !peer.reported)
-        fail(&peer, "standard input ended before", "as many connections were open as were expected");
+    if (is_watching && options->count > 0 && !peer.reported)
+        fail(&peer, "standard input ended", "before all connections were open");
     if (is_watching) {
         // It sleeps in read() when a connection failed.
         pthread_cancel(watcher);
