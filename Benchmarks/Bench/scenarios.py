@@ -75,7 +75,7 @@ def throughput():
 def latency():
     who = entries("ours", "c-proactor", "c-engine", "cpp", "python")
     for depth in (1, 32):
-        yield Case("latency", f"depth-{depth}", "latency", who, {"size": 100, "depth": depth}, 2000, 200)
+        yield Case("latency", f"depth-{depth}", "latency", who, {"size": 100, "depth": depth}, 5000, 200)
 
 
 def receive():
