@@ -95,13 +95,13 @@ def over_the_line(is_ours, count, size, credit, limit):
             settings = ["--credit", credit, *capacity(), "--timeout", limit, "--json"]
             receiver = children.start(RECEIVER, "--listen", "amqp://127.0.0.1:0/line", *settings)
         else:
-            receiver = children.start(YARDSTICK, "receiver", "--listen", "127.0.0.1:0", count, credit)
+            receiver = children.start(YARDSTICK, "receiver", "--port", 0, "--count", count, "--credit", credit)
         proxy, port = children.proxy(children.port(receiver), DELAY, RATE, "--connections", 1)
         if is_ours:
             url = f"amqp://127.0.0.1:{port}/line"
             sender = children.start(SENDER, url, "--count", count, "--size", size, "--timeout", limit, "--json")
         else:
-            sender = children.start(YARDSTICK, "sender", f"127.0.0.1:{port}", "line", count, size)
+            sender = children.start(YARDSTICK, "sender", "--port", port, "--count", count, "--size", size)
         children.report(sender)
         report = children.report(receiver)
         if report["messages"] != count:

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 SENDER, RECEIVER, BROKER = ".build/release/sender", ".build/release/receiver", ".build/release/broker"
-YARDSTICK, PROXY = ".build/peers/throughput", ".build/peers/delay-proxy"
+YARDSTICK, PROXY = ".build/peers/c-proactor", ".build/peers/delay-proxy"
 
 RATE = 25_000_000  # bytes a second
 DELAY = 25  # milliseconds, one way

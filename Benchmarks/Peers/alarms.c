@@ -1,4 +1,6 @@
 // Plain Proton-C beside the scenario `priority` of the flow benchmarks: urgent messages and bulk on one connection.
+#include "common.h"
+
 #include <proton/connection.h>
 #include <proton/condition.h>
 #include <proton/delivery.h>
@@ -44,15 +46,8 @@ typedef struct {
     bool failed;
 } Peer;
 
-static int64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * NANOSECONDS + time.tv_nsec;
-}
-
 static pn_bytes_t encoded(size_t size) {
-    char *body = malloc(size), *bytes = malloc(size + 64);
-    if (!body || !bytes) abort();
+    char *body = allocate(size), *bytes = allocate(size + 64);
     memset(body, 'x', size);
     pn_message_t *message = pn_message();
     pn_message_set_inferred(message, true);  // the body is a data section
@@ -113,7 +108,7 @@ static void fail(Peer *peer, pn_condition_t *condition) {
     if (peer->settled >= peer->count) return;
     peer->failed = true;
     const char *text = pn_condition_get_description(condition);
-    fprintf(stderr, "alarms: the connection ended: %s\n", text ? text : "no reason given");
+    complain("alarms", "the connection ended: %s", text ? text : "no reason given");
 }
 
 static pn_link_t *open_link(pn_session_t *session, const char *address) {
@@ -148,21 +143,14 @@ static void handle(Peer *peer, pn_event_t *event) {
     }
 }
 
-static int compare(const void *left, const void *right) {
-    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
-    return (a > b) - (a < b);
-}
-
 static void report(Peer *peer) {
-    qsort(peer->latency, peer->settled, sizeof *peer->latency, compare);
+    sort_latencies(peer->latency, peer->settled);
     double seconds = (double)(peer->end - peer->start) / NANOSECONDS;
     double megabytes = (double)(peer->bulk_settled - peer->bulk_before) * (double)peer->large.size / 1e6;
-    const double parts[] = {0.5, 0.99, 0.999, 1};
+    const double parts[] = {50, 99, 99.9, 100};
     double values[4];
-    for (int index = 0; index < 4; index++) {
-        uint64_t rank = (uint64_t)(parts[index] * (double)peer->settled + 0.999999);
-        values[index] = (double)peer->latency[rank > 0 ? rank - 1 : 0] / 1e6;
-    }
+    for (int index = 0; index < 4; index++)
+        values[index] = (double)percentile(peer->latency, peer->settled, parts[index]) / 1e6;
     printf("{\"alarms\":%" PRIu64 ",\"p50\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f,\"bulk\":%.1f}\n",
            peer->settled, values[0], values[1], values[2], values[3], megabytes / seconds);
 }
@@ -176,9 +164,8 @@ int main(int argc, char **argv) {
         return 1;
     }
     Peer peer = {.count = (uint64_t)(seconds * rate), .interval = (int64_t)(NANOSECONDS / rate)};
-    peer.due = calloc(peer.count, sizeof *peer.due);
-    peer.latency = calloc(peer.count, sizeof *peer.latency);
-    if (!peer.due || !peer.latency) abort();
+    peer.due = allocate(peer.count * sizeof *peer.due);
+    peer.latency = allocate(peer.count * sizeof *peer.latency);
     peer.large = encoded(size);
     peer.small = encoded(SMALL);
     peer.proactor = pn_proactor();

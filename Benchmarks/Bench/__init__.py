@@ -1,0 +1,1 @@
+"""The measuring of dev/bench: see its --help."""

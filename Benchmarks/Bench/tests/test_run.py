@@ -1,0 +1,83 @@
+"""Processes that end well, badly, never; and rounds in which all take turns."""
+
+import signal
+import sys
+import unittest
+from unittest import mock
+
+from Bench import measure, scenarios
+from Bench.contenders import Contender
+from Bench.processes import Children, Failure, NotSupported
+from Bench.run import Context, Run
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+class ProcessesTest(unittest.TestCase):
+    def test_report_and_cpu(self):
+        with Children(20) as children:
+            child = children.start(python("sum(range(10**6)); print('x'); print('{\"messages\": 3}')"))
+            children.finish(child)
+            self.assertEqual(child.report(), {"messages": 3})
+            self.assertGreater(child.cpu, 0)
+
+    def test_failure_tells_command_and_stderr(self):
+        with Children(20) as children, self.assertRaisesRegex(Failure, r"(?s)-c.*exited with 1: went wrong"):
+            children.finish(children.start(python("exit('went wrong')")))
+
+    def test_not_supported(self):
+        code = "import sys; print('x: --tls is not supported', file=sys.stderr); exit(3)"
+        with Children(20) as children, self.assertRaisesRegex(NotSupported, "--tls is not supported"):
+            children.port(children.start(python(code)))
+
+    def test_port_and_end_of_input(self):
+        with Children(20) as children:
+            code = "import sys; print('listening 4711', file=sys.stderr, flush=True); sys.stdin.read()"
+            child = children.start(python(code), has_input=True)
+            self.assertEqual(children.port(child), 4711)
+            child.end_input()
+            children.finish(child)
+
+    def test_late_process_is_killed(self):
+        with Children(0.5) as children:
+            child = children.start(python("import time; time.sleep(100)"))
+            with self.assertRaisesRegex(Failure, "was not done"):
+                children.finish(child)
+        self.assertEqual(child.code, -signal.SIGKILL)
+
+
+class RunTest(unittest.TestCase):
+    def run_with(self, function, rounds):
+        names = ("ours", "cpp", "python")
+        contenders = {name: Contender(name, name, ("true",)) for name in names}
+        case = scenarios.transfer("throughput", "one", scenarios.entries(*names))
+        run = Run(Context(contenders, rounds, is_quick=False), [case])
+        with mock.patch.object(measure, "transfer", function), mock.patch("sys.stderr"):
+            run.all()
+        return run
+
+    def test_each_round_begins_with_another(self):
+        order = []
+
+        def transfer(context, case, entry, count):
+            order.append((entry.label, count))
+            return {"messages_per_second": 1e6, "cpu_us_per_message": 2.0}, {}
+
+        run = self.run_with(transfer, 3)
+        labels = [label for label, _ in order]
+        self.assertEqual(labels[3:], ["ours", "cpp", "python", "cpp", "python", "ours", "python", "ours", "cpp"])
+        # The warm-up has told that 1.5 s are so many.
+        self.assertEqual({count for _, count in order[3:]}, {1_500_000})
+        self.assertEqual([len(entry["measurements"]) for entry in run.results()["cases"][0]["entries"]], [3, 3, 3])
+
+    def test_who_refuses_is_left_out(self):
+        def transfer(context, case, entry, count):
+            if entry.label == "cpp":
+                raise NotSupported("cpp: --settled is not supported")
+            return {"messages_per_second": 1e6}, {}
+
+        found = self.run_with(transfer, 1).results()
+        self.assertEqual([entry["label"] for entry in found["cases"][0]["entries"]], ["ours", "python"])
+        self.assertEqual(found["notes"], ["throughput one: cpp is left out: cpp: --settled is not supported"])
