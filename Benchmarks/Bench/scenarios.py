@@ -122,7 +122,8 @@ def broker():
         Entry("c-proactor-through-ours", "c-proactor", broker="ours"),
         Entry("c-proactor-through-c", "c-proactor", broker="c"),
     )
-    for size, credit in ((100, 1000), (10240, 100)):
+    # Proton's example broker loses the beginning of a message that comes in several transfers: no large ones.
+    for size, credit in ((100, 1000), (1024, 100)):
         yield transfer("broker", f"unsettled-{SIZES[size]}-credit-{credit}", who, size, credit, most=500_000)
 
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import NIOCore
 import QpidProton
 
@@ -100,10 +101,13 @@ struct Offer: AsyncParsableCommand {
         var random = SeededRandom(seed: self.seed)
         var all = Tally()
         var checks = Checks()
+        let start = ContinuousClock.now
         while all.offered < self.bytes {
             all.add(try await Self.round(body, senders, random.next()))
             // Accepted alone, when nothing else waited, it may be above the limit.
             let used = session.outgoingBytes
+            let time = (ContinuousClock.now - start) / .seconds(1)
+            Output.line("never-reads sample \(String(format: "%.3f", time))s \(used)")
             if used > max(self.limit, all.largest) { checks.aboveLimit += 1 }
             if try await !Self.isSum(session, senders) { checks.unlikeSum += 1 }
             checks.count += 1
