@@ -51,6 +51,11 @@ class Receiver : public Peer {
                           .target(proton::target_options().address(receiver.target().address())));
     }
 
+    void on_receiver_close(proton::receiver &receiver) override {
+        fail("the link was closed early");
+        receiver.connection().close();
+    }
+
     void on_message(proton::delivery &delivery, proton::message &message) override {
         if (finished) return;
         if (report.messages == 0) report.first = now();
@@ -101,12 +106,8 @@ class Sender : public Peer {
     void on_tracker_reject(proton::tracker &tracker) override { refuse(tracker); }
     void on_tracker_release(proton::tracker &tracker) override { refuse(tracker); }
 
-    void on_connection_close(proton::connection &connection) override {
-        if (!options.settled || sent < options.count || connection.error()) return;
-        report.messages = sent;
-        report.last = now();  // the library does not tell when the last message is written
-        finished = true;
-    }
+    void on_sender_close(proton::sender &sender) override { end(sender.connection()); }
+    void on_connection_close(proton::connection &connection) override { end(connection); }
 
   private:
     std::vector<proton::sender> senders;
@@ -115,6 +116,17 @@ class Sender : public Peer {
     uint64_t sent = 0;
     size_t turn = 0;
     std::vector<int64_t> started;  // by the number of the message; its latency once it is settled
+
+    // Of settled messages it learns no more than that the receiver has closed.
+    void end(proton::connection connection) {
+        if (options.settled && sent == options.count && !finished && !failed) {
+            report.messages = sent;
+            report.last = now();  // the library does not tell when the last message is written
+            finished = true;
+        }
+        fail("the connection or its link was closed early");
+        connection.close();
+    }
 
     void refuse(proton::tracker &tracker) {
         fail("a message was not accepted");
@@ -141,16 +153,21 @@ class Sender : public Peer {
     }
 };
 
-}  // namespace
-
-int run_messages(const Options &options) {
+int run(const Options &options) {
+    if (options.command == CODEC) return run_codec(options);
+    if (options.command & (CONNECT | IDLE | LISTEN)) return run_connections(options);
     if (options.command == RECEIVER) return Receiver(options).run();
     return Sender(options).run();
 }
 
+}  // namespace
+
 int main(int argc, char **argv) {
     Options options = read_options(argc, argv, "cpp", EVERY_COMMAND | WITH_TLS | WITH_CONNECT);
-    if (options.command == CODEC) return run_codec(options);
-    if (options.command & (CONNECT | IDLE | LISTEN)) return run_connections(options);
-    return run_messages(options);
+    try {
+        return run(options);
+    } catch (const std::exception &error) {
+        complain(options.program, "%s", error.what());
+        return 1;
+    }
 }

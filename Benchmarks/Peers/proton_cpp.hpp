@@ -11,6 +11,8 @@
 #include <proton/listen_handler.hpp>
 #include <proton/listener.hpp>
 #include <proton/messaging_handler.hpp>
+#include <proton/receiver.hpp>
+#include <proton/sender.hpp>
 #include <proton/ssl.hpp>
 #include <proton/transport.hpp>
 
@@ -24,12 +26,23 @@ int run_codec(const Options &options);        // codec
 // What the commands share: how they connect or listen, and how they end.
 class Peer : public proton::messaging_handler, public proton::listen_handler {
   public:
-    explicit Peer(const Options &options) : options(options) {}
+    explicit Peer(const Options &options) : options(options) {
+        settings.sasl_allowed_mechs("ANONYMOUS");
+        if (options.authority) {
+            settings.ssl_client_options(proton::ssl_client_options(options.authority));
+            // The name in the certificate: the library compares names alone, no addresses.
+            settings.virtual_host("localhost");
+        } else if (options.tls) {
+            const proton::ssl_certificate certificate(options.certificate, options.key);
+            settings.ssl_server_options(proton::ssl_server_options(certificate));
+        }
+    }
 
     int run() {
         try {
             proton::container(*this, options.program).run();
         } catch (const std::exception &error) {
+            is_listening = false;
             fail(error.what());
         }
         if (!failed && !reported) print_report(&options, &report);
@@ -44,6 +57,7 @@ class Peer : public proton::messaging_handler, public proton::listen_handler {
     void fail(const std::string &reason) {
         if (failed || finished) return;
         failed = true;
+        stop_listening();
         complain(options.program, "%s", reason.c_str());
     }
 
@@ -53,11 +67,6 @@ class Peer : public proton::messaging_handler, public proton::listen_handler {
     }
 
     proton::connection connect(proton::container &container) {
-        proton::connection_options settings;
-        settings.sasl_allowed_mechs("ANONYMOUS");
-        // The name in the certificate: the library compares names alone, no addresses.
-        if (options.tls) settings.ssl_client_options(proton::ssl_client_options(options.authority));
-        if (options.tls) settings.virtual_host("localhost");
         return container.connect("//127.0.0.1:" + std::to_string(options.port), settings);
     }
 
@@ -74,20 +83,17 @@ class Peer : public proton::messaging_handler, public proton::listen_handler {
     void on_open(proton::listener &opened) override { say_listening(opened.port()); }
     void on_error(proton::listener &, const std::string &reason) override { fail(reason); }
 
-    proton::connection_options on_accept(proton::listener &) override {
-        proton::connection_options settings;
-        if (options.tls)
-            settings.ssl_server_options(
-                proton::ssl_server_options(proton::ssl_certificate(options.certificate, options.key)));
-        return settings;
-    }
+    proton::connection_options on_accept(proton::listener &) override { return settings; }
 
     // What the peer closes with an error, and a connection that is lost.
     void on_error(const proton::error_condition &error) override { fail(error.what()); }
     void on_connection_error(proton::connection &connection) override { fail(connection.error().what()); }
+    void on_sender_error(proton::sender &sender) override { fail(sender.error().what()); }
+    void on_receiver_error(proton::receiver &receiver) override { fail(receiver.error().what()); }
     void on_transport_close(proton::transport &) override { fail("the connection was closed early"); }
 
   private:
+    proton::connection_options settings;  // made once: reading the certificates takes long
     proton::listener listener;
     bool is_listening = false;
 };

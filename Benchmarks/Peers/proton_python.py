@@ -136,29 +136,27 @@ class Peer(MessagingHandler):
         super().__init__(prefetch=prefetch)
         self.options = options
         self.failed = self.finished = False
-        self.listener = None
+        self.listener = self.domain = None
+        if options.tls and len(options.tls) == 1:
+            self.domain = SSLDomain(SSLDomain.MODE_CLIENT)
+            self.domain.set_trusted_ca_db(options.tls[0])
+            self.domain.set_peer_authentication(SSLDomain.VERIFY_PEER_NAME)
+        elif options.tls:
+            self.domain = SSLDomain(SSLDomain.MODE_SERVER)
+            self.domain.set_credentials(*options.tls, None)
 
     def connect(self, container):
-        domain = None
-        if self.options.tls:
-            domain = SSLDomain(SSLDomain.MODE_CLIENT)
-            domain.set_trusted_ca_db(self.options.tls[0])
-            domain.set_peer_authentication(SSLDomain.VERIFY_PEER_NAME)
         # The name in the certificate: Proton compares names alone, no addresses.
         return container.connect(
-            f"127.0.0.1:{self.options.port}",
+            f"{'amqps' if self.domain else 'amqp'}://127.0.0.1:{self.options.port}",
             reconnect=False,
             allowed_mechs="ANONYMOUS",
-            ssl_domain=domain,
+            ssl_domain=self.domain,
             virtual_host="localhost",
         )
 
     def listen(self, container):
-        domain = None
-        if self.options.tls:
-            domain = SSLDomain(SSLDomain.MODE_SERVER)
-            domain.set_credentials(*self.options.tls, None)
-        self.listener = container.listen(f"127.0.0.1:{self.options.port}", ssl_domain=domain)
+        self.listener = container.listen(f"127.0.0.1:{self.options.port}", ssl_domain=self.domain)
         # The binding has no public way to ask for the port.
         port = self.listener._selectable._delegate.getsockname()[1]
         print("listening", port, file=sys.stderr, flush=True)
@@ -193,6 +191,12 @@ class Peer(MessagingHandler):
         self.fail(f"link detached: {event.link.remote_condition}")
         event.connection.close()
 
+    def on_connection_closing(self, event):
+        self.fail("the connection or its link was closed early")
+        event.connection.close()
+
+    on_link_closing = on_connection_closing
+
     def on_disconnected(self, event):
         self.fail("the connection was closed early")
 
@@ -211,6 +215,10 @@ class Receiver(Peer):
 
     def on_connection_opening(self, event):
         self.stop_listening()
+
+    def on_transport_closed(self, event):
+        # on_disconnected is not for a connection that was never opened.
+        self.fail("the connection was closed early")
 
     def on_link_opening(self, event):
         event.link.target.address = event.link.remote_target.address
@@ -289,10 +297,14 @@ class Sender(Peer):
     on_released = on_rejected
 
     def on_connection_closing(self, event):
-        if self.options.settled and self.sent == self.options.count:
-            self.done = self.sent
-            self.last = time.perf_counter()  # the binding does not tell when the last message is written
-            self.finished = True
+        if self.finished or not self.options.settled or self.sent < self.options.count:
+            super().on_connection_closing(event)
+            return
+        self.done = self.sent
+        self.last = time.perf_counter()  # the binding does not tell when the last message is written
+        self.finish(event.connection)
+
+    on_link_closing = on_connection_closing
 
     def report(self):
         report_messages(self.done, self.done * self.options.size, self.last - self.first, self.latencies)
@@ -334,6 +346,9 @@ class Connections(Peer):
                 resident_bytes_before=self.before,
                 resident_bytes_after=status_bytes("VmRSS"),
             )
+
+    def on_connection_closing(self, event):
+        pass  # the handler below counts it
 
     def on_connection_closed(self, event):
         self.open -= 1
