@@ -26,8 +26,8 @@
 #include <unistd.h>
 
 // What is sent between two writes, in messages and in bytes: more, and one side waits while the other works; less, and
-// the system calls weigh. What is read and written at once.
-enum { BURST = 64, OUTGOING = 256 * 1024, BLOCK = 256 * 1024 };
+// the system calls weigh. What is read and written at once, and the largest frame.
+enum { BURST = 128, OUTGOING = 256 * 1024, BLOCK = 256 * 1024, FRAME = 256 * 1024 };
 
 typedef struct {
     const Options *options;
@@ -300,6 +300,7 @@ int main(int argc, char **argv) {
     }
     if (options.command == LATENCY) peer.started = allocate(options.count * sizeof *peer.started);
     pn_transport_t *transport = pn_transport();
+    pn_transport_set_max_frame(transport, FRAME);
     if (!peer.sending) pn_transport_set_server(transport);  // before pn_sasl
     pn_sasl_allowed_mechs(pn_sasl(transport), "ANONYMOUS");
     if (pn_connection_driver_init(&peer.driver, NULL, transport) != 0) abort();

@@ -24,8 +24,13 @@ pn_ssl_domain_t *tls_domain(const Options *options) {
     exit(1);
 }
 
+// Frames without a limit make the buffers of the transport as large as the largest message, and 10 KiB and 1 MiB slower
+// by a tenth to a fifth.
+enum { FRAME = 256 * 1024 };
+
 static pn_transport_t *new_transport(pn_ssl_domain_t *domain, bool is_server) {
     pn_transport_t *transport = pn_transport();
+    pn_transport_set_max_frame(transport, FRAME);
     if (is_server) pn_transport_set_server(transport);  // before pn_sasl
     pn_sasl_allowed_mechs(pn_sasl(transport), "ANONYMOUS");
     if (domain) pn_ssl_init(pn_ssl(transport), domain, NULL);
