@@ -76,7 +76,9 @@ static void handle(Peer *peer, pn_event_t *event) {
     switch (pn_event_type(event)) {
     case PN_LISTENER_OPEN: say_listening(listener_port(peer->listener)); break;
     case PN_LISTENER_ACCEPT: accept_peer(pn_event_listener(event), peer->domain); break;
-    case PN_LISTENER_CLOSE: fail(peer, "does not listen:", reason(pn_listener_condition(pn_event_listener(event)))); break;
+    case PN_LISTENER_CLOSE:
+        fail(peer, "does not listen:", reason(pn_listener_condition(pn_event_listener(event))));
+        break;
     case PN_CONNECTION_INIT:
         pn_connection_set_container(connection, peer->options->program);
         if (peer->listener) break;

@@ -80,7 +80,7 @@ static void encode_message(Peer *peer) {
     free(bytes);
 }
 
-// Sending --------------------------------------------------------------------------------------------------------------
+// Sending -------------------------------------------------------------------------------------------------------------
 
 static bool can_send(Peer *peer) {
     const Options *options = peer->options;
@@ -119,7 +119,7 @@ static void settle(Peer *peer, pn_delivery_t *delivery) {
     finish(peer);
 }
 
-// Receiving ------------------------------------------------------------------------------------------------------------
+// Receiving -----------------------------------------------------------------------------------------------------------
 
 // The length of the data section, from the first bytes of a message.
 static size_t find_body_size(const char *bytes, size_t size) {
@@ -150,7 +150,7 @@ static void receive_all(Peer *peer, pn_link_t *link) {
     if (!peer->finished && 2 * missing >= peer->options->credit) pn_link_flow(link, missing);
 }
 
-// The connection -------------------------------------------------------------------------------------------------------
+// The connection ------------------------------------------------------------------------------------------------------
 
 static void start(Peer *peer) {
     const Options *options = peer->options;

@@ -55,7 +55,7 @@ static void finish(Peer *peer) {
 
 // The proactor writes to the socket only between batches of events. Without a bound on what one batch sends, one side
 // waits while the other works: 0.48 instead of 0.88 million messages of 100 bytes a second. And without one on the
-// bytes, large messages pile up in memory as far as the credit goes. PN_LINK_FLOW comes when they have left the session.
+// bytes, large messages pile up in memory as far as the credit goes. PN_LINK_FLOW comes when they have been framed.
 enum { BURST = 64, OUTGOING = 256 * 1024 };
 
 static void send_message(Peer *peer, pn_link_t *link) {
@@ -85,8 +85,8 @@ static void send_message(Peer *peer, pn_link_t *link) {
     peer->report.body_bytes += peer->body.size;
 }
 
-// Sends as far as the credit of the link whose turn it is, the depth and the bounds go. The message, its pn_data and the
-// buffer are used again.
+// Sends as far as the credit of the link whose turn it is, the depth and the bounds go. The message, its pn_data and
+// the buffer are used again.
 static void send_burst(Peer *peer) {
     const Options *options = peer->options;
     while (peer->sent < options->count) {

@@ -27,8 +27,8 @@ static const Entry commands[] = {
     {SENDER, "sender",
      "--port PORT --count COUNT --size BYTES [--settled] [--links N] [--address NAME] [--tls CA]\n"
      "    Sends COUNT messages with a timestamp as their application property `sent` and BYTES of data, to N links in\n"
-     "    turn (default: 1; bench-0, bench-1, …), as fast as the credit allows. Waits until all are accepted; --settled\n"
-     "    sends them settled and waits until the receiver has closed the connection."},
+     "    turn (default: 1; bench-0, bench-1, …), as fast as the credit allows. Waits until all are accepted;\n"
+     "    --settled sends them settled and waits until the receiver has closed the connection."},
     {LATENCY, "latency",
      "--port PORT --count COUNT --size BYTES --depth D [--links N] [--address NAME] [--tls CA]\n"
      "    The same with at most D messages unsettled at a time; measures each from its sending to its settlement."},
@@ -83,8 +83,8 @@ static void print_usage(FILE *file, const char *program, int abilities) {
         if ((abilities & entry->command) == entry->command)
             fprintf(file, "%s %s %s\n", program, entry->name, entry->usage);
     }
-    fputs("\nAll on 127.0.0.1, SASL ANONYMOUS. Ends with one line of JSON on stdout. Exits with 1 when a connection ends\n"
-          "early and on a wrong call, with 3 when it is asked for what it cannot do",
+    fputs("\nAll on 127.0.0.1, SASL ANONYMOUS. Ends with one line of JSON on stdout. Exits with 1 when a connection\n"
+          "ends early and on a wrong call, with 3 when it is asked for what it cannot do",
           file);
     fputs(abilities & WITH_TLS ? ".\n" : ", like --tls.\n", file);
 }
@@ -161,8 +161,8 @@ Options read_options(int argc, char **argv, const char *program, int abilities) 
 
     int next = 2;
     if (options.command == CODEC) {
-        if (argc < 3 || (strcmp(argv[2], "message") != 0 && strcmp(argv[2], "map") != 0)) wrong_call(program, abilities);
-        options.codec = argv[next++];
+        options.codec = argc > 2 ? argv[next++] : "";
+        if (strcmp(options.codec, "message") != 0 && strcmp(options.codec, "map") != 0) wrong_call(program, abilities);
     }
     int seen = 0;
     while (next < argc) {

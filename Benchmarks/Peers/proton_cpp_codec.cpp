@@ -66,7 +66,8 @@ uint64_t read_everything(proton::message &message, bool is_map, Map &entries) {
     uint64_t sum = proton::get<uint64_t>(message.id()) + message.user().size() + message.to().size() +
                    message.subject().size() + message.reply_to().size() + message.content_type().size() +
                    proton::get<std::string>(message.correlation_id()).size() +
-                   uint64_t(message.creation_time().milliseconds()) + proton::get<proton::binary>(message.body()).size();
+                   uint64_t(message.creation_time().milliseconds()) +
+                   proton::get<proton::binary>(message.body()).size();
     std::map<std::string, proton::scalar> properties;
     proton::get(message.properties().value(), properties);
     return sum + properties.size();
