@@ -162,7 +162,7 @@ struct SASLTestPeer: Sendable {
 
     /// Waits until a condition holds; the deadline is far beyond what it can take.
     func wait(_ condition: (SASLRecorder.State) -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + patience
         while !condition(self.state) {
             try #require(ContinuousClock.now < deadline, "not reached: \(self.state.events) \(self.state.errors)")
             await self.channel.testingEventLoop.run()
@@ -177,7 +177,7 @@ struct SASLTestPeer: Sendable {
         chunk: Int = .max,
         until condition: () -> Bool
     ) async throws {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + patience
         while !condition() {
             try #require(ContinuousClock.now < deadline)
             for (from, to) in [(client, server), (server, client)] {
