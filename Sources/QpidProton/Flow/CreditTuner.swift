@@ -167,7 +167,7 @@ struct CreditTuner {
         let time = Double((self.roundTrip ?? 0) + self.handling)
         let seen = self.peak.map { Self.growth * $0.rate * time } ?? Self.growth * Double(Self.start)
         let needed = min(2 * self.rate * time, seen)
-        let slack = min(self.rate * 1e8, 1_000, Double(Self.slackBytes / max(size, 1))) + 2
+        let slack = min(self.rate * 1e8, 2_000, Double(Self.slackBytes / max(size, 1))) + 2
         self.window = max(Self.least, Int(min(max(needed + slack, self.needed), Double(Self.most))))
     }
 }

@@ -234,7 +234,7 @@ struct CreditTunerTests {
     }
 
     /// An application that gives back many at once is not as fast as that looks, nor are large messages worth as much slack.
-    @Test(arguments: [(100, 15_500...16_500), (10_240, 14_500...15_400)])
+    @Test(arguments: [(100, 16_300...17_000), (10_240, 14_500...15_400)])
     func whatIsGivenBackAtOnceMakesNoLargerWindow(size: Int, window: ClosedRange<Int>) {
         var tuner = CreditTuner()
         tuner.answered(after: 5_000_000)
