@@ -90,8 +90,6 @@ final class ArrivingStream {
         self.stream?.push(piece)
     }
 
-    func countDropped(_ bytes: Int) { self.count += bytes }
-
     /// Pieces were taken. Returns their bytes.
     func taken(_ count: Int) -> Int {
         var bytes = 0

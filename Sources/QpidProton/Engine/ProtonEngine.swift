@@ -66,7 +66,6 @@ struct ProtonEngine: ~Copyable {
     }
 
     func closeRead() { pn_connection_driver_read_close(self.driver) }
-    func closeWrite() { pn_connection_driver_write_close(self.driver) }
     var isReadClosed: Bool { pn_connection_driver_read_closed(self.driver) }
     var isWriteClosed: Bool { pn_connection_driver_write_closed(self.driver) }
 

@@ -8,7 +8,6 @@ final class SenderEndpoint: LinkEndpoint {
     /// Until the link ends: the lane holds this endpoint.
     private(set) var lane: SendQueue<SenderEndpoint>.Lane?
     private(set) var node: SlotKey?
-    private var settlesItself = false
     /// The messages that have begun to be sent; the last delivery's tag.
     private var begun = 0
     /// See ``setRate(_:)``.
