@@ -72,7 +72,7 @@ class Children:
     def port(self, process):
         """The port that a process says on stderr it listens at."""
         while time.monotonic() < self.deadline:
-            found = re.search(r"listening (?:on )?\S*:(\d+)[\s;]", self.read(process, "err"))
+            found = re.search(r"listening (?:on )?(?:\S*:)?(\d+)[\s;]", self.read(process, "err"))
             if found:
                 return int(found.group(1))
             if process.poll() is not None:

@@ -34,6 +34,9 @@ struct Priority: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Where the program on plain Proton-C is.", valueName: "file"))
     var plain = ".build/peers/alarms"
 
+    @Flag(help: "Send the urgent messages of lanes and equal on a session of their own.")
+    var ownSession = false
+
     @Flag(help: "Leave out the link without credit.")
     var alarmsOnly = false
 
@@ -90,7 +93,8 @@ struct Priority: AsyncParsableCommand {
             let session = try await connection.openSession(self.bulkSession)
             let bulk = try await session.openSender(to: .bulk, priority: lanes == .lanes ? 0 : 4)
             let priority = lanes == .lanes ? 9 : 4
-            let alarms = lanes == .fifo ? bulk : try await session.openSender(to: .fast, priority: priority)
+            let own = self.ownSession && lanes != .fifo ? try await connection.openSession() : session
+            let alarms = lanes == .fifo ? bulk : try await own.openSender(to: .fast, priority: priority)
             let load = try Load(bulk, size: Self.bulkSize)
             // The buffers of the sockets have to grow first.
             try await Task.sleep(for: .milliseconds(500))
