@@ -82,8 +82,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Tells what keeps links from moving.
     private(set) lazy var watch = FlowWatch(self)
     var isFlushNeeded = false
-    var tick: (deadline: Int64, timer: Scheduled<Void>)?
-    var closeTimer: Scheduled<Void>?
+    var tick: (deadline: Int64, timer: LoopTimer)?
+    var closeTimer: LoopTimer?
 
     init(
         role: Role,
@@ -315,14 +315,14 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.eventLoop.now + .nanoseconds(duration.nanoseconds)
     }
 
-    func schedule(in duration: Duration, _ work: @escaping () -> Void) -> Scheduled<Void> {
+    func schedule(in duration: Duration, _ work: @escaping () -> Void) -> LoopTimer {
         self.schedule(at: self.deadline(in: duration), work)
     }
 
     /// Runs work on the loop at a time, and what follows from it.
-    func schedule(at deadline: NIODeadline, _ work: @escaping () -> Void) -> Scheduled<Void> {
+    func schedule(at deadline: NIODeadline, _ work: @escaping () -> Void) -> LoopTimer {
         // Held strongly: a weak reference would make every count of the handler's references slow, for good.
-        self.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
+        LoopTimer(on: self.eventLoop, at: deadline) {
             guard !self.isDead else { return }
             // What keeps links from moving is timed by it: the work may end a wait that began before it.
             self.now = self.nanoseconds

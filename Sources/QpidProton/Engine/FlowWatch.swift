@@ -26,7 +26,7 @@ final class FlowWatch {
     private var subscribers: [UInt64: Subscriber] = [:]
     private var nextID: UInt64 = 0
     private var progress: [UInt64: Progress] = [:]
-    private var timer: Scheduled<Void>?
+    private var timer: LoopTimer?
     private let metrics: FlowMetrics?
     private let metricsInterval: Int64?
 

@@ -13,7 +13,7 @@ final class ReceiveAccount {
     private var isWaiting = false
     /// The socket is not read.
     private(set) var isReadingWithheld = false
-    private var withholdTimer: Scheduled<Void>?
+    private var withholdTimer: LoopTimer?
     /// It is not read because what has come has no room.
     private var isOverfull = false
     /// Receivers that hold something back in Proton.

@@ -8,7 +8,7 @@ extension ReceiverEndpoint {
     /// A close that waits until the application has settled what it holds.
     struct Stopping {
         var replies: [Reply<Int>] = []
-        var timer: Scheduled<Void>?
+        var timer: LoopTimer?
         /// What nobody gets any more, in order. It is given back when nothing more comes: the peer could send it once more
         /// for the credit that is left.
         var setAside: [SlotKey] = []

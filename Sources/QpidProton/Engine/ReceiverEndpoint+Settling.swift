@@ -19,7 +19,7 @@ extension ReceiverEndpoint {
         var delay: Int64 = 0
         /// No waiting delivery was decided before; `.max` when none waits.
         var waitingSince = Int64.max
-        var timer: (deadline: Int64, scheduled: Scheduled<Void>)?
+        var timer: (deadline: Int64, scheduled: LoopTimer)?
         /// Something was settled with the mail that is being read.
         var isMarked = false
         /// When that was.

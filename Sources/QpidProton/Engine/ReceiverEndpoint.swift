@@ -56,7 +56,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     var telling = Telling()
     /// What the rate limit leaves, see ReceiverEndpoint+Rate.swift; nil without one.
     var pace: CreditPace?
-    var paceTimer: Scheduled<Void>?
+    var paceTimer: LoopTimer?
     /// When the link was opened here.
     var openTime: NIODeadline?
 
@@ -71,7 +71,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     var isPausedHere = false
     var stopping: Stopping?
     var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
-    var timeoutTimer: Scheduled<Void>?
+    var timeoutTimer: LoopTimer?
 
     override func remoteOpened() {
         super.remoteOpened()

@@ -12,7 +12,7 @@ final class SenderEndpoint: LinkEndpoint {
     private var begun = 0
     /// See ``setRate(_:)``.
     var limiter: RateLimiter?
-    var paceTimer: Scheduled<Void>?
+    var paceTimer: LoopTimer?
     /// The message that has begun was given up, and Proton has not been told: see ``abortIfPossible()``.
     var isAborting = false
     /// Those who want to know what was not finished when the link ends: see ``flush(for:_:)``.

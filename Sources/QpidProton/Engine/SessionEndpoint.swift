@@ -316,10 +316,7 @@ final class SessionEndpoint {
     }
 
     private func endLocally(_ error: AMQPError?) {
-        self.peer?.onChange = nil
-        self.peer?.senderState = nil
-        self.peer?.onViolation = nil
-        self.peer?.incoming = nil
+        self.leavePeer()
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")
         self.opened.resolve(.failure(cause))
@@ -333,6 +330,14 @@ final class SessionEndpoint {
         if let node = self.node { self.handler.mailbox.closeLevel(node, cause) }
     }
 
+    /// Nothing of the peer is acted upon any more.
+    private func leavePeer() {
+        self.peer?.onChange = nil
+        self.peer?.senderState = nil
+        self.peer?.onViolation = nil
+        self.peer?.incoming = nil
+    }
+
     private func abandonLinks(_ cause: AMQPError) {
         for link in self.links.values { link.abandon(cause) }
         self.links.removeAll()
@@ -340,6 +345,8 @@ final class SessionEndpoint {
 
     private func finish(_ error: AMQPError?) {
         guard !self.isDone else { return }
+        // Which may have begun the session after it was closed here.
+        self.leavePeer()
         // A link that the peer attached after the session was closed here goes with it.
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")
         self.abandonLinks(cause)

@@ -1,6 +1,7 @@
 import CProton
 import NIOCore
 import NIOEmbedded
+import Synchronization
 import Testing
 
 @testable import QpidProton
@@ -13,6 +14,28 @@ struct TimerTests {
         configuration.idleTimeout = idle
         configuration.operationTimeout = operation
         return configuration
+    }
+
+    /// A loop takes all that is due at once: what is cancelled by the first of it must not run, for it may use what is gone.
+    @Test func workThatIsCancelledByOtherWorkOfTheSameTimeDoesNotRun() async throws {
+        try await withPeer { _, peer in
+            let ran = Mutex<[Int]>([])
+            try await peer.run { peer in
+                let handler = peer.handler
+                let due = handler.deadline(in: .milliseconds(1))
+                var timers: [LoopTimer] = []
+                for number in 0..<3 {
+                    timers.append(
+                        handler.schedule(at: due) {
+                            ran.withLock { $0.append(number) }
+                            for timer in timers { timer.cancel() }
+                        }
+                    )
+                }
+            }
+            await peer.advance(by: .milliseconds(2))
+            #expect(ran.withLock { $0.count } == 1)
+        }
     }
 
     @Test func anUnansweredOpeningEnds() async throws {
