@@ -93,7 +93,7 @@ def shares(count, handler, is_filled):
 
 def sharing(options, figures):
     for name, is_filled in (("filled", True), ("live", False)):
-        for handler, count in ((0, 400_000), (5, 4_000)):
+        for handler, count in ((0, 3_000_000), (5, 4_000)):
             rounds = [shares(count, handler, is_filled) for _ in range(options.rounds)]
             spreads = [(max(counts) - min(counts)) * len(counts) / count for counts in rounds]
             worst = max(spreads)

@@ -1,10 +1,14 @@
 /// Learns how many messages a receiver keeps on their way, from what comes and goes. Time is put in, in nanoseconds.
 ///
-/// The window is twice what the application could give back within a round trip and the handling of a message, and some more.
-/// The rate is that of the time in which the application has messages: while it has none it says nothing of what it could
-/// do. A window that is too small for the peer's distance is therefore found at once, and a slow application keeps few
-/// messages from others. A fast application gives back many at once, which makes that rate too high: the window is at most
-/// eight times what was given back by the clock, so that one that limits the rate still grows eight times in a round trip.
+/// The window is twice what the application could give back within a round trip and the handling of a message. The rate is
+/// that of the time in which the application has messages: while it has none it says nothing of what it could do. A window
+/// that is too small for the peer's distance is therefore found at once, and a slow application keeps few messages from
+/// others. A fast application gives back many at once, which makes that rate too high: the window is at most eight times
+/// what was given back by the clock while that grows, and one and a half times afterwards.
+///
+/// A fast application has some more in any case, which nearby is all it has: consumers of one queue then have the same
+/// window, whatever they saw of each other's load when they measured the round trip. For the same reason a round trip that
+/// was measured is only ever replaced by a shorter one: among consumers a longer one is the queue of the others.
 struct CreditTuner {
     /// What there has been in all.
     struct Totals {
@@ -22,16 +26,21 @@ struct CreditTuner {
     private static let sampleTime: Int64 = 100_000_000
     /// No application is faster, by messages in a nanosecond: less time than that cannot be measured.
     private static let highestRate = 0.01
-    /// What the window may be, of what is given back in a round trip.
+    /// What the window may be, of what is given back in a round trip: while it grows, and afterwards.
     private static let growth = 8.0
+    private static let steady = 1.5
+    /// It grows until so many spans in turn have not brought so many times what the best before them did.
+    private static let flatSpans = 3
+    private static let gain = 1.25
     /// The least time, in nanoseconds, for what is given back by the clock, and how long the highest counts.
-    private static let leastSpan: Int64 = 2_000_000
+    private static let growingSpan: Int64 = 2_000_000
+    private static let steadySpan: Int64 = 50_000_000
     private static let peakAge: Int64 = 1_000_000_000
-    /// The bytes of messages that are worth while besides, where nobody has to wait for them.
-    private static let slackBytes = 2 << 20
-    /// How long a round trip counts, in nanoseconds, and by how much it can grow then.
+    /// The messages that a fast application has in any case, and their bytes.
+    private static let ample = 8_192
+    private static let ampleBytes = 4 << 20
+    /// How long after a measurement the round trip is measured again, in nanoseconds.
     private static let roundTripAge: Int64 = 10_000_000_000
-    private static let roundTripGrowth: Int64 = 4
     /// Of a rate that is not seen any more, what is left after a second with messages.
     private static let decay = 0.9
     /// A sample of the handling that is older is replaced by the next, in nanoseconds.
@@ -53,8 +62,10 @@ struct CreditTuner {
     private var span: (freed: Int, time: Int64)?
     /// The most that was given back in a nanosecond of the clock lately, and when.
     private var peak: (rate: Double, time: Int64)?
+    /// More places still bring more messages: the highest rate so far, and for how many spans it has not risen.
+    private var growing: (best: Double, flat: Int)? = (0, 0)
     /// A grant for which no message has come: those that were granted before it, and when.
-    private var grant: (before: Int, time: Int64, isProbe: Bool)?
+    private var grant: (before: Int, time: Int64)?
     /// When the round trip was measured with nothing before it, and what had been given back by then.
     private var probe: (freed: Int, time: Int64)?
     /// No more credit until all is used: the next message then tells the round trip, and not how long others waited for their turn.
@@ -98,18 +109,11 @@ struct CreditTuner {
 
     private mutating func lookAtGrants(_ totals: Totals, _ now: Int64) {
         if let grant = self.grant, totals.arrived > grant.before {
-            if grant.isProbe {
-                let most = Self.roundTripGrowth * max(self.roundTrip ?? .max / 8, 100_000)
-                self.roundTrip = min(max(0, now - grant.time), most)
-            } else {
-                self.take(roundTrip: now - grant.time)
-            }
+            self.take(roundTrip: now - grant.time)
             self.grant = nil
         }
         guard totals.granted > self.last.granted else { return self.lookAtAge(totals, now) }
-        if self.grant == nil {
-            self.grant = (self.last.granted, now, self.isProbing && totals.arrived == self.last.granted)
-        }
+        if self.grant == nil { self.grant = (self.last.granted, now) }
         if self.isProbing {
             self.isProbing = false
             self.probe = (totals.freed, now)
@@ -132,11 +136,28 @@ struct CreditTuner {
         }
         let elapsed = now - span.time
         self.span?.freed += freed
-        guard elapsed >= max(Self.leastSpan, (self.roundTrip ?? 0) + self.handling) else { return false }
+        let least = self.growing == nil ? Self.steadySpan : Self.growingSpan
+        guard elapsed >= max(least, (self.roundTrip ?? 0) + self.handling) else { return false }
         let rate = Double(span.freed + freed) / Double(elapsed)
         self.span = (0, now)
-        if rate >= self.peak?.rate ?? 0 || now - (self.peak?.time ?? 0) > Self.peakAge { self.peak = (rate, now) }
+        // Nothing was known of what the peer can do for a while.
+        if span.freed == 0, elapsed > Self.peakAge { self.growing = (0, 0) }
+        let isOver = self.lookAtGrowth(rate)
+        if isOver || rate >= self.peak?.rate ?? 0 || now - (self.peak?.time ?? 0) > Self.peakAge {
+            self.peak = (rate, now)
+        }
         return true
+    }
+
+    /// Returns whether the window has grown as far as it is of use.
+    private mutating func lookAtGrowth(_ rate: Double) -> Bool {
+        guard let (best, flat) = self.growing else { return false }
+        if rate >= Self.gain * best {
+            self.growing = (rate, 0)
+            return false
+        }
+        self.growing = flat + 1 < Self.flatSpans ? (max(best, rate), flat + 1) : nil
+        return self.growing == nil
     }
 
     private mutating func take(roundTrip: Int64) {
@@ -165,9 +186,10 @@ struct CreditTuner {
 
     private mutating func setWindow(_ size: Int) {
         let time = Double((self.roundTrip ?? 0) + self.handling)
-        let seen = self.peak.map { Self.growth * $0.rate * time } ?? Self.growth * Double(Self.start)
+        let growth = self.growing == nil ? Self.steady : Self.growth
+        let seen = self.peak.map { growth * $0.rate * time } ?? growth * Double(Self.start)
         let needed = min(2 * self.rate * time, seen)
-        let slack = min(self.rate * 1e8, 2_000, Double(Self.slackBytes / max(size, 1))) + 2
-        self.window = max(Self.least, Int(min(max(needed + slack, self.needed), Double(Self.most))))
+        let ample = min(self.rate * 1e8, Double(min(Self.ample, Self.ampleBytes / max(size, 1)))) + 2
+        self.window = max(Self.least, Int(min(max(needed, ample, self.needed), Double(Self.most))))
     }
 }
