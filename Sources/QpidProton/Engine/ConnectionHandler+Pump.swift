@@ -124,7 +124,7 @@ extension ConnectionHandler {
     /// Returns whether anything moved.
     private func feed() -> Bool {
         self.abortGivenUp()
-        let batch = min(Self.writeBudget - self.unwrittenBytes, Self.batch)
+        let batch = self.hasRoomForBatch ? Self.batch : 0
         var budget = batch
         let payload = self.transferPayload
         while budget > 0, let lane = self.queue.nextLane() {
@@ -151,8 +151,12 @@ extension ConnectionHandler {
         let hasWritten = self.produce()
         // Writing may have shown that a session's window is open.
         if hasWritten || self.aborting.contains(where: \.mayAbort) { return true }
-        return self.queue.hasReadyLane && self.unwrittenBytes < Self.writeBudget
+        return self.queue.hasReadyLane && self.hasRoomForBatch
     }
+
+    /// Whether the socket has room for a batch. For less nothing is handed over: each small write that ends would make room
+    /// for another as small, and these cost five times as much.
+    private var hasRoomForBatch: Bool { self.unwrittenBytes <= Self.writeBudget - Self.batch }
 
     /// Writes what Proton has to send. Returns whether it had anything.
     private func produce() -> Bool {
