@@ -64,6 +64,31 @@ struct SendingRows {
         }
     }
 
+    /// Many small writes that end one after the other must not be followed by as many small ones.
+    @Test func smallWritesDoNotLast() async throws {
+        let ample = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(64)))
+        try await withSession(session: ample, { PeerScript(credit: 20_000) }) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            try await peer.run { $0.toPeer.allowance = 0 }
+            // One by one, until the socket has no more room.
+            let before = try await peer.run { $0.wire.writes }
+            for _ in 0..<1_000 {
+                try sender.trySend(encoded: payload(100))
+                await peer.settle()
+            }
+            let small = try await peer.run { $0.wire.writes }
+            #expect(small - before > 500)
+            let transfers = try (0..<10_000).map { _ in try sender.trySend(encoded: payload(100)) }
+            try await peer.run { peer in
+                peer.toPeer.allowance = nil
+                peer.toPeer.piece = 300
+            }
+            for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
+            // 10,000 messages are some 1.3 MB, of which a write has 32 KiB.
+            #expect(try await peer.run { $0.wire.writes } - small < 200)
+        }
+    }
+
     /// When anything else waits, a message goes in slices: a small one waits for what Proton is given before it writes, which
     /// it frames by message and not by slice, and for no more.
     @Test("P12: slices let others in", arguments: [false, true])

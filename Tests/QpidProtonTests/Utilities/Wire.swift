@@ -13,6 +13,8 @@ final class Wire: ChannelDuplexHandler {
     private var written: [(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)] = []
     private var flushed = 0
     private(set) var isClosed = false
+    /// How often something was written.
+    private(set) var writes = 0
     /// Called after a flush, and after a close.
     var onFlush: () -> Void = {}
     /// Completes a write as soon as it is flushed, before its bytes are taken: what a socket with much room does.
@@ -23,6 +25,7 @@ final class Wire: ChannelDuplexHandler {
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         self.written.append((self.unwrapOutboundIn(data), promise))
+        self.writes += 1
     }
 
     /// The library reads on after it had stopped.
