@@ -9,6 +9,8 @@ extension ConnectionHandler {
     static let batch = 32_768
     /// The most bytes of a slice that is alone.
     static let largestSlice = 65_536
+    /// The bytes up to which a message is not cut, however little is left of a turn: a second frame would cost more.
+    static let uncut = 1_024
     /// How often the pump goes round before other connections of the loop have their turn.
     static let rounds = 16
 
@@ -138,7 +140,8 @@ extension ConnectionHandler {
                 // A large message that is alone leaves in whole frames: half of one uses up as much of the peer's window.
                 let room =
                     isAlone && used == 0 && budget == batch ? max(turn, min(payload, Self.largestSlice)) : turn - used
-                guard let slice = lane.next(limit: min(room, session.sliceLimit(payload: payload))) else { break }
+                let limit = min(max(room, Self.uncut), session.sliceLimit(payload: payload))
+                guard let slice = lane.next(limit: limit) else { break }
                 sender.send(slice, payload: payload)
                 // A transfer has a frame around it, which an empty message has too.
                 used += slice.range.count + 32

@@ -1,0 +1,94 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// The bytes that the library writes in fixed dialogues. They change with what it does alone: a figure that grows is a cost
+/// that every connection pays, and one that falls is to be written here.
+@Suite(.deadline)
+struct WireBytesTests {
+    private static var configuration: AMQPConnection.Configuration {
+        var configuration = AMQPConnection.Configuration()
+        configuration.containerID = "c"
+        configuration.virtualHost = "h"
+        configuration.idleTimeout = nil
+        return configuration
+    }
+
+    private func written(_ peer: InMemoryPeer) async throws -> Int {
+        await peer.settle()
+        return try await peer.run { $0.toPeer.record.readableBytes }
+    }
+
+    /// Transfers alone, one for each: nothing else is sent for messages that the peer settles, and none of them is cut.
+    @Test(arguments: [AMQPSenderSettleMode.unsettled, .settled])
+    func sendingAThousand(mode: AMQPSenderSettleMode) async throws {
+        let ample = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(16)))
+        try await withSession(configuration: Self.configuration, session: ample, { PeerScript(credit: 2_000) }) {
+            session,
+            peer in
+            var configuration = AMQPSender.Configuration(target: "q")
+            configuration.name = "l"
+            configuration.settleMode = mode
+            let before = try await self.written(peer)
+            let sender = try await session.openSender(configuration)
+            let attached = try await self.written(peer)
+            // What the peer answers meanwhile would come at other times in each run.
+            try await peer.run { $0.toPeer.allowance = 0 }
+            let transfers = try (0..<1_000).map { _ in try sender.trySend(encoded: payload(100)) }
+            await peer.settle()
+            try await peer.run { $0.toPeer.allowance = nil }
+            for transfer in transfers { _ = try await transfer.outcome() }
+            let sent = try await self.written(peer)
+            try await sender.close()
+            let detached = try await self.written(peer)
+            #expect(attached - before == 62)
+            #expect(sent - attached == (mode == .settled ? 124_976 : 123_976))
+            #expect(detached - sent == 16)
+        }
+    }
+
+    /// The credit and the window for a thousand messages, and one disposition for all of them.
+    @Test func receivingAThousand() async throws {
+        try await withSession(configuration: Self.configuration, { .keepingOutcomes }) { session, peer in
+            var configuration = AMQPReceiver.Configuration(source: "q")
+            configuration.name = "l"
+            configuration.window = .messages(1_000)
+            let before = try await self.written(peer)
+            let receiver = try await session.openReceiver(configuration)
+            let attached = try await self.written(peer)
+            try await peer.run { peer in
+                for _ in 0..<1_000 { peer.send(payload(100), on: peer.links[0]) }
+            }
+            var deliveries: [AMQPDelivery] = []
+            while deliveries.count < 1_000 { deliveries += try await receiver.nextBatch(max: 1_000) }
+            let received = try await self.written(peer)
+            deliveries.acceptAll()
+            let accepted = try await self.written(peer)
+            #expect(try await peer.run { $0.outcomes.count } == 1_000)
+            #expect(attached - before == 105)
+            #expect(received - attached == 68)
+            #expect(accepted - received == 69)
+        }
+    }
+
+    /// The header, open, begin, end and close.
+    @Test func openingAndClosing() async throws {
+        let peer = try await InMemoryPeer(configuration: Self.configuration)
+        let parts = AMQPConnection.Parts(peer.handler, peer.channel)
+        let connection = AMQPConnection(parts, try await parts.opened.value(), Self.configuration)
+        let opened = try await self.written(peer)
+        let session = try await connection.openSession()
+        let begun = try await self.written(peer)
+        try await session.close()
+        let ended = try await self.written(peer)
+        try await connection.close()
+        let closed = try await self.written(peer)
+        await peer.finish()
+        #expect(opened == 42)
+        #expect(begun - opened == 26)
+        #expect(ended - begun == 12)
+        #expect(closed - ended == 12)
+    }
+}
