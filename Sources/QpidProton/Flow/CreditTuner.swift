@@ -39,8 +39,10 @@ struct CreditTuner {
     /// The messages that a fast application has in any case, and their bytes.
     private static let ample = 8_192
     private static let ampleBytes = 4 << 20
-    /// How long after a measurement the round trip is measured again, in nanoseconds.
+    /// How long after a measurement the round trip is measured again, in nanoseconds; and how long after the first, where the
+    /// window hangs on it: many who begin at the same time all find it too long.
     private static let roundTripAge: Int64 = 10_000_000_000
+    private static let firstRoundTripAge: Int64 = 1_000_000_000
     /// Of a rate that is not seen any more, what is left after a second with messages.
     private static let decay = 0.9
     /// A sample of the handling that is older is replaced by the next, in nanoseconds.
@@ -68,6 +70,9 @@ struct CreditTuner {
     private var grant: (before: Int, time: Int64)?
     /// When the round trip was measured with nothing before it, and what had been given back by then.
     private var probe: (freed: Int, time: Int64)?
+    private var isFirstRoundTrip = true
+    /// The window is larger than it would be nearby.
+    private var isFar = false
     /// No more credit until all is used: the next message then tells the round trip, and not how long others waited for their turn.
     private(set) var isProbing = false
     /// When a message came that found none before it.
@@ -116,6 +121,7 @@ struct CreditTuner {
         if self.grant == nil { self.grant = (self.last.granted, now) }
         if self.isProbing {
             self.isProbing = false
+            self.isFirstRoundTrip = false
             self.probe = (totals.freed, now)
         }
     }
@@ -123,7 +129,8 @@ struct CreditTuner {
     /// Asks for a measurement where the last is old, and messages flow: on a link that is idle there is nothing to be learned.
     private mutating func lookAtAge(_ totals: Totals, _ now: Int64) {
         guard let probe = self.probe else { return self.probe = (totals.freed, now) }
-        if now - probe.time >= Self.roundTripAge, totals.freed - probe.freed >= 4 * self.window {
+        let age = self.isFirstRoundTrip && self.isFar ? Self.firstRoundTripAge : Self.roundTripAge
+        if now - probe.time >= age, totals.freed - probe.freed >= 4 * self.window {
             self.isProbing = true
         }
     }
@@ -190,6 +197,7 @@ struct CreditTuner {
         let seen = self.peak.map { growth * $0.rate * time } ?? growth * Double(Self.start)
         let needed = min(2 * self.rate * time, seen)
         let ample = min(self.rate * 1e8, Double(min(Self.ample, Self.ampleBytes / max(size, 1)))) + 2
+        self.isFar = needed > ample
         self.window = max(Self.least, Int(min(max(needed, ample, self.needed), Double(Self.most))))
     }
 }
