@@ -6,9 +6,9 @@
 /// others. A fast application gives back many at once, which makes that rate too high: the window is at most eight times
 /// what was given back by the clock while that grows, and one and a half times afterwards.
 ///
-/// A fast application has some more in any case, which nearby is all it has: consumers of one queue then have the same
-/// window, whatever they saw of each other's load when they measured the round trip. For the same reason a round trip that
-/// was measured is only ever replaced by a shorter one: among consumers a longer one is the queue of the others.
+/// A fast application has ample places in any case, and nearby no more: consumers of one queue then have the same window,
+/// whatever they saw of each other's load when they measured the round trip. For the same reason a round trip that was
+/// measured is only ever replaced by a shorter one: among consumers a longer one is the queue of the others.
 struct CreditTuner {
     /// What there has been in all.
     struct Totals {
@@ -70,7 +70,8 @@ struct CreditTuner {
     private var grant: (before: Int, time: Int64)?
     /// When the round trip was measured with nothing before it, and what had been given back by then.
     private var probe: (freed: Int, time: Int64)?
-    private var isFirstRoundTrip = true
+    /// The round trip was measured when messages flowed, and not only at the beginning.
+    private var isConfirmed = false
     /// The window is larger than it would be nearby.
     private var isFar = false
     /// No more credit until all is used: the next message then tells the round trip, and not how long others waited for their turn.
@@ -121,7 +122,7 @@ struct CreditTuner {
         if self.grant == nil { self.grant = (self.last.granted, now) }
         if self.isProbing {
             self.isProbing = false
-            self.isFirstRoundTrip = false
+            self.isConfirmed = true
             self.probe = (totals.freed, now)
         }
     }
@@ -129,7 +130,7 @@ struct CreditTuner {
     /// Asks for a measurement where the last is old, and messages flow: on a link that is idle there is nothing to be learned.
     private mutating func lookAtAge(_ totals: Totals, _ now: Int64) {
         guard let probe = self.probe else { return self.probe = (totals.freed, now) }
-        let age = self.isFirstRoundTrip && self.isFar ? Self.firstRoundTripAge : Self.roundTripAge
+        let age = self.isFar && !self.isConfirmed ? Self.firstRoundTripAge : Self.roundTripAge
         if now - probe.time >= age, totals.freed - probe.freed >= 4 * self.window {
             self.isProbing = true
         }

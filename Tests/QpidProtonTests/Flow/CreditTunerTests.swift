@@ -290,6 +290,37 @@ struct CreditTunerTests {
         #expect(window.tuner.roundTrip == 1_000_000)
     }
 
+    /// A window that hangs on a round trip that was measured while all began is looked at again after a second, not after ten.
+    @Test func aRoundTripThatMakesTheWindowLargeIsMeasuredSoon() {
+        /// The seconds until the window of an application that is given so many messages a turn is no longer 50 ms' worth.
+        func secondsUntilItIsFound(_ perTurn: Int) -> Int64 {
+            var window = CreditWindow(.automatic(Self.budget))
+            let start: Int64 = 1_000_000_000
+            var now = start
+            window.answered(after: 50_000_000)
+            while window.tuner.roundTrip ?? 0 > 1_000_000, now < start + 30_000_000_000 {
+                // Others get theirs first, and it is never out of credit but for a measurement: then the way is all there is.
+                let isMeasuring = window.tuner.isProbing
+                let isAlone = isMeasuring && window.outstanding == 0
+                if window.topUp() > 0 { window.learn(at: now) }
+                let count = min(isMeasuring ? window.outstanding : window.outstanding - 1, perTurn)
+                now += isAlone ? 500_000 : 50_000_000
+                for _ in 0..<count {
+                    _ = window.arrive()
+                    _ = window.complete(100)
+                }
+                window.learn(at: now)
+                now += 10_000
+                window.free(count, bytes: count * CreditWindow.leastSize)
+                window.learn(at: now)
+            }
+            return (now - start) / 1_000_000_000
+        }
+        // 200,000 messages a second over 50 ms are more than a near application has in any case; 20,000 are not.
+        #expect(secondsUntilItIsFound(10_000) == 1)
+        #expect(secondsUntilItIsFound(1_000) == 10)
+    }
+
     /// Before a round trip is measured all credit is used.
     @Test func aMeasurementBeginsWithoutCredit() {
         var window = CreditWindow(.automatic(Self.budget))
