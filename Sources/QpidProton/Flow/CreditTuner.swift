@@ -3,8 +3,8 @@
 /// The window is twice what the application could give back within a round trip and the handling of a message. The rate is
 /// that of the time in which the application has messages: while it has none it says nothing of what it could do. A window
 /// that is too small for the peer's distance is therefore found at once, and a slow application keeps few messages from
-/// others. A fast application gives back many at once, which makes that rate too high: the window is at most eight times
-/// what was given back by the clock while that grows, and one and a half times afterwards.
+/// others. A fast application gives back many at once, which makes that rate too high: the window is at most 32 times what
+/// was given back by the clock while that grows, and one and a half times afterwards.
 ///
 /// A fast application has ample places in any case, and nearby no more: consumers of one queue then have the same window,
 /// whatever they saw of each other's load when they measured the round trip. For the same reason a round trip that was
@@ -27,7 +27,7 @@ struct CreditTuner {
     /// No application is faster, by messages in a nanosecond: less time than that cannot be measured.
     private static let highestRate = 0.01
     /// What the window may be, of what is given back in a round trip: while it grows, and afterwards.
-    private static let growth = 8.0
+    private static let growth = 32.0
     private static let steady = 1.5
     /// It grows until so many spans in turn have not brought so many times what the best before them did.
     private static let flatSpans = 3
