@@ -34,10 +34,13 @@ def throughput(found):
 def latency(found):
     for case in found.of("latency"):
         for key in ("p50", "p90", "p99", "p99.9", "max"):
+            goal = ("<=", 1.2) if key in ("p50", "p99") and case["settings"]["depth"] == 1 else None
+            name = f"{case['name']}-{key}"
             for rival in found.rivals(case):
-                is_goal = key in ("p50", "p99") and rival == "c-proactor" and case["settings"]["depth"] == 1
-                goal = ("<=", 1.2) if is_goal else None
-                found.compare(case, f"{case['name']}-{key}", f"{key}_us", "us", "ours", rival, goal)
+                if rival != "ours-loop":
+                    is_goal = rival == "c-proactor"
+                    found.compare(case, name, f"{key}_us", "us", "ours", rival, goal if is_goal else None)
+            found.compare(case, f"{name}-loop", f"{key}_us", "us", "ours-loop", "c-proactor", goal)
 
 
 def receive(found):
@@ -52,6 +55,7 @@ def sent_from(found):
         for place in ("ours-main", "ours-loop"):
             goal = (">=", 0.9) if place == "ours-main" else None
             found.compare(case, place[5:], "messages_per_second", "msg/s", place, "ours-detached", goal)
+        found.compare(case, "loop", "messages_per_second", "msg/s", "ours-loop", "c-proactor")
         for place in ("ours-detached", "ours-main", "ours-loop"):
             name = f"{place[5:]}-cpu-per-message"
             found.compare(case, name, "cpu_us_per_message", "us", place, "c-proactor")

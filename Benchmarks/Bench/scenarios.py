@@ -8,6 +8,7 @@ LINKS = (1, 10, 100, 1000)
 # How our own program receives where the way of receiving is not what is measured.
 SETTLE = ("--settle", "batch")
 FROM = ("--from", "detached")
+LOOP = ("--from", "loop")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def throughput():
 
 
 def latency():
-    who = entries("ours", "c-proactor", "c-engine", "cpp", "python")
+    on_loop = Entry("ours-loop", "ours", (*SETTLE, *LOOP), LOOP)
+    who = (*entries("ours"), on_loop, *entries("c-proactor", "c-engine", "cpp", "python"))
     for depth in (1, 32):
         yield Case("latency", f"depth-{depth}", "latency", who, {"size": 100, "depth": depth}, 5000, 200)
 
@@ -84,7 +86,8 @@ def receive():
 
 
 def sent_from():
-    ways = [Entry(f"ours-{place}", "ours", SETTLE, ("--from", place)) for place in ("detached", "main", "loop")]
+    ways = [Entry(f"ours-{place}", "ours", SETTLE, ("--from", place)) for place in ("detached", "main")]
+    ways.append(Entry("ours-loop", "ours", (*SETTLE, *LOOP), LOOP))
     yield transfer("from", "unsettled-100B-credit-1000", (*ways, Entry("c-proactor", "c-proactor")))
 
 
@@ -145,7 +148,7 @@ SCENARIOS = {
     "throughput": (throughput, "unsettled and presettled, four sizes, credit 10, 100 and 1000"),
     "latency": (latency, "from the call that sends to the settlement, 1 and 32 messages at a time"),
     "receive": (receive, "our receiver with a loop over deliveries, in batches, with 64 handlers"),
-    "from": (sent_from, "our sender on a detached task, on the main actor, on its connection's event loop"),
+    "from": (sent_from, "our sender on a detached task, on the main actor; both ends on their connections' event loops"),
     "connect": (connect, "opening and closing connections, plain and TLS"),
     "tls": (tls, "throughput of 10 KiB messages with TLS"),
     "idle": (idle, "memory of each of 1,000 idle connections"),

@@ -100,7 +100,7 @@ def others(found):
     figures.insert(0, bars("CPU of a message", headline, "cpu_us_per_message", "µs of CPU", caption=caption))
     words = (
         "Each, batch and workers are our receiver with a loop over deliveries, in batches and with 64 handlers; "
-        "detached, main and loop our sender on a detached task, the main actor and its connection's event loop."
+        "detached and main our sender on a detached task and on the main actor, loop both ends on their event loops."
     )
     return section("CPU, ways of use, connections", words, figures)
 

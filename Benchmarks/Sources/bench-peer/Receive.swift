@@ -24,6 +24,7 @@ struct Receive: AsyncParsableCommand {
     @Option var count: Int
     @Option var address = "bench-0"
     @Option var settle = Taking.batch
+    @Option var from = Origin.detached
     @Flag var connect = false
     @OptionGroup var tls: TLSOptions
 
@@ -37,7 +38,8 @@ struct Receive: AsyncParsableCommand {
             let connection = try await Peer.connect(self.port, self.tls)
             let session = try await connection.openSession(Peer.session)
             let receiver = try await session.openReceiver(from: self.address, window: .messages(self.credit))
-            try await Self.take(receiver, self.settle, tally)
+            let taking = self.settle
+            try await self.from.run(connection) { try await Self.take(receiver, taking, tally) }
             try await connection.close()
         } else {
             try await self.serve(tally)
@@ -61,7 +63,7 @@ struct Receive: AsyncParsableCommand {
     }
 
     private func attach(_ connection: AMQPConnection, _ tally: Tally) async throws {
-        let (credit, taking) = (self.credit, self.settle)
+        let (credit, taking, origin) = (self.credit, self.settle, self.from)
         // What the links end with, when the connection does, is no failure once all has come.
         await withDiscardingTaskGroup { group in
             do {
@@ -70,7 +72,9 @@ struct Receive: AsyncParsableCommand {
                     case .session(let session): try await session.accept(Peer.session)
                     case .receiver(let link):
                         let receiver = try await link.accept(.init(window: .messages(credit)))
-                        group.addTask { try? await Self.take(receiver, taking, tally) }
+                        group.addTask {
+                            try? await origin.run(connection) { try await Self.take(receiver, taking, tally) }
+                        }
                     case .sender(let link):
                         link.refuse(AMQPError(.link, .notImplemented, "this end receives"))
                     }

@@ -3,7 +3,7 @@ import DequeModule
 import NIOCore
 import QpidProton
 
-/// Where the sending task runs.
+/// Where the task runs that sends or receives.
 enum Origin: String, ExpressibleByArgument {
     case detached, main, loop
 

@@ -90,20 +90,44 @@ struct SendArena {
     private var offset = 0
     private var messages = 0
 
-    /// Has a message written and handed over.
+    /// Has a message written and handed over, unless it is larger than ``largestMessage``: then nothing is done.
     ///
     /// - Parameters:
-    ///   - bound: What the message takes at most, `largestMessage` or less.
-    ///   - write: Writes the message and returns its size.
+    ///   - bound: What the message takes at most; asked for where the chunk's rest does not suffice.
+    ///   - write: Writes the message and returns its size; nil where the memory does not suffice.
     ///   - handOver: Takes the message; false when there is no room for it.
+    /// - Returns: Whether the message was small enough.
+    @inline(__always)
     mutating func place(
-        bound: Int,
-        _ write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int,
+        bound: () throws(AMQPError) -> Int,
+        _ write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int?,
         _ handOver: (SendBytes) throws(AMQPError) -> Bool
-    ) throws(AMQPError) {
+    ) throws(AMQPError) -> Bool {
+        if let chunk = self.chunk, let size = try write(self.rest(of: chunk)) {
+            try self.handOver(chunk, size, handOver)
+            return true
+        }
+        let bound = try bound()
+        guard bound <= Self.largestMessage else { return false }
         let chunk = self.room(bound)
-        let size = try write(UnsafeMutableRawBufferPointer(rebasing: chunk.memory[self.offset...]))
-        guard try handOver(SendBytes(chunk, self.offset..<self.offset + size)) else { return }
+        guard let size = try write(self.rest(of: chunk)) else { return false }
+        try self.handOver(chunk, size, handOver)
+        return true
+    }
+
+    @inline(__always)
+    private func rest(of chunk: SendChunk) -> UnsafeMutableRawBufferPointer {
+        let end = min(self.offset + Self.largestMessage, chunk.memory.count)
+        return UnsafeMutableRawBufferPointer(rebasing: chunk.memory[self.offset..<end])
+    }
+
+    @inline(__always)
+    private mutating func handOver(
+        _ chunk: SendChunk,
+        _ size: Int,
+        _ body: (SendBytes) throws(AMQPError) -> Bool
+    ) throws(AMQPError) {
+        guard try body(SendBytes(chunk, self.offset..<self.offset + size)) else { return }
         self.offset += size
         self.messages += 1
     }

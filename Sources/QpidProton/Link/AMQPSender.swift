@@ -202,39 +202,53 @@ public final class AMQPSender: AMQPLink {
 
     /// Encodes a message, and hands it over if there is room for it now.
     private func admit(_ message: AMQPMessage, _ settled: Bool?) throws(AMQPError) -> Mailbox.Admission {
-        let room = try message.encodingRoom()
-        guard room <= SendArena.largestMessage else { return try self.admit(message.encoded(), settled) }
-        return try self.place(room, settled) { (memory) throws(AMQPError) in try message.encode(to: memory) }
+        let isSettled = try self.isSettled(settled)
+        let admission = try self.place(isSettled) { () throws(AMQPError) in
+            try message.encodingRoom()
+        } write: { (memory) throws(AMQPError) in
+            try message.encode(to: memory)
+        }
+        if let admission { return admission }
+        return try self.admitWhole(message.encoded(), isSettled)
     }
 
     private func admit(_ encoded: ByteBuffer, _ settled: Bool?) throws(AMQPError) -> Mailbox.Admission {
+        let isSettled = try self.isSettled(settled)
         let count = encoded.readableBytes
-        guard count > SendArena.largestMessage else {
-            return try self.place(count, settled) { (memory) throws(AMQPError) in
-                encoded.withUnsafeReadableBytes { memory.copyMemory(from: $0) }
-                return count
-            }
+        let admission = try self.place(isSettled) {
+            count
+        } write: { memory in
+            guard count <= memory.count else { return nil }
+            encoded.withUnsafeReadableBytes { memory.copyMemory(from: $0) }
+            return count
         }
+        if let admission { return admission }
+        return try self.admitWhole(encoded, isSettled)
+    }
+
+    /// Hands over a message that is too large to be written behind others.
+    private func admitWhole(_ encoded: ByteBuffer, _ isSettled: Bool) throws(AMQPError) -> Mailbox.Admission {
+        let count = encoded.readableBytes
         try self.check(count)
         return self.mailbox.tryEnqueue(
             SendChunk.message(encoded),
             count: count,
             lane: self.lane,
             node: self.node,
-            isSettled: try self.isSettled(settled)
+            isSettled: isSettled
         )
     }
 
-    /// Has a small message written behind the others.
+    /// Has a message written behind the others, if it is small. Returns nil if it is not.
+    @inline(__always)
     private func place(
-        _ room: Int,
-        _ settled: Bool?,
-        _ write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int
-    ) throws(AMQPError) -> Mailbox.Admission {
-        let isSettled = try self.isSettled(settled)
-        return try self.arena.withLock { (arena) throws(AMQPError) in
+        _ isSettled: Bool,
+        bound: () throws(AMQPError) -> Int,
+        write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int?
+    ) throws(AMQPError) -> Mailbox.Admission? {
+        try self.arena.withLock { (arena) throws(AMQPError) in
             var admission = Mailbox.Admission.closed
-            try arena.place(bound: room, write) { (bytes) throws(AMQPError) in
+            let isPlaced = try arena.place(bound: bound, write) { (bytes) throws(AMQPError) in
                 try self.check(bytes.count)
                 admission = self.mailbox.tryEnqueue(
                     bytes,
@@ -246,7 +260,7 @@ public final class AMQPSender: AMQPLink {
                 if case .admitted = admission { return true }
                 return false
             }
-            return admission
+            return isPlaced ? admission : nil
         }
     }
 

@@ -108,6 +108,24 @@ extension AMQPMap: RandomAccessCollection {
     public subscript(position: Index) -> Element {
         (key: self.flat[2 * position.place], value: self.flat[2 * position.place + 1])
     }
+
+    /// Gives the pairs in their order: one call a pair, where a walk over the places takes three.
+    public struct Iterator: IteratorProtocol {
+        private var rest: IndexingIterator<[AMQPValue]>
+
+        fileprivate init(_ flat: [AMQPValue]) {
+            self.rest = flat.makeIterator()
+        }
+
+        /// The next pair, nil behind the last.
+        public mutating func next() -> Element? {
+            guard let key = self.rest.next(), let value = self.rest.next() else { return nil }
+            return (key, value)
+        }
+    }
+
+    /// Gives the pairs in their order.
+    public func makeIterator() -> Iterator { Iterator(self.flat) }
 }
 
 extension AMQPMap: ExpressibleByDictionaryLiteral, CustomStringConvertible {

@@ -50,8 +50,8 @@ extension AMQPMessage {
         return ValueWriter.room(for: size.bytes)
     }
 
-    /// Encodes to the front of memory. Returns how many bytes.
-    func encode(to memory: UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int {
+    /// Encodes to the front of memory. Returns how many bytes; nil where the memory does not suffice.
+    func encode(to memory: UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int? {
         do throws(CodecFault) {
             return try ValueWriter.write(to: memory) { (writer) throws(CodecFault) in try writer.message(self) }
         } catch {

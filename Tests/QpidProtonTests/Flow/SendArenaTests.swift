@@ -14,10 +14,10 @@ import Testing
         isTaken: Bool = true
     ) throws -> SendBytes? {
         var placed: SendBytes?
-        try arena.place(
-            bound: size + 32,
+        let isPlaced = try arena.place(
+            bound: { size },
             { memory in
-                #expect(memory.count >= size + 32)
+                guard memory.count >= size else { return nil }
                 memory[..<size].initializeMemory(as: UInt8.self, repeating: byte)
                 return size
             },
@@ -26,6 +26,7 @@ import Testing
                 return isTaken
             }
         )
+        #expect(isPlaced == (size <= SendArena.largestMessage))
         return placed
     }
 
@@ -56,7 +57,7 @@ import Testing
         var arena = SendArena()
         var waiting: [(bytes: SendBytes, size: Int, byte: UInt8)] = []
         for step in 0..<5_000 {
-            let size = Int.random(in: 0...(SendArena.largestMessage - 32), using: &random)
+            let size = Int.random(in: 0...SendArena.largestMessage, using: &random)
             let byte = UInt8(truncatingIfNeeded: step)
             let isTaken = Int.random(in: 0..<4, using: &random) > 0
             if let bytes = try self.place(&arena, size, byte, isTaken: isTaken) { waiting.append((bytes, size, byte)) }
@@ -79,8 +80,8 @@ import Testing
         var arena = SendArena()
         let first = try #require(try self.place(&arena, 10, 1))
         #expect(throws: AMQPError.self) {
-            try arena.place(
-                bound: 100,
+            _ = try arena.place(
+                bound: { 100 },
                 { (_) throws(AMQPError) in throw AMQPError(.local, .invalidArgument, "no") },
                 { _ in true }
             )
@@ -90,6 +91,19 @@ import Testing
         #expect(self.read(second) == Array(repeating: 2, count: 10))
         first.done()
         second.done()
+        arena.close()
+    }
+
+    @Test func aMessageThatIsTooLargeIsLeftToOthers() throws {
+        var arena = SendArena()
+        let large = try self.place(&arena, SendArena.largestMessage + 1, 3)
+        #expect(large == nil)
+        let first = try #require(try self.place(&arena, SendArena.largestMessage, 1))
+        // The chunk has more left than a small message may take.
+        let again = try self.place(&arena, SendArena.largestMessage + 1, 3)
+        #expect(again == nil)
+        #expect(self.read(first) == Array(repeating: 1, count: SendArena.largestMessage))
+        first.done()
         arena.close()
     }
 

@@ -74,6 +74,43 @@ import Testing
         }
     }
 
+    /// What a value is encoded to does not depend on what memory there is: every size is tried, up to more than it takes.
+    @Test func anyMemoryWillDo() throws {
+        var generator = ValueGenerator(seed: Self.seed)
+        for index in 0..<60 {
+            let message = generator.message()
+            let bytes = try message.encoded()
+            for capacity in stride(from: 0, through: bytes.readableBytes + 64, by: 1 + bytes.readableBytes / 50) {
+                var buffer = ByteBuffer(string: "before")
+                buffer.reserveCapacity(minimumWritableBytes: capacity)
+                try message.encode(into: &buffer)
+                #expect(buffer.readSlice(length: 6) == ByteBuffer(string: "before"))
+                #expect(buffer == bytes, "seed \(Self.seed), message \(index), capacity \(capacity)")
+            }
+        }
+    }
+
+    /// Whether there is memory already or not: what is too deep is refused, and nothing is written.
+    @Test(arguments: [0, 1 << 16])
+    func depthIsLimitedWhateverMemoryThereIs(_ capacity: Int) throws {
+        let highest = AMQPDecodingLimits.highestDepth
+        let innermost: [(AMQPValue, depth: Int)] = [
+            (1, 0), (.list([]), 1), (.list([1]), 1), (.map([:]), 1), (.described(1, 2), 1),
+            (.array(AMQPArray(emptyOf: .int)), 1),
+            (.array(AMQPArray(emptyOf: .int, descriptors: [.ulong(1), .ulong(2)])), 3),
+            (.array(try AMQPArray([.described(1, .list([])), .described(1, .list([1]))])), 3),
+        ]
+        for (value, depth) in innermost {
+            let limit = (depth..<highest).reduce(value) { inner, _ in .list([inner]) }
+            var buffer = ByteBuffer()
+            buffer.reserveCapacity(capacity)
+            try limit.encode(into: &buffer)
+            buffer.clear()
+            #expect(throws: AMQPError.self, "\(value)") { try AMQPValue.list([limit]).encode(into: &buffer) }
+            #expect(buffer.readableBytes == 0)
+        }
+    }
+
     @Test func bitsSurvive() throws {
         for bits: UInt64 in [0x7ff8_0000_0000_0001, 0x7ff0_0000_0000_0001, 0xfff8_dead_beef_0000, 1 << 63] {
             guard case .double(let number) = try decoded(try encoded(.double(Double(bitPattern: bits)))) else {

@@ -16,12 +16,13 @@ struct EncodedSize {
         self.bytes &+= bytes
     }
 
+    /// As ``ValueWriter`` does: what is too deep for the one is for the other.
     @inline(__always)
-    private mutating func descend() throws(CodecFault) {
-        guard self.depthLeft > 0 else { throw CodecFault(.tooDeep, at: 0) }
+    private mutating func descend(_ levels: Int = 1) throws(CodecFault) {
+        guard self.depthLeft >= levels else { throw CodecFault(.tooDeep, at: 0) }
         // Where values share memory, they can add up without end: stop before the time does.
         guard self.bytes <= Self.maximum else { throw CodecFault(.tooLarge, at: 0) }
-        self.depthLeft &-= 1
+        self.depthLeft &-= levels
     }
 
     mutating func add(_ value: AMQPValue) throws(CodecFault) {
@@ -43,9 +44,7 @@ struct EncodedSize {
         case .list(let elements): try self.add(elements)
         case .map(let map): try self.add(map)
         case .array(let array):
-            try self.add(array.descriptors)
-            self.add(bytes: array.descriptors.count + 1)
-            try self.add(array.elements)
+            try self.add(array)
         case .described(let described):
             try self.descend()
             self.add(bytes: 1)
@@ -61,8 +60,19 @@ struct EncodedSize {
 
     @inline(__always)
     mutating func add(_ map: AMQPMap) throws(CodecFault) {
-        guard !map.flat.isEmpty else { return self.add(bytes: Self.compound) }
         try self.add(map.flat)
+    }
+
+    private mutating func add(_ array: AMQPArray) throws(CodecFault) {
+        let levels = array.descriptors.count
+        try self.descend(1 + levels)
+        self.add(bytes: Self.compound + 1)
+        for descriptor in array.descriptors {
+            self.add(bytes: 1)
+            try self.add(descriptor)
+        }
+        for element in array.elements { try self.add(element.below(levels)) }
+        self.depthLeft &+= 1 + levels
     }
 
     private mutating func add(_ values: UnsafeBufferPointer<AMQPValue>) throws(CodecFault) {

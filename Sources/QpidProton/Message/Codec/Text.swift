@@ -21,6 +21,16 @@ extension UnsafeRawBufferPointer {
         return bits & 0x8080_8080_8080_8080 == 0
     }
 
+    /// A string of bytes that are known to be ASCII: they are not looked at again.
+    @inline(__always)
+    var asciiString: String {
+        if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
+            let bytes = self.assumingMemoryBound(to: UInt8.self)
+            return String(copying: UTF8Span(unchecked: bytes.span, isKnownASCII: true))
+        }
+        return String(decoding: self, as: UTF8.self)
+    }
+
     /// How many bytes at the front are whole, valid UTF-8 sequences.
     var validUTF8Prefix: Int {
         var decoder = UTF8.ForwardParser()

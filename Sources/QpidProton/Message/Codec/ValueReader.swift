@@ -228,9 +228,13 @@ struct ValueReader {
     mutating func string(wide: Bool) throws(CodecFault) -> String {
         let length = try self.length(wide: wide)
         let text = UnsafeRawBufferPointer(start: self.bytes + self.offset, count: length)
+        if text.isASCII {
+            self.offset &+= length
+            return text.asciiString
+        }
         let string = String(decoding: text, as: UTF8.self)
         // Bytes that are not UTF-8 have been replaced; `init(validating:)` costs three times as much.
-        if !text.isASCII, !string.utf8.elementsEqual(text) {
+        guard string.utf8.elementsEqual(text) else {
             throw CodecFault(.invalidUTF8, at: self.offset &+ text.validUTF8Prefix)
         }
         self.offset &+= length
@@ -245,7 +249,7 @@ struct ValueReader {
             throw CodecFault(.nonASCIISymbol, at: self.offset &+ (text.firstIndex { $0 >= 0x80 } ?? 0))
         }
         self.offset &+= length
-        return AMQPSymbol(rawValue: String(decoding: text, as: UTF8.self))
+        return AMQPSymbol(rawValue: text.asciiString)
     }
 
     // MARK: Compound values

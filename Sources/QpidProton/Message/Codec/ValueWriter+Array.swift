@@ -15,6 +15,8 @@ extension ValueWriter {
 
     /// The one constructor, and the elements without any.
     private mutating func arrayBody(_ array: AMQPArray) throws(CodecFault) {
+        try self.descend(1 + array.descriptors.count)
+        defer { self.ascend(1 + array.descriptors.count) }
         for descriptor in array.descriptors {
             try self.room(1)
             self.put(Code.described)
@@ -74,11 +76,11 @@ extension ValueWriter {
             try self.variable(code, symbol.rawValue.utf8)
         case .list(let elements):
             let start = try self.openWide()
-            try elements.withUnsafeBufferPointer { (elements) throws(CodecFault) in try self.values(elements) }
+            try self.values(elements)
             self.closeWide(start, count: elements.count, &largest)
         case .map(let map):
             let start = try self.openWide()
-            try map.flat.withUnsafeBufferPointer { (values) throws(CodecFault) in try self.values(values) }
+            try self.values(map.flat)
             self.closeWide(start, count: 2 * map.count, &largest)
         case .array(let array):
             let start = try self.openWide()
@@ -172,7 +174,7 @@ extension AMQPArray {
 extension AMQPValue {
     /// The value below a number of descriptors.
     @inline(__always)
-    fileprivate func below(_ descriptors: Int) -> AMQPValue {
+    func below(_ descriptors: Int) -> AMQPValue {
         var value = self
         for _ in 0..<descriptors {
             if case .described(let described) = value { value = described.value }

@@ -6,14 +6,14 @@ import NIOCore
     import Foundation
 #endif
 
-/// Writes values into memory whose size ``EncodedSize`` has estimated. It is used within
-/// `ByteBuffer.writeWithUnsafeMutableBytes` alone.
+/// Writes values into memory that there is, or whose size ``EncodedSize`` has estimated.
 ///
-/// Every write is checked against the memory's end all the same: a wrong estimate is an error, not a stray write.
+/// Every write is checked against the memory's end: what does not fit is an error, not a stray write.
 struct ValueWriter {
     let bytes: UnsafeMutableRawPointer
     private let capacity: Int
     var offset = 0
+    private var depthLeft = AMQPDecodingLimits.highestDepth
 
     /// Room behind the estimate, so that one check suffices for any value of fixed width.
     private static let slack = 32
@@ -25,48 +25,77 @@ struct ValueWriter {
         bound: (inout EncodedSize) throws(CodecFault) -> Void,
         _ body: (inout ValueWriter) throws(CodecFault) -> Void
     ) throws(AMQPError) {
-        var size = EncodedSize()
         do throws(CodecFault) {
+            guard buffer.writerIndex <= EncodedSize.maximum else { throw CodecFault(.tooLarge, at: 0) }
+            // Where the memory suffices that the buffer has, nothing needs to be added up before.
+            if buffer.writableBytes > Self.slack, try self.append(to: &buffer, reserving: 0, body) { return }
+            var size = EncodedSize()
             try bound(&size)
-            guard size.bytes <= EncodedSize.maximum, buffer.writerIndex <= EncodedSize.maximum else {
-                throw CodecFault(.tooLarge, at: 0)
+            guard size.bytes <= EncodedSize.maximum else { throw CodecFault(.tooLarge, at: 0) }
+            guard try self.append(to: &buffer, reserving: Self.room(for: size.bytes), body) else {
+                throw CodecFault(.outOfRoom, at: 0)
             }
         } catch {
             throw error.encodingError
         }
-        var fault: CodecFault?
-        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: size.bytes + Self.slack) { memory in
-            guard let base = memory.baseAddress else { return 0 }
-            var writer = ValueWriter(base, memory.count)
+    }
+
+    /// Returns false, and leaves the buffer as it is, where the memory does not suffice.
+    @inline(__always)
+    private static func append(
+        to buffer: inout ByteBuffer,
+        reserving bytes: Int,
+        _ body: (inout ValueWriter) throws(CodecFault) -> Void
+    ) throws(CodecFault) -> Bool {
+        var result: Result<Bool, CodecFault> = .success(false)
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: bytes) { memory in
             do throws(CodecFault) {
-                try body(&writer)
-                return writer.offset
+                let count = try self.write(to: memory, body)
+                result = .success(count != nil)
+                return count ?? 0
             } catch {
-                fault = error
+                result = .failure(error)
                 return 0
             }
         }
-        if let fault { throw fault.encodingError }
+        return try result.get()
     }
 
     /// The size of the memory that ``write(to:_:)`` needs for what takes `bound` bytes at most.
     static func room(for bound: Int) -> Int { bound + Self.slack }
 
-    /// Writes to the front of memory. Returns how many bytes.
+    /// Writes to the front of memory. Returns how many bytes; nil where the memory does not suffice.
     @inline(__always)
     static func write(
         to memory: UnsafeMutableRawBufferPointer,
         _ body: (inout ValueWriter) throws(CodecFault) -> Void
-    ) throws(CodecFault) -> Int {
-        guard let base = memory.baseAddress else { throw CodecFault(.outOfRoom, at: 0) }
-        var writer = ValueWriter(base, memory.count)
-        try body(&writer)
-        return writer.offset
+    ) throws(CodecFault) -> Int? {
+        guard let base = memory.baseAddress else { return nil }
+        // What is larger is refused by its estimate.
+        var writer = ValueWriter(base, min(memory.count, EncodedSize.maximum))
+        do throws(CodecFault) {
+            try body(&writer)
+            return writer.offset
+        } catch {
+            guard error.kind == .outOfRoom else { throw error }
+            return nil
+        }
     }
 
     private init(_ bytes: UnsafeMutableRawPointer, _ capacity: Int) {
         self.bytes = bytes
         self.capacity = capacity
+    }
+
+    @inline(__always)
+    mutating func descend(_ levels: Int = 1) throws(CodecFault) {
+        guard self.depthLeft >= levels else { throw CodecFault(.tooDeep, at: self.offset) }
+        self.depthLeft &-= levels
+    }
+
+    @inline(__always)
+    mutating func ascend(_ levels: Int = 1) {
+        self.depthLeft &+= levels
     }
 
     // MARK: Bytes
@@ -207,9 +236,11 @@ struct ValueWriter {
         case .map(let map): try self.map(map)
         case .array(let array): try self.array(array)
         case .described(let described):
+            try self.descend()
             self.put(Code.described)
             try self.value(described.descriptor)
             try self.value(described.value)
+            self.ascend()
         }
     }
 
@@ -303,29 +334,32 @@ struct ValueWriter {
     mutating func list(_ elements: [AMQPValue]) throws(CodecFault) {
         guard !elements.isEmpty else {
             try self.room(1)
-            return self.put(Code.list0)
+            self.put(Code.list0)
+            // It is a list, however short.
+            return try self.values(elements)
         }
-        try elements.withUnsafeBufferPointer { (elements) throws(CodecFault) in
-            let opening = try self.open(count: elements.count)
-            try self.values(elements)
-            try self.close(opening, Code.list8, count: elements.count)
-        }
+        let opening = try self.open(count: elements.count)
+        try self.values(elements)
+        try self.close(opening, Code.list8, count: elements.count)
     }
 
     mutating func map(_ map: AMQPMap) throws(CodecFault) {
-        try map.flat.withUnsafeBufferPointer { (values) throws(CodecFault) in
-            let opening = try self.open(count: values.count)
-            try self.values(values)
-            try self.close(opening, Code.map8, count: values.count)
-        }
+        let opening = try self.open(count: map.flat.count)
+        try self.values(map.flat)
+        try self.close(opening, Code.map8, count: map.flat.count)
     }
 
+    /// The elements of a list, or the keys and values of a map.
     @inline(__always)
-    mutating func values(_ values: UnsafeBufferPointer<AMQPValue>) throws(CodecFault) {
-        guard var next = values.baseAddress else { return }
-        for _ in 0..<values.count {
-            try self.value(next)
-            next += 1
+    mutating func values(_ values: [AMQPValue]) throws(CodecFault) {
+        try self.descend()
+        try values.withUnsafeBufferPointer { (values) throws(CodecFault) in
+            guard var next = values.baseAddress else { return }
+            for _ in 0..<values.count {
+                try self.value(next)
+                next += 1
+            }
         }
+        self.ascend()
     }
 }
