@@ -11,6 +11,8 @@ extension ConnectionHandler {
     static let largestSlice = 65_536
     /// The bytes up to which a message is not cut, however little is left of a turn: a second frame would cost more.
     static let uncut = 1_024
+    /// The most memory that is kept for the next write, in bytes.
+    static let largestOutput = 131_072
     /// How often the pump goes round before other connections of the loop have their turn.
     static let rounds = 16
 
@@ -166,13 +168,13 @@ extension ConnectionHandler {
         guard let context = self.context else { return false }
         var out: ByteBuffer?
         self.engine.write { bytes in
-            if out == nil { out = context.channel.allocator.buffer(capacity: max(bytes.count, 4_096)) }
+            if out == nil { out = self.takeOutput(context) }
             out?.writeBytes(bytes)
         }
         out?.withUnsafeMutableReadableBytes { self.frames.sent($0) }
         if pn_connection_state(self.engine.connection) & PN_LOCAL_ACTIVE != 0 {
             let add = { (frame: ByteBuffer) in
-                if out == nil { out = context.channel.allocator.buffer(capacity: 64) }
+                if out == nil { out = self.takeOutput(context) }
                 out?.writeImmutableBuffer(frame)
             }
             self.frames.renewals(add)
@@ -187,12 +189,22 @@ extension ConnectionHandler {
             return false
         }
         let count = out.readableBytes
+        if out.capacity <= Self.largestOutput { self.output = out }
         self.unwrittenBytes += count
         self.isFlushNeeded = true
         let promise = self.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { self.written(count, framed, $0) }
         context.write(self.wrapOutboundOut(out), promise: promise)
         return true
+    }
+
+    /// The memory of the last write, if that has gone and the memory is of the usual size.
+    private func takeOutput(_ context: ChannelHandlerContext) -> ByteBuffer {
+        guard var out = self.output else { return context.channel.allocator.buffer(capacity: 4_096) }
+        self.output = nil
+        // New memory where the last write still holds it.
+        out.clear()
+        return out
     }
 
     private func flush() {

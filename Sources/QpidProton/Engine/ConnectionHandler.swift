@@ -82,6 +82,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Tells what keeps links from moving.
     private(set) lazy var watch = FlowWatch(self)
     var isFlushNeeded = false
+    /// What was written last, whose memory is used again.
+    var output: ByteBuffer?
     var tick: (deadline: Int64, timer: LoopTimer)?
     var closeTimer: LoopTimer?
 

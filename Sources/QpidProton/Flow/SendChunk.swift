@@ -1,4 +1,5 @@
 internal import NIOCore
+internal import Synchronization
 
 /// Memory for the encoded messages of one sender, one behind the other, or one large message.
 ///
@@ -17,7 +18,7 @@ final class SendChunk: @unchecked Sendable {
 
     /// A chunk that lives until its uses are closed and all are back.
     static func make(capacity: Int) -> SendChunk {
-        self.retained(SendChunk(.allocate(byteCount: capacity, alignment: 16), nil))
+        self.retained(SendChunk(ChunkPool.shared.take(capacity), nil))
     }
 
     /// One message, in memory of its own.
@@ -32,13 +33,49 @@ final class SendChunk: @unchecked Sendable {
         return chunk
     }
 
-    deinit { self.memory.deallocate() }
+    deinit { ChunkPool.shared.giveBack(self.memory) }
 
     fileprivate func withBytes(_ range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Void) {
         guard let buffer = self.buffer else {
             return body(UnsafeRawBufferPointer(rebasing: self.memory[range]))
         }
         buffer.withUnsafeReadableBytes { body(UnsafeRawBufferPointer(rebasing: $0[range])) }
+    }
+}
+
+/// Memory for the large chunks of all connections that are done: the system takes such memory back at once where it is freed, and
+/// to be given new costs as much as to copy the messages.
+final class ChunkPool: Sendable {
+    static let shared = ChunkPool()
+    /// The chunks that are kept, in bytes each; 4 MiB of them at most.
+    static let size = 65_536
+    static let most = 64
+
+    // Sendable: whoever takes it from the pool is the only one who has it.
+    private struct Spare: @unchecked Sendable {
+        let memory: UnsafeMutableRawBufferPointer
+    }
+
+    private let spares = Mutex<[Spare]>([])
+
+    deinit { self.spares.withLock { $0.forEach { $0.memory.deallocate() } } }
+
+    /// How many chunks are kept.
+    var count: Int { self.spares.withLock { $0.count } }
+
+    func take(_ capacity: Int) -> UnsafeMutableRawBufferPointer {
+        if capacity == Self.size, let spare = self.spares.withLock({ $0.popLast() }) { return spare.memory }
+        return .allocate(byteCount: capacity, alignment: 16)
+    }
+
+    func giveBack(_ memory: UnsafeMutableRawBufferPointer) {
+        let spare = Spare(memory: memory)
+        let isKept = self.spares.withLock { spares in
+            guard spare.memory.count == Self.size, spares.count < Self.most else { return false }
+            spares.append(spare)
+            return true
+        }
+        if !isKept { memory.deallocate() }
     }
 }
 
@@ -82,9 +119,11 @@ struct SendBytes: Sendable {
 /// Chunks belong to one sender, so that a link that cannot move holds only memory that its own messages fill.
 struct SendArena {
     /// Messages up to this size share chunks; larger ones have memory of their own.
-    static let largestMessage = 4_096
-    private static let smallestChunk = 2 * Self.largestMessage
-    private static let largestChunk = 16_384
+    static let largestMessage = 16_384
+    /// Up to this size they share small chunks, the first of which is smaller still.
+    private static let smallMessage = 4_096
+    private static let firstChunk = 8_192
+    private static let smallChunk = 16_384
 
     private var chunk: SendChunk?
     private var offset = 0
@@ -141,7 +180,8 @@ struct SendArena {
                 return chunk
             }
         }
-        let capacity = self.chunk == nil ? Self.smallestChunk : Self.largestChunk
+        let small = self.chunk == nil ? Self.firstChunk : Self.smallChunk
+        let capacity = bound > Self.smallMessage ? ChunkPool.size : small
         self.close()
         let chunk = SendChunk.make(capacity: capacity)
         self.chunk = chunk

@@ -107,6 +107,20 @@ import Testing
         arena.close()
     }
 
+    @Test func thePoolKeepsLargeChunksAndNoMoreThanItMay() {
+        let pool = ChunkPool()
+        let small = pool.take(100)
+        #expect(small.count == 100)
+        pool.giveBack(small)
+        let chunks = (0...ChunkPool.most).map { _ in pool.take(ChunkPool.size) }
+        for chunk in chunks { pool.giveBack(chunk) }
+        #expect(pool.count == ChunkPool.most)
+        let again = pool.take(ChunkPool.size)
+        #expect(again.baseAddress == chunks[ChunkPool.most - 1].baseAddress)
+        #expect(pool.count == ChunkPool.most - 1)
+        again.deallocate()
+    }
+
     @Test func aLargeMessageIsNotCopied() {
         let buffer = ByteBuffer(repeating: 7, count: 100_000)
         let bytes = SendChunk.message(buffer)
