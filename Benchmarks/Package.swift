@@ -37,10 +37,31 @@ let package = Package(
         .executableTarget(
             name: "bench-peer",
             dependencies: [
+                "CodecMessages",
                 .product(name: "QpidProton", package: "swift-qpid-proton"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: swiftSettings
+        ),
+        .executableTarget(
+            name: "gates",
+            dependencies: [
+                "CodecMessages",
+                .product(name: "QpidProton", package: "swift-qpid-proton"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
+            swiftSettings: swiftSettings
+        ),
+        .target(
+            name: "CodecMessages",
+            dependencies: [
+                .product(name: "QpidProton", package: "swift-qpid-proton"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: swiftSettings

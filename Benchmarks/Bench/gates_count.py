@@ -1,0 +1,98 @@
+"""What dev/gates counts: allocations and instructions of the program `gates`, for one message."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import tempfile
+
+from Bench import machine
+from Bench.processes import Failure
+
+SOURCE = "Benchmarks/Gates/allocations.c"
+PROGRAM = "Benchmarks/.build/release/gates"
+FOLDER = ".build/gates"
+LIBRARY = f"{FOLDER}/allocations.so"
+# Valgrind 3.19 cannot read the debugging data of Swift 6.3.
+STRIPPED = f"{FOLDER}/gates"
+
+TRANSFERS = ("send-each", "send-enqueue", "send-settled", "send-try", "send-batch", "receive-each", "receive-batch")
+CODEC = ("encode-message", "decode-message", "encode-map", "decode-map")
+CASES = TRANSFERS + CODEC
+# The messages of the smaller of two runs: allocations are counted at the speed of the program.
+COUNTS = {"allocations": 12_800, "bytes": 12_800, "instructions": 3_200}
+# Seeds of hashes would change the order of entries, and with it the steps.
+ENVIRONMENT = {"SWIFT_DETERMINISTIC_HASHING": "1", "LC_ALL": "C"}
+
+
+def versions():
+    """What the counts depend on beside the library."""
+    try:
+        with open("Benchmarks/Package.resolved") as file:
+            pins = {pin["identity"]: pin["state"].get("version", "?") for pin in json.load(file)["pins"]}
+    except OSError:
+        pins = {}
+    avx2 = " with AVX2" if re.search(r"(?m)^flags\s*:.*\bavx2\b", machine.text("/proc/cpuinfo")) else ""
+    swift = machine.first(r"Swift version (\S+)", machine.output("swift", "--version"))
+    library = " ".join(platform.libc_ver())
+    return ", ".join(
+        [f"Swift {swift}", f"swift-nio {pins.get('swift-nio', '?')}", f"Proton {machine.proton()}"]
+        + [library, machine.output("valgrind", "--version").strip(), platform.machine() + avx2]
+    )
+
+
+def prepare():
+    if not os.path.exists(PROGRAM):
+        raise Failure(f"{PROGRAM} is not there: leave --no-build out")
+    os.makedirs(FOLDER, exist_ok=True)
+    command("gcc", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o", LIBRARY, SOURCE)
+    command("strip", "-o", STRIPPED, PROGRAM)
+
+
+def command(*arguments, **variables):
+    done = subprocess.run(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        env=os.environ | ENVIRONMENT | variables,
+    )
+    if done.returncode != 0:
+        raise Failure(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr.strip()}")
+    return done.stderr
+
+
+def allocations(case, count, *, where=False):
+    """The text that the counting library writes."""
+    with tempfile.NamedTemporaryFile("r", errors="replace") as file:
+        variables = {"LD_PRELOAD": os.path.abspath(LIBRARY), "ALLOCATIONS": file.name}
+        if where:
+            variables["ALLOCATIONS_WHERE"] = "1"
+        command(PROGRAM, case, "--count", str(count), **variables)
+        return file.read()
+
+
+def instructions(case, count):
+    told = command(
+        *("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"),
+        *(STRIPPED, case, "--count", str(count)),
+    )
+    found = re.search(r"Collected\s*:\s*(\d+)", told)
+    if not found:
+        raise Failure(f"callgrind told no count of {case}:\n{told.strip()}")
+    return int(found.group(1))
+
+
+def count(name):
+    """A figure, by the difference of two runs."""
+    case, kind = name.split(".")
+    few = COUNTS[kind]
+    if kind == "instructions":
+        counts = [instructions(case, few), instructions(case, 2 * few)]
+    else:
+        totals = [machine.first(r"total (\d+ \d+)", allocations(case, times * few)).split() for times in (1, 2)]
+        counts = [int(total[kind == "bytes"]) for total in totals]
+    return (counts[1] - counts[0]) / few

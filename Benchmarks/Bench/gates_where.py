@@ -1,0 +1,89 @@
+"""Which stacks allocate for a message."""
+
+import collections
+import os
+import subprocess
+
+from Bench.processes import Failure
+
+# What lies between an allocation and who asked for it says nothing.
+RUNTIME = ("swift_allocObject", "swift_slowAlloc", "_swift_allocObject_", "operator new")
+LIBRARY = "/allocations.so"
+# As many frames tell where it is.
+FRAMES = 7
+# Less often than for one message in a hundred is not told.
+LEAST = 0.01
+
+
+def parse(text):
+    """Counts and bytes by stack."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("stack "):
+            _, count, size, *frames = line.split(" ")
+            # Those of the counting library come first.
+            found[tuple(frame for frame in frames if LIBRARY not in frame)] = (int(count), int(size))
+    return found
+
+
+def difference(few, many):
+    """What the larger run has more, by stack."""
+    found = {}
+    for stack, (count, size) in many.items():
+        before = few.get(stack, (0, 0))
+        if count > before[0]:
+            found[stack] = (count - before[0], size - before[1])
+    return found
+
+
+def symbols(frames):
+    """The functions of frames, also of those that were inlined there, innermost first."""
+    by_file = collections.defaultdict(list)
+    names = {}
+    for frame in frames:
+        path, plus, offset = frame.rpartition("+")
+        if plus and os.path.exists(path):
+            by_file[path].append((frame, offset))
+        else:
+            names[frame] = [frame.rpartition("/")[2]]
+    for path, entries in by_file.items():
+        tool = ("llvm-symbolizer", "--obj=" + path, "--functions=linkage", "--no-demangle")
+        offsets = "\n".join(offset for _, offset in entries)
+        blocks = output(tool, offsets).strip().split("\n\n")
+        if len(blocks) != len(entries):
+            raise Failure(f"llvm-symbolizer told {len(blocks)} of {len(entries)} frames")
+        for (frame, _), block in zip(entries, blocks):
+            # Each function is followed by its file and line.
+            names[frame] = block.splitlines()[::2]
+    return demangled(names)
+
+
+def demangled(names):
+    unique = sorted({name for chain in names.values() for name in chain})
+    clear = output(("swift", "demangle", "--simplified", "--compact"), "\n".join(unique)).splitlines()
+    clean = dict(zip(unique, clear, strict=True))
+    return {frame: [clean[name] for name in chain] for frame, chain in names.items()}
+
+
+def output(command, text):
+    try:
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failure(f"{command[0]} of the Swift toolchain failed: {error}") from error
+
+
+def lines(case, few, many, count):
+    """A line for each place that allocates, the most first."""
+    stacks = difference(parse(few), parse(many))
+    names = symbols({frame for stack in stacks for frame in stack})
+    places = collections.Counter()
+    sizes = collections.Counter()
+    for stack, (times, size) in stacks.items():
+        chain = [name for frame in stack for name in names[frame] if not any(part in name for part in RUNTIME)]
+        place = " < ".join(chain[:FRAMES])
+        places[place] += times
+        sizes[place] += size
+    yield f"{case}: {sum(places.values()) / count:.2f} allocations a message"
+    for place, times in places.most_common():
+        if times / count >= LEAST:
+            yield f"  {times / count:6.2f}  {sizes[place] / count:8.1f} B  {place}"

@@ -1,0 +1,108 @@
+import DequeModule
+import NIOCore
+import QpidProton
+
+/// Sends as the throughput's sender does, in other ways too.
+struct GateSender {
+    private static let burst = 64
+
+    private let sender: AMQPSender
+    private var message = Self.message()
+    private var outstanding: Deque<AMQPTransfer> = []
+    private let expected: AMQPOutcome
+
+    init(_ sender: AMQPSender) {
+        self.sender = sender
+        self.expected = sender.settleMode == .settled ? .settled : .accepted
+    }
+
+    /// The message of the throughput: a property and a body of 100 bytes.
+    static func message() -> AMQPMessage {
+        var message = AMQPMessage(body: ByteBuffer(repeating: UInt8(ascii: "x"), count: 100))
+        message.applicationProperties["sent"] = .timestamp(.init(millisecondsSinceEpoch: 1 << 40))
+        return message
+    }
+
+    /// The next message: another value, in as many bytes.
+    private mutating func next(_ number: Int) -> AMQPMessage {
+        let time = Int64(1 << 40 + number)
+        self.message.applicationProperties["sent"] = .timestamp(.init(millisecondsSinceEpoch: time))
+        return self.message
+    }
+
+    mutating func each(_ count: Int) async throws {
+        for number in 0..<count { try self.check(await self.sender.send(self.next(number))) }
+    }
+
+    mutating func enqueue(_ count: Int) async throws {
+        for number in 0..<count {
+            self.outstanding.append(try await self.sender.enqueue(self.next(number)))
+            if (number + 1).isMultiple(of: Self.burst) { try await self.look() }
+        }
+        try await self.finish()
+    }
+
+    mutating func trySend(_ count: Int) async throws {
+        for number in 0..<count {
+            self.outstanding.append(try self.sender.trySend(self.next(number)))
+            if (number + 1).isMultiple(of: Self.burst) { try await self.look() }
+        }
+        try await self.finish()
+    }
+
+    mutating func batches(_ count: Int) async throws {
+        var batch: [AMQPMessage] = []
+        for number in 0..<count {
+            batch.append(self.next(number))
+            guard batch.count == Self.burst else { continue }
+            for result in await self.sender.send(contentsOf: batch) { try self.check(result.get()) }
+            batch.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private mutating func look() async throws {
+        while let first = self.outstanding.first, let result = first.result {
+            try self.check(result.get())
+            self.outstanding.removeFirst()
+        }
+        // The connection is on the same thread.
+        await Task.yield()
+    }
+
+    private func finish() async throws {
+        for transfer in self.outstanding { try self.check(await transfer.outcome()) }
+    }
+
+    private func check(_ outcome: AMQPOutcome) throws {
+        guard outcome == self.expected else { throw Failure("the outcome of a message is \(outcome)") }
+    }
+}
+
+/// Receives as the throughput's receiver does.
+enum GateReceiver {
+    static func each(_ receiver: AMQPReceiver, _ count: Int) async throws {
+        // Not with `for await`, which closes the link when it is left; what it calls is the same.
+        for _ in 0..<count {
+            guard let delivery = try await receiver.next() else { throw Failure("the link was closed early") }
+            try self.read(delivery)
+            delivery.accept()
+        }
+    }
+
+    static func batches(_ receiver: AMQPReceiver, _ count: Int) async throws {
+        var rest = count
+        while rest > 0 {
+            let batch = try await receiver.nextBatch(max: 256)
+            for delivery in batch { try self.read(delivery) }
+            batch.acceptAll()
+            rest -= batch.count
+        }
+    }
+
+    private static func read(_ delivery: AMQPDelivery) throws {
+        let message = try delivery.message
+        guard case .timestamp? = message.applicationProperties["sent"], message.bodyBytes?.readableBytes == 100 else {
+            throw Failure("a message came without its property or body")
+        }
+    }
+}

@@ -1,0 +1,102 @@
+import ArgumentParser
+import CodecMessages
+import NIOCore
+import QpidProton
+
+// Not asynchronous: the main thread of such a program ends in a system call that valgrind 3.19 does not survive.
+@main
+struct Gates: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "gates",
+        abstract: "Does one thing for so many messages in memory, always in the same steps, for ./dev/gates to count."
+    )
+
+    /// What is counted.
+    enum Case: String, CaseIterable, ExpressibleByArgument {
+        /// Each awaited until it is settled.
+        case sendEach = "send-each"
+        /// Enqueued by 64, the outcomes looked at between.
+        case sendEnqueue = "send-enqueue"
+        /// The same, sent settled.
+        case sendSettled = "send-settled"
+        case sendTry = "send-try"
+        case sendBatch = "send-batch"
+        /// Taken, decoded and accepted one by one.
+        case receiveEach = "receive-each"
+        case receiveBatch = "receive-batch"
+        case encodeMessage = "encode-message"
+        case decodeMessage = "decode-message"
+        case encodeMap = "encode-map"
+        case decodeMap = "decode-map"
+    }
+
+    @Argument var subject: Case
+    @Option(help: "A multiple of 64.") var count: Int
+
+    mutating func validate() throws {
+        guard self.count > 0, self.count.isMultiple(of: 64) else {
+            throw ValidationError("--count takes a multiple of 64")
+        }
+    }
+
+    func run() throws {
+        let count = self.count
+        switch self.subject {
+        case .sendEach: try Self.send { try await $0.each(count) }
+        case .sendEnqueue: try Self.send { try await $0.enqueue(count) }
+        case .sendSettled: try Self.send(isSettled: true) { try await $0.enqueue(count) }
+        case .sendTry: try Self.send { try await $0.trySend(count) }
+        case .sendBatch: try Self.send { try await $0.batches(count) }
+        case .receiveEach: try self.receive { try await GateReceiver.each($0, count) }
+        case .receiveBatch: try self.receive { try await GateReceiver.batches($0, count) }
+        case .encodeMessage: try Self.encode(CodecMessages.message, count)
+        case .decodeMessage: try Self.decode(CodecMessages.message, count)
+        case .encodeMap: try Self.encode(CodecMessages.map, count)
+        case .decodeMap: try Self.decode(CodecMessages.map, count)
+        }
+    }
+
+    private static func send(
+        isSettled: Bool = false,
+        _ body: @escaping @Sendable (inout GateSender) async throws -> Void
+    ) throws {
+        try InMemory.run(ScriptedPeer(isSettled: isSettled)) { session in
+            var configuration = AMQPSender.Configuration(target: "gate")
+            configuration.settleMode = isSettled ? .settled : .unsettled
+            var sender = GateSender(try await session.openSender(configuration))
+            try await body(&sender)
+        }
+    }
+
+    private func receive(_ body: @escaping @Sendable (AMQPReceiver) async throws -> Void) throws {
+        let peer = ScriptedPeer(count: self.count, message: try GateSender.message().encoded())
+        try InMemory.run(peer) { session in
+            try await body(session.openReceiver(from: "gate", window: .messages(1_000)))
+        }
+        guard peer.settled == self.count else { throw Failure("\(peer.settled) of \(self.count) were settled") }
+    }
+
+    private static func encode(_ message: AMQPMessage, _ count: Int) throws {
+        var buffer = ByteBuffer()
+        for _ in 0..<count {
+            buffer.clear()
+            try message.encode(into: &buffer)
+        }
+    }
+
+    private static func decode(_ message: AMQPMessage, _ count: Int) throws {
+        let buffer = try message.encoded()
+        var read = 0
+        for _ in 0..<count { read += try CodecMessages.read(AMQPMessage(decoding: buffer)) ?? 0 }
+        guard read > 0 else { throw Failure("nothing was read") }
+    }
+}
+
+/// A failure with a text of one line.
+struct Failure: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ text: String) {
+        self.description = text
+    }
+}

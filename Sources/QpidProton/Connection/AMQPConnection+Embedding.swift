@@ -1,0 +1,37 @@
+internal import Logging
+public import NIOCore
+
+extension AMQPConnection {
+    /// Opens a connection over a channel that is not active yet, without TLS and SASL: for programs that count what the
+    /// library does in memory, such as those behind `dev/gates`.
+    ///
+    /// Call it on the channel's event loop. The channel is connected here. Suspends until the peer has opened the
+    /// connection too; no time limits it, and cancellation gives up the wait alone.
+    ///
+    /// - Parameters:
+    ///   - channel: Its pipeline has what stands for the socket.
+    ///   - configuration: The settings of the connection.
+    /// - Throws: `AMQPError` when a setting cannot be used, or the channel closes first.
+    @_spi(Embedding)
+    public static func open(
+        on channel: any Channel,
+        configuration: Configuration = .init()
+    ) async throws(AMQPError) -> AMQPConnection {
+        let logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
+        let parts: Parts
+        do {
+            let handler = try ConnectionHandler(
+                role: .client,
+                configuration: configuration,
+                eventLoop: channel.eventLoop,
+                logger: logger
+            )
+            try channel.pipeline.syncOperations.addHandler(handler)
+            channel.connect(to: try SocketAddress(unixDomainSocketPath: "/in-memory"), promise: nil)
+            parts = Parts(handler, channel)
+        } catch {
+            throw error as? AMQPError ?? AMQPError(.connection, .connectFailed, "\(error)")
+        }
+        return AMQPConnection(parts, try await parts.opened.value(), configuration)
+    }
+}
