@@ -226,7 +226,7 @@ struct SendGate<Waiter> {
     private mutating func forEachLevel(from node: Node, _ body: (inout Level) -> Void) {
         var next: Node? = node
         while let current = next {
-            next = self.levels[current]?.apply(body)
+            next = self.levels.update(current) { $0.apply(body) } ?? nil
         }
     }
 

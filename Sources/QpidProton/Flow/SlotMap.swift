@@ -77,6 +77,15 @@ struct SlotMap<Value> {
 
     var count: Int { self.slots.count - self.free.count }
 
+    /// Changes a value where it is. Returns nil, and does nothing, when it has been taken out.
+    ///
+    /// What `body` changes lies in the array: writing through the subscript allocates the frame of its accessor each time.
+    @inline(__always)
+    mutating func update<Result>(_ key: SlotKey, _ body: (inout Value) -> Result) -> Result? {
+        guard self.contains(key) else { return nil }
+        return body(&self.slots[Int(key.index)].value!)
+    }
+
     func contains(_ key: SlotKey) -> Bool {
         key.index < self.slots.count && self.slots[Int(key.index)].generation == key.generation
             && self.slots[Int(key.index)].value != nil
