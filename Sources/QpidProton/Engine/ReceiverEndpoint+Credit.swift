@@ -79,6 +79,7 @@ extension ReceiverEndpoint {
 
     /// Counts what the link holds more, or less.
     func account(_ bytes: Int) {
+        guard self.share != nil else { return }
         self.share?.add(bytes, to: &self.handler.receiving.budget)
     }
 }

@@ -17,7 +17,8 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     private(set) var key: SlotKey?
     var inbox: DeliveryInbox?
-    var window = CreditWindow(.manual)
+    /// Not checked for overlapping accesses, as the backlog of a lane: each is one call of a plain value.
+    @exclusivity(unchecked) var window = CreditWindow(.manual)
     private(set) var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
     /// A buffer holds no more.
@@ -55,7 +56,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
     var telling = Telling()
     /// What the rate limit leaves, see ReceiverEndpoint+Rate.swift; nil without one.
-    var pace: CreditPace?
+    @exclusivity(unchecked) var pace: CreditPace?
     var paceTimer: LoopTimer?
     /// When the link was opened here.
     var openTime: NIODeadline?

@@ -40,7 +40,8 @@ final class SessionEndpoint {
     var hasDrains = false
     private(set) var isDone = false
 
-    private var handed: Deque<Handed> = []
+    /// Not checked for overlapping accesses, as the backlog of a lane.
+    @exclusivity(unchecked) private var handed: Deque<Handed> = []
     private var handedBytes = 0
     private let protonBytes = ProtonBytes()
 
