@@ -59,7 +59,8 @@ public actor RabbitMQManagement {
         let session = try await connection.openSession(.init(incomingCapacity: .mebibytes(1)))
         do {
             let name = "management-\(UInt64.random(in: .min ... .max))"
-            var receiving = AMQPReceiver.Configuration(source: "/management", window: .messages(64))
+            // The broker ends the session over a request for whose answer there is no credit. No more answers come than are asked for.
+            var receiving = AMQPReceiver.Configuration(source: "/management", window: .unbounded)
             receiving.target = "/management"
             var sending = AMQPSender.Configuration(target: "/management")
             sending.source = "/management"
