@@ -33,7 +33,8 @@ let package = Package(
     name: "swift-qpid-proton",
     platforms: [.macOS(.v15)],
     products: [
-        .library(name: "QpidProton", targets: ["QpidProton"])
+        .library(name: "QpidProton", targets: ["QpidProton"]),
+        .library(name: "QpidProtonRabbitMQ", targets: ["QpidProtonRabbitMQ"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
@@ -65,6 +66,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
+        .target(name: "QpidProtonRabbitMQ", dependencies: ["QpidProton"], swiftSettings: swiftSettings),
         .target(
             name: "ExampleSupport",
             dependencies: [
@@ -95,9 +97,15 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
         .testTarget(
+            name: "QpidProtonRabbitMQTests",
+            dependencies: ["QpidProton", "QpidProtonRabbitMQ"],
+            swiftSettings: swiftSettings
+        ),
+        .testTarget(
             name: "IntegrationTests",
             dependencies: [
                 "QpidProton",
+                "QpidProtonRabbitMQ",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),

@@ -42,14 +42,15 @@ import Testing
         }
     }
 
-    @Test func theLandingPageNamesEveryPublicType() throws {
-        let page = try Repository.text(of: "\(Repository.catalogue)/QpidProton.md")
+    @Test(arguments: zip(Repository.libraries, [30, 5]))
+    func theLandingPageNamesEveryPublicType(_ library: String, _ least: Int) throws {
+        let page = try Repository.text(of: "\(Repository.catalogue(of: library))/\(library).md")
         let publicType = /(?m)^public (final )?(class|struct|enum|protocol|actor|typealias) (?<name>\w+)/
         var names: Set<Substring> = []
-        for file in try Repository.files(in: "Sources/QpidProton", withExtension: "swift") {
+        for file in try Repository.files(in: "Sources/\(library)", withExtension: "swift") {
             for match in try Repository.text(of: file).matches(of: publicType) { names.insert(match.output.name) }
         }
-        #expect(names.count > 30)
+        #expect(names.count > least)
         for name in names.sorted() {
             #expect(page.contains("- ``\(name)``\n"), "the landing page does not list \(name)")
         }

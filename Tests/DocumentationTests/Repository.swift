@@ -5,13 +5,15 @@ enum Repository {
     static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    static let catalogue = "Sources/QpidProton/QpidProton.docc"
+    static let libraries = ["QpidProton", "QpidProtonRabbitMQ"]
     static let manifest = "Tests/DocumentationTests/Dependent/Package.swift"
 
     /// The README and the articles.
     static func documents() throws -> [String] {
-        try ["README.md"] + Self.files(in: Self.catalogue, withExtension: "md")
+        try ["README.md"] + Self.libraries.flatMap { try Self.files(in: Self.catalogue(of: $0), withExtension: "md") }
     }
+
+    static func catalogue(of library: String) -> String { "Sources/\(library)/\(library).docc" }
 
     static func snippets() throws -> [Snippet] {
         try Self.files(in: "Snippets", withExtension: "swift").map { try Snippet(Self.text(of: $0), path: $0) }

@@ -43,8 +43,10 @@ extension ReceiverEndpoint {
         }
     }
 
+    /// Not before the peer has attached: until then its delivery-count is not known, and Proton would tell 0. A peer that begins
+    /// elsewhere would take the difference for credit.
     func topUp() {
-        guard self.window.policy != .manual, self.isLocallyOpen else { return }
+        guard self.window.policy != .manual, self.isAttached else { return }
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }

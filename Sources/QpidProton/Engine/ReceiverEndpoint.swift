@@ -77,6 +77,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     override func remoteOpened() {
         super.remoteOpened()
         self.wasAnswered()
+        self.topUp()
     }
 
     override var hasRemoteTerminus: Bool {

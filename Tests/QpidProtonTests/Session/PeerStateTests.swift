@@ -55,6 +55,17 @@ struct PeerStateTests {
         }
     }
 
+    /// The broker reckons the credit from the count in the flow: one of 0 would be five messages more than are meant.
+    @Test func creditIsGrantedFromTheCountThatTheBrokerBeginsWith() async throws {
+        try await withWrappingBroker(handle: 7, window: .messages(8)) { _, _, peer in
+            await peer.settle()
+            let frames = try await peer.framesOfLibrary().filter { $0.code == .attach || $0.code == .flow }
+            let flow = try #require(frames.last)
+            #expect(frames.map(\.code) == [.attach, .flow])
+            #expect(flow.field(5) == .uint(0xFFFF_FFFB) && flow.field(6) == .uint(8))
+        }
+    }
+
     /// The link is named by the handle of who sends the flow: 7 from the broker, 0 from this side.
     @Test func aBrokerThatAsksForAReceiver() async throws {
         try await withWrappingBroker(handle: 7, window: .messages(8)) { session, receiver, peer in

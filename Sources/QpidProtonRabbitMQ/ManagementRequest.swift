@@ -1,0 +1,106 @@
+import QpidProton
+
+/// A request to the management node: HTTP's method, path and body in a message.
+struct ManagementRequest: Equatable {
+    enum Method: String {
+        case get = "GET"
+        case put = "PUT"
+        case post = "POST"
+        case delete = "DELETE"
+    }
+
+    var method: Method
+    var path: String
+    /// Null for none: the broker needs a body section.
+    var body: AMQPValue = .null
+
+    init(_ method: Method, _ path: String, body: AMQPValue = .null) {
+        self.method = method
+        self.path = path
+        self.body = body
+    }
+
+    /// A request about the thing of a name in a collection.
+    init(_ method: Method, _ collection: String, _ name: String, rest: String = "", body: AMQPValue = .null)
+        throws(AMQPError)
+    {
+        // The broker takes these for steps in the path, encoded too, and ends the session over what is left of it.
+        guard name != ".", name != ".." else {
+            let text = "RabbitMQ's management cannot name a thing '\(name)': give it another name"
+            throw AMQPError(.local, .invalidArgument, text)
+        }
+        self.init(method, "/\(collection)/\(RabbitMQAddress.encoded(name))\(rest)", body: body)
+    }
+
+    func message(id: UInt64) -> AMQPMessage {
+        var message = AMQPMessage(body: self.body)
+        message.properties.messageID = .ulong(id)
+        message.properties.to = self.path
+        message.properties.subject = self.method.rawValue
+        message.properties.replyTo = "$me"
+        return message
+    }
+}
+
+/// The answer to a request.
+struct ManagementResponse: Equatable {
+    var status: Int
+    var body: AMQPValue
+
+    /// Reads an answer. Nil for a message that answers no request of ours.
+    static func read(_ message: AMQPMessage) -> (id: UInt64, result: Result<Self, AMQPError>)? {
+        guard case .ulong(let id) = message.properties.correlationID else { return nil }
+        guard let subject = message.properties.subject, let status = Int(subject), (100...599).contains(status) else {
+            let text = "the broker's answer has no status, but the subject '\(message.properties.subject ?? "")'"
+            return (id, .failure(AMQPError(.local, .decodeError, text)))
+        }
+        guard case .value(let body) = message.body else {
+            let text = "the broker's answer of status \(status) has a body that is no single value"
+            return (id, .failure(AMQPError(.local, .decodeError, text)))
+        }
+        return (id, .success(Self(status: status, body: body)))
+    }
+
+    /// The map that a successful answer holds.
+    func map() throws(AMQPError) -> AMQPMap {
+        guard let map = self.body.mapValue else {
+            throw AMQPError(
+                .local,
+                .decodeError,
+                "the broker's answer of status \(self.status) is no map: \(self.body)"
+            )
+        }
+        return map
+    }
+
+    /// The number of messages that were deleted.
+    func messageCount() throws(AMQPError) -> Int {
+        guard let count = try self.map()["message_count"]?.intValue else {
+            throw AMQPError(.local, .decodeError, "the broker's answer has no message_count: \(self.body)")
+        }
+        return count
+    }
+
+    /// The error of an answer whose status is none of success.
+    var error: AMQPError? {
+        guard !(200...299).contains(self.status) else { return nil }
+        let words = self.body.stringValue ?? (self.body.isNull ? "" : "\(self.body)")
+        // The broker answers 400 to what deals with a thing that is not there, and says so in words.
+        let isMissing = self.status == 400 && (words.hasPrefix("no queue ") || words.hasPrefix("no exchange "))
+        let condition: AMQPCondition =
+            switch self.status {
+            case _ where isMissing: .notFound
+            case 400: .invalidField
+            case 401: .unauthorizedAccess
+            case 403: .notAllowed
+            case 404: .notFound
+            case 405, 501: .notImplemented
+            case 409: .preconditionFailed
+            default: .internalError
+            }
+        let text = words.isEmpty ? "status \(self.status)" : words
+        var error = AMQPError(.local, condition, text, info: [.symbol("status"): .long(Int64(self.status))])
+        error.isFromPeer = true
+        return error
+    }
+}

@@ -1,0 +1,188 @@
+public import QpidProton
+
+/// The management node of RabbitMQ 4: queues, exchanges and bindings are made, looked at and deleted over a connection.
+///
+/// Any number of tasks may ask at once; the broker answers in order. What the broker refuses is thrown with the broker's words, and the
+/// status in the error's `info`. It refuses what the user has no right to by ending the session, after which this is of no more use: open
+/// another.
+/// Source: RabbitMQ's HTTP over AMQP 1.0, on a link pair ("AMQP Link Pair v1.0").
+public actor RabbitMQManagement {
+    /// How long the broker may take to answer.
+    public nonisolated let timeout: Duration
+    private let session: AMQPSession
+    private let sender: AMQPSender
+    private let receiver: AMQPReceiver
+    private var pending: [UInt64: Pending] = [:]
+    private var lastID: UInt64 = 0
+    private var ended: AMQPError?
+    private var reader: Task<Void, Never>?
+
+    /// A request whose answer is due. The answer may come before the task that asked waits for it.
+    private enum Pending {
+        case asked
+        case awaited(CheckedContinuation<Result<ManagementResponse, AMQPError>, Never>)
+        case answered(Result<ManagementResponse, AMQPError>)
+    }
+
+    private init(_ session: AMQPSession, _ sender: AMQPSender, _ receiver: AMQPReceiver, _ timeout: Duration) {
+        self.session = session
+        self.sender = sender
+        self.receiver = receiver
+        self.timeout = timeout
+    }
+
+    deinit {
+        self.reader?.cancel()
+        let session = self.session
+        Task { try? await session.close() }
+    }
+
+    // MARK: Lifetime
+
+    /// Opens a session of its own on a connection, with the two links to the management node.
+    ///
+    /// Suspends until the broker has attached both. Cancellation gives them up. One that nobody keeps any more is closed.
+    ///
+    /// - Parameters:
+    ///   - connection: A connection to RabbitMQ 4. It is kept until this is closed.
+    ///   - timeout: How long the broker may take to answer a request.
+    /// - Throws: `AMQPError`: `notImplemented` when the peer has no such node; else as the opening of a session and of links.
+    public static func open(
+        on connection: AMQPConnection,
+        timeout: Duration = .seconds(30)
+    ) async throws(AMQPError) -> RabbitMQManagement {
+        guard connection.peer.offeredCapabilities.contains("LINK_PAIR_V1_0") else {
+            let text =
+                "the peer offers no LINK_PAIR_V1_0, which its management needs: RabbitMQ 4.0 is the first that does"
+            throw AMQPError(.local, .notImplemented, text)
+        }
+        let session = try await connection.openSession(.init(incomingCapacity: .mebibytes(1)))
+        do {
+            let name = "management-\(UInt64.random(in: .min ... .max))"
+            // The broker ends the session over a request for whose answer there is no credit. No more answers come than are asked for.
+            var receiving = AMQPReceiver.Configuration(source: "/management", window: .unbounded)
+            receiving.target = "/management"
+            var sending = AMQPSender.Configuration(target: "/management")
+            sending.source = "/management"
+            (receiving.name, sending.name) = (name, name)
+            (receiving.properties, sending.properties) = ([.symbol("paired"): true], [.symbol("paired"): true])
+            (receiving.senderSettleMode, sending.settleMode) = (.settled, .settled)
+            let receiver = try await session.openReceiver(receiving)
+            let sender = try await session.openSender(sending)
+            let management = RabbitMQManagement(session, sender, receiver, timeout)
+            await management.start()
+            return management
+        } catch {
+            _ = await Task { try? await session.close() }.value
+            throw error
+        }
+    }
+
+    /// Runs `body` with the management node of a connection, and closes it, also when `body` throws or the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - connection: A connection to RabbitMQ 4.
+    ///   - timeout: How long the broker may take to answer a request.
+    ///   - body: What to do.
+    @discardableResult
+    public static func withManagement<Result>(
+        on connection: AMQPConnection,
+        timeout: Duration = .seconds(30),
+        _ body: (RabbitMQManagement) async throws -> Result
+    ) async throws -> Result {
+        let management = try await self.open(on: connection, timeout: timeout)
+        let result: Result
+        do {
+            result = try await body(management)
+        } catch {
+            _ = await Task { try? await management.close() }.value
+            throw error
+        }
+        try await Task { try await management.close() }.value
+        return result
+    }
+
+    /// Ends the session. Requests that were not answered fail with `closed`; the broker may have carried them out.
+    ///
+    /// Suspends until the broker has answered. A second call waits for the same answer. Cancellation ends the wait alone.
+    ///
+    /// - Throws: `AMQPError` as `AMQPSession.close(_:)`.
+    public func close() async throws(AMQPError) {
+        self.end(AMQPError(.session, .closed, "the management of RabbitMQ was closed"))
+        self.reader?.cancel()
+        try await self.session.close()
+    }
+
+    private func start() {
+        let receiver = self.receiver
+        self.reader = Task { [weak self] in
+            do throws(AMQPError) {
+                while let delivery = try await receiver.next() {
+                    delivery.accept()
+                    guard let self else { return }
+                    await self.take(delivery)
+                }
+                await self?.end(AMQPError(.link, .closed, "the broker has closed the link of its management"))
+            } catch {
+                await self?.end(error)
+            }
+        }
+    }
+
+    // MARK: Requests
+
+    /// Sends a request, and waits for the answer. An answer that is none of success is thrown.
+    @discardableResult
+    func answer(to request: ManagementRequest) async throws(AMQPError) -> ManagementResponse {
+        if let ended { throw ended }
+        self.lastID += 1
+        let id = self.lastID
+        self.pending[id] = .asked
+        let timer = Task { [timeout, weak self] in
+            guard (try? await Task.sleep(for: timeout)) != nil else { return }
+            let text = "the broker did not answer \(request.method.rawValue) \(request.path) within \(timeout)"
+            await self?.resolve(id, .failure(AMQPError(.local, .timeout, text)))
+        }
+        defer {
+            timer.cancel()
+            self.pending[id] = nil
+        }
+        try await self.sender.enqueue(request.message(id: id))
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if case .answered(let result) = self.pending[id] {
+                    continuation.resume(returning: result)
+                } else {
+                    self.pending[id] = .awaited(continuation)
+                }
+            }
+        } onCancel: {
+            let text = "the task was cancelled; the broker may have carried out what was asked for"
+            Task { await self.resolve(id, .failure(AMQPError(.local, .cancelled, text))) }
+        }
+        let response = try result.get()
+        if let error = response.error { throw error }
+        return response
+    }
+
+    private func take(_ delivery: AMQPDelivery) {
+        // What cannot be read answers nothing: the request that it was meant for runs into its time limit.
+        guard let message = try? delivery.message, let (id, result) = ManagementResponse.read(message) else { return }
+        self.resolve(id, result)
+    }
+
+    private func resolve(_ id: UInt64, _ result: Result<ManagementResponse, AMQPError>) {
+        switch self.pending[id] {
+        case .asked: self.pending[id] = .answered(result)
+        case .awaited(let continuation):
+            self.pending[id] = .answered(result)
+            continuation.resume(returning: result)
+        case .answered, nil: break
+        }
+    }
+
+    private func end(_ error: AMQPError) {
+        if self.ended == nil { self.ended = error }
+        for id in self.pending.keys { self.resolve(id, .failure(self.ended ?? error)) }
+    }
+}
