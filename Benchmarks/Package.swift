@@ -38,6 +38,7 @@ let package = Package(
             name: "bench-peer",
             dependencies: [
                 .product(name: "QpidProton", package: "swift-qpid-proton"),
+                .product(name: "QpidProtonRabbitMQ", package: "swift-qpid-proton"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
