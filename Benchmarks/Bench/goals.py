@@ -11,7 +11,8 @@ RATES = {"c-proactor": (">=", 1.0), "cpp": (">=", 2.0), "python": (">=", 20.0)}
 def collect(results):
     """All figures of a run, in the order of its scenarios."""
     collector = Collector(results)
-    for function in (throughput, latency, receive, sent_from, connect, tls, idle, links, codec, broker, rabbitmq, taken_over):
+    plain = (throughput, latency, receive, sent_from, connect, tls, idle, links, codec)
+    for function in (*plain, broker, rabbitmq, taken_over):
         function(collector)
     return collector.figures
 

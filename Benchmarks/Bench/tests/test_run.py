@@ -67,8 +67,8 @@ class BrokersTest(unittest.TestCase):
 
         ends = []
         installed = mock.patch.object(brokers, "INSTALLED", "/")
-        patches = (mock.patch.object(subprocess, "run", run), mock.patch("atexit.register", lambda *end: ends.append(end)))
-        with installed, patches[0], patches[1]:
+        register = mock.patch("atexit.register", lambda *end: ends.append(end))
+        with installed, mock.patch.object(subprocess, "run", run), register:
             self.assertEqual([brokers.rabbitmq(), brokers.rabbitmq()], [5700, 5700])
             ends[0][0](*ends[0][1:])
         self.assertEqual(ran, [["0", "start", "--fresh"], ["5700", "stop"]])
