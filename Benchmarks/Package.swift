@@ -39,6 +39,7 @@ let package = Package(
             dependencies: [
                 "CodecMessages",
                 .product(name: "QpidProton", package: "swift-qpid-proton"),
+                .product(name: "QpidProtonRabbitMQ", package: "swift-qpid-proton"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),

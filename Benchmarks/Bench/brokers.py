@@ -1,9 +1,18 @@
-"""The brokers that messages go through. RabbitMQ finds its place here: a function that starts it, and PROGRAMS."""
+"""The brokers that messages go through."""
+
+import atexit
+import functools
+import os
+import re
+import subprocess
 
 from Bench.contenders import PEERS
+from Bench.processes import Failure, NotSupported
 
 OURS = ".build/release/broker"
 PROTON = f"{PEERS}/broker"
+RABBITMQ = "dev/rabbitmq"
+INSTALLED = ".build-rabbitmq/4/complete"
 
 
 def ours(children):
@@ -16,6 +25,25 @@ def proton(children):
     """Proton's example broker in C, which says it on stdout: stdbuf(1) has it flushed."""
     broker = children.start(["stdbuf", "-oL", PROTON, "127.0.0.1", "0"])
     return broker, children.port(broker, "out")
+
+
+def control_rabbitmq(port, *words):
+    """Runs dev/rabbitmq, and returns what it printed."""
+    command = [RABBITMQ, "--version", "4", "--port", str(port), *words]
+    found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
+    if found.returncode != 0:
+        raise Failure(f"{' '.join(command)}\nexited with {found.returncode}: {found.stderr.strip()}")
+    return found.stdout
+
+
+@functools.cache
+def rabbitmq():
+    """The port of a RabbitMQ 4, which is started once and stopped at the end of this program."""
+    if not os.path.exists(INSTALLED):
+        raise NotSupported("RabbitMQ 4 is not installed: run dev/rabbitmq install")
+    port = int(re.search(r"amqp://127\.0\.0\.1:(\d+)", control_rabbitmq(0, "start", "--fresh")).group(1))
+    atexit.register(control_rabbitmq, port, "stop")
+    return port
 
 
 PROGRAMS = {"ours": (ours, OURS), "c": (proton, PROTON)}

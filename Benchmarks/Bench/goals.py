@@ -1,6 +1,7 @@
 """What the figures of each scenario are, and the goals of some."""
 
 from Bench.figures import Collector, Figure, median
+from Bench.scenarios import PAIRS
 
 HEADLINE = "unsettled-100B-credit-1000"
 # Of the headline's rate beside each rival's.
@@ -10,7 +11,8 @@ RATES = {"c-proactor": (">=", 1.0), "cpp": (">=", 2.0), "python": (">=", 20.0)}
 def collect(results):
     """All figures of a run, in the order of its scenarios."""
     collector = Collector(results)
-    for function in (throughput, latency, receive, sent_from, connect, tls, idle, links, codec, broker, taken_over):
+    plain = (throughput, latency, receive, sent_from, connect, tls, idle, links, codec)
+    for function in (*plain, broker, rabbitmq, taken_over):
         function(collector)
     return collector.figures
 
@@ -120,6 +122,14 @@ def broker(found):
     for case in found.of("broker"):
         for label in found.rivals(case, plain):
             found.compare(case, case["name"], "messages_per_second", "msg/s", label, plain)
+
+
+def rabbitmq(found):
+    """What a link does beside the other one, to what it does alone."""
+    for case in found.of("rabbitmq"):
+        for link in PAIRS[case["name"]]:
+            key = f"{link}_per_second"
+            found.compare(case, f"{case['name']}-{link}", key, "msg/s", "together", f"{link}-alone")
 
 
 def taken_over(found):

@@ -105,6 +105,20 @@ def codec(context, case, entry, count):
         return values, {"sender": child.report() | {"command": child.command}}
 
 
+def beside(context, case, entry, count):
+    """Two links of one session with RabbitMQ, or one of them alone. The time is fixed, not the count."""
+    command = context.contenders[entry.contender].command
+    port = brokers.rabbitmq()
+    seconds, fill = (0.2, 1000) if context.is_quick else (case.settings["seconds"], case.settings["fill"])
+    with Children(context.limit) as children:
+        words = ["beside", case.name, "--port", port, "--seconds", seconds, "--fill", fill, *entry.sender]
+        child = children.start([*command, *words])
+        children.finish(child)
+        values = {f"{name}_per_second": rate for name, rate in report(child, "rates").items()}
+        values |= {"sender_cpu_seconds": child.cpu, "sender_peak_bytes": child.report().get("peak_resident_bytes")}
+        return values, {"sender": child.report() | {"command": child.command}}
+
+
 def report(child, key):
     """What a process must have printed."""
     found = child.report()

@@ -130,10 +130,16 @@ def broker():
         yield transfer("broker", f"unsettled-{SIZES[size]}-credit-{credit}", who, size, credit, most=500_000)
 
 
+# Of each pair of links, the names of the two.
+PAIRS = {"two-senders": ("classic", "quorum"), "receive-and-send": ("receiver", "sender")}
+
+
 def rabbitmq():
-    # The place of the scenarios through RabbitMQ 4: two senders, one to a fast and one to a slow queue; a receiver
-    # from a full queue beside a sender in batches; each link's rate beside its rate alone. See brokers.py.
-    return ()
+    # The messages of the full queue are more than are received in the time.
+    settings = {"seconds": 3.0, "fill": 400_000}
+    for name, links in PAIRS.items():
+        alone = [Entry(f"{link}-alone", "ours", sender=("--only", link)) for link in links]
+        yield Case("rabbitmq", name, "beside", (*alone, Entry("together", "ours")), settings, 1, 1, seconds=None)
 
 
 def priority():
@@ -155,7 +161,7 @@ SCENARIOS = {
     "links": (links, "cost of a message with 1, 10, 100 and 1000 links"),
     "codec": (codec, "encoding and decoding without a network"),
     "broker": (broker, "through our example broker and Proton's"),
-    "rabbitmq": (rabbitmq, "through RabbitMQ 4 (not there yet)"),
+    "rabbitmq": (rabbitmq, "two links of a session with RabbitMQ 4, each beside its rate alone; see dev/rabbitmq"),
     "priority": (priority, "urgent messages beside bulk: what `flow priority --alarms-only` prints"),
     "buffered": (buffered, "a peer that never reads: what `flow never-reads` prints"),
 }

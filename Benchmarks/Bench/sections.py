@@ -5,6 +5,7 @@ from html import escape
 from Bench import markup, plots
 from Bench.figures import median
 from Bench.goals import HEADLINE
+from Bench.scenarios import PAIRS
 from Bench.svg import short
 
 MIB = 1 << 20
@@ -15,7 +16,7 @@ def all(results):
     found = {}
     for case in results["cases"]:
         found.setdefault(case["scenario"], []).append(case)
-    makers = (throughput, others, latency, priority, links, memory, codec, broker, buffered)
+    makers = (throughput, others, latency, priority, links, memory, codec, broker, rabbitmq, buffered)
     return [maker(found) for maker in makers]
 
 
@@ -181,6 +182,22 @@ def broker(found):
     figures = [bars("Rate from sender to receiver", cases, "messages_per_second", "messages/s")] if cases else []
     words = "Our example broker and Proton's, each with both programs at its sides."
     return section("Through a broker", words, figures)
+
+
+def rabbitmq(found):
+    figures = []
+    for case in found.get("rabbitmq", []):
+        groups = []
+        for link in PAIRS[case["name"]]:
+            told = list(rows(case, f"{link}_per_second"))
+            groups.append((link, [(label.replace(f"{link}-", ""), summary) for label, summary in told]))
+        head = case["name"].replace("-", " ")
+        figures.append(figure(head, plots.bars(head, groups, "messages/s")))
+    words = (
+        "Two links of one session: senders to a classic and to a quorum queue; a receiver from a full queue and a "
+        "sender in batches of 10,000. Each link alone, and both together."
+    )
+    return section("RabbitMQ 4", words, figures)
 
 
 def buffered(found):

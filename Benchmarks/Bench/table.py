@@ -6,6 +6,12 @@ COLUMNS = {
     "latency": (("p50_us", "p50 µs"), ("p99_us", "p99 µs"), ("p99.9_us", "p99.9 µs")),
     "connect": (("connections_per_second", "connections/s"),),
     "idle": (("connector_bytes_each", "connector, bytes each"), ("listener_bytes_each", "listener, bytes each")),
+    "beside": (
+        ("classic_per_second", "classic/s"),
+        ("quorum_per_second", "quorum/s"),
+        ("receiver_per_second", "receiver/s"),
+        ("sender_per_second", "sender/s"),
+    ),
     "codec": (("encode_ns", "encode ns"), ("decode_ns", "decode ns"), ("encoded_bytes", "bytes")),
 }
 

@@ -53,6 +53,20 @@ class FiguresTest(unittest.TestCase):
         text = "links cpu-per-message-1000-to-1 ours 2.5us ours-1-link 2us ratio 1.250 goal <=1.2 short"
         self.assertEqual(str(figure), text)
 
+    def test_links_with_rabbitmq_are_beside_their_rates_alone(self):
+        entries = {
+            "classic_alone": {"classic_per_second": 1000.0},
+            "quorum_alone": {"quorum_per_second": 100.0},
+            "together": {"classic_per_second": 950.0, "quorum_per_second": 80.0},
+        }
+        found = results(case("rabbitmq", "two-senders", "beside", {}, **entries))
+        lines = [str(figure) for figure in goals.collect(found)]
+        text = "rabbitmq two-senders-classic together 950msg/s classic-alone 1000msg/s ratio 0.950"
+        self.assertEqual(lines[0], text)
+        self.assertEqual(lines[1].split()[-1], "0.800")
+        self.assertIn("RabbitMQ 4", report.page(found, goals.collect(found)))
+        self.assertIn("950", "\n".join(table.lines(found)))
+
     def test_idle_goal_is_of_the_value(self):
         values = {"connector_bytes_each": 65536.0, "listener_bytes_each": 65537.0}
         found = goals.collect(results(case("idle", "1000-connections", "idle", {}, ours=values)))

@@ -1,11 +1,12 @@
 """Processes that end well, badly, never; and rounds in which all take turns."""
 
 import signal
+import subprocess
 import sys
 import unittest
 from unittest import mock
 
-from Bench import measure, scenarios
+from Bench import brokers, measure, scenarios
 from Bench.contenders import Contender
 from Bench.processes import Children, Failure, NotSupported
 from Bench.run import Context, Run
@@ -46,6 +47,40 @@ class ProcessesTest(unittest.TestCase):
             with self.assertRaisesRegex(Failure, "was not done"):
                 children.finish(child)
         self.assertEqual(child.code, -signal.SIGKILL)
+
+
+class BrokersTest(unittest.TestCase):
+    def setUp(self):
+        brokers.rabbitmq.cache_clear()
+
+    def test_rabbitmq_is_left_out_where_it_is_not(self):
+        missing = mock.patch.object(brokers, "INSTALLED", "/nonexistent")
+        with missing, self.assertRaisesRegex(NotSupported, "dev/rabbitmq install"):
+            brokers.rabbitmq()
+
+    def test_rabbitmq_is_started_once_and_stopped(self):
+        ran = []
+
+        def run(command, **_):
+            ran.append(command[4:])
+            return subprocess.CompletedProcess(command, 0, "amqp://127.0.0.1:5700 amqps://localhost:5699\n", "")
+
+        ends = []
+        installed = mock.patch.object(brokers, "INSTALLED", "/")
+        register = mock.patch("atexit.register", lambda *end: ends.append(end))
+        with installed, mock.patch.object(subprocess, "run", run), register:
+            self.assertEqual([brokers.rabbitmq(), brokers.rabbitmq()], [5700, 5700])
+            ends[0][0](*ends[0][1:])
+        self.assertEqual(ran, [["0", "start", "--fresh"], ["5700", "stop"]])
+        self.assertEqual(len(ends), 1)
+        brokers.rabbitmq.cache_clear()
+
+    def test_rabbitmq_that_does_not_start(self):
+        failed = subprocess.CompletedProcess([], 1, "", "rabbitmq: port 5700 is in use\n")
+        installed = mock.patch.object(brokers, "INSTALLED", "/")
+        with installed, mock.patch.object(subprocess, "run", lambda *_, **__: failed):
+            with self.assertRaisesRegex(Failure, "is in use"):
+                brokers.rabbitmq()
 
 
 class RunTest(unittest.TestCase):

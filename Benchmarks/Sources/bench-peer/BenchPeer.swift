@@ -11,7 +11,7 @@ struct BenchPeer: AsyncParsableCommand {
             All is on 127.0.0.1. At the end one line of JSON on stdout. The exit code is 1 when the other end goes early.
             """,
         subcommands: [
-            Receive.self, Send.self, Latency.self, Connect.self, Idle.self, Listen.self, Codec.self,
+            Receive.self, Send.self, Latency.self, Connect.self, Idle.self, Listen.self, Codec.self, Beside.self,
         ]
     )
 

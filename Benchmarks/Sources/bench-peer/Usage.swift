@@ -12,6 +12,8 @@ struct Usage: Encodable {
     var residentBytesAfter: Int?
     var percentilesUs: [String: Double]?
     var curveUs: [[Double]]?
+    /// Messages a second, by link.
+    var rates: [String: Double]?
     var encodeNs: Double?
     var decodeNs: Double?
     var encodedBytes: Int?
