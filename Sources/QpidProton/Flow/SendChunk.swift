@@ -69,13 +69,16 @@ final class ChunkPool: Sendable {
     }
 
     func giveBack(_ memory: UnsafeMutableRawBufferPointer) {
-        let spare = Spare(memory: memory)
-        let isKept = self.spares.withLock { spares in
-            guard spare.memory.count == Self.size, spares.count < Self.most else { return false }
+        guard memory.count == Self.size, self.keep(Spare(memory: memory)) else { return memory.deallocate() }
+    }
+
+    /// Returns whether there was room.
+    private func keep(_ spare: Spare) -> Bool {
+        self.spares.withLock { spares in
+            guard spares.count < Self.most else { return false }
             spares.append(spare)
             return true
         }
-        if !isKept { memory.deallocate() }
     }
 }
 
