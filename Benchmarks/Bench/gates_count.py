@@ -18,7 +18,7 @@ LIBRARY = f"{FOLDER}/allocations.so"
 STRIPPED = f"{FOLDER}/gates"
 
 TRANSFERS = ("send-each", "send-enqueue", "send-settled", "send-try", "send-batch", "receive-each", "receive-batch")
-CODEC = ("encode-message", "decode-message", "encode-map", "decode-map")
+CODEC = ("encode-message", "decode-message", "read-message", "encode-map", "decode-map", "read-map")
 CASES = TRANSFERS + CODEC
 # The messages of the smaller of two runs: allocations are counted at the speed of the program.
 COUNTS = {"allocations": 12_800, "bytes": 12_800, "instructions": 3_200}

@@ -111,7 +111,7 @@ def links(found):
 def codec(found):
     """How many times faster: the goal is one of speed."""
     for case in found.of("codec"):
-        for way in ("encode", "decode"):
+        for way in ("encode", "decode", "read"):
             goal = (">=", 2.0)
             found.compare(case, f"{case['name']}-{way}", f"{way}_ns", "ns", "ours", "c-proactor", goal, inverse=True)
         found.compare(case, f"{case['name']}-size", "encoded_bytes", "B", "ours", "c-proactor")

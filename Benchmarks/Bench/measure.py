@@ -100,7 +100,7 @@ def codec(context, case, entry, count):
     with Children(context.limit) as children:
         child = children.start([*command, "codec", case.settings["message"], "--count", count])
         children.finish(child)
-        values = {key: report(child, key) for key in ("encode_ns", "decode_ns", "encoded_bytes")}
+        values = {key: report(child, key) for key in ("encode_ns", "decode_ns", "read_ns", "encoded_bytes")}
         values |= {"sender_cpu_seconds": child.cpu, "sender_peak_bytes": child.report().get("peak_resident_bytes")}
         return values, {"sender": child.report() | {"command": child.command}}
 

@@ -103,7 +103,7 @@ class Run:
         if case.seconds is None:
             return
         if case.kind == "codec":
-            rate = 1e9 / max(values["encode_ns"] + values["decode_ns"], 1)
+            rate = 1e9 / max(values["encode_ns"] + values["decode_ns"] + values["read_ns"], 1)
         else:
             rate = values.get("messages_per_second") or values.get("connections_per_second")
         # A machine that is busy for a moment must not make all rounds short: CPU tells what is possible.

@@ -172,9 +172,9 @@ def codec(found):
     figures = []
     heads = {"message": "A message with properties and 1 KiB", "map": "A map of 100 entries"}
     for case in found.get("codec", []):
-        groups = [(way, list(rows(case, f"{way}_ns", 1 / 1000))) for way in ("encode", "decode")]
+        groups = [(way, list(rows(case, f"{way}_ns", 1 / 1000))) for way in ("encode", "decode", "read")]
         figures.append(figure(heads[case["name"]], plots.bars(heads[case["name"]], groups, "µs, less is better")))
-    return section("Codec alone", "No network: encoding, and decoding into values of the library's own types.", figures)
+    return section("Codec alone", "No network: encoding; decoding; decoding and reading every value into the language's own types.", figures)
 
 
 def broker(found):

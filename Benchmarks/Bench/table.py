@@ -12,7 +12,12 @@ COLUMNS = {
         ("receiver_per_second", "receiver/s"),
         ("sender_per_second", "sender/s"),
     ),
-    "codec": (("encode_ns", "encode ns"), ("decode_ns", "decode ns"), ("encoded_bytes", "bytes")),
+    "codec": (
+        ("encode_ns", "encode ns"),
+        ("decode_ns", "decode ns"),
+        ("read_ns", "decode and read ns"),
+        ("encoded_bytes", "bytes"),
+    ),
 }
 
 

@@ -102,8 +102,8 @@ void print_report(const Options *options, Report *report) {
                report->connections, report->resident_before, report->resident_after);
         break;
     case CODEC:
-        printf("{\"encode_ns\":%.1f,\"decode_ns\":%.1f,\"encoded_bytes\":%zu", report->encode, report->decode,
-               report->encoded_bytes);
+        printf("{\"encode_ns\":%.1f,\"decode_ns\":%.1f,\"read_ns\":%.1f,\"encoded_bytes\":%zu", report->encode,
+               report->decode, report->read, report->encoded_bytes);
         break;
     default:
         printf("{\"messages\":%" PRIu64 ",\"seconds\":%.6f,\"messages_per_second\":%.1f,\"megabytes_per_second\":%.3f",

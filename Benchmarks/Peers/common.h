@@ -44,7 +44,7 @@ typedef struct {
     int64_t *latencies;      // nanoseconds; sorted by the report
     uint64_t connections;
     long resident_before, resident_after;
-    double encode, decode;   // nanoseconds a message
+    double encode, decode, read;   // nanoseconds a message
     size_t encoded_bytes;
 } Report;
 

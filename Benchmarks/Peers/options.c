@@ -43,7 +43,7 @@ static const Entry commands[] = {
      "    Accepts connections until standard input ends; reports when COUNT are open at the same time."},
     {CODEC, "codec",
      "message|map --count COUNT\n"
-     "    Encodes a message COUNT times and decodes it as often, without a network."},
+     "    Encodes a message COUNT times, decodes it as often, and decodes and reads all of it as often; no network."},
 };
 
 typedef enum { PORT, CREDIT, COUNT, SIZE, LINKS, DEPTH, ADDRESS, SETTLED, CONNECTING, TLS, OURS, OPTIONS } Name;

@@ -85,13 +85,19 @@ int run_codec(const Options &options) {
     int64_t start = now();
     for (uint64_t round = 0; round < options.count; round++) message.encode(buffer);
     int64_t middle = now();
+    for (uint64_t round = 0; round < options.count; round++) {
+        decoded.clear();
+        decoded.decode(buffer);
+    }
+    int64_t third = now();
     uint64_t sum = 0, expected = 0;
     for (uint64_t round = 0; round < options.count; round++) {
         decoded.clear();
         decoded.decode(buffer);
         sum += read_everything(decoded, is_map, entries);
     }
-    report.decode = double(now() - middle) / double(options.count);
+    report.read = double(now() - third) / double(options.count);
+    report.decode = double(third - middle) / double(options.count);
     report.encode = double(middle - start) / double(options.count);
     report.encoded_bytes = buffer.size();
     expected = read_everything(message, is_map, entries);

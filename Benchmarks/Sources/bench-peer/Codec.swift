@@ -7,7 +7,7 @@ import QpidProton
 struct Codec: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "codec",
-        abstract: "Encodes and decodes a message, without a network."
+        abstract: "Encodes, decodes, and decodes and reads all of a message, without a network."
     )
 
     enum Subject: String, ExpressibleByArgument { case message, map }
@@ -29,14 +29,18 @@ struct Codec: AsyncParsableCommand {
                 try message.encode(into: &buffer)
             }
         }
-        var read = 0
         let decoding = try clock.measure {
+            for _ in 0..<self.count { _ = try AMQPMessage(decoding: buffer) }
+        }
+        var read = 0
+        let reading = try clock.measure {
             for _ in 0..<self.count { read += try CodecMessages.read(AMQPMessage(decoding: buffer)) ?? 0 }
         }
         guard read > 0 else { throw Failure("nothing was read") }
         var usage = Usage()
         usage.encodedBytes = buffer.readableBytes
         usage.encodeNs = encoding / .nanoseconds(1) / Double(self.count)
+        usage.readNs = reading / .nanoseconds(1) / Double(self.count)
         usage.decodeNs = decoding / .nanoseconds(1) / Double(self.count)
         try usage.print()
     }

@@ -16,6 +16,7 @@ struct Usage: Encodable {
     var rates: [String: Double]?
     var encodeNs: Double?
     var decodeNs: Double?
+    var readNs: Double?
     var encodedBytes: Int?
     private var cpuSeconds = 0.0
     private var peakResidentBytes = 0

@@ -26,8 +26,11 @@ struct Gates: ParsableCommand {
         case receiveBatch = "receive-batch"
         case encodeMessage = "encode-message"
         case decodeMessage = "decode-message"
+        /// Decoded, and every value looked at.
+        case readMessage = "read-message"
         case encodeMap = "encode-map"
         case decodeMap = "decode-map"
+        case readMap = "read-map"
     }
 
     @Argument var subject: Case
@@ -51,8 +54,10 @@ struct Gates: ParsableCommand {
         case .receiveBatch: try self.receive { try await GateReceiver.batches($0, count) }
         case .encodeMessage: try Self.encode(CodecMessages.message, count)
         case .decodeMessage: try Self.decode(CodecMessages.message, count)
+        case .readMessage: try Self.read(CodecMessages.message, count)
         case .encodeMap: try Self.encode(CodecMessages.map, count)
         case .decodeMap: try Self.decode(CodecMessages.map, count)
+        case .readMap: try Self.read(CodecMessages.map, count)
         }
     }
 
@@ -85,6 +90,11 @@ struct Gates: ParsableCommand {
     }
 
     private static func decode(_ message: AMQPMessage, _ count: Int) throws {
+        let buffer = try message.encoded()
+        for _ in 0..<count { _ = try AMQPMessage(decoding: buffer) }
+    }
+
+    private static func read(_ message: AMQPMessage, _ count: Int) throws {
         let buffer = try message.encoded()
         var read = 0
         for _ in 0..<count { read += try CodecMessages.read(AMQPMessage(decoding: buffer)) ?? 0 }

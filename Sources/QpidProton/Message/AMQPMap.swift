@@ -3,38 +3,70 @@
 /// The order counts: AMQP calls two maps with the same pairs in another order different, and so does `==`. A key
 /// occurs once. Looking a key up takes a walk over the pairs, which is quick for the small maps that messages carry.
 ///
+/// A map that was decoded keeps the bytes that it came in, which share the memory of what was decoded, as binary values
+/// do. Its keys and values are made each time they are asked for. To keep a map for long without that memory, or
+/// to walk it often, keep `AMQPMap(Array(map))`.
+///
 /// Source: AMQP 1.0 §1.6.23.
-public struct AMQPMap: Hashable, Sendable {
+public struct AMQPMap: Sendable {
     /// One key and its value.
     public typealias Element = (key: AMQPValue, value: AMQPValue)
 
-    /// Key, value, key, value, …; no key occurs twice. One flat array is destroyed faster than one of tuples.
-    private(set) var flat: [AMQPValue]
+    private enum Storage {
+        /// Key, value, key, value, …; no key occurs twice. One flat array is destroyed faster than one of tuples.
+        case flat([AMQPValue])
+        case encoded(EncodedMap)
+    }
+
+    private var storage: Storage
+
+    /// All keys and values in turn.
+    private(set) var flat: [AMQPValue] {
+        @inline(__always)
+        get {
+            switch self.storage {
+            case .flat(let values): values
+            case .encoded(let map): map.values
+            }
+        }
+        _modify {
+            var values = self.flat
+            // Taken out while it is changed, so that it is not copied.
+            self.storage = .flat([])
+            defer { self.storage = .flat(values) }
+            yield &values
+        }
+    }
 
     /// Makes an empty map.
     public init() {
-        self.flat = []
+        self.storage = .flat([])
     }
 
     /// Makes a map of pairs. Where a key occurs twice, the last value counts, in the first one's place.
     public init(_ pairs: some Sequence<Element>) {
-        self.flat = []
-        self.flat.reserveCapacity(2 * pairs.underestimatedCount)
+        var flat: [AMQPValue] = []
+        flat.reserveCapacity(2 * pairs.underestimatedCount)
         var places: [AMQPValue: Int] = [:]
         for pair in pairs {
             if let place = places[pair.key] {
-                self.flat[2 * place + 1] = pair.value
+                flat[place] = pair.value
             } else {
-                places[pair.key] = self.count
-                self.flat.append(pair.key)
-                self.flat.append(pair.value)
+                places[pair.key] = flat.count + 1
+                flat.append(pair.key)
+                flat.append(pair.value)
             }
         }
+        self.storage = .flat(flat)
     }
 
     /// Takes keys and values in turn that are known to hold no key twice.
     init(uniqueKeysAndValues flat: [AMQPValue]) {
-        self.flat = flat
+        self.storage = .flat(flat)
+    }
+
+    init(_ map: EncodedMap) {
+        self.storage = .encoded(map)
     }
 
     /// The value of a key, nil where there is none.
@@ -42,19 +74,31 @@ public struct AMQPMap: Hashable, Sendable {
     /// Setting a key that is there replaces its value in its place; a new key goes to the end. Setting nil takes the
     /// key out: to store AMQP's null, set `.null`.
     public subscript(_ key: AMQPValue) -> AMQPValue? {
-        get { self.place { $0 == key }.map { self.flat[2 * $0 + 1] } }
+        get {
+            switch key {
+            case .string(let key): self[key]
+            case .symbol(let key): self[symbol: key]
+            default: self.first { $0.key == key }?.value
+            }
+        }
         set { self.set(key, newValue, at: self.place { $0 == key }) }
     }
 
     /// The value of a string key, nil where there is none.
     public subscript(_ key: String) -> AMQPValue? {
-        get { self.place(of: key).map { self.flat[2 * $0 + 1] } }
+        get {
+            if case .encoded(let map) = self.storage { return map.value(Code.string8, key) }
+            return self.place(of: key).map { self.flat[2 * $0 + 1] }
+        }
         set { self.set(.string(key), newValue, at: self.place(of: key)) }
     }
 
     /// The value of a symbol key, nil where there is none.
     public subscript(symbol key: AMQPSymbol) -> AMQPValue? {
-        get { self.place(of: key).map { self.flat[2 * $0 + 1] } }
+        get {
+            if case .encoded(let map) = self.storage { return map.value(Code.symbol8, key.rawValue) }
+            return self.place(of: key).map { self.flat[2 * $0 + 1] }
+        }
         set { self.set(.symbol(key), newValue, at: self.place(of: key)) }
     }
 
@@ -68,7 +112,8 @@ public struct AMQPMap: Hashable, Sendable {
 
     @inline(__always)
     private func place(_ matches: (AMQPValue) -> Bool) -> Int? {
-        (0..<self.count).first { matches(self.flat[2 * $0]) }
+        let flat = self.flat
+        return (0..<flat.count / 2).first { matches(flat[2 * $0]) }
     }
 
     private mutating func set(_ key: AMQPValue, _ value: AMQPValue?, at place: Int?) {
@@ -81,51 +126,81 @@ public struct AMQPMap: Hashable, Sendable {
     }
 }
 
-extension AMQPMap: RandomAccessCollection {
+extension AMQPMap: Collection {
     /// The place of a pair. It is its own type so that `map[0]` can only mean the key 0.
     public struct Index: Hashable, Sendable, Comparable {
         let place: Int
+        /// Where its bytes begin, in a map that was decoded.
+        let offset: Int
 
         /// Whether the left place comes before the right one.
         public static func < (left: Index, right: Index) -> Bool { left.place < right.place }
+        /// Whether both are the same place.
+        public static func == (left: Index, right: Index) -> Bool { left.place == right.place }
+        /// Feeds the place to a hasher.
+        public func hash(into hasher: inout Hasher) { hasher.combine(self.place) }
     }
 
     /// The number of pairs.
-    public var count: Int { self.flat.count / 2 }
+    public var count: Int {
+        switch self.storage {
+        case .flat(let values): values.count / 2
+        case .encoded(let map): map.count / 2
+        }
+    }
+    /// Whether there is no pair.
+    public var isEmpty: Bool { self.count == 0 }
     /// The first pair's place.
-    public var startIndex: Index { Index(place: 0) }
+    public var startIndex: Index { Index(place: 0, offset: 0) }
     /// The place after the last pair.
-    public var endIndex: Index { Index(place: self.count) }
+    public var endIndex: Index { Index(place: self.count, offset: 0) }
     /// The place after another.
-    public func index(after index: Index) -> Index { Index(place: index.place + 1) }
-    /// The place before another.
-    public func index(before index: Index) -> Index { Index(place: index.place - 1) }
-    /// The place a number of places away.
-    public func index(_ index: Index, offsetBy distance: Int) -> Index { Index(place: index.place + distance) }
-    /// How many places lie between two.
-    public func distance(from start: Index, to end: Index) -> Int { end.place - start.place }
+    public func index(after index: Index) -> Index {
+        guard case .encoded(let map) = self.storage else { return Index(place: index.place + 1, offset: 0) }
+        return Index(place: index.place + 1, offset: map.offset(after: index.offset))
+    }
     /// The pair at a place.
     public subscript(position: Index) -> Element {
-        (key: self.flat[2 * position.place], value: self.flat[2 * position.place + 1])
+        var offset = position.offset
+        if case .encoded(let map) = self.storage, let pair = map.pair(at: &offset) { return pair }
+        let flat = self.flat
+        return (key: flat[2 * position.place], value: flat[2 * position.place + 1])
     }
 
     /// Gives the pairs in their order: one call a pair, where a walk over the places takes three.
     public struct Iterator: IteratorProtocol {
-        private var rest: IndexingIterator<[AMQPValue]>
+        private let map: AMQPMap
+        private var pairsLeft: Int
+        /// In an array of values or in the bytes.
+        private var place = 0
 
-        fileprivate init(_ flat: [AMQPValue]) {
-            self.rest = flat.makeIterator()
+        fileprivate init(_ map: AMQPMap) {
+            self.map = map
+            self.pairsLeft = map.count
         }
 
         /// The next pair, nil behind the last.
         public mutating func next() -> Element? {
-            guard let key = self.rest.next(), let value = self.rest.next() else { return nil }
-            return (key, value)
+            guard self.pairsLeft > 0 else { return nil }
+            self.pairsLeft &-= 1
+            switch self.map.storage {
+            case .flat(let values):
+                defer { self.place &+= 2 }
+                return (key: values[self.place], value: values[self.place &+ 1])
+            case .encoded(let map): return map.pair(at: &self.place)
+            }
         }
     }
 
     /// Gives the pairs in their order.
-    public func makeIterator() -> Iterator { Iterator(self.flat) }
+    public func makeIterator() -> Iterator { Iterator(self) }
+}
+
+extension AMQPMap: Hashable {
+    /// Whether both hold equal keys and values in the same order.
+    public static func == (left: AMQPMap, right: AMQPMap) -> Bool { left.flat == right.flat }
+    /// Feeds keys and values to a hasher.
+    public func hash(into hasher: inout Hasher) { hasher.combine(self.flat) }
 }
 
 extension AMQPMap: ExpressibleByDictionaryLiteral, CustomStringConvertible {

@@ -1,78 +1,60 @@
-/// Finds out whether a map holds a key twice, without a comparison of all keys with all.
+/// Finds out whether the encoded keys of a map hold one twice, without a comparison of all keys with all.
 ///
-/// Up to 16 keys are compared only where six bits of a hash of their bytes agree; more go into a table by that hash.
-/// The hash is quick and not keyed: where a peer chose keys that collide, the set of the standard library takes over.
+/// A key goes into a table by a hash of its bytes. The hash is quick and not keyed: where a peer chose keys that
+/// collide, the set of the standard library takes over.
 struct MapKeys {
-    /// One bit for each value of six bits of the hash.
-    private var few: UInt64 = 0
-    /// A hash in the upper half and the key's index plus one in the lower one; a power of two in size.
-    private var table: [UInt64] = []
-    private var stepsLeft = 0
+    /// A hash in the upper half and the key's offset plus one in the lower one; a power of two in size.
+    private let table: UnsafeMutableBufferPointer<UInt64>
+    private var stepsLeft: Int
     private var all: Set<AMQPValue>?
 
+    /// How many places the table of so many keys has: at least twice as many.
+    static func places(for keys: Int) -> Int { 1 << (Int.bitWidth - (2 * keys - 1).leadingZeroBitCount) }
+
+    /// Takes memory for the table, which is initialized here.
     @inline(__always)
-    init(count: Int) {
-        guard count > 16 else { return }
-        let size = 1 << (Int.bitWidth - (2 * count - 1).leadingZeroBitCount)
-        self.table = Array(repeating: 0, count: size)
-        self.stepsLeft = 8 * count
+    init(in table: UnsafeMutableBufferPointer<UInt64>) {
+        table.initialize(repeating: 0)
+        self.table = table
+        self.stepsLeft = 4 * table.count
     }
 
-    /// Takes the key at an index of the keys and values in turn; false where an equal one is before it.
-    ///
-    /// `encoded` are the key's bytes. Only what is before the index needs to be initialized, besides the key.
+    /// Takes the key that a reader has just passed over, from an offset on; false where an equal one came before it.
     @inline(__always)
-    mutating func insert(
-        _ values: UnsafeMutablePointer<AMQPValue>,
-        _ index: Int,
-        encoded: UnsafeRawBufferPointer
-    ) -> Bool {
+    mutating func insert(from start: Int, _ reader: ValueReader) -> Bool {
         // Never 0, which marks a free place.
-        let hash = Self.hash(UnsafePointer(values + index), encoded) | 1
-        guard self.table.isEmpty else { return self.insertIntoTable(values, index, hash) }
-        let bit = UInt64(1) << UInt64(hash >> 26)
-        if self.few & bit != 0 {
-            for place in stride(from: 0, to: index, by: 2) where values[place] == values[index] { return false }
-        }
-        self.few |= bit
-        return true
-    }
-
-    private mutating func insertIntoTable(
-        _ values: UnsafeMutablePointer<AMQPValue>,
-        _ index: Int,
-        _ hash: UInt32
-    ) -> Bool {
-        if self.all != nil { return self.all?.insert(values[index]).inserted ?? true }
+        let hash = Self.hash(start, reader) | 1
+        guard self.all == nil else { return self.insertIntoSet(start, reader) }
         let mask = self.table.count &- 1
         var place = Int(hash >> 1) & mask
         while self.table[place] != 0 {
             let entry = self.table[place]
             if UInt32(truncatingIfNeeded: entry >> 32) == hash {
-                if values[Int(UInt32(truncatingIfNeeded: entry)) &- 1] == values[index] { return false }
+                let other = Int(UInt32(truncatingIfNeeded: entry)) &- 1
+                if reader.isEqual(start, other) { return false }
             }
             self.stepsLeft &-= 1
-            if self.stepsLeft < 0 {
-                var all = Set(stride(from: 0, to: index, by: 2).map { values[$0] })
-                defer { self.all = all }
-                return all.insert(values[index]).inserted
-            }
+            if self.stepsLeft < 0 { return self.insertIntoSet(start, reader) }
             place = (place &+ 1) & mask
         }
-        self.table[place] = UInt64(hash) << 32 | UInt64(UInt32(truncatingIfNeeded: index &+ 1))
+        self.table[place] = UInt64(hash) << 32 | UInt64(UInt32(truncatingIfNeeded: start &+ 1))
         return true
+    }
+
+    private mutating func insertIntoSet(_ start: Int, _ reader: ValueReader) -> Bool {
+        if self.all == nil {
+            let before = self.table.lazy.filter { $0 != 0 }.map { Int(UInt32(truncatingIfNeeded: $0)) &- 1 }
+            self.all = Set(before.compactMap { reader.passed($0) })
+        }
+        guard let key = reader.passed(start) else { return true }
+        return self.all?.insert(key).inserted ?? true
     }
 
     /// Equal keys have equal hashes, whatever form they were encoded in.
     @inline(__always)
-    private static func hash(_ key: UnsafePointer<AMQPValue>, _ encoded: UnsafeRawBufferPointer) -> UInt32 {
-        switch key.pointee {
-        case .string, .symbol, .binary:
-            // Constructor and length take two bytes in the narrow forms and five in the wide ones.
-            let start = encoded[0] & Code.wide == 0 ? 2 : 5
-            return self.hash(UnsafeRawBufferPointer(rebasing: encoded[start...]))
-        default: return UInt32(truncatingIfNeeded: key.pointee.hashValue)
-        }
+    private static func hash(_ start: Int, _ reader: ValueReader) -> UInt32 {
+        if let text = reader.passedText(start) { return self.hash(text) }
+        return UInt32(truncatingIfNeeded: reader.passed(start)?.hashValue ?? 0)
     }
 
     @inline(__always)

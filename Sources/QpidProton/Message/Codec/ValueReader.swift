@@ -11,13 +11,15 @@ import NIOCore
 /// Every read is checked against `end`, which is the end of the innermost compound value, so that an element cannot
 /// reach beyond the size its list claims.
 struct ValueReader {
-    private let bytes: UnsafeRawPointer
+    let bytes: UnsafeRawPointer
     /// The buffer the bytes are in, for slices that share its memory.
-    private let buffer: UnsafePointer<ByteBuffer>
+    let buffer: UnsafePointer<ByteBuffer>
     private(set) var offset: Int
     private(set) var end: Int
-    private var depthLeft: Int
+    var depthLeft: Int
     private var elementsLeft: Int
+    /// Whether all has been passed over before, with the checks of ``passValue()``.
+    let isPassed: Bool
 
     /// The value that the readable bytes begin with, and how many of them it takes.
     static func value(
@@ -81,6 +83,18 @@ struct ValueReader {
         self.end = count
         self.depthLeft = min(max(limits.maximumDepth, 0), AMQPDecodingLimits.highestDepth)
         self.elementsLeft = max(limits.maximumElements, 0)
+        self.isPassed = false
+    }
+
+    /// Reads what has been passed over before, from an offset on.
+    init(passed bytes: UnsafeRawBufferPointer, from offset: Int, _ buffer: UnsafePointer<ByteBuffer>) {
+        self.bytes = UnsafeRawPointer(bytes.baseAddress ?? UnsafeRawPointer(buffer))
+        self.buffer = buffer
+        self.offset = offset
+        self.end = bytes.count
+        self.depthLeft = AMQPDecodingLimits.highestDepth
+        self.elementsLeft = .max
+        self.isPassed = true
     }
 
     // MARK: Bytes
@@ -90,7 +104,7 @@ struct ValueReader {
 
     /// Makes sure that `count` bytes are left.
     @inline(__always)
-    private func need(_ count: Int) throws(CodecFault) {
+    func need(_ count: Int) throws(CodecFault) {
         guard self.end - self.offset >= count else {
             throw CodecFault(.truncated, at: self.end, count - (self.end - self.offset))
         }
@@ -129,7 +143,7 @@ struct ValueReader {
     }
 
     @inline(__always)
-    private mutating func length(wide: Bool) throws(CodecFault) -> Int {
+    mutating func length(wide: Bool) throws(CodecFault) -> Int {
         let length = wide ? Int(clamping: try self.fixed(UInt32.self)) : Int(try self.fixed(UInt8.self))
         try self.need(length)
         return length
@@ -193,13 +207,13 @@ struct ValueReader {
         }
     }
 
-    private mutating func boolean() throws(CodecFault) -> Bool {
+    mutating func boolean() throws(CodecFault) -> Bool {
         let byte = try self.fixed(UInt8.self)
         guard byte <= 1 else { throw CodecFault(.invalidBoolean, at: self.offset &- 1, Int(byte)) }
         return byte == 1
     }
 
-    private mutating func scalar() throws(CodecFault) -> Unicode.Scalar {
+    mutating func scalar() throws(CodecFault) -> Unicode.Scalar {
         let bits = try self.fixed(UInt32.self)
         guard let scalar = Unicode.Scalar(bits) else {
             throw CodecFault(.invalidScalar, at: self.offset &- 4, Int(clamping: bits))
@@ -217,11 +231,16 @@ struct ValueReader {
     @inline(__always)
     mutating func binary(wide: Bool) throws(CodecFault) -> ByteBuffer {
         let length = try self.length(wide: wide)
-        // The slice is within the readable bytes, which `length` has checked: the empty buffer is never taken.
-        let start = self.buffer.pointee.readerIndex &+ self.offset
-        let slice = self.buffer.pointee.getSlice(at: start, length: length) ?? ByteBuffer()
+        let start = self.offset
         self.offset &+= length
-        return slice
+        return self.slice(from: start, to: self.offset)
+    }
+
+    /// Bytes that have been passed over, in the buffer's memory.
+    @inline(__always)
+    private func slice(from start: Int, to end: Int) -> ByteBuffer {
+        // It is within the readable bytes: the empty buffer is never taken.
+        self.buffer.pointee.getSlice(at: self.buffer.pointee.readerIndex &+ start, length: end &- start) ?? ByteBuffer()
     }
 
     @inline(__always)
@@ -245,17 +264,23 @@ struct ValueReader {
     mutating func symbol(wide: Bool) throws(CodecFault) -> AMQPSymbol {
         let length = try self.length(wide: wide)
         let text = UnsafeRawBufferPointer(start: self.bytes + self.offset, count: length)
+        try self.checkSymbol(text)
+        self.offset &+= length
+        return AMQPSymbol(rawValue: text.asciiString)
+    }
+
+    /// Makes sure that text which begins at the offset is ASCII.
+    @inline(__always)
+    func checkSymbol(_ text: UnsafeRawBufferPointer) throws(CodecFault) {
         guard text.isASCII else {
             throw CodecFault(.nonASCIISymbol, at: self.offset &+ (text.firstIndex { $0 >= 0x80 } ?? 0))
         }
-        self.offset &+= length
-        return AMQPSymbol(rawValue: text.asciiString)
     }
 
     // MARK: Compound values
 
     @inline(__always)
-    private mutating func descend() throws(CodecFault) {
+    mutating func descend() throws(CodecFault) {
         guard self.depthLeft > 0 else { throw CodecFault(.tooDeep, at: self.offset &- 1) }
         self.depthLeft &-= 1
     }
@@ -269,7 +294,7 @@ struct ValueReader {
 
     /// Reads size and count and narrows `end` to the compound value; gives the count and the former end.
     @inline(__always)
-    private mutating func enter(wide: Bool) throws(CodecFault) -> (count: Int, outerEnd: Int) {
+    mutating func enter(wide: Bool) throws(CodecFault) -> (count: Int, outerEnd: Int) {
         try self.descend()
         let size = try self.length(wide: wide)
         guard size >= (wide ? 4 : 1) else {
@@ -282,7 +307,7 @@ struct ValueReader {
     }
 
     @inline(__always)
-    private mutating func leave(to outerEnd: Int) throws(CodecFault) {
+    mutating func leave(to outerEnd: Int) throws(CodecFault) {
         guard self.offset == self.end else { throw CodecFault(.bytesLeft, at: self.offset, self.end - self.offset) }
         self.end = outerEnd
         self.depthLeft &+= 1
@@ -290,18 +315,23 @@ struct ValueReader {
 
     /// Makes sure that `count` elements of at least `width` bytes fit what is left, and takes them from the budget.
     @inline(__always)
-    private mutating func admit(_ count: Int, width: Int, countWidth: Int) throws(CodecFault) {
+    mutating func admit(_ count: Int, width: Int, countWidth: Int) throws(CodecFault) {
         if width > 0, count > (self.end - self.offset) / width {
             throw CodecFault(.countTooLarge, at: self.offset &- countWidth, count)
         }
         try self.charge(count)
     }
 
-    /// Makes an array of exactly `count` values, each put in its place without the checks that appending takes.
+    /// So many values, each put in its place without the checks that appending takes.
+    @inline(__always)
+    mutating func elements(_ count: Int) throws(CodecFault) -> [AMQPValue] {
+        try self.elements(count) { (reader) throws(CodecFault) in try reader.value() }
+    }
+
     @inline(__always)
     private mutating func elements(
         _ count: Int,
-        _ next: (inout ValueReader, UnsafeMutablePointer<AMQPValue>, Int) throws(CodecFault) -> Void
+        _ next: (inout ValueReader) throws(CodecFault) -> AMQPValue
     ) throws(CodecFault) -> [AMQPValue] {
         guard count > 0 else { return [] }
         var fault: CodecFault?
@@ -309,7 +339,7 @@ struct ValueReader {
             guard let base = storage.baseAddress else { return }
             do throws(CodecFault) {
                 while initialized < count {
-                    try next(&self, base, initialized)
+                    (base + initialized).initialize(to: try next(&self))
                     initialized &+= 1
                 }
             } catch {
@@ -323,32 +353,18 @@ struct ValueReader {
     mutating func list(wide: Bool) throws(CodecFault) -> [AMQPValue] {
         let (count, outerEnd) = try self.enter(wide: wide)
         try self.admit(count, width: 1, countWidth: wide ? 4 : 1)
-        let elements = try self.elements(count) { (reader, base, index) throws(CodecFault) in
-            (base + index).initialize(to: try reader.value())
-        }
+        let elements = try self.elements(count)
         try self.leave(to: outerEnd)
         return elements
     }
 
+    /// A map, which is looked through and kept as it came: its values are made where they are asked for.
     mutating func map(wide: Bool) throws(CodecFault) -> AMQPMap {
-        let (count, outerEnd) = try self.enter(wide: wide)
-        guard count.isMultiple(of: 2) else {
-            throw CodecFault(.oddMapCount, at: self.offset &- (wide ? 4 : 1), count)
-        }
-        try self.admit(count, width: 1, countWidth: wide ? 4 : 1)
-        var keys = MapKeys(count: count / 2)
-        let flat = try self.elements(count) { (reader, base, index) throws(CodecFault) in
-            let start = reader.offset
-            (base + index).initialize(to: try reader.value())
-            guard index.isMultiple(of: 2) else { return }
-            let encoded = UnsafeRawBufferPointer(start: reader.bytes + start, count: reader.offset &- start)
-            guard keys.insert(base, index, encoded: encoded) else {
-                (base + index).deinitialize(count: 1)
-                throw CodecFault(.duplicateKey, at: start)
-            }
-        }
-        try self.leave(to: outerEnd)
-        return AMQPMap(uniqueKeysAndValues: flat)
+        let start = self.offset
+        let count = self.isPassed ? try self.skipMap(wide: wide) : try self.passMap(wide: wide)
+        guard count > 0 else { return AMQPMap() }
+        let pairs = start &+ (wide ? 8 : 2)
+        return AMQPMap(EncodedMap(self.slice(from: pairs, to: self.offset), count: count))
     }
 
     /// The fields of a section that is a list: their number, and the end to leave to.
@@ -362,7 +378,7 @@ struct ValueReader {
         try self.leave(to: outerEnd)
     }
 
-    private mutating func array(wide: Bool) throws(CodecFault) -> AMQPArray {
+    mutating func array(wide: Bool) throws(CodecFault) -> AMQPArray {
         let (count, outerEnd) = try self.enter(wide: wide)
         let countOffset = self.offset &- (wide ? 4 : 1)
         var descriptors: [AMQPValue] = []
@@ -383,12 +399,12 @@ struct ValueReader {
             guard !overflow else { throw CodecFault(.tooManyElements, at: self.offset) }
             try self.charge(places)
         }
-        let elements = try self.elements(count) { (reader, base, index) throws(CodecFault) in
+        let elements = try self.elements(count) { (reader) throws(CodecFault) in
             var element = try reader.value(code, at: start)
             for descriptor in descriptors.reversed() {
                 element = .described(AMQPDescribed(descriptor: descriptor, value: element))
             }
-            (base + index).initialize(to: element)
+            return element
         }
         self.depthLeft &+= descriptors.count
         try self.leave(to: outerEnd)

@@ -344,9 +344,10 @@ struct ValueWriter {
     }
 
     mutating func map(_ map: AMQPMap) throws(CodecFault) {
-        let opening = try self.open(count: map.flat.count)
-        try self.values(map.flat)
-        try self.close(opening, Code.map8, count: map.flat.count)
+        let values = map.flat
+        let opening = try self.open(count: values.count)
+        try self.values(values)
+        try self.close(opening, Code.map8, count: values.count)
     }
 
     /// The elements of a list, or the keys and values of a map.

@@ -1,0 +1,57 @@
+import NIOCore
+
+/// The pairs of a map as they came, which have been looked through and found in order: nothing here can fail.
+///
+/// It shares the memory of the buffer that it was decoded from.
+final class EncodedMap: Sendable {
+    /// Key, value, key, value, …, from the first byte on.
+    private let bytes: ByteBuffer
+    /// The number of keys and values.
+    let count: Int
+
+    init(_ bytes: ByteBuffer, count: Int) {
+        self.bytes = bytes
+        self.count = count
+    }
+
+    /// All keys and values in turn.
+    var values: [AMQPValue] {
+        ValueReader.passed(self.bytes) { (reader) throws(CodecFault) in try reader.elements(self.count) } ?? []
+    }
+
+    /// The key and the value at an offset, which then lies behind them.
+    @inline(__always)
+    func pair(at offset: inout Int) -> AMQPMap.Element? {
+        ValueReader.passed(self.bytes, from: &offset) { (reader) throws(CodecFault) in
+            (key: try reader.value(), value: try reader.value())
+        }
+    }
+
+    /// The offset of the pair behind the one at an offset.
+    func offset(after offset: Int) -> Int {
+        var offset = offset
+        ValueReader.passed(self.bytes, from: &offset) { (reader) throws(CodecFault) in
+            try reader.skipValue()
+            try reader.skipValue()
+        }
+        return offset
+    }
+
+    /// The value of a key that is text of a kind, in its narrow or its wide form.
+    func value(_ kind: UInt8, _ key: String) -> AMQPValue? {
+        var key = key
+        var found: AMQPValue?
+        key.withUTF8 { key in
+            _ = ValueReader.passed(self.bytes) { (reader) throws(CodecFault) in
+                for _ in 0..<self.count / 2 {
+                    if try reader.isNextText(kind, UnsafeRawBufferPointer(key)) {
+                        found = try reader.value()
+                        break
+                    }
+                    try reader.skipValue()
+                }
+            }
+        }
+        return found
+    }
+}
