@@ -3,7 +3,7 @@ internal import DequeModule
 /// Who waits at an inbox, its end, and how much of what was taken is to be reported.
 struct InboxWaits<Item: Sendable>: Sendable {
     typealias Answer = Result<Item?, AMQPError>
-    typealias Continuation = CheckedContinuation<Answer, Never>
+    typealias Continuation = WaitingTask<Answer>
 
     /// A wait that is over, to be told so without the lock.
     struct Resumption: Sendable {
@@ -137,7 +137,7 @@ extension WaitingInbox {
         if let item = self.take({ $0.pop() }) { return item }
         let id = id ?? self.makeWaitID()
         let answer = await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: InboxWaits<Item>.Continuation) in
+            await withWaitingTask { (continuation: InboxWaits<Item>.Continuation) in
                 let answer = self.take { state -> Answer? in
                     if let item = state.pop() { return .success(item) }
                     if let end = state.waits.takeEnd() { return end }

@@ -33,7 +33,7 @@ final class Mailbox: Sendable {
         let node: SlotKey
         let isSettled: Bool
         var place = StreamPlace.whole
-        let continuation: CheckedContinuation<Result<OutcomeReply, AMQPError>, Never>
+        let continuation: WaitingTask<Result<OutcomeReply, AMQPError>>
     }
 
     /// What bytes are of a message.
@@ -244,7 +244,7 @@ extension Mailbox {
             return state.nextID
         }
         return try await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
+            await withWaitingTask { continuation in
                 let waiter = Waiter(
                     bytes: bytes,
                     lane: lane,

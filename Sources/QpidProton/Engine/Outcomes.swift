@@ -154,7 +154,7 @@ struct OutcomeReply: Replying, Hashable {
         }
     }
 
-    func stopWaiting(_ id: UInt64) -> CheckedContinuation<Answer, Never>? {
+    func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>? {
         self.block.rest.withLock { $0.replies[self.index]?.waiters.remove(id) }
     }
 

@@ -5,7 +5,7 @@ struct ReplyState<Value: Sendable>: Sendable {
     typealias Answer = Result<Value, AMQPError>
 
     enum Waiter: Sendable {
-        case task(id: UInt64, CheckedContinuation<Answer, Never>)
+        case task(id: UInt64, WaitingTask<Answer>)
         case callback(@Sendable (Answer) -> Void)
     }
 
@@ -26,7 +26,7 @@ struct ReplyState<Value: Sendable>: Sendable {
             }
         }
 
-        mutating func remove(_ id: UInt64) -> CheckedContinuation<Answer, Never>? {
+        mutating func remove(_ id: UInt64) -> WaitingTask<Answer>? {
             switch self {
             case .one(.task(id, let continuation)):
                 self = .none
@@ -103,7 +103,7 @@ protocol Replying<Value>: Sendable {
     /// Adds one who waits, or returns the answer for it.
     func wait(_ waiter: ReplyState<Value>.Waiter) -> Answer?
     /// Takes out one who waits no longer.
-    func stopWaiting(_ id: UInt64) -> CheckedContinuation<Answer, Never>?
+    func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>?
 }
 
 extension Replying {
@@ -117,7 +117,7 @@ extension Replying {
         if let answer = self.answer { return try answer.get() }
         let id = self.makeID()
         return try await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: CheckedContinuation<Answer, Never>) in
+            await withWaitingTask { (continuation: WaitingTask<Answer>) in
                 if let answer = self.wait(.task(id: id, continuation)) { continuation.resume(returning: answer) }
             }
         } onCancel: {
@@ -150,7 +150,7 @@ final class Reply<Value: Sendable>: Replying {
         self.state.withLock { $0.wait(waiter) }
     }
 
-    func stopWaiting(_ id: UInt64) -> CheckedContinuation<Answer, Never>? {
+    func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>? {
         self.state.withLock { $0.waiters.remove(id) }
     }
 }

@@ -6,7 +6,7 @@ final class Watched: Sendable {
         var value = 0
         var end: AMQPError?
         var nextID: UInt64 = 0
-        var waiters: [UInt64: CheckedContinuation<Result<Int, AMQPError>, Never>] = [:]
+        var waiters: [UInt64: WaitingTask<Result<Int, AMQPError>>] = [:]
     }
 
     private let state = Mutex(State())
@@ -37,7 +37,7 @@ final class Watched: Sendable {
             return state.nextID
         }
         return try await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: CheckedContinuation<Result<Int, AMQPError>, Never>) in
+            await withWaitingTask { (continuation: WaitingTask<Result<Int, AMQPError>>) in
                 let answer = self.state.withLock { state -> Result<Int, AMQPError>? in
                     if let error = state.end { return .failure(error) }
                     if state.value != known { return .success(state.value) }
@@ -55,7 +55,7 @@ final class Watched: Sendable {
 }
 
 extension Watched.State {
-    fileprivate mutating func takeWaiters() -> [UInt64: CheckedContinuation<Result<Int, AMQPError>, Never>] {
+    fileprivate mutating func takeWaiters() -> [UInt64: WaitingTask<Result<Int, AMQPError>>] {
         defer { self.waiters = [:] }
         return self.waiters
     }
