@@ -173,7 +173,7 @@ extension ConnectionHandler {
         }
         out?.withUnsafeMutableReadableBytes { self.frames.sent($0) }
         if pn_connection_state(self.engine.connection) & PN_LOCAL_ACTIVE != 0 {
-            let add = { (frame: ByteBuffer) in
+            func add(_ frame: ByteBuffer) {
                 if out == nil { out = self.takeOutput(context) }
                 out?.writeImmutableBuffer(frame)
             }
@@ -181,9 +181,7 @@ extension ConnectionHandler {
             // A peer that asks and does not read must not be answered without end.
             if self.unwrittenBytes < Self.writeBudget { self.frames.echoAnswers(add) }
         }
-        var framed: [Handed] = []
-        for session in self.touchedSessions { session.takeFramed(into: &framed) }
-        self.touchedSessions.removeAll(keepingCapacity: true)
+        let framed = self.takeFramed()
         guard let out, out.readableBytes > 0 else {
             if !framed.isEmpty { self.written(0, framed, .success(())) }
             return false
@@ -196,6 +194,13 @@ extension ConnectionHandler {
         promise.futureResult.assumeIsolated().whenComplete { self.written(count, framed, $0) }
         context.write(self.wrapOutboundOut(out), promise: promise)
         return true
+    }
+
+    private func takeFramed() -> [Handed] {
+        var framed: [Handed] = []
+        for session in self.touchedSessions { session.takeFramed(into: &framed) }
+        self.touchedSessions.removeAll(keepingCapacity: true)
+        return framed
     }
 
     /// The memory of the last write, if that has gone and the memory is of the usual size.

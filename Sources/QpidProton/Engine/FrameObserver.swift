@@ -96,9 +96,9 @@ final class FrameObserver {
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
     private var arrived: Deque<PeerSession> = []
     /// Sessions of whose window the peer has used a quarter.
-    private var due: [PeerSession] = []
+    @exclusivity(unchecked) private var due: [PeerSession] = []
     /// Sessions of which the peer has sent something in this read.
-    private var changed: [PeerSession] = []
+    @exclusivity(unchecked) private var changed: [PeerSession] = []
     /// Sessions of which the peer wants to know the state.
     private var echoes: [PeerSession] = []
 

@@ -9,7 +9,8 @@ final class ReceiveAccount {
     private static let mostUnwritten = 4 * ConnectionHandler.writeBudget
 
     private unowned let handler: ConnectionHandler
-    var budget: ReceiveBudget
+    /// Not checked for overlapping accesses: each is one call of a plain value.
+    @exclusivity(unchecked) var budget: ReceiveBudget
     private var isWaiting = false
     /// The socket is not read.
     private(set) var isReadingWithheld = false
