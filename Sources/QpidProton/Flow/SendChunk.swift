@@ -177,7 +177,7 @@ struct SendArena {
     private mutating func room(_ bound: Int) -> SendChunk {
         if let chunk = self.chunk {
             if chunk.memory.count - self.offset >= bound { return chunk }
-            if chunk.uses.restart(after: self.messages) {
+            if chunk.memory.count >= bound, chunk.uses.restart(after: self.messages) {
                 self.offset = 0
                 self.messages = 0
                 return chunk

@@ -94,6 +94,16 @@ import Testing
         arena.close()
     }
 
+    @Test func aSmallChunkThatIsFreeAgainIsNotTakenForALargerMessage() throws {
+        var arena = SendArena()
+        let small = try #require(try self.place(&arena, 10, 1))
+        small.done()
+        let large = try #require(try self.place(&arena, SendArena.largestMessage, 2))
+        #expect(self.read(large) == Array(repeating: 2, count: SendArena.largestMessage))
+        large.done()
+        arena.close()
+    }
+
     @Test func aMessageThatIsTooLargeIsLeftToOthers() throws {
         var arena = SendArena()
         let large = try self.place(&arena, SendArena.largestMessage + 1, 3)
