@@ -17,9 +17,10 @@ LIBRARY = f"{FOLDER}/allocations.so"
 # Valgrind 3.19 cannot read the debugging data of Swift 6.3.
 STRIPPED = f"{FOLDER}/gates"
 
-TRANSFERS = ("send-each", "send-enqueue", "send-settled", "send-try", "send-batch", "receive-each", "receive-batch")
+SENDING = ("send-each", "send-enqueue", "send-settled", "send-try", "send-batch", "send-links", "send-large")
+RECEIVING = ("receive-each", "receive-batch", "receive-links", "receive-large")
 CODEC = ("encode-message", "decode-message", "read-message", "encode-map", "decode-map", "read-map")
-CASES = TRANSFERS + CODEC
+CASES = SENDING + RECEIVING + CODEC
 # The messages of the smaller of two runs: allocations are counted at the speed of the program.
 COUNTS = {"allocations": 12_800, "bytes": 12_800, "instructions": 3_200}
 # Seeds of hashes would change the order of entries, and with it the steps.

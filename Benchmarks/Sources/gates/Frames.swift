@@ -1,7 +1,7 @@
 import NIOCore
 import QpidProton
 
-/// The frames of ``ScriptedPeer``: one session on channel 0, one link of handle 0. Source: AMQP 1.0 §2.7.
+/// The frames of ``ScriptedPeer``: one session on channel 0. Source: AMQP 1.0 §2.7.
 enum Frames {
     static let header: [UInt8] = [0x41, 0x4d, 0x51, 0x50, 0, 1, 0, 0]
     static let attach: UInt8 = 0x12
@@ -25,16 +25,16 @@ enum Frames {
         }
     }
 
-    /// Answers an attach with its own name, modes and termini. Returns whether the library is the sender.
-    static func answerAttach(_ frame: ByteBuffer, _ out: inout ByteBuffer) throws -> Bool {
+    /// Answers an attach with its own name, handle, modes and termini. Returns the handle, and whether the library sends.
+    static func answerAttach(_ frame: ByteBuffer, _ out: inout ByteBuffer) throws -> (handle: UInt32, isSender: Bool) {
         var body = frame
         body.moveReaderIndex(forwardBy: 8)
         guard let fields = try AMQPValue(decoding: &body).describedValue?.value.listValue, fields.count > 6,
-            let isReceiver = fields[2].boolValue
+            let isReceiver = fields[2].boolValue, case .uint(let handle) = fields[1]
         else { throw Failure("an attach lacks its termini") }
-        let echoed = [.uint(0), .bool(!isReceiver)] + fields[3...6]
+        let echoed = [.uint(handle), .bool(!isReceiver)] + fields[3...6]
         try Self.write(Self.attach, [fields[0]] + echoed + [.null, .null, isReceiver ? .uint(0) : .null], &out)
-        return !isReceiver
+        return (handle, !isReceiver)
     }
 
     private static func write(_ code: UInt8, _ fields: [AMQPValue], _ out: inout ByteBuffer) throws {
@@ -72,8 +72,8 @@ enum Frames {
         out.writeInteger(number)
     }
 
-    /// A flow of the link with credit, after so many messages.
-    static func writeFlow(received: UInt32, credit: UInt32, _ out: inout ByteBuffer) {
+    /// A flow of a link with credit, after so many messages on it.
+    static func writeFlow(_ handle: UInt32 = 0, received: UInt32, credit: UInt32, _ out: inout ByteBuffer) {
         Self.writeList(Self.flow, size: 35, count: 7, &out)
         // What it knows of the session: ids and windows of both directions.
         Self.write(received, &out)
@@ -81,7 +81,7 @@ enum Frames {
         Self.write(0, &out)
         Self.write(Self.window, &out)
         // The link: its handle, the messages that have come, and those that may.
-        Self.write(0, &out)
+        Self.write(handle, &out)
         Self.write(received, &out)
         Self.write(credit, &out)
     }
@@ -109,6 +109,24 @@ enum Frames {
         return (Self.readNumber(&body) ?? first) - first + 1
     }
 
+    /// Whether a transfer of the library is the last of its message.
+    static func isLast(_ frame: ByteBuffer) throws -> Bool {
+        var body = frame
+        let isLong = body.getInteger(at: body.readerIndex + 11, as: UInt8.self) == 0xd0
+        body.moveReaderIndex(forwardBy: isLong ? 16 : 13)
+        let count = isLong ? body.readInteger(as: UInt32.self) : body.readInteger(as: UInt8.self).map { UInt32($0) }
+        guard let count else { throw Failure("a transfer has no fields") }
+        // "more" is the sixth, behind the handle, the id, the tag, the format and "settled".
+        guard count > 5 else { return true }
+        for _ in 0..<5 {
+            guard let code = body.readInteger(as: UInt8.self) else { throw Failure("a transfer is too short") }
+            let size =
+                code == 0xa0 ? Int(body.readInteger(as: UInt8.self) ?? 0) : code == 0x52 ? 1 : code == 0x70 ? 4 : 0
+            body.moveReaderIndex(forwardBy: size)
+        }
+        return body.readInteger(as: UInt8.self) != 0x41
+    }
+
     /// Nil for a null.
     private static func readNumber(_ body: inout ByteBuffer) -> UInt32? {
         switch body.readInteger(as: UInt8.self) {
@@ -129,14 +147,16 @@ struct TransferBurst {
     /// - Parameters:
     ///   - message: The encoded message of each.
     ///   - count: How many.
-    init(_ message: ByteBuffer, count: UInt32) {
+    ///   - links: On how many links, in turn.
+    init(_ message: ByteBuffer, count: UInt32, links: UInt32) {
         self.count = count
         // The handle, the id, a tag of 8 bytes, the format, and that it is not settled.
-        let size = 18
+        let size = 19
         self.stride = 14 + size + message.readableBytes
-        for _ in 0..<count {
+        for index in 0..<count {
             Frames.writeList(Frames.transfer, size: size, count: 5, before: message.readableBytes, &self.bytes)
-            self.bytes.writeInteger(UInt8(0x43))
+            self.bytes.writeInteger(UInt8(0x52))
+            self.bytes.writeInteger(UInt8(index % links))
             Frames.write(0, &self.bytes)
             self.bytes.writeInteger(UInt16(0xa008))
             self.bytes.writeInteger(UInt64(0))
@@ -148,7 +168,7 @@ struct TransferBurst {
     /// Sets the delivery ids, and tags that are the same numbers.
     mutating func number(from first: UInt32) {
         for index in 0..<self.count {
-            let start = Int(index) * self.stride + 15
+            let start = Int(index) * self.stride + 16
             self.bytes.setInteger(first + index, at: start + 1)
             self.bytes.setInteger(UInt64(first + index), at: start + 7)
         }

@@ -6,19 +6,23 @@ import QpidProton
 struct GateSender {
     private static let burst = 64
 
-    private let sender: AMQPSender
-    private var message = Self.message()
+    private let senders: [AMQPSender]
+    private var message: AMQPMessage
     private var outstanding: Deque<AMQPTransfer> = []
     private let expected: AMQPOutcome
 
-    init(_ sender: AMQPSender) {
-        self.sender = sender
-        self.expected = sender.settleMode == .settled ? .settled : .accepted
+    /// - Parameters:
+    ///   - senders: Each sends in turn.
+    ///   - size: The bytes of a body.
+    init(_ senders: [AMQPSender], size: Int, isSettled: Bool) {
+        self.senders = senders
+        self.message = Self.message(size)
+        self.expected = isSettled ? .settled : .accepted
     }
 
-    /// The message of the throughput: a property and a body of 100 bytes.
-    static func message() -> AMQPMessage {
-        var message = AMQPMessage(body: ByteBuffer(repeating: UInt8(ascii: "x"), count: 100))
+    /// The message of the throughput: a property and a body.
+    static func message(_ size: Int) -> AMQPMessage {
+        var message = AMQPMessage(body: ByteBuffer(repeating: UInt8(ascii: "x"), count: size))
         message.applicationProperties["sent"] = .timestamp(.init(millisecondsSinceEpoch: 1 << 40))
         return message
     }
@@ -30,13 +34,15 @@ struct GateSender {
         return self.message
     }
 
+    private func sender(_ number: Int) -> AMQPSender { self.senders[number % self.senders.count] }
+
     mutating func each(_ count: Int) async throws {
-        for number in 0..<count { try self.check(await self.sender.send(self.next(number))) }
+        for number in 0..<count { try self.check(await self.sender(number).send(self.next(number))) }
     }
 
     mutating func enqueue(_ count: Int) async throws {
         for number in 0..<count {
-            self.outstanding.append(try await self.sender.enqueue(self.next(number)))
+            self.outstanding.append(try await self.sender(number).enqueue(self.next(number)))
             if (number + 1).isMultiple(of: Self.burst) { try await self.look() }
         }
         try await self.finish()
@@ -44,7 +50,7 @@ struct GateSender {
 
     mutating func trySend(_ count: Int) async throws {
         for number in 0..<count {
-            self.outstanding.append(try self.sender.trySend(self.next(number)))
+            self.outstanding.append(try self.sender(number).trySend(self.next(number)))
             if (number + 1).isMultiple(of: Self.burst) { try await self.look() }
         }
         try await self.finish()
@@ -55,7 +61,7 @@ struct GateSender {
         for number in 0..<count {
             batch.append(self.next(number))
             guard batch.count == Self.burst else { continue }
-            for result in await self.sender.send(contentsOf: batch) { try self.check(result.get()) }
+            for result in await self.sender(0).send(contentsOf: batch) { try self.check(result.get()) }
             batch.removeAll(keepingCapacity: true)
         }
     }
@@ -80,6 +86,15 @@ struct GateSender {
 
 /// Receives as the throughput's receiver does.
 enum GateReceiver {
+    /// From all of several links at a time, each of which has as many messages.
+    static func each(_ receivers: [AMQPReceiver], _ count: Int) async throws {
+        try await withThrowingDiscardingTaskGroup { group in
+            for receiver in receivers {
+                group.addTask { try await Self.each(receiver, count / receivers.count) }
+            }
+        }
+    }
+
     static func each(_ receiver: AMQPReceiver, _ count: Int) async throws {
         // Not with `for await`, which closes the link when it is left; what it calls is the same.
         for _ in 0..<count {
@@ -101,7 +116,8 @@ enum GateReceiver {
 
     private static func read(_ delivery: AMQPDelivery) throws {
         let message = try delivery.message
-        guard case .timestamp? = message.applicationProperties["sent"], message.bodyBytes?.readableBytes == 100 else {
+        guard case .timestamp? = message.applicationProperties["sent"], (message.bodyBytes?.readableBytes ?? 0) > 0
+        else {
             throw Failure("a message came without its property or body")
         }
     }

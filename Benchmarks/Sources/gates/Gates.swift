@@ -21,9 +21,17 @@ struct Gates: ParsableCommand {
         case sendSettled = "send-settled"
         case sendTry = "send-try"
         case sendBatch = "send-batch"
+        /// Enqueued on 64 links in turn.
+        case sendLinks = "send-links"
+        /// Enqueued, with bodies of 10 KiB.
+        case sendLarge = "send-large"
         /// Taken, decoded and accepted one by one.
         case receiveEach = "receive-each"
         case receiveBatch = "receive-batch"
+        /// One by one from 64 links, each with a task of its own.
+        case receiveLinks = "receive-links"
+        /// In batches, with bodies of 10 KiB.
+        case receiveLarge = "receive-large"
         case encodeMessage = "encode-message"
         case decodeMessage = "decode-message"
         /// Decoded, and every value looked at.
@@ -50,8 +58,12 @@ struct Gates: ParsableCommand {
         case .sendSettled: try Self.send(isSettled: true) { try await $0.enqueue(count) }
         case .sendTry: try Self.send { try await $0.trySend(count) }
         case .sendBatch: try Self.send { try await $0.batches(count) }
-        case .receiveEach: try self.receive { try await GateReceiver.each($0, count) }
-        case .receiveBatch: try self.receive { try await GateReceiver.batches($0, count) }
+        case .sendLinks: try Self.send(links: Self.links) { try await $0.enqueue(count) }
+        case .sendLarge: try Self.send(size: 10_240) { try await $0.enqueue(count) }
+        case .receiveEach: try self.receive { try await GateReceiver.each($0[0], count) }
+        case .receiveBatch: try self.receive { try await GateReceiver.batches($0[0], count) }
+        case .receiveLinks: try self.receive(links: Self.links) { try await GateReceiver.each($0, count) }
+        case .receiveLarge: try self.receive(size: 10_240) { try await GateReceiver.batches($0[0], count) }
         case .encodeMessage: try Self.encode(CodecMessages.message, count)
         case .decodeMessage: try Self.decode(CodecMessages.message, count)
         case .readMessage: try Self.read(CodecMessages.message, count)
@@ -61,22 +73,36 @@ struct Gates: ParsableCommand {
         }
     }
 
+    private static let links = 64
+
     private static func send(
         isSettled: Bool = false,
+        size: Int = 100,
+        links: Int = 1,
         _ body: @escaping @Sendable (inout GateSender) async throws -> Void
     ) throws {
-        try InMemory.run(ScriptedPeer(isSettled: isSettled)) { session in
+        try InMemory.run(ScriptedPeer(isSettled: isSettled, links: links)) { session in
             var configuration = AMQPSender.Configuration(target: "gate")
             configuration.settleMode = isSettled ? .settled : .unsettled
-            var sender = GateSender(try await session.openSender(configuration))
+            var senders: [AMQPSender] = []
+            for _ in 0..<links { senders.append(try await session.openSender(configuration)) }
+            var sender = GateSender(senders, size: size, isSettled: isSettled)
             try await body(&sender)
         }
     }
 
-    private func receive(_ body: @escaping @Sendable (AMQPReceiver) async throws -> Void) throws {
-        let peer = ScriptedPeer(count: self.count, message: try GateSender.message().encoded())
+    private func receive(
+        size: Int = 100,
+        links: Int = 1,
+        _ body: @escaping @Sendable ([AMQPReceiver]) async throws -> Void
+    ) throws {
+        let peer = ScriptedPeer(count: self.count, message: try GateSender.message(size).encoded(), links: links)
         try InMemory.run(peer) { session in
-            try await body(session.openReceiver(from: "gate", window: .messages(1_000)))
+            var receivers: [AMQPReceiver] = []
+            for _ in 0..<links {
+                receivers.append(try await session.openReceiver(from: "gate", window: .messages(1_000)))
+            }
+            try await body(receivers)
         }
         guard peer.settled == self.count else { throw Failure("\(peer.settled) of \(self.count) were settled") }
     }

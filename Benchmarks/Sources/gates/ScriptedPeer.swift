@@ -4,7 +4,8 @@ import QpidProton
 /// The socket and the peer of a connection in memory. It makes the frames itself and allocates nothing for a message, so
 /// that what is counted is the library's.
 ///
-/// It accepts all that it gets, keeps up credit for ``credit`` messages, and sends as many messages as it is told to.
+/// It accepts all that it gets, keeps up credit for ``credit`` messages (on one link; where there are more, each has
+/// credit for all at once), and sends as many messages as it is told to.
 final class ScriptedPeer: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -27,6 +28,9 @@ final class ScriptedPeer: ChannelDuplexHandler {
     private var answered: UInt32 = 0
     private var grantedAt: UInt32 = 0
     private let isSettled: Bool
+    private let links: UInt32
+    /// The links that are not attached yet.
+    private var linksLeft: Int
 
     /// The messages that are sent as soon as the library has granted credit.
     private let count: UInt32
@@ -40,10 +44,13 @@ final class ScriptedPeer: ChannelDuplexHandler {
     ///   - isSettled: Whether the library sends its messages settled.
     ///   - count: How many messages to send; a multiple of 64.
     ///   - message: What to send, encoded.
-    init(isSettled: Bool = false, count: Int = 0, message: ByteBuffer = ByteBuffer()) {
+    ///   - links: On how many links messages move; 64 at most.
+    init(isSettled: Bool = false, count: Int = 0, message: ByteBuffer = ByteBuffer(), links: Int = 1) {
         self.isSettled = isSettled
         self.count = UInt32(count)
-        self.transfers = TransferBurst(message, count: Self.burst)
+        self.links = UInt32(links)
+        self.linksLeft = links
+        self.transfers = TransferBurst(message, count: Self.burst, links: self.links)
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
@@ -73,12 +80,14 @@ final class ScriptedPeer: ChannelDuplexHandler {
     private func read(_ frame: ByteBuffer) throws {
         // An empty frame, or the code after 0x00 0x53.
         switch frame.getInteger(at: frame.readerIndex + 10, as: UInt8.self) {
-        case Frames.transfer: self.received += 1
-        case Frames.flow: self.hasCredit = true
+        case Frames.transfer: if try Frames.isLast(frame) { self.received += 1 }
+        case Frames.flow: self.hasCredit = self.linksLeft == 0
         case Frames.disposition: self.settled += try Frames.settledCount(frame)
         case Frames.attach?:
-            let isSender = try Frames.answerAttach(frame, &self.answers)
-            if isSender { Frames.writeFlow(received: 0, credit: Self.credit, &self.answers) }
+            let (handle, isSender) = try Frames.answerAttach(frame, &self.answers)
+            let credit = self.links == 1 ? Self.credit : .max / 2
+            if isSender { Frames.writeFlow(handle, received: 0, credit: credit, &self.answers) }
+            self.linksLeft -= 1
         case let code?: try Frames.answer(code, &self.answers)
         case nil: break
         }
@@ -93,7 +102,7 @@ final class ScriptedPeer: ChannelDuplexHandler {
             if !self.isSettled { Frames.writeAccepted(self.answered, self.received - 1, &self.answers) }
             self.answered = self.received
         }
-        if self.received - self.grantedAt >= Self.credit / 2 {
+        if self.links == 1, self.received - self.grantedAt >= Self.credit / 2 {
             self.grantedAt = self.received
             Frames.writeFlow(received: self.received, credit: Self.credit, &self.answers)
         }
