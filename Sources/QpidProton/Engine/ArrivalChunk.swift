@@ -50,16 +50,35 @@ final class ArrivalChunk: @unchecked Sendable {
     private let records: UnsafeMutablePointer<Record>
     let count: Int
 
+    /// Whether the bytes lie behind the records in one piece of memory.
+    private let isOnePiece: Bool
+
     /// Takes over memory that was allocated.
     init(bytes: UnsafeMutableRawPointer, records: UnsafeMutablePointer<Record>, count: Int) {
         self.bytes = bytes
         self.records = records
         self.count = count
+        self.isOnePiece = false
+    }
+
+    /// Copies so many bytes and records.
+    init(copying bytes: UnsafeRawBufferPointer, _ records: UnsafeBufferPointer<Record>) {
+        let size = records.count * MemoryLayout<Record>.stride
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: size + bytes.count,
+            alignment: MemoryLayout<Record>.alignment
+        )
+        self.records = memory.bindMemory(to: Record.self, capacity: records.count)
+        if let base = records.baseAddress { self.records.initialize(from: base, count: records.count) }
+        self.bytes = memory + size
+        if let base = bytes.baseAddress { self.bytes.copyMemory(from: base, byteCount: bytes.count) }
+        self.count = records.count
+        self.isOnePiece = true
     }
 
     deinit {
-        self.bytes.deallocate()
         self.records.deallocate()
+        if !self.isOnePiece { self.bytes.deallocate() }
     }
 
     subscript(index: Int) -> Record {

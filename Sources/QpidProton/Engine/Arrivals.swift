@@ -10,6 +10,10 @@ final class Arrivals {
         var large: [LargeArrival] = []
     }
 
+    /// The memory that is taken at first, in bytes and messages.
+    private static let least = 512
+    private static let fewest = 4
+
     /// The memory of the chunk that is being filled; none before its first message.
     private var bytes: UnsafeMutableRawPointer?
     private var capacity = 0
@@ -41,7 +45,7 @@ final class Arrivals {
 
     private func grow(_ count: Int) -> UnsafeMutableRawPointer {
         if self.used + count > ArrivalChunk.limit { self.seal() }
-        let least = self.bytes == nil ? max(self.expected.bytes, 512) : self.capacity * 2
+        let least = self.bytes == nil ? max(self.expected.bytes, Self.least) : self.capacity * 2
         let capacity = max(self.used + count, min(least, ArrivalChunk.limit))
         self.bytes = Self.moved(self.bytes, self.used, to: capacity)
         self.capacity = capacity
@@ -69,7 +73,7 @@ final class Arrivals {
     }
 
     private func growRecords() {
-        let capacity = max(self.recordCapacity * 2, self.expected.count, 4)
+        let capacity = max(self.recordCapacity * 2, self.expected.count, Self.fewest)
         let records = UnsafeMutablePointer<Record>.allocate(capacity: capacity)
         if let old = self.records {
             records.update(from: old, count: self.count)
@@ -102,13 +106,22 @@ final class Arrivals {
     private func seal() {
         guard self.count > 0, let records = self.records, let bytes = self.bytes else { return }
         self.expected = (self.used, self.count)
+        defer {
+            (self.used, self.count) = (0, 0)
+            self.sums = ArrivalChunk.Sums()
+        }
+        // Few come at a time where there are many links: what they are gathered in is kept, and is small.
+        if self.capacity <= Self.least, self.recordCapacity <= Self.fewest {
+            let bytes = UnsafeRawBufferPointer(start: bytes, count: self.used)
+            let records = UnsafeBufferPointer(start: records, count: self.count)
+            return self.done.chunks.append(ArrivalChunk(copying: bytes, records))
+        }
         // A few messages that wait must not hold the memory of many.
         let fitting = self.used * 4 < self.capacity ? Self.moved(bytes, self.used, to: max(self.used, 1)) : bytes
         self.done.chunks.append(ArrivalChunk(bytes: fitting, records: records, count: self.count))
         self.bytes = nil
         self.records = nil
-        (self.capacity, self.used, self.recordCapacity, self.count) = (0, 0, 0, 0)
-        self.sums = ArrivalChunk.Sums()
+        (self.capacity, self.recordCapacity) = (0, 0)
     }
 
     private static func moved(

@@ -74,6 +74,11 @@ protocol InboxState {
     mutating func pop() -> Item?
 }
 
+extension InboxState {
+    /// Gives the first who waits the next item.
+    fileprivate mutating func serve() -> InboxWaits<Item>.Resumption? { self.pop().flatMap { self.waits.serve($0) } }
+}
+
 /// The waiting for what the event loop has for tasks: items in order, until an end.
 protocol WaitingInbox: AnyObject, Sendable {
     associatedtype State: InboxState
@@ -94,17 +99,18 @@ extension WaitingInbox {
 
     /// Adds to what is there, and serves those who wait, in the order in which they came.
     func add(_ body: (inout State) -> Void) {
-        let (resumed, due) = self.withState { state -> ([InboxWaits<Item>.Resumption], Int) in
-            guard !state.waits.hasEnded else { return ([], 0) }
+        typealias Resumption = InboxWaits<Item>.Resumption
+        // Mostly there is one who waits: no array is made for it.
+        let (first, rest, due) = self.withState { state -> (Resumption?, [Resumption], Int) in
+            guard !state.waits.hasEnded else { return (nil, [], 0) }
             body(&state)
-            guard !state.waits.isEmpty else { return ([], 0) }
-            var resumed: [InboxWaits<Item>.Resumption] = []
-            while !state.waits.isEmpty, let item = state.pop(), let resumption = state.waits.serve(item) {
-                resumed.append(resumption)
-            }
-            return (resumed, state.waits.takeUnreported(least: self.reportEvery))
+            guard !state.waits.isEmpty, let first = state.serve() else { return (nil, [], 0) }
+            var rest: [Resumption] = []
+            while !state.waits.isEmpty, let resumption = state.serve() { rest.append(resumption) }
+            return (first, rest, state.waits.takeUnreported(least: self.reportEvery))
         }
-        for resumption in resumed { resumption.resume() }
+        first?.resume()
+        for resumption in rest { resumption.resume() }
         if due > 0 { self.report(due) }
     }
 
