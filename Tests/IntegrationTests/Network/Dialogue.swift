@@ -1,13 +1,22 @@
+import Logging
 import QpidProton
 import Synchronization
 
 /// A dialogue of a client and a listener of this library through a proxy: it opens, sends both ways, decides in every way, and
 /// closes all in order. What disturbs it is the proxy's plan.
 struct Dialogue: Sendable {
-    /// How many messages each side sends; two of them take many frames.
-    static let count = 9
-    /// The bytes that a message of many frames carries besides.
-    private static let padding = 1_500
+    /// How many messages each side sends.
+    var count = 9
+    /// The bytes that a message of many frames carries besides: one of five.
+    var padding = 1_500
+    /// How many messages a receiver has on their way.
+    var window = 4
+    /// The bytes that a session has accepted and not written at most.
+    var sendLimit = ByteCount.mebibytes(1)
+    /// Gets what the library has to say.
+    var logger: Logger?
+    /// Looks at the connections of both sides from their opening on.
+    var observe: @Sendable (AMQPConnection) async -> Void = { _ in }
 
     /// The side that an account belongs to.
     final class Side: Sendable {
@@ -29,6 +38,7 @@ struct Dialogue: Sendable {
 
     private var configuration: AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()
+        configuration.stallWarning = .seconds(5)
         configuration.maxFrameSize = 512
         configuration.containerID = "dialogue"
         configuration.virtualHost = "localhost"
@@ -41,13 +51,12 @@ struct Dialogue: Sendable {
         return configuration
     }
 
-    private static func session() -> AMQPSession.Configuration {
-        AMQPSession.Configuration(incomingCapacity: .kibibytes(8))
+    private var session: AMQPSession.Configuration {
+        AMQPSession.Configuration(incomingCapacity: .kibibytes(8), sendLimit: .init(high: self.sendLimit))
     }
 
-    private static func receiving(_ address: String) -> AMQPReceiver.Configuration {
-        var configuration = AMQPReceiver.Configuration(source: AMQPSource(address: address), window: .messages(4))
-        configuration.name = "back"
+    private var receiving: AMQPReceiver.Configuration {
+        var configuration = AMQPReceiver.Configuration(window: .messages(self.window))
         configuration.settlementDelay = .zero
         return configuration
     }
@@ -58,7 +67,7 @@ struct Dialogue: Sendable {
     func run(_ plans: [FaultDirection: FaultPlan]) async throws -> [FaultDirection: FaultRecord] {
         var listening = AMQPListener.Configuration()
         listening.connection = self.configuration
-        let listener = try await AMQPListener.bind(port: 0, configuration: listening)
+        let listener = try await AMQPListener.bind(port: 0, configuration: listening, logger: self.logger)
         let service = Task { await self.serve(listener) }
         let toServer = plans[.toServer] ?? FaultPlan()
         let toClient = plans[.toClient] ?? FaultPlan()
@@ -75,8 +84,8 @@ struct Dialogue: Sendable {
     /// Sends messages, and waits until the fate of each is told.
     private func send(_ sender: AMQPSender, _ account: SendAccount) async {
         var transfers: [AMQPTransfer] = []
-        for number in 0..<Self.count {
-            let message = AMQPMessage(number: number, padding: number % 5 == 4 ? Self.padding : 0)
+        for number in 0..<self.count {
+            let message = AMQPMessage(number: number, padding: number % 5 == 4 ? self.padding : 0)
             let transfer = await account.offer(number) { () throws(AMQPError) in try await sender.enqueue(message) }
             if let transfer { transfers.append(transfer) }
         }
@@ -96,8 +105,14 @@ struct Dialogue: Sendable {
 
     private func talk(_ url: String) async {
         do throws(AMQPError) {
-            let connection = try await AMQPConnection.connect(to: url, configuration: self.configuration)
+            let connection = try await AMQPConnection.connect(
+                to: url,
+                configuration: self.configuration,
+                logger: self.logger
+            )
             self.remains.watch(connection, "client")
+            let observing = Task { await self.observe(connection) }
+            defer { observing.cancel() }
             // Nothing may wait for ever for a frame that was damaged.
             let limit = self.patience.map { patience in
                 Task {
@@ -120,7 +135,7 @@ struct Dialogue: Sendable {
     }
 
     private func talk(on connection: AMQPConnection) async throws(AMQPError) {
-        let session = try await connection.openSession(Self.session())
+        let session = try await connection.openSession(self.session)
         var sending = AMQPSender.Configuration(target: "there")
         sending.name = "there"
         if self.settles { sending.settleMode = .settled }
@@ -128,15 +143,18 @@ struct Dialogue: Sendable {
         self.remains.watch(sender, "client")
         // From here on messages are offered: they all have a fate, whatever becomes of the rest.
         async let sent: Void = self.send(sender, self.client.sent)
+        var receiving = self.receiving
+        receiving.name = "back"
+        receiving.source = AMQPSource(address: "back")
         let receiver: AMQPReceiver
         do throws(AMQPError) {
-            receiver = try await session.openReceiver(Self.receiving("back"))
+            receiver = try await session.openReceiver(receiving)
         } catch {
             await sent
             throw error
         }
         self.remains.watch(receiver, "client")
-        await self.take(receiver, count: Self.count, self.client.got)
+        await self.take(receiver, count: self.count, self.client.got)
         await sent
         try await sender.close()
         try await receiver.close()
@@ -149,6 +167,8 @@ struct Dialogue: Sendable {
         let connections = listener.makeAsyncIterator()
         while let connection = try? await connections.next(isolation: nil) {
             self.remains.watch(connection, "server")
+            let observing = Task { await self.observe(connection) }
+            defer { observing.cancel() }
             var failure: AMQPError?
             await withTaskGroup { group in
                 let wishes = connection.incoming.makeAsyncIterator()
@@ -167,11 +187,9 @@ struct Dialogue: Sendable {
 
     private func serve(_ wish: AMQPIncoming) async {
         switch wish {
-        case .session(let session): _ = try? await session.accept(Self.session())
+        case .session(let session): _ = try? await session.accept(self.session)
         case .receiver(let incoming):
-            var configuration = AMQPReceiver.Configuration(window: .messages(4))
-            configuration.settlementDelay = .zero
-            guard let receiver = try? await incoming.accept(configuration) else { return }
+            guard let receiver = try? await incoming.accept(self.receiving) else { return }
             self.remains.watch(receiver, "server")
             await self.take(receiver, self.server.got)
         case .sender(let incoming):

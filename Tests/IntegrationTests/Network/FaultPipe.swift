@@ -73,6 +73,7 @@ final class FaultPipe {
     /// The source sends no more.
     func sourceEnded() {
         self.hasSourceEnded = true
+        self.record.change { $0.hasSourceEnded = true }
         self.pump()
     }
 

@@ -68,4 +68,6 @@ struct FaultRecord: Sendable {
     var bytes: [UInt8] = []
     /// Whether the plan's ending has come about.
     var hasEnded = false
+    /// Whether the side that the bytes came from sends no more.
+    var hasSourceEnded = false
 }

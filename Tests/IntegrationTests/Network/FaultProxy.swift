@@ -53,10 +53,11 @@ final class FaultProxy: Sendable {
         to upstream: Int,
         toServer: FaultPlan = FaultPlan(),
         toClient: FaultPlan = FaultPlan(),
+        on group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         _ body: (FaultProxy) async throws -> Result
     ) async throws -> Result {
         let proxy = FaultProxy(to: upstream, [.toServer: toServer, .toClient: toClient])
-        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let channel = try await ServerBootstrap(group: group)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.autoRead, value: false)
             .childChannelOption(.maxMessagesPerRead, value: 1)

@@ -167,7 +167,7 @@ struct NetworkCutTests {
             // A timer would have another: the loss is found at once.
             let errors = (client.ended + server.ended).compactMap(\.self) + client.sent.errors + server.sent.errors
             #expect(errors.allSatisfy { $0.condition == .connectionLost }, "\(one): \(errors)")
-            if !isDisturbed { #expect(errors == [] && client.sent.offered == Dialogue.count, "\(one): \(errors)") }
+            if !isDisturbed { #expect(errors == [] && client.sent.offered == dialogue.count, "\(one): \(errors)") }
         }
         try await waitUntil("nothing is left, of \(one): \(dialogue.remains.left)", within: .seconds(10)) {
             dialogue.remains.left.isEmpty
