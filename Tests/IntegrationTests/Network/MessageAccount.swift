@@ -19,6 +19,7 @@ final class SendAccount: Sendable {
     private struct State {
         var offered = 0
         var fates: [Int: Fate] = [:]
+        var counts: [Fate: Int] = [:]
         var faults: [String] = []
         var errors: [AMQPError] = []
     }
@@ -27,16 +28,15 @@ final class SendAccount: Sendable {
 
     var offered: Int { self.state.withLock { $0.offered } }
     var fates: [Int: Fate] { self.state.withLock { $0.fates } }
+    /// How many have a fate.
+    func count(_ fate: Fate) -> Int { self.state.withLock { $0.counts[fate] ?? 0 } }
     /// What must not be: a message with two fates, or with one that tells nothing.
     var faults: [String] { self.state.withLock { $0.faults } }
     /// Why messages were not settled.
     var errors: [AMQPError] { self.state.withLock { $0.errors } }
     var isComplete: Bool { self.state.withLock { $0.offered == $0.fates.count } }
     var sums: MessageSums {
-        let (offered, fates) = self.state.withLock { ($0.offered, $0.fates) }
-        var sums = MessageSums(offered: offered)
-        for fate in fates.values { sums.counts[fate, default: 0] += 1 }
-        return sums
+        self.state.withLock { MessageSums(offered: $0.offered, counts: $0.counts) }
     }
 
     /// Offers a message to a sender, and keeps what becomes of it.
@@ -75,6 +75,7 @@ final class SendAccount: Sendable {
             guard let fate else {
                 return state.faults.append("message \(number): its fate is not told: \(String(describing: error))")
             }
+            state.counts[fate, default: 0] += 1
             if let other = state.fates.updateValue(fate, forKey: number) {
                 state.faults.append("message \(number): \(other), and then \(fate)")
             }
