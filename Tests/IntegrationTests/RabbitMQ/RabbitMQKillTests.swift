@@ -45,6 +45,8 @@ extension RabbitMQTests {
 
         @Test func everyAcceptedMessageIsThere() async throws {
             let broker = try RabbitMQBroker.required()
+            // It fails where the broker is not of dev/rabbitmq, which could not kill it.
+            try await broker.run("status")
             let queue = RabbitMQQueue("test-\(UUID().uuidString)", kind: .quorum)
             try await within("the test", limit: .seconds(1_500)) {
                 try await Self.manage(broker) { try await $0.declare(queue) }
