@@ -32,9 +32,17 @@ struct RabbitMQBroker: Sendable {
     /// Runs rabbitmqctl, and returns what it printed.
     @discardableResult
     func control(_ arguments: String...) async throws -> String {
+        try await self.run(["ctl"] + arguments)
+    }
+
+    /// Has dev/rabbitmq start or stop the broker.
+    func run(_ action: String...) async throws { try await self.run(action) }
+
+    @discardableResult
+    private func run(_ arguments: [String]) async throws -> String {
         let program = Repository.path("dev/rabbitmq")
-        let process = try ChildProcess(program, ["--port", "\(self.port)", "ctl"] + arguments)
-        try await process.waitForSuccess()
+        let process = try ChildProcess(program, ["--port", "\(self.port)"] + arguments)
+        try await process.waitForSuccess(within: .seconds(120))
         return process.output
     }
 }

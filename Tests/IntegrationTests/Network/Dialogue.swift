@@ -1,0 +1,202 @@
+import Logging
+import QpidProton
+import Synchronization
+
+/// A dialogue of a client and a listener of this library through a proxy: it opens, sends both ways, decides in every way, and
+/// closes all in order. What disturbs it is the proxy's plan.
+struct Dialogue: Sendable {
+    /// How many messages each side sends.
+    var count = 9
+    /// The bytes that a message of many frames carries besides: one of five.
+    var padding = 1_500
+    /// How many messages a receiver has on their way.
+    var window = 4
+    /// The bytes that a session has accepted and not written at most.
+    var sendLimit = ByteCount.mebibytes(1)
+    /// Gets what the library has to say.
+    var logger: Logger?
+    /// Looks at the connections of both sides from their opening on.
+    var observe: @Sendable (AMQPConnection) async -> Void = { _ in }
+
+    /// The side that an account belongs to.
+    final class Side: Sendable {
+        let sent = SendAccount()
+        let got = ReceiveAccount()
+        private let ends = Mutex<[AMQPError?]>([])
+        /// What the connection ended with, nil for an end in order; empty where it was never opened.
+        var ended: [AMQPError?] { self.ends.withLock { $0 } }
+        func end(_ error: AMQPError?) { self.ends.withLock { $0.append(error) } }
+    }
+
+    let client = Side()
+    let server = Side()
+    let remains = Remains()
+    /// What the idle timeouts and the deadlines of operations are where bytes are damaged; nil for the defaults.
+    var patience: Duration?
+    /// Whether the client sends its messages settled.
+    var settles = false
+
+    private var configuration: AMQPConnection.Configuration {
+        var configuration = AMQPConnection.Configuration()
+        configuration.stallWarning = .seconds(5)
+        configuration.maxFrameSize = 512
+        configuration.containerID = "dialogue"
+        configuration.virtualHost = "localhost"
+        if let patience {
+            configuration.idleTimeout = patience
+            configuration.openTimeout = patience
+            configuration.operationTimeout = patience
+        }
+        self.remains.share(&configuration)
+        return configuration
+    }
+
+    private var session: AMQPSession.Configuration {
+        AMQPSession.Configuration(incomingCapacity: .kibibytes(8), sendLimit: .init(high: self.sendLimit))
+    }
+
+    private var receiving: AMQPReceiver.Configuration {
+        var configuration = AMQPReceiver.Configuration(window: .messages(self.window))
+        configuration.settlementDelay = .zero
+        return configuration
+    }
+
+    // MARK: Running
+
+    /// Runs the dialogue, and returns the proxy's record of it when both sides and all sockets have ended.
+    func run(_ plans: [FaultDirection: FaultPlan]) async throws -> [FaultDirection: FaultRecord] {
+        var listening = AMQPListener.Configuration()
+        listening.connection = self.configuration
+        let listener = try await AMQPListener.bind(port: 0, configuration: listening, logger: self.logger)
+        let service = Task { await self.serve(listener) }
+        let toServer = plans[.toServer] ?? FaultPlan()
+        let toClient = plans[.toClient] ?? FaultPlan()
+        return try await FaultProxy.with(to: listener.port, toServer: toServer, toClient: toClient) { proxy in
+            await self.talk(proxy.url)
+            try await waitUntil("all sockets are closed, of \(plans)") { proxy.openLinks == 0 }
+            await listener.close()
+            await service.value
+            guard let link = proxy.links.first else { return [:] }
+            return [.toServer: link[.toServer], .toClient: link[.toClient]]
+        }
+    }
+
+    /// Sends messages, and waits until the fate of each is told.
+    private func send(_ sender: AMQPSender, _ account: SendAccount) async {
+        var transfers: [AMQPTransfer] = []
+        for number in 0..<self.count {
+            let message = AMQPMessage(number: number, padding: number % 5 == 4 ? self.padding : 0)
+            let transfer = await account.offer(number) { () throws(AMQPError) in try await sender.enqueue(message) }
+            if let transfer { transfers.append(transfer) }
+        }
+        for transfer in transfers { _ = try? await transfer.outcome() }
+    }
+
+    /// Takes what comes, and decides.
+    private func take(_ receiver: AMQPReceiver, count: Int = .max, _ account: ReceiveAccount) async {
+        var left = count
+        while left > 0, let delivery = try? await receiver.next() {
+            account.decide(delivery)
+            left -= 1
+        }
+    }
+
+    // MARK: The client
+
+    private func talk(_ url: String) async {
+        do throws(AMQPError) {
+            let connection = try await AMQPConnection.connect(
+                to: url,
+                configuration: self.configuration,
+                logger: self.logger
+            )
+            self.remains.watch(connection, "client")
+            let observing = Task { await self.observe(connection) }
+            defer { observing.cancel() }
+            // Nothing may wait for ever for a frame that was damaged.
+            let limit = self.patience.map { patience in
+                Task {
+                    try await Task.sleep(for: patience)
+                    try await connection.close()
+                }
+            }
+            defer { limit?.cancel() }
+            do throws(AMQPError) {
+                try await self.talk(on: connection)
+                try await connection.close()
+                self.client.end(nil)
+            } catch {
+                try? await connection.close()
+                self.client.end(connection.error.flatMap { $0.condition == .closed ? error : $0 } ?? error)
+            }
+        } catch {
+            self.client.end(error)
+        }
+    }
+
+    private func talk(on connection: AMQPConnection) async throws(AMQPError) {
+        let session = try await connection.openSession(self.session)
+        var sending = AMQPSender.Configuration(target: "there")
+        sending.name = "there"
+        if self.settles { sending.settleMode = .settled }
+        let sender = try await session.openSender(sending)
+        self.remains.watch(sender, "client")
+        // From here on messages are offered: they all have a fate, whatever becomes of the rest.
+        async let sent: Void = self.send(sender, self.client.sent)
+        var receiving = self.receiving
+        receiving.name = "back"
+        receiving.source = AMQPSource(address: "back")
+        let receiver: AMQPReceiver
+        do throws(AMQPError) {
+            receiver = try await session.openReceiver(receiving)
+        } catch {
+            await sent
+            throw error
+        }
+        self.remains.watch(receiver, "client")
+        await self.take(receiver, count: self.count, self.client.got)
+        await sent
+        try await sender.close()
+        try await receiver.close()
+        try await session.close()
+    }
+
+    // MARK: The server
+
+    private func serve(_ listener: AMQPListener) async {
+        let connections = listener.makeAsyncIterator()
+        while let connection = try? await connections.next(isolation: nil) {
+            self.remains.watch(connection, "server")
+            let observing = Task { await self.observe(connection) }
+            defer { observing.cancel() }
+            var failure: AMQPError?
+            await withTaskGroup { group in
+                let wishes = connection.incoming.makeAsyncIterator()
+                do throws(AMQPError) {
+                    while let wish = try await wishes.next(isolation: nil) {
+                        group.addTask { await self.serve(wish) }
+                    }
+                } catch {
+                    failure = error
+                }
+            }
+            try? await connection.close()
+            self.server.end(failure)
+        }
+    }
+
+    private func serve(_ wish: AMQPIncoming) async {
+        switch wish {
+        case .session(let session): _ = try? await session.accept(self.session)
+        case .receiver(let incoming):
+            guard let receiver = try? await incoming.accept(self.receiving) else { return }
+            self.remains.watch(receiver, "server")
+            await self.take(receiver, self.server.got)
+        case .sender(let incoming):
+            guard let sender = try? await incoming.accept() else { return }
+            self.remains.watch(sender, "server")
+            await self.send(sender, self.server.sent)
+            try? await sender.waitUntilClosed()
+        }
+    }
+}

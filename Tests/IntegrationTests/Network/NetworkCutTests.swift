@@ -1,0 +1,177 @@
+import Foundation
+import QpidProton
+import Synchronization
+import Testing
+
+/// A dialogue that ends at every place: the right error, nothing left over, and an account that adds up.
+@Suite(.timeLimit(.minutes(30)))
+struct NetworkCutTests {
+    private static let isLong = ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] != nil
+
+    private struct Case: Sendable, CustomStringConvertible {
+        var direction: FaultDirection
+        var plan: FaultPlan
+        var patience: Duration?
+        var settles = false
+
+        var description: String {
+            "\(self.direction) \(self.plan.ending.map { "\($0.1) at \($0.offset)" } ?? "flips \(self.plan.flips)")"
+        }
+    }
+
+    /// The bytes of the dialogue when nothing disturbs it.
+    private static func recording(settles: Bool = false) async throws -> [FaultDirection: [UInt8]] {
+        let plan = FaultPlan.with { $0.records = true }
+        var made = Dialogue()
+        made.settles = settles
+        let dialogue = made
+        let records = try await dialogue.run([.toServer: plan, .toClient: plan])
+        for (side, other) in [(dialogue.client, dialogue.server), (dialogue.server, dialogue.client)] {
+            #expect(side.ended == [nil] && side.sent.disagreements(with: other.got) == [])
+            let counts: [SendAccount.Fate: Int] =
+                settles && side === dialogue.client ? [.settled: 9] : [.accepted: 5, .rejected: 2, .released: 2]
+            #expect(side.sent.sums == MessageSums(offered: 9, counts: counts))
+        }
+        return records.mapValues(\.bytes)
+    }
+
+    /// Where the headers and frames of a stream begin, and its end.
+    private static func boundaries(_ bytes: [UInt8]) -> [Int] {
+        var offsets = [0]
+        while let offset = offsets.last, offset + 8 <= bytes.count {
+            let word = bytes[offset..<offset + 4]
+            let isHeader = word.elementsEqual("AMQP".utf8)
+            offsets.append(offset + (isHeader ? 8 : word.reduce(0) { $0 << 8 | Int($1) }))
+        }
+        return offsets
+    }
+
+    @Test func theRecordingIsOfWholeFrames() async throws {
+        for (direction, bytes) in try await Self.recording() {
+            #expect(Self.boundaries(bytes).last == bytes.count, "\(direction)")
+            #expect(Self.boundaries(bytes).count > 25, "\(direction)")
+        }
+    }
+
+    @Test func cutAtEveryPlace() async throws {
+        try await self.run("cut") { bytes in
+            let near = Self.boundaries(bytes).flatMap { [$0 - 1, $0, $0 + 1] }
+            let places = Self.isLong ? Array(0...bytes.count) : near + Array(stride(from: 0, to: bytes.count, by: 7))
+            return Set(places).filter { (0...bytes.count).contains($0) }.map { .ending(.cut, at: $0) }
+        }
+    }
+
+    @Test(arguments: [FaultPlan.Ending.halfClose, .reset])
+    func endedAtEveryFrame(_ ending: FaultPlan.Ending) async throws {
+        try await self.run("\(ending)") { Self.boundaries($0).map { .ending(ending, at: $0) } }
+    }
+
+    /// What is sent settled is done when it has been written: until then it may have come.
+    @Test func settledMessagesCutAtEveryFrame() async throws {
+        try await self.run("cut, with settled messages", settles: true) { bytes in
+            Self.boundaries(bytes).flatMap { [$0 - 1, $0, $0 + 1] }.filter { $0 >= 0 }.map { .ending(.cut, at: $0) }
+        }
+    }
+
+    /// What is damaged may be understood otherwise: the sides need not agree about a message, and yet each has its one fate.
+    @Test func damagedAtEveryPlace() async throws {
+        try await self.run("damaged", patience: .milliseconds(500)) { bytes in
+            stride(from: 0, to: bytes.count, by: Self.isLong ? 1 : 41).map { offset in
+                .with { $0.flips = [offset: 1 << UInt8(offset % 8)] }
+            }
+        }
+    }
+
+    // MARK: Running
+
+    private func run(
+        _ name: String,
+        patience: Duration? = nil,
+        settles: Bool = false,
+        _ plans: ([UInt8]) -> [FaultPlan]
+    ) async throws {
+        var cases: [Case] = []
+        for (direction, bytes) in try await Self.recording(settles: settles) {
+            cases += plans(bytes).map {
+                Case(direction: direction, plan: $0, patience: patience, settles: settles)
+            }
+        }
+        let tally = Tally(cases)
+        let start = ContinuousClock.now
+        await withTaskGroup { group in
+            // Those that wait for a timer do not need the processor.
+            for _ in 0..<(patience == nil ? 4 : 24) {
+                group.addTask {
+                    while let one = tally.next() {
+                        do {
+                            try await Self.check(one, tally)
+                        } catch {
+                            Issue.record("\(one): \(error)")
+                        }
+                    }
+                }
+            }
+        }
+        #expect(tally.sums.addUp)
+        // The bytes of a dialogue are not always as many: where they are fewer it may have ended before its place.
+        #expect(tally.disturbed * 10 >= cases.count * 9)
+        let count = "\(cases.count) cases, \(tally.disturbed) of them came about"
+        print("\(name): \(count), in \(ContinuousClock.now - start): \(tally.sums)")
+        for (end, count) in tally.ends.sorted(by: { $0.value > $1.value }) { print("  \(count) × \(end)") }
+    }
+
+    /// The cases that are left, and what those before came to.
+    private final class Tally: Sendable {
+        private let state: Mutex<(cases: ArraySlice<Case>, sums: MessageSums, ends: [String: Int], disturbed: Int)>
+
+        init(_ cases: [Case]) { self.state = Mutex((cases[...], MessageSums(), [:], 0)) }
+
+        var sums: MessageSums { self.state.withLock { $0.sums } }
+        /// How many were disturbed at their place.
+        var disturbed: Int { self.state.withLock { $0.disturbed } }
+        var ends: [String: Int] { self.state.withLock { $0.ends } }
+
+        func next() -> Case? { self.state.withLock { $0.cases.popFirst() } }
+
+        func add(_ dialogue: Dialogue, isDisturbed: Bool) {
+            self.state.withLock { state in
+                state.disturbed += isDisturbed ? 1 : 0
+                for side in [dialogue.client, dialogue.server] {
+                    state.sums += side.sent.sums
+                    for end in side.ended { state.ends[end.map { "\($0)" } ?? "none", default: 0] += 1 }
+                }
+            }
+        }
+    }
+
+    private static func check(_ one: Case, _ tally: Tally) async throws {
+        var made = Dialogue()
+        made.patience = one.patience
+        made.settles = one.settles
+        let dialogue = made
+        let records = try await within("\(one)", limit: .seconds(60)) {
+            try await dialogue.run([one.direction: one.plan])
+        }
+        let (client, server) = (dialogue.client, dialogue.server)
+        // The listener hands out what was opened alone.
+        #expect(client.ended.count == 1 && server.ended.count <= 1, "\(one)")
+        var isDisturbed = true
+        if let place = one.plan.flips.keys.first {
+            isDisturbed = records[one.direction].map { $0.received > place } ?? false
+            #expect(client.sent.isComplete && server.sent.isComplete, "\(one)")
+            #expect(client.sent.faults + server.sent.faults == [], "\(one)")
+        } else {
+            isDisturbed = records[one.direction]?.hasEnded ?? false
+            #expect(client.sent.disagreements(with: server.got) == [], "\(one)")
+            #expect(server.sent.disagreements(with: client.got) == [], "\(one)")
+            // A timer would have another: the loss is found at once.
+            let errors = (client.ended + server.ended).compactMap(\.self) + client.sent.errors + server.sent.errors
+            #expect(errors.allSatisfy { $0.condition == .connectionLost }, "\(one): \(errors)")
+            if !isDisturbed { #expect(errors == [] && client.sent.offered == dialogue.count, "\(one): \(errors)") }
+        }
+        try await waitUntil("nothing is left, of \(one): \(dialogue.remains.left)", within: .seconds(10)) {
+            dialogue.remains.left.isEmpty
+        }
+        tally.add(dialogue, isDisturbed: isDisturbed)
+    }
+}

@@ -1,0 +1,38 @@
+import Synchronization
+
+@testable import QpidProton
+
+/// What must be gone when a connection has ended: its objects, and the bytes on its ledgers.
+final class Remains: Sendable {
+    private let checks = Mutex<[(name: String, isGone: @Sendable () -> Bool)]>([])
+    /// Bytes that are sent and received count here too.
+    let budgets = [
+        "sending": AMQPMemoryBudget(limit: .mebibytes(8)), "receiving": AMQPMemoryBudget(limit: .mebibytes(8)),
+    ]
+
+    /// What is still there.
+    var left: [String] {
+        let objects = self.checks.withLock { $0 }.filter { !$0.isGone() }.map { "\($0.name) is alive" }
+        let bytes = self.budgets.filter { $0.value.used != 0 }.map { "\($0.value.used) bytes of \($0.key)" }
+        return objects + bytes
+    }
+
+    /// Has the bytes of a connection counted.
+    func share(_ configuration: inout AMQPConnection.Configuration) {
+        configuration.sendBudget = self.budgets["sending"]
+        configuration.receiveBudget = self.budgets["receiving"]
+    }
+
+    func watch(_ connection: AMQPConnection, _ name: String) {
+        self.add(connection, "the \(name)'s connection")
+        // The handler holds it, and Proton.
+        self.add(connection.mailbox, "the \(name)'s mailbox")
+    }
+
+    func watch(_ sender: AMQPSender, _ name: String) { self.add(sender, "the \(name)'s sender") }
+    func watch(_ receiver: AMQPReceiver, _ name: String) { self.add(receiver, "the \(name)'s receiver") }
+
+    private func add(_ object: some AnyObject & Sendable, _ name: String) {
+        self.checks.withLock { $0.append((name, { [weak object] in object == nil })) }
+    }
+}
