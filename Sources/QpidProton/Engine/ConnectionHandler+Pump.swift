@@ -168,6 +168,8 @@ extension ConnectionHandler {
         guard let context = self.context else { return false }
         var out: ByteBuffer?
         self.engine.write { bytes in
+            // The peer will get bytes without it, and one that does not read must not be sent more and more of them.
+            if self.unwrittenBytes > 0, Self.isHeartbeat(bytes) { return }
             if out == nil { out = self.takeOutput(context) }
             out?.writeBytes(bytes)
         }
@@ -196,6 +198,11 @@ extension ConnectionHandler {
         promise.futureResult.assumeIsolated().whenComplete { self.written(count, framed, $0) }
         context.write(self.wrapOutboundOut(out), promise: promise)
         return true
+    }
+
+    /// An empty frame alone.
+    private static func isHeartbeat(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.count == 8 && bytes.loadUnaligned(as: UInt64.self).bigEndian == 0x0000_0008_0200_0000
     }
 
     /// The memory of the last write, if that has gone and the memory is of the usual size.

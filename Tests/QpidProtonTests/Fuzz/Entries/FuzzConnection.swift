@@ -104,7 +104,7 @@ final class FuzzConnection {
             guard self.channel.isActive, !self.handler.receiving.isReadingWithheld else { return }
             try self.hear(piece)
             if self.options.timePasses {
-                self.loop.advanceTime(by: .milliseconds(500))
+                self.loop.advanceTime(by: .milliseconds(50))
                 try self.rest()
             }
         }
@@ -140,8 +140,8 @@ final class FuzzConnection {
     private func end(received: Int) throws {
         if self.options.timePasses {
             // Longer than all deadlines together.
-            for _ in 0..<20 {
-                self.loop.advanceTime(by: .seconds(20))
+            for _ in 0..<10 {
+                self.loop.advanceTime(by: .seconds(1))
                 self.take()
                 try self.rest()
             }

@@ -52,6 +52,8 @@ struct FuzzOptions {
         configuration.containerID = "fuzz"
         configuration.acceptsIncoming = role == .server || self.isStrange
         configuration.incomingLimit = 8
+        configuration.operationTimeout = .seconds(1)
+        configuration.idleTimeout = .seconds(2)
         configuration.sendBudget = budget
         configuration.receiveBudget = budget
         if self.isSmall {
