@@ -14,7 +14,7 @@ extension AMQPConnection {
         public var maxFrameSize: UInt32 = 65_536
         /// The highest channel number: one less than the number of sessions, 32,767 at most.
         public var channelMax: UInt16 = 1_023
-        /// The connection is given up when nothing has come from the peer for this long; nil for never.
+        /// The connection is given up when nothing has come from the peer for this long, 4 ms at least; nil for never.
         ///
         /// The peer is told half of it, and sends empty frames when it has nothing else; this side does the same for the peer.
         /// Source: AMQP 1.0 §2.4.5.
@@ -88,7 +88,7 @@ extension AMQPConnection {
                 )
             }
             if let idle = self.idleTimeout {
-                try require(idle >= .milliseconds(2), "idleTimeout is \(idle): 2 ms at least, or nil for none")
+                try require(idle >= .milliseconds(4), "idleTimeout is \(idle): 4 ms at least, or nil for none")
             }
         }
     }

@@ -36,6 +36,10 @@ extension ConnectionHandler {
         let connection = self.engine.connection
         let transport = self.engine.transport
         let idle = pn_transport_get_remote_idle_timeout(transport)
+        // Proton sends an empty frame each half of it, and without end where the half is no time.
+        guard idle != 1 else {
+            return self.fail(AMQPError(.connection, .invalidField, "the peer's idle-time-out of 1 ms cannot be kept"))
+        }
         let peer = AMQPPeer(
             containerID: pn_connection_remote_container(connection).map { String(cString: $0) } ?? "",
             hostname: pn_connection_remote_hostname(connection).map { String(cString: $0) },

@@ -168,6 +168,8 @@ extension ConnectionHandler {
         guard let context = self.context else { return false }
         var out: ByteBuffer?
         self.engine.write { bytes in
+            // The peer will get bytes without it, and one that does not read must not be sent more and more of them.
+            if self.unwrittenBytes > 0, Self.isHeartbeat(bytes) { return }
             if out == nil { out = self.takeOutput(context) }
             out?.writeBytes(bytes)
         }
@@ -201,6 +203,11 @@ extension ConnectionHandler {
         for session in self.touchedSessions { session.takeFramed(into: &framed) }
         self.touchedSessions.removeAll(keepingCapacity: true)
         return framed
+    }
+
+    /// An empty frame alone.
+    private static func isHeartbeat(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.count == 8 && bytes.loadUnaligned(as: UInt64.self).bigEndian == 0x0000_0008_0200_0000
     }
 
     /// The memory of the last write, if that has gone and the memory is of the usual size.

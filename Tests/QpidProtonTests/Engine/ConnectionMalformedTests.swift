@@ -10,67 +10,6 @@ import Testing
 /// Every case prints nothing but its seed; a failure is repeated by putting the seed in place of the random one.
 @Suite(.deadline(minutes: 5))
 struct ConnectionMalformedTests {
-    /// What a peer says in a dialogue with sessions, links, messages, a drain, dispositions and closes.
-    private static func record(_ role: ConnectionHandler.Role) async throws -> [Frame] {
-        var configuration = AMQPConnection.Configuration()
-        configuration.acceptsIncoming = role == .server
-        var frames: [Frame] = []
-        try await withPeer(role: role, configuration: configuration) { connection, peer in
-            if role == .client {
-                try await Self.talk(connection, peer)
-            } else {
-                try await Self.answer(connection, peer)
-            }
-            frames = Frame.parse(try await peer.run { $0.toLibrary.record })
-        }
-        return frames
-    }
-
-    private static func talk(_ connection: AMQPConnection, _ peer: InMemoryPeer) async throws {
-        let session = try await connection.openSession()
-        var source = AMQPSource(address: "q", filters: [.selector("a = 1")])
-        source.capabilities = ["queue"]
-        var receiving = AMQPReceiver.Configuration(source: source, window: .messages(4))
-        receiving.name = "receiver"
-        let receiver = try await session.openReceiver(receiving)
-        var sending = AMQPSender.Configuration(target: "q")
-        sending.name = "sender"
-        let sender = try await session.openSender(sending)
-        for size in [0, 10, 70_000] { _ = try await sender.enqueue(encoded: payload(size)).outcome() }
-        try await peer.run { peer in
-            for size in [0, 20, 70_000] { peer.send(payload(size), on: peer.links[0]) }
-        }
-        for _ in 0..<3 { try await receiver.next()?.accept() }
-        await peer.settle()
-        try await peer.run { pn_link_drain($0.links[1], 1) }
-        try await receiver.close()
-        try await session.close()
-        try await connection.close()
-    }
-
-    private static func answer(_ connection: AMQPConnection, _ peer: InMemoryPeer) async throws {
-        try await peer.run { peer in
-            guard let session = pn_session(peer.connection), let link = pn_sender(session, "in") else { return }
-            pn_session_open(session)
-            pn_terminus_set_address(pn_link_target(link), "q")
-            pn_link_open(link)
-            peer.links = [link]
-        }
-        var incoming = connection.incoming.makeAsyncIterator()
-        guard case .session(let session)? = try await incoming.next() else { throw Unexpected(what: "no session") }
-        try await session.accept()
-        guard case .receiver(let wish)? = try await incoming.next() else { throw Unexpected(what: "no link") }
-        let receiver = try await wish.accept()
-        try await peer.run { peer in
-            for size in [0, 20, 70_000] { peer.send(payload(size), on: peer.links[0]) }
-        }
-        for _ in 0..<3 { try await receiver.next()?.accept() }
-        try await peer.run { peer in
-            pn_link_close(peer.links[0])
-            pn_connection_close(peer.connection)
-        }
-    }
-
     /// Lets a library that does all it can hear the bytes, and then the end of the socket: all its calls must return.
     ///
     /// - Returns: How many messages it took.
@@ -166,7 +105,7 @@ struct ConnectionMalformedTests {
 
     @Test(arguments: [ConnectionHandler.Role.client, .server])
     func theDialogueItselfIsUnderstood(role: ConnectionHandler.Role) async throws {
-        let bytes = try self.bytes(try await Self.record(role))
+        let bytes = try self.bytes(try await Dialogue.frames(role))
         #expect(bytes.count > 70_000)
         for pieces in [1_000_000, 1_000, 7] {
             let count = try await self.hear(bytes, as: role, pieces: pieces, seed: 0)
@@ -213,7 +152,7 @@ struct ConnectionMalformedTests {
         let seed = UInt64.random(in: .min ... .max)
         print("truncatedDialogues as \(role): seed \(seed)")
         var random = SeededGenerator(seed: seed)
-        let frames = try await Self.record(role)
+        let frames = try await Dialogue.frames(role)
         for _ in 0..<100 {
             var bytes = try self.bytes(frames)
             let isInHead = Bool.random(using: &random)
@@ -228,7 +167,7 @@ struct ConnectionMalformedTests {
         let seed = UInt64.random(in: .min ... .max)
         print("flippedBits as \(role): seed \(seed)")
         var random = SeededGenerator(seed: seed)
-        let frames = try await Self.record(role)
+        let frames = try await Dialogue.frames(role)
         for _ in 0..<250 {
             var frames = frames
             // The payload is not looked at: it goes, so that the bits that count are hit.
@@ -317,7 +256,7 @@ struct ConnectionMalformedTests {
         let seed = UInt64.random(in: .min ... .max)
         print("shuffledFrames as \(role): seed \(seed)")
         var random = SeededGenerator(seed: seed)
-        let frames = try await Self.record(role)
+        let frames = try await Dialogue.frames(role)
         for _ in 0..<250 {
             var shuffled = frames
             for _ in 0..<Int.random(in: 1...5, using: &random) where shuffled.count > 2 {

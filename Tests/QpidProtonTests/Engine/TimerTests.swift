@@ -38,6 +38,38 @@ struct TimerTests {
         }
     }
 
+    /// Half of it is no time, and heartbeats would be sent without end.
+    @Test func anIdleTimeoutOfAMillisecondIsRefused() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            // Proton tells half of it.
+            script.idleTimeout = 2
+            return script
+        }
+        await expectError(.invalidField) {
+            try await withPeer(configuration: self.configuration(idle: nil), script) { _, _ in }
+        }
+    }
+
+    @Test func heartbeatsThatAreNotReadDoNotPileUp() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.idleTimeout = 20
+            return script
+        }
+        try await withPeer(configuration: self.configuration(idle: nil), script) { connection, peer in
+            try await peer.run { $0.toPeer.allowance = 0 }
+            await peer.advance(by: .seconds(1), steps: 50)
+            #expect(try await peer.run { $0.wire.flushedBytes } == 8)
+            // They go on when they are read.
+            try await peer.run { $0.toPeer.allowance = nil }
+            let before = try await peer.run { $0.toPeer.record.readableBytes }
+            await peer.advance(by: .seconds(1), steps: 200)
+            #expect(try await peer.run { $0.toPeer.record.readableBytes } >= before + 8 * 100)
+            #expect(connection.error == nil)
+        }
+    }
+
     @Test func anUnansweredOpeningEnds() async throws {
         let configuration = self.configuration(idle: nil, operation: .seconds(5))
         try await withPeer(configuration: configuration, { .answeredByHand }) { connection, peer in

@@ -1,0 +1,1 @@
+../../../Tests/QpidProtonTests/Utilities/Frames.swift

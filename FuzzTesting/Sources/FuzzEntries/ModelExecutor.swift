@@ -1,0 +1,1 @@
+../../../Tests/QpidProtonTests/Model/ModelExecutor.swift

@@ -1,0 +1,36 @@
+import NIOCore
+
+@testable import QpidProton
+
+/// Decodes the bytes as a message. What can be decoded can be encoded, and is then the same.
+enum FuzzMessage {
+    private static let strict = AMQPDecodingLimits(maximumDepth: 3, maximumElements: 16)
+
+    static func run(_ bytes: UnsafeRawBufferPointer) throws {
+        let buffer = FuzzTarget.buffer(bytes)
+        let message = try Self.decode(buffer, .default)
+        let strict = try Self.decode(buffer, Self.strict)
+        if let strict { try FuzzTarget.require(strict == message, "decoded with strict limits it is another message") }
+        guard let message else { return }
+        let encoded = try message.encoded()
+        try FuzzTarget.require(
+            encoded.readableBytes <= message.encodedSizeHint,
+            "encoded it has \(encoded.readableBytes) bytes, and \(message.encodedSizeHint) were announced"
+        )
+        let again = try AMQPMessage(decoding: FuzzTarget.buffer(encoded.readableBytesView))
+        try FuzzTarget.require(again == message, "encoded and decoded it is another message")
+        try FuzzTarget.require(again.hashValue == message.hashValue, "equal messages have different hashes")
+        try FuzzTarget.require(try again.encoded() == encoded, "encoded again it has other bytes")
+        _ = (message.description, message.bodyString, message.bodyBytes)
+    }
+
+    /// Nil for what is no message. No other error is allowed.
+    private static func decode(_ buffer: ByteBuffer, _ limits: AMQPDecodingLimits) throws -> AMQPMessage? {
+        do throws(AMQPError) {
+            return try AMQPMessage(decoding: buffer, limits: limits)
+        } catch {
+            try FuzzTarget.require(error.condition == .decodeError, "\(error)")
+            return nil
+        }
+    }
+}
