@@ -31,7 +31,8 @@ struct Dialogue: Sendable {
     let client = Side()
     let server = Side()
     let remains = Remains()
-    /// What the idle timeouts and the deadlines of operations are where bytes are damaged; nil for the defaults.
+    /// What the idle timeouts and the deadlines of operations are where bytes are damaged; nil for so long that none of them is
+    /// over before the case is.
     var patience: Duration?
     /// Whether the client sends its messages settled.
     var settles = false
@@ -42,11 +43,9 @@ struct Dialogue: Sendable {
         configuration.maxFrameSize = 512
         configuration.containerID = "dialogue"
         configuration.virtualHost = "localhost"
-        if let patience {
-            configuration.idleTimeout = patience
-            configuration.openTimeout = patience
-            configuration.operationTimeout = patience
-        }
+        configuration.idleTimeout = self.patience ?? .seconds(3_600)
+        configuration.openTimeout = self.patience ?? .seconds(3_600)
+        configuration.operationTimeout = self.patience ?? .seconds(3_600)
         self.remains.share(&configuration)
         return configuration
     }

@@ -56,19 +56,32 @@ struct FaultProxyTests {
         }
     }
 
-    @Test func gathersUntilThereIsEnoughOrItsTimeIsOver() async throws {
-        try await ByteSocket.withEchoServer { port, sockets in
-            let plan = FaultPlan.with { $0.gather = .init(bytes: 40, time: .milliseconds(300)) }
+    @Test func gathersUntilThereIsEnough() async throws {
+        try await ByteSocket.withEchoServer { port, _ in
+            let plan = FaultPlan.with { $0.gather = .init(bytes: 40, time: .seconds(3_600)) }
             try await FaultProxy.with(to: port, toServer: plan) { proxy in
                 let client = try await ByteSocket.connect(to: proxy.port)
-                for index in 0..<50 {
+                for index in 0..<40 {
                     await client.send([UInt8(index)])
                     try await waitUntil("the byte comes") { proxy.links.first?[.toServer].received == index + 1 }
+                    if index < 39 { #expect(proxy.links[0][.toServer].forwarded == 0) }
                 }
-                try await waitUntil("all go on") { proxy.links[0][.toServer].forwarded == 50 }
-                #expect(proxy.links[0][.toServer].segments == 2)
-                await client.finish()
-                #expect(try await client.waitForEnd() == .end && client.bytes == (0..<50).map { UInt8($0) })
+                try await waitUntil("all go on") { proxy.links[0][.toServer].forwarded == 40 }
+                #expect(proxy.links[0][.toServer].segments == 1)
+            }
+        }
+    }
+
+    @Test func gathersUntilItsTimeIsOver() async throws {
+        let plan = FaultPlan.with { $0.gather = .init(bytes: 1_000, time: .milliseconds(200)) }
+        try await ByteSocket.withEchoServer { port, _ in
+            try await FaultProxy.with(to: port, toServer: plan) { proxy in
+                let client = try await ByteSocket.connect(to: proxy.port)
+                let start = ContinuousClock.now
+                await client.send(Self.text)
+                // Its end is not needed for that.
+                try await waitUntil("it comes back") { client.bytes == Self.text }
+                #expect(ContinuousClock.now - start >= .milliseconds(200))
             }
         }
     }
