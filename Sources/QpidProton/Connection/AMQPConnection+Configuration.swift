@@ -39,6 +39,13 @@ extension AMQPConnection {
         public var acceptsIncoming = false
         /// How many sessions and links of the peer may wait to be taken from ``AMQPConnection/incoming``.
         public var incomingLimit = 1_024
+        /// How many links the peer may have attached of itself at once, 1 to 32,768; it gets
+        /// ``AMQPCondition/resourceLimitExceeded`` in the detach of each further one.
+        ///
+        /// A link that is refused counts until the peer has detached it too. A peer that attaches links beside those, as
+        /// many as this and ``incomingLimit`` together and without waiting for an answer, loses the connection. Sessions are
+        /// limited by ``channelMax``.
+        public var incomingLinkLimit = 4_096
         /// The part of what is sent that senders of lower priorities get while one of a higher priority could use all: 0 for
         /// none, so that they may wait for ever, to 0.5.
         public var lowPriorityShare = 0.05
@@ -77,6 +84,10 @@ extension AMQPConnection {
                 "maxFrameSize is \(self.maxFrameSize): a frame is held whole, so 16 MiB is the most"
             )
             try require(self.channelMax <= 32_767, "channelMax is \(self.channelMax): 32,767 is the most")
+            try require(
+                (1...32_768).contains(self.incomingLinkLimit),
+                "incomingLinkLimit is \(self.incomingLinkLimit): it must be from 1 to 32,768"
+            )
             try require(
                 (0...0.5).contains(self.lowPriorityShare),
                 "lowPriorityShare is \(self.lowPriorityShare): it must be from 0 to 0.5"

@@ -61,6 +61,12 @@ extension ConnectionHandler {
         if let known = SessionEndpoint.of(session) { return known.remoteOpened(peer) }
         let endpoint = SessionEndpoint(session, handler: self)
         endpoint.remoteOpened(peer)
+        // Proton falls silent when a session of this side finds no channel, be it begun to be refused.
+        let channels = self.channels
+        guard self.sessions.count <= channels else {
+            let text = "the peer began a session, and all \(channels) channels of this side are in use"
+            return self.fail(AMQPError(.connection, .resourceLimitExceeded, text))
+        }
         if let refusal = self.refusal { return endpoint.close(refusal) }
         self.offer(.session(NIOLoopBound(endpoint, eventLoop: self.eventLoop)))
     }
@@ -74,13 +80,15 @@ extension ConnectionHandler {
         let name = pn_link_name(link).map { String(cString: $0) } ?? ""
         if pn_link_is_sender(link) {
             let endpoint = SenderEndpoint(link, session: session, name: name)
+            endpoint.isOfPeer = true
             session.observe(endpoint)
-            if let refusal = self.refusal { return endpoint.close(refusal) }
+            if let refusal = self.linkRefusal { return endpoint.close(refusal) }
             self.offer(.sender(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         } else {
             let endpoint = ReceiverEndpoint(link, session: session, name: name)
+            endpoint.isOfPeer = true
             session.observe(endpoint)
-            if let refusal = self.refusal { return endpoint.close(refusal) }
+            if let refusal = self.linkRefusal { return endpoint.close(refusal) }
             self.offer(.receiver(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         }
     }
@@ -94,6 +102,12 @@ extension ConnectionHandler {
             return AMQPError(.link, .resourceLimitExceeded, "too many sessions and links wait to be accepted")
         }
         return nil
+    }
+
+    private var linkRefusal: AMQPError? {
+        let limit = self.configuration.incomingLinkLimit
+        guard self.configuration.acceptsIncoming, self.linksOfPeer > limit else { return self.refusal }
+        return AMQPError(.link, .resourceLimitExceeded, "no more than \(limit) links of the peer may be attached")
     }
 
     private func offer(_ incoming: Incoming) {

@@ -11,8 +11,7 @@ extension ConnectionHandler {
     func openSession(_ configuration: AMQPSession.Configuration, _ reply: Reply<SessionEndpoint.Handle>) {
         guard !self.isDead, self.ended.answer == nil else { return _ = reply.resolve(.failure(self.gone)) }
         // Proton aborts the process when it is asked for more sessions than there are channels.
-        let limit = min(Int(self.configuration.channelMax), Int(pn_transport_remote_channel_max(self.engine.transport)))
-        guard self.sessions.count <= limit else {
+        guard self.sessions.count < self.channels else {
             let text = "the connection has \(self.sessions.count) sessions, and channel-max allows no more"
             return _ = reply.resolve(.failure(AMQPError(.local, .resourceLimitExceeded, text)))
         }
@@ -29,6 +28,11 @@ extension ConnectionHandler {
             endpoint.discard(error)
             reply.resolve(.failure(error))
         }
+    }
+
+    /// The channels that both sides allow. A session that has ended keeps its own until the peer has ended it too.
+    var channels: Int {
+        1 + min(Int(self.configuration.channelMax), Int(pn_transport_remote_channel_max(self.engine.transport)))
     }
 
     /// Attaches a sender; its `attachment` tells when the peer has answered.

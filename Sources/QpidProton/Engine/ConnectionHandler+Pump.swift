@@ -1,5 +1,6 @@
 internal import CProton
 internal import DequeModule
+internal import Logging
 internal import NIOCore
 
 extension ConnectionHandler {
@@ -210,6 +211,29 @@ extension ConnectionHandler {
         bytes.count == 8 && bytes.loadUnaligned(as: UInt64.self).bigEndian == 0x0000_0008_0200_0000
     }
 
+    /// Writes a close with the reason, behind all that Proton has to say. It makes none of its own where this side finds the
+    /// error; its text would name another reason too.
+    func sayFarewell(_ error: AMQPError) {
+        let connection = self.engine.connection
+        guard let context = self.context, self.header.isPassed, self.engine.transportError == nil,
+            pn_connection_state(connection) & PN_LOCAL_CLOSED == 0
+        else { return }
+        if pn_connection_state(connection) & PN_LOCAL_UNINIT != 0 { pn_connection_open(connection) }
+        while self.produce() {}
+        var frame = context.channel.allocator.buffer(capacity: 256)
+        do {
+            try CloseFrame.write(error, into: &frame)
+        } catch {
+            return self.logger.debug("no close was sent", metadata: ["error": "\(error)"])
+        }
+        let count = frame.readableBytes
+        self.unwrittenBytes += count
+        self.isFlushNeeded = true
+        let promise = self.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { self.written(count, [], $0) }
+        context.write(self.wrapOutboundOut(frame), promise: promise)
+    }
+
     /// The memory of the last write, if that has gone and the memory is of the usual size.
     private func takeOutput(_ context: ChannelHandlerContext) -> ByteBuffer {
         guard var out = self.output else { return context.channel.allocator.buffer(capacity: 4_096) }
@@ -219,7 +243,7 @@ extension ConnectionHandler {
         return out
     }
 
-    private func flush() {
+    func flush() {
         guard self.isFlushNeeded else { return }
         self.isFlushNeeded = false
         self.context?.flush()

@@ -53,7 +53,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     var isDead = false
     private var isClosedHere = false
     var header = HeaderCheck()
-    let frames = FrameObserver()
+    let frames: FrameObserver
     /// About how many bytes of a message fit into one frame of the peer.
     var transferPayload = 448
 
@@ -81,6 +81,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     private(set) lazy var receiving = ReceiveAccount(self, self.configuration.receiveBudget)
     var isIdleTimeoutSuspended = false
     private var linkNumber: UInt64 = 0
+    /// The links that the peer has attached of itself, until both sides have detached.
+    var linksOfPeer = 0
     /// Tells what keeps links from moving.
     private(set) lazy var watch = FlowWatch(self)
     var isFlushNeeded = false
@@ -104,6 +106,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.logger = logger
         self.engine = try ProtonEngine()
         self.incoming = Inbox()
+        self.frames = FrameObserver(
+            maxFrameSize: configuration.maxFrameSize,
+            openLinks: configuration.incomingLinkLimit + configuration.incomingLimit
+        )
         self.queue = SendQueue(lowShare: configuration.lowPriorityShare)
         self.node = self.mailbox.addLevel(configuration.sendLimit, parent: nil)
     }
@@ -260,8 +266,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Tells the peer an error of the transport, as far as it still listens, and ends.
     func fail(_ error: AMQPError) {
         guard !self.isDead else { return }
+        self.sayFarewell(error)
         self.engine.fail(error)
         self.end(error, error)
+        self.flush()
         self.pump()
     }
 

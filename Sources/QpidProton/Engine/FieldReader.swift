@@ -82,6 +82,19 @@ struct FieldReader {
         return true
     }
 
+    /// Whether the fields that are left are such that Proton can decode them: see ``ValueGuard``.
+    ///
+    /// - Parameter few: The bytes up to which they need not be looked at. In 12 there is no room for a state that is an array
+    ///   of more than 255 elements, behind another field.
+    @inline(__always)
+    func isSound(few: Int = 12) -> Bool {
+        (self.offset <= self.end && self.end - self.offset <= few)
+            || ValueGuard.accepts(self.bytes, from: self.offset, count: self.count, end: self.end)
+    }
+
+    /// Passes over the head of a list, if Proton can decode all that is in it.
+    mutating func isSoundList() -> Bool { self.list() && self.isSound(few: 0) }
+
     /// The constructor of the next field; that of null behind the end of the list.
     @inline(__always)
     private mutating func constructor() -> UInt8? {
@@ -141,7 +154,7 @@ struct FieldReader {
         return String(decoding: self.bytes[start..<self.offset], as: UTF8.self)
     }
 
-    /// Nil for what is not a map, and for a map that ends behind the bytes.
+    /// Nil for what is not a map, and for a map that is larger than is worth while, or ends behind the bytes.
     mutating func map() -> AMQPMap? {
         let start = self.offset
         let count: UInt64?
@@ -150,7 +163,7 @@ struct FieldReader {
         case 0xD1: count = self.bigEndian(4)
         default: return nil
         }
-        guard self.pass(count) else { return nil }
+        guard let count, count < FrameTap.headLength, self.pass(count) else { return nil }
         var buffer = ByteBuffer(bytes: self.bytes[start..<self.offset])
         return (try? AMQPValue(decoding: &buffer, limits: Self.limits))?.mapValue
     }

@@ -83,8 +83,11 @@ final class FrameObserver {
         }
     }
 
-    private var input = FrameTap()
+    private var input: FrameTap
     private var output = FrameTap()
+    private let maxFrameSize: UInt32
+    /// The peer has opened the connection.
+    private var isOpened = false
     /// By the channel on which the peer sends.
     private var byPeerChannel: [UInt16: PeerSession] = [:]
     /// The one of the last transfer: most follow one of the same session.
@@ -101,6 +104,21 @@ final class FrameObserver {
     @exclusivity(unchecked) private var changed: [PeerSession] = []
     /// Sessions of which the peer wants to know the state.
     private var echoes: [PeerSession] = []
+
+    /// The links that the peer has attached, and those that this side has.
+    private var attachedByPeer = 0
+    private var attachedHere = 0
+    /// How many more the first may be: those that this side has not answered, or has detached again.
+    private let openLinks: Int
+
+    /// - Parameters:
+    ///   - maxFrameSize: The largest frame that the peer may send.
+    ///   - openLinks: How many links the peer may have attached that are not attached on this side.
+    init(maxFrameSize: UInt32, openLinks: Int) {
+        self.maxFrameSize = maxFrameSize
+        self.openLinks = openLinks
+        self.input = FrameTap(maxSize: Int(maxFrameSize))
+    }
 
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
@@ -121,6 +139,10 @@ final class FrameObserver {
         }
         for session in self.changed { session.publish() }
         self.changed.removeAll(keepingCapacity: true)
+        if violation == nil, let size = self.input.badSize {
+            let text = "the peer sent a frame of \(size) bytes: 8 to \(self.maxFrameSize) are allowed"
+            return AMQPError(.connection, .connectionFramingError, text)
+        }
         return violation
     }
 
@@ -148,20 +170,33 @@ final class FrameObserver {
             session.onChange?()
         case .attach(let channel, let attach):
             guard let session = self.byPeerChannel[channel] else { return nil }
-            if let violation = session.links.attach(attach.handle, isReceiver: attach.isReceiver) { return violation }
+            if let violation = session.links.attach(attach) { return violation }
             session.flows.peerSent(attach)
+            self.attachedByPeer += 1
+            guard self.attachedByPeer - self.attachedHere <= self.openLinks else {
+                let text = "the peer attached \(self.openLinks + 1) links that are not attached on this side"
+                return AMQPError(.connection, .resourceLimitExceeded, text)
+            }
         case .disposition(let first, let last):
             guard last &- first > Self.widestDisposition else { return nil }
             let text = "the peer sent a disposition of the deliveries from \(first) to \(last)"
             return AMQPError(.connection, .invalidField, text)
         case .detach(let channel, let handle):
-            self.byPeerChannel[channel]?.links.detach(handle)
+            if self.byPeerChannel[channel]?.links.detach(handle) == true { self.attachedByPeer -= 1 }
             self.byPeerChannel[channel]?.flows.peerDetached(handle)
         case .end(let channel):
-            self.byPeerChannel[channel] = nil
+            self.attachedByPeer -= self.byPeerChannel.removeValue(forKey: channel)?.links.count ?? 0
             self.lastPeer = nil
+        case .open:
+            guard !self.isOpened else {
+                return AMQPError(.connection, .illegalState, "the peer opened the connection twice")
+            }
+            self.isOpened = true
+        case .close: break
+        case .foreign(let what): return AMQPError(.connection, .connectionFramingError, "the peer sent \(what)")
         case .unreadable(let name):
-            return AMQPError(.connection, .decodeError, "the peer sent a \(name) whose fields cannot be read")
+            let text = "the fields of a performative (\(name)) cannot be read, or hold values too deep or too many"
+            return AMQPError(.connection, .decodeError, text)
         }
         return nil
     }
@@ -252,12 +287,22 @@ final class FrameObserver {
             // Proton counts a transfer when all of it has come, and here it counts from its head: what was told stays told.
             guard let id = flow.nextIncomingID else { return window }
             return UInt32(max(0, Int32(bitPattern: session.toldLimit &- id)))
-        case .attach(let channel, let attach): self.byLocalChannel[channel]?.flows.sent(attach)
-        case .detach(let channel, let handle): self.byLocalChannel[channel]?.flows.detached(handle)
-        case .end(let channel): self.byLocalChannel.removeValue(forKey: channel)?.localChannel = nil
-        case .transfer, .disposition, .unreadable: break
+        case .attach(let channel, let attach): self.count(channel) { $0.sent(attach) }
+        case .detach(let channel, let handle): self.count(channel) { $0.detached(handle) }
+        case .end(let channel):
+            guard let session = self.byLocalChannel.removeValue(forKey: channel) else { break }
+            self.attachedHere -= session.flows.ownCount
+            session.localChannel = nil
+        case .open, .transfer, .disposition, .close, .foreign, .unreadable: break
         }
         return nil
+    }
+
+    private func count(_ channel: UInt16, _ body: (inout LinkFlows) -> Void) {
+        guard let session = self.byLocalChannel[channel] else { return }
+        let before = session.flows.ownCount
+        body(&session.flows)
+        self.attachedHere += session.flows.ownCount - before
     }
 
     private func join(_ session: PeerSession, _ channel: UInt16) {
@@ -293,6 +338,9 @@ final class FrameObserver {
 
     private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) -> AMQPError? {
         let isAnswered = begin.remoteChannel.map { self.byLocalChannel[$0] != nil } ?? false
+        guard self.isOpened else {
+            return AMQPError(.connection, .illegalState, "the peer began a session before it opened the connection")
+        }
         guard self.byPeerChannel[channel] == nil, !isAnswered else {
             let text = "the peer began a session on channel \(channel), or in answer to one, that is begun already"
             return AMQPError(.connection, .illegalState, text)

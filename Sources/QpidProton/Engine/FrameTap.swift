@@ -3,16 +3,22 @@ struct FrameTap {
     /// Enough of a frame for the fixed fields of a `begin` or a `flow`, and for those of an `attach` behind a long name.
     static let headLength = 1_024
 
+    /// The largest frame that there may be, which is shown whole if it is no transfer; nil where only heads are looked at.
+    private let maxSize: Int?
     /// Bytes to pass over: at first the protocol header, then the rest of each frame.
     private var skip = 8
     /// The head of a frame that came in pieces.
     private var head: [UInt8] = []
-    /// A frame's size cannot be: Proton will end the connection, and there is nothing more to see.
-    private var isBroken = false
+    /// The size of a frame that cannot be: there is nothing more to see.
+    private(set) var badSize: Int?
+
+    init(maxSize: Int? = nil) {
+        self.maxSize = maxSize
+    }
 
     mutating func consume(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Void) {
         var offset = 0
-        while offset < bytes.count, !self.isBroken {
+        while offset < bytes.count, self.badSize == nil {
             if self.skip > 0 {
                 let count = min(self.skip, bytes.count - offset)
                 offset += count
@@ -20,8 +26,8 @@ struct FrameTap {
                 continue
             }
             let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
-            if self.head.isEmpty, let size = self.size(rest), rest.count >= min(size, Self.headLength) {
-                visit(UnsafeRawBufferPointer(rebasing: rest[..<min(size, Self.headLength)]))
+            if self.head.isEmpty, let size = self.size(rest), rest.count >= self.wanted(rest, size) {
+                visit(UnsafeRawBufferPointer(rebasing: rest[..<self.wanted(rest, size)]))
                 self.skip = size
             } else {
                 offset += self.collect(rest, visit)
@@ -32,11 +38,11 @@ struct FrameTap {
     /// Puts a head together from pieces. Returns how many bytes it took.
     private mutating func collect(_ rest: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Void) -> Int {
         let size = self.head.withUnsafeBytes { self.size($0) }
-        let wanted = size.map { min($0, Self.headLength) } ?? 8
+        let wanted = size.map { size in self.head.withUnsafeBytes { self.wanted($0, size) } } ?? 8
         let count = min(wanted - self.head.count, rest.count)
         self.head.append(contentsOf: rest.prefix(count))
         guard let size = self.head.withUnsafeBytes({ self.size($0) }),
-            self.head.count == min(size, Self.headLength)
+            self.head.count == self.head.withUnsafeBytes({ self.wanted($0, size) })
         else { return count }
         self.head.withUnsafeBytes { visit($0) }
         self.skip = size - self.head.count
@@ -44,12 +50,23 @@ struct FrameTap {
         return count
     }
 
+    /// How much of a frame is to be shown, as far as its first bytes tell.
+    @inline(__always)
+    private func wanted(_ bytes: UnsafeRawBufferPointer, _ size: Int) -> Int {
+        size <= Self.headLength ? size : self.wantedOfLarge(bytes, size)
+    }
+
+    private func wantedOfLarge(_ bytes: UnsafeRawBufferPointer, _ size: Int) -> Int {
+        guard bytes.count >= Self.headLength, self.maxSize != nil else { return Self.headLength }
+        return TappedFrame.channelOfTransfer(bytes) == nil ? size : Self.headLength
+    }
+
     /// The size of the frame that begins here, once its first eight bytes are there.
     private mutating func size(_ bytes: UnsafeRawBufferPointer) -> Int? {
         guard bytes.count >= 8 else { return nil }
         let size = Int(UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
-        guard size >= 8 else {
-            self.isBroken = true
+        guard size >= 8, size <= self.maxSize ?? .max else {
+            self.badSize = size
             return nil
         }
         return size

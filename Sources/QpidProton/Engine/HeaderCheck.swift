@@ -6,6 +6,8 @@ internal import NIOCore
 struct HeaderCheck {
     private static let expected: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
     private var seen = 0
+    /// The peer has sent the whole header.
+    var isPassed: Bool { self.seen == Self.expected.count }
 
     /// Returns why the peer is refused, or nil while its bytes are as expected.
     mutating func check(_ buffer: ByteBuffer) -> AMQPError? {

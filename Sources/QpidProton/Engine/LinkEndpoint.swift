@@ -14,6 +14,11 @@ class LinkEndpoint {
     /// The peer has detached, in order or with an error.
     private(set) var isEndedByPeer = false
 
+    /// The peer has attached it of itself.
+    var isOfPeer = false {
+        didSet { self.handler.linksOfPeer += (self.isOfPeer ? 1 : 0) - (oldValue ? 1 : 0) }
+    }
+
     /// The number of the link on its connection, which no other gets.
     let number: UInt64
     /// How long the link was kept from moving, and by what.
@@ -150,6 +155,7 @@ class LinkEndpoint {
 
     private func release(_ answer: Result<Void, AMQPError>) {
         self.isDone = true
+        self.isOfPeer = false
         self.status.detached.resolve(answer)
     }
 }

@@ -57,20 +57,26 @@ struct LinkFlows {
     }
 
     private var peers: [UInt32: PeerLink] = [:]
+    private var peerHandles: [Name: UInt32] = [:]
     private var own: [Name: OwnLink] = [:]
     private var ownNames: [UInt32: Name] = [:]
+
+    /// The links that this side has attached.
+    var ownCount: Int { self.ownNames.count }
 
     // MARK: The peer's frames
 
     mutating func peerSent(_ attach: TappedFrame.Attach) {
         let link = PeerLink(attach)
         self.peers[attach.handle] = link
+        self.peerHandles[link.name] = attach.handle
         // Proton counts credit that was granted before from here.
         if !attach.isReceiver { self.own[link.name.ofOtherSide]?.begin(link.initialCount) }
     }
 
     mutating func peerDetached(_ handle: UInt32) {
-        self.peers[handle] = nil
+        guard let name = self.peers.removeValue(forKey: handle)?.name, self.peerHandles[name] == handle else { return }
+        self.peerHandles[name] = nil
     }
 
     mutating func peerSent(_ flow: TappedFrame.Flow) {
@@ -91,7 +97,7 @@ struct LinkFlows {
     /// - Parameter isReceiver: Whether this side receives on it.
     mutating func observe(_ status: LinkStatus, isReceiver: Bool) {
         let name = Name(name: status.name, isReceiver: !isReceiver)
-        guard let handle = self.peers.first(where: { $0.value.name == name })?.key else { return }
+        guard let handle = self.peerHandles[name] else { return }
         self.peers[handle]?.status = status
         self.peers[handle]?.publish(propertiesToo: true)
     }
@@ -101,7 +107,7 @@ struct LinkFlows {
     mutating func sent(_ attach: TappedFrame.Attach) {
         let name = Name(name: attach.name, isReceiver: attach.isReceiver)
         var link = OwnLink(handle: attach.handle)
-        if attach.isReceiver, let peer = self.peers.values.first(where: { $0.name == name.ofOtherSide }) {
+        if attach.isReceiver, let peer = self.peerHandles[name.ofOtherSide].flatMap({ self.peers[$0] }) {
             link.begin(peer.initialCount)
         }
         self.own[name] = link

@@ -9,21 +9,29 @@ struct PeerLinks {
     /// The handle of the last transfer, when that ended a message: most messages follow one of the same link.
     private var last: UInt32?
 
-    mutating func attach(_ handle: UInt32, isReceiver: Bool) -> AMQPError? {
+    var count: Int { self.links.count }
+
+    mutating func attach(_ attach: TappedFrame.Attach) -> AMQPError? {
+        let handle = attach.handle
+        // Proton would cut it short there, and answer another name than was asked for.
+        guard !attach.name.utf8.contains(0) else {
+            return AMQPError(.connection, .invalidField, "the peer attached a link whose name has a NUL character")
+        }
         // Proton takes larger ones for links that are not attached.
         guard handle <= UInt32(Int32.max) else {
             return AMQPError(.connection, .invalidField, "the peer attached a link with the handle \(handle)")
         }
-        guard self.links.updateValue(isReceiver ? .receiving : .sending, forKey: handle) == nil else {
+        guard self.links.updateValue(attach.isReceiver ? .receiving : .sending, forKey: handle) == nil else {
             let text = "the peer attached a link with the handle \(handle), which is in use"
             return AMQPError(.connection, .sessionHandleInUse, text)
         }
         return nil
     }
 
-    mutating func detach(_ handle: UInt32) {
-        self.links[handle] = nil
+    /// Returns whether there was one.
+    mutating func detach(_ handle: UInt32) -> Bool {
         self.last = nil
+        return self.links.removeValue(forKey: handle) != nil
     }
 
     mutating func transfer(_ transfer: TappedFrame.Transfer) -> AMQPError? {

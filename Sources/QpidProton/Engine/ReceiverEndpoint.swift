@@ -399,6 +399,11 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     override func flowed() {
+        // Proton would tell the peer what is left as credit for four billion messages.
+        guard self.isDone || pn_link_remote_credit(self.link) >= 0 else {
+            let text = "the peer counts more messages than it was granted credit for"
+            return self.close(AMQPError(.link, .linkTransferLimitExceeded, text))
+        }
         self.creditCame()
     }
 

@@ -10,6 +10,10 @@ final class SenderEndpoint: LinkEndpoint {
     private(set) var node: SlotKey?
     /// The messages that have begun to be sent; the last delivery's tag.
     private var begun = 0
+    /// How many messages may be sent that the peer has not settled.
+    private var unsettledLimit = Int.max
+    /// That keeps credit of the peer from being used.
+    private var isCapped = false
     /// See ``setRate(_:)``.
     var limiter: RateLimiter?
     var paceTimer: LoopTimer?
@@ -48,6 +52,8 @@ final class SenderEndpoint: LinkEndpoint {
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.session.node, self.status)
         self.lane = lane
         self.node = node
+        // Of messages that are sent settled nothing stays.
+        if configuration.settleMode == .unsettled { self.unsettledLimit = configuration.unsettledLimit ?? .max }
         pn_link_open(self.link)
         if let rate = configuration.rateLimit { self.setRate(rate) }
         if self.session.isBlocked { self.handler.queue.setBlocked(true, on: lane) }
@@ -71,7 +77,10 @@ final class SenderEndpoint: LinkEndpoint {
         // The message that has begun has its credit already, which Proton takes when it ends.
         let credit = Int(pn_link_credit(self.link))
         let hasBegun = lane.isMidMessage || self.isAborting
-        self.setCredit(credit - (hasBegun ? 1 : 0), isHeld: credit == 0, lane)
+        let usable = credit - (hasBegun ? 1 : 0)
+        let room = max(0, self.unsettledLimit - Int(pn_link_unsettled(self.link)))
+        self.isCapped = usable > room
+        self.setCredit(min(usable, room), isHeld: credit == 0, lane)
         self.answerDrain()
     }
 
@@ -87,6 +96,7 @@ final class SenderEndpoint: LinkEndpoint {
             return false
         }
         pn_link_drained(self.link)
+        self.isCapped = false
         self.setCredit(0, lane)
         return true
     }
@@ -95,7 +105,7 @@ final class SenderEndpoint: LinkEndpoint {
     var isDraining: Bool { !self.isDone && pn_link_get_drain(self.link) }
 
     private func setCredit(_ credit: Int, isHeld: Bool = false, _ lane: SendQueue<SenderEndpoint>.Lane) {
-        self.handler.queue.setCredit(credit, isHeld: isHeld, on: lane)
+        self.handler.queue.setCredit(credit, isHeld: isHeld, isCapped: self.isCapped, on: lane)
         self.noteCause()
         self.status.credit.store(max(0, credit), ordering: .relaxed)
         self.status.deliveryLimit.set(self.begun + max(0, credit))
@@ -154,6 +164,7 @@ final class SenderEndpoint: LinkEndpoint {
             pn_delivery_settle(delivery)
         }
         promise.resolve(.success(outcome))
+        if self.isCapped { self.flowed() }
     }
 
     /// Takes out the message that has begun and will not be finished, to be aborted. Returns it, not answered yet.

@@ -1,5 +1,6 @@
 /// The performatives of the sessions and links, as far as the flow control and the guards need them.
 enum TappedFrame {
+    case open
     case begin(channel: UInt16, Begin)
     case attach(channel: UInt16, Attach)
     case flow(channel: UInt16, Flow)
@@ -7,8 +8,11 @@ enum TappedFrame {
     case disposition(first: UInt32, last: UInt32)
     case detach(channel: UInt16, handle: UInt32)
     case end(channel: UInt16)
+    case close
     /// One of these whose fields cannot be read.
     case unreadable(String)
+    /// Not a frame of AMQP, and why. Proton drops some of these, and with them what came in the same read.
+    case foreign(String)
 
     struct Begin {
         var remoteChannel: UInt16?
@@ -66,19 +70,19 @@ enum TappedFrame {
         Int(UInt32(bigEndian: head.loadUnaligned(as: UInt32.self)))
     }
 
-    /// Reads the head of a frame. Nil for other performatives: Proton will judge them.
+    /// Reads a frame, or its head. Nil for an empty one.
     init?(_ head: UnsafeRawBufferPointer) {
-        guard head.count > 8, head[5] == 0 else { return nil }
+        guard head.count >= 8 else { return nil }
         let channel = UInt16(head[6]) << 8 | UInt16(head[7])
         let offset = Int(head[4]) * 4
-        var fields = FieldReader(head, offset: offset)
-        guard offset < head.count, let code = fields.descriptor() else {
-            // Proton sees more of the frame than its head.
-            guard head.count >= FrameTap.headLength else { return nil }
-            self = .unreadable("performative")
+        guard head[5] == 0, offset >= 8, offset <= head.count else {
+            self = .foreign("a frame of type \(head[5]) whose data offset is \(head[4])")
             return
         }
-        switch code {
+        guard offset < head.count else { return nil }
+        var fields = FieldReader(head, offset: offset)
+        switch fields.descriptor() {
+        case 0x10: self = fields.isSoundList() ? .open : .unreadable("open")
         case 0x11: self = Self.begin(channel, &fields) ?? .unreadable("begin")
         case 0x12: self = Self.attach(channel, &fields) ?? .unreadable("attach")
         case 0x13: self = Self.flow(channel, &fields) ?? .unreadable("flow")
@@ -86,8 +90,9 @@ enum TappedFrame {
             self = Transfer(&fields).map { .transfer(channel: channel, $0) } ?? .unreadable("transfer")
         case 0x15: self = Self.disposition(&fields) ?? .unreadable("disposition")
         case 0x16: self = Self.detach(channel, &fields) ?? .unreadable("detach")
-        case 0x17: self = .end(channel: channel)
-        default: return nil
+        case 0x17: self = fields.isSoundList() ? .end(channel: channel) : .unreadable("end")
+        case 0x18: self = fields.isSoundList() ? .close : .unreadable("close")
+        default: self = .foreign("a frame that is no performative of AMQP")
         }
     }
 
@@ -113,7 +118,7 @@ enum TappedFrame {
     }
 
     private static func attach(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
-        guard fields.list(), let name = fields.string(), let handle = fields.uint()?.value,
+        guard fields.isSoundList(), let name = fields.string(), let handle = fields.uint()?.value,
             let role = fields.bool()?.value
         else { return nil }
         var attach = Attach(name: name, handle: handle, isReceiver: role)
@@ -145,13 +150,14 @@ enum TappedFrame {
     }
 
     private static func disposition(_ fields: inout FieldReader) -> Self? {
-        guard fields.list(), fields.bool() != nil, let first = fields.uint()?.value, let last = fields.uint()
+        guard fields.list(), fields.bool() != nil, let first = fields.uint()?.value, let last = fields.uint(),
+            fields.isSound()
         else { return nil }
         return .disposition(first: first, last: last.value ?? first)
     }
 
     private static func detach(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
-        guard fields.list(), let handle = fields.uint()?.value else { return nil }
+        guard fields.isSoundList(), let handle = fields.uint()?.value else { return nil }
         return .detach(channel: channel, handle: handle)
     }
 }
@@ -162,7 +168,7 @@ extension TappedFrame.Transfer {
     init?(_ fields: inout FieldReader) {
         // The message format and whether it is settled are Proton's to read.
         guard fields.list(), let handle = fields.uint()?.value, let id = fields.uint(), fields.passBinary(),
-            fields.uint() != nil, fields.bool() != nil, let more = fields.bool()
+            fields.uint() != nil, fields.bool() != nil, let more = fields.bool(), fields.isSound()
         else { return nil }
         self.handle = handle
         self.deliveryID = id.value

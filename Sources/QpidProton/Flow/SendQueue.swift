@@ -48,6 +48,8 @@ struct SendQueue<Link> {
         /// The peer has taken back the credit of the message that has begun, and no more: Proton, which counts without a sign,
         /// would not frame the rest of it.
         fileprivate var isHeld = false
+        /// There would be more credit, had the peer settled what was sent.
+        fileprivate var isCapped = false
         fileprivate var isReady = false
         fileprivate var isBlocked = false
         /// The rate limit of the link allows no more now.
@@ -79,6 +81,7 @@ struct SendQueue<Link> {
                 isEmpty: self.backlog.isEmpty || self.isDry,
                 isMidMessage: self.isMidMessage,
                 credit: self.credit,
+                isCapped: self.isCapped,
                 isHeld: self.isHeld,
                 isBlocked: self.isBlocked,
                 isPaced: self.isPaced
@@ -177,8 +180,9 @@ struct SendQueue<Link> {
     }
 
     /// Sets how many messages may begin on a lane, and whether the one that has begun must wait.
-    mutating func setCredit(_ credit: Int, isHeld: Bool = false, on lane: Lane) {
+    mutating func setCredit(_ credit: Int, isHeld: Bool = false, isCapped: Bool = false, on lane: Lane) {
         lane.credit = max(0, credit)
+        lane.isCapped = isCapped
         lane.isHeld = isHeld
         self.makeReadyIfMovable(lane)
     }

@@ -11,6 +11,11 @@ extension AMQPSender {
         public var settleMode: AMQPSenderSettleMode = .unsettled
         /// When the receiver settles.
         public var receiverSettleMode: AMQPReceiverSettleMode = .first
+        /// How many messages may be sent that the peer has not settled, where it grants credit for more; nil for no limit.
+        ///
+        /// Each takes about 800 bytes until it is settled. What the limit holds back waits within the send limits, for
+        /// ``AMQPBlockCause/unsettled``. It holds with the ``settleMode`` `unsettled` alone.
+        public var unsettledLimit: Int? = 65_536
         /// Properties of the link, told to the peer.
         public var properties: AMQPMap = [:]
         /// The bytes that may be accepted on this link and not yet written to the socket; nil for the session's limit alone.
@@ -44,6 +49,9 @@ extension AMQPSender {
             }
             guard (1...100).contains(self.weight) else {
                 throw AMQPError(.local, .invalidArgument, "weight is \(self.weight): it must be from 1 to 100")
+            }
+            if let limit = self.unsettledLimit, limit < 1 {
+                throw AMQPError(.local, .invalidArgument, "unsettledLimit is \(limit): 1 is the least, or nil for none")
             }
             try self.rateLimit?.validate()
         }

@@ -104,8 +104,7 @@ struct EngineRows {
         let close = frame
         try await withPeer { connection, peer in
             try await peer.run { $0.inject(close) }
-            #expect(connection.error?.condition == "x:y")
-            #expect(connection.error?.info == [:])
+            #expect(connection.error?.condition == .decodeError && connection.error?.isFromPeer == false)
         }
     }
 

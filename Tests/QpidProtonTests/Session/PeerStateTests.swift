@@ -7,30 +7,6 @@ import Testing
 /// What the peer tells of its sessions and links, and what it is told when it asks.
 @Suite(.deadline)
 struct PeerStateTests {
-    /// The fields of a flow behind those of the session.
-    private static func flow(
-        nextIncomingID: UInt32 = 0,
-        window: UInt32 = 1_000,
-        nextOutgoingID: UInt32 = 0,
-        outgoingWindow: UInt32 = 1_000,
-        handle: UInt32? = nil,
-        deliveryCount: UInt32? = nil,
-        credit: UInt32? = nil,
-        available: UInt32? = nil,
-        drain: Bool = false,
-        echo: Bool = false,
-        properties: AMQPMap? = nil
-    ) -> Frame {
-        let numbers = [handle, deliveryCount, credit, available].map { number in
-            number.map { AMQPValue.uint($0) } ?? .null
-        }
-        return Frame(
-            .flow,
-            [.uint(nextIncomingID), .uint(window), .uint(nextOutgoingID), .uint(outgoingWindow)] + numbers
-                + [.bool(drain), .bool(echo), properties.map { .map($0) } ?? .null]
-        )
-    }
-
     @Test func idsAndWindowsOfABrokerThatBeginsBeforeZero() async throws {
         try await withWrappingBroker(handle: 7, window: .messages(8)) { session, receiver, peer in
             #expect(session.nextIncomingID == 0xFFFF_FFFC && session.nextOutgoingID == 0)
@@ -45,11 +21,11 @@ struct PeerStateTests {
             #expect(session.nextIncomingID == 2)
             #expect(session.remoteOutgoingWindow == 4_994)
             try await peer.run {
-                try $0.inject(Self.flow(nextIncomingID: 0, window: 7, nextOutgoingID: 2, outgoingWindow: .max))
+                try $0.inject(Frame.flow(nextIncomingID: 0, window: 7, nextOutgoingID: 2, outgoingWindow: .max))
             }
             #expect(session.remoteIncomingWindow == 7 && session.remoteOutgoingWindow == Int(UInt32.max))
             // It says that transfers are on their way which have not come.
-            try await peer.run { try $0.inject(Self.flow(nextOutgoingID: 5, outgoingWindow: 10)) }
+            try await peer.run { try $0.inject(Frame.flow(nextOutgoingID: 5, outgoingWindow: 10)) }
             #expect(session.remoteOutgoingWindow == 13)
             #expect(session.echoesSeen == 0)
         }
@@ -79,7 +55,7 @@ struct PeerStateTests {
             try await peer.run {
                 let count: UInt32 = 0xFFFF_FFFD
                 try $0.inject(
-                    Self.flow(nextOutgoingID: 0xFFFF_FFFE, handle: 7, deliveryCount: count, available: 40, echo: true)
+                    Frame.flow(nextOutgoingID: 0xFFFF_FFFE, handle: 7, deliveryCount: count, available: 40, echo: true)
                 )
             }
             await peer.settle()
@@ -108,7 +84,7 @@ struct PeerStateTests {
             for round in 0..<100 {
                 try await peer.run { peer in
                     let sent = UInt32(round)
-                    let echo = Self.flow(
+                    let echo = Frame.flow(
                         nextOutgoingID: sent,
                         handle: round % 3 == 0 ? nil : 0,
                         deliveryCount: round % 3 == 0 ? nil : sent,
@@ -147,7 +123,7 @@ struct PeerStateTests {
             #expect(try await peer.count(.transfer) == 3)
             #expect(session.nextOutgoingID == 3 && session.remoteIncomingWindow == 0)
             try await peer.run {
-                try $0.inject(Self.flow(window: 2, handle: 0, deliveryCount: 0, credit: 5, echo: true))
+                try $0.inject(Frame.flow(window: 2, handle: 0, deliveryCount: 0, credit: 5, echo: true))
             }
             await peer.settle()
             #expect(session.remoteIncomingWindow == -1)
@@ -171,8 +147,8 @@ struct PeerStateTests {
             let properties: AMQPMap = [.symbol("x-depth"): .uint(4), .symbol("x-list"): .list([.bool(true), "text"])]
             #expect(first.available == nil && first.flowProperties.isEmpty)
             try await peer.run { peer in
-                try peer.inject(Self.flow(handle: 1, deliveryCount: 0, available: 9, properties: properties))
-                try peer.inject(Self.flow(handle: 2, deliveryCount: 0, credit: 100, properties: ["x": 1]))
+                try peer.inject(Frame.flow(handle: 1, deliveryCount: 0, available: 9, properties: properties))
+                try peer.inject(Frame.flow(handle: 2, deliveryCount: 0, credit: 100, properties: ["x": 1]))
             }
             #expect(first.available == nil && first.flowProperties.isEmpty)
             #expect(second.available == 9 && second.flowProperties == properties)
@@ -183,11 +159,11 @@ struct PeerStateTests {
             #expect(second.available == 9 && second.flowProperties == properties)
             let large: AMQPMap = ["x": .string(String(repeating: "y", count: 2_000))]
             try await peer.run {
-                try $0.inject(Self.flow(handle: 1, deliveryCount: 0, available: 0, properties: large))
+                try $0.inject(Frame.flow(handle: 1, deliveryCount: 0, available: 0, properties: large))
             }
             #expect(second.available == 0 && second.flowProperties.isEmpty)
             #expect(sender.flowProperties == ["x": 1])
-            try await peer.run { try $0.inject(Self.flow(handle: 1, deliveryCount: 0)) }
+            try await peer.run { try $0.inject(Frame.flow(handle: 1, deliveryCount: 0)) }
             #expect(second.available == nil)
             #expect(session.connection.error == nil)
         }
@@ -197,14 +173,14 @@ struct PeerStateTests {
     @Test func aHandleThatIsUsedAgain() async throws {
         try await withSession { session, peer in
             let first = try await session.openReceiver(from: "a")
-            try await peer.run { try $0.inject(Self.flow(handle: 0, deliveryCount: 0, available: 1)) }
+            try await peer.run { try $0.inject(Frame.flow(handle: 0, deliveryCount: 0, available: 1)) }
             try await first.close()
             let second = try await session.openReceiver(from: "a")
             #expect(second.available == nil)
-            try await peer.run { try $0.inject(Self.flow(handle: 0, deliveryCount: 0, available: 2, echo: true)) }
+            try await peer.run { try $0.inject(Frame.flow(handle: 0, deliveryCount: 0, available: 2, echo: true)) }
             #expect(first.available == 1 && second.available == 2)
             try await second.close()
-            try await peer.run { try $0.inject(Self.flow(echo: true)) }
+            try await peer.run { try $0.inject(Frame.flow(echo: true)) }
             await peer.settle()
             #expect(session.echoesSeen == 2 && session.connection.error == nil)
             #expect(try await peer.framesOfLibrary().last?.fields.count == 4)
@@ -219,7 +195,7 @@ struct PeerStateTests {
                 peer.toPeer.allowance = 0
                 var most = 0
                 for round in 0..<6_000 {
-                    try peer.inject(Self.flow(handle: round % 2 == 0 ? 0 : nil, deliveryCount: 0, echo: true))
+                    try peer.inject(Frame.flow(handle: round % 2 == 0 ? 0 : nil, deliveryCount: 0, echo: true))
                     most = max(most, peer.wire.flushedBytes)
                 }
                 return most
@@ -234,7 +210,7 @@ struct PeerStateTests {
 
     @Test func everyFieldOfAFlowIsRead() throws {
         let properties: AMQPMap = ["a": 1, "b": .list([.null])]
-        var frame = Self.flow(
+        var frame = Frame.flow(
             nextIncomingID: 1,
             window: 2,
             nextOutgoingID: 3,

@@ -22,11 +22,13 @@ struct Frame: Sendable {
         self.payload = payload
     }
 
-    /// Splits a recorded stream, which begins with the protocol header, into its complete frames.
-    static func parse(_ stream: ByteBuffer) -> [Frame] {
+    /// Splits a recorded stream into its complete frames.
+    ///
+    /// - Parameter header: Whether it begins with the protocol header.
+    static func parse(_ stream: ByteBuffer, header: Bool = true) -> [Frame] {
         var stream = stream
         var frames: [Frame] = []
-        stream.moveReaderIndex(forwardBy: min(8, stream.readableBytes))
+        if header { stream.moveReaderIndex(forwardBy: min(8, stream.readableBytes)) }
         while let size = stream.getInteger(at: stream.readerIndex, as: UInt32.self), size >= 8,
             var bytes = stream.readSlice(length: Int(size))
         {
@@ -83,5 +85,83 @@ struct Frame: Sendable {
             ],
             payload: payload
         )
+    }
+
+    /// A flow, of the session alone where no handle is given.
+    static func flow(
+        nextIncomingID: UInt32? = 0,
+        window: UInt32 = 1_000,
+        nextOutgoingID: UInt32 = 0,
+        outgoingWindow: UInt32 = 1_000,
+        handle: UInt32? = nil,
+        deliveryCount: UInt32? = nil,
+        credit: UInt32? = nil,
+        available: UInt32? = nil,
+        drain: Bool = false,
+        echo: Bool = false,
+        properties: AMQPMap? = nil,
+        channel: UInt16 = 0
+    ) -> Frame {
+        let numbers = [handle, deliveryCount, credit, available].map { number in
+            number.map { AMQPValue.uint($0) } ?? .null
+        }
+        let windows: [AMQPValue] = [.uint(window), .uint(nextOutgoingID), .uint(outgoingWindow)]
+        return Frame(
+            .flow,
+            channel: channel,
+            [nextIncomingID.map { .uint($0) } ?? .null] + windows + numbers
+                + [.bool(drain), .bool(echo), properties.map { .map($0) } ?? .null]
+        )
+    }
+
+    static func open(_ container: String = "adversary", maxFrame: UInt32 = 65_536, channelMax: UInt16 = 1_023) -> Frame
+    {
+        Frame(.open, [.string(container), .null, .uint(maxFrame), .ushort(channelMax)])
+    }
+
+    /// - Parameter answering: The channel of the library that this answers; nil for a session of the peer's own.
+    static func begin(channel: UInt16 = 0, answering: UInt16? = nil, window: UInt32 = 10_000) -> Frame {
+        Frame(
+            .begin,
+            channel: channel,
+            [answering.map { .ushort($0) } ?? .null, .uint(0), .uint(window), .uint(window)]
+        )
+    }
+
+    /// - Parameter isReceiver: The role of who attaches.
+    static func attach(
+        _ name: AMQPValue,
+        handle: UInt32,
+        isReceiver: Bool,
+        source: AMQPValue = .described(0x28, .list([.string("from")])),
+        target: AMQPValue = .described(0x29, .list([.string("to")])),
+        properties: AMQPValue = .null,
+        channel: UInt16 = 0
+    ) -> Frame {
+        Frame(
+            .attach,
+            channel: channel,
+            [
+                name, .uint(handle), .bool(isReceiver), .null, .null, source, target, .null, .null,
+                isReceiver ? .null : .uint(0), .null, .null, .null, properties,
+            ]
+        )
+    }
+
+    /// - Parameter isReceiver: The role of who decides.
+    static func disposition(
+        _ first: UInt32,
+        _ last: UInt32? = nil,
+        isReceiver: Bool = true,
+        settled: Bool = true,
+        state: AMQPValue = .described(0x24, .list([])),
+        channel: UInt16 = 0
+    ) -> Frame {
+        let ids: [AMQPValue] = [.uint(first), last.map { .uint($0) } ?? .null]
+        return Frame(.disposition, channel: channel, [.bool(isReceiver)] + ids + [.bool(settled), state])
+    }
+
+    static func detach(_ handle: UInt32, channel: UInt16 = 0) -> Frame {
+        Frame(.detach, channel: channel, [.uint(handle), .bool(true)])
     }
 }

@@ -1,0 +1,268 @@
+import Foundation
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// The memory of this process that is resident, in bytes; 0 where it cannot be told.
+func residentBytes() -> Int {
+    let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
+    let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+    return pages * 4_096
+}
+
+/// Sessions and links without end. What is measured is measured in a process of its own, where nothing else allocates.
+@Suite(.serialized, .deadline(minutes: 3))
+struct HostileStormTests {
+    private static let storm = 10_000
+    /// How often sessions and links come and go.
+    private static let churn = ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] == nil ? 10_000 : 100_000
+
+    /// How many of the library's frames of a kind have come, which are then forgotten.
+    private static func take(_ code: Frame.Code, _ adversary: Adversary) async throws -> [Frame] {
+        try await adversary.peer.run { peer in
+            defer { peer.toPeer.record = ByteBuffer(bytes: [0, 0, 0, 0, 0, 0, 0, 0]) }
+            return Frame.parse(peer.toPeer.record).filter { $0.code == code }
+        }
+    }
+
+    private static func attaches(_ handles: Range<Int>, channel: UInt16 = 0) -> [Frame] {
+        handles.map {
+            .attach(.string("link \($0)"), handle: UInt32($0), isReceiver: $0 % 2 == 0, channel: channel)
+        }
+    }
+
+    // MARK: Links
+
+    /// All that comes is accepted: what goes beyond the limit is refused, and what is there goes on.
+    @Test func attachStormOnAListenerThatAcceptsAll() async throws {
+        try await withAdversary(.server) {
+            $0.incomingLinkLimit = 50
+        } _: { connection, adversary in
+            try await adversary.send(.begin())
+            let accepting = begin {
+                var links = 0
+                let incoming = connection.incoming.makeAsyncIterator()
+                while let wish = try await incoming.next(isolation: nil) {
+                    switch wish {
+                    case .session(let session): try await session.accept()
+                    case .receiver(let wish): _ = try await wish.accept()
+                    case .sender(let wish): _ = try await wish.accept()
+                    }
+                    links += 1
+                    if links == 51 { return }
+                }
+            }
+            try await adversary.send(Self.attaches(0..<200))
+            try await accepting.value
+            await adversary.peer.settle()
+            let detaches = try await adversary.frames(.detach)
+            #expect(detaches.count == 150)
+            let error = try await adversary.error(in: .detach)
+            #expect(error?.condition == .resourceLimitExceeded && error?.text.contains("50 links") == true)
+            #expect(connection.error == nil)
+            #expect(try await connection.snapshot().links.count == 200)
+            // Those that were refused count until the peer has detached them too.
+            try await adversary.send((50..<200).map { .detach(UInt32($0)) })
+            #expect(try await connection.snapshot().links.count == 50)
+            try await adversary.send([.detach(0)] + Self.attaches(300..<301))
+            _ = try await connection.acceptReceiverOrSender()
+            #expect(try await connection.snapshot().links.count == 50)
+        }
+    }
+
+    /// A peer that attaches without end and detaches nothing loses the connection.
+    @Test(arguments: bothRoles)
+    func attachStormWithoutAnEnd(role: ConnectionHandler.Role) async throws {
+        try await withReceivers(role, 1) {
+            $0.incomingLinkLimit = 100
+            $0.incomingLimit = 100
+        } _: { receivers, connection, adversary in
+            var sent = 1
+            while connection.error == nil, sent < Self.storm {
+                try await adversary.send(Self.attaches(sent..<sent + 10))
+                sent += 10
+            }
+            // Two hundred that were not answered or were refused, and what one read brought.
+            #expect(sent < 320)
+            try await adversary.expectClose(.resourceLimitExceeded, "201 links", connection)
+            #expect(receivers[0].error?.condition == .resourceLimitExceeded)
+        }
+    }
+
+    /// The sessions of the peer are limited by channel-max, and each session's links count together.
+    @Test(arguments: bothRoles)
+    func beginStorm(role: ConnectionHandler.Role) async throws {
+        try await withAdversary(role) {
+            $0.channelMax = 199
+        } _: { connection, adversary in
+            for channel in 0..<UInt16(200) { try await adversary.send(.begin(channel: channel)) }
+            #expect(connection.error == nil)
+            #expect(try await connection.snapshot().sessions.count == 200)
+            try await adversary.send(.begin(channel: 200))
+            try await adversary.expectClose(.connectionFramingError, "channel 200", connection)
+        }
+    }
+
+    // MARK: Memory
+
+    /// Attached and detached 10,000 times, accepted or refused: what a link took is given back.
+    @Test(arguments: bothRoles)
+    func attachChurn(role: ConnectionHandler.Role) async throws {
+        let output =
+            if role == .client {
+                await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+                    try await HostileStormTests.churnLinks(.client)
+                }
+            } else {
+                await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+                    try await HostileStormTests.churnLinks(.server)
+                }
+            }
+        Self.show(output)
+    }
+
+    @Test(arguments: bothRoles)
+    func beginChurn(role: ConnectionHandler.Role) async throws {
+        let output =
+            if role == .client {
+                await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+                    try await HostileStormTests.churnSessions(.client)
+                }
+            } else {
+                await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+                    try await HostileStormTests.churnSessions(.server)
+                }
+            }
+        Self.show(output)
+    }
+
+    /// What 1,024 sessions and 4,096 links of the peer take, with those that are refused, and that it is used again when they
+    /// have gone.
+    @Test func whatAStormTakes() async throws {
+        let output = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+            try await HostileStormTests.stormTwice()
+        }
+        Self.show(output)
+    }
+
+    /// Shows the figures that the other process has measured.
+    private static func show(_ output: ExitTest.Result?) {
+        for line in String(decoding: output?.standardOutputContent ?? [], as: UTF8.self).split(separator: "\n")
+        where line.hasPrefix("hostile") { print(line) }
+    }
+
+    static func stormTwice() async throws {
+        try await Self.oneStorm()
+        let before = residentBytes()
+        try await Self.oneStorm()
+        let growth = residentBytes() - before
+        print("hostile storm: \(growth / 1_024) KiB more after a second one")
+        #expect(growth < 16 << 20)
+    }
+
+    private static func oneStorm() async throws {
+        let before = residentBytes()
+        try await withAdversary(.server) { connection, adversary in
+            let serving = Self.accept(connection)
+            for start in 0..<UInt16(16) {
+                try await adversary.send((0..<64).map { .begin(channel: start * 64 + $0) })
+                try await eventually("they are taken") { try await connection.incomingIsEmpty }
+            }
+            var sent = 0
+            while sent < Self.storm, connection.error == nil {
+                try await adversary.send(Self.attaches(sent..<sent + 500))
+                sent += 500
+                try await eventually("they are taken") { try await connection.incomingIsEmpty }
+                await adversary.peer.settle()
+                _ = try await Self.take(.attach, adversary)
+            }
+            print("hostile storm: \((residentBytes() - before) / 1_024) KiB for 1,024 sessions and \(sent) links")
+            #expect(residentBytes() - before < 160 << 20)
+            #expect(connection.error?.condition == .resourceLimitExceeded)
+            try await adversary.peer.loseConnection()
+            await serving.value
+        }
+    }
+
+    private static func accept(_ connection: AMQPConnection) -> Task<Void, Never> {
+        Task {
+            let incoming = connection.incoming.makeAsyncIterator()
+            while let wish = try? await incoming.next(isolation: nil) {
+                switch wish {
+                case .session(let session): _ = try? await session.accept()
+                case .receiver(let wish): _ = try? await wish.accept()
+                case .sender(let wish): _ = try? await wish.accept()
+                }
+            }
+        }
+    }
+
+    /// Runs rounds of twenty, and expects the last nine tenths of them to take no more than a few do.
+    private static func measure(_ body: (Int) async throws -> Void) async throws {
+        let rounds = Self.churn / 20
+        for round in 0..<rounds / 10 { try await body(round) }
+        let before = residentBytes()
+        for round in rounds / 10..<rounds { try await body(round) }
+        let growth = residentBytes() - before
+        print("hostile churn: \(growth / 1_024) KiB more after \(Self.churn)")
+        // What each left behind would be megabytes.
+        #expect(growth < 1_536 << 10)
+    }
+
+    /// What came is accepted by a listener, and the frames about it are forgotten.
+    private static func settle(_ connection: AMQPConnection, _ adversary: Adversary) async throws {
+        try await eventually("it is accepted") { try await connection.incomingIsEmpty }
+        await adversary.peer.settle()
+        _ = try await Self.take(.attach, adversary)
+    }
+
+    static func churnLinks(_ role: ConnectionHandler.Role) async throws {
+        try await withReceivers(role, 1) { receivers, connection, adversary in
+            let serving = role == .server ? Self.accept(connection) : nil
+            try await Self.measure { round in
+                let handles = round * 20 + 1..<round * 20 + 21
+                try await adversary.send(Self.attaches(handles))
+                try await Self.settle(connection, adversary)
+                try await adversary.send(handles.map { .detach(UInt32($0)) })
+            }
+            #expect(try await connection.snapshot().links.count == 1)
+            #expect(receivers[0].error == nil)
+            try await adversary.peer.loseConnection()
+            await serving?.value
+        }
+    }
+
+    static func churnSessions(_ role: ConnectionHandler.Role) async throws {
+        try await withReceivers(role, 1) { receivers, connection, adversary in
+            let serving = role == .server ? Self.accept(connection) : nil
+            try await Self.measure { round in
+                let channels = (0..<UInt16(20)).map { UInt16(1 + round % 50 * 20) + $0 }
+                for channel in channels {
+                    try await adversary.send([.begin(channel: channel)] + Self.attaches(0..<1, channel: channel))
+                }
+                try await Self.settle(connection, adversary)
+                try await adversary.send(channels.map { Frame(.end, channel: $0, []) })
+            }
+            #expect(try await connection.snapshot().sessions.count == 1)
+            #expect(receivers[0].error == nil)
+            try await adversary.peer.loseConnection()
+            await serving?.value
+        }
+    }
+}
+
+extension AMQPConnection {
+    /// Nothing that the peer asked for waits to be taken.
+    fileprivate var incomingIsEmpty: Bool {
+        get async throws { self.parts.incoming.count == 0 }
+    }
+
+    fileprivate func acceptReceiverOrSender() async throws {
+        switch try await self.incoming.makeAsyncIterator().next(isolation: nil) {
+        case .receiver(let wish): _ = try await wish.accept()
+        case .sender(let wish): _ = try await wish.accept()
+        case .session, nil: throw Unexpected(what: "no link")
+        }
+    }
+}
