@@ -195,7 +195,10 @@ extension ConnectionHandler {
         self.isFlushNeeded = true
         let promise = self.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { self.written(count, framed, $0) }
-        context.write(self.wrapOutboundOut(out), promise: promise)
+        // Behind much that waits a small write takes no more memory than it needs: a peer that does not read can have many made.
+        let isLean = self.unwrittenBytes > Self.batch && count < out.capacity / 8
+        let written = isLean ? context.channel.allocator.buffer(buffer: out) : out
+        context.write(self.wrapOutboundOut(written), promise: promise)
         return true
     }
 

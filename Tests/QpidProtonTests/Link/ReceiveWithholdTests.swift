@@ -124,6 +124,8 @@ struct ReceiveWithholdTests {
             }
             #expect(withheld > 1_000 && withheld < 20_000)
             #expect(try await peer.run { $0.wire.flushedBytes } < 5 * ConnectionHandler.writeBudget)
+            // Each answer is a small write of its own.
+            #expect(try await peer.run { $0.wire.heldBytes } < 20 * ConnectionHandler.writeBudget)
             #expect(session.connection.error == nil)
             // What the peer has not read goes, and it is read again.
             try await peer.run { _ = $0.wire.take(.max) }

@@ -23,6 +23,9 @@ final class Wire: ChannelDuplexHandler {
     /// The bytes that were flushed and not taken.
     var flushedBytes: Int { self.written.prefix(self.flushed).reduce(0) { $0 + $1.bytes.readableBytes } }
 
+    /// The memory of what was written and not taken.
+    var heldBytes: Int { self.written.reduce(0) { $0 + $1.bytes.storageCapacity } }
+
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         self.written.append((self.unwrapOutboundIn(data), promise))
         self.writes += 1
