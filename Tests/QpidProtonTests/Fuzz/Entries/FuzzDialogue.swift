@@ -5,6 +5,7 @@ import NIOCore
 /// What a peer says to open a session with both links of ``FuzzApplication``.
 enum FuzzDialogue {
     static let header = ByteBuffer(bytes: [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0])
+    static let open = Frame(.open, [.string("peer"), .null, .uint(65_536), .ushort(100)])
     static let begin = Frame(.begin, [.ushort(0), .uint(0), .uint(2_048), .uint(2_048)])
     /// Sends to the receiver.
     static let sending = Frame(
@@ -28,8 +29,7 @@ enum FuzzDialogue {
     )
 
     static func opening() throws -> [ByteBuffer] {
-        let open = Frame(.open, [.string("peer"), .null, .uint(65_536), .ushort(100)])
-        return [Self.header]
-            + (try [open, Self.begin, Self.sending, Self.receiving, Self.credit].map { try $0.encoded() })
+        [Self.header]
+            + (try [Self.open, Self.begin, Self.sending, Self.receiving, Self.credit].map { try $0.encoded() })
     }
 }

@@ -31,7 +31,7 @@ enum FuzzFrameTap {
         var seen = Seen()
         var tap = FrameTap()
         var violations = 0
-        let observer = FrameObserver()
+        let observer = FrameObserver(maxFrameSize: 65_536, openLinks: 64)
         let first = try Self.open(observer) { violations += 1 }
         // As behind the protocol header, which the observer has passed over.
         FuzzDialogue.header.withUnsafeReadableBytes { tap.consume($0) { _ in } }
@@ -77,9 +77,9 @@ enum FuzzFrameTap {
             own.fields[2] = .bool(attach.fields[2] == .bool(false))
             return own
         }
-        for frames in [[begin] + own, [begin] + attaches] {
+        for (isOwn, frames) in [(true, [begin] + own), (false, [FuzzDialogue.open, begin] + attaches)] {
             for var bytes in [FuzzDialogue.header] + (try frames.map { try $0.encoded() }) {
-                if frames[1].fields[2] == own[0].fields[2] {
+                if isOwn {
                     bytes.withUnsafeMutableReadableBytes { observer.sent($0) }
                 } else {
                     bytes.withUnsafeReadableBytes { _ = observer.received($0) }
