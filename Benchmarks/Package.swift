@@ -26,6 +26,7 @@ let package = Package(
         .executableTarget(
             name: "flow",
             dependencies: [
+                "CHeap",
                 .product(name: "QpidProton", package: "swift-qpid-proton"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
@@ -59,6 +60,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
+        .target(name: "CHeap"),
         .target(
             name: "CodecMessages",
             dependencies: [

@@ -15,7 +15,7 @@ struct Flow: AsyncParsableCommand {
             """,
         subcommands: [
             NeverReads.self, SlowConsumer.self, Priority.self, Neighbour.self,
-            Offer.self, Consume.self, Sink.self,
+            Soak.self, Offer.self, Consume.self, Sink.self,
         ]
     )
 }

@@ -1,0 +1,102 @@
+import QpidProton
+import Synchronization
+
+/// What became of the messages that one side of a connection has offered.
+final class SoakAccount: Sendable {
+    enum Fate: String, Sendable, CaseIterable {
+        case accepted, rejected, released
+        /// It was sent settled, and has been written.
+        case settled
+        /// The peer may have got it.
+        case unsettled
+        /// The peer has not got it.
+        case unsent
+        /// It had begun to leave, and the peer was told to drop it.
+        case aborted
+    }
+
+    struct Sums: Sendable {
+        var offered = 0
+        var counts: [Fate: Int] = [:]
+        /// What a fate could not be told from.
+        var faults: [String] = []
+
+        var addUp: Bool { self.faults.isEmpty && self.offered == self.counts.values.reduce(0, +) }
+
+        static func += (left: inout Self, right: Self) {
+            left.offered += right.offered
+            left.counts.merge(right.counts, uniquingKeysWith: +)
+            left.faults += right.faults
+        }
+
+        var text: String {
+            let parts = Fate.allCases.map { "\(self.counts[$0] ?? 0) \($0)" }
+            return "\(self.offered) offered = " + parts.joined(separator: " + ")
+        }
+    }
+
+    private let state = Mutex(Sums())
+
+    var sums: Sums { self.state.withLock { $0 } }
+
+    /// Offers a message, and keeps what becomes of it. Returns false when the link is of no more use.
+    @discardableResult
+    func offer(_ send: () async throws(AMQPError) -> AMQPTransfer) async -> Bool {
+        self.state.withLock { $0.offered += 1 }
+        do throws(AMQPError) {
+            try await send().whenSettled { self.note($0) }
+            return true
+        } catch {
+            self.note(error)
+            return error.condition == .cancelled || error.condition == .wouldBlock
+        }
+    }
+
+    /// The same for a call that waits for the outcome, and that may be cancelled.
+    @discardableResult
+    func offer(_ send: () async throws -> AMQPOutcome) async -> Bool {
+        self.state.withLock { $0.offered += 1 }
+        do {
+            self.note(.success(try await send()))
+            return true
+        } catch let error as AMQPError {
+            guard let transfer = error.transfer else {
+                self.note(error)
+                return error.condition == .cancelled
+            }
+            // Its outcome is still to come.
+            transfer.whenSettled { self.note($0) }
+            return true
+        } catch {
+            self.count(.aborted)
+            return true
+        }
+    }
+
+    private func note(_ result: Result<AMQPOutcome, AMQPError>) {
+        switch result {
+        case .success(.accepted): self.count(.accepted)
+        case .success(.rejected): self.count(.rejected)
+        case .success(.released), .success(.modified): self.count(.released)
+        case .success(.settled): self.count(.settled)
+        case .failure(let error): self.note(error)
+        }
+    }
+
+    /// The first words of the text say what became of it.
+    private func note(_ error: AMQPError) {
+        if error.detail.hasPrefix("not sent") || error.condition == .wouldBlock {
+            self.count(.unsent)
+        } else if error.detail.hasPrefix("sent, but not settled") {
+            self.count(.unsettled)
+        } else if error.detail.hasPrefix("aborted") {
+            self.count(.aborted)
+        } else {
+            self.state.withLock { $0.faults.append("a fate is not told: \(error)") }
+        }
+    }
+
+    private func count(_ fate: Fate) {
+        self.state.withLock { $0.counts[fate, default: 0] += 1 }
+    }
+}
