@@ -23,9 +23,9 @@ struct MalformedBytesTests {
         let cases = (0..<Self.cases).map { Damage.apply(to: stream, seed: Self.seed &+ UInt64($0)) }
         var configuration = AMQPListener.Configuration()
         // A client that is cut short is given up soon.
-        configuration.connection.openTimeout = .seconds(1)
-        configuration.connection.idleTimeout = .seconds(1)
-        configuration.connection.operationTimeout = .seconds(1)
+        configuration.connection.openTimeout = .seconds(3)
+        configuration.connection.idleTimeout = .seconds(3)
+        configuration.connection.operationTimeout = .seconds(3)
         let messages = (0..<20).map { AMQPMessage(body: "message \($0)") }
         try await TestListener.with(configuration, offering: messages) { listener in
             for batch in stride(from: 0, to: cases.count, by: 50) {
