@@ -270,7 +270,7 @@ extension Mailbox {
         id: UInt64
     ) -> (Result<OutcomeReply, AMQPError>, (@Sendable () -> Void)?)? {
         self.state.withLock { state in
-            guard state.gate.isOpen(waiter.node) else { return (.failure(state.closed ?? .senderClosed), nil) }
+            guard state.gate.isOpen(waiter.node) else { return (.failure(.senderClosed), nil) }
             if Task.isCancelled { return (.failure(.sendCancelled), nil) }
             let bytes = max(1, waiter.bytes.readableBytes)
             let place = waiter.place.inGate

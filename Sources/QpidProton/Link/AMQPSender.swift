@@ -196,8 +196,11 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Parts
 
+    /// What a message is told that comes when the link has ended: always that it was not sent. The connection may be gone a
+    /// moment before its links have heard of it.
     var endedError: AMQPError {
-        self.error.map { .notSent($0) } ?? (self.mailbox.isClosed ? self.mailbox.closedError : .senderClosed)
+        let cause = self.error ?? (self.mailbox.isClosed ? self.mailbox.closedError : nil)
+        return cause.map { .notSent($0) } ?? .senderClosed
     }
 
     /// Encodes a message, and hands it over if there is room for it now.
