@@ -194,7 +194,10 @@ struct SenderEndingTests {
             #expect(answers.error(1)?.condition == condition)
             #expect(answers.error(1)?.detail.hasPrefix("not sent") == true)
             #expect(session.outgoingBytes == 0)
-            await expectError(condition) { try await sender.enqueue(encoded: payload(1)) }
+            let refused = await expectError(condition) { try await sender.enqueue(encoded: payload(1)) }
+            let stream = AsyncStream<ByteBuffer> { $0.finish() }
+            let refusedStream = await expectError(condition) { try await sender.stream(body: stream) }
+            #expect(refused?.isNotSent == true && refusedStream?.isNotSent == true)
             await expectError(condition) { try await sender.waitUntilClosed() }
             await expectError(condition) { try await session.waitUntilClosed() }
             await expectError(condition) { try await session.connection.openSession() }
