@@ -148,7 +148,8 @@ private struct Connector {
             host: self.url.host,
             configuration: self.configuration,
             eventLoop: channel.eventLoop,
-            logger: self.logger
+            logger: self.logger,
+            permit: try ReadPermit.make(for: channel, self.configuration, isTLS: self.context != nil)
         )
         if let sasl { try pipeline.addHandler(sasl) }
         try pipeline.addHandler(handler)

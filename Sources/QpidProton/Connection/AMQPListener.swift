@@ -125,7 +125,8 @@ private struct Acceptor {
             role: .server,
             configuration: self.configuration.connection,
             eventLoop: channel.eventLoop,
-            logger: logger
+            logger: logger,
+            permit: try ReadPermit.make(for: channel, self.configuration.connection, isTLS: self.context != nil)
         )
         try pipeline.addHandler(self.configuration.sasl.makeServerHandler(logger: logger))
         try pipeline.addHandler(handler)

@@ -77,8 +77,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     private(set) var unwrittenPeak = 0
     /// The time of the loop's clock when the loop last began to work here, in nanoseconds.
     var now: Int64 = 0
+    private let permit: ReadPermit?
     /// What has come and holds memory.
-    private(set) lazy var receiving = ReceiveAccount(self, self.configuration.receiveBudget)
+    private(set) lazy var receiving = ReceiveAccount(self, self.configuration.receiveBudget, self.permit)
     var isIdleTimeoutSuspended = false
     private var linkNumber: UInt64 = 0
     /// The links that the peer has attached of itself, until both sides have detached.
@@ -96,9 +97,11 @@ final class ConnectionHandler: ChannelInboundHandler {
         host: String? = nil,
         configuration: AMQPConnection.Configuration,
         eventLoop: any EventLoop,
-        logger: Logger
+        logger: Logger,
+        permit: ReadPermit? = nil
     ) throws(AMQPError) {
         try configuration.validate()
+        self.permit = permit
         self.role = role
         self.host = host
         self.configuration = configuration

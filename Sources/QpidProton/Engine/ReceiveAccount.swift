@@ -11,7 +11,10 @@ final class ReceiveAccount {
     private unowned let handler: ConnectionHandler
     /// Not checked for overlapping accesses: each is one call of a plain value.
     @exclusivity(unchecked) var budget: ReceiveBudget
+    /// What bounds the reads of the socket; nil where they are not bounded, or come of no socket.
+    private let permit: ReadPermit?
     private var isWaiting = false
+    private var isClosed = false
     /// The socket is not read.
     private(set) var isReadingWithheld = false
     private var withholdTimer: LoopTimer?
@@ -20,17 +23,23 @@ final class ReceiveAccount {
     /// Receivers that hold something back in Proton.
     var heldBack = 0
 
-    init(_ handler: ConnectionHandler, _ budget: AMQPMemoryBudget?) {
+    init(_ handler: ConnectionHandler, _ budget: AMQPMemoryBudget?, _ permit: ReadPermit?) {
         self.handler = handler
         self.budget = ReceiveBudget(budget)
+        self.permit = permit
+        budget?.joinReaders(margin: self.margin)
     }
+
+    /// What one read may bring for which no room was taken.
+    private var margin: Int { self.permit?.margin ?? ReceiveBudget.read }
+    private var id: ObjectIdentifier { ObjectIdentifier(self) }
 
     /// Tells the budget what there is now, and stops or resumes the reading of the socket.
     func update() {
         // A peer that does not read, and sends on, has answers written to it without end.
         let isUnwritten = self.handler.unwrittenBytes > Self.mostUnwritten
         let isBounded = self.budget.shared != nil
-        guard isBounded || self.heldBack > 0 || self.isReadingWithheld || isUnwritten else { return }
+        guard isBounded || self.heldBack > 0 || self.isReadingWithheld || isUnwritten, !self.isClosed else { return }
         var isOverfull = false
         var inProton = 0
         for session in self.handler.sessions.values where !session.isDone && session.ended.answer == nil {
@@ -39,11 +48,14 @@ final class ReceiveAccount {
             if bytes > session.incomingCapacity { isOverfull = true }
         }
         let more = self.budget.update(inProton: inProton)
-        if more > 0 { self.budget.shared?.reserve(more) } else { self.budget.shared?.release(-more) }
+        let owed = more - (self.permit?.end() ?? 0)
+        if owed > 0 { self.budget.shared?.reserve(owed) } else { self.budget.shared?.release(-owed) }
         self.waitIfShort()
         let hasRoom = self.budget.wasShort && !self.isWaiting
         if hasRoom { self.budget.wasShort = false }
-        self.isOverfull = isOverfull || self.budget.isFull
+        let isFull = self.budget.isFull
+        if isFull { self.waitUntilReadable() }
+        self.isOverfull = isOverfull || isFull
         if isBounded, more < 0 || hasRoom { self.useRoom() }
         self.withhold(self.isOverfull || isUnwritten)
     }
@@ -62,7 +74,14 @@ final class ReceiveAccount {
         self.isWaiting = true
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         let mailbox = self.handler.mailbox
-        self.budget.shared?.whenBelowLow(ObjectIdentifier(self)) { mailbox.run { _ in bound.value.hasRoom() } }
+        self.budget.shared?.whenBelowLow(self.id) { mailbox.run { _ in bound.value.hasRoom() } }
+    }
+
+    /// Comes back when there is room for a read.
+    private func waitUntilReadable() {
+        let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
+        let mailbox = self.handler.mailbox
+        self.budget.shared?.whenReadable(self.id) { mailbox.run { _ in bound.value.update() } }
     }
 
     private func hasRoom() {
@@ -113,9 +132,11 @@ final class ReceiveAccount {
     /// The connection is gone, and what it held with it.
     func close() {
         self.withholdTimer?.cancel()
-        if let shared = self.budget.shared, shared.withdraw(ObjectIdentifier(self)) { shared.serve() }
-        let rest = self.budget.close()
-        self.budget.shared?.release(rest)
+        guard let shared = self.budget.shared, !self.isClosed else { return }
+        self.isClosed = true
+        if shared.withdraw(self.id) { shared.serve() }
+        shared.release(self.budget.close() + (self.permit?.close() ?? 0))
+        shared.leaveReaders(self.id, margin: self.margin)
     }
 }
 

@@ -10,12 +10,12 @@ internal import Synchronization
 public final class AMQPMemoryBudget: Sendable {
     typealias ID = ObjectIdentifier
 
-    private struct Waiter: Sendable {
+    struct Waiter: Sendable {
         let id: ID
         let callback: @Sendable () -> Void
     }
 
-    private struct State: Sendable {
+    struct State: Sendable {
         var used = 0
         var peak = 0
         var waiters: Deque<Waiter> = []
@@ -27,6 +27,7 @@ public final class AMQPMemoryBudget: Sendable {
         var served: ID?
         var hasGained = false
         var isRefused = false
+        var readers = Readers()
 
         mutating func add(_ bytes: Int) {
             self.used += bytes
@@ -76,7 +77,7 @@ public final class AMQPMemoryBudget: Sendable {
     public let limit: ByteCount
     /// The bytes at which those who wait are called.
     public let low: ByteCount
-    private let state = Mutex(State())
+    let state = Mutex(State())
     /// Bytes that are expected for credit that receivers have granted.
     let promised = Atomic(0)
 
@@ -140,11 +141,12 @@ public final class AMQPMemoryBudget: Sendable {
     /// Gives bytes back, and calls those who wait if they may go on. The caller must hold no lock.
     func release(_ bytes: Int) {
         guard bytes > 0 else { return }
-        let mustServe = self.state.withLock { state in
+        let (mustServe, readers) = self.state.withLock { state in
             state.used -= bytes
-            return state.used <= self.low.bytes && state.mustServe()
+            return (state.used <= self.low.bytes && state.mustServe(), self.takeReaders(&state))
         }
         if mustServe { self.serve() }
+        for reader in readers { reader() }
     }
 
     /// Calls `callback` once when the budget has fallen to its low mark and those who came before have been called; at once if

@@ -194,4 +194,47 @@ struct MemoryBudgetTests {
         #expect(budget.used == 0)
         #expect(budget.peak <= 1_000 && budget.peak > 500)
     }
+
+    // MARK: Reading
+
+    @Test func readsAreNoLargerThanThereIsRoomFor() {
+        let budget = AMQPMemoryBudget(limit: .mebibytes(1))
+        for _ in 0..<20 { budget.joinReaders(margin: AMQPMemoryBudget.margin) }
+        let reads = (0..<20).map { _ in budget.reserveRead(65_536, insteadOf: 0) }
+        // 15 whole ones, what is left but for the margins of all, and the margin of those that find nothing.
+        #expect(reads == Array(repeating: 65_536, count: 15) + [55_296] + Array(repeating: 512, count: 4))
+        #expect(budget.used <= 1 << 20 && !budget.isReadable)
+        #expect(budget.reserveRead(1_000, insteadOf: 65_536) == 1_000)
+        #expect(budget.isReadable)
+    }
+
+    @Test func marginsOfManyLeaveRoomToRead() {
+        let budget = AMQPMemoryBudget(limit: .mebibytes(1))
+        for _ in 0..<1_000 { budget.joinReaders(margin: 16_896) }
+        budget.reserve(budget.low.bytes)
+        #expect(budget.reserveRead(65_536, insteadOf: 0) == 65_536)
+        #expect(!budget.isReadable)
+    }
+
+    @Test func whoWaitsToReadIsCalledWhenThereIsRoom() {
+        let budget = AMQPMemoryBudget(limit: .mebibytes(1))
+        let order = Order()
+        let (first, second) = (Taker(budget, "first", order), Taker(budget, "second", order))
+        budget.joinReaders(margin: AMQPMemoryBudget.margin)
+        budget.reserve(budget.limit.bytes - 2_000)
+        budget.whenReadable(ObjectIdentifier(first)) { order.names.withLock { $0.append("first") } }
+        budget.release(100)
+        #expect(order.names.withLock { $0 } == [])
+        // Above the low mark: those who wait for credit are not called.
+        budget.release(1_000)
+        #expect(order.names.withLock { $0 } == ["first"])
+        budget.whenReadable(ObjectIdentifier(second)) { order.names.withLock { $0.append("second") } }
+        #expect(order.names.withLock { $0 } == ["first", "second"])
+        budget.reserve(1_000)
+        budget.whenReadable(ObjectIdentifier(second)) { order.names.withLock { $0.append("never") } }
+        budget.whenReadable(ObjectIdentifier(first)) { order.names.withLock { $0.append("first") } }
+        budget.leaveReaders(ObjectIdentifier(second), margin: AMQPMemoryBudget.margin)
+        budget.release(1_000)
+        #expect(order.names.withLock { $0 } == ["first", "second", "first"])
+    }
 }

@@ -1,0 +1,73 @@
+internal import NIOCore
+internal import Synchronization
+
+/// The room in a shared budget for the next read of one socket. It is taken when the socket is readable, and given back when
+/// what was read has been counted.
+final class ReadPermit: Sendable {
+    /// The most bytes of a TLS record that waits for its end, and comes with the bytes of the next read.
+    private static let record = 16_384
+
+    /// What one read may bring without room.
+    let margin: Int
+    private let budget: AMQPMemoryBudget
+    private let taken = Atomic(0)
+    private let isClosed = Atomic(false)
+
+    init(_ budget: AMQPMemoryBudget, isTLS: Bool) {
+        self.budget = budget
+        self.margin = AMQPMemoryBudget.margin + (isTLS ? Self.record : 0)
+    }
+
+    /// Has the reads of a channel take room first, where they are bounded. Call it on the channel's event loop.
+    static func make(
+        for channel: any Channel,
+        _ configuration: AMQPConnection.Configuration,
+        isTLS: Bool
+    ) throws -> ReadPermit? {
+        guard let budget = configuration.receiveBudget else { return nil }
+        let permit = ReadPermit(budget, isTLS: isTLS)
+        try channel.syncOptions?.setOption(.recvAllocator, value: BoundedReads(permit))
+        return permit
+    }
+
+    /// Takes room for a read of at most so many bytes. Returns how many may be read.
+    func take(_ bytes: Int) -> Int {
+        // What comes while TLS is being shut down is dropped.
+        guard !self.isClosed.load(ordering: .relaxed) else { return AMQPMemoryBudget.margin }
+        let last = self.taken.load(ordering: .relaxed)
+        let read = self.budget.reserveRead(bytes, insteadOf: last)
+        self.taken.store(read, ordering: .relaxed)
+        return read
+    }
+
+    /// What was read is counted from here on. Returns what the budget is to get back.
+    func end() -> Int { self.taken.exchange(0, ordering: .relaxed) }
+
+    /// As ``end()``, and no room is taken any more.
+    func close() -> Int {
+        self.isClosed.store(true, ordering: .relaxed)
+        return self.end()
+    }
+}
+
+/// Buffers of the size that reads had lately, and no larger than there is room for.
+private struct BoundedReads: RecvByteBufferAllocator {
+    let permit: ReadPermit
+    private var sizes = AdaptiveRecvByteBufferAllocator()
+
+    init(_ permit: ReadPermit) {
+        self.permit = permit
+    }
+
+    func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
+        let room = self.permit.take(self.sizes.nextBufferSize() ?? ReceiveBudget.read)
+        // A buffer's capacity is a power of two, and all of it is read into.
+        return allocator.buffer(capacity: 1 << (Int.bitWidth - 1 - room.leadingZeroBitCount))
+    }
+
+    /// Always true: a buffer that is used again would be as large as it was.
+    mutating func record(actualReadBytes: Int) -> Bool {
+        _ = self.sizes.record(actualReadBytes: actualReadBytes)
+        return true
+    }
+}
