@@ -30,134 +30,158 @@ public struct AMQPProperties: Hashable, Sendable {
         }
     }
 
+    private enum Storage: Sendable {
+        /// No property was ever set.
+        case none
+        case fields(CopyOnWriteBox<Fields>)
+        /// None was changed since they came.
+        case encoded(EncodedProperties)
+    }
+
+    private var storage: Storage = .none
+
     /// Nil where no property was ever set.
-    var box: CopyOnWriteBox<Fields>?
+    var box: CopyOnWriteBox<Fields>? {
+        switch self.storage {
+        case .none: nil
+        case .fields(let box): box
+        case .encoded(let encoded): encoded.fields
+        }
+    }
+
+    /// The fields, which nobody else has.
+    private var own: CopyOnWriteBox<Fields> {
+        mutating get {
+            guard case .fields(var own) = self.storage else {
+                let own = CopyOnWriteBox(self.box?.value ?? Fields())
+                self.storage = .fields(own)
+                return own
+            }
+            // What is held here twice would seem to be shared.
+            self.storage = .none
+            if !isKnownUniquelyReferenced(&own) { own = CopyOnWriteBox(own.value) }
+            self.storage = .fields(own)
+            return own
+        }
+    }
 
     /// The message's own id.
     public var messageID: AMQPMessageID? {
         get { self.box?.value.messageID }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.messageID
+            yield &self.own.value.messageID
         }
     }
     /// The user that made the message. Brokers compare it with the login.
     public var userID: ByteBuffer? {
         get { self.box?.value.userID }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.userID
+            yield &self.own.value.userID
         }
     }
     /// The address of the node the message is for.
     public var to: String? {
         get { self.box?.value.to }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.to
+            yield &self.own.value.to
         }
     }
     /// What the message is about.
     public var subject: String? {
         get { self.box?.value.subject }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.subject
+            yield &self.own.value.subject
         }
     }
     /// The address of the node that replies are to be sent to.
     public var replyTo: String? {
         get { self.box?.value.replyTo }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.replyTo
+            yield &self.own.value.replyTo
         }
     }
     /// The id of the message that this one belongs to, for example replies to.
     public var correlationID: AMQPMessageID? {
         get { self.box?.value.correlationID }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.correlationID
+            yield &self.own.value.correlationID
         }
     }
     /// The MIME type of the body, for data bodies.
     public var contentType: AMQPSymbol? {
         get { self.box?.value.contentType }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.contentType
+            yield &self.own.value.contentType
         }
     }
     /// How the body is encoded besides, for example `gzip`.
     public var contentEncoding: AMQPSymbol? {
         get { self.box?.value.contentEncoding }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.contentEncoding
+            yield &self.own.value.contentEncoding
         }
     }
     /// When the message expires.
     public var absoluteExpiryTime: AMQPTimestamp? {
         get { self.box?.value.absoluteExpiryTime }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.absoluteExpiryTime
+            yield &self.own.value.absoluteExpiryTime
         }
     }
     /// When the message was made.
     public var creationTime: AMQPTimestamp? {
         get { self.box?.value.creationTime }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.creationTime
+            yield &self.own.value.creationTime
         }
     }
     /// The group that the message belongs to.
     public var groupID: String? {
         get { self.box?.value.groupID }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.groupID
+            yield &self.own.value.groupID
         }
     }
     /// The message's place in its group: a serial number that wraps around.
     public var groupSequence: UInt32? {
         get { self.box?.value.groupSequence }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.groupSequence
+            yield &self.own.value.groupSequence
         }
     }
     /// The group that replies belong to.
     public var replyToGroupID: String? {
         get { self.box?.value.replyToGroupID }
         _modify {
-            self.box.makeUnique(or: Fields())
-            yield &self.box!.value.replyToGroupID
+            yield &self.own.value.replyToGroupID
         }
     }
 
     /// Makes properties of which none is set.
     public init() {}
 
-    /// Makes properties of fields that have been read.
-    init(_ box: CopyOnWriteBox<Fields>) {
-        self.box = box
+    /// Makes properties of those that came.
+    init(_ encoded: EncodedProperties) {
+        self.storage = .encoded(encoded)
     }
 
     /// Whether no property is set.
-    public var isEmpty: Bool { self.box?.value.isEmpty ?? true }
-
-    private var fields: Fields { self.box?.value ?? Fields() }
+    public var isEmpty: Bool {
+        switch self.storage {
+        case .none: true
+        case .fields(let box): box.value.isEmpty
+        case .encoded: false
+        }
+    }
 
     /// Whether the same properties are set to equal values.
     public static func == (left: AMQPProperties, right: AMQPProperties) -> Bool {
-        left.box === right.box || left.fields == right.fields
+        let (first, second) = (left.box, right.box)
+        return first === second || (first?.value ?? Fields()) == (second?.value ?? Fields())
     }
 
     /// Hashes all properties.
     public func hash(into hasher: inout Hasher) {
-        self.fields.hash(into: &hasher)
+        (self.box?.value ?? Fields()).hash(into: &hasher)
     }
 }

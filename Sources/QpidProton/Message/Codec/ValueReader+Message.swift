@@ -19,9 +19,8 @@ extension ValueReader {
                 if extras == nil { extras = AMQPMessage.Extras() }
                 extras?.messageAnnotations = map
             case Section.properties:
-                let box = CopyOnWriteBox(AMQPProperties.Fields())
-                if try self.properties(into: &box.value) {
-                    message.properties = AMQPProperties(box)
+                if let properties = try self.properties() {
+                    message.properties = AMQPProperties(properties)
                 } else {
                     message.emptySections.insert(.properties)
                 }
@@ -140,12 +139,50 @@ extension ValueReader {
         return header
     }
 
-    /// Returns whether any is set.
-    private mutating func properties(into properties: inout AMQPProperties.Fields) throws(CodecFault) -> Bool {
-        guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return false }
+    /// The properties, which are looked through and kept as they came; nil where none is set.
+    private mutating func properties() throws(CodecFault) -> EncodedProperties? {
+        guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return nil }
+        let start = self.offset
         var isAnySet = false
         for field in 0..<count where try !self.null() {
             isAnySet = true
+            try self.passProperty(field)
+        }
+        let end = self.offset
+        try self.leaveFields(to: outerEnd)
+        return isAnySet ? EncodedProperties(self.slice(from: start, to: end), count: count) : nil
+    }
+
+    /// Passes over a property, with the checks of ``readProperties(_:into:)``.
+    @inline(__always)
+    private mutating func passProperty(_ field: Int) throws(CodecFault) {
+        let start = self.offset
+        let code = try self.peek()
+        try self.passValue()
+        let (isRight, wanted): (Bool, CodecFault.Wanted) =
+            switch field {
+            case 0, 5: (Self.isMessageID(code), .messageID)
+            case 1: (code & ~Code.wide == Code.binary8, .binary)
+            case 6, 7: (code & ~Code.wide == Code.symbol8, .symbol)
+            case 8, 9: (code == Code.timestamp, .timestamp)
+            case 11: (code == Code.uint || code == Code.smallUint || code == Code.uint0, .uint)
+            default: (code & ~Code.wide == Code.string8, .string)
+            }
+        guard isRight else { throw CodecFault(wanted: wanted, at: start) }
+    }
+
+    @inline(__always)
+    private static func isMessageID(_ code: UInt8) -> Bool {
+        switch code {
+        case Code.string8, Code.string32, Code.binary8, Code.binary32, Code.uuid: true
+        case Code.ulong, Code.smallUlong, Code.ulong0: true
+        default: false
+        }
+    }
+
+    /// Reads properties that have been passed over.
+    mutating func readProperties(_ count: Int, into properties: inout AMQPProperties.Fields) throws(CodecFault) {
+        for field in 0..<count where try !self.null() {
             switch field {
             case 0: properties.messageID = try self.fieldMessageID()
             case 1: properties.userID = try self.fieldBinary()
@@ -162,8 +199,6 @@ extension ValueReader {
             default: properties.replyToGroupID = try self.fieldString()
             }
         }
-        try self.leaveFields(to: outerEnd)
-        return isAnySet
     }
 
     // MARK: Fields

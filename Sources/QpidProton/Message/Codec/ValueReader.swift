@@ -238,7 +238,7 @@ struct ValueReader {
 
     /// Bytes that have been passed over, in the buffer's memory.
     @inline(__always)
-    private func slice(from start: Int, to end: Int) -> ByteBuffer {
+    func slice(from start: Int, to end: Int) -> ByteBuffer {
         // It is within the readable bytes: the empty buffer is never taken.
         self.buffer.pointee.getSlice(at: self.buffer.pointee.readerIndex &+ start, length: end &- start) ?? ByteBuffer()
     }
