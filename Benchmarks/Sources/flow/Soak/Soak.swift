@@ -95,16 +95,27 @@ struct Soak: AsyncParsableCommand {
         }
         var report = Report("soak")
         let totals = world.totals
+        let wrong = totals.sums.faults + totals.faults
         Output.line("soak account \(totals.sums.text)")
-        for fault in totals.sums.faults.prefix(5) { Output.line("soak fault \(fault)") }
+        for fault in wrong.prefix(5) { Output.line("soak fault \(fault)") }
         let faults = relay.faults.withLock { $0 }
         Output.line("soak relay " + SoakRelay.Fault.allCases.map { "\($0) \(faults[$0] ?? 0)" }.joined(separator: ", "))
         report.note("connections", Double(totals.connections))
         report.note("failed-connects", Double(totals.failedConnects))
         report.note("links", Double(totals.links))
         report.note("cpu", samples.reduce(0) { $0 + $1.cpu } / Double(max(1, samples.count)), "%")
-        report.note("send-budget-peak", Double(mebibytes: world.sending.peak), "MiB")
-        report.note("receive-budget-peak", Double(mebibytes: world.receiving.peak), "MiB")
+        report.atMost(
+            "send-budget-peak",
+            Double(mebibytes: world.sending.peak),
+            Double(mebibytes: world.sending.limit.bytes),
+            "MiB"
+        )
+        report.atMost(
+            "receive-budget-peak",
+            Double(mebibytes: world.receiving.peak),
+            Double(mebibytes: world.receiving.limit.bytes),
+            "MiB"
+        )
 
         let late = samples.filter { $0.seconds >= self.minutes * 20 }
         for (name, path) in [("resident", \SoakSample.resident), ("heap", \SoakSample.heap)] {
@@ -120,7 +131,7 @@ struct Soak: AsyncParsableCommand {
             }
         }
         if SoakSample.descriptors > start { Output.line("soak open \(SoakSample.files)") }
-        report.atMost("unaccounted", Double(totals.sums.faults.count), 0)
+        report.atMost("unaccounted", Double(wrong.count), 0)
         report.atLeast("offered", Double(totals.sums.offered), 1)
         report.atMost("descriptors-left", Double(SoakSample.descriptors - start), 0)
         report.atMost("objects-left", Double(world.objects()), 0)

@@ -70,8 +70,12 @@ struct SoakServer: Sendable {
             }
             if pause > 0 { await world.pause(pause) }
             switch isFast ? 0 : world.number(0...9) {
-            case 0...5: delivery.accept()
-            case 6: delivery.reject(AMQPError(.delivery, .notAllowed, "not that one"))
+            case 0...5:
+                if !delivery.isSettled { world.count { $0.decided[.accepted, default: 0] += 1 } }
+                delivery.accept()
+            case 6:
+                if !delivery.isSettled { world.count { $0.decided[.rejected, default: 0] += 1 } }
+                delivery.reject(AMQPError(.delivery, .notAllowed, "not that one"))
             case 7: delivery.modify(AMQPModified(deliveryFailed: true))
             default: delivery.release()
             }

@@ -10,6 +10,16 @@ final class SoakWorld: Sendable {
         var connections = 0
         var failedConnects = 0
         var links = 0
+        /// What receivers have decided of messages that were not sent settled.
+        var decided: [SoakAccount.Fate: Int] = [:]
+
+        /// What senders were told that no receiver has decided.
+        var faults: [String] {
+            [SoakAccount.Fate.accepted, .rejected].compactMap { fate in
+                let (told, made) = (self.sums.counts[fate] ?? 0, self.decided[fate] ?? 0)
+                return told > made ? "\(told) were told to be \(fate), and \(made) were" : nil
+            }
+        }
     }
 
     /// An object that must be gone at the end.
