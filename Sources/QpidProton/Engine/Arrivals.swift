@@ -22,7 +22,8 @@ final class Arrivals {
     private var recordCapacity = 0
     private var count = 0
     private var sums = ArrivalChunk.Sums()
-    private var done = Batch()
+    /// Not checked for overlapping accesses: each is one call of a plain value.
+    @exclusivity(unchecked) private var done = Batch()
     /// What the last chunk held, so that the next one need not grow.
     private var expected = (bytes: 0, count: 0)
 

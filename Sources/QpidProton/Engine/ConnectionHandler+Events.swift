@@ -3,9 +3,17 @@ internal import Logging
 internal import NIOCore
 
 extension ConnectionHandler {
-    /// Acts on everything that Proton has to tell.
-    func processEvents() {
+    /// Acts on everything that Proton has to tell. Returns whether Proton may have been told something in turn.
+    @discardableResult
+    func processEvents() -> Bool {
+        var wasAny = false
         while !self.isDead, let event = self.engine.nextEvent() {
+            // Proton tells of each transfer that it has written as of a flow, which is not answered but for a drain.
+            if case .linkFlow(let link) = event, pn_link_is_sender(link) {
+                LinkEndpoint.of(link)?.flowed()
+                continue
+            }
+            wasAny = true
             switch event {
             case .delivery(let delivery, let link):
                 if let endpoint = LinkEndpoint.of(link) { endpoint.delivered(delivery) } else { Self.drop(link) }
@@ -22,8 +30,10 @@ extension ConnectionHandler {
             case .transportClosed: break
             }
         }
+        guard !self.arrivedReceivers.isEmpty else { return wasAny }
         for receiver in self.arrivedReceivers { receiver.flushArrived() }
         self.arrivedReceivers.removeAll(keepingCapacity: true)
+        return true
     }
 
     /// Takes out of Proton what comes of a link that nobody has any more: it would stay until the session ends.

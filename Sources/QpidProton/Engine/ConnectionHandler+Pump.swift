@@ -35,11 +35,12 @@ extension ConnectionHandler {
             self.processEvents()
             self.receiving.update()
             self.closeFlushed()
-            while !self.isDead, self.feed() {
+            repeat {
+                self.feed()
                 // What is written early is at work at the peer while the rest is still being made.
                 self.flush()
-                self.processEvents()
-            }
+                // Writing may have shown that a session's window is open, and what Proton tells may have been answered.
+            } while !self.isDead && (self.processEvents() || self.hasMore)
             rounds += 1
         } while self.isPumpNeeded && rounds < Self.rounds && !self.isDead
         self.isPumping = false
@@ -125,9 +126,8 @@ extension ConnectionHandler {
         self.settlingReceivers.removeAll(keepingCapacity: true)
     }
 
-    /// Hands slices to Proton while the socket has room, and writes what Proton made of them.
-    /// Returns whether anything moved.
-    private func feed() -> Bool {
+    /// Hands slices to Proton while the socket has room, and writes all that Proton made of them and had to send besides.
+    private func feed() {
         self.abortGivenUp()
         let batch = self.hasRoomForBatch ? Self.batch : 0
         var budget = batch
@@ -154,10 +154,12 @@ extension ConnectionHandler {
             if lane.isEmpty { sender.answerDrain() }
             sender.noteCause()
         }
-        let hasWritten = self.produce()
-        // Writing may have shown that a session's window is open.
-        if hasWritten || self.aborting.contains(where: \.mayAbort) { return true }
-        return self.queue.hasReadyLane && self.hasRoomForBatch
+        self.produce()
+    }
+
+    /// Whether there is more to hand over, and room for it.
+    private var hasMore: Bool {
+        self.queue.hasReadyLane && self.hasRoomForBatch || self.aborting.contains(where: \.mayAbort)
     }
 
     /// Whether the socket has room for a batch. For less nothing is handed over: each small write that ends would make room
@@ -165,26 +167,28 @@ extension ConnectionHandler {
     private var hasRoomForBatch: Bool { self.unwrittenBytes <= Self.writeBudget - Self.batch }
 
     /// Writes what Proton has to send. Returns whether it had anything.
+    @discardableResult
     private func produce() -> Bool {
         guard let context = self.context else { return false }
-        var out: ByteBuffer?
         self.engine.write { bytes in
             // The peer will get bytes without it, and one that does not read must not be sent more and more of them.
             if self.unwrittenBytes > 0, Self.isHeartbeat(bytes) { return }
-            if out == nil { out = self.takeOutput(context) }
-            out?.writeBytes(bytes)
+            if self.writing == nil { self.writing = self.takeOutput(context) }
+            self.writing?.writeBytes(bytes)
         }
-        out?.withUnsafeMutableReadableBytes { self.frames.sent($0) }
+        self.writing?.withUnsafeMutableReadableBytes { self.frames.sent($0) }
         if pn_connection_state(self.engine.connection) & PN_LOCAL_ACTIVE != 0 {
             func add(_ frame: ByteBuffer) {
-                if out == nil { out = self.takeOutput(context) }
-                out?.writeImmutableBuffer(frame)
+                if self.writing == nil { self.writing = self.takeOutput(context) }
+                self.writing?.writeImmutableBuffer(frame)
             }
             self.frames.renewals(add)
             // A peer that asks and does not read must not be answered without end.
             if self.unwrittenBytes < Self.writeBudget { self.frames.echoAnswers(add) }
         }
         let framed = self.takeFramed()
+        let out = self.writing
+        self.writing = nil
         guard let out, out.readableBytes > 0 else {
             if !framed.isEmpty { self.written(0, framed, .success(())) }
             return false

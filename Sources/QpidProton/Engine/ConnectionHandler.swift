@@ -71,7 +71,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Senders of which a message was given up that Proton has not been told to abort.
     var aborting: [SenderEndpoint] = []
     @exclusivity(unchecked) var touchedSessions: [SessionEndpoint] = []
-    var unwrittenBytes = 0 {
+    @exclusivity(unchecked) var unwrittenBytes = 0 {
         didSet { if self.unwrittenBytes > self.unwrittenPeak { self.unwrittenPeak = self.unwrittenBytes } }
     }
     private(set) var unwrittenPeak = 0
@@ -86,7 +86,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     var linksOfPeer = 0
     /// Tells what keeps links from moving.
     private(set) lazy var watch = FlowWatch(self)
-    var isFlushNeeded = false
+    @exclusivity(unchecked) var isFlushNeeded = false
+    /// What is gathered for the next write.
+    @exclusivity(unchecked) var writing: ByteBuffer?
     /// What was written last, whose memory is used again.
     @exclusivity(unchecked) var output: ByteBuffer?
     var tick: (deadline: Int64, timer: LoopTimer)?

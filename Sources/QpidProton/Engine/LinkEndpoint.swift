@@ -22,7 +22,7 @@ class LinkEndpoint {
     /// The number of the link on its connection, which no other gets.
     let number: UInt64
     /// How long the link was kept from moving, and by what.
-    var blocks = BlockClock()
+    @exclusivity(unchecked) var blocks = BlockClock()
     /// Counts everything that moves.
     var steps = 0
 

@@ -16,8 +16,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private(set) var key: SlotKey?
-    var inbox: DeliveryInbox?
-    /// Not checked for overlapping accesses, as the backlog of a lane: each is one call of a plain value.
+    // Those that are looked at for each message are not checked for overlapping accesses, as the backlog of a lane: each is one
+    // call of a plain value.
+    @exclusivity(unchecked) var inbox: DeliveryInbox?
     @exclusivity(unchecked) var window = CreditWindow(.manual)
     private(set) var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
@@ -28,7 +29,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// The bytes of streamed messages that may wait to be read; nil when messages are handed over whole.
     private(set) var streamBuffer: Int?
 
-    var partial = ByteBuffer()
+    @exclusivity(unchecked) var partial = ByteBuffer()
     var isMidMessage = false
     /// The window has no room for what Proton holds of the message that has begun.
     var isHeldBack = false {
@@ -39,7 +40,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
     }
     /// What the link holds of what the connection may; nil where that is not bounded.
-    var share: ReceiveShare?
+    @exclusivity(unchecked) var share: ReceiveShare?
     /// What messages count for in the window until they are taken, in order.
     var untaken: Deque<Int> = []
     var sequence: UInt64 = 0
@@ -48,7 +49,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     let unsettled = OrderedSlots<Unsettled>()
     let arrivals = Arrivals()
     /// The message that is handed over while it arrives.
-    var stream: ArrivingStream?
+    @exclusivity(unchecked) var stream: ArrivingStream?
     /// The streamed messages that have not been read to their end, by their sequence.
     var streams: [UInt64: ArrivingStream] = [:]
     /// What they hold together.

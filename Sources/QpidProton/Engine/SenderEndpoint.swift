@@ -96,6 +96,7 @@ final class SenderEndpoint: LinkEndpoint {
             return false
         }
         pn_link_drained(self.link)
+        self.handler.isPumpNeeded = true
         self.isCapped = false
         self.setCredit(0, lane)
         return true

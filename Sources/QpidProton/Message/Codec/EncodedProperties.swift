@@ -5,23 +5,38 @@ import Synchronization
 ///
 /// They share the memory of the buffer that they were decoded from, and are made when the first of them is asked for.
 final class EncodedProperties: Sendable {
+    typealias Box = CopyOnWriteBox<AMQPProperties.Fields>
+
     /// The fields, from the first byte on.
     private let bytes: ByteBuffer
     private let count: Int
-    private let made = AtomicLazyReference<CopyOnWriteBox<AMQPProperties.Fields>>()
+    /// A reference to the box, once it is made. An `AtomicLazyReference` looks up its metadata each time.
+    private let made = Atomic<Unmanaged<Box>?>(nil)
 
     init(_ bytes: ByteBuffer, count: Int) {
         self.bytes = bytes
         self.count = count
     }
 
+    deinit {
+        if let made = self.made.load(ordering: .acquiring) { made.release() }
+    }
+
     /// Not to be changed: others may read them.
-    var fields: CopyOnWriteBox<AMQPProperties.Fields> {
-        if let made = self.made.load() { return made }
-        let fields = CopyOnWriteBox(AMQPProperties.Fields())
+    var fields: Box {
+        if let made = self.made.load(ordering: .acquiring) { return made.takeUnretainedValue() }
+        return self.make()
+    }
+
+    private func make() -> Box {
+        let box = Box(AMQPProperties.Fields())
         _ = ValueReader.passed(self.bytes) { (reader) throws(CodecFault) in
-            try reader.readProperties(self.count, into: &fields.value)
+            try reader.readProperties(self.count, into: &box.value)
         }
-        return self.made.storeIfNil(fields)
+        let new = Unmanaged.passRetained(box)
+        let (isFirst, old) = self.made.compareExchange(expected: nil, desired: new, ordering: .acquiringAndReleasing)
+        guard !isFirst, let old else { return box }
+        new.release()
+        return old.takeUnretainedValue()
     }
 }
