@@ -9,8 +9,9 @@
 The lines are in the canonical text that README.md defines. Messages are encoded and decoded with
 pn_data, section by section, because proton.Message keeps neither the footer nor several data sections.
 `listening PORT` is the first line of `listen` on stderr; port 0 takes any. The last line on stderr is
-a JSON object: the number of messages, and of each outcome. It ends when all is sent and settled, after
---count messages, or when the peer closes; exits with 1 on any error and when --timeout runs out.
+a JSON object: the number of messages, of each outcome, and of those that were aborted. It ends when all
+is sent and settled, after --count messages, or when the peer closes; exits with 1 on any error and when
+--timeout runs out.
 """
 import argparse
 import json
@@ -32,6 +33,7 @@ class Peer(Handler):
         self.count = 0
         self.partial = {}
         self.outcomes = {}
+        self.is_begun = self.is_aborted = False
         self.error = self.listener = self.timer = None
         self.handlers = [FlowController(options.credit)]
 
@@ -95,7 +97,21 @@ class Peer(Handler):
 
     def on_link_flow(self, event):
         link = event.link
-        while link.is_sender and link.credit > 0 and self.unsent:
+        while link.is_sender and self.unsent and (link.credit > 0 or self.is_begun):
+            if self.options.abort and not self.is_aborted:
+                # Proton drops an abort before any byte has left: this event comes again when the first half has.
+                if not self.is_begun:
+                    link.delivery(link.delivery_tag())
+                    link.stream(self.unsent[0][: len(self.unsent[0]) // 2])
+                    self.is_begun = True
+                    return
+                if link.session.outgoing_bytes:
+                    return
+                link.current.abort()
+                self.is_begun, self.is_aborted = False, True
+                self.outcomes["aborted"] = self.outcomes.get("aborted", 0) + 1
+                continue
+            self.is_aborted = False
             delivery = link.delivery(link.delivery_tag())
             link.stream(self.unsent.pop(0))
             link.advance()
@@ -112,6 +128,7 @@ class Peer(Handler):
         elif delivery.aborted:
             self.partial.pop(link.name, None)
             delivery.settle()
+            self.outcomes["aborted"] = self.outcomes.get("aborted", 0) + 1
         elif delivery.readable:
             # A message may come in pieces, each with an event of its own.
             whole = self.partial.pop(link.name, b"") + (link.recv(delivery.pending) or b"")
@@ -181,6 +198,7 @@ def main():
     parser.add_argument("--credit", type=int, default=100)
     parser.add_argument("--timeout", type=float, default=30, help="seconds; default 30")
     parser.add_argument("--settled", action="store_true", help="send settled")
+    parser.add_argument("--abort", action="store_true", help="send half of each message first, and abort that")
     parser.add_argument("--user")
     parser.add_argument("--password")
     parser.add_argument("--mechanism", help="the one SASL mechanism to allow")

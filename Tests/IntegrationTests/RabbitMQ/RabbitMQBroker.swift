@@ -14,10 +14,11 @@ enum RabbitMQTests {}
 /// The broker that dev/test --rabbitmq has started with dev/rabbitmq.
 struct RabbitMQBroker: Sendable {
     let port: Int
+    var version = 4
 
     /// Nil where no broker is configured: QPID_PROTON_TEST_RABBITMQ holds its port.
     static let configured = ProcessInfo.processInfo.environment["QPID_PROTON_TEST_RABBITMQ"].flatMap(Int.init)
-        .map(RabbitMQBroker.init)
+        .map { RabbitMQBroker(port: $0) }
 
     static func required() throws -> RabbitMQBroker {
         guard let configured else { throw MissingProgram(description: "no RabbitMQ: run dev/test --rabbitmq") }
@@ -39,9 +40,9 @@ struct RabbitMQBroker: Sendable {
     func run(_ action: String...) async throws { try await self.run(action) }
 
     @discardableResult
-    private func run(_ arguments: [String]) async throws -> String {
+    func run(_ arguments: [String]) async throws -> String {
         let program = Repository.path("dev/rabbitmq")
-        let process = try ChildProcess(program, ["--port", "\(self.port)"] + arguments)
+        let process = try ChildProcess(program, ["--version", "\(self.version)", "--port", "\(self.port)"] + arguments)
         try await process.waitForSuccess(within: .seconds(120))
         return process.output
     }

@@ -11,12 +11,19 @@ final class ChildProcess: Sendable {
     private let handle: Handle
     private let folder: TemporaryFolder
 
-    init(_ executable: String, _ arguments: [String], input: String = "") throws {
+    /// Starts a program; `environment` is beside that of the tests.
+    init(
+        _ executable: String,
+        _ arguments: [String],
+        input: String = "",
+        environment: [String: String] = [:]
+    ) throws {
         self.name = URL(fileURLWithPath: arguments.first ?? executable).lastPathComponent
         self.folder = try TemporaryFolder()
         let process = Process()
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         for name in ["input", "output", "errors"] {
             try Data(name == "input" ? Array(input.utf8) : []).write(to: self.folder.file(name))
         }

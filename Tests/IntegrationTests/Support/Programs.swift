@@ -26,18 +26,22 @@ enum ForeignPeer: Sendable, CustomStringConvertible {
     }
 
     /// Starts the peer; `messages` are what it is to send, in the canonical text.
-    func start(_ arguments: [String], messages: [String] = []) throws -> ChildProcess {
+    func start(
+        _ arguments: [String],
+        messages: [String] = [],
+        environment: [String: String] = [:]
+    ) throws -> ChildProcess {
         let input = messages.map { $0 + "\n" }.joined()
         switch self {
         case .python:
             let python = "/usr/bin/python3"
             try Self.require(python, "run dev/setup --tests")
             let script = Repository.path("Tests/IntegrationTests/Peers/peer.py")
-            return try ChildProcess(python, [script] + arguments, input: input)
+            return try ChildProcess(python, [script] + arguments, input: input, environment: environment)
         case .cpp:
             let program = Repository.path(".build/peers/peer")
             try Self.require(program, "run dev/setup --tests, then dev/peers")
-            return try ChildProcess(program, arguments, input: input)
+            return try ChildProcess(program, arguments, input: input, environment: environment)
         }
     }
 
@@ -48,7 +52,7 @@ enum ForeignPeer: Sendable, CustomStringConvertible {
         return (process, Int(port) ?? 0)
     }
 
-    fileprivate static func require(_ program: String, _ remedy: String) throws {
+    static func require(_ program: String, _ remedy: String) throws {
         guard FileManager.default.isExecutableFile(atPath: program) else {
             throw MissingProgram(description: "\(program) is missing: \(remedy)")
         }

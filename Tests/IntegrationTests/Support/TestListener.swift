@@ -7,19 +7,24 @@ import Synchronization
 final class TestListener: Sendable {
     let listener: AMQPListener
     private let offer: [AMQPMessage]
+    private let window: AMQPReceiver.Window
+    private let attached = Mutex<[AMQPReceiver]>([])
     private let collected = Mutex<[AMQPDelivery]>([])
     private let opened = Mutex<[AMQPConnection]>([])
     private let endings = Mutex<[AMQPError?]>([])
 
-    private init(_ listener: AMQPListener, _ offer: [AMQPMessage]) {
+    private init(_ listener: AMQPListener, _ offer: [AMQPMessage], _ window: AMQPReceiver.Window) {
         self.listener = listener
         self.offer = offer
+        self.window = window
     }
 
     var url: String { "amqp://127.0.0.1:\(self.listener.port)" }
     var tlsURL: String { "amqps://localhost:\(self.listener.port)" }
     /// What has arrived; all is accepted.
     var deliveries: [AMQPDelivery] { self.collected.withLock { $0 } }
+    /// The receivers that peers have asked for, ended or not.
+    var receivers: [AMQPReceiver] { self.attached.withLock { $0 } }
     /// The connections that were opened.
     var connections: [AMQPConnection] { self.opened.withLock { $0 } }
     /// What the connections ended with that have ended, nil where there was no error.
@@ -30,11 +35,12 @@ final class TestListener: Sendable {
     static func with<Result>(
         _ configuration: AMQPListener.Configuration = .init(),
         offering messages: [AMQPMessage] = [],
+        window: AMQPReceiver.Window = .automatic,
         host: String = "127.0.0.1",
         _ body: (TestListener) async throws -> Result
     ) async throws -> Result {
         let listener = try await AMQPListener.bind(host: host, port: 0, configuration: configuration)
-        let test = TestListener(listener, messages)
+        let test = TestListener(listener, messages, window)
         let service = Task { await test.serve() }
         do {
             let result = try await body(test)
@@ -89,7 +95,8 @@ final class TestListener: Sendable {
     }
 
     private func collect(_ incoming: AMQPIncomingReceiver) async {
-        guard let receiver = try? await incoming.accept() else { return }
+        guard let receiver = try? await incoming.accept(.init(window: self.window)) else { return }
+        self.attached.withLock { $0.append(receiver) }
         while let delivery = try? await receiver.next() {
             self.collected.withLock { $0.append(delivery) }
             delivery.accept()

@@ -1,0 +1,51 @@
+/// Proton's own example programs, which dev/peers compiles from Debian's package.
+enum ProtonExample: String, CaseIterable {
+    /// Sends messages, and waits until each is accepted.
+    case send = "c-send"
+    /// Sends 79,000 bytes of each message, and aborts it.
+    case sendAbort = "c-send-abort"
+    /// Prints what comes, and "Message aborted".
+    case receive = "c-receive"
+    /// The broker in C, which prints "Message aborted". It puts each piece of a message in the place of the one before:
+    /// whole messages must be of one frame.
+    case broker
+    /// The broker in C++, which gives up when a message is aborted.
+    case cppBroker = "cpp-broker"
+
+    private func start(_ arguments: [String], traced: Bool = false) throws -> ChildProcess {
+        let program = Repository.path(".build/peers/\(self.rawValue)")
+        try ForeignPeer.require(program, "run dev/setup --tests, then dev/peers")
+        return try ChildProcess(program, arguments, environment: traced ? ProtonTrace.environment : [:])
+    }
+
+    /// Starts a client of a listener on this machine, for so many messages.
+    func start(port: Int, address: String, count: Int) throws -> ChildProcess {
+        try self.start(["127.0.0.1", "\(port)", address, "\(count)"], traced: true)
+    }
+
+    /// Runs `body` with a broker and its port.
+    func withBroker(_ body: (ChildProcess, Int) async throws -> Void) async throws {
+        let broker = try self.start(self == .broker ? ["127.0.0.1", "0"] : ["-a", "127.0.0.1:0"])
+        var port: Int?
+        try await waitUntil("\(self.rawValue) listens") {
+            port = broker.output.firstMatch(of: /listening on (\d+)\n/).flatMap { Int($0.1) }
+            return port != nil || !broker.isRunning
+        }
+        guard let port else { throw ProcessFailure(name: self.rawValue, cause: "it ended", errors: broker.errors) }
+        try await body(broker, port)
+        // Neither ends in order by itself.
+        broker.kill()
+        try await waitUntil("the broker ends") { !broker.isRunning }
+    }
+}
+
+/// What Proton writes to stderr of the frames that it has sent and got.
+enum ProtonTrace {
+    static let environment = ["PN_TRACE_FRM": "1"]
+
+    /// The transfers that the process has sent, and how many of them abort their message.
+    static func sent(by process: ChildProcess) -> (transfers: Int, aborts: Int) {
+        let transfers = process.errors.split(separator: "\n").filter { $0.contains("-> @transfer") }
+        return (transfers.count, transfers.count { $0.contains("aborted=true") })
+    }
+}
