@@ -127,6 +127,9 @@ final class FrameObserver {
     ///
     /// Proton 0.37 lets a peer begin a session twice: its count of who refers to the session is then wrong, and it frees
     /// memory twice. See ``PeerLinks`` for the links.
+    /// The bytes that have come of a frame that is not complete: Proton keeps them, and tells nothing of them.
+    var incompleteBytes: Int { self.input.incomplete }
+
     func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
         var violation: AMQPError?
         self.input.consume(bytes) { head in

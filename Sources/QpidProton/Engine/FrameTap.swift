@@ -7,6 +7,8 @@ struct FrameTap {
     private let maxSize: Int?
     /// Bytes to pass over: at first the protocol header, then the rest of each frame.
     private var skip = 8
+    /// The size of the frame whose rest is passed over.
+    private var frameSize = 8
     /// The head of a frame that came in pieces.
     private var head: [UInt8] = []
     /// The size of a frame that cannot be: there is nothing more to see.
@@ -15,6 +17,9 @@ struct FrameTap {
     init(maxSize: Int? = nil) {
         self.maxSize = maxSize
     }
+
+    /// The bytes that have come of a frame that is not complete.
+    var incomplete: Int { self.skip > 0 ? self.frameSize - self.skip : self.head.count }
 
     mutating func consume(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Void) {
         var offset = 0
@@ -29,6 +34,7 @@ struct FrameTap {
             if self.head.isEmpty, let size = self.size(rest), rest.count >= self.wanted(rest, size) {
                 visit(UnsafeRawBufferPointer(rebasing: rest[..<self.wanted(rest, size)]))
                 self.skip = size
+                self.frameSize = size
             } else {
                 offset += self.collect(rest, visit)
             }
@@ -46,6 +52,7 @@ struct FrameTap {
         else { return count }
         self.head.withUnsafeBytes { visit($0) }
         self.skip = size - self.head.count
+        self.frameSize = size
         self.head.removeAll(keepingCapacity: true)
         return count
     }

@@ -7,15 +7,20 @@ final class ReadPermit: Sendable {
     /// The most bytes of a TLS record that waits for its end, and comes with the bytes of the next read.
     private static let record = 16_384
 
-    /// What one read may bring without room.
-    let margin: Int
     private let budget: AMQPMemoryBudget
+    private let isTLS: Bool
     private let taken = Atomic(0)
+    private let incomplete = Atomic(0)
     private let isClosed = Atomic(false)
 
     init(_ budget: AMQPMemoryBudget, isTLS: Bool) {
         self.budget = budget
-        self.margin = AMQPMemoryBudget.margin + (isTLS ? Self.record : 0)
+        self.isTLS = isTLS
+    }
+
+    /// What one read may bring without room.
+    var margin: Int {
+        AMQPMemoryBudget.margin + self.incomplete.load(ordering: .relaxed) + (self.isTLS ? Self.record : 0)
     }
 
     /// Has the reads of a channel take room first, where they are bounded. Call it on the channel's event loop.
@@ -35,18 +40,24 @@ final class ReadPermit: Sendable {
         // What comes while TLS is being shut down is dropped.
         guard !self.isClosed.load(ordering: .relaxed) else { return AMQPMemoryBudget.margin }
         let last = self.taken.load(ordering: .relaxed)
-        let read = self.budget.reserveRead(bytes, insteadOf: last)
-        self.taken.store(read, ordering: .relaxed)
+        let incomplete = self.incomplete.load(ordering: .relaxed)
+        let (read, taken) = self.budget.reserveRead(bytes, completing: incomplete, insteadOf: last)
+        self.taken.store(taken, ordering: .relaxed)
         return read
     }
 
-    /// What was read is counted from here on. Returns what the budget is to get back.
-    func end() -> Int { self.taken.exchange(0, ordering: .relaxed) }
+    /// What was read is counted from here on, but for so many bytes of a frame that is not complete. Returns what the budget
+    /// is to get back.
+    func end(leaving incomplete: Int) -> Int {
+        let before = self.incomplete.exchange(incomplete, ordering: .relaxed)
+        if before != incomplete { self.budget.moveMargin(by: incomplete - before) }
+        return self.taken.exchange(0, ordering: .relaxed)
+    }
 
-    /// As ``end()``, and no room is taken any more.
+    /// As ``end(leaving:)``, and no room is taken any more.
     func close() -> Int {
         self.isClosed.store(true, ordering: .relaxed)
-        return self.end()
+        return self.end(leaving: 0)
     }
 }
 

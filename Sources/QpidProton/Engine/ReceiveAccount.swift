@@ -33,6 +33,8 @@ final class ReceiveAccount {
     /// What one read may bring for which no room was taken.
     private var margin: Int { self.permit?.margin ?? ReceiveBudget.read }
     private var id: ObjectIdentifier { ObjectIdentifier(self) }
+    /// What the next read may complete, where reads are bounded.
+    private var incomplete: Int { self.permit == nil ? 0 : self.handler.frames.incompleteBytes }
 
     /// Tells the budget what there is now, and stops or resumes the reading of the socket.
     func update() {
@@ -48,12 +50,12 @@ final class ReceiveAccount {
             if bytes > session.incomingCapacity { isOverfull = true }
         }
         let more = self.budget.update(inProton: inProton)
-        let owed = more - (self.permit?.end() ?? 0)
+        let owed = more - (self.permit?.end(leaving: self.handler.frames.incompleteBytes) ?? 0)
         if owed > 0 { self.budget.shared?.reserve(owed) } else { self.budget.shared?.release(-owed) }
         self.waitIfShort()
         let hasRoom = self.budget.wasShort && !self.isWaiting
         if hasRoom { self.budget.wasShort = false }
-        let isFull = self.budget.isFull
+        let isFull = self.budget.shared?.isReadable(completing: self.incomplete) == false
         if isFull { self.waitUntilReadable() }
         self.isOverfull = isOverfull || isFull
         if isBounded, more < 0 || hasRoom { self.useRoom() }
@@ -81,7 +83,9 @@ final class ReceiveAccount {
     private func waitUntilReadable() {
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         let mailbox = self.handler.mailbox
-        self.budget.shared?.whenReadable(self.id) { mailbox.run { _ in bound.value.update() } }
+        self.budget.shared?.whenReadable(self.id, completing: self.incomplete) {
+            mailbox.run { _ in bound.value.update() }
+        }
     }
 
     private func hasRoom() {

@@ -48,9 +48,6 @@ struct ReceiveBudget {
         self.shared.map { max($0.low.bytes / 2, $0.low.bytes - 2 * Self.read) } ?? .max
     }
 
-    /// There is no room for what the next read of the socket may bring.
-    var isFull: Bool { self.shared.map { !$0.isReadable } ?? false }
-
     /// There is no room for credit and windows, and whoever waits is called when there is.
     var isShort: Bool { self.shared.map { $0.used > $0.low.bytes } ?? false }
 

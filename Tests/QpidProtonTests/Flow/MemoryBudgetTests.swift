@@ -200,20 +200,41 @@ struct MemoryBudgetTests {
     @Test func readsAreNoLargerThanThereIsRoomFor() {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         for _ in 0..<20 { budget.joinReaders(margin: AMQPMemoryBudget.margin) }
-        let reads = (0..<20).map { _ in budget.reserveRead(65_536, insteadOf: 0) }
+        let reads = (0..<20).map { _ in budget.reserveRead(65_536, completing: 0, insteadOf: 0).read }
         // 15 whole ones, what is left but for the margins of all, and the margin of those that find nothing.
         #expect(reads == Array(repeating: 65_536, count: 15) + [55_296] + Array(repeating: 512, count: 4))
-        #expect(budget.used <= 1 << 20 && !budget.isReadable)
-        #expect(budget.reserveRead(1_000, insteadOf: 65_536) == 1_000)
-        #expect(budget.isReadable)
+        #expect(budget.used <= 1 << 20 && !budget.isReadable(completing: 0))
+        #expect(budget.reserveRead(1_000, completing: 0, insteadOf: 65_536) == (1_000, 1_000))
+        #expect(budget.isReadable(completing: 0))
     }
 
     @Test func marginsOfManyLeaveRoomToRead() {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         for _ in 0..<1_000 { budget.joinReaders(margin: 16_896) }
         budget.reserve(budget.low.bytes)
-        #expect(budget.reserveRead(65_536, insteadOf: 0) == 65_536)
-        #expect(!budget.isReadable)
+        #expect(budget.reserveRead(65_536, completing: 0, insteadOf: 0).read == 65_536)
+        #expect(!budget.isReadable(completing: 0))
+    }
+
+    /// What has come of a frame is counted when the frame is complete: the read that may complete it needs room for all.
+    @Test func aReadThatCompletesAFrameTakesRoomForAllOfIt() {
+        let budget = AMQPMemoryBudget(limit: .mebibytes(1))
+        budget.joinReaders(margin: AMQPMemoryBudget.margin)
+        budget.reserve(budget.limit.bytes - 40_000)
+        #expect(budget.isReadable(completing: 30_000) && !budget.isReadable(completing: 38_000))
+        #expect(budget.reserveRead(65_536, completing: 30_000, insteadOf: 0) == (9_488, 39_488))
+        budget.release(39_488)
+        #expect(budget.reserveRead(65_536, completing: 38_000, insteadOf: 0) == (512, 512))
+        budget.release(512)
+        let calls = Mutex(0)
+        budget.whenReadable(ObjectIdentifier(budget), completing: 38_000) { calls.withLock { $0 += 1 } }
+        budget.release(500)
+        #expect(calls.withLock { $0 } == 0)
+        budget.release(100)
+        #expect(calls.withLock { $0 } == 1)
+        // A frame that is larger than the budget must not wait for ever.
+        budget.release(budget.used)
+        #expect(budget.isReadable(completing: .max))
     }
 
     @Test func whoWaitsToReadIsCalledWhenThereIsRoom() {
@@ -222,17 +243,17 @@ struct MemoryBudgetTests {
         let (first, second) = (Taker(budget, "first", order), Taker(budget, "second", order))
         budget.joinReaders(margin: AMQPMemoryBudget.margin)
         budget.reserve(budget.limit.bytes - 2_000)
-        budget.whenReadable(ObjectIdentifier(first)) { order.names.withLock { $0.append("first") } }
+        budget.whenReadable(ObjectIdentifier(first), completing: 0) { order.names.withLock { $0.append("first") } }
         budget.release(100)
         #expect(order.names.withLock { $0 } == [])
         // Above the low mark: those who wait for credit are not called.
         budget.release(1_000)
         #expect(order.names.withLock { $0 } == ["first"])
-        budget.whenReadable(ObjectIdentifier(second)) { order.names.withLock { $0.append("second") } }
+        budget.whenReadable(ObjectIdentifier(second), completing: 0) { order.names.withLock { $0.append("second") } }
         #expect(order.names.withLock { $0 } == ["first", "second"])
         budget.reserve(1_000)
-        budget.whenReadable(ObjectIdentifier(second)) { order.names.withLock { $0.append("never") } }
-        budget.whenReadable(ObjectIdentifier(first)) { order.names.withLock { $0.append("first") } }
+        budget.whenReadable(ObjectIdentifier(second), completing: 0) { order.names.withLock { $0.append("never") } }
+        budget.whenReadable(ObjectIdentifier(first), completing: 0) { order.names.withLock { $0.append("first") } }
         budget.leaveReaders(ObjectIdentifier(second), margin: AMQPMemoryBudget.margin)
         budget.release(1_000)
         #expect(order.names.withLock { $0 } == ["first", "second", "first"])
