@@ -8,8 +8,12 @@ struct Interop {
     let lines: [String]
 
     init(_ peer: ForeignPeer, catalogues: [String]) throws {
+        try self.init(peer, lines: catalogues.flatMap(CanonicalText.catalogue))
+    }
+
+    init(_ peer: ForeignPeer, lines: [String]) {
         self.peer = peer
-        self.lines = try catalogues.flatMap(CanonicalText.catalogue)
+        self.lines = lines
     }
 
     // MARK: Directly
@@ -67,22 +71,28 @@ struct Interop {
 
     // MARK: Through the example broker
 
-    /// We send to the broker, and the peer receives from it.
     func sendThroughBroker() async throws {
-        try await withExampleBroker { url in
-            let count = ["--count", "\(self.lines.count)"]
-            let process = try self.peer.start(["receive", url, "queue"] + count)
-            try await self.send(to: url, .init())
-            try await self.expectLines(of: process)
-        }
+        try await withExampleBroker { try await self.sendThroughBroker(at: $0) }
+    }
+
+    func receiveThroughBroker() async throws {
+        try await withExampleBroker { try await self.receiveThroughBroker(at: $0) }
+    }
+
+    // MARK: Through any broker
+
+    /// We send to the broker, and the peer receives from it.
+    func sendThroughBroker(at url: String) async throws {
+        let count = ["--count", "\(self.lines.count)"]
+        let process = try self.peer.start(["receive", url, "queue"] + count)
+        try await self.send(to: url, .init())
+        try await self.expectLines(of: process)
     }
 
     /// The peer sends to the broker, and we receive from it.
-    func receiveThroughBroker() async throws {
-        try await withExampleBroker { url in
-            try await self.peer.start(["send", url, "queue"], messages: self.lines).waitForSuccess()
-            try await self.receive(from: url, .init())
-        }
+    func receiveThroughBroker(at url: String) async throws {
+        try await self.peer.start(["send", url, "queue"], messages: self.lines).waitForSuccess()
+        try await self.receive(from: url, .init())
     }
 
     // MARK: Parts

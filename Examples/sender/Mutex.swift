@@ -1,0 +1,1 @@
+../../Sources/QpidProton/Engine/Mutex.swift
