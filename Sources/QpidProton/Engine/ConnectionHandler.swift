@@ -26,8 +26,6 @@ final class ConnectionHandler: ChannelInboundHandler {
     let logger: Logger
     let eventLoop: any EventLoop
     let mailbox = Mailbox()
-    /// Declared before the engine, which logs to it until it is freed.
-    var protonLog: ProtonLog?
     let engine: ProtonEngine
     /// The ledger of the whole connection.
     let node: SlotKey
@@ -226,7 +224,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         )
         try ProtonData.set(pn_connection_properties(connection), map: configuration.properties)
         self.watch.start()
-        self.protonLog = ProtonLog(transport, self.logger, tracesFrames: configuration.tracesFrames)
+        self.engine.log(to: self.logger, tracesFrames: configuration.tracesFrames)
         self.engine.bind()
         if self.role == .client { pn_connection_open(connection) }
         self.pump()

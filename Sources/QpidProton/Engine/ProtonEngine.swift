@@ -1,8 +1,15 @@
 internal import CProton
+internal import Logging
 
 /// The owner of one `pn_connection_driver_t`: bytes in, events, bytes out. It belongs to one event loop.
 struct ProtonEngine: ~Copyable {
     private let driver: UnsafeMutablePointer<pn_connection_driver_t>
+    /// Where Proton logs to until it is freed, and while that is done.
+    private let logs = Logs()
+
+    private final class Logs {
+        var log: ProtonLog?
+    }
 
     init() throws(AMQPError) {
         self.driver = .allocate(capacity: 1)
@@ -13,12 +20,18 @@ struct ProtonEngine: ~Copyable {
     }
 
     deinit {
+        // Before what it logs to, which goes with the members.
         pn_connection_driver_destroy(self.driver)
         self.driver.deallocate()
     }
 
     var connection: OpaquePointer { self.driver.pointee.connection }
     var transport: OpaquePointer { self.driver.pointee.transport }
+
+    /// Leads what Proton logs to a logger.
+    func log(to logger: Logger, tracesFrames: Bool) {
+        self.logs.log = ProtonLog(self.transport, logger, tracesFrames: tracesFrames)
+    }
 
     /// Binds the transport now, so that settings made before are in the open frame.
     func bind() {

@@ -16,7 +16,7 @@ final class ProtonLog {
                 let log = Unmanaged<ProtonLog>.fromOpaque(pointer).takeUnretainedValue()
                 log.write(severity, String(cString: message))
             },
-            // The handler holds this object for as long as the transport lives.
+            // The engine holds this object for as long as the transport lives.
             Int(bitPattern: Unmanaged.passUnretained(self).toOpaque())
         )
         if tracesFrames {
