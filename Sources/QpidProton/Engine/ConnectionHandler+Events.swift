@@ -8,16 +8,14 @@ extension ConnectionHandler {
     func processEvents() -> Bool {
         var wasAny = false
         while !self.isDead, let event = self.engine.nextEvent() {
-            // Proton tells of each transfer that it has written as of a flow, which is not answered but for a drain.
-            if case .linkFlow(let link) = event, pn_link_is_sender(link) {
-                LinkEndpoint.of(link)?.flowed()
-                continue
-            }
-            wasAny = true
             switch event {
             case .delivery(let delivery, let link):
                 if let endpoint = LinkEndpoint.of(link) { endpoint.delivered(delivery) } else { Self.drop(link) }
-            case .linkFlow(let link): LinkEndpoint.of(link)?.flowed()
+            case .linkFlow(let link):
+                let isSender = pn_link_is_sender(link)
+                LinkEndpoint.of(link)?.flowed()
+                // Proton tells of each transfer that it has written as of a flow. A sender answers drains alone.
+                if isSender { continue }
             case .linkRemoteOpen(let link): self.linkOpened(link)
             case .linkRemoteClose(let link): LinkEndpoint.of(link)?.remoteClosed(detach: false)
             case .linkRemoteDetach(let link): LinkEndpoint.of(link)?.remoteClosed(detach: true)
@@ -29,6 +27,7 @@ extension ConnectionHandler {
                 if let error = self.engine.transportError { self.end(error, error) }
             case .transportClosed: break
             }
+            wasAny = true
         }
         guard !self.arrivedReceivers.isEmpty else { return wasAny }
         for receiver in self.arrivedReceivers { receiver.flushArrived() }

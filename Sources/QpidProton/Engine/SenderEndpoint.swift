@@ -85,21 +85,20 @@ final class SenderEndpoint: LinkEndpoint {
     }
 
     /// Gives unused credit back when the peer asks for it: between messages, for in the middle of one the counts of
-    /// the two sides would part. Returns whether it did.
-    @discardableResult
-    func answerDrain() -> Bool {
+    /// the two sides would part.
+    func answerDrain() {
         guard self.isDraining, let lane = self.lane, lane.isEmpty, !self.isAborting, pn_link_credit(self.link) > 0
-        else { return false }
+        else { return }
         guard pn_link_queued(self.link) == 0 else {
             // An abort that has not been framed yet is the end of its message.
             self.session.hasDrains = true
-            return false
+            return
         }
         pn_link_drained(self.link)
+        // Proton has something to write.
         self.handler.isPumpNeeded = true
         self.isCapped = false
         self.setCredit(0, lane)
-        return true
     }
 
     /// The peer wants the credit used or given back.

@@ -238,7 +238,7 @@ final class SessionEndpoint {
         guard self.hasDrains else { return }
         self.hasDrains = false
         // What is queued still is looked at again when more has been framed.
-        for sender in self.senders where sender.answerDrain() { self.handler.isPumpNeeded = true }
+        for sender in self.senders { sender.answerDrain() }
     }
 
     /// Looks again whether the peer's window is open: after Proton has written, and after the peer has changed it.

@@ -12,34 +12,10 @@ extension RabbitMQTests {
         private static let rounds =
             ProcessInfo.processInfo.environment["QPID_PROTON_RABBITMQ_ALARMS"].flatMap(Int.init) ?? 3
 
-        /// Counts what becomes of the messages that are sent.
-        private final class Account: Sendable {
-            private let counts = Mutex((sent: 0, accepted: 0, other: [String]()))
-
-            var sent: Int { self.counts.withLock { $0.sent } }
-            var accepted: Int { self.counts.withLock { $0.accepted } }
-            /// What was neither accepted nor is still to come.
-            var other: [String] { self.counts.withLock { $0.other } }
-            var isComplete: Bool { self.counts.withLock { $0.sent == $0.accepted + $0.other.count } }
-
-            func add(_ transfer: AMQPTransfer) {
-                self.counts.withLock { $0.sent += 1 }
-                transfer.whenSettled { result in
-                    self.counts.withLock { counts in
-                        if result == .success(.accepted) {
-                            counts.accepted += 1
-                        } else {
-                            counts.other.append("\(result)")
-                        }
-                    }
-                }
-            }
-        }
-
         /// Sends as fast as it can, in an order of numbers, until it is stopped; not while it rests.
         private static func sendFlatOut(
             _ sender: AMQPSender,
-            _ account: Account,
+            _ account: OutcomeAccount,
             rest: Flag,
             stop: Flag
         ) async throws {
@@ -81,7 +57,7 @@ extension RabbitMQTests {
             let watching = Task {
                 for await event in sender.flowEvents(after: .milliseconds(50)) { events.withLock { $0.append(event) } }
             }
-            let account = Account()
+            let account = OutcomeAccount()
             let (rest, stop) = (Flag(), Flag())
             let sending = Task { try await self.sendFlatOut(sender, account, rest: rest, stop: stop) }
 

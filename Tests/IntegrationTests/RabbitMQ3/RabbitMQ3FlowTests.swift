@@ -7,29 +7,6 @@ extension RabbitMQ3Tests {
     /// Many messages, slow consumers, and a broker without memory: none lost, none doubled.
     @Suite(.timeLimit(.minutes(10)))
     struct Flow {
-        /// Counts what became of messages.
-        private final class Account: Sendable {
-            private let counts = Mutex((sent: 0, accepted: 0, others: [String]()))
-
-            var sent: Int { self.counts.withLock { $0.sent } }
-            var accepted: Int { self.counts.withLock { $0.accepted } }
-            var others: [String] { self.counts.withLock { $0.others } }
-            var isComplete: Bool { self.counts.withLock { $0.sent == $0.accepted + $0.others.count } }
-
-            func add(_ transfer: AMQPTransfer) {
-                self.counts.withLock { $0.sent += 1 }
-                transfer.whenSettled { result in
-                    self.counts.withLock { counts in
-                        if result == .success(.accepted) {
-                            counts.accepted += 1
-                        } else {
-                            counts.others.append("\(result)")
-                        }
-                    }
-                }
-            }
-        }
-
         @Test func twentyThousandThroughAQueue() async throws {
             try await RabbitMQ3Scene.with { scene in
                 let count = 20_000
@@ -37,11 +14,11 @@ extension RabbitMQ3Tests {
                 let receiver = try await connection.openSession().openReceiver(from: scene.address)
                 let receiving = Task { try await Self.takeNumbers(count, receiver) }
                 let sender = try await scene.openSender()
-                let account = Account()
+                let account = OutcomeAccount()
                 for number in 0..<count { account.add(try await sender.enqueue(AMQPMessage(body: "\(number)"))) }
                 #expect(try await receiving.value == Array(0..<count))
                 try await waitUntil("every outcome") { account.isComplete }
-                #expect(account.accepted == count && account.others.isEmpty, "\(account.others.prefix(3))")
+                #expect(account.accepted == count && account.other.isEmpty, "\(account.other.prefix(3))")
                 try await scene.expectEmpty()
                 #expect(receiver.bufferedMessages == 0)
                 try await connection.close()
@@ -139,7 +116,7 @@ extension RabbitMQ3Tests {
 
             // Else it would be hundreds of thousands.
             let sender = try await scene.openSender { $0.rateLimit = .init(messagesPerSecond: 3_000) }
-            let account = Account()
+            let account = OutcomeAccount()
             let stop = Atomic(false)
             let sending = Task {
                 while !stop.load(ordering: .relaxed) {
@@ -157,7 +134,7 @@ extension RabbitMQ3Tests {
             stop.store(true, ordering: .relaxed)
             try await sending.value
             try await waitUntil("every outcome") { account.isComplete }
-            #expect(account.others.isEmpty, "\(account.others.prefix(3))")
+            #expect(account.other.isEmpty, "\(account.other.prefix(3))")
             #expect(scene.connection.error == nil)
             try await consuming.close()
             let reader = try await scene.openReceiver(window: .unbounded)

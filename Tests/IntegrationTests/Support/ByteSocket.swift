@@ -12,18 +12,23 @@ final class ByteSocket: Sendable {
     private struct State {
         var bytes: [UInt8] = []
         var end: End?
+        var isClosed = false
     }
 
     private let state = Mutex(State())
     private let channel: any Channel
 
-    private init(_ channel: any Channel) { self.channel = channel }
+    private init(_ channel: any Channel) {
+        self.channel = channel
+        // An accepted channel that is not active yet is not closed either.
+        channel.closeFuture.whenComplete { _ in self.state.withLock { $0.isClosed = true } }
+    }
 
     /// What has come.
     var bytes: [UInt8] { self.state.withLock { $0.bytes } }
     /// How it ended; nil while it has not.
     var end: End? { self.state.withLock { $0.end } }
-    var isClosed: Bool { !self.channel.isActive }
+    var isClosed: Bool { self.state.withLock { $0.isClosed } }
 
     static func connect(to port: Int) async throws -> ByteSocket {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)

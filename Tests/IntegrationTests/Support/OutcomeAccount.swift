@@ -1,0 +1,26 @@
+import QpidProton
+import Synchronization
+
+/// Counts what becomes of the messages that are sent.
+final class OutcomeAccount: Sendable {
+    private let counts = Mutex((sent: 0, accepted: 0, other: [String]()))
+
+    var sent: Int { self.counts.withLock { $0.sent } }
+    var accepted: Int { self.counts.withLock { $0.accepted } }
+    /// What was neither accepted nor is still to come.
+    var other: [String] { self.counts.withLock { $0.other } }
+    var isComplete: Bool { self.counts.withLock { $0.sent == $0.accepted + $0.other.count } }
+
+    func add(_ transfer: AMQPTransfer) {
+        self.counts.withLock { $0.sent += 1 }
+        transfer.whenSettled { result in
+            self.counts.withLock { counts in
+                if result == .success(.accepted) {
+                    counts.accepted += 1
+                } else {
+                    counts.other.append("\(result)")
+                }
+            }
+        }
+    }
+}
