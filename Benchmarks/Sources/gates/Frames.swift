@@ -138,39 +138,50 @@ enum Frames {
     }
 }
 
-/// Transfers of one message each behind each other, made once and numbered anew for each use.
+/// Transfers behind each other, of a message each or all of one, made once and numbered anew for each use.
 struct TransferBurst {
     private(set) var bytes = ByteBuffer()
     private let count: UInt32
+    private let isStream: Bool
     private let stride: Int
 
     /// - Parameters:
-    ///   - message: The encoded message of each.
+    ///   - message: The encoded message of each, or a data section of the one.
     ///   - count: How many.
     ///   - links: On how many links, in turn.
-    init(_ message: ByteBuffer, count: UInt32, links: UInt32) {
+    ///   - isStream: Whether they are one message.
+    init(_ message: ByteBuffer, count: UInt32, links: UInt32, isStream: Bool) {
         self.count = count
-        // The handle, the id, a tag of 8 bytes, the format, and that it is not settled.
-        let size = 19
+        self.isStream = isStream
+        // The handle, the id, a tag of 8 bytes, the format, that it is not settled, and of a stream whether there is more.
+        let size = isStream ? 20 : 19
         self.stride = 14 + size + message.readableBytes
         for index in 0..<count {
-            Frames.writeList(Frames.transfer, size: size, count: 5, before: message.readableBytes, &self.bytes)
+            Frames.writeList(
+                Frames.transfer,
+                size: size,
+                count: isStream ? 6 : 5,
+                before: message.readableBytes,
+                &self.bytes
+            )
             self.bytes.writeInteger(UInt8(0x52))
             self.bytes.writeInteger(UInt8(index % links))
             Frames.write(0, &self.bytes)
             self.bytes.writeInteger(UInt16(0xa008))
             self.bytes.writeInteger(UInt64(0))
             self.bytes.writeInteger(UInt16(0x4342))
+            if isStream { self.bytes.writeInteger(UInt8(index < count - 1 ? 0x41 : 0x42)) }
             self.bytes.writeImmutableBuffer(message)
         }
     }
 
-    /// Sets the delivery ids, and tags that are the same numbers.
-    mutating func number(from first: UInt32) {
+    /// Sets the delivery ids, and tags that are the same numbers, where so many were sent before.
+    mutating func number(after sent: UInt32) {
         for index in 0..<self.count {
             let start = Int(index) * self.stride + 16
-            self.bytes.setInteger(first + index, at: start + 1)
-            self.bytes.setInteger(UInt64(first + index), at: start + 7)
+            let number = self.isStream ? sent / self.count : sent + index
+            self.bytes.setInteger(number, at: start + 1)
+            self.bytes.setInteger(UInt64(number), at: start + 7)
         }
     }
 }

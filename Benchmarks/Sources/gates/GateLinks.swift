@@ -66,6 +66,14 @@ struct GateSender {
         }
     }
 
+    /// Messages of 64 pieces each.
+    mutating func stream(_ count: Int) async throws {
+        guard let piece = self.message.bodyBytes else { throw Failure("the message has no bytes") }
+        for _ in 0..<count / Self.burst {
+            try self.check(await self.sender(0).stream(body: GatePieces(piece: piece, left: Self.burst)))
+        }
+    }
+
     private mutating func look() async throws {
         while let first = self.outstanding.first, let result = first.result {
             try self.check(result.get())
@@ -81,6 +89,20 @@ struct GateSender {
 
     private func check(_ outcome: AMQPOutcome) throws {
         guard outcome == self.expected else { throw Failure("the outcome of a message is \(outcome)") }
+    }
+}
+
+/// The body of a streamed message, without an allocation of its own.
+struct GatePieces: AsyncSequence, AsyncIteratorProtocol {
+    let piece: ByteBuffer
+    var left: Int
+
+    func makeAsyncIterator() -> GatePieces { self }
+
+    mutating func next() async -> ByteBuffer? {
+        guard self.left > 0 else { return nil }
+        self.left -= 1
+        return self.piece
     }
 }
 
@@ -111,6 +133,16 @@ enum GateReceiver {
             for delivery in batch { try self.read(delivery) }
             batch.acceptAll()
             rest -= batch.count
+        }
+    }
+
+    /// Messages of 64 pieces of `size` bytes each.
+    static func stream(_ receiver: AMQPReceiver, _ count: Int, _ size: Int) async throws {
+        var bytes = 0
+        while bytes < count * size {
+            guard let delivery = try await receiver.next() else { throw Failure("the link was closed early") }
+            for try await piece in delivery.body { bytes += piece.readableBytes }
+            delivery.accept()
         }
     }
 

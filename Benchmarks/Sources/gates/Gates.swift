@@ -25,6 +25,8 @@ struct Gates: ParsableCommand {
         case sendLinks = "send-links"
         /// Enqueued, with bodies of 10 KiB.
         case sendLarge = "send-large"
+        /// Messages of 64 pieces of 10 KiB, streamed; a piece is counted.
+        case sendStream = "send-stream"
         /// Taken, decoded and accepted one by one.
         case receiveEach = "receive-each"
         case receiveBatch = "receive-batch"
@@ -32,6 +34,8 @@ struct Gates: ParsableCommand {
         case receiveLinks = "receive-links"
         /// In batches, with bodies of 10 KiB.
         case receiveLarge = "receive-large"
+        /// Messages of 64 transfers of 10 KiB, streamed; a transfer is counted.
+        case receiveStream = "receive-stream"
         case encodeMessage = "encode-message"
         case decodeMessage = "decode-message"
         /// Decoded, and every value looked at.
@@ -60,10 +64,12 @@ struct Gates: ParsableCommand {
         case .sendBatch: try Self.send { try await $0.batches(count) }
         case .sendLinks: try Self.send(links: Self.links) { try await $0.enqueue(count) }
         case .sendLarge: try Self.send(size: 10_240) { try await $0.enqueue(count) }
+        case .sendStream: try Self.send(size: 10_240) { try await $0.stream(count) }
         case .receiveEach: try self.receive { try await GateReceiver.each($0[0], count) }
         case .receiveBatch: try self.receive { try await GateReceiver.batches($0[0], count) }
         case .receiveLinks: try self.receive(links: Self.links) { try await GateReceiver.each($0, count) }
         case .receiveLarge: try self.receive(size: 10_240) { try await GateReceiver.batches($0[0], count) }
+        case .receiveStream: try self.receiveStream()
         case .encodeMessage: try Self.encode(CodecMessages.message, count)
         case .decodeMessage: try Self.decode(CodecMessages.message, count)
         case .readMessage: try Self.read(CodecMessages.message, count)
@@ -105,6 +111,19 @@ struct Gates: ParsableCommand {
             try await body(receivers)
         }
         guard peer.settled == self.count else { throw Failure("\(peer.settled) of \(self.count) were settled") }
+    }
+
+    private func receiveStream() throws {
+        let (count, size) = (self.count, 10_240)
+        let piece = AMQPMessage(body: ByteBuffer(repeating: UInt8(ascii: "x"), count: size))
+        let peer = ScriptedPeer(count: count, message: try piece.encoded(), isStream: true)
+        try InMemory.run(peer) { session in
+            var configuration = AMQPReceiver.Configuration(source: "gate")
+            configuration.window = .messages(1_000)
+            configuration.streamsMessages = true
+            try await GateReceiver.stream(session.openReceiver(configuration), count, size)
+        }
+        guard peer.settled == count / 64 else { throw Failure("\(peer.settled) of \(count / 64) were settled") }
     }
 
     private static func encode(_ message: AMQPMessage, _ count: Int) throws {

@@ -12,7 +12,7 @@ final class ScriptedPeer: ChannelDuplexHandler {
     typealias InboundOut = ByteBuffer
 
     private static let credit: UInt32 = 1_000
-    /// How many messages it sends at a time.
+    /// How many transfers it sends at a time.
     private static let burst: UInt32 = 64
 
     private var context: ChannelHandlerContext?
@@ -32,7 +32,7 @@ final class ScriptedPeer: ChannelDuplexHandler {
     /// The links that are not attached yet.
     private var linksLeft: Int
 
-    /// The messages that are sent as soon as the library has granted credit.
+    /// The transfers that are sent as soon as the library has granted credit.
     private let count: UInt32
     private var transfers: TransferBurst
     private var sent: UInt32 = 0
@@ -42,15 +42,22 @@ final class ScriptedPeer: ChannelDuplexHandler {
 
     /// - Parameters:
     ///   - isSettled: Whether the library sends its messages settled.
-    ///   - count: How many messages to send; a multiple of 64.
-    ///   - message: What to send, encoded.
+    ///   - count: How many transfers to send; a multiple of 64.
+    ///   - message: What is in each.
     ///   - links: On how many links messages move; 64 at most.
-    init(isSettled: Bool = false, count: Int = 0, message: ByteBuffer = ByteBuffer(), links: Int = 1) {
+    ///   - isStream: Whether 64 transfers are one message.
+    init(
+        isSettled: Bool = false,
+        count: Int = 0,
+        message: ByteBuffer = ByteBuffer(),
+        links: Int = 1,
+        isStream: Bool = false
+    ) {
         self.isSettled = isSettled
         self.count = UInt32(count)
         self.links = UInt32(links)
         self.linksLeft = links
-        self.transfers = TransferBurst(message, count: Self.burst, links: self.links)
+        self.transfers = TransferBurst(message, count: Self.burst, links: self.links, isStream: isStream)
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
@@ -114,7 +121,7 @@ final class ScriptedPeer: ChannelDuplexHandler {
             return true
         }
         guard self.hasCredit, self.sent < self.count else { return false }
-        self.transfers.number(from: self.sent)
+        self.transfers.number(after: self.sent)
         self.sent += Self.burst
         self.fire(self.transfers.bytes)
         return true

@@ -1,4 +1,18 @@
-#if DEBUG
+#if THREAD_SANITIZER
+    internal import NIOConcurrencyHelpers
+
+    /// A task that waits for one answer. The thread sanitizer does not see the order of two threads where the task is
+    /// resumed before it has come to wait, and would take all that the answer refers to for races: a lock shows it.
+    struct WaitingTask<Answer: Sendable>: Sendable {
+        fileprivate let continuation: CheckedContinuation<Answer, Never>
+        fileprivate let order: NIOLock
+
+        func resume(returning answer: Answer) {
+            self.order.withLock {}
+            self.continuation.resume(returning: answer)
+        }
+    }
+#elseif DEBUG
     /// A task that waits for one answer. Debug builds find out when it is resumed twice or forgotten.
     typealias WaitingTask<Answer> = CheckedContinuation<Answer, Never>
 #else
@@ -9,8 +23,12 @@
 
 /// Suspends the task until it is resumed with the answer, exactly once.
 @inline(__always)
-func withWaitingTask<Answer>(_ body: (WaitingTask<Answer>) -> Void) async -> Answer {
-    #if DEBUG
+func withWaitingTask<Answer: Sendable>(_ body: (WaitingTask<Answer>) -> Void) async -> Answer {
+    #if THREAD_SANITIZER
+        let order = NIOLock()
+        defer { order.withLock {} }
+        return await withCheckedContinuation { body(WaitingTask(continuation: $0, order: order)) }
+    #elseif DEBUG
         await withCheckedContinuation(body)
     #else
         await withUnsafeContinuation(body)
