@@ -75,14 +75,17 @@ extension ReceiverEndpoint {
         self.creditBack = nil
         // What came before the answer must be seen before it.
         self.flushArrived()
-        if let credit {
+        if credit != nil {
             self.pace?.giveBack(self.window.outstanding)
             self.window.drained()
+        }
+        // Before the answer: whoever waits for it looks.
+        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        if let credit {
             let drains = self.drains
             self.drains = []
             for reply in drains { reply.resolve(.success(credit)) }
         }
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         self.becameQuiet()
         self.grantAgain()
     }

@@ -42,6 +42,20 @@ struct ReceiverPauseTests {
         }
     }
 
+    @Test func noCreditIsSeenWithTheAnswer() async throws {
+        try await withSession { session, _ in
+            let receiver = try await session.openReceiver(from: "q", window: .messages(5))
+            let seen = Reply<Int>()
+            let endpoint = receiver.endpoint
+            receiver.mailbox.run { _ in
+                let reply = Reply<Int>()
+                reply.whenResolved { _ in seen.resolve(.success(receiver.credit)) }
+                endpoint.value.pause(reply)
+            }
+            #expect(try await seen.value() == 0)
+        }
+    }
+
     /// What was on its way arrives before the answer; what the application settles meanwhile is granted at the end.
     @Test func whatWasOnItsWayArrivesBeforeTheAnswer() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
