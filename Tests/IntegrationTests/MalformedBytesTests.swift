@@ -17,15 +17,21 @@ struct MalformedBytesTests {
 
     private static let cases = ProcessInfo.processInfo.environment["QPID_PROTON_CASES"].flatMap { Int($0) } ?? 300
 
+    /// When a client that is cut short is given up: soon, and not one that is slow under a sanitizer.
+    #if THREAD_SANITIZER || ADDRESS_SANITIZER
+        private static let timeout: Duration = .seconds(10)
+    #else
+        private static let timeout: Duration = .seconds(3)
+    #endif
+
     @Test func listenerSurvivesMalformedClients() async throws {
         let stream = try FrameBytes.client()
         let opening = stream.prefix(FrameBytes.opening).joined().count
         let cases = (0..<Self.cases).map { Damage.apply(to: stream, seed: Self.seed &+ UInt64($0)) }
         var configuration = AMQPListener.Configuration()
-        // A client that is cut short is given up soon.
-        configuration.connection.openTimeout = .seconds(3)
-        configuration.connection.idleTimeout = .seconds(3)
-        configuration.connection.operationTimeout = .seconds(3)
+        configuration.connection.openTimeout = Self.timeout
+        configuration.connection.idleTimeout = Self.timeout
+        configuration.connection.operationTimeout = Self.timeout
         let messages = (0..<20).map { AMQPMessage(body: "message \($0)") }
         try await TestListener.with(configuration, offering: messages) { listener in
             for batch in stride(from: 0, to: cases.count, by: 50) {

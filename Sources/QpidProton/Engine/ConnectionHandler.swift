@@ -47,8 +47,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// The host that was connected to; nil on the server's side.
     let host: String?
 
-    @exclusivity(unchecked) var context: ChannelHandlerContext?
-    @exclusivity(unchecked) var isDead = false
+    var context: ChannelHandlerContext?
+    var isDead = false
     private var isClosedHere = false
     var header = HeaderCheck()
     let frames: FrameObserver
@@ -56,8 +56,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     var transferPayload = 448
 
     // The pump's state, see ConnectionHandler+Pump.swift.
-    @exclusivity(unchecked) var isPumping = false
-    @exclusivity(unchecked) var isPumpNeeded = false
+    var isPumping = false
+    var isPumpNeeded = false
     @exclusivity(unchecked) var mail = Mailbox.Mail()
     /// Bytes that have left the process, or were given up, and are still on the ledgers.
     @exclusivity(unchecked) var releases: [Mailbox.Release] = []
@@ -72,7 +72,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     @exclusivity(unchecked) var unwrittenBytes = 0 {
         didSet { if self.unwrittenBytes > self.unwrittenPeak { self.unwrittenPeak = self.unwrittenBytes } }
     }
-    @exclusivity(unchecked) private(set) var unwrittenPeak = 0
+    private(set) var unwrittenPeak = 0
     /// The time of the loop's clock when the loop last began to work here, in nanoseconds.
     var now: Int64 = 0
     private let permit: ReadPermit?

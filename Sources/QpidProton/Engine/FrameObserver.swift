@@ -103,7 +103,7 @@ final class FrameObserver {
     /// Sessions of which the peer has sent something in this read.
     @exclusivity(unchecked) private var changed: [PeerSession] = []
     /// Sessions of which the peer wants to know the state.
-    @exclusivity(unchecked) private var echoes: [PeerSession] = []
+    private var echoes: [PeerSession] = []
 
     /// The links that the peer has attached, and those that this side has.
     private var attachedByPeer = 0
