@@ -58,6 +58,9 @@ extension ConnectionHandler {
     private func takeMail() -> Bool {
         var mail = self.mail
         self.mail = Mailbox.Mail()
+        // Nothing is posted for a lane that has ended: what there is of it comes with this mail.
+        let ended = self.endedLanes.count
+        defer { if ended > 0 { self.endedLanes.removeFirst(ended) } }
         self.mailbox.take(&mail, releasing: self.releases)
         self.releases.removeAll(keepingCapacity: true)
         guard !mail.isEmpty else {
@@ -95,9 +98,10 @@ extension ConnectionHandler {
             // Credit that the peer wants back is used first.
             if lane.link.isDraining { lane.link.flowed() }
         } else {
+            let error = self.endedLanes.first { $0.key == key }?.error ?? .senderClosed
             for message in run {
                 self.releases.append((message.ledgerBytes, message.node))
-                message.fail(.senderClosed)
+                message.fail(error)
             }
         }
         return end

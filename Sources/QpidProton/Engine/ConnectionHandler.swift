@@ -62,6 +62,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Bytes that have left the process, or were given up, and are still on the ledgers.
     @exclusivity(unchecked) var releases: [Mailbox.Release] = []
     @exclusivity(unchecked) var arrivedReceivers: [ReceiverEndpoint] = []
+    /// Lanes that are gone, and why messages for them that lie in the mailbox still are not sent.
+    var endedLanes: [(key: SlotKey, error: AMQPError)] = []
     /// Receivers of which something was settled with the mail.
     @exclusivity(unchecked) var settlingReceivers: [ReceiverEndpoint] = []
     /// Senders that are closed as soon as they have nothing left to do.

@@ -227,6 +227,7 @@ final class SenderEndpoint: LinkEndpoint {
         }
         self.endAborting()
         let messages = self.handler.queue.removeLane(lane)
+        self.handler.endedLanes.append((lane.key, unsent))
         self.lane = nil
         for message in messages { message.fail(unsent) }
         self.handler.mailbox.release(messages.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })

@@ -54,6 +54,28 @@ struct SenderEndingTests {
         }
     }
 
+    /// The link ends while a message for it lies in the mailbox: the message is told why.
+    @Test func endingBeforeAMessageIsLookedAt() async throws {
+        try await withSession { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let endpoint = sender.endpoint
+            let answers = Answers()
+            sender.mailbox.run { _ in
+                for size in 1...2 {
+                    if let transfer = try? sender.trySend(encoded: payload(size)) { answers.watch([transfer]) }
+                    endpoint.value.close(AMQPError(.link, .resourceDeleted, "the queue is gone"))
+                }
+            }
+            await peer.settle()
+            let error = try #require(answers.error(0))
+            #expect(error.condition == .resourceDeleted && error.detail.hasPrefix("not sent"))
+            #expect(error.detail.contains("the queue is gone"))
+            let later = await #expect(throws: AMQPError.self) { _ = try await sender.enqueue(encoded: payload(3)) }
+            #expect(later?.condition == .resourceDeleted && later?.detail.hasPrefix("not sent") == true)
+            #expect(sender.mailbox.ledger(sender.node) == nil)
+        }
+    }
+
     @Test func cancellingASendThatIsQueued() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
