@@ -162,23 +162,27 @@ struct ExamplesBrokerTests {
                 let sender = try await session.openSender(to: "q")
                 // Every receiver's credit has come to the broker once a message has come from there.
                 var isReady = Array(repeating: false, count: 3)
-                _ = try await lookUntil("every receiver has had a message") {
+                var onTheirWay = 0
+                _ = try await lookUntil("every receiver has had a message, and none has one that would take its turn") {
                     for (index, receiver) in receivers.enumerated() {
                         while let delivery = receiver.poll() {
                             isReady[index] = true
+                            onTheirWay -= 1
                             delivery.accept()
                         }
                     }
+                    if isReady == [true, true, true] { return onTheirWay == 0 ? true : nil }
                     try sender.trySend(AMQPMessage(body: "first"))
-                    return isReady == [true, true, true] ? true : nil
+                    onTheirWay += 1
+                    return nil
                 }
-                // What is still on its way comes before these.
                 for _ in 0..<6 { try await sender.send(AMQPMessage(body: "turn")) }
                 for receiver in receivers {
                     var turns = 0
                     while turns < 2 {
                         let delivery = try #require(try await receiver.receive(timeout: .seconds(20)))
-                        if try delivery.message.bodyString == "turn" { turns += 1 }
+                        #expect(try delivery.message.bodyString == "turn")
+                        turns += 1
                         delivery.accept()
                     }
                 }
