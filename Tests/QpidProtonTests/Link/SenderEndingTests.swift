@@ -61,16 +61,14 @@ struct SenderEndingTests {
             let endpoint = sender.endpoint
             let answers = Answers()
             sender.mailbox.run { _ in
-                for size in 1...2 {
-                    if let transfer = try? sender.trySend(encoded: payload(size)) { answers.watch([transfer]) }
-                    endpoint.value.close(AMQPError(.link, .resourceDeleted, "the queue is gone"))
-                }
+                if let transfer = try? sender.trySend(encoded: payload(1)) { answers.watch([transfer]) }
+                endpoint.value.close(AMQPError(.link, .resourceDeleted, "the queue is gone"))
             }
             await peer.settle()
             let error = try #require(answers.error(0))
             #expect(error.condition == .resourceDeleted && error.detail.hasPrefix("not sent"))
             #expect(error.detail.contains("the queue is gone"))
-            let later = await #expect(throws: AMQPError.self) { _ = try await sender.enqueue(encoded: payload(3)) }
+            let later = await #expect(throws: AMQPError.self) { _ = try await sender.enqueue(encoded: payload(2)) }
             #expect(later?.condition == .resourceDeleted && later?.detail.hasPrefix("not sent") == true)
             #expect(sender.mailbox.ledger(sender.node) == nil)
         }
