@@ -8,7 +8,7 @@ extension ValueWriter {
         if let extras = message.extrasBox?.value {
             try self.map(extras.deliveryAnnotations, Section.deliveryAnnotations, empty.contains(.deliveryAnnotations))
             try self.map(extras.messageAnnotations, Section.messageAnnotations, empty.contains(.messageAnnotations))
-        } else if !empty.isDisjoint(with: [.deliveryAnnotations, .messageAnnotations]) {
+        } else if empty.contains(.deliveryAnnotations) || empty.contains(.messageAnnotations) {
             try self.map(AMQPMap(), Section.deliveryAnnotations, empty.contains(.deliveryAnnotations))
             try self.map(AMQPMap(), Section.messageAnnotations, empty.contains(.messageAnnotations))
         }
@@ -106,33 +106,42 @@ extension ValueWriter {
         let start = self.offset
         try self.begin(Section.properties)
         let opening = try self.open(count: 13)
-        var count = 0
-        try self.field(0, properties.pointee.messageID, &count)
-        if let userID = properties.pointee.userID {
-            try self.room(13)
-            self.field(1, &count)
-            try self.binary(userID)
-        }
-        try self.field(2, properties.pointee.to, &count)
-        try self.field(3, properties.pointee.subject, &count)
-        try self.field(4, properties.pointee.replyTo, &count)
-        try self.field(5, properties.pointee.correlationID, &count)
-        try self.field(6, properties.pointee.contentType, &count)
-        try self.field(7, properties.pointee.contentEncoding, &count)
-        try self.field(8, properties.pointee.absoluteExpiryTime, &count)
-        try self.field(9, properties.pointee.creationTime, &count)
-        try self.field(10, properties.pointee.groupID, &count)
-        if let groupSequence = properties.pointee.groupSequence {
-            try self.room(13 + 5)
-            self.field(11, &count)
-            self.uint(groupSequence)
-        }
-        try self.field(12, properties.pointee.replyToGroupID, &count)
+        let count = try self.fields(properties)
         if count == 0, !evenIfEmpty {
             self.offset = start
         } else {
             try self.closeFields(opening, count: count)
         }
+    }
+
+    /// Returns how many fields there are with the nulls between them.
+    ///
+    /// Each is passed by pointer, as values are: as an argument its reference would be counted.
+    @inline(never)
+    private mutating func fields(_ properties: UnsafePointer<AMQPProperties.Fields>) throws(CodecFault) -> Int {
+        var count = 0
+        try self.field(0, properties.pointer(to: \.messageID), &count)
+        if let userID = properties.pointee.userID {
+            try self.room(13)
+            self.field(1, &count)
+            try self.binary(userID)
+        }
+        try self.field(2, properties.pointer(to: \.to), &count)
+        try self.field(3, properties.pointer(to: \.subject), &count)
+        try self.field(4, properties.pointer(to: \.replyTo), &count)
+        try self.field(5, properties.pointer(to: \.correlationID), &count)
+        try self.field(6, properties.pointer(to: \.contentType), &count)
+        try self.field(7, properties.pointer(to: \.contentEncoding), &count)
+        try self.field(8, properties.pointer(to: \.absoluteExpiryTime), &count)
+        try self.field(9, properties.pointer(to: \.creationTime), &count)
+        try self.field(10, properties.pointer(to: \.groupID), &count)
+        if let groupSequence = properties.pointee.groupSequence {
+            try self.room(13 + 5)
+            self.field(11, &count)
+            self.uint(groupSequence)
+        }
+        try self.field(12, properties.pointer(to: \.replyToGroupID), &count)
+        return count
     }
 
     private mutating func closeFields(_ opening: Opening, count: Int) throws(CodecFault) {
@@ -155,32 +164,38 @@ extension ValueWriter {
     }
 
     @inline(__always)
-    private mutating func field(_ index: Int, _ text: String?, _ count: inout Int) throws(CodecFault) {
-        guard let text else { return }
+    private mutating func field(_ index: Int, _ text: UnsafePointer<String?>?, _ count: inout Int) throws(CodecFault) {
+        guard let text = text?.pointee else { return }
         try self.room(13)
         self.field(index, &count)
         try self.string(text)
     }
 
     @inline(__always)
-    private mutating func field(_ index: Int, _ symbol: AMQPSymbol?, _ count: inout Int) throws(CodecFault) {
-        guard let symbol else { return }
+    private mutating func field(_ index: Int, _ symbol: UnsafePointer<AMQPSymbol?>?, _ count: inout Int)
+        throws(CodecFault)
+    {
+        guard let symbol = symbol?.pointee else { return }
         try self.room(13)
         self.field(index, &count)
         try self.symbol(symbol)
     }
 
     @inline(__always)
-    private mutating func field(_ index: Int, _ timestamp: AMQPTimestamp?, _ count: inout Int) throws(CodecFault) {
-        guard let timestamp else { return }
+    private mutating func field(_ index: Int, _ timestamp: UnsafePointer<AMQPTimestamp?>?, _ count: inout Int)
+        throws(CodecFault)
+    {
+        guard let timestamp = timestamp?.pointee else { return }
         try self.room(13 + 9)
         self.field(index, &count)
         self.timestamp(timestamp)
     }
 
     @inline(__always)
-    private mutating func field(_ index: Int, _ id: AMQPMessageID?, _ count: inout Int) throws(CodecFault) {
-        guard let id else { return }
+    private mutating func field(_ index: Int, _ id: UnsafePointer<AMQPMessageID?>?, _ count: inout Int)
+        throws(CodecFault)
+    {
+        guard let id = id?.pointee else { return }
         try self.room(13 + 17)
         self.field(index, &count)
         switch id {

@@ -118,15 +118,17 @@ struct ValueWriter {
         self.put(value)
     }
 
-    /// Constructor, length and bytes: the narrow form up to 255 bytes. The caller has made sure of the room.
+    /// Constructor, length and bytes: the narrow form up to 255 bytes. Returns false where there is no room.
     @inline(__always)
-    private mutating func put(_ code: UInt8, _ source: UnsafeRawBufferPointer) {
+    private mutating func put(_ code: UInt8, _ source: UnsafeRawBufferPointer) -> Bool {
+        guard self.capacity &- self.offset >= 5 &+ source.count else { return false }
         if source.count <= 255 {
             self.put(code, UInt8(truncatingIfNeeded: source.count))
         } else {
             self.put(code | Code.wide, UInt32(truncatingIfNeeded: source.count))
         }
         self.copy(source)
+        return true
     }
 
     /// Bytes without a check: the caller has made sure of the room.
@@ -136,18 +138,26 @@ struct ValueWriter {
         guard count > 0, let base = source.baseAddress else { return }
         let target = self.bytes + self.offset
         self.offset &+= count
-        switch count {
         // Most texts are short: two loads that overlap are quicker than a call.
-        case 17...: target.copyMemory(from: base, byteCount: count)
-        case 8...: Self.copyEnds(UInt64.self, base, target, count)
-        case 4...: Self.copyEnds(UInt32.self, base, target, count)
-        case 2...: Self.copyEnds(UInt16.self, base, target, count)
-        default: target.storeBytes(of: base.load(as: UInt8.self), as: UInt8.self)
+        if count >= 8 {
+            if count <= 16 {
+                Self.copyEnds(UInt64.self, base, target, count)
+            } else if count <= 32 {
+                Self.copyEnds(SIMD2<UInt64>.self, base, target, count)
+            } else {
+                target.copyMemory(from: base, byteCount: count)
+            }
+        } else if count >= 4 {
+            Self.copyEnds(UInt32.self, base, target, count)
+        } else if count >= 2 {
+            Self.copyEnds(UInt16.self, base, target, count)
+        } else {
+            target.storeBytes(of: base.load(as: UInt8.self), as: UInt8.self)
         }
     }
 
     @inline(__always)
-    private static func copyEnds<T: FixedWidthInteger & BitwiseCopyable>(
+    private static func copyEnds<T: BitwiseCopyable>(
         _ type: T.Type,
         _ source: UnsafeRawPointer,
         _ target: UnsafeMutableRawPointer,
@@ -162,38 +172,41 @@ struct ValueWriter {
 
     @inline(__always)
     mutating func string(_ text: String) throws(CodecFault) {
-        try self.room(5 + text.utf8.count)
-        let done: Void? = text.utf8.withContiguousStorageIfAvailable {
-            self.put(Code.string8, UnsafeRawBufferPointer($0))
-        }
-        if done == nil { self.bridged(Code.string8, text) }
+        try self.text(Code.string8, text)
     }
 
     @inline(__always)
     mutating func symbol(_ symbol: AMQPSymbol) throws(CodecFault) {
-        let text = symbol.rawValue
-        let count = text.utf8.count
-        try self.room(5 + count)
-        let done: Void? = text.utf8.withContiguousStorageIfAvailable {
-            self.put(Code.symbol8, UnsafeRawBufferPointer($0))
-        }
-        if done == nil { self.bridged(Code.symbol8, text) }
+        try self.text(Code.symbol8, symbol.rawValue)
+        let count = symbol.rawValue.utf8.count
         guard UnsafeRawBufferPointer(start: self.bytes + self.offset - count, count: count).isASCII else {
             throw CodecFault(.nonASCIISymbol, at: self.offset)
         }
     }
 
-    /// A string of Foundation's, whose bytes do not lie in a row.
+    @inline(__always)
+    private mutating func text(_ code: UInt8, _ text: String) throws(CodecFault) {
+        let fits = text.utf8.withContiguousStorageIfAvailable { self.put(code, UnsafeRawBufferPointer($0)) }
+        if fits == nil { self.offset = try Self.bridged(self, code, text) }
+        guard fits != false else { throw CodecFault(.outOfRoom, at: self.offset) }
+    }
+
+    /// Writes a string of Foundation's, whose bytes do not lie in a row. Returns the offset behind it.
     @inline(never)
-    private mutating func bridged(_ code: UInt8, _ text: String) {
+    private static func bridged(_ writer: ValueWriter, _ code: UInt8, _ text: String) throws(CodecFault) -> Int {
         var text = text
-        text.withUTF8 { self.put(code, UnsafeRawBufferPointer($0)) }
+        var writer = writer
+        guard text.withUTF8({ writer.put(code, UnsafeRawBufferPointer($0)) }) else {
+            throw CodecFault(.outOfRoom, at: writer.offset)
+        }
+        return writer.offset
     }
 
     @inline(__always)
     mutating func binary(_ binary: ByteBuffer) throws(CodecFault) {
-        try self.room(5 + binary.readableBytes)
-        binary.withUnsafeReadableBytes { self.put(Code.binary8, $0) }
+        guard binary.withUnsafeReadableBytes({ self.put(Code.binary8, $0) }) else {
+            throw CodecFault(.outOfRoom, at: self.offset)
+        }
     }
 
     // MARK: Values
@@ -205,11 +218,15 @@ struct ValueWriter {
 
     /// Values are passed by pointer: as arguments of a recursive function they would be retained and released.
     mutating func value(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) {
+        if try !self.plain(value) { try self.other(value) }
+    }
+
+    /// A value that is written without a call: a number, a boolean, a string. False, and nothing is written, for others.
+    @inline(__always)
+    private mutating func plain(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) -> Bool {
         try self.room(17)
         switch value.pointee {
         case .string(let text): try self.string(text)
-        case .symbol(let symbol): try self.symbol(symbol)
-        case .binary(let bytes): try self.binary(bytes)
         case .null: self.put(Code.null)
         case .bool(let value): self.put(value ? Code.true : Code.false)
         case .ubyte(let value): self.put(Code.ubyte, value)
@@ -232,6 +249,16 @@ struct ValueWriter {
         case .char(let value): self.put(Code.char, value.value)
         case .timestamp(let value): self.put(Code.timestamp, value.millisecondsSinceEpoch)
         case .uuid(let value): self.uuid(value)
+        case .symbol, .binary, .list, .map, .array, .described: return false
+        }
+        return true
+    }
+
+    @inline(never)
+    private mutating func other(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) {
+        switch value.pointee {
+        case .symbol(let symbol): try self.symbol(symbol)
+        case .binary(let bytes): try self.binary(bytes)
         case .list(let elements): try self.list(elements)
         case .map(let map): try self.map(map)
         case .array(let array): try self.array(array)
@@ -241,6 +268,7 @@ struct ValueWriter {
             try self.value(described.descriptor)
             try self.value(described.value)
             self.ascend()
+        default: break
         }
     }
 
@@ -355,12 +383,27 @@ struct ValueWriter {
     mutating func values(_ values: [AMQPValue]) throws(CodecFault) {
         try self.descend()
         try values.withUnsafeBufferPointer { (values) throws(CodecFault) in
-            guard var next = values.baseAddress else { return }
-            for _ in 0..<values.count {
-                try self.value(next)
-                next += 1
+            guard let first = values.baseAddress else { return }
+            var index = try self.plainFront(first, values.count)
+            while index < values.count {
+                try self.other(first + index)
+                index &+= 1
+                index &+= try self.plainFront(first + index, values.count &- index)
             }
         }
         self.ascend()
+    }
+
+    /// The values before the first that is not written without a call. Returns how many.
+    ///
+    /// Nothing here could change the values, so that no reference to them is counted.
+    @inline(never)
+    private mutating func plainFront(_ values: UnsafePointer<AMQPValue>, _ count: Int) throws(CodecFault) -> Int {
+        // A copy that nothing points to stays in registers.
+        var writer = self
+        var index = 0
+        while index < count, try writer.plain(values + index) { index &+= 1 }
+        self.offset = writer.offset
+        return index
     }
 }
