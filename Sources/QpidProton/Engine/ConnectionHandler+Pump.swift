@@ -30,8 +30,12 @@ extension ConnectionHandler {
         var rounds = 0
         var hasMail = false
         repeat {
+            // Nothing waited for the bytes that have gone.
+            let isLookOnly = rounds > 0 && !self.isPumpNeeded
             self.isPumpNeeded = false
+            self.isLookNeeded = false
             hasMail = self.takeMail()
+            if isLookOnly, !hasMail { break }
             self.processEvents()
             self.receiving.update()
             self.closeFlushed()
@@ -42,11 +46,11 @@ extension ConnectionHandler {
                 // Writing may have shown that a session's window is open, and what Proton tells may have been answered.
             } while !self.isDead && (self.processEvents() || self.hasMore)
             rounds += 1
-        } while self.isPumpNeeded && rounds < Self.rounds && !self.isDead
+        } while (self.isPumpNeeded || self.isLookNeeded) && rounds < Self.rounds && !self.isDead
         self.isPumping = false
         guard !self.isDead else { return }
         self.receiving.update()
-        if self.isPumpNeeded || hasMail {
+        if self.isPumpNeeded || self.isLookNeeded || hasMail {
             // Where there was mail there is more soon: looking again costs less than being woken.
             let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
             self.eventLoop.execute { bound.value.pump() }
@@ -262,6 +266,7 @@ extension ConnectionHandler {
 
     /// The socket has taken bytes, or lost them: they leave the ledgers, and what was sent settled is done.
     private func written(_ count: Int, _ framed: [Handed], _ result: Result<Void, any Error>) {
+        let wasFull = self.unwrittenBytes >= Self.writeBudget
         self.unwrittenBytes -= count
         var failure: AMQPError?
         if case .failure(let error) = result { failure = self.endError ?? self.translate(error) }
@@ -275,7 +280,9 @@ extension ConnectionHandler {
         }
         // Nothing more may be handed over: it would count as sent.
         if let failure { return self.die(failure) }
-        self.pump()
+        guard self.isPumping else { return self.pump() }
+        // The round that writes hands over more itself. Answers wait for less than a full budget, and ends for the ledgers.
+        if wasFull || !self.flushing.isEmpty { self.isPumpNeeded = true } else { self.isLookNeeded = true }
     }
 
     func markTouched(_ session: SessionEndpoint) {

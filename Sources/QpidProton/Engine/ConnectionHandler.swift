@@ -58,18 +58,20 @@ final class ConnectionHandler: ChannelInboundHandler {
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false
     var isPumpNeeded = false
+    /// The mailbox is to be looked into once more, at least to give back what has been written.
+    var isLookNeeded = false
     @exclusivity(unchecked) var mail = Mailbox.Mail()
     /// Bytes that have left the process, or were given up, and are still on the ledgers.
     @exclusivity(unchecked) var releases: [Mailbox.Release] = []
     @exclusivity(unchecked) var arrivedReceivers: [ReceiverEndpoint] = []
     /// Lanes that are gone, and why messages for them that lie in the mailbox still are not sent.
-    var endedLanes: [(key: SlotKey, error: AMQPError)] = []
+    @exclusivity(unchecked) var endedLanes: [(key: SlotKey, error: AMQPError)] = []
     /// Receivers of which something was settled with the mail.
     @exclusivity(unchecked) var settlingReceivers: [ReceiverEndpoint] = []
     /// Senders that are closed as soon as they have nothing left to do.
-    var flushing: [SenderEndpoint] = []
+    @exclusivity(unchecked) var flushing: [SenderEndpoint] = []
     /// Senders of which a message was given up that Proton has not been told to abort.
-    var aborting: [SenderEndpoint] = []
+    @exclusivity(unchecked) var aborting: [SenderEndpoint] = []
     @exclusivity(unchecked) var touchedSessions: [SessionEndpoint] = []
     @exclusivity(unchecked) var unwrittenBytes = 0 {
         didSet { if self.unwrittenBytes > self.unwrittenPeak { self.unwrittenPeak = self.unwrittenBytes } }

@@ -3,23 +3,25 @@ internal import NIOCore
 internal import Synchronization
 
 /// What the frames of both directions tell of the sessions, which Proton 0.37 does not show.
+///
+/// Accesses that are not checked for overlapping are each one call of a plain value, which calls nothing back.
 final class FrameObserver {
     /// One session as the peer sees it.
     final class PeerSession {
-        fileprivate(set) var window: RemoteWindow
+        @exclusivity(unchecked) fileprivate(set) var window: RemoteWindow
         /// Called when the peer has changed its window.
         var onChange: (() -> Void)?
         /// Called when the peer has sent more than its window allows; nil when the session has ended.
         var onViolation: (() -> Void)?
         /// This side's incoming window; nil until the session is begun here.
-        var incoming: IncomingWindow?
+        @exclusivity(unchecked) var incoming: IncomingWindow?
         /// The id that the next transfer of the peer has.
-        fileprivate(set) var nextIncomingID: UInt32
-        fileprivate var isDue = false
+        @exclusivity(unchecked) fileprivate(set) var nextIncomingID: UInt32
+        @exclusivity(unchecked) fileprivate var isDue = false
         fileprivate var localChannel: UInt16?
-        fileprivate var links = PeerLinks()
+        @exclusivity(unchecked) fileprivate var links = PeerLinks()
         /// What the flows say of the links.
-        var flows = LinkFlows()
+        @exclusivity(unchecked) var flows = LinkFlows()
         /// What this side's sender of a name has, for the answer to an echo.
         var senderState: ((String) -> FlowFrame.Sender?)?
         /// What tasks see of the session, once it is known.
@@ -27,13 +29,13 @@ final class FrameObserver {
             didSet { self.publish() }
         }
         /// The first id of the peer that is behind the window that it was told last.
-        fileprivate var toldLimit: UInt32
+        @exclusivity(unchecked) fileprivate var toldLimit: UInt32
         /// What the peer said of its own window.
         fileprivate var outgoingWindow: (nextID: UInt32, window: UInt32)?
         fileprivate var echoesSeen = 0
         fileprivate var isEchoDue = false
         /// The peer has sent something since ``publish()``.
-        fileprivate var isChanged = false
+        @exclusivity(unchecked) fileprivate var isChanged = false
 
         fileprivate init(_ window: RemoteWindow, nextIncomingID: UInt32) {
             self.window = window
@@ -89,11 +91,11 @@ final class FrameObserver {
     /// The peer has opened the connection.
     private var isOpened = false
     /// By the channel on which the peer sends.
-    private var byPeerChannel: [UInt16: PeerSession] = [:]
+    @exclusivity(unchecked) private var byPeerChannel: [UInt16: PeerSession] = [:]
     /// The one of the last transfer: most follow one of the same session.
-    private var lastPeer: (channel: UInt16, session: PeerSession)?
+    @exclusivity(unchecked) private var lastPeer: (channel: UInt16, session: PeerSession)?
     /// By the channel on which this side sends.
-    private var byLocalChannel: [UInt16: PeerSession] = [:]
+    @exclusivity(unchecked) private var byLocalChannel: [UInt16: PeerSession] = [:]
     /// The sessions that this side has begun and the peer has not.
     private var begun: [UInt16: TappedFrame.Begin] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
@@ -103,7 +105,7 @@ final class FrameObserver {
     /// Sessions of which the peer has sent something in this read.
     @exclusivity(unchecked) private var changed: [PeerSession] = []
     /// Sessions of which the peer wants to know the state.
-    private var echoes: [PeerSession] = []
+    @exclusivity(unchecked) private var echoes: [PeerSession] = []
 
     /// The links that the peer has attached, and those that this side has.
     private var attachedByPeer = 0

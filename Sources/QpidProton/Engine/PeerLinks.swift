@@ -48,7 +48,7 @@ struct PeerLinks {
         }
         let isInMessage = transfer.hasMore && !transfer.mayBeAborted
         self.last = isInMessage ? nil : transfer.handle
-        self.links[transfer.handle] = isInMessage ? .inMessage : .sending
+        if isInMessage != (link == .inMessage) { self.links[transfer.handle] = isInMessage ? .inMessage : .sending }
         return nil
     }
 }

@@ -42,6 +42,9 @@ extension ConnectionHandler {
     /// which would be taken for more of them.
     func abortGivenUp() {
         guard !self.aborting.isEmpty else { return }
-        self.aborting.removeAll { $0.abortIfPossible() }
+        // Taken out while they are asked, which may bring others.
+        let senders = self.aborting
+        self.aborting = []
+        self.aborting.insert(contentsOf: senders.filter { !$0.abortIfPossible() }, at: 0)
     }
 }

@@ -67,7 +67,10 @@ extension ConnectionHandler {
     /// Closes the links that have nothing left to do.
     func closeFlushed() {
         guard !self.flushing.isEmpty else { return }
-        self.flushing.removeAll { $0.closeIfFlushed() }
+        // Taken out while they are asked, which may bring others.
+        let senders = self.flushing
+        self.flushing = []
+        self.flushing.insert(contentsOf: senders.filter { !$0.closeIfFlushed() }, at: 0)
     }
 }
 

@@ -25,23 +25,65 @@ public struct AMQPError: Error, Hashable, Sendable {
         public var description: String { self.kind.rawValue }
     }
 
+    private struct Fields: Hashable, Sendable {
+        var scope: Scope
+        var condition: AMQPCondition
+        var detail: String
+        var info: AMQPMap
+        var isFromPeer: Bool
+        var blockedBy: [AMQPBlockCause] = []
+        var transfer: AMQPTransfer?
+    }
+
+    /// Most answers are no errors, and each has room for one: what an error holds lies behind a reference.
+    private var box: CopyOnWriteBox<Fields>
+
+    /// The fields, which nobody else has.
+    private var own: CopyOnWriteBox<Fields> {
+        mutating get {
+            if !isKnownUniquelyReferenced(&self.box) { self.box = CopyOnWriteBox(self.box.value) }
+            return self.box
+        }
+    }
+
     /// What has ended.
-    public var scope: Scope
+    public var scope: Scope {
+        get { self.box.value.scope }
+        _modify { yield &self.own.value.scope }
+    }
     /// The name of the error.
-    public var condition: AMQPCondition
+    public var condition: AMQPCondition {
+        get { self.box.value.condition }
+        _modify { yield &self.own.value.condition }
+    }
     /// A text for people, from the peer where ``isFromPeer`` is true. It may be empty.
-    public var detail: String
+    public var detail: String {
+        get { self.box.value.detail }
+        _modify { yield &self.own.value.detail }
+    }
     /// What else the peer sent with the error, by symbol.
-    public var info: AMQPMap
+    public var info: AMQPMap {
+        get { self.box.value.info }
+        _modify { yield &self.own.value.info }
+    }
     /// Whether the peer sent this error.
-    public var isFromPeer: Bool
+    public var isFromPeer: Bool {
+        get { self.box.value.isFromPeer }
+        _modify { yield &self.own.value.isFromPeer }
+    }
     /// What kept a message from being accepted, the outermost first: which limit is full, and then why that one does not
     /// empty, as in `[.sessionLimit, .credit]`. Empty for errors other than ``AMQPCondition/wouldBlock`` and ``AMQPCondition/dropped``;
     /// never sent.
-    public var blockedBy: [AMQPBlockCause] = []
+    public var blockedBy: [AMQPBlockCause] {
+        get { self.box.value.blockedBy }
+        _modify { yield &self.own.value.blockedBy }
+    }
     /// The message that was sent and is not settled, of an error ``AMQPCondition/unsettled``: what becomes of it can still be
     /// awaited. Nil for other errors; never sent.
-    public var transfer: AMQPTransfer?
+    public var transfer: AMQPTransfer? {
+        get { self.box.value.transfer }
+        _modify { yield &self.own.value.transfer }
+    }
 
     /// Makes an error, for example to refuse a link with, or to reject a message.
     ///
@@ -55,12 +97,18 @@ public struct AMQPError: Error, Hashable, Sendable {
     }
 
     init(_ scope: Scope, _ condition: AMQPCondition, _ detail: String, info: AMQPMap = [:], isFromPeer: Bool) {
-        self.scope = scope
-        self.condition = condition
-        self.detail = detail
-        self.info = info
-        self.isFromPeer = isFromPeer
+        self.box = CopyOnWriteBox(
+            Fields(scope: scope, condition: condition, detail: detail, info: info, isFromPeer: isFromPeer)
+        )
     }
+
+    /// Whether all that the errors say is equal.
+    public static func == (left: AMQPError, right: AMQPError) -> Bool {
+        left.box === right.box || left.box.value == right.box.value
+    }
+
+    /// Hashes all that the error says.
+    public func hash(into hasher: inout Hasher) { hasher.combine(self.box.value) }
 }
 
 extension AMQPError: CustomStringConvertible {

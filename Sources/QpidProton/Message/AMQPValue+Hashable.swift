@@ -70,7 +70,7 @@ extension String {
     func hasSameUTF8(as other: String) -> Bool {
         let isSame = self.utf8.withContiguousStorageIfAvailable { own in
             other.utf8.withContiguousStorageIfAvailable { others in
-                own.count == others.count && own.elementsEqual(others)
+                UnsafeRawBufferPointer(own).hasSameBytes(as: UnsafeRawBufferPointer(others))
             }
         }
         return (isSame ?? nil) ?? self.utf8.elementsEqual(other.utf8)

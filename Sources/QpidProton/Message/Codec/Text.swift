@@ -21,6 +21,29 @@ extension UnsafeRawBufferPointer {
         return bits & 0x8080_8080_8080_8080 == 0
     }
 
+    /// Whether the bytes are equal; up to eight at a time, in loads that may overlap.
+    @inline(__always)
+    func hasSameBytes(as other: UnsafeRawBufferPointer) -> Bool {
+        guard self.count == other.count else { return false }
+        guard let base = self.baseAddress, let others = other.baseAddress else { return true }
+        if self.count >= 8 {
+            let lastOffset = self.count &- 8
+            for offset in stride(from: 0, to: lastOffset, by: 8) {
+                let word = base.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                guard word == others.loadUnaligned(fromByteOffset: offset, as: UInt64.self) else { return false }
+            }
+            return base.loadUnaligned(fromByteOffset: lastOffset, as: UInt64.self)
+                == others.loadUnaligned(fromByteOffset: lastOffset, as: UInt64.self)
+        }
+        if self.count >= 4 {
+            let lastOffset = self.count &- 4
+            return base.loadUnaligned(as: UInt32.self) == others.loadUnaligned(as: UInt32.self)
+                && base.loadUnaligned(fromByteOffset: lastOffset, as: UInt32.self)
+                    == others.loadUnaligned(fromByteOffset: lastOffset, as: UInt32.self)
+        }
+        return self.elementsEqual(other)
+    }
+
     /// A string of bytes that are known to be ASCII: they are not looked at again.
     @inline(__always)
     var asciiString: String {

@@ -146,7 +146,7 @@ extension ValueReader {
         let kinds =
             self.bytes.load(fromByteOffset: first, as: UInt8.self)
             ^ self.bytes.load(fromByteOffset: second, as: UInt8.self)
-        return kinds & ~Code.wide == 0 && text.elementsEqual(other)
+        return kinds & ~Code.wide == 0 && text.hasSameBytes(as: other)
     }
 
     /// Passes over the next value, which has been passed over before; returns whether it was text of a kind with these
@@ -159,7 +159,7 @@ extension ValueReader {
             return false
         }
         self.skip((code == kind ? 2 : 5) &+ text.count)
-        return text.count == wanted.count && text.elementsEqual(wanted)
+        return text.hasSameBytes(as: wanted)
     }
 
     /// Passes over a map that has been passed over before. Returns the number of its keys and values.
