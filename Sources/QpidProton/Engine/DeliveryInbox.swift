@@ -123,6 +123,7 @@ final class DeliveryInbox: WaitingInbox {
     }
 
     /// Waits for the next delivery; see ``WaitingInbox/nextItem(id:onWait:)``.
+    @inline(__always)
     func next(id: UInt64? = nil, onWait: () -> Void = {}) async throws(AMQPError) -> AMQPDelivery? {
         try await self.nextItem(id: id, onWait: onWait).flatMap { self.delivery($0) }
     }

@@ -139,6 +139,7 @@ extension WaitingInbox {
     /// Waits for the next item; nil at the end, or when the wait is ended with ``endWait(_:_:)``.
     ///
     /// - Parameter onWait: Called when the wait has begun, so that it can be ended.
+    @inline(__always)
     func nextItem(id: UInt64?, onWait: () -> Void) async throws(AMQPError) -> Item? {
         if let item = self.take({ $0.pop() }) { return item }
         let id = id ?? self.makeWaitID()

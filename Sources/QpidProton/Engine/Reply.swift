@@ -113,6 +113,7 @@ extension Replying {
     }
 
     /// Waits for the answer. A cancelled task stops waiting and throws; the answer stays open for the others.
+    @inline(__always)
     func value() async throws(AMQPError) -> Value {
         if let answer = self.answer { return try answer.get() }
         let id = self.makeID()
