@@ -190,7 +190,7 @@ import Testing
 
     @Test func theEndDuringTheHandshake() async throws {
         let client = try await self.client(AMQPTLS(trustRoots: self.roots()), host: "localhost")
-        try await client.channel.testingEventLoop.executeInContext { client.channel.pipeline.fireChannelInactive() }
+        try await client.channel.testingEventLoop.perform { client.channel.pipeline.fireChannelInactive() }
         #expect(client.error?.condition == .tlsFailed)
         #expect(client.error?.detail.contains("closed the connection during the TLS handshake") == true)
         #expect(client.recorder.state.events == ["error", "inactive"])

@@ -134,7 +134,7 @@ final class ModelWorld: @unchecked Sendable {
         }
         guard settling else { return }
         try await self.settle()
-        try await self.peer.loop.executeInContext {
+        try await self.peer.loop.perform {
             self.check()
             self.peer.events = []
             self.calls.removeAll { $0.isDone }
@@ -150,7 +150,7 @@ final class ModelWorld: @unchecked Sendable {
                 self.peerLooks()
                 return self.calls.allSatisfy { !$0.isCancelled || $0.isDone }
             }
-            let hasMore = try await self.peer.loop.executeInContext { !self.peer.received.isEmpty }
+            let hasMore = try await self.peer.loop.perform { !self.peer.received.isEmpty }
             if isQuiet, self.executor.isEmpty, !hasMore { return }
             guard ContinuousClock.now < end else {
                 let names = self.calls.filter { $0.isCancelled && !$0.isDone }.map(\.name)

@@ -160,7 +160,7 @@ import Testing
 
     @Test func aHalfClosedConnectionIsAnEndToo() async throws {
         let client = try await Self.waitingForOutcome()
-        try await client.channel.testingEventLoop.executeInContext {
+        try await client.channel.testingEventLoop.perform {
             client.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
         }
         #expect(client.state.errors.map(\.condition) == [.connectionLost])
@@ -176,7 +176,7 @@ import Testing
     @Test func anErrorFromBelowIsTheOnlyOne() async throws {
         let client = try await Self.waitingForOutcome()
         let lower = AMQPError(.connection, .tlsFailed, "from below")
-        try await client.channel.testingEventLoop.executeInContext {
+        try await client.channel.testingEventLoop.perform {
             client.channel.pipeline.fireErrorCaught(lower)
         }
         try await client.endOfInput()
@@ -188,7 +188,7 @@ import Testing
         let recorder = SASLRecorder()
         let channel = NIOAsyncTestingChannel()
         try await channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 5672)).get()
-        try await channel.testingEventLoop.executeInContext {
+        try await channel.testingEventLoop.perform {
             let handler = try AMQPSASL.automatic.makeClientHandler(
                 username: nil,
                 password: nil,

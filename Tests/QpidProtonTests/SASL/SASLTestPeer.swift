@@ -158,7 +158,7 @@ struct SASLTestPeer: Sendable {
 
     /// What a closed socket looks like.
     func endOfInput() async throws {
-        try await self.channel.testingEventLoop.executeInContext { self.channel.pipeline.fireChannelInactive() }
+        try await self.channel.testingEventLoop.perform { self.channel.pipeline.fireChannelInactive() }
     }
 
     /// Waits until a condition holds; the deadline is far beyond what it can take.

@@ -102,7 +102,7 @@ final class InMemoryPeer: @unchecked Sendable {
         self.script = script
         self.driver = .allocate(capacity: 1)
         pn_connection_driver_init(self.driver, nil, nil)
-        let parts = try await loop.executeInContext { Unchecked((wire.value, library.value)) }.value
+        let parts = try await loop.perform { Unchecked((wire.value, library.value)) }.value
         guard let newWire = parts.0, let handler = parts.1 else { throw CancellationError() }
         self.wire = newWire
         self.handler = handler
@@ -117,7 +117,7 @@ final class InMemoryPeer: @unchecked Sendable {
     private func start(isServer: Bool) async throws {
         // Nothing may move before the channel is active.
         let peer = self
-        try await self.loop.executeInContext {
+        try await self.loop.perform {
             let logger = pn_transport_logger(peer.transport)
             // With PN_TRACE_FRM=1 Proton shows the frames of the peer.
             if ProcessInfo.processInfo.environment["PN_TRACE_FRM"] == nil {
@@ -142,7 +142,7 @@ final class InMemoryPeer: @unchecked Sendable {
     /// Runs work on the loop, and then all that follows from it.
     @discardableResult
     func run<Value: Sendable>(_ body: @escaping @Sendable (InMemoryPeer) throws -> Value) async throws -> Value {
-        let value = try await self.loop.executeInContext {
+        let value = try await self.loop.perform {
             let value = try body(self)
             self.turn()
             return value
