@@ -21,7 +21,7 @@ final class FrameObserver {
         fileprivate var localChannel: UInt16?
         @exclusivity(unchecked) fileprivate var links = PeerLinks()
         /// What the flows say of the links.
-        @exclusivity(unchecked) var flows = LinkFlows()
+        var flows = LinkFlows()
         /// What this side's sender of a name has, for the answer to an echo.
         var senderState: ((String) -> FlowFrame.Sender?)?
         /// What tasks see of the session, once it is known.

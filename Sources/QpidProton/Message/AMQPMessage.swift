@@ -144,7 +144,8 @@ extension AMQPMessage: Hashable {
 }
 
 /// A value on the heap that is copied before it is changed where it is shared.
-// Sendable: `value` is changed only behind `makeUnique` or before the box is shared, thus while a single reference exists.
+// Sendable: who holds a box changes `value` only after `isKnownUniquelyReferenced`, in `makeUnique` and in what is called `own`, or
+// before it is shared: while a single reference exists.
 final class CopyOnWriteBox<Value: Sendable>: @unchecked Sendable {
     /// The compiler cannot see that only a box that nobody else holds is changed, and would check every access.
     @exclusivity(unchecked) var value: Value

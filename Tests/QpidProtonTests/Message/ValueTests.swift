@@ -119,6 +119,34 @@ import Testing
         #expect(AMQPHeader().isEmpty && !AMQPHeader(timeToLive: .zero).isEmpty)
     }
 
+    @Test func textsOfOneLengthDifferInAnyByte() throws {
+        for count in 1...20 {
+            let text = String(repeating: "a", count: count)
+            var encoded = ByteBuffer()
+            try AMQPValue.map(AMQPMap([(key: .string(text), value: .bool(true))])).encode(into: &encoded)
+            let decoded = try #require(AMQPValue(decoding: &encoded).mapValue)
+            #expect(decoded[text] == .bool(true) && AMQPValue.string(text) == .string(text))
+            for place in 0..<count {
+                var bytes = Array(text.utf8)
+                bytes[place] = UInt8(ascii: "b")
+                let other = String(decoding: bytes, as: UTF8.self)
+                #expect(decoded[other] == nil && AMQPValue.string(text) != .string(other))
+            }
+        }
+    }
+
+    @Test func aCopyOfAnErrorIsItsOwn() {
+        let error = AMQPError(.link, .notFound, "no such queue")
+        var copy = error
+        copy.detail += ", as said before"
+        copy.isFromPeer = true
+        #expect(error.detail == "no such queue" && !error.isFromPeer && copy != error)
+        copy.detail = error.detail
+        copy.isFromPeer = false
+        #expect(copy == error && copy.hashValue == error.hashValue)
+        #expect(MemoryLayout<AMQPError?>.size == MemoryLayout<Int>.size)
+    }
+
     @Test func layoutStaysSmall() {
         #expect(MemoryLayout<AMQPValue>.size <= 24)
         #expect(MemoryLayout<AMQPMessage>.size <= 64)
