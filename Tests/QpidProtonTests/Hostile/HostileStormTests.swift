@@ -152,7 +152,7 @@ struct HostileStormTests {
     /// have gone.
     @Test func whatAStormTakes() async throws {
         let output = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try await HostileStormTests.stormTwice()
+            try await HostileStormTests.stormAgain()
         }
         Self.show(output)
     }
@@ -163,13 +163,18 @@ struct HostileStormTests {
         where line.hasPrefix("hostile") { print(line) }
     }
 
-    static func stormTwice() async throws {
+    /// What a storm leaves behind, every later one leaves behind as well; what the allocator has yet to take for its arenas
+    /// comes once, and not always with the first.
+    static func stormAgain() async throws {
         try await Self.oneStorm()
-        let before = residentBytes()
-        try await Self.oneStorm()
-        let growth = residentBytes() - before
-        print("hostile storm: \(growth / 1_024) KiB more after a second one")
-        #expect(growth < 16 << 20)
+        var least = Int.max
+        for _ in 0..<4 where least > 4 << 20 {
+            let before = residentBytes()
+            try await Self.oneStorm()
+            least = min(least, residentBytes() - before)
+        }
+        print("hostile storm: \(least / 1_024) KiB more after another one")
+        #expect(least <= 4 << 20)
     }
 
     private static func oneStorm() async throws {
