@@ -109,6 +109,7 @@ private struct Connector {
             .urgentChannelOption()
             // Answered piece by piece: credit for the first messages goes out before the last are read.
             .channelOption(.maxMessagesPerRead, value: 1)
+            .channelOption(.recvAllocator, value: ConnectionHandler.reads)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let handler = try self.addHandlers(channel)

@@ -67,6 +67,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
             .urgentChildChannelOption()
             // Answered piece by piece: credit for the first messages goes out before the last are read.
             .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(.recvAllocator, value: ConnectionHandler.reads)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try acceptor.accept(channel) }
             }

@@ -28,7 +28,11 @@ extension ValueWriter {
             empty.contains(.applicationProperties)
         )
         try self.body(message.storedBody)
-        try self.map(message.extrasBox?.value.footer ?? AMQPMap(), Section.footer, empty.contains(.footer))
+        if let extras = message.extrasBox?.value {
+            try self.map(extras.footer, Section.footer, empty.contains(.footer))
+        } else if empty.contains(.footer) {
+            try self.map(AMQPMap(), Section.footer, true)
+        }
     }
 
     @inline(__always)
@@ -119,28 +123,27 @@ extension ValueWriter {
     /// Each is passed by pointer, as values are: as an argument its reference would be counted.
     @inline(never)
     private mutating func fields(_ properties: UnsafePointer<AMQPProperties.Fields>) throws(CodecFault) -> Int {
+        // A copy that nothing points to stays in registers.
+        var writer = self
         var count = 0
-        try self.field(0, properties.pointer(to: \.messageID), &count)
-        if let userID = properties.pointee.userID {
-            try self.room(13)
-            self.field(1, &count)
-            try self.binary(userID)
-        }
-        try self.field(2, properties.pointer(to: \.to), &count)
-        try self.field(3, properties.pointer(to: \.subject), &count)
-        try self.field(4, properties.pointer(to: \.replyTo), &count)
-        try self.field(5, properties.pointer(to: \.correlationID), &count)
-        try self.field(6, properties.pointer(to: \.contentType), &count)
-        try self.field(7, properties.pointer(to: \.contentEncoding), &count)
-        try self.field(8, properties.pointer(to: \.absoluteExpiryTime), &count)
-        try self.field(9, properties.pointer(to: \.creationTime), &count)
-        try self.field(10, properties.pointer(to: \.groupID), &count)
+        try writer.field(0, properties.pointer(to: \.messageID), &count)
+        if properties.pointee.userID != nil { try writer.field(1, properties.pointer(to: \.userID), &count) }
+        if properties.pointee.to != nil { try writer.field(2, properties.pointer(to: \.to), &count) }
+        if properties.pointee.subject != nil { try writer.field(3, properties.pointer(to: \.subject), &count) }
+        if properties.pointee.replyTo != nil { try writer.field(4, properties.pointer(to: \.replyTo), &count) }
+        try writer.field(5, properties.pointer(to: \.correlationID), &count)
+        if properties.pointee.contentType != nil { try writer.field(6, properties.pointer(to: \.contentType), &count) }
+        if properties.pointee.contentEncoding != nil { try writer.field(7, properties.pointer(to: \.contentEncoding), &count) }
+        if properties.pointee.absoluteExpiryTime != nil { try writer.field(8, properties.pointer(to: \.absoluteExpiryTime), &count) }
+        if properties.pointee.creationTime != nil { try writer.field(9, properties.pointer(to: \.creationTime), &count) }
+        if properties.pointee.groupID != nil { try writer.field(10, properties.pointer(to: \.groupID), &count) }
         if let groupSequence = properties.pointee.groupSequence {
-            try self.room(13 + 5)
-            self.field(11, &count)
-            self.uint(groupSequence)
+            try writer.room(13 + 5)
+            writer.field(11, &count)
+            writer.uint(groupSequence)
         }
-        try self.field(12, properties.pointer(to: \.replyToGroupID), &count)
+        if properties.pointee.replyToGroupID != nil { try writer.field(12, properties.pointer(to: \.replyToGroupID), &count) }
+        self.offset = writer.offset
         return count
     }
 
@@ -195,14 +198,39 @@ extension ValueWriter {
     private mutating func field(_ index: Int, _ id: UnsafePointer<AMQPMessageID?>?, _ count: inout Int)
         throws(CodecFault)
     {
-        guard let id = id?.pointee else { return }
+        guard let id else { return }
         try self.room(13 + 17)
-        self.field(index, &count)
-        switch id {
-        case .ulong(let value): self.ulong(value)
-        case .uuid(let value): self.uuid(value)
-        case .binary(let value): try self.binary(value)
-        case .string(let value): try self.string(value)
+        switch id.pointee {
+        case nil: return
+        case .ulong(let value):
+            self.field(index, &count)
+            self.ulong(value)
+        case .uuid(let value):
+            self.field(index, &count)
+            self.uuid(value)
+        case .string(let value):
+            self.field(index, &count)
+            try self.string(value)
+        case .binary: try self.binaryField(index, id, &count)
         }
+    }
+
+    @inline(never)
+    private mutating func binaryField(_ index: Int, _ id: UnsafePointer<AMQPMessageID?>, _ count: inout Int)
+        throws(CodecFault)
+    {
+        guard case .binary(let value) = id.pointee else { return }
+        self.field(index, &count)
+        try self.binary(value)
+    }
+
+    @inline(never)
+    private mutating func field(_ index: Int, _ bytes: UnsafePointer<ByteBuffer?>?, _ count: inout Int)
+        throws(CodecFault)
+    {
+        guard let bytes = bytes?.pointee else { return }
+        try self.room(13)
+        self.field(index, &count)
+        try self.binary(bytes)
     }
 }

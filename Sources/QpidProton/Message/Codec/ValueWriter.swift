@@ -47,18 +47,16 @@ struct ValueWriter {
         reserving bytes: Int,
         _ body: (inout ValueWriter) throws(CodecFault) -> Void
     ) throws(CodecFault) -> Bool {
-        var result: Result<Bool, CodecFault> = .success(false)
-        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: bytes) { memory in
-            do throws(CodecFault) {
-                let count = try self.write(to: memory, body)
-                result = .success(count != nil)
-                return count ?? 0
-            } catch {
-                result = .failure(error)
-                return 0
-            }
+        if bytes > 0 { buffer.reserveCapacity(minimumWritableBytes: bytes) }
+        let start = buffer.writerIndex
+        // All of its memory, of which NIO makes no slice.
+        let count = try buffer.withVeryUnsafeMutableBytes { (memory) throws(CodecFault) in
+            let front = memory.baseAddress.map { $0 + start }
+            return try self.write(to: UnsafeMutableRawBufferPointer(start: front, count: memory.count &- start), body)
         }
-        return try result.get()
+        guard let count else { return false }
+        buffer.moveWriterIndex(forwardBy: count)
+        return true
     }
 
     /// The size of the memory that ``write(to:_:)`` needs for what takes `bound` bytes at most.
@@ -177,9 +175,12 @@ struct ValueWriter {
 
     @inline(__always)
     mutating func symbol(_ symbol: AMQPSymbol) throws(CodecFault) {
+        let start = self.offset
         try self.text(Code.symbol8, symbol.rawValue)
-        let count = symbol.rawValue.utf8.count
-        guard UnsafeRawBufferPointer(start: self.bytes + self.offset - count, count: count).isASCII else {
+        // Looked at where it was written: its text needs not be held.
+        let isNarrow = self.bytes.load(fromByteOffset: start, as: UInt8.self) == Code.symbol8
+        let front = start &+ (isNarrow ? 2 : 5)
+        guard UnsafeRawBufferPointer(start: self.bytes + front, count: self.offset &- front).isASCII else {
             throw CodecFault(.nonASCIISymbol, at: self.offset)
         }
     }

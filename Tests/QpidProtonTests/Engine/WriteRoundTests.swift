@@ -1,0 +1,58 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// What waits for bytes to be written goes on when the socket takes them within the round that writes them: nothing else
+/// would come to wake it.
+@Suite(.deadline)
+struct WriteRoundTests {
+    /// Answers to a peer that asks are held back behind a full budget.
+    @Test func anAnswerFollowsOnceTheSocketHasTakenAFullBudget() async throws {
+        try await withSession { session, peer in
+            _ = try await session.openReceiver(from: "q")
+            try await peer.run { peer in
+                peer.toPeer.allowance = 0
+                for _ in 0..<6_000 { try peer.inject(Frame.flow(echo: true)) }
+                let full = peer.wire.flushedBytes
+                #expect(full >= ConnectionHandler.writeBudget)
+                try peer.inject(Frame.flow(echo: true))
+                #expect(peer.wire.flushedBytes == full)
+                // From now on the socket takes all, beginning with the answer to this.
+                peer.wire.completesOnFlush = true
+                peer.isDeaf = true
+                try peer.inject(.detach(0))
+                // In the place of the protocol header.
+                peer.toPeer.record = ByteBuffer(bytes: [0, 0, 0, 0, 0, 0, 0, 0])
+                peer.toPeer.allowance = nil
+            }
+            let codes = try await peer.framesOfLibrary().suffix(2).map(\.code)
+            #expect(codes == [.detach, .flow])
+            #expect(session.connection.error == nil)
+        }
+    }
+
+    /// A link that is to be closed when all has been sent is closed when the last of it has gone.
+    @Test func aLinkIsClosedOnceTheSocketHasTakenItsLastMessage() async throws {
+        try await withSession({ PeerScript(credit: nil) }) { session, peer in
+            var configuration = AMQPSender.Configuration(target: "q")
+            configuration.settleMode = .settled
+            let sender = try await session.openSender(configuration)
+            for _ in 0..<3 { _ = try sender.trySend(encoded: payload(100)) }
+            let close = begin { await sender.close(flush: .for(.seconds(60))) }
+            await peer.settle()
+            #expect(!close.isDone)
+            try await peer.run { peer in
+                peer.wire.completesOnFlush = true
+                pn_link_flow(peer.links[0], 10)
+            }
+            await peer.settle()
+            let rest = try await close.value
+            #expect(rest.isEmpty)
+            let codes = try await peer.framesOfLibrary().suffix(4).map(\.code)
+            #expect(codes == [.transfer, .transfer, .transfer, .detach])
+            #expect(session.outgoingBytes == 0)
+        }
+    }
+}
