@@ -133,16 +133,24 @@ extension ValueWriter {
         if properties.pointee.replyTo != nil { try writer.field(4, properties.pointer(to: \.replyTo), &count) }
         try writer.field(5, properties.pointer(to: \.correlationID), &count)
         if properties.pointee.contentType != nil { try writer.field(6, properties.pointer(to: \.contentType), &count) }
-        if properties.pointee.contentEncoding != nil { try writer.field(7, properties.pointer(to: \.contentEncoding), &count) }
-        if properties.pointee.absoluteExpiryTime != nil { try writer.field(8, properties.pointer(to: \.absoluteExpiryTime), &count) }
-        if properties.pointee.creationTime != nil { try writer.field(9, properties.pointer(to: \.creationTime), &count) }
+        if properties.pointee.contentEncoding != nil {
+            try writer.field(7, properties.pointer(to: \.contentEncoding), &count)
+        }
+        if properties.pointee.absoluteExpiryTime != nil {
+            try writer.field(8, properties.pointer(to: \.absoluteExpiryTime), &count)
+        }
+        if properties.pointee.creationTime != nil {
+            try writer.field(9, properties.pointer(to: \.creationTime), &count)
+        }
         if properties.pointee.groupID != nil { try writer.field(10, properties.pointer(to: \.groupID), &count) }
         if let groupSequence = properties.pointee.groupSequence {
             try writer.room(13 + 5)
             writer.field(11, &count)
             writer.uint(groupSequence)
         }
-        if properties.pointee.replyToGroupID != nil { try writer.field(12, properties.pointer(to: \.replyToGroupID), &count) }
+        if properties.pointee.replyToGroupID != nil {
+            try writer.field(12, properties.pointer(to: \.replyToGroupID), &count)
+        }
         self.offset = writer.offset
         return count
     }
