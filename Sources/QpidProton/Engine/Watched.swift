@@ -14,10 +14,12 @@ final class Watched: Sendable {
     var value: Int { self.state.withLock { $0.value } }
 
     func set(_ value: Int) {
-        let waiters = self.state.withLock { state in
-            defer { state.value = value }
-            return state.value == value ? [:] : state.takeWaiters()
+        let waiters = self.state.withLock { state -> [UInt64: WaitingTask<Result<Int, AMQPError>>]? in
+            guard state.value != value else { return nil }
+            state.value = value
+            return state.waiters.isEmpty ? nil : state.takeWaiters()
         }
+        guard let waiters else { return }
         for waiter in waiters.values { waiter.resume(returning: .success(value)) }
     }
 

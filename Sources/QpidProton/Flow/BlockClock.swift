@@ -6,7 +6,9 @@ struct BlockClock {
     private(set) var since: Int64 = 0
     /// Somebody was told of the block that lasts.
     var isAnnounced = false
-    private var totals: [AMQPBlockCause: Int64] = [:]
+    /// By cause, in the order of all; empty as long as nothing has ended. To find a cause by its hash takes longer than all else
+    /// of a note.
+    private var totals: [Int64] = []
 
     /// A block that is over.
     struct Ended: Equatable {
@@ -19,7 +21,10 @@ struct BlockClock {
     mutating func note(_ cause: AMQPBlockCause?, at now: Int64) -> Ended? {
         guard cause != self.cause else { return nil }
         let ended = self.cause.map { Ended(cause: $0, duration: now - self.since, wasAnnounced: self.isAnnounced) }
-        if let ended { self.totals[ended.cause, default: 0] += ended.duration }
+        if let ended {
+            if self.totals.isEmpty { self.totals = Array(repeating: 0, count: AMQPBlockCause.allCases.count) }
+            self.totals[ended.cause.place] += ended.duration
+        }
         self.cause = cause
         self.since = now
         self.isAnnounced = false
@@ -28,8 +33,32 @@ struct BlockClock {
 
     /// The time that each cause has taken, the block that lasts included.
     func totals(at now: Int64) -> [AMQPBlockCause: Duration] {
-        var totals = self.totals
-        if let cause = self.cause { totals[cause, default: 0] += now - self.since }
-        return totals.filter { $0.value > 0 }.mapValues { .nanoseconds($0) }
+        var totals: [AMQPBlockCause: Duration] = [:]
+        for cause in AMQPBlockCause.allCases {
+            let ended = self.totals.isEmpty ? 0 : self.totals[cause.place]
+            let time = ended + (cause == self.cause ? now - self.since : 0)
+            if time > 0 { totals[cause] = .nanoseconds(time) }
+        }
+        return totals
+    }
+}
+
+extension AMQPBlockCause {
+    /// Its place in `allCases`.
+    fileprivate var place: Int {
+        switch self {
+        case .linkLimit: 0
+        case .sessionLimit: 1
+        case .connectionLimit: 2
+        case .memoryBudget: 3
+        case .credit: 4
+        case .unsettled: 5
+        case .remoteWindow: 6
+        case .rate: 7
+        case .socket: 8
+        case .application: 9
+        case .messages: 10
+        case .closed: 11
+        }
     }
 }

@@ -22,6 +22,18 @@ struct BlockClockTests {
         #expect(clock.note(.credit, at: 100) == nil)
         #expect(clock.totals(at: 107) == [.credit: .nanoseconds(27), .remoteWindow: .nanoseconds(5)])
     }
+
+    @Test func eachCauseIsCountedAlone() {
+        var clock = BlockClock()
+        var now: Int64 = 0
+        var expected: [AMQPBlockCause: Duration] = [:]
+        for (place, cause) in AMQPBlockCause.allCases.enumerated() {
+            _ = clock.note(cause, at: now)
+            now += 10 + Int64(place)
+            expected[cause] = .nanoseconds(10 + place)
+        }
+        #expect(clock.totals(at: now) == expected)
+    }
 }
 
 /// What a connection shows of its flow.
