@@ -14,8 +14,8 @@ extension ConnectionHandler {
     static let uncut = 1_024
     /// The most memory that is kept for the next write, in bytes.
     static let largestOutput = 131_072
-    /// The buffers that are read into. Each read is followed by a round of the pump, which costs as much for few messages as
-    /// for many.
+    /// The buffers that are read into. Each read is followed by a round of the pump and a write, however few messages it
+    /// brought.
     static let reads = AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 2_048, maximum: 131_072)
     /// How often the pump goes round before other connections of the loop have their turn.
     static let rounds = 16

@@ -6,9 +6,8 @@ struct BlockClock {
     private(set) var since: Int64 = 0
     /// Somebody was told of the block that lasts.
     var isAnnounced = false
-    /// By cause, in the order of all; empty as long as nothing has ended. To find a cause by its hash takes longer than all else
-    /// of a note.
-    private var totals: [Int64] = []
+    /// Of each cause at its place: its hash would be that of its name.
+    private var totals = Array(repeating: Int64(0), count: AMQPBlockCause.allCases.count)
 
     /// A block that is over.
     struct Ended: Equatable {
@@ -21,10 +20,7 @@ struct BlockClock {
     mutating func note(_ cause: AMQPBlockCause?, at now: Int64) -> Ended? {
         guard cause != self.cause else { return nil }
         let ended = self.cause.map { Ended(cause: $0, duration: now - self.since, wasAnnounced: self.isAnnounced) }
-        if let ended {
-            if self.totals.isEmpty { self.totals = Array(repeating: 0, count: AMQPBlockCause.allCases.count) }
-            self.totals[ended.cause.place] += ended.duration
-        }
+        if let ended { self.totals[ended.cause.place] += ended.duration }
         self.cause = cause
         self.since = now
         self.isAnnounced = false
@@ -35,8 +31,7 @@ struct BlockClock {
     func totals(at now: Int64) -> [AMQPBlockCause: Duration] {
         var totals: [AMQPBlockCause: Duration] = [:]
         for cause in AMQPBlockCause.allCases {
-            let ended = self.totals.isEmpty ? 0 : self.totals[cause.place]
-            let time = ended + (cause == self.cause ? now - self.since : 0)
+            let time = self.totals[cause.place] + (cause == self.cause ? now - self.since : 0)
             if time > 0 { totals[cause] = .nanoseconds(time) }
         }
         return totals
@@ -44,7 +39,7 @@ struct BlockClock {
 }
 
 extension AMQPBlockCause {
-    /// Its place in `allCases`.
+    /// A place for each.
     fileprivate var place: Int {
         switch self {
         case .linkLimit: 0
