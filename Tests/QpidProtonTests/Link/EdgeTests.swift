@@ -57,6 +57,7 @@ struct EdgeTests {
                 for _ in 0..<4 { _ = peer.send(payload(9), on: peer.links[0]) }
             }
             try await eventually("the messages") { receiver.bufferedMessages == 4 }
+            await peer.settle()
             #expect(receiver.credit == 0)
             try await peer.run { peer in
                 peer.inject(try Frame.transfer(handle: 0, id: 4, tag: [9], aborted: true).encoded())

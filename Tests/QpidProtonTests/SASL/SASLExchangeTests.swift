@@ -152,7 +152,13 @@ import Testing
     }
 
     @Test func bytesDuringACheckReachTheNextHandler() async throws {
-        let server = try await SASLTestPeer.server(Self.checking)
+        let mayAnswer = Mutex(false)
+        let server = try await SASLTestPeer.server(
+            AMQPServerSASL { _, _ in
+                while !mayAnswer.withLock({ $0 }) { await Task.yield() }
+                return true
+            }
+        )
         let plainHeader = Array("AMQP".utf8) + [0, 1, 0, 0]
         let initialise = SASLFrame.initialise(
             mechanism: "PLAIN",
@@ -161,6 +167,7 @@ import Testing
         )
         try await server.deliver(ProtocolHeader.saslBytes + SASLTestPeer.bytes([initialise]) + plainHeader)
         try await server.deliver([1, 2, 3])
+        mayAnswer.withLock { $0 = true }
         try await server.wait { $0.bytes.count == 11 }
         #expect(server.state.events == ["completed", "active", "read", "readComplete"])
         #expect(server.state.bytes == plainHeader + [1, 2, 3])

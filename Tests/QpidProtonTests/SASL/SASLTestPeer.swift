@@ -169,6 +169,8 @@ struct SASLTestPeer: Sendable {
             await self.channel.testingEventLoop.run()
             await Task.yield()
         }
+        // What made it hold may be in the middle of its work.
+        await self.channel.testingEventLoop.run()
     }
 
     /// Carries bytes between two peers until a condition holds, in chunks of at most `chunk` bytes.
@@ -193,6 +195,7 @@ struct SASLTestPeer: Sendable {
             }
             await Task.yield()
         }
+        for channel in [client, server] { await channel.testingEventLoop.run() }
     }
 }
 
