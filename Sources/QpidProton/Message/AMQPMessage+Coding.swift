@@ -6,8 +6,13 @@ extension AMQPMessage {
     /// The body's data and other binary values share the buffer's memory: nothing of them is copied, and the buffer's
     /// memory lives as long as one of them.
     ///
+    /// A message that breaks a rule and whose meaning is certain is decoded, unless ``AMQPDecodingLimits/isStrict`` is set.
+    ///
+    /// - Parameters:
+    ///   - buffer: The encoded message.
+    ///   - limits: What the message may hold, and how strictly it is read.
     /// - Throws: `amqp:decode-error` with the offset of the byte where the bytes stop to be a message: see
-    ///   ``AMQPValue/init(decoding:limits:)``; and where sections are unknown, doubled or out of order.
+    ///   ``AMQPValue/init(decoding:limits:)``. A section that is unknown or occurs twice, and a body of two kinds, throw too.
     ///
     /// Source: AMQP 1.0 §3.2.
     public init(decoding buffer: ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {

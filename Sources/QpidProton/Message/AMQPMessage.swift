@@ -63,6 +63,7 @@ public struct AMQPMessage: Sendable {
         var deliveryAnnotations = AMQPMap()
         var messageAnnotations = AMQPMap()
         var footer = AMQPMap()
+        var mistypedFields: [String: AMQPValue] = [:]
     }
 
     var storedBody: StoredBody = .empty
@@ -107,14 +108,34 @@ public struct AMQPMessage: Sendable {
         }
     }
 
+    /// Header fields and properties that arrived with a type other than the one that AMQP defines for them, as they came.
+    ///
+    /// The key is the field's name in AMQP 1.0, for example `content-type` or `ttl`. The typed property of such a field is
+    /// nil, or the default in the header. Encoding writes a value of this dictionary in the field's place while the typed
+    /// property is nil or the default, and ignores keys that name no field. Empty when every field has its defined type.
+    ///
+    /// Source: AMQP 1.0 §3.2.1 and §3.2.4.
+    public var mistypedFields: [String: AMQPValue] {
+        get { self.extrasBox?.value.mistypedFields ?? [:] }
+        _modify {
+            self.extrasBox.makeUnique(or: Extras())
+            yield &self.extrasBox!.value.mistypedFields
+        }
+    }
+
     /// The empty sections that count: those that do hold nothing.
     var effectiveEmptySections: EmptySections {
         var sections = self.emptySections
         guard !sections.isEmpty else { return sections }
-        if !self.header.isEmpty { sections.remove(.header) }
+        let mistyped = self.mistypedFields
+        if !self.header.isEmpty || FieldNames.header.contains(where: { mistyped[$0] != nil }) {
+            sections.remove(.header)
+        }
         if !self.deliveryAnnotations.isEmpty { sections.remove(.deliveryAnnotations) }
         if !self.messageAnnotations.isEmpty { sections.remove(.messageAnnotations) }
-        if !self.properties.isEmpty { sections.remove(.properties) }
+        if !self.properties.isEmpty || FieldNames.properties.contains(where: { mistyped[$0] != nil }) {
+            sections.remove(.properties)
+        }
         if !self.applicationProperties.isEmpty { sections.remove(.applicationProperties) }
         if !self.footer.isEmpty { sections.remove(.footer) }
         return sections
@@ -128,6 +149,7 @@ extension AMQPMessage: Hashable {
             && left.applicationProperties == right.applicationProperties
             && left.deliveryAnnotations == right.deliveryAnnotations
             && left.messageAnnotations == right.messageAnnotations && left.footer == right.footer
+            && left.mistypedFields == right.mistypedFields
             && left.effectiveEmptySections == right.effectiveEmptySections
     }
 

@@ -165,6 +165,11 @@ public struct AMQPProperties: Hashable, Sendable {
         self.storage = .encoded(encoded)
     }
 
+    /// Sets all properties at once.
+    mutating func setFields(_ fields: Fields) {
+        self.storage = fields.isEmpty ? .none : .fields(CopyOnWriteBox(fields))
+    }
+
     /// Whether no property is set.
     public var isEmpty: Bool {
         switch self.storage {

@@ -48,9 +48,9 @@ func decodingError(_ hex: String, limits: AMQPDecodingLimits = .default) -> AMQP
 }
 
 /// The error that decoding a message throws, nil where it throws none.
-func messageError(_ hex: String) -> AMQPError? {
+func messageError(_ hex: String, limits: AMQPDecodingLimits = .default) -> AMQPError? {
     do throws(AMQPError) {
-        _ = try AMQPMessage(decoding: bytes(hex))
+        _ = try AMQPMessage(decoding: bytes(hex), limits: limits)
         return nil
     } catch {
         return error

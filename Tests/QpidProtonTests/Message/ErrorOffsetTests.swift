@@ -115,7 +115,7 @@ import Testing
     @Test(arguments: messages.indices)
     func messageIsRefused(_ index: Int) throws {
         let (form, detail) = Self.messages[index]
-        let error = try #require(messageError(form), "\(form)")
+        let error = try #require(messageError(form, limits: AMQPDecodingLimits(isStrict: true)), "\(form)")
         #expect(error == AMQPError(.delivery, .decodeError, detail), "\(form)")
     }
 

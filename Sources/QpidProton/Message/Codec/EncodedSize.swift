@@ -95,6 +95,7 @@ struct EncodedSize {
             try self.add(extras.deliveryAnnotations)
             try self.add(extras.messageAnnotations)
             try self.add(extras.footer)
+            for value in extras.mistypedFields.values { try self.add(value) }
         }
         if let box = message.properties.box { self.add(box.value) }
         try self.add(message.applicationProperties)

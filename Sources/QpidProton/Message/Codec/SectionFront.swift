@@ -46,7 +46,8 @@ struct SectionFront: Equatable {
         guard section != Section.value else { return 0 }
         guard let code = rest.readInteger(as: UInt8.self) else { return nil }
         switch code {
-        case Code.list0: return 0
+        // Some clients write null for an empty section.
+        case Code.list0, Code.null: return 0
         case Code.binary8, Code.list8, Code.map8: return rest.readInteger(as: UInt8.self).map { Int($0) }
         case Code.binary32, Code.list32, Code.map32: return rest.readInteger(as: UInt32.self).map { Int($0) }
         default: throw self.fault

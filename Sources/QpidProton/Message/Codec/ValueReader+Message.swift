@@ -1,26 +1,61 @@
 import NIOCore
 
 extension ValueReader {
+    /// The sections of a message that have been read, and what few messages carry.
+    private struct Sections {
+        /// One bit for each section.
+        private var seen: UInt16 = 0
+        /// The highest section so far.
+        var highest: UInt8 = 0
+        var extras: AMQPMessage.Extras?
+
+        @inline(__always)
+        private static func bit(_ section: UInt8) -> UInt16 { 1 << UInt16(section & 0x0F) }
+
+        @inline(__always)
+        func contains(_ section: UInt8) -> Bool { self.seen & Self.bit(section) != 0 }
+
+        var containsBody: Bool {
+            self.contains(Section.data) || self.contains(Section.sequence) || self.contains(Section.value)
+        }
+
+        @inline(__always)
+        mutating func insert(_ section: UInt8) {
+            self.seen |= Self.bit(section)
+            if section > self.highest { self.highest = section }
+        }
+
+        mutating func withExtras(_ body: (inout AMQPMessage.Extras) -> Void) {
+            var extras = self.extras ?? AMQPMessage.Extras()
+            self.extras = nil
+            body(&extras)
+            self.extras = extras
+        }
+    }
+
     /// A message: sections up to the end of the bytes.
     mutating func message(into message: inout AMQPMessage) throws(CodecFault) {
-        var extras: AMQPMessage.Extras?
-        var last: UInt8 = 0
+        var sections = Sections()
         while !self.isAtEnd {
-            let section = try self.section(after: last)
+            let section = try self.section(after: sections)
             switch section {
             case Section.header:
-                message.header = try self.header()
+                message.header = try self.header(&sections)
                 if message.header.isEmpty { message.emptySections.insert(.header) }
             case Section.deliveryAnnotations:
                 let map = try self.sectionMap(orEmpty: .deliveryAnnotations, of: &message)
-                extras = AMQPMessage.Extras(deliveryAnnotations: map)
+                if sections.extras == nil {
+                    sections.extras = AMQPMessage.Extras(deliveryAnnotations: map)
+                } else {
+                    sections.extras?.deliveryAnnotations = map
+                }
             case Section.messageAnnotations:
                 let map = try self.sectionMap(orEmpty: .messageAnnotations, of: &message)
-                if extras == nil { extras = AMQPMessage.Extras() }
-                extras?.messageAnnotations = map
+                if sections.extras == nil { sections.extras = AMQPMessage.Extras() }
+                sections.extras?.messageAnnotations = map
             case Section.properties:
-                if let properties = try self.properties() {
-                    message.properties = AMQPProperties(properties)
+                if let properties = try self.properties(&sections) {
+                    message.properties = properties
                 } else {
                     message.emptySections.insert(.properties)
                 }
@@ -28,10 +63,10 @@ extension ValueReader {
                 message.applicationProperties = try self.sectionMap(orEmpty: .applicationProperties, of: &message)
             case Section.data:
                 let bytes = try self.sectionBinary()
-                if last < Section.data {
-                    message.storedBody = .data(bytes)
-                } else {
+                if sections.contains(Section.data) {
                     message.storedBody.append(data: bytes)
+                } else {
+                    message.storedBody = .data(bytes)
                 }
             case Section.sequence:
                 message.storedBody.append(sequence: try self.sectionList())
@@ -39,35 +74,45 @@ extension ValueReader {
                 message.storedBody = .value(try self.value())
             default:
                 let map = try self.sectionMap(orEmpty: .footer, of: &message)
-                if extras == nil { extras = AMQPMessage.Extras() }
-                extras?.footer = map
+                if sections.extras == nil { sections.extras = AMQPMessage.Extras() }
+                sections.extras?.footer = map
             }
-            last = section
+            sections.insert(section)
         }
-        if let extras { message.extrasBox = CopyOnWriteBox(extras) }
+        if let extras = sections.extras { message.extrasBox = CopyOnWriteBox(extras) }
     }
 
-    /// The number of the section that begins here, which must be one that may follow the last one.
+    /// The number of the section that begins here, which must be one that may follow the others.
     @inline(__always)
-    private mutating func section(after last: UInt8) throws(CodecFault) -> UInt8 {
+    private mutating func section(after sections: borrowing Sections) throws(CodecFault) -> UInt8 {
         let start = self.offset
         let section = if let usual = self.usualSection() { usual } else { try self.unusualSection() }
-        if section > last {
+        if section > sections.highest {
             // Of the three kinds of body only one may occur.
             let isBody = section >= Section.data && section <= Section.value
-            if isBody, last >= Section.data { throw CodecFault(.mixedBody, at: start, Int(section)) }
-        } else if section == last {
-            guard section == Section.data || section == Section.sequence else {
-                throw CodecFault(.sectionDoubled, at: start, Int(section))
-            }
-            // An empty section takes few bytes and more memory: it counts as an element.
-            try self.charge(1)
-        } else if section >= Section.data, last <= Section.value {
-            throw CodecFault(.mixedBody, at: start, Int(section))
+            if isBody, sections.highest >= Section.data { throw CodecFault(.mixedBody, at: start, Int(section)) }
         } else {
-            throw CodecFault(.sectionOutOfOrder, at: start, Int(section))
+            try self.checkUnordered(section, sections, at: start)
         }
         return section
+    }
+
+    /// Checks a section behind one that is the same or follows it in AMQP's order.
+    ///
+    /// The order carries no meaning: a section that occurs once, or one more of the body's kind, is certain.
+    private mutating func checkUnordered(_ section: UInt8, _ sections: borrowing Sections, at start: Int)
+        throws(CodecFault)
+    {
+        let isBody = section >= Section.data && section <= Section.value
+        let mayRepeat = section == Section.data || section == Section.sequence
+        if sections.contains(section) {
+            guard mayRepeat else { throw CodecFault(.sectionDoubled, at: start, Int(section)) }
+        } else if isBody, sections.containsBody {
+            throw CodecFault(.mixedBody, at: start, Int(section))
+        }
+        if self.isStrict, section < sections.highest { throw CodecFault(.sectionOutOfOrder, at: start, Int(section)) }
+        // An empty section takes few bytes and more memory: it counts as an element.
+        try self.charge(1)
     }
 
     /// The number of the section that begins here, whatever the form of its descriptor.
@@ -89,7 +134,11 @@ extension ValueReader {
         of message: inout AMQPMessage
     ) throws(CodecFault) -> AMQPMap {
         let code = try self.fixed(UInt8.self)
-        guard code == Code.map8 || code == Code.map32 else { throw CodecFault(wanted: .map, at: self.offset - 1) }
+        guard code == Code.map8 || code == Code.map32 else {
+            try self.checkNullSection(code, .map)
+            message.emptySections.insert(flag)
+            return AMQPMap()
+        }
         let map = try self.map(wide: code == Code.map32)
         if map.isEmpty { message.emptySections.insert(flag) }
         return map
@@ -98,7 +147,8 @@ extension ValueReader {
     private mutating func sectionBinary() throws(CodecFault) -> ByteBuffer {
         let code = try self.fixed(UInt8.self)
         guard code == Code.binary8 || code == Code.binary32 else {
-            throw CodecFault(wanted: .binary, at: self.offset - 1)
+            try self.checkNullSection(code, .binary)
+            return ByteBuffer()
         }
         return try self.binary(wide: code == Code.binary32)
     }
@@ -108,55 +158,100 @@ extension ValueReader {
         switch code {
         case Code.list0: return []
         case Code.list8, Code.list32: return try self.list(wide: code == Code.list32)
-        default: throw CodecFault(wanted: .list, at: self.offset - 1)
+        default:
+            try self.checkNullSection(code, .list)
+            return []
         }
     }
 
-    /// The fields of a section that is a list; nil for the empty list, which has no size and no count.
+    /// Accepts null in place of a section's value: some clients write it for an empty section.
+    private func checkNullSection(_ code: UInt8, _ wanted: CodecFault.Wanted) throws(CodecFault) {
+        guard code == Code.null, !self.isStrict else { throw CodecFault(wanted: wanted, at: self.offset - 1) }
+    }
+
+    /// The fields of a section that is a list; nil for the empty list, which has no size and no count, and for null.
     @inline(__always)
     private mutating func sectionFields(maximum: Int) throws(CodecFault) -> (count: Int, outerEnd: Int)? {
         let code = try self.fixed(UInt8.self)
         switch code {
         case Code.list0: return nil
         case Code.list8, Code.list32: return try self.enterFields(wide: code == Code.list32, maximum: maximum)
-        default: throw CodecFault(wanted: .list, at: self.offset - 1)
+        default:
+            try self.checkNullSection(code, .list)
+            return nil
         }
     }
 
-    private mutating func header() throws(CodecFault) -> AMQPHeader {
+    private mutating func header(_ sections: inout Sections) throws(CodecFault) -> AMQPHeader {
         var header = AMQPHeader()
         guard let (count, outerEnd) = try self.sectionFields(maximum: 5) else { return header }
         for field in 0..<count where try !self.null() {
-            switch field {
-            case 0: header.durable = try self.fieldBoolean()
-            case 1: header.priority = try self.fieldUByte()
-            case 2: header.setTimeToLive(milliseconds: try self.fieldUInt())
-            case 3: header.firstAcquirer = try self.fieldBoolean()
-            default: header.deliveryCount = try self.fieldUInt()
+            let start = self.offset
+            let value = try self.value()
+            switch (field, value) {
+            case (0, .bool(let durable)): header.durable = durable
+            case (1, .ubyte(let priority)): header.priority = priority
+            case (2, .uint(let milliseconds)): header.setTimeToLive(milliseconds: milliseconds)
+            case (3, .bool(let isFirst)): header.firstAcquirer = isFirst
+            case (4, .uint(let deliveryCount)): header.deliveryCount = deliveryCount
+            default:
+                guard !self.isStrict else { throw CodecFault(wanted: Self.headerTypes[field], at: start) }
+                sections.withExtras { $0.mistypedFields[FieldNames.header[field]] = value }
             }
         }
         try self.leaveFields(to: outerEnd)
         return header
     }
 
+    private static let headerTypes: [CodecFault.Wanted] = [.boolean, .ubyte, .uint, .boolean, .uint]
+
     /// The properties, which are looked through and kept as they came; nil where none is set.
-    private mutating func properties() throws(CodecFault) -> EncodedProperties? {
+    private mutating func properties(_ sections: inout Sections) throws(CodecFault) -> AMQPProperties? {
         guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return nil }
         let start = self.offset
         var isAnySet = false
+        var isAnyMistyped = false
         for field in 0..<count where try !self.null() {
             isAnySet = true
-            try self.passProperty(field)
+            let fieldStart = self.offset
+            guard let wanted = try self.passProperty(field) else { continue }
+            guard !self.isStrict else { throw CodecFault(wanted: wanted, at: fieldStart) }
+            isAnyMistyped = true
         }
         let end = self.offset
         try self.leaveFields(to: outerEnd)
-        return isAnySet ? EncodedProperties(self.slice(from: start, to: end), count: count) : nil
+        guard isAnySet else { return nil }
+        let bytes = self.slice(from: start, to: end)
+        return isAnyMistyped
+            ? self.mistypedProperties(bytes, count, &sections)
+            : AMQPProperties(EncodedProperties(bytes, count: count))
     }
 
-    /// Passes over a property, with the checks of ``readProperties(_:into:)``.
+    /// Reads properties of which one has an unexpected type; the bytes have been passed over.
+    private func mistypedProperties(_ bytes: ByteBuffer, _ count: Int, _ sections: inout Sections) -> AMQPProperties {
+        var fields = AMQPProperties.Fields()
+        var mistyped: [String: AMQPValue] = [:]
+        var offset = 0
+        for field in 0..<count {
+            let start = offset
+            let isRead: Void? = ValueReader.passed(bytes, from: &offset) { (reader) throws(CodecFault) in
+                if try !reader.null() { try reader.readProperty(field, into: &fields) }
+            }
+            guard isRead == nil else { continue }
+            offset = start
+            mistyped[FieldNames.properties[field]] =
+                ValueReader.passed(bytes, from: &offset) { (reader) throws(CodecFault) in try reader.value() }
+        }
+        sections.withExtras { $0.mistypedFields.merge(mistyped) { _, new in new } }
+        var properties = AMQPProperties()
+        properties.setFields(fields)
+        return properties
+    }
+
+    /// Passes over a property, with the checks of ``readProperties(_:into:)``. Returns the type that AMQP defines for it where
+    /// it has another one.
     @inline(__always)
-    private mutating func passProperty(_ field: Int) throws(CodecFault) {
-        let start = self.offset
+    private mutating func passProperty(_ field: Int) throws(CodecFault) -> CodecFault.Wanted? {
         let code = try self.peek()
         try self.passValue()
         let (isRight, wanted): (Bool, CodecFault.Wanted) =
@@ -168,7 +263,7 @@ extension ValueReader {
             case 11: (code == Code.uint || code == Code.smallUint || code == Code.uint0, .uint)
             default: (code & ~Code.wide == Code.string8, .string)
             }
-        guard isRight else { throw CodecFault(wanted: wanted, at: start) }
+        return isRight ? nil : wanted
     }
 
     @inline(__always)
@@ -182,22 +277,25 @@ extension ValueReader {
 
     /// Reads properties that have been passed over.
     mutating func readProperties(_ count: Int, into properties: inout AMQPProperties.Fields) throws(CodecFault) {
-        for field in 0..<count where try !self.null() {
-            switch field {
-            case 0: properties.messageID = try self.fieldMessageID()
-            case 1: properties.userID = try self.fieldBinary()
-            case 2: properties.to = try self.fieldString()
-            case 3: properties.subject = try self.fieldString()
-            case 4: properties.replyTo = try self.fieldString()
-            case 5: properties.correlationID = try self.fieldMessageID()
-            case 6: properties.contentType = try self.fieldSymbol()
-            case 7: properties.contentEncoding = try self.fieldSymbol()
-            case 8: properties.absoluteExpiryTime = try self.fieldTimestamp()
-            case 9: properties.creationTime = try self.fieldTimestamp()
-            case 10: properties.groupID = try self.fieldString()
-            case 11: properties.groupSequence = try self.fieldUInt()
-            default: properties.replyToGroupID = try self.fieldString()
-            }
+        for field in 0..<count where try !self.null() { try self.readProperty(field, into: &properties) }
+    }
+
+    @inline(__always)
+    private mutating func readProperty(_ field: Int, into properties: inout AMQPProperties.Fields) throws(CodecFault) {
+        switch field {
+        case 0: properties.messageID = try self.fieldMessageID()
+        case 1: properties.userID = try self.fieldBinary()
+        case 2: properties.to = try self.fieldString()
+        case 3: properties.subject = try self.fieldString()
+        case 4: properties.replyTo = try self.fieldString()
+        case 5: properties.correlationID = try self.fieldMessageID()
+        case 6: properties.contentType = try self.fieldSymbol()
+        case 7: properties.contentEncoding = try self.fieldSymbol()
+        case 8: properties.absoluteExpiryTime = try self.fieldTimestamp()
+        case 9: properties.creationTime = try self.fieldTimestamp()
+        case 10: properties.groupID = try self.fieldString()
+        case 11: properties.groupSequence = try self.fieldUInt()
+        default: properties.replyToGroupID = try self.fieldString()
         }
     }
 
@@ -209,18 +307,6 @@ extension ValueReader {
         guard try self.peek() == Code.null else { return false }
         self.skip(1)
         return true
-    }
-
-    private mutating func fieldBoolean() throws(CodecFault) -> Bool {
-        let start = self.offset
-        guard case .bool(let value) = try self.value() else { throw CodecFault(wanted: .boolean, at: start) }
-        return value
-    }
-
-    private mutating func fieldUByte() throws(CodecFault) -> UInt8 {
-        let start = self.offset
-        guard case .ubyte(let value) = try self.value() else { throw CodecFault(wanted: .ubyte, at: start) }
-        return value
     }
 
     private mutating func fieldUInt() throws(CodecFault) -> UInt32 {

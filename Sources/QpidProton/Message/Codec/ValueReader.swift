@@ -20,6 +20,8 @@ struct ValueReader {
     private var elementsLeft: Int
     /// Whether all has been passed over before, with the checks of ``passValue()``.
     let isPassed: Bool
+    /// Whether a message must keep every rule of AMQP 1.0 §3.2.
+    let isStrict: Bool
 
     /// The value that the readable bytes begin with, and how many of them it takes.
     static func value(
@@ -84,6 +86,7 @@ struct ValueReader {
         self.depthLeft = min(max(limits.maximumDepth, 0), AMQPDecodingLimits.highestDepth)
         self.elementsLeft = max(limits.maximumElements, 0)
         self.isPassed = false
+        self.isStrict = limits.isStrict
     }
 
     /// Reads what has been passed over before, from an offset on.
@@ -95,6 +98,7 @@ struct ValueReader {
         self.depthLeft = AMQPDecodingLimits.highestDepth
         self.elementsLeft = .max
         self.isPassed = true
+        self.isStrict = false
     }
 
     // MARK: Bytes

@@ -4,7 +4,12 @@ extension ValueWriter {
     /// The sections of a message that hold something, or are to be present all the same, in their order.
     mutating func message(_ message: AMQPMessage) throws(CodecFault) {
         let empty = message.emptySections
-        if !message.header.isEmpty || empty.contains(.header) { try self.header(message.header) }
+        let mistyped = message.extrasBox?.value.mistypedFields ?? [:]
+        if !mistyped.isEmpty {
+            try self.list(message.header.list(mistyped), Section.header, empty.contains(.header))
+        } else if !message.header.isEmpty || empty.contains(.header) {
+            try self.header(message.header)
+        }
         if let extras = message.extrasBox?.value {
             try self.map(extras.deliveryAnnotations, Section.deliveryAnnotations, empty.contains(.deliveryAnnotations))
             try self.map(extras.messageAnnotations, Section.messageAnnotations, empty.contains(.messageAnnotations))
@@ -12,7 +17,10 @@ extension ValueWriter {
             try self.map(AMQPMap(), Section.deliveryAnnotations, empty.contains(.deliveryAnnotations))
             try self.map(AMQPMap(), Section.messageAnnotations, empty.contains(.messageAnnotations))
         }
-        if let box = message.properties.box {
+        if !mistyped.isEmpty {
+            let fields = message.properties.box?.value ?? AMQPProperties.Fields()
+            try self.list(fields.list(mistyped), Section.properties, empty.contains(.properties))
+        } else if let box = message.properties.box {
             // By pointer, and changed by nobody: a copy would count the references of all fields.
             try withUnsafePointer(to: &box.value) { (fields) throws(CodecFault) in
                 try self.properties(fields, evenIfEmpty: empty.contains(.properties))
@@ -48,6 +56,13 @@ extension ValueWriter {
         guard evenIfEmpty || !map.isEmpty else { return }
         try self.begin(section)
         try self.map(map)
+    }
+
+    /// A section of fields of which one has an unexpected type.
+    private mutating func list(_ fields: [AMQPValue]?, _ section: UInt8, _ evenIfEmpty: Bool) throws(CodecFault) {
+        guard evenIfEmpty || fields != nil else { return }
+        try self.begin(section)
+        try self.list(fields ?? [])
     }
 
     private mutating func body(_ body: AMQPMessage.StoredBody) throws(CodecFault) {
