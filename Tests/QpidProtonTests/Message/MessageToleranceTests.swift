@@ -68,7 +68,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("005373c003015307 005375a00101 005373c003015308", "section 0x73 occurs twice at byte 13"),
+        ("005373c003015307 005375a00101 005373c003015308", "section 0x73 occurs twice at byte 14"),
         ("00537741 00537341 00537741", "another type than list at byte 7"),
         ("00537741 00537345 00537741", "section 0x77 occurs twice at byte 8"),
         ("005375a000 00537345 00537645", "section 0x76 in a body of another kind at byte 9"),
@@ -80,7 +80,7 @@ import Testing
 
     @Test func oneMistypedPropertyLeavesTheOthers() throws {
         // message-id 7, content-type as a string.
-        let form = "005373c00d 07 5307 40 40 40 40 40 a10474657874 005375a00101"
+        let form = "005373c00e 07 5307 40 40 40 40 40 a10474657874 005375a00101"
         let decoded = try AMQPMessage(decoding: bytes(form))
         #expect(decoded.properties.messageID == 7)
         #expect(decoded.properties.contentType == nil)
