@@ -113,6 +113,20 @@ public struct AMQPAttach: Hashable, Sendable {
     public var senderSettleMode: AMQPSenderSettleMode
     /// When the receiver settles.
     public var receiverSettleMode: AMQPReceiverSettleMode
+
+    /// Whether all fields are equal. Names are compared by their bytes.
+    public static func == (left: Self, right: Self) -> Bool {
+        left.name.hasSameUTF8(as: right.name) && left.source == right.source && left.target == right.target
+            && left.properties == right.properties && left.maxMessageSize == right.maxMessageSize
+            && left.senderSettleMode == right.senderSettleMode && left.receiverSettleMode == right.receiverSettleMode
+    }
+
+    /// Hashes the name and both termini.
+    public func hash(into hasher: inout Hasher) {
+        self.name.hashBytes(into: &hasher)
+        hasher.combine(self.source)
+        hasher.combine(self.target)
+    }
 }
 
 extension AMQPConnection {

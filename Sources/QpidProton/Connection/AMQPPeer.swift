@@ -16,4 +16,19 @@ public struct AMQPPeer: Hashable, Sendable {
     public var desiredCapabilities: [AMQPSymbol]
     /// Properties of the connection, for example the peer's product and version.
     public var properties: AMQPMap
+
+    /// Whether all fields are equal. Names are compared by their bytes.
+    public static func == (left: Self, right: Self) -> Bool {
+        left.containerID.hasSameUTF8(as: right.containerID) && String?.haveSameBytes(left.hostname, right.hostname)
+            && left.maxFrameSize == right.maxFrameSize && left.channelMax == right.channelMax
+            && left.idleTimeout == right.idleTimeout && left.offeredCapabilities == right.offeredCapabilities
+            && left.desiredCapabilities == right.desiredCapabilities && left.properties == right.properties
+    }
+
+    /// Hashes the names and the properties.
+    public func hash(into hasher: inout Hasher) {
+        self.containerID.hashBytes(into: &hasher)
+        self.hostname.hashBytes(into: &hasher)
+        hasher.combine(self.properties)
+    }
 }

@@ -17,9 +17,17 @@ public struct AMQPURL: Hashable, Sendable {
     /// The TCP port.
     public var port: Int
     /// The user to log in as, percent-decoded, or nil where the URL names none.
-    public var username: String?
+    public var username: String? {
+        get { self.comparedUsername.text }
+        set { self.comparedUsername.text = newValue }
+    }
+    private var comparedUsername: Bytewise<String?>
     /// The address at the host, percent-decoded, or nil where the URL has no path.
-    public var address: String?
+    public var address: String? {
+        get { self.comparedAddress.text }
+        set { self.comparedAddress.text = newValue }
+    }
+    private var comparedAddress: Bytewise<String?>
 
     private var secret: Redacted<String>?
 
@@ -54,9 +62,9 @@ public struct AMQPURL: Hashable, Sendable {
         self.isTLS = isTLS
         self.host = host
         self.port = port ?? (isTLS ? Self.defaultTLSPort : Self.defaultPort)
-        self.username = username
+        self.comparedUsername = Bytewise(username)
         self.secret = password.map { Redacted($0) }
-        self.address = address
+        self.comparedAddress = Bytewise(address)
     }
 
     /// Reads a URL.

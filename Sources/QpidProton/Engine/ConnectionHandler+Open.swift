@@ -70,7 +70,10 @@ extension ConnectionHandler {
         guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
         // Proton would take the peer's answer to one link for that to another of the same name. A name that is made here is not
         // looked for: among 4,000 links that costs as much as all else of opening one.
-        let isTaken = name != nil && session.links.values.contains { $0.status.name == name && $0 is Endpoint }
+        let isTaken =
+            if let name {
+                session.links.values.contains { $0 is Endpoint && $0.status.name.hasSameUTF8(as: name) }
+            } else { false }
         let name = name ?? Self.makeLinkName()
         guard !isTaken, !name.isEmpty, !name.utf8.contains(0), let link = make(session.session, name) else {
             return _ = reply.resolve(.failure(.badName(name)))

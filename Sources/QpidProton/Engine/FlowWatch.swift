@@ -114,7 +114,7 @@ final class FlowWatch {
             kind: kind
         )
         for subscriber in self.subscribers.values
-        where subscriber.after <= duration && (subscriber.link == nil || subscriber.link == link.status.name) {
+        where subscriber.after <= duration && subscriber.link?.hasSameUTF8(as: link.status.name) != false {
             subscriber.continuation.yield(event)
         }
     }

@@ -8,8 +8,15 @@ internal import Synchronization
 struct LinkFlows {
     /// A link as one side has attached it.
     private struct Name: Hashable {
-        let name: String
+        private let compared: Bytewise<String>
         let isReceiver: Bool
+
+        init(name: String, isReceiver: Bool) {
+            self.compared = Bytewise(name)
+            self.isReceiver = isReceiver
+        }
+
+        var name: String { self.compared.text }
 
         var ofOtherSide: Name { Name(name: self.name, isReceiver: !self.isReceiver) }
     }

@@ -159,7 +159,8 @@ final class SessionEndpoint {
 
     /// What a sender has, for the peer that asks.
     private func senderState(of name: String) -> FlowFrame.Sender? {
-        for case let sender as SenderEndpoint in self.links.values where sender.status.name == name {
+        for case let sender as SenderEndpoint in self.links.values
+        where sender.status.name.hasSameUTF8(as: name) {
             return sender.flowState
         }
         return nil

@@ -21,6 +21,14 @@ public struct AMQPCondition: RawRepresentable, Hashable, Sendable, ExpressibleBy
 
     /// The symbol itself.
     public var description: String { self.rawValue }
+
+    /// Whether the UTF-8 bytes are equal.
+    public static func == (left: AMQPCondition, right: AMQPCondition) -> Bool {
+        left.rawValue.hasSameUTF8(as: right.rawValue)
+    }
+
+    /// Hashes the UTF-8 bytes.
+    public func hash(into hasher: inout Hasher) { self.rawValue.hashBytes(into: &hasher) }
 }
 
 extension AMQPCondition {

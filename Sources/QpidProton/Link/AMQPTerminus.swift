@@ -31,7 +31,11 @@ public enum AMQPDistributionMode: Hashable, Sendable {
 /// Where the messages of a link come from. Source: AMQP 1.0 §3.5.3.
 public struct AMQPSource: Hashable, Sendable {
     /// The name of the node; nil for none, or where the peer makes a node (``isDynamic``).
-    public var address: String?
+    public var address: String? {
+        get { self.comparedAddress.text }
+        set { self.comparedAddress.text = newValue }
+    }
+    private var comparedAddress: Bytewise<String?>
     /// What lives on when the connection does not.
     public var durability: AMQPTerminusDurability = .none
     /// When the terminus begins to expire.
@@ -55,7 +59,7 @@ public struct AMQPSource: Hashable, Sendable {
     ///   - address: The name of the node.
     ///   - filters: The filters that choose the messages.
     public init(address: String? = nil, filters: [AMQPFilter] = []) {
-        self.address = address
+        self.comparedAddress = Bytewise(address)
         self.filters = filters
     }
 
@@ -75,7 +79,11 @@ extension AMQPSource: ExpressibleByStringLiteral {
 /// Where the messages of a link go to. Source: AMQP 1.0 §3.5.4.
 public struct AMQPTarget: Hashable, Sendable {
     /// The name of the node; nil for the anonymous terminus, to which each message names its own node in `to`.
-    public var address: String?
+    public var address: String? {
+        get { self.comparedAddress.text }
+        set { self.comparedAddress.text = newValue }
+    }
+    private var comparedAddress: Bytewise<String?>
     /// What lives on when the connection does not.
     public var durability: AMQPTerminusDurability = .none
     /// When the terminus begins to expire.
@@ -93,7 +101,7 @@ public struct AMQPTarget: Hashable, Sendable {
     ///
     /// - Parameter address: The name of the node; nil for the anonymous terminus.
     public init(address: String? = nil) {
-        self.address = address
+        self.comparedAddress = Bytewise(address)
     }
 
     /// The anonymous terminus: each message names its own node in `to`.

@@ -43,6 +43,14 @@ public enum AMQPMessageID: Hashable, Sendable {
     }
 }
 
+extension AMQPMessageID {
+    /// Whether the types and the bits are equal.
+    public static func == (left: AMQPMessageID, right: AMQPMessageID) -> Bool { left.value == right.value }
+
+    /// Hashes the type and the bits.
+    public func hash(into hasher: inout Hasher) { hasher.combine(self.value) }
+}
+
 extension AMQPMessageID: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, CustomStringConvertible {
     /// Makes a ``string(_:)``.
     public init(stringLiteral value: String) {

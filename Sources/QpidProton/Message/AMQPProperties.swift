@@ -21,6 +21,31 @@ public struct AMQPProperties: Hashable, Sendable {
         var groupSequence: UInt32?
         var replyToGroupID: String?
 
+        static func == (left: Self, right: Self) -> Bool {
+            // AMQP compares texts by their bytes.
+            left.messageID == right.messageID && left.userID == right.userID
+                && String?.haveSameBytes(left.to, right.to) && String?.haveSameBytes(left.subject, right.subject)
+                && String?.haveSameBytes(left.replyTo, right.replyTo) && left.correlationID == right.correlationID
+                && left.contentType == right.contentType && left.contentEncoding == right.contentEncoding
+                && left.absoluteExpiryTime == right.absoluteExpiryTime && left.creationTime == right.creationTime
+                && String?.haveSameBytes(left.groupID, right.groupID) && left.groupSequence == right.groupSequence
+                && String?.haveSameBytes(left.replyToGroupID, right.replyToGroupID)
+        }
+
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(self.messageID)
+            hasher.combine(self.userID)
+            for text in [self.to, self.subject, self.replyTo, self.groupID, self.replyToGroupID] {
+                text.hashBytes(into: &hasher)
+            }
+            hasher.combine(self.correlationID)
+            hasher.combine(self.contentType)
+            hasher.combine(self.contentEncoding)
+            hasher.combine(self.absoluteExpiryTime)
+            hasher.combine(self.creationTime)
+            hasher.combine(self.groupSequence)
+        }
+
         var isEmpty: Bool {
             self.messageID == nil && self.userID == nil && self.to == nil
                 && self.subject == nil && self.replyTo == nil && self.correlationID == nil

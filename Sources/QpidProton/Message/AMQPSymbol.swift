@@ -28,8 +28,16 @@ public struct AMQPSymbol: RawRepresentable, Hashable, Sendable, Comparable, Expr
     /// The text.
     public var description: String { self.rawValue }
 
-    /// Whether the left text comes before the right one.
+    /// Whether the UTF-8 bytes are equal.
+    public static func == (left: AMQPSymbol, right: AMQPSymbol) -> Bool {
+        left.rawValue.hasSameUTF8(as: right.rawValue)
+    }
+
+    /// Hashes the UTF-8 bytes.
+    public func hash(into hasher: inout Hasher) { self.rawValue.hashBytes(into: &hasher) }
+
+    /// Whether the left text's UTF-8 bytes come before the right one's.
     public static func < (left: AMQPSymbol, right: AMQPSymbol) -> Bool {
-        left.rawValue < right.rawValue
+        left.rawValue.utf8.lexicographicallyPrecedes(right.rawValue.utf8)
     }
 }

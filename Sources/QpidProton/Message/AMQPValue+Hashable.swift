@@ -54,7 +54,8 @@ extension AMQPValue: Hashable {
         case .timestamp(let value): hasher.combine(value)
         case .uuid(let value): hasher.combine(value)
         case .binary(let value): hasher.combine(value)
-        case .string(let value): hasher.combine(value)
+        // The bytes: canonically equivalent texts would all fall into one place of a table.
+        case .string(let value): value.hashBytes(into: &hasher)
         case .symbol(let value): hasher.combine(value)
         case .list(let value): hasher.combine(value)
         case .map(let value): hasher.combine(value)

@@ -58,12 +58,16 @@ public struct AMQPAuthenticatedIdentity: Hashable, Sendable, CustomStringConvert
     public var mechanism: String?
     /// The user: with PLAIN the name that was checked, with EXTERNAL the common name of the client's certificate. It
     /// is nil for ANONYMOUS and without a SASL layer, and on the client's side it is the name that was sent.
-    public var username: String?
+    public var username: String? {
+        get { self.comparedUsername.text }
+        set { self.comparedUsername.text = newValue }
+    }
+    private var comparedUsername: Bytewise<String?>
 
     /// Makes an identity.
     public init(mechanism: String?, username: String?) {
         self.mechanism = mechanism
-        self.username = username
+        self.comparedUsername = Bytewise(username)
     }
 
     /// The user and the mechanism.

@@ -50,7 +50,7 @@ struct SASLServerMachine: SASLMachine {
     mutating func receive(_ frame: SASLFrame) throws(AMQPError) -> [SASLAction] {
         switch (self.state, frame) {
         case (.initialise(let mechanisms), .initialise(let name, let response, _)):
-            guard let mechanism = mechanisms.first(where: { $0.name == name }) else {
+            guard let mechanism = mechanisms.first(where: { $0.name.hasSameUTF8(as: name) }) else {
                 return self.refuse("it asked for the mechanism \(shortened([name])), which was not offered")
             }
             return try self.step(mechanism, response, steps: 0)
