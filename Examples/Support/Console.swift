@@ -2,7 +2,7 @@ import Foundation
 package import Logging
 import Synchronization
 
-/// Lines on stderr.
+/// Lines on stderr. A line that cannot be written is dropped: the work goes on without it.
 package enum Console {
     /// The status line that the terminal shows below all else; nil for none.
     private static let status = Mutex<String?>(nil)
@@ -29,9 +29,7 @@ package enum Console {
         }
     }
 
-    private static func put(_ text: String) {
-        FileHandle.standardError.write(Data(text.utf8))
-    }
+    private static func put(_ text: String) { POSIX.report(text) }
 
     /// Whether stderr is a terminal.
     package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
@@ -42,6 +40,30 @@ package enum Console {
         guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
         return Int(size.ws_col)
     }
+
+    /// A name as it is shown: in quotes, and with everything escaped that is not UTF-8 or that a terminal does not print.
+    package static func quoted(_ name: some Sequence<UInt8>) -> String {
+        var (text, bytes) = ("\"", Array(name)[...])
+        while !bytes.isEmpty {
+            var iterator = bytes.makeIterator()
+            var decoder = UTF8()
+            guard case .scalarValue(let scalar) = decoder.decode(&iterator) else {
+                text += "\\x" + String(bytes.removeFirst(), radix: 16)
+                continue
+            }
+            bytes.removeFirst(UTF8.width(scalar))
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned:
+                text += scalar.escaped(asASCII: true)
+            case _ where scalar == "\"" || scalar == "\\": text += scalar.escaped(asASCII: true)
+            default: text.unicodeScalars.append(scalar)
+            }
+        }
+        return text + "\""
+    }
+
+    /// A name as it is shown.
+    package static func quoted(_ name: String) -> String { self.quoted(name.utf8) }
 
     package static func oneLine(_ text: String) -> String {
         var line = ""

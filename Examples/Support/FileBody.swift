@@ -19,10 +19,8 @@ package struct FileBody: AsyncSequence, Sendable {
 
     package init(_ path: String, onRead: @escaping @Sendable (Int) -> Void) throws {
         self.name = path == "-" ? "stdin" : path
-        self.file =
-            path == "-" ? File(descriptor: STDIN_FILENO, isOwned: false) : try File.open(path, O_RDONLY)
-        var status = stat()
-        guard fstat(self.file.descriptor, &status) == 0 else { throw SystemFailure("look at \(self.name)") }
+        self.file = try path == "-" ? File.standardInput() : File.open(path, O_RDONLY)
+        let status = try self.file.status(what: self.name)
         self.length = status.st_mode & S_IFMT == S_IFREG && path != "-" ? Int(status.st_size) : nil
         self.onRead = onRead
     }

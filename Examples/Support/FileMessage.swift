@@ -1,4 +1,4 @@
-package import Crypto
+import Crypto
 import Foundation
 package import NIOCore
 package import QpidProton
@@ -10,12 +10,19 @@ package enum FileMessage {
     /// The key of the permissions, octal digits.
     package static let permissionsKey = "permissions"
 
-    /// Makes the message of a file.
+    /// Makes the message of a file whose content is held.
     package static func make(path: String, permissions: UInt16, content: ByteBuffer) -> AMQPMessage {
-        var message = AMQPMessage(body: content)
+        var message = self.make(path: path, permissions: permissions, digest: self.digest(of: content))
+        message.bodyBytes = content
+        return message
+    }
+
+    /// Makes the message of a file without its body, which is to be streamed.
+    package static func make(path: String, permissions: UInt16, digest: String) -> AMQPMessage {
+        var message = AMQPMessage()
         message.properties.subject = path
         message.properties.contentType = AMQPSymbol(self.contentType(of: path))
-        message.applicationProperties[self.digestKey] = .string(self.digest(of: content))
+        message.applicationProperties[self.digestKey] = .string(digest)
         message.applicationProperties[self.permissionsKey] = .string(String(permissions & 0o777, radix: 8))
         return message
     }
@@ -28,16 +35,9 @@ package enum FileMessage {
 
     /// The SHA-256 of bytes, as hexadecimal digits.
     package static func digest(of bytes: ByteBuffer) -> String {
-        var hash = SHA256()
-        bytes.withUnsafeReadableBytes { hash.update(bufferPointer: $0) }
-        return self.hexadecimal(hash.finalize())
-    }
-
-    package static func hexadecimal(_ digest: SHA256.Digest) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        var text: [UInt8] = []
-        for byte in digest { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
-        return String(decoding: text, as: UTF8.self)
+        var digest = FileDigest()
+        digest.add(bytes)
+        return digest.finish()
     }
 
     private static let contentTypes: [String: String] = [
@@ -53,5 +53,27 @@ package enum FileMessage {
         let name = path.split(separator: "/").last ?? ""
         guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return "application/octet-stream" }
         return self.contentTypes[name[name.index(after: dot)...].lowercased()] ?? "application/octet-stream"
+    }
+}
+
+/// The SHA-256 of bytes that come in pieces.
+package struct FileDigest: Sendable {
+    private var hash = SHA256()
+    /// The bytes so far.
+    package private(set) var count = 0
+
+    package init() {}
+
+    package mutating func add(_ bytes: ByteBuffer) {
+        bytes.withUnsafeReadableBytes { self.hash.update(bufferPointer: $0) }
+        self.count += bytes.readableBytes
+    }
+
+    /// The digest as 64 hexadecimal digits.
+    package func finish() -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        for byte in self.hash.finalize() { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+        return String(decoding: text, as: UTF8.self)
     }
 }

@@ -30,7 +30,7 @@ package struct ConnectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The user to log in as; the URL's if left out.", valueName: "name"))
     package var user: String?
 
-    @Option(help: ArgumentHelp("A file with the password in its first line.", valueName: "file"))
+    @Option(help: ArgumentHelp("A file of UTF-8 text with the password in its first line.", valueName: "file"))
     package var passwordFile: String?
 
     @Option(
@@ -77,7 +77,7 @@ package struct ConnectionOptions: ParsableArguments {
         var url = try isListening ? AMQPURL(listeningAt: self.url) : AMQPURL(self.url)
         if let user = self.user {
             url.username = user
-            if let path = self.passwordFile { url.password = try Self.firstLine(of: path) }
+            if let path = self.passwordFile { url.password = try TextFile.lines(of: path, most: 1).first ?? "" }
         }
         return url
     }
@@ -109,15 +109,6 @@ package struct ConnectionOptions: ParsableArguments {
     package var identity: AMQPTLS.Identity? {
         guard let cert = self.cert, let key = self.key else { return nil }
         return .files(certificateChain: cert, privateKey: key)
-    }
-
-    private static func firstLine(of path: String) throws -> String {
-        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-            throw Failure("cannot read the password file \(path)")
-        }
-        return text.split(separator: "\n", omittingEmptySubsequences: false).first.map {
-            $0.hasSuffix("\r") ? String($0.dropLast()) : String($0)
-        } ?? ""
     }
 }
 

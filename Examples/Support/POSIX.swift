@@ -12,7 +12,10 @@ package struct SystemFailure: Error, CustomStringConvertible {
         self.code = code
     }
 
-    package var description: String { "cannot \(self.what): \(String(cString: strerror(self.code)))" }
+    package var description: String { "cannot \(self.what): \(self.cause)" }
+
+    /// The cause in the system's words, for example "Permission denied".
+    package var cause: String { String(cString: strerror(self.code)) }
 }
 
 /// An open file, closed when nobody keeps it any more.
@@ -41,31 +44,83 @@ package final class File: Sendable {
     }
 
     /// Reads up to `count` bytes to the end of a buffer; returns their number, 0 at the end of the file.
-    package func read(into buffer: inout ByteBuffer, count: Int, what: String) throws(SystemFailure) -> Int {
+    ///
+    /// - Parameters:
+    ///   - offset: Where to read in a regular file; nil for the place behind the last read.
+    ///   - what: The file's name in the error.
+    package func read(
+        into buffer: inout ByteBuffer,
+        count: Int,
+        at offset: Int? = nil,
+        what: String
+    ) throws(SystemFailure) -> Int {
         while true {
             var result = 0
             var code: Int32 = 0
             buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { room in
-                result = Foundation.read(self.descriptor, room.baseAddress, count)
+                result =
+                    if let offset {
+                        pread(self.descriptor, room.baseAddress, count, off_t(offset))
+                    } else {
+                        Foundation.read(self.descriptor, room.baseAddress, count)
+                    }
                 code = errno
                 return max(0, result)
             }
             if result >= 0 { return result }
-            if code != EINTR { throw SystemFailure("read \(what)", code) }
+            if code == EAGAIN {
+                POSIX.wait(for: POLLIN, of: self.descriptor)
+            } else if code != EINTR {
+                throw SystemFailure("read \(what)", code)
+            }
         }
     }
 
+    /// Writes all readable bytes of a buffer; `what` names the file in the error.
     package func write(_ buffer: ByteBuffer, what: String) throws(SystemFailure) {
-        var rest = buffer
-        while rest.readableBytes > 0 {
-            let (count, code) = rest.withUnsafeReadableBytes { bytes in
-                (Foundation.write(self.descriptor, bytes.baseAddress, bytes.count), errno)
+        let code = buffer.withUnsafeReadableBytes { POSIX.write($0, to: self.descriptor) }
+        guard code == 0 else { throw SystemFailure("write \(what)", code) }
+    }
+
+    /// Returns what the system knows of the file; `what` names the file in the error.
+    package func status(what: String) throws(SystemFailure) -> stat {
+        var status = stat()
+        guard fstat(self.descriptor, &status) == 0 else { throw SystemFailure("look at \(what)") }
+        return status
+    }
+}
+
+/// The one place where the executables write to a descriptor.
+package enum POSIX {
+    /// Writes all bytes, in as many pieces as the descriptor needs, and waits where it is non-blocking and full.
+    ///
+    /// - Returns: 0, or the number of the error.
+    package static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Int32 {
+        var rest = bytes
+        while !rest.isEmpty {
+            let count = Foundation.write(descriptor, rest.baseAddress, rest.count)
+            if count > 0 {
+                rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+                continue
             }
-            if count >= 0 {
-                rest.moveReaderIndex(forwardBy: count)
-            } else if code != EINTR {
-                throw SystemFailure("write \(what)", code)
+            switch count == 0 ? EIO : errno {
+            case EINTR: continue
+            // Another process that shares the terminal or the pipe may have made it non-blocking.
+            case EAGAIN: self.wait(for: POLLOUT, of: descriptor)
+            case let code: return code
             }
         }
+        return 0
+    }
+
+    /// Writes a text, and ignores a failure: for what only informs a person.
+    package static func report(_ text: String) {
+        var text = text
+        text.withUTF8 { _ = self.write(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }
+    }
+
+    fileprivate static func wait(for events: Int32, of descriptor: Int32) {
+        var request = pollfd(fd: descriptor, events: Int16(events), revents: 0)
+        _ = poll(&request, 1, -1)
     }
 }

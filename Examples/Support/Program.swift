@@ -1,6 +1,7 @@
 package import ArgumentParser
 package import Dispatch
 import Foundation
+import NIOCore
 import QpidProton
 import Synchronization
 
@@ -28,9 +29,13 @@ package enum Program {
     /// Parses the arguments, runs the command and exits: 0, or after one line on stderr another code.
     ///
     /// SIGINT and SIGTERM cancel the command's task, so that it closes its links in order; a second one exits at once.
-    package static func main<Command: AsyncParsableCommand>(_ type: Command.Type) async -> Never {
+    /// It is synchronous because the runtime opens files before an asynchronous `main` begins.
+    package static func main<Command: AsyncParsableCommand>(_ type: Command.Type) -> Never {
+        StandardDescriptors.claim()
         // A peer that is gone is an error of a call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
+        // So is a file that has reached the size that the process may write.
+        signal(SIGXFSZ, SIG_IGN)
         let command: Command
         do {
             guard let parsed = try Command.parseAsRoot() as? Command else { throw CleanExit.helpRequest() }
@@ -46,13 +51,16 @@ package enum Program {
             if self.interrupted.exchange(true, ordering: .relaxed) { _exit(self.interruptedExitCode) }
             run.cancel()
         }
-        defer { for source in sources { source.cancel() } }
-        do {
-            try await run.value
-            Foundation.exit(0)
-        } catch {
-            self.exit(after: error, of: type)
+        Task.detached {
+            do {
+                try await run.value
+                Foundation.exit(0)
+            } catch {
+                self.exit(after: error, of: type)
+            }
         }
+        // The first thread stays: with it, Linux would take the process's memory figures away.
+        while true { withExtendedLifetime(sources) { _ = pause() } }
     }
 
     /// Calls `handler` whenever one of the signals comes, in place of what it does by default.
@@ -88,11 +96,21 @@ package enum Program {
             // Help and version come as errors too, with the exit code of success.
             let code = type.exitCode(for: error)
             if code.isSuccess {
-                print(type.fullMessage(for: error))
+                self.printOrExit(type.fullMessage(for: error), name)
             } else if !(error is ExitCode) {
                 Console.error("\(name): \(type.message(for: error))")
             }
             Foundation.exit(code.rawValue)
+        }
+    }
+
+    /// Prints the text that was asked for, such as help.
+    private static func printOrExit(_ text: String, _ name: String) {
+        do throws(SystemFailure) {
+            try File.standardOutput().write(ByteBuffer(string: text + "\n"), what: "stdout")
+        } catch {
+            Console.error("\(name): \(error)")
+            Foundation.exit(1)
         }
     }
 }

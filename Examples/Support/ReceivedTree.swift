@@ -22,7 +22,6 @@ package final class ReceivedTree {
     }
 
     private let root: File
-    private var count = 0
     /// Directories in which names have changed since the last ``commit()``.
     private var changed: [File] = []
 
@@ -61,6 +60,17 @@ package final class ReceivedTree {
 
     /// Writes a file in place. It is durable after the next ``commit()``.
     package func write(_ content: ByteBuffer, to path: String, permissions: UInt16) throws(Refusal) {
+        let file = try self.begin(path)
+        do {
+            try file.write(content)
+            try self.finish(file, permissions: permissions)
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    /// Opens a file for writing under a name of its own. Nothing is left of it unless ``finish(_:permissions:)`` is called.
+    package func begin(_ path: String) throws(Refusal) -> ReceivedFile {
         let steps = try Self.steps(of: path)
         var directory = self.root
         for step in steps.dropLast() { directory = try self.enter(step, below: directory) }
@@ -70,37 +80,16 @@ package final class ReceivedTree {
             throw .path("something that is no file is there already")
         }
         do {
-            try self.replace(name, in: directory, with: content, permissions, shown: path)
+            return try ReceivedFile(name, in: directory, shown: Console.quoted(path))
         } catch {
             throw .system(error)
         }
-        self.markChanged(directory)
     }
 
-    private func replace(
-        _ name: String,
-        in directory: File,
-        with content: ByteBuffer,
-        _ permissions: UInt16,
-        shown path: String
-    ) throws(SystemFailure) {
-        self.count += 1
-        let temporary = ".receiver-\(getpid())-\(self.count).part"
-        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
-        let file = try File.open(temporary, at: directory.descriptor, flags, mode: 0o600)
-        do throws(SystemFailure) {
-            try file.write(content, what: path)
-            guard fchmod(file.descriptor, mode_t(permissions & 0o777)) == 0 else {
-                throw SystemFailure("set the permissions of \(path)")
-            }
-            guard fsync(file.descriptor) == 0 else { throw SystemFailure("sync \(path)") }
-            guard renameat(directory.descriptor, temporary, directory.descriptor, name) == 0 else {
-                throw SystemFailure("rename a file to \(path)")
-            }
-        } catch {
-            unlinkat(directory.descriptor, temporary, 0)
-            throw error
-        }
+    /// Gives a complete file its name. It is durable after the next ``commit()``.
+    package func finish(_ file: ReceivedFile, permissions: UInt16) throws(SystemFailure) {
+        try file.finish(permissions)
+        self.markChanged(file.directory)
     }
 
     /// Makes what was written durable: the files' bytes are already, their names follow here.
@@ -137,5 +126,39 @@ package final class ReceivedTree {
         case ELOOP, ENOTDIR, EMLINK: .path("a step of the path is no directory, or a symbolic link")
         default: .system(failure)
         }
+    }
+}
+
+/// A file that is being received. It is removed unless it gets its name.
+package final class ReceivedFile {
+    fileprivate let directory: File
+    private let name: String
+    private let temporary: String
+    private let shown: String
+    private let file: File
+    private var isFinished = false
+
+    fileprivate init(_ name: String, in directory: File, shown: String) throws(SystemFailure) {
+        (self.name, self.directory, self.shown) = (name, directory, shown)
+        // No peer can send a file of this name first.
+        self.temporary = ".receiver-\(String(UInt64.random(in: .min ... .max), radix: 36)).part"
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+        self.file = try File.open(self.temporary, at: directory.descriptor, flags, mode: 0o600, what: shown)
+    }
+
+    deinit { if !self.isFinished { unlinkat(self.directory.descriptor, self.temporary, 0) } }
+
+    package func write(_ bytes: ByteBuffer) throws(SystemFailure) { try self.file.write(bytes, what: self.shown) }
+
+    fileprivate func finish(_ permissions: UInt16) throws(SystemFailure) {
+        guard fchmod(self.file.descriptor, mode_t(permissions & 0o777)) == 0 else {
+            throw SystemFailure("set the permissions of \(self.shown)")
+        }
+        guard fsync(self.file.descriptor) == 0 else { throw SystemFailure("sync \(self.shown)") }
+        let directory = self.directory.descriptor
+        guard renameat(directory, self.temporary, directory, self.name) == 0 else {
+            throw SystemFailure("rename a file to \(self.shown)")
+        }
+        self.isFinished = true
     }
 }

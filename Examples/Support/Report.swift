@@ -1,4 +1,5 @@
 import Foundation
+import NIOCore
 package import QpidProton
 
 #if canImport(Glibc)
@@ -46,9 +47,11 @@ package struct Report {
     package var line: String { "{\(self.fields.joined(separator: ","))}" }
 
     /// Prints the object: on stderr where stdout carries the data.
-    package func print(toStandardError: Bool = false) {
-        let handle = toStandardError ? FileHandle.standardError : FileHandle.standardOutput
-        handle.write(Data((self.line + "\n").utf8))
+    ///
+    /// - Throws: `SystemFailure` if it cannot be written.
+    package func print(toStandardError: Bool = false) throws(SystemFailure) {
+        let file = File(descriptor: toStandardError ? STDERR_FILENO : STDOUT_FILENO, isOwned: false)
+        try file.write(ByteBuffer(string: self.line + "\n"), what: toStandardError ? "stderr" : "stdout")
     }
 
     private static func quoted(_ text: String) -> String {

@@ -8,7 +8,8 @@ package struct FlowLook: Sendable {
 
     init?(_ connection: AMQPConnectionSnapshot, link name: String, isSender: Bool) {
         for session in connection.sessions {
-            guard let link = session.links.first(where: { $0.name == name && $0.isSender == isSender }) else {
+            guard let link = session.links.first(where: { $0.isSender == isSender && $0.name.hasSameBytes(as: name) })
+            else {
                 continue
             }
             self.link = link

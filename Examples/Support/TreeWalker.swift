@@ -1,16 +1,16 @@
 import Foundation
 package import NIOCore
 
-/// Goes through the regular files below a directory, one at a time, and holds no list of them.
+/// Walks through what is below a directory, one entry at a time, and holds no list of it.
 ///
-/// It follows no symbolic links below the directory; they, and what is neither file nor directory, are counted and left out.
+/// It follows no symbolic links below the directory. An entry that is no readable file is reported, and the walk goes on.
 package final class TreeWalker {
-    /// One file with all its bytes.
-    package struct Entry {
-        /// The path below the directory.
-        package let path: String
-        package let permissions: UInt16
-        package let content: ByteBuffer
+    /// An entry of the tree.
+    package enum Found {
+        /// A regular file, open for reading.
+        case file(TreeFile)
+        /// An entry that is left out: its name, quoted for a terminal, and the reason.
+        case odd(name: String, reason: String)
     }
 
     private struct Level {
@@ -18,87 +18,170 @@ package final class TreeWalker {
         let prefix: String
     }
 
-    private var levels: [Level] = []
-    /// What was neither a file nor a directory.
-    package private(set) var skipped = 0
+    private enum Name {
+        case text(String)
+        case bytes([UInt8])
+        case failure(Int32)
+        case end
+    }
 
+    /// The longest path that a receiver takes, in bytes.
+    package static let longestPath = 4_095
+
+    private var levels: [Level] = []
+    /// The symbolic links so far, which are left out.
+    package private(set) var links = 0
+
+    /// Opens the directory.
     package init(_ directory: String) throws(SystemFailure) {
-        try self.enter(directory, at: AT_FDCWD, O_RDONLY | O_DIRECTORY, prefix: "", shown: directory)
+        Self.allowManyFiles()
+        if let code = self.enter(directory, at: AT_FDCWD, O_RDONLY | O_DIRECTORY, prefix: "") {
+            throw SystemFailure("open the directory \(directory)", code)
+        }
     }
 
     deinit { for level in self.levels { closedir(level.stream) } }
 
-    private func enter(
-        _ name: String,
-        at parent: Int32,
-        _ flags: Int32,
-        prefix: String,
-        shown: String
-    ) throws(SystemFailure) {
+    /// Each level of a deep tree holds a descriptor.
+    private static func allowManyFiles() {
+        var limit = rlimit()
+        #if os(Linux)
+            let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        #else
+            let resource = RLIMIT_NOFILE
+        #endif
+        guard getrlimit(resource, &limit) == 0 else { return }
+        limit.rlim_cur = max(limit.rlim_cur, min(limit.rlim_max, 8_192))
+        setrlimit(resource, &limit)
+    }
+
+    /// Returns nil, or the number of the error.
+    private func enter(_ name: String, at parent: Int32, _ flags: Int32, prefix: String) -> Int32? {
         let descriptor = openat(parent, name, flags | O_CLOEXEC)
-        guard descriptor >= 0 else { throw SystemFailure("open the directory \(shown)") }
+        guard descriptor >= 0 else { return errno }
         guard let stream = fdopendir(descriptor) else {
             let code = errno
             close(descriptor)
-            throw SystemFailure("read the directory \(shown)", code)
+            return code
         }
         self.levels.append(Level(stream: stream, prefix: prefix))
+        return nil
     }
 
-    /// The next file, read as a whole; nil when there are no more.
-    package func next() throws -> Entry? {
+    /// Returns the next entry that is no directory and no link; nil when there are no more.
+    package func next() -> Found? {
         while let level = self.levels.last {
-            guard let name = try self.nextName(level) else {
-                closedir(level.stream)
-                self.levels.removeLast()
-                continue
-            }
-            let path = level.prefix + name
-            var status = stat()
-            guard fstatat(dirfd(level.stream), name, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
-                throw SystemFailure("look at \(path)")
-            }
-            switch status.st_mode & S_IFMT {
-            case S_IFDIR:
-                let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
-                try self.enter(name, at: dirfd(level.stream), flags, prefix: path + "/", shown: path)
-            case S_IFREG: return try Self.read(name, at: dirfd(level.stream), shown: path)
-            default: self.skipped += 1
+            switch self.nextName(level) {
+            case .text(let name): if let found = self.look(at: name, in: level) { return found }
+            case .bytes(let name):
+                let path = Array(level.prefix.utf8) + name
+                return .odd(name: Console.quoted(path), reason: "the name is not UTF-8")
+            case .failure(let code):
+                self.leave(level)
+                return .odd(name: Console.quoted(level.prefix), reason: String(cString: strerror(code)))
+            case .end: self.leave(level)
             }
         }
         return nil
     }
 
-    private func nextName(_ level: Level) throws -> String? {
-        while true {
-            errno = 0
-            guard let entry = readdir(level.stream) else {
-                if errno != 0 { throw SystemFailure("read the directory \(level.prefix)") }
-                return nil
+    private func leave(_ level: Level) {
+        closedir(level.stream)
+        self.levels.removeLast()
+    }
+
+    /// Enters a directory, opens a file, counts a link.
+    private func look(at name: String, in level: Level) -> Found? {
+        let path = level.prefix + name
+        func odd(_ reason: String) -> Found { .odd(name: Console.quoted(path), reason: reason) }
+        guard path.utf8.count <= Self.longestPath else {
+            return odd("the path has more than \(Self.longestPath) bytes")
+        }
+        var status = stat()
+        guard fstatat(dirfd(level.stream), name, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
+            return odd(String(cString: strerror(errno)))
+        }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG:
+            do throws(SystemFailure) {
+                return .file(try TreeFile(name, at: dirfd(level.stream), path: path))
+            } catch {
+                return odd(error.cause)
             }
-            // The name is read where it lies: the entry may be shorter than its type.
-            guard let offset = MemoryLayout<dirent>.offset(of: \.d_name) else { return nil }
-            let start = UnsafeRawPointer(entry).advanced(by: offset).assumingMemoryBound(to: CChar.self)
-            guard let name = String(validatingCString: start) else {
-                throw Failure("a file's name below \(level.prefix)/ is not UTF-8: \(String(cString: start))")
-            }
-            if name != "." && name != ".." { return name }
+        case S_IFDIR:
+            let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
+            let code = self.enter(name, at: dirfd(level.stream), flags, prefix: path + "/")
+            return code.map { odd(String(cString: strerror($0))) }
+        case S_IFLNK:
+            self.links += 1
+            return nil
+        case S_IFIFO: return odd("it is a FIFO")
+        case S_IFSOCK: return odd("it is a socket")
+        default: return odd("it is a device")
         }
     }
 
-    /// Reads a whole file; a symbolic link is an error.
-    package static func read(
-        _ name: String,
-        at directory: Int32 = AT_FDCWD,
-        shown path: String
-    ) throws(SystemFailure) -> Entry {
-        let file = try File.open(name, at: directory, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, what: path)
-        var status = stat()
-        guard fstat(file.descriptor, &status) == 0 else { throw SystemFailure("look at \(path)") }
+    private func nextName(_ level: Level) -> Name {
+        while true {
+            errno = 0
+            guard let entry = readdir(level.stream) else { return errno == 0 ? .end : .failure(errno) }
+            // The name is read where it lies: the entry may be shorter than its type.
+            guard let offset = MemoryLayout<dirent>.offset(of: \.d_name) else { return .end }
+            let start = UnsafeRawPointer(entry).advanced(by: offset).assumingMemoryBound(to: CChar.self)
+            guard let name = String(validatingCString: start) else {
+                return .bytes(UnsafeRawBufferPointer(start: start, count: strlen(start)).map { $0 })
+            }
+            if name != "." && name != ".." { return .text(name) }
+        }
+    }
+}
+
+/// A regular file of a tree, open for reading.
+package struct TreeFile: Sendable {
+    /// The path below the directory.
+    package let path: String
+    package let permissions: UInt16
+    /// The bytes that it had when it was opened.
+    package let size: Int
+    private let file: File
+
+    /// Opens a file; a symbolic link is an error.
+    package init(_ name: String, at directory: Int32 = AT_FDCWD, path: String) throws(SystemFailure) {
+        // A FIFO that has taken the file's place must not be waited for.
+        self.file = try File.open(name, at: directory, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, what: path)
+        let status = try self.file.status(what: path)
+        guard status.st_mode & S_IFMT == S_IFREG else { throw SystemFailure("read \(path)", EINVAL) }
+        self.path = path
+        self.permissions = UInt16(status.st_mode & 0o777)
+        self.size = Int(status.st_size)
+    }
+
+    /// Reads all bytes; nil where there are more than `limit`.
+    package func content(upTo limit: Int) throws(SystemFailure) -> ByteBuffer? {
+        guard self.size <= limit else { return nil }
         var content = ByteBuffer()
         // One byte of room more than the size shows the end without growing.
-        content.reserveCapacity(Int(status.st_size) + 1)
-        while try file.read(into: &content, count: max(1, min(1 << 20, content.writableBytes)), what: path) > 0 {}
-        return Entry(path: path, permissions: UInt16(status.st_mode & 0o777), content: content)
+        content.reserveCapacity(self.size + 1)
+        while true {
+            let room = max(1, content.writableBytes)
+            let count = try self.file.read(into: &content, count: room, at: content.readableBytes, what: self.path)
+            if count == 0 { return content }
+            // It grows while it is read.
+            guard content.readableBytes <= limit else { return nil }
+        }
+    }
+
+    /// Reads some bytes from an offset on; fewer or none at the end of the file.
+    package func piece(at offset: Int, _ count: Int) throws(SystemFailure) -> ByteBuffer {
+        var piece = ByteBuffer()
+        _ = try self.file.read(into: &piece, count: count, at: offset, what: self.path)
+        return piece
+    }
+
+    /// Computes the SHA-256 of all bytes. Blocks the thread.
+    package func digest() throws(SystemFailure) -> String {
+        var digest = FileDigest()
+        while case let piece = try self.piece(at: digest.count, 1 << 20), piece.readableBytes > 0 { digest.add(piece) }
+        return digest.finish()
     }
 }

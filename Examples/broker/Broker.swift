@@ -5,7 +5,7 @@ import QpidProton
 
 @main
 enum Main {
-    static func main() async { await Program.main(Broker.self) }
+    static func main() { Program.main(Broker.self) }
 }
 
 /// A small broker whose queues are in memory.
@@ -53,7 +53,7 @@ struct Broker: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Lines of user:password: only these are let in. From other machines, they need TLS.",
+            "Lines of user:password in UTF-8: only these users are let in. From other machines, they need TLS.",
             valueName: "file"
         )
     )
@@ -86,10 +86,12 @@ struct Broker: AsyncParsableCommand {
             limits: Limits(queueBytes: self.maxQueueBytes?.bytes, messageBytes: self.rejectAbove?.bytes)
         )
         let isJSON = self.json
-        let sources = Program.onSignals([SIGUSR1]) { store.printCounters(json: isJSON) }
+        let sources = Program.onSignals([SIGUSR1]) {
+            do { try store.printCounters(json: isJSON) } catch { Console.error("broker: \(error)") }
+        }
         defer { for source in sources { source.cancel() } }
         await Server(store: store).serve(listener)
-        store.printCounters(json: isJSON)
+        try store.printCounters(json: isJSON)
     }
 }
 
@@ -101,24 +103,22 @@ struct Limits: Sendable {
 
 /// Who may log in.
 struct Users: Sendable {
-    private let passwords: [String: String]
+    private let passwords: [ByteKey: String]
 
     init(_ path: String) throws {
-        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-            throw Failure("cannot read the users' file \(path)")
-        }
-        var passwords: [String: String] = [:]
-        for (index, line) in text.split(whereSeparator: \.isNewline).enumerated() {
-            guard let colon = line.firstIndex(of: ":"), colon != line.startIndex else {
+        var passwords: [ByteKey: String] = [:]
+        for (index, line) in try TextFile.lines(of: path).enumerated() where !line.isEmpty {
+            let bytes = line.utf8
+            guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), colon != bytes.startIndex else {
                 throw Failure("line \(index + 1) of \(path) is not user:password")
             }
-            passwords[String(line[..<colon])] = String(line[line.index(after: colon)...])
+            passwords[ByteKey(String(line[..<colon]))] = String(line[bytes.index(after: colon)...])
         }
         self.passwords = passwords
     }
 
     func contains(_ user: String, password: String) -> Bool {
-        guard let expected = self.passwords[user] else { return false }
+        guard let expected = self.passwords[ByteKey(user)] else { return false }
         // As long for every wrong password of the same length.
         let (left, right) = (Array(expected.utf8), Array(password.utf8))
         return left.count == right.count && zip(left, right).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0

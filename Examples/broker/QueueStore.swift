@@ -5,7 +5,8 @@ import Synchronization
 /// The queues by name, and the counters.
 final class QueueStore: Sendable {
     private struct State {
-        var queues: [String: Queue] = [:]
+        // AMQP compares addresses by their bytes.
+        var queues: [ByteKey: Queue] = [:]
         var dynamicCount = 0
     }
 
@@ -20,9 +21,9 @@ final class QueueStore: Sendable {
     /// The queue of a name, made where there is none.
     func queue(_ name: String) -> Queue {
         self.state.withLock { state in
-            if let queue = state.queues[name] { return queue }
+            if let queue = state.queues[ByteKey(name)] { return queue }
             let queue = Queue(name: name, limit: self.limits.queueBytes, counters: self.counters)
-            state.queues[name] = queue
+            state.queues[ByteKey(name)] = queue
             return queue
         }
     }
@@ -38,13 +39,16 @@ final class QueueStore: Sendable {
 
     /// Takes a queue away, with what it holds.
     func remove(_ queue: Queue) {
-        self.state.withLock { $0.queues[queue.name] = nil }
+        self.state.withLock { $0.queues[ByteKey(queue.name)] = nil }
     }
 
-    func printCounters(json: Bool) {
+    /// Prints the counters, as JSON on stdout or as a line on stderr.
+    ///
+    /// - Throws: `SystemFailure` if the JSON cannot be written.
+    func printCounters(json: Bool) throws(SystemFailure) {
         let queues = self.state.withLock { Array($0.queues.values) }
         let report = self.counters.report(queues)
-        if json { report.print() } else { Console.error("broker: \(report.line)") }
+        if json { try report.print() } else { Console.error("broker: \(report.line)") }
     }
 }
 

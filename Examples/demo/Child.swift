@@ -1,5 +1,6 @@
 import ExampleSupport
 import Foundation
+import NIOCore
 
 /// A process that this one has started.
 final class Child: Sendable {
@@ -12,7 +13,7 @@ final class Child: Sendable {
 
         /// A number of the JSON object in the last line of stdout; 0 where there is none.
         func number(_ key: String) -> Int {
-            guard let line = self.output.split(separator: "\n").last,
+            guard let line = Self.lines(self.output).last,
                 let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
             else { return 0 }
             return (object[key] as? NSNumber)?.intValue ?? 0
@@ -21,8 +22,11 @@ final class Child: Sendable {
         /// Throws what it has said last where it failed.
         func check() throws {
             guard self.status != 0 else { return }
-            let line = self.errors.split(separator: "\n").last ?? "\(self.name) ended with code \(self.status)"
-            throw Failure(String(line))
+            throw Failure(Self.lines(self.errors).last ?? "\(self.name) ended with code \(self.status)")
+        }
+
+        private static func lines(_ text: String) -> [String] {
+            text.utf8.split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) }
         }
     }
 
@@ -68,21 +72,23 @@ final class Child: Sendable {
             return String(decoding: data, as: UTF8.self)
         }
         self.end = Task {
-            var (text, rest) = ("", "")
+            var (text, rest) = (Data(), ByteBuffer())
+            var searched = 0
             for await chunk in errorChunks {
-                let part = String(decoding: chunk, as: UTF8.self)
-                if passesErrors { Console.write(part) }
-                text += part
-                rest += part
-                while let feed = rest.firstIndex(of: "\n") {
-                    line.yield(String(rest[..<feed]))
-                    rest = String(rest[rest.index(after: feed)...])
+                text += chunk
+                rest.writeBytes(chunk)
+                while let next = rest.readLine(searched: &searched, isAtEnd: false) {
+                    let shown = String(buffer: next)
+                    if passesErrors { Console.write(shown + "\n") }
+                    line.yield(shown)
                 }
+                rest.discardReadBytes()
             }
             line.finish()
             var status: Int32 = 0
             for await exit in exits { status = exit }
-            return End(name: name, status: status, output: await outputText.value, errors: text)
+            let errors = String(decoding: text, as: UTF8.self)
+            return End(name: name, status: status, output: await outputText.value, errors: errors)
         }
     }
 
@@ -90,8 +96,14 @@ final class Child: Sendable {
     private static func chunks(of handle: FileHandle) -> AsyncStream<Data> {
         AsyncStream { continuation in
             Thread.detachNewThread {
-                while case let data = handle.availableData, !data.isEmpty { continuation.yield(data) }
-                continuation.finish()
+                let file = File(descriptor: handle.fileDescriptor, isOwned: false)
+                while true {
+                    var bytes = ByteBuffer()
+                    let count = (try? file.read(into: &bytes, count: 65_536, what: "a pipe")) ?? 0
+                    guard count > 0 else { break }
+                    continuation.yield(Data(bytes.readableBytesView))
+                }
+                withExtendedLifetime(handle) { continuation.finish() }
             }
         }
     }

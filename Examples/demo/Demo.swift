@@ -1,10 +1,11 @@
 import ArgumentParser
 import ExampleSupport
 import Foundation
+import NIOCore
 
 @main
 enum Main {
-    static func main() async { await Program.main(Demo.self) }
+    static func main() { Program.main(Demo.self) }
 }
 
 /// Relays a tree of files with the other executables, and compares the copies with the originals.
@@ -48,16 +49,16 @@ struct Demo: AsyncParsableCommand {
         if self.output.json {
             var report = Report()
             report.add("routes", rows.map(\.report))
-            report.print()
+            try report.print()
         } else {
-            print(Row.table(rows), terminator: "")
-            print("All \(files) files came through equal, both ways.")
+            let text = Row.table(rows) + "All \(files) files came through equal, both ways.\n"
+            try File.standardOutput().write(ByteBuffer(string: text), what: "stdout")
         }
     }
 
     private static func copyTrackedFiles(to scratch: Scratch) async throws -> String {
         let top = try await Child.output(of: ["git", "rev-parse", "--show-toplevel"])
-        let root = String(top.prefix { !$0.isNewline })
+        let root = String(top.unicodeScalars.dropLast())
         let list = try await Child.output(of: ["git", "-C", root, "ls-files", "-z"])
         let copy = scratch.path("source")
         let manager = FileManager.default

@@ -75,7 +75,9 @@ enum Tree {
     static func count(_ folder: String) throws -> Int {
         let walker = try TreeWalker(folder)
         var count = 0
-        while try walker.next() != nil { count += 1 }
+        while let found = walker.next() {
+            if case .file = found { count += 1 }
+        }
         return count
     }
 
@@ -84,14 +86,17 @@ enum Tree {
         var differences: [String] = []
         let walker = try TreeWalker(original)
         var count = 0
-        while let entry = try walker.next() {
+        while let found = walker.next() {
+            guard case .file(let file) = found else { continue }
             count += 1
-            guard let twin = try? TreeWalker.read("\(copy)/\(entry.path)", shown: entry.path) else {
-                differences.append("\(entry.path) is missing")
+            guard let twin = try? TreeFile("\(copy)/\(file.path)", path: file.path) else {
+                differences.append("\(file.path) is missing")
                 continue
             }
-            if twin.content != entry.content { differences.append("\(entry.path) has other bytes") }
-            if twin.permissions != entry.permissions { differences.append("\(entry.path) has other permissions") }
+            if try twin.size != file.size || twin.digest() != file.digest() {
+                differences.append("\(file.path) has other bytes")
+            }
+            if twin.permissions != file.permissions { differences.append("\(file.path) has other permissions") }
         }
         let surplus = try self.count(copy) - count
         if surplus > 0, differences.isEmpty { differences.append("the copy has \(surplus) files more") }

@@ -26,8 +26,10 @@ final class Tally {
         self.last = self.clock.now
         var bytes = 0
         for verdict in verdicts {
+            if case .aborted = verdict { continue }
             self.messages += 1
             switch verdict {
+            case .aborted: break
             case .good(_, let count): bytes += count
             case .mismatch(let error):
                 self.mismatches += 1
@@ -50,6 +52,8 @@ enum Verdict {
     case mismatch(AMQPError)
     /// It must not be written.
     case refused(AMQPError)
+    /// Its sender has aborted it: it is no message any more.
+    case aborted
 }
 
 /// Takes messages in batches, has them written, settles them and grants credit.
@@ -81,11 +85,25 @@ struct Consumer {
             guard !batch.isEmpty else { return }
             tally.begin()
             if let delay = self.delay { try await Task.sleep(for: delay) }
-            let verdicts = try sink.take(batch)
+            let verdicts = try await self.verdicts(of: batch, sink)
             self.settle(batch, verdicts, &sequence)
-            self.progress.add(messages: batch.count, bytes: tally.add(verdicts))
+            let before = tally.messages
+            let bytes = tally.add(verdicts)
+            self.progress.add(messages: tally.messages - before, bytes: sink.showsProgress ? 0 : bytes)
+            // An aborted message has used credit, and another one is wanted in its place.
+            granted -= batch.count - (tally.messages - before)
             // The connection may run on the same thread.
             await Task.yield()
+        }
+    }
+
+    /// Has messages written; where this side fails, all go back.
+    private func verdicts(of batch: [AMQPDelivery], _ sink: any Sink) async throws -> [Verdict] {
+        do {
+            return try await sink.take(batch)
+        } catch {
+            for delivery in batch { delivery.release() }
+            throw error
         }
     }
 
@@ -99,6 +117,7 @@ struct Consumer {
         for (delivery, verdict) in zip(batch, verdicts) {
             switch verdict {
             case .good: delivery.accept()
+            case .aborted: break
             case .mismatch(let error), .refused(let error): delivery.reject(error)
             }
         }

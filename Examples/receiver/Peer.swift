@@ -118,7 +118,7 @@ struct Doorman: Sendable {
         guard let target = attach.target, !target.isDynamic else {
             return AMQPError(.link, .notImplemented, "only targets with an address are taken")
         }
-        guard let address = self.address, target.address != address else { return nil }
+        guard let address = self.address, target.address?.hasSameBytes(as: address) != true else { return nil }
         return AMQPError(.link, .notFound, "this container listens at another address")
     }
 }

@@ -4,7 +4,7 @@ import QpidProton
 
 @main
 enum Main {
-    static func main() async { await Program.main(Receiver.self) }
+    static func main() { Program.main(Receiver.self) }
 }
 
 /// Receives messages, writes them, and settles each when it is written.
@@ -56,13 +56,19 @@ struct Receiver: AsyncParsableCommand {
 
     @Option(
         name: .customLong("output"),
-        help: ArgumentHelp("Write each body and a line feed to a file; - writes to stdout.", valueName: "path")
+        help: ArgumentHelp(
+            "Write each body and a line feed to a file, a FIFO or a device as it comes; - writes to stdout.",
+            valueName: "path"
+        )
     )
     var outputPath: String?
 
     @Option(
         help: ArgumentHelp(
-            "Write each message as a file below a directory, as 'sender --directory' sent it, and check its SHA-256.",
+            """
+            Write each message as a file of any size below a directory, as 'sender --directory' sent it, and check its SHA-256. \
+            Nothing is written outside the directory or through a symbolic link.
+            """,
             valueName: "path"
         )
     )
@@ -70,7 +76,10 @@ struct Receiver: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Write one message of any size to a file, which gets its name when all has come; - writes to stdout.",
+            """
+            Write one message of any size. A file is replaced when all has come, and keeps its mode and owner; a FIFO or a \
+            device is written as it comes; - writes to stdout.
+            """,
             valueName: "path"
         )
     )
@@ -173,8 +182,9 @@ struct Receiver: AsyncParsableCommand {
         var failure: (any Error)?
         var peak = 0
         do {
-            let target = try self.stream.map { try StreamTarget($0) }
-            let sink = try self.makeSink()
+            var target: StreamTarget?
+            if let path = self.stream { target = try await StreamTarget(path) }
+            let sink = try await self.makeSink(progress)
             let consumer = Consumer(
                 count: self.count,
                 idleTimeout: self.idleTimeout.map { .seconds($0) },
@@ -211,9 +221,11 @@ struct Receiver: AsyncParsableCommand {
         progress.stop()
         if self.output.json {
             let report = self.report(tally, sequence, peak, progress.blockedTimes)
-            report.print(
-                toStandardError: self.outputPath == "-" || self.stream == "-"
-            )
+            do {
+                try report.print(toStandardError: self.outputPath == "-" || self.stream == "-")
+            } catch {
+                failure = failure ?? error
+            }
         }
         try self.end(failure, tally, sequence)
     }
@@ -232,9 +244,9 @@ struct Receiver: AsyncParsableCommand {
         return credit
     }
 
-    private func makeSink() throws -> any Sink {
-        if let path = self.directory { return try DirectorySink(path) }
-        if let path = self.outputPath { return try LineSink(path) }
+    private func makeSink(_ progress: Progress) async throws -> any Sink {
+        if let path = self.directory { return try DirectorySink(path, progress) }
+        if let path = self.outputPath { return try await LineSink(path) }
         return CountingSink()
     }
 
@@ -290,8 +302,8 @@ struct Receiver: AsyncParsableCommand {
         )
         configuration.rateLimit = self.flow.rateLimit
         configuration.maxMessageSize = .gibibytes(1)
-        if self.stream != nil {
-            configuration.window = .none
+        if self.stream != nil { configuration.window = .none }
+        if self.stream != nil || self.directory != nil {
             configuration.maxMessageSize = nil
             configuration.streamsMessages = true
         }
@@ -336,7 +348,7 @@ struct Receiver: AsyncParsableCommand {
         }
         if let user = url.username {
             guard let password = url.password else { throw Failure("to ask senders to log in, give a password too") }
-            configuration.sasl = AMQPServerSASL { $0 == user && $1 == password }
+            configuration.sasl = AMQPServerSASL { $0.hasSameBytes(as: user) && $1.hasSameBytes(as: password) }
         }
         let listener = try await AMQPListener.bind(
             host: url.host,

@@ -5,14 +5,17 @@ import QpidProton
 
 /// Where messages go. What it has taken stays there, whatever becomes of this process.
 protocol Sink: AnyObject {
-    /// Writes messages; returns one verdict a message. Throws where this side fails: none of them is then settled.
-    func take(_ batch: [AMQPDelivery]) throws -> [Verdict]
+    /// Writes messages; returns one verdict a message. Throws where this side fails: none of them must then be accepted.
+    func take(_ batch: [AMQPDelivery]) async throws -> [Verdict]
     /// Whether taking messages may wait for a file.
     var isBlocking: Bool { get }
+    /// Whether it has shown the bytes of its messages as progress already.
+    var showsProgress: Bool { get }
 }
 
 extension Sink {
     var isBlocking: Bool { true }
+    var showsProgress: Bool { false }
 
     /// Decodes a message, or says what is wrong with it.
     fileprivate func decode(_ delivery: AMQPDelivery) -> Result<AMQPMessage, AMQPError> {
@@ -58,12 +61,17 @@ final class LineSink: Sink {
     private let file: File
     private let name: String
 
-    init(_ path: String) throws {
+    /// Opens what the user named, and empties a regular file: it is written in place, because each message is accepted as
+    /// soon as it is there. Suspends while a FIFO has no reader.
+    init(_ path: String) async throws {
         self.name = path == "-" ? "stdout" : path
-        self.file =
-            path == "-"
-            ? File(descriptor: STDOUT_FILENO, isOwned: false)
-            : try File.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o666)
+        if path == "-" {
+            self.file = try File.standardOutput()
+        } else if let existing = try await File.openExisting(path, O_TRUNC) {
+            self.file = existing
+        } else {
+            self.file = try File.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o666)
+        }
     }
 
     func take(_ batch: [AMQPDelivery]) throws -> [Verdict] {
@@ -94,22 +102,28 @@ final class LineSink: Sink {
     }
 }
 
-/// Writes messages as files, as the sender of a directory made them.
+/// Writes messages as files, as the sender of a directory made them. A large file is written while it arrives.
 final class DirectorySink: Sink {
     private let tree: ReceivedTree
+    private let progress: ExampleSupport.Progress
 
-    init(_ path: String) throws {
+    init(_ path: String, _ progress: ExampleSupport.Progress) throws {
         self.tree = try ReceivedTree(path)
+        self.progress = progress
     }
 
-    func take(_ batch: [AMQPDelivery]) throws -> [Verdict] {
-        let verdicts = try batch.map { try self.write($0) }
+    var showsProgress: Bool { true }
+
+    func take(_ batch: [AMQPDelivery]) async throws -> [Verdict] {
+        var verdicts: [Verdict] = []
+        for delivery in batch { verdicts.append(try await self.write(delivery)) }
         try self.tree.commit()
         return verdicts
     }
 
-    private func write(_ delivery: AMQPDelivery) throws -> Verdict {
+    private func write(_ delivery: AMQPDelivery) async throws -> Verdict {
         let message: AMQPMessage
+        // Of a message that is still arriving, the sections before the body.
         switch self.decode(delivery) {
         case .success(let decoded): message = decoded
         case .failure(let error): return .mismatch(error)
@@ -117,29 +131,45 @@ final class DirectorySink: Sink {
         guard let path = message.properties.subject else {
             return .refused(AMQPError(.delivery, .invalidField, "a message has no path in its subject"))
         }
-        let shown = Console.oneLine(path.debugDescription)
-        guard let content = message.bodyBytes ?? Self.noBytes(message) else {
+        let shown = Console.quoted(path)
+        guard delivery.isStreamed || message.bodyBytes != nil || message.body == .empty else {
             return .refused(AMQPError(.delivery, .invalidField, "\(shown): the body is no data"))
         }
         guard let digest = message.applicationProperties[FileMessage.digestKey]?.stringValue else {
             return .mismatch(AMQPError(.delivery, .preconditionFailed, "\(shown): the message has no SHA-256"))
         }
-        guard digest.lowercased() == FileMessage.digest(of: content) else {
-            return .mismatch(AMQPError(.delivery, .preconditionFailed, "\(shown): the SHA-256 does not fit the bytes"))
-        }
         do {
-            try self.tree.write(content, to: path, permissions: FileMessage.permissions(of: message) ?? 0o644)
-        } catch {
-            switch error {
+            let file = try self.tree.begin(path)
+            let own: FileDigest
+            do {
+                own = try await self.write(delivery, to: file)
+            } catch let error as AMQPError where error.condition == .aborted {
+                return .aborted
+            } catch let error as AMQPError where error.condition == .decodeError {
+                return .mismatch(error)
+            }
+            guard digest.lowercased() == own.finish() else {
+                let text = "\(shown): the SHA-256 does not fit the bytes"
+                return .mismatch(AMQPError(.delivery, .preconditionFailed, text))
+            }
+            try self.tree.finish(file, permissions: FileMessage.permissions(of: message) ?? 0o644)
+            return .good(id: message.number, bytes: own.count)
+        } catch let refusal as ReceivedTree.Refusal {
+            switch refusal {
             case .path(let text): return .refused(AMQPError(.delivery, .notAllowed, "\(shown): \(text)"))
             case .system(let failure): throw failure
             }
         }
-        return .good(id: message.number, bytes: content.readableBytes)
     }
 
-    /// An empty file may have come without a data section.
-    private static func noBytes(_ message: AMQPMessage) -> ByteBuffer? {
-        if case .empty = message.body { ByteBuffer() } else { nil }
+    /// Writes the body as it comes.
+    private func write(_ delivery: AMQPDelivery, to file: ReceivedFile) async throws -> FileDigest {
+        var digest = FileDigest()
+        for try await piece in delivery.body {
+            digest.add(piece)
+            try file.write(piece)
+            self.progress.add(messages: 0, bytes: piece.readableBytes)
+        }
+        return digest
     }
 }

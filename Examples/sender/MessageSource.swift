@@ -7,6 +7,8 @@ import QpidProton
 enum NextMessage {
     /// A message, with so many bytes in its body.
     case message(bytes: Int)
+    /// A file that is not held whole.
+    case streamed(LargeFile)
     /// Nothing now: ask again later.
     case later
     case end
@@ -18,14 +20,20 @@ protocol MessageSource: AnyObject, Sendable {
     ///
     /// - Parameter message: The last message, or an empty one. What is changed in place costs no memory.
     func next(_ message: inout AMQPMessage) throws -> NextMessage
-    /// What was left out.
+    /// What should have been sent and was left out.
     var skipped: Int { get }
+    /// The symbolic links, which are never sent.
+    var links: Int { get }
+    /// Leaves the last message out, for a reason that concerns no other; throws where that ends the work.
+    func leaveOut(_ error: any Error) throws
     /// Whether making a message may wait for a file.
     var isBlocking: Bool { get }
 }
 
 extension MessageSource {
     var skipped: Int { 0 }
+    var links: Int { 0 }
+    func leaveOut(_ error: any Error) throws { throw error }
     var isBlocking: Bool { true }
 }
 
@@ -88,24 +96,57 @@ final class NumberSource: MessageSource, @unchecked Sendable {
     }
 }
 
-/// The files below a directory, read one at a time.
+/// The files below a directory, read one at a time. What cannot be sent is named on stderr, and the others follow.
 final class DirectorySource: MessageSource, @unchecked Sendable {
+    /// The most bytes of a file that is held whole. A larger one is streamed.
+    private static let largestWhole = 1 << 20
+
     private let walker: TreeWalker
+    private(set) var skipped = 0
+    /// The file that was made last, as it is shown.
+    private var last = ""
 
     init(_ path: String) throws {
         self.walker = try TreeWalker(path)
     }
 
-    var skipped: Int { self.walker.skipped }
+    var links: Int { self.walker.links }
 
     func next(_ message: inout AMQPMessage) throws -> NextMessage {
-        guard let entry = try self.walker.next() else { return .end }
-        message = FileMessage.make(path: entry.path, permissions: entry.permissions, content: entry.content)
-        return .message(bytes: entry.content.readableBytes)
+        while let found = self.walker.next() {
+            switch found {
+            case .file(let file):
+                self.last = Console.quoted(file.path)
+                do throws(SystemFailure) {
+                    guard let content = try file.content(upTo: Self.largestWhole) else {
+                        return .streamed(LargeFile(file))
+                    }
+                    message = FileMessage.make(path: file.path, permissions: file.permissions, content: content)
+                    return .message(bytes: content.readableBytes)
+                } catch {
+                    self.skip(self.last, error.cause)
+                }
+            case .odd(let name, let reason): self.skip(name, reason)
+            }
+        }
+        return .end
+    }
+
+    func leaveOut(_ error: any Error) {
+        switch error {
+        case let error as SystemFailure: self.skip(self.last, error.cause)
+        case let error as AMQPError: self.skip(self.last, error.detail)
+        default: self.skip(self.last, "\(error)")
+        }
+    }
+
+    private func skip(_ name: String, _ reason: String) {
+        self.skipped += 1
+        Console.error("sender: left out \(name): \(reason)")
     }
 }
 
-/// The lines of a file or of stdin.
+/// The lines of a file or of stdin, without their ends. A line that is not UTF-8 is sent as binary data.
 final class LineSource: MessageSource, @unchecked Sendable {
     private static let longestLine = 64 << 20
     private let file: File
@@ -118,16 +159,13 @@ final class LineSource: MessageSource, @unchecked Sendable {
 
     init(_ path: String) throws {
         self.name = path == "-" ? "stdin" : path
-        self.file =
-            path == "-" ? File(descriptor: STDIN_FILENO, isOwned: false) : try File.open(path, O_RDONLY)
-        var status = stat()
-        guard fstat(self.file.descriptor, &status) == 0 else { throw SystemFailure("look at \(self.name)") }
-        self.isRegular = status.st_mode & S_IFMT == S_IFREG
+        self.file = try path == "-" ? File.standardInput() : File.open(path, O_RDONLY)
+        self.isRegular = try self.file.status(what: self.name).st_mode & S_IFMT == S_IFREG
     }
 
     func next(_ message: inout AMQPMessage) throws -> NextMessage {
         while true {
-            if let line = self.takeLine() {
+            if let line = self.buffer.readLine(searched: &self.searched, isAtEnd: self.isAtEnd) {
                 message = Self.message(line)
                 return .message(bytes: line.readableBytes)
             }
@@ -146,19 +184,6 @@ final class LineSource: MessageSource, @unchecked Sendable {
         if self.isRegular { return true }
         var request = pollfd(fd: self.file.descriptor, events: Int16(POLLIN), revents: 0)
         return poll(&request, 1, 0) != 0
-    }
-
-    private func takeLine() -> ByteBuffer? {
-        let view = self.buffer.readableBytesView.dropFirst(self.searched)
-        if let end = view.firstIndex(of: UInt8(ascii: "\n")) {
-            let line = self.buffer.readSlice(length: end - self.buffer.readerIndex)
-            self.buffer.moveReaderIndex(forwardBy: 1)
-            self.searched = 0
-            return line
-        }
-        self.searched = self.buffer.readableBytes
-        guard self.isAtEnd, self.buffer.readableBytes > 0 else { return nil }
-        return self.buffer.readSlice(length: self.buffer.readableBytes)
     }
 
     private static func message(_ line: ByteBuffer) -> AMQPMessage {

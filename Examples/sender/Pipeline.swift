@@ -33,9 +33,21 @@ struct Pipeline {
             case .later:
                 try self.collect(&outstanding, &sent)
                 try await Task.sleep(for: .milliseconds(10))
+            case .streamed(let file):
+                try self.collect(&outstanding, &sent)
+                do {
+                    try await self.stream(file, template)
+                } catch  where self.concernsOneMessage(error) {
+                    try source.leaveOut(error)
+                }
             case .message(let bytes):
                 template.apply(to: &message)
-                if let transfer = try await self.enqueue(message) { outstanding.append((transfer, bytes)) }
+                do {
+                    if let transfer = try await self.enqueue(message) { outstanding.append((transfer, bytes)) }
+                } catch  where self.concernsOneMessage(error) {
+                    try source.leaveOut(error)
+                    continue
+                }
                 sent.add(bytes)
                 if outstanding.count >= self.highestOutstanding { try await self.shorten(&outstanding) }
                 guard sent.messages == Self.batch else { continue }
@@ -44,6 +56,33 @@ struct Pipeline {
                 // The connection may run on the same thread.
                 await Task.yield()
             }
+        }
+    }
+
+    /// Sends a file that is not held whole, and waits for its outcome.
+    private func stream(_ file: LargeFile, _ template: Template) async throws {
+        let (tally, progress) = (self.tally, self.progress)
+        let digest = try await file.digest { tally.read(0) }
+        var message = file.message(digest)
+        template.apply(to: &message)
+        let body = file.body(digest) { count in
+            tally.read(0)
+            progress.add(messages: 0, bytes: count)
+        }
+        // One data section holds 4 GiB at most.
+        let length = digest.count <= UInt32.max ? ByteCount(digest.count) : nil
+        let outcome = try await self.sender.stream(message, length: length, body: body)
+        tally.sent(1, digest.count)
+        tally.settled(outcome)
+        progress.add(messages: 1, bytes: 0)
+    }
+
+    /// Whether an error is no reason to give up the messages that follow.
+    private func concernsOneMessage(_ error: any Error) -> Bool {
+        switch error {
+        case is SystemFailure, is LargeFile.Changed: true
+        case let error as AMQPError: error.condition == .linkMessageSizeExceeded && self.sender.error == nil
+        default: false
         }
     }
 

@@ -5,7 +5,7 @@ import QpidProton
 
 @main
 enum Main {
-    static func main() async { await Program.main(Sender.self) }
+    static func main() { Program.main(Sender.self) }
 }
 
 /// Sends messages and waits until all are settled.
@@ -38,12 +38,21 @@ struct Sender: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Send this text as one message.", valueName: "text"))
     var body: String?
 
-    @Option(help: ArgumentHelp("Send each line of a file as a message; - reads stdin.", valueName: "path"))
+    @Option(
+        help: ArgumentHelp(
+            "Send each line of a file as a message, without its LF or CRLF; - reads stdin.",
+            valueName: "path"
+        )
+    )
     var file: String?
 
     @Option(
         help: ArgumentHelp(
-            "Send each regular file below a directory as a message: the path in the subject, permissions and SHA-256 in application properties.",
+            """
+            Send each regular file below a directory as a message: the path in the subject, permissions and SHA-256 in application \
+            properties. Files of any size; symbolic links and empty directories are not sent. What cannot be sent is named, \
+            and the exit code is then 1.
+            """,
             valueName: "path"
         )
     )
@@ -179,17 +188,14 @@ struct Sender: AsyncParsableCommand {
         if self.output.json {
             var report = tally.report(seconds)
             report.add("skipped", source.skipped)
+            report.add("symbolic_links", source.links)
             report.add("outgoing_bytes_peak", peak)
             report.addBlocked(progress.blockedTimes)
             report.add("cpu_seconds", seconds: Usage.cpuTime)
             report.add("resident_bytes_peak", Usage.residentPeak)
-            report.print()
+            do { try report.print() } catch { failure = failure ?? error }
         }
-        if source.skipped > 0 {
-            Console.error(
-                "sender: left out \(source.skipped) entries that are no regular files, such as symbolic links"
-            )
-        }
+        if source.links > 0 { Console.error("sender: symbolic links not sent: \(source.links)") }
         if tally.dropped > 0 {
             let policy = self.overflow?.rawValue ?? ""
             Console.error("sender: dropped \(tally.dropped) of \(tally.messages) messages for lack of room (\(policy))")
@@ -200,6 +206,9 @@ struct Sender: AsyncParsableCommand {
         }
         if let failure { throw failure }
         try tally.check()
+        guard source.skipped == 0 else {
+            throw Failure("entries left out because they could not be sent: \(source.skipped)")
+        }
     }
 
     private func makeSource(_ tally: Tally, _ progress: Progress) throws -> Source {
@@ -322,9 +331,14 @@ private enum Source: Sendable {
     case messages(any MessageSource)
     case stream(FileBody)
 
-    /// What was left out.
+    /// What should have been sent and was left out.
     var skipped: Int {
         if case .messages(let source) = self { source.skipped } else { 0 }
+    }
+
+    /// The symbolic links, which are never sent.
+    var links: Int {
+        if case .messages(let source) = self { source.links } else { 0 }
     }
 
     /// Whether making a message may wait for a file on the thread that sends.

@@ -118,6 +118,52 @@ struct ExamplesBrokerTests {
         }
     }
 
+    @Test func namesAreComparedByTheirBytes() async throws {
+        // The same text for a reader, and for Swift: composed and decomposed.
+        let (composed, decomposed) = ("caf\u{E9}", "cafe\u{301}")
+        try await withBroker { broker, url in
+            try await AMQPConnection.withConnection(to: url) { connection in
+                let session = try await connection.openSession()
+                let receiver = try await session.openReceiver(from: composed)
+                let other = try await session.openReceiver(from: decomposed)
+                for (index, address) in [composed, decomposed].enumerated() {
+                    var configuration = AMQPSender.Configuration(target: AMQPTarget(address: address))
+                    // Two links of one session, and not one link twice.
+                    configuration.name = index == 0 ? composed : decomposed
+                    let sender = try await session.openSender(configuration)
+                    #expect(try await sender.send(AMQPMessage(body: "to \(index)")) == .accepted)
+                }
+                for (index, receiver) in [receiver, other].enumerated() {
+                    let delivery = try #require(try await receiver.receive(timeout: .seconds(20)))
+                    #expect(try delivery.message.bodyString == "to \(index)")
+                    delivery.accept()
+                    #expect(try await receiver.receive(timeout: .milliseconds(1)) == nil)
+                }
+            }
+            broker.signal(SIGUSR1)
+            let counters = try await lookUntil("the broker prints its counters") {
+                broker.output.hasSuffix("\n") ? try broker.json() : nil
+            }
+            #expect(counters["queues"] == 2)
+        }
+    }
+
+    @Test func usersAndPasswordsAreComparedByTheirBytes() async throws {
+        try await withFolder { folder in
+            let users = folder.appendingPathComponent("users")
+            try Data("caf\u{E9}:one\ncafe\u{301}:two\n".utf8).write(to: users)
+            try await withBroker(["--users", users.path]) { _, url in
+                var login = try AMQPURL(url)
+                for (user, password) in [("caf\u{E9}", "one"), ("cafe\u{301}", "two")] {
+                    (login.username, login.password) = (user, password)
+                    try await AMQPConnection.connect(to: login).close()
+                }
+                (login.username, login.password) = ("caf\u{E9}", "two")
+                await #expect(throws: AMQPError.self) { try await AMQPConnection.connect(to: login) }
+            }
+        }
+    }
+
     @Test func outcomesAreDone() async throws {
         try await withBroker { _, url in
             try await ExampleProcess("sender", ["\(url)/q", "--count", "4"]).succeed()

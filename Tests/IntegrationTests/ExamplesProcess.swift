@@ -30,17 +30,27 @@ final class ExampleProcess: Sendable {
     /// - Parameters:
     ///   - outputLimit: Stdout is read no further than this, so that the process must wait when it prints more.
     ///   - terminalWidth: The columns of the terminal that stderr is; nil for a pipe.
+    ///   - redirections: What a shell does with the descriptors first, for example `>&-`. The pipes stand in for the others.
+    ///   - prelude: What the shell does before that.
+    ///   - command: The program and its arguments as the shell calls them.
+    ///   - readsErrors: Whether anyone reads stderr. If not, it is a pipe without a reader.
     init(
         _ name: String,
         _ arguments: [String],
         input: String? = nil,
         outputLimit: Int = .max,
-        terminalWidth: UInt16? = nil
+        terminalWidth: UInt16? = nil,
+        redirections: String? = nil,
+        prelude: String = "true",
+        command: String = "\"$0\" \"$@\"",
+        readsErrors: Bool = true
     ) throws {
         self.name = name
         let process = Process()
-        process.executableURL = Self.folder.appendingPathComponent(name)
-        process.arguments = arguments
+        let program = Self.folder.appendingPathComponent(name)
+        process.executableURL = redirections == nil ? program : URL(fileURLWithPath: "/bin/sh")
+        let shell = redirections.map { ["-c", "\(prelude); exec \(command) \($0)", program.path] } ?? []
+        process.arguments = shell + arguments
         let (input, text) = (Pipe(), input)
         process.standardInput = text == nil ? FileHandle.nullDevice : input
         let output = Pipe()
@@ -54,6 +64,10 @@ final class ExampleProcess: Sendable {
             let status = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
             self?.state.withLock { $0.status = status }
         }
+        if !readsErrors {
+            try errors.fileHandleForReading.close()
+            self.state.withLock { $0.openPipes -= 1 }
+        }
         try process.run()
         try terminal?.write.close()
         if let text {
@@ -61,6 +75,7 @@ final class ExampleProcess: Sendable {
             try input.fileHandleForWriting.close()
         }
         self.read(output.fileHandleForReading, to: outputLimit) { $0.output += $1 }
+        guard readsErrors else { return }
         self.read(terminal?.read ?? errors.fileHandleForReading, to: .max) { $0.errors += $1 }
     }
 
@@ -95,6 +110,12 @@ final class ExampleProcess: Sendable {
         var count = 0
         repeat { count = Foundation.read(handle.fileDescriptor, &bytes, bytes.count) } while count < 0 && errno == EINTR
         return count > 0 ? Data(bytes[..<count]) : nil
+    }
+
+    /// What a descriptor of the process is, as Linux names it; nil where it is closed.
+    func descriptor(_ number: Int32) -> String? {
+        let path = "/proc/\(self.handle.process.processIdentifier)/fd/\(number)"
+        return try? FileManager.default.destinationOfSymbolicLink(atPath: path)
     }
 
     func signal(_ number: Int32) { kill(self.handle.process.processIdentifier, number) }

@@ -110,10 +110,11 @@ struct ExamplesTests {
             let url = "127.0.0.1:\(try await receiver.port())/q"
             // More than its input is never there: it waits in the middle of the message.
             let sender = try ExampleProcess("sender", [url, "--stream", "/dev/zero"])
-            let partial = copy.path + ".partial"
             _ = try await lookUntil("it has begun") {
+                let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+                let partial = folder.appendingPathComponent(names.first ?? "").path
                 let size = try? FileManager.default.attributesOfItem(atPath: partial)[.size] as? Int
-                return (size ?? 0) > 1_000_000 ? true : nil
+                return !names.isEmpty && (size ?? 0) > 1_000_000 ? true : nil
             }
             sender.signal(SIGINT)
             #expect(try await sender.waitForExit() == 130)
@@ -183,13 +184,14 @@ struct ExamplesTests {
             try FileManager.default.createDirectory(at: outside, withIntermediateDirectories: true)
             #expect(symlink(outside.path, directory.appendingPathComponent("way").path) == 0)
             #expect(symlink("../outside/made", directory.appendingPathComponent("end").path) == 0)
+            #expect(mkfifo(directory.appendingPathComponent("fifo").path, 0o600) == 0)
             let receiver = try ExampleProcess(
                 "receiver",
                 ["amqp://127.0.0.1:0/x", "--listen", "--directory", directory.path, "--json"]
             )
             let paths = [
                 "../evil", "\(folder.path)/evil", "a/../../evil", "..", ".", "", "a//b", "a/./b", "nul\0", "way/evil",
-                "end", "a/", String(repeating: "x", count: 256),
+                "end", "fifo", "fifo/x", "a/", String(repeating: "x", count: 256),
             ]
             try await AMQPConnection.withConnection(to: "127.0.0.1:\(receiver.port())") { connection in
                 let sender = try await connection.openSession().openSender(to: "x")
