@@ -68,6 +68,11 @@ extension ConnectionHandler {
         _ open: (Endpoint) throws(AMQPError) -> Handle
     ) {
         guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
+        // Each is kept until the peer answers: one that never does must not fill the memory.
+        guard session.detaching < self.detachLimit else {
+            let text = "the peer has not answered the detach of \(session.detaching) links of this session"
+            return _ = reply.resolve(.failure(AMQPError(.local, .resourceLimitExceeded, text)))
+        }
         // Proton would take the peer's answer to one link for that to another of the same name. A name that is made here is not
         // looked for: among 4,000 links that costs as much as all else of opening one.
         let isTaken =

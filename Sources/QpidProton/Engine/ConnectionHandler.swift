@@ -86,6 +86,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var linkNumber: UInt64 = 0
     /// The links that the peer has attached of itself, until both sides have detached.
     var linksOfPeer = 0
+    /// The most links of a session that this side has detached and the peer has not.
+    var detachLimit = 8_192
     /// Tells what keeps links from moving.
     private(set) lazy var watch = FlowWatch(self)
     @exclusivity(unchecked) var isFlushNeeded = false

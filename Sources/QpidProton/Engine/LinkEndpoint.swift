@@ -19,6 +19,11 @@ class LinkEndpoint {
         didSet { self.handler.linksOfPeer += (self.isOfPeer ? 1 : 0) - (oldValue ? 1 : 0) }
     }
 
+    /// This side has detached, and the peer has not answered.
+    private var isDetaching = false {
+        didSet { self.session.detaching += (self.isDetaching ? 1 : 0) - (oldValue ? 1 : 0) }
+    }
+
     /// The number of the link on its connection, which no other gets.
     let number: UInt64
     /// How long the link was kept from moving, and by what.
@@ -103,7 +108,7 @@ class LinkEndpoint {
             pn_link_open(self.link)
         }
         if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
-        if self.isRemotelyClosed { self.finish(nil) }
+        if self.isRemotelyClosed { self.finish(nil) } else { self.isDetaching = !self.isOfPeer }
     }
 
     func remoteClosed(detach: Bool) {
@@ -156,6 +161,7 @@ class LinkEndpoint {
     private func release(_ answer: Result<Void, AMQPError>) {
         self.isDone = true
         self.isOfPeer = false
+        self.isDetaching = false
         self.status.detached.resolve(answer)
     }
 }

@@ -39,14 +39,29 @@ extension ReceiverEndpoint {
             // Credit granted now would cancel the drain that is under way, or the pause.
             self.pendingCredit += credit
         } else {
-            self.flow(self.window.grant(credit))
+            let granted = min(credit, self.unsettledCredit)
+            self.pendingCredit += credit - granted
+            self.flow(self.window.grant(granted))
+            self.note(self.waitsForSettling ? .unsettled : nil)
         }
+    }
+
+    /// Grants what the limit of unsettled messages has kept back of credit that is granted by hand.
+    private func grantPending() {
+        guard self.pendingCredit > 0 else { return }
+        guard !self.window.isPaused, self.unsettledCredit > 0 else {
+            return self.note(self.waitsForSettling ? .unsettled : nil)
+        }
+        let credit = self.pendingCredit
+        self.pendingCredit = 0
+        self.grant(credit)
     }
 
     /// Not before the peer has attached: until then its delivery-count is not known, and Proton would tell 0. A peer that begins
     /// elsewhere would take the difference for credit.
     func topUp() {
-        guard self.window.policy != .manual, self.isAttached else { return }
+        guard self.isAttached else { return }
+        guard self.window.policy != .manual else { return self.grantPending() }
         let isIdle =
             self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
         if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
@@ -71,7 +86,28 @@ extension ReceiverEndpoint {
     /// The credit that the connection has room for.
     private var creditLimit: Int {
         let isIdle = self.window.outstanding == 0 && !self.isMidMessage
-        return self.share?.credit(isIdle: isIdle, of: &self.handler.receiving.budget) ?? .max
+        let limit = self.share?.credit(isIdle: isIdle, of: &self.handler.receiving.budget) ?? .max
+        return min(limit, self.unsettledCredit)
+    }
+
+    // MARK: Unsettled messages
+
+    /// The messages that the limit counts, without credit.
+    private var unsettledCount: Int { self.unsettled.count + (self.isMidMessage && self.stream == nil ? 1 : 0) }
+
+    /// The credit that the limit of unsettled messages leaves.
+    private var unsettledCredit: Int {
+        guard self.unsettledLimit.most < .max else { return .max }
+        return self.unsettledLimit.credit(unsettled: self.unsettledCount, outstanding: self.window.outstanding)
+    }
+
+    /// Whether the receiver would grant credit, and waits for the sender to settle.
+    var waitsForSettling: Bool {
+        guard self.unsettledLimit.most < .max, self.window.outstanding == 0, !self.window.isPaused,
+            self.unsettled.count > self.unsettled.orderedCount
+        else { return false }
+        let isWanted = self.window.policy == .manual ? self.pendingCredit > 0 : self.window.wantsCredit
+        return isWanted && self.unsettledLimit.room(unsettled: self.unsettledCount, outstanding: 0) == 0
     }
 
     /// Tells the connection what is expected for the credit that is out.

@@ -12,6 +12,8 @@ extension ReceiverEndpoint {
     struct Telling {
         /// As many that follow each other are told at once.
         static let run = 64
+        /// As many behind an undecided one are told at once, whatever the delay: each is kept in Proton until then.
+        static let mostWaiting = 8_192
         /// How many delays one behind an undecided one waits at most.
         static let patience: Int64 = 5
 
@@ -57,6 +59,7 @@ extension ReceiverEndpoint {
         // Nothing else is in work: its neighbours are not decided soon.
         if self.telling.delay == 0 || !self.isInWork { return self.tellAll() }
         if self.unsettled.ripeCount >= Telling.run { self.tellRipe() }
+        if self.unsettled.waitingCount >= Telling.mostWaiting { self.tellWaiting(decidedBefore: .max) }
         if self.unsettled.waitingCount > 0 {
             self.telling.waitingSince = min(self.telling.waitingSince, self.telling.time)
         }

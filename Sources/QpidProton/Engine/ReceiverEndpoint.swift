@@ -22,6 +22,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     @exclusivity(unchecked) var window = CreditWindow(.manual)
     private(set) var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
+    /// How many messages may be kept that the sender has to settle first.
+    private(set) var unsettledLimit = UnsettledLimit.none
     /// A buffer holds no more.
     private(set) var maxMessageSize = Int(Int32.max)
     /// The largest message that is handed over whole.
@@ -94,7 +96,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     /// Opens the link on this side, with an inbox of its own.
     func open(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) -> Handle {
-        try configuration.rateLimit?.validate()
+        try configuration.validate()
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
@@ -117,6 +119,9 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
         self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
         self.settleMode = configuration.settleMode
+        if configuration.settleMode == .second, let limit = configuration.unsettledLimit {
+            self.unsettledLimit = UnsettledLimit(limit)
+        }
         self.telling.delay = max(0, min(configuration.settlementDelay, .seconds(3_600)).nanoseconds)
         let key = self.handler.receivers.insert(self)
         self.key = key
@@ -382,7 +387,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         if self.stream?.slot == slot { return }
         let isDecided = !self.unsettled.isInOrder(slot)
         self.forget(slot)
-        if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) }
+        if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) } else { self.topUp() }
         self.closeIfSettled()
     }
 

@@ -53,7 +53,7 @@ final class SenderEndpoint: LinkEndpoint {
         self.lane = lane
         self.node = node
         // Of messages that are sent settled nothing stays.
-        if configuration.settleMode == .unsettled { self.unsettledLimit = configuration.unsettledLimit ?? .max }
+        if configuration.settleMode != .settled { self.unsettledLimit = configuration.unsettledLimit ?? .max }
         pn_link_open(self.link)
         if let rate = configuration.rateLimit { self.setRate(rate) }
         if self.session.isBlocked { self.handler.queue.setBlocked(true, on: lane) }

@@ -39,6 +39,8 @@ final class SessionEndpoint {
     /// Senders answer a drain when what was handed to Proton has been framed.
     var hasDrains = false
     private(set) var isDone = false
+    /// The links that this side opened and detached, and whose detach the peer has not answered.
+    var detaching = 0
 
     /// Not checked for overlapping accesses, as the backlog of a lane.
     @exclusivity(unchecked) private var handed: Deque<Handed> = []

@@ -97,6 +97,7 @@ extension ReceiverEndpoint {
         if self.window.policy == .onDemand, self.window.held == 0 { return nil }
         if self.paceTimer != nil { return .rate }
         if self.handler.receiving.budget.room == 0 { return .memoryBudget }
+        if self.waitsForSettling { return .unsettled }
         return .application
     }
 }

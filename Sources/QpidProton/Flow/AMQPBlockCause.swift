@@ -13,7 +13,8 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
     case memoryBudget
     /// The peer granted no credit. Source: AMQP 1.0 §2.6.7.
     case credit
-    /// The peer granted credit, and has not settled what was sent: see ``AMQPSender/Configuration/unsettledLimit``.
+    /// The peer has not settled as many messages as may be unsettled: see ``AMQPSender/Configuration/unsettledLimit`` and
+    /// ``AMQPReceiver/Configuration/unsettledLimit``.
     case unsettled
     /// The peer closed the window of the session. Source: AMQP 1.0 §2.5.6.
     case remoteWindow
@@ -36,7 +37,7 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
         case .connectionLimit: "the connection's send limit is full"
         case .memoryBudget: "the memory budget is full"
         case .credit: "the peer granted no credit"
-        case .unsettled: "the peer has not settled what was sent"
+        case .unsettled: "the peer has not settled enough messages"
         case .remoteWindow: "the peer closed the session's window"
         case .rate: "the rate limit allows no more now"
         case .socket: "the socket takes no more"

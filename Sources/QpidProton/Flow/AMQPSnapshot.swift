@@ -63,7 +63,8 @@ public struct AMQPLinkSnapshot: Sendable {
     public let messages: Int
     /// The messages that may be sent now: by this side on a sender, by the peer on a receiver.
     public let credit: Int
-    /// The messages that are not settled: those of the peer to settle on a sender, those of the application on a receiver.
+    /// The unsettled messages. On a sender, the peer has to settle them. On a receiver, the application has to, or with the settle
+    /// mode `second` the sender.
     public let unsettled: Int
     /// What keeps the link from moving now; nil when it moves, or has nothing to move.
     public let blockedBy: AMQPBlockCause?

@@ -61,6 +61,13 @@ extension AMQPReceiver {
         public var senderSettleMode: AMQPSenderSettleMode = .mixed
         /// When this side settles.
         public var settleMode: AMQPReceiverSettleMode = .first
+        /// The most messages that may be unsettled with the ``settleMode`` `second`: 8,192; nil for no limit.
+        ///
+        /// In that mode a message is kept after the application has decided, until the sender settles it. Each takes about
+        /// 800 bytes. The limit counts the credit that is out, the messages that the application holds, and the decided ones.
+        /// At the limit the receiver grants no credit, whatever the ``window``, and the link is blocked by
+        /// ``AMQPBlockCause/unsettled``. It grants again when the sender settles.
+        public var unsettledLimit: Int? = 8_192
         /// How fast messages may come; nil for as fast as they can. See ``AMQPReceiver/setRateLimit(_:)``.
         ///
         /// Credit is kept back, so that messages wait at the peer and not here. The bytes of a message count by the size that is expected
@@ -93,6 +100,13 @@ extension AMQPReceiver {
         public init(source: AMQPSource = AMQPSource(), window: Window = .automatic) {
             self.source = source
             self.window = window
+        }
+
+        func validate() throws(AMQPError) {
+            if let limit = self.unsettledLimit, limit < 1 {
+                throw AMQPError(.local, .invalidArgument, "unsettledLimit is \(limit): 1 is the least, or nil for none")
+            }
+            try self.rateLimit?.validate()
         }
     }
 }

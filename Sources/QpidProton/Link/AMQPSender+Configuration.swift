@@ -14,7 +14,8 @@ extension AMQPSender {
         /// How many messages may be sent that the peer has not settled, where it grants credit for more; nil for no limit.
         ///
         /// Each takes about 800 bytes until it is settled. What the limit holds back waits within the send limits, for
-        /// ``AMQPBlockCause/unsettled``. It holds with the ``settleMode`` `unsettled` alone.
+        /// ``AMQPBlockCause/unsettled``. With the ``settleMode`` `mixed` the limit also holds back settled messages, because
+        /// messages leave in order. With `settled` it has no effect.
         public var unsettledLimit: Int? = 65_536
         /// Properties of the link, told to the peer.
         public var properties: AMQPMap = [:]

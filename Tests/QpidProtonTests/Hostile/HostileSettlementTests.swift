@@ -58,9 +58,10 @@ struct HostileSettlementTests {
     }
 
     /// The peer grants credit for two billion messages and settles none: no more are sent than may be unsettled.
-    @Test(arguments: bothRoles)
-    func nothingIsEverSettled(role: ConnectionHandler.Role) async throws {
+    @Test(arguments: bothRoles, [AMQPSenderSettleMode.unsettled, .mixed])
+    func nothingIsEverSettled(role: ConnectionHandler.Role, mode: AMQPSenderSettleMode) async throws {
         var settings = AMQPSender.Configuration(target: "q")
+        settings.settleMode = mode
         settings.unsettledLimit = 100
         settings.sendLimit = AMQPSendLimit(high: 4_096)
         try await withSenders(role, 2, credit: 0x7FFF_FFFF, settings) { senders, connection, adversary in

@@ -1,0 +1,166 @@
+import CProton
+import NIOCore
+import Testing
+
+@testable import QpidProton
+
+/// Messages that are decided here and that the peer does not settle, and other things that wait for a peer's answer.
+@Suite(.deadline)
+struct ReceiverUnsettledTests {
+    /// A sender that keeps the decisions of this side and settles nothing until the test does.
+    private static let settlingNothing = { @Sendable () -> PeerScript in
+        var script = PeerScript()
+        script.onUpdate = { peer, delivery in peer.unsettled.append(delivery) }
+        return script
+    }
+
+    private func configuration(_ window: AMQPReceiver.Window, limit: Int?) -> AMQPReceiver.Configuration {
+        var configuration = AMQPReceiver.Configuration(source: "q", window: window)
+        configuration.settleMode = .second
+        configuration.unsettledLimit = limit
+        return configuration
+    }
+
+    /// Sends as many messages as there is credit for. Returns their number.
+    private func sendAll(_ peer: InMemoryPeer, link: Int = 0, most: Int = .max) async throws -> Int {
+        try await peer.run { peer in
+            let count = min(most, Int(pn_link_credit(peer.links[link])))
+            for _ in 0..<count { peer.send(payload(10), on: peer.links[link]) }
+            return count
+        }
+    }
+
+    /// Sends and accepts until the peer has no credit, and `limit` messages at most. Returns their number.
+    private func exchange(_ receiver: AMQPReceiver, _ peer: InMemoryPeer, most limit: Int = 10_000) async throws -> Int
+    {
+        var sent = 0
+        while sent < limit {
+            let count = try await self.sendAll(peer, most: limit - sent)
+            guard count > 0 else { break }
+            sent += count
+            for _ in 0..<count { try #require(receiver.poll()).accept() }
+            await peer.settle()
+        }
+        return sent
+    }
+
+    @Test(arguments: [
+        AMQPReceiver.Window.messages(10), .messages(1_000), .unbounded, .automatic, .bytes(.kibibytes(4)), .manual,
+    ])
+    func messagesThatTheSenderNeverSettlesAreBounded(window: AMQPReceiver.Window) async throws {
+        try await withSession(Self.settlingNothing) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration(window, limit: 100))
+            if window == .manual { receiver.grant(credit: 1_000) }
+            await peer.settle()
+            #expect(try await self.exchange(receiver, peer) == 100)
+            var snapshot = try await receiver.snapshot()
+            #expect(snapshot.unsettled == 100)
+            #expect(snapshot.blockedBy == .unsettled)
+            // It goes on once the sender settles, and comes to the same end.
+            try await peer.run { $0.settleAll(PN_ACCEPTED) }
+            #expect(try await receiver.snapshot().blockedBy == nil)
+            #expect(try await self.exchange(receiver, peer) == 100)
+            snapshot = try await receiver.snapshot()
+            #expect(snapshot.unsettled == 100 && snapshot.blockedBy == .unsettled)
+        }
+    }
+
+    @Test(arguments: [AMQPReceiver.Window.messages(10), .automatic, .manual])
+    func oneSettledMessageLetsOneMoreCome(window: AMQPReceiver.Window) async throws {
+        try await withSession(Self.settlingNothing) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration(window, limit: 20))
+            if window == .manual { receiver.grant(credit: 1_000) }
+            await peer.settle()
+            #expect(try await self.exchange(receiver, peer) == 20)
+            for _ in 0..<50 {
+                try await peer.run { peer in
+                    let delivery = peer.unsettled.removeFirst()
+                    pn_delivery_settle(delivery)
+                }
+                #expect(try await self.exchange(receiver, peer) == 1)
+            }
+        }
+    }
+
+    @Test func theDefaultIsBoundedAndNilIsNot() async throws {
+        #expect(AMQPReceiver.Configuration().unsettledLimit == 8_192)
+        try await withSession(Self.settlingNothing) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration(.messages(512), limit: nil))
+            #expect(try await self.exchange(receiver, peer, most: 9_000) == 9_000)
+        }
+        try await withSession(Self.settlingNothing) { session, peer in
+            var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(512))
+            configuration.settleMode = .second
+            let receiver = try await session.openReceiver(configuration)
+            #expect(try await self.exchange(receiver, peer) == 8_192)
+        }
+    }
+
+    @Test func theLimitHoldsInTheSecondModeAlone() async throws {
+        try await withSession { session, peer in
+            var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(10))
+            configuration.unsettledLimit = 1
+            let receiver = try await session.openReceiver(configuration)
+            #expect(receiver.credit == 10)
+            configuration.unsettledLimit = 0
+            await expectError(.invalidArgument) { try await session.openReceiver(configuration) }
+        }
+    }
+
+    @Test func anApplicationThatHoldsItsMessagesIsTheCause() async throws {
+        try await withSession(Self.settlingNothing) { session, peer in
+            let receiver = try await session.openReceiver(self.configuration(.messages(10), limit: 15))
+            #expect(try await self.exchange(receiver, peer, most: 4) == 4)
+            #expect(try await self.sendAll(peer) > 0)
+            while try await self.sendAll(peer) > 0 {}
+            #expect(try await receiver.snapshot().blockedBy == .application)
+            while let delivery = receiver.poll() { delivery.accept() }
+            await peer.settle()
+            while try await self.exchange(receiver, peer) > 0 {}
+            #expect(try await receiver.snapshot().blockedBy == .unsettled)
+        }
+    }
+
+    /// Decisions behind a message that is not decided are kept in Proton until they are sent: no delay makes them many.
+    @Test func decisionsThatWaitToBeMergedAreBounded() async throws {
+        try await withSession({ .keepingOutcomes }) { session, peer in
+            var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(20_000))
+            configuration.settlementDelay = .seconds(3_600)
+            let receiver = try await session.openReceiver(configuration)
+            var sent = 0
+            while sent < 9_000 { sent += try await self.sendAll(peer, most: 500) }
+            let first = try #require(receiver.poll())
+            while let delivery = receiver.poll() {
+                delivery.accept()
+                if receiver.bufferedMessages % 512 == 0 { await peer.settle() }
+            }
+            await peer.settle()
+            #expect(try await peer.run { $0.outcomes.count } >= 8_192)
+            #expect(try await receiver.snapshot().unsettled < 1_000)
+            first.accept()
+        }
+    }
+
+    /// Links that were closed here are kept until the peer answers: a peer that never does gets no further ones.
+    @Test func linksWhoseDetachIsNeverAnsweredAreBounded() async throws {
+        try await withSession({ .notClosing }) { session, peer in
+            try await peer.run { $0.handler.detachLimit = 10 }
+            for index in 0..<10 {
+                if index.isMultiple(of: 2) {
+                    try await session.openReceiver(from: "q").core.end(nil, false)
+                } else {
+                    try await session.openSender(to: "q").core.end(nil, false)
+                }
+            }
+            await peer.settle()
+            let error = await expectError(.resourceLimitExceeded) { try await session.openSender(to: "q") }
+            #expect(error?.detail == "the peer has not answered the detach of 10 links of this session")
+            await expectError(.resourceLimitExceeded) { try await session.openReceiver(from: "q") }
+            #expect(session.error == nil)
+            // Another session has its own, and an answer makes room.
+            _ = try await session.connection.openSession().openSender(to: "q")
+            try await peer.run { pn_link_close($0.links[3]) }
+            _ = try await session.openSender(to: "q")
+        }
+    }
+}
