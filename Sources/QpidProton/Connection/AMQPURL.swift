@@ -3,7 +3,7 @@
 /// - The scheme is `amqp` (port 5672 unless given) or `amqps` (TLS, port 5671 unless given). A text without a scheme,
 ///   such as `localhost` or `localhost:5672/orders`, is read as `amqp`.
 /// - An IPv6 address is written in brackets: `amqp://[::1]:5672`.
-/// - User, password and address are percent-decoded, as UTF-8.
+/// - User, password and address are percent-decoded, as UTF-8. None of them may contain a zero byte (`%00`).
 /// - The address is the path without its first slash, so `amqp://host/orders` has the address `orders` and
 ///   `amqp://host//queues/orders` has `/queues/orders`. Without a path there is no address.
 /// - There is no query and no fragment: `?` and `#` after the host are part of the address.
@@ -42,7 +42,7 @@ public struct AMQPURL: Hashable, Sendable {
     /// The port of `amqps`.
     public static let defaultTLSPort = 5671
 
-    /// Makes a URL of its parts. Nothing is percent-decoded or checked.
+    /// Makes a URL of its parts. Nothing is percent-decoded. Connecting checks the parts that it uses.
     ///
     /// - Parameters:
     ///   - host: The host's name or its IP address, an IPv6 address without brackets.

@@ -11,10 +11,10 @@ struct AMQPURLParser {
 
     mutating func parse() throws(AMQPError) -> AMQPURL {
         if self.rest.isEmpty {
-            throw Self.error("The URL is empty", "write it as amqp://host:port/address")
+            throw Self.error("the URL is empty", "write it as amqp://host:port/address")
         }
         if self.rest.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
-            throw Self.error("The URL contains a control character", "remove it, or percent-encode it as in %0A")
+            throw Self.error("the URL contains a control character", "remove it, or percent-encode it as in %0A")
         }
         let isTLS = try self.parseScheme()
         let slash = self.rest.firstIndex(of: UInt8(ascii: "/"))
@@ -57,7 +57,7 @@ struct AMQPURLParser {
         default:
             let isPlainWord = scheme.count <= 16 && !scheme.isEmpty && scheme.allSatisfy { Self.isLetterOrDigit($0) }
             let name = isPlainWord ? " '\(Substring(scheme))'" : ""
-            throw Self.error("The URL's scheme\(name) is not known", "use amqp://, or amqps:// for TLS")
+            throw Self.error("the URL's scheme\(name) is not known", "use amqp://, or amqps:// for TLS")
         }
     }
 
@@ -65,14 +65,14 @@ struct AMQPURLParser {
         _ text: Substring.UTF8View.SubSequence
     ) throws(AMQPError) -> (String?, String?) {
         guard let colon = text.firstIndex(of: UInt8(ascii: ":")) else {
-            return (text.isEmpty ? nil : try self.decode(text, "user", allowsNUL: false), nil)
+            return (text.isEmpty ? nil : try self.decode(text, "user"), nil)
         }
         if colon == text.startIndex {
-            throw self.error("The URL has a password but no user", "write it as amqp://user:password@host")
+            throw self.error("the URL has a password but no user", "write it as amqp://user:password@host")
         }
         return (
-            try self.decode(text[..<colon], "user", allowsNUL: false),
-            try self.decode(text[text.index(after: colon)...], "password", allowsNUL: false)
+            try self.decode(text[..<colon], "user"),
+            try self.decode(text[text.index(after: colon)...], "password")
         )
     }
 
@@ -81,12 +81,12 @@ struct AMQPURLParser {
         var portText: Substring.UTF8View.SubSequence
         if text.first == UInt8(ascii: "[") {
             guard let close = text.firstIndex(of: UInt8(ascii: "]")) else {
-                throw self.error("The URL's IPv6 address has no closing bracket", "write it as amqp://[::1]:5672")
+                throw self.error("the URL's IPv6 address has no closing bracket", "write it as amqp://[::1]:5672")
             }
             host = try self.parseIPv6(text[text.index(after: text.startIndex)..<close])
             portText = text[text.index(after: close)...]
             if let first = portText.first, first != UInt8(ascii: ":") {
-                throw self.error("Text follows the IPv6 address's bracket", "write it as amqp://[::1]:5672/address")
+                throw self.error("text follows the IPv6 address's bracket", "write it as amqp://[::1]:5672/address")
             }
         } else {
             let end = text.firstIndex(of: UInt8(ascii: ":")) ?? text.endIndex
@@ -94,17 +94,17 @@ struct AMQPURLParser {
             portText = text[end...]
             if portText.dropFirst().contains(UInt8(ascii: ":")) {
                 throw self.error(
-                    "The URL's host contains more than one colon",
+                    "the URL's host contains more than one colon",
                     "write an IPv6 address in brackets, as in amqp://[::1]:5672, and a colon in a user as %3A"
                 )
             }
             if host.isEmpty {
-                throw self.error("The URL has no host", "write it as amqp://host:port/address")
+                throw self.error("the URL has no host", "write it as amqp://host:port/address")
             }
             // A name beyond ASCII is left to the resolver.
             guard host.utf8.allSatisfy({ self.isLetterOrDigit($0) || "-._".utf8.contains($0) || $0 >= 0x80 }) else {
                 throw self.error(
-                    "The URL's host contains a character that a host's name cannot have",
+                    "the URL's host contains a character that a host's name cannot have",
                     "write the address after a slash, and percent-encode the user and the password"
                 )
             }
@@ -115,7 +115,7 @@ struct AMQPURLParser {
             let port = Int(Substring(portText)), (1...65535).contains(port)
         else {
             throw self.error(
-                "The URL's port is not a number from 1 to 65535",
+                "the URL's port is not a number from 1 to 65535",
                 "correct it; if this is part of a password, percent-encode the password (/ is %2F, @ is %40)"
             )
         }
@@ -128,21 +128,20 @@ struct AMQPURLParser {
         let address = String(decoding: text[..<(zoneMark ?? text.endIndex)], as: UTF8.self)
         var zone = ""
         if let zoneMark {
-            zone = try self.decode(text[zoneMark...], "IPv6 zone", allowsNUL: false)
+            zone = try self.decode(text[zoneMark...], "IPv6 zone")
         }
         let isValid = (try? SocketAddress(ipAddress: address, port: 0))?.protocol == .inet6
         let isZone = { (byte: UInt8) in self.isLetterOrDigit(byte) || "-._~".utf8.contains(byte) }
         let isValidZone = zone.first == "%" && zone.utf8.count > 1 && zone.utf8.dropFirst().allSatisfy(isZone)
         guard isValid, zoneMark == nil || isValidZone else {
-            throw self.error("The text in brackets is not an IPv6 address", "write it as amqp://[::1]:5672")
+            throw self.error("the text in brackets is not an IPv6 address", "write it as amqp://[::1]:5672")
         }
         return address + zone
     }
 
     private static func decode(
         _ text: Substring.UTF8View.SubSequence,
-        _ part: String,
-        allowsNUL: Bool = true
+        _ part: String
     ) throws(AMQPError) -> String {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.count)
@@ -155,17 +154,17 @@ struct AMQPURLParser {
             guard let high = rest.popFirst().flatMap(self.hexDigit), let low = rest.popFirst().flatMap(self.hexDigit)
             else {
                 throw self.error(
-                    "A % in the URL's \(part) is not followed by two hexadecimal digits",
+                    "a % in the URL's \(part) is not followed by two hexadecimal digits",
                     "write a percent sign itself as %25"
                 )
             }
             bytes.append(high << 4 | low)
         }
-        if !allowsNUL && bytes.contains(0) {
-            throw self.error("The URL's \(part) contains a zero byte", "remove %00: SASL cannot carry it")
+        if bytes.contains(0) {
+            throw self.error("the URL's \(part) contains a zero byte", "remove %00")
         }
         guard let string = String(validating: bytes, as: UTF8.self) else {
-            throw self.error("The URL's \(part) is not UTF-8 once percent-decoded", "percent-encode its UTF-8 bytes")
+            throw self.error("the URL's \(part) is not UTF-8 once percent-decoded", "percent-encode its UTF-8 bytes")
         }
         return string
     }
@@ -190,6 +189,6 @@ struct AMQPURLParser {
     }
 
     private static func error(_ cause: String, _ remedy: String) -> AMQPError {
-        AMQPError(.local, .invalidArgument, "\(cause): \(remedy).")
+        AMQPError(.local, .invalidArgument, "\(cause): \(remedy)")
     }
 }

@@ -81,7 +81,7 @@ extension ConnectionHandler {
             } else { false }
         let name = name ?? Self.makeLinkName()
         guard !isTaken, !name.isEmpty, !name.utf8.contains(0), let link = make(session.session, name) else {
-            return _ = reply.resolve(.failure(.badName(name)))
+            return _ = reply.resolve(.failure(.badName(name, isTaken: isTaken)))
         }
         let endpoint = wrap(link, session, name)
         do {
@@ -116,8 +116,18 @@ extension ConnectionHandler {
 }
 
 extension AMQPError {
-    static func badName(_ name: String) -> AMQPError {
-        let text = "the link name '\(name)' is in use in this session, empty, or has a NUL character"
+    static func badName(_ name: String, isTaken: Bool) -> AMQPError {
+        let shown = name.debugDescription
+        let text =
+            if name.isEmpty {
+                "the link name is empty: give a name, or nil for one that is made"
+            } else if name.utf8.contains(0) {
+                "the link name \(shown) contains a zero byte: remove it"
+            } else if isTaken {
+                "the link name \(shown) is in use in this session: give another, or nil for one that is made"
+            } else {
+                "the link name \(shown) cannot be used: Proton could not make a link"
+            }
         return AMQPError(.local, .invalidArgument, text)
     }
 }

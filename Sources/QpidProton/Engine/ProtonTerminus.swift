@@ -3,6 +3,8 @@ internal import CProton
 /// Sources and targets between Swift and a `pn_terminus_t`.
 enum ProtonTerminus {
     static func set(_ terminus: OpaquePointer, _ source: AMQPSource) throws(AMQPError) {
+        try Self.check("the source", source.address, source.timeout, source.dynamicNodeProperties, source.capabilities)
+        for filter in source.filters { try ProtonText.check(filter.name, "the source's filter") }
         pn_terminus_set_type(terminus, PN_SOURCE)
         Self.setCommon(terminus, source.address, source.durability, source.expiryPolicy, source.timeout)
         pn_terminus_set_dynamic(terminus, source.isDynamic)
@@ -19,6 +21,7 @@ enum ProtonTerminus {
     }
 
     static func set(_ terminus: OpaquePointer, _ target: AMQPTarget) throws(AMQPError) {
+        try Self.check("the target", target.address, target.timeout, target.dynamicNodeProperties, target.capabilities)
         pn_terminus_set_type(terminus, PN_TARGET)
         Self.setCommon(terminus, target.address, target.durability, target.expiryPolicy, target.timeout)
         pn_terminus_set_dynamic(terminus, target.isDynamic)
@@ -60,6 +63,23 @@ enum ProtonTerminus {
         return target
     }
 
+    /// Throws for a field that would not be sent as it is.
+    private static func check(
+        _ name: String,
+        _ address: String?,
+        _ timeout: Duration,
+        _ properties: AMQPMap,
+        _ capabilities: [AMQPSymbol]
+    ) throws(AMQPError) {
+        try ProtonText.check(address, "\(name)'s address \((address ?? "").debugDescription)")
+        try ProtonText.check(properties, "\(name)'s dynamicNodeProperties")
+        try ProtonText.check(capabilities, "\(name)'s capability")
+        guard timeout >= .zero, timeout.components.seconds <= Int64(UInt32.max) else {
+            let text = "\(name)'s timeout is \(timeout): it must be from 0 to 4,294,967,295 seconds"
+            throw AMQPError(.local, .invalidArgument, text)
+        }
+    }
+
     private static func setCommon(
         _ terminus: OpaquePointer,
         _ address: String?,
@@ -79,8 +99,7 @@ enum ProtonTerminus {
         case .connectionClose: pn_terminus_set_expiry_policy(terminus, PN_EXPIRE_WITH_CONNECTION)
         case .never: pn_terminus_set_expiry_policy(terminus, PN_EXPIRE_NEVER)
         }
-        let seconds = min(max(0, timeout.components.seconds), Int64(UInt32.max))
-        pn_terminus_set_timeout(terminus, pn_seconds_t(seconds))
+        pn_terminus_set_timeout(terminus, pn_seconds_t(clamping: timeout.components.seconds))
     }
 
     private static func address(_ terminus: OpaquePointer) -> String? {

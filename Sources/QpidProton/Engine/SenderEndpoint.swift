@@ -41,6 +41,7 @@ final class SenderEndpoint: LinkEndpoint {
         try configuration.validate()
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
+        try ProtonText.check(configuration.properties, "the sender's properties")
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.settleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.receiverSettleMode))

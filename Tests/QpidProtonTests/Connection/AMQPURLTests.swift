@@ -75,6 +75,7 @@ import Testing
         ("amqp://host/%ff", "UTF-8"), ("amqp://host/%c3", "UTF-8"),
         ("amqp://:s3cret@host", "no user"), ("amqp://ann:s3cret%@host", "hexadecimal"),
         ("amqp://ann:s3cret%00@host", "zero byte"), ("amqp://ann%00:s3cret@host", "zero byte"),
+        ("amqp://host/orders%00evil", "address contains a zero byte: remove %00"), ("amqp://host%00/q", "cannot have"),
         ("amqp://ann:s3cret%ff@host", "UTF-8"), ("amqp://ann:s3cret/x@host", "port"),
         ("amqp://ann:s3cret@ho:s3cret:t", "more than one colon"), ("ann:s3cret", "port"),
         ("amqp://ann:s3cret@host:s3cret", "port"), ("amqp://ann:s3cret@[s3cret]", "not an IPv6"),

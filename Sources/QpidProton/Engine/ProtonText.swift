@@ -1,0 +1,64 @@
+internal import NIOCore
+
+/// Texts of this side before they become C strings, which end at the first zero byte.
+///
+/// What a caller gave is refused. A text that must reach the peer whatever it holds, such as the reason of a close, is
+/// changed where it cannot be sent.
+enum ProtonText {
+    /// Throws for a text that contains a zero byte: Proton would send what comes before it.
+    ///
+    /// - Parameters:
+    ///   - text: The text; `nil` is nothing to check.
+    ///   - field: Names the text in the error.
+    static func check(_ text: String?, _ field: @autoclosure () -> String) throws(AMQPError) {
+        guard let text, text.utf8.contains(0) else { return }
+        throw AMQPError(.local, .invalidArgument, "\(field()) contains a zero byte: remove it")
+    }
+
+    /// Throws for a symbol that is not ASCII (AMQP 1.0 §1.6.21), or that contains a zero byte, where many peers would cut it.
+    static func check(_ symbol: AMQPSymbol, _ field: @autoclosure () -> String) throws(AMQPError) {
+        guard let byte = symbol.rawValue.utf8.first(where: { $0 == 0 || $0 >= 0x80 }) else { return }
+        let shown = symbol.rawValue.debugDescription
+        let cause = byte == 0 ? "contains a zero byte" : "is not ASCII, as a symbol must be"
+        throw AMQPError(.local, .invalidArgument, "\(field()) \(shown) \(cause): remove the character")
+    }
+
+    /// Checks each of a list of symbols.
+    static func check(_ symbols: [AMQPSymbol], _ field: @autoclosure () -> String) throws(AMQPError) {
+        for symbol in symbols { try self.check(symbol, field()) }
+    }
+
+    /// Checks the symbols that are keys of a map, and that the map can be encoded.
+    static func check(_ map: AMQPMap, _ field: @autoclosure () -> String) throws(AMQPError) {
+        guard !map.isEmpty else { return }
+        for (key, _) in map {
+            if let symbol = key.symbolValue { try self.check(symbol, "\(field()): the key") }
+        }
+        var buffer = ByteBuffer()
+        do {
+            try AMQPValue.map(map).encode(into: &buffer)
+        } catch {
+            throw AMQPError(.local, error.condition, "\(field()): a value \(error.detail)")
+        }
+    }
+
+    /// A text for a peer, with U+FFFD in place of each U+0000.
+    static func sendable(_ text: String) -> String {
+        guard text.utf8.contains(0) else { return text }
+        return String(String.UnicodeScalarView(text.unicodeScalars.map { $0 == "\0" ? "\u{FFFD}" : $0 }))
+    }
+
+    /// The condition of an error for a peer: an ASCII symbol that is not empty (AMQP 1.0 §2.8.14).
+    ///
+    /// A condition of this library alone (`local:…`) and an empty one become `amqp:internal-error`. A character that a symbol
+    /// cannot have becomes a question mark.
+    static func sendable(_ condition: AMQPCondition) -> AMQPCondition {
+        let name = condition.rawValue
+        if name.isEmpty || name.utf8.starts(with: "local:".utf8) { return .internalError }
+        guard name.utf8.contains(where: { $0 == 0 || $0 >= 0x80 }) else { return condition }
+        let scalars = name.unicodeScalars.map { scalar -> Unicode.Scalar in
+            scalar.isASCII && scalar != "\0" ? scalar : "?"
+        }
+        return AMQPCondition(rawValue: String(String.UnicodeScalarView(scalars)))
+    }
+}
