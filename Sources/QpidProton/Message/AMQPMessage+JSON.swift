@@ -15,7 +15,7 @@ extension AMQPMessage {
         do {
             data = try encoder.encode(value)
         } catch {
-            throw AMQPError(.local, .invalidArgument, "the body cannot be encoded as JSON: \(error)")
+            throw AMQPError(.local, .invalidArgument, "the body cannot be encoded as JSON: \(JSONFault.cause(error))")
         }
         self.init()
         self.storedBody = .data(ByteBuffer(bytes: data))
@@ -40,7 +40,37 @@ extension AMQPMessage {
         do {
             return try decoder.decode(type, from: data)
         } catch {
-            throw AMQPError(.delivery, .decodeError, "the body is not JSON of the type \(type): \(error)")
+            throw AMQPError(
+                .delivery,
+                .decodeError,
+                "the body is not JSON of the type \(type): \(JSONFault.cause(error))"
+            )
         }
+    }
+}
+
+/// Names what a JSON encoder or decoder reports, with the path of the value. An error of the application's own types keeps its
+/// text.
+private enum JSONFault {
+    static func cause(_ error: any Error) -> String {
+        switch error {
+        case EncodingError.invalidValue(_, let context):
+            "JSON has no form for the value\(self.place(context.codingPath))"
+        case DecodingError.keyNotFound(let key, let context):
+            "the key '\(key.stringValue)' is missing\(self.place(context.codingPath))"
+        case DecodingError.valueNotFound(_, let context): "the value\(self.place(context.codingPath)) is null"
+        case DecodingError.typeMismatch(let type, let context):
+            "the value\(self.place(context.codingPath)) is not of the type \(type)"
+        case DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty: "the bytes are not valid JSON"
+        case DecodingError.dataCorrupted(let context):
+            "the value\(self.place(context.codingPath)) cannot be used: \(context.debugDescription)"
+        default: "\(error)"
+        }
+    }
+
+    /// Where a value is, such as " at 'lines.0.price'"; nothing for the whole.
+    private static func place(_ path: [any CodingKey]) -> String {
+        let steps = path.map { $0.intValue.map(String.init) ?? $0.stringValue }
+        return steps.isEmpty ? "" : " at '\(steps.joined(separator: "."))'"
     }
 }
