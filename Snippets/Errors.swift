@@ -12,6 +12,7 @@ func tellApart() async throws {
         try await connection.close()
     } catch {
         switch error.condition {
+        case .invalidArgument: print("correct the URL or the configuration:", error)
         case .connectFailed, .connectionLost, .timeout: print("try again later:", error)
         case .unauthorizedAccess: print("check the user and the password:", error)
         case .notFound: print("the peer has no such node:", error)

@@ -79,7 +79,7 @@ final class ExampleProcess: Sendable {
         self.read(terminal?.read ?? errors.fileHandleForReading, to: .max) { $0.errors += $1 }
     }
 
-    private static var folder: URL {
+    static var folder: URL {
         let link = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
         let path = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? link ?? CommandLine.arguments[0]
         var folder = URL(fileURLWithPath: path).deletingLastPathComponent()

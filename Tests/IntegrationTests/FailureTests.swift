@@ -10,7 +10,7 @@ struct FailureTests {
         let socket = try RawSocket()
         let error = try await connectFailure("amqp://127.0.0.1:\(socket.port)")
         #expect(error.scope == .connection && error.condition == .connectFailed && !error.isFromPeer)
-        #expect(error.detail == "127.0.0.1:\(socket.port): Connection refused")
+        #expect(error.detail == "cannot connect to 127.0.0.1:\(socket.port): connection refused")
     }
 
     @Test func nameNotFound() async throws {
@@ -28,8 +28,63 @@ struct FailureTests {
             $0.connectTimeout = .milliseconds(300)
         }
         #expect(error.condition == .timeout)
-        #expect(error.detail.contains("did not answer within 0.3 seconds"))
+        #expect(error.detail.contains("no answer within 0.3 seconds"))
         withExtendedLifetime(fillers) {}
+    }
+
+    @Test func aResetSocketIsNamedInPlainWords() async throws {
+        try await TestListener.with { listener in
+            try await FaultProxy.with(to: listener.listener.port) { proxy in
+                let connection = try await AMQPConnection.connect(to: proxy.url)
+                let ending = Task { try await connection.waitUntilClosed() }
+                proxy.end(.reset, .toClient)
+                let error = try await failure(of: "the connection") { try await ending.value }
+                #expect(error.scope == .connection && error.condition == .connectionLost)
+                #expect(error.detail == "connection reset by peer")
+            }
+        }
+    }
+
+    // MARK: Listening
+
+    @Test func aPortThatIsInUse() async throws {
+        let listener = try await AMQPListener.bind(port: 0)
+        let port = listener.port
+        let error = try await failure(of: "binding") { try await AMQPListener.bind(port: port) }
+        #expect(error.scope == .local && error.condition == .resourceLocked)
+        #expect(error.detail == "cannot listen on 127.0.0.1:\(port): address already in use")
+        await listener.close()
+        // It can be bound once it is free.
+        try await AMQPListener.bind(port: port).close()
+    }
+
+    @Test func anAddressOfAnotherMachineCannotBeBound() async throws {
+        // TEST-NET-1, RFC 5737.
+        let error = try await failure(of: "binding") { try await AMQPListener.bind(host: "192.0.2.1", port: 0) }
+        #expect(error.scope == .local && error.condition == .invalidArgument)
+        #expect(error.detail == "cannot listen on 192.0.2.1:0: the address does not belong to this machine")
+    }
+
+    @Test func aNameThatIsNotFoundCannotBeBound() async throws {
+        let error = try await failure(of: "binding") { try await AMQPListener.bind(host: "no-such.invalid", port: 0) }
+        #expect(error.scope == .local && error.condition == .invalidArgument)
+        #expect(error.detail.hasPrefix("cannot listen on no-such.invalid:0: the host's name was not found"))
+    }
+
+    @Test(arguments: [-1, 65_536, 70_000, Int.max])
+    func portsThatDoNotExist(_ port: Int) async throws {
+        let binding = try await failure(of: "binding") { try await AMQPListener.bind(port: port) }
+        let connecting = try await failure(of: "connecting") {
+            try await AMQPConnection.connect(host: "::1", port: port)
+        }
+        let url = try await failure(of: "connecting") {
+            try await AMQPConnection.connect(to: AMQPURL(host: "localhost", port: port))
+        }
+        #expect(binding.detail == "port is \(port): it must be from 0 to 65535")
+        #expect(connecting.detail == "port is \(port): it must be from 1 to 65535" && url.detail == connecting.detail)
+        for error in [binding, connecting, url] {
+            #expect(error.scope == .local && error.condition == .invalidArgument)
+        }
     }
 
     // MARK: No AMQP

@@ -3,10 +3,14 @@ internal import NIOPosix
 
 extension AMQPConnection {
     /// What a connection is opened with.
+    ///
+    /// Connecting and binding check every field first: a value that cannot be used is an ``AMQPCondition/invalidArgument``
+    /// that names the field.
     public struct Configuration: Sendable {
-        /// The name of this container, told to the peer; made up if nil.
+        /// The name of this container, sent in the open; made up if nil. Not empty and without a zero byte.
         public var containerID: String?
-        /// The host that the peer is asked to be (the open's `hostname`); the host that is connected to if nil.
+        /// The host that the peer is asked to be (the open's `hostname`), without a zero byte; the host that is connected to if
+        /// nil.
         public var virtualHost: String?
         /// The largest frame that this side takes, in bytes: 512 at least, never unlimited.
         ///
@@ -14,16 +18,16 @@ extension AMQPConnection {
         public var maxFrameSize: UInt32 = 65_536
         /// The highest channel number: one less than the number of sessions, 32,767 at most.
         public var channelMax: UInt16 = 1_023
-        /// The connection is given up when nothing has come from the peer for this long, 4 ms at least; nil for never.
+        /// The connection is given up when nothing has come from the peer for this long, from 4 ms to 49 days; nil for never.
         ///
         /// The peer is told half of it, and sends empty frames when it has nothing else; this side does the same for the peer.
         /// Source: AMQP 1.0 §2.4.5.
         public var idleTimeout: Duration? = .seconds(60)
-        /// How long the TCP connection may take.
+        /// How long finding the host's addresses and connecting to one of them may take; 10 s by default, 36,500 days at most.
         public var connectTimeout: Duration = .seconds(10)
-        /// How long TLS, SASL and the open together may take.
+        /// How long TLS, SASL and the open together may take; 10 s by default, 36,500 days at most.
         public var openTimeout: Duration = .seconds(10)
-        /// How long the peer may take to answer a begin, attach, detach, end, close or drain.
+        /// How long the peer may take to answer a begin, attach, detach, end, close or drain; 30 s by default, 36,500 days at most.
         public var operationTimeout: Duration = .seconds(30)
         /// Properties of the connection, told to the peer.
         public var properties: AMQPMap = [:]
@@ -37,7 +41,7 @@ extension AMQPConnection {
         public var tls = AMQPTLS()
         /// Whether sessions and links that the peer begins go to ``AMQPConnection/incoming``; they are refused otherwise.
         public var acceptsIncoming = false
-        /// How many sessions and links of the peer may wait to be taken from ``AMQPConnection/incoming``.
+        /// How many sessions and links of the peer may wait to be taken from ``AMQPConnection/incoming``, 1 to 1,048,576.
         public var incomingLimit = 1_024
         /// How many links the peer may have attached of itself at once, 1 to 32,768; it gets
         /// ``AMQPCondition/resourceLimitExceeded`` in the detach of each further one.
@@ -68,7 +72,7 @@ extension AMQPConnection {
         public var metrics: AMQPMetrics?
         /// Whether every frame is logged at trace level.
         public var tracesFrames = false
-        /// The event loops that connections run on.
+        /// The event loops that connections run on: a `MultiThreadedEventLoopGroup`, or one of its loops.
         public var eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
 
         /// Makes a configuration of the defaults.
@@ -85,6 +89,10 @@ extension AMQPConnection {
             )
             try require(self.channelMax <= 32_767, "channelMax is \(self.channelMax): 32,767 is the most")
             try require(
+                (1...1_048_576).contains(self.incomingLimit),
+                "incomingLimit is \(self.incomingLimit): it must be from 1 to 1,048,576"
+            )
+            try require(
                 (1...32_768).contains(self.incomingLinkLimit),
                 "incomingLinkLimit is \(self.incomingLinkLimit): it must be from 1 to 32,768"
             )
@@ -99,8 +107,39 @@ extension AMQPConnection {
                 )
             }
             if let idle = self.idleTimeout {
-                try require(idle >= .milliseconds(4), "idleTimeout is \(idle): 4 ms at least, or nil for none")
+                try require(
+                    idle >= .milliseconds(4) && idle <= Self.longestIdleTimeout,
+                    "idleTimeout is \(idle): it must be from 4 ms to 49 days, or nil for none"
+                )
             }
+            for (name, time) in [
+                ("connectTimeout", self.connectTimeout), ("openTimeout", self.openTimeout),
+                ("operationTimeout", self.operationTimeout), ("stallWarning", self.stallWarning ?? .seconds(1)),
+            ] {
+                try require(
+                    time > .zero && time <= Self.longestTimeout,
+                    "\(name) is \(time): it must be more than 0 and at most 36,500 days"
+                )
+            }
+            try self.validateTexts()
         }
+
+        /// Checks what goes into the open.
+        private func validateTexts() throws(AMQPError) {
+            if self.containerID?.isEmpty == true {
+                let text = "containerID is empty: give a name, or nil for one that is made"
+                throw AMQPError(.local, .invalidArgument, text)
+            }
+            try ProtonText.check(self.containerID, "containerID")
+            try ProtonText.check(self.virtualHost, "virtualHost")
+            try ProtonText.check(self.properties, "properties")
+            try ProtonText.check(self.offeredCapabilities, "offeredCapabilities: the symbol")
+            try ProtonText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
+        }
+
+        /// The most milliseconds that the field of the open holds are a little more. Source: AMQP 1.0 §2.7.1.
+        private static let longestIdleTimeout = Duration.seconds(49 * 86_400)
+        /// Far beyond any use, and far from the end of the loop's clock.
+        private static let longestTimeout = Duration.seconds(36_500 * 86_400)
     }
 }

@@ -30,7 +30,7 @@ extension AMQPConnection {
             channel.connect(to: try SocketAddress(unixDomainSocketPath: "/in-memory"), promise: nil)
             parts = Parts(handler, channel)
         } catch {
-            throw error as? AMQPError ?? AMQPError(.connection, .connectFailed, "\(error)")
+            throw error as? AMQPError ?? AMQPError(.connection, .connectFailed, NetworkError.cause(error))
         }
         return AMQPConnection(parts, try await parts.opened.value(), configuration)
     }

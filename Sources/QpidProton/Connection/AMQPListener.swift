@@ -21,7 +21,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
         public var sasl = AMQPServerSASL.anonymous
         /// TLS for all connections; nil for none.
         public var tls: AMQPServerTLS?
-        /// How many opened connections may wait to be taken from the listener; more are refused.
+        /// How many opened connections may wait to be taken from the listener, at least 1; more are refused.
         public var backlog = 256
 
         /// Makes a configuration of the defaults: no TLS, and everybody is let in as ANONYMOUS.
@@ -45,11 +45,14 @@ public final class AMQPListener: AsyncSequence, Sendable {
     /// Suspends until the socket is bound.
     ///
     /// - Parameters:
-    ///   - host: A name or an IP address of this machine.
-    ///   - port: The port; 0 for one that is free, which ``port`` then tells.
+    ///   - host: A name or an IP address of this machine; of a name with several addresses the first.
+    ///   - port: The port, up to 65535; 0 for a free one, which ``port`` then shows.
     ///   - configuration: The settings.
     ///   - logger: Gets the protocol's steps at debug level.
-    /// - Throws: `AMQPError` when the address cannot be bound or a setting cannot be used.
+    /// - Throws: `AMQPError` with the scope `.local`: ``AMQPCondition/resourceLocked`` when the address is in use,
+    ///   ``AMQPCondition/unauthorizedAccess`` when the system does not permit it, ``AMQPCondition/resourceLimitExceeded`` when
+    ///   the system has no socket left, and ``AMQPCondition/invalidArgument`` for an address that is not of this machine and for
+    ///   a setting that cannot be used.
     public static func bind(
         host: String = "127.0.0.1",
         port: Int = AMQPURL.defaultPort,
@@ -57,10 +60,16 @@ public final class AMQPListener: AsyncSequence, Sendable {
         logger: Logger? = nil
     ) async throws(AMQPError) -> AMQPListener {
         let logger = logger ?? Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
+        try AddressChecks.check(host: host)
+        try AddressChecks.check(port: port, least: 0)
         var settings = configuration
         settings.connection.acceptsIncoming = true
         let acceptor = try Acceptor(configuration: settings, logger: logger)
-        let bootstrap = ServerBootstrap(group: settings.connection.eventLoopGroup)
+        guard let unbound = ServerBootstrap(validatingGroup: settings.connection.eventLoopGroup) else {
+            throw .unusableEventLoopGroup
+        }
+        let bootstrap =
+            unbound
             .serverChannelOption(.backlog, value: 256)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -74,7 +83,8 @@ public final class AMQPListener: AsyncSequence, Sendable {
         do {
             return AMQPListener(try await bootstrap.bind(host: host, port: port).get(), acceptor.inbox)
         } catch {
-            throw AMQPError(.local, .invalidArgument, "cannot listen on \(host):\(port): \(error)")
+            logger.debug("binding failed", metadata: ["error": "\(error)"])
+            throw NetworkError.bind(error, host, port)
         }
     }
 
@@ -110,6 +120,12 @@ private struct Acceptor {
 
     init(configuration: AMQPListener.Configuration, logger: Logger) throws(AMQPError) {
         try configuration.connection.validate()
+        try configuration.sasl.validate(
+            showsCertificates: configuration.tls.map { $0.clientCertificates != .none } ?? false
+        )
+        guard configuration.backlog > 0 else {
+            throw AMQPError(.local, .invalidArgument, "backlog is \(configuration.backlog): it must be at least 1")
+        }
         self.configuration = configuration
         self.logger = logger
         self.context = try configuration.tls?.makeContext()

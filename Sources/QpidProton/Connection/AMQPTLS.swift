@@ -95,7 +95,9 @@ public struct AMQPTLS: Hashable, Sendable {
     public var identity: Identity?
     /// What is checked of the server's certificate.
     public var verification: Verification
-    /// The name to ask for (SNI) and to verify, instead of the host that is connected to. Not an IP address.
+    /// The name to ask for (SNI) and to verify, instead of the host that is connected to.
+    ///
+    /// A host's name in ASCII, not an IP address. A final dot is not sent (RFC 6066 §3).
     public var serverName: String?
     /// The oldest version of TLS that is taken.
     public var minimumVersion: Version

@@ -29,21 +29,59 @@ extension AMQPTLS {
     ///   - host: The host that is connected to.
     ///   - context: What ``makeContext()`` built.
     func makeClientHandler(host: String, context: NIOSSLContext) throws(AMQPError) -> NIOSSLClientHandler {
-        let name = self.serverName ?? (Self.isIPAddress(host) ? nil : host)
-        if let name, !name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
-            throw AMQPTLSSource.error(
-                "The host's name '\(name)' cannot be verified with TLS, for it is not ASCII",
-                "write it in its ASCII form, which begins with xn--"
-            )
-        }
+        let name = try self.name(for: host)
         do {
             return try NIOSSLClientHandler(context: context, serverHostname: name)
         } catch {
+            let shown = (name ?? host).debugDescription
+            throw AMQPTLSSource.error("\(shown) cannot be used as a TLS server name", "set serverName to a host's name")
+        }
+    }
+
+    /// The name to ask for and to verify, without a final dot (RFC 6066 §3); `nil` for an IP address, which is not sent.
+    ///
+    /// - Parameter host: The host that is connected to; ``serverName`` goes before it.
+    /// - Throws: `AMQPError` for a name that no server can be asked for, or that no certificate can match.
+    func name(for host: String) throws(AMQPError) -> String? {
+        if self.serverName == nil, AddressChecks.isIPAddress(host) { return nil }
+        var name = self.serverName ?? host
+        let field = self.serverName == nil ? "the host" : "serverName"
+        let shown = "\(field) \(name.debugDescription)"
+        if name.hasSuffix(".") { name.removeLast() }
+        if name.isEmpty { throw AMQPTLSSource.error("\(shown) is empty", "give a host's name, or nil for the host") }
+        if AddressChecks.isIPAddress(name) {
             throw AMQPTLSSource.error(
-                "The name '\(name ?? host)' cannot be used as a TLS server name",
-                "serverName must be a host's name of 1 to 255 bytes, and not an IP address"
+                "\(shown) is an IP address, which TLS cannot ask for",
+                "give a host's name, or nil to verify the address that is connected to"
             )
         }
+        if name.utf8.contains(where: { $0 >= 0x80 }) {
+            throw AMQPTLSSource.error(
+                "\(shown) cannot be verified with TLS: it is not ASCII",
+                "write it in its ASCII form, which begins with xn--"
+            )
+        }
+        guard name.utf8.allSatisfy(AddressChecks.isNameByte) else {
+            throw AMQPTLSSource.error(
+                "\(shown) contains a character that a host's name cannot have",
+                "use letters, digits, hyphens and dots"
+            )
+        }
+        if self.verification == .full, name.utf8.contains(UInt8(ascii: "_")) {
+            throw AMQPTLSSource.error(
+                "\(shown) contains an underscore, which no certificate can match",
+                "set serverName to a name that is in the server's certificate"
+            )
+        }
+        // RFC 1035 §2.3.4.
+        let labels = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard name.utf8.count <= AddressChecks.longestName, labels.allSatisfy({ (1...63).contains($0.count) }) else {
+            throw AMQPTLSSource.error(
+                "\(shown) is not a host's name",
+                "a name has at most \(AddressChecks.longestName) bytes, and 1 to 63 between its dots"
+            )
+        }
+        return name
     }
 
     /// Builds the context and the handler in one go. It reads files and blocks.
@@ -51,11 +89,6 @@ extension AMQPTLS {
         try self.makeClientHandler(host: host, context: try self.makeContext())
     }
 
-    /// Whether a host is an IPv4 or IPv6 address, the latter perhaps with a zone.
-    static func isIPAddress(_ host: String) -> Bool {
-        let address = host.split(separator: "%", maxSplits: 1, omittingEmptySubsequences: false).first ?? ""
-        return (try? SocketAddress(ipAddress: String(address), port: 0)) != nil
-    }
 }
 
 extension AMQPServerTLS {
@@ -129,7 +162,7 @@ extension TLSConfiguration {
             let key = identity?.privateKey.place ?? "the configuration"
             let chain = identity?.certificateChain.place ?? "the configuration"
             throw AMQPTLSSource.error(
-                "The private key in \(key) does not belong to the first certificate in \(chain)",
+                "the private key in \(key) does not belong to the first certificate in \(chain)",
                 "give the key that the certificate was made for, and a chain with that certificate first"
             )
         } catch {
@@ -137,7 +170,7 @@ extension TLSConfiguration {
             if case .default? = self.trustRoots {
                 remedy += ", and install the system's trusted roots (the package ca-certificates) or set trustRoots"
             }
-            throw AMQPError(.local, .tlsFailed, "TLS cannot be set up (\(error)): \(remedy).")
+            throw AMQPTLSSource.error("the TLS settings cannot be used", remedy)
         }
     }
 }

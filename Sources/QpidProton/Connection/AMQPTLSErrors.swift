@@ -26,22 +26,22 @@ enum AMQPTLSErrors {
         switch error {
         case let error as NIOSSLExtraError where error == .failedToValidateHostname:
             return self.failed(
-                "The certificate of \(side) is for another host name",
-                "connect with a name that is in the certificate, or set serverName\(Self.names(in: certificate))"
+                "the certificate of \(side) is for another host name\(Self.names(in: certificate))",
+                "connect with a name that is in the certificate, or set serverName"
             )
         case let error as NIOSSLExtraError where error == .serverHostnameImpossibleToMatch:
             return self.failed(
-                "The name of \(side) holds characters that no certificate can match",
+                "the name of \(side) holds characters that no certificate can match",
                 "connect with a name of letters, digits, dots and hyphens, or set serverName"
             )
-        case let error as NIOSSLExtraError:
-            return self.failed("TLS with \(side) failed", "\(error)")
+        case is NIOSSLExtraError:
+            return self.unexplained(side)
         case let error as NIOSSLError:
             return self.translate(error, side, isClient: host != nil, certificate)
         case let error as BoringSSLError:
             return self.translate(error, side, isClient: host != nil, certificate)
         case is NIOSSLCloseTimedOutError:
-            return AMQPError(.connection, .connectionLost, "TLS was not closed in order by \(side) in time.")
+            return AMQPError(.connection, .connectionLost, "TLS was not closed in order by \(side) in time")
         default:
             return nil
         }
@@ -60,12 +60,16 @@ enum AMQPTLSErrors {
             return AMQPError(
                 .connection,
                 .connectionLost,
-                "The connection was cut by \(side): TCP ended without the end of TLS."
+                "the connection was cut by \(side): TCP ended without the end of TLS"
             )
         case .noCertificateToValidate:
-            return self.failed("\(side) shows no certificate".capitalizedFirst, "give it one, or do not ask for one")
+            return self.failed("\(side) shows no certificate", "give it one, or do not ask for one")
+        case .unableToValidateCertificate:
+            return self.unverified(side, certificate)
+        case .shutdownFailed, .writeDuringTLSShutdown:
+            return AMQPError(.connection, .connectionLost, "TLS was not closed in order by \(side)")
         default:
-            return self.failed("TLS with \(side) failed", "\(error)")
+            return self.unexplained(side)
         }
     }
 
@@ -82,7 +86,7 @@ enum AMQPTLSErrors {
         }
         if stack.contains(.eofDuringHandshake) {
             return self.failed(
-                "\(side) closed the connection during the TLS handshake".capitalizedFirst,
+                "\(side) closed the connection during the TLS handshake",
                 "check that the port speaks TLS, and which TLS versions and certificates it asks for"
             )
         }
@@ -92,41 +96,61 @@ enum AMQPTLSErrors {
         switch reason?.meaning {
         case .notTLS?:
             let remedy = isClient ? "use amqp:// or the server's TLS port" : "connect with amqps://"
-            return self.failed("\(side) does not speak TLS on this port".capitalizedFirst, remedy)
+            return self.failed("\(side) does not speak TLS on this port", remedy)
         case .unverified?:
             return self.unverified(side, certificate)
         case .rejected(let cause)?:
             return self.failed(
-                "\(side) rejected our certificate: \(cause)".capitalizedFirst,
+                "\(side) rejected our certificate: \(cause)",
                 self.rejectedRemedy(isClient)
             )
         case .version?:
-            return self.failed("There is no TLS version in common with \(side)", "check minimumVersion on both sides")
+            return self.failed("there is no TLS version in common with \(side)", "check minimumVersion on both sides")
         case .noCertificate?:
             return self.failed(
-                "\(side) shows no certificate".capitalizedFirst,
+                "\(side) shows no certificate",
                 "set the identity of its TLS configuration"
             )
         case .noAgreement?:
             return self.failed(
-                "\(side) refused the TLS handshake".capitalizedFirst,
+                "\(side) refused the TLS handshake",
                 "check the ciphers and certificates of both sides"
             )
         case nil:
-            return self.failed("TLS with \(side) failed", text.isEmpty ? "\(error)" : text)
+            guard let name = self.reasonName(in: text) else { return self.unexplained(side) }
+            return self.failed("TLS with \(side) failed (\(name))", "check the TLS settings of both sides")
         }
+    }
+
+    /// The name of an error's reason in plain words, such as "bad record mac"; nil where the stack names none.
+    ///
+    /// An entry of the stack reads `Error: CODE error:CODE:LIBRARY:FUNCTION:REASON at FILE:LINE`.
+    private static func reasonName(in text: String) -> String? {
+        let names = text.split { $0 == ":" || $0 == " " }
+        let name = names.first { name in
+            name.utf8.contains(UInt8(ascii: "_")) && name != "OPENSSL_internal"
+                && name.utf8.allSatisfy {
+                    $0 == UInt8(ascii: "_") || (0x30...0x39).contains($0) || (0x41...0x5a).contains($0)
+                }
+        }
+        return name?.lowercased().replacing("_", with: " ")
+    }
+
+    /// A failure that has no text of ours: the log has it at debug level.
+    private static func unexplained(_ side: String) -> AMQPError {
+        self.failed("TLS with \(side) failed", "check the TLS settings of both sides")
     }
 
     private static func unverified(_ side: String, _ certificate: NIOSSLCertificate?) -> AMQPError {
         let now = time(nil)
         if let certificate, certificate.notValidAfter < now {
-            return self.failed("The certificate of \(side) has expired", "renew it there")
+            return self.failed("the certificate of \(side) has expired", "renew it there")
         }
         if let certificate, certificate.notValidBefore > now {
-            return self.failed("The certificate of \(side) is not valid yet", "check the clocks of both machines")
+            return self.failed("the certificate of \(side) is not valid yet", "check the clocks of both machines")
         }
         return self.failed(
-            "The certificate of \(side) does not lead to a trusted certificate authority",
+            "the certificate of \(side) does not lead to a trusted certificate authority",
             "set trustRoots to the authority that signed it, and have the peer send its intermediate certificates"
         )
     }
@@ -137,12 +161,18 @@ enum AMQPTLSErrors {
             : "check the listener's certificate, its host names, and the client's trusted authorities"
     }
 
+    /// The most host names of a certificate that an error shows.
+    private static let mostNames = 8
+
     private static func names(in certificate: NIOSSLCertificate?) -> String {
-        certificate.map { " (\($0))" } ?? ""
+        guard let bytes = certificate.flatMap({ try? $0.toDERBytes() }) else { return "" }
+        let names = CertificateName.hostNames(ofDER: bytes)
+        guard !names.isEmpty else { return "" }
+        return " (it names \(names.prefix(self.mostNames).joined(separator: ", ")))"
     }
 
     private static func failed(_ cause: String, _ remedy: String) -> AMQPError {
-        AMQPError(.connection, .tlsFailed, "\(cause): \(remedy).")
+        AMQPError(.connection, .tlsFailed, "\(cause): \(remedy)")
     }
 
     private enum Meaning {
@@ -175,8 +205,4 @@ enum AMQPTLSErrors {
         ("ALERT_HANDSHAKE_FAILURE", .noAgreement),
         ("NO_SHARED_CIPHER", .noAgreement),
     ]
-}
-
-extension String {
-    fileprivate var capitalizedFirst: String { self.prefix(1).uppercased() + self.dropFirst() }
 }

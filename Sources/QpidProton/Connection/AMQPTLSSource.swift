@@ -28,7 +28,7 @@ enum AMQPTLSSource: Hashable, Sendable {
             return try NIOSSLCertificate.fromPEMBytes(bytes)
         } catch {
             throw Self.error(
-                "\(self.capitalizedPlace) does not hold \(role) in PEM form",
+                "\(self.place) does not hold \(role) in PEM form",
                 "it must contain BEGIN CERTIFICATE blocks; turn DER into PEM with 'openssl x509 -inform der'"
             )
         }
@@ -42,13 +42,11 @@ enum AMQPTLSSource: Hashable, Sendable {
             return try NIOSSLPrivateKey(bytes: bytes, format: .pem) { setter in setter([UInt8]()) }
         } catch {
             throw Self.error(
-                "\(self.capitalizedPlace) does not hold a private key in PEM form that can be read",
+                "\(self.place) does not hold a private key in PEM form that can be read",
                 "it must contain a PRIVATE KEY block without a passphrase; 'openssl pkey -in OLD -out NEW' removes one"
             )
         }
     }
-
-    private var capitalizedPlace: String { "T" + self.place.dropFirst() }
 
     /// Reads a whole file; it blocks, so it does not belong on an event loop.
     private func read(_ role: String) throws(AMQPError) -> [UInt8] {
@@ -57,9 +55,13 @@ enum AMQPTLSSource: Hashable, Sendable {
         case .bytes(let bytes): return bytes.value
         case .file(let name): path = name
         }
+        // The system would open what the path names before a zero byte.
+        guard !path.utf8.contains(0) else {
+            throw Self.error("the path \(path.debugDescription) for \(role) contains a zero byte", "remove it")
+        }
         guard let file = fopen(path, "rb") else {
-            let cause = errno == ENOENT ? "does not exist" : "cannot be opened: \(String(cString: strerror(errno)))"
-            throw Self.error("The file '\(path)' for \(role) \(cause)", "check the path and its permissions")
+            let cause = errno == ENOENT ? "does not exist" : "cannot be opened (\(NetworkError.cause(errno: errno)))"
+            throw Self.error("the file '\(path)' for \(role) \(cause)", "check the path and its permissions")
         }
         defer { fclose(file) }
         var bytes: [UInt8] = []
@@ -71,7 +73,7 @@ enum AMQPTLSSource: Hashable, Sendable {
         }
         if ferror(file) != 0 || bytes.count > Self.maxFileSize {
             throw Self.error(
-                "The file '\(path)' for \(role) cannot be read",
+                "the file '\(path)' for \(role) cannot be read",
                 "it must be a PEM file, of at most 16 MiB"
             )
         }
@@ -81,6 +83,6 @@ enum AMQPTLSSource: Hashable, Sendable {
     private static let maxFileSize = 16 * 1_048_576
 
     static func error(_ cause: String, _ remedy: String) -> AMQPError {
-        AMQPError(.local, .invalidArgument, "\(cause): \(remedy).")
+        AMQPError(.local, .invalidArgument, "\(cause): \(remedy)")
     }
 }

@@ -194,7 +194,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         if error is ChannelError { return self.lost }
         let tls = try? self.context?.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
         return AMQPTLSErrors.translate(error, host: self.host, handler: tls)
-            ?? AMQPError(.connection, .connectionLost, "\(error)")
+            ?? AMQPError(.connection, .connectionLost, NetworkError.cause(error))
     }
 
     var endError: AMQPError? {

@@ -1,4 +1,5 @@
 import Logging
+import NIOCore
 
 /// How a client logs in.
 ///
@@ -112,6 +113,36 @@ extension AMQPSASL {
         return SASLClientHandler(machine: machine, maxFrameSize: self.maxFrameSize, logger: logger)
     }
 
+    /// Checks the login before a connection is made, as far as it does not depend on the server.
+    ///
+    /// - Parameters:
+    ///   - url: Has the user and the password.
+    ///   - hasClientCertificate: Whether TLS is configured with a client certificate.
+    /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument``.
+    func validate(_ url: AMQPURL, hasClientCertificate: Bool) throws(AMQPError) {
+        guard self.maxFrameSize >= SASLReader.minimumMaxFrameSize else {
+            let text = "the maxFrameSize of SASL is \(self.maxFrameSize): it must be at least 512 bytes"
+            throw AMQPError(.local, .invalidArgument, text)
+        }
+        let candidates = try self.candidates(
+            username: url.username,
+            password: url.password.map { Redacted($0) },
+            hasClientCertificate: hasClientCertificate
+        )
+        // Of a name it is known only when the resolver has answered: see ``check(_:_:)``.
+        if let address = AddressChecks.ipAddress(url.host, port: url.port) {
+            try self.check(address, isTLS: url.isTLS, candidates ?? [])
+        }
+    }
+
+    /// Throws where a login would send the password readable over a network. It is called before the address is connected to.
+    func check(_ address: SocketAddress, isTLS: Bool, _ candidates: [any SASLClientMechanism]) throws(AMQPError) {
+        guard !isTLS, !self.allowsPlainWithoutTLS, candidates.contains(where: \.revealsPassword),
+            !SASLTransportSecurity.isLocal(address)
+        else { return }
+        throw .passwordWithoutTLS
+    }
+
     /// The mechanisms to use, best first; nil where there is no SASL layer.
     func candidates(
         username: String?,
@@ -126,12 +157,12 @@ extension AMQPSASL {
                 throw AMQPError(
                     .local,
                     .invalidArgument,
-                    "SASL EXTERNAL needs a client certificate: set the identity of the TLS configuration."
+                    "SASL EXTERNAL needs TLS and a client certificate: use amqps:// and set the identity of the TLS configuration"
                 )
             }
             return [SASLExternalClient()]
         case .plain(let username, let password):
-            return [SASLPlainClient(username: username, password: password)]
+            return [try SASLPlainClient(checking: username, password)]
         case .automatic:
             let external: [any SASLClientMechanism] = hasClientCertificate ? [SASLExternalClient()] : []
             guard let username else { return external + [SASLAnonymous()] }
@@ -139,10 +170,19 @@ extension AMQPSASL {
                 throw AMQPError(
                     .local,
                     .invalidArgument,
-                    "There is a user but no password: give the password too, or leave the user out."
+                    "there is a user but no password: give the password too, or leave the user out"
                 )
             }
-            return [SASLPlainClient(username: username, password: password)] + external
+            return [try SASLPlainClient(checking: username, password)] + external
         }
     }
+}
+
+extension AMQPError {
+    static let passwordWithoutTLS = AMQPError(
+        .local,
+        .invalidArgument,
+        "SASL PLAIN would send the password unencrypted to another machine: use amqps:// (TLS), or set "
+            + "allowsPlainWithoutTLS if the network is trusted; the password was not sent"
+    )
 }

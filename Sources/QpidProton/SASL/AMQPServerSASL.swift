@@ -66,6 +66,22 @@ extension AMQPServerSASL {
         )
     }
 
+    /// Checks the configuration of a listener before it is bound.
+    ///
+    /// - Parameter showsCertificates: Whether its clients may show a TLS certificate.
+    /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument``.
+    func validate(showsCertificates: Bool) throws(AMQPError) {
+        guard self.maxFrameSize >= SASLReader.minimumMaxFrameSize else {
+            let text = "the maxFrameSize of SASL is \(self.maxFrameSize): it must be at least 512 bytes"
+            throw AMQPError(.local, .invalidArgument, text)
+        }
+        let offersAny = self.allowsAnonymous || self.checkPassword != nil || self.allowsExternal && showsCertificates
+        guard offersAny || self.letsInWithoutSASL else {
+            let remedy = "allow ANONYMOUS, set checkPassword, or ask for client certificates with TLS"
+            throw AMQPError(.local, .invalidArgument, "no client could log in: \(remedy)")
+        }
+    }
+
     /// The mechanisms that this connection may use, strongest first.
     func mechanisms(for security: SASLTransportSecurity) -> [any SASLServerMechanism] {
         var mechanisms: [any SASLServerMechanism] = []

@@ -27,12 +27,7 @@ struct SASLClientMachine: SASLMachine {
         // Checked for every candidate before the first byte: no server can talk this side into sending the password.
         if !security.isConfidential && !self.allowsPlainWithoutTLS && self.candidates.contains(where: \.revealsPassword)
         {
-            throw AMQPError(
-                .connection,
-                .invalidArgument,
-                "SASL PLAIN would send the password unencrypted to another machine: use amqps:// (TLS), or set "
-                    + "allowsPlainWithoutTLS if the network is trusted. The password was not sent."
-            )
+            throw .passwordWithoutTLS
         }
         return [.sendHeader]
     }

@@ -39,14 +39,23 @@ struct SASLPlainClient: SASLClientMechanism {
     let username: String
     let password: Redacted<String>
 
+    init(username: String, password: Redacted<String>) {
+        self.username = username
+        self.password = password
+    }
+
+    /// Makes the mechanism for a login that it can carry.
+    init(checking username: String, _ password: Redacted<String>) throws(AMQPError) {
+        self.init(username: username, password: password)
+        _ = try self.initialResponse()
+    }
+
     func initialResponse() throws(AMQPError) -> [UInt8]? {
-        guard !self.username.utf8.contains(0), !self.password.value.utf8.contains(0), !self.username.isEmpty else {
-            throw AMQPError(
-                .connection,
-                .invalidArgument,
-                "SASL PLAIN cannot carry an empty user, or a zero byte in the user or the password: remove it."
-            )
+        if self.username.isEmpty {
+            throw AMQPError(.local, .invalidArgument, "the user of SASL PLAIN is empty: give a name")
         }
+        try ProtonText.check(self.username, "the user of SASL PLAIN")
+        try ProtonText.check(self.password.value, "the password of SASL PLAIN")
         return [0] + Array(self.username.utf8) + [0] + Array(self.password.value.utf8)
     }
 }

@@ -1,0 +1,82 @@
+import NIOCore
+
+/// Checks of hosts and ports, before a name is looked up or a socket is made.
+enum AddressChecks {
+    /// Checks a port; `least` is 0 where the system may choose one.
+    static func check(port: Int, least: Int = 1) throws(AMQPError) {
+        guard (least...65_535).contains(port) else {
+            throw self.error("port is \(port): it must be from \(least) to 65535")
+        }
+    }
+
+    /// Checks a host's name or its IP address. The resolver takes it as a C string, which ends at a zero byte.
+    static func check(host: String) throws(AMQPError) {
+        let shown = host.debugDescription
+        if host.isEmpty { throw self.error("the host is empty: give a name or an IP address") }
+        if self.isIPAddress(host) { return }
+        if host.utf8.contains(0) { throw self.error("the host \(shown) contains a zero byte: remove it") }
+        if host.utf8.first == UInt8(ascii: "[") {
+            throw self.error("the host \(shown) is not a host's name: write an IPv6 address without brackets")
+        }
+        if host.utf8.contains(UInt8(ascii: ":")) {
+            throw self.error("the host \(shown) contains a colon and is not an IPv6 address: give the port by itself")
+        }
+        // A name beyond ASCII is left to the resolver.
+        guard host.utf8.allSatisfy({ self.isNameByte($0) || $0 >= 0x80 }) else {
+            throw self.error("the host \(shown) contains a character that a host's name cannot have: remove it")
+        }
+        if host.utf8.count > self.longestName + 1 {
+            throw self.error("the host has \(host.utf8.count) bytes: a host's name has at most \(self.longestName)")
+        }
+    }
+
+    /// The most bytes of a host's name without its final dot. Source: RFC 1035 §2.3.4.
+    static let longestName = 253
+
+    /// Letters, digits, hyphens and dots, and the underscore that names within a private network may have.
+    static func isNameByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"):
+            true
+        default: false
+        }
+    }
+
+    /// The IPv4 or IPv6 address that a host is, the latter perhaps with a zone; `nil` for a name.
+    static func ipAddress(_ host: String, port: Int = 0) -> SocketAddress? {
+        // The system's parser would stop at a zero byte.
+        guard host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else { return nil }
+        let parts = host.split(separator: "%", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let address = parts.first.flatMap({ try? SocketAddress(ipAddress: String($0), port: port) }) else {
+            return nil
+        }
+        // Only IPv6 has zones: RFC 4007 §11.
+        if parts.count > 1, parts[1].isEmpty || address.protocol != .inet6 { return nil }
+        return address
+    }
+
+    static func isIPAddress(_ host: String) -> Bool { self.ipAddress(host) != nil }
+
+    private static func error(_ text: String) -> AMQPError { AMQPError(.local, .invalidArgument, text) }
+}
+
+extension AMQPURL {
+    /// Checks what connecting uses of the URL. The texts show neither the password nor the user.
+    func validate() throws(AMQPError) {
+        try AddressChecks.check(host: self.host)
+        try AddressChecks.check(port: self.port)
+        if let username = self.username {
+            if username.isEmpty { throw self.error("the user of the URL is empty: give a name, or nil for no login") }
+            try ProtonText.check(username, "the user of the URL")
+        }
+        if let password = self.password {
+            guard self.username != nil else {
+                throw self.error("the URL has a password but no user: give the user too, or leave the password out")
+            }
+            try ProtonText.check(password, "the password of the URL")
+        }
+    }
+
+    private func error(_ text: String) -> AMQPError { AMQPError(.local, .invalidArgument, text) }
+}

@@ -1,0 +1,155 @@
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import NIOSSL
+
+/// Makes one client connection. Everything that can be checked is checked when it is made, before any socket or name is used.
+struct Connector {
+    private let url: AMQPURL
+    private let configuration: AMQPConnection.Configuration
+    private let logger: Logger
+    private let context: NIOSSLContext?
+    private let resolver: (any Resolver & Sendable)?
+
+    /// - Parameters:
+    ///   - url: Where to connect to.
+    ///   - configuration: The settings of the connection.
+    ///   - logger: Gets the protocol's steps.
+    ///   - resolver: Finds the addresses of the host; `nil` for the system's resolver.
+    /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` for a setting that cannot be used.
+    init(
+        url: AMQPURL,
+        configuration: AMQPConnection.Configuration,
+        logger: Logger,
+        resolver: (any Resolver & Sendable)? = nil
+    ) throws(AMQPError) {
+        try url.validate()
+        var configuration = configuration
+        try configuration.validate()
+        let hasCertificate = url.isTLS && configuration.tls.identity != nil
+        try configuration.sasl.validate(url, hasClientCertificate: hasCertificate)
+        let name = url.isTLS ? try configuration.tls.name(for: url.host) : nil
+        // The open names the host as TLS does, without a final dot. Source: AMQP 1.0 §2.7.1.
+        let host = configuration.tls.serverName == nil ? name ?? url.host : url.host
+        configuration.virtualHost = configuration.virtualHost ?? host
+        guard ClientBootstrap(validatingGroup: configuration.eventLoopGroup) != nil else {
+            throw .unusableEventLoopGroup
+        }
+        self.url = url
+        self.configuration = configuration
+        var logger = logger
+        logger[metadataKey: "amqp.host"] = "\(url.host):\(url.port)"
+        self.logger = logger
+        self.context = url.isTLS ? try configuration.tls.makeContext() : nil
+        self.resolver = resolver
+    }
+
+    /// Connects and opens. Cancellation closes the sockets that have been made.
+    func connect() async throws(AMQPError) -> AMQPConnection {
+        let attempts = ConnectAttempts(
+            host: self.url.host,
+            port: self.url.port,
+            timeout: self.configuration.connectTimeout
+        )
+        let bootstrap = ClientBootstrap(group: self.configuration.eventLoopGroup)
+            .resolver(self.resolver)
+            .connectTimeout(.nanoseconds(self.configuration.connectTimeout.nanoseconds))
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .urgentChannelOption()
+            // Answered piece by piece: credit for the first messages goes out before the last are read.
+            .channelOption(.maxMessagesPerRead, value: 1)
+            .channelOption(.recvAllocator, value: ConnectionHandler.reads)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try attempts.check()
+                    let attempt = ConnectAttempt(attempts, check: self.check, addHandlers: self.addHandlers)
+                    try channel.pipeline.syncOperations.addHandler(attempt)
+                }
+            }
+        let connecting = bootstrap.connect(host: self.url.host, port: self.url.port)
+        connecting.whenComplete { [logger] result in
+            switch result {
+            case .failure(let error):
+                logger.debug("connecting failed", metadata: ["error": "\(error)"])
+                attempts.fail(error)
+            case .success(let channel):
+                // A socket that closes before it is active gets no handlers.
+                let lost = AMQPError(.connection, .connectionLost, "the socket closed before the connection was opened")
+                channel.closeFuture.whenComplete { [weak attempts] _ in attempts?.fail(lost) }
+            }
+        }
+        let parts: AMQPConnection.Parts
+        do {
+            parts = try await attempts.connected.value()
+        } catch {
+            attempts.giveUp()
+            throw error
+        }
+        return try await self.open(parts)
+    }
+
+    /// Throws for an address that a login must not be sent to.
+    private func check(_ address: SocketAddress) throws(AMQPError) {
+        let candidates = try self.configuration.sasl.candidates(
+            username: self.url.username,
+            password: self.url.password.map { Redacted($0) },
+            hasClientCertificate: self.hasCertificate
+        )
+        try self.configuration.sasl.check(address, isTLS: self.url.isTLS, candidates ?? [])
+    }
+
+    private var hasCertificate: Bool { self.url.isTLS && self.configuration.tls.identity != nil }
+
+    /// Adds the connection's handlers to the channel that has won, which is active.
+    private func addHandlers(_ channel: any Channel) throws -> ConnectionHandler {
+        let pipeline = channel.pipeline.syncOperations
+        let handler = try ConnectionHandler(
+            role: .client,
+            host: self.url.host,
+            configuration: self.configuration,
+            eventLoop: channel.eventLoop,
+            logger: self.logger,
+            permit: try ReadPermit.make(for: channel, self.configuration, isTLS: self.context != nil)
+        )
+        // First the handler that takes errors: in an active channel TLS and SASL begin as soon as they are added. Then TLS, so
+        // that no byte of SASL passes it by.
+        try pipeline.addHandler(handler)
+        if let context = self.context {
+            let tls = try self.configuration.tls.makeClientHandler(host: self.url.host, context: context)
+            try pipeline.addHandler(tls, position: .before(handler))
+        }
+        let sasl = try self.configuration.sasl.makeClientHandler(
+            username: self.url.username,
+            password: self.url.password,
+            hasClientCertificate: self.hasCertificate,
+            hostname: self.configuration.virtualHost,
+            logger: self.logger
+        )
+        if let sasl { try pipeline.addHandler(sasl, position: .before(handler)) }
+        return handler
+    }
+
+    private func open(_ parts: AMQPConnection.Parts) async throws(AMQPError) -> AMQPConnection {
+        let timeout = self.configuration.openTimeout
+        let timer = parts.channel.eventLoop.scheduleTask(in: .nanoseconds(timeout.nanoseconds)) {
+            let place = NetworkError.place(self.url.host, self.url.port)
+            let text = "\(place) did not open the connection within \(timeout)"
+            parts.opened.resolve(.failure(AMQPError(.local, .timeout, text)))
+        }
+        defer { timer.cancel() }
+        do {
+            return AMQPConnection(parts, try await parts.opened.value(), self.configuration)
+        } catch {
+            parts.channel.close(promise: nil)
+            throw error
+        }
+    }
+}
+
+extension AMQPError {
+    static let unusableEventLoopGroup = AMQPError(
+        .local,
+        .invalidArgument,
+        "eventLoopGroup cannot make sockets: use a MultiThreadedEventLoopGroup or one of its loops"
+    )
+}
