@@ -187,7 +187,7 @@ extension ConnectionHandler {
             if self.writing == nil { self.writing = self.takeOutput(context) }
             self.writing?.writeBytes(bytes)
         }
-        self.writing?.withUnsafeMutableReadableBytes { self.frames.sent($0) }
+        self.frames.sent(&self.writing)
         if pn_connection_state(self.engine.connection) & PN_LOCAL_ACTIVE != 0 {
             func add(_ frame: ByteBuffer) {
                 if self.writing == nil { self.writing = self.takeOutput(context) }

@@ -165,7 +165,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
         let violation = buffer.withUnsafeReadableBytes { bytes -> AMQPError? in
             if let violation = self.frames.received(bytes) { return violation }
-            _ = self.engine.read(bytes)
+            self.frames.forEachPart(of: bytes) { _ = self.engine.read($0) }
             return nil
         }
         if let violation { return self.fail(violation) }

@@ -17,12 +17,19 @@ struct FieldReader {
         }
     }
 
+    /// The descriptor of a described value: its number, or its symbol.
+    enum Descriptor: Equatable {
+        case code(UInt64)
+        case name(String)
+    }
+
     private let bytes: UnsafeRawBufferPointer
-    private var offset: Int
+    /// Where the next byte is read.
+    private(set) var offset: Int
     /// The fields of the list that are left; those beyond it are null.
     private var count = 0
     /// Where the list ends, which may be behind the bytes.
-    private var end = 0
+    private(set) var end = 0
 
     init(_ bytes: UnsafeRawBufferPointer, offset: Int) {
         self.bytes = bytes
@@ -64,6 +71,20 @@ struct FieldReader {
         }
     }
 
+    /// The descriptor, as a number or as a symbol.
+    mutating func anyDescriptor() -> Descriptor? {
+        let start = self.offset
+        if let code = self.descriptor() { return .code(code) }
+        self.offset = start
+        guard self.byte() == 0, let constructor = self.byte(), constructor == 0xA3 || constructor == 0xB3 else {
+            return nil
+        }
+        let count = self.bigEndian(constructor == 0xA3 ? 1 : 4)
+        let name = self.offset
+        guard self.pass(count) else { return nil }
+        return .name(String(decoding: self.bytes[name..<self.offset], as: UTF8.self))
+    }
+
     /// Passes over the head of a list.
     mutating func list() -> Bool {
         let width: Int
@@ -90,6 +111,30 @@ struct FieldReader {
     func isSound(few: Int = 12) -> Bool {
         (self.offset <= self.end && self.end - self.offset <= few)
             || ValueGuard.accepts(self.bytes, from: self.offset, count: self.count, end: self.end)
+    }
+
+    /// The bytes of the list's fields that are left.
+    var left: Int { self.end - self.offset }
+
+    /// Where each of the fields that are left lies. Nil where one ends behind the bytes, where they do not end with the
+    /// list, and where there are more than `most`.
+    mutating func fieldRanges(most: Int) -> [Range<Int>]? {
+        guard self.count <= most else { return nil }
+        var ranges: [Range<Int>] = []
+        while self.hasMore {
+            guard let range = self.nextField() else { return nil }
+            ranges.append(range)
+        }
+        return self.offset == self.end ? ranges : nil
+    }
+
+    /// Whether fields are left.
+    var hasMore: Bool { self.count > 0 }
+
+    /// Passes over the next field. Returns where it lies; nil where it ends behind the bytes.
+    mutating func nextField() -> Range<Int>? {
+        let start = self.offset
+        return self.passAny() ? start..<self.offset : nil
     }
 
     /// Passes over the head of a list, if Proton can decode all that is in it.
@@ -179,6 +224,29 @@ struct FieldReader {
         case 0xB0: self.pass(self.bigEndian(4))
         default: false
         }
+    }
+
+    /// Passes over a value of any type. Returns whether it is a text with a zero byte, where C would cut it; nil where it
+    /// ends behind the bytes.
+    mutating func passText() -> Bool? {
+        guard let constructor = self.constructor() else { return nil }
+        let start = self.offset
+        guard self.passAny(constructor, depth: 0) else { return nil }
+        switch constructor {
+        case 0xA1, 0xA3: return self.bytes[start + 1..<self.offset].contains(0)
+        case 0xB1, 0xB3: return self.bytes[start + 4..<self.offset].contains(0)
+        default: return false
+        }
+    }
+
+    /// Passes over a source or target. Returns whether its address is a text with a zero byte; nil where it ends behind the
+    /// bytes.
+    mutating func passTerminus() -> Bool? {
+        guard self.count > 0 else { return self.passAny() ? false : nil }
+        var terminus = FieldReader(self.bytes, offset: self.offset)
+        guard self.passAny() else { return nil }
+        guard terminus.anyDescriptor() != nil, terminus.list() else { return false }
+        return terminus.passText() ?? false
     }
 
     /// Passes over a value of any type. False where it ends behind the bytes.

@@ -88,6 +88,8 @@ final class FrameObserver {
     private var input: FrameTap
     private var output = FrameTap()
     private let maxFrameSize: UInt32
+    /// The largest frame that the peer takes, in bytes: the least that all take until it has opened the connection.
+    private var peerMaxFrameSize = 512
     /// The peer has opened the connection.
     private var isOpened = false
     /// By the channel on which the peer sends.
@@ -100,6 +102,8 @@ final class FrameObserver {
     private var begun: [UInt16: TappedFrame.Begin] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
     private var arrived: Deque<PeerSession> = []
+    /// Why the links are refused that the peer has attached, for Proton's events of them, which come in the same order.
+    private var attached: Deque<AMQPError?> = []
     /// Sessions of whose window the peer has used a quarter.
     @exclusivity(unchecked) private var due: [PeerSession] = []
     /// Sessions of which the peer has sent something in this read.
@@ -125,22 +129,33 @@ final class FrameObserver {
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
+    /// Why the link of the next event of a link that the peer has attached is to be refused; nil for most.
+    func nextAttached() -> AMQPError? { self.attached.popFirst() ?? nil }
+
+    /// The bytes that have come of a frame that is not complete. Proton has those behind the head, and tells nothing of them.
+    var incompleteBytes: Int { self.input.incomplete }
+
     /// Returns what the peer did wrong that Proton must not see.
     ///
     /// Proton 0.37 lets a peer begin a session twice: its count of who refers to the session is then wrong, and it frees
     /// memory twice. See ``PeerLinks`` for the links.
-    /// The bytes that have come of a frame that is not complete: Proton keeps them, and tells nothing of them.
-    var incompleteBytes: Int { self.input.incomplete }
-
     func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
         var violation: AMQPError?
         self.input.consume(bytes) { head in
-            guard violation == nil else { return }
+            guard violation == nil else { return nil }
             if let (channel, transfer) = TappedFrame.transfer(head) {
                 violation = self.peerSent(transfer, on: channel, TappedFrame.size(head))
-            } else if let frame = TappedFrame(head) {
-                violation = self.peerSent(frame, TappedFrame.size(head))
+                return transfer.mayNameState ? self.edit(head, &violation) : nil
             }
+            let edited = self.edit(head, &violation)
+            guard violation == nil else { return nil }
+            let size = TappedFrame.size(head)
+            if let edited {
+                violation = edited.withUnsafeBytes { self.peerSent($0, size) }
+            } else {
+                violation = self.peerSent(head, size)
+            }
+            return edited
         }
         for session in self.changed { session.publish() }
         self.changed.removeAll(keepingCapacity: true)
@@ -149,6 +164,24 @@ final class FrameObserver {
             return AMQPError(.connection, .connectionFramingError, text)
         }
         return violation
+    }
+
+    /// Gives what Proton is to read of the bytes that were received last, in order.
+    func forEachPart(of bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
+        self.input.forEachPart(of: bytes, body)
+    }
+
+    private func edit(_ head: UnsafeRawBufferPointer, _ violation: inout AMQPError?) -> [UInt8]? {
+        do throws(AMQPError) {
+            return try IncomingEdits.edit(head, limit: Int(self.maxFrameSize))
+        } catch {
+            violation = violation ?? error
+            return nil
+        }
+    }
+
+    private func peerSent(_ head: UnsafeRawBufferPointer, _ size: Int) -> AMQPError? {
+        TappedFrame(head).flatMap { self.peerSent($0, size) }
     }
 
     private func peerSent(_ transfer: TappedFrame.Transfer, on channel: UInt16, _ size: Int) -> AMQPError? {
@@ -177,6 +210,9 @@ final class FrameObserver {
             guard let session = self.byPeerChannel[channel] else { return nil }
             if let violation = session.links.attach(attach) { return violation }
             session.flows.peerSent(attach)
+            self.attached.append(
+                attach.flaw.map { AMQPError(.link, .invalidField, "the \($0) in the peer's attach holds a zero byte") }
+            )
             self.attachedByPeer += 1
             guard self.attachedByPeer - self.attachedHere <= self.openLinks else {
                 let text = "the peer attached \(self.openLinks + 1) links that are not attached on this side"
@@ -192,11 +228,15 @@ final class FrameObserver {
         case .end(let channel):
             self.attachedByPeer -= self.byPeerChannel.removeValue(forKey: channel)?.links.count ?? 0
             self.lastPeer = nil
-        case .open:
+        case .open(let open):
             guard !self.isOpened else {
                 return AMQPError(.connection, .illegalState, "the peer opened the connection twice")
             }
+            if let flaw = open.flaw {
+                return AMQPError(.connection, .invalidField, "the \(flaw) in the peer's open holds a zero byte")
+            }
             self.isOpened = true
+            self.peerMaxFrameSize = max(512, Int(open.maxFrameSize ?? .max))
         case .close: break
         case .foreign(let what): return AMQPError(.connection, .connectionFramingError, "the peer sent \(what)")
         case .unreadable(let name):
@@ -240,8 +280,20 @@ final class FrameObserver {
     /// A range of 2³¹ ids is negative to Proton, which then looks for each of them.
     private static let widestDisposition: UInt32 = 0x7FFF_FFFE
 
-    /// Looks at what Proton has made, whole frames, and writes the windows into it that the peers are to be told.
-    func sent(_ bytes: UnsafeMutableRawBufferPointer) {
+    /// The highest handle that Proton keeps apart from those that are not attached.
+    private static let handleMax = UInt32(Int32.max)
+
+    /// Looks at what Proton has made, and writes what the peers are to be told into it: the windows, and with a begin the
+    /// highest handle.
+    func sent(_ buffer: inout ByteBuffer?) {
+        buffer?.withUnsafeMutableReadableBytes { self.look(at: $0) }
+        guard self.output.hasChanges, let bytes = buffer else { return }
+        var edited = ByteBufferAllocator().buffer(capacity: bytes.readableBytes + 64)
+        bytes.withUnsafeReadableBytes { self.output.forEachPart(of: $0) { edited.writeBytes($0) } }
+        buffer = edited
+    }
+
+    private func look(at bytes: UnsafeMutableRawBufferPointer) {
         // Most frames are transfers, in runs on one channel.
         var run = (channel: UInt16.max, transfers: 0)
         self.output.consume(UnsafeRawBufferPointer(bytes)) { head in
@@ -254,14 +306,37 @@ final class FrameObserver {
             } else if let frame = TappedFrame(head) {
                 self.sent(run.transfers, on: run.channel)
                 run.transfers = 0
-                if let window = self.sent(frame), let offset = TappedFrame.incomingWindow(in: head) {
-                    // The head lies in the bytes that may be changed.
-                    UnsafeMutableRawPointer(mutating: head.baseAddress! + offset)
-                        .storeBytes(of: window.bigEndian, as: UInt32.self)
-                }
+                if let window = self.sent(frame) { return self.edit(head, of: bytes, window) }
             }
+            return nil
         }
         self.sent(run.transfers, on: run.channel)
+    }
+
+    /// Tells the window in a begin or a flow, where it lies if it can be told there.
+    private func edit(
+        _ head: UnsafeRawBufferPointer,
+        of bytes: UnsafeMutableRawBufferPointer,
+        _ window: UInt32
+    ) -> [UInt8]? {
+        let isBegin = head.count > 10 && head[10] == 0x11
+        if !isBegin, let start = bytes.baseAddress, let place = head.baseAddress {
+            // A head that came in pieces lies elsewhere.
+            let offset = place - UnsafeRawPointer(start)
+            if offset >= 0, offset + head.count <= bytes.count {
+                let frame = UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<offset + head.count])
+                if FrameEditor.store(incomingWindow: window, in: frame) { return nil }
+            }
+        }
+        guard var editor = FrameEditor(head), let field = editor.incomingWindowField else { return nil }
+        editor.performative.set(field, to: window)
+        let told = editor
+        if isBegin { editor.performative.set(4, to: Self.handleMax) }
+        // A begin that has no room for the handle tells the window alone.
+        for editor in [editor, told] {
+            if case .edited(let bytes) = editor.result(limit: self.peerMaxFrameSize) { return bytes }
+        }
+        return nil
     }
 
     private func sent(_ transfers: Int, on channel: UInt16) {

@@ -1,7 +1,24 @@
-/// Walks the frames of a byte stream, in whatever pieces it comes, and shows the head of each. It changes nothing.
+/// Walks the frames of a byte stream, in whatever pieces it comes, and shows the head of each, which may be replaced.
+///
+/// The stream goes on with what was replaced: see ``forEachPart(of:_:)``. A head that comes in pieces goes on when all of it
+/// is there, and everything else where it lies.
 struct FrameTap {
     /// Enough of a frame for the fixed fields of a `begin` or a `flow`, and for those of an `attach` behind a long name.
     static let headLength = 1_024
+
+    /// Bytes of the last piece that do not go on as they are.
+    private struct Change {
+        enum Replacement {
+            /// They are kept: they belong to a head that is not complete.
+            case nothing
+            /// The head that they complete.
+            case head
+            case bytes([UInt8])
+        }
+
+        let range: Range<Int>
+        let replacement: Replacement
+    }
 
     /// The largest frame that there may be, which is shown whole if it is no transfer; nil where only heads are looked at.
     private let maxSize: Int?
@@ -11,6 +28,9 @@ struct FrameTap {
     private var frameSize = 8
     /// The head of a frame that came in pieces.
     private var head: [UInt8] = []
+    /// The head of that kind that the last piece completed. A piece completes one at most.
+    private var completed: [UInt8] = []
+    private var changes: [Change] = []
     /// The size of a frame that cannot be: there is nothing more to see.
     private(set) var badSize: Int?
 
@@ -21,7 +41,14 @@ struct FrameTap {
     /// The bytes that have come of a frame that is not complete.
     var incomplete: Int { self.skip > 0 ? self.frameSize - self.skip : self.head.count }
 
-    mutating func consume(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Void) {
+    /// Whether the last piece goes on otherwise than it came.
+    var hasChanges: Bool { !self.changes.isEmpty }
+
+    /// Shows the heads that end in a piece of the stream.
+    ///
+    /// - Parameter visit: Returns what takes the place of the head, or nil.
+    mutating func consume(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> [UInt8]?) {
+        if !self.changes.isEmpty { self.changes.removeAll(keepingCapacity: true) }
         var offset = 0
         while offset < bytes.count, self.badSize == nil {
             if self.skip > 0 {
@@ -32,27 +59,58 @@ struct FrameTap {
             }
             let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
             if self.head.isEmpty, let size = self.size(rest), rest.count >= self.wanted(rest, size) {
-                visit(UnsafeRawBufferPointer(rebasing: rest[..<self.wanted(rest, size)]))
+                let wanted = self.wanted(rest, size)
+                if let edited = visit(UnsafeRawBufferPointer(rebasing: rest[..<wanted])) {
+                    self.changes.append(Change(range: offset..<offset + wanted, replacement: .bytes(edited)))
+                }
                 self.skip = size
                 self.frameSize = size
             } else {
-                offset += self.collect(rest, visit)
+                offset += self.collect(rest, at: offset, visit)
             }
         }
     }
 
+    /// Gives what is to go on of the piece that was consumed last, in order.
+    func forEachPart(of bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
+        guard self.hasChanges else { return body(bytes) }
+        var start = 0
+        for change in self.changes {
+            if start < change.range.lowerBound {
+                body(UnsafeRawBufferPointer(rebasing: bytes[start..<change.range.lowerBound]))
+            }
+            switch change.replacement {
+            case .nothing: break
+            case .head: self.completed.withUnsafeBytes { body($0) }
+            case .bytes(let edited): edited.withUnsafeBytes { body($0) }
+            }
+            start = change.range.upperBound
+        }
+        if start < bytes.count { body(UnsafeRawBufferPointer(rebasing: bytes[start...])) }
+    }
+
     /// Puts a head together from pieces. Returns how many bytes it took.
-    private mutating func collect(_ rest: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Void) -> Int {
+    private mutating func collect(
+        _ rest: UnsafeRawBufferPointer,
+        at offset: Int,
+        _ visit: (UnsafeRawBufferPointer) -> [UInt8]?
+    ) -> Int {
         let size = self.head.withUnsafeBytes { self.size($0) }
         let wanted = size.map { size in self.head.withUnsafeBytes { self.wanted($0, size) } } ?? 8
         let count = min(wanted - self.head.count, rest.count)
+        let range = offset..<offset + count
         self.head.append(contentsOf: rest.prefix(count))
         guard let size = self.head.withUnsafeBytes({ self.size($0) }),
             self.head.count == self.head.withUnsafeBytes({ self.wanted($0, size) })
-        else { return count }
-        self.head.withUnsafeBytes { visit($0) }
+        else {
+            self.changes.append(Change(range: range, replacement: .nothing))
+            return count
+        }
+        let edited = self.head.withUnsafeBytes { visit($0) }
+        self.changes.append(Change(range: range, replacement: edited.map { .bytes($0) } ?? .head))
         self.skip = size - self.head.count
         self.frameSize = size
+        swap(&self.head, &self.completed)
         self.head.removeAll(keepingCapacity: true)
         return count
     }

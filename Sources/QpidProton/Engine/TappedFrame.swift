@@ -1,6 +1,6 @@
 /// The performatives of the sessions and links, as far as the flow control and the guards need them.
 enum TappedFrame {
-    case open
+    case open(Open)
     case begin(channel: UInt16, Begin)
     case attach(channel: UInt16, Attach)
     case flow(channel: UInt16, Flow)
@@ -13,6 +13,13 @@ enum TappedFrame {
     case unreadable(String)
     /// Not a frame of AMQP, and why. Proton drops some of these, and with them what came in the same read.
     case foreign(String)
+
+    struct Open {
+        /// Nil where there is no limit.
+        var maxFrameSize: UInt32?
+        /// The text that Proton would cut at a zero byte.
+        var flaw: String?
+    }
 
     struct Begin {
         var remoteChannel: UInt16?
@@ -28,6 +35,8 @@ enum TappedFrame {
         var isReceiver: Bool
         /// Nil where it lies behind the head.
         var initialDeliveryCount: UInt32?
+        /// The text that Proton would cut at a zero byte.
+        var flaw: String?
     }
 
     /// A flow. What cannot be read behind the windows is as if it were not there: nothing depends on it but what is shown.
@@ -51,18 +60,10 @@ enum TappedFrame {
         var handle: UInt32
         var deliveryID: UInt32?
         var hasMore: Bool
+        /// There is room for a state that is named by its symbol.
+        var mayNameState: Bool
         /// The message is aborted, or it cannot be told.
         var mayBeAborted: Bool
-    }
-
-    /// Where the incoming-window is in the head of a begin or a flow that Proton made.
-    static func incomingWindow(in head: UnsafeRawBufferPointer) -> Int? {
-        var fields = FieldReader(head, offset: Int(head[4]) * 4)
-        switch fields.descriptor() {
-        case 0x11: return fields.list() && fields.ushort() != nil && fields.uint() != nil ? fields.wideUint() : nil
-        case 0x13: return fields.list() && fields.uint() != nil ? fields.wideUint() : nil
-        default: return nil
-        }
     }
 
     /// The size of a frame.
@@ -82,7 +83,7 @@ enum TappedFrame {
         guard offset < head.count else { return nil }
         var fields = FieldReader(head, offset: offset)
         switch fields.descriptor() {
-        case 0x10: self = fields.isSoundList() ? .open : .unreadable("open")
+        case 0x10: self = Self.open(&fields) ?? .unreadable("open")
         case 0x11: self = Self.begin(channel, &fields) ?? .unreadable("begin")
         case 0x12: self = Self.attach(channel, &fields) ?? .unreadable("attach")
         case 0x13: self = Self.flow(channel, &fields) ?? .unreadable("flow")
@@ -104,6 +105,15 @@ enum TappedFrame {
         return UInt16(head[6]) << 8 | UInt16(head[7])
     }
 
+    private static func open(_ fields: inout FieldReader) -> Self? {
+        guard fields.isSoundList(), let isContainerCut = fields.passText(), let isHostnameCut = fields.passText() else {
+            return nil
+        }
+        var open = Open(maxFrameSize: fields.uint()?.value)
+        if isContainerCut { open.flaw = "container-id" } else if isHostnameCut { open.flaw = "hostname" }
+        return .open(open)
+    }
+
     private static func begin(_ channel: UInt16, _ fields: inout FieldReader) -> Self? {
         guard fields.list(), let remoteChannel = fields.ushort(), let id = fields.uint()?.value,
             let window = fields.uint()?.value
@@ -122,8 +132,16 @@ enum TappedFrame {
             let role = fields.bool()?.value
         else { return nil }
         var attach = Attach(name: name, handle: handle, isReceiver: role)
-        // The settle modes, the termini, and what is said of unsettled deliveries come before it.
-        if (0..<6).allSatisfy({ _ in fields.passAny() }) { attach.initialDeliveryCount = fields.uint()?.value }
+        // Behind the settle modes. What is said of unsettled deliveries comes before the count.
+        guard fields.passAny(), fields.passAny(), let isSourceCut = fields.passTerminus(),
+            let isTargetCut = fields.passTerminus()
+        else { return .attach(channel: channel, attach) }
+        if isSourceCut {
+            attach.flaw = "address of its source"
+        } else if isTargetCut {
+            attach.flaw = "address of its target"
+        }
+        if fields.passAny(), fields.passAny() { attach.initialDeliveryCount = fields.uint()?.value }
         return .attach(channel: channel, attach)
     }
 
@@ -170,6 +188,7 @@ extension TappedFrame.Transfer {
         guard fields.list(), let handle = fields.uint()?.value, let id = fields.uint(), fields.passBinary(),
             fields.uint() != nil, fields.bool() != nil, let more = fields.bool(), fields.isSound()
         else { return nil }
+        self.mayNameState = fields.left > 12
         self.handle = handle
         self.deliveryID = id.value
         self.hasMore = more.value == true

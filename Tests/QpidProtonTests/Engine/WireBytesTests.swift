@@ -87,7 +87,7 @@ struct WireBytesTests {
         let closed = try await self.written(peer)
         await peer.finish()
         #expect(opened == 42)
-        #expect(begun - opened == 26)
+        #expect(begun - opened == 31)
         #expect(ended - begun == 12)
         #expect(closed - ended == 12)
     }

@@ -34,14 +34,17 @@ enum FuzzFrameTap {
         let observer = FrameObserver(maxFrameSize: 65_536, openLinks: 64)
         let first = try Self.open(observer) { violations += 1 }
         // As behind the protocol header, which the observer has passed over.
-        FuzzDialogue.header.withUnsafeReadableBytes { tap.consume($0) { _ in } }
+        FuzzDialogue.header.withUnsafeReadableBytes { tap.consume($0) { _ in nil } }
         var offset = 0
         var piece = 0
         while offset < stream.count, seen.violation == nil {
             let end = min(stream.count, offset + lengths[piece % lengths.count])
             // Memory of its own, so that a sanitizer sees what is read beyond it.
             try Array(stream[offset..<end]).withUnsafeBytes { bytes in
-                tap.consume(bytes) { seen.heads.append(Array($0)) }
+                tap.consume(bytes) { head in
+                    seen.heads.append(Array(head))
+                    return nil
+                }
                 seen.violation = observer.received(bytes).map { "\($0)" }
                 try FuzzTarget.require(seen.heads.allSatisfy { $0.count <= FrameTap.headLength }, "a head is too long")
             }
@@ -78,9 +81,10 @@ enum FuzzFrameTap {
             return own
         }
         for (isOwn, frames) in [(true, [begin] + own), (false, [FuzzDialogue.open, begin] + attaches)] {
-            for var bytes in [FuzzDialogue.header] + (try frames.map { try $0.encoded() }) {
+            for bytes in [FuzzDialogue.header] + (try frames.map { try $0.encoded() }) {
                 if isOwn {
-                    bytes.withUnsafeMutableReadableBytes { observer.sent($0) }
+                    var output: ByteBuffer? = bytes
+                    observer.sent(&output)
                 } else {
                     bytes.withUnsafeReadableBytes { _ = observer.received($0) }
                 }

@@ -1,0 +1,114 @@
+/// A described list in its encoded form: a performative, a terminus, a delivery state or an error.
+///
+/// A field that is not replaced keeps its bytes, and so does all of a composite in which nothing is replaced.
+/// Source: AMQP 1.0 §1.4.
+struct EncodedComposite {
+    /// No composite of the standard has more than 15 fields.
+    private static let mostFields = 64
+    private static let null: [UInt8] = [0x40]
+
+    /// What the composite had before a change.
+    private let original: ArraySlice<UInt8>
+    private(set) var descriptor: FieldReader.Descriptor
+    private var encodedDescriptor: ArraySlice<UInt8>
+    private let constructor: UInt8
+    private var fields: [ArraySlice<UInt8>]
+    private(set) var isChanged = false
+
+    /// The bytes that the composite had before a change.
+    var originalCount: Int { self.original.count }
+
+    /// Reads the composite at the start of `bytes`. Nil where there is none, or where its fields do not end with its list.
+    init?(_ bytes: ArraySlice<UInt8>) {
+        let start = bytes.startIndex
+        let parts = bytes.withUnsafeBytes {
+            raw -> (FieldReader.Descriptor, list: Int, fields: [Range<Int>], end: Int)? in
+            var reader = FieldReader(raw, offset: 0)
+            guard let descriptor = reader.anyDescriptor() else { return nil }
+            let list = reader.offset
+            guard reader.list(), let fields = reader.fieldRanges(most: Self.mostFields) else { return nil }
+            return (descriptor, list, fields, reader.offset)
+        }
+        guard let (descriptor, list, fields, end) = parts else { return nil }
+        self.original = bytes[start..<start + end]
+        self.descriptor = descriptor
+        self.encodedDescriptor = bytes[start + 1..<start + list]
+        self.constructor = bytes[start + list]
+        self.fields = fields.map { bytes[start + $0.lowerBound..<start + $0.upperBound] }
+    }
+
+    /// The encoded value of a field; that of null where the list ends before it.
+    subscript(_ field: Int) -> ArraySlice<UInt8> {
+        self.fields.indices.contains(field) ? self.fields[field] : Self.null[...]
+    }
+
+    /// Replaces a field. Fields that the list leaves out before it become null.
+    ///
+    /// - Parameter value: One encoded value.
+    mutating func set(_ field: Int, to value: [UInt8]) {
+        guard self[field] != value[...] else { return }
+        while self.fields.count <= field { self.fields.append(Self.null[...]) }
+        self.fields[field] = value[...]
+        self.isChanged = true
+    }
+
+    /// Replaces a field with a uint.
+    mutating func set(_ field: Int, to number: UInt32) {
+        self.set(field, to: [0x70] + Self.bigEndian(number))
+    }
+
+    /// Replaces the descriptor.
+    mutating func describe(as code: UInt8) {
+        self.descriptor = .code(UInt64(code))
+        self.encodedDescriptor = [0x53, code]
+        self.isChanged = true
+    }
+
+    /// Changes the composite that is a field. Does nothing where the field is none.
+    mutating func edit(_ field: Int, _ body: (inout EncodedComposite) -> Void) {
+        guard var composite = EncodedComposite(self[field]), composite.originalCount == self[field].count else {
+            return
+        }
+        body(&composite)
+        if composite.isChanged { self.set(field, to: composite.encoded) }
+    }
+
+    /// Writes U+FFFD in place of each zero byte of a field that is a string or symbol.
+    mutating func replaceZeroBytes(_ field: Int) {
+        let value = self[field]
+        let width: Int
+        switch value.first {
+        case 0xA1, 0xA3: width = 1
+        case 0xB1, 0xB3: width = 4
+        default: return
+        }
+        let text = value.dropFirst(1 + width)
+        guard let constructor = value.first, text.contains(0) else { return }
+        let whole = text.flatMap { $0 == 0 ? [0xEF, 0xBF, 0xBD] : [$0] }
+        // The constructors of one byte's length and of four differ in one bit.
+        let isShort = constructor & 0x10 == 0 && whole.count <= 0xFF
+        let length = isShort ? [UInt8(whole.count)] : Self.bigEndian(UInt32(whole.count))
+        self.set(field, to: [isShort ? constructor : constructor | 0x10] + length + whole)
+    }
+
+    /// The composite with what was replaced. Its list keeps its kind while all fits in.
+    var encoded: [UInt8] {
+        guard self.isChanged else { return Array(self.original) }
+        var bytes = [0] + self.encodedDescriptor
+        let size = self.fields.reduce(0) { $0 + $1.count }
+        if self.fields.isEmpty, self.constructor == 0x45 {
+            bytes.append(0x45)
+        } else if self.constructor != 0xD0, size < 0xFF, self.fields.count <= 0xFF {
+            bytes += [0xC0, UInt8(size + 1), UInt8(self.fields.count)]
+        } else {
+            bytes.append(0xD0)
+            bytes += Self.bigEndian(UInt32(size + 4)) + Self.bigEndian(UInt32(self.fields.count))
+        }
+        for field in self.fields { bytes += field }
+        return bytes
+    }
+
+    static func bigEndian(_ number: UInt32) -> [UInt8] {
+        withUnsafeBytes(of: number.bigEndian) { Array($0) }
+    }
+}

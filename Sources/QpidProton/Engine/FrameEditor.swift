@@ -1,0 +1,69 @@
+/// Replaces fields of one frame, in either direction, and leaves every other byte as it is.
+///
+/// It takes a frame of AMQP that is whole, or the head of a transfer that holds its performative: what lies behind the head
+/// follows the edited head unchanged.
+struct FrameEditor {
+    enum Result: Equatable {
+        case unchanged
+        /// The frame, or the head, with what was replaced.
+        case edited([UInt8])
+        /// The frame would have this size, which is more than it may have. Nothing is replaced.
+        case tooLarge(Int)
+    }
+
+    var performative: EncodedComposite
+    /// The header and the extended header.
+    private let front: ArraySlice<UInt8>
+    /// What follows the performative.
+    private let rest: ArraySlice<UInt8>
+    private let size: Int
+
+    /// Nil for a frame that is empty, is none of AMQP, or whose performative cannot be read.
+    init?(_ head: UnsafeRawBufferPointer) {
+        guard head.count > 8, head[5] == 0 else { return nil }
+        let offset = Int(head[4]) * 4
+        guard (8..<head.count).contains(offset) else { return nil }
+        let bytes = Array(head)
+        guard let performative = EncodedComposite(bytes[offset...]) else { return nil }
+        self.performative = performative
+        self.front = bytes[..<offset]
+        self.rest = bytes[(offset + performative.originalCount)...]
+        self.size = TappedFrame.size(head)
+    }
+
+    /// The frame with what was replaced.
+    ///
+    /// - Parameter limit: The size to which the frame may grow, in bytes.
+    func result(limit: Int) -> Result {
+        guard self.performative.isChanged else { return .unchanged }
+        let encoded = self.performative.encoded
+        let size = self.size + encoded.count - self.performative.originalCount
+        guard size <= max(limit, self.size), let field = UInt32(exactly: size) else { return .tooLarge(size) }
+        return .edited(EncodedComposite.bigEndian(field) + self.front.dropFirst(4) + encoded + self.rest)
+    }
+
+    /// Writes the incoming-window of a begin or a flow over the one in the frame: the short way for one that has four bytes
+    /// of its own. Returns whether it has.
+    static func store(incomingWindow: UInt32, in frame: UnsafeMutableRawBufferPointer) -> Bool {
+        let bytes = UnsafeRawBufferPointer(frame)
+        var fields = FieldReader(bytes, offset: Int(bytes[4]) * 4)
+        let offset: Int?
+        switch fields.descriptor() {
+        case 0x11: offset = fields.list() && fields.ushort() != nil && fields.uint() != nil ? fields.wideUint() : nil
+        case 0x13: offset = fields.list() && fields.uint() != nil ? fields.wideUint() : nil
+        default: offset = nil
+        }
+        guard let offset else { return false }
+        frame.storeBytes(of: incomingWindow.bigEndian, toByteOffset: offset, as: UInt32.self)
+        return true
+    }
+
+    /// Where the incoming-window is among the fields of a begin or a flow; nil in other performatives.
+    var incomingWindowField: Int? {
+        switch self.performative.descriptor {
+        case .code(0x11): 2
+        case .code(0x13): 1
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,93 @@
+/// What is changed in the peer's frames before Proton reads them.
+///
+/// Proton 0.37 knows performatives, delivery states and the coordinator by the numbers of their descriptors alone, and takes
+/// a state with a symbol for none. It keeps the texts of errors as C strings, which end at the first zero byte.
+enum IncomingEdits {
+    /// The descriptor of a state that is not known here, for one with a symbol: no state of the standard has it.
+    static let unknownState: UInt8 = 0xFF
+
+    private static let performatives: [String: UInt8] = [
+        "amqp:open:list": 0x10, "amqp:begin:list": 0x11, "amqp:attach:list": 0x12, "amqp:flow:list": 0x13,
+        "amqp:transfer:list": 0x14, "amqp:disposition:list": 0x15, "amqp:detach:list": 0x16, "amqp:end:list": 0x17,
+        "amqp:close:list": 0x18,
+    ]
+    private static let states: [String: UInt8] = [
+        "amqp:received:list": 0x23, "amqp:accepted:list": 0x24, "amqp:rejected:list": 0x25, "amqp:released:list": 0x26,
+        "amqp:modified:list": 0x27, "amqp:declared:list": 0x33, "amqp:transactional-state:list": 0x34,
+    ]
+    private static let termini: [String: UInt8] = [
+        "amqp:source:list": 0x28, "amqp:target:list": 0x29, "amqp:coordinator:list": 0x30,
+    ]
+
+    /// The frame for Proton, or its head; nil where it is the one that came. Throws where it cannot be given to Proton.
+    ///
+    /// - Parameter limit: The largest frame that Proton takes, in bytes.
+    static func edit(_ head: UnsafeRawBufferPointer, limit: Int) throws(AMQPError) -> [UInt8]? {
+        guard self.mayBeNeeded(head), var editor = FrameEditor(head) else { return nil }
+        Self.edit(&editor.performative)
+        switch editor.result(limit: limit) {
+        case .unchanged: return nil
+        case .edited(let bytes): return bytes
+        case .tooLarge:
+            let text = "the text of an error holds zero bytes, and is too large without them"
+            throw AMQPError(.connection, .decodeError, text)
+        }
+    }
+
+    /// Whether a frame is to be looked at: most are told by their first bytes or their size.
+    private static func mayBeNeeded(_ head: UnsafeRawBufferPointer) -> Bool {
+        guard head.count > 11, head[4] == 2, head[8] == 0, head[9] == 0x53 else { return head.count > 8 }
+        switch head[10] {
+        case 0x10, 0x11, 0x13: return false
+        case 0x15: return !Self.isPlain(head)
+        default: return true
+        }
+    }
+
+    /// Whether a disposition says accepted, released or nothing, as most do.
+    private static func isPlain(_ disposition: UnsafeRawBufferPointer) -> Bool {
+        var fields = FieldReader(disposition, offset: 11)
+        guard fields.list(), fields.bool() != nil, fields.uint() != nil, fields.uint() != nil, fields.bool() != nil
+        else {
+            return false
+        }
+        let state = fields.offset
+        guard fields.left > 2, state + 2 < disposition.count else { return true }
+        let code = disposition[state + 2]
+        return disposition[state] == 0 && disposition[state + 1] == 0x53 && (code == 0x24 || code == 0x26)
+    }
+
+    private static func edit(_ performative: inout EncodedComposite) {
+        if case .name(let name) = performative.descriptor, let code = Self.performatives[name] {
+            performative.describe(as: code)
+        }
+        switch performative.descriptor {
+        case .code(0x12):
+            for field in 5...6 { performative.edit(field) { Self.rename(&$0, Self.termini) } }
+        case .code(0x14): performative.edit(7, Self.editState)
+        case .code(0x15): performative.edit(4, Self.editState)
+        case .code(0x16): performative.edit(2, Self.editError)
+        case .code(0x17), .code(0x18): performative.edit(0, Self.editError)
+        default: break
+        }
+    }
+
+    private static func rename(_ composite: inout EncodedComposite, _ codes: [String: UInt8]) {
+        if case .name(let name) = composite.descriptor, let code = codes[name] { composite.describe(as: code) }
+    }
+
+    private static func editState(_ state: inout EncodedComposite) {
+        if case .name(let name) = state.descriptor { state.describe(as: Self.states[name] ?? Self.unknownState) }
+        switch state.descriptor {
+        case .code(0x25): state.edit(0, Self.editError)
+        // The outcome within a transaction.
+        case .code(0x34): state.edit(1) { Self.rename(&$0, Self.states) }
+        default: break
+        }
+    }
+
+    private static func editError(_ error: inout EncodedComposite) {
+        error.replaceZeroBytes(0)
+        error.replaceZeroBytes(1)
+    }
+}
