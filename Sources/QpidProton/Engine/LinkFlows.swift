@@ -29,6 +29,7 @@ struct LinkFlows {
         var deliveryCount: UInt32 = 0
         /// The first delivery-count for which there is no credit.
         var limit: UInt32 = 0
+        var linkCredit: UInt32 = 0
         /// What tasks see of the link, once it is known.
         var status: LinkStatus?
         var isEchoDue = false
@@ -44,6 +45,7 @@ struct LinkFlows {
 
         func publish(propertiesToo: Bool) {
             self.status?.available.store(self.available.map { Int($0) } ?? -1, ordering: .relaxed)
+            self.status?.granted.store(self.linkCredit, ordering: .relaxed)
             if propertiesToo { self.status?.flowProperties.withLock { $0 = self.properties } }
         }
     }
@@ -93,7 +95,8 @@ struct LinkFlows {
         link.available = flow.available
         link.properties = properties
         link.deliveryCount = flow.deliveryCount ?? link.deliveryCount
-        link.limit = (flow.deliveryCount ?? 0) &+ (flow.linkCredit ?? 0)
+        link.linkCredit = flow.linkCredit ?? 0
+        link.limit = (flow.deliveryCount ?? 0) &+ link.linkCredit
         if flow.echo { link.isEchoDue = true }
         link.publish(propertiesToo: hasOtherProperties)
         self.peers[handle] = link

@@ -25,6 +25,8 @@ final class LinkStatus: Sendable {
     let bufferedBytesPeak = Atomic<Int>(0)
     /// What the peer's last flow said of the messages that it has; -1 for nothing.
     let available = Atomic<Int>(-1)
+    /// The link-credit in the peer's last flow.
+    let granted = Atomic<UInt32>(0)
     /// The properties in the peer's last flow.
     let flowProperties = Mutex<AMQPMap>([:])
     /// On a receiver: what has come is more than there is room for.

@@ -76,7 +76,7 @@ final class SenderEndpoint: LinkEndpoint {
     override func flowed() {
         guard let lane = self.lane, !self.isDone else { return }
         // The message that has begun has its credit already, which Proton takes when it ends.
-        let credit = Int(pn_link_credit(self.link))
+        let credit = self.credit
         let hasBegun = lane.isMidMessage || self.isAborting
         let usable = credit - (hasBegun ? 1 : 0)
         let room = max(0, self.unsettledLimit - Int(pn_link_unsettled(self.link)))
@@ -88,7 +88,7 @@ final class SenderEndpoint: LinkEndpoint {
     /// Gives unused credit back when the peer asks for it: between messages, for in the middle of one the counts of
     /// the two sides would part.
     func answerDrain() {
-        guard self.isDraining, let lane = self.lane, lane.isEmpty, !self.isAborting, pn_link_credit(self.link) > 0
+        guard self.isDraining, let lane = self.lane, lane.isEmpty, !self.isAborting, self.credit > 0
         else { return }
         guard pn_link_queued(self.link) == 0 else {
             // An abort that has not been framed yet is the end of its message.

@@ -24,11 +24,10 @@ struct HostileFlowTests {
         Case("a window of 2³² - 1", isOpen: true, .flow(window: .max)),
         Case("a next-incoming-id far behind", isOpen: false, .flow(nextIncomingID: 0xC000_0000, window: 10)),
         Case("a next-incoming-id far ahead, and no window", isOpen: true, .flow(nextIncomingID: 1_000, window: 0)),
-        Case("an id and a window that wrap", isOpen: false, .flow(nextIncomingID: 0x8000_0000, window: .max)),
+        Case("an id and a window that wrap", isOpen: true, .flow(nextIncomingID: 0x8000_0000, window: .max)),
         Case("no next-incoming-id", isOpen: true, .flow(nextIncomingID: nil, window: 5)),
         Case("no credit", isOpen: false, .flow(handle: 0, deliveryCount: 0, credit: 0)),
-        // So Proton says that it takes credit back.
-        Case("credit of 2³² - 1", isOpen: false, .flow(handle: 0, deliveryCount: 0, credit: .max)),
+        Case("credit of 2³² - 1", isOpen: true, .flow(handle: 0, deliveryCount: 0, credit: .max)),
         Case("a delivery-count far behind", isOpen: false, .flow(handle: 0, deliveryCount: 0x9000_0000, credit: 5)),
         Case("a delivery-count far ahead", isOpen: true, .flow(handle: 0, deliveryCount: 1_000, credit: 0)),
         Case("a credit that is negative in the end", isOpen: false, .flow(handle: 0, deliveryCount: .max, credit: 1)),
@@ -45,7 +44,7 @@ struct HostileFlowTests {
             await adversary.peer.settle()
             #expect(connection.error == nil && senders[0].error == nil)
             #expect(try await adversary.frames(.transfer).count == (hostile.isOpen ? 1 : 0))
-            #expect(senders[0].session.remoteIncomingWindow <= Int(Int32.max))
+            #expect(senders[0].session.remoteIncomingWindow <= Int(UInt32.max))
             #expect(senders[0].deliveryLimit <= Int(UInt32.max))
             // A flow that is in order puts it right.
             try await adversary.send(.flow(handle: 0, deliveryCount: hostile.isOpen ? 1 : 0, credit: 100))
