@@ -22,21 +22,36 @@ enum ProtonDisposition {
     }
 
     /// What the peer decided; nil while it has decided nothing that ends the delivery.
-    static func remote(_ delivery: OpaquePointer) -> AMQPOutcome? {
-        let remote = pn_delivery_remote(delivery)
-        switch Int32(truncatingIfNeeded: pn_delivery_remote_state(delivery)) {
-        case PN_ACCEPTED: return .accepted
-        case PN_RELEASED: return .released
-        case PN_REJECTED: return .rejected(ProtonCondition.get(pn_disposition_condition(remote), .delivery))
-        case PN_MODIFIED:
-            return .modified(
-                AMQPModified(
-                    deliveryFailed: pn_disposition_is_failed(remote),
-                    undeliverableHere: pn_disposition_is_undeliverable(remote),
-                    messageAnnotations: ProtonData.map(pn_disposition_annotations(remote))
+    static func remote(_ delivery: OpaquePointer) -> OutcomeBlock.Answer? {
+        let state = pn_delivery_remote_state(delivery)
+        switch state {
+        case UInt64(PN_ACCEPTED): return .success(.accepted)
+        case UInt64(PN_RELEASED): return .success(.released)
+        case UInt64(PN_REJECTED):
+            let condition = pn_disposition_condition(pn_delivery_remote(delivery))
+            return .success(.rejected(ProtonCondition.get(condition, .delivery)))
+        case UInt64(PN_MODIFIED):
+            let remote = pn_delivery_remote(delivery)
+            return .success(
+                .modified(
+                    AMQPModified(
+                        deliveryFailed: pn_disposition_is_failed(remote),
+                        undeliverableHere: pn_disposition_is_undeliverable(remote),
+                        messageAnnotations: ProtonData.map(pn_disposition_annotations(remote))
+                    )
                 )
             )
-        default: return pn_delivery_settled(delivery) ? .settled : nil
+        case 0, UInt64(PN_RECEIVED): return pn_delivery_settled(delivery) ? .success(.settled) : nil
+        default: return pn_delivery_settled(delivery) ? .failure(Self.unknown(state)) : nil
         }
+    }
+
+    private static func unknown(_ state: UInt64) -> AMQPError {
+        let name = state == UInt64(IncomingEdits.unknownState) ? "" : " 0x\(String(state, radix: 16))"
+        return AMQPError(
+            .delivery,
+            .notImplemented,
+            "sent, but the peer settled the message with an unknown delivery state\(name)"
+        )
     }
 }

@@ -164,7 +164,7 @@ final class SenderEndpoint: LinkEndpoint {
         } else {
             pn_delivery_settle(delivery)
         }
-        promise.resolve(.success(outcome))
+        promise.resolve(outcome)
         if self.isCapped { self.flowed() }
     }
 

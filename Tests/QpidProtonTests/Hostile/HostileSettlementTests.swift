@@ -99,7 +99,6 @@ struct HostileSettlementTests {
         let states: [(AMQPValue, AMQPOutcome)] = [
             (.described(0x24, .map([:])), .accepted),
             (.described(0x25, .list([.described(0x1D, .list([]))])), .rejected(nil)),
-            (.described(0x7777, .list([])), .settled),
             (.described(0x26, .list([.string("?")])), .released),
             (.null, .settled), (.uint(3), .settled),
         ]
