@@ -81,8 +81,10 @@ extension ConnectionHandler {
     }
 
     private func linkOpened(_ link: OpaquePointer) {
+        let flaw = self.frames.nextAttached()
         if let known = LinkEndpoint.of(link) {
             known.session.observe(known)
+            if let flaw { return known.close(flaw) }
             return known.remoteOpened()
         }
         guard let session = SessionEndpoint.of(pn_link_session(link)), session.ended.answer == nil else { return }
@@ -91,13 +93,13 @@ extension ConnectionHandler {
             let endpoint = SenderEndpoint(link, session: session, name: name)
             endpoint.isOfPeer = true
             session.observe(endpoint)
-            if let refusal = self.linkRefusal { return endpoint.close(refusal) }
+            if let refusal = flaw ?? self.linkRefusal { return session.refuse(endpoint, refusal) }
             self.offer(.sender(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         } else {
             let endpoint = ReceiverEndpoint(link, session: session, name: name)
             endpoint.isOfPeer = true
             session.observe(endpoint)
-            if let refusal = self.linkRefusal { return endpoint.close(refusal) }
+            if let refusal = flaw ?? self.linkRefusal { return session.refuse(endpoint, refusal) }
             self.offer(.receiver(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         }
     }

@@ -23,6 +23,8 @@ final class SessionEndpoint {
     let status = SessionStatus()
     /// Looked through in one order in every run.
     var links = SlotMap<LinkEndpoint>()
+    /// Links of the peer that are refused when the session is begun here, and why.
+    private var refused: [(link: LinkEndpoint, error: AMQPError)] = []
     /// Among the sessions of its connection.
     private var place: SlotKey?
     private(set) var node: SlotKey?
@@ -113,7 +115,15 @@ final class SessionEndpoint {
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.handler.node)
         self.node = node
         pn_session_open(self.session)
+        for (link, error) in self.refused { link.close(error) }
+        self.refused = []
         return self.handle(node)
+    }
+
+    /// Refuses a link of the peer, as soon as the session is begun here: of an attach before that Proton sends nothing.
+    func refuse(_ link: LinkEndpoint, _ error: AMQPError) {
+        guard self.isLocallyOpen else { return self.refused.append((link, error)) }
+        link.close(error)
     }
 
     /// What tasks need of the session, once it is begun on this side. Not kept: it holds the session.
@@ -321,6 +331,7 @@ final class SessionEndpoint {
 
     private func endLocally(_ error: AMQPError?) {
         self.leavePeer()
+        self.refused = []
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")
         self.opened.resolve(.failure(cause))
