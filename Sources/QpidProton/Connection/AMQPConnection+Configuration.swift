@@ -70,7 +70,10 @@ extension AMQPConnection {
         public var stallWarning: Duration? = .seconds(30)
         /// How the flow is reported to swift-metrics; nil for not at all.
         public var metrics: AMQPMetrics?
-        /// Whether every frame is logged at trace level.
+        /// Logs every frame as it is on the wire, at trace level; false by default.
+        ///
+        /// Both directions are logged, heartbeats included: channel, performative, fields, and the size of the payload.
+        /// Messages and SASL frames are not shown.
         public var tracesFrames = false
         /// The event loops that connections run on: a `MultiThreadedEventLoopGroup`, or one of its loops.
         public var eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton

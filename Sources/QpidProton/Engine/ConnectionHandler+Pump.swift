@@ -205,6 +205,7 @@ extension ConnectionHandler {
             return false
         }
         let count = out.readableBytes
+        self.trace?.sent(out)
         if out.capacity <= Self.largestOutput { self.output = out }
         self.unwrittenBytes += count
         self.isFlushNeeded = true
@@ -245,6 +246,7 @@ extension ConnectionHandler {
             return self.logger.debug("no close was sent", metadata: ["error": "\(error)"])
         }
         let count = frame.readableBytes
+        self.trace?.sent(frame)
         self.unwrittenBytes += count
         self.isFlushNeeded = true
         let promise = self.eventLoop.makePromise(of: Void.self)

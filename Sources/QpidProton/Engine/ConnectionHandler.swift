@@ -52,6 +52,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var isClosedHere = false
     var header = HeaderCheck()
     let frames: FrameObserver
+    /// Nil where the frames are not logged.
+    private(set) var trace: FrameTrace?
     /// About how many bytes of a message fit into one frame of the peer.
     var transferPayload = 448
 
@@ -164,6 +166,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
         let violation = buffer.withUnsafeReadableBytes { bytes -> AMQPError? in
+            self.trace?.received(bytes)
             if let violation = self.frames.received(bytes) { return violation }
             self.frames.forEachPart(of: bytes) { _ = self.engine.read($0) }
             return nil
@@ -230,7 +233,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         )
         try ProtonData.set(pn_connection_properties(connection), map: configuration.properties)
         self.watch.start()
-        self.engine.log(to: self.logger, tracesFrames: configuration.tracesFrames)
+        self.engine.log(to: self.logger)
+        if configuration.tracesFrames { self.trace = FrameTrace(self.logger) }
         self.engine.bind()
         if self.role == .client { pn_connection_open(connection) }
         self.pump()

@@ -29,8 +29,8 @@ struct ProtonEngine: ~Copyable {
     var transport: OpaquePointer { self.driver.pointee.transport }
 
     /// Leads what Proton logs to a logger.
-    func log(to logger: Logger, tracesFrames: Bool) {
-        self.logs.log = ProtonLog(self.transport, logger, tracesFrames: tracesFrames)
+    func log(to logger: Logger) {
+        self.logs.log = ProtonLog(self.transport, logger)
     }
 
     /// Binds the transport now, so that settings made before are in the open frame.

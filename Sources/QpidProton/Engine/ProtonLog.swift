@@ -5,8 +5,8 @@ internal import Logging
 final class ProtonLog {
     private let logger: Logger
 
-    /// - Parameter tracesFrames: Whether every frame is logged, at trace level. SASL frames never come to Proton.
-    init(_ transport: OpaquePointer, _ logger: Logger, tracesFrames: Bool) {
+    /// Proton's own view of the frames is not logged: see ``FrameTrace``.
+    init(_ transport: OpaquePointer, _ logger: Logger) {
         self.logger = logger
         let proton = pn_transport_logger(transport)
         pn_logger_set_log_sink(
@@ -19,9 +19,6 @@ final class ProtonLog {
             // The engine holds this object for as long as the transport lives.
             Int(bitPattern: Unmanaged.passUnretained(self).toOpaque())
         )
-        if tracesFrames {
-            pn_logger_set_mask(proton, UInt16(PN_SUBSYSTEM_ALL.rawValue), UInt16(PN_LEVEL_FRAME.rawValue))
-        }
     }
 
     private func write(_ severity: pn_log_level_t, _ message: String) {

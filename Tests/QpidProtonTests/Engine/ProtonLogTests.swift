@@ -1,3 +1,4 @@
+import CProton
 import Logging
 import Testing
 
@@ -13,7 +14,9 @@ struct ProtonLogTests {
         logger.logLevel = .trace
         do {
             let engine = try ProtonEngine()
-            engine.log(to: logger, tracesFrames: true)
+            engine.log(to: logger)
+            let proton = pn_transport_logger(engine.transport)
+            pn_logger_set_mask(proton, UInt16(PN_SUBSYSTEM_ALL.rawValue), UInt16(PN_LEVEL_FRAME.rawValue))
             engine.bind()
         }
         #expect(kept.text.contains("EOS"))
