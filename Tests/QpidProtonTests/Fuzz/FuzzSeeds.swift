@@ -36,9 +36,12 @@ enum FuzzSeeds {
         seeds.append(Seed(target: .sasl, name: "challenge", bytes: [0x80] + ProtocolHeader.saslBytes + challenge))
         for (group, frames) in try Self.performatives() {
             seeds.append(Seed(target: .frametap, name: group, bytes: [3, 4, 0, 29] + frames))
+            seeds.append(Seed(target: .frameeditor, name: group, bytes: [0x43, 4, 0, 29, 9] + frames))
         }
         let begun = toServer.dropFirst(8)
-        return seeds + [Seed(target: .frametap, name: "dialogue", bytes: [1, 10] + begun)]
+        seeds.append(Seed(target: .frametap, name: "dialogue", bytes: [1, 10] + begun))
+        seeds.append(Seed(target: .frameeditor, name: "dialogue", bytes: [0x11, 10, 9] + begun))
+        return seeds + [Seed(target: .frameeditor, name: "symbols", bytes: [0x02, 6, 40, 9] + (try Self.symbols()))]
     }
 
     // MARK: SASL
@@ -115,6 +118,31 @@ enum FuzzSeeds {
         ].map { name, frames in
             (name, try frames.flatMap { Array(try $0.encoded().readableBytesView) })
         }
+    }
+
+    /// Performatives, states and termini named by their symbols, and texts with zero bytes.
+    private static func symbols() throws -> [UInt8] {
+        func named(_ name: String, _ fields: [AMQPValue] = []) -> AMQPValue {
+            .described(AMQPDescribed(descriptor: .symbol(AMQPSymbol("amqp:\(name):list")), value: .list(fields)))
+        }
+        let error: AMQPValue = .described(0x1D, .list([.symbol("a\0b"), .string("c\0d")]))
+        let attach = Frame.attach(
+            "x",
+            handle: 7,
+            isReceiver: false,
+            source: named("source"),
+            target: named("coordinator")
+        )
+        let states = [
+            named("accepted"), named("rejected", [error]), named("transactional-state", [.null, named("released")]),
+        ]
+        let frames = [FuzzDialogue.open, .begin(), attach, Frame(.detach, [.uint(7), .bool(true), error])]
+        let all = frames + states.map { Frame.disposition(0, isReceiver: false, state: $0) }
+        var bytes = try all.flatMap { Array(try $0.encoded().readableBytesView) }
+        var flow = ByteBuffer()
+        try named("flow", [.null, .uint(1), .uint(0), .uint(1)]).encode(into: &flow)
+        bytes += [0, 0, 0, UInt8(8 + flow.readableBytes), 2, 0, 0, 0] + Array(flow.readableBytesView)
+        return bytes
     }
 
     // MARK: Messages

@@ -13,6 +13,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case sasl
     /// What a peer sends, as the observer of its frames sees it: see ``FuzzFrameTap``.
     case frametap
+    /// Frames that are changed on their way: see ``FuzzFrameEditor``.
+    case frameeditor
 
     /// Whether the bytes are frames behind a first byte that chooses settings.
     public var hasFrames: Bool { self != .message }
@@ -27,6 +29,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .server: try FuzzConnection.run(bytes, as: .server)
         case .sasl: try FuzzConnection.run(bytes, as: .clientWithLogin)
         case .frametap: try FuzzFrameTap.run(bytes)
+        case .frameeditor: try FuzzFrameEditor.run(bytes)
         }
     }
 
