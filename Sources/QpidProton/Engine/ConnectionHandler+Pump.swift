@@ -106,6 +106,7 @@ extension ConnectionHandler {
             if lane.link.isDraining { lane.link.flowed() }
         } else {
             let error = self.endedLanes.first { $0.key == key }?.error ?? .senderClosed
+            self.logGivenUp(end - start, unsettled: 0, link: nil, error.detail)
             for message in run {
                 self.releases.append((message.ledgerBytes, message.node))
                 message.fail(error)

@@ -296,9 +296,13 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.incoming.finish(error)
         let mail = self.mailbox.close(error ?? cause)
         let unsent = AMQPError.notSent(error ?? cause)
+        var unsentCount = 0
+        defer { self.logGivenUp(unsentCount, unsettled: 0, link: nil, "\(error ?? cause)") }
         for item in mail.items {
             switch item {
-            case .message(let message): message.fail(unsent)
+            case .message(let message):
+                unsentCount += 1
+                message.fail(unsent)
             case .part(let part): part.bytes.done()
             case .taken, .work: break
             }
@@ -324,6 +328,14 @@ final class ConnectionHandler: ChannelInboundHandler {
             self.closed.resolve(self.ended.answer ?? .success(()))
         }
         self.context?.close(promise: nil)
+    }
+
+    /// Warns of accepted messages that fail because their link, or what it is on, has ended.
+    func logGivenUp(_ unsent: Int, unsettled: Int, link: String?, _ cause: String) {
+        guard unsent + unsettled > 0 else { return }
+        var metadata: Logger.Metadata = ["unsent": "\(unsent)", "unsettled": "\(unsettled)", "cause": "\(cause)"]
+        if let link { metadata["link"] = "\(link)" }
+        self.logger.warning("messages were given up: their sender has ended", metadata: metadata)
     }
 
     func makeLinkNumber() -> UInt64 {

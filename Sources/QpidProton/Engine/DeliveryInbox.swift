@@ -79,6 +79,19 @@ final class DeliveryInbox: WaitingInbox {
     var peakWeight: Int { self.withState { $0.peakWeight } }
     var count: Int { self.withState { $0.count } }
 
+    /// How many of the messages that wait are not settled.
+    var unsettledCount: Int {
+        self.withState { state in
+            var count = 0
+            var first = state.taken
+            for chunk in state.chunks {
+                for index in first..<chunk.count where chunk[index].slot != 0 { count += 1 }
+                first = 0
+            }
+            return count
+        }
+    }
+
     func push(_ arrivals: Arrivals.Batch) {
         self.add { state in
             for chunk in arrivals.chunks {

@@ -33,6 +33,11 @@ final class LinkStatus: Sendable {
     let isHeldBack = Atomic<Bool>(false)
     /// On a receiver: the application has paused it.
     let isPaused = Atomic<Bool>(false)
+    /// On a receiver that has ended: the messages that the application had taken and not settled, or that were settled and
+    /// could not be told.
+    let heldAtEnd = Atomic(0)
+    /// On a receiver: the decisions that were sent after the peer's last frame of the link, when this side ended it.
+    let unconfirmedAtEnd = Atomic(0)
     /// On a sender: what its bytes wait for.
     let cause = Atomic<LaneCause>(.socket)
     /// On a sender: what was dropped for lack of room.
@@ -52,6 +57,13 @@ final class LinkStatus: Sendable {
         if all > self.bufferedBytesPeak.load(ordering: .relaxed) {
             self.bufferedBytesPeak.store(all, ordering: .relaxed)
         }
+    }
+
+    /// How many messages of a receiver that has ended are not settled, or may not be.
+    ///
+    /// - Parameter isConfirmed: Whether the peer has answered the end of the link.
+    func left(isConfirmed: Bool) -> Int {
+        self.heldAtEnd.load(ordering: .relaxed) + (isConfirmed ? 0 : self.unconfirmedAtEnd.load(ordering: .relaxed))
     }
 
     /// Why the link is of no more use; nil while it is.

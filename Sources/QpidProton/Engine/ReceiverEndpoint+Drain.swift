@@ -7,6 +7,7 @@ internal import Synchronization
 extension ReceiverEndpoint {
     /// A flow of the peer has come.
     func creditCame() {
+        self.toldWhenHeard = self.told
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         guard !self.isDone, !pn_link_draining(self.link) else { return }
         let credit = Int(pn_link_drained(self.link))

@@ -7,7 +7,7 @@ internal import Synchronization
 extension ReceiverEndpoint {
     /// A close that waits until the application has settled what it holds.
     struct Stopping {
-        var replies: [Reply<Int>] = []
+        var replies: [() -> Void] = []
         var timer: LoopTimer?
         /// What nobody gets any more, in order. It is given back when nothing more comes: the peer could send it once more
         /// for the credit that is left.
@@ -44,12 +44,12 @@ extension ReceiverEndpoint {
     ///
     /// - Parameters:
     ///   - limit: How long to wait for the application.
-    ///   - reply: Gets how many messages the application holds that are not settled when the link ends.
-    func stop(for limit: Duration, _ reply: Reply<Int>) {
-        guard self.isLocallyOpen, self.key != nil else { return _ = reply.resolve(.success(0)) }
+    ///   - done: Called when the link has ended on this side.
+    func stop(for limit: Duration, _ done: @escaping (()) -> Void) {
+        guard self.isLocallyOpen, self.key != nil else { return done(()) }
         let isFirst = self.stopping == nil
         self.stopping = self.stopping ?? Stopping()
-        self.stopping?.replies.append(reply)
+        self.stopping?.replies.append { done(()) }
         if isFirst { self.setAsideUntaken() }
         guard limit > .zero else { return self.close(nil) }
         let timer = self.handler.schedule(in: limit) { [unowned self] in self.close(nil) }
@@ -114,13 +114,17 @@ extension ReceiverEndpoint {
         self.close(nil)
     }
 
-    /// The link ends: tells how much of what the application holds is not settled.
+    /// The link ends: keeps how much of what the application holds is not settled, and what the peer has not confirmed.
     func endStopping() {
+        // Decided messages that are still here could not be told.
+        let untold = self.unsettled.ripeCount + self.unsettled.waitingCount
+        let untaken = (self.stopping?.setAside.count ?? 0) + (self.inbox?.unsettledCount ?? 0)
+        self.status.heldAtEnd.store(max(0, self.unsettled.orderedCount - untaken) + untold, ordering: .relaxed)
+        self.status.unconfirmedAtEnd.store(self.told - self.toldWhenHeard, ordering: .relaxed)
         guard let stopping = self.stopping else { return }
         stopping.timer?.cancel()
-        let left = self.unsettled.orderedCount - stopping.setAside.count
-        for reply in stopping.replies { reply.resolve(.success(max(0, left))) }
         self.stopping?.replies = []
+        for reply in stopping.replies { reply() }
     }
 }
 

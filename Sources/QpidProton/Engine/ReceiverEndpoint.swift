@@ -56,6 +56,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     var streams: [UInt64: ArrivingStream] = [:]
     /// What they hold together.
     var streamedBytes = 0
+    /// The decisions that were told, and of these those that were told before the peer's last frame of the link.
+    @exclusivity(unchecked) var told = 0
+    @exclusivity(unchecked) var toldWhenHeard = 0
     /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
     var telling = Telling()
     /// What the rate limit leaves, see ReceiverEndpoint+Rate.swift; nil without one.
@@ -334,6 +337,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Hands what has arrived to the tasks.
     func flushArrived() {
         guard !self.arrivals.isEmpty else { return }
+        self.toldWhenHeard = self.told
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         if self.stopping != nil { return self.setAside(self.arrivals.take()) }
         self.inbox?.push(self.arrivals.take())
@@ -376,6 +380,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     func tell(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Unsettled? {
         guard let entry = self.unsettled.withdraw(slot) else { return nil }
         ProtonDisposition.set(entry.delivery, outcome)
+        self.told += 1
         // The sender has to settle first.
         if self.settleMode == .first || pn_delivery_settled(entry.delivery) { self.forget(slot) }
         return entry

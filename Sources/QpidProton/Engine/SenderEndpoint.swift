@@ -223,7 +223,9 @@ final class SenderEndpoint: LinkEndpoint {
             isFromPeer: error?.isFromPeer ?? false
         )
         self.handler.mailbox.closeLevel(node, unsent)
+        var (unsentCount, unsettledCount) = (0, 0)
         if let message = self.dropCurrent() {
+            if message.isSettled { unsentCount += 1 } else { unsettledCount += 1 }
             message.outcome.resolve(.failure(message.isSettled ? unsent : unsettled))
         }
         self.endAborting()
@@ -235,8 +237,11 @@ final class SenderEndpoint: LinkEndpoint {
         var delivery = pn_unsettled_head(self.link)
         while let current = delivery {
             delivery = pn_unsettled_next(current)
-            Self.takeOutcome(current)?.resolve(.failure(unsettled))
+            guard let promise = Self.takeOutcome(current) else { continue }
+            unsettledCount += 1
+            promise.resolve(.failure(unsettled))
         }
+        self.handler.logGivenUp(unsentCount + messages.count, unsettled: unsettledCount, link: self.status.name, cause)
         let flushes = self.flushes
         self.flushes = []
         if let unfinished { for flush in flushes { flush(unfinished) } }

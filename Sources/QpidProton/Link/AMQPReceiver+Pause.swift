@@ -54,21 +54,45 @@ extension AMQPReceiver {
     /// arrive, in order; messages that the sender had settled stay to be taken. The peer of a queue with a single active
     /// consumer can so give the next consumer all that is left, in order.
     ///
-    /// Suspends until all is settled or the time is over, and for the peer's answer to the close, `operationTimeout` at most. A
-    /// task that is cancelled gives up the rest of the time.
+    /// Suspends until all is settled and the peer has answered the close, for the limit at most. A fortieth of the limit, one
+    /// second at most, is kept for the answer. With zero, the peer has `operationTimeout` to answer. A task that is cancelled
+    /// gives up the rest of the time.
     ///
-    /// - Parameter limit: How long to wait for the application.
-    /// - Returns: How many messages the application had taken and not settled; they go back to their source with the link.
-    ///   Also when the peer or the connection ended meanwhile.
+    /// - Parameter limit: How long the close may take.
+    /// - Returns: How many messages go back to their source or may do so: those that the application had taken and not settled
+    ///   and, when the peer did not answer the close, those that were settled after its last frame of this link. Also when the
+    ///   peer or the connection ended meanwhile, or before the call.
     @discardableResult
     public func close(settling limit: Duration) async -> Int {
-        let endpoint = self.endpoint
-        let left: Int? = await self.mailbox.answer {
-            endpoint.value.stop(for: limit, $1)
-        } onCancel: { _ in
-            endpoint.value.stop(for: .zero, Reply())
+        let steps = CloseSteps<Void>(
+            what: "the detach",
+            work: { [endpoint] in endpoint.value.stop(for: $1, $2) },
+            close: { [endpoint] _ in endpoint.value.close(nil) },
+            answered: self.core.status.detached
+        )
+        _ = await self.session.connection.close(steps, within: limit)
+        return self.core.status.left(isConfirmed: self.isEndConfirmed)
+    }
+
+    /// Whether the peer has answered the end of the link, or of the connection: it has read all decisions then.
+    private var isEndConfirmed: Bool {
+        switch self.core.status.detached.answer {
+        case .success?: return true
+        case .failure(let error)? where error.isFromPeer: return true
+        case .failure?, nil: break
         }
-        try? await self.close()
-        return left ?? 0
+        if case .success? = self.session.connection.parts.closed.answer { return true }
+        return false
+    }
+
+    /// Closes at once.
+    var closeSteps: CloseSteps<Void> {
+        let endpoint = self.endpoint
+        return CloseSteps(
+            what: "the detach",
+            work: { _, _, done in done(()) },
+            close: { _ in endpoint.value.close(nil) },
+            answered: self.core.status.detached
+        )
     }
 }

@@ -88,6 +88,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// When the time is over the peer is asked to send what it has or to give the credit back, and its answer decides: nil
     /// means that no message is on its way. With ``Window/manual`` credit for one message is granted if there is none.
     ///
+    /// The call takes `timeout` and the connection's `operationTimeout` together at most.
+    ///
     /// - Parameter timeout: How long to wait for a message before the peer is asked.
     /// - Returns: The delivery, or nil when the peer has none, or the link was closed without an error.
     /// - Throws: As ``next()``, and ``AMQPCondition/timeout`` when the peer does not answer within the connection's

@@ -3,20 +3,28 @@ internal import NIOCore
 extension AMQPSender {
     /// Closes the link after sending what has been accepted, as far as there is time.
     ///
-    /// Nothing more is accepted from the call on. Suspends until everything is sent and settled or the time is over, and
-    /// for the peer's answer to the close, `operationTimeout` at most. A task that is cancelled gives up the rest of the time.
+    /// Nothing more is accepted from the call on. Suspends until everything is sent and settled and the peer has answered the
+    /// close, for the limit of `flush` at most. A fortieth of the limit, one second at most, is kept for the answer. With
+    /// `.none` the peer has `operationTimeout` to answer. A task that is cancelled gives up the rest of the time.
     ///
-    /// - Parameter flush: How long to go on sending.
-    /// - Returns: What was not finished. Also when the peer or the connection ended meanwhile.
+    /// - Parameter flush: How long the close may take.
+    /// - Returns: What was not finished. Also when the peer or the connection ended meanwhile. Messages that had failed before
+    ///   the call are not in it: their transfers have the error.
     @discardableResult
     public func close(flush: AMQPFlush) async -> AMQPUnfinished {
-        let endpoint = self.endpoint
-        let unfinished: AMQPUnfinished? = await self.mailbox.flush(for: flush.limit) { _, limit, done in
-            endpoint.value.flush(for: limit) { done($0) }
-        }
-        try? await self.close()
-        return unfinished
+        let result = await self.session.connection.close(self.closeSteps, within: flush.limit)
+        return result?.rest
             ?? AMQPUnfinished(linkName: self.name, target: self.remoteTarget, unsent: [], unsettled: [])
+    }
+
+    var closeSteps: CloseSteps<AMQPUnfinished> {
+        let endpoint = self.endpoint
+        return CloseSteps(
+            what: "the detach",
+            work: { endpoint.value.flush(for: $1, $2) },
+            close: { _ in endpoint.value.close(nil) },
+            answered: self.core.status.detached
+        )
     }
 }
 
@@ -24,16 +32,21 @@ extension AMQPSession {
     /// Ends the session after sending what its senders have accepted, as far as there is time. As
     /// ``AMQPSender/close(flush:)``, for all senders at the same time.
     ///
-    /// - Parameter flush: How long to go on sending.
+    /// - Parameter flush: How long the close may take, with the peer's answer to the end.
     /// - Returns: The senders that did not finish, with what they did not.
     @discardableResult
     public func close(flush: AMQPFlush) async -> [AMQPUnfinished] {
+        await self.connection.close(self.closeSteps, within: flush.limit)?.rest ?? []
+    }
+
+    var closeSteps: CloseSteps<[AMQPUnfinished]> {
         let endpoint = self.handle.endpoint
-        let unfinished: [AMQPUnfinished]? = await self.mailbox.flush(for: flush.limit) { handler, limit, done in
-            handler.flush(endpoint.value.senders, for: limit, done)
-        }
-        try? await self.close()
-        return unfinished ?? []
+        return CloseSteps(
+            what: "the end",
+            work: { $0.flush(endpoint.value.senders, for: $1, $2) },
+            close: { _ in endpoint.value.close(nil) },
+            answered: self.handle.closed
+        )
     }
 }
 
@@ -41,30 +54,24 @@ extension AMQPConnection {
     /// Closes the connection after sending what its senders have accepted, as far as there is time. As
     /// ``AMQPSender/close(flush:)``, for all senders at the same time.
     ///
-    /// - Parameter flush: How long to go on sending.
+    /// The socket is closed when the peer has answered, and at the limit without an answer.
+    ///
+    /// - Parameter flush: How long the close may take, with the peer's answer and the end of the socket.
     /// - Returns: The senders that did not finish, with what they did not.
     @discardableResult
     public func close(flush: AMQPFlush) async -> [AMQPUnfinished] {
-        let unfinished: [AMQPUnfinished]? = await self.mailbox.flush(for: flush.limit) { handler, limit, done in
-            handler.flush(handler.sessions.values.flatMap(\.senders), for: limit, done)
-        }
-        try? await self.close()
-        return unfinished ?? []
+        await self.close(self.closeSteps, within: flush.limit)?.rest ?? []
     }
-}
 
-extension Mailbox {
-    /// Runs a flush on the loop and waits for what it did not finish; nil when the connection is gone.
-    ///
-    /// Cancellation runs it once more, without time.
-    fileprivate func flush<Rest: Sendable>(
-        for limit: Duration,
-        _ begin: @escaping @Sendable (ConnectionHandler, Duration, @escaping (Rest) -> Void) -> Void
-    ) async -> Rest? {
-        await self.answer { handler, reply in
-            begin(handler, limit) { reply.resolve(.success($0)) }
-        } onCancel: { handler in
-            begin(handler, .zero) { _ in }
-        }
+    var closeSteps: CloseSteps<[AMQPUnfinished]> {
+        CloseSteps(
+            what: "the close",
+            work: { handler, limit, done in
+                handler.flush(handler.sessions.values.flatMap(\.senders), for: limit, done)
+            },
+            close: { $0.close(nil) },
+            answered: self.parts.closed,
+            giveUp: { $0.die($1) }
+        )
     }
 }

@@ -173,8 +173,9 @@ public final class AMQPSender: AMQPLink {
 
     /// Closes the link, and suspends until the peer has answered.
     ///
-    /// Messages that were not sent are given up, and their transfers fail: await their outcomes first. A second call waits
-    /// for the same answer. Cancellation ends the wait; the link closes all the same.
+    /// Messages that were not sent are given up: their transfers fail, and a warning of the logger counts them.
+    /// ``close(flush:)`` sends them first. A second call waits for the same answer. Cancellation ends the wait; the link closes
+    /// all the same.
     ///
     /// - Parameter error: What to tell the peer, if the link closes for an error.
     /// - Throws: `AMQPError` when the peer closes with an error, does not answer in time, or the connection is lost.

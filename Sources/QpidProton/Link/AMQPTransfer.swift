@@ -1,6 +1,6 @@
 /// A message on its way: accepted by ``AMQPSender/enqueue(_:settled:)`` or ``AMQPSender/trySend(_:settled:)``.
 ///
-/// Keep it to learn the outcome; drop it if you do not care. The message is sent either way.
+/// Keep it to await the outcome, or drop it: the message is sent either way, unless its link ends first.
 public struct AMQPTransfer: Hashable, Sendable {
     let reply: OutcomeReply
 

@@ -1,10 +1,10 @@
 public import NIOCore
 
-/// How long a close goes on sending what has been accepted.
+/// How long a close goes on sending accepted messages.
 public enum AMQPFlush: Hashable, Sendable {
-    /// Not at all.
+    /// Sends no more: the messages that wait are given up.
     case none
-    /// Until everything is sent and settled, and for so long at most.
+    /// Sends until everything is sent and settled. This is the limit of the whole close, with the peer's answer to it.
     case `for`(Duration)
 
     var limit: Duration {

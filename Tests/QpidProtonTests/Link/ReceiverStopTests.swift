@@ -139,7 +139,7 @@ struct ReceiverStopTests {
             try await peer.run { _ = $0.send(payload(1), on: $0.links[1]) }
             let last = try #require(try await other.next())
             #expect(await other.close(settling: .zero) == 1)
-            #expect(await other.close(settling: .seconds(1)) == 0)
+            #expect(await other.close(settling: .seconds(1)) == 1)
             withExtendedLifetime((held, last)) {}
         }
     }
@@ -173,8 +173,9 @@ struct ReceiverStopTests {
             held[0].accept()
             await peer.settle()
             try await peer.loseConnection()
-            #expect(try await closing.value == 2)
-            #expect(await receiver.close(settling: .seconds(1)) == 0)
+            // Whether the peer has read that the third was accepted is not known.
+            #expect(try await closing.value == 3)
+            #expect(await receiver.close(settling: .seconds(1)) == 3)
         }
     }
 

@@ -1,0 +1,98 @@
+import Foundation
+import QpidProton
+import Testing
+
+/// A broker whose process is stopped: every limit is the limit of the whole call.
+@Suite(.timeLimit(.minutes(2)))
+struct FrozenPeerTests {
+    private static let configuration: AMQPConnection.Configuration = {
+        var configuration = AMQPConnection.Configuration()
+        configuration.openTimeout = .seconds(1)
+        configuration.operationTimeout = .seconds(3)
+        return configuration
+    }()
+
+    /// Expects that a call ends at its limit, and not much later on a machine that is busy.
+    private func expect<Value: Sendable>(
+        _ limit: Duration,
+        _ what: String,
+        sourceLocation: SourceLocation = #_sourceLocation,
+        _ body: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
+        let start = ContinuousClock.now
+        let value = try await within(what, limit: .seconds(60), body)
+        let time = ContinuousClock.now - start
+        #expect(time < limit + .seconds(2), "\(what) took \(time)", sourceLocation: sourceLocation)
+        return value
+    }
+
+    @Test func aLimitIsTheWholeLimit() async throws {
+        try await withBroker { broker, url in
+            let connection = try await AMQPConnection.connect(to: url, configuration: Self.configuration)
+            let session = try await connection.openSession()
+            let sender = try await session.openSender(to: "q")
+            for number in 0..<6 { try await sender.send(AMQPMessage(body: "\(number)")) }
+            let receiver = try await session.openReceiver(from: "q", window: .messages(10))
+            var deliveries: [AMQPDelivery] = []
+            while deliveries.count < 6, let delivery = try await receiver.next() { deliveries.append(delivery) }
+            broker.signal(SIGSTOP)
+            defer { broker.signal(SIGCONT) }
+            for delivery in deliveries.dropFirst(2) { delivery.accept() }
+            for number in 0..<4 { try await sender.enqueue(AMQPMessage(body: "\(number)")) }
+            async let left = self.expect(.seconds(2), "close(settling:)") {
+                await receiver.close(settling: .seconds(2))
+            }
+            async let unfinished = self.expect(.seconds(2), "close(flush:)") {
+                await sender.close(flush: .for(.seconds(2)))
+            }
+            async let refused = self.expect(.seconds(1), "connect") {
+                await Self.condition {
+                    _ = try await AMQPConnection.connect(to: url, configuration: Self.configuration)
+                }
+            }
+            async let session2 = self.expect(.seconds(3), "openSession") {
+                await Self.condition { _ = try await connection.openSession() }
+            }
+            // Two that the application holds, and four of which the broker has not read that they are settled.
+            #expect(try await left == 6)
+            let rest = try await unfinished
+            #expect(rest.unsent.count + rest.unsettled.count == 4)
+            #expect(try await refused == .timeout)
+            #expect(try await session2 == .timeout)
+            _ = try await self.expect(.seconds(2), "the close of the connection") {
+                await connection.close(flush: .for(.seconds(2)))
+            }
+            #expect(connection.error?.condition == .closed)
+        }
+    }
+
+    @Test func aScopeCountsWhatItCouldNotSend() async throws {
+        try await withBroker { broker, url in
+            defer { broker.signal(SIGCONT) }
+            let error = try await self.expect(.seconds(2), "the scope") { () -> AMQPError? in
+                do {
+                    try await AMQPConnection.withConnection(to: url, flush: .for(.seconds(1))) { connection in
+                        let sender = try await connection.openSession().openSender(to: "q")
+                        // There is credit then.
+                        try await sender.send(AMQPMessage(body: "first"))
+                        broker.signal(SIGSTOP)
+                        for number in 0..<5 { try await sender.enqueue(AMQPMessage(body: "\(number)")) }
+                    }
+                    return nil
+                } catch {
+                    return error as? AMQPError
+                }
+            }
+            #expect(error?.detail.contains("0 messages not sent, 5 sent but not settled") == true, "\(error as Any)")
+        }
+    }
+
+    private static func condition(_ body: () async throws -> Void) async -> AMQPCondition? {
+        do {
+            try await body()
+            return nil
+        } catch {
+            return (error as? AMQPError)?.condition
+        }
+    }
+}
