@@ -59,19 +59,39 @@ extension AMQPConnection {
 
     /// Connects, runs `body`, and closes the connection, also when `body` throws or the task is cancelled.
     ///
+    /// The end of the scope sends what the senders have accepted, and waits until it is settled and the connection is closed.
+    /// All that takes the limit of `flush` at most, and one second at most when the task is cancelled. Messages that are left
+    /// then fail, and a warning of the logger counts them for each link.
+    ///
     /// - Parameters:
     ///   - url: Where to connect to, for example `amqp://user:password@localhost:5672`.
     ///   - configuration: The settings of the connection.
     ///   - logger: Gets the protocol's steps.
+    ///   - flush: How long the end of the scope may take; 30 seconds by default.
     ///   - body: What to do with the connection.
+    /// - Throws: The error of `body`. If it threw none, `AMQPError` with the numbers of messages that were not sent or not
+    ///   settled in time, or the error of the close.
     @discardableResult
     public static func withConnection<Result>(
         to url: String,
         configuration: Configuration = .init(),
         logger: Logger? = nil,
+        flush: AMQPFlush = .for(.seconds(30)),
         _ body: (AMQPConnection) async throws -> Result
     ) async throws -> Result {
         let connection = try await self.connect(to: url, configuration: configuration, logger: logger)
-        return try await Scope.run({ try await body(connection) }, finally: { try await connection.close() })
+        return try await connection.scope(flush, body)
+    }
+
+    /// Runs `body`, and closes the connection.
+    func scope<Result>(
+        _ flush: AMQPFlush,
+        _ body: (AMQPConnection) async throws -> Result
+    ) async throws -> Result {
+        try await Scope.run(.connection) {
+            try await body(self)
+        } close: {
+            await self.endScope(self.closeSteps, flush) { $0 }
+        }
     }
 }

@@ -4,7 +4,8 @@ internal import NIOCore
 /// A connection to an AMQP 1.0 peer, opened with ``connect(to:configuration:logger:)-(String,_,_)`` or accepted by an
 /// ``AMQPListener``.
 ///
-/// All calls may come from any task. A connection that nobody keeps any more is closed.
+/// All calls may come from any task. The connection closes when its last reference is released. Messages that were not sent by
+/// then are given up, as by ``close(_:)``.
 /// Source: AMQP 1.0 §2.4.
 public final class AMQPConnection: Sendable {
     /// What the peer told of itself.
@@ -97,24 +98,35 @@ public final class AMQPConnection: Sendable {
 
     /// Runs `body` with a new session and ends it, also when `body` throws or the task is cancelled.
     ///
+    /// The end of the scope sends what the session's senders have accepted, as
+    /// ``withConnection(to:configuration:logger:flush:_:)`` does for all.
+    ///
     /// - Parameters:
     ///   - configuration: What the session is begun with.
+    ///   - flush: How long the end of the scope may take; 30 seconds by default.
     ///   - body: What to do with the session.
+    /// - Throws: As ``withConnection(to:configuration:logger:flush:_:)``.
     @discardableResult
     public func withSession<Result>(
         _ configuration: AMQPSession.Configuration = .init(),
+        flush: AMQPFlush = .for(.seconds(30)),
         _ body: (AMQPSession) async throws -> Result
     ) async throws -> Result {
         let session = try await self.openSession(configuration)
-        return try await Scope.run({ try await body(session) }, finally: { try await session.close() })
+        return try await Scope.run(.session) {
+            try await body(session)
+        } close: {
+            await self.endScope(session.closeSteps, flush) { $0 }
+        }
     }
 
     // MARK: Closing
 
     /// Closes the connection with its sessions and links, and suspends until the socket is closed.
     ///
-    /// Messages that were not sent are given up, and their transfers fail: await their outcomes first. Any task may call it,
-    /// more than once; all wait for the same end. Cancellation ends the wait; the connection closes all the same.
+    /// Messages that were not sent are given up: their transfers fail, and a warning of the logger counts them for each link.
+    /// ``close(flush:)`` sends them first. Any task may call it, more than once; all wait for the same end. Cancellation ends
+    /// the wait; the connection closes all the same.
     ///
     /// - Parameter error: What to tell the peer, if the connection closes for an error.
     /// - Throws: `AMQPError` when the peer does not answer within `operationTimeout`, or had closed with an error.

@@ -104,8 +104,9 @@ public final class AMQPSession: Sendable {
 
     /// Ends the session with its links, and suspends until the peer has answered.
     ///
-    /// Messages that were not sent are given up, and their transfers fail: await their outcomes first. A second call waits
-    /// for the same answer. Cancellation ends the wait; the session ends all the same.
+    /// Messages that were not sent are given up: their transfers fail, and a warning of the logger counts them for each link.
+    /// ``close(flush:)`` sends them first. A second call waits for the same answer. Cancellation ends the wait; the session
+    /// ends all the same.
     ///
     /// - Parameter error: What to tell the peer, if the session ends for an error.
     /// - Throws: `AMQPError` when the peer ends with an error, does not answer in time, or the connection is lost.
@@ -124,29 +125,47 @@ public final class AMQPSession: Sendable {
 
     /// Runs `body` with a new sender and closes it, also when `body` throws or the task is cancelled.
     ///
+    /// The end of the scope sends what the sender has accepted, as
+    /// ``AMQPConnection/withConnection(to:configuration:logger:flush:_:)`` does for all senders.
+    ///
     /// - Parameters:
     ///   - configuration: What the link is opened with.
+    ///   - flush: How long the end of the scope may take; 30 seconds by default.
     ///   - body: What to do with the sender.
+    /// - Throws: As ``AMQPConnection/withConnection(to:configuration:logger:flush:_:)``.
     @discardableResult
     public func withSender<Result>(
         _ configuration: AMQPSender.Configuration,
+        flush: AMQPFlush = .for(.seconds(30)),
         _ body: (AMQPSender) async throws -> Result
     ) async throws -> Result {
         let sender = try await self.openSender(configuration)
-        return try await Scope.run({ try await body(sender) }, finally: { try await sender.close() })
+        return try await Scope.run(.link) {
+            try await body(sender)
+        } close: {
+            await self.connection.endScope(sender.closeSteps, flush) { [$0] }
+        }
     }
 
     /// Runs `body` with a new receiver and closes it, also when `body` throws or the task is cancelled.
     ///
+    /// The end of the scope waits for the peer's answer to the close, `operationTimeout` at most, and one second at most when
+    /// the task is cancelled.
+    ///
     /// - Parameters:
     ///   - configuration: What the link is opened with.
     ///   - body: What to do with the receiver.
+    /// - Throws: The error of `body`. If it threw none, the error of the close.
     @discardableResult
     public func withReceiver<Result>(
         _ configuration: AMQPReceiver.Configuration,
         _ body: (AMQPReceiver) async throws -> Result
     ) async throws -> Result {
         let receiver = try await self.openReceiver(configuration)
-        return try await Scope.run({ try await body(receiver) }, finally: { try await receiver.close() })
+        return try await Scope.run(.link) {
+            try await body(receiver)
+        } close: {
+            await self.connection.endScope(receiver.closeSteps, .none) { _ in [] }
+        }
     }
 }
