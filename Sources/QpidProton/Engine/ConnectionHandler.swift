@@ -248,7 +248,9 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Closes the connection from this side; the peer has `operationTimeout` to answer.
     func close(_ error: AMQPError?) {
-        guard !self.isDead, pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0 else { return }
+        guard !self.isDead, self.ended.answer == nil,
+            pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0
+        else { return }
         self.isClosedHere = true
         self.end(error, AMQPError(.connection, .closed, "the connection was closed"))
         if let error { ProtonCondition.set(pn_connection_condition(self.engine.connection), error) }
