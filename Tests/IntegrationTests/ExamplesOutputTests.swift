@@ -88,6 +88,21 @@ struct ExamplesOutputTests {
         }
     }
 
+    /// Another process can make a shared terminal or pipe non-blocking.
+    @Test func aFullStdoutThatDoesNotBlockLosesNothing() async throws {
+        try await withBroker { _, url in
+            let load = ["--count", "2000", "--size", "1000"]
+            try await ExampleProcess("sender", ["\(url)/q"] + load).succeed()
+            let receiver = try ExampleProcess(
+                "receiver",
+                ["\(url)/q", "--count", "2000", "--output", "-"],
+                isOutputBlocking: false
+            )
+            try await receiver.succeed()
+            #expect(receiver.output.utf8.count == 2_000 * 1_001)
+        }
+    }
+
     // MARK: What only informs cannot be written
 
     @Test(arguments: ["2>/dev/full", "2>&-", nil])

@@ -34,6 +34,7 @@ final class ExampleProcess: Sendable {
     ///   - prelude: What the shell does before that.
     ///   - command: The program and its arguments as the shell calls them.
     ///   - readsErrors: Whether anyone reads stderr. If not, it is a pipe without a reader.
+    ///   - isOutputBlocking: Whether writing to a full stdout blocks. If not, it fails with EAGAIN.
     init(
         _ name: String,
         _ arguments: [String],
@@ -43,7 +44,8 @@ final class ExampleProcess: Sendable {
         redirections: String? = nil,
         prelude: String = "true",
         command: String = "\"$0\" \"$@\"",
-        readsErrors: Bool = true
+        readsErrors: Bool = true,
+        isOutputBlocking: Bool = true
     ) throws {
         self.name = name
         let process = Process()
@@ -55,6 +57,8 @@ final class ExampleProcess: Sendable {
         process.standardInput = text == nil ? FileHandle.nullDevice : input
         let output = Pipe()
         process.standardOutput = output
+        let end = output.fileHandleForWriting.fileDescriptor
+        if !isOutputBlocking { _ = fcntl(end, F_SETFL, fcntl(end, F_GETFL) | O_NONBLOCK) }
         let terminal = try terminalWidth.map { try Terminal(columns: $0).ends }
         let errors = Pipe()
         // The process closes this side's copy of a pipe's end as soon as it runs.
