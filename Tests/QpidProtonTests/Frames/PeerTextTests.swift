@@ -5,7 +5,7 @@ import Testing
 
 /// Texts of a peer that hold a zero byte, where C would cut them: they are refused or shown whole.
 @Suite(.deadline)
-struct ZeroByteTests {
+struct PeerTextTests {
     private static let cut = "orders\0evil"
 
     enum Place: String, CaseIterable { case source, target }
