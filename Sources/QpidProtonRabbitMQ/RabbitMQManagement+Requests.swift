@@ -86,11 +86,13 @@ extension RabbitMQManagement {
     /// - Throws: `AMQPError`: what the broker refused; what ended the links; `timeout`; `cancelled`.
     public func unbind(_ binding: RabbitMQBinding) async throws(AMQPError) {
         var path: String? = binding.path
+        // One limit for both requests.
+        let deadline = self.deadline
         if !binding.arguments.isEmpty {
             // The path holds a sum of the arguments that only the broker can make.
-            let list = try await self.answer(to: ManagementRequest(.get, binding.listPath))
+            let list = try await self.answer(to: ManagementRequest(.get, binding.listPath), by: deadline)
             path = try binding.location(in: list.body)
         }
-        if let path { try await self.answer(to: ManagementRequest(.delete, path)) }
+        if let path { try await self.answer(to: ManagementRequest(.delete, path), by: deadline) }
     }
 }

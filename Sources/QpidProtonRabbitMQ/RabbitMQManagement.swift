@@ -41,11 +41,11 @@ public actor RabbitMQManagement {
 
     /// Opens a session of its own on a connection, with the two links to the management node.
     ///
-    /// Suspends until the broker has attached both. Cancellation gives them up. One that nobody keeps any more is closed.
+    /// Suspends until the broker has attached both. Cancellation gives them up. It closes when its last reference is released.
     ///
     /// - Parameters:
     ///   - connection: A connection to RabbitMQ 4. It is kept until this is closed.
-    ///   - timeout: How long the broker may take to answer a request.
+    ///   - timeout: How long the opening may take, and each call that asks the broker.
     /// - Throws: `AMQPError`: `notImplemented` when the peer has no such node; else as the opening of a session and of links.
     public static func open(
         on connection: AMQPConnection,
@@ -56,6 +56,15 @@ public actor RabbitMQManagement {
                 "the peer offers no LINK_PAIR_V1_0, which its management needs: RabbitMQ 4.0 is the first that does"
             throw AMQPError(.local, .notImplemented, text)
         }
+        return try await within(timeout, "the broker did not open its management node within \(timeout)") {
+            () async throws(AMQPError) in try await self.openLinks(on: connection, timeout)
+        }
+    }
+
+    private static func openLinks(
+        on connection: AMQPConnection,
+        _ timeout: Duration
+    ) async throws(AMQPError) -> RabbitMQManagement {
         let session = try await connection.openSession(.init(incomingCapacity: .mebibytes(1)))
         do {
             let name = "management-\(UInt64.random(in: .min ... .max))"
@@ -73,16 +82,20 @@ public actor RabbitMQManagement {
             await management.start()
             return management
         } catch {
-            _ = await Task { try? await session.close() }.value
+            let closing = Task { try? await session.close() }
+            // A broker that has not answered so far need not answer this.
+            if error.condition != .timeout, error.condition != .cancelled { _ = await closing.value }
             throw error
         }
     }
 
     /// Runs `body` with the management node of a connection, and closes it, also when `body` throws or the task is cancelled.
     ///
+    /// The end waits for the broker's answer, `timeout` at most, or one second when the task is cancelled.
+    ///
     /// - Parameters:
     ///   - connection: A connection to RabbitMQ 4.
-    ///   - timeout: How long the broker may take to answer a request.
+    ///   - timeout: How long the opening may take, each call that asks the broker, and the end.
     ///   - body: What to do.
     @discardableResult
     public static func withManagement<Result>(
@@ -95,11 +108,27 @@ public actor RabbitMQManagement {
         do {
             result = try await body(management)
         } catch {
-            _ = await Task { try? await management.close() }.value
+            _ = try? await management.end(within: timeout)
             throw error
         }
-        try await Task { try await management.close() }.value
+        try await management.end(within: timeout)
         return result
+    }
+
+    /// Closes within a limit. A cancelled task leaves it one second.
+    private nonisolated func end(within limit: Duration) async throws(AMQPError) {
+        let limit = Task.isCancelled ? min(limit, .seconds(1)) : limit
+        let closing = Task { () async -> Result<Void, AMQPError> in
+            do throws(AMQPError) {
+                let text = "the broker did not answer the end of its management within \(limit)"
+                return .success(
+                    try await within(limit, text) { () async throws(AMQPError) in try await self.close() }
+                )
+            } catch {
+                return .failure(error)
+            }
+        }
+        try await closing.value.get()
     }
 
     /// Ends the session. Requests that were not answered fail with `closed`; the broker may have carried them out.
@@ -132,14 +161,20 @@ public actor RabbitMQManagement {
     // MARK: Requests
 
     /// Sends a request, and waits for the answer. An answer that is none of success is thrown.
+    ///
+    /// - Parameter deadline: When the time of the call is over; `timeout` from now if nil.
     @discardableResult
-    func answer(to request: ManagementRequest) async throws(AMQPError) -> ManagementResponse {
+    func answer(
+        to request: ManagementRequest,
+        by deadline: ContinuousClock.Instant? = nil
+    ) async throws(AMQPError) -> ManagementResponse {
         if let ended { throw ended }
+        let deadline = deadline ?? self.deadline
         self.lastID += 1
         let id = self.lastID
         self.pending[id] = .asked
         let timer = Task { [timeout, weak self] in
-            guard (try? await Task.sleep(for: timeout)) != nil else { return }
+            guard (try? await Task.sleep(until: deadline, clock: .continuous)) != nil else { return }
             let text = "the broker did not answer \(request.method.rawValue) \(request.path) within \(timeout)"
             await self?.resolve(id, .failure(AMQPError(.local, .timeout, text)))
         }
@@ -147,7 +182,7 @@ public actor RabbitMQManagement {
             timer.cancel()
             self.pending[id] = nil
         }
-        try await self.sender.enqueue(request.message(id: id))
+        try await self.enqueue(request.message(id: id), by: deadline)
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 if case .answered(let result) = self.pending[id] {
@@ -163,6 +198,25 @@ public actor RabbitMQManagement {
         let response = try result.get()
         if let error = response.error { throw error }
         return response
+    }
+
+    /// When the time of a call that begins now is over.
+    var deadline: ContinuousClock.Instant { .now + self.timeout }
+
+    /// Hands a request over. It waits for room no longer than for an answer.
+    private func enqueue(_ message: AMQPMessage, by deadline: ContinuousClock.Instant) async throws(AMQPError) {
+        do {
+            try self.sender.trySend(message)
+            return
+        } catch let error where error.condition != .wouldBlock {
+            throw error
+        } catch {
+            // It waits for room.
+        }
+        let text = "the broker did not take a request within \(self.timeout)"
+        try await within(deadline - .now, text) { [sender] () async throws(AMQPError) in
+            _ = try await sender.enqueue(message)
+        }
     }
 
     private func take(_ delivery: AMQPDelivery) {

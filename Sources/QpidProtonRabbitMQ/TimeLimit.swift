@@ -1,0 +1,40 @@
+internal import QpidProton
+internal import Synchronization
+
+/// Runs `body` in a task of its own, and cancels it when the time is over or the caller is cancelled.
+///
+/// - Parameters:
+///   - limit: How long it may take.
+///   - text: The text of the error when the time is over.
+/// - Throws: `timeout` when the time is over; else the error of `body`.
+func within<Value: Sendable>(
+    _ limit: Duration,
+    _ text: @autoclosure () -> String,
+    _ body: @escaping @Sendable () async throws(AMQPError) -> Value
+) async throws(AMQPError) -> Value {
+    let mark = TimeMark()
+    let work = Task { () async -> Result<Value, AMQPError> in
+        do throws(AMQPError) {
+            return .success(try await body())
+        } catch {
+            return .failure(error)
+        }
+    }
+    let timer = Task {
+        guard (try? await Task.sleep(for: limit)) != nil else { return }
+        mark.isOver.store(true, ordering: .relaxed)
+        work.cancel()
+    }
+    defer { timer.cancel() }
+    let result = await withTaskCancellationHandler {
+        await work.value
+    } onCancel: {
+        work.cancel()
+    }
+    if case .failure = result, mark.isOver.load(ordering: .relaxed) { throw AMQPError(.local, .timeout, text()) }
+    return try result.get()
+}
+
+private final class TimeMark: Sendable {
+    let isOver = Atomic(false)
+}

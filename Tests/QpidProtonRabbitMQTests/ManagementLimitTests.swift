@@ -1,0 +1,43 @@
+import Foundation
+import QpidProton
+import QpidProtonRabbitMQ
+import Testing
+
+/// The timeout of the management is the limit of each whole call.
+@Suite(.timeLimit(.minutes(2)))
+struct ManagementLimitTests {
+    /// The first of two requests takes most of the time.
+    @Test func bothRequestsOfOneCallShareTheTimeout() async throws {
+        try await FakeManagement.with { request in
+            guard request.method == "GET" else { return .ignore }
+            usleep(1_500_000)
+            return .answer(status: "200", body: [["arguments": ["x": .int(1)], "location": "/bindings/5"]])
+        } _: { fake, connection in
+            let management = try await RabbitMQManagement.open(on: connection, timeout: .seconds(2))
+            let start = ContinuousClock.now
+            let error = try await failure("the unbinding") {
+                try await management.unbind(RabbitMQBinding(exchange: "e", to: .queue("q"), arguments: ["x": 1]))
+            }
+            #expect(error.condition == .timeout && error.detail.contains("DELETE"), "\(error)")
+            // Each with its own would take 3.5 seconds.
+            #expect(ContinuousClock.now - start < .seconds(3))
+            try await management.close()
+        }
+    }
+
+    /// The peer never begins the session, so that each step of the opening would wait.
+    @Test func openingHasTheTimeoutInAll() async throws {
+        var configuration = AMQPListener.Configuration()
+        configuration.connection.offeredCapabilities = ["LINK_PAIR_V1_0"]
+        let listener = try await AMQPListener.bind(port: 0, configuration: configuration)
+        let connection = try await AMQPConnection.connect(to: "amqp://127.0.0.1:\(listener.port)")
+        let start = ContinuousClock.now
+        let error = try await failure("the opening") {
+            _ = try await RabbitMQManagement.open(on: connection, timeout: .milliseconds(300))
+        }
+        #expect(error.condition == .timeout && error.detail.contains("did not open its management node"))
+        #expect(ContinuousClock.now - start < .seconds(10))
+        await connection.close(flush: .for(.seconds(1)))
+        await listener.close()
+    }
+}
