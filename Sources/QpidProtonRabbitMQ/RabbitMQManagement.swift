@@ -45,7 +45,7 @@ public actor RabbitMQManagement {
     ///
     /// - Parameters:
     ///   - connection: A connection to RabbitMQ 4. It is kept until this is closed.
-    ///   - timeout: How long the opening may take, and each call that asks the broker.
+    ///   - timeout: How long each call that asks the broker may take. The whole opening may take the connection's `operationTimeout`.
     /// - Throws: `AMQPError`: `notImplemented` when the peer has no such node; else as the opening of a session and of links.
     public static func open(
         on connection: AMQPConnection,
@@ -56,7 +56,8 @@ public actor RabbitMQManagement {
                 "the peer offers no LINK_PAIR_V1_0, which its management needs: RabbitMQ 4.0 is the first that does"
             throw AMQPError(.local, .notImplemented, text)
         }
-        return try await within(timeout, "the broker did not open its management node within \(timeout)") {
+        let limit = connection.configuration.operationTimeout
+        return try await within(limit, "the broker did not open its management node within \(limit)") {
             () async throws(AMQPError) in try await self.openLinks(on: connection, timeout)
         }
     }
@@ -91,11 +92,11 @@ public actor RabbitMQManagement {
 
     /// Runs `body` with the management node of a connection, and closes it, also when `body` throws or the task is cancelled.
     ///
-    /// The end waits for the broker's answer, `timeout` at most, or one second when the task is cancelled.
+    /// The end waits for the broker's answer, the connection's `operationTimeout` at most, or one second when the task is cancelled.
     ///
     /// - Parameters:
     ///   - connection: A connection to RabbitMQ 4.
-    ///   - timeout: How long the opening may take, each call that asks the broker, and the end.
+    ///   - timeout: How long each call that asks the broker may take.
     ///   - body: What to do.
     @discardableResult
     public static func withManagement<Result>(
@@ -108,16 +109,17 @@ public actor RabbitMQManagement {
         do {
             result = try await body(management)
         } catch {
-            _ = try? await management.end(within: timeout)
+            _ = try? await management.endScope()
             throw error
         }
-        try await management.end(within: timeout)
+        try await management.endScope()
         return result
     }
 
-    /// Closes within a limit. A cancelled task leaves it one second.
-    private nonisolated func end(within limit: Duration) async throws(AMQPError) {
-        let limit = Task.isCancelled ? min(limit, .seconds(1)) : limit
+    /// Closes. A cancelled task leaves it one second.
+    private nonisolated func endScope() async throws(AMQPError) {
+        let operationTimeout = self.session.connection.configuration.operationTimeout
+        let limit = Task.isCancelled ? min(operationTimeout, .seconds(1)) : operationTimeout
         let closing = Task { () async -> Result<Void, AMQPError> in
             do throws(AMQPError) {
                 let text = "the broker did not answer the end of its management within \(limit)"

@@ -26,16 +26,19 @@ struct ManagementLimitTests {
     }
 
     /// The peer never begins the session, so that each step of the opening would wait.
-    @Test func openingHasTheTimeoutInAll() async throws {
+    @Test func openingHasOneLimitInAll() async throws {
         var configuration = AMQPListener.Configuration()
         configuration.connection.offeredCapabilities = ["LINK_PAIR_V1_0"]
         let listener = try await AMQPListener.bind(port: 0, configuration: configuration)
-        let connection = try await AMQPConnection.connect(to: "amqp://127.0.0.1:\(listener.port)")
+        var connecting = AMQPConnection.Configuration()
+        connecting.operationTimeout = .milliseconds(300)
+        let url = "amqp://127.0.0.1:\(listener.port)"
+        let connection = try await AMQPConnection.connect(to: url, configuration: connecting)
         let start = ContinuousClock.now
         let error = try await failure("the opening") {
-            _ = try await RabbitMQManagement.open(on: connection, timeout: .milliseconds(300))
+            _ = try await RabbitMQManagement.open(on: connection, timeout: .seconds(60))
         }
-        #expect(error.condition == .timeout && error.detail.contains("did not open its management node"))
+        #expect(error.condition == .timeout)
         #expect(ContinuousClock.now - start < .seconds(10))
         await connection.close(flush: .for(.seconds(1)))
         await listener.close()
