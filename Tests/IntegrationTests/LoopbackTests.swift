@@ -44,4 +44,22 @@ struct LoopbackTests {
         }
         #expect(try await served == 5_000)
     }
+
+    @Test func aCancelledTaskGetsNoFurtherConnection() async throws {
+        let listener = try await AMQPListener.bind(port: 0)
+        let url = "amqp://127.0.0.1:\(listener.port)"
+        let clients = [try await AMQPConnection.connect(to: url), try await AMQPConnection.connect(to: url)]
+        let cancelled = Task {
+            let connections = listener.makeAsyncIterator()
+            let first = try await connections.next(isolation: nil)
+            withUnsafeCurrentTask { $0?.cancel() }
+            await #expect(throws: AMQPError.self) { try await connections.next(isolation: nil) }
+            return first
+        }
+        let first = try await cancelled.value
+        let second = try await listener.makeAsyncIterator().next(isolation: nil)
+        #expect(first != nil && second != nil)
+        for client in clients { try await client.close() }
+        await listener.close()
+    }
 }

@@ -148,7 +148,10 @@ extension AMQPConnection {
         public struct AsyncIterator: AsyncIteratorProtocol {
             fileprivate let connection: AMQPConnection
 
-            /// The next wish; nil when the connection was closed without an error.
+            /// The next wish; nil when the connection was closed without an error. Suspends until there is one.
+            ///
+            /// - Throws: `AMQPError` when the connection has ended with an error, and ``AMQPCondition/cancelled`` when the task was
+            ///   cancelled: it gets no further wish, and those that wait stay for other tasks.
             public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPIncoming? {
                 switch try await self.connection.parts.incoming.next() {
                 case nil: nil

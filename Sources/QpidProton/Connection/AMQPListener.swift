@@ -95,7 +95,10 @@ public final class AMQPListener: AsyncSequence, Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let listener: AMQPListener
 
-        /// The next connection; nil when the listener is closed.
+        /// The next connection; nil when the listener is closed. Suspends until there is one.
+        ///
+        /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled: it gets no further connection, and
+        ///   those that wait stay for other tasks.
         public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPConnection? {
             try await self.listener.inbox.next()
         }

@@ -138,17 +138,21 @@ extension WaitingInbox {
 
     /// Waits for the next item; nil at the end, or when the wait is ended with ``endWait(_:_:)``.
     ///
+    /// A cancelled task gets no item: it is asked before each taking. An item that was handed to a waiting task before its
+    /// cancellation is returned.
+    ///
     /// - Parameter onWait: Called when the wait has begun, so that it can be ended.
     @inline(__always)
     func nextItem(id: UInt64?, onWait: () -> Void) async throws(AMQPError) -> Item? {
+        if Task.isCancelled { throw AMQPError.cancelled }
         if let item = self.take({ $0.pop() }) { return item }
         let id = id ?? self.makeWaitID()
         let answer = await withTaskCancellationHandler {
             await withWaitingTask { (continuation: InboxWaits<Item>.Continuation) in
                 let answer = self.take { state -> Answer? in
+                    if Task.isCancelled { return .failure(.cancelled) }
                     if let item = state.pop() { return .success(item) }
                     if let end = state.waits.takeEnd() { return end }
-                    if Task.isCancelled { return .failure(.cancelled) }
                     state.waits.append(id, continuation)
                     return nil
                 }

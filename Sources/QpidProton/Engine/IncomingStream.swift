@@ -41,6 +41,7 @@ final class IncomingStream: Sendable {
 
     /// The next bytes of the body; nil at its end. Suspends until there are some.
     func next() async throws(AMQPError) -> ByteBuffer? {
+        if Task.isCancelled { throw AMQPError.cancelled }
         while true {
             if let bytes = try self.splitter.withLock({ (splitter) throws(AMQPError) in try splitter.next() }) {
                 return bytes

@@ -34,9 +34,11 @@ public struct AMQPFlowEvents: AsyncSequence, Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate var iterator: AsyncStream<AMQPFlowEvent>.AsyncIterator
 
-        /// The next event; nil at the end, or when the task is cancelled. Suspends until there is one.
+        /// The next event; nil at the end, or when the task is cancelled, also where events wait. Suspends until there is one.
         public mutating func next(isolation actor: isolated (any Actor)?) async -> AMQPFlowEvent? {
-            await self.iterator.next(isolation: actor)
+            // The stream would hand out what it holds first.
+            if Task.isCancelled { return nil }
+            return await self.iterator.next(isolation: actor)
         }
     }
 

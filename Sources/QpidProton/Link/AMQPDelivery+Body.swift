@@ -40,11 +40,14 @@ extension AMQPDelivery {
 
             /// The next bytes, nil at the end. Suspends until there are some.
             ///
+            /// A cancelled task gets no further bytes, whether they wait here or not. Another task can go on reading.
+            ///
             /// - Throws: `AMQPError` with ``AMQPCondition/aborted`` when the sender has aborted the message, with
             ///   ``AMQPCondition/decodeError`` when its body is not binary data, the link's error when that has ended, and
             ///   ``AMQPCondition/cancelled`` when the task was cancelled: no bytes are lost by that.
             public mutating func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> ByteBuffer? {
                 if let stream = self.stream { return try await stream.next() }
+                if Task.isCancelled { throw AMQPError.cancelled }
                 if let bytes = try self.splitter.next() { return bytes }
                 try self.splitter.finish()
                 return nil

@@ -59,14 +59,16 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     /// Takes the next message, and suspends until there is one.
     ///
+    /// A cancelled task gets no further message, also where messages wait here: they stay for other tasks.
+    ///
     /// - Returns: The delivery; nil when the link was closed without an error and everything has been taken.
     /// - Throws: `AMQPError`, once, when the link, session or connection has ended with an error; `.cancelled` when the task
-    ///   was cancelled while it waited: no message is lost by that.
+    ///   was cancelled: no message is lost by that. A message that was handed to the waiting task before is returned.
     public func next() async throws(AMQPError) -> AMQPDelivery? {
         try await self.inbox.next()
     }
 
-    /// Takes the next message if one is there. Never suspends.
+    /// Takes the next message if one is there. Never suspends, and works in a cancelled task too.
     public func poll() -> AMQPDelivery? {
         self.inbox.poll()
     }
@@ -77,10 +79,12 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// - Returns: The deliveries in order; none when the link was closed without an error and everything has been taken.
     /// - Throws: As ``next()``.
     public func nextBatch(max count: Int) async throws(AMQPError) -> [AMQPDelivery] {
+        if Task.isCancelled { throw AMQPError.cancelled }
         let ready = self.inbox.poll(max: count)
         if !ready.isEmpty || count < 1 { return ready }
         guard let first = try await self.inbox.next() else { return [] }
-        return [first] + self.inbox.poll(max: count - 1)
+        // It was handed over before the cancellation; the others were not.
+        return Task.isCancelled ? [first] : [first] + self.inbox.poll(max: count - 1)
     }
 
     /// Takes the next message, or learns that there is none.

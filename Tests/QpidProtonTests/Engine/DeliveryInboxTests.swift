@@ -161,14 +161,15 @@ struct DeliveryInboxTests {
     @Test func manyTasksOnOneInboxLoseAndDoubleNothing() async throws {
         let inbox = self.makeInbox()
         let seen = Mutex<[Int]>([])
+        let isOver = Mutex(false)
         let number = { @Sendable (delivery: AMQPDelivery) in Int(String(decoding: delivery.tag, as: UTF8.self)) ?? -1 }
         await withTaskGroup(of: Void.self) { group in
             for index in 0..<6 {
                 group.addTask { @Sendable in
                     while true {
                         let wait = Task { try await inbox.next() }
-                        // Some waits are cancelled at any moment.
-                        if index % 2 == 0 { wait.cancel() }
+                        // Some waits are cancelled at any moment. A cancelled one does not see the end.
+                        if index % 2 == 0, !isOver.withLock({ $0 }) { wait.cancel() }
                         do {
                             guard let first = try await wait.value else { return }
                             let batch = [first] + inbox.poll(max: index)
@@ -191,6 +192,7 @@ struct DeliveryInboxTests {
                 inbox.push(arrivals.take())
                 if start % 100 == 0 { await Task.yield() }
             }
+            isOver.withLock { $0 = true }
             inbox.finish()
         }
         #expect(seen.withLock { $0.sorted() } == Array(0..<3_000))

@@ -98,13 +98,14 @@ struct WaitingTests {
     @Test func manyTasksOnOneInboxLoseAndDoubleNothing() async throws {
         let inbox = Inbox<Int>()
         let seen = Mutex<[Int]>([])
+        let isOver = Mutex(false)
         await withTaskGroup(of: Void.self) { group in
             for index in 0..<8 {
                 group.addTask { @Sendable in
                     while true {
                         let wait = Task { try await inbox.next() }
-                        // Some waits are cancelled at any moment.
-                        if index % 2 == 0 { wait.cancel() }
+                        // Some waits are cancelled at any moment. A cancelled one does not see the end.
+                        if index % 2 == 0, !isOver.withLock({ $0 }) { wait.cancel() }
                         do {
                             guard let number = try await wait.value else { return }
                             seen.withLock { $0.append(number) }
@@ -118,6 +119,7 @@ struct WaitingTests {
                 inbox.push(contentsOf: self.entries(Array(start..<start + 10)))
                 if start % 100 == 0 { await Task.yield() }
             }
+            isOver.withLock { $0 = true }
             inbox.finish()
         }
         #expect(seen.withLock { $0.sorted() } == Array(0..<2_000))
