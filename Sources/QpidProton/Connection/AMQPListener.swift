@@ -34,6 +34,8 @@ public final class AMQPListener: AsyncSequence, Sendable {
     private init(_ channel: any Channel, _ inbox: Inbox<AMQPConnection>) {
         self.channel = channel
         self.inbox = inbox
+        // Also where its event loop shuts down under it.
+        channel.closeFuture.whenComplete { _ in inbox.finish() }
     }
 
     deinit {

@@ -295,6 +295,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.opened.resolve(.failure(error ?? cause))
         for session in self.sessions.values { session.abandon(error ?? cause) }
         self.sessions.removeAll()
+        // What the peer asked for cannot be accepted any more.
+        _ = self.incoming.removeAll()
         self.incoming.finish(error)
         let mail = self.mailbox.close(error ?? cause)
         let unsent = AMQPError.notSent(error ?? cause)

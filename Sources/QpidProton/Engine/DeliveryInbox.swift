@@ -24,6 +24,15 @@ final class DeliveryInbox: WaitingInbox {
         fileprivate var peakWeight = 0
         var waits = InboxWaits<Part>()
 
+        fileprivate mutating func append(_ arrivals: Arrivals.Batch) {
+            for chunk in arrivals.chunks {
+                self.chunks.append(chunk)
+                self.count += chunk.count
+                self.weight += chunk.sums(0..<chunk.count).weight
+            }
+            self.large.append(contentsOf: arrivals.large)
+        }
+
         mutating func pop() -> Part? { self.pop(max: 1) }
 
         /// Takes up to `count` messages out of the first chunk, in a time that does not depend on their number.
@@ -49,7 +58,7 @@ final class DeliveryInbox: WaitingInbox {
     private let reports: Atomic<Int>
     let isStarved: @Sendable () -> Bool
     let report: @Sendable (Int) -> Void
-    private let settler: AMQPDelivery.Settler
+    let settler: AMQPDelivery.Settler
 
     /// - Parameters: See ``WaitingInbox``.
     ///   - settler: Where decisions about the deliveries go.
@@ -80,12 +89,16 @@ final class DeliveryInbox: WaitingInbox {
     var count: Int { self.withState { $0.count } }
 
     /// How many of the messages that wait are not settled.
-    var unsettledCount: Int {
+    ///
+    /// - Parameter isUnsettled: Whether the delivery of a key is unsettled still.
+    func unsettledCount(_ isUnsettled: (SlotKey) -> Bool) -> Int {
         self.withState { state in
             var count = 0
             var first = state.taken
             for chunk in state.chunks {
-                for index in first..<chunk.count where chunk[index].slot != 0 { count += 1 }
+                for index in first..<chunk.count where chunk[index].slot != 0 {
+                    if isUnsettled(SlotKey(bitPattern: chunk[index].slot)) { count += 1 }
+                }
                 first = 0
             }
             return count
@@ -94,25 +107,25 @@ final class DeliveryInbox: WaitingInbox {
 
     func push(_ arrivals: Arrivals.Batch) {
         self.add { state in
-            for chunk in arrivals.chunks {
-                state.chunks.append(chunk)
-                state.count += chunk.count
-                state.weight += chunk.sums(0..<chunk.count).weight
-            }
-            state.large.append(contentsOf: arrivals.large)
+            state.append(arrivals)
             state.peakWeight = max(state.peakWeight, state.weight)
         }
     }
 
-    /// Takes away what nobody has taken, and returns the keys of the deliveries that are not settled.
-    func removeAll() -> [SlotKey] {
-        var keys: [SlotKey] = []
-        while let part = self.withState({ $0.pop(max: .max) }) {
-            for index in part.range where part.chunk[index].slot != 0 {
-                keys.append(SlotKey(bitPattern: part.chunk[index].slot))
+    /// Removes the messages that the sender has not settled, and returns their keys. The others stay, in order.
+    ///
+    /// - Parameter isUnsettled: Whether the delivery of a key is unsettled still.
+    func removeUnsettled(_ isUnsettled: (SlotKey) -> Bool) -> [SlotKey] {
+        self.withState { state in
+            var keys: [SlotKey] = []
+            let kept = Arrivals()
+            while let part = state.pop(max: .max) {
+                var large = part.large[...]
+                state.waits.unreported -= kept.keep(part.chunk, part.range, &large, isUnsettled, removed: &keys)
             }
+            state.append(kept.take())
+            return keys
         }
-        return keys
     }
 
     /// The next delivery if there is one; nil when there is none now, or never again.

@@ -15,7 +15,8 @@ struct InboxWaits<Item: Sendable>: Sendable {
 
     private var nextID: UInt64 = 0
     private var waiters: Deque<(id: UInt64, continuation: Continuation)> = []
-    private var end: AMQPError??
+    /// What follows the last item, for each that asks: the error, or nil.
+    private(set) var end: Answer?
     var unreported = 0
 
     var isEmpty: Bool { self.waiters.isEmpty }
@@ -45,17 +46,11 @@ struct InboxWaits<Item: Sendable>: Sendable {
     /// The first end stays. Returns the waits that it ends: who waits finds the inbox empty.
     mutating func finish(_ error: AMQPError?) -> [Resumption] {
         guard self.end == nil else { return [] }
-        self.end = .some(error)
-        guard !self.waiters.isEmpty, let answer = self.takeEnd() else { return [] }
+        let answer: Answer = error.map { .failure($0) } ?? .success(nil)
+        self.end = answer
+        guard !self.waiters.isEmpty else { return [] }
         defer { self.waiters = [] }
         return self.waiters.map { Resumption(continuation: $0.continuation, answer: answer) }
-    }
-
-    /// What follows the last item: the error once, then nil.
-    mutating func takeEnd() -> Answer? {
-        guard let end = self.end else { return nil }
-        self.end = .some(nil)
-        return end.map { .failure($0) } ?? .success(nil)
     }
 
     /// What is to be reported now, if it is at least `least`; 0 otherwise.
@@ -114,7 +109,7 @@ extension WaitingInbox {
         if due > 0 { self.report(due) }
     }
 
-    /// Ends the sequence behind what it holds. The first end stays, and all who wait get it.
+    /// Ends the sequence behind what it holds. The first end stays. Every waiting task gets it, and every later one.
     func finish(_ error: AMQPError? = nil) {
         for resumption in self.withState({ $0.waits.finish(error) }) { resumption.resume() }
     }
@@ -152,7 +147,7 @@ extension WaitingInbox {
                 let answer = self.take { state -> Answer? in
                     if Task.isCancelled { return .failure(.cancelled) }
                     if let item = state.pop() { return .success(item) }
-                    if let end = state.waits.takeEnd() { return end }
+                    if let end = state.waits.end { return end }
                     state.waits.append(id, continuation)
                     return nil
                 }

@@ -13,6 +13,8 @@ class LinkEndpoint {
     private var place: SlotKey?
     /// The peer has detached, in order or with an error.
     private(set) var isEndedByPeer = false
+    /// The session or the connection is gone, or closing, and the link with it.
+    private(set) var isAbandoned = false
 
     /// The peer has attached it of itself.
     var isOfPeer = false {
@@ -129,6 +131,7 @@ class LinkEndpoint {
     /// The session or the connection is gone, and the link with it.
     func abandon(_ error: AMQPError) {
         guard !self.isDone else { return }
+        self.isAbandoned = true
         self.endLocally(error)
         pn_link_set_context(self.link, nil)
         self.release(.failure(error))

@@ -60,38 +60,14 @@ extension ReceiverEndpoint {
     }
 
     private func setAsideUntaken() {
-        let kept = Arrivals()
-        while let part = self.inbox?.withState({ $0.pop(max: .max) }) {
-            var large = part.large[...]
-            self.setAside(part.chunk, part.range, &large, kept)
-        }
-        self.inbox?.push(kept.take())
+        self.stopping?.setAside += self.inbox?.removeUnsettled { self.unsettled[$0] != nil } ?? []
     }
 
-    /// Sets aside what has arrived.
+    /// Sets aside what has arrived. Messages that the sender has settled cannot be given back: they are kept, to be taken still.
     func setAside(_ batch: Arrivals.Batch) {
-        let kept = Arrivals()
-        var large = batch.large[...]
-        for chunk in batch.chunks { self.setAside(chunk, 0..<chunk.count, &large, kept) }
-        self.inbox?.push(kept.take())
-    }
-
-    /// Messages that the sender has settled cannot be given back: they are kept, to be taken still.
-    private func setAside(
-        _ chunk: ArrivalChunk,
-        _ range: Range<Int>,
-        _ large: inout ArraySlice<LargeArrival>,
-        _ kept: Arrivals
-    ) {
-        for index in range {
-            let record = chunk[index]
-            let own = record.isLarge ? large.popFirst() : nil
-            if record.slot != 0 {
-                self.stopping?.setAside.append(SlotKey(bitPattern: record.slot))
-            } else {
-                kept.append(record, tag: chunk.tag(record), own ?? .whole(chunk.payload(record)))
-            }
-        }
+        var batch = batch
+        self.stopping?.setAside += batch.removeUnsettled { self.unsettled[$0] != nil }
+        self.inbox?.push(batch)
     }
 
     /// Nothing more comes, or the peer does not say so in time.
@@ -118,41 +94,12 @@ extension ReceiverEndpoint {
     func endStopping() {
         // Decided messages that are still here could not be told.
         let untold = self.unsettled.ripeCount + self.unsettled.waitingCount
-        let untaken = (self.stopping?.setAside.count ?? 0) + (self.inbox?.unsettledCount ?? 0)
+        let untaken = self.inbox?.unsettledCount { self.unsettled.isInOrder($0) } ?? 0
         self.status.heldAtEnd.store(max(0, self.unsettled.orderedCount - untaken) + untold, ordering: .relaxed)
         self.status.unconfirmedAtEnd.store(self.told - self.toldWhenHeard, ordering: .relaxed)
         guard let stopping = self.stopping else { return }
         stopping.timer?.cancel()
         self.stopping?.replies = []
         for reply in stopping.replies { reply() }
-    }
-}
-
-extension Arrivals {
-    /// Adds a message that has arrived before.
-    fileprivate func append(_ record: Record, tag: AMQPDelivery.Tag, _ message: LargeArrival) {
-        let count = Int(tag.count)
-        let room = self.room(for: count + (record.isLarge ? 0 : record.count))
-        withUnsafeBytes(of: tag.storage) { room.copyMemory(from: $0.baseAddress!, byteCount: count) }
-        if record.isLarge {
-            self.append(
-                large: message,
-                tagCount: count,
-                slot: record.slot,
-                sequence: record.sequence,
-                isReported: false
-            )
-        } else if case .whole(let payload) = message {
-            payload.withUnsafeReadableBytes { bytes in
-                if let start = bytes.baseAddress { (room + count).copyMemory(from: start, byteCount: bytes.count) }
-            }
-            self.append(
-                tagCount: count,
-                count: record.count,
-                slot: record.slot,
-                sequence: record.sequence,
-                isReported: false
-            )
-        }
     }
 }

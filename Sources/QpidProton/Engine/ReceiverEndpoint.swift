@@ -27,7 +27,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// A buffer holds no more.
     private(set) var maxMessageSize = Int(Int32.max)
     /// The largest message that is handed over whole.
-    private var largestWhole = Int(Int32.max)
+    private(set) var largestWhole = Int(Int32.max)
     /// The bytes of streamed messages that may wait to be read; nil when messages are handed over whole.
     private(set) var streamBuffer: Int?
 
@@ -49,6 +49,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// In the order, those of which nothing is decided; beside it, those whose outcome was told and that the sender has to
     /// settle first.
     let unsettled = OrderedSlots<Unsettled>()
+    /// Whether unsettled messages that no task has taken are still handed out when the link has ended.
+    private(set) var deliversUnsettledAfterEnd = false
     let arrivals = Arrivals()
     /// The message that is handed over while it arrives.
     @exclusivity(unchecked) var stream: ArrivingStream?
@@ -126,6 +128,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         if configuration.settleMode == .second, let limit = configuration.unsettledLimit {
             self.unsettledLimit = UnsettledLimit(limit)
         }
+        self.deliversUnsettledAfterEnd = configuration.deliversUnsettledAfterEnd ?? self.isOfPeer
         self.telling.delay = max(0, min(configuration.settlementDelay, .seconds(3_600)).nanoseconds)
         let key = self.handler.receivers.insert(self)
         self.key = key
@@ -249,7 +252,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     /// Hands on the message that was gathered.
-    private func completeLarge(_ delivery: OpaquePointer) {
+    func completeLarge(_ delivery: OpaquePointer) {
         let (tagCount, _) = self.placeTag(of: delivery)
         let payload = self.partial
         self.partial = ByteBuffer()
@@ -322,7 +325,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     /// Reads and drops what still comes on a link that is closed here, so that the session's window does not leak.
-    private func discard() {
+    func discard() {
         self.dropPartial()
         defer { if !self.isDone { self.session.incomingTaken() } }
         while !self.isDone, let delivery = ProtonDelivery.dropCurrent(of: self.link) {
@@ -419,52 +422,12 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.creditCame()
     }
 
-    private func dropPartial() {
+    func dropPartial() {
         self.account(-self.partial.readableBytes)
         self.partial = ByteBuffer()
     }
 
     // MARK: Ending
 
-    override func end(_ error: AMQPError?) {
-        self.timeoutTimer?.cancel()
-        self.timeouts = []
-        self.flushArrived()
-        self.endTelling()
-        self.paceTimer?.cancel()
-        // A peer that has detached hears no outcome, and messages that it had settled would be lost: they stay to be taken.
-        if error == nil, !self.isEndedByPeer { self.releaseUntaken() }
-        self.endStreams(error)
-        self.dropPartial()
-        // Bytes that stay in Proton would stay in the session's window for good.
-        if self.isHeldBack { self.discard() }
-        self.endStopping()
-        self.unsettled.removeAll()
-        if let key = self.key { self.handler.receivers.remove(key) }
-        // Those who wait get the end of the link, not that of their drain.
-        self.inbox?.finish(error)
-        self.isHeldBack = false
-        // What stays to be taken is counted no more.
-        self.account(-(self.share?.held ?? 0))
-        self.promise()
-        for reply in self.drains {
-            reply.resolve(.failure(error ?? AMQPError(.link, .closed, "the receiver was closed")))
-        }
-        self.drains = []
-    }
-
-    /// What nobody has taken goes back, so that others get it at once.
-    private func releaseUntaken() {
-        guard self.stopping == nil else { return self.releaseSetAside() }
-        for slot in self.inbox?.removeAll() ?? [] { self.release(slot) }
-    }
-
-    func release(_ slot: SlotKey) {
-        if self.isLocallyOpen, self.settleStreamed(slot, .released) { return }
-        guard let entry = self.unsettled[slot] else { return }
-        // What has not come to its end is dropped with the link, and nobody has it.
-        if slot == self.stream?.slot { return _ = self.unsettled.withdraw(slot) }
-        ProtonDisposition.set(entry.delivery, .released)
-        self.forget(slot)
-    }
+    override func end(_ error: AMQPError?) { self.endReceiving(error) }
 }

@@ -89,6 +89,13 @@ extension AMQPReceiver {
         /// The bytes of streamed messages that may wait to be read. What has no room waits within the session's
         /// `incomingCapacity`, and then the other links of the session wait too.
         public var streamBuffer: ByteCount = .mebibytes(1)
+        /// Whether messages are still handed out when the link has ended, although no decision about them reaches the sender.
+        ///
+        /// `nil`, the default, is `true` on a link that the peer attached and this side accepted, and `false` on a link that
+        /// this side attached. With `false` an unsettled message that no task has taken when the peer, the session or the
+        /// connection ends goes back to its source; the log tells how many. With `true` the application gets it first, and
+        /// the sender may send it again. Messages that the sender has settled are handed out in both cases.
+        public var deliversUnsettledAfterEnd: Bool?
         /// Properties of the link, told to the peer.
         public var properties: AMQPMap = [:]
 

@@ -6,6 +6,10 @@ internal import Synchronization
 /// Messages that have arrived wait here, never more than the window, until a task takes them. When an iteration ends, by
 /// `break` too, the link is closed in order and what nobody has taken is released; use ``next()`` to take messages without that.
 /// Each message goes to one task.
+///
+/// When the peer, the session or the connection ends the link, unsettled messages that no task has taken go back to their
+/// source, and the log tells how many: see ``Configuration/deliversUnsettledAfterEnd``. Messages that the sender has settled
+/// are handed out first. Then every task that waits or asks later gets the end.
 public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// A message that has arrived.
     public typealias Element = AMQPDelivery
@@ -62,7 +66,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// A cancelled task gets no further message, also where messages wait here: they stay for other tasks.
     ///
     /// - Returns: The delivery; nil when the link was closed without an error and everything has been taken.
-    /// - Throws: `AMQPError`, once, when the link, session or connection has ended with an error; `.cancelled` when the task
+    /// - Throws: `AMQPError`, at each call, when the link, session or connection has ended with an error; `.cancelled` when the task
     ///   was cancelled: no message is lost by that. A message that was handed to the waiting task before is returned.
     public func next() async throws(AMQPError) -> AMQPDelivery? {
         try await self.inbox.next()

@@ -138,7 +138,7 @@ struct DeliveryInboxTests {
         #expect(reports.withLock { $0 } == [3, 4])
     }
 
-    @Test func waitsAreServedInOrderAndWhatIsNotTakenGivesItsKeys() async throws {
+    @Test func waitsAreServedInOrderAndUnsettledMessagesCanBeRemoved() async throws {
         let inbox = self.makeInbox()
         let arrivals = Arrivals()
         let waits = (0..<3).map { _ in begin { try await inbox.next() } }
@@ -149,13 +149,44 @@ struct DeliveryInboxTests {
         self.check(try await waits[0].value, 1, 1_000)
         self.check(try await waits[2].value, 2, 2_000)
         self.check(inbox.poll(), 3, 3_000)
-        // 6 is settled.
-        #expect(inbox.removeAll() == [4, 5, 7].map { SlotKey(bitPattern: $0) })
-        #expect(inbox.weight == 0 && inbox.count == 0)
+        // 6 was settled by the sender, and so is 5 by now.
+        #expect(inbox.removeUnsettled { $0 != SlotKey(bitPattern: 5) } == [4, 7].map { SlotKey(bitPattern: $0) })
+        #expect(inbox.weight == 11_000 && inbox.count == 2)
         inbox.finish()
+        self.check(inbox.poll(), 5, 5_000)
+        self.check(try await inbox.next(), 6, 6_000)
+        #expect(inbox.weight == 0 && inbox.count == 0)
         self.add(8, 10, to: arrivals)
         inbox.push(arrivals.take())
         #expect(try await inbox.next() == nil)
+    }
+
+    /// Random messages of which some were taken: the others come out whole, in order, and are reported once.
+    @Test func removingKeepsTheOthersAsTheyAre() async throws {
+        let seed = UInt64.random(in: .min ... .max)
+        print("removingKeepsTheOthersAsTheyAre: seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<50 {
+            let reported = Mutex(0)
+            let inbox = self.makeInbox(reportEvery: 1) { count in reported.withLock { $0 += count } }
+            let arrivals = Arrivals()
+            let count = Int.random(in: 0...200, using: &random)
+            let sizes = (0..<count).map { _ in Int.random(in: 0...6_000, using: &random) }
+            for number in 0..<count {
+                self.add(number, sizes[number], to: arrivals, isReported: number.isMultiple(of: 3))
+                if Bool.random(using: &random) { inbox.push(arrivals.take()) }
+            }
+            inbox.push(arrivals.take())
+            let taken = inbox.poll(max: Int.random(in: 0...count, using: &random)).count
+            let removed = inbox.removeUnsettled { _ in true }
+            let expected = (taken..<count).filter { !$0.isMultiple(of: 3) }
+            #expect(removed == expected.map { SlotKey(bitPattern: UInt($0)) })
+            for number in taken..<count where number.isMultiple(of: 3) {
+                self.check(inbox.poll(), number, sizes[number])
+            }
+            #expect(inbox.poll() == nil && inbox.weight == 0)
+            #expect(reported.withLock { $0 } == (0..<count).count { $0.isMultiple(of: 3) })
+        }
     }
 
     @Test func manyTasksOnOneInboxLoseAndDoubleNothing() async throws {

@@ -26,16 +26,23 @@ struct WaitingTests {
         #expect(inbox.peakWeight == 18)
     }
 
-    @Test func theEndComesBehindTheElementsTheErrorOnceThenNil() async throws {
+    @Test func theEndComesBehindTheElementsAndIsTheSameForAll() async throws {
         let inbox = Inbox<Int>()
         inbox.push(contentsOf: self.entries([1]))
         inbox.finish(AMQPError(.link, "x:end"))
         inbox.finish(nil)
         inbox.push(contentsOf: self.entries([2]))
         #expect(try await inbox.next() == 1)
-        await expectError("x:end") { try await inbox.next() }
-        #expect(try await inbox.next() == nil)
-        #expect(try await inbox.next() == nil)
+        for _ in 0..<3 { await expectError("x:end") { try await inbox.next() } }
+        #expect(inbox.poll() == nil)
+        let other = Inbox<Int>()
+        let waits = (0..<3).map { _ in begin { try await other.next() } }
+        other.finish(AMQPError(.link, "x:end"))
+        for wait in waits { await expectError("x:end") { try await wait.value } }
+        await expectError("x:end") { try await other.next() }
+        let last = Inbox<Int>()
+        last.finish()
+        for _ in 0..<3 { #expect(try await last.next() == nil) }
     }
 
     @Test func thoseWhoWaitAreServedInOrder() async throws {

@@ -204,6 +204,11 @@ final class LogKeeper: LogHandler, Sendable {
     private let stored = Mutex("")
     var text: String { self.stored.withLock { $0 } }
 
+    /// The lines that hold a text.
+    func lines(with text: String) -> [String] {
+        self.text.split(separator: "\n").map(String.init).filter { $0.contains(text) }
+    }
+
     var logLevel: Logger.Level {
         get { .trace }
         set { _ = newValue }

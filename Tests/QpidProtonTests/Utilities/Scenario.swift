@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import Testing
 
@@ -9,13 +10,19 @@ import Testing
 func withPeer(
     role: ConnectionHandler.Role = .client,
     configuration: AMQPConnection.Configuration = .init(),
+    logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
     _ script: @Sendable () -> PeerScript = { PeerScript() },
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (AMQPConnection, InMemoryPeer) async throws -> Void
 ) async throws {
     weak var handler: ConnectionHandler?
     do {
-        let peer = try await InMemoryPeer(role: role, configuration: configuration, script: script())
+        let peer = try await InMemoryPeer(
+            role: role,
+            configuration: configuration,
+            script: script(),
+            logger: logger
+        )
         handler = peer.handler
         do {
             let parts = AMQPConnection.Parts(peer.handler, peer.channel)
@@ -30,15 +37,18 @@ func withPeer(
     try await eventually("the handler goes", sourceLocation: sourceLocation) { handler == nil }
 }
 
-/// As ``withPeer(role:configuration:_:sourceLocation:_:)``, with one session begun.
+/// As ``withPeer(role:configuration:logger:_:sourceLocation:_:)``, with one session begun.
 func withSession(
     configuration: AMQPConnection.Configuration = .init(),
     session: AMQPSession.Configuration = .init(),
+    logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
     _ script: @Sendable () -> PeerScript = { PeerScript() },
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (AMQPSession, InMemoryPeer) async throws -> Void
 ) async throws {
-    try await withPeer(configuration: configuration, script, sourceLocation: sourceLocation) { connection, peer in
+    try await withPeer(configuration: configuration, logger: logger, script, sourceLocation: sourceLocation) {
+        connection,
+        peer in
         try await body(try await connection.openSession(session), peer)
     }
 }

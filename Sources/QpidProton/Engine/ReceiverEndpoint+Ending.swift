@@ -1,0 +1,121 @@
+internal import CProton
+internal import Logging
+internal import NIOCore
+internal import Synchronization
+
+// The end of a receiver: what becomes of the messages that are here.
+
+extension ReceiverEndpoint {
+    /// Ends all that waits on the receiver, and what it holds.
+    ///
+    /// - Parameter error: What ended the link; nil where a side detached without an error.
+    func endReceiving(_ error: AMQPError?) {
+        self.timeoutTimer?.cancel()
+        self.timeouts = []
+        let untaken = self.removeUntaken(error)
+        self.endTelling()
+        self.paceTimer?.cancel()
+        // A peer that has detached hears no outcome.
+        let isReleased = !self.isEndedByPeer && !self.isAbandoned
+        if isReleased { for slot in untaken { self.release(slot) } }
+        let isStreaming = self.stream != nil
+        self.endStreams(error)
+        let dropped = self.isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
+        self.dropPartial()
+        let cause = error ?? AMQPError(.link, .closed, "the receiver was closed")
+        if !isReleased || error != nil { self.logUntaken(untaken.count + dropped, cause) }
+        for slot in untaken { self.unsettled.remove(slot) }
+        self.endStopping()
+        self.unsettled.removeAll()
+        if let key = self.key { self.handler.receivers.remove(key) }
+        // Those who wait get the end of the link, not that of their drain.
+        self.inbox?.finish(error)
+        self.isHeldBack = false
+        // What stays to be taken is counted no more.
+        self.account(-(self.share?.held ?? 0))
+        self.promise()
+        for reply in self.drains { reply.resolve(.failure(cause)) }
+        self.drains = []
+    }
+
+    /// Removes the messages that no task has taken and that are unsettled on both sides, and returns their keys.
+    ///
+    /// Those that the sender has settled stay to be taken.
+    private func removeUntaken(_ error: AMQPError?) -> [SlotKey] {
+        let isClosedInOrder = error == nil && !self.isEndedByPeer
+        if self.deliversUnsettledAfterEnd, self.stopping == nil, !isClosedInOrder {
+            self.flushArrived()
+            return []
+        }
+        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        let isUnsettled = { (slot: SlotKey) in self.unsettled[slot] != nil }
+        var slots = self.stopping?.setAside.filter(isUnsettled) ?? []
+        self.stopping?.setAside = []
+        slots += self.inbox?.removeUnsettled(isUnsettled) ?? []
+        if !self.arrivals.isEmpty {
+            self.toldWhenHeard = self.told
+            var batch = self.arrivals.take()
+            slots += batch.removeUnsettled(isUnsettled)
+            self.inbox?.push(batch)
+        }
+        return slots
+    }
+
+    private func logUntaken(_ count: Int, _ cause: AMQPError) {
+        guard count > 0 else { return }
+        self.handler.logger.info(
+            "messages that no task had taken go back to their source: the link has ended",
+            metadata: [
+                LogKey.link: "\(self.status.name)", LogKey.messages: "\(count)", LogKey.error: "\(cause)",
+            ]
+        )
+    }
+
+    /// Empties what waits in Proton for room: bytes that stay there would stay in the session's window for good.
+    ///
+    /// Whole messages that the sender has settled stay to be taken. Returns how many unsettled ones were dropped.
+    private func dropHeldBack(isStreaming: Bool) -> Int {
+        var dropped = 0
+        var isStreaming = isStreaming
+        while !self.isDone, let delivery = pn_link_current(self.link) {
+            if pn_delivery_settled(delivery), !isStreaming, self.completeHeldBack(delivery) { continue }
+            isStreaming = false
+            self.dropPartial()
+            self.isMidMessage = false
+            guard ProtonDelivery.dropCurrent(of: self.link) != nil else { break }
+            if !pn_delivery_settled(delivery), !pn_delivery_aborted(delivery) {
+                pn_delivery_update(delivery, UInt64(PN_RELEASED))
+                dropped += 1
+            }
+            pn_delivery_settle(delivery)
+        }
+        if !self.arrivals.isEmpty { self.inbox?.push(self.arrivals.take()) }
+        if !self.isDone { self.session.incomingTaken() }
+        return dropped
+    }
+
+    /// Reads a message to its end whatever room there is. Returns false when it is not whole, or too large.
+    private func completeHeldBack(_ delivery: OpaquePointer) -> Bool {
+        guard !pn_delivery_partial(delivery), !pn_delivery_aborted(delivery) else { return false }
+        let pending = Int(pn_delivery_pending(delivery))
+        guard pending <= self.largestWhole - self.partial.readableBytes, self.isMidMessage || self.window.arrive()
+        else { return false }
+        if pending > 0 {
+            let count = self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: pending) { bytes in
+                max(0, pn_link_recv(self.link, bytes.bindMemory(to: CChar.self).baseAddress, pending))
+            }
+            self.account(count)
+        }
+        self.completeLarge(delivery)
+        return true
+    }
+
+    func release(_ slot: SlotKey) {
+        if self.isLocallyOpen, self.settleStreamed(slot, .released) { return }
+        guard let entry = self.unsettled[slot] else { return }
+        // What has not come to its end is dropped with the link, and nobody has it.
+        if slot == self.stream?.slot { return _ = self.unsettled.withdraw(slot) }
+        ProtonDisposition.set(entry.delivery, .released)
+        self.forget(slot)
+    }
+}

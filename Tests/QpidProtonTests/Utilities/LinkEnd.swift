@@ -1,0 +1,57 @@
+import CProton
+
+@testable import QpidProton
+
+/// How a receiver comes to its end while messages wait in it.
+enum LinkEnd: CaseIterable {
+    case detach, detachWithError, sessionEnd, sessionError, connectionClose, connectionError, connectionLost
+    case ownError, ownSessionEnd, ownConnectionClose
+
+    /// What a receiver reports; nil where the link was closed in order.
+    var condition: AMQPCondition? {
+        switch self {
+        case .detach: nil
+        case .detachWithError, .sessionError, .connectionError: "x:end"
+        case .ownError: "x:own"
+        case .connectionLost: .connectionLost
+        case .sessionEnd, .connectionClose, .ownSessionEnd, .ownConnectionClose: .closed
+        }
+    }
+
+    /// Whether the connection lives on.
+    var isOfLink: Bool {
+        switch self {
+        case .detach, .detachWithError, .ownError, .sessionEnd, .sessionError, .ownSessionEnd: true
+        case .connectionClose, .connectionError, .connectionLost, .ownConnectionClose: false
+        }
+    }
+
+    /// Brings the end about, on a link that is the peer's first.
+    func run(_ receiver: AMQPReceiver, _ peer: InMemoryPeer) async throws {
+        let end = self
+        switch self {
+        case .ownError: begin { try await receiver.close(AMQPError(.link, "x:own")) }
+        case .ownSessionEnd: begin { try await receiver.session.close() }
+        case .ownConnectionClose: begin { try await receiver.session.connection.close() }
+        case .connectionLost: try await peer.loseConnection()
+        default: try await peer.run { end.bring(about: $0) }
+        }
+        await peer.settle()
+    }
+
+    /// What a peer does for its kinds of ends.
+    func bring(about peer: InMemoryPeer) {
+        switch self {
+        case .detachWithError: pn_condition_set_name(pn_link_condition(peer.links[0]), "x:end")
+        case .sessionError: pn_condition_set_name(pn_session_condition(pn_link_session(peer.links[0])), "x:end")
+        case .connectionError: pn_condition_set_name(pn_connection_condition(peer.connection), "x:end")
+        default: break
+        }
+        switch self {
+        case .detach, .detachWithError: pn_link_close(peer.links[0])
+        case .sessionEnd, .sessionError: pn_session_close(pn_link_session(peer.links[0]))
+        case .connectionClose, .connectionError: pn_connection_close(peer.connection)
+        case .connectionLost, .ownError, .ownSessionEnd, .ownConnectionClose: break
+        }
+    }
+}
