@@ -52,6 +52,7 @@ extension ConnectionHandler {
         } while (self.isPumpNeeded || self.isLookNeeded) && rounds < Self.rounds && !self.isDead
         self.isPumping = false
         guard !self.isDead else { return }
+        self.reportUnsent()
         self.receiving.update()
         if self.isPumpNeeded || self.isLookNeeded || hasMail {
             // Where there was mail there is more soon: looking again costs less than being woken.
@@ -132,7 +133,15 @@ extension ConnectionHandler {
             }
             settlements = sorted.map(\.element)
         }
-        for settlement in settlements { self.receivers[settlement.receiver]?.settle(settlement) }
+        var late: [Settlement] = []
+        for settlement in settlements {
+            if let receiver = self.receivers[settlement.receiver] {
+                receiver.settle(settlement)
+            } else {
+                late.append(settlement)
+            }
+        }
+        if !late.isEmpty { self.settleEnded(late) }
         settlements.removeAll(keepingCapacity: true)
         for receiver in self.settlingReceivers { receiver.settled() }
         self.settlingReceivers.removeAll(keepingCapacity: true)
@@ -210,6 +219,7 @@ extension ConnectionHandler {
         if out.capacity <= Self.largestOutput { self.output = out }
         self.unwrittenBytes += count
         self.isFlushNeeded = true
+        self.writes.issue()
         let promise = self.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { self.written(count, framed, $0) }
         // Behind much that waits a small write takes no more memory than it needs: a peer that does not read can have many made.
@@ -250,6 +260,7 @@ extension ConnectionHandler {
         self.trace?.sent(frame)
         self.unwrittenBytes += count
         self.isFlushNeeded = true
+        self.writes.issue()
         let promise = self.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { self.written(count, [], $0) }
         context.write(self.wrapOutboundOut(frame), promise: promise)
@@ -276,6 +287,8 @@ extension ConnectionHandler {
         self.unwrittenBytes -= count
         var failure: AMQPError?
         if case .failure(let error) = result { failure = self.endError ?? self.translate(error) }
+        if count > 0 { self.writes.end(isDone: failure == nil) }
+        if self.isDead { self.reportUnsent() }
         if !framed.isEmpty {
             // With the next look into the mailbox, which follows.
             for handed in framed { self.releases.append((handed.bytes, handed.node)) }

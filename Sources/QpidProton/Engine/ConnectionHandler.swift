@@ -70,6 +70,11 @@ final class ConnectionHandler: ChannelInboundHandler {
     @exclusivity(unchecked) var endedLanes: [(key: SlotKey, error: AMQPError)] = []
     /// Receivers of which something was settled with the mail.
     @exclusivity(unchecked) var settlingReceivers: [ReceiverEndpoint] = []
+    /// Receivers that have ended, until all their decisions are written or lost.
+    var endingReceivers: [EndingReceiver] = []
+    /// Receivers that have ended, and of which the application holds messages.
+    var endedReceivers = EndedReceivers()
+    @exclusivity(unchecked) var writes = WriteNumbers()
     /// Senders that are closed as soon as they have nothing left to do.
     @exclusivity(unchecked) var flushing: [SenderEndpoint] = []
     /// Senders of which a message was given up that Proton has not been told to abort.
@@ -299,6 +304,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         _ = self.incoming.removeAll()
         self.incoming.finish(error)
         let mail = self.mailbox.close(error ?? cause)
+        self.settleEnded(mail.settlements)
         let unsent = AMQPError.notSent(error ?? cause)
         var unsentCount = 0
         defer { self.logGivenUp(unsentCount, unsettled: 0, link: nil, "\(error ?? cause)") }
@@ -321,6 +327,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let error = self.engine.transportError ?? error
         self.end(error, error)
         self.isDead = true
+        self.reportUnsent()
         self.flushing = []
         self.watch.stop()
         self.receiving.close()

@@ -115,14 +115,14 @@ final class Mailbox: Sendable {
         return isOpen
     }
 
-    /// Settles a delivery.
-    func settle(_ settlement: Settlement) {
-        _ = self.post { $0.settlements.append(settlement) }
+    /// Settles a delivery. Returns `false` when the connection is gone.
+    func settle(_ settlement: Settlement) -> Bool {
+        self.post { $0.settlements.append(settlement) }
     }
 
-    /// Settles deliveries.
-    func settle(contentsOf settlements: [Settlement]) {
-        _ = self.post { $0.settlements.append(contentsOf: settlements) }
+    /// Settles deliveries. Returns `false` when the connection is gone.
+    func settle(contentsOf settlements: [Settlement]) -> Bool {
+        self.post { $0.settlements.append(contentsOf: settlements) }
     }
 
     /// Tells that messages were taken which hold their places in a receiver's window until then.

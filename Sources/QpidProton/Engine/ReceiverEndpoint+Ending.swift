@@ -22,12 +22,12 @@ extension ReceiverEndpoint {
         self.endStreams(error)
         let dropped = self.isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
         self.dropPartial()
-        let cause = error ?? AMQPError(.link, .closed, "the receiver was closed")
+        let closed = self.isEndedByPeer ? "the peer closed the link" : "the receiver was closed"
+        let cause = error ?? AMQPError(.link, .closed, closed, isFromPeer: self.isEndedByPeer)
         if !isReleased || error != nil { self.logUntaken(untaken.count + dropped, cause) }
         for slot in untaken { self.unsettled.remove(slot) }
         self.endStopping()
-        self.unsettled.removeAll()
-        if let key = self.key { self.handler.receivers.remove(key) }
+        self.endSettling(cause)
         // Those who wait get the end of the link, not that of their drain.
         self.inbox?.finish(error)
         self.isHeldBack = false
@@ -59,6 +59,21 @@ extension ReceiverEndpoint {
             self.inbox?.push(batch)
         }
         return slots
+    }
+
+    /// Forgets what is not settled, and counts the decisions that do not leave any more.
+    private func endSettling(_ cause: AMQPError) {
+        let unsent = self.unsettled.ripeCount + self.unsettled.waitingCount
+        var undecided: [SlotKey: UInt64] = [:]
+        while let first = self.unsettled.first, let entry = self.unsettled.withdraw(first) {
+            undecided[first] = entry.sequence
+        }
+        self.unsettled.removeAll()
+        guard let key = self.key, let counter = self.inbox?.settler.unsent else { return }
+        self.handler.receivers.remove(key)
+        counter.end(cause, undecided: undecided, unsent: unsent)
+        if !undecided.isEmpty { self.handler.endedReceivers.add(key, counter) }
+        self.handler.endingReceivers.append(.init(unsent: counter, unwritten: self.unwritten))
     }
 
     private func logUntaken(_ count: Int, _ cause: AMQPError) {

@@ -73,6 +73,7 @@ extension ReceiverEndpoint {
     }
 
     private func tellRipe() {
+        self.unwritten.add(self.unsettled.ripeCount, self.handler.writes)
         while let entry = self.unsettled.removeRipe() { self.tell(entry) }
     }
 
@@ -96,6 +97,7 @@ extension ReceiverEndpoint {
         self.unsettled.forEachWaiting { key, decided in
             if decided <= time { due.append(key) } else { oldest = min(oldest, decided) }
         }
+        self.unwritten.add(due.count, self.handler.writes)
         for key in due { if let entry = self.unsettled.remove(key) { self.tell(entry) } }
         self.telling.waitingSince = oldest
     }

@@ -63,6 +63,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     @exclusivity(unchecked) var toldWhenHeard = 0
     /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
     var telling = Telling()
+    /// The decisions that were handed to Proton, by the write that carries them.
+    @exclusivity(unchecked) var unwritten = UnwrittenCounts()
     /// What the rate limit leaves, see ReceiverEndpoint+Rate.swift; nil without one.
     @exclusivity(unchecked) var pace: CreditPace?
     var paceTimer: LoopTimer?
@@ -148,7 +150,11 @@ final class ReceiverEndpoint: LinkEndpoint {
                 return isAutomatic && isShort
             },
             report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) },
-            settler: AMQPDelivery.Settler(mailbox: self.handler.mailbox, receiver: key)
+            settler: AMQPDelivery.Settler(
+                mailbox: self.handler.mailbox,
+                receiver: key,
+                unsent: UnsentSettlements(link: self.status.name, logger: self.handler.logger)
+            )
         )
         self.inbox = inbox
         pn_link_open(self.link)
@@ -325,7 +331,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     /// Reads and drops what still comes on a link that is closed here, so that the session's window does not leak.
-    func discard() {
+    private func discard() {
         self.dropPartial()
         defer { if !self.isDone { self.session.incomingTaken() } }
         while !self.isDone, let delivery = ProtonDelivery.dropCurrent(of: self.link) {
@@ -371,7 +377,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
-        if !self.streams.isEmpty, self.settleStreamed(slot, outcome) { return }
+        if !self.streams.isEmpty, self.settleStreamed(slot, outcome) { return self.unwritten.add(1, self.handler.writes) }
         guard let entry = self.settleMode == .first ? self.decide(slot, outcome) : self.tell(slot, outcome) else {
             return
         }
@@ -384,6 +390,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard let entry = self.unsettled.withdraw(slot) else { return nil }
         ProtonDisposition.set(entry.delivery, outcome)
         self.told += 1
+        self.unwritten.add(1, self.handler.writes)
         // The sender has to settle first.
         if self.settleMode == .first || pn_delivery_settled(entry.delivery) { self.forget(slot) }
         return entry

@@ -3,7 +3,8 @@ public import NIOCore
 /// A message that has arrived, to be settled with one of ``accept()``, ``reject(_:)``, ``release()`` and ``modify(_:)``.
 ///
 /// Settling hands the decision to the connection and returns at once; a second decision does nothing. A delivery that is
-/// never settled keeps its place in the receiver's window, and goes back to its source when the link ends.
+/// never settled keeps its place in the receiver's window, and goes back to its source when the link ends. So does one whose
+/// decision was not written to the socket before: ``AMQPReceiver/unsentSettlements`` counts these, and the log tells how many.
 public struct AMQPDelivery: Sendable {
     /// Up to 32 bytes, in place.
     struct Tag: Sendable {
@@ -24,19 +25,22 @@ public struct AMQPDelivery: Sendable {
     final class Settler: Sendable {
         let mailbox: Mailbox
         let receiver: SlotKey
+        /// The decisions that did not leave.
+        let unsent: UnsentSettlements
 
-        init(mailbox: Mailbox, receiver: SlotKey) {
+        init(mailbox: Mailbox, receiver: SlotKey, unsent: UnsentSettlements) {
             self.mailbox = mailbox
             self.receiver = receiver
+            self.unsent = unsent
         }
 
         func settle(_ settlement: Settlement) {
-            self.mailbox.settle(settlement)
+            if !self.mailbox.settle(settlement) { self.unsent.add(CollectionOfOne(settlement)) }
         }
 
         /// Settles a batch.
         func settle(contentsOf settlements: [Settlement]) {
-            self.mailbox.settle(contentsOf: settlements)
+            if !self.mailbox.settle(contentsOf: settlements) { self.unsent.add(settlements) }
         }
     }
 

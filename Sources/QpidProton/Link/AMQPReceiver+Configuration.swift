@@ -23,7 +23,8 @@ extension AMQPReceiver {
         /// messages. A message counts for 256 bytes at least, and so does a window.
         ///
         /// The number is never exceeded here: of messages that are larger than those before them, what has no room waits
-        /// within the session's `incomingCapacity`, which is then not there for the other links of the session. A single
+        /// within the session's `incomingCapacity`, which is then not there for the other links of the session. When the link
+        /// ends, those of them that the sender has settled come on top, because no one sends them again. A single
         /// message that is larger than the window closes the link with ``AMQPCondition/linkMessageSizeExceeded``.
         public static func bytes(_ count: ByteCount) -> Self { Self(policy: .bytes(count.bytes)) }
         /// One message at a time, and credit only when a task waits for it: nothing is fetched ahead.

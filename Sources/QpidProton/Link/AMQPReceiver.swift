@@ -59,6 +59,13 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// The messages that wait here to be taken.
     public var bufferedMessages: Int { self.inbox.count }
 
+    /// The decisions about messages of this receiver that were not written to the socket before the link ended.
+    ///
+    /// These messages go back to their source, and come again. A decision counts as written when the socket has taken the
+    /// whole write that carries it: what a lost connection took with it behind the socket is not known here. The number is
+    /// final for the decisions made before the end when the connection has nothing left to write; each later one adds to it.
+    public var unsentSettlements: Int { self.inbox.settler.unsent.count }
+
     // MARK: Taking messages
 
     /// Takes the next message, and suspends until there is one.

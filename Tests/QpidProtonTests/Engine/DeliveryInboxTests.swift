@@ -7,7 +7,11 @@ import Testing
 /// The way of messages from the loop to the tasks, in chunks.
 @Suite(.deadline)
 struct DeliveryInboxTests {
-    private let settler = AMQPDelivery.Settler(mailbox: Mailbox(), receiver: SlotKey(bitPattern: 1))
+    private let settler = AMQPDelivery.Settler(
+        mailbox: Mailbox(),
+        receiver: SlotKey(bitPattern: 1),
+        unsent: UnsentSettlements(link: "link", logger: LogKeeper().logger)
+    )
 
     private func makeInbox(
         reportEvery: Int = .max,
