@@ -377,7 +377,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
-        if !self.streams.isEmpty, self.settleStreamed(slot, outcome) { return self.unwritten.add(1, self.handler.writes) }
+        if !self.streams.isEmpty, self.settleStreamed(slot, outcome) {
+            return self.unwritten.add(1, self.handler.writes)
+        }
         guard let entry = self.settleMode == .first ? self.decide(slot, outcome) : self.tell(slot, outcome) else {
             return
         }
