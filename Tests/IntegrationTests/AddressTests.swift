@@ -106,7 +106,7 @@ struct AddressTests {
         }
     }
 
-    /// The resolver of the system and the executable that users run: see "hosts" in the test.
+    /// With the system's resolver, an own hosts file, and the executable that users run.
     @Test(.enabled(if: MountNamespace.isPermitted, "no mount namespace may be made here"))
     func senderReachesABrokerOnTheSecondAddressOfLocalhost() async throws {
         let folder = try TemporaryFolder()

@@ -129,7 +129,7 @@ extension AMQPSASL {
             password: url.password.map { Redacted($0) },
             hasClientCertificate: hasClientCertificate
         )
-        // Of a name it is known only when the resolver has answered: see ``check(_:_:)``.
+        // The addresses of a name are checked one by one, once the resolver has found them.
         if let address = AddressChecks.ipAddress(url.host, port: url.port) {
             try self.check(address, isTLS: url.isTLS, candidates ?? [])
         }
