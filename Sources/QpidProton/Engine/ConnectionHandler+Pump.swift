@@ -203,9 +203,10 @@ extension ConnectionHandler {
                 if self.writing == nil { self.writing = self.takeOutput(context) }
                 self.writing?.writeImmutableBuffer(frame)
             }
-            self.frames.renewals(add)
             // A peer that asks and does not read must not be answered without end.
             if self.unwrittenBytes < Self.writeBudget { self.frames.echoAnswers(add) }
+            if self.frames.renewals(at: self.now, add) { self.isPumpNeeded = true }
+            self.scheduleIdleLook()
         }
         let framed = self.takeFramed()
         let out = self.writing
@@ -323,6 +324,16 @@ extension ConnectionHandler {
         let timer = self.schedule(at: .uptimeNanoseconds(UInt64(next) * 1_000_000)) { [unowned self] in self.tick = nil
         }
         self.tick = (next, timer)
+    }
+
+    /// Looks again at links that have credit and on which nothing arrives, once a second at most: a flow that told the window may
+    /// not have woken their senders.
+    private func scheduleIdleLook() {
+        guard self.frames.mayOweIdleLinks, self.idleLook == nil else { return }
+        self.idleLook = self.schedule(in: .nanoseconds(FrameObserver.PeerSession.idlePause)) { [unowned self] in
+            self.idleLook = nil
+            self.frames.lookAtIdleLinks()
+        }
     }
 
     /// Closes the socket once both sides have said so and all has been written.

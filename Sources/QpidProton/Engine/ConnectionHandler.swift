@@ -104,6 +104,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     @exclusivity(unchecked) var output: ByteBuffer?
     var tick: (deadline: Int64, timer: LoopTimer)?
     var closeTimer: LoopTimer?
+    /// See ``scheduleIdleLook()``.
+    var idleLook: LoopTimer?
 
     init(
         role: Role,
@@ -333,6 +335,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.receiving.close()
         self.tick?.timer.cancel()
         self.closeTimer?.cancel()
+        self.idleLook?.cancel()
         if self.isClosedHere {
             self.closed.resolve(error.condition == .timeout ? .failure(error) : .success(()))
         } else {

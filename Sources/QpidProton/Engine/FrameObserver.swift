@@ -17,9 +17,15 @@ final class FrameObserver {
         @exclusivity(unchecked) var incoming: IncomingWindow?
         /// The id that the next transfer of the peer has.
         @exclusivity(unchecked) fileprivate(set) var nextIncomingID: UInt32
-        @exclusivity(unchecked) fileprivate var isDue = false
-        fileprivate var localChannel: UInt16?
-        @exclusivity(unchecked) fileprivate var links = PeerLinks()
+        @exclusivity(unchecked) var isDue = false
+        /// The links on which nothing arrives are to be looked at too.
+        var isIdleLookDue = false
+        /// Some of them were left out at the last look.
+        var owesIdleLinks = false
+        /// When they were looked at last.
+        var idleLookTime = -PeerSession.idlePause
+        fileprivate(set) var localChannel: UInt16?
+        @exclusivity(unchecked) var links = PeerLinks()
         /// What the flows say of the links.
         var flows = LinkFlows()
         /// What this side's sender of a name has, for the answer to an echo.
@@ -29,11 +35,11 @@ final class FrameObserver {
             didSet { self.publish() }
         }
         /// The first id of the peer that is behind the window that it was told last.
-        @exclusivity(unchecked) fileprivate var toldLimit: UInt32
+        @exclusivity(unchecked) fileprivate(set) var toldLimit: UInt32
         /// What the peer said of its own window.
         fileprivate var outgoingWindow: (nextID: UInt32, window: UInt32)?
         fileprivate var echoesSeen = 0
-        fileprivate var isEchoDue = false
+        var isEchoDue = false
         /// The peer has sent something since ``publish()``.
         @exclusivity(unchecked) fileprivate var isChanged = false
 
@@ -57,36 +63,19 @@ final class FrameObserver {
         }
 
         /// The transfers that the peer may still send.
-        fileprivate var left: Int { Int(Int32(bitPattern: self.toldLimit &- self.nextIncomingID)) }
+        var left: Int { Int(Int32(bitPattern: self.toldLimit &- self.nextIncomingID)) }
 
         /// Moves the limit on for a frame that tells it. Returns what is told.
-        fileprivate func tell(_ gain: Int) -> UInt32 {
+        func tell(_ gain: Int) -> UInt32 {
             self.toldLimit &+= UInt32(clamping: gain)
             self.incoming?.told(self.left)
             return UInt32(max(0, self.left))
         }
-
-        /// The answer to what the peer asked for.
-        fileprivate func takeEchoes() -> [ByteBuffer] {
-            self.isEchoDue = false
-            guard let channel = self.localChannel, let incoming = self.incoming else { return [] }
-            var frame = FlowFrame(
-                nextIncomingID: self.nextIncomingID,
-                incomingWindow: self.tell(incoming.smallGain(left: self.left)),
-                nextOutgoingID: self.window.nextOutgoingID,
-                outgoingWindow: incoming.outgoingWindow
-            )
-            let links = self.flows.takeEchoes { self.senderState?($0) }
-            guard !links.isEmpty else { return [frame.encoded(channel: channel)] }
-            return links.map { link in
-                frame.link = link
-                return frame.encoded(channel: channel)
-            }
-        }
     }
 
     private var input: FrameTap
-    private var output = FrameTap()
+    /// Shows whole frames: what lies behind a long name or address is needed too.
+    private var output = FrameTap(maxSize: Int(UInt32.max))
     private let maxFrameSize: UInt32
     /// The largest frame that the peer takes, in bytes: the least that all take until it has opened the connection.
     private var peerMaxFrameSize = 512
@@ -97,7 +86,7 @@ final class FrameObserver {
     /// The one of the last transfer: most follow one of the same session.
     @exclusivity(unchecked) private var lastPeer: (channel: UInt16, session: PeerSession)?
     /// By the channel on which this side sends.
-    @exclusivity(unchecked) private var byLocalChannel: [UInt16: PeerSession] = [:]
+    @exclusivity(unchecked) private(set) var byLocalChannel: [UInt16: PeerSession] = [:]
     /// The sessions that this side has begun and the peer has not.
     private var begun: [UInt16: TappedFrame.Begin] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
@@ -105,11 +94,13 @@ final class FrameObserver {
     /// Why the links are refused that the peer has attached, for Proton's events of them, which come in the same order.
     private var attached: Deque<AMQPError?> = []
     /// Sessions of whose window the peer has used a quarter.
-    @exclusivity(unchecked) private var due: [PeerSession] = []
+    @exclusivity(unchecked) var due: [PeerSession] = []
     /// Sessions of which the peer has sent something in this read.
     @exclusivity(unchecked) private var changed: [PeerSession] = []
     /// Sessions of which the peer wants to know the state.
-    @exclusivity(unchecked) private var echoes: [PeerSession] = []
+    @exclusivity(unchecked) var echoes: [PeerSession] = []
+    /// A window was told, and links on which nothing arrives may need a flow that names them.
+    var mayOweIdleLinks = false
 
     /// The links that the peer has attached, and those that this side has.
     private var attachedByPeer = 0
@@ -191,7 +182,9 @@ final class FrameObserver {
         if !session.isChanged { self.change(session) }
         if session.incoming?.arrive(size) == true { self.look(at: session) }
         if session.left < 0, let violation = self.violation(session) { return violation }
-        return session.links.transfer(transfer)
+        let violation = session.links.transfer(transfer, nextID: session.nextIncomingID)
+        if session.nextIncomingID == session.links.wakeID { self.look(at: session) }
+        return violation
     }
 
     private func peerSent(_ frame: TappedFrame, _ size: Int) -> AMQPError? {
@@ -362,8 +355,9 @@ final class FrameObserver {
             return begin.incomingWindow
         case .flow(let channel, let flow):
             guard let session = self.byLocalChannel[channel] else { return self.begun[channel]?.incomingWindow }
-            session.flows.sent(flow)
             let window = session.tell(session.incoming?.smallGain(left: session.left) ?? 0)
+            session.flows.sent(flow, limit: session.toldLimit)
+            self.told(session)
             // Proton counts a transfer when all of it has come, and here it counts from its head: what was told stays told.
             guard let id = flow.nextIncomingID else { return window }
             return UInt32(max(0, Int32(bitPattern: session.toldLimit &- id)))
@@ -388,32 +382,6 @@ final class FrameObserver {
     private func join(_ session: PeerSession, _ channel: UInt16) {
         self.byLocalChannel[channel] = session
         session.localChannel = channel
-    }
-
-    /// Gives the frames that renew the windows of which the peer has used a quarter, and those that have opened again.
-    func renewals(_ body: (ByteBuffer) -> Void) {
-        guard !self.due.isEmpty else { return }
-        for session in self.due {
-            session.isDue = false
-            guard let channel = session.localChannel, let incoming = session.incoming,
-                let gain = incoming.gain(left: session.left)
-            else { continue }
-            let frame = FlowFrame(
-                nextIncomingID: session.nextIncomingID,
-                incomingWindow: session.tell(gain),
-                nextOutgoingID: session.window.nextOutgoingID,
-                outgoingWindow: incoming.outgoingWindow
-            )
-            body(frame.encoded(channel: channel))
-        }
-        self.due.removeAll(keepingCapacity: true)
-    }
-
-    /// Gives the frames that answer what the peer asked for: one a link, however often it has asked.
-    func echoAnswers(_ body: (ByteBuffer) -> Void) {
-        guard !self.echoes.isEmpty else { return }
-        for session in self.echoes { session.takeEchoes().forEach(body) }
-        self.echoes.removeAll(keepingCapacity: true)
     }
 
     private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) -> AMQPError? {

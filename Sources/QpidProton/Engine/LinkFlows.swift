@@ -33,6 +33,8 @@ struct LinkFlows {
         /// What tasks see of the link, once it is known.
         var status: LinkStatus?
         var isEchoDue = false
+        /// This side has detached: what it attaches under the name later is another link.
+        var isOver = false
 
         /// The count that it began with; nil where that is not known.
         let initialCount: UInt32?
@@ -58,8 +60,29 @@ struct LinkFlows {
         var isDraining = false
         /// The count that the peer began with is not known, and with it what the credit was granted for.
         var isUnknown = false
+        /// Credit was granted before the peer's count was known: the peer may reckon it from another count than Proton does.
+        var isAmbiguous = false
+        /// The peer has detached: what it attaches under the name later is another link.
+        var isOver = false
+        /// The first id behind the session's window as the last flow that named the link told it; nil before the first.
+        var namedLimit: UInt32?
+        /// When the link was last named though nothing arrived on it, in nanoseconds.
+        var wakeTime: Int64?
+
+        /// The first delivery-count for which there is no credit.
+        var limit: UInt32 { self.deliveryCount &+ self.linkCredit }
+
+        mutating func told(_ flow: TappedFrame.Flow, _ limit: UInt32, beforeAttach: Bool) {
+            self.deliveryCount = flow.deliveryCount ?? 0
+            self.linkCredit = flow.linkCredit ?? 0
+            self.isDraining = flow.drain
+            self.isUnknown = false
+            self.isAmbiguous = beforeAttach
+            self.namedLimit = limit
+        }
 
         mutating func begin(_ count: UInt32?) {
+            self.isAmbiguous = self.linkCredit > 0 && count != self.deliveryCount
             self.deliveryCount = count ?? 0
             self.isUnknown = count == nil
         }
@@ -80,12 +103,15 @@ struct LinkFlows {
         self.peers[attach.handle] = link
         self.peerHandles[link.name] = attach.handle
         // Proton counts credit that was granted before from here.
-        if !attach.isReceiver { self.own[link.name.ofOtherSide]?.begin(link.initialCount) }
+        if !attach.isReceiver, self.own[link.name.ofOtherSide]?.isOver == false {
+            self.own[link.name.ofOtherSide]?.begin(link.initialCount)
+        }
     }
 
     mutating func peerDetached(_ handle: UInt32) {
-        guard let name = self.peers.removeValue(forKey: handle)?.name, self.peerHandles[name] == handle else { return }
-        self.peerHandles[name] = nil
+        guard let peer = self.peers.removeValue(forKey: handle), self.peerHandles[peer.name] == handle else { return }
+        self.peerHandles[peer.name] = nil
+        if !peer.isOver { self.own[peer.name.ofOtherSide]?.isOver = true }
     }
 
     mutating func peerSent(_ flow: TappedFrame.Flow) {
@@ -100,6 +126,11 @@ struct LinkFlows {
         if flow.echo { link.isEchoDue = true }
         link.publish(propertiesToo: hasOtherProperties)
         self.peers[handle] = link
+        // The answer to a drain moves the count on to the limit.
+        let name = link.name.ofOtherSide
+        if let own = self.own[name], own.isDraining, !link.name.isReceiver, link.deliveryCount == own.limit {
+            self.own[name]?.isDraining = false
+        }
     }
 
     /// Shows what the peer says of a link to those who have it.
@@ -117,7 +148,7 @@ struct LinkFlows {
     mutating func sent(_ attach: TappedFrame.Attach) {
         let name = Name(name: attach.name, isReceiver: attach.isReceiver)
         var link = OwnLink(handle: attach.handle)
-        if attach.isReceiver, let peer = self.peerHandles[name.ofOtherSide].flatMap({ self.peers[$0] }) {
+        if attach.isReceiver, let peer = self.peerHandles[name.ofOtherSide].flatMap({ self.peers[$0] }), !peer.isOver {
             link.begin(peer.initialCount)
         }
         self.own[name] = link
@@ -125,16 +156,81 @@ struct LinkFlows {
     }
 
     mutating func detached(_ handle: UInt32) {
-        if let name = self.ownNames.removeValue(forKey: handle) { self.own[name] = nil }
+        guard let name = self.ownNames.removeValue(forKey: handle), self.own[name]?.handle == handle else { return }
+        let isOver = self.own.removeValue(forKey: name)?.isOver ?? true
+        if !isOver, let peer = self.peerHandles[name.ofOtherSide] { self.peers[peer]?.isOver = true }
     }
 
-    mutating func sent(_ flow: TappedFrame.Flow) {
+    /// - Parameter limit: The first id behind the session's window that the flow tells.
+    mutating func sent(_ flow: TappedFrame.Flow, limit: UInt32) {
         guard let handle = flow.handle, let name = self.ownNames[handle] else { return }
-        var link = OwnLink(handle: handle)
-        link.deliveryCount = flow.deliveryCount ?? 0
-        link.linkCredit = flow.linkCredit ?? 0
-        link.isDraining = flow.drain
-        self.own[name] = link
+        let peer = self.peerHandles[name.ofOtherSide].flatMap { self.peers[$0] }
+        self.own[name]?.told(flow, limit, beforeAttach: peer?.isOver ?? true)
+    }
+
+    /// A flow that this side wrote itself names the link.
+    mutating func named(_ handle: UInt32, limit: UInt32) {
+        guard let name = self.ownNames[handle] else { return }
+        self.own[name]?.namedLimit = limit
+    }
+
+    // MARK: Renewals
+
+    /// What a renewal of the session's window may say of one link.
+    struct Renewal {
+        var link: FlowFrame.Link
+        /// The first id behind the window as the last flow that named the link told it; nil before the first.
+        var namedLimit: UInt32?
+    }
+
+    /// What a renewal may say of the link that the peer has attached with a handle, without changing its credit: nil unless
+    /// both sides have attached it and neither has detached, and it is in the middle of a message or has credit.
+    ///
+    /// The sum of count and credit is the limit that the last flow told. The count follows the messages, as Proton's does: one
+    /// that has begun counts when it has ended.
+    func renewal(of peerHandle: UInt32, isInMessage: Bool) -> Renewal? {
+        guard let peer = self.peers[peerHandle], !peer.isOver, !peer.name.isReceiver,
+            let own = self.own[peer.name.ofOtherSide], !own.isOver, !own.isUnknown, !own.isAmbiguous
+        else { return nil }
+        let limit = own.limit
+        let mostSeen = [own.deliveryCount, peer.deliveryCount].map { Int(Int32(bitPattern: limit &- $0)) }.min() ?? 0
+        let outstanding = peer.status.map { $0.credit.load(ordering: .relaxed) &+ (isInMessage ? 1 : 0) }
+        let credit = UInt32(max(0, min(mostSeen, outstanding ?? mostSeen)))
+        guard isInMessage || credit > 0 else { return nil }
+        let link = FlowFrame.Link(
+            handle: own.handle,
+            deliveryCount: limit &- credit,
+            linkCredit: credit,
+            available: nil,
+            isDraining: own.isDraining && credit > 0
+        )
+        return Renewal(link: link, namedLimit: own.namedLimit)
+    }
+
+    /// The links with credit on which nothing arrived since a flow named them, of which `isWaiting` holds, and whether some are
+    /// left out.
+    ///
+    /// Each is named at once the first time, and from then on once in `pause` nanoseconds: a peer that has detached such a
+    /// link, and whose detach is on its way, may end the session when it is named.
+    mutating func idleRenewals(
+        at now: Int64,
+        pause: Int64,
+        most: Int,
+        isWaiting: (UInt32, Renewal) -> Bool
+    ) -> (renewals: [Renewal], isLeft: Bool) {
+        var renewals: [Renewal] = []
+        var isLeft = false
+        for (handle, peer) in self.peers {
+            guard let renewal = self.renewal(of: handle, isInMessage: false), isWaiting(handle, renewal) else { continue }
+            let name = peer.name.ofOtherSide
+            guard renewals.count < most, self.own[name]?.wakeTime.map({ now - $0 >= pause }) ?? true else {
+                isLeft = true
+                continue
+            }
+            self.own[name]?.wakeTime = now
+            renewals.append(renewal)
+        }
+        return (renewals, isLeft)
     }
 
     // MARK: Echoes
@@ -146,7 +242,7 @@ struct LinkFlows {
         var links: [FlowFrame.Link] = []
         for (handle, peer) in self.peers where peer.isEchoDue {
             self.peers[handle]?.isEchoDue = false
-            guard let own = self.own[peer.name.ofOtherSide] else { continue }
+            guard !peer.isOver, let own = self.own[peer.name.ofOtherSide], !own.isOver else { continue }
             if peer.name.isReceiver {
                 guard let sender = sender(peer.name.name) else { continue }
                 // Proton does not show its delivery-count: it is what is missing to the peer's limit.
@@ -161,7 +257,7 @@ struct LinkFlows {
                 )
             } else if !own.isUnknown {
                 // The limit that was told last: neither more credit nor less.
-                let credit = Int32(bitPattern: own.deliveryCount &+ own.linkCredit &- peer.deliveryCount)
+                let credit = Int32(bitPattern: own.limit &- peer.deliveryCount)
                 links.append(
                     FlowFrame.Link(
                         handle: own.handle,

@@ -66,7 +66,7 @@ enum FuzzFrameTap {
             ]
         }
         observer.echoAnswers { seen.frames.insert($0) }
-        observer.renewals { seen.frames.insert($0) }
+        _ = observer.renewals(at: 0) { seen.frames.insert($0) }
         return seen
     }
 

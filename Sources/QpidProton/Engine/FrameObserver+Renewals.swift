@@ -1,0 +1,190 @@
+internal import NIOCore
+
+// The flows that this side writes itself: renewals of the sessions' windows, and answers to echoes.
+//
+// A flow of the session alone opens the window, but does not wake a link at every peer: Proton raises PN_LINK_FLOW only for a
+// flow that names a link, and a router that resumes on this event would never resume. So renewals name links.
+
+extension FrameObserver.PeerSession {
+    /// The most links that are named with one output.
+    static let mostNamed = 16
+    /// How often a link is named on which nothing arrives, in nanoseconds.
+    static let idlePause: Int64 = 1_000_000_000
+
+    /// Renews the window where that is worth a frame, and names the links that may wait for it.
+    ///
+    /// Links on which this side receives are named, because the window holds up their senders. A renewal names the next
+    /// active link in turn, those in the middle of a message first. A link whose last flow told a window that is used up
+    /// since may have stopped at its end: each of these is named, whether or not the window moves. A link with credit on
+    /// which nothing arrives is named when the window was closed, or with ``FrameObserver/lookAtIdleLinks()``, and seldom.
+    ///
+    /// - Parameter now: The time of the loop's clock, in nanoseconds.
+    /// - Returns: Whether links are left to be named with the next output.
+    func renew(at now: Int64, _ body: (ByteBuffer) -> Void) -> Bool {
+        let looksAtIdle = self.isIdleLookDue
+        self.isIdleLookDue = false
+        guard let channel = self.localChannel, let incoming = self.incoming else { return false }
+        let wasClosed = self.left <= 0
+        let gain = incoming.gain(left: self.left)
+        // A link that is named while the window is closed would stop again.
+        guard gain != nil || !wasClosed else { return false }
+        let raise = gain ?? incoming.smallGain(left: self.left)
+        let limit = self.toldLimit &+ UInt32(clamping: raise)
+        var (links, isLeft) = self.takeWaiting(limit)
+        if links.isEmpty, gain != nil { links = self.takeNext(limit) }
+        if looksAtIdle || wasClosed { links += self.takeIdle(limit, at: now, most: Self.mostNamed - links.count) }
+        if gain != nil || !links.isEmpty {
+            var frame = FlowFrame(
+                nextIncomingID: self.nextIncomingID,
+                incomingWindow: self.tell(raise),
+                nextOutgoingID: self.window.nextOutgoingID,
+                outgoingWindow: incoming.outgoingWindow
+            )
+            if links.isEmpty { body(frame.encoded(channel: channel)) }
+            for link in links {
+                frame.link = link
+                body(frame.encoded(channel: channel))
+            }
+        }
+        self.links.wakeID = self.nextWakeID()
+        return isLeft
+    }
+
+    /// Takes the active links whose senders may have stopped at the end of the window that they know.
+    ///
+    /// - Parameter limit: The first id behind the window that is told now.
+    private func takeWaiting(_ limit: UInt32) -> (links: [FlowFrame.Link], isLeft: Bool) {
+        var links: [FlowFrame.Link] = []
+        var isLeft = false
+        self.links.visitActive { handle, isInMessage in
+            guard let renewal = self.flows.renewal(of: handle, isInMessage: isInMessage) else { return .left }
+            guard self.isUsedUp(renewal.namedLimit) else { return .kept }
+            guard links.count < Self.mostNamed else {
+                isLeft = true
+                return .kept
+            }
+            links.append(self.name(renewal, limit))
+            return .named
+        }
+        return (links, isLeft)
+    }
+
+    /// Takes the active link whose turn it is; none where there is none.
+    private func takeNext(_ limit: UInt32) -> [FlowFrame.Link] {
+        guard let next = self.links.nextActive else { return [] }
+        var links: [FlowFrame.Link] = []
+        self.links.visitActive { handle, isInMessage in
+            guard handle == next, let renewal = self.flows.renewal(of: handle, isInMessage: isInMessage) else {
+                return .kept
+            }
+            links.append(self.name(renewal, limit))
+            return .named
+        }
+        return links
+    }
+
+    /// Takes links with credit on which nothing arrives, and which may have stopped.
+    private func takeIdle(_ limit: UInt32, at now: Int64, most: Int) -> [FlowFrame.Link] {
+        // All links are looked at: of many not with every transfer.
+        self.owesIdleLinks = true
+        guard self.flows.ownCount <= 64 || now - self.idleLookTime >= Self.idlePause else { return [] }
+        self.idleLookTime = now
+        let (renewals, isLeft) = self.flows.idleRenewals(at: now, pause: Self.idlePause, most: most) {
+            !self.links.isActive($0) && self.isUsedUp($1.namedLimit)
+        }
+        self.owesIdleLinks = isLeft
+        return renewals.map { self.name($0, limit) }
+    }
+
+    private func name(_ renewal: LinkFlows.Renewal, _ limit: UInt32) -> FlowFrame.Link {
+        self.flows.named(renewal.link.handle, limit: limit)
+        return renewal.link
+    }
+
+    /// Whether the peer has used all of the window that it knew when a link was named last.
+    private func isUsedUp(_ namedLimit: UInt32?) -> Bool {
+        namedLimit.map { Int32(bitPattern: self.nextIncomingID &- $0) >= 0 } ?? true
+    }
+
+    /// The next-incoming-id at which the first of the active links may have stopped.
+    private func nextWakeID() -> UInt32 {
+        let distances = self.links.active.compactMap { handle in
+            // Whether it is in a message does not change the limit.
+            self.flows.renewal(of: handle, isInMessage: true)?.namedLimit.map { $0 &- self.nextIncomingID }
+        }
+        return self.nextIncomingID &+ (distances.filter { $0 > 0 }.min() ?? .max)
+    }
+
+    /// Whether an active link may have stopped: a rough answer, for ``renew(at:_:)`` looks closely.
+    var mayHaveWaiting: Bool {
+        !self.links.active.isEmpty && Int32(bitPattern: self.nextIncomingID &- self.links.wakeID) >= 0
+    }
+
+    /// The answer to what the peer asked for.
+    fileprivate func takeEchoes() -> [ByteBuffer] {
+        self.isEchoDue = false
+        guard let channel = self.localChannel, let incoming = self.incoming else { return [] }
+        var frame = FlowFrame(
+            nextIncomingID: self.nextIncomingID,
+            incomingWindow: self.tell(incoming.smallGain(left: self.left)),
+            nextOutgoingID: self.window.nextOutgoingID,
+            outgoingWindow: incoming.outgoingWindow
+        )
+        let links = self.flows.takeEchoes { self.senderState?($0) }
+        guard !links.isEmpty else { return [frame.encoded(channel: channel)] }
+        return links.map { link in
+            self.flows.named(link.handle, limit: self.toldLimit)
+            frame.link = link
+            return frame.encoded(channel: channel)
+        }
+    }
+}
+
+extension FrameObserver {
+    /// Gives the frames that renew the windows of which the peer has used a quarter, and those that have opened again.
+    ///
+    /// - Parameter now: The time of the loop's clock, in nanoseconds.
+    /// - Returns: Whether there is more to give with the next output.
+    func renewals(at now: Int64, _ body: (ByteBuffer) -> Void) -> Bool {
+        guard !self.due.isEmpty else { return false }
+        let count = self.due.count
+        for index in 0..<count {
+            let session = self.due[index]
+            let limit = session.toldLimit
+            session.isDue = false
+            if session.renew(at: now, body) { self.look(at: session) }
+            if session.toldLimit != limit || session.owesIdleLinks { self.noteIdleLinks(session) }
+        }
+        self.due.removeFirst(count)
+        return !self.due.isEmpty
+    }
+
+    /// Gives the frames that answer what the peer asked for: one a link, however often it has asked.
+    func echoAnswers(_ body: (ByteBuffer) -> Void) {
+        guard !self.echoes.isEmpty else { return }
+        for session in self.echoes {
+            session.takeEchoes().forEach(body)
+            self.told(session)
+        }
+        self.echoes.removeAll(keepingCapacity: true)
+    }
+
+    /// A flow told a session's window and may have named another link than those that wait for it.
+    func told(_ session: PeerSession) {
+        if session.mayHaveWaiting { self.look(at: session) }
+        self.noteIdleLinks(session)
+    }
+
+    private func noteIdleLinks(_ session: PeerSession) {
+        if session.flows.ownCount > session.links.active.count { self.mayOweIdleLinks = true }
+    }
+
+    /// Looks with the next output at the links on which nothing arrives.
+    func lookAtIdleLinks() {
+        self.mayOweIdleLinks = false
+        for session in self.byLocalChannel.values {
+            session.isIdleLookDue = true
+            self.look(at: session)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+import Foundation
+import NIOCore
+import QpidProton
+import QpidProtonRabbitMQ
+import Synchronization
+import Testing
+
+extension RabbitMQTests {
+    /// The flows that renew a session's window name links, and this broker ends a session whose flow names a handle that it
+    /// does not know.
+    @Suite(.timeLimit(.minutes(20)))
+    struct Renewals {
+        private static let rounds =
+            ProcessInfo.processInfo.environment["QPID_PROTON_RABBITMQ_DELETIONS"].flatMap(Int.init)
+            ?? (ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] == nil ? 30 : 1_000)
+
+        @Test func aSessionLivesWhenQueuesAreDeletedBesideAStream() async throws {
+            try await RabbitMQScene.with(limit: .seconds(1_000)) { scene in
+                let stream = try await scene.declare()
+                // A small window is renewed some thousand times a second.
+                let session = try await scene.connection.openSession(.init(incomingCapacity: .kibibytes(256)))
+                let receiver = try await session.openReceiver(
+                    from: RabbitMQAddress.queue(stream),
+                    window: .messages(20)
+                )
+                let isOver = Atomic(false)
+                let received = Atomic(0)
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        let sender = try await scene.openSender(to: stream)
+                        let message = AMQPMessage(body: Array(repeating: 7, count: 1 << 20))
+                        while !isOver.load(ordering: .relaxed) {
+                            let outcomes = await sender.send(contentsOf: Array(repeating: message, count: 8))
+                            #expect(outcomes.allSatisfy { $0 == .success(.accepted) })
+                        }
+                        try await sender.close()
+                    }
+                    group.addTask {
+                        while !isOver.load(ordering: .relaxed) {
+                            guard let delivery = try await receiver.receive(timeout: .seconds(5)) else { continue }
+                            #expect(delivery.payload.readableBytes > 1 << 20)
+                            delivery.accept()
+                            received.add(1, ordering: .relaxed)
+                        }
+                    }
+                    do {
+                        for round in 0..<Self.rounds {
+                            let queue = try await scene.declare()
+                            let idle = try await session.openReceiver(
+                                from: RabbitMQAddress.queue(queue),
+                                window: .messages(5)
+                            )
+                            try await scene.management.deleteQueue(queue)
+                            let error = try await failure(of: "round \(round)") { try await idle.next() }
+                            #expect(error.scope == .link && error.condition == .resourceDeleted, "\(round): \(error)")
+                            try #require(session.error == nil, "\(round)")
+                        }
+                    } catch {
+                        isOver.store(true, ordering: .relaxed)
+                        throw error
+                    }
+                    isOver.store(true, ordering: .relaxed)
+                    try await group.waitForAll()
+                }
+                #expect(received.load(ordering: .relaxed) > Self.rounds / 4)
+                #expect(session.error == nil && scene.connection.error == nil)
+            }
+        }
+    }
+}
