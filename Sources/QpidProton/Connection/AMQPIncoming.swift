@@ -44,7 +44,8 @@ public struct AMQPIncomingReceiver: Sendable {
     ///
     /// - Parameter configuration: What the link is opened with; what the peer asked for where `source` and `target` are left
     ///   as they are.
-    /// - Throws: `AMQPError` when a setting cannot be used or the link has ended.
+    /// - Throws: `AMQPError` when a setting cannot be used or the link has ended; ``AMQPCondition/invalidArgument`` when the answer
+    ///   does not fit into the peer's max-frame-size, and then the link is refused.
     public func accept(_ configuration: AMQPReceiver.Configuration? = nil) async throws(AMQPError) -> AMQPReceiver {
         var configuration = configuration ?? .init()
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
@@ -76,7 +77,8 @@ public struct AMQPIncomingSender: Sendable {
     ///
     /// - Parameter configuration: What the link is opened with; what the peer asked for where `source` and `target` are left
     ///   as they are.
-    /// - Throws: `AMQPError` when a setting cannot be used or the link has ended.
+    /// - Throws: `AMQPError` when a setting cannot be used or the link has ended; ``AMQPCondition/invalidArgument`` when the answer
+    ///   does not fit into the peer's max-frame-size, and then the link is refused.
     public func accept(_ configuration: AMQPSender.Configuration? = nil) async throws(AMQPError) -> AMQPSender {
         var configuration = configuration ?? .init()
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }

@@ -52,6 +52,8 @@ extension LinkEndpoint {
             self.attach()
             return .success((handle, session))
         } catch {
+            // What the peer asked for is longer than its own frames: another try would not be shorter.
+            if self.oversize != nil { self.close(AMQPError(.link, .frameSizeTooSmall, error.detail)) }
             return .failure(error)
         }
     }

@@ -44,6 +44,11 @@ extension ConnectionHandler {
     private func connectionOpened() {
         let connection = self.engine.connection
         let transport = self.engine.transport
+        guard self.fitOpen() else {
+            let text =
+                "the open frame of this container does not fit into the peer's frames of \(self.peerFrameSize) bytes"
+            return self.fail(AMQPError(.connection, .frameSizeTooSmall, text))
+        }
         let idle = pn_transport_get_remote_idle_timeout(transport)
         // Proton sends an empty frame each half of it, and without end where the half is no time.
         guard idle != 1 else {

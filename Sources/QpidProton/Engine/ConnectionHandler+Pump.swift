@@ -253,7 +253,7 @@ extension ConnectionHandler {
         while self.produce() {}
         var frame = context.channel.allocator.buffer(capacity: 256)
         do {
-            try CloseFrame.write(error, into: &frame)
+            try CloseFrame.write(error.fitted(to: self.peerFrameSize), into: &frame)
         } catch {
             return self.logger.debug("no close was sent", metadata: ["error": "\(error)"])
         }

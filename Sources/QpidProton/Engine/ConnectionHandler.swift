@@ -240,6 +240,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         )
         try ProtonData.set(pn_connection_properties(connection), map: configuration.properties)
         self.watch.start()
+        self.watchFrameSizes()
         self.engine.log(to: self.logger)
         if configuration.tracesFrames { self.trace = FrameTrace(self.logger) }
         self.engine.bind()
@@ -260,7 +261,9 @@ final class ConnectionHandler: ChannelInboundHandler {
         else { return }
         self.isClosedHere = true
         self.end(error, AMQPError(.connection, .closed, "the connection was closed"))
-        if let error { ProtonCondition.set(pn_connection_condition(self.engine.connection), error) }
+        if let error {
+            ProtonCondition.set(pn_connection_condition(self.engine.connection), error.fitted(to: self.peerFrameSize))
+        }
         if pn_connection_state(self.engine.connection) & PN_LOCAL_UNINIT != 0 {
             pn_connection_open(self.engine.connection)
         }

@@ -78,9 +78,11 @@ final class FrameObserver {
     private var output = FrameTap(maxSize: Int(UInt32.max))
     private let maxFrameSize: UInt32
     /// The largest frame that the peer takes, in bytes: the least that all take until it has opened the connection.
-    private var peerMaxFrameSize = 512
+    private(set) var peerMaxFrameSize = 512
     /// The peer has opened the connection.
     private var isOpened = false
+    /// Called with the size of a frame that this side sent and that is too large, and whether it is an open.
+    var onLargeFrame: ((Int, Bool) -> Void)?
     /// By the channel on which the peer sends.
     @exclusivity(unchecked) private var byPeerChannel: [UInt16: PeerSession] = [:]
     /// The one of the last transfer: most follow one of the same session.
@@ -230,6 +232,10 @@ final class FrameObserver {
             }
             self.isOpened = true
             self.peerMaxFrameSize = max(512, Int(open.maxFrameSize ?? .max))
+            if let size = open.maxFrameSize, size < 512 {
+                let text = "the peer announced a max-frame-size of \(size) bytes: AMQP asks for 512 at least"
+                return AMQPError(.connection, .invalidField, text)
+            }
         case .close: break
         case .foreign(let what): return AMQPError(.connection, .connectionFramingError, "the peer sent \(what)")
         case .unreadable(let name):
@@ -299,6 +305,7 @@ final class FrameObserver {
             } else if let frame = TappedFrame(head) {
                 self.sent(run.transfers, on: run.channel)
                 run.transfers = 0
+                self.check(frame, ofSize: TappedFrame.size(head))
                 if let window = self.sent(frame) { return self.edit(head, of: bytes, window) }
             }
             return nil

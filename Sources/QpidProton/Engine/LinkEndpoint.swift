@@ -102,12 +102,12 @@ class LinkEndpoint {
     func close(_ error: AMQPError?, detach: Bool = false) {
         guard !self.isDone, pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 else { return }
         self.endLocally(error)
-        if let error { ProtonCondition.set(pn_link_condition(self.link), error) }
+        if let error { ProtonCondition.set(pn_link_condition(self.link), error.fitted(to: self.handler.peerFrameSize)) }
         // A link that was never opened here must be attached before it can be refused, without a terminus of this side.
         if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 {
             let own = pn_link_is_sender(self.link) ? pn_link_source(self.link) : pn_link_target(self.link)
             pn_terminus_set_type(own, PN_UNSPECIFIED)
-            pn_link_open(self.link)
+            guard self.openToClose() else { return }
         }
         if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
         if self.isRemotelyClosed { self.finish(nil) } else { self.isDetaching = !self.isOfPeer }
@@ -122,7 +122,7 @@ class LinkEndpoint {
         self.isEndedByPeer = true
         if pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 {
             self.endLocally(error)
-            if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 { pn_link_open(self.link) }
+            if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 { guard self.openToClose() else { return } }
             if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
         }
         self.finish(error)

@@ -221,7 +221,9 @@ struct LinkFlows {
         var renewals: [Renewal] = []
         var isLeft = false
         for (handle, peer) in self.peers {
-            guard let renewal = self.renewal(of: handle, isInMessage: false), isWaiting(handle, renewal) else { continue }
+            guard let renewal = self.renewal(of: handle, isInMessage: false), isWaiting(handle, renewal) else {
+                continue
+            }
             let name = peer.name.ofOtherSide
             guard renewals.count < most, self.own[name]?.wakeTime.map({ now - $0 >= pause }) ?? true else {
                 isLeft = true

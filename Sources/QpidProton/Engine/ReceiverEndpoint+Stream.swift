@@ -151,7 +151,7 @@ extension ReceiverEndpoint {
         guard stream.isArriving else { return false }
         // Told now, so that the sender need not send the rest.
         _ = self.unsettled.withdraw(slot)
-        ProtonDisposition.set(entry.delivery, outcome)
+        self.set(outcome, of: entry.delivery)
         stream.isDecided = true
         return true
     }

@@ -120,6 +120,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             pn_link_set_max_message_size(self.link, UInt64(limit))
             self.maxMessageSize = min(limit, self.maxMessageSize)
         }
+        try self.checkAttach()
         self.largestWhole = min(self.maxMessageSize, largest)
         if configuration.streamsMessages {
             self.streamBuffer = max(CreditWindow.leastSize, configuration.streamBuffer.bytes)
@@ -390,7 +391,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Tells the outcome of one delivery at once.
     func tell(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Unsettled? {
         guard let entry = self.unsettled.withdraw(slot) else { return nil }
-        ProtonDisposition.set(entry.delivery, outcome)
+        self.set(outcome, of: entry.delivery)
         self.told += 1
         self.unwritten.add(1, self.handler.writes)
         // The sender has to settle first.

@@ -45,6 +45,7 @@ final class SenderEndpoint: LinkEndpoint {
         try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.settleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.receiverSettleMode))
+        try self.checkAttach()
         let lane = self.handler.queue.addLane(
             self,
             priority: configuration.priority,

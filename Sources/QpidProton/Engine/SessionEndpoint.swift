@@ -292,7 +292,9 @@ final class SessionEndpoint {
         guard !self.isDone, !self.isLocallyClosed else { return }
         self.endLocally(error)
         if self.isOver { return self.finish(nil) }
-        if let error { ProtonCondition.set(pn_session_condition(self.session), error) }
+        if let error {
+            ProtonCondition.set(pn_session_condition(self.session), error.fitted(to: self.handler.peerFrameSize))
+        }
         // A session that was never begun here must be begun before it can be refused.
         if pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 { pn_session_open(self.session) }
         // Proton forgets the channel with the end: it would fail the connection at a begin that answers it later.

@@ -95,13 +95,15 @@ public struct AMQPDelivery: Sendable {
 
     /// Says that the message is invalid.
     ///
-    /// - Parameter error: What is wrong with it, for the sender.
+    /// - Parameter error: What is wrong with it, for the sender. A text that does not fit into a frame of the peer is shortened.
     public func reject(_ error: AMQPError? = nil) { self.settle(.rejected(error)) }
 
     /// Gives the message back: it was not and will not be acted upon.
     public func release() { self.settle(.released) }
 
     /// Gives the message back, changed.
+    ///
+    /// Annotations that do not fit into a frame of the peer are left out, and a warning is logged.
     ///
     /// - Parameter changes: The changes.
     public func modify(_ changes: AMQPModified) { self.settle(.modified(changes)) }

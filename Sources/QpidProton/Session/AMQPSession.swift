@@ -42,7 +42,8 @@ public final class AMQPSession: Sendable {
     /// Suspends until the peer has attached the link. Cancellation gives the link up.
     ///
     /// - Parameter address: The name of the node; nil for the anonymous terminus, to which each message names its own in `to`.
-    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
+    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends;
+    ///   ``AMQPCondition/invalidArgument`` when the attach frame does not fit into the peer's max-frame-size (AMQP 1.0 §2.7.1).
     public func openSender(to address: String?) async throws(AMQPError) -> AMQPSender {
         try await self.openSender(.init(target: AMQPTarget(address: address)))
     }
@@ -52,7 +53,8 @@ public final class AMQPSession: Sendable {
     /// Suspends until the peer has attached the link. Cancellation gives the link up.
     ///
     /// - Parameter configuration: What the link is opened with.
-    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
+    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends;
+    ///   ``AMQPCondition/invalidArgument`` when the attach frame does not fit into the peer's max-frame-size (AMQP 1.0 §2.7.1).
     public func openSender(_ configuration: AMQPSender.Configuration) async throws(AMQPError) -> AMQPSender {
         let session = self.handle.endpoint
         let handle = try await self.mailbox.ask { $0.openSender(on: session.value, configuration, $1) }
@@ -67,7 +69,8 @@ public final class AMQPSession: Sendable {
     /// - Parameters:
     ///   - address: The name of the node.
     ///   - window: How much may be on its way to the application.
-    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
+    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends;
+    ///   ``AMQPCondition/invalidArgument`` when the attach frame does not fit into the peer's max-frame-size (AMQP 1.0 §2.7.1).
     public func openReceiver(
         from address: String,
         window: AMQPReceiver.Window = .automatic
@@ -80,7 +83,8 @@ public final class AMQPSession: Sendable {
     /// Suspends until the peer has attached the link. Cancellation gives the link up.
     ///
     /// - Parameter configuration: What the link is opened with.
-    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends.
+    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends;
+    ///   ``AMQPCondition/invalidArgument`` when the attach frame does not fit into the peer's max-frame-size (AMQP 1.0 §2.7.1).
     public func openReceiver(_ configuration: AMQPReceiver.Configuration) async throws(AMQPError) -> AMQPReceiver {
         let session = self.handle.endpoint
         let handle = try await self.mailbox.ask { $0.openReceiver(on: session.value, configuration, $1) }

@@ -1,0 +1,123 @@
+internal import CProton
+internal import Logging
+
+// No frame of this side is larger than the peer's max-frame-size (AMQP 1.0 §2.7.1). Proton keeps to it with transfers alone
+// (P62), so what an application can make long is checked, or shortened, before Proton has it.
+
+extension ConnectionHandler {
+    /// The largest frame that the peer accepts, in bytes.
+    var peerFrameSize: Int { self.frames.peerMaxFrameSize }
+
+    /// Logs the frames that are too large all the same.
+    func watchFrameSizes() {
+        self.frames.onLargeFrame = { [unowned self] size, isOpen in
+            if isOpen {
+                self.logger.info(
+                    "the open frame is larger than 512 bytes, which a peer need not accept",
+                    metadata: ["size": "\(size)"]
+                )
+            } else {
+                self.logger.error(
+                    "a frame was sent that is larger than the peer accepts",
+                    metadata: ["size": "\(size)", "max-frame-size": "\(self.peerFrameSize)"]
+                )
+            }
+        }
+    }
+
+    /// Leaves out of the open, where the peer has opened first, what its frames do not hold. Returns false where even the
+    /// names do not fit.
+    func fitOpen() -> Bool {
+        let connection = self.engine.connection
+        let limit = self.peerFrameSize
+        guard self.role == .server, pn_connection_state(connection) & PN_LOCAL_UNINIT != 0 else { return true }
+        let size = ProtonFrameSize.open(connection)
+        guard size > limit else { return true }
+        self.logger.warning(
+            "the open frame is larger than the peer accepts: its properties are left out, and its capabilities if need be",
+            metadata: ["size": "\(size)", "max-frame-size": "\(limit)"]
+        )
+        pn_data_clear(pn_connection_properties(connection))
+        if ProtonFrameSize.open(connection) > limit {
+            pn_data_clear(pn_connection_offered_capabilities(connection))
+            pn_data_clear(pn_connection_desired_capabilities(connection))
+        }
+        guard ProtonFrameSize.open(connection) > limit else { return true }
+        // A close needs an open before it.
+        pn_connection_set_container(connection, "")
+        pn_connection_set_hostname(connection, nil)
+        return false
+    }
+}
+
+extension LinkEndpoint {
+    /// Throws where the attach frame would be larger than the peer accepts. To be called before the link is opened.
+    func checkAttach() throws(AMQPError) {
+        guard let size = self.oversize else { return }
+        let text =
+            "link not attached: its attach frame takes \(size) bytes, and the peer accepts frames of "
+            + "\(self.handler.peerFrameSize) bytes; shorten the link's name, addresses, properties, filters or capabilities"
+        throw AMQPError(.local, .invalidArgument, text)
+    }
+
+    /// The size of the attach frame where that is larger than the peer accepts.
+    var oversize: Int? {
+        let size = ProtonFrameSize.attach(self.link)
+        return size > self.handler.peerFrameSize ? size : nil
+    }
+
+    /// Opens a link of the peer here only to close it: without the termini and properties where these do not fit. A link whose
+    /// name alone does not fit cannot be answered at all, and the session ends.
+    ///
+    /// - Returns: Whether the link was opened; if not, it is gone with its session.
+    func openToClose() -> Bool {
+        if self.oversize != nil {
+            pn_terminus_set_type(pn_link_source(self.link), PN_UNSPECIFIED)
+            pn_terminus_set_type(pn_link_target(self.link), PN_UNSPECIFIED)
+            pn_data_clear(pn_link_properties(self.link))
+        }
+        if let size = self.oversize {
+            let text =
+                "a link cannot be answered: an attach frame with its name takes \(size) bytes, and the peer accepts "
+                + "frames of \(self.handler.peerFrameSize) bytes"
+            self.session.close(AMQPError(.session, .frameSizeTooSmall, text))
+            return false
+        }
+        pn_link_open(self.link)
+        return true
+    }
+}
+
+extension ReceiverEndpoint {
+    /// Sets the outcome of a delivery, as far as a frame of the peer's size holds it: a long text of an error is shortened, and
+    /// annotations that do not fit are left out and logged.
+    func set(_ outcome: AMQPOutcome, of delivery: OpaquePointer) {
+        switch outcome {
+        case .accepted, .released, .settled: ProtonDisposition.set(delivery, outcome)
+        case .rejected(let error):
+            ProtonDisposition.set(delivery, .rejected(error?.fitted(to: self.handler.peerFrameSize)))
+        case .modified(var changes):
+            let limit = self.handler.peerFrameSize
+            if let size = changes.oversize(frameSize: limit) {
+                self.handler.logger.warning(
+                    "modified without its annotations: they do not fit into a frame that the peer accepts",
+                    metadata: ["link": "\(self.status.name)", "size": "\(size)", "max-frame-size": "\(limit)"]
+                )
+                changes.messageAnnotations = [:]
+            }
+            ProtonDisposition.set(delivery, .modified(changes))
+        }
+    }
+}
+
+extension AMQPModified {
+    /// The most bytes that a disposition with the annotations takes, where that is more than a frame of the peer's size holds.
+    fileprivate func oversize(frameSize: Int) -> Int? {
+        guard !self.messageAnnotations.isEmpty else { return nil }
+        var size = EncodedSize()
+        size.add(bytes: FrameLimit.aroundError)
+        // What cannot be encoded is not sent.
+        do { try size.add(self.messageAnnotations) } catch { return nil }
+        return size.bytes > frameSize ? size.bytes : nil
+    }
+}
