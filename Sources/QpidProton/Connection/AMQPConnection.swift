@@ -78,6 +78,9 @@ public final class AMQPConnection: Sendable {
     ///
     /// Suspends until the peer has begun it too. Cancellation gives the session up.
     ///
+    /// The channel number of an ended session rests before another session gets it, because RabbitMQ 4.0 can lose a begin that
+    /// comes too soon. If every free number has rested for less than 20 ms, the begin waits for the remaining time.
+    ///
     /// - Parameter configuration: What the session is begun with.
     /// - Throws: `AMQPError` when a setting cannot be used, the peer refuses, does not answer in time, or the connection
     ///   ends.

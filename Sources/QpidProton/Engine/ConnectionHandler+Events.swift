@@ -98,13 +98,13 @@ extension ConnectionHandler {
             let endpoint = SenderEndpoint(link, session: session, name: name)
             endpoint.isOfPeer = true
             session.observe(endpoint)
-            if let refusal = flaw ?? self.linkRefusal { return session.refuse(endpoint, refusal) }
+            if let refusal = flaw ?? self.linkRefusal { return endpoint.close(refusal) }
             self.offer(.sender(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         } else {
             let endpoint = ReceiverEndpoint(link, session: session, name: name)
             endpoint.isOfPeer = true
             session.observe(endpoint)
-            if let refusal = flaw ?? self.linkRefusal { return session.refuse(endpoint, refusal) }
+            if let refusal = flaw ?? self.linkRefusal { return endpoint.close(refusal) }
             self.offer(.receiver(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         }
     }

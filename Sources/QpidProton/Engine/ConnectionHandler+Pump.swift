@@ -30,6 +30,10 @@ extension ConnectionHandler {
         self.isPumping = true
         // Before the output: a heartbeat or an idle timeout that is due now has to go out now.
         self.runTimers()
+        if self.isEndWaiting {
+            self.isEndWaiting = false
+            self.produce()
+        }
         var rounds = 0
         var hasMail = false
         repeat {
@@ -189,7 +193,7 @@ extension ConnectionHandler {
 
     /// Writes what Proton has to send. Returns whether it had anything.
     @discardableResult
-    private func produce() -> Bool {
+    func produce() -> Bool {
         guard let context = self.context else { return false }
         self.engine.write { bytes in
             // The peer will get bytes without it, and one that does not read must not be sent more and more of them.
@@ -242,29 +246,40 @@ extension ConnectionHandler {
         bytes.count == 8 && bytes.loadUnaligned(as: UInt64.self).bigEndian == 0x0000_0008_0200_0000
     }
 
-    /// Writes a close with the reason, behind all that Proton has to say. It makes none of its own where this side finds the
-    /// error; its text would name another reason too.
+    /// Writes a close with the reason, behind all that Proton has to send. Proton makes none of its own where this side finds
+    /// the error; its text would name another reason too.
+    ///
+    /// A peer that did not begin with the AMQP header gets that header alone. Source: AMQP 1.0 §2.2, §2.4.1.
     func sayFarewell(_ error: AMQPError) {
         let connection = self.engine.connection
-        guard let context = self.context, self.header.isPassed, self.engine.transportError == nil,
-            pn_connection_state(connection) & PN_LOCAL_CLOSED == 0
-        else { return }
+        guard let context = self.context, self.engine.transportError == nil else { return }
+        guard self.header.isPassed else {
+            // A client has sent its own at the start.
+            if self.role == .server { self.write(ByteBuffer(bytes: HeaderCheck.expected), context) }
+            return
+        }
         if pn_connection_state(connection) & PN_LOCAL_UNINIT != 0 { pn_connection_open(connection) }
         while self.produce() {}
+        guard !self.isDead, pn_connection_state(connection) & PN_LOCAL_CLOSED == 0 else { return }
         var frame = context.channel.allocator.buffer(capacity: 256)
         do {
             try CloseFrame.write(error.fitted(to: self.peerFrameSize), into: &frame)
         } catch {
             return self.logger.debug("no close was sent", metadata: ["error": "\(error)"])
         }
-        let count = frame.readableBytes
-        self.trace?.sent(frame)
+        self.write(frame, context)
+    }
+
+    /// Writes bytes that this side has made itself.
+    private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        let count = bytes.readableBytes
+        self.trace?.sent(bytes)
         self.unwrittenBytes += count
         self.isFlushNeeded = true
         self.writes.issue()
         let promise = self.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { self.written(count, [], $0) }
-        context.write(self.wrapOutboundOut(frame), promise: promise)
+        context.write(self.wrapOutboundOut(bytes), promise: promise)
     }
 
     /// The memory of the last write, if that has gone and the memory is of the usual size.

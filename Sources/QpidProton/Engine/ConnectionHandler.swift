@@ -90,6 +90,15 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// What has come and holds memory.
     private(set) lazy var receiving = ReceiveAccount(self, self.configuration.receiveBudget, self.permit)
     var isIdleTimeoutSuspended = false
+    /// Something that the peer has ended or detached is to be answered, before anything is begun or attached in its place.
+    var isEndWaiting = false
+    /// How long the channel numbers of ended sessions have rested.
+    var channelRest = ChannelRest()
+    /// The sessions that keep Proton from taking a channel number.
+    var heldChannels: [UInt16: OpaquePointer] = [:]
+    var holdTimer: LoopTimer?
+    /// Sessions that are begun when a channel number has rested.
+    var waitingBegins: [SessionEndpoint] = []
     private var linkNumber: UInt64 = 0
     /// The links that the peer has attached of itself, until both sides have detached.
     var linksOfPeer = 0
@@ -130,6 +139,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         )
         self.queue = SendQueue(lowShare: configuration.lowPriorityShare)
         self.node = self.mailbox.addLevel(configuration.sendLimit, parent: nil)
+        self.frames.onEnd = { [unowned self] in self.sessionEnded(on: $0, isOver: $1) }
     }
 
     // MARK: The channel
@@ -172,16 +182,33 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.now = self.nanoseconds
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.header.check(buffer) { return self.fail(refusal) }
-        let violation = buffer.withUnsafeReadableBytes { bytes -> AMQPError? in
-            self.trace?.received(bytes)
-            if let violation = self.frames.received(bytes) { return violation }
-            self.frames.forEachPart(of: bytes) { _ = self.engine.read($0) }
-            return nil
+        if let violation = buffer.withUnsafeReadableBytes({ self.read($0) }) {
+            // As if what is wrong had come in a read of its own.
+            self.processEvents()
+            return self.fail(violation)
         }
-        if let violation { return self.fail(violation) }
         if self.isIdleTimeoutSuspended, !self.receiving.isReadingWithheld { self.resumeIdleTimeout() }
         self.processEvents()
         self.receiving.update()
+    }
+
+    /// Hands bytes of the peer to Proton. Returns what is wrong in them; Proton has then seen all that came before.
+    private func read(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
+        self.trace?.received(bytes)
+        var rest = bytes
+        while true {
+            let reading = self.frames.received(rest)
+            self.frames.forEachPart(of: UnsafeRawBufferPointer(rebasing: rest[..<reading.count])) {
+                _ = self.engine.read($0)
+            }
+            guard reading.violation == nil, reading.count < rest.count else { return reading.violation }
+            rest = UnsafeRawBufferPointer(rebasing: rest[reading.count...])
+            // The frames so far are answered before Proton sees the next one.
+            self.processEvents()
+            self.frames.beginEndedEarly()
+            while !self.isDead, self.produce() {}
+            guard !self.isDead else { return nil }
+        }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -334,6 +361,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.isDead = true
         self.reportUnsent()
         self.flushing = []
+        self.waitingBegins = []
         self.watch.stop()
         self.receiving.close()
         self.tick?.timer.cancel()

@@ -13,6 +13,12 @@ final class FrameObserver {
         var onChange: (() -> Void)?
         /// Called when the peer has sent more than its window allows; nil when the session has ended.
         var onViolation: (() -> Void)?
+        /// Called before Proton sees the end of a session that was not begun here: Proton cannot begin it afterwards.
+        var onEarlyEnd: (() -> Void)?
+        fileprivate var isEndHeld = false
+        /// The channel on which this side has ended the session.
+        fileprivate var endedChannel: UInt16?
+        fileprivate var isEndedByPeer = false
         /// This side's incoming window; nil until the session is begun here.
         @exclusivity(unchecked) var incoming: IncomingWindow?
         /// The id that the next transfer of the peer has.
@@ -109,6 +115,22 @@ final class FrameObserver {
     private var attachedHere = 0
     /// How many more the first may be: those that this side has not answered, or has detached again.
     private let openLinks: Int
+    /// The peer has opened the connection, and Proton has not answered it.
+    private var isOpenNew = false
+    /// The peer has ended or detached something since Proton last answered.
+    private var hasEnded = false
+    /// Sessions that the peer ends before they were begun here.
+    private var endedEarly: [PeerSession] = []
+    /// Called when this side has ended a session on one of its channels, and whether the peer has too.
+    var onEnd: ((_ channel: UInt16, _ isOver: Bool) -> Void)?
+
+    /// How much of a read may go to Proton now.
+    struct Reading {
+        /// The bytes up to a frame that has to wait for an answer to those before it, or that Proton must not see.
+        var count: Int
+        /// What is wrong with that frame; nil where it has to wait.
+        var violation: AMQPError?
+    }
 
     /// - Parameters:
     ///   - maxFrameSize: The largest frame that the peer may send.
@@ -119,6 +141,9 @@ final class FrameObserver {
         self.input = FrameTap(maxSize: Int(maxFrameSize))
     }
 
+    /// Whether this side has a session on one of its channels, as far as Proton's frames show.
+    func isInUse(_ channel: UInt16) -> Bool { self.byLocalChannel[channel] != nil || self.begun[channel] != nil }
+
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
@@ -128,35 +153,68 @@ final class FrameObserver {
     /// The bytes that have come of a frame that is not complete. Proton has those behind the head, and tells nothing of them.
     var incompleteBytes: Int { self.input.incomplete }
 
-    /// Returns what the peer did wrong that Proton must not see.
+    /// Looks at bytes of the peer before Proton does, up to a frame that Proton must not see, or not yet.
     ///
     /// Proton 0.37 lets a peer begin a session twice: its count of who refers to the session is then wrong, and it frees
     /// memory twice. See ``PeerLinks`` for the links.
-    func received(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
-        var violation: AMQPError?
-        self.input.consume(bytes) { head in
-            guard violation == nil else { return nil }
-            if let (channel, transfer) = TappedFrame.transfer(head) {
-                violation = self.peerSent(transfer, on: channel, TappedFrame.size(head))
-                return transfer.mayNameState ? self.edit(head, &violation) : nil
+    func received(_ bytes: UnsafeRawBufferPointer) -> Reading {
+        var reading = Reading(count: 0)
+        reading.count = self.input.walk(bytes) { head in
+            if self.isOpenNew {
+                self.isOpenNew = false
+                return .stop
             }
-            let edited = self.edit(head, &violation)
-            guard violation == nil else { return nil }
             let size = TappedFrame.size(head)
-            if let edited {
-                violation = edited.withUnsafeBytes { self.peerSent($0, size) }
-            } else {
-                violation = self.peerSent(head, size)
+            if let (channel, transfer) = TappedFrame.transfer(head) {
+                reading.violation = self.peerSent(transfer, on: channel, size)
+                let edited = transfer.mayNameState ? self.edit(head, &reading.violation) : nil
+                guard reading.violation == nil else { return .stop }
+                return edited.map { .replace($0) } ?? .pass
             }
-            return edited
+            let edited = self.edit(head, &reading.violation)
+            guard reading.violation == nil else { return .stop }
+            guard let frame = edited.map({ $0.withUnsafeBytes { TappedFrame($0) } }) ?? TappedFrame(head) else {
+                return edited.map { .replace($0) } ?? .pass
+            }
+            if self.hasToWait(frame) { return .stop }
+            reading.violation = self.peerSent(frame, size)
+            guard reading.violation == nil else { return .stop }
+            return edited.map { .replace($0) } ?? .pass
         }
         for session in self.changed { session.publish() }
         self.changed.removeAll(keepingCapacity: true)
-        if violation == nil, let size = self.input.badSize {
+        if reading.violation == nil, let size = self.input.badSize {
             let text = "the peer sent a frame of \(size) bytes: 8 to \(self.maxFrameSize) are allowed"
-            return AMQPError(.connection, .connectionFramingError, text)
+            reading.violation = AMQPError(.connection, .connectionFramingError, text)
         }
-        return violation
+        return reading
+    }
+
+    /// Whether Proton has to answer the frames so far before it sees this one. Asked again for the same frame, it is false.
+    ///
+    /// Proton writes each begin before each end, and each attach before each detach. It writes no answer to a begin behind
+    /// which it has seen the end.
+    private func hasToWait(_ frame: TappedFrame) -> Bool {
+        switch frame {
+        case .begin, .attach:
+            defer { self.hasEnded = false }
+            return self.hasEnded
+        case .end(let channel):
+            guard let session = self.byPeerChannel[channel], session.localChannel == nil, session.endedChannel == nil,
+                !session.isEndHeld
+            else { return false }
+            session.isEndHeld = true
+            self.endedEarly.append(session)
+            return true
+        case .open, .flow, .transfer, .disposition, .detach, .close, .unreadable, .foreign: return false
+        }
+    }
+
+    /// Has the sessions begun that the peer ends before they were begun here.
+    func beginEndedEarly() {
+        guard !self.endedEarly.isEmpty else { return }
+        for session in self.endedEarly { session.onEarlyEnd?() }
+        self.endedEarly = []
     }
 
     /// Gives what Proton is to read of the bytes that were received last, in order.
@@ -173,13 +231,9 @@ final class FrameObserver {
         }
     }
 
-    private func peerSent(_ head: UnsafeRawBufferPointer, _ size: Int) -> AMQPError? {
-        TappedFrame(head).flatMap { self.peerSent($0, size) }
-    }
-
     private func peerSent(_ transfer: TappedFrame.Transfer, on channel: UInt16, _ size: Int) -> AMQPError? {
         if self.lastPeer?.channel != channel { self.lastPeer = self.byPeerChannel[channel].map { (channel, $0) } }
-        guard let session = self.lastPeer?.session else { return nil }
+        guard let session = self.lastPeer?.session else { return self.isOpened ? nil : Self.notOpened }
         session.nextIncomingID &+= 1
         if !session.isChanged { self.change(session) }
         if session.incoming?.arrive(size) == true { self.look(at: session) }
@@ -189,7 +243,16 @@ final class FrameObserver {
         return violation
     }
 
+    private static var notOpened: AMQPError {
+        AMQPError(.connection, .illegalState, "the peer sent a frame before it opened the connection")
+    }
+
     private func peerSent(_ frame: TappedFrame, _ size: Int) -> AMQPError? {
+        switch frame {
+        case .begin, .attach, .flow, .disposition, .detach, .end:
+            if !self.isOpened { return Self.notOpened }
+        case .open, .transfer, .close, .unreadable, .foreign: break
+        }
         switch frame {
         case .transfer(let channel, let transfer): return self.peerSent(transfer, on: channel, size)
         case .begin(let channel, let begin): return self.peerBegan(channel, begin)
@@ -220,9 +283,14 @@ final class FrameObserver {
         case .detach(let channel, let handle):
             if self.byPeerChannel[channel]?.links.detach(handle) == true { self.attachedByPeer -= 1 }
             self.byPeerChannel[channel]?.flows.peerDetached(handle)
+            self.hasEnded = true
         case .end(let channel):
-            self.attachedByPeer -= self.byPeerChannel.removeValue(forKey: channel)?.links.count ?? 0
+            self.hasEnded = true
             self.lastPeer = nil
+            guard let session = self.byPeerChannel.removeValue(forKey: channel) else { break }
+            self.attachedByPeer -= session.links.count
+            session.isEndedByPeer = true
+            if let own = session.endedChannel { self.onEnd?(own, true) }
         case .open(let open):
             guard !self.isOpened else {
                 return AMQPError(.connection, .illegalState, "the peer opened the connection twice")
@@ -231,6 +299,7 @@ final class FrameObserver {
                 return AMQPError(.connection, .invalidField, "the \(flaw) in the peer's open holds a zero byte")
             }
             self.isOpened = true
+            self.isOpenNew = true
             self.peerMaxFrameSize = max(512, Int(open.maxFrameSize ?? .max))
             if let size = open.maxFrameSize, size < 512 {
                 let text = "the peer announced a max-frame-size of \(size) bytes: AMQP asks for 512 at least"
@@ -374,6 +443,8 @@ final class FrameObserver {
             guard let session = self.byLocalChannel.removeValue(forKey: channel) else { break }
             self.attachedHere -= session.flows.ownCount
             session.localChannel = nil
+            session.endedChannel = channel
+            self.onEnd?(channel, session.isEndedByPeer)
         case .open, .transfer, .disposition, .close, .foreign, .unreadable: break
         }
         return nil
@@ -393,9 +464,6 @@ final class FrameObserver {
 
     private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) -> AMQPError? {
         let isAnswered = begin.remoteChannel.map { self.byLocalChannel[$0] != nil } ?? false
-        guard self.isOpened else {
-            return AMQPError(.connection, .illegalState, "the peer began a session before it opened the connection")
-        }
         guard self.byPeerChannel[channel] == nil, !isAnswered else {
             let text = "the peer began a session on channel \(channel), or in answer to one, that is begun already"
             return AMQPError(.connection, .illegalState, text)

@@ -44,13 +44,29 @@ struct FrameTap {
     /// Whether the last piece goes on otherwise than it came.
     var hasChanges: Bool { !self.changes.isEmpty }
 
+    /// What becomes of a head.
+    enum Verdict {
+        case pass
+        case replace([UInt8])
+        /// The walk ends before the frame, which the next call shows again.
+        case stop
+    }
+
     /// Shows the heads that end in a piece of the stream.
     ///
     /// - Parameter visit: Returns what takes the place of the head, or nil.
     mutating func consume(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> [UInt8]?) {
+        self.walk(bytes) { head in visit(head).map { .replace($0) } ?? .pass }
+    }
+
+    /// Shows the heads that end in a piece of the stream, until a frame has to wait.
+    ///
+    /// - Returns: The bytes that were walked over: all of them, unless the walk ended before a frame, or at ``badSize``.
+    @discardableResult
+    mutating func walk(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Verdict) -> Int {
         if !self.changes.isEmpty { self.changes.removeAll(keepingCapacity: true) }
         var offset = 0
-        while offset < bytes.count, self.badSize == nil {
+        while offset < bytes.count {
             if self.skip > 0 {
                 let count = min(self.skip, bytes.count - offset)
                 offset += count
@@ -60,18 +76,25 @@ struct FrameTap {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
             if self.head.isEmpty, let size = self.size(rest), rest.count >= self.wanted(rest, size) {
                 let wanted = self.wanted(rest, size)
-                if let edited = visit(UnsafeRawBufferPointer(rebasing: rest[..<wanted])) {
+                switch visit(UnsafeRawBufferPointer(rebasing: rest[..<wanted])) {
+                case .pass: break
+                case .replace(let edited):
                     self.changes.append(Change(range: offset..<offset + wanted, replacement: .bytes(edited)))
+                case .stop: return offset
                 }
                 self.skip = size
                 self.frameSize = size
             } else {
-                offset += self.collect(rest, at: offset, visit)
+                guard let count = self.collect(rest, at: offset, visit) else { return offset }
+                offset += count
             }
         }
+        return offset
     }
 
     /// Gives what is to go on of the piece that was consumed last, in order.
+    ///
+    /// - Parameter bytes: The bytes that were walked over.
     func forEachPart(of bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
         guard self.hasChanges else { return body(bytes) }
         var start = 0
@@ -89,12 +112,13 @@ struct FrameTap {
         if start < bytes.count { body(UnsafeRawBufferPointer(rebasing: bytes[start...])) }
     }
 
-    /// Puts a head together from pieces. Returns how many bytes it took.
+    /// Puts a head together from pieces. Returns how many bytes it took; nil where the walk ends.
     private mutating func collect(
         _ rest: UnsafeRawBufferPointer,
         at offset: Int,
-        _ visit: (UnsafeRawBufferPointer) -> [UInt8]?
-    ) -> Int {
+        _ visit: (UnsafeRawBufferPointer) -> Verdict
+    ) -> Int? {
+        guard self.badSize == nil else { return nil }
         let size = self.head.withUnsafeBytes { self.size($0) }
         let wanted = size.map { size in self.head.withUnsafeBytes { self.wanted($0, size) } } ?? 8
         let count = min(wanted - self.head.count, rest.count)
@@ -103,11 +127,17 @@ struct FrameTap {
         guard let size = self.head.withUnsafeBytes({ self.size($0) }),
             self.head.count == self.head.withUnsafeBytes({ self.wanted($0, size) })
         else {
+            guard self.badSize == nil else { return nil }
             self.changes.append(Change(range: range, replacement: .nothing))
             return count
         }
-        let edited = self.head.withUnsafeBytes { visit($0) }
-        self.changes.append(Change(range: range, replacement: edited.map { .bytes($0) } ?? .head))
+        switch self.head.withUnsafeBytes({ visit($0) }) {
+        case .pass: self.changes.append(Change(range: range, replacement: .head))
+        case .replace(let edited): self.changes.append(Change(range: range, replacement: .bytes(edited)))
+        case .stop:
+            self.head.removeLast(count)
+            return nil
+        }
         self.skip = size - self.head.count
         self.frameSize = size
         swap(&self.head, &self.completed)

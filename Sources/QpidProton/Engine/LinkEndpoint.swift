@@ -103,14 +103,24 @@ class LinkEndpoint {
         guard !self.isDone, pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 else { return }
         self.endLocally(error)
         if let error { ProtonCondition.set(pn_link_condition(self.link), error.fitted(to: self.handler.peerFrameSize)) }
+        self.session.whenBegun {
+            guard !self.isDone, self.closeInProton(detach: detach, refuses: true) else { return }
+            if self.isRemotelyClosed { self.finish(nil) } else { self.isDetaching = !self.isOfPeer }
+        }
+    }
+
+    /// Returns whether the link was closed; if not, it is gone with its session.
+    private func closeInProton(detach: Bool, refuses: Bool) -> Bool {
         // A link that was never opened here must be attached before it can be refused, without a terminus of this side.
         if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 {
-            let own = pn_link_is_sender(self.link) ? pn_link_source(self.link) : pn_link_target(self.link)
-            pn_terminus_set_type(own, PN_UNSPECIFIED)
-            guard self.openToClose() else { return }
+            if refuses {
+                let own = pn_link_is_sender(self.link) ? pn_link_source(self.link) : pn_link_target(self.link)
+                pn_terminus_set_type(own, PN_UNSPECIFIED)
+            }
+            guard self.openToClose() else { return false }
         }
         if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
-        if self.isRemotelyClosed { self.finish(nil) } else { self.isDetaching = !self.isOfPeer }
+        return true
     }
 
     func remoteClosed(detach: Bool) {
@@ -122,8 +132,11 @@ class LinkEndpoint {
         self.isEndedByPeer = true
         if pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 {
             self.endLocally(error)
-            if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 { guard self.openToClose() else { return } }
-            if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
+            self.handler.isEndWaiting = true
+            return self.session.whenBegun {
+                guard !self.isDone, self.closeInProton(detach: detach, refuses: false) else { return }
+                self.finish(error)
+            }
         }
         self.finish(error)
     }

@@ -23,8 +23,6 @@ final class SessionEndpoint {
     let status = SessionStatus()
     /// Looked through in one order in every run.
     var links = SlotMap<LinkEndpoint>()
-    /// Links of the peer that are refused when the session is begun here, and why.
-    private var refused: [(link: LinkEndpoint, error: AMQPError)] = []
     /// Among the sessions of its connection.
     private var place: SlotKey?
     private(set) var node: SlotKey?
@@ -80,11 +78,8 @@ final class SessionEndpoint {
     }
     /// The session was closed here before the peer had begun it.
     private var endsWhenBegun = false
-
-    /// The peer has ended the session before it was begun here: Proton cannot answer any more, and would begin another.
-    private var isOver: Bool {
-        pn_session_state(self.session) & (PN_LOCAL_UNINIT | PN_REMOTE_CLOSED) == PN_LOCAL_UNINIT | PN_REMOTE_CLOSED
-    }
+    /// What answers links of the peer that were refused or detached before the session is begun here.
+    private var answers: [() -> Void] = []
 
     // MARK: Opening
 
@@ -114,16 +109,17 @@ final class SessionEndpoint {
         self.peer?.incoming = incoming
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.handler.node)
         self.node = node
-        pn_session_open(self.session)
-        for (link, error) in self.refused { link.close(error) }
-        self.refused = []
+        self.handler.begin(self)
         return self.handle(node)
     }
 
-    /// Refuses a link of the peer, as soon as the session is begun here: of an attach before that Proton sends nothing.
-    func refuse(_ link: LinkEndpoint, _ error: AMQPError) {
-        guard self.isLocallyOpen else { return self.refused.append((link, error)) }
-        link.close(error)
+    var isBegunByPeer: Bool { pn_session_state(self.session) & PN_REMOTE_UNINIT == 0 }
+
+    /// Begins the session in Proton, which takes a channel for it with the next output.
+    func begin() {
+        guard !self.isDone, pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else { return }
+        pn_session_open(self.session)
+        self.answerLinks()
     }
 
     /// What tasks need of the session, once it is begun on this side. Not kept: it holds the session.
@@ -149,6 +145,12 @@ final class SessionEndpoint {
             let text = "more transfers came than the incoming window of the session allows"
             self.close(AMQPError(.session, .sessionWindowViolation, text))
         }
+        peer?.onEarlyEnd = { [unowned self] in
+            guard !self.isDone, pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else { return }
+            // The links go with the session.
+            self.answers = []
+            self.handler.begin(self)
+        }
         peer?.onChange = { [unowned self] in
             // A window that closes does so at once, and one that opens when Proton has seen it.
             if self.peer?.window.available ?? 0 <= 0 { self.setBlocked(true) }
@@ -162,6 +164,23 @@ final class SessionEndpoint {
             self.endsWhenBegun = false
             pn_session_close(self.session)
         }
+    }
+
+    /// Runs what answers a link of the peer, once the session is begun here: Proton drops what it has to say of one before.
+    func whenBegun(_ answer: @escaping () -> Void) {
+        guard pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else { return answer() }
+        let configuration = self.handler.configuration
+        guard self.answers.count < configuration.incomingLinkLimit + configuration.incomingLimit else {
+            let text = "the peer attached and detached \(self.answers.count) links of a session that waits to be accepted"
+            return self.handler.fail(AMQPError(.connection, .resourceLimitExceeded, text))
+        }
+        self.answers.append(answer)
+    }
+
+    private func answerLinks() {
+        let answers = self.answers
+        self.answers = []
+        for answer in answers { answer() }
     }
 
     /// Shows what the peer says of a link, which it has attached, to those who have the link.
@@ -291,12 +310,15 @@ final class SessionEndpoint {
     func close(_ error: AMQPError?) {
         guard !self.isDone, !self.isLocallyClosed else { return }
         self.endLocally(error)
-        if self.isOver { return self.finish(nil) }
         if let error {
             ProtonCondition.set(pn_session_condition(self.session), error.fitted(to: self.handler.peerFrameSize))
         }
-        // A session that was never begun here must be begun before it can be refused.
-        if pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 { pn_session_open(self.session) }
+        if pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 {
+            // The peer has not heard of a session that waits for a channel number.
+            guard self.isBegunByPeer else { return self.finish(nil) }
+            // A session that was never begun here must be begun before it can be refused.
+            self.handler.begin(self)
+        }
         // Proton forgets the channel with the end: it would fail the connection at a begin that answers it later.
         if pn_session_state(self.session) & PN_REMOTE_UNINIT != 0 {
             self.endsWhenBegun = true
@@ -311,7 +333,8 @@ final class SessionEndpoint {
         self.handler.logger.debug("session ended by the peer", metadata: ["error": "\(error?.description ?? "none")"])
         if !self.isLocallyClosed {
             self.endLocally(error)
-            if !self.isOver { pn_session_close(self.session) }
+            pn_session_close(self.session)
+            self.handler.isEndWaiting = true
         }
         self.finish(error)
     }
@@ -333,7 +356,6 @@ final class SessionEndpoint {
 
     private func endLocally(_ error: AMQPError?) {
         self.leavePeer()
-        self.refused = []
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
         let cause = error ?? AMQPError(.session, .closed, "the session was ended")
         self.opened.resolve(.failure(cause))
@@ -349,6 +371,8 @@ final class SessionEndpoint {
 
     /// Nothing of the peer is acted upon any more.
     private func leavePeer() {
+        self.answers = []
+        self.peer?.onEarlyEnd = nil
         self.peer?.onChange = nil
         self.peer?.senderState = nil
         self.peer?.onViolation = nil

@@ -138,11 +138,6 @@ struct IncomingTests {
             try await peer.run { pn_link_close($0.links[0]) }
             await expectError(.closed) { try await wish.accept() }
             wish.refuse(AMQPError(.link, .notFound))
-            try await self.open(peer)
-            guard case .session(let second)? = try await incoming.next() else { throw Unexpected(what: "no session") }
-            try await peer.run { pn_session_close($0.sessions[1]) }
-            await expectError(.closed) { try await second.accept() }
-            second.refuse(AMQPError(.session, .notFound))
             await peer.settle()
             #expect(connection.error == nil)
         }

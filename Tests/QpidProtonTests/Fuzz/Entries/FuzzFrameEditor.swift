@@ -87,8 +87,14 @@ enum FuzzFrameEditor {
         while offset < stream.count {
             let end = min(stream.count, offset + lengths[piece % lengths.count])
             let violation = Array(stream[offset..<end]).withUnsafeBytes { bytes -> AMQPError? in
-                if let violation = observer.received(bytes) { return violation }
-                observer.forEachPart(of: bytes) { passed += $0 }
+                var rest = bytes
+                while !rest.isEmpty {
+                    // A frame that has to wait for an answer to those before it is shown again.
+                    let reading = observer.received(rest)
+                    if let violation = reading.violation { return violation }
+                    observer.forEachPart(of: UnsafeRawBufferPointer(rebasing: rest[..<reading.count])) { passed += $0 }
+                    rest = UnsafeRawBufferPointer(rebasing: rest[reading.count...])
+                }
                 return nil
             }
             if violation != nil { return nil }

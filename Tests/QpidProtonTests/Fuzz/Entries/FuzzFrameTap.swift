@@ -45,7 +45,7 @@ enum FuzzFrameTap {
                     seen.heads.append(Array(head))
                     return nil
                 }
-                seen.violation = observer.received(bytes).map { "\($0)" }
+                seen.violation = try Self.receive(bytes, observer)
                 try FuzzTarget.require(seen.heads.allSatisfy { $0.count <= FrameTap.headLength }, "a head is too long")
             }
             offset = end
@@ -70,6 +70,21 @@ enum FuzzFrameTap {
         return seen
     }
 
+    /// Shows bytes of the peer, as often as it takes until a frame is wrong or all were seen.
+    private static func receive(_ bytes: UnsafeRawBufferPointer, _ observer: FrameObserver) throws -> String? {
+        var rest = bytes
+        var waits = 0
+        while !rest.isEmpty {
+            let reading = observer.received(rest)
+            if let violation = reading.violation { return "\(violation)" }
+            waits = reading.count == 0 ? waits + 1 : 0
+            // One for an answer to the open, and one for another reason.
+            try FuzzTarget.require(waits <= 2, "a frame waits for ever")
+            rest = UnsafeRawBufferPointer(rebasing: rest[reading.count...])
+        }
+        return nil
+    }
+
     /// A session that both sides have begun, with a link each way.
     private static func open(_ observer: FrameObserver, onViolation: @escaping () -> Void) throws
         -> FrameObserver.PeerSession
@@ -86,7 +101,7 @@ enum FuzzFrameTap {
                     var output: ByteBuffer? = bytes
                     observer.sent(&output)
                 } else {
-                    bytes.withUnsafeReadableBytes { _ = observer.received($0) }
+                    _ = try bytes.withUnsafeReadableBytes { try Self.receive($0, observer) }
                 }
             }
         }
