@@ -246,6 +246,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     // MARK: Starting
 
     private func start() throws(AMQPError) {
+        ProtonVersion.check(self.logger)
         let configuration = self.configuration
         let transport = self.engine.transport
         let connection = self.engine.connection

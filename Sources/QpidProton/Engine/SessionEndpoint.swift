@@ -171,7 +171,8 @@ final class SessionEndpoint {
         guard pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else { return answer() }
         let configuration = self.handler.configuration
         guard self.answers.count < configuration.incomingLinkLimit + configuration.incomingLimit else {
-            let text = "the peer attached and detached \(self.answers.count) links of a session that waits to be accepted"
+            let text =
+                "the peer attached and detached \(self.answers.count) links of a session that waits to be accepted"
             return self.handler.fail(AMQPError(.connection, .resourceLimitExceeded, text))
         }
         self.answers.append(answer)

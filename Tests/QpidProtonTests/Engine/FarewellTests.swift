@@ -130,7 +130,12 @@ struct FarewellTests {
             "no such channel: 9"
         ),
         HostileBytes("an end of no session", [Frame(.end, channel: 9, [])], .notAllowed, "no such channel: 9"),
-        HostileBytes("a session begun twice", [.begin(channel: 3), .begin(channel: 3)], .illegalState, "begun already"),
+        HostileBytes(
+            "a session begun twice",
+            [.begin(channel: 3), .begin(channel: 3)],
+            .illegalState,
+            "begun already"
+        ),
         HostileBytes("too high a channel", [.begin(channel: 40_000)], .connectionFramingError, "channel 40000"),
         HostileBytes("the answer to no begin", [.begin(answering: 5)], .invalidField, "unknown channel 5"),
     ]
@@ -185,7 +190,8 @@ struct FarewellTests {
     }
 
     @Test(arguments: bothRoles, Self.inPlaceOfTheOpen)
-    func headerOpenAndCloseAnswerAnErrorInPlaceOfTheOpen(role: ConnectionHandler.Role, error: HostileBytes) async throws {
+    func headerOpenAndCloseAnswerAnErrorInPlaceOfTheOpen(role: ConnectionHandler.Role, error: HostileBytes) async throws
+    {
         try await self.expectFarewell([], error, role)
     }
 

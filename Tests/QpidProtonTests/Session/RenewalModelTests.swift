@@ -99,7 +99,7 @@ private struct RenewalModel {
         let observer = self.observer
         var sending: ByteBuffer? = output
         observer.sent(&sending)
-        #expect(input.withUnsafeReadableBytes { observer.received($0) } == nil)
+        #expect(input.withUnsafeReadableBytes { observer.receivedAll($0) } == nil)
         self.session = try #require(observer.nextArrived())
         self.session.incoming = IncomingWindow(
             capacity: 32 * 512,
@@ -323,7 +323,7 @@ private struct RenewalModel {
         for _ in 0..<min(most, self.toLibrary.count) {
             let frame = self.toLibrary.removeFirst()
             let bytes = try frame.encoded()
-            if let violation = bytes.withUnsafeReadableBytes({ observer.received($0) }) {
+            if let violation = bytes.withUnsafeReadableBytes({ observer.receivedAll($0) }) {
                 self.failure = "\(violation)"
             }
             switch frame.code {
