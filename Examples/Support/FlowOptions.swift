@@ -18,7 +18,7 @@ package struct FlowOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Warn when messages wait and none has moved for so long, and say what they wait for; 0 for never.",
+            "Warn after messages have waited this long and none moved, and name the cause; 0 for never.",
             valueName: "seconds"
         )
     )
@@ -26,7 +26,7 @@ package struct FlowOptions: ParsableArguments {
 
     package init() {}
 
-    package mutating func validate() throws {
+    package func check() throws {
         if let rate = self.rate, !(rate > 0 && rate <= 1e9) {
             throw ValidationError("--rate takes a number of messages a second, more than 0")
         }
@@ -39,7 +39,12 @@ package struct FlowOptions: ParsableArguments {
     /// The limit for the link; nil for none.
     package var rateLimit: AMQPRateLimit? {
         guard self.rate != nil || self.byteRate != nil else { return nil }
-        return AMQPRateLimit(messagesPerSecond: self.rate, bytesPerSecond: self.byteRate.map { Double($0.bytes) })
+        // A short burst: no more than 5 % above the rate within any second.
+        return AMQPRateLimit(
+            messagesPerSecond: self.rate,
+            bytesPerSecond: self.byteRate.map { Double($0.bytes) },
+            burst: .milliseconds(50)
+        )
     }
 
     /// Sets up the warnings of a connection.

@@ -21,7 +21,12 @@ package struct ByteSize: ExpressibleByArgument, Sendable {
 
 /// How to reach a peer, or where to listen, and as whom.
 package struct ConnectionOptions: ParsableArguments {
-    @Argument(help: "amqp[s]://[user[:password]@]host[:port][/address]; the scheme may be left out.")
+    @Argument(
+        help: """
+            amqp[s]://[user[:password]@]host[:port][/address]; the scheme may be left out. The address is the path without its \
+            first slash: //queues/orders for /queues/orders.
+            """
+    )
     package var url: String
 
     @Option(help: ArgumentHelp("The address; the URL's if left out.", valueName: "address"))
@@ -57,7 +62,7 @@ package struct ConnectionOptions: ParsableArguments {
 
     package init() {}
 
-    package mutating func validate() throws {
+    package func check() throws {
         guard (self.cert == nil) == (self.key == nil) else { throw ValidationError("--cert and --key go together") }
         guard self.passwordFile == nil || self.user != nil else {
             throw ValidationError("--password-file needs --user")
@@ -88,6 +93,30 @@ package struct ConnectionOptions: ParsableArguments {
         throw Failure("no address: give --address, or a URL that ends with /address")
     }
 
+    /// Runs `open` on a connection, and adds to the peer's refusal of an address how it is written for that peer.
+    package func explaining<Link>(
+        _ address: String,
+        _ connection: AMQPConnection,
+        _ open: () async throws -> Link
+    ) async throws -> Link {
+        do {
+            return try await open()
+        } catch let error as AMQPError where error.isFromPeer {
+            let properties = connection.peer.properties
+            guard properties[symbol: "product"]?.stringValue == "RabbitMQ",
+                properties[symbol: "version"]?.stringValue?.hasPrefix("3.") != true, !address.hasPrefix("/")
+            else { throw error }
+            let isPath = address.hasPrefix("queues/") || address.hasPrefix("exchanges/")
+            let right = (isPath ? "/" : "/queues/") + address
+            throw Failure(
+                """
+                \(Program.text(of: error)); addresses of RabbitMQ 4 begin with a slash: give --address \(right), or a URL that \
+                ends with /\(right)
+                """
+            )
+        }
+    }
+
     /// The settings of a connection.
     package func configuration() -> AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()
@@ -112,7 +141,7 @@ package struct ConnectionOptions: ParsableArguments {
     }
 }
 
-/// What is told, and where.
+/// What is reported, and where.
 package struct OutputOptions: ParsableArguments {
     @Flag(help: "Print one JSON object as the last line of stdout (of stderr where stdout carries the data).")
     package var json = false

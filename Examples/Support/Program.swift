@@ -16,21 +16,35 @@ package struct Failure: Error, CustomStringConvertible {
     }
 }
 
-/// What the executables share from their start to their exit: one line a failure, and signals.
+/// A command whose options are checked together after all of them were parsed.
+///
+/// `ParsableArguments.validate()` runs before the parser looks for unknown options, so that `--bdy` would be answered with
+/// "give exactly one of --body, …".
+package protocol ExampleCommand: AsyncParsableCommand {
+    /// Throws `ValidationError` for options that do not go together.
+    func check() throws
+}
+
+extension ExampleCommand {
+    package func check() throws {}
+}
+
+/// What the executables share from start to exit: exit codes, signals, and one line for each failure.
 package enum Program {
-    private static let interrupted = Atomic(false)
+    /// The first of SIGINT and SIGTERM that came; 0 for none.
+    private static let interrupt = Atomic<Int32>(0)
 
-    /// Whether SIGINT or SIGTERM has come: the task of the command is then cancelled.
-    package static var isInterrupted: Bool { self.interrupted.load(ordering: .relaxed) }
+    /// Whether SIGINT or SIGTERM came: the task of the command is then cancelled.
+    package static var isInterrupted: Bool { self.interrupt.load(ordering: .relaxed) != 0 }
 
-    /// The exit code of a program that a signal ended before its work was done.
-    package static let interruptedExitCode: Int32 = 130
+    /// The exit code of a program that a signal ended before its work was done: 128 and the signal's number.
+    package static var interruptedExitCode: Int32 { 128 + self.interrupt.load(ordering: .relaxed) }
 
     /// Parses the arguments, runs the command and exits: 0, or after one line on stderr another code.
     ///
     /// SIGINT and SIGTERM cancel the command's task, so that it closes its links in order; a second one exits at once.
     /// It is synchronous because the runtime opens files before an asynchronous `main` begins.
-    package static func main<Command: AsyncParsableCommand>(_ type: Command.Type) -> Never {
+    package static func main<Command: ExampleCommand>(_ type: Command.Type) -> Never {
         StandardDescriptors.claim()
         // A peer that is gone is an error of a call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
@@ -38,8 +52,7 @@ package enum Program {
         signal(SIGXFSZ, SIG_IGN)
         let command: Command
         do {
-            guard let parsed = try Command.parseAsRoot() as? Command else { throw CleanExit.helpRequest() }
-            command = parsed
+            command = try self.parse(type)
         } catch {
             self.exit(after: error, of: type)
         }
@@ -47,9 +60,12 @@ package enum Program {
             var command = command.value
             try await command.run()
         }
-        let sources = self.onSignals([SIGINT, SIGTERM]) {
-            if self.interrupted.exchange(true, ordering: .relaxed) { _exit(self.interruptedExitCode) }
-            run.cancel()
+        let sources = [SIGINT, SIGTERM].flatMap { number in
+            self.onSignals([number]) {
+                let first = self.interrupt.compareExchange(expected: 0, desired: number, ordering: .relaxed)
+                guard first.exchanged else { _exit(128 + number) }
+                run.cancel()
+            }
         }
         Task.detached {
             do {
@@ -61,6 +77,23 @@ package enum Program {
         }
         // The first thread stays: with it, Linux would take the process's memory figures away.
         while true { withExtendedLifetime(sources) { _ = pause() } }
+    }
+
+    private static func parse<Command: ExampleCommand>(_ type: Command.Type) throws -> Command {
+        do {
+            guard let command = try Command.parseAsRoot() as? Command else { throw CleanExit.helpRequest() }
+            try command.check()
+            return command
+        } catch {
+            // The parser reports a missing argument before an unknown option, which may be the misspelt one.
+            let arguments = Array(CommandLine.arguments.dropFirst())
+            do {
+                _ = try Command.parseAsRoot(arguments + ["-"])
+            } catch let other where type.message(for: other).hasPrefix("Unknown option") {
+                throw other
+            } catch {}
+            throw error
+        }
     }
 
     /// Calls `handler` whenever one of the signals comes, in place of what it does by default.
@@ -77,31 +110,39 @@ package enum Program {
         }
     }
 
+    /// Whether an error is the end of a task that was cancelled.
+    package static func isCancellation(_ error: any Error) -> Bool {
+        if let error = error as? AMQPError { return [.cancelled, .unsettled].contains(error.condition) }
+        return error is CancellationError
+    }
+
+    /// The text of an error in the words of the command line.
+    package static func text(of error: any Error) -> String {
+        if let error = error as? AMQPError { CommandLineWords.text(of: error) } else { "\(error)" }
+    }
+
     private static func exit<Command: ParsableCommand>(after error: any Error, of type: Command.Type) -> Never {
         let name = type._commandName
+        var code: Int32 = 1
         switch error {
         case let failure as Failure:
             Console.error("\(name): \(failure)")
-            Foundation.exit(failure.exitCode)
-        case let error as AMQPError where [.cancelled, .unsettled].contains(error.condition) && self.isInterrupted:
+            code = failure.exitCode
+        case _ where self.isInterrupted && self.isCancellation(error):
             Console.error("\(name): interrupted")
-            Foundation.exit(self.interruptedExitCode)
-        case is CancellationError where self.isInterrupted:
-            Console.error("\(name): interrupted")
-            Foundation.exit(self.interruptedExitCode)
-        case let error as AMQPError:
-            Console.error("\(name): \(error)")
-            Foundation.exit(1)
+            code = self.interruptedExitCode
+        case is AMQPError: Console.error("\(name): \(self.text(of: error))")
         default:
             // Help and version come as errors too, with the exit code of success.
-            let code = type.exitCode(for: error)
-            if code.isSuccess {
+            let exitCode = type.exitCode(for: error)
+            if exitCode.isSuccess {
                 self.printOrExit(type.fullMessage(for: error), name)
             } else if !(error is ExitCode) {
                 Console.error("\(name): \(type.message(for: error))")
             }
-            Foundation.exit(code.rawValue)
+            code = exitCode.rawValue
         }
+        Foundation.exit(code)
     }
 
     /// Prints the text that was asked for, such as help.

@@ -2,7 +2,18 @@ import Foundation
 package import QpidProton
 import Synchronization
 
-/// Counts messages and bytes, and shows them with their rates and what the link waits for on stderr while it lives.
+/// How much there is to do; nil where that is not known.
+package struct Goal: Sendable {
+    package var messages: Int?
+    package var bytes: Int?
+
+    package init(messages: Int? = nil, bytes: Int? = nil) {
+        self.messages = messages
+        self.bytes = bytes
+    }
+}
+
+/// Counts messages and bytes, and shows them on stderr with their share, their rates, and the cause of waiting.
 package final class Progress: Sendable {
     private struct State {
         var task: Task<Void, Never>?
@@ -12,10 +23,13 @@ package final class Progress: Sendable {
         var blockedTimes: [AMQPBlockCause: Duration]?
         /// The link as it was seen last.
         var last: FlowLook?
+        var goal = Goal()
+        var hasLink = false
     }
 
     private let messages = Atomic(0)
     private let bytes = Atomic(0)
+    private let notAccepted = Atomic(0)
     private let isShown: Bool
     private let verb: String
     private let isTerminal = Console.isTerminal
@@ -30,15 +44,17 @@ package final class Progress: Sendable {
         let interval: Duration = self.isTerminal ? .milliseconds(200) : .seconds(1)
         let task = Task.detached { [weak self] in
             let clock = ContinuousClock()
-            var last = Moment(time: clock.now, messages: 0, bytes: 0)
+            var moments = [Moment(time: clock.now, messages: 0, bytes: 0)]
             while (try? await clock.sleep(for: interval)) != nil {
                 guard let self else { return }
                 let before = self.state.withLock { $0.last }
                 let look = await self.look()
                 guard self.isShown else { continue }
-                let now = Moment(time: clock.now, messages: self.messageCount, bytes: self.byteCount)
-                self.show(last, now, look, before)
-                last = now
+                let now = Moment(time: clock.now, messages: self.messageCount, bytes: self.bytesDone(look))
+                moments.append(now)
+                // Rates of the last seconds: one moment alone would jump with every batch.
+                while moments.count > 2, now.time - moments[1].time >= Self.rateInterval { moments.removeFirst() }
+                self.show(moments[0], now, look, before, interval.inSeconds)
             }
         }
         self.state.withLock { $0.task = task }
@@ -46,12 +62,38 @@ package final class Progress: Sendable {
 
     deinit { self.stop() }
 
+    private static let rateInterval: Duration = .seconds(3)
+
+    /// Sets how much there is to do.
+    package func setGoal(_ goal: Goal) {
+        self.state.withLock { $0.goal = goal }
+    }
+
+    /// Whether a link was watched.
+    package var hasLink: Bool { self.state.withLock { $0.hasLink } }
+
     package var messageCount: Int { self.messages.load(ordering: .relaxed) }
     package var byteCount: Int { self.bytes.load(ordering: .relaxed) }
 
     package func add(messages: Int, bytes: Int) {
         self.messages.wrappingAdd(messages, ordering: .relaxed)
         self.bytes.wrappingAdd(bytes, ordering: .relaxed)
+    }
+
+    /// Counts a message that was settled.
+    package func add(_ outcome: AMQPOutcome, bytes: Int) {
+        self.add(messages: 1, bytes: bytes)
+        switch outcome {
+        case .accepted, .settled: break
+        case .rejected, .released, .modified: self.notAccepted.wrappingAdd(1, ordering: .relaxed)
+        }
+    }
+
+    /// The bytes that have left, or have come: one large message is counted as it is read, and a part of it may still wait.
+    private func bytesDone(_ look: FlowLook?) -> Int {
+        let isPart = self.state.withLock { $0.goal.messages == nil && $0.goal.bytes != nil }
+        guard isPart, let look, look.link.isSender else { return self.byteCount }
+        return max(0, self.byteCount - look.link.bytes.used)
     }
 
     // MARK: The link
@@ -73,6 +115,7 @@ package final class Progress: Sendable {
     ) {
         let (name, connection) = (link.name, link.session.connection)
         self.state.withLock { state in
+            state.hasLink = true
             state.link = { await Task { await snapshot() }.value }
             state.look = {
                 // A task that is cancelled wants to know it all the same.
@@ -82,12 +125,12 @@ package final class Progress: Sendable {
         }
     }
 
-    /// How long what kept the link from moving: until ``finish()``, or as it was seen last.
+    /// How long each cause kept the link from moving: until ``finish()``, or as it was seen last.
     package var blockedTimes: [AMQPBlockCause: Duration] {
         self.state.withLock { $0.blockedTimes ?? $0.last?.link.blockedTimes ?? [:] }
     }
 
-    /// Takes down what there is to be told of the link: before it is closed, also when the peer has closed it already.
+    /// Records the figures of the link: before it is closed, also when the peer has closed it already.
     package func finish() async {
         guard let link = self.state.withLock({ $0.link }), let times = await link()?.blockedTimes else { return }
         self.state.withLock { $0.blockedTimes = times }
@@ -124,13 +167,39 @@ package final class Progress: Sendable {
         let bytes: Int
     }
 
-    private func show(_ last: Moment, _ now: Moment, _ look: FlowLook?, _ before: FlowLook?) {
-        let seconds = max(1e-6, (now.time - last.time).inSeconds)
+    private func show(
+        _ first: Moment,
+        _ now: Moment,
+        _ look: FlowLook?,
+        _ before: FlowLook?,
+        _ interval: Double
+    ) {
+        let seconds = max(1e-6, (now.time - first.time).inSeconds)
+        let rate = Double(now.messages - first.messages) / seconds
+        let byteRate = Double(now.bytes - first.bytes) / seconds
+        let goal = self.state.withLock { $0.goal }
         var line = StatusLine()
-        line.add("\(now.messages) messages \(self.verb), \(Units.bytes(now.bytes))", importance: 1)
-        line.add("\(Int((Double(now.messages - last.messages) / seconds).rounded())) messages/s", importance: 7)
-        line.add("\(Units.bytes(Int(Double(now.bytes - last.bytes) / seconds)))/s", importance: 5)
-        look?.add(to: &line, since: before, seconds)
+        if let total = goal.bytes, goal.messages == nil {
+            let done = min(now.bytes, total)
+            line.add("\(Units.bytes(done)) of \(Units.bytes(total)) sent", importance: 10)
+            line.add(share: done, of: total, importance: 8)
+            line.add(left: Double(total - done) / byteRate, importance: 7)
+            line.add("\(Units.bytes(Int(byteRate)))/s", importance: 6)
+        } else {
+            if let total = goal.messages {
+                line.add("\(Units.count(now.messages)) of \(Units.count(total)) \(self.verb)", importance: 10)
+                line.add(share: now.messages, of: total, importance: 8)
+                line.add(left: Double(total - now.messages) / rate, importance: 7)
+            } else {
+                line.add("\(Units.count(now.messages)) messages \(self.verb)", importance: 10)
+            }
+            line.add(Units.rate(rate), importance: 6)
+            line.add("\(Units.bytes(now.bytes))", importance: 1)
+            line.add("\(Units.bytes(Int(byteRate)))/s", importance: 3)
+        }
+        let bad = self.notAccepted.load(ordering: .relaxed)
+        if bad > 0 { line.add("\(Units.count(bad)) not accepted", importance: 9) }
+        look?.add(to: &line, since: before, interval)
         // Under the lock: nothing is shown after the end.
         self.state.withLock { state in
             guard !state.isStopped else { return }
@@ -156,5 +225,31 @@ package enum Units {
         }
         if number == number.rounded() { return "\(Int(number)) \(unit)" }
         return String(format: "%.1f ", number) + unit
+    }
+
+    /// A whole number with a comma between thousands.
+    package static func count(_ number: Int) -> String {
+        var text = ""
+        for (index, digit) in String(number.magnitude).reversed().enumerated() {
+            if index > 0, index % 3 == 0 { text.append(",") }
+            text.append(digit)
+        }
+        return (number < 0 ? "-" : "") + String(text.reversed())
+    }
+
+    /// Messages a second.
+    package static func rate(_ perSecond: Double) -> String {
+        perSecond > 0 && perSecond < 9.95
+            ? String(format: "%.1f/s", perSecond) : "\(self.count(Int(min(perSecond, 1e15).rounded())))/s"
+    }
+
+    /// A time in its two largest units.
+    package static func time(_ seconds: Double) -> String {
+        let whole = Int(min(max(0, seconds), 1e15).rounded(.up))
+        switch whole {
+        case ..<60: return "\(whole) s"
+        case ..<3_600: return "\(whole / 60) min \(whole % 60) s"
+        default: return "\(whole / 3_600) h \(whole % 3_600 / 60) min"
+        }
     }
 }

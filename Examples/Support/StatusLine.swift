@@ -27,10 +27,10 @@ package struct FlowLook: Sendable {
     func add(to line: inout StatusLine, since before: FlowLook?, _ seconds: Double) {
         if self.link.isSender {
             // The limit of the session is the one that --limit sets.
-            line.add(StatusLine.fill(self.session.outgoing), importance: 6)
+            line.add("unsent \(StatusLine.fill(self.session.outgoing))", importance: 5)
         } else {
             let waiting = self.link.messages > 0 ? ", \(self.link.messages) to take" : ""
-            line.add("buffered " + StatusLine.fill(self.link.bytes) + waiting, importance: 6)
+            line.add("buffered \(StatusLine.fill(self.link.bytes))\(waiting)", importance: 5)
         }
         line.add("credit \(self.link.credit)", importance: 4)
         if self.link.isSender {
@@ -38,8 +38,8 @@ package struct FlowLook: Sendable {
         } else {
             line.add("unsettled \(self.link.unsettled)", importance: 2)
         }
-        if self.link.droppedMessages > 0 { line.add("dropped \(self.link.droppedMessages)", importance: 3) }
-        if let waiting = self.waiting(since: before, seconds) { line.add("waiting: \(waiting)", importance: 8) }
+        if self.link.droppedMessages > 0 { line.add("dropped \(self.link.droppedMessages)", importance: 4) }
+        if let waiting = self.waiting(since: before, seconds) { line.add("waiting: \(waiting)", importance: 9) }
     }
 
     /// What the link waits for: now and for how long, or in short waits for most of the time since the last look.
@@ -75,11 +75,21 @@ struct StatusLine {
         }
     }
 
-    /// A limit and how full it is, for example `[#####-----] 512 KiB of 1 MiB`.
+    /// Adds a part of a total, rounded down: 100 % is all of it.
+    mutating func add(share part: Int, of total: Int, importance: Int) {
+        guard total > 0 else { return }
+        self.add("\(Int(Double(min(part, total)) / Double(total) * 100)) %", importance: importance)
+    }
+
+    /// Adds the time that is left; nothing where nothing moves or all is done.
+    mutating func add(left seconds: Double, importance: Int) {
+        guard seconds > 0, seconds < 1e9 else { return }
+        self.add("\(Units.time(seconds)) left", importance: importance)
+    }
+
+    /// The bytes that are used of a limit, for example `512 KiB of 1 MiB`. It is no progress, and so it has no bar.
     static func fill(_ fill: AMQPFill) -> String {
         guard let limit = fill.limit, limit.bytes > 0 else { return Units.bytes(fill.used) }
-        let marks = min(10, Int((Double(fill.used) / Double(limit.bytes) * 10).rounded(.up)))
-        let bar = String(repeating: "#", count: max(0, marks)) + String(repeating: "-", count: 10 - max(0, marks))
-        return "[\(bar)] \(Units.bytes(fill.used)) of \(Units.bytes(limit.bytes))"
+        return "\(Units.bytes(fill.used)) of \(Units.bytes(limit.bytes))"
     }
 }

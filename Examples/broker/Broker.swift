@@ -9,7 +9,7 @@ enum Main {
 }
 
 /// A small broker whose queues are in memory.
-struct Broker: AsyncParsableCommand {
+struct Broker: ExampleCommand {
     static let configuration = CommandConfiguration(
         commandName: "broker",
         abstract: "A small AMQP 1.0 broker. Its queues are in memory, and gone when it ends.",
@@ -20,9 +20,14 @@ struct Broker: AsyncParsableCommand {
               broker --listen [::1]:5672 --max-queue-bytes 64M --reject-above 1M
               broker --listen 0.0.0.0:5671 --tls-cert server.pem --tls-key server.key --users users.txt
 
-            A queue appears when a link is attached to it. Several consumers of a queue get its messages in turn. What a
-            consumer has not settled goes back in order when it goes.
-            SIGUSR1 prints the counters on stderr, or with --json as one JSON object on stdout, and so does the end.
+            A queue appears when a link is attached to it. Several consumers of a queue get its messages in turn. When a consumer
+            goes, the messages that it has not settled return to their places.
+            SIGUSR1 prints the counters as one line on stderr, or with --json as one JSON object on stdout. So does the end.
+
+            Exit codes:
+              0    it served until Ctrl-C or SIGTERM; a second one ends at once, with 130 or 143
+              1    it could not listen; stderr names the cause
+              64   options that cannot be used
             """
     )
 
@@ -62,14 +67,14 @@ struct Broker: AsyncParsableCommand {
     @Flag(help: "Print the counters as one JSON object on stdout.")
     var json = false
 
-    mutating func validate() throws {
+    func check() throws {
         guard (self.tlsCert == nil) == (self.tlsKey == nil) else {
             throw ValidationError("--tls-cert and --tls-key go together")
         }
         guard self.maxQueueBytes?.bytes != 0 else { throw ValidationError("--max-queue-bytes takes 1 byte or more") }
     }
 
-    mutating func run() async throws {
+    func run() async throws {
         let place = try AMQPURL(listeningAt: self.listen)
         var configuration = AMQPListener.Configuration()
         if let cert = self.tlsCert, let key = self.tlsKey {

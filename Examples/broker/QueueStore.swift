@@ -47,8 +47,11 @@ final class QueueStore: Sendable {
     /// - Throws: `SystemFailure` if the JSON cannot be written.
     func printCounters(json: Bool) throws(SystemFailure) {
         let queues = self.state.withLock { Array($0.queues.values) }
-        let report = self.counters.report(queues)
-        if json { try report.print() } else { Console.error("broker: \(report.line)") }
+        if json {
+            try self.counters.report(queues).print()
+        } else {
+            Console.error("broker: \(self.counters.summary(queues))")
+        }
     }
 }
 
@@ -65,20 +68,39 @@ final class Counters: Sendable {
     let settled = Atomic(0)
     let returned = Atomic(0)
 
+    /// One line for people: the counters that are not zero, and what the queues hold.
+    func summary(_ queues: [Queue]) -> String {
+        let counts = [
+            (self.refused.value, "refused"), (self.delivered.value, "delivered"), (self.accepted.value, "accepted"),
+            (self.rejected.value, "rejected"), (self.released.value, "released"), (self.modified.value, "modified"),
+            (self.settled.value, "settled"), (self.returned.value, "returned"),
+        ]
+        let received = self.received.value
+        var parts = ["\(Units.count(received)) \(received == 1 ? "message" : "messages") received"]
+        parts += counts.filter { $0.0 > 0 }.map { "\(Units.count($0.0)) \($0.1)" }
+        let sizes = queues.map(\.size)
+        let (messages, bytes) = (sizes.reduce(0) { $0 + $1.messages }, sizes.reduce(0) { $0 + $1.bytes })
+        parts.append("\(Units.count(messages)) queued (\(Units.bytes(bytes)))")
+        parts.append("\(queues.count) \(queues.count == 1 ? "queue" : "queues")")
+        let connections = self.connections.value
+        parts.append("\(Units.count(connections)) \(connections == 1 ? "connection" : "connections")")
+        return parts.joined(separator: ", ")
+    }
+
     func report(_ queues: [Queue]) -> Report {
         var report = Report()
         let sizes = queues.map(\.size)
-        report.add("connections", self.connections.load(ordering: .relaxed))
+        report.add("connections", self.connections.value)
         report.add("queues", queues.count)
-        report.add("received", self.received.load(ordering: .relaxed))
-        report.add("refused", self.refused.load(ordering: .relaxed))
-        report.add("delivered", self.delivered.load(ordering: .relaxed))
-        report.add("accepted", self.accepted.load(ordering: .relaxed))
-        report.add("rejected", self.rejected.load(ordering: .relaxed))
-        report.add("released", self.released.load(ordering: .relaxed))
-        report.add("modified", self.modified.load(ordering: .relaxed))
-        report.add("settled", self.settled.load(ordering: .relaxed))
-        report.add("returned", self.returned.load(ordering: .relaxed))
+        report.add("received", self.received.value)
+        report.add("refused", self.refused.value)
+        report.add("delivered", self.delivered.value)
+        report.add("accepted", self.accepted.value)
+        report.add("rejected", self.rejected.value)
+        report.add("released", self.released.value)
+        report.add("modified", self.modified.value)
+        report.add("settled", self.settled.value)
+        report.add("returned", self.returned.value)
         report.add("queued", sizes.reduce(0) { $0 + $1.messages })
         report.add("queued_bytes", sizes.reduce(0) { $0 + $1.bytes })
         report.add("queue_bytes_peak", sizes.map(\.peakBytes).max() ?? 0)
@@ -88,6 +110,8 @@ final class Counters: Sendable {
 }
 
 extension Atomic where Value == Int {
+    var value: Int { self.load(ordering: .relaxed) }
+
     func add(_ count: Int) {
         if count > 0 { self.wrappingAdd(count, ordering: .relaxed) }
     }

@@ -22,6 +22,8 @@ final class Child: Sendable {
         /// Throws what it has said last where it failed.
         func check() throws {
             guard self.status != 0 else { return }
+            // A terminal's Ctrl-C reaches the children too.
+            if Program.isInterrupted { throw CancellationError() }
             throw Failure(Self.lines(self.errors).last ?? "\(self.name) ended with code \(self.status)")
         }
 

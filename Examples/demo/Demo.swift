@@ -9,7 +9,7 @@ enum Main {
 }
 
 /// Relays a tree of files with the other executables, and compares the copies with the originals.
-struct Demo: AsyncParsableCommand {
+struct Demo: ExampleCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",
         abstract: "Relay a tree of files from a sender to a receiver, through a broker and directly, and compare.",
@@ -19,7 +19,13 @@ struct Demo: AsyncParsableCommand {
               demo ~/photos
               demo --json
 
-            The other executables are expected beside this one. The exit code is 0 when all copies equal their originals.
+            The other executables are expected beside this one.
+
+            Exit codes:
+              0    all copies equal their originals
+              1    an error, or a copy that differs; stderr names it
+              64   options that cannot be used
+              130  ended by Ctrl-C (143 by SIGTERM); a second one ends at once
             """
     )
 
@@ -28,7 +34,7 @@ struct Demo: AsyncParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
-    mutating func run() async throws {
+    func run() async throws {
         let scratch = try Scratch()
         defer { scratch.remove() }
         let source =

@@ -1,7 +1,7 @@
 import ExampleSupport
 import QpidProton
 
-/// Counts what has come.
+/// Counts the received messages, each as soon as it is written and settled.
 final class Tally {
     private let clock = ContinuousClock()
     private var first: ContinuousClock.Instant?
@@ -18,6 +18,15 @@ final class Tally {
     var duration: Duration {
         guard let first = self.first, let last = self.last else { return .zero }
         return last - first
+    }
+
+    /// One line for people.
+    ///
+    /// - Parameter total: How many messages were asked for; nil for any number.
+    func summary(of total: Int?) -> String {
+        var summary = Summary("received", self.messages, of: total)
+        summary.add(self.mismatches + self.refused, "rejected")
+        return summary.line(bytes: self.bytes, self.duration)
     }
 
     func begin() { self.first = self.first ?? self.clock.now }

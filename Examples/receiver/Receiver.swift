@@ -8,7 +8,7 @@ enum Main {
 }
 
 /// Receives messages, writes them, and settles each when it is written.
-struct Receiver: AsyncParsableCommand {
+struct Receiver: ExampleCommand {
     static let configuration = CommandConfiguration(
         commandName: "receiver",
         abstract: "Receive messages from an AMQP 1.0 address, or from a sender directly.",
@@ -16,18 +16,29 @@ struct Receiver: AsyncParsableCommand {
             Examples:
               receiver amqp://localhost/greetings --count 1 --output -
               receiver localhost --address orders --idle-timeout 5 --output orders.txt --json
-              receiver amqps://user@broker.example/backup --directory photos --password-file secret.txt
+              receiver amqps://broker.example/backup --user ann --password-file secret.txt --directory photos
               receiver --listen 127.0.0.1:5673/inbox --directory photos
               receiver localhost/load --count 1000000 --verify-sequence --progress
               receiver localhost/backup --stream - | tar x
               receiver localhost/orders --window auto --budget 1M --output orders.txt
               receiver localhost/load --window 10 --handler-delay 50 --rate 100 --progress
 
-            At a terminal a line shows the rate, the bytes that wait here, the credit that the peer has, the messages that are not
-            settled, and what keeps the peer from sending. With --json, blocked_seconds tells how long what did.
+            RabbitMQ 4 takes addresses that begin with a slash, and the URL's path without its first slash is the address:
+              receiver amqp://guest:guest@localhost//queues/orders --count 1 --output -
+              receiver localhost --user guest --password-file secret.txt --address /queues/orders --idle-timeout 5
 
-            It ends after --count messages, when none comes for --idle-timeout, with --listen when the sender closes its link,
-            and else with Ctrl-C. The exit code is 0 when everything that was asked for has come and was accepted.
+            At a terminal, one line shows the received messages of --count, the time left, the rate, the bytes that wait here,
+            the credit that the peer has, the unsettled messages, and what keeps the peer from sending. Without --json, a
+            summary on stderr ends every run. With --json, blocked_seconds holds the seconds of waiting by cause.
+
+            It ends after --count messages, when none comes for --idle-timeout, after the one of --stream, with --listen when
+            the sender closes its link, and otherwise with Ctrl-C.
+
+            Exit codes:
+              0    everything that was asked for was received and accepted; Ctrl-C is the end of a receiver without another
+              1    an error, messages that were rejected, or fewer than --count; stderr names the cause
+              64   options that cannot be used
+              130  ended by Ctrl-C before its end, or before a link was open (143 by SIGTERM); a second one ends at once
             """
     )
 
@@ -38,8 +49,8 @@ struct Receiver: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             """
-            End after so many messages. No more are asked for where --window is none or a number, without a rate; what \
-            else comes beyond them is given back.
+            End after this many messages. With --window none or a number and without a rate, no more are asked for; \
+            otherwise the rest is released.
             """,
             valueName: "number"
         )
@@ -48,7 +59,7 @@ struct Receiver: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "End when no message has come for so long: a failure where --count messages have not come.",
+            "End after this long without a message: a failure if fewer than --count came.",
             valueName: "seconds"
         )
     )
@@ -109,7 +120,7 @@ struct Receiver: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Wait so long on each message, one after the other, before it is accepted, as a slow consumer would.",
+            "Wait this long before each message is accepted, one after the other, as a slow consumer would.",
             valueName: "milliseconds"
         )
     )
@@ -130,7 +141,9 @@ struct Receiver: AsyncParsableCommand {
     @Flag(help: "Check that the message-ids are the numbers from 1 on, each once, and in order.")
     var verifySequence = false
 
-    mutating func validate() throws {
+    func check() throws {
+        try self.connection.check()
+        try self.flow.check()
         guard [self.outputPath, self.directory, self.stream].count(where: { $0 != nil }) <= 1 else {
             throw ValidationError("give one of --output, --directory and --stream")
         }
@@ -175,9 +188,10 @@ struct Receiver: AsyncParsableCommand {
         }
     }
 
-    mutating func run() async throws {
+    func run() async throws {
         let tally = Tally()
         let progress = Progress("received", isForced: self.output.progress)
+        progress.setGoal(Goal(messages: self.count))
         var sequence = self.verifySequence ? SequenceCheck() : nil
         var failure: (any Error)?
         var peak = 0
@@ -227,7 +241,9 @@ struct Receiver: AsyncParsableCommand {
                 failure = failure ?? error
             }
         }
-        try self.end(failure, tally, sequence)
+        let summary = tally.summary(of: self.count)
+        let reason = self.failure(failure, tally, sequence, hasLink: progress.hasLink)
+        try Ending("receiver", reason, summary, isQuiet: self.output.json, hasBegun: progress.hasLink).finish()
     }
 
     private var chosenWindow: WindowOption {
@@ -250,25 +266,29 @@ struct Receiver: AsyncParsableCommand {
         return CountingSink()
     }
 
-    /// Says how it ended: throws where not everything has come.
-    private func end(_ failure: (any Error)?, _ tally: Tally, _ sequence: SequenceCheck?) throws {
-        if Program.isInterrupted, let count = self.count, tally.messages < count {
-            let text = "interrupted: \(tally.messages) of \(count) messages have come"
-            throw Failure(text, exitCode: Program.interruptedExitCode)
-        }
-        if let failure, !(Program.isInterrupted && Self.isCancellation(failure)) { throw failure }
+    /// Why not everything was received that was asked for; nil for success.
+    private func failure(
+        _ failure: (any Error)?,
+        _ tally: Tally,
+        _ sequence: SequenceCheck?,
+        hasLink: Bool
+    ) -> (any Error)? {
+        let isInterrupt = failure.map { Program.isInterrupted && Program.isCancellation($0) } ?? false
+        if let failure, !(isInterrupt && hasLink && self.endsWithInterrupt) { return failure }
         if let count = self.count, tally.messages < count {
             let cause = self.idleTimeout.map { "none came for \($0) s" } ?? "the link was closed"
-            throw Failure("only \(tally.messages) of \(count) messages came: \(cause)")
+            return Failure("only \(tally.messages) of \(count) messages came: \(cause)")
         }
         if let refusal = tally.firstRefusal {
-            throw Failure("rejected \(tally.mismatches + tally.refused) of \(tally.messages) messages: \(refusal)")
+            return Failure("rejected \(tally.mismatches + tally.refused) of \(tally.messages) messages: \(refusal)")
         }
-        if let sequence, !sequence.isGood { throw Failure("the sequence is broken: \(sequence)") }
+        if let sequence, !sequence.isGood { return Failure("the sequence is broken: \(sequence)") }
+        return nil
     }
 
-    private static func isCancellation(_ error: any Error) -> Bool {
-        error is CancellationError || (error as? AMQPError)?.condition == .cancelled
+    /// Whether nothing but an interrupt ends the receiver, so that it is no failure.
+    private var endsWithInterrupt: Bool {
+        self.count == nil && self.idleTimeout == nil && self.stream == nil && !self.listen
     }
 
     private func report(
@@ -333,7 +353,10 @@ struct Receiver: AsyncParsableCommand {
         let session = try await connection.openSession(self.sessionConfiguration)
         var configuration = self.makeConfiguration()
         configuration.source = AMQPSource(address: address)
-        return Peer(connection: connection, receiver: try await session.openReceiver(configuration), isServer: false)
+        let receiver = try await self.connection.explaining(address, connection) {
+            try await session.openReceiver(configuration)
+        }
+        return Peer(connection: connection, receiver: receiver, isServer: false)
     }
 
     private func waitForSender() async throws -> Peer {

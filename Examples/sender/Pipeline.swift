@@ -1,13 +1,14 @@
-import DequeModule
 import ExampleSupport
 import QpidProton
 
-/// Sends without waiting for each outcome, and holds a bounded number of transfers.
+/// Sends without waiting for each outcome: outcomes are counted on the event loop as they come.
+///
+/// It keeps no transfer: the library holds one callback for each message on its way.
 struct Pipeline {
-    /// The most transfers that are held. The peer's credit and the send limit bound them too.
+    /// The most messages on their way. The peer's credit and the send limit bound them too.
     private let highestOutstanding: Int
 
-    /// How many messages are sent before the outcomes are looked at.
+    /// How many messages are sent before another task of this thread gets its turn.
     private static let batch = 64
 
     private let sender: AMQPSender
@@ -22,19 +23,19 @@ struct Pipeline {
         self.progress = progress
     }
 
-    /// Sends everything that the source has, and waits until all is settled.
+    /// Sends every message of the source, and waits until all are settled.
     func send(_ source: any MessageSource, _ template: Template) async throws {
-        var outstanding: Deque<(transfer: AMQPTransfer, bytes: Int)> = []
-        var sent = Counts()
         var message = AMQPMessage()
+        var note = (bytes: 0, call: self.noting(0))
+        var sent = 0
         while true {
             switch try source.next(&message) {
-            case .end: return try await self.settleAll(&outstanding, &sent)
+            case .end: return try await self.tally.wait(untilAtMost: 0)
             case .later:
-                try self.collect(&outstanding, &sent)
+                try self.checkLink()
                 try await Task.sleep(for: .milliseconds(10))
             case .streamed(let file):
-                try self.collect(&outstanding, &sent)
+                try self.checkLink()
                 do {
                     try await self.stream(file, template)
                 } catch  where self.concernsOneMessage(error) {
@@ -42,21 +43,30 @@ struct Pipeline {
                 }
             case .message(let bytes):
                 template.apply(to: &message)
+                // Most messages are as long as the one before: they share one closure.
+                if bytes != note.bytes { note = (bytes, self.noting(bytes)) }
                 do {
-                    if let transfer = try await self.enqueue(message) { outstanding.append((transfer, bytes)) }
+                    try await self.enqueue(message, bytes, note.call)
                 } catch  where self.concernsOneMessage(error) {
                     try source.leaveOut(error)
                     continue
                 }
-                sent.add(bytes)
-                if outstanding.count >= self.highestOutstanding { try await self.shorten(&outstanding) }
-                guard sent.messages == Self.batch else { continue }
+                sent += 1
+                guard sent % Self.batch == 0 else { continue }
                 try Task.checkCancellation()
-                try self.collect(&outstanding, &sent)
+                try self.checkLink()
+                if self.tally.outstanding >= self.highestOutstanding {
+                    try await self.tally.wait(untilAtMost: self.highestOutstanding / 8 * 7)
+                }
                 // The connection may run on the same thread.
                 await Task.yield()
             }
         }
+    }
+
+    private func checkLink() throws {
+        if let error = self.sender.error { throw error }
+        try self.tally.checkFailure()
     }
 
     /// Sends a file that is not held whole, and waits for its outcome.
@@ -73,8 +83,8 @@ struct Pipeline {
         let length = digest.count <= UInt32.max ? ByteCount(digest.count) : nil
         let outcome = try await self.sender.stream(message, length: length, body: body)
         tally.sent(1, digest.count)
-        tally.settled(outcome)
-        progress.add(messages: 1, bytes: 0)
+        tally.ended(.success(outcome))
+        progress.add(outcome, bytes: 0)
     }
 
     /// Whether an error is no reason to give up the messages that follow.
@@ -86,79 +96,27 @@ struct Pipeline {
         }
     }
 
-    /// Returns nil when the message is done with, for there was no room.
-    private func enqueue(_ message: AMQPMessage) async throws -> AMQPTransfer? {
+    private func enqueue(
+        _ message: AMQPMessage,
+        _ bytes: Int,
+        _ note: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void
+    ) async throws {
         do {
             let transfer = try await self.sender.enqueue(message)
-            guard case .failure(let error)? = transfer.result, error.condition == .dropped else { return transfer }
-            self.tally.wasDropped()
+            self.tally.sent(1, bytes)
+            transfer.whenSettled(note)
         } catch let error where error.condition == .wouldBlock {
+            self.tally.sent(1, bytes)
             self.tally.wasRefused(error)
         }
-        return nil
     }
 
-    /// Takes out what is done, wherever it is; waits for the first where that is little.
-    private func shorten(_ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>) async throws {
-        var rest: Deque<(transfer: AMQPTransfer, bytes: Int)> = []
-        for next in outstanding {
-            if let result = next.transfer.result { try self.count(result, next.bytes) } else { rest.append(next) }
-        }
-        outstanding = rest
-        while outstanding.count > self.highestOutstanding / 8 * 7 { try await self.settleFirst(&outstanding) }
-    }
-
-    /// Counts what became of a message; throws where that is a failure of the link.
-    private func count(_ result: Result<AMQPOutcome, AMQPError>, _ bytes: Int) throws {
-        switch result {
-        case .success(let outcome):
-            self.tally.settled(outcome)
-            self.progress.add(messages: 1, bytes: bytes)
-        case .failure(let error) where error.condition == .dropped: self.tally.wasDropped()
-        case .failure(let error): throw error
-        }
-    }
-
-    private func settleAll(
-        _ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>,
-        _ sent: inout Counts
-    ) async throws {
-        try self.collect(&outstanding, &sent)
-        while !outstanding.isEmpty {
-            try await self.settleFirst(&outstanding)
-            try self.collect(&outstanding, &sent)
-        }
-    }
-
-    private func settleFirst(_ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>) async throws {
-        guard let first = outstanding.popFirst() else { return }
-        do {
-            try self.count(.success(try await first.transfer.outcome()), first.bytes)
-        } catch let error as AMQPError {
-            try self.count(.failure(error), first.bytes)
-        }
-    }
-
-    /// Counts what was sent since the last time, and what is settled, from the oldest on.
-    private func collect(
-        _ outstanding: inout Deque<(transfer: AMQPTransfer, bytes: Int)>,
-        _ sent: inout Counts
-    ) throws {
-        self.tally.sent(sent.messages, sent.bytes)
-        sent = Counts()
-        while let first = outstanding.first, let result = first.transfer.result {
-            outstanding.removeFirst()
-            try self.count(result, first.bytes)
-        }
-    }
-
-    private struct Counts {
-        var messages = 0
-        var bytes = 0
-
-        mutating func add(_ bytes: Int) {
-            self.messages += 1
-            self.bytes += bytes
+    /// A closure that counts the fate of a message of so many bytes.
+    private func noting(_ bytes: Int) -> @Sendable (Result<AMQPOutcome, AMQPError>) -> Void {
+        let (tally, progress) = (self.tally, self.progress)
+        return { result in
+            tally.ended(result)
+            if case .success(let outcome) = result { progress.add(outcome, bytes: bytes) }
         }
     }
 }

@@ -9,7 +9,7 @@ enum Main {
 }
 
 /// Sends messages and waits until all are settled.
-struct Sender: AsyncParsableCommand {
+struct Sender: ExampleCommand {
     static let configuration = CommandConfiguration(
         commandName: "sender",
         abstract: "Send messages to an AMQP 1.0 address, and wait until all are settled.",
@@ -18,16 +18,28 @@ struct Sender: AsyncParsableCommand {
               sender amqp://localhost/greetings --body 'hello'
               sender localhost --address orders --file orders.txt --durable --property region=north
               ls | sender localhost/names --file - --json
-              sender amqps://user@broker.example/backup --directory photos --password-file secret.txt
+              sender amqps://broker.example/backup --user ann --password-file secret.txt --directory photos
               sender localhost/load --count 1000000 --size 100 --progress
               tar c photos | sender localhost/backup --stream -
               sender localhost/mails --file mails.txt --rate 50 --byte-rate 1M
               sensor | sender localhost/readings --file - --limit 64K --overflow drop-oldest --priority 9
 
-            At a terminal a line shows the rate, the bytes that are accepted and not written of --limit, the peer's credit, its
-            session window, and what the messages wait for. With --json, blocked_seconds tells how long they waited for what.
+            RabbitMQ 4 takes addresses that begin with a slash, and the URL's path without its first slash is the address:
+              sender amqp://guest:guest@localhost//queues/orders --body 'hello'
+              sender localhost --user guest --password-file secret.txt --address /exchanges/shop/order.books --body 'hello'
 
-            The exit code is 0 when all messages were accepted (or sent settled), or dropped because --overflow asked for that.
+            At a terminal, one line shows the settled messages of all, the time left, the rate, the bytes that are accepted and
+            not written of --limit, the peer's credit and session window, and the cause of waiting. Without --json, a summary on
+            stderr ends every run. With --json, blocked_seconds holds the seconds of waiting by cause.
+
+            If the peer releases every message, as a router does without a consumer, the sender slows down to one message every
+            2 seconds, and ends after --released-limit. Released messages are not sent again: they count as not accepted.
+
+            Exit codes:
+              0    every message was accepted (with --settled: written), or dropped because --overflow allows it
+              1    an error, or messages that were not accepted; stderr names the cause
+              64   options that cannot be used
+              130  ended by Ctrl-C before that (143 by SIGTERM); a second one ends at once
             """
     )
 
@@ -66,19 +78,19 @@ struct Sender: AsyncParsableCommand {
     )
     var stream: String?
 
-    @Option(help: ArgumentHelp("Send so many messages, numbered from 1 in message-id and body.", valueName: "number"))
+    @Option(help: ArgumentHelp("Send this many messages, numbered from 1 in message-id and body.", valueName: "number"))
     var count: Int?
 
     @Option(help: ArgumentHelp("The bytes in the body of each message of --count (default: 100).", valueName: "bytes"))
     var size: ByteSize?
 
-    @Flag(help: "Send settled: nobody tells what became of the messages.")
+    @Flag(help: "Send settled: there is no outcome to report.")
     var settled = false
 
     @Flag(help: "Ask for messages that survive the failure of a node.")
     var durable = false
 
-    @Option(help: ArgumentHelp("How long the messages are of use.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("The time to live in the messages' headers.", valueName: "seconds"))
     var ttl: Double?
 
     @Option(
@@ -122,7 +134,17 @@ struct Sender: AsyncParsableCommand {
     )
     var priority: Int?
 
-    mutating func validate() throws {
+    @Option(
+        help: ArgumentHelp(
+            "End with an error after the peer has released every message for this long; 0 for never.",
+            valueName: "seconds"
+        )
+    )
+    var releasedLimit = 60.0
+
+    func check() throws {
+        try self.connection.check()
+        try self.flow.check()
         let sources = [
             self.body != nil, self.file != nil, self.directory != nil, self.stream != nil, self.count != nil,
         ]
@@ -130,6 +152,9 @@ struct Sender: AsyncParsableCommand {
             throw ValidationError("give exactly one of --body, --file, --directory, --stream and --count")
         }
         guard self.size == nil || self.count != nil else { throw ValidationError("--size goes with --count") }
+        guard (0...1e9).contains(self.releasedLimit) else {
+            throw ValidationError("--released-limit takes seconds, 0 or more")
+        }
         guard (self.count ?? 0) >= 0 else { throw ValidationError("--count takes 0 or more") }
         guard (self.size?.bytes ?? 0) <= 1 << 30 else { throw ValidationError("--size takes 1 GiB at most") }
         guard (self.ttl ?? 0) >= 0, (self.ttl ?? 0) <= 4_294_967 else {
@@ -150,17 +175,19 @@ struct Sender: AsyncParsableCommand {
         }
     }
 
-    mutating func run() async throws {
+    func run() async throws {
         let address = try self.connection.resolvedAddress()
         let url = try self.connection.resolvedURL()
-        let tally = Tally(stallLimit: self.connection.stallLimit)
+        let tally = Tally(
+            stallLimit: self.connection.stallLimit,
+            releasedLimit: self.releasedLimit > 0 ? .seconds(self.releasedLimit) : nil
+        )
         let progress = Progress(self.settled ? "sent" : "settled", isForced: self.output.progress)
         let source = try self.makeSource(tally, progress)
-        let settings = self
+        progress.setGoal(self.goal(source))
         let clock = ContinuousClock()
         let start = clock.now
-        var peak = 0
-        var failure: (any Error)?
+        var run = Run()
         do {
             var configuration = self.connection.configuration()
             self.flow.apply(to: &configuration)
@@ -168,28 +195,50 @@ struct Sender: AsyncParsableCommand {
             let logger = Console.logger(of: "sender")
             let connection = try await AMQPConnection.connect(to: url, configuration: configuration, logger: logger)
             do {
-                try await settings.send(source, to: address, on: connection, tally, progress)
+                try await self.send(source, to: address, on: connection, tally, progress)
+                run.isDone = true
             } catch {
-                failure = error
+                run.failure = error
             }
-            peak = connection.outgoingBytesPeak
+            run.peak = connection.outgoingBytesPeak
             do {
-                try await Closing.run(within: failure == nil ? limit : Closing.shortLimit) {
+                try await Closing.run(within: run.isDone ? limit : Closing.shortLimit) {
                     try await connection.close()
                 }
             } catch {
-                failure = failure ?? error
+                run.failure = run.failure ?? error
             }
         } catch {
-            failure = error
+            run.failure = error
         }
         progress.stop()
-        let seconds = clock.now - start
+        try self.end(run, source, tally, progress, clock.now - start)
+    }
+
+    /// How a run ended.
+    private struct Run {
+        var failure: (any Error)?
+        /// Whether every message was settled and the link closed in order.
+        var isDone = false
+        /// The most bytes that the connection held for the socket.
+        var peak = 0
+    }
+
+    /// Reports the end of a run; throws where not everything was done.
+    private func end(
+        _ run: Run,
+        _ source: Source,
+        _ tally: Tally,
+        _ progress: Progress,
+        _ seconds: Duration
+    ) throws {
+        var failure = run.failure
+        if run.isDone, Program.isInterrupted { failure = nil }
         if self.output.json {
             var report = tally.report(seconds)
             report.add("skipped", source.skipped)
             report.add("symbolic_links", source.links)
-            report.add("outgoing_bytes_peak", peak)
+            report.add("outgoing_bytes_peak", run.peak)
             report.addBlocked(progress.blockedTimes)
             report.add("cpu_seconds", seconds: Usage.cpuTime)
             report.add("resident_bytes_peak", Usage.residentPeak)
@@ -200,14 +249,26 @@ struct Sender: AsyncParsableCommand {
             let policy = self.overflow?.rawValue ?? ""
             Console.error("sender: dropped \(tally.dropped) of \(tally.messages) messages for lack of room (\(policy))")
         }
-        if Program.isInterrupted {
-            let text = "interrupted: \(tally.settled) of \(tally.messages) messages were settled"
-            throw Failure(text, exitCode: Program.interruptedExitCode)
+        let summary = tally.summary(
+            of: source.messageCount(self.count),
+            isSettled: self.settled,
+            bytes: progress.byteCount,
+            seconds
+        )
+        if failure == nil {
+            do { try tally.check() } catch { failure = error }
         }
-        if let failure { throw failure }
-        try tally.check()
-        guard source.skipped == 0 else {
-            throw Failure("entries left out because they could not be sent: \(source.skipped)")
+        if failure == nil, source.skipped > 0 {
+            failure = Failure("entries left out because they could not be sent: \(source.skipped)")
+        }
+        try Ending("sender", failure, summary, isQuiet: self.output.json, hasBegun: progress.hasLink).finish()
+    }
+
+    /// What there is to send, as far as it is known.
+    private func goal(_ source: Source) -> Goal {
+        switch source {
+        case .stream(let body): Goal(bytes: body.length)
+        case .messages: Goal(messages: source.messageCount(self.count))
         }
     }
 
@@ -236,18 +297,27 @@ struct Sender: AsyncParsableCommand {
         if let limit = self.limit { settings.sendLimit = AMQPSendLimit(high: ByteCount(limit.bytes)) }
         var link = AMQPSender.Configuration(target: AMQPTarget(address: address))
         link.settleMode = self.settled ? .settled : .unsettled
-        link.rateLimit = self.flow.rateLimit
+        let rateLimit = self.flow.rateLimit
+        link.rateLimit = rateLimit
         link.priority = self.priority ?? link.priority
         let overflow = (self.overflow ?? .suspend).policy
         link.overflow = overflow
         let template = self.template
         let session = try await connection.openSession(settings)
-        let sender = try await session.openSender(link)
+        let sender = try await self.connection.explaining(address, connection) {
+            try await session.openSender(link)
+        }
         progress.watch(sender)
         do {
             // Messages that are made here need no other thread; files would block the connection's.
             try await withTaskExecutorPreference(source.isBlocking ? nil : connection.taskExecutor) {
-                try await tally.whileMoving(isPaced: { await progress.look()?.link.blockedBy == .rate }) {
+                try await tally.whileMoving {
+                    Tally.Movement(deliveryLimit: sender.deliveryLimit, outgoingBytes: sender.outgoingBytes)
+                } isPaced: {
+                    await progress.look()?.link.blockedBy == .rate
+                } beside: {
+                    try await ReleaseBackoff(sender: sender, rateLimit: rateLimit, tally: tally).run()
+                } _: {
                     switch source {
                     case .messages(let source):
                         let pipeline = Pipeline(sender, isAhead: overflow != .suspend, tally, progress)
@@ -257,6 +327,7 @@ struct Sender: AsyncParsableCommand {
                 }
             }
         } catch {
+            let error = Self.cause(of: error, sender)
             await Self.note(sender, tally, progress)
             // The link is closed before the connection, also when the work was given up.
             try? await Closing.run(within: Closing.shortLimit) {
@@ -270,7 +341,15 @@ struct Sender: AsyncParsableCommand {
         try await session.close()
     }
 
-    /// Takes down what is to be seen of the link as long as it is there.
+    /// The error that ended the link, where a message failed because of that.
+    private static func cause(of error: any Error, _ sender: AMQPSender) -> any Error {
+        guard let error = error as? AMQPError, error.scope == .delivery, error.condition != .cancelled,
+            let cause = sender.error
+        else { return error }
+        return cause
+    }
+
+    /// Records the figures of the link while it is there.
     private static func note(_ sender: AMQPSender, _ tally: Tally, _ progress: Progress) async {
         await progress.finish()
         tally.wereDropped(sender.droppedMessages)
@@ -288,8 +367,9 @@ struct Sender: AsyncParsableCommand {
         tally.sent(1, 0)
         // One data section holds 4 GiB at most.
         let length = body.length.flatMap { $0 <= UInt32.max ? ByteCount($0) : nil }
-        tally.settled(try await sender.stream(message, length: length, body: body))
-        progress.add(messages: 1, bytes: 0)
+        let outcome = try await sender.stream(message, length: length, body: body)
+        tally.ended(.success(outcome))
+        progress.add(outcome, bytes: 0)
     }
 
     /// What the options set in each message.
@@ -339,6 +419,16 @@ private enum Source: Sendable {
     /// The symbolic links, which are never sent.
     var links: Int {
         if case .messages(let source) = self { source.links } else { 0 }
+    }
+
+    /// How many messages there are; nil where that is not known.
+    ///
+    /// - Parameter count: The number of `--count`.
+    func messageCount(_ count: Int?) -> Int? {
+        switch self {
+        case .messages(let source): count ?? (source is TextSource ? 1 : nil)
+        case .stream: 1
+        }
     }
 
     /// Whether making a message may wait for a file on the thread that sends.

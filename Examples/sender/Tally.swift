@@ -2,7 +2,7 @@ import ExampleSupport
 import QpidProton
 import Synchronization
 
-/// Counts what became of the messages, and notices when nothing moves any more.
+/// Counts the fate of each message as it is decided, and notices when nothing moves any more.
 final class Tally: Sendable {
     private struct State {
         var messages = 0
@@ -12,40 +12,67 @@ final class Tally: Sendable {
         var released = 0
         var modified = 0
         var settledWithoutOutcome = 0
-        /// Taken and dropped again, and not taken: for lack of room.
+        /// Accepted by the library and dropped, and refused by it: for lack of room.
         var dropped = 0
         var refused = 0
+        /// Messages whose outcome will never be known, because the link ended first.
+        var failed = 0
+        var firstFailure: AMQPError?
         var firstRefusal: AMQPError?
         var firstReason: AMQPError?
-        /// Counts every step forward.
+        /// Grows with every step forward.
         var steps = 0
+        var releaseRun: ReleaseRun
+        var waiter: (most: Int, signal: AsyncStream<Void>.Continuation)?
 
         var settled: Int {
             self.accepted + self.rejected + self.released + self.modified + self.settledWithoutOutcome
         }
+
+        /// The messages that are on their way.
+        var outstanding: Int { self.messages - self.settled - self.dropped - self.refused - self.failed }
+
+        /// The waiter to wake, if its condition holds.
+        mutating func takeWaiter() -> AsyncStream<Void>.Continuation? {
+            guard let waiter = self.waiter, self.outstanding <= waiter.most || self.firstFailure != nil else {
+                return nil
+            }
+            self.waiter = nil
+            return waiter.signal
+        }
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let stallLimit: Duration?
+    private let clock = ContinuousClock()
+    /// Yields when the peer has given back several messages in a row.
+    let releases: AsyncStream<Void>
+    private let release: AsyncStream<Void>.Continuation
 
-    /// - Parameter stallLimit: How long messages may wait while nothing moves; nil for ever.
-    init(stallLimit: Duration?) {
+    /// - Parameters:
+    ///   - stallLimit: How long messages may wait while nothing moves; nil for ever.
+    ///   - releasedLimit: How long the peer may give every message back; nil for ever.
+    init(stallLimit: Duration?, releasedLimit: Duration?) {
         self.stallLimit = stallLimit
+        self.state = Mutex(State(releaseRun: ReleaseRun(limit: releasedLimit)))
+        (self.releases, self.release) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     }
 
     var messages: Int { self.state.withLock { $0.messages } }
-    var settled: Int { self.state.withLock { $0.settled } }
     var dropped: Int { self.state.withLock { $0.dropped } }
+    var outstanding: Int { self.state.withLock { $0.outstanding } }
+    var releaseRun: ReleaseRun { self.state.withLock { $0.releaseRun } }
 
+    /// Counts messages that were handed to the library.
     func sent(_ messages: Int, _ bytes: Int) {
         self.state.withLock { state in
             state.messages += messages
             state.bytes += bytes
-            state.steps += messages
+            state.steps += 1
         }
     }
 
-    /// So many bytes of a message that is being sent have been read.
+    /// Counts bytes that were read of a message that is being sent.
     func read(_ bytes: Int) {
         self.state.withLock { state in
             state.bytes += bytes
@@ -53,35 +80,50 @@ final class Tally: Sendable {
         }
     }
 
-    func settled(_ outcome: AMQPOutcome) {
-        self.state.withLock { state in
+    /// Counts the fate of a message. Called on the event loop, in the order of the peer's decisions.
+    func ended(_ result: Result<AMQPOutcome, AMQPError>) {
+        let signal = self.state.withLock { state in
             state.steps += 1
-            switch outcome {
-            case .accepted: state.accepted += 1
-            case .rejected(let reason):
-                state.rejected += 1
-                state.firstReason = state.firstReason ?? reason
-            case .released: state.released += 1
-            case .modified: state.modified += 1
-            case .settled: state.settledWithoutOutcome += 1
+            switch result {
+            case .success(let outcome): self.count(outcome, &state)
+            case .failure(let error) where error.condition == .dropped: state.dropped += 1
+            case .failure(let error):
+                state.failed += 1
+                state.firstFailure = state.firstFailure ?? error
             }
+            return state.takeWaiter()
         }
+        signal?.yield()
     }
 
-    /// A message was dropped, for there was no room for it or for a newer one.
-    func wasDropped() {
-        self.state.withLock { state in
-            state.dropped += 1
-            state.steps += 1
+    private func count(_ outcome: AMQPOutcome, _ state: inout State) {
+        switch outcome {
+        case .accepted: state.accepted += 1
+        case .rejected(let reason):
+            state.rejected += 1
+            state.firstReason = state.firstReason ?? reason
+        case .released:
+            state.released += 1
+            return self.cameBack(&state)
+        case .modified:
+            state.modified += 1
+            return self.cameBack(&state)
+        case .settled: state.settledWithoutOutcome += 1
         }
+        state.releaseRun.reset()
     }
 
-    /// So many messages were dropped in all, also those whose transfers nobody has looked at.
+    private func cameBack(_ state: inout State) {
+        state.releaseRun.cameBack(at: self.clock.now)
+        if state.releaseRun.count == ReleaseRun.threshold { self.release.yield() }
+    }
+
+    /// Sets the number of messages that were dropped in all.
     func wereDropped(_ count: Int) {
         self.state.withLock { $0.dropped = max($0.dropped, count) }
     }
 
-    /// There was no room for a message.
+    /// Counts a message for which there was no room.
     func wasRefused(_ reason: AMQPError) {
         self.state.withLock { state in
             state.refused += 1
@@ -90,41 +132,89 @@ final class Tally: Sendable {
         }
     }
 
+    // MARK: Waiting
+
+    /// Suspends until no more than `most` messages are on their way.
+    ///
+    /// - Throws: The first error that left a message without an outcome; `CancellationError`.
+    func wait(untilAtMost most: Int) async throws {
+        let (signals, signal) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let isWaiting = self.state.withLock { state in
+            state.waiter = (most, signal)
+            return state.takeWaiter() == nil
+        }
+        // A cancelled task leaves the loop at once.
+        if isWaiting { for await _ in signals { break } }
+        try Task.checkCancellation()
+        try self.checkFailure()
+    }
+
+    /// Throws the first error that left a message without an outcome.
+    func checkFailure() throws {
+        if let failure = self.state.withLock({ $0.firstFailure }) { throw failure }
+    }
+
+    /// What of a link's state shows that it moves: credit that came, and bytes that left.
+    struct Movement: Equatable {
+        let deliveryLimit: Int
+        let outgoingBytes: Int
+    }
+
     /// Runs `body`, and fails when messages wait and nothing has moved for the limit.
     ///
-    /// - Parameter isPaced: Tells whether the rate limit of this side is what holds the messages.
+    /// - Parameters:
+    ///   - movement: What else shows that the link moves.
+    ///   - isPaced: Whether the rate limit of this side is what holds the messages.
+    ///   - guardian: Runs beside `body`, and ends it by throwing.
     func whileMoving(
+        _ movement: @escaping @Sendable () -> Movement,
         isPaced: @escaping @Sendable () async -> Bool,
+        beside guardian: @escaping @Sendable () async throws -> Void,
         _ body: @escaping @Sendable () async throws -> Void
     ) async throws {
-        guard let limit = self.stallLimit else { return try await body() }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await body() }
-            group.addTask { try await self.watch(limit, isPaced) }
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                try await body()
+                return true
+            }
+            group.addTask {
+                try await guardian()
+                return false
+            }
+            if let limit = self.stallLimit {
+                group.addTask {
+                    try await self.watch(limit, movement, isPaced)
+                    return false
+                }
+            }
             defer { group.cancelAll() }
-            try await group.next()
+            while let isDone = try await group.next(), !isDone {}
         }
     }
 
-    private func watch(_ limit: Duration, _ isPaced: @Sendable () async -> Bool) async throws {
-        let clock = ContinuousClock()
-        var last = (steps: -1, time: clock.now)
+    private func watch(
+        _ limit: Duration,
+        _ movement: @Sendable () -> Movement,
+        _ isPaced: @Sendable () async -> Bool
+    ) async throws {
+        var last = (steps: -1, movement: movement(), time: self.clock.now)
         while true {
-            let (steps, waiting) = self.state.withLock {
-                ($0.steps, $0.messages - $0.settled - $0.dropped - $0.refused)
-            }
-            if steps != last.steps { last = (steps, clock.now) }
-            var rest = limit - (clock.now - last.time)
+            let (steps, waiting) = self.state.withLock { ($0.steps, $0.outstanding) }
+            let moved = movement()
+            if steps != last.steps || moved != last.movement { last = (steps, moved, self.clock.now) }
+            var rest = limit - (self.clock.now - last.time)
             if rest <= .zero, await isPaced() {
-                last.time = clock.now
+                last.time = self.clock.now
                 rest = limit
             }
             if rest <= .zero {
                 throw Failure("nothing has moved for \(limit.inSeconds) s, and \(waiting) messages are not settled")
             }
-            try await clock.sleep(for: min(max(rest, .milliseconds(10)), limit / 4))
+            try await self.clock.sleep(for: min(max(rest, .milliseconds(10)), limit / 4))
         }
     }
+
+    // MARK: The end
 
     /// Throws when not every message was accepted.
     func check() throws {
@@ -141,6 +231,25 @@ final class Tally: Sendable {
         throw Failure(
             "\(bad.reduce(0) { $0 + $1.0 }) of \(state.messages) messages were not accepted: \(list)\(reason)"
         )
+    }
+
+    /// One line for people.
+    ///
+    /// - Parameters:
+    ///   - total: How many messages there were to send; nil where that is not known.
+    ///   - bytes: The bytes of the messages that are settled.
+    func summary(of total: Int?, isSettled: Bool, bytes: Int, _ seconds: Duration) -> String {
+        let state = self.state.withLock { $0 }
+        let done = isSettled ? state.settledWithoutOutcome : state.accepted + state.settledWithoutOutcome
+        var summary = Summary(isSettled ? "sent" : "accepted", done, of: max(total ?? 0, state.messages))
+        summary.add(state.rejected, "rejected")
+        summary.add(state.released, "released")
+        summary.add(state.modified, "modified")
+        summary.add(state.dropped, "dropped")
+        summary.add(state.refused, "refused")
+        summary.add(state.outstanding + state.failed, "not settled")
+        summary.add((total ?? 0) - state.messages, "not read")
+        return summary.line(bytes: bytes, seconds)
     }
 
     func report(_ seconds: Duration) -> Report {

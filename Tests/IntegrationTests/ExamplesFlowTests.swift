@@ -170,11 +170,13 @@ struct ExamplesFlowTests {
         )
         #expect(
             sender.errorLines.contains {
-                $0.contains("-] ") && $0.contains(" of 1 MiB, credit 0, peer's window ")
+                $0.hasPrefix("1 of 3 settled, 33 %, ") && $0.contains(" left, ")
+                    && $0.contains(" of 1 MiB, credit 0, peer's window ")
                     && $0.contains("waiting: the peer granted no credit ")
             },
             "\(sender.errorLines)"
         )
+        #expect(sender.errorLines.allSatisfy { !$0.contains("[") }, "a limit's fill has no bar")
         #expect(receiver.errorLines.contains { $0.contains("unsettled 1, waiting: the application") })
     }
 
@@ -188,10 +190,51 @@ struct ExamplesFlowTests {
         let sender = try ExampleProcess("sender", ["127.0.0.1:\(port)/q", "--count", "3"], terminalWidth: columns)
         try await sender.succeed()
         try await receiver.succeed()
-        let lines = sender.errors.components(separatedBy: "\r").map { $0.replacing("\u{1B}[K", with: "") }
-        #expect(lines.contains { $0.contains("waiting: ") || (columns == 40 && $0.contains("messages/s")) }, "\(lines)")
+        var lines = sender.errors.components(separatedBy: "\r").map { $0.replacing("\u{1B}[K", with: "") }
+        let summary = try #require(lines.last).replacing("\r\n", with: "")
+        lines.removeLast()
+        #expect(summary.hasPrefix("sender: 3 of 3 messages accepted, 300 B in "), "\(lines)")
+        #expect(sender.errors.contains("\r\u{1B}[K" + summary), "the line is cleared at the end")
+        #expect(
+            lines.contains { $0.contains("waiting: ") || (columns == 40 && $0.hasPrefix("1 of 3 settled, 33 %")) },
+            "\(lines)"
+        )
+        #expect(lines.contains { $0.hasPrefix("2 of 3 settled, 66 %") }, "\(lines)")
         for line in lines { #expect(line.count < columns && !line.contains("\n"), "\(line)") }
-        #expect(sender.errors.hasSuffix("\r\u{1B}[K"), "the line is cleared at the end")
+    }
+
+    /// The rate is that of the messages which left, so it is never above the limit by more than the burst.
+    @Test func theRateShownIsThatOfTheOption() async throws {
+        let (sender, receiver) = try await self.exchange(
+            ["--progress"],
+            ["--count", "3000", "--rate", "1000", "--progress"]
+        )
+        for process in [sender, receiver] {
+            let rates = process.errorLines.compactMap { line in
+                line.firstMatch(of: /, ([\d,]+)\/s/).flatMap { Int($0.output.1.replacing(",", with: "")) }
+            }
+            #expect(rates.count >= 2, "\(process.errorLines)")
+            #expect(rates.allSatisfy { $0 <= 1_085 }, "\(rates)")
+        }
+    }
+
+    @Test func aStreamShowsItsShareOfTheFile() async throws {
+        try await withFolder { folder in
+            let file = folder.appendingPathComponent("in")
+            try Data(count: 3_000_000).write(to: file)
+            let (sender, _) = try await self.exchangeStream(["--stream", file.path, "--byte-rate", "1M", "--progress"])
+            #expect(sender.errorLines.contains { $0.contains(" of 2.9 MiB sent, ") && $0.contains(" s left, ") })
+        }
+    }
+
+    private func exchangeStream(
+        _ sending: [String]
+    ) async throws -> (sender: ExampleProcess, receiver: ExampleProcess) {
+        let receiver = try ExampleProcess("receiver", ["127.0.0.1:0/q", "--listen", "--stream", "-"])
+        let sender = try await ExampleProcess("sender", ["127.0.0.1:\(receiver.port())/q"] + sending)
+        try await sender.succeed()
+        try await receiver.succeed()
+        return (sender, receiver)
     }
 
     // MARK: Values

@@ -171,7 +171,7 @@ struct ExamplesOutputTests {
             try await ExampleProcess("sender", ["\(url)/q", "--body", "x"]).succeed()
             let receiver = try ExampleProcess("receiver", ["\(url)/q", option, "-"], redirections: ">&-")
             #expect(try await receiver.waitForExit() == 1)
-            #expect(receiver.errorLines == ["receiver: cannot write stdout: Bad file descriptor"])
+            #expect(receiver.errorLines.first == "receiver: cannot write stdout: Bad file descriptor")
             let rest = try ExampleProcess("receiver", ["\(url)/q", "--output", "-", "--count", "1"])
             #expect(try await rest.succeed().output == "x\n")
         }
@@ -183,7 +183,7 @@ struct ExamplesOutputTests {
             try await ExampleProcess("sender", ["\(url)/q", "--body", "x", "--content-type", "text/plain"]).succeed()
             let receiver = try ExampleProcess("receiver", ["\(url)/q", option, "-"], redirections: ">/dev/full")
             #expect(try await receiver.waitForExit() == 1)
-            #expect(receiver.errorLines == ["receiver: cannot write stdout: No space left on device"])
+            #expect(receiver.errorLines.first == "receiver: cannot write stdout: No space left on device")
             let rest = try ExampleProcess("receiver", ["\(url)/q", "--output", "-", "--count", "1"])
             #expect(try await rest.succeed().output == "x\n")
         }
@@ -194,7 +194,7 @@ struct ExamplesOutputTests {
         try await withBroker { _, url in
             let sender = try ExampleProcess("sender", ["\(url)/q", option, "-"], redirections: "<&-")
             #expect(try await sender.waitForExit() == 1)
-            #expect(sender.errorLines == ["sender: cannot read stdin: Bad file descriptor"])
+            #expect(sender.errorLines.first == "sender: cannot read stdin: Bad file descriptor")
         }
     }
 }

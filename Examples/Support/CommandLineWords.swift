@@ -1,0 +1,28 @@
+import Foundation
+import QpidProton
+
+/// Names the options of the command line where errors of the library name properties of its configuration.
+enum CommandLineWords {
+    /// Phrases first, then the bare names that may be left.
+    private static let words: [(of: String, with: String)] = [
+        (", or set serverName", ""),
+        (" or set serverName", ""),
+        ("set trustRoots to", "give with --ca"),
+        ("set trustRoots", "give --ca"),
+        ("set the identity of the TLS configuration", "give --cert and --key"),
+        ("set the identity of its TLS configuration", "give it a certificate and its key"),
+        ("set an identity that", "give with --cert and --key a certificate that"),
+        ("set allowsPlainWithoutTLS", "give --insecure"),
+        ("minimumVersion", "the TLS versions"),
+        ("trustRoots", "--ca"),
+        ("allowsPlainWithoutTLS", "--insecure"),
+        ("connectTimeout", "--timeout"),
+        ("openTimeout", "--timeout"),
+        ("operationTimeout", "--timeout"),
+    ]
+
+    /// The text of an error without the names of Swift properties.
+    static func text(of error: AMQPError) -> String {
+        self.words.reduce("\(error)") { $0.replacingOccurrences(of: $1.of, with: $1.with) }
+    }
+}

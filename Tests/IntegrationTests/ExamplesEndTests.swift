@@ -1,0 +1,217 @@
+import Foundation
+import QpidProton
+import Synchronization
+import Testing
+
+/// How the programs end: exit codes, counts that are right at every end, and one line for a person.
+@Suite(.serialized, .timeLimit(.minutes(5)))
+struct ExamplesEndTests {
+    // MARK: Counts
+
+    /// A sender whose messages wait for room, ended by an interrupt, by the loss of the peer, and by a peer that stops.
+    @Test(arguments: [SIGINT, SIGKILL, SIGSTOP])
+    func outcomesAreCountedWhileMessagesWaitForRoom(_ number: Int32) async throws {
+        try await withFolder { folder in
+            let file = folder.appendingPathComponent("received")
+            let receiver = try ExampleProcess(
+                "receiver",
+                ["127.0.0.1:0/q", "--listen", "--handler-delay", "100", "--window", "2", "--output", file.path]
+            )
+            defer { receiver.signal(SIGKILL) }
+            let load = ["--count", "2000", "--size", "1000", "--timeout", "1.5", "--json"]
+            let sender = try await ExampleProcess("sender", ["127.0.0.1:\(receiver.port())/q"] + load)
+            let count = { (try? Data(contentsOf: file).count / 1_001) ?? 0 }
+            // Messages move, one in 100 ms, for longer than the limit of a standstill.
+            let before = try await lookUntil("messages move") { count() >= 30 ? count() : nil }
+            (number == SIGINT ? sender : receiver).signal(number)
+            #expect(try await sender.waitForExit() == (number == SIGINT ? 130 : 1), "\(sender.errorLines)")
+            let accepted = try #require(sender.json()["accepted"])
+            // The outcomes of the last messages may be on their way.
+            #expect(accepted >= before - 5 && accepted <= count(), "\(accepted) of \(before)")
+            #expect(sender.errorLines.count == 1, "\(sender.errorLines)")
+            let word = [SIGINT: "interrupted: ", SIGKILL: "lost", SIGSTOP: "nothing has moved for 1.5 s"]
+            #expect(sender.errorLines.first?.contains(word[number] ?? "") == true, "\(sender.errorLines)")
+        }
+    }
+
+    @Test func outcomesAreCountedInAnyOrder() async throws {
+        try await ExamplesPeer.with { receiver in
+            let first = try await receiver.next()
+            while let delivery = try await receiver.next() { delivery.accept() }
+            first?.accept()
+        } _: { port in
+            let options = ["127.0.0.1:\(port)/q", "--count", "90", "--timeout", "1", "--json"]
+            let sender = try ExampleProcess("sender", options)
+            #expect(try await sender.waitForExit() == 1)
+            #expect(try sender.json()["accepted"] == 89)
+            #expect(sender.errorLines.first?.contains("1 messages are not settled") == true, "\(sender.errorLines)")
+        }
+    }
+
+    // MARK: Interrupts
+
+    @Test(arguments: [SIGINT, SIGTERM])
+    func anInterruptBeforeALinkIsOpenIsOneLine(_ number: Int32) async throws {
+        let silent = try SilentListener()
+        let calls = [
+            ("receiver", ["127.0.0.1:\(silent.port)/q"]), ("sender", ["127.0.0.1:\(silent.port)/q", "--body", "x"]),
+            ("receiver", ["127.0.0.1:0/q", "--listen"]),
+        ]
+        for (name, arguments) in calls {
+            let process = try ExampleProcess(name, arguments)
+            if arguments.contains("--listen") {
+                _ = try await process.port()
+            } else {
+                try await silent.waitForConnection()
+            }
+            process.signal(number)
+            #expect(try await process.waitForExit() == 128 + number)
+            let lines = process.errorLines.filter { !$0.contains("listening") }
+            #expect(lines == ["\(name): interrupted: no link was open yet"])
+        }
+    }
+
+    @Test func anInterruptWhileWaitingForCreditReportsTheCount() async throws {
+        let attached = Mutex(false)
+        try await ExamplesPeer.with(window: .manual) { receiver in
+            receiver.grant(credit: 3)
+            for _ in 0..<3 { try await receiver.next()?.accept() }
+            attached.withLock { $0 = true }
+            try await receiver.waitUntilClosed()
+        } _: { port in
+            let sender = try ExampleProcess("sender", ["127.0.0.1:\(port)/q", "--count", "2000"])
+            _ = try await lookUntil("three messages arrived") { attached.withLock { $0 } ? true : nil }
+            try await Task.sleep(for: .milliseconds(200))
+            sender.signal(SIGINT)
+            #expect(try await sender.waitForExit() == 130)
+            #expect(sender.errorLines.count == 1)
+            let start = "sender: interrupted: 3 of 2,000 messages accepted, 1,997 not settled"
+            #expect(sender.errorLines.first?.hasPrefix(start) == true, "\(sender.errorLines)")
+        }
+    }
+
+    @Test func aSecondInterruptEndsAtOnce() async throws {
+        try await withBroker { broker, url in
+            let sender = try ExampleProcess("sender", ["\(url)/q", "--count", "100000", "--rate", "1", "--progress"])
+            let receiver = try ExampleProcess("receiver", ["\(url)/q", "--progress"])
+            _ = try await lookUntil("both have a link") {
+                sender.errors.contains("unsent") && receiver.errors.contains("buffered") ? true : nil
+            }
+            broker.signal(SIGSTOP)
+            defer { broker.signal(SIGCONT) }
+            for process in [sender, receiver] {
+                let start = ContinuousClock.now
+                process.signal(SIGINT)
+                // The peer does not answer: closing would take some seconds.
+                try await Task.sleep(for: .milliseconds(300))
+                process.signal(SIGINT)
+                #expect(try await process.waitForExit() == 130)
+                #expect(ContinuousClock.now - start < .seconds(2))
+            }
+        }
+    }
+
+    @Test func anInterruptedStreamIsNoSuccess() async throws {
+        try await withBroker { _, url in
+            let receiver = try ExampleProcess("receiver", ["\(url)/q", "--stream", "-", "--progress"])
+            _ = try await lookUntil("the receiver has a link") { receiver.errors.contains("buffered") ? true : nil }
+            receiver.signal(SIGTERM)
+            #expect(try await receiver.waitForExit() == 143)
+            #expect(receiver.errorLines.last?.hasPrefix("receiver: interrupted: 0 messages received") == true)
+        }
+    }
+
+    @Test func anInterruptedDemoIsNoSuccess() async throws {
+        try await withFolder { folder in
+            for number in 1...500 {
+                try Data("\(number)".utf8).write(to: folder.appendingPathComponent("\(number)"))
+            }
+            let demo = try ExampleProcess("demo", [folder.path, "--progress"])
+            _ = try await lookUntil("the second relay begins") {
+                demo.errors.contains("receiver: listening") ? true : nil
+            }
+            demo.signal(SIGINT)
+            #expect(try await demo.waitForExit() == 130)
+            #expect(demo.errorLines.last?.hasPrefix("demo: ") == true)
+        }
+    }
+
+    // MARK: Summaries
+
+    @Test func everyEndHasASummary() async throws {
+        let broker = try ExampleProcess("broker", ["--listen", "127.0.0.1:0"])
+        let url = try await "127.0.0.1:\(broker.port())/q"
+        let sender = try await ExampleProcess("sender", [url, "--count", "1500", "--size", "1000"]).succeed()
+        let sent = /sender: 1,500 of 1,500 messages accepted, 1\.4 MiB in \d+\.\d s \([\d,]+\/s\)/
+        #expect(sender.errorLines.count == 1)
+        #expect(sender.errorLines.first?.wholeMatch(of: sent) != nil, "\(sender.errorLines)")
+        let one = try await ExampleProcess("receiver", [url, "--count", "1"]).succeed()
+        #expect(one.errorLines == ["receiver: 1 of 1 message received, 1000 B in 0.0 s"])
+        let settled = try await ExampleProcess("sender", [url, "--body", "x", "--settled"]).succeed()
+        #expect(settled.errorLines.first?.hasPrefix("sender: 1 of 1 message sent, 1 B in") == true)
+        let receiver = try ExampleProcess("receiver", [url, "--count", "9999", "--idle-timeout", "0.3"])
+        #expect(try await receiver.waitForExit() == 1)
+        #expect(receiver.errorLines.first?.hasPrefix("receiver: only 1500 of 9999 messages came") == true)
+        #expect(receiver.errorLines.last?.hasPrefix("receiver: 1,500 of 9,999 messages received, ") == true)
+        // The broker ends in the middle.
+        let slow = try ExampleProcess("sender", [url, "--count", "5000", "--rate", "100"])
+        _ = try await lookUntil("a hundred messages arrived") {
+            broker.signal(SIGUSR1)
+            return broker.errorLines.last { $0.hasPrefix("broker: 1,6") }
+        }
+        broker.signal(SIGTERM)
+        try await broker.succeed()
+        #expect(broker.errorLines.last?.hasPrefix("broker: 1,") == true)
+        #expect(!broker.errors.contains("{"))
+        #expect(try await slow.waitForExit() == 1)
+        #expect(slow.errorLines.count == 2)
+        #expect(slow.errorLines.first?.contains("the broker is shutting down") == true)
+        let cut = /sender: \d+ of 5,000 messages accepted, [\d,]+ not settled.*/
+        #expect(slow.errorLines.last?.wholeMatch(of: cut) != nil, "\(slow.errorLines)")
+    }
+
+    // MARK: A peer that gives everything back
+
+    @Test func aPeerThatReleasesEverythingIsSentToSlowlyAndThenNoMore() async throws {
+        let count = Mutex(0)
+        try await ExamplesPeer.with { receiver in
+            while let delivery = try await receiver.next() {
+                count.withLock { $0 += 1 }
+                delivery.release()
+            }
+        } _: { port in
+            let load = ["--count", "10000000", "--size", "20", "--released-limit", "4", "--json"]
+            let sender = try ExampleProcess("sender", ["127.0.0.1:\(port)/q"] + load)
+            #expect(try await sender.waitForExit() == 1)
+            let total = count.withLock { $0 }
+            // The peer's credit is 100: these may all be on their way before the first comes back.
+            #expect(total >= 10 && total < 1_500, "\(total) messages in 4 seconds")
+            let report = try sender.json()
+            #expect(try #require(report["released"]) <= total)
+            #expect(report["accepted"] == 0)
+            #expect(sender.errorLines.count == 2, "\(sender.errorLines)")
+            #expect(sender.errorLines.first?.contains("sending slowly until it accepts one") == true)
+            #expect(sender.errorLines.last?.contains("the address may have no consumer") == true)
+        }
+    }
+
+    @Test func aSenderIsFastAgainOnceMessagesAreAccepted() async throws {
+        try await ExamplesPeer.with { receiver in
+            var start: ContinuousClock.Instant?
+            while let delivery = try await receiver.next() {
+                let first = start ?? .now
+                start = first
+                if ContinuousClock.now - first < .seconds(2) { delivery.modify(.init()) } else { delivery.accept() }
+            }
+        } _: { port in
+            let sender = try ExampleProcess("sender", ["127.0.0.1:\(port)/q", "--count", "20000", "--json"])
+            // Some came back: they are not sent again.
+            #expect(try await sender.waitForExit() == 1)
+            let report = try sender.json()
+            let (modified, accepted) = (try #require(report["modified"]), try #require(report["accepted"]))
+            #expect(modified + accepted == 20_000)
+            #expect(modified < 1_500, "\(modified)")
+            #expect(sender.errorLines.contains { $0.contains("the peer accepts messages again") })
+        }
+    }
+}

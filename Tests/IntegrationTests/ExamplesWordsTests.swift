@@ -1,0 +1,75 @@
+import Foundation
+import QpidProton
+import Testing
+
+/// The words of the programs: options in their errors, suggestions, and a help that teaches.
+@Suite(.serialized, .timeLimit(.minutes(5)))
+struct ExamplesWordsTests {
+    private func error(_ name: String, _ arguments: [String], status: Int32) async throws -> String {
+        let process = try ExampleProcess(name, arguments)
+        #expect(try await process.waitForExit() == status, "\(name) \(arguments)")
+        #expect(process.errorLines.count == 1, "\(process.errorLines)")
+        return process.errorLines.joined()
+    }
+
+    @Test func anUnknownOptionIsNamedFirst() async throws {
+        let calls = [
+            ("sender", ["localhost/q", "--bdy", "hello"], "--bdy", "--body"),
+            ("sender", ["--bdy", "hello", "localhost/q"], "--bdy", "--body"),
+            ("sender", ["localhost/q", "--body", "x", "--rte", "0"], "--rte", "--rate"),
+            ("sender", ["localhost/q", "--body", "x", "--rate", "0", "--timout", "5"], "--timout", "--timeout"),
+            ("receiver", ["--lisen"], "--lisen", "--listen"),
+            ("receiver", ["localhost/q", "--cert", "x", "--ky", "y"], "--ky", "--key"),
+            ("broker", ["--tls-cert", "x", "--tls-kye", "y"], "--tls-kye", "--tls-key"),
+            ("demo", ["--jsn"], "--jsn", "--json"),
+        ]
+        for (name, arguments, wrong, right) in calls {
+            let line = try await self.error(name, arguments, status: 64)
+            #expect(line == "\(name): Unknown option '\(wrong)'. Did you mean '\(right)'?")
+        }
+        // Without an unknown option, the checks speak.
+        #expect(try await self.error("sender", ["localhost/q"], status: 64).contains("exactly one of --body"))
+        #expect(try await self.error("sender", [], status: 64).contains("url"))
+    }
+
+    @Test func tlsErrorsNameOptions() async throws {
+        let files = try TestCertificates.files()
+        for (identity, isUnknown) in [(files.server, true), (files.wrongHost, false)] {
+            var configuration = AMQPListener.Configuration()
+            configuration.tls = AMQPServerTLS(identity: identity)
+            try await ExamplesPeer.with(configuration) { _ in
+            } _: { port in
+                let options = isUnknown ? ["--body", "x"] : ["--body", "x", "--ca", files.path("ca.pem")]
+                let line = try await self.error("sender", ["amqps://localhost:\(port)/q"] + options, status: 1)
+                #expect(line.contains(isUnknown ? "--ca" : "another host name"), "\(line)")
+                #expect(!line.contains("trustRoots") && !line.contains("serverName"), "\(line)")
+            }
+        }
+    }
+
+    /// The sender names an address as RabbitMQ 4 does not: its first slash is the one that ends the URL's host.
+    @Test func aRefusalByRabbitMQSaysHowAddressesAreWritten() async throws {
+        var configuration = AMQPListener.Configuration()
+        configuration.connection.properties[symbol: "product"] = "RabbitMQ"
+        let refusal = AMQPError(.link, .invalidField, "bad address")
+        try await ExamplesPeer.with(configuration, refusal: refusal) { _ in
+        } _: { port in
+            for (name, options) in [("sender", ["--body", "x"]), ("receiver", [])] {
+                let line = try await self.error(name, ["127.0.0.1:\(port)/queues/orders"] + options, status: 1)
+                #expect(line.contains("bad address") && line.contains("--address /queues/orders"), "\(line)")
+                let right = try await self.error(name, ["127.0.0.1:\(port)//queues/orders"] + options, status: 1)
+                #expect(!right.contains("--address"), "\(right)")
+            }
+        }
+    }
+
+    @Test func theHelpTeaches() async throws {
+        for name in ["sender", "receiver", "broker", "demo"] {
+            let help = try await ExampleProcess(name, ["--help"]).succeed()
+            #expect(help.errors.isEmpty)
+            #expect(help.output.contains("Exit codes:") && help.output.contains("Examples:"))
+            guard ["sender", "receiver"].contains(name) else { continue }
+            #expect(help.output.contains("localhost//queues/orders"))
+        }
+    }
+}
