@@ -111,7 +111,7 @@ struct Pipeline {
         }
     }
 
-    /// A closure that counts the fate of a message of so many bytes.
+    /// A closure that counts the fate of one message, whose size in bytes is given.
     private func noting(_ bytes: Int) -> @Sendable (Result<AMQPOutcome, AMQPError>) -> Void {
         let (tally, progress) = (self.tally, self.progress)
         return { result in

@@ -1,7 +1,7 @@
 import ExampleSupport
 import QpidProton
 
-/// Counts the messages that the peer gives back one after the other: `released` or `modified`, and nothing else between.
+/// Counts consecutive messages that the peer settles as `released` or `modified`.
 ///
 /// A router answers so when the last consumer of an address has gone, at once and for every message.
 struct ReleaseRun {

@@ -52,7 +52,7 @@ extension FrameObserver.PeerSession {
 
     /// Takes the active links whose senders may have stopped at the end of the window that they know.
     ///
-    /// - Parameter limit: The first id behind the window that is told now.
+    /// - Parameter limit: The first id behind the window that this flow advertises.
     private func takeWaiting(_ limit: UInt32) -> (links: [FlowFrame.Link], isLeft: Bool) {
         var links: [FlowFrame.Link] = []
         var isLeft = false

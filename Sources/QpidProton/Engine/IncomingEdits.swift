@@ -34,7 +34,7 @@ enum IncomingEdits {
         }
     }
 
-    /// Whether a frame is to be looked at: most are told by their first bytes or their size.
+    /// Whether a frame may need an edit. The first bytes or the size decide for most frames.
     private static func mayBeNeeded(_ head: UnsafeRawBufferPointer) -> Bool {
         guard head.count > 11, head[4] == 2, head[8] == 0, head[9] == 0x53 else { return head.count > 8 }
         switch head[10] {

@@ -5,7 +5,7 @@ internal import NIOCore
 /// What a caller gave is refused. A text that must reach the peer whatever it holds, such as the reason of a close, is
 /// changed where it cannot be sent.
 enum ProtonText {
-    /// Throws for a text that contains a zero byte: Proton would send what comes before it.
+    /// Throws for a text that contains a zero byte, because Proton would send only the bytes before it.
     ///
     /// - Parameters:
     ///   - text: The text; `nil` is nothing to check.

@@ -128,7 +128,7 @@ extension ReceiverEndpoint {
     func release(_ slot: SlotKey) {
         if self.isLocallyOpen, self.settleStreamed(slot, .released) { return }
         guard let entry = self.unsettled[slot] else { return }
-        // What has not come to its end is dropped with the link, and nobody has it.
+        // An incomplete message ends with the link: no task has received it.
         if slot == self.stream?.slot { return _ = self.unsettled.withdraw(slot) }
         ProtonDisposition.set(entry.delivery, .released)
         self.forget(slot)

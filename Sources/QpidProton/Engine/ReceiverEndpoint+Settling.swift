@@ -12,7 +12,7 @@ extension ReceiverEndpoint {
     struct Telling {
         /// As many that follow each other are told at once.
         static let run = 64
-        /// As many behind an undecided one are told at once, whatever the delay: each is kept in Proton until then.
+        /// The same number behind an undecided message is sent at once, whatever the delay, because Proton keeps each until then.
         static let mostWaiting = 8_192
         /// How many delays one behind an undecided one waits at most.
         static let patience: Int64 = 5
