@@ -53,7 +53,7 @@ struct LoopbackTests {
             let connections = listener.makeAsyncIterator()
             let first = try await connections.next(isolation: nil)
             withUnsafeCurrentTask { $0?.cancel() }
-            do {
+            do throws(AMQPError) {
                 _ = try await connections.next(isolation: nil)
                 Issue.record("a cancelled task got another connection")
             } catch {

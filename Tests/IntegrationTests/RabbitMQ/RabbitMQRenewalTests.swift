@@ -1,8 +1,7 @@
 import Foundation
-import NIOCore
+import NIOConcurrencyHelpers
 import QpidProton
 import QpidProtonRabbitMQ
-import Synchronization
 import Testing
 
 extension RabbitMQTests {
@@ -23,24 +22,24 @@ extension RabbitMQTests {
                     from: RabbitMQAddress.queue(stream),
                     window: .messages(20)
                 )
-                let isOver = Atomic(false)
-                let received = Atomic(0)
+                let isOver = NIOLockedValueBox(false)
+                let received = NIOLockedValueBox(0)
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask {
                         let sender = try await scene.openSender(to: stream)
                         let message = AMQPMessage(body: Array(repeating: 7, count: 1 << 20))
-                        while !isOver.load(ordering: .relaxed) {
+                        while !isOver.withLockedValue({ $0 }) {
                             let outcomes = await sender.send(contentsOf: Array(repeating: message, count: 8))
                             #expect(outcomes.allSatisfy { $0 == .success(.accepted) })
                         }
                         try await sender.close()
                     }
                     group.addTask {
-                        while !isOver.load(ordering: .relaxed) {
+                        while !isOver.withLockedValue({ $0 }) {
                             guard let delivery = try await receiver.receive(timeout: .seconds(5)) else { continue }
                             #expect(delivery.payload.readableBytes > 1 << 20)
                             delivery.accept()
-                            received.add(1, ordering: .relaxed)
+                            received.withLockedValue { $0 += 1 }
                         }
                     }
                     do {
@@ -56,13 +55,13 @@ extension RabbitMQTests {
                             try #require(session.error == nil, "\(round)")
                         }
                     } catch {
-                        isOver.store(true, ordering: .relaxed)
+                        isOver.withLockedValue { $0 = true }
                         throw error
                     }
-                    isOver.store(true, ordering: .relaxed)
+                    isOver.withLockedValue { $0 = true }
                     try await group.waitForAll()
                 }
-                #expect(received.load(ordering: .relaxed) > Self.rounds / 4)
+                #expect(received.withLockedValue { $0 } > Self.rounds / 4)
                 #expect(session.error == nil && scene.connection.error == nil)
             }
         }
