@@ -1,5 +1,6 @@
 import Foundation
 import NIOConcurrencyHelpers
+import NIOCore
 import QpidProton
 import QpidProtonRabbitMQ
 import Testing
