@@ -81,19 +81,25 @@ package enum Console {
 
     /// A logger whose warnings and errors are lines on stderr.
     ///
-    /// - Parameter program: The name that the lines begin with.
-    package static func logger(of program: String) -> Logger {
-        Logger(label: program) { ConsoleLog(program: $0) }
+    /// - Parameters:
+    ///   - program: The name that the lines begin with.
+    ///   - ignored: Messages of the library that the program itself reports in other words.
+    package static func logger(of program: String, without ignored: Set<String> = []) -> Logger {
+        Logger(label: program) { ConsoleLog(program: $0, ignored: ignored) }
     }
 }
 
 /// Writes warnings and errors as one line each, without what a person at a terminal knows already.
 private struct ConsoleLog: LogHandler {
     let program: String
+    let ignored: Set<String>
     var logLevel = Logger.Level.warning
     var metadata: Logger.Metadata = [:]
 
-    init(program: String) { self.program = program }
+    init(program: String, ignored: Set<String>) {
+        self.program = program
+        self.ignored = ignored
+    }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { self.metadata[key] }
@@ -101,6 +107,8 @@ private struct ConsoleLog: LogHandler {
     }
 
     func log(event: LogEvent) {
-        Console.error("\(self.program): \(event.level): \(event.message)")
+        let message = "\(event.message)"
+        guard !self.ignored.contains(message) else { return }
+        Console.error("\(self.program): \(event.level): \(message)")
     }
 }

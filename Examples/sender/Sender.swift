@@ -192,7 +192,9 @@ struct Sender: ExampleCommand {
             var configuration = self.connection.configuration()
             self.flow.apply(to: &configuration)
             let limit = configuration.operationTimeout
-            let logger = Console.logger(of: "sender")
+            // The summary has the number of the messages that were not sent or not settled.
+            let ignored: Set = ["messages were given up: their sender has ended"]
+            let logger = Console.logger(of: "sender", without: ignored)
             let connection = try await AMQPConnection.connect(to: url, configuration: configuration, logger: logger)
             do {
                 try await self.send(source, to: address, on: connection, tally, progress)

@@ -278,27 +278,40 @@ private final class Addresses: Resolver, Sendable {
 private final class SilentPort: Sendable {
     private let socket: RawSocket
     private let fillers: [RawSocket]
-    private let own: Int
+    /// The local addresses of the fillers.
+    private let own: Set<Substring>
 
     init() throws {
         let socket = try RawSocket()
         socket.listen(backlog: 0)
         self.socket = socket
         self.fillers = try (0..<8).map { _ in try RawSocket(connectingTo: socket.port) }
-        self.own = Self.connecting(to: socket.port)
+        self.own = Set(Self.connections(to: socket.port).map(\.local))
     }
 
     var port: Int { self.socket.port }
-    /// The sockets of others that are connecting to the port.
-    var guests: Int { Self.connecting(to: self.port) - self.own }
+    /// The sockets of others that have sent a SYN to the port and got no answer.
+    var guests: Int {
+        Self.connections(to: self.port).count { $0.isUnanswered && !self.own.contains($0.local) }
+    }
 
-    /// The sockets that have sent a SYN to a port of 127.0.0.1 and got no answer.
-    private static func connecting(to port: Int) -> Int {
-        let table = (try? String(contentsOfFile: "/proc/net/tcp", encoding: .utf8)) ?? ""
+    /// The kernel's table of TCP sockets. Foundation reads no more than its first 4 KiB.
+    private static func table() -> String {
+        guard let file = fopen("/proc/net/tcp", "r") else { return "" }
+        defer { fclose(file) }
+        var table: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 65_536)
+        while case let count = fread(&piece, 1, piece.count, file), count > 0 { table += piece[..<count] }
+        return String(decoding: table, as: UTF8.self)
+    }
+
+    /// The sockets that are connected, or connecting, to a port of 127.0.0.1.
+    private static func connections(to port: Int) -> [(local: Substring, isUnanswered: Bool)] {
+        let table = Self.table()
         let peer = "0100007F:" + String(format: "%04X", port)
-        return table.split(separator: "\n").count { line in
+        return table.split(separator: "\n").compactMap { line in
             let fields = line.split(separator: " ", omittingEmptySubsequences: true)
-            return fields.count > 3 && fields[2] == peer && fields[3] == "02"
+            return fields.count > 3 && fields[2] == peer ? (fields[1], fields[3] == "02") : nil
         }
     }
 }

@@ -175,5 +175,8 @@ extension AMQPError {
     /// Whether the text says that the peer has not got the message.
     var isNotSent: Bool { self.detail.hasPrefix("not sent") }
     /// Whether the text says that the peer may have got the message.
-    var isNotSettled: Bool { self.detail.hasPrefix("sent, but not settled") }
+    /// A state that a damaged byte made unknown says no more than none.
+    var isNotSettled: Bool {
+        self.detail.hasPrefix("sent, but not settled") || self.condition == .notImplemented && self.scope == .delivery
+    }
 }
