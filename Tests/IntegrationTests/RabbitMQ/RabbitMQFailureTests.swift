@@ -163,7 +163,7 @@ extension RabbitMQTests {
                 $0.tls.trustRoots = .file(RabbitMQBroker.certificate("ca.pem"))
                 $0.sasl = .external
             }
-            #expect(error.detail.contains("SASL EXTERNAL needs a client certificate"), "\(error)")
+            #expect(error.detail.contains("SASL EXTERNAL needs TLS and a client certificate"), "\(error)")
         }
 
         @Test func anUnknownAuthority() async throws {
