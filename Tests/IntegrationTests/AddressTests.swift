@@ -51,7 +51,7 @@ struct AddressTests {
             let remains = Remains()
             var configuration = AMQPConnection.Configuration()
             remains.share(&configuration)
-            // All in the order of the list: what comes with AAAA and with A is tried in turns.
+            // All in one family, in the order of the list: AAAA and A addresses would alternate.
             let ports = [Address.alive: listener.listener.port, .dead: dead.port, .silent: silent.port]
             let list = try addresses.map { try SocketAddress(ipAddress: "127.0.0.1", port: ports[$0] ?? 0) }
             let resolver = Addresses(v6: list, v4: [])

@@ -123,8 +123,8 @@ struct FrameEditorTests {
                 performative.edit(4) { state in state.edit(0) { $0.replaceZeroBytes(1) } }
             }
         )
-        let mended: AMQPValue = .described(0x1D, .list([.symbol("a:b"), .string("c\u{FFFD}d\u{FFFD}")]))
-        #expect(try ReadFrame(edited).field(4) == .described(0x25, .list([mended])))
+        let replaced: AMQPValue = .described(0x1D, .list([.symbol("a:b"), .string("c\u{FFFD}d\u{FFFD}")]))
+        #expect(try ReadFrame(edited).field(4) == .described(0x25, .list([replaced])))
         // What is no composite is left alone.
         #expect(try Self.edit(bytes) { $0.edit(1) { $0.set(0, to: [0x40]) } } == .unchanged)
     }

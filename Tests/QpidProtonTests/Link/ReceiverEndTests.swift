@@ -102,7 +102,7 @@ struct ReceiverEndTests {
         }
     }
 
-    /// The window had no room for them, and they wait behind what has come.
+    /// The window had no room for these messages, so they wait behind those that have arrived.
     @Test(arguments: [LinkEnd.detachWithError, .connectionLost])
     func settledMessagesWithoutRoomAreHandedOut(end: LinkEnd) async throws {
         try await withSession { session, peer in

@@ -82,7 +82,7 @@ struct UnsentSettlementTests {
             // The write waits.
             #expect(try await peer.run { $0.handler.unwrittenBytes } > 0)
             if isWritten { try await peer.run { $0.toPeer.allowance = nil } }
-            // Of these the neighbours are not decided, and nothing is told yet.
+            // The neighbours of these are undecided, so no disposition is sent yet.
             held[6].accept()
             await peer.settle()
             try await peer.loseConnection()
