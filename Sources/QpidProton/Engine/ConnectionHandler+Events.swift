@@ -64,6 +64,7 @@ extension ConnectionHandler {
             desiredCapabilities: ProtonData.symbols(pn_connection_remote_desired_capabilities(connection)),
             properties: ProtonData.map(pn_connection_remote_properties(connection))
         )
+        self.frames.namesLinks = peer.properties[symbol: "product"] != "RabbitMQ"
         self.transferPayload = max(256, Int(min(peer.maxFrameSize, 1 << 24)) - 64)
         self.logger.debug("connection opened", metadata: ["peer": "\(peer.containerID)"])
         if self.role == .server { pn_connection_open(connection) }

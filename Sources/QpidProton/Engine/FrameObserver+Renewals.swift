@@ -3,7 +3,8 @@ internal import NIOCore
 // The flows that this side writes itself: renewals of the sessions' windows, and answers to echoes.
 //
 // A flow of the session alone opens the window, but does not wake a link at every peer: Proton raises PN_LINK_FLOW only for a
-// flow that names a link, and a router that resumes on this event would never resume. So renewals name links.
+// flow that names a link, and a router that resumes on this event would never resume. So renewals name links, but at
+// RabbitMQ: it resumes all links at any flow, and ends a session whose flow names a link that it has just detached.
 
 extension FrameObserver.PeerSession {
     /// The most links that are named with one output.
@@ -18,9 +19,11 @@ extension FrameObserver.PeerSession {
     /// since may have stopped at its end: each of these is named, whether or not the window moves. A link with credit on
     /// which nothing arrives is named when the window was closed, or with ``FrameObserver/lookAtIdleLinks()``, and seldom.
     ///
-    /// - Parameter now: The time of the loop's clock, in nanoseconds.
+    /// - Parameters:
+    ///   - now: The time of the loop's clock, in nanoseconds.
+    ///   - namesLinks: Whether the flows may name links.
     /// - Returns: Whether links are left to be named with the next output.
-    func renew(at now: Int64, _ body: (ByteBuffer) -> Void) -> Bool {
+    func renew(at now: Int64, namesLinks: Bool, _ body: (ByteBuffer) -> Void) -> Bool {
         let looksAtIdle = self.isIdleLookDue
         self.isIdleLookDue = false
         guard let channel = self.localChannel, let incoming = self.incoming else { return false }
@@ -30,9 +33,13 @@ extension FrameObserver.PeerSession {
         guard gain != nil || !wasClosed else { return false }
         let raise = gain ?? incoming.smallGain(left: self.left)
         let limit = self.toldLimit &+ UInt32(clamping: raise)
-        var (links, isLeft) = self.takeWaiting(limit)
-        if links.isEmpty, gain != nil { links = self.takeNext(limit) }
-        if looksAtIdle || wasClosed { links += self.takeIdle(limit, at: now, most: Self.mostNamed - links.count) }
+        var links: [FlowFrame.Link] = []
+        var isLeft = false
+        if namesLinks {
+            (links, isLeft) = self.takeWaiting(limit)
+            if links.isEmpty, gain != nil { links = self.takeNext(limit) }
+            if looksAtIdle || wasClosed { links += self.takeIdle(limit, at: now, most: Self.mostNamed - links.count) }
+        }
         if gain != nil || !links.isEmpty {
             var frame = FlowFrame(
                 nextIncomingID: self.nextIncomingID,
@@ -46,7 +53,7 @@ extension FrameObserver.PeerSession {
                 body(frame.encoded(channel: channel))
             }
         }
-        self.links.wakeID = self.nextWakeID()
+        self.links.wakeID = namesLinks ? self.nextWakeID() : self.nextIncomingID &+ UInt32(Int32.max)
         return isLeft
     }
 
@@ -152,7 +159,7 @@ extension FrameObserver {
             let session = self.due[index]
             let limit = session.toldLimit
             session.isDue = false
-            if session.renew(at: now, body) { self.look(at: session) }
+            if session.renew(at: now, namesLinks: self.namesLinks, body) { self.look(at: session) }
             if session.toldLimit != limit || session.owesIdleLinks { self.noteIdleLinks(session) }
         }
         self.due.removeFirst(count)
@@ -176,7 +183,7 @@ extension FrameObserver {
     }
 
     private func noteIdleLinks(_ session: PeerSession) {
-        if session.flows.ownCount > session.links.active.count { self.mayOweIdleLinks = true }
+        if self.namesLinks, session.flows.ownCount > session.links.active.count { self.mayOweIdleLinks = true }
     }
 
     /// Looks with the next output at the links on which nothing arrives.

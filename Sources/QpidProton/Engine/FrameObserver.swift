@@ -107,6 +107,8 @@ final class FrameObserver {
     @exclusivity(unchecked) private var changed: [PeerSession] = []
     /// Sessions of which the peer wants to know the state.
     @exclusivity(unchecked) var echoes: [PeerSession] = []
+    /// Whether the flows that renew windows name links: not at a peer that resumes all links at any flow.
+    var namesLinks = true
     /// A window was told, and links on which nothing arrives may need a flow that names them.
     var mayOweIdleLinks = false
 

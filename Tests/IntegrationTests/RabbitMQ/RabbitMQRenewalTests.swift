@@ -6,8 +6,7 @@ import QpidProtonRabbitMQ
 import Testing
 
 extension RabbitMQTests {
-    /// The flows that renew a session's window name links, and this broker ends a session whose flow names a handle that it
-    /// does not know.
+    /// This broker ends a session whose flow names a link that it has just detached: renewals of the window name none here.
     @Suite(.timeLimit(.minutes(20)))
     struct Renewals {
         private static let rounds =

@@ -1,3 +1,4 @@
+import CProton
 import NIOCore
 import Testing
 
@@ -16,14 +17,27 @@ struct NamedRenewalTests {
     private func withSleeper(
         _ count: Int,
         lag: Int = 0,
+        product: String? = nil,
         _ body: (AMQPSession, [AMQPReceiver], Sleeper, InMemoryPeer) async throws -> Void
     ) async throws {
-        try await withPeer(configuration: Self.connection(), { .answeredByHand }) { connection, peer in
+        let makeScript: @Sendable () -> PeerScript = {
+            var script = PeerScript.answeredByHand
+            if let product {
+                script.beforeOpen = { peer in
+                    let properties = pn_connection_properties(peer.connection)
+                    #expect(throws: Never.self) {
+                        try ProtonData.set(properties, map: [.symbol("product"): .string(product)])
+                    }
+                }
+            }
+            return script
+        }
+        try await withPeer(configuration: Self.connection(), makeScript) { connection, peer in
             let opening = begin { try await connection.openSession(.init(incomingCapacity: 8_192)) }
             await peer.settle()
             try await peer.run { try $0.inject(.begin(answering: 0)) }
             let session = try await opening.value
-            let sleeper = Sleeper(lag: lag)
+            let sleeper = Sleeper(lag: lag, resumesAtAnyFlow: product != nil)
             var receivers: [AMQPReceiver] = []
             for number in 0..<count {
                 let attaching = begin { try await session.openReceiver(from: "q\(number)", window: .messages(4)) }
@@ -145,6 +159,21 @@ struct NamedRenewalTests {
         }
     }
 
+    /// RabbitMQ ends a session whose flow names a link that it has just detached, and needs no name to resume a link.
+    @Test func renewalsNameNoLinkAtRabbitMQ() async throws {
+        try await withSleeper(2, product: "RabbitMQ") { session, receivers, sleeper, peer in
+            let before = try await peer.framesOfLibrary().count
+            for link in 0..<2 { for _ in 0..<3 { sleeper.offer(link, frames: 60) } }
+            try await sleeper.run(peer)
+            await peer.advance(by: .milliseconds(1_100))
+            try await sleeper.run(peer)
+            #expect(sleeper.isDone, "\(sleeper)")
+            let flows = try await peer.framesOfLibrary()[before...].filter { $0.code == .flow }
+            #expect(flows.count >= 20 && flows.allSatisfy { $0.fields.count == 4 })
+            #expect(session.connection.error == nil)
+        }
+    }
+
     /// A message that is aborted in the middle leaves the limit where it was.
     @Test func anAbortLeavesTheLimit() async throws {
         try await withSleeper(1) { session, receivers, sleeper, peer in
@@ -195,7 +224,13 @@ final class Sleeper: @unchecked Sendable, CustomStringConvertible {
     private var written: [Int] = []
     private var turn = 0
 
-    init(lag: Int) { self.lag = lag }
+    /// Whether any flow wakes all links.
+    private let resumesAtAnyFlow: Bool
+
+    init(lag: Int, resumesAtAnyFlow: Bool = false) {
+        self.lag = lag
+        self.resumesAtAnyFlow = resumesAtAnyFlow
+    }
 
     var isDone: Bool { self.links.allSatisfy { $0.messages.isEmpty } }
     var isWindowClosed: Bool { self.windowLimit == self.nextID }
@@ -239,6 +274,7 @@ final class Sleeper: @unchecked Sendable, CustomStringConvertible {
         if case .uint(let next) = flow.field(0), case .uint(let window) = flow.field(1) {
             self.windowLimit = next &+ window
         }
+        if self.resumesAtAnyFlow { for index in self.links.indices { self.links[index].isAwake = true } }
         guard case .uint(let handle) = flow.field(4), case .uint(let count) = flow.field(5),
             case .uint(let credit) = flow.field(6)
         else { return }
