@@ -21,11 +21,7 @@ enum ProtonVersion {
     static let headers = "\(PN_VERSION_MAJOR).\(PN_VERSION_MINOR)"
     /// The version that the process has loaded. Proton has no function that returns it: it shows in the functions that came with a
     /// version.
-    static let loaded = Self.version { name in
-        guard let process = dlopen(nil, RTLD_NOW) else { return false }
-        defer { dlclose(process) }
-        return dlsym(process, name) != nil
-    }
+    static let loaded = Self.version { Self.function($0) != nil }
 
     /// The version that has some of these functions and lacks others.
     static func version(_ has: (String) -> Bool) -> String {
@@ -34,6 +30,13 @@ enum ProtonVersion {
         if has("pn_session_set_incoming_window_and_lwm") { return "0.40 or newer" }
         if has("pn_class_create") { return "0.38 or 0.39" }
         return has("pn_connection_driver_read_buffer_sized") ? "0.37" : "0.36 or older"
+    }
+
+    /// A function of the Proton that the process has loaded; nil where it has none of this name.
+    static func function(_ name: String) -> UnsafeMutableRawPointer? {
+        guard let process = dlopen(nil, RTLD_NOW) else { return nil }
+        defer { dlclose(process) }
+        return dlsym(process, name)
     }
 
     private static let isLogged = Atomic(false)

@@ -103,7 +103,7 @@ final class SessionEndpoint {
             outgoingWindow: configuration.outgoingWindow,
             free: { [unowned self] in self.freeIncoming }
         )
-        pn_session_set_incoming_capacity(self.session, incoming.disguisedCapacity)
+        ProtonWindow.set(self.session, transfers: incoming.disguised, frameSize: frame)
         pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
         self.incoming = incoming
         self.peer?.incoming = incoming

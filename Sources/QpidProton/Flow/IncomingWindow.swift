@@ -36,8 +36,8 @@ struct IncomingWindow {
         self.quarter = max(1, Int(self.initial) / 4)
     }
 
-    /// The capacity that Proton is given, so that its begin carries the window: see ``disguise``.
-    var disguisedCapacity: Int { (Self.disguise + Int(self.initial)) * self.frameSize }
+    /// The window that Proton is given, in transfers, so that its begin carries the initial one: see ``disguise``.
+    var disguised: Int { Self.disguise + Int(self.initial) }
 
     /// A transfer has come. Returns whether the peer is to be told anew.
     mutating func arrive(_ frameBytes: Int) -> Bool {

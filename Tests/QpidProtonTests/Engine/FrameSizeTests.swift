@@ -114,7 +114,9 @@ struct FrameSizeTests {
         }
         let size = found
         try #require(size > 522, "seed \(seed)")
-        try await withSession({ Self.peer(UInt32(size + 10)) }) { session, peer in
+        // Newer versions write some lists in fewer bytes.
+        let more = ProtonVersion.loaded == ProtonVersion.tested ? 10 : 20
+        try await withSession({ Self.peer(UInt32(size + more)) }) { session, peer in
             _ = try await session.openReceiver(configuration)
         }
         try await withSession({ Self.peer(UInt32(size - 1)) }) { session, peer in

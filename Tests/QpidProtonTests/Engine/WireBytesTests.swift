@@ -6,7 +6,7 @@ import Testing
 
 /// The bytes that the library writes in fixed dialogues. They change with what it does alone: a figure that grows is a cost
 /// that every connection pays, and one that falls is to be written here.
-@Suite(.deadline)
+@Suite(.deadline, .testedProton)
 struct WireBytesTests {
     private static var configuration: AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()

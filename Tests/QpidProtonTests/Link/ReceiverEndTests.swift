@@ -107,6 +107,7 @@ struct ReceiverEndTests {
     func settledMessagesWithoutRoomAreHandedOut(end: LinkEnd) async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .bytes(2_048))
+            await peer.settle()
             let credit = receiver.credit
             try #require(credit >= 4)
             try await self.send(peer, 1_000..<(1_000 + credit), settled: true)

@@ -143,7 +143,7 @@ struct SendingRows {
     }
 
     /// A peer that takes frames of any size gets slices all the same.
-    @Test("P48: a peer without a max-frame-size gets slices")
+    @Test("P48: a peer without a max-frame-size gets slices", .testedProton)
     func p48_slicesWithoutAMaximum() async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
         try await withSession(session: large, { PeerScript(credit: 10, maxFrameSize: nil) }) { session, peer in

@@ -1,5 +1,7 @@
 import Testing
 
+@testable import QpidProton
+
 /// How much longer than a plain build a test may take: a sanitizer slows every step down, and all tests run side by side.
 #if THREAD_SANITIZER || ADDRESS_SANITIZER
     let slowdown = 10
@@ -15,4 +17,13 @@ extension Trait where Self == TimeLimitTrait {
     static var deadline: Self { .deadline(minutes: 3) }
 
     static func deadline(minutes: Int) -> Self { .timeLimit(.minutes(minutes * slowdown)) }
+}
+
+extension Trait where Self == ConditionTrait {
+    /// The test states what Proton 0.37 writes or takes, to the byte.
+    static var testedProton: Self {
+        .enabled("this Proton is not \(ProtonVersion.tested)") {
+            ["unknown", ProtonVersion.tested].contains(ProtonVersion.loaded)
+        }
+    }
 }

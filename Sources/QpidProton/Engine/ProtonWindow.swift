@@ -1,0 +1,22 @@
+internal import CProton
+
+/// The incoming window that Proton keeps of a session.
+///
+/// Proton 0.37 takes a capacity in bytes and divides it by the frame size. Proton 0.40 does so in 32 bits, ends a session whose
+/// window it finds used up, and has a function that takes transfers.
+enum ProtonWindow {
+    private typealias SetWindow = @convention(c) (OpaquePointer, UInt32, UInt32) -> CInt
+
+    private static let setWindow = ProtonVersion.function("pn_session_set_incoming_window_and_lwm")
+        .map { unsafeBitCast($0, to: SetWindow.self) }
+
+    /// Sets the window of a session that has not begun.
+    ///
+    /// - Parameters:
+    ///   - transfers: The window. Proton renews it by itself when it is used up.
+    ///   - frameSize: The largest frame of this side.
+    static func set(_ session: OpaquePointer, transfers: Int, frameSize: Int) {
+        if let setWindow, setWindow(session, UInt32(clamping: transfers), 1) == 0 { return }
+        pn_session_set_incoming_capacity(session, transfers * frameSize)
+    }
+}
