@@ -22,10 +22,11 @@ struct Broker: ExampleCommand {
 
             A queue appears when a link is attached to it. Several consumers of a queue get its messages in turn. When a consumer
             goes, the messages that it has not settled return to their places.
-            SIGUSR1 prints the counters as one line on stderr, or with --json as one JSON object on stdout. So does the end.
+            At SIGUSR1 and at its end, the broker prints the counters: one line on stderr, or with --json one JSON object on
+            stdout.
 
             Exit codes:
-              0    it served until Ctrl-C or SIGTERM; a second one ends at once, with 130 or 143
+              0    it served until Ctrl-C or SIGTERM; a second signal ends it at once, with 130 or 143
               1    it could not listen; stderr names the cause
               64   options that cannot be used
             """

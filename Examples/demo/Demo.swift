@@ -25,7 +25,7 @@ struct Demo: ExampleCommand {
               0    all copies equal their originals
               1    an error, or a copy that differs; stderr names it
               64   options that cannot be used
-              130  ended by Ctrl-C (143 by SIGTERM); a second one ends at once
+              130  ended by Ctrl-C (143 by SIGTERM); a second signal ends it at once
             """
     )
 

@@ -27,18 +27,18 @@ struct Receiver: ExampleCommand {
               receiver amqp://guest:guest@localhost//queues/orders --count 1 --output -
               receiver localhost --user guest --password-file secret.txt --address /queues/orders --idle-timeout 5
 
-            At a terminal, one line shows the received messages of --count, the time left, the rate, the bytes that wait here,
-            the credit that the peer has, the unsettled messages, and what keeps the peer from sending. Without --json, a
+            At a terminal, one line shows the received messages and the total, the time left, the rate and the buffered bytes.
+            It also shows the peer's credit, the unsettled messages, and what keeps the peer from sending. Without --json, a
             summary on stderr ends every run. With --json, blocked_seconds holds the seconds of waiting by cause.
 
-            It ends after --count messages, when none comes for --idle-timeout, after the one of --stream, with --listen when
-            the sender closes its link, and otherwise with Ctrl-C.
+            The receiver ends after --count messages, or when no message comes for --idle-timeout. With --stream it ends after
+            one message, with --listen when the sender closes its link. Without any of these, it runs until Ctrl-C.
 
             Exit codes:
-              0    everything that was asked for was received and accepted; Ctrl-C is the end of a receiver without another
+              0    all messages that were asked for were accepted; also after Ctrl-C, without any of these options
               1    an error, messages that were rejected, or fewer than --count; stderr names the cause
               64   options that cannot be used
-              130  ended by Ctrl-C before its end, or before a link was open (143 by SIGTERM); a second one ends at once
+              130  ended by Ctrl-C before that, or before a link was open (143 by SIGTERM); a second signal ends it at once
             """
     )
 

@@ -28,18 +28,18 @@ struct Sender: ExampleCommand {
               sender amqp://guest:guest@localhost//queues/orders --body 'hello'
               sender localhost --user guest --password-file secret.txt --address /exchanges/shop/order.books --body 'hello'
 
-            At a terminal, one line shows the settled messages of all, the time left, the rate, the bytes that are accepted and
-            not written of --limit, the peer's credit and session window, and the cause of waiting. Without --json, a summary on
+            At a terminal, one line shows the settled messages and the total, the time left and the rate. It also shows how much
+            of --limit is used, the peer's credit and session window, and what the link waits for. Without --json, a summary on
             stderr ends every run. With --json, blocked_seconds holds the seconds of waiting by cause.
 
-            If the peer releases every message, as a router does without a consumer, the sender slows down to one message every
-            2 seconds, and ends after --released-limit. Released messages are not sent again: they count as not accepted.
+            If the peer releases every message (a router without a consumer does), the sender slows down to one message every
+            2 seconds. It ends after --released-limit. Released messages are not sent again: they count as not accepted.
 
             Exit codes:
               0    every message was accepted (with --settled: written), or dropped because --overflow allows it
               1    an error, or messages that were not accepted; stderr names the cause
               64   options that cannot be used
-              130  ended by Ctrl-C before that (143 by SIGTERM); a second one ends at once
+              130  ended by Ctrl-C before that (143 by SIGTERM); a second signal ends the program at once
             """
     )
 
@@ -62,8 +62,8 @@ struct Sender: ExampleCommand {
         help: ArgumentHelp(
             """
             Send each regular file below a directory as a message: the path in the subject, permissions and SHA-256 in application \
-            properties. Files of any size; symbolic links and empty directories are not sent. What cannot be sent is named, \
-            and the exit code is then 1.
+            properties. Files may have any size; symbolic links and empty directories are not sent. What cannot be sent \
+            is named on stderr, and the exit code is then 1.
             """,
             valueName: "path"
         )

@@ -7,7 +7,7 @@ public import QpidProton
 /// another.
 /// Source: RabbitMQ's HTTP over AMQP 1.0, on a link pair ("AMQP Link Pair v1.0").
 public actor RabbitMQManagement {
-    /// How long the broker may take to answer.
+    /// How long a call may take: the wait for room to send its requests, and the broker's answers.
     public nonisolated let timeout: Duration
     private let session: AMQPSession
     private let sender: AMQPSender
@@ -41,11 +41,13 @@ public actor RabbitMQManagement {
 
     /// Opens a session of its own on a connection, with the two links to the management node.
     ///
-    /// Suspends until the broker has attached both. Cancellation gives them up. It closes when its last reference is released.
+    /// Suspends until the broker has attached both. Cancellation gives them up. The session ends when the last reference to the
+    /// returned object is released.
     ///
     /// - Parameters:
     ///   - connection: A connection to RabbitMQ 4. It is kept until this is closed.
-    ///   - timeout: How long each call that asks the broker may take. The whole opening may take the connection's `operationTimeout`.
+    ///   - timeout: How long each later call may take, with all its requests. The connection's `operationTimeout` limits the
+    ///     opening itself.
     /// - Throws: `AMQPError`: `notImplemented` when the peer has no such node; else as the opening of a session and of links.
     public static func open(
         on connection: AMQPConnection,
@@ -92,7 +94,8 @@ public actor RabbitMQManagement {
 
     /// Runs `body` with the management node of a connection, and closes it, also when `body` throws or the task is cancelled.
     ///
-    /// The end waits for the broker's answer, the connection's `operationTimeout` at most, or one second when the task is cancelled.
+    /// The end of the scope waits for the broker's answer, for the connection's `operationTimeout` at most. If the task is
+    /// cancelled, it waits one second at most.
     ///
     /// - Parameters:
     ///   - connection: A connection to RabbitMQ 4.

@@ -4,13 +4,12 @@ internal import NIOPosix
 extension AMQPConnection {
     /// What a connection is opened with.
     ///
-    /// Connecting and binding check every field first: a value that cannot be used is an ``AMQPCondition/invalidArgument``
-    /// that names the field.
+    /// `connect` and `bind` check every field first. For a value that cannot be used they throw
+    /// ``AMQPCondition/invalidArgument`` with the name of the field.
     public struct Configuration: Sendable {
         /// The name of this container, sent in the open; made up if nil. Not empty and without a zero byte.
         public var containerID: String?
-        /// The host that the peer is asked to be (the open's `hostname`), without a zero byte; the host that is connected to if
-        /// nil.
+        /// The `hostname` of the open, without a zero byte: the virtual host to use at the peer. Nil for the host of the URL.
         public var virtualHost: String?
         /// The largest frame that this side takes, in bytes: 512 at least, never unlimited.
         ///
@@ -18,9 +17,9 @@ extension AMQPConnection {
         public var maxFrameSize: UInt32 = 65_536
         /// The highest channel number: one less than the number of sessions, 32,767 at most.
         public var channelMax: UInt16 = 1_023
-        /// The connection is given up when nothing has come from the peer for this long, from 4 ms to 49 days; nil for never.
+        /// How long the peer may be silent before the connection ends: 60 s by default, from 4 ms to 49 days; nil for no limit.
         ///
-        /// The peer is told half of it, and sends empty frames when it has nothing else; this side does the same for the peer.
+        /// The open announces half of it, and the peer sends empty frames when it has nothing else. This side does the same.
         /// Source: AMQP 1.0 §2.4.5.
         public var idleTimeout: Duration? = .seconds(60)
         /// How long finding the host's addresses and connecting to one of them may take; 10 s by default, 36,500 days at most.
@@ -140,7 +139,7 @@ extension AMQPConnection {
             try ProtonText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
         }
 
-        /// The most milliseconds that the field of the open holds are a little more. Source: AMQP 1.0 §2.7.1.
+        /// The `idle-time-out` of the open holds 32 bits of milliseconds: 49.7 days. Source: AMQP 1.0 §2.7.1.
         private static let longestIdleTimeout = Duration.seconds(49 * 86_400)
         /// Far beyond any use, and far from the end of the loop's clock.
         private static let longestTimeout = Duration.seconds(36_500 * 86_400)

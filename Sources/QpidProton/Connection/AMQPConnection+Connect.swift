@@ -3,18 +3,19 @@ public import Logging
 extension AMQPConnection {
     /// Connects to a peer: TCP, TLS where the URL says `amqps`, SASL, and the open.
     ///
-    /// Suspends until the peer has opened the connection too. If the host has several addresses, the connection is that of the
-    /// first to answer (RFC 8305), and the sockets of the others are closed. Cancellation closes all sockets.
+    /// Suspends until the peer has opened the connection too. If the host has several addresses, the first to answer gets the
+    /// connection (RFC 8305), and the sockets of the others are closed. Cancellation closes all sockets.
     ///
-    /// The URL and the configuration are checked before any name is looked up or any socket is made. A value that cannot be used
-    /// is an ``AMQPCondition/invalidArgument`` with the scope `.local`: connecting again does not help.
+    /// Checks the URL and the configuration before it looks up a name or makes a socket. For a value that cannot be used it
+    /// throws ``AMQPCondition/invalidArgument`` with the scope `.local`: connecting again does not help. Only whether PLAIN may
+    /// go out without TLS is checked later, for each address that the lookup finds.
     ///
     /// - Parameters:
     ///   - url: For example `amqp://user:password@localhost:5672`. The address of the URL is not used.
     ///   - configuration: The settings of the connection.
     ///   - logger: Gets the protocol's steps at debug level, and frames at trace level when asked for; never a password.
     /// - Throws: `AMQPError`: ``AMQPCondition/invalidArgument`` for a value that cannot be used;
-    ///   ``AMQPCondition/connectFailed`` when no address of the host could be connected to, with each address and its cause;
+    ///   ``AMQPCondition/connectFailed`` when no address of the host accepts a connection, with each address and its cause;
     ///   ``AMQPCondition/tlsFailed``; ``AMQPCondition/unauthorizedAccess``; ``AMQPCondition/timeout``; or the error that the peer
     ///   closed with.
     public static func connect(
@@ -59,9 +60,10 @@ extension AMQPConnection {
 
     /// Connects, runs `body`, and closes the connection, also when `body` throws or the task is cancelled.
     ///
-    /// The end of the scope sends what the senders have accepted, and waits until it is settled and the connection is closed.
-    /// All that takes the limit of `flush` at most, and one second at most when the task is cancelled. Messages that are left
-    /// then fail, and a warning of the logger counts them for each link.
+    /// At the end of the scope the senders send the messages that they have accepted. The scope waits until all are settled and
+    /// the connection is closed. Together this takes the limit of `flush` at most, or one second if the task is cancelled. The
+    /// transfers of the remaining messages fail, and one logged warning a link counts them. With `.none` nothing more is sent,
+    /// and the peer has `operationTimeout` to answer the close.
     ///
     /// - Parameters:
     ///   - url: Where to connect to, for example `amqp://user:password@localhost:5672`.

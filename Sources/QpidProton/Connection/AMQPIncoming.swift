@@ -132,28 +132,28 @@ public struct AMQPAttach: Hashable, Sendable {
 }
 
 extension AMQPConnection {
-    /// What the peer asks for, in order. Sessions come before the links on them. Each wish goes to one task.
+    /// What the peer asks for, in order. Sessions come before the links on them. Each request goes to one task.
     ///
     /// It ends when the connection does, and throws the error if there was one. Empty unless the configuration's
     /// `acceptsIncoming` is true, as it is on the connections of an ``AMQPListener``.
     public var incoming: Incoming { Incoming(connection: self) }
 
-    /// An asynchronous sequence of a peer's wishes.
+    /// An asynchronous sequence of a peer's requests.
     public struct Incoming: AsyncSequence, Sendable {
-        /// A wish of the peer.
+        /// A request of the peer.
         public typealias Element = AMQPIncoming
         /// The error that ends the sequence.
         public typealias Failure = AMQPError
         fileprivate let connection: AMQPConnection
 
-        /// Takes the wishes one by one.
+        /// Takes the requests one by one.
         public struct AsyncIterator: AsyncIteratorProtocol {
             fileprivate let connection: AMQPConnection
 
-            /// The next wish; nil when the connection was closed without an error. Suspends until there is one.
+            /// The next request; nil when the connection was closed without an error. Suspends until there is one.
             ///
             /// - Throws: `AMQPError` when the connection has ended with an error, and ``AMQPCondition/cancelled`` when the task was
-            ///   cancelled: it gets no further wish, and those that wait stay for other tasks.
+            ///   cancelled: it gets no further request, and waiting ones stay for other tasks.
             public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPIncoming? {
                 switch try await self.connection.parts.incoming.next() {
                 case nil: nil
@@ -166,7 +166,7 @@ extension AMQPConnection {
             }
         }
 
-        /// The wishes, from the first that nobody has taken.
+        /// The requests, from the first that no task has taken.
         public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(connection: self.connection) }
     }
 }

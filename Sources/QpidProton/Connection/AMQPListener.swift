@@ -53,8 +53,8 @@ public final class AMQPListener: AsyncSequence, Sendable {
     ///   - logger: Gets the protocol's steps at debug level.
     /// - Throws: `AMQPError` with the scope `.local`: ``AMQPCondition/resourceLocked`` when the address is in use,
     ///   ``AMQPCondition/unauthorizedAccess`` when the system does not permit it, ``AMQPCondition/resourceLimitExceeded`` when
-    ///   the system has no socket left, and ``AMQPCondition/invalidArgument`` for an address that is not of this machine and for
-    ///   a setting that cannot be used.
+    ///   the system has no socket left, and ``AMQPCondition/invalidArgument`` for a setting that cannot be used or an address
+    ///   that does not belong to this machine.
     public static func bind(
         host: String = "127.0.0.1",
         port: Int = AMQPURL.defaultPort,

@@ -28,7 +28,7 @@ enum Scope {
             }
             let count = "\(self.unsent) messages not sent, \(self.unsettled) sent but not settled"
             let late = "the peer did not take and settle them in time"
-            let cause = self.error.map { "\($0)" } ?? (self.isFlushed ? late : "the scope was to send no more")
+            let cause = self.error.map { "\($0)" } ?? (self.isFlushed ? late : "flush is .none: nothing more was sent")
             let condition = self.error?.condition ?? (self.isFlushed ? .timeout : .closed)
             throw AMQPError(scope, condition, "\(count) at the end of the scope: \(cause)")
         }
@@ -66,7 +66,7 @@ extension AMQPConnection {
         let limit = flush.limit > .zero ? flush.limit : self.configuration.operationTimeout
         let reply = Reply<Void>()
         steps.answered.whenResolved { reply.resolve($0) }
-        let text = "\(steps.what) did not come to its end within \(limit)"
+        let text = "\(steps.what) did not finish within \(limit)"
         let timer = self.parts.channel.eventLoop.scheduleTask(in: .nanoseconds(limit.nanoseconds)) {
             _ = reply.resolve(.failure(AMQPError(.local, .timeout, text)))
         }

@@ -29,7 +29,7 @@ enum IncomingEdits {
         case .unchanged: return nil
         case .edited(let bytes): return bytes
         case .tooLarge:
-            let text = "the text of an error holds zero bytes, and is too large without them"
+            let text = "the text of an error holds zero bytes, and does not fit into a frame once they are replaced"
             throw AMQPError(.connection, .decodeError, text)
         }
     }

@@ -13,8 +13,8 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
     case memoryBudget
     /// The peer granted no credit. Source: AMQP 1.0 §2.6.7.
     case credit
-    /// The peer has not settled as many messages as may be unsettled: see ``AMQPSender/Configuration/unsettledLimit`` and
-    /// ``AMQPReceiver/Configuration/unsettledLimit``.
+    /// The limit of unsettled messages is reached, and the peer has to settle some: see
+    /// ``AMQPSender/Configuration/unsettledLimit`` and ``AMQPReceiver/Configuration/unsettledLimit``.
     case unsettled
     /// The peer closed the window of the session. Source: AMQP 1.0 §2.5.6.
     case remoteWindow

@@ -34,7 +34,7 @@ public struct AMQPFlowEvents: AsyncSequence, Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate var iterator: AsyncStream<AMQPFlowEvent>.AsyncIterator
 
-        /// The next event; nil at the end, or when the task is cancelled, also where events wait. Suspends until there is one.
+        /// The next event; nil at the end. Suspends until there is one. A cancelled task gets nil, even if events are waiting.
         public mutating func next(isolation actor: isolated (any Actor)?) async -> AMQPFlowEvent? {
             // The stream would hand out what it holds first.
             if Task.isCancelled { return nil }

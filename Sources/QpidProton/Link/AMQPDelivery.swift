@@ -4,7 +4,7 @@ public import NIOCore
 ///
 /// Settling hands the decision to the connection and returns at once; a second decision does nothing. A delivery that is
 /// never settled keeps its place in the receiver's window, and goes back to its source when the link ends. So does one whose
-/// decision was not written to the socket before: ``AMQPReceiver/unsentSettlements`` counts these, and the log tells how many.
+/// decision was not written to the socket by then: ``AMQPReceiver/unsentSettlements`` and one log line count these.
 public struct AMQPDelivery: Sendable {
     /// Up to 32 bytes, in place.
     struct Tag: Sendable {

@@ -24,7 +24,7 @@ extension AMQPReceiver {
         ///
         /// The number is never exceeded here: of messages that are larger than those before them, what has no room waits
         /// within the session's `incomingCapacity`, which is then not there for the other links of the session. When the link
-        /// ends, those of them that the sender has settled come on top, because no one sends them again. A single
+        /// ends, settled messages among those exceed the window: they are kept, because no one sends them again. A single
         /// message that is larger than the window closes the link with ``AMQPCondition/linkMessageSizeExceeded``.
         public static func bytes(_ count: ByteCount) -> Self { Self(policy: .bytes(count.bytes)) }
         /// One message at a time, and credit only when a task waits for it: nothing is fetched ahead.
@@ -64,10 +64,10 @@ extension AMQPReceiver {
         public var settleMode: AMQPReceiverSettleMode = .first
         /// The most messages that may be unsettled with the ``settleMode`` `second`: 8,192; nil for no limit.
         ///
-        /// In that mode a message is kept after the application has decided, until the sender settles it. Each takes about
-        /// 800 bytes. The limit counts the credit that is out, the messages that the application holds, and the decided ones.
+        /// In that mode each message takes about 800 bytes until the sender settles it, also after the application has decided.
+        /// The limit counts outstanding credit, messages without a decision, and decided ones that the sender has not settled.
         /// At the limit the receiver grants no credit, whatever the ``window``, and the link is blocked by
-        /// ``AMQPBlockCause/unsettled``. It grants again when the sender settles.
+        /// ``AMQPBlockCause/unsettled``. The receiver grants credit again when the sender settles.
         public var unsettledLimit: Int? = 8_192
         /// How fast messages may come; nil for as fast as they can. See ``AMQPReceiver/setRateLimit(_:)``.
         ///
@@ -93,9 +93,9 @@ extension AMQPReceiver {
         /// Whether messages are still handed out when the link has ended, although no decision about them reaches the sender.
         ///
         /// `nil`, the default, is `true` on a link that the peer attached and this side accepted, and `false` on a link that
-        /// this side attached. With `false` an unsettled message that no task has taken when the peer, the session or the
-        /// connection ends goes back to its source; the log tells how many. With `true` the application gets it first, and
-        /// the sender may send it again. Messages that the sender has settled are handed out in both cases.
+        /// this side attached. The value matters when the peer, the session or the connection ends the link. With `false`,
+        /// unsettled messages that no task has taken go back to their source, and one log line counts them. With `true` the
+        /// application gets them first, and the sender may send them again. Settled messages are handed out in both cases.
         public var deliversUnsettledAfterEnd: Bool?
         /// Properties of the link, told to the peer.
         public var properties: AMQPMap = [:]
@@ -112,7 +112,7 @@ extension AMQPReceiver {
 
         func validate() throws(AMQPError) {
             if let limit = self.unsettledLimit, limit < 1 {
-                throw AMQPError(.local, .invalidArgument, "unsettledLimit is \(limit): 1 is the least, or nil for none")
+                throw AMQPError(.local, .invalidArgument, "unsettledLimit is \(limit): it must be at least 1, or nil")
             }
             try self.rateLimit?.validate()
         }

@@ -50,18 +50,18 @@ extension AMQPReceiver {
 
     /// Closes the link in order: stops the peer, waits until the application has settled what it holds, and detaches.
     ///
-    /// From the call on no task gets a message any more. What nobody has taken is released as soon as nothing more can
-    /// arrive, in order; messages that the sender had settled stay to be taken. The peer of a queue with a single active
-    /// consumer can so give the next consumer all that is left, in order.
+    /// From the call on no task gets an unsettled message; messages that the sender had settled can still be taken. Once
+    /// nothing more can arrive, the unsettled messages that no task has taken are released in order. On a queue with a single
+    /// active consumer, the peer can then give the next consumer all remaining messages in order.
     ///
-    /// Suspends until all is settled and the peer has answered the close, for the limit at most. A fortieth of the limit, one
-    /// second at most, is kept for the answer. With zero, the peer has `operationTimeout` to answer. A task that is cancelled
-    /// gives up the rest of the time.
+    /// Suspends until all messages are settled and the peer has answered the close, for the limit at most. A fortieth of the
+    /// limit, one second at most, is reserved for the answer. With zero, the link closes at once, and the peer has
+    /// `operationTimeout` to answer. Cancellation ends the remaining time: the link closes at once.
     ///
     /// - Parameter limit: How long the close may take.
-    /// - Returns: How many messages go back to their source or may do so: those that the application had taken and not settled
-    ///   and, when the peer did not answer the close, those that were settled after its last frame of this link. Also when the
-    ///   peer or the connection ended meanwhile, or before the call.
+    /// - Returns: The number of messages that may come again: those that the application had taken and not settled and, if the
+    ///   peer did not answer the close, those settled after its last frame of this link. The number is also right when the
+    ///   peer or the connection ended during the call or before it.
     @discardableResult
     public func close(settling limit: Duration) async -> Int {
         let steps = CloseSteps<Void>(

@@ -7,9 +7,9 @@ internal import Synchronization
 /// `break` too, the link is closed in order and what nobody has taken is released; use ``next()`` to take messages without that.
 /// Each message goes to one task.
 ///
-/// When the peer, the session or the connection ends the link, unsettled messages that no task has taken go back to their
-/// source, and the log tells how many: see ``Configuration/deliversUnsettledAfterEnd``. Messages that the sender has settled
-/// are handed out first. Then every task that waits or asks later gets the end.
+/// When the peer, the session or the connection ends a link that this side attached, unsettled messages that no task has taken
+/// go back to their source. One log line counts them: see ``Configuration/deliversUnsettledAfterEnd``. Messages that the sender
+/// has settled are handed out first. Then every waiting task and every later call gets the end.
 public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// A message that has arrived.
     public typealias Element = AMQPDelivery
@@ -59,18 +59,18 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// The messages that wait here to be taken.
     public var bufferedMessages: Int { self.inbox.count }
 
-    /// The decisions about messages of this receiver that were not written to the socket before the link ended.
+    /// The number of decisions about messages of this receiver that were not written to the socket before the link ended.
     ///
     /// These messages go back to their source, and come again. A decision counts as written when the socket has taken the
-    /// whole write that carries it: what a lost connection took with it behind the socket is not known here. The number is
-    /// final for the decisions made before the end when the connection has nothing left to write; each later one adds to it.
+    /// whole write that carries it, even if the bytes are then lost with the connection. After the end the number grows until
+    /// the connection has nothing left to write, and with each decision that is made later.
     public var unsentSettlements: Int { self.inbox.settler.unsent.count }
 
     // MARK: Taking messages
 
     /// Takes the next message, and suspends until there is one.
     ///
-    /// A cancelled task gets no further message, also where messages wait here: they stay for other tasks.
+    /// A cancelled task gets no further message, even if messages are waiting: they stay for other tasks.
     ///
     /// - Returns: The delivery; nil when the link was closed without an error and everything has been taken.
     /// - Throws: `AMQPError`, at each call, when the link, session or connection has ended with an error; `.cancelled` when the task
@@ -103,7 +103,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// When the time is over the peer is asked to send what it has or to give the credit back, and its answer decides: nil
     /// means that no message is on its way. With ``Window/manual`` credit for one message is granted if there is none.
     ///
-    /// The call takes `timeout` and the connection's `operationTimeout` together at most.
+    /// The call takes at most `timeout` plus the connection's `operationTimeout`.
     ///
     /// - Parameter timeout: How long to wait for a message before the peer is asked.
     /// - Returns: The delivery, or nil when the peer has none, or the link was closed without an error.

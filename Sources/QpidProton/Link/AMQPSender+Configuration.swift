@@ -11,9 +11,9 @@ extension AMQPSender {
         public var settleMode: AMQPSenderSettleMode = .unsettled
         /// When the receiver settles.
         public var receiverSettleMode: AMQPReceiverSettleMode = .first
-        /// How many messages may be sent that the peer has not settled, where it grants credit for more; nil for no limit.
+        /// The most sent messages that the peer may leave unsettled, whatever its credit: 65,536 by default; nil for no limit.
         ///
-        /// Each takes about 800 bytes until it is settled. What the limit holds back waits within the send limits, for
+        /// Each takes about 800 bytes until it is settled. Further messages wait within the send limits, blocked by
         /// ``AMQPBlockCause/unsettled``. With the ``settleMode`` `mixed` the limit also holds back settled messages, because
         /// messages leave in order. With `settled` it has no effect.
         public var unsettledLimit: Int? = 65_536
@@ -52,7 +52,7 @@ extension AMQPSender {
                 throw AMQPError(.local, .invalidArgument, "weight is \(self.weight): it must be from 1 to 100")
             }
             if let limit = self.unsettledLimit, limit < 1 {
-                throw AMQPError(.local, .invalidArgument, "unsettledLimit is \(limit): 1 is the least, or nil for none")
+                throw AMQPError(.local, .invalidArgument, "unsettledLimit is \(limit): it must be at least 1, or nil")
             }
             try self.rateLimit?.validate()
         }

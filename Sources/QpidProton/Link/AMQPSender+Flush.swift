@@ -3,13 +3,14 @@ internal import NIOCore
 extension AMQPSender {
     /// Closes the link after sending what has been accepted, as far as there is time.
     ///
-    /// Nothing more is accepted from the call on. Suspends until everything is sent and settled and the peer has answered the
-    /// close, for the limit of `flush` at most. A fortieth of the limit, one second at most, is kept for the answer. With
-    /// `.none` the peer has `operationTimeout` to answer. A task that is cancelled gives up the rest of the time.
+    /// The sender accepts no message after the call. Suspends until everything is sent and settled and the peer has answered
+    /// the close, for the limit of `flush` at most. A fortieth of the limit, one second at most, is reserved for the answer.
+    /// With `.none`, the link closes at once, and the peer has `operationTimeout` to answer. Cancellation ends the remaining
+    /// time: the link closes at once.
     ///
     /// - Parameter flush: How long the close may take.
-    /// - Returns: What was not finished. Also when the peer or the connection ended meanwhile. Messages that had failed before
-    ///   the call are not in it: their transfers have the error.
+    /// - Returns: The messages that were not sent or not settled, also when the peer or the connection ended during the call.
+    ///   Messages that had failed before the call are not among them: their transfers hold the error.
     @discardableResult
     public func close(flush: AMQPFlush) async -> AMQPUnfinished {
         let result = await self.session.connection.close(self.closeSteps, within: flush.limit)
@@ -33,7 +34,7 @@ extension AMQPSession {
     /// ``AMQPSender/close(flush:)``, for all senders at the same time.
     ///
     /// - Parameter flush: How long the close may take, with the peer's answer to the end.
-    /// - Returns: The senders that did not finish, with what they did not.
+    /// - Returns: The messages that were not sent or not settled, for each sender that has some.
     @discardableResult
     public func close(flush: AMQPFlush) async -> [AMQPUnfinished] {
         await self.connection.close(self.closeSteps, within: flush.limit)?.rest ?? []
@@ -54,10 +55,10 @@ extension AMQPConnection {
     /// Closes the connection after sending what its senders have accepted, as far as there is time. As
     /// ``AMQPSender/close(flush:)``, for all senders at the same time.
     ///
-    /// The socket is closed when the peer has answered, and at the limit without an answer.
+    /// The socket is closed when the peer has answered, or at the limit without an answer.
     ///
-    /// - Parameter flush: How long the close may take, with the peer's answer and the end of the socket.
-    /// - Returns: The senders that did not finish, with what they did not.
+    /// - Parameter flush: How long the close may take, including the peer's answer and the close of the socket.
+    /// - Returns: The messages that were not sent or not settled, for each sender that has some.
     @discardableResult
     public func close(flush: AMQPFlush) async -> [AMQPUnfinished] {
         await self.close(self.closeSteps, within: flush.limit)?.rest ?? []
