@@ -12,8 +12,8 @@ func tellApart() async throws {
         try await connection.close()
     } catch {
         switch error.condition {
+        case _ where error.isRetryable: print("try again later:", error)
         case .invalidArgument: print("correct the URL or the configuration:", error)
-        case .connectFailed, .connectionLost, .timeout: print("try again later:", error)
         case .unauthorizedAccess: print("check the user and the password:", error)
         case .notFound: print("the peer has no such node:", error)
         case "com.example:closed-for-lunch": print("a condition that one peer has defined:", error)
@@ -52,17 +52,16 @@ func cancel(_ sender: AMQPSender, _ message: AMQPMessage) async throws {
     task.cancel()
     do {
         print(try await task.value)
-    } catch let error as AMQPError where error.condition == .cancelled {
-        print("taken back:", error.detail)
-    } catch let error as AMQPError where error.condition == .unsettled {
-        print("on its way:", error.detail)
-        if let transfer = error.transfer { print(try await transfer.outcome()) }
+    } catch let error as AMQPError where error.fate == .inDoubt {
+        if let tracker = error.tracker { print("on its way:", try await tracker.outcome()) }
+    } catch let error as AMQPError where error.fate == .notSent {
+        print("taken back:", error)
     }
     // snippet.end
 }
 
 func refuse(_ link: AMQPIncomingSender) {
     // snippet.refuse
-    link.refuse(AMQPError(.link, .notFound, "there is no such queue"))
+    link.refuse(AMQPError(scope: .link, condition: .notFound, detail: "there is no such queue"))
     // snippet.end
 }

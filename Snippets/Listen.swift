@@ -21,9 +21,9 @@ func serve(_ connection: AMQPConnection) async {
                     let receiver = try await link.accept()
                     group.addTask { try await printMessages(of: receiver) }
                 case .receiver(let link):
-                    link.refuse(AMQPError(.link, .notFound, "there is only 'greetings'"))
+                    link.refuse(AMQPError(scope: .link, condition: .notFound, detail: "there is only 'greetings'"))
                 case .sender(let link):
-                    link.refuse(AMQPError(.link, .notAllowed, "nothing is sent from here"))
+                    link.refuse(AMQPError(scope: .link, condition: .notAllowed, detail: "nothing is sent from here"))
                 }
             }
         }
@@ -36,7 +36,7 @@ func serve(_ connection: AMQPConnection) async {
 
 func printMessages(of receiver: AMQPReceiver) async throws {
     for try await delivery in receiver {
-        print(try delivery.message.bodyString ?? "no text")
+        print(try delivery.decodeMessage().bodyString ?? "no text")
         delivery.accept()
     }
 }

@@ -31,8 +31,8 @@ func read(_ session: AMQPSession) async throws {
     // snippet.stream
     let log = try await session.openReceiver(.init(source: .rabbitMQStream("log", from: .first)))
     for try await delivery in log {
-        let offset = try delivery.message.messageAnnotations[symbol: "x-stream-offset"]
-        print(offset ?? "no offset", try delivery.message.bodyString ?? "no text")
+        let offset = try delivery.decodeMessage().messageAnnotations[symbol: "x-stream-offset"]
+        print(offset ?? "no offset", try delivery.decodeMessage().bodyString ?? "no text")
         delivery.accept()
     }
     // snippet.end

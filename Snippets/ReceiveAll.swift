@@ -6,7 +6,7 @@ try await AMQPConnection.withConnection(to: "amqp://localhost") { connection in
     let session = try await connection.openSession()
     let receiver = try await session.openReceiver(from: "greetings")
     for try await delivery in receiver {
-        print(try delivery.message.bodyString ?? "no text")
+        print(try delivery.decodeMessage().bodyString ?? "no text")
         delivery.accept()
     }
 }

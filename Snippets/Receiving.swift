@@ -10,7 +10,7 @@ func handle(_ message: AMQPMessage) async throws {
 func receive(_ receiver: AMQPReceiver) async throws {
     // snippet.iterate
     for try await delivery in receiver {
-        try await handle(delivery.message)
+        try await handle(delivery.decodeMessage())
         delivery.accept()
     }
     // snippet.end
@@ -21,7 +21,7 @@ func settle(_ receiver: AMQPReceiver) async throws {
     for try await delivery in receiver {
         let message: AMQPMessage
         do {
-            message = try delivery.message
+            message = try delivery.decodeMessage()
         } catch {
             delivery.reject(error)
             continue
@@ -30,7 +30,8 @@ func settle(_ receiver: AMQPReceiver) async throws {
         case "order": delivery.accept()
         case "not for us": delivery.release()
         case "try again": delivery.modify(AMQPModified(deliveryFailed: true))
-        default: delivery.reject(AMQPError(.delivery, .invalidField, "the subject is unknown"))
+        default:
+            delivery.reject(AMQPError(scope: .delivery, condition: .invalidField, detail: "the subject is unknown"))
         }
     }
     // snippet.end
@@ -39,7 +40,7 @@ func settle(_ receiver: AMQPReceiver) async throws {
 func takeOne(_ receiver: AMQPReceiver) async throws {
     // snippet.timeout
     if let delivery = try await receiver.receive(timeout: .seconds(5)) {
-        try await handle(delivery.message)
+        try await handle(delivery.decodeMessage())
         delivery.accept()
     } else {
         print("the peer has no message for us")
@@ -51,7 +52,7 @@ func takeSome(_ receiver: AMQPReceiver) async throws {
     // snippet.next
     while let delivery = try await receiver.next() {
         delivery.accept()
-        if try delivery.message.properties.subject == "end" { break }
+        if try delivery.decodeMessage().properties.subject == "end" { break }
     }
     // The link is still open.
     // snippet.end
@@ -61,9 +62,9 @@ func receiveBatches(_ receiver: AMQPReceiver) async throws {
     // snippet.batches
     for try await batch in receiver.batches(max: 100) {
         for delivery in batch {
-            try await handle(delivery.message)
+            try await handle(delivery.decodeMessage())
         }
-        batch.last?.acceptAllUpToHere()
+        batch.last?.accept(includingEarlier: true)
     }
     // snippet.end
 }
@@ -74,7 +75,7 @@ func grantByHand(_ session: AMQPSession) async throws {
     receiver.grant(credit: 10)
     for _ in 0..<10 {
         guard let delivery = try await receiver.next() else { break }
-        try await handle(delivery.message)
+        try await handle(delivery.decodeMessage())
         delivery.accept()
     }
     try await receiver.close()
@@ -104,7 +105,7 @@ func takeAll(_ receiver: AMQPReceiver) async throws {
     // snippet.drain
     let missing = try await receiver.drain(timeout: .seconds(5))
     while let delivery = receiver.poll() {
-        try await handle(delivery.message)
+        try await handle(delivery.decodeMessage())
         delivery.accept()
     }
     print("there were \(missing) messages fewer than the credit")
@@ -141,13 +142,13 @@ struct Order: Codable {
 }
 
 func order(in delivery: AMQPDelivery) throws -> Order {
-    try delivery.message.decodeJSON(Order.self)
+    try delivery.decodeMessage().decodeJSON(Order.self)
 }
 // snippet.end
 
 func streamIn(_ session: AMQPSession, _ write: (ByteBuffer) async throws -> Void) async throws {
     // snippet.body
-    var configuration = AMQPReceiver.Configuration(source: "backups", window: .none)
+    var configuration = AMQPReceiver.Configuration(source: "backups", window: .onDemand)
     configuration.streamsMessages = true
     configuration.maxMessageSize = nil
     let receiver = try await session.openReceiver(configuration)

@@ -11,7 +11,7 @@ func request(_ session: AMQPSession) async throws {
     request.properties.replyTo = replies.remoteSource.address
     try await sender.send(request)
     if let delivery = try await replies.receive(timeout: .seconds(5)) {
-        let reply = try delivery.message
+        let reply = try delivery.decodeMessage()
         delivery.accept()
         print(reply.properties.correlationID ?? "no id", reply.bodyString ?? "no text")
     }
@@ -23,7 +23,7 @@ func answer(_ session: AMQPSession) async throws {
     let requests = try await session.openReceiver(from: "prices")
     let answers = try await session.openSender(to: nil)
     for try await delivery in requests {
-        let request = try delivery.message
+        let request = try delivery.decodeMessage()
         var reply = AMQPMessage(body: "3.20 a kilogram")
         reply.properties.to = request.properties.replyTo
         reply.properties.correlationID = request.properties.messageID

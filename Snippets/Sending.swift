@@ -16,13 +16,13 @@ func learnTheOutcome(_ sender: AMQPSender, _ message: AMQPMessage) async throws 
 
 func sendMany(_ sender: AMQPSender, _ messages: [AMQPMessage]) async throws {
     // snippet.enqueue
-    var transfers: [AMQPTransfer] = []
+    var trackers: [AMQPTracker] = []
     for message in messages {
         // Suspends only while the send limit leaves no room.
-        transfers.append(try await sender.enqueue(message))
+        trackers.append(try await sender.enqueue(message))
     }
-    for transfer in transfers {
-        print(try await transfer.outcome())
+    for tracker in trackers {
+        print(try await tracker.outcome())
     }
     // snippet.end
 }
@@ -49,8 +49,8 @@ func closeInTime(_ connection: AMQPConnection) async {
 func watchMany(_ sender: AMQPSender, _ messages: AsyncStream<AMQPMessage>) async throws {
     // snippet.whenSettled
     for await message in messages {
-        let transfer = try await sender.enqueue(message)
-        transfer.whenSettled { result in
+        let tracker = try await sender.enqueue(message)
+        tracker.whenSettled { result in
             // Runs on the connection's event loop: be short, and do not block.
             if case .failure(let error) = result { print(error) }
         }
@@ -127,8 +127,8 @@ func send(_ order: Order, with sender: AMQPSender) async throws {
 func forward(_ receiver: AMQPReceiver, _ sender: AMQPSender) async throws {
     // snippet.forward
     for try await delivery in receiver {
-        let transfer = try await sender.enqueue(encoded: delivery.payload)
-        transfer.whenSettled { result in
+        let tracker = try await sender.enqueue(encoded: delivery.payload)
+        tracker.whenSettled { result in
             if case .success(.accepted) = result { delivery.accept() } else { delivery.release() }
         }
     }

@@ -101,7 +101,7 @@ package struct ConnectionOptions: ParsableArguments {
     ) async throws -> Link {
         do {
             return try await open()
-        } catch let error as AMQPError where error.isFromPeer {
+        } catch let error as AMQPError where error.origin == .peer {
             let properties = connection.peer.properties
             guard properties[symbol: "product"]?.stringValue == "RabbitMQ",
                 properties[symbol: "version"]?.stringValue?.hasPrefix("3.") != true, !address.hasPrefix("/")

@@ -112,7 +112,7 @@ package enum Program {
 
     /// Whether an error is the end of a task that was cancelled.
     package static func isCancellation(_ error: any Error) -> Bool {
-        if let error = error as? AMQPError { return [.cancelled, .unsettled].contains(error.condition) }
+        if let error = error as? AMQPError { return error.condition == .cancelled }
         return error is CancellationError
     }
 

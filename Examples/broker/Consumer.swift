@@ -24,7 +24,9 @@ struct Consumer: Sendable {
         self.queue.removeConsumer(id)
         let sender = self.sender
         guard sender.error == nil else { return }
-        let reason = Task.isCancelled ? AMQPError(.link, .linkDetachForced, "the broker is shutting down") : nil
+        let reason =
+            Task.isCancelled
+            ? AMQPError(scope: .link, condition: .linkDetachForced, detail: "the broker is shutting down") : nil
         try? await Closing.run(within: Closing.shortLimit) { try await sender.close(reason) }
     }
 
@@ -42,8 +44,8 @@ struct Consumer: Sendable {
         for await _ in work {
             for message in self.queue.takeOutbox(of: id) {
                 do {
-                    let transfer = try await self.sender.enqueue(encoded: message.payload)
-                    transfer.whenSettled { result in
+                    let tracker = try await self.sender.enqueue(encoded: message.payload)
+                    tracker.whenSettled { result in
                         // A failure is the end of the link, after which everything goes back at once and in order.
                         if case .success(let outcome) = result { decisions.add((message.place, outcome)) }
                     }

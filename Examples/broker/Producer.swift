@@ -43,7 +43,7 @@ struct Producer {
                 self.store.counters.refused.add(1)
                 continue
             }
-            guard let address = try? delivery.message.properties.to else { continue }
+            guard let address = try? delivery.decodeMessage().properties.to else { continue }
             let queue = self.store.queue(address)
             while !queue.tryPush(delivery.payload, wake: wake) {
                 guard await signal.next() != nil else { return }
@@ -55,13 +55,17 @@ struct Producer {
     private func tooLarge(_ delivery: AMQPDelivery) -> AMQPError? {
         guard let limit = self.store.limits.messageBytes, delivery.payload.readableBytes > limit else { return nil }
         let text = "the message has \(delivery.payload.readableBytes) bytes, and \(limit) are taken at most"
-        return AMQPError(.delivery, .resourceLimitExceeded, text)
+        return AMQPError(scope: .delivery, condition: .resourceLimitExceeded, detail: text)
     }
 
     private static func unroutable(_ delivery: AMQPDelivery) -> AMQPError? {
         do {
-            if try delivery.message.properties.to != nil { return nil }
-            return AMQPError(.delivery, .preconditionFailed, "a message to the anonymous terminus needs a 'to'")
+            if try delivery.decodeMessage().properties.to != nil { return nil }
+            return AMQPError(
+                scope: .delivery,
+                condition: .preconditionFailed,
+                detail: "a message to the anonymous terminus needs a 'to'"
+            )
         } catch {
             return error
         }

@@ -34,7 +34,9 @@ struct Server: Sendable {
             }
             group.cancelAll()
         }
-        let reason = Task.isCancelled ? AMQPError(.connection, .connectionForced, "the broker is shutting down") : nil
+        let reason =
+            Task.isCancelled
+            ? AMQPError(scope: .connection, condition: .connectionForced, detail: "the broker is shutting down") : nil
         try? await Closing.run(within: Closing.shortLimit) { try await connection.close(reason) }
         dynamic.removeAll()
     }
@@ -42,7 +44,9 @@ struct Server: Sendable {
     /// The peer sends.
     private func serve(_ incoming: AMQPIncomingReceiver, _ dynamic: DynamicQueues) async {
         guard var target = incoming.attach.target else {
-            return incoming.refuse(AMQPError(.link, .notImplemented, "there are no targets but queues here"))
+            return incoming.refuse(
+                AMQPError(scope: .link, condition: .notImplemented, detail: "there are no targets but queues here")
+            )
         }
         var queue: Queue?
         if target.isDynamic {
@@ -71,7 +75,9 @@ struct Server: Sendable {
         } else if let address = source.address {
             queue = self.store.queue(address)
         } else {
-            return incoming.refuse(AMQPError(.link, .invalidField, "the source names no address"))
+            return incoming.refuse(
+                AMQPError(scope: .link, condition: .invalidField, detail: "the source names no address")
+            )
         }
         // What is not done must not be confirmed: there are no filters here, and no copies.
         source.filters = []

@@ -86,7 +86,9 @@ struct Doorman: Sendable {
             switch wish {
             case .session(let session): try await session.accept(self.session)
             case .sender(let sender):
-                sender.refuse(AMQPError(.link, .notAllowed, "this container has no messages to give"))
+                sender.refuse(
+                    AMQPError(scope: .link, condition: .notAllowed, detail: "this container has no messages to give")
+                )
             case .receiver(let incoming):
                 if let refusal = self.refusal(incoming.attach) {
                     incoming.refuse(refusal)
@@ -95,7 +97,9 @@ struct Doorman: Sendable {
                     Task { try await Self.refuseAll(connection) }
                     return Peer(connection: connection, receiver: receiver, isServer: true)
                 } else {
-                    incoming.refuse(AMQPError(.link, .resourceLocked, "another sender was first"))
+                    incoming.refuse(
+                        AMQPError(scope: .link, condition: .resourceLocked, detail: "another sender was first")
+                    )
                 }
             }
         }
@@ -104,7 +108,7 @@ struct Doorman: Sendable {
 
     /// Refuses whatever else the chosen connection asks for, until it is closed.
     private static func refuseAll(_ connection: AMQPConnection) async throws {
-        let refusal = AMQPError(.link, .resourceLocked, "this container takes one link")
+        let refusal = AMQPError(scope: .link, condition: .resourceLocked, detail: "this container takes one link")
         for try await wish in connection.incoming {
             switch wish {
             case .session(let session): session.refuse(refusal)
@@ -116,10 +120,10 @@ struct Doorman: Sendable {
 
     private func refusal(_ attach: AMQPAttach) -> AMQPError? {
         guard let target = attach.target, !target.isDynamic else {
-            return AMQPError(.link, .notImplemented, "only targets with an address are taken")
+            return AMQPError(scope: .link, condition: .notImplemented, detail: "only targets with an address are taken")
         }
         guard let address = self.address, target.address?.hasSameBytes(as: address) != true else { return nil }
-        return AMQPError(.link, .notFound, "this container listens at another address")
+        return AMQPError(scope: .link, condition: .notFound, detail: "this container listens at another address")
     }
 }
 

@@ -49,7 +49,7 @@ struct Receiver: ExampleCommand {
     @Option(
         help: ArgumentHelp(
             """
-            End after this many messages. With --window none or a number and without a rate, no more are asked for; \
+            End after this many messages. With --window on-demand or a number and without a rate, no more are asked for; \
             otherwise the rest is released.
             """,
             valueName: "number"
@@ -100,7 +100,7 @@ struct Receiver: ExampleCommand {
         help: ArgumentHelp(
             """
             What may be on its way and unsettled: a number of messages, bytes as in 64K or 1M, auto for what proves to be worth \
-            while, none for one message when it is wanted, or unbounded (default: 256, with --directory 16).
+            while, on-demand for one message at a time, or unbounded (default: 256, with --directory 16).
             """,
             valueName: "window"
         )
@@ -150,7 +150,7 @@ struct Receiver: ExampleCommand {
         guard self.stream == nil || (self.count ?? 1) == 1 && !self.verifySequence else {
             throw ValidationError("--stream takes one message: leave out --count and --verify-sequence")
         }
-        let least = 2 * Int(AMQPConnection.Configuration().maxFrameSize)
+        let least = 2 * AMQPConnection.Configuration().maxFrameSize.bytes
         guard (self.capacity?.bytes ?? least) >= least else {
             throw ValidationError("--capacity takes \(least) bytes or more: two frames")
         }
@@ -322,7 +322,7 @@ struct Receiver: ExampleCommand {
         )
         configuration.rateLimit = self.flow.rateLimit
         configuration.maxMessageSize = .gibibytes(1)
-        if self.stream != nil { configuration.window = .none }
+        if self.stream != nil { configuration.window = .onDemand }
         if self.stream != nil || self.directory != nil {
             configuration.maxMessageSize = nil
             configuration.streamsMessages = true
@@ -332,7 +332,7 @@ struct Receiver: ExampleCommand {
 
     private var sessionConfiguration: AMQPSession.Configuration {
         var configuration = AMQPSession.Configuration()
-        if let capacity = self.capacity { configuration.incomingCapacity = ByteCount(capacity.bytes) }
+        if let capacity = self.capacity { configuration.incomingCapacity = AMQPByteCount(capacity.bytes) }
         return configuration
     }
 

@@ -20,7 +20,7 @@ extension Sink {
     /// Decodes a message, or says what is wrong with it.
     fileprivate func decode(_ delivery: AMQPDelivery) -> Result<AMQPMessage, AMQPError> {
         do {
-            return .success(try delivery.message)
+            return .success(try delivery.decodeMessage())
         } catch {
             return .failure(error)
         }
@@ -47,7 +47,7 @@ final class CountingSink: Sink {
     func take(_ batch: [AMQPDelivery]) -> [Verdict] {
         batch.map { delivery in
             do throws(AMQPError) {
-                let message = try delivery.message
+                let message = try delivery.decodeMessage()
                 return .good(id: message.number, bytes: message.bodyByteCount)
             } catch {
                 return .mismatch(error)
@@ -129,14 +129,24 @@ final class DirectorySink: Sink {
         case .failure(let error): return .mismatch(error)
         }
         guard let path = message.properties.subject else {
-            return .refused(AMQPError(.delivery, .invalidField, "a message has no path in its subject"))
+            return .refused(
+                AMQPError(scope: .delivery, condition: .invalidField, detail: "a message has no path in its subject")
+            )
         }
         let shown = Console.quoted(path)
         guard delivery.isStreamed || message.bodyBytes != nil || message.body == .empty else {
-            return .refused(AMQPError(.delivery, .invalidField, "\(shown): the body is no data"))
+            return .refused(
+                AMQPError(scope: .delivery, condition: .invalidField, detail: "\(shown): the body is no data")
+            )
         }
         guard let digest = message.applicationProperties[FileMessage.digestKey]?.stringValue else {
-            return .mismatch(AMQPError(.delivery, .preconditionFailed, "\(shown): the message has no SHA-256"))
+            return .mismatch(
+                AMQPError(
+                    scope: .delivery,
+                    condition: .preconditionFailed,
+                    detail: "\(shown): the message has no SHA-256"
+                )
+            )
         }
         do {
             let file = try self.tree.begin(path)
@@ -150,13 +160,14 @@ final class DirectorySink: Sink {
             }
             guard digest.lowercased() == own.finish() else {
                 let text = "\(shown): the SHA-256 does not fit the bytes"
-                return .mismatch(AMQPError(.delivery, .preconditionFailed, text))
+                return .mismatch(AMQPError(scope: .delivery, condition: .preconditionFailed, detail: text))
             }
             try self.tree.finish(file, permissions: FileMessage.permissions(of: message) ?? 0o644)
             return .good(id: message.number, bytes: own.count)
         } catch let refusal as ReceivedTree.Refusal {
             switch refusal {
-            case .path(let text): return .refused(AMQPError(.delivery, .notAllowed, "\(shown): \(text)"))
+            case .path(let text):
+                return .refused(AMQPError(scope: .delivery, condition: .notAllowed, detail: "\(shown): \(text)"))
             case .system(let failure): throw failure
             }
         }

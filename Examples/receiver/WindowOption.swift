@@ -7,7 +7,7 @@ enum WindowOption: ExpressibleByArgument, Equatable {
     static let most = 1_000_000
 
     case auto
-    case none
+    case onDemand
     case unbounded
     case messages(Int)
     case bytes(Int)
@@ -15,7 +15,7 @@ enum WindowOption: ExpressibleByArgument, Equatable {
     init?(argument: String) {
         switch argument.lowercased() {
         case "auto": self = .auto
-        case "none": self = .none
+        case "on-demand": self = .onDemand
         case "unbounded": self = .unbounded
         default:
             guard let size = ByteSize(argument: argument), size.bytes > 0 else { return nil }
@@ -33,11 +33,11 @@ enum WindowOption: ExpressibleByArgument, Equatable {
     /// - Parameter budget: The bytes of an automatic one; nil for the library's.
     func window(budget: Int?) -> AMQPReceiver.Window {
         switch self {
-        case .auto: budget.map { .automatic(budget: ByteCount($0)) } ?? .automatic
-        case .none: .none
+        case .auto: budget.map { .automatic(budget: AMQPByteCount($0)) } ?? .automatic
+        case .onDemand: .onDemand
         case .unbounded: .unbounded
         case .messages(let count): .messages(count)
-        case .bytes(let bytes): .bytes(ByteCount(bytes))
+        case .bytes(let bytes): .bytes(AMQPByteCount(bytes))
         }
     }
 }

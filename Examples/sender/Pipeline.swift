@@ -3,7 +3,7 @@ import QpidProton
 
 /// Sends without waiting for each outcome: outcomes are counted on the event loop as they come.
 ///
-/// It keeps no transfer: the library holds one callback for each message on its way.
+/// It keeps no tracker: the library holds one callback for each message on its way.
 struct Pipeline {
     /// The most messages on their way. The peer's credit and the send limit bound them too.
     private let highestOutstanding: Int
@@ -80,7 +80,7 @@ struct Pipeline {
             progress.add(messages: 0, bytes: count)
         }
         // One data section holds 4 GiB at most.
-        let length = digest.count <= UInt32.max ? ByteCount(digest.count) : nil
+        let length = digest.count <= UInt32.max ? AMQPByteCount(digest.count) : nil
         let outcome = try await self.sender.stream(message, length: length, body: body)
         tally.sent(1, digest.count)
         tally.ended(.success(outcome))
@@ -102,9 +102,9 @@ struct Pipeline {
         _ note: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void
     ) async throws {
         do {
-            let transfer = try await self.sender.enqueue(message)
+            let tracker = try await self.sender.enqueue(message)
             self.tally.sent(1, bytes)
-            transfer.whenSettled(note)
+            tracker.whenSettled(note)
         } catch let error where error.condition == .wouldBlock {
             self.tally.sent(1, bytes)
             self.tally.wasRefused(error)

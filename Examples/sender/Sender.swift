@@ -296,7 +296,7 @@ struct Sender: ExampleCommand {
         _ progress: Progress
     ) async throws {
         var settings = AMQPSession.Configuration()
-        if let limit = self.limit { settings.sendLimit = AMQPSendLimit(high: ByteCount(limit.bytes)) }
+        if let limit = self.limit { settings.sendLimit = AMQPSendLimit(high: AMQPByteCount(limit.bytes)) }
         var link = AMQPSender.Configuration(target: AMQPTarget(address: address))
         link.settleMode = self.settled ? .settled : .unsettled
         let rateLimit = self.flow.rateLimit
@@ -345,7 +345,7 @@ struct Sender: ExampleCommand {
 
     /// The error that ended the link, where a message failed because of that.
     private static func cause(of error: any Error, _ sender: AMQPSender) -> any Error {
-        guard let error = error as? AMQPError, error.scope == .delivery, error.condition != .cancelled,
+        guard let error = error as? AMQPError, error.fate != nil, error.condition != .cancelled,
             let cause = sender.error
         else { return error }
         return cause
@@ -368,7 +368,7 @@ struct Sender: ExampleCommand {
         template.apply(to: &message)
         tally.sent(1, 0)
         // One data section holds 4 GiB at most.
-        let length = body.length.flatMap { $0 <= UInt32.max ? ByteCount($0) : nil }
+        let length = body.length.flatMap { $0 <= UInt32.max ? AMQPByteCount($0) : nil }
         let outcome = try await sender.stream(message, length: length, body: body)
         tally.ended(.success(outcome))
         progress.add(outcome, bytes: 0)

@@ -27,7 +27,7 @@ struct ManagementRequest: Equatable {
         // The broker takes these for steps in the path, encoded too, and ends the session over what is left of it.
         guard name != ".", name != ".." else {
             let text = "RabbitMQ's management cannot name a thing '\(name)': give it another name"
-            throw AMQPError(.local, .invalidArgument, text)
+            throw AMQPError(condition: .invalidArgument, detail: text)
         }
         self.init(method, "/\(collection)/\(RabbitMQAddress.encoded(name))\(rest)", body: body)
     }
@@ -52,11 +52,11 @@ struct ManagementResponse: Equatable {
         guard case .ulong(let id) = message.properties.correlationID else { return nil }
         guard let subject = message.properties.subject, let status = Int(subject), (100...599).contains(status) else {
             let text = "the broker's answer has no status, but the subject '\(message.properties.subject ?? "")'"
-            return (id, .failure(AMQPError(.local, .decodeError, text)))
+            return (id, .failure(AMQPError(condition: .decodeError, detail: text)))
         }
         guard case .value(let body) = message.body else {
             let text = "the broker's answer of status \(status) has a body that is no single value"
-            return (id, .failure(AMQPError(.local, .decodeError, text)))
+            return (id, .failure(AMQPError(condition: .decodeError, detail: text)))
         }
         return (id, .success(Self(status: status, body: body)))
     }
@@ -65,9 +65,8 @@ struct ManagementResponse: Equatable {
     func map() throws(AMQPError) -> AMQPMap {
         guard let map = self.body.mapValue else {
             throw AMQPError(
-                .local,
-                .decodeError,
-                "the broker's answer of status \(self.status) is no map: \(self.body)"
+                condition: .decodeError,
+                detail: "the broker's answer of status \(self.status) is no map: \(self.body)"
             )
         }
         return map
@@ -76,7 +75,7 @@ struct ManagementResponse: Equatable {
     /// The number of messages that were deleted.
     func messageCount() throws(AMQPError) -> Int {
         guard let count = try self.map()["message_count"]?.intValue else {
-            throw AMQPError(.local, .decodeError, "the broker's answer has no message_count: \(self.body)")
+            throw AMQPError(condition: .decodeError, detail: "the broker's answer has no message_count: \(self.body)")
         }
         return count
     }
@@ -99,8 +98,8 @@ struct ManagementResponse: Equatable {
             default: .internalError
             }
         let text = words.isEmpty ? "status \(self.status)" : words
-        var error = AMQPError(.local, condition, text, info: [.symbol("status"): .long(Int64(self.status))])
-        error.isFromPeer = true
+        var error = AMQPError(condition: condition, detail: text, info: [.symbol("status"): .long(Int64(self.status))])
+        error.origin = .peer
         return error
     }
 }

@@ -134,7 +134,7 @@ public struct RabbitMQBinding: Hashable, Sendable {
     /// The path of this binding in that list; nil where it is not there.
     func location(in list: AMQPValue) throws(AMQPError) -> String? {
         guard let bindings = list.listValue else {
-            throw AMQPError(.local, .decodeError, "the broker's answer is no list of bindings: \(list)")
+            throw AMQPError(condition: .decodeError, detail: "the broker's answer is no list of bindings: \(list)")
         }
         return bindings.lazy.compactMap(\.mapValue)
             .first { Self.isSame($0["arguments"]?.mapValue ?? [:], self.arguments) }?["location"]?.stringValue

@@ -56,7 +56,7 @@ public actor RabbitMQManagement {
         guard connection.peer.offeredCapabilities.contains("LINK_PAIR_V1_0") else {
             let text =
                 "the peer offers no LINK_PAIR_V1_0, which its management needs: RabbitMQ 4.0 is the first that does"
-            throw AMQPError(.local, .notImplemented, text)
+            throw AMQPError(condition: .notImplemented, detail: text)
         }
         let limit = connection.configuration.operationTimeout
         return try await within(limit, "the broker did not open its management node within \(limit)") {
@@ -142,7 +142,7 @@ public actor RabbitMQManagement {
     ///
     /// - Throws: `AMQPError` as `AMQPSession.close(_:)`.
     public func close() async throws(AMQPError) {
-        self.end(AMQPError(.session, .closed, "the management of RabbitMQ was closed"))
+        self.end(AMQPError(scope: .session, condition: .closed, detail: "the management of RabbitMQ was closed"))
         self.reader?.cancel()
         try await self.session.close()
     }
@@ -156,7 +156,13 @@ public actor RabbitMQManagement {
                     guard let self else { return }
                     await self.take(delivery)
                 }
-                await self?.end(AMQPError(.link, .closed, "the broker has closed the link of its management"))
+                await self?.end(
+                    AMQPError(
+                        scope: .link,
+                        condition: .closed,
+                        detail: "the broker has closed the link of its management"
+                    )
+                )
             } catch {
                 await self?.end(error)
             }
@@ -181,7 +187,7 @@ public actor RabbitMQManagement {
         let timer = Task { [timeout, weak self] in
             guard (try? await Task.sleep(until: deadline, clock: .continuous)) != nil else { return }
             let text = "the broker did not answer \(request.method.rawValue) \(request.path) within \(timeout)"
-            await self?.resolve(id, .failure(AMQPError(.local, .timeout, text)))
+            await self?.resolve(id, .failure(AMQPError(condition: .timeout, detail: text)))
         }
         defer {
             timer.cancel()
@@ -198,7 +204,7 @@ public actor RabbitMQManagement {
             }
         } onCancel: {
             let text = "the task was cancelled; the broker may have carried out what was asked for"
-            Task { await self.resolve(id, .failure(AMQPError(.local, .cancelled, text))) }
+            Task { await self.resolve(id, .failure(AMQPError(condition: .cancelled, detail: text))) }
         }
         let response = try result.get()
         if let error = response.error { throw error }
@@ -226,7 +232,9 @@ public actor RabbitMQManagement {
 
     private func take(_ delivery: AMQPDelivery) {
         // What cannot be read answers nothing: the request that it was meant for runs into its time limit.
-        guard let message = try? delivery.message, let (id, result) = ManagementResponse.read(message) else { return }
+        guard let message = try? delivery.decodeMessage(), let (id, result) = ManagementResponse.read(message) else {
+            return
+        }
         self.resolve(id, result)
     }
 

@@ -131,7 +131,10 @@ public struct RabbitMQQueueInfo: Hashable, Sendable {
     init(_ map: AMQPMap) throws(AMQPError) {
         func value<Value>(_ key: String, _ get: (AMQPValue) -> Value?) throws(AMQPError) -> Value {
             guard let value = map[key].flatMap(get) else {
-                throw AMQPError(.local, .decodeError, "the broker's answer has no '\(key)' that can be used: \(map)")
+                throw AMQPError(
+                    condition: .decodeError,
+                    detail: "the broker's answer has no '\(key)' that can be used: \(map)"
+                )
             }
             return value
         }

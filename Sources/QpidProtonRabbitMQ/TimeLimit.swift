@@ -31,7 +31,9 @@ func within<Value: Sendable>(
     } onCancel: {
         work.cancel()
     }
-    if case .failure = result, mark.isOver.load(ordering: .relaxed) { throw AMQPError(.local, .timeout, text()) }
+    if case .failure = result, mark.isOver.load(ordering: .relaxed) {
+        throw AMQPError(condition: .timeout, detail: text())
+    }
     return try result.get()
 }
 

@@ -191,7 +191,7 @@ struct AddressTests {
         // TEST-NET-1, RFC 5737: nothing is sent there, for it is refused first.
         let address = try SocketAddress(ipAddress: "192.0.2.1", port: 5672)
         let error = try await Self.refusal(Addresses(v6: [address]), "amqp://ann:s3cret@host.example:5672")
-        #expect(error.scope == .local && error.condition == .invalidArgument)
+        #expect(error.scope == .call && error.condition == .invalidArgument)
         #expect(error.detail.contains("would send the password unencrypted") && !error.detail.contains("s3cret"))
     }
 

@@ -135,7 +135,7 @@ struct ExamplesBrokerTests {
                 }
                 for (index, receiver) in [receiver, other].enumerated() {
                     let delivery = try #require(try await receiver.receive(timeout: .seconds(20)))
-                    #expect(try delivery.message.bodyString == "to \(index)")
+                    #expect(try delivery.decodeMessage().bodyString == "to \(index)")
                     delivery.accept()
                     #expect(try await receiver.receive(timeout: .milliseconds(1)) == nil)
                 }
@@ -175,23 +175,23 @@ struct ExamplesBrokerTests {
                 // The first is kept while the others are decided.
                 deliveries[1].release()
                 let released = try #require(try await receiver.next())
-                #expect(try released.message.properties.messageID == 2)
-                #expect(try released.message.header.deliveryCount == 0)
+                #expect(try released.decodeMessage().properties.messageID == 2)
+                #expect(try released.decodeMessage().header.deliveryCount == 0)
                 deliveries[2].modify(AMQPModified(deliveryFailed: true, messageAnnotations: [.symbol("x-why"): "late"]))
                 let failed = try #require(try await receiver.next())
-                let message = try failed.message
+                let message = try failed.decodeMessage()
                 #expect(message.properties.messageID == 3)
                 #expect(message.header.deliveryCount == 1)
                 #expect(message.messageAnnotations[symbol: "x-why"]?.stringValue == "late")
-                #expect(message.bodyBytes == (try deliveries[2].message.bodyBytes))
+                #expect(message.bodyBytes == (try deliveries[2].decodeMessage().bodyBytes))
                 failed.modify(AMQPModified(deliveryFailed: true))
                 let again = try #require(try await receiver.next())
-                #expect(try again.message.header.deliveryCount == 2)
+                #expect(try again.decodeMessage().header.deliveryCount == 2)
                 // Not here: it goes to another consumer only.
                 deliveries[3].modify(AMQPModified(undeliverableHere: true))
                 let other = try await session.openReceiver(from: "q")
                 let moved = try #require(try await other.next())
-                #expect(try moved.message.properties.messageID == 4)
+                #expect(try moved.decodeMessage().properties.messageID == 4)
                 for delivery in [deliveries[0], released, again, moved] { delivery.accept() }
                 try await receiver.close()
                 #expect(try await other.receive(timeout: .milliseconds(1)) == nil)
@@ -227,7 +227,7 @@ struct ExamplesBrokerTests {
                     var turns = 0
                     while turns < 2 {
                         let delivery = try #require(try await receiver.receive(timeout: .seconds(20)))
-                        #expect(try delivery.message.bodyString == "turn")
+                        #expect(try delivery.decodeMessage().bodyString == "turn")
                         turns += 1
                         delivery.accept()
                     }
@@ -253,14 +253,14 @@ struct ExamplesBrokerTests {
                 message.properties.to = address
                 #expect(try await anonymous.send(message) == .accepted)
                 let delivery = try #require(try await receiver.next())
-                #expect(try delivery.message.bodyString == "reply")
+                #expect(try delivery.decodeMessage().bodyString == "reply")
                 delivery.accept()
                 let sender = try await session.openSender(.init(target: .dynamic))
                 let target = try #require(sender.remoteTarget.address)
                 #expect(target != address)
                 #expect(try await sender.send(AMQPMessage(body: "x")) == .accepted)
                 let second = try await session.openReceiver(from: target)
-                #expect(try await second.next()?.message.bodyString == "x")
+                #expect(try await second.next()?.decodeMessage().bodyString == "x")
             }
         }
     }

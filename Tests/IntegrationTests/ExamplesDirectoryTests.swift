@@ -150,7 +150,7 @@ struct ExamplesDirectoryTests {
             #expect(try sender.json()["accepted"] == 2)
             #expect(try sender.json()["skipped"] == 2)
             for name in ["large", "medium"] {
-                let start = "sender: left out \"\(name)\": not sent: the message has"
+                let start = "sender: left out \"\(name)\": the message has"
                 #expect(sender.errorLines.contains { $0.hasPrefix(start) }, "\(sender.errorLines)")
             }
         }
@@ -194,7 +194,7 @@ struct ExamplesDirectoryTests {
         for try await wish in connection.incoming {
             switch wish {
             case .session(let session): try await session.accept()
-            case .sender(let sender): sender.refuse(AMQPError(.link, .notAllowed, "not here"))
+            case .sender(let sender): sender.refuse(AMQPError(scope: .link, condition: .notAllowed, detail: "not here"))
             case .receiver(let incoming):
                 var configuration = AMQPReceiver.Configuration()
                 adjust(&configuration)

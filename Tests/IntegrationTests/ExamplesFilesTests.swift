@@ -237,7 +237,7 @@ struct ExamplesFilesTests {
                 let receiver = try await connection.openSession().openReceiver(from: "q")
                 for line in ["one", "", "two\rparts", "three\r", "last\r"] {
                     let delivery = try #require(try await receiver.receive(timeout: .seconds(20)))
-                    #expect(try delivery.message.bodyString.map { Array($0.utf8) } == Array(line.utf8))
+                    #expect(try delivery.decodeMessage().bodyString.map { Array($0.utf8) } == Array(line.utf8))
                     delivery.accept()
                 }
             }

@@ -111,7 +111,7 @@ struct ExamplesFlowTests {
     // MARK: Windows
 
     @Test(arguments: [
-        ["--window", "auto"], ["--window", "auto", "--budget", "64K"], ["--budget", "1M"], ["--window", "none"],
+        ["--window", "auto"], ["--window", "auto", "--budget", "64K"], ["--budget", "1M"], ["--window", "on-demand"],
         ["--window", "unbounded"], ["--window", "5"], ["--credit", "5"], ["--window", "64K"],
         ["--window", "1M", "--incoming-capacity", "1M"],
     ])

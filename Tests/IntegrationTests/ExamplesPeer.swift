@@ -41,7 +41,8 @@ struct ExamplesPeer {
             for try await wish in connection.incoming {
                 switch wish {
                 case .session(let session): try await session.accept()
-                case .sender(let link): link.refuse(refusal ?? AMQPError(.link, .notAllowed, "no"))
+                case .sender(let link):
+                    link.refuse(refusal ?? AMQPError(scope: .link, condition: .notAllowed, detail: "no"))
                 case .receiver(let link):
                     if let refusal {
                         link.refuse(refusal)

@@ -63,7 +63,7 @@ struct ExamplesTests {
             try await AMQPConnection.withConnection(to: url) { connection in
                 let receiver = try await connection.openSession().openReceiver(from: "q")
                 let delivery = try #require(try await receiver.receive(timeout: .seconds(20)))
-                let message = try delivery.message
+                let message = try delivery.decodeMessage()
                 #expect(message.header.durable)
                 #expect(message.header.priority == 7)
                 #expect(message.header.timeToLive == .seconds(60))

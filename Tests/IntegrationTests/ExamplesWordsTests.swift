@@ -51,7 +51,7 @@ struct ExamplesWordsTests {
     @Test func aRefusalByRabbitMQSaysHowAddressesAreWritten() async throws {
         var configuration = AMQPListener.Configuration()
         configuration.connection.properties[symbol: "product"] = "RabbitMQ"
-        let refusal = AMQPError(.link, .invalidField, "bad address")
+        let refusal = AMQPError(scope: .link, condition: .invalidField, detail: "bad address")
         try await ExamplesPeer.with(configuration, refusal: refusal) { _ in
         } _: { port in
             for (name, options) in [("sender", ["--body", "x"]), ("receiver", [])] {

@@ -21,7 +21,10 @@ struct FailureLoginTests {
             let error = try await connectFailure(listener.url) {
                 $0.sasl = .plain(username: "ann", password: "wr0ng")
             }
-            #expect(error.scope == .connection && error.condition == .unauthorizedAccess && error.isFromPeer)
+            #expect(
+                error.scope == .connection && error.condition == .unauthorizedAccess && error.origin == .peer
+                    && error.ending == .refused && !error.isRetryable
+            )
             #expect(error.detail.contains("refused the login with SASL PLAIN"))
             #expect(!"\(error)".contains("wr0ng"))
             // The next login is not touched by that.
@@ -54,7 +57,7 @@ struct FailureLoginTests {
     func outcomesOfTheLogin(_ code: UInt8, _ condition: AMQPCondition) async throws {
         try await ScriptedPeer.with(login: .init(code: code)) { _, url in
             let error = try await connectFailure(url)
-            #expect(error.condition == condition && error.isFromPeer, "\(error)")
+            #expect(error.condition == condition && error.origin == .peer, "\(error)")
         }
     }
 

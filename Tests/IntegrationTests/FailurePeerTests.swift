@@ -8,7 +8,12 @@ enum Loss: CaseIterable, Sendable, CustomTestStringConvertible {
     case closed
     case dropped
 
-    static let reason = AMQPError(.connection, "example:reboot", "back in an hour", info: [.symbol("hours"): 1])
+    static let reason = AMQPError(
+        scope: .connection,
+        condition: "example:reboot",
+        detail: "back in an hour",
+        info: [.symbol("hours"): 1]
+    )
 
     var reaction: ScriptedPeer.Reaction {
         switch self {
@@ -32,7 +37,7 @@ enum Loss: CaseIterable, Sendable, CustomTestStringConvertible {
     func isTold(by error: AMQPError?) -> Bool {
         guard let error, error.condition == self.condition else { return false }
         guard self == .closedWithError else { return true }
-        return error.isFromPeer && error.detail.contains(Self.reason.detail)
+        return error.origin == .peer && error.detail.contains(Self.reason.detail)
     }
 }
 
@@ -102,7 +107,7 @@ struct FailurePeerTests {
     }
 
     @Test func linkAndSessionErrorsReachTheirTransfersAlone() async throws {
-        let reason = AMQPError(.link, .resourceDeleted, "the queue is gone")
+        let reason = AMQPError(scope: .link, condition: .resourceDeleted, detail: "the queue is gone")
         for reaction in [ScriptedPeer.Reaction.detach(reason), .end(reason)] {
             let react: ScriptedPeer.React = { kind, number in kind == .transfer && number == 3 ? reaction : .answer }
             try await ScriptedPeer.with(react: react) { _, url in
@@ -111,7 +116,9 @@ struct FailurePeerTests {
                 let error = try await failure(of: "sending") {
                     for _ in 0..<10 { try await sender.send(AMQPMessage(body: "x")) }
                 }
-                #expect(error.condition == .resourceDeleted && error.isFromPeer && error.detail.contains(reason.detail))
+                #expect(
+                    error.condition == .resourceDeleted && error.origin == .peer && error.detail.contains(reason.detail)
+                )
                 let other = try await connection.openSession().openSender(to: "queue")
                 #expect(connection.error == nil && other.error == nil)
                 try await connection.close()
@@ -142,7 +149,7 @@ struct FailurePeerTests {
         // Nobody takes a message until all are sent and the sender has gone.
         try await within("the sender's end") { try await receiver.waitUntilClosed() }
         var bodies: [String?] = []
-        while let delivery = try await receiver.next() { bodies.append(try delivery.message.bodyString) }
+        while let delivery = try await receiver.next() { bodies.append(try delivery.decodeMessage().bodyString) }
         #expect(bodies == (0..<100).map { "\($0)" })
         try await sending.value
     }
@@ -260,7 +267,7 @@ private struct WaitingCalls {
                 _ = try await call()
                 return nil
             } catch {
-                return error as? AMQPError ?? AMQPError(.local, .internalError, "another error: \(error)")
+                return error as? AMQPError ?? AMQPError(condition: .internalError, detail: "another error: \(error)")
             }
         }
         self.tasks.append((name, task))

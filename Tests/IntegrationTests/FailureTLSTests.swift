@@ -41,7 +41,10 @@ struct FailureTLSTests {
     @Test func certificateForAnotherName() async throws {
         try await self.listen(self.files.wrongHost) { listener in
             let error = try await connectFailure(listener.tlsURL) { $0.tls.trustRoots = self.files.authority }
-            #expect(error.condition == .tlsFailed && error.scope == .connection)
+            #expect(
+                error.condition == .tlsFailed && error.scope == .connection && !error.isRetryable
+                    && error.underlying != nil
+            )
             #expect(error.detail.contains("for another host name"), "\(error)")
             let address = "amqps://127.0.0.1:\(listener.listener.port)"
             let second = try await connectFailure(address) { $0.tls.trustRoots = self.files.authority }

@@ -9,7 +9,10 @@ struct FailureTests {
     @Test func connectionRefused() async throws {
         let socket = try RawSocket()
         let error = try await connectFailure("amqp://127.0.0.1:\(socket.port)")
-        #expect(error.scope == .connection && error.condition == .connectFailed && !error.isFromPeer)
+        #expect(
+            error.scope == .connection && error.condition == .connectFailed && error.origin == .local
+                && error.isRetryable && error.ending == .refused && error.underlying != nil
+        )
         #expect(error.detail == "cannot connect to 127.0.0.1:\(socket.port): connection refused")
     }
 
@@ -39,7 +42,10 @@ struct FailureTests {
                 let ending = Task { try await connection.waitUntilClosed() }
                 proxy.end(.reset, .toClient)
                 let error = try await failure(of: "the connection") { try await ending.value }
-                #expect(error.scope == .connection && error.condition == .connectionLost)
+                #expect(
+                    error.scope == .connection && error.condition == .connectionLost && error.ending == .lost
+                        && error.isRetryable
+                )
                 #expect(error.detail == "connection reset by peer")
             }
         }
@@ -51,7 +57,7 @@ struct FailureTests {
         let listener = try await AMQPListener.bind(port: 0)
         let port = listener.port
         let error = try await failure(of: "binding") { try await AMQPListener.bind(port: port) }
-        #expect(error.scope == .local && error.condition == .resourceLocked)
+        #expect(error.scope == .call && error.condition == .resourceLocked)
         #expect(error.detail == "cannot listen on 127.0.0.1:\(port): address already in use")
         await listener.close()
         // It can be bound once it is free.
@@ -61,13 +67,13 @@ struct FailureTests {
     @Test func anAddressOfAnotherMachineCannotBeBound() async throws {
         // TEST-NET-1, RFC 5737.
         let error = try await failure(of: "binding") { try await AMQPListener.bind(host: "192.0.2.1", port: 0) }
-        #expect(error.scope == .local && error.condition == .invalidArgument)
+        #expect(error.scope == .call && error.condition == .invalidArgument)
         #expect(error.detail == "cannot listen on 192.0.2.1:0: the address does not belong to this machine")
     }
 
     @Test func aNameThatIsNotFoundCannotBeBound() async throws {
         let error = try await failure(of: "binding") { try await AMQPListener.bind(host: "no-such.invalid", port: 0) }
-        #expect(error.scope == .local && error.condition == .invalidArgument)
+        #expect(error.scope == .call && error.condition == .invalidArgument)
         #expect(error.detail.hasPrefix("cannot listen on no-such.invalid:0: the host's name was not found"))
     }
 
@@ -83,7 +89,7 @@ struct FailureTests {
         #expect(binding.detail == "port is \(port): it must be from 0 to 65535")
         #expect(connecting.detail == "port is \(port): it must be from 1 to 65535" && url.detail == connecting.detail)
         for error in [binding, connecting, url] {
-            #expect(error.scope == .local && error.condition == .invalidArgument)
+            #expect(error.scope == .call && error.condition == .invalidArgument)
         }
     }
 
@@ -112,7 +118,12 @@ struct FailureTests {
     }
 
     @Test func closedDuringTheOpen() async throws {
-        let reason = AMQPError(.connection, .notAllowed, "go away", info: [.symbol("why"): "because"])
+        let reason = AMQPError(
+            scope: .connection,
+            condition: .notAllowed,
+            detail: "go away",
+            info: [.symbol("why"): "because"]
+        )
         try await ScriptedPeer.with(react: { kind, _ in kind == .open ? .drop : .answer }) { _, url in
             let error = try await connectFailure(url)
             #expect(error.condition == .connectionLost)
@@ -126,7 +137,7 @@ struct FailureTests {
             let error = try await failure(of: "waiting") {
                 try await AMQPConnection.connect(to: listener.url).waitUntilClosed()
             }
-            #expect(error.condition == .notAllowed && error.detail == "go away" && error.isFromPeer)
+            #expect(error.condition == .notAllowed && error.detail == "go away" && error.origin == .peer)
             #expect(error.info == reason.info && error.scope == .connection)
             try await service.value
         }
@@ -141,7 +152,7 @@ struct FailureTests {
         login.answersInit = silentAt != "SASL init"
         try await ScriptedPeer.with(login: login, react: { kind, _ in kind == .open ? .ignore : .answer }) { _, url in
             let error = try await connectFailure(url, within: .seconds(30)) { $0.openTimeout = .milliseconds(300) }
-            #expect(error.condition == .timeout && error.scope == .local)
+            #expect(error.condition == .timeout && error.scope == .call)
             #expect(error.detail.contains("did not open the connection within 0.3 seconds"))
         }
     }
@@ -177,7 +188,10 @@ struct FailureTests {
                     try await session.openReceiver(from: "nowhere")
                 }
                 for error in [sending, receiving] {
-                    #expect(error.scope == .link && error.condition == .notFound && error.isFromPeer)
+                    #expect(
+                        error.scope == .link && error.condition == .notFound && error.origin == .peer
+                            && !error.isRetryable
+                    )
                     #expect(error.detail == "there is no such node")
                 }
                 // The session lives on.
@@ -188,12 +202,12 @@ struct FailureTests {
     }
 
     @Test func refusedSession() async throws {
-        let refusal = AMQPError(.session, .resourceLimitExceeded, "no more")
+        let refusal = AMQPError(scope: .session, condition: .resourceLimitExceeded, detail: "no more")
         try await ScriptedPeer.with(react: { kind, _ in kind == .begin ? .end(refusal) : .answer }) { _, url in
             let connection = try await AMQPConnection.connect(to: url)
             // AMQP refuses a session by beginning and ending it: it may seem open for a moment.
             let error = try await failure(of: "the session") { try await connection.openSession().waitUntilClosed() }
-            #expect(error.scope == .session && error.condition == .resourceLimitExceeded && error.isFromPeer)
+            #expect(error.scope == .session && error.condition == .resourceLimitExceeded && error.origin == .peer)
             #expect(error.detail == "no more" && connection.error == nil)
             try await connection.close()
         }

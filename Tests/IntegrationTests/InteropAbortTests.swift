@@ -9,13 +9,13 @@ struct InteropAbortTests {
 
     /// In frames that hold what is aborted in one piece, and in many. Where there is more credit than for one, or the session's
     /// window is closed, the program may give a message up before its first byte leaves, and the peer hears nothing of it.
-    @Test(arguments: [131_072, 1_024], [AMQPReceiver.Window.messages(1), .none])
-    func whatTheCProgramAbortsLeavesNothing(frameSize: UInt32, window: AMQPReceiver.Window) async throws {
+    @Test(arguments: [131_072, 1_024], [AMQPReceiver.Window.messages(1), .onDemand])
+    func whatTheCProgramAbortsLeavesNothing(frameSize: Int, window: AMQPReceiver.Window) async throws {
         let (aborts, whole) = (60, 40)
         // All of them together are 4.7 MB.
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         var configuration = AMQPListener.Configuration()
-        configuration.connection.maxFrameSize = frameSize
+        configuration.connection.maxFrameSize = AMQPByteCount(frameSize)
         configuration.connection.receiveBudget = budget
         try await TestListener.with(configuration, window: window) { listener in
             let port = listener.listener.port
@@ -31,7 +31,7 @@ struct InteropAbortTests {
             let sent = ProtonTrace.sent(by: aborting)
             #expect(sent.aborts == aborts)
             #expect(sent.transfers >= (frameSize == 1_024 ? 70 : 2) * aborts)
-            let numbers = try listener.deliveries.map { try $0.message.body.sequence }
+            let numbers = try listener.deliveries.map { try $0.decodeMessage().body.sequence }
             #expect(numbers == (1...whole).map { $0 })
             try await waitUntil("both connections end") { listener.ends.count == 2 }
             #expect(listener.ends == [nil, nil])
@@ -42,12 +42,12 @@ struct InteropAbortTests {
     }
 
     /// Before each message the first half of it, aborted, on the same link.
-    @Test(arguments: [1_048_576, 512], [AMQPReceiver.Window.messages(1), .none, .automatic])
-    func betweenWholeMessagesOfOneLink(frameSize: UInt32, window: AMQPReceiver.Window) async throws {
+    @Test(arguments: [1_048_576, 512], [AMQPReceiver.Window.messages(1), .onDemand, .automatic])
+    func betweenWholeMessagesOfOneLink(frameSize: Int, window: AMQPReceiver.Window) async throws {
         let lines = try CanonicalText.catalogue("catalogue") + CanonicalText.catalogue("catalogue-extended")
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         var configuration = AMQPListener.Configuration()
-        configuration.connection.maxFrameSize = frameSize
+        configuration.connection.maxFrameSize = AMQPByteCount(frameSize)
         configuration.connection.receiveBudget = budget
         try await TestListener.with(configuration, window: window) { listener in
             let peer = try ForeignPeer.python.start(
@@ -59,7 +59,7 @@ struct InteropAbortTests {
             #expect(ProtonTrace.sent(by: peer).aborts == lines.count)
             let counts = #""messages": \#(lines.count), "aborted": \#(lines.count), "accepted": \#(lines.count)"#
             #expect(peer.errors.contains(counts))
-            #expect(try listener.deliveries.map { CanonicalText.of(try $0.message) } == lines)
+            #expect(try listener.deliveries.map { CanonicalText.of(try $0.decodeMessage()) } == lines)
             try await waitUntil("the end") { listener.ends.count == 1 }
             #expect(budget.used == 0 && budget.peak > 0)
         }
@@ -69,10 +69,10 @@ struct InteropAbortTests {
 
     /// The C program prints what was aborted, and all of what was not.
     @Test(arguments: [1_048_576, 4_096], [false, true])
-    func weAbortToTheCProgram(frameSize: UInt32, settled: Bool) async throws {
+    func weAbortToTheCProgram(frameSize: Int, settled: Bool) async throws {
         let (aborts, whole) = (20, 21)
         var configuration = AMQPListener.Configuration()
-        configuration.connection.maxFrameSize = frameSize
+        configuration.connection.maxFrameSize = AMQPByteCount(frameSize)
         let listener = try await AMQPListener.bind(host: "127.0.0.1", port: 0, configuration: configuration)
         let served = Task {
             let connections = listener.makeAsyncIterator()
@@ -97,7 +97,8 @@ struct InteropAbortTests {
         for try await wish in connection.incoming {
             switch wish {
             case .session(let session): try await session.accept()
-            case .receiver(let link): link.refuse(AMQPError(.link, .notAllowed, "receivers only"))
+            case .receiver(let link):
+                link.refuse(AMQPError(scope: .link, condition: .notAllowed, detail: "receivers only"))
             case .sender(let link):
                 var sending = AMQPSender.Configuration()
                 sending.settleMode = settled ? .mixed : .unsettled
@@ -161,7 +162,7 @@ struct InteropAbortTests {
                 pieces.yield(AbortedBody.bytes)
                 pieces.finish()
             }
-            let length = ByteCount(AbortedBody.bytes.readableBytes)
+            let length = AMQPByteCount(AbortedBody.bytes.readableBytes)
             #expect(try await sender.stream(length: length, body: body) == .accepted)
         } else {
             #expect(try await sender.send(AMQPMessage(body: "whole \(number)")) == .accepted)

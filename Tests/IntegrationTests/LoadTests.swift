@@ -9,7 +9,7 @@ struct LoadTests {
         try await within("\(count) messages", limit: .seconds(120)) {
             var messages: [AMQPMessage] = []
             while messages.count < count, let delivery = try await receiver.next() {
-                messages.append(try delivery.message)
+                messages.append(try delivery.decodeMessage())
                 delivery.accept()
             }
             return messages
@@ -33,7 +33,7 @@ struct LoadTests {
                 let received = try await self.receive(messages.count, receiver)
                 #expect(received == messages)
             }
-            #expect(try listener.deliveries.map { try $0.message } == messages)
+            #expect(try listener.deliveries.map { try $0.decodeMessage() } == messages)
         }
     }
 
@@ -53,7 +53,7 @@ struct LoadTests {
                 let sender = try await session.openSender(to: "there")
                 let outcome = try await within("the outcome") { try await sender.send(message) }
                 #expect(outcome == .accepted)
-                let arrived = try #require(listener.deliveries.first).message
+                let arrived = try #require(listener.deliveries.first).decodeMessage()
                 #expect(arrived.bodyBytes == bytes)
                 let received = try await self.receive(2, try await session.openReceiver(from: "back"))
                 #expect(received[0].bodyBytes == bytes && received[1].bodyString == "small")
@@ -78,7 +78,7 @@ struct LoadTests {
                 #expect(connections.allSatisfy { $0.error == nil } && listener.connections.count == 200)
                 for connection in connections { try await connection.close() }
             }
-            let bodies = try Set(listener.deliveries.map { try $0.message.bodyString })
+            let bodies = try Set(listener.deliveries.map { try $0.decodeMessage().bodyString })
             #expect(bodies == Set((0..<200).map { "from \($0)" }))
         }
     }
@@ -93,7 +93,7 @@ struct LoadTests {
                 }
                 let session = try await connection.openSession()
                 for index in 0..<200 { senders.append(try await session.openSender(to: "link \(index)")) }
-                var transfers: [AMQPTransfer] = []
+                var transfers: [AMQPTracker] = []
                 for round in 0..<3 {
                     for (index, sender) in senders.enumerated() {
                         transfers.append(try await sender.enqueue(AMQPMessage(body: "\(index) \(round)")))
@@ -101,7 +101,7 @@ struct LoadTests {
                 }
                 for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
             }
-            let bodies = try Set(listener.deliveries.map { try $0.message.bodyString })
+            let bodies = try Set(listener.deliveries.map { try $0.decodeMessage().bodyString })
             #expect(bodies.count == 900 && listener.deliveries.count == 900)
         }
     }
@@ -111,14 +111,14 @@ struct LoadTests {
         try await TestListener.with { listener in
             try await AMQPConnection.withConnection(to: listener.url) { connection in
                 let sender = try await connection.openSession().openSender(to: "queue")
-                var transfers: [AMQPTransfer] = []
+                var transfers: [AMQPTracker] = []
                 for index in 0..<1_000 {
                     MainActor.assertIsolated()
                     transfers.append(try await sender.enqueue(AMQPMessage(body: "\(index)")))
                 }
                 for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
             }
-            #expect(try listener.deliveries.map { try $0.message.bodyString } == (0..<1_000).map { "\($0)" })
+            #expect(try listener.deliveries.map { try $0.decodeMessage().bodyString } == (0..<1_000).map { "\($0)" })
         }
     }
 }

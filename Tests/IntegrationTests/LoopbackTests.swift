@@ -12,11 +12,12 @@ struct LoopbackTests {
                 for try await wish in connection.incoming {
                     switch wish {
                     case .session(let session): try await session.accept()
-                    case .sender(let sender): sender.refuse(AMQPError(.link, .notAllowed, "receivers only"))
+                    case .sender(let sender):
+                        sender.refuse(AMQPError(scope: .link, condition: .notAllowed, detail: "receivers only"))
                     case .receiver(let incoming):
                         let receiver = try await incoming.accept()
                         for try await delivery in receiver {
-                            #expect(try delivery.message.bodyString == "message \(count)")
+                            #expect(try delivery.decodeMessage().bodyString == "message \(count)")
                             delivery.accept()
                             count += 1
                         }
@@ -34,7 +35,7 @@ struct LoopbackTests {
                 let outcome = try await sender.send(AMQPMessage(body: "message \(index)"))
                 #expect(outcome == .accepted)
             }
-            var transfers: [AMQPTransfer] = []
+            var transfers: [AMQPTracker] = []
             for index in 10..<5_000 {
                 transfers.append(try await sender.enqueue(AMQPMessage(body: "message \(index)")))
             }

@@ -145,7 +145,7 @@ struct MalformedBytesTests {
                 let receiver = try await connection.openSession().openReceiver(from: "two-messages")
                 for _ in 0..<2 {
                     let delivery = try #require(try await receiver.next())
-                    #expect(try delivery.message.bodyString == "hello")
+                    #expect(try delivery.decodeMessage().bodyString == "hello")
                     delivery.accept()
                 }
             }

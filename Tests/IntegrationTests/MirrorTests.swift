@@ -8,7 +8,7 @@ import Testing
             let connection = try await AMQPConnection.connect(to: listener.url)
             let session = try await connection.openSession()
             let sender = try await session.openSender(to: "queue")
-            var transfers: [AMQPTransfer] = []
+            var transfers: [AMQPTracker] = []
             var text = ""
             for number in 0..<2_000 {
                 transfers.append(try await sender.enqueue(AMQPMessage(body: "\(number)")))

@@ -44,7 +44,8 @@ struct SharedBudgetTests {
         while let wish = try? await wishes.next(isolation: nil) {
             switch wish {
             case .session(let session): _ = try? await session.accept()
-            case .sender(let sender): sender.refuse(AMQPError(.link, .notFound, "there is nothing to receive"))
+            case .sender(let sender):
+                sender.refuse(AMQPError(scope: .link, condition: .notFound, detail: "there is nothing to receive"))
             case .receiver(let incoming):
                 guard let receiver = try? await incoming.accept(.init(window: .messages(1_000))) else { return }
                 while let delivery = try? await receiver.next(), (try? await gate.pass(delivery)) != nil {

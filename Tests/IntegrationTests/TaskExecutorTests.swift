@@ -18,7 +18,7 @@ import Testing
             let (sent, places) = try await withTaskExecutorPreference(connection.taskExecutor) {
                 let sender = try await connection.openSession().openSender(to: "queue")
                 var places: Set<Bool> = [loop.inEventLoop]
-                var transfers: [AMQPTransfer] = []
+                var transfers: [AMQPTracker] = []
                 for number in 0..<Self.count {
                     transfers.append(try await sender.enqueue(AMQPMessage(body: "\(number)")))
                     places.insert(loop.inEventLoop)
@@ -31,7 +31,7 @@ import Testing
             }
             #expect(sent == Self.count)
             #expect(places == [true])
-            let received = try listener.deliveries.map { try $0.message.bodyString }
+            let received = try listener.deliveries.map { try $0.decodeMessage().bodyString }
             #expect(received == (0..<Self.count).map { "\($0)" })
             try await connection.close()
         }
@@ -47,7 +47,7 @@ import Testing
                 var received: [String?] = []
                 while received.count < Self.count {
                     let batch = try await within("a batch") { try await receiver.nextBatch(max: 100) }
-                    received += try batch.map { try $0.message.bodyString }
+                    received += try batch.map { try $0.decodeMessage().bodyString }
                     batch.acceptAll()
                 }
                 return received

@@ -94,7 +94,7 @@ final class FakeManagement: Sendable {
     }
 
     private func answer(_ receiver: AMQPReceiver) async {
-        while let delivery = try? await receiver.next(), let message = try? delivery.message {
+        while let delivery = try? await receiver.next(), let message = try? delivery.decodeMessage() {
             delivery.accept()
             let properties = message.properties
             let request = Request(

@@ -92,7 +92,7 @@ import Testing
     ])
     func anErrorHasTheStatusAndTheWords(_ status: Int, _ words: String, _ condition: AMQPCondition) throws {
         let error = try #require(ManagementResponse(status: status, body: .string(words)).error)
-        #expect(error.scope == .local && error.condition == condition && error.detail == words && error.isFromPeer)
+        #expect(error.scope == .call && error.condition == condition && error.detail == words && error.origin == .peer)
         #expect(error.info == [.symbol("status"): .long(Int64(status))])
     }
 

@@ -63,7 +63,7 @@ struct RabbitMQManagementTests {
         } _: { _, connection in
             try await RabbitMQManagement.withManagement(on: connection) { management in
                 let error = try await failure("the declaration") { try await management.declare(RabbitMQQueue("q")) }
-                #expect(error.condition == .preconditionFailed && error.detail == words && error.isFromPeer)
+                #expect(error.condition == .preconditionFailed && error.detail == words && error.origin == .peer)
                 #expect(error.info[symbol: "status"] == 409)
             }
         }
@@ -134,14 +134,18 @@ struct RabbitMQManagementTests {
             try await RabbitMQManagement.withManagement(on: connection) { management in
                 for name in ["data", "null", "poor"] {
                     let error = try await failure(name) { _ = try await management.queue(name) }
-                    #expect(error.condition == .decodeError && !error.isFromPeer, "\(name): \(error)")
+                    #expect(error.condition == .decodeError && error.origin == .local, "\(name): \(error)")
                 }
             }
         }
     }
 
     @Test func theSessionEnds() async throws {
-        let reason = AMQPError(.session, .unauthorizedAccess, "configure access to queue 'q' refused for user 'u'")
+        let reason = AMQPError(
+            scope: .session,
+            condition: .unauthorizedAccess,
+            detail: "configure access to queue 'q' refused for user 'u'"
+        )
         try await FakeManagement.with { _ in
             .endSession(reason)
         } _: { _, connection in

@@ -119,7 +119,7 @@ struct Beside: AsyncParsableCommand {
     }
 
     private static func sendBatch(_ size: Int, _ sender: AMQPSender, _ count: Count) async throws {
-        var transfers: [AMQPTransfer] = []
+        var transfers: [AMQPTracker] = []
         for _ in 0..<size {
             let transfer = try await sender.enqueue(self.message())
             transfer.whenSettled { if $0 == .success(.accepted) { count.add(1) } }
@@ -130,7 +130,7 @@ struct Beside: AsyncParsableCommand {
 
     private static func receive(_ receiver: AMQPReceiver, _ count: Count) async throws {
         while case let batch = try await receiver.nextBatch(max: 256), !batch.isEmpty {
-            for delivery in batch { _ = try delivery.message }
+            for delivery in batch { _ = try delivery.decodeMessage() }
             batch.acceptAll()
             count.add(batch.count)
         }

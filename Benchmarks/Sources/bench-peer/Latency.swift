@@ -58,7 +58,7 @@ struct Latency: AsyncParsableCommand {
         var message = AMQPMessage(body: Send.body(size))
         let clock = ContinuousClock()
         let start = clock.now
-        var outstanding: Deque<(begin: ContinuousClock.Instant, transfer: AMQPTransfer)> = []
+        var outstanding: Deque<(begin: ContinuousClock.Instant, transfer: AMQPTracker)> = []
         for number in 0..<(count + depth) {
             if number >= depth || number >= count, let first = outstanding.popFirst() {
                 guard try await first.transfer.outcome() == .accepted else {

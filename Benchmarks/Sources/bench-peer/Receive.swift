@@ -76,7 +76,7 @@ struct Receive: AsyncParsableCommand {
                             try? await origin.run(connection) { try await Self.take(receiver, taking, tally) }
                         }
                     case .sender(let link):
-                        link.refuse(AMQPError(.link, .notImplemented, "this end receives"))
+                        link.refuse(AMQPError(scope: .link, condition: .notImplemented, detail: "this end receives"))
                     }
                 }
                 tally.end(Failure("the connection ended early"))
@@ -153,7 +153,7 @@ final class Tally: Sendable {
         if !self.hasBegun.load(ordering: .relaxed), !self.hasBegun.exchange(true, ordering: .relaxed) {
             self.state.withLock { $0.start = .now }
         }
-        let message = try delivery.message
+        let message = try delivery.decodeMessage()
         guard case .timestamp? = message.applicationProperties["sent"], let body = message.bodyBytes else {
             throw Failure("a message came without its property or body")
         }

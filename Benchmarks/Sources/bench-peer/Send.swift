@@ -67,7 +67,7 @@ struct Send: AsyncParsableCommand {
 
     private static func send(_ senders: [AMQPSender], _ count: Int, _ size: Int) async throws -> Duration {
         var message = AMQPMessage(body: self.body(size))
-        var outstanding: Deque<AMQPTransfer> = []
+        var outstanding: Deque<AMQPTracker> = []
         let clock = ContinuousClock()
         let start = clock.now
         var index = 0

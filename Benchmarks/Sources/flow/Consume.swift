@@ -27,20 +27,21 @@ struct Consume: AsyncParsableCommand {
         for try await wish in connection.incoming {
             switch wish {
             case .session(let session):
-                try await session.accept(.init(incomingCapacity: ByteCount(Self.sessionCapacity)))
+                try await session.accept(.init(incomingCapacity: AMQPByteCount(Self.sessionCapacity)))
             case .receiver(let link): return try await self.consume(try await link.accept(self.configuration))
-            case .sender(let link): link.refuse(AMQPError(.link, .notAllowed, "nothing is sent from here"))
+            case .sender(let link):
+                link.refuse(AMQPError(scope: .link, condition: .notAllowed, detail: "nothing is sent from here"))
             }
         }
     }
 
     private var configuration: AMQPReceiver.Configuration {
         // Small messages come whole also where others are streamed: the window holds them.
-        var configuration = AMQPReceiver.Configuration(window: .bytes(ByteCount(self.limit)))
+        var configuration = AMQPReceiver.Configuration(window: .bytes(AMQPByteCount(self.limit)))
         // A body of 64 MiB has a few bytes around it.
         configuration.maxMessageSize = .mebibytes(65)
         configuration.streamsMessages = self.mode == .streamed
-        configuration.streamBuffer = ByteCount(Self.streamBuffer)
+        configuration.streamBuffer = AMQPByteCount(Self.streamBuffer)
         return configuration
     }
 

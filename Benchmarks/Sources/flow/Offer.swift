@@ -27,7 +27,7 @@ struct Offer: AsyncParsableCommand {
         var accepted = 0
         var takenBack = 0
         var largest = 0
-        var transfers: [AMQPTransfer] = []
+        var transfers: [AMQPTracker] = []
 
         mutating func add(_ other: Tally) {
             self.attempts += other.attempts
@@ -38,7 +38,7 @@ struct Offer: AsyncParsableCommand {
             self.transfers += other.transfers
         }
 
-        mutating func accept(_ transfer: AMQPTransfer, _ bytes: Int) {
+        mutating func accept(_ transfer: AMQPTracker, _ bytes: Int) {
             self.accepted += bytes
             self.largest = max(self.largest, bytes)
             self.transfers.append(transfer)
@@ -58,7 +58,7 @@ struct Offer: AsyncParsableCommand {
             port: self.port,
             configuration: configuration
         )
-        let session = try await connection.openSession(.init(sendLimit: .init(high: ByteCount(self.limit))))
+        let session = try await connection.openSession(.init(sendLimit: .init(high: AMQPByteCount(self.limit))))
         var senders: [AMQPSender] = []
         for index in 0..<Self.senders { senders.append(try await session.openSender(to: "sender-\(index)")) }
         // All messages are parts of it, so that those who offer cost no memory.
@@ -180,7 +180,7 @@ struct Offer: AsyncParsableCommand {
     }
 
     /// All must fail: the peer has taken nothing.
-    private static func failures(of transfers: [AMQPTransfer], _ report: inout Report) async {
+    private static func failures(of transfers: [AMQPTracker], _ report: inout Report) async {
         var settled = 0
         for transfer in transfers {
             if case .success = await Self.result(of: transfer) { settled += 1 }
@@ -189,7 +189,7 @@ struct Offer: AsyncParsableCommand {
         report.atMost("transfers-not-failed", Double(settled), 0)
     }
 
-    private static func result(of transfer: AMQPTransfer) async -> Result<AMQPOutcome, AMQPError> {
+    private static func result(of transfer: AMQPTracker) async -> Result<AMQPOutcome, AMQPError> {
         do throws(AMQPError) {
             return .success(try await transfer.outcome())
         } catch {

@@ -85,7 +85,7 @@ struct Priority: AsyncParsableCommand {
         report.note("\(name)-bulk", rounds.map(\.bulk).median, "MB/s")
     }
 
-    private var bulkSession: AMQPSession.Configuration { .init(sendLimit: .init(high: ByteCount(self.limit))) }
+    private var bulkSession: AMQPSession.Configuration { .init(sendLimit: .init(high: AMQPByteCount(self.limit))) }
 
     private func measure(_ lanes: Lanes, _ peer: SinkPeer) async throws -> Round {
         if lanes == .plain { return try await self.measurePlain(peer) }

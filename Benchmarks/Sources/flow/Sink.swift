@@ -36,7 +36,7 @@ struct Sink: AsyncParsableCommand {
         Watchdog.endWithParent()
         let listener = try await AMQPListener.bind(port: 0)
         Output.line("port \(listener.port)")
-        let session = AMQPSession.Configuration(incomingCapacity: ByteCount(self.capacity))
+        let session = AMQPSession.Configuration(incomingCapacity: AMQPByteCount(self.capacity))
         await withDiscardingTaskGroup { group in
             let connections = listener.makeAsyncIterator()
             while let connection = try? await connections.next(isolation: nil) {

@@ -48,7 +48,7 @@ struct SlowConsumer: AsyncParsableCommand {
         let start = clock.now
         try await AMQPConnection.withConnection(to: "amqp://127.0.0.1:\(port)") { connection in
             let sender = try await connection.openSession().openSender(to: mode)
-            var last: AMQPTransfer?
+            var last: AMQPTracker?
             for _ in 0..<self.messages where clock.now - start < .seconds(self.seconds) {
                 let size = random.size(upTo: body.readableBytes)
                 let part = body.getSlice(at: body.readerIndex, length: size) ?? ByteBuffer()

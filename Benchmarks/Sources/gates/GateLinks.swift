@@ -8,7 +8,7 @@ struct GateSender {
 
     private let senders: [AMQPSender]
     private var message: AMQPMessage
-    private var outstanding: Deque<AMQPTransfer> = []
+    private var outstanding: Deque<AMQPTracker> = []
     private let expected: AMQPOutcome
 
     /// - Parameters:
@@ -147,7 +147,7 @@ enum GateReceiver {
     }
 
     private static func read(_ delivery: AMQPDelivery) throws {
-        let message = try delivery.message
+        let message = try delivery.decodeMessage()
         guard case .timestamp? = message.applicationProperties["sent"], (message.bodyBytes?.readableBytes ?? 0) > 0
         else {
             throw Failure("a message came without its property or body")

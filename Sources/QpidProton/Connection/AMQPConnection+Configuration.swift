@@ -14,7 +14,7 @@ extension AMQPConnection {
         /// The largest frame that this side takes, in bytes: 512 at least, never unlimited.
         ///
         /// Source: AMQP 1.0 §2.7.1, `pn_transport_set_max_frame`.
-        public var maxFrameSize: UInt32 = 65_536
+        public var maxFrameSize: AMQPByteCount = .kibibytes(64)
         /// The highest channel number: one less than the number of sessions, 32,767 at most.
         public var channelMax: UInt16 = 1_023
         /// How long the peer may be silent before the connection ends: 60 s by default, from 4 ms to 49 days; nil for no limit.
@@ -82,11 +82,11 @@ extension AMQPConnection {
 
         func validate() throws(AMQPError) {
             func require(_ condition: Bool, _ text: String) throws(AMQPError) {
-                if !condition { throw AMQPError(.local, .invalidArgument, text) }
+                if !condition { throw AMQPError(condition: .invalidArgument, detail: text) }
             }
-            try require(self.maxFrameSize >= 512, "maxFrameSize is \(self.maxFrameSize): AMQP asks for 512 at least")
+            try require(self.maxFrameSize >= 512, "maxFrameSize is \(self.maxFrameSize): 512 B is the least")
             try require(
-                self.maxFrameSize <= 16 << 20,
+                self.maxFrameSize <= .mebibytes(16),
                 "maxFrameSize is \(self.maxFrameSize): a frame is held whole, so 16 MiB is the most"
             )
             try require(self.channelMax <= 32_767, "channelMax is \(self.channelMax): 32,767 is the most")
@@ -130,7 +130,7 @@ extension AMQPConnection {
         private func validateTexts() throws(AMQPError) {
             if self.containerID?.isEmpty == true {
                 let text = "containerID is empty: give a name, or nil for one that is made"
-                throw AMQPError(.local, .invalidArgument, text)
+                throw AMQPError(condition: .invalidArgument, detail: text)
             }
             try ProtonText.check(self.containerID, "containerID")
             try ProtonText.check(self.virtualHost, "virtualHost")

@@ -62,7 +62,7 @@ extension AMQPConnection {
     ///
     /// At the end of the scope the senders send the messages that they have accepted. The scope waits until all are settled and
     /// the connection is closed. Together this takes the limit of `flush` at most, or one second if the task is cancelled. The
-    /// transfers of the remaining messages fail, and one logged warning a link counts them. With `.none` nothing more is sent,
+    /// trackers of the remaining messages fail, and one logged warning a link counts them. With `.none` nothing more is sent,
     /// and the peer has `operationTimeout` to answer the close.
     ///
     /// - Parameters:

@@ -30,7 +30,13 @@ extension AMQPConnection {
             channel.connect(to: try SocketAddress(unixDomainSocketPath: "/in-memory"), promise: nil)
             parts = Parts(handler, channel)
         } catch {
-            throw error as? AMQPError ?? AMQPError(.connection, .connectFailed, NetworkError.cause(error))
+            throw error as? AMQPError
+                ?? AMQPError(
+                    scope: .connection,
+                    condition: .connectFailed,
+                    detail: NetworkError.cause(error),
+                    underlying: error
+                )
         }
         return AMQPConnection(parts, try await parts.opened.value(), configuration)
     }

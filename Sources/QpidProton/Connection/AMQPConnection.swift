@@ -59,7 +59,7 @@ public final class AMQPConnection: Sendable {
         switch self.parts.ended.answer {
         case nil: nil
         case .failure(let error): error
-        case .success: AMQPError(.connection, .closed, "the connection is closed")
+        case .success: AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
         }
     }
 
@@ -127,7 +127,7 @@ public final class AMQPConnection: Sendable {
 
     /// Closes the connection with its sessions and links, and suspends until the socket is closed.
     ///
-    /// Messages that were not sent are given up: their transfers fail, and a warning of the logger counts them for each link.
+    /// Messages that were not sent are given up: their trackers fail, and a warning of the logger counts them for each link.
     /// ``close(flush:)`` sends them first. Any task may call it, more than once; all wait for the same end. Cancellation ends
     /// the wait; the connection closes all the same.
     ///

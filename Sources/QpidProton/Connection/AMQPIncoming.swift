@@ -110,7 +110,7 @@ public struct AMQPAttach: Hashable, Sendable {
     /// Properties of the link.
     public var properties: AMQPMap
     /// The largest message that the peer takes, in bytes; nil for no limit.
-    public var maxMessageSize: UInt64?
+    public var maxMessageSize: AMQPByteCount?
     /// Whether the sender settles its messages itself.
     public var senderSettleMode: AMQPSenderSettleMode
     /// When the receiver settles.

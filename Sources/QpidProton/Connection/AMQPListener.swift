@@ -129,7 +129,10 @@ private struct Acceptor {
             showsCertificates: configuration.tls.map { $0.clientCertificates != .none } ?? false
         )
         guard configuration.backlog > 0 else {
-            throw AMQPError(.local, .invalidArgument, "backlog is \(configuration.backlog): it must be at least 1")
+            throw AMQPError(
+                condition: .invalidArgument,
+                detail: "backlog is \(configuration.backlog): it must be at least 1"
+            )
         }
         self.configuration = configuration
         self.logger = logger
@@ -160,7 +163,9 @@ private struct Acceptor {
         let timeout = self.configuration.connection.openTimeout
         let timer = parts.channel.eventLoop.scheduleTask(in: .nanoseconds(timeout.nanoseconds)) {
             let text = "the peer did not open the connection within \(timeout)"
-            if parts.opened.resolve(.failure(AMQPError(.local, .timeout, text))) { parts.channel.close(promise: nil) }
+            if parts.opened.resolve(.failure(AMQPError(condition: .timeout, detail: text))) {
+                parts.channel.close(promise: nil)
+            }
         }
         parts.opened.whenResolved { [configuration, inbox] answer in
             timer.cancel()
@@ -168,7 +173,9 @@ private struct Acceptor {
             let connection = AMQPConnection(parts, peer, configuration.connection)
             guard inbox.count < configuration.backlog else {
                 let text = "too many connections wait to be accepted"
-                parts.mailbox.run { $0.close(AMQPError(.connection, .resourceLimitExceeded, text)) }
+                parts.mailbox.run {
+                    $0.close(AMQPError(scope: .connection, condition: .resourceLimitExceeded, detail: text))
+                }
                 return
             }
             inbox.push(contentsOf: [Inbox.Entry(element: connection, weight: 1, isReported: false)])

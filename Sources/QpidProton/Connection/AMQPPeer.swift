@@ -4,8 +4,8 @@ public struct AMQPPeer: Hashable, Sendable {
     public var containerID: String
     /// The host that the peer asked this side to be.
     public var hostname: String?
-    /// The largest frame that the peer takes, in bytes; `UInt32.max` for no limit.
-    public var maxFrameSize: UInt32
+    /// The largest frame that the peer takes; nil for no limit.
+    public var maxFrameSize: AMQPByteCount?
     /// The highest channel number that the peer takes.
     public var channelMax: UInt16
     /// How often the peer wants to hear something; nil for never.

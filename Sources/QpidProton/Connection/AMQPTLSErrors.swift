@@ -41,7 +41,11 @@ enum AMQPTLSErrors {
         case let error as BoringSSLError:
             return self.translate(error, side, isClient: host != nil, certificate)
         case is NIOSSLCloseTimedOutError:
-            return AMQPError(.connection, .connectionLost, "TLS was not closed in order by \(side) in time")
+            return AMQPError(
+                scope: .connection,
+                condition: .connectionLost,
+                detail: "TLS was not closed in order by \(side) in time"
+            )
         default:
             return nil
         }
@@ -58,16 +62,20 @@ enum AMQPTLSErrors {
             return self.translate(error, side, isClient: isClient, certificate)
         case .uncleanShutdown:
             return AMQPError(
-                .connection,
-                .connectionLost,
-                "the connection was cut by \(side): TCP ended without the end of TLS"
+                scope: .connection,
+                condition: .connectionLost,
+                detail: "the connection was cut by \(side): TCP ended without the end of TLS"
             )
         case .noCertificateToValidate:
             return self.failed("\(side) shows no certificate", "give it one, or do not ask for one")
         case .unableToValidateCertificate:
             return self.unverified(side, certificate)
         case .shutdownFailed, .writeDuringTLSShutdown:
-            return AMQPError(.connection, .connectionLost, "TLS was not closed in order by \(side)")
+            return AMQPError(
+                scope: .connection,
+                condition: .connectionLost,
+                detail: "TLS was not closed in order by \(side)"
+            )
         default:
             return self.unexplained(side)
         }
@@ -172,7 +180,7 @@ enum AMQPTLSErrors {
     }
 
     private static func failed(_ cause: String, _ remedy: String) -> AMQPError {
-        AMQPError(.connection, .tlsFailed, "\(cause): \(remedy)")
+        AMQPError(scope: .connection, condition: .tlsFailed, detail: "\(cause): \(remedy)")
     }
 
     private enum Meaning {

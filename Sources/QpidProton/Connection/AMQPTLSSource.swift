@@ -83,6 +83,6 @@ enum AMQPTLSSource: Hashable, Sendable {
     private static let maxFileSize = 16 * 1_048_576
 
     static func error(_ cause: String, _ remedy: String) -> AMQPError {
-        AMQPError(.local, .invalidArgument, "\(cause): \(remedy)")
+        AMQPError(condition: .invalidArgument, detail: "\(cause): \(remedy)")
     }
 }

@@ -189,6 +189,6 @@ struct AMQPURLParser {
     }
 
     private static func error(_ cause: String, _ remedy: String) -> AMQPError {
-        AMQPError(.local, .invalidArgument, "\(cause): \(remedy)")
+        AMQPError(condition: .invalidArgument, detail: "\(cause): \(remedy)")
     }
 }

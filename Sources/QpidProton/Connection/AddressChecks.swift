@@ -58,7 +58,7 @@ enum AddressChecks {
 
     static func isIPAddress(_ host: String) -> Bool { self.ipAddress(host) != nil }
 
-    private static func error(_ text: String) -> AMQPError { AMQPError(.local, .invalidArgument, text) }
+    private static func error(_ text: String) -> AMQPError { AMQPError(condition: .invalidArgument, detail: text) }
 }
 
 extension AMQPURL {
@@ -78,5 +78,5 @@ extension AMQPURL {
         }
     }
 
-    private func error(_ text: String) -> AMQPError { AMQPError(.local, .invalidArgument, text) }
+    private func error(_ text: String) -> AMQPError { AMQPError(condition: .invalidArgument, detail: text) }
 }

@@ -81,7 +81,9 @@ final class ConnectAttempts: Sendable {
 
     /// Ends the attempts with an error that names each address and its cause.
     func fail(_ error: any Error) {
-        self.connected.resolve(.failure(self.error(error)))
+        var failure = self.error(error)
+        if !(error is AMQPError), failure.underlying == nil { failure.underlying = error }
+        self.connected.resolve(.failure(failure))
     }
 
     // MARK: Errors
@@ -123,7 +125,7 @@ final class ConnectAttempts: Sendable {
     }
 
     private func failure(_ condition: AMQPCondition, _ cause: String) -> AMQPError {
-        AMQPError(.connection, condition, "cannot connect to \(self.place): \(cause)")
+        AMQPError(scope: .connection, condition: condition, detail: "cannot connect to \(self.place): \(cause)")
     }
 }
 

@@ -74,7 +74,11 @@ struct Connector {
                 attempts.fail(error)
             case .success(let channel):
                 // A socket that closes before it is active gets no handlers.
-                let lost = AMQPError(.connection, .connectionLost, "the socket closed before the connection was opened")
+                let lost = AMQPError(
+                    scope: .connection,
+                    condition: .connectionLost,
+                    detail: "the socket closed before the connection was opened"
+                )
                 channel.closeFuture.whenComplete { [weak attempts] _ in attempts?.fail(lost) }
             }
         }
@@ -134,7 +138,7 @@ struct Connector {
         let timer = parts.channel.eventLoop.scheduleTask(in: .nanoseconds(timeout.nanoseconds)) {
             let place = NetworkError.place(self.url.host, self.url.port)
             let text = "\(place) did not open the connection within \(timeout)"
-            parts.opened.resolve(.failure(AMQPError(.local, .timeout, text)))
+            parts.opened.resolve(.failure(AMQPError(condition: .timeout, detail: text)))
         }
         defer { timer.cancel() }
         do {
@@ -148,8 +152,7 @@ struct Connector {
 
 extension AMQPError {
     static let unusableEventLoopGroup = AMQPError(
-        .local,
-        .invalidArgument,
-        "eventLoopGroup cannot make sockets: use a MultiThreadedEventLoopGroup or one of its loops"
+        condition: .invalidArgument,
+        detail: "eventLoopGroup cannot make sockets: use a MultiThreadedEventLoopGroup or one of its loops"
     )
 }

@@ -91,7 +91,7 @@ extension AMQPDelivery: CustomReflectable {
     }
 }
 
-extension AMQPTransfer: CustomReflectable {
+extension AMQPTracker: CustomReflectable {
     /// The result.
     public var customMirror: Mirror { Mirror(self, children: ["result": self.result as Any]) }
 }

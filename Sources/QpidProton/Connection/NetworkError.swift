@@ -90,19 +90,25 @@ extension NetworkError {
     /// Translates a failure to bind a listening socket.
     static func bind(_ error: any Error, _ host: String, _ port: Int) -> AMQPError {
         if let error = error as? AMQPError { return error }
+        var failure = self.bindFailure(error, host, port)
+        failure.underlying = error
+        return failure
+    }
+
+    private static func bindFailure(_ error: any Error, _ host: String, _ port: Int) -> AMQPError {
         let place = self.place(host, port)
         let cause = self.cause(error)
         guard let code = (error as? IOError)?.errnoCode else {
-            return AMQPError(.local, .invalidArgument, "cannot listen on \(place): \(cause)")
+            return AMQPError(condition: .invalidArgument, detail: "cannot listen on \(place): \(cause)")
         }
         switch code {
-        case EADDRINUSE: return AMQPError(.local, .resourceLocked, "cannot listen on \(place): \(cause)")
+        case EADDRINUSE: return AMQPError(condition: .resourceLocked, detail: "cannot listen on \(place): \(cause)")
         case EACCES, EPERM:
             let remedy = port < 1_024 ? ": ports below 1024 need a privilege" : ""
-            return AMQPError(.local, .unauthorizedAccess, "cannot listen on \(place): \(cause)\(remedy)")
+            return AMQPError(condition: .unauthorizedAccess, detail: "cannot listen on \(place): \(cause)\(remedy)")
         case EMFILE, ENFILE, ENOBUFS, ENOMEM:
-            return AMQPError(.local, .resourceLimitExceeded, "cannot listen on \(place): \(cause)")
-        default: return AMQPError(.local, .invalidArgument, "cannot listen on \(place): \(cause)")
+            return AMQPError(condition: .resourceLimitExceeded, detail: "cannot listen on \(place): \(cause)")
+        default: return AMQPError(condition: .invalidArgument, detail: "cannot listen on \(place): \(cause)")
         }
     }
 }

@@ -30,7 +30,7 @@ enum Scope {
             let late = "the peer did not take and settle them in time"
             let cause = self.error.map { "\($0)" } ?? (self.isFlushed ? late : "flush is .none: nothing more was sent")
             let condition = self.error?.condition ?? (self.isFlushed ? .timeout : .closed)
-            throw AMQPError(scope, condition, "\(count) at the end of the scope: \(cause)")
+            throw AMQPError(scope: scope, condition: condition, detail: "\(count) at the end of the scope: \(cause)")
         }
     }
 
@@ -68,7 +68,7 @@ extension AMQPConnection {
         steps.answered.whenResolved { reply.resolve($0) }
         let text = "\(steps.what) did not finish within \(limit)"
         let timer = self.parts.channel.eventLoop.scheduleTask(in: .nanoseconds(limit.nanoseconds)) {
-            _ = reply.resolve(.failure(AMQPError(.local, .timeout, text)))
+            _ = reply.resolve(.failure(AMQPError(condition: .timeout, detail: text)))
         }
         defer { timer.cancel() }
         _ = await Task { try? await reply.value() }.value

@@ -6,7 +6,7 @@ extension SessionEndpoint {
     func accept(_ configuration: AMQPSession.Configuration) -> Result<Handle, AMQPError> {
         guard !self.isDone, self.ended.answer == nil else { return .failure(self.endError) }
         guard pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else {
-            return .failure(AMQPError(.local, .illegalState, "the session has been accepted already"))
+            return .failure(AMQPError(condition: .illegalState, detail: "the session has been accepted already"))
         }
         do {
             return .success(try self.open(configuration))
@@ -17,7 +17,7 @@ extension SessionEndpoint {
 
     var endError: AMQPError {
         if case .failure(let error)? = self.ended.answer { return error }
-        return AMQPError(.session, .closed, "the session was ended")
+        return AMQPError(scope: .session, condition: .closed, detail: "the session was ended")
     }
 }
 
@@ -30,7 +30,7 @@ extension LinkEndpoint {
             source: ProtonTerminus.source(pn_link_remote_source(self.link)),
             target: ProtonTerminus.target(pn_link_remote_target(self.link)),
             properties: ProtonData.map(pn_link_remote_properties(self.link)),
-            maxMessageSize: limit == 0 ? nil : limit,
+            maxMessageSize: limit == 0 ? nil : AMQPByteCount(clamping: limit),
             senderSettleMode: ProtonSettleMode.sender(pn_link_remote_snd_settle_mode(self.link)),
             receiverSettleMode: ProtonSettleMode.receiver(pn_link_remote_rcv_settle_mode(self.link))
         )
@@ -42,10 +42,10 @@ extension LinkEndpoint {
     ) -> Result<(Handle, SessionEndpoint.Handle), AMQPError> {
         if let error = self.status.endError { return .failure(error) }
         guard pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 else {
-            return .failure(AMQPError(.local, .illegalState, "the link has been accepted already"))
+            return .failure(AMQPError(condition: .illegalState, detail: "the link has been accepted already"))
         }
         guard let session = self.session.handle, self.session.isLocallyOpen else {
-            return .failure(AMQPError(.local, .illegalState, "accept the session before its links"))
+            return .failure(AMQPError(condition: .illegalState, detail: "accept the session before its links"))
         }
         do {
             let handle = try open()
@@ -53,7 +53,9 @@ extension LinkEndpoint {
             return .success((handle, session))
         } catch {
             // What the peer asked for is longer than its own frames: another try would not be shorter.
-            if self.oversize != nil { self.close(AMQPError(.link, .frameSizeTooSmall, error.detail)) }
+            if self.oversize != nil {
+                self.close(AMQPError(scope: .link, condition: .frameSizeTooSmall, detail: error.detail))
+            }
             return .failure(error)
         }
     }

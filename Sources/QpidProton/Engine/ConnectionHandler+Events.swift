@@ -24,7 +24,7 @@ extension ConnectionHandler {
             case .connectionRemoteOpen: self.connectionOpened()
             case .connectionRemoteClose: self.remoteClosed()
             case .transportError:
-                if let error = self.engine.transportError { self.end(error, error) }
+                if let error = self.transportError { self.end(error, error) }
             case .transportClosed: break
             }
             wasAny = true
@@ -47,17 +47,24 @@ extension ConnectionHandler {
         guard self.fitOpen() else {
             let text =
                 "the open frame of this container does not fit into the peer's frames of \(self.peerFrameSize) bytes"
-            return self.fail(AMQPError(.connection, .frameSizeTooSmall, text))
+            return self.fail(AMQPError(scope: .connection, condition: .frameSizeTooSmall, detail: text))
         }
         let idle = pn_transport_get_remote_idle_timeout(transport)
         // Proton sends an empty frame each half of it, and without end where the half is no time.
         guard idle != 1 else {
-            return self.fail(AMQPError(.connection, .invalidField, "the peer's idle-time-out of 1 ms cannot be kept"))
+            return self.fail(
+                AMQPError(
+                    scope: .connection,
+                    condition: .invalidField,
+                    detail: "the peer's idle-time-out of 1 ms cannot be kept"
+                )
+            )
         }
+        let largest = pn_transport_get_remote_max_frame(transport)
         let peer = AMQPPeer(
             containerID: pn_connection_remote_container(connection).map { String(cString: $0) } ?? "",
             hostname: pn_connection_remote_hostname(connection).map { String(cString: $0) },
-            maxFrameSize: pn_transport_get_remote_max_frame(transport),
+            maxFrameSize: largest == .max ? nil : AMQPByteCount(Int(largest)),
             channelMax: pn_transport_remote_channel_max(transport),
             idleTimeout: idle == 0 ? nil : .milliseconds(Int64(idle)),
             offeredCapabilities: ProtonData.symbols(pn_connection_remote_offered_capabilities(connection)),
@@ -65,7 +72,7 @@ extension ConnectionHandler {
             properties: ProtonData.map(pn_connection_remote_properties(connection))
         )
         self.frames.namesLinks = peer.properties[symbol: "product"] != "RabbitMQ"
-        self.transferPayload = max(256, Int(min(peer.maxFrameSize, 1 << 24)) - 64)
+        self.transferPayload = max(256, Int(min(largest, 1 << 24)) - 64)
         self.logger.debug("connection opened", metadata: ["peer": "\(peer.containerID)"])
         if self.role == .server { pn_connection_open(connection) }
         self.opened.resolve(.success(peer))
@@ -80,7 +87,7 @@ extension ConnectionHandler {
         let channels = self.channels
         guard self.sessions.count <= channels else {
             let text = "the peer began a session, and all \(channels) channels of this side are in use"
-            return self.fail(AMQPError(.connection, .resourceLimitExceeded, text))
+            return self.fail(AMQPError(scope: .connection, condition: .resourceLimitExceeded, detail: text))
         }
         if let refusal = self.refusal { return endpoint.close(refusal) }
         self.offer(.session(NIOLoopBound(endpoint, eventLoop: self.eventLoop)))
@@ -113,10 +120,18 @@ extension ConnectionHandler {
     /// Why a session or link of the peer is refused without asking the application; nil when it is to be asked.
     private var refusal: AMQPError? {
         guard self.configuration.acceptsIncoming else {
-            return AMQPError(.link, .notAllowed, "this container takes no sessions or links from its peers")
+            return AMQPError(
+                scope: .link,
+                condition: .notAllowed,
+                detail: "this container takes no sessions or links from its peers"
+            )
         }
         guard self.incoming.count < self.configuration.incomingLimit else {
-            return AMQPError(.link, .resourceLimitExceeded, "too many sessions and links wait to be accepted")
+            return AMQPError(
+                scope: .link,
+                condition: .resourceLimitExceeded,
+                detail: "too many sessions and links wait to be accepted"
+            )
         }
         return nil
     }
@@ -124,7 +139,11 @@ extension ConnectionHandler {
     private var linkRefusal: AMQPError? {
         let limit = self.configuration.incomingLinkLimit
         guard self.configuration.acceptsIncoming, self.linksOfPeer > limit else { return self.refusal }
-        return AMQPError(.link, .resourceLimitExceeded, "no more than \(limit) links of the peer may be attached")
+        return AMQPError(
+            scope: .link,
+            condition: .resourceLimitExceeded,
+            detail: "no more than \(limit) links of the peer may be attached"
+        )
     }
 
     private func offer(_ incoming: Incoming) {

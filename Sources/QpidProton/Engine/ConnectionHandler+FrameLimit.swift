@@ -57,7 +57,7 @@ extension LinkEndpoint {
         let text =
             "link not attached: its attach frame takes \(size) bytes, and the peer accepts frames of "
             + "\(self.handler.peerFrameSize) bytes; shorten the link's name, addresses, properties, filters or capabilities"
-        throw AMQPError(.local, .invalidArgument, text)
+        throw AMQPError(condition: .invalidArgument, detail: text)
     }
 
     /// The size of the attach frame where that is larger than the peer accepts.
@@ -80,7 +80,7 @@ extension LinkEndpoint {
             let text =
                 "a link cannot be answered: an attach frame with its name takes \(size) bytes, and the peer accepts "
                 + "frames of \(self.handler.peerFrameSize) bytes"
-            self.session.close(AMQPError(.session, .frameSizeTooSmall, text))
+            self.session.close(AMQPError(scope: .session, condition: .frameSizeTooSmall, detail: text))
             return false
         }
         pn_link_open(self.link)

@@ -4,7 +4,7 @@ internal import NIOCore
 extension ConnectionHandler {
     private var gone: AMQPError {
         if case .failure(let error)? = self.ended.answer { return error }
-        return AMQPError(.connection, .closed, "the connection is closed")
+        return AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
     }
 
     /// Begins a session; the handle is given at once, its `opened` tells when the peer has answered.
@@ -13,11 +13,11 @@ extension ConnectionHandler {
         // Proton aborts the process when it is asked for more sessions than there are channels.
         guard self.sessions.count < self.channels else {
             let text = "the connection has \(self.sessions.count) sessions, and channel-max allows no more"
-            return _ = reply.resolve(.failure(AMQPError(.local, .resourceLimitExceeded, text)))
+            return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
         guard let session = pn_session(self.engine.connection) else {
             let text = "Proton could not make a session"
-            return _ = reply.resolve(.failure(AMQPError(.local, .resourceLimitExceeded, text)))
+            return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
         let endpoint = SessionEndpoint(session, handler: self)
         do {
@@ -71,7 +71,7 @@ extension ConnectionHandler {
         // Each is kept until the peer answers: one that never does must not fill the memory.
         guard session.detaching < self.detachLimit else {
             let text = "the peer has not answered the detach of \(session.detaching) links of this session"
-            return _ = reply.resolve(.failure(AMQPError(.local, .resourceLimitExceeded, text)))
+            return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
         // Proton would take the peer's answer to one link for that to another of the same name. A name that is made here is not
         // looked for: among 4,000 links that costs as much as all else of opening one.
@@ -96,7 +96,8 @@ extension ConnectionHandler {
 
     private func gone(_ session: SessionEndpoint) -> AMQPError {
         if case .failure(let error)? = session.ended.answer { return error }
-        return self.ended.answer == nil ? AMQPError(.session, .closed, "the session is closed") : self.gone
+        return self.ended.answer == nil
+            ? AMQPError(scope: .session, condition: .closed, detail: "the session is closed") : self.gone
     }
 
     private static func makeLinkName() -> String {
@@ -108,7 +109,7 @@ extension ConnectionHandler {
         guard reply.answer == nil else { return }
         let timeout = self.configuration.operationTimeout
         let timer = self.schedule(in: timeout) {
-            let error = AMQPError(.local, .timeout, "the peer did not answer \(what) within \(timeout)")
+            let error = AMQPError(condition: .timeout, detail: "the peer did not answer \(what) within \(timeout)")
             if reply.resolve(.failure(error)) { onTimeout() }
         }
         reply.whenResolved { _ in timer.cancel() }
@@ -128,6 +129,6 @@ extension AMQPError {
             } else {
                 "the link name \(shown) cannot be used: Proton could not make a link"
             }
-        return AMQPError(.local, .invalidArgument, text)
+        return AMQPError(condition: .invalidArgument, detail: text)
     }
 }

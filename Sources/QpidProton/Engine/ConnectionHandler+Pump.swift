@@ -309,7 +309,7 @@ extension ConnectionHandler {
             // With the next look into the mailbox, which follows.
             for handed in framed { self.releases.append((handed.bytes, handed.node)) }
             let outcome = failure.map { cause -> Result<AMQPOutcome, AMQPError> in
-                .failure(.lostOnItsWay(cause))
+                .failure(cause.telling(.inDoubt))
             }
             for handed in framed { handed.settled?.resolve(outcome ?? .success(.settled)) }
         }
@@ -356,7 +356,7 @@ extension ConnectionHandler {
         guard self.unwrittenBytes == 0, self.engine.isWriteClosed else { return }
         let isClosedByPeer = pn_connection_state(self.engine.connection) & PN_REMOTE_CLOSED != 0
         if isClosedByPeer || self.engine.isReadClosed || self.engine.transportError != nil {
-            self.die(AMQPError(.connection, .closed, "the connection was closed"))
+            self.die(AMQPError(scope: .connection, condition: .closed, detail: "the connection was closed"))
         }
     }
 }

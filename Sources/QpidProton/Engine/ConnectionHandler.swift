@@ -134,7 +134,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.engine = try ProtonEngine()
         self.incoming = Inbox()
         self.frames = FrameObserver(
-            maxFrameSize: configuration.maxFrameSize,
+            maxFrameSize: UInt32(clamping: configuration.maxFrameSize.bytes),
             openLinks: configuration.incomingLinkLimit + configuration.incomingLimit
         )
         self.queue = SendQueue(lowShare: configuration.lowPriorityShare)
@@ -228,11 +228,29 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func translate(_ error: any Error) -> AMQPError {
         if let error = error as? AMQPError { return error }
-        if error is ChannelError { return self.lost }
         let tls = try? self.context?.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
-        return AMQPTLSErrors.translate(error, host: self.host, handler: tls)
-            ?? AMQPError(.connection, .connectionLost, NetworkError.cause(error))
+        var translated =
+            error is ChannelError
+            ? self.lost
+            : AMQPTLSErrors.translate(error, host: self.host, handler: tls)
+                ?? AMQPError(scope: .connection, condition: .connectionLost, detail: NetworkError.cause(error))
+        translated.underlying = error
+        return translated
     }
+
+    /// The error that Proton found, if there is one.
+    var transportError: AMQPError? {
+        guard let error = self.engine.transportError else { return nil }
+        guard error.condition == .resourceLimitExceeded, error.detail == Self.idleTimeoutText else { return error }
+        let limit = self.configuration.idleTimeout.map { " for \($0)" } ?? ""
+        return AMQPError(
+            scope: .connection,
+            condition: .idleTimeout,
+            detail: "nothing came from the peer\(limit)"
+        )
+    }
+    /// What `pn_transport_tick` writes into the transport's condition.
+    private static let idleTimeoutText = "local-idle-timeout expired"
 
     var endError: AMQPError? {
         if case .failure(let error)? = self.ended.answer { return error }
@@ -240,7 +258,11 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     private var lost: AMQPError {
-        AMQPError(.connection, .connectionLost, "the peer closed the socket without closing the connection")
+        AMQPError(
+            scope: .connection,
+            condition: .connectionLost,
+            detail: "the peer closed the socket without closing the connection"
+        )
     }
 
     // MARK: Starting
@@ -251,7 +273,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let transport = self.engine.transport
         let connection = self.engine.connection
         if self.role == .server { pn_transport_set_server(transport) }
-        pn_transport_set_max_frame(transport, configuration.maxFrameSize)
+        pn_transport_set_max_frame(transport, UInt32(clamping: configuration.maxFrameSize.bytes))
         pn_transport_set_channel_max(transport, configuration.channelMax)
         if let idle = configuration.idleTimeout {
             pn_transport_set_idle_timeout(transport, pn_millis_t(clamping: idle.milliseconds))
@@ -288,7 +310,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0
         else { return }
         self.isClosedHere = true
-        self.end(error, AMQPError(.connection, .closed, "the connection was closed"))
+        self.end(error, AMQPError(scope: .connection, condition: .closed, detail: "the connection was closed"))
         if let error {
             ProtonCondition.set(pn_connection_condition(self.engine.connection), error.fitted(to: self.peerFrameSize))
         }
@@ -303,14 +325,18 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard !self.isDead, self.closeTimer == nil else { return }
         let timeout = self.configuration.operationTimeout
         self.closeTimer = self.schedule(in: timeout) { [unowned self] in
-            self.die(AMQPError(.local, .timeout, "the peer did not answer the close within \(timeout)"))
+            self.die(AMQPError(condition: .timeout, detail: "the peer did not answer the close within \(timeout)"))
         }
     }
 
     func remoteClosed() {
-        let error = ProtonCondition.get(pn_connection_remote_condition(self.engine.connection), .connection)
+        let ending: AMQPError.Ending = self.opened.answer == nil ? .refused : .closed
+        let error = ProtonCondition.get(pn_connection_remote_condition(self.engine.connection), .connection, ending)
         self.logger.debug("connection closed by the peer", metadata: ["error": "\(error?.description ?? "none")"])
-        self.end(error, AMQPError(.connection, .closed, "the peer closed the connection", isFromPeer: true))
+        self.end(
+            error,
+            AMQPError(scope: .connection, condition: .closed, detail: "the peer closed the connection", origin: .peer)
+        )
         if pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0 {
             pn_connection_close(self.engine.connection)
         }
@@ -338,7 +364,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.incoming.finish(error)
         let mail = self.mailbox.close(error ?? cause)
         self.settleEnded(mail.settlements)
-        let unsent = AMQPError.notSent(error ?? cause)
+        let unsent = (error ?? cause).telling(.notSent)
         var unsentCount = 0
         defer { self.logGivenUp(unsentCount, unsettled: 0, link: nil, "\(error ?? cause)") }
         for item in mail.items {
@@ -357,7 +383,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func die(_ error: AMQPError) {
         guard !self.isDead else { return }
         // An error that Proton found, such as an idle timeout, tells more than the loss that follows from it.
-        let error = self.engine.transportError ?? error
+        let error = self.transportError ?? error
         self.end(error, error)
         self.isDead = true
         self.reportUnsent()

@@ -187,7 +187,7 @@ final class FrameObserver {
         self.changed.removeAll(keepingCapacity: true)
         if reading.violation == nil, let size = self.input.badSize {
             let text = "the peer sent a frame of \(size) bytes: 8 to \(self.maxFrameSize) are allowed"
-            reading.violation = AMQPError(.connection, .connectionFramingError, text)
+            reading.violation = AMQPError(scope: .connection, condition: .connectionFramingError, detail: text)
         }
         return reading
     }
@@ -246,7 +246,11 @@ final class FrameObserver {
     }
 
     private static var notOpened: AMQPError {
-        AMQPError(.connection, .illegalState, "the peer sent a frame before it opened the connection")
+        AMQPError(
+            scope: .connection,
+            condition: .illegalState,
+            detail: "the peer sent a frame before it opened the connection"
+        )
     }
 
     private func peerSent(_ frame: TappedFrame, _ size: Int) -> AMQPError? {
@@ -271,17 +275,23 @@ final class FrameObserver {
             if let violation = session.links.attach(attach) { return violation }
             session.flows.peerSent(attach)
             self.attached.append(
-                attach.flaw.map { AMQPError(.link, .invalidField, "the \($0) in the peer's attach holds a zero byte") }
+                attach.flaw.map {
+                    AMQPError(
+                        scope: .link,
+                        condition: .invalidField,
+                        detail: "the \($0) in the peer's attach holds a zero byte"
+                    )
+                }
             )
             self.attachedByPeer += 1
             guard self.attachedByPeer - self.attachedHere <= self.openLinks else {
                 let text = "the peer attached \(self.openLinks + 1) links that are not attached on this side"
-                return AMQPError(.connection, .resourceLimitExceeded, text)
+                return AMQPError(scope: .connection, condition: .resourceLimitExceeded, detail: text)
             }
         case .disposition(let first, let last):
             guard last &- first > Self.widestDisposition else { return nil }
             let text = "the peer sent a disposition of the deliveries from \(first) to \(last)"
-            return AMQPError(.connection, .invalidField, text)
+            return AMQPError(scope: .connection, condition: .invalidField, detail: text)
         case .detach(let channel, let handle):
             if self.byPeerChannel[channel]?.links.detach(handle) == true { self.attachedByPeer -= 1 }
             self.byPeerChannel[channel]?.flows.peerDetached(handle)
@@ -295,23 +305,32 @@ final class FrameObserver {
             if let own = session.endedChannel { self.onEnd?(own, true) }
         case .open(let open):
             guard !self.isOpened else {
-                return AMQPError(.connection, .illegalState, "the peer opened the connection twice")
+                return AMQPError(
+                    scope: .connection,
+                    condition: .illegalState,
+                    detail: "the peer opened the connection twice"
+                )
             }
             if let flaw = open.flaw {
-                return AMQPError(.connection, .invalidField, "the \(flaw) in the peer's open holds a zero byte")
+                return AMQPError(
+                    scope: .connection,
+                    condition: .invalidField,
+                    detail: "the \(flaw) in the peer's open holds a zero byte"
+                )
             }
             self.isOpened = true
             self.isOpenNew = true
             self.peerMaxFrameSize = max(512, Int(open.maxFrameSize ?? .max))
             if let size = open.maxFrameSize, size < 512 {
                 let text = "the peer announced a max-frame-size of \(size) bytes: AMQP asks for 512 at least"
-                return AMQPError(.connection, .invalidField, text)
+                return AMQPError(scope: .connection, condition: .invalidField, detail: text)
             }
         case .close: break
-        case .foreign(let what): return AMQPError(.connection, .connectionFramingError, "the peer sent \(what)")
+        case .foreign(let what):
+            return AMQPError(scope: .connection, condition: .connectionFramingError, detail: "the peer sent \(what)")
         case .unreadable(let name):
             let text = "the fields of a performative (\(name)) cannot be read, or hold values too deep or too many"
-            return AMQPError(.connection, .decodeError, text)
+            return AMQPError(scope: .connection, condition: .decodeError, detail: text)
         }
         return nil
     }
@@ -320,7 +339,7 @@ final class FrameObserver {
     private func violation(_ session: PeerSession) -> AMQPError? {
         let text = "the peer sent more transfers than the session's incoming window allows"
         guard let onViolation = session.onViolation, let incoming = session.incoming else {
-            return AMQPError(.connection, .sessionWindowViolation, text)
+            return AMQPError(scope: .connection, condition: .sessionWindowViolation, detail: text)
         }
         session.toldLimit &+= incoming.initial &+ 1
         onViolation()
@@ -468,7 +487,7 @@ final class FrameObserver {
         let isAnswered = begin.remoteChannel.map { self.byLocalChannel[$0] != nil } ?? false
         guard self.byPeerChannel[channel] == nil, !isAnswered else {
             let text = "the peer began a session on channel \(channel), or in answer to one, that is begun already"
-            return AMQPError(.connection, .illegalState, text)
+            return AMQPError(scope: .connection, condition: .illegalState, detail: text)
         }
         let own = begin.remoteChannel.flatMap { self.begun.removeValue(forKey: $0) }
         let window = RemoteWindow(initialOutgoingID: own?.nextOutgoingID ?? 0, incomingWindow: begin.incomingWindow)

@@ -16,9 +16,9 @@ struct HeaderCheck {
         guard bytes.elementsEqual(Self.expected[self.seen..<self.seen + bytes.count]) else {
             let hex = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
             return AMQPError(
-                .connection,
-                .connectionFramingError,
-                "the peer does not speak AMQP 1.0: in place of the protocol header it sent the bytes \(hex)"
+                scope: .connection,
+                condition: .connectionFramingError,
+                detail: "the peer does not speak AMQP 1.0: in place of the protocol header it sent the bytes \(hex)"
             )
         }
         self.seen += bytes.count

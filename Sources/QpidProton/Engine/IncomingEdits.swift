@@ -30,7 +30,7 @@ enum IncomingEdits {
         case .edited(let bytes): return bytes
         case .tooLarge:
             let text = "the text of an error holds zero bytes, and does not fit into a frame once they are replaced"
-            throw AMQPError(.connection, .decodeError, text)
+            throw AMQPError(scope: .connection, condition: .decodeError, detail: text)
         }
     }
 

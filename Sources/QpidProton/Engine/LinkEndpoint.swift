@@ -124,7 +124,9 @@ class LinkEndpoint {
     }
 
     func remoteClosed(detach: Bool) {
-        let error = ProtonCondition.get(pn_link_remote_condition(self.link), .link)
+        let isRefused = self.status.attachment.answer == nil
+        let ending: AMQPError.Ending = isRefused ? .refused : detach ? .detached : .closed
+        let error = ProtonCondition.get(pn_link_remote_condition(self.link), .link, ending)
         self.handler.logger.debug(
             "link closed by the peer",
             metadata: ["link": "\(self.status.name)", "error": "\(error?.description ?? "none")"]
@@ -160,7 +162,8 @@ class LinkEndpoint {
         guard !self.isLocallyEnded else { return }
         self.isLocallyEnded = true
         self.status.ended.resolve(error.map { .failure($0) } ?? .success(()))
-        let refusal = error ?? AMQPError(.link, .closed, "the link \(self.status.name) was closed")
+        let refusal =
+            error ?? AMQPError(scope: .link, condition: .closed, detail: "the link \(self.status.name) was closed")
         self.status.attachment.resolve(.failure(refusal))
         self.status.deliveryLimit.end(refusal)
         self.note(nil)

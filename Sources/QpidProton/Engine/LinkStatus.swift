@@ -71,7 +71,7 @@ final class LinkStatus: Sendable {
         switch self.ended.answer {
         case nil: nil
         case .failure(let error): error
-        case .success: AMQPError(.link, .closed, "the link \(self.name) is closed")
+        case .success: AMQPError(scope: .link, condition: .closed, detail: "the link \(self.name) is closed")
         }
     }
 }

@@ -143,7 +143,8 @@ final class Mailbox: Sendable {
 
     /// Why the connection is gone.
     var closedError: AMQPError {
-        self.state.withLock { $0.closed } ?? AMQPError(.connection, .closed, "the connection is closed")
+        self.state.withLock { $0.closed }
+            ?? AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
     }
 
     /// Bytes to take off the ledger of a link and of those above it.

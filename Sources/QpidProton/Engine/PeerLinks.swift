@@ -43,15 +43,23 @@ struct PeerLinks {
         let handle = attach.handle
         // Proton would cut it short there, and answer another name than was asked for.
         guard !attach.name.utf8.contains(0) else {
-            return AMQPError(.connection, .invalidField, "the peer attached a link whose name has a NUL character")
+            return AMQPError(
+                scope: .connection,
+                condition: .invalidField,
+                detail: "the peer attached a link whose name has a NUL character"
+            )
         }
         // Proton takes larger ones for links that are not attached.
         guard handle <= UInt32(Int32.max) else {
-            return AMQPError(.connection, .invalidField, "the peer attached a link with the handle \(handle)")
+            return AMQPError(
+                scope: .connection,
+                condition: .invalidField,
+                detail: "the peer attached a link with the handle \(handle)"
+            )
         }
         guard self.links.updateValue(Link(isReceiving: attach.isReceiver), forKey: handle) == nil else {
             let text = "the peer attached a link with the handle \(handle), which is in use"
-            return AMQPError(.connection, .sessionHandleInUse, text)
+            return AMQPError(scope: .connection, condition: .sessionHandleInUse, detail: text)
         }
         return nil
     }
@@ -71,11 +79,11 @@ struct PeerLinks {
         guard let link = self.links[transfer.handle] else { return nil }
         if link.isReceiving {
             let text = "the peer sent a transfer on the handle \(transfer.handle), on which it receives"
-            return AMQPError(.connection, .notAllowed, text)
+            return AMQPError(scope: .connection, condition: .notAllowed, detail: text)
         }
         if transfer.hasMore, transfer.deliveryID == nil, !link.isInMessage {
             let text = "the peer began a message of several transfers without a delivery-id"
-            return AMQPError(.connection, .invalidField, text)
+            return AMQPError(scope: .connection, condition: .invalidField, detail: text)
         }
         let isInMessage = transfer.hasMore && !transfer.mayBeAborted
         self.last = isInMessage ? nil : transfer.handle

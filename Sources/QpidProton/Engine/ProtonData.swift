@@ -13,7 +13,7 @@ enum ProtonData {
             pn_data_decode(data, bytes.bindMemory(to: CChar.self).baseAddress, bytes.count)
         }
         guard result == buffer.readableBytes else {
-            throw AMQPError(.local, .invalidArgument, "Proton cannot encode the value \(value)")
+            throw AMQPError(condition: .invalidArgument, detail: "Proton cannot encode the value \(value)")
         }
     }
 
@@ -64,14 +64,20 @@ enum ProtonCondition {
         try? ProtonData.set(pn_condition_info(condition), map: error.info)
     }
 
-    static func get(_ condition: OpaquePointer?, _ scope: AMQPError.Scope, isFromPeer: Bool = true) -> AMQPError? {
+    static func get(
+        _ condition: OpaquePointer?,
+        _ scope: AMQPError.Scope,
+        _ ending: AMQPError.Ending? = nil,
+        origin: AMQPError.Origin = .peer
+    ) -> AMQPError? {
         guard let condition, pn_condition_is_set(condition) else { return nil }
         return AMQPError(
-            scope,
-            AMQPCondition(rawValue: pn_condition_get_name(condition).map { String(cString: $0) } ?? ""),
-            pn_condition_get_description(condition).map { String(cString: $0) } ?? "",
+            scope: scope,
+            condition: AMQPCondition(rawValue: pn_condition_get_name(condition).map { String(cString: $0) } ?? ""),
+            detail: pn_condition_get_description(condition).map { String(cString: $0) } ?? "",
             info: ProtonData.map(pn_condition_info(condition)),
-            isFromPeer: isFromPeer
+            origin: origin,
+            ending: ending
         )
     }
 }

@@ -49,9 +49,10 @@ enum ProtonDisposition {
     private static func unknown(_ state: UInt64) -> AMQPError {
         let name = state == UInt64(IncomingEdits.unknownState) ? "" : " 0x\(String(state, radix: 16))"
         return AMQPError(
-            .delivery,
-            .notImplemented,
-            "sent, but the peer settled the message with an unknown delivery state\(name)"
+            scope: .delivery,
+            condition: .notImplemented,
+            detail: "the peer settled the message with an unknown delivery state\(name)",
+            fate: .inDoubt
         )
     }
 }

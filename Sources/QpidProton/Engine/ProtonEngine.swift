@@ -15,7 +15,7 @@ struct ProtonEngine: ~Copyable {
         self.driver = .allocate(capacity: 1)
         guard pn_connection_driver_init(self.driver, nil, nil) == 0 else {
             self.driver.deallocate()
-            throw AMQPError(.local, .resourceLimitExceeded, "Proton could not allocate a connection")
+            throw AMQPError(condition: .resourceLimitExceeded, detail: "Proton could not allocate a connection")
         }
     }
 
@@ -90,6 +90,6 @@ struct ProtonEngine: ~Copyable {
 
     /// The error of the transport, if there is one.
     var transportError: AMQPError? {
-        pn_transport_condition(self.transport).flatMap { ProtonCondition.get($0, .connection, isFromPeer: false) }
+        pn_transport_condition(self.transport).flatMap { ProtonCondition.get($0, .connection, origin: .local) }
     }
 }

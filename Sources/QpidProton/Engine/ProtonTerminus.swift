@@ -76,7 +76,7 @@ enum ProtonTerminus {
         try ProtonText.check(capabilities, "\(name)'s capability")
         guard timeout >= .zero, timeout.components.seconds <= Int64(UInt32.max) else {
             let text = "\(name)'s timeout is \(timeout): it must be from 0 to 4,294,967,295 seconds"
-            throw AMQPError(.local, .invalidArgument, text)
+            throw AMQPError(condition: .invalidArgument, detail: text)
         }
     }
 

@@ -12,7 +12,7 @@ enum ProtonText {
     ///   - field: Names the text in the error.
     static func check(_ text: String?, _ field: @autoclosure () -> String) throws(AMQPError) {
         guard let text, text.utf8.contains(0) else { return }
-        throw AMQPError(.local, .invalidArgument, "\(field()) contains a zero byte: remove it")
+        throw AMQPError(condition: .invalidArgument, detail: "\(field()) contains a zero byte: remove it")
     }
 
     /// Throws for a symbol that is not ASCII (AMQP 1.0 §1.6.21), or that contains a zero byte, where many peers would cut it.
@@ -20,7 +20,7 @@ enum ProtonText {
         guard let byte = symbol.rawValue.utf8.first(where: { $0 == 0 || $0 >= 0x80 }) else { return }
         let shown = symbol.rawValue.debugDescription
         let cause = byte == 0 ? "contains a zero byte" : "is not ASCII, as a symbol must be"
-        throw AMQPError(.local, .invalidArgument, "\(field()) \(shown) \(cause): remove the character")
+        throw AMQPError(condition: .invalidArgument, detail: "\(field()) \(shown) \(cause): remove the character")
     }
 
     /// Checks each of a list of symbols.
@@ -38,7 +38,7 @@ enum ProtonText {
         do {
             try AMQPValue.map(map).encode(into: &buffer)
         } catch {
-            throw AMQPError(.local, error.condition, "\(field()): a value \(error.detail)")
+            throw AMQPError(condition: error.condition, detail: "\(field()): a value \(error.detail)")
         }
     }
 

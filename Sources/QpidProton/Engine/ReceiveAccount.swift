@@ -130,7 +130,7 @@ final class ReceiveAccount {
             }
         }
         let text = "what has come of this link has no room, and nothing of it was taken or settled"
-        largest?.close(AMQPError(.link, .resourceLimitExceeded, text))
+        largest?.close(AMQPError(scope: .link, condition: .resourceLimitExceeded, detail: text))
     }
 
     /// The connection is gone, and what it held with it.

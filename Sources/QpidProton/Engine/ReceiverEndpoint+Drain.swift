@@ -44,13 +44,17 @@ extension ReceiverEndpoint {
     /// - Parameter timeout: How long the peer has to answer; `operationTimeout` if nil.
     func drain(_ reply: Reply<Int>, timeout: Duration? = nil) {
         guard self.isLocallyOpen else {
-            reply.resolve(.failure(self.status.endError ?? AMQPError(.link, .closed, "the link is not open")))
+            reply.resolve(
+                .failure(
+                    self.status.endError ?? AMQPError(scope: .link, condition: .closed, detail: "the link is not open")
+                )
+            )
             return
         }
         self.drains.append(reply)
         let timeout = timeout ?? self.handler.configuration.operationTimeout
         let timer = self.handler.schedule(in: timeout) { [unowned self] in
-            let error = AMQPError(.local, .timeout, "the peer did not answer the drain within \(timeout)")
+            let error = AMQPError(condition: .timeout, detail: "the peer did not answer the drain within \(timeout)")
             guard reply.resolve(.failure(error)) else { return }
             self.drains.removeAll { $0 === reply }
             if self.drains.isEmpty { self.finishDrain(nil) }

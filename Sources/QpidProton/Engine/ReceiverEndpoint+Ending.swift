@@ -23,7 +23,9 @@ extension ReceiverEndpoint {
         let dropped = self.isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
         self.dropPartial()
         let closed = self.isEndedByPeer ? "the peer closed the link" : "the receiver was closed"
-        let cause = error ?? AMQPError(.link, .closed, closed, isFromPeer: self.isEndedByPeer)
+        let cause =
+            error
+            ?? AMQPError(scope: .link, condition: .closed, detail: closed, origin: self.isEndedByPeer ? .peer : .local)
         if !isReleased || error != nil { self.logUntaken(untaken.count + dropped, cause) }
         for slot in untaken { self.unsettled.remove(slot) }
         self.endStopping()

@@ -134,7 +134,14 @@ extension ReceiverEndpoint {
         guard let stream = self.stream else { return }
         self.stream = nil
         self.window.completeStreamed(0)
-        stream.finish(AMQPError(.delivery, .aborted, "the sender has aborted the message", isFromPeer: true))
+        stream.finish(
+            AMQPError(
+                scope: .delivery,
+                condition: .aborted,
+                detail: "the sender has aborted the message",
+                origin: .peer
+            )
+        )
         if let slot = stream.slot {
             self.unsettled.remove(slot)
             if self.isHeldUntilSettled { self.giveBack(1, bytes: stream.weight) }
@@ -183,7 +190,7 @@ extension ReceiverEndpoint {
 
     /// The link has ended.
     func endStreams(_ error: AMQPError?) {
-        let cause = error ?? AMQPError(.link, .closed, "the receiver was closed")
+        let cause = error ?? AMQPError(scope: .link, condition: .closed, detail: "the receiver was closed")
         for stream in self.streams.values where stream.isArriving { stream.finish(cause) }
         self.stream = nil
         self.streams = [:]

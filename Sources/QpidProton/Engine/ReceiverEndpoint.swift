@@ -236,7 +236,13 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard self.isLocallyOpen, self.inbox != nil else { return false }
         guard !self.isMidMessage else { return true }
         guard self.window.arrive() else {
-            self.close(AMQPError(.link, .linkTransferLimitExceeded, "a message was sent without credit"))
+            self.close(
+                AMQPError(
+                    scope: .link,
+                    condition: .linkTransferLimitExceeded,
+                    detail: "a message was sent without credit"
+                )
+            )
             return false
         }
         self.isMidMessage = true
@@ -327,7 +333,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     func refuseOversize() {
         let text = "a message is larger than the max-message-size of \(self.maxMessageSize) bytes"
-        self.close(AMQPError(.link, .linkMessageSizeExceeded, text))
+        self.close(AMQPError(scope: .link, condition: .linkMessageSizeExceeded, detail: text))
         self.discard()
     }
 
@@ -427,7 +433,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         // Proton would tell the peer what is left as credit for four billion messages.
         guard self.isDone || pn_link_remote_credit(self.link) >= 0 else {
             let text = "the peer counts more messages than it was granted credit for"
-            return self.close(AMQPError(.link, .linkTransferLimitExceeded, text))
+            return self.close(AMQPError(scope: .link, condition: .linkTransferLimitExceeded, detail: text))
         }
         self.creditCame()
     }

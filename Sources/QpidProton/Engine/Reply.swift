@@ -157,5 +157,5 @@ final class Reply<Value: Sendable>: Replying {
 }
 
 extension AMQPError {
-    static let cancelled = AMQPError(.local, .cancelled, "the waiting task was cancelled")
+    static let cancelled = AMQPError(condition: .cancelled, detail: "the waiting task was cancelled")
 }

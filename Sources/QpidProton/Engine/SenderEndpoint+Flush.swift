@@ -30,19 +30,19 @@ extension SenderEndpoint {
         guard let lane = self.lane, !self.isDone else {
             return AMQPUnfinished(linkName: self.status.name, target: AMQPTarget(), unsent: [], unsettled: [])
         }
-        var unsettled: [AMQPTransfer] = []
+        var unsettled: [AMQPTracker] = []
         var delivery = pn_unsettled_head(self.link)
         while let current = delivery {
             delivery = pn_unsettled_next(current)
             // The message that has begun is the first of the lane still.
             guard !lane.isMidMessage || current != pn_link_current(self.link) else { continue }
             if let context = pn_delivery_get_context(current) {
-                unsettled.append(AMQPTransfer(OutcomePromise(pointer: context).reply))
+                unsettled.append(AMQPTracker(OutcomePromise(pointer: context).reply))
             }
         }
         // One that was not made to its end cannot be sent again.
         let unsent = lane.waiting.filter { $0.stream == 0 }.map { message in
-            AMQPUnfinished.Unsent(payload: message.bytes.buffer, transfer: AMQPTransfer(message.outcome.reply))
+            AMQPUnfinished.Unsent(payload: message.bytes.buffer, transfer: AMQPTracker(message.outcome.reply))
         }
         let target = ProtonTerminus.target(pn_link_target(self.link)) ?? AMQPTarget()
         return AMQPUnfinished(linkName: self.status.name, target: target, unsent: unsent, unsettled: unsettled)

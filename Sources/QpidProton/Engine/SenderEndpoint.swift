@@ -201,7 +201,7 @@ final class SenderEndpoint: LinkEndpoint {
     func cancel(_ reply: OutcomeReply) {
         guard let lane = self.lane, let message = self.handler.queue.remove(reply, from: lane) else { return }
         self.handler.mailbox.release([(message.ledgerBytes + lane.dropParts(of: message), message.node)])
-        message.fail(AMQPError(.delivery, .cancelled, "not sent: the task was cancelled"))
+        message.fail(AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.notSent))
         // A drain may have waited for the message.
         self.answerDrain()
         self.noteCause()
@@ -214,15 +214,8 @@ final class SenderEndpoint: LinkEndpoint {
         self.paceTimer?.cancel()
         self.paceTimer = nil
         let unfinished = self.flushes.isEmpty ? nil : self.unfinished()
-        let cause = error.map { "\($0)" } ?? "the sender was closed"
-        let condition = error?.condition ?? .closed
-        let unsent = AMQPError(.delivery, condition, "not sent: \(cause)", isFromPeer: error?.isFromPeer ?? false)
-        let unsettled = AMQPError(
-            error?.scope ?? .link,
-            condition,
-            "sent, but not settled: \(cause)",
-            isFromPeer: error?.isFromPeer ?? false
-        )
+        let cause = error ?? AMQPError(scope: .link, condition: .closed, detail: "the sender was closed")
+        let (unsent, unsettled) = (cause.telling(.notSent), cause.telling(.inDoubt))
         self.handler.mailbox.closeLevel(node, unsent)
         var (unsentCount, unsettledCount) = (0, 0)
         if let message = self.dropCurrent() {
@@ -242,7 +235,12 @@ final class SenderEndpoint: LinkEndpoint {
             unsettledCount += 1
             promise.resolve(.failure(unsettled))
         }
-        self.handler.logGivenUp(unsentCount + messages.count, unsettled: unsettledCount, link: self.status.name, cause)
+        self.handler.logGivenUp(
+            unsentCount + messages.count,
+            unsettled: unsettledCount,
+            link: self.status.name,
+            "\(cause)"
+        )
         let flushes = self.flushes
         self.flushes = []
         if let unfinished { for flush in flushes { flush(unfinished) } }

@@ -85,16 +85,16 @@ final class SessionEndpoint {
 
     /// Begins the session on this side.
     func open(_ configuration: AMQPSession.Configuration) throws(AMQPError) -> Handle {
-        let frame = Int(self.handler.configuration.maxFrameSize)
+        let frame = self.handler.configuration.maxFrameSize.bytes
         guard configuration.incomingCapacity.bytes >= 2 * frame else {
             throw AMQPError(
-                .local,
-                .invalidArgument,
-                "incomingCapacity is \(configuration.incomingCapacity): it must be at least twice maxFrameSize (\(frame) bytes)"
+                condition: .invalidArgument,
+                detail:
+                    "incomingCapacity is \(configuration.incomingCapacity): it must be at least twice maxFrameSize (\(self.handler.configuration.maxFrameSize))"
             )
         }
         guard configuration.outgoingWindow > 0, configuration.outgoingWindow <= Int32.max else {
-            throw AMQPError(.local, .invalidArgument, "outgoingWindow must be from 1 to 2,147,483,647")
+            throw AMQPError(condition: .invalidArgument, detail: "outgoingWindow must be from 1 to 2,147,483,647")
         }
         self.incomingCapacity = configuration.incomingCapacity.bytes
         let incoming = IncomingWindow(
@@ -143,7 +143,7 @@ final class SessionEndpoint {
         peer?.incoming = self.incoming
         peer?.onViolation = { [unowned self] in
             let text = "more transfers came than the incoming window of the session allows"
-            self.close(AMQPError(.session, .sessionWindowViolation, text))
+            self.close(AMQPError(scope: .session, condition: .sessionWindowViolation, detail: text))
         }
         peer?.onEarlyEnd = { [unowned self] in
             guard !self.isDone, pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else { return }
@@ -173,7 +173,7 @@ final class SessionEndpoint {
         guard self.answers.count < configuration.incomingLinkLimit + configuration.incomingLimit else {
             let text =
                 "the peer attached and detached \(self.answers.count) links of a session that waits to be accepted"
-            return self.handler.fail(AMQPError(.connection, .resourceLimitExceeded, text))
+            return self.handler.fail(AMQPError(scope: .connection, condition: .resourceLimitExceeded, detail: text))
         }
         self.answers.append(answer)
     }
@@ -297,7 +297,7 @@ final class SessionEndpoint {
     private var freeIncoming: Int {
         guard !self.isDone else { return 0 }
         let free = self.incomingCapacity - Int(pn_session_incoming_bytes(self.session))
-        let frame = Int(self.handler.configuration.maxFrameSize)
+        let frame = self.handler.configuration.maxFrameSize.bytes
         return self.handler.receiving.budget.sessionRoom(free, frameSize: frame, sessions: self.handler.sessions.count)
     }
 
@@ -330,7 +330,8 @@ final class SessionEndpoint {
     }
 
     func remoteClosed() {
-        let error = ProtonCondition.get(pn_session_remote_condition(self.session), .session)
+        let ending: AMQPError.Ending = self.opened.answer == nil ? .refused : .closed
+        let error = ProtonCondition.get(pn_session_remote_condition(self.session), .session, ending)
         self.handler.logger.debug("session ended by the peer", metadata: ["error": "\(error?.description ?? "none")"])
         if !self.isLocallyClosed {
             self.endLocally(error)
@@ -358,7 +359,7 @@ final class SessionEndpoint {
     private func endLocally(_ error: AMQPError?) {
         self.leavePeer()
         self.ended.resolve(error.map { .failure($0) } ?? .success(()))
-        let cause = error ?? AMQPError(.session, .closed, "the session was ended")
+        let cause = error ?? AMQPError(scope: .session, condition: .closed, detail: "the session was ended")
         self.opened.resolve(.failure(cause))
         self.abandonLinks(cause)
         // Handed bytes will not be written any more.
@@ -390,7 +391,7 @@ final class SessionEndpoint {
         // Which may have begun the session after it was closed here.
         self.leavePeer()
         // A link that the peer attached after the session was closed here goes with it.
-        let cause = error ?? AMQPError(.session, .closed, "the session was ended")
+        let cause = error ?? AMQPError(scope: .session, condition: .closed, detail: "the session was ended")
         self.abandonLinks(cause)
         self.isDone = true
         pn_session_set_context(self.session, nil)

@@ -79,7 +79,7 @@ final class TimedClose<Rest: Sendable> {
         let last = self.handler.deadline(in: self.handler.configuration.operationTimeout)
         self.timer = self.handler.schedule(at: min(self.deadline, last)) {
             let text = "the peer did not answer \(self.steps.what) within \(self.limit)"
-            let error = AMQPError(.local, .timeout, text)
+            let error = AMQPError(condition: .timeout, detail: text)
             self.end(error)
             self.steps.giveUp(self.handler, error)
         }

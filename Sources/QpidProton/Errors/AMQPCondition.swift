@@ -19,6 +19,9 @@ public struct AMQPCondition: RawRepresentable, Hashable, Sendable, ExpressibleBy
         self.rawValue = value
     }
 
+    /// Whether the condition names what this library found, which is never sent.
+    var isLocal: Bool { self.rawValue.utf8.starts(with: "local:".utf8) }
+
     /// The symbol itself.
     public var description: String { self.rawValue }
 
@@ -102,15 +105,14 @@ extension AMQPCondition {
     public static let aborted: Self = "local:aborted"
     /// A message was dropped because there was no room for it, or for a newer one: see ``AMQPOverflow``.
     public static let dropped: Self = "local:dropped"
+    /// Nothing came from the peer for the connection's `idleTimeout`.
+    public static let idleTimeout: Self = "local:idle-timeout"
     /// An argument or a configuration cannot be used.
     public static let invalidArgument: Self = "local:invalid-argument"
     /// A deadline passed.
     public static let timeout: Self = "local:timeout"
     /// The TLS handshake failed.
     public static let tlsFailed: Self = "local:tls-failed"
-    /// The message was sent, or has begun to be, and is not settled: the task that sent it was cancelled. See
-    /// ``AMQPError/transfer``.
-    public static let unsettled: Self = "local:unsettled"
     /// There is no room or no credit just now, and the call does not wait.
     public static let wouldBlock: Self = "local:would-block"
 }

@@ -1,51 +1,44 @@
-// What becomes of a message that is not settled: the first words of the text say whether the peer may have got it.
+// What becomes of a message that is not settled.
 
 extension AMQPError {
-    /// What ended a link, for a message that the peer has not got.
-    static func notSent(_ cause: AMQPError) -> AMQPError {
-        AMQPError(.delivery, cause.condition, "\(Self.notSent): \(cause)", isFromPeer: cause.isFromPeer)
+    /// The error, for a message with this fate.
+    func telling(_ fate: Fate) -> AMQPError {
+        var error = self
+        error.fate = fate
+        return error
     }
-
-    /// What lost the socket, for a message that was sent settled and whose bytes were on their way: the peer may have got it.
-    static func lostOnItsWay(_ cause: AMQPError) -> AMQPError {
-        AMQPError(.delivery, cause.condition, "sent, but not settled: \(cause)", isFromPeer: cause.isFromPeer)
-    }
-
-    /// The peer has not got the message.
-    var isNotSent: Bool { self.detail.hasPrefix(Self.notSent) }
 
     /// The error that a part of a message was told, for the message: it has begun to be sent.
-    var aborted: AMQPError {
-        guard self.isNotSent else { return self }
-        var error = self
-        error.detail = "aborted" + self.detail.dropFirst(Self.notSent.count)
-        return error
-    }
-
-    private static let notSent = "not sent"
+    var aborted: AMQPError { self.fate == .notSent ? self.telling(.aborted) : self }
 
     /// The task that waited for the outcome was cancelled.
-    static func unsettled(_ transfer: AMQPTransfer) -> AMQPError {
-        var error = AMQPError(.delivery, .unsettled, "sent, but not settled: the task was cancelled")
-        error.transfer = transfer
+    static func inDoubt(_ tracker: AMQPTracker) -> AMQPError {
+        var error = AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.inDoubt)
+        error.tracker = tracker
         return error
     }
 
-    static let senderClosed = AMQPError(.link, .closed, "not sent: the sender is closed")
-    static let sendCancelled = AMQPError(
-        .delivery,
-        .cancelled,
-        "not sent: the task was cancelled while it waited for room"
+    static let senderClosed = AMQPError(
+        scope: .link,
+        condition: .closed,
+        detail: "the sender is closed",
+        fate: .notSent
     )
-
+    static let sendCancelled = AMQPError(
+        scope: .call,
+        condition: .cancelled,
+        detail: "the task was cancelled while it waited for room",
+        fate: .notSent
+    )
     static let droppedForNewer = AMQPError(
-        .delivery,
-        .dropped,
-        "not sent: dropped, for a newer message needed the room"
+        scope: .delivery,
+        condition: .dropped,
+        detail: "a newer message needed the room",
+        fate: .dropped
     )
 
     static func dropped(_ refusal: SendRefusal) -> AMQPError {
-        var error = AMQPError(.delivery, .dropped, "not sent: dropped, \(refusal.text)")
+        var error = AMQPError(scope: .delivery, condition: .dropped, detail: refusal.text, fate: .dropped)
         error.blockedBy = refusal.blockedBy
         return error
     }

@@ -1,13 +1,14 @@
 /// The one error that this library throws.
 ///
-/// ``scope`` says what has ended (`.local` where nothing has), ``condition`` names the error, ``detail`` is the text
-/// for people, and ``info`` holds what else the peer sent. An error never contains a password.
+/// Programs decide by values: ``scope`` says what has ended, ``origin`` who ended it and ``ending`` how. ``condition`` names
+/// the error, ``fate`` says what became of a message, and ``isRetryable`` whether to try again. ``detail`` is the text for
+/// people, and ``info`` holds what else the peer sent. An error never contains a password.
 ///
 /// Source: AMQP 1.0 §2.8.14.
-public struct AMQPError: Error, Hashable, Sendable {
-    /// What an error ends.
+public struct AMQPError: Error, Sendable {
+    /// What has ended with an error.
     public struct Scope: Hashable, Sendable, CustomStringConvertible {
-        private enum Kind: String { case connection, session, link, delivery, local }
+        private enum Kind: String { case connection, session, link, delivery, call }
         private let kind: Kind
 
         /// The connection, and with it all its sessions and links.
@@ -16,23 +17,78 @@ public struct AMQPError: Error, Hashable, Sendable {
         public static let session = Self(kind: .session)
         /// The link.
         public static let link = Self(kind: .link)
-        /// One message: the others are not touched.
+        /// One message: its link goes on.
         public static let delivery = Self(kind: .delivery)
         /// The call alone: an argument, a deadline, a cancellation.
-        public static let local = Self(kind: .local)
+        public static let call = Self(kind: .call)
 
         /// The scope's name.
         public var description: String { self.kind.rawValue }
     }
 
-    private struct Fields: Hashable, Sendable {
+    /// Who found the error, or ended what has ended.
+    public enum Origin: String, Hashable, Sendable, CustomStringConvertible {
+        /// The peer sent the error.
+        case peer
+        /// This side found it.
+        case local
+
+        /// The origin's name.
+        public var description: String { self.rawValue }
+    }
+
+    /// How a connection, session or link ended: an open set.
+    public struct Ending: Hashable, Sendable, CustomStringConvertible {
+        private enum Kind: String { case closed, detached, lost, refused }
+        private let kind: Kind
+
+        /// One side closed the connection, ended the session or closed the link. Source: AMQP 1.0 §2.4.3, §2.5.3 and §2.6.4.
+        public static let closed = Self(kind: .closed)
+        /// One side detached the link without closing it: a link of the same name can resume it. Source: AMQP 1.0 §2.6.3.
+        public static let detached = Self(kind: .detached)
+        /// The socket was lost, or the peer fell silent.
+        public static let lost = Self(kind: .lost)
+        /// It was never open: TCP, TLS, the login or the peer's answer to the open refused it.
+        public static let refused = Self(kind: .refused)
+
+        /// The ending's name.
+        public var description: String { self.kind.rawValue }
+    }
+
+    /// What became of a message that was handed over for sending: an open set.
+    public struct Fate: Hashable, Sendable, CustomStringConvertible {
+        private enum Kind: String {
+            case notSent = "not sent"
+            case inDoubt = "in doubt"
+            case aborted, dropped
+        }
+        private let kind: Kind
+
+        /// No byte of the message has left: the peer has not got it, and sending it again makes no duplicate.
+        public static let notSent = Self(kind: .notSent)
+        /// The message was written, or was on its way, and is not settled: the peer may have it. ``AMQPError/tracker`` tells
+        /// more as long as its link lives.
+        public static let inDoubt = Self(kind: .inDoubt)
+        /// A part of the message had left, and the peer was told to discard it. Source: AMQP 1.0 §2.7.5, `aborted`.
+        public static let aborted = Self(kind: .aborted)
+        /// This side gave the message up for want of room, before any byte had left: see ``AMQPOverflow``.
+        public static let dropped = Self(kind: .dropped)
+
+        /// The fate in plain words.
+        public var description: String { self.kind.rawValue }
+    }
+
+    private struct Fields: Sendable {
         var scope: Scope
         var condition: AMQPCondition
         var detail: String
         var info: AMQPMap
-        var isFromPeer: Bool
+        var origin: Origin
+        var ending: Ending?
+        var fate: Fate?
         var blockedBy: [AMQPBlockCause] = []
-        var transfer: AMQPTransfer?
+        var tracker: AMQPTracker?
+        var underlying: (any Error)?
     }
 
     /// Most answers are no errors, and each has room for one: what an error holds lies behind a reference.
@@ -47,6 +103,8 @@ public struct AMQPError: Error, Hashable, Sendable {
     }
 
     /// What has ended.
+    ///
+    /// The connection wherever the connection has ended, also for a message that was not sent. ``Scope/call`` where nothing has.
     public var scope: Scope {
         get { self.box.value.scope }
         _modify { yield &self.own.value.scope }
@@ -56,7 +114,7 @@ public struct AMQPError: Error, Hashable, Sendable {
         get { self.box.value.condition }
         _modify { yield &self.own.value.condition }
     }
-    /// A text for people, from the peer where ``isFromPeer`` is true. It may be empty.
+    /// A text for people, from the peer where ``origin`` is ``Origin/peer``. It may be empty.
     public var detail: String {
         get { self.box.value.detail }
         _modify { yield &self.own.value.detail }
@@ -66,10 +124,29 @@ public struct AMQPError: Error, Hashable, Sendable {
         get { self.box.value.info }
         _modify { yield &self.own.value.info }
     }
-    /// Whether the peer sent this error.
-    public var isFromPeer: Bool {
-        get { self.box.value.isFromPeer }
-        _modify { yield &self.own.value.isFromPeer }
+    /// Who found the error, or ended what has ended.
+    public var origin: Origin {
+        get { self.box.value.origin }
+        _modify { yield &self.own.value.origin }
+    }
+    /// How what ``scope`` names has ended; nil where nothing has.
+    public var ending: Ending? {
+        get { self.box.value.ending ?? self.usualEnding }
+        set { self.own.value.ending = newValue }
+    }
+    /// How what the error names ends, where nothing else is said.
+    private var usualEnding: Ending? {
+        guard self.scope != .call, self.scope != .delivery else { return nil }
+        switch self.condition {
+        case .connectionLost, .idleTimeout: return .lost
+        case .connectFailed, .tlsFailed: return .refused
+        default: return .closed
+        }
+    }
+    /// What became of the message that was handed over for sending; nil where no message is concerned.
+    public var fate: Fate? {
+        get { self.box.value.fate }
+        _modify { yield &self.own.value.fate }
     }
     /// What kept a message from being accepted, the outermost first: which limit is full, and then why that one does not
     /// empty, as in `[.sessionLimit, .credit]`. Empty for errors other than ``AMQPCondition/wouldBlock`` and ``AMQPCondition/dropped``;
@@ -78,45 +155,100 @@ public struct AMQPError: Error, Hashable, Sendable {
         get { self.box.value.blockedBy }
         _modify { yield &self.own.value.blockedBy }
     }
-    /// The message that was sent and is not settled, of an error ``AMQPCondition/unsettled``: what becomes of it can still be
-    /// awaited. Nil for other errors; never sent.
-    public var transfer: AMQPTransfer? {
-        get { self.box.value.transfer }
-        _modify { yield &self.own.value.transfer }
+    /// The message in doubt of a task that was cancelled: its outcome can still be awaited. Nil for other errors; never sent.
+    public var tracker: AMQPTracker? {
+        get { self.box.value.tracker }
+        _modify { yield &self.own.value.tracker }
+    }
+    /// The error of the network, of TLS or of a message's body that caused this one; nil for others. It is never sent, and
+    /// ``description`` does not show it.
+    public var underlying: (any Error)? {
+        get { self.box.value.underlying }
+        _modify { yield &self.own.value.underlying }
     }
 
     /// Makes an error, for example to refuse a link with, or to reject a message.
     ///
     /// - Parameters:
-    ///   - scope: What the error ends.
+    ///   - scope: What the error ends. Not sent.
     ///   - condition: The name of the error.
     ///   - detail: A text for people.
     ///   - info: More, by symbol.
-    public init(_ scope: Scope, _ condition: AMQPCondition, _ detail: String = "", info: AMQPMap = [:]) {
-        self.init(scope, condition, detail, info: info, isFromPeer: false)
+    public init(scope: Scope = .call, condition: AMQPCondition, detail: String = "", info: AMQPMap = [:]) {
+        self.init(scope: scope, condition: condition, detail: detail, info: info, origin: .local)
     }
 
-    init(_ scope: Scope, _ condition: AMQPCondition, _ detail: String, info: AMQPMap = [:], isFromPeer: Bool) {
+    init(
+        scope: Scope,
+        condition: AMQPCondition,
+        detail: String,
+        info: AMQPMap = [:],
+        origin: Origin = .local,
+        ending: Ending? = nil,
+        fate: Fate? = nil,
+        underlying: (any Error)? = nil
+    ) {
         self.box = CopyOnWriteBox(
-            Fields(scope: scope, condition: condition, detail: detail, info: info, isFromPeer: isFromPeer)
+            Fields(
+                scope: scope,
+                condition: condition,
+                detail: detail,
+                info: info,
+                origin: origin,
+                ending: ending,
+                fate: fate,
+                underlying: underlying
+            )
         )
     }
+}
 
-    /// Whether all that the errors say is equal.
+extension AMQPError: Hashable {
+    /// Whether all that the errors say is equal; ``underlying`` is not compared.
     public static func == (left: AMQPError, right: AMQPError) -> Bool {
-        left.box === right.box || left.box.value == right.box.value
+        let (one, other) = (left.box.value, right.box.value)
+        return left.box === right.box
+            || one.condition == other.condition && one.scope == other.scope && one.detail == other.detail
+                && one.fate == other.fate && one.origin == other.origin && one.ending == other.ending
+                && one.blockedBy == other.blockedBy && one.tracker == other.tracker && one.info == other.info
     }
 
-    /// Hashes all that the error says.
-    public func hash(into hasher: inout Hasher) { hasher.combine(self.box.value) }
+    /// Hashes the condition, the text, the fate and the causes.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(self.condition)
+        hasher.combine(self.detail)
+        hasher.combine(self.fate)
+        hasher.combine(self.blockedBy)
+    }
 }
 
 extension AMQPError: CustomStringConvertible {
-    /// One line: the scope, the condition, and the text.
+    /// One line: the fate of the message, who ended what, the condition, and the text.
     public var description: String {
-        let origin = self.isFromPeer ? " from the peer" : ""
-        let text = self.detail.isEmpty ? "" : ": \(self.detail)"
-        let line = "\(self.scope) error\(origin): \(self.condition)\(text)"
+        let parts = [self.fate.map { "message \($0)" }, self.happening, self.name, self.detail.nonEmpty]
+        let line = parts.compactMap(\.self).joined(separator: ": ")
         return self.info.isEmpty ? line : "\(line) \(self.info)"
     }
+
+    /// The loss, or what the peer did, in plain words; nil for what this side found, where the text says it.
+    private var happening: String? {
+        if self.ending == .lost { return "the connection was lost" }
+        guard self.origin == .peer, !self.condition.isLocal else { return nil }
+        switch (self.scope, self.ending) {
+        case (.call, _), (.delivery, _): return "the peer says"
+        case (let scope, .refused): return "the peer refused the \(scope)"
+        case (.session, _): return "the peer ended the session"
+        case (.link, .detached): return "the peer detached the link"
+        case (let scope, _): return "the peer closed the \(scope)"
+        }
+    }
+
+    /// The condition, where the text does not say it already.
+    private var name: String? {
+        self.condition.isLocal && !self.detail.isEmpty ? nil : self.condition.rawValue
+    }
+}
+
+extension String {
+    fileprivate var nonEmpty: String? { self.isEmpty ? nil : self }
 }

@@ -74,9 +74,9 @@ public final class AMQPMemoryBudget: Sendable {
     }
 
     /// The most bytes that are admitted.
-    public let limit: ByteCount
+    public let limit: AMQPByteCount
     /// The bytes at which those who wait are called.
-    public let low: ByteCount
+    public let low: AMQPByteCount
     let state = Mutex(State())
     /// Bytes that are expected for credit that receivers have granted.
     let promised = Atomic(0)
@@ -86,9 +86,9 @@ public final class AMQPMemoryBudget: Sendable {
     /// - Parameters:
     ///   - limit: The most bytes that are admitted; one at least.
     ///   - low: Where those who wait go on; an eighth below `limit` if left out.
-    public init(limit: ByteCount, low: ByteCount? = nil) {
+    public init(limit: AMQPByteCount, low: AMQPByteCount? = nil) {
         self.limit = max(1, limit)
-        self.low = min(low ?? ByteCount(limit.bytes - limit.bytes / 8), self.limit)
+        self.low = min(low ?? AMQPByteCount(limit.bytes - limit.bytes / 8), self.limit)
     }
 
     /// The bytes that are held now.

@@ -28,10 +28,10 @@ public struct AMQPRateLimit: Hashable, Sendable {
             ("messagesPerSecond", self.messagesPerSecond), ("bytesPerSecond", self.bytesPerSecond),
         ] {
             guard let rate, !(rate > 0 && rate.isFinite) else { continue }
-            throw AMQPError(.local, .invalidArgument, "\(name) is \(rate): it must be positive and finite")
+            throw AMQPError(condition: .invalidArgument, detail: "\(name) is \(rate): it must be positive and finite")
         }
         guard self.burst >= .zero else {
-            throw AMQPError(.local, .invalidArgument, "burst is \(self.burst): it must not be negative")
+            throw AMQPError(condition: .invalidArgument, detail: "burst is \(self.burst): it must not be negative")
         }
     }
 }

@@ -4,9 +4,9 @@
 /// larger than `high` is accepted when nothing else waits.
 public struct AMQPSendLimit: Hashable, Sendable {
     /// The most bytes that are accepted.
-    public var high: ByteCount
+    public var high: AMQPByteCount
     /// The bytes at which sending goes on after it was suspended.
-    public var low: ByteCount
+    public var low: AMQPByteCount
 
     /// Makes a limit.
     ///
@@ -14,8 +14,8 @@ public struct AMQPSendLimit: Hashable, Sendable {
     ///   - high: The most bytes that are accepted.
     ///   - low: Where sending goes on; an eighth below `high` if left out. Far below it, a task that sends without end works
     ///     in bursts, in which the connection waits for it, and then it for the connection.
-    public init(high: ByteCount, low: ByteCount? = nil) {
+    public init(high: AMQPByteCount, low: AMQPByteCount? = nil) {
         self.high = high
-        self.low = min(low ?? ByteCount(high.bytes - high.bytes / 8), high)
+        self.low = min(low ?? AMQPByteCount(high.bytes - high.bytes / 8), high)
     }
 }

@@ -1,14 +1,14 @@
 /// A limit in bytes, and how much of it is used.
 public struct AMQPFill: Hashable, Sendable, CustomStringConvertible {
     /// The most that is admitted; nil for no limit of its own.
-    public let limit: ByteCount?
+    public let limit: AMQPByteCount?
     /// The bytes now.
     public let used: Int
     /// The most bytes that there were.
     public let peak: Int
 
     init(limit: Int?, used: Int, peak: Int) {
-        self.limit = limit.flatMap { $0 == .max ? nil : ByteCount($0) }
+        self.limit = limit.flatMap { $0 == .max ? nil : AMQPByteCount($0) }
         self.used = used
         self.peak = peak
     }

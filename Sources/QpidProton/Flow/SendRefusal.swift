@@ -38,13 +38,13 @@ struct SendRefusal: Equatable, Sendable {
         let reason = self.cause.map { ", for \($0.blockCause)" } ?? ""
         let rest =
             self.bytes <= self.high - self.used
-            ? "more is accepted when they have fallen to \(ByteCount(self.low))"
+            ? "more is accepted when they have fallen to \(AMQPByteCount(self.low))"
             : "the message has \(self.bytes) bytes"
-        return "\(name) of \(ByteCount(self.high)) is full: \(self.used) bytes wait\(reason); \(rest)"
+        return "\(name) of \(AMQPByteCount(self.high)) is full: \(self.used) bytes wait\(reason); \(rest)"
     }
 
     var error: AMQPError {
-        var error = AMQPError(.local, .wouldBlock, self.text)
+        var error = AMQPError(condition: .wouldBlock, detail: self.text).telling(.notSent)
         error.blockedBy = self.blockedBy
         return error
     }

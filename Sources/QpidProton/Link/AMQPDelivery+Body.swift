@@ -16,7 +16,7 @@ extension AMQPDelivery {
     /// The footer of a streamed message, once its ``body`` has been read to the end; else that of the message, if it has one.
     public var footer: AMQPMap? {
         if let stream = self.stream { return stream.footer }
-        return (try? self.message)?.footer
+        return (try? self.decodeMessage())?.footer
     }
 
     /// The bytes of a message's body.
@@ -61,12 +61,16 @@ extension AMQPDelivery {
         ///
         /// - Parameter limit: The most bytes to take.
         /// - Throws: As the iterator, and ``AMQPCondition/linkMessageSizeExceeded`` when there are more bytes.
-        public func collect(upTo limit: ByteCount) async throws(AMQPError) -> ByteBuffer {
+        public func collect(upTo limit: AMQPByteCount) async throws(AMQPError) -> ByteBuffer {
             var all = ByteBuffer()
             var iterator = self.makeAsyncIterator()
             while let piece = try await iterator.next(isolation: nil) {
                 guard piece.readableBytes <= limit.bytes - all.readableBytes else {
-                    throw AMQPError(.delivery, .linkMessageSizeExceeded, "the body has more than \(limit)")
+                    throw AMQPError(
+                        scope: .delivery,
+                        condition: .linkMessageSizeExceeded,
+                        detail: "the body has more than \(limit)"
+                    )
                 }
                 all.writeImmutableBuffer(piece)
             }

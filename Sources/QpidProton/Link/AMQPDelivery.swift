@@ -71,13 +71,11 @@ public struct AMQPDelivery: Sendable {
         self.sequence = sequence
     }
 
-    /// The message, decoded anew at every access: keep it in a constant.
+    /// Decodes the message, anew at every call: keep it in a constant.
     ///
     /// - Throws: `AMQPError` with ``AMQPCondition/decodeError`` and the offset when the peer's bytes are not a message.
     ///   ``reject(_:)`` takes that error as it is.
-    @inlinable public var message: AMQPMessage {
-        get throws(AMQPError) { try AMQPMessage(decoding: self.payload) }
-    }
+    @inlinable public func decodeMessage() throws(AMQPError) -> AMQPMessage { try AMQPMessage(decoding: self.payload) }
 
     /// The delivery-tag: 32 bytes at most. Source: AMQP 1.0 §2.8.7.
     public var tag: [UInt8] {
@@ -88,10 +86,9 @@ public struct AMQPDelivery: Sendable {
     public var isSettled: Bool { self.settler == nil }
 
     /// Takes responsibility for the message.
-    public func accept() { self.settle(.accepted) }
-
-    /// Takes responsibility for this message and every earlier one of its receiver that is not settled.
-    public func acceptAllUpToHere() { self.settle(.accepted, includesEarlier: true) }
+    ///
+    /// - Parameter includingEarlier: Whether also for every earlier message of the receiver that is not settled.
+    public func accept(includingEarlier: Bool = false) { self.settle(.accepted, includesEarlier: includingEarlier) }
 
     /// Says that the message is invalid.
     ///

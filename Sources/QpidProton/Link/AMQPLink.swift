@@ -11,7 +11,7 @@ public protocol AMQPLink: Sendable {
     /// The properties of the link that the peer told.
     var remoteProperties: AMQPMap { get }
     /// The largest message that the peer takes, in bytes; nil for no limit.
-    var remoteMaxMessageSize: UInt64? { get }
+    var remoteMaxMessageSize: AMQPByteCount? { get }
     /// The messages that may be sent now.
     var credit: Int { get }
     /// The properties of the link in the peer's last flow of it.
@@ -35,7 +35,9 @@ struct LinkCore: Sendable {
     /// Closes or detaches on the loop.
     let end: @Sendable (AMQPError?, _ detach: Bool) -> Void
 
-    var maxMessageSize: UInt64? { self.attachment.maxMessageSize == 0 ? nil : self.attachment.maxMessageSize }
+    var maxMessageSize: AMQPByteCount? {
+        self.attachment.maxMessageSize == 0 ? nil : AMQPByteCount(clamping: self.attachment.maxMessageSize)
+    }
 
     func close(_ error: AMQPError?, detach: Bool) async throws(AMQPError) {
         self.end(error, detach)

@@ -16,7 +16,7 @@ extension AMQPReceiver {
         /// The bytes are counted as with ``bytes(_:)``, and no message is too large for them: where nothing else waits to be taken, an
         /// application that waits for a message gets one of any size up to ``Configuration/maxMessageSize``. It is never left
         /// without credit while it waits, however many messages it holds that are not settled.
-        public static func automatic(budget: ByteCount) -> Self { Self(policy: .automatic(budget.bytes)) }
+        public static func automatic(budget: AMQPByteCount) -> Self { Self(policy: .automatic(budget.bytes)) }
         /// Credit is granted so that at most so many messages are on their way, and topped up when a quarter is free.
         public static func messages(_ count: Int) -> Self { Self(policy: .messages(Swift.max(1, count))) }
         /// Credit is granted so that at most so many bytes are on their way, by the size of the largest of the latest
@@ -26,12 +26,12 @@ extension AMQPReceiver {
         /// within the session's `incomingCapacity`, which is then not there for the other links of the session. When the link
         /// ends, settled messages among those exceed the window: they are kept, because no one sends them again. A single
         /// message that is larger than the window closes the link with ``AMQPCondition/linkMessageSizeExceeded``.
-        public static func bytes(_ count: ByteCount) -> Self { Self(policy: .bytes(count.bytes)) }
+        public static func bytes(_ count: AMQPByteCount) -> Self { Self(policy: .bytes(count.bytes)) }
         /// One message at a time, and credit only when a task waits for it: nothing is fetched ahead.
         ///
         /// The credit of a wait that is cancelled stays: a message that comes of it is kept for the next call.
         /// ``AMQPReceiver/receive(timeout:)`` takes it back.
-        public static let none = Self(policy: .onDemand)
+        public static let onDemand = Self(policy: .onDemand)
         /// More credit than the peer can use: messages that nobody takes are kept without a limit.
         public static let unbounded = Self(policy: .unbounded)
         /// The application grants every credit with ``AMQPReceiver/grant(credit:)``.
@@ -82,14 +82,14 @@ extension AMQPReceiver {
         /// decisions at once. An hour counts as the most.
         public var settlementDelay: Duration = .milliseconds(5)
         /// The largest message that is taken; nil for no limit. A larger one closes the link.
-        public var maxMessageSize: ByteCount? = .mebibytes(64)
+        public var maxMessageSize: AMQPByteCount? = .mebibytes(64)
         /// Whether messages of binary data are handed over when their body begins, and not when all of them has come.
         ///
         /// They are then never held whole: read ``AMQPDelivery/body``. Set ``maxMessageSize`` to nil for messages of any size.
         public var streamsMessages = false
         /// The bytes of streamed messages that may wait to be read. What has no room waits within the session's
         /// `incomingCapacity`, and then the other links of the session wait too.
-        public var streamBuffer: ByteCount = .mebibytes(1)
+        public var streamBuffer: AMQPByteCount = .mebibytes(1)
         /// Whether messages are still handed out when the link has ended, although no decision about them reaches the sender.
         ///
         /// `nil`, the default, is `true` on a link that the peer attached and this side accepted, and `false` on a link that
@@ -112,7 +112,10 @@ extension AMQPReceiver {
 
         func validate() throws(AMQPError) {
             if let limit = self.unsettledLimit, limit < 1 {
-                throw AMQPError(.local, .invalidArgument, "unsettledLimit is \(limit): it must be at least 1, or nil")
+                throw AMQPError(
+                    condition: .invalidArgument,
+                    detail: "unsettledLimit is \(limit): it must be at least 1, or nil"
+                )
             }
             try self.rateLimit?.validate()
         }

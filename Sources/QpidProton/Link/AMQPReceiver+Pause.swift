@@ -78,7 +78,7 @@ extension AMQPReceiver {
     private var isEndConfirmed: Bool {
         switch self.core.status.detached.answer {
         case .success?: return true
-        case .failure(let error)? where error.isFromPeer: return true
+        case .failure(let error)? where error.origin == .peer: return true
         case .failure?, nil: break
         }
         if case .success? = self.session.connection.parts.closed.answer { return true }

@@ -43,7 +43,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// The properties of the link that the peer told.
     public var remoteProperties: AMQPMap { self.core.attachment.properties }
     /// The largest message that the peer takes, in bytes; nil for no limit.
-    public var remoteMaxMessageSize: UInt64? { self.core.maxMessageSize }
+    public var remoteMaxMessageSize: AMQPByteCount? { self.core.maxMessageSize }
     /// The messages that the peer may still send. Source: AMQP 1.0 §2.6.7.
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
     /// Why the link is of no more use; nil while it is.

@@ -7,7 +7,7 @@ extension AMQPSender {
     /// - Returns: One result a message, in order: its outcome, or why there is none.
     public func send(contentsOf messages: [AMQPMessage], settled: Bool? = nil) async -> [Result<AMQPOutcome, AMQPError>]
     {
-        var transfers: [Result<AMQPTransfer, AMQPError>] = []
+        var transfers: [Result<AMQPTracker, AMQPError>] = []
         transfers.reserveCapacity(messages.count)
         for message in messages {
             do {
@@ -33,14 +33,14 @@ extension AMQPSender {
     /// - Parameters:
     ///   - messages: The messages.
     ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
-    /// - Returns: The transfers, in order.
+    /// - Returns: The trackers, in order.
     /// - Throws: As ``enqueue(_:settled:)``; those before the one that failed have been accepted.
     @discardableResult
     public func enqueue(
         contentsOf messages: [AMQPMessage],
         settled: Bool? = nil
-    ) async throws(AMQPError) -> [AMQPTransfer] {
-        var transfers: [AMQPTransfer] = []
+    ) async throws(AMQPError) -> [AMQPTracker] {
+        var transfers: [AMQPTracker] = []
         transfers.reserveCapacity(messages.count)
         for message in messages { transfers.append(try await self.enqueue(message, settled: settled)) }
         return transfers
@@ -51,14 +51,14 @@ extension AMQPSender {
     /// - Parameters:
     ///   - messages: The messages.
     ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
-    /// - Returns: The transfers of those that were accepted: the first so many.
+    /// - Returns: The trackers of those that were accepted: the first so many.
     /// - Throws: As ``trySend(_:settled:)`` but for a lack of room, and only when no message was accepted before.
     @discardableResult
     public func trySend(
         contentsOf messages: [AMQPMessage],
         settled: Bool? = nil
-    ) throws(AMQPError) -> [AMQPTransfer] {
-        var transfers: [AMQPTransfer] = []
+    ) throws(AMQPError) -> [AMQPTracker] {
+        var transfers: [AMQPTracker] = []
         for message in messages {
             do {
                 transfers.append(try self.trySend(message, settled: settled))

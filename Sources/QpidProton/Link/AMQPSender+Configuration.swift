@@ -46,13 +46,22 @@ extension AMQPSender {
 
         func validate() throws(AMQPError) {
             guard (0...9).contains(self.priority) else {
-                throw AMQPError(.local, .invalidArgument, "priority is \(self.priority): it must be from 0 to 9")
+                throw AMQPError(
+                    condition: .invalidArgument,
+                    detail: "priority is \(self.priority): it must be from 0 to 9"
+                )
             }
             guard (1...100).contains(self.weight) else {
-                throw AMQPError(.local, .invalidArgument, "weight is \(self.weight): it must be from 1 to 100")
+                throw AMQPError(
+                    condition: .invalidArgument,
+                    detail: "weight is \(self.weight): it must be from 1 to 100"
+                )
             }
             if let limit = self.unsettledLimit, limit < 1 {
-                throw AMQPError(.local, .invalidArgument, "unsettledLimit is \(limit): it must be at least 1, or nil")
+                throw AMQPError(
+                    condition: .invalidArgument,
+                    detail: "unsettledLimit is \(limit): it must be at least 1, or nil"
+                )
             }
             try self.rateLimit?.validate()
         }

@@ -10,7 +10,7 @@ extension AMQPSender {
     ///
     /// - Parameter flush: How long the close may take.
     /// - Returns: The messages that were not sent or not settled, also when the peer or the connection ended during the call.
-    ///   Messages that had failed before the call are not among them: their transfers hold the error.
+    ///   Messages that had failed before the call are not among them: their trackers hold the error.
     @discardableResult
     public func close(flush: AMQPFlush) async -> AMQPUnfinished {
         let result = await self.session.connection.close(self.closeSteps, within: flush.limit)

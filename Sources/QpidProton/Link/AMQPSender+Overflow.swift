@@ -15,7 +15,7 @@ extension AMQPSender {
     }
 
     /// What becomes of a message for which a level has no room; nil when it is to wait.
-    func overflow(_ level: SendRefusal.Level, _ bytes: Int) throws(AMQPError) -> AMQPTransfer? {
+    func overflow(_ level: SendRefusal.Level, _ bytes: Int) throws(AMQPError) -> AMQPTracker? {
         switch self.overflow {
         case .suspend, .dropOldest: return nil
         case .fail: throw self.mailbox.refusal(level, bytes: bytes, self.node).error
@@ -23,7 +23,7 @@ extension AMQPSender {
             let refusal = self.mailbox.refusal(level, bytes: bytes, self.node)
             guard let reply = self.mailbox.answered(.dropped(refusal)) else { throw self.endedError }
             self.core.status.drop(1, bytes: refusal.bytes)
-            return AMQPTransfer(reply)
+            return AMQPTracker(reply)
         }
     }
 }

@@ -21,15 +21,15 @@ extension AMQPSender {
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
     ///   - body: The bytes, in pieces of any size.
     /// - Returns: What the receiver decided.
-    /// - Throws: What `body` throws; `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled and the message
-    ///   was not sent or was aborted, ``AMQPCondition/unsettled`` when all of it had been sent, with ``AMQPCondition/invalidArgument`` when the body has not `length` bytes, and as
-    ///   ``send(_:settled:)``.
+    /// - Throws: What `body` throws. `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled: its
+    ///   ``AMQPError/fate`` says whether the message was not sent, was aborted or is in doubt. ``AMQPCondition/invalidArgument``
+    ///   when the body has not `length` bytes. Else as ``send(_:settled:)``.
     ///
     /// Source: AMQP 1.0 §2.6.14, `pn_link_send`, `pn_delivery_abort`.
     @discardableResult
     public func stream<Body: AsyncSequence>(
         _ message: AMQPMessage = AMQPMessage(),
-        length: ByteCount? = nil,
+        length: AMQPByteCount? = nil,
         settled: Bool? = nil,
         body: sending Body
     ) async throws -> AMQPOutcome where Body.Element == ByteBuffer {
@@ -47,7 +47,7 @@ struct StreamedMessage {
         let error = Mutex<(any Error)?>(nil)
     }
 
-    let transfer: AMQPTransfer
+    let transfer: AMQPTracker
     private let sender: AMQPSender
     private let number: UInt32
     private let length: Int?
@@ -60,12 +60,15 @@ struct StreamedMessage {
     /// Accepts the beginning of the message: suspends for room.
     init(
         _ message: AMQPMessage,
-        length: ByteCount?,
+        length: AMQPByteCount?,
         settled: Bool?,
         on sender: AMQPSender
     ) async throws(AMQPError) {
         guard message.body == .empty else {
-            throw AMQPError(.local, .invalidArgument, "not sent: a message that is streamed has its body in the stream")
+            throw AMQPError(
+                condition: .invalidArgument,
+                detail: "a message that is streamed has its body in the stream"
+            ).telling(.notSent)
         }
         var beginning = message
         beginning.footer = [:]
@@ -76,10 +79,9 @@ struct StreamedMessage {
         if let length {
             guard length.bytes <= UInt32.max else {
                 throw AMQPError(
-                    .local,
-                    .invalidArgument,
-                    "not sent: a data section holds 4 GiB at most: leave out the length"
-                )
+                    condition: .invalidArgument,
+                    detail: "a data section holds 4 GiB at most: leave out the length"
+                ).telling(.notSent)
             }
             Self.writeSection(length.bytes, to: &encoded)
         }
@@ -114,8 +116,13 @@ struct StreamedMessage {
     private func fail(_ error: any Error) {
         guard !Task.isCancelled, self.transfer.result == nil else { return }
         self.failure.error.withLock { $0 = error }
-        let cause = (error as? AMQPError) ?? AMQPError(.delivery, .aborted, "the body ended with an error: \(error)")
-        let answer = AMQPError(.delivery, .aborted, "aborted: \(cause)", isFromPeer: cause.isFromPeer)
+        var cause =
+            (error as? AMQPError)
+            ?? AMQPError(scope: .delivery, condition: .aborted, detail: "the body ended with an error: \(error)")
+        cause.scope = .delivery
+        cause.fate = .aborted
+        cause.underlying = error
+        let answer = cause
         let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
         self.sender.mailbox.run { _ in endpoint.value.abort(reply, answer) }
     }
@@ -125,10 +132,9 @@ struct StreamedMessage {
         var rest = chunk
         if let length = self.length, rest.readableBytes > length - self.count {
             throw AMQPError(
-                .local,
-                .invalidArgument,
-                "aborted: the body has more than the \(length) bytes that were told"
-            )
+                condition: .invalidArgument,
+                detail: "the body has more than the \(length) bytes that were told"
+            ).telling(.aborted)
         }
         while let piece = rest.readSlice(length: min(rest.readableBytes, AMQPSender.streamPiece)),
             piece.readableBytes > 0
@@ -148,8 +154,8 @@ struct StreamedMessage {
     private mutating func finish() async throws(AMQPError) {
         if self.transfer.result != nil { return }
         if let length = self.length, self.count < length {
-            let text = "aborted: the body has \(self.count) bytes, and \(length) were told"
-            throw AMQPError(.local, .invalidArgument, text)
+            let text = "the body has \(self.count) bytes, and \(length) were told"
+            throw AMQPError(condition: .invalidArgument, detail: text).telling(.aborted)
         }
         try await self.accept(self.footer, isLast: true)
     }
@@ -175,8 +181,8 @@ struct StreamedMessage {
             case .success(let outcome)?: return outcome
             case .failure(let answer)?:
                 guard let cause = self.failure.error.withLock({ $0 }) else { throw answer }
-                throw answer.isNotSent ? cause : (cause as? AMQPError)?.aborted ?? cause
-            case nil: throw AMQPError.unsettled(self.transfer)
+                throw answer.fate == .notSent ? cause : (cause as? AMQPError)?.aborted ?? cause
+            case nil: throw AMQPError.inDoubt(self.transfer)
             }
         }
     }
@@ -184,7 +190,7 @@ struct StreamedMessage {
     /// Ends the message if its end has not been handed over. The task, which is cancelled, waits for that still.
     private func cancel() async {
         let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
-        let error = AMQPError(.delivery, .cancelled, "aborted: the task was cancelled")
+        let error = AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.aborted)
         let _: Void? = await self.sender.mailbox.answer { $1.resolve(.success(endpoint.value.abort(reply, error))) }
     }
 

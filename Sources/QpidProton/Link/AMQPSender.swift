@@ -50,7 +50,7 @@ public final class AMQPSender: AMQPLink {
     /// The properties of the link that the peer told.
     public var remoteProperties: AMQPMap { self.core.attachment.properties }
     /// The largest message that the peer takes, in bytes; nil for no limit.
-    public var remoteMaxMessageSize: UInt64? { self.core.maxMessageSize }
+    public var remoteMaxMessageSize: AMQPByteCount? { self.core.maxMessageSize }
     /// The messages that the peer takes now; those that wait here will use it first. Source: AMQP 1.0 §2.6.7.
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
     /// The messages that the peer takes in all since the link was attached: those that were begun, and ``credit``.
@@ -72,8 +72,8 @@ public final class AMQPSender: AMQPLink {
     ///
     /// Suspends for room, for credit, and for the peer's outcome. A message that is sent settled is done when it has been
     /// written to the socket. When the task is cancelled a message that has not begun to be sent is taken back, its bytes are
-    /// freed at once, and the error is ``AMQPCondition/cancelled``. Otherwise it is ``AMQPCondition/unsettled``: then
-    /// ``AMQPError/transfer`` is the message's, and what becomes of it can still be awaited.
+    /// freed at once, and the error's ``AMQPError/fate`` is ``AMQPError/Fate/notSent``. Otherwise it is
+    /// ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` is the message's: its outcome can still be awaited.
     ///
     /// - Parameters:
     ///   - message: The message.
@@ -98,13 +98,13 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    /// - Returns: The transfer, whose outcome can be awaited.
+    /// - Returns: The tracker, whose outcome can be awaited.
     /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, the link has ended, the task
     ///   was cancelled while it waited, or there is no room and the policy is to fail: in each case the message was not sent.
     @discardableResult
-    public func enqueue(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
+    public func enqueue(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPTracker {
         switch try self.admit(message, settled) {
-        case .admitted(let reply): return AMQPTransfer(reply)
+        case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
         case .full(let level, let bytes):
             if let transfer = try self.overflow(level, bytes) { return transfer }
@@ -118,9 +118,9 @@ public final class AMQPSender: AMQPLink {
     ///   - encoded: The sections of the message; sent as they are.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
     @discardableResult
-    public func enqueue(encoded: ByteBuffer, settled: Bool? = nil) async throws(AMQPError) -> AMQPTransfer {
+    public func enqueue(encoded: ByteBuffer, settled: Bool? = nil) async throws(AMQPError) -> AMQPTracker {
         switch try self.admit(encoded, settled) {
-        case .admitted(let reply): return AMQPTransfer(reply)
+        case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
         case .full(let level, let bytes):
             if let transfer = try self.overflow(level, bytes) { return transfer }
@@ -133,11 +133,11 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    /// - Returns: The transfer, whose outcome can be awaited.
+    /// - Returns: The tracker, whose outcome can be awaited.
     /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, which ``AMQPError/blockedBy`` gives the
     ///   reason for; else as ``enqueue(_:settled:)``.
     @discardableResult
-    public func trySend(_ message: AMQPMessage, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
+    public func trySend(_ message: AMQPMessage, settled: Bool? = nil) throws(AMQPError) -> AMQPTracker {
         try self.transfer(self.admit(message, settled))
     }
 
@@ -147,13 +147,13 @@ public final class AMQPSender: AMQPLink {
     ///   - encoded: The sections of the message; sent as they are.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
     @discardableResult
-    public func trySend(encoded: ByteBuffer, settled: Bool? = nil) throws(AMQPError) -> AMQPTransfer {
+    public func trySend(encoded: ByteBuffer, settled: Bool? = nil) throws(AMQPError) -> AMQPTracker {
         try self.transfer(self.admit(encoded, settled))
     }
 
-    private func transfer(_ admission: Mailbox.Admission) throws(AMQPError) -> AMQPTransfer {
+    private func transfer(_ admission: Mailbox.Admission) throws(AMQPError) -> AMQPTracker {
         switch admission {
-        case .admitted(let reply): return AMQPTransfer(reply)
+        case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
         case .full(let level, let bytes): throw self.mailbox.refusal(level, bytes: bytes, self.node).error
         }
@@ -173,7 +173,7 @@ public final class AMQPSender: AMQPLink {
 
     /// Closes the link, and suspends until the peer has answered.
     ///
-    /// Messages that were not sent are given up: their transfers fail, and a warning of the logger counts them.
+    /// Messages that were not sent are given up: their trackers fail, and a warning of the logger counts them.
     /// ``close(flush:)`` sends them first. A second call waits for the same answer. Cancellation ends the wait; the link closes
     /// all the same.
     ///
@@ -201,19 +201,24 @@ public final class AMQPSender: AMQPLink {
     /// moment before its links have heard of it.
     var endedError: AMQPError {
         let cause = self.error ?? (self.mailbox.isClosed ? self.mailbox.closedError : nil)
-        return cause.map { .notSent($0) } ?? .senderClosed
+        return cause?.telling(.notSent) ?? .senderClosed
     }
 
     /// Encodes a message, and hands it over if there is room for it now.
     private func admit(_ message: AMQPMessage, _ settled: Bool?) throws(AMQPError) -> Mailbox.Admission {
         let isSettled = try self.isSettled(settled)
-        let admission = try self.place(isSettled) { () throws(AMQPError) in
-            try message.encodingRoom()
-        } write: { (memory) throws(AMQPError) in
-            try message.encode(to: memory)
+        do {
+            let admission = try self.place(isSettled) { () throws(AMQPError) in
+                try message.encodingRoom()
+            } write: { (memory) throws(AMQPError) in
+                try message.encode(to: memory)
+            }
+            if let admission { return admission }
+            return try self.admitWhole(message.encoded(), isSettled)
+        } catch {
+            // It could not be encoded.
+            throw error.telling(.notSent)
         }
-        if let admission { return admission }
-        return try self.admitWhole(message.encoded(), isSettled)
     }
 
     private func admit(_ encoded: ByteBuffer, _ settled: Bool?) throws(AMQPError) -> Mailbox.Admission {
@@ -268,7 +273,7 @@ public final class AMQPSender: AMQPLink {
         }
     }
 
-    private func waitForRoom(_ encoded: ByteBuffer, _ settled: Bool?) async throws(AMQPError) -> AMQPTransfer {
+    private func waitForRoom(_ encoded: ByteBuffer, _ settled: Bool?) async throws(AMQPError) -> AMQPTracker {
         try await self.admit(encoded, .whole, isSettled: self.isSettled(settled))
     }
 
@@ -277,7 +282,7 @@ public final class AMQPSender: AMQPLink {
         _ encoded: ByteBuffer,
         _ place: Mailbox.StreamPlace,
         isSettled: Bool
-    ) async throws(AMQPError) -> AMQPTransfer {
+    ) async throws(AMQPError) -> AMQPTracker {
         do {
             let reply = try await self.mailbox.enqueue(
                 encoded,
@@ -287,24 +292,26 @@ public final class AMQPSender: AMQPLink {
                 place: place,
                 orRun: place.isWhole ? self.roomMaker : nil
             )
-            return AMQPTransfer(reply)
+            return AMQPTracker(reply)
         } catch let error where error == .senderClosed {
             throw self.endedError
         }
     }
 
     func check(_ size: Int) throws(AMQPError) {
-        guard let limit = self.remoteMaxMessageSize, size > limit else { return }
-        let text = "not sent: the message has \(size) bytes, and the peer takes \(limit) at most"
-        throw AMQPError(.delivery, .linkMessageSizeExceeded, text)
+        guard let limit = self.remoteMaxMessageSize, size > limit.bytes else { return }
+        let text = "the message has \(size) bytes, and the peer takes \(limit.bytes) at most"
+        throw AMQPError(scope: .delivery, condition: .linkMessageSizeExceeded, detail: text, fate: .notSent)
     }
 
     func isSettled(_ settled: Bool?) throws(AMQPError) -> Bool {
         switch self.settles {
         case .settled where settled == false:
-            throw AMQPError(.local, .invalidArgument, "not sent: the link's settle mode is settled")
+            throw AMQPError(condition: .invalidArgument, detail: "the link's settle mode is settled").telling(.notSent)
         case .unsettled where settled == true:
-            throw AMQPError(.local, .invalidArgument, "not sent: the link's settle mode is unsettled")
+            throw AMQPError(condition: .invalidArgument, detail: "the link's settle mode is unsettled").telling(
+                .notSent
+            )
         case .settled: true
         case .unsettled: false
         case .mixed: settled ?? false
@@ -312,10 +319,10 @@ public final class AMQPSender: AMQPLink {
     }
 
     /// Takes a message back if it has not begun to be sent. Returns the outcome if it has come in the meantime.
-    private func cancel(_ transfer: AMQPTransfer) async throws(AMQPError) -> AMQPOutcome {
+    private func cancel(_ transfer: AMQPTracker) async throws(AMQPError) -> AMQPOutcome {
         let endpoint = self.endpoint
         let _: Void? = await self.mailbox.answer { $1.resolve(.success(endpoint.value.cancel(transfer.reply))) }
         if let result = transfer.result { return try result.get() }
-        throw AMQPError.unsettled(transfer)
+        throw AMQPError.inDoubt(transfer)
     }
 }

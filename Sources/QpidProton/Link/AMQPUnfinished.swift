@@ -21,8 +21,8 @@ public struct AMQPUnfinished: Sendable {
     public struct Unsent: Sendable {
         /// The encoded message: see ``AMQPMessage/init(decoding:limits:)`` and ``AMQPSender/enqueue(encoded:settled:)``.
         public let payload: ByteBuffer
-        /// Its transfer, which has failed.
-        public let transfer: AMQPTransfer
+        /// Its tracker, which has failed.
+        public let transfer: AMQPTracker
     }
 
     /// The name of the link.
@@ -31,10 +31,10 @@ public struct AMQPUnfinished: Sendable {
     public let target: AMQPTarget
     /// The messages that the peer has not got, in order. One that had begun to leave was aborted, and is the first.
     public let unsent: [Unsent]
-    /// The transfers of the messages that were sent, and of which the peer has not said what became of them.
+    /// The trackers of the messages that were sent, and of which the peer has not said what became of them.
     ///
-    /// They have failed with "sent, but not settled": the messages may have been received or not.
-    public let unsettled: [AMQPTransfer]
+    /// They have failed with the fate ``AMQPError/Fate/inDoubt``: the peer may have got them.
+    public let unsettled: [AMQPTracker]
 
     /// Whether everything was sent and settled.
     public var isEmpty: Bool { self.unsent.isEmpty && self.unsettled.isEmpty }

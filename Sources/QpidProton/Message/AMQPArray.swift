@@ -18,11 +18,14 @@ public struct AMQPArray: Hashable, Sendable {
     ///   an empty array is made with ``init(emptyOf:descriptors:)``.
     public init(_ elements: [AMQPValue]) throws(AMQPError) {
         guard let first = elements.first else {
-            throw AMQPError(.local, .invalidArgument, "an array without elements must be made with a type")
+            throw AMQPError(condition: .invalidArgument, detail: "an array without elements must be made with a type")
         }
         let (descriptors, type) = first.constructor
         for (index, element) in elements.enumerated() where !element.has(descriptors[...], type) {
-            throw AMQPError(.local, .invalidArgument, "element \(index) of the array is not of the first one's type")
+            throw AMQPError(
+                condition: .invalidArgument,
+                detail: "element \(index) of the array is not of the first one's type"
+            )
         }
         self.init(uniform: elements, type: type, descriptors: descriptors)
     }

@@ -15,7 +15,10 @@ extension AMQPMessage {
         do {
             data = try encoder.encode(value)
         } catch {
-            throw AMQPError(.local, .invalidArgument, "the body cannot be encoded as JSON: \(JSONFault.cause(error))")
+            throw AMQPError(
+                condition: .invalidArgument,
+                detail: "the body cannot be encoded as JSON: \(JSONFault.cause(error))"
+            )
         }
         self.init()
         self.storedBody = .data(ByteBuffer(bytes: data))
@@ -35,15 +38,15 @@ extension AMQPMessage {
         } else if let text = self.bodyString {
             data = Data(text.utf8)
         } else {
-            throw AMQPError(.delivery, .decodeError, "the body is neither data nor a string")
+            throw AMQPError(scope: .delivery, condition: .decodeError, detail: "the body is neither data nor a string")
         }
         do {
             return try decoder.decode(type, from: data)
         } catch {
             throw AMQPError(
-                .delivery,
-                .decodeError,
-                "the body is not JSON of the type \(type): \(JSONFault.cause(error))"
+                scope: .delivery,
+                condition: .decodeError,
+                detail: "the body is not JSON of the type \(type): \(JSONFault.cause(error))"
             )
         }
     }

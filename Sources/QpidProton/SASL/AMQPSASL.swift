@@ -23,7 +23,7 @@ public struct AMQPSASL: Hashable, Sendable {
 
     /// The largest SASL frame that is taken from the server, and the most bytes that are held before the login is
     /// done, in bytes; at least 512.
-    public var maxFrameSize = 65_536
+    public var maxFrameSize: AMQPByteCount = .kibibytes(64)
 
     private init(_ method: Method) {
         self.method = method
@@ -110,7 +110,7 @@ extension AMQPSASL {
             hostname: hostname,
             allowsPlainWithoutTLS: self.allowsPlainWithoutTLS
         )
-        return SASLClientHandler(machine: machine, maxFrameSize: self.maxFrameSize, logger: logger)
+        return SASLClientHandler(machine: machine, maxFrameSize: self.maxFrameSize.bytes, logger: logger)
     }
 
     /// Checks the login before a connection is made, as far as it does not depend on the server.
@@ -120,9 +120,9 @@ extension AMQPSASL {
     ///   - hasClientCertificate: Whether TLS is configured with a client certificate.
     /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument``.
     func validate(_ url: AMQPURL, hasClientCertificate: Bool) throws(AMQPError) {
-        guard self.maxFrameSize >= SASLReader.minimumMaxFrameSize else {
-            let text = "the maxFrameSize of SASL is \(self.maxFrameSize): it must be at least 512 bytes"
-            throw AMQPError(.local, .invalidArgument, text)
+        guard self.maxFrameSize.bytes >= SASLReader.minimumMaxFrameSize else {
+            let text = "the maxFrameSize of SASL is \(self.maxFrameSize): 512 B is the least"
+            throw AMQPError(condition: .invalidArgument, detail: text)
         }
         let candidates = try self.candidates(
             username: url.username,
@@ -155,9 +155,9 @@ extension AMQPSASL {
         case .external:
             guard hasClientCertificate else {
                 throw AMQPError(
-                    .local,
-                    .invalidArgument,
-                    "SASL EXTERNAL needs TLS and a client certificate: use amqps:// and set the identity of the TLS configuration"
+                    condition: .invalidArgument,
+                    detail:
+                        "SASL EXTERNAL needs TLS and a client certificate: use amqps:// and set the identity of the TLS configuration"
                 )
             }
             return [SASLExternalClient()]
@@ -168,9 +168,8 @@ extension AMQPSASL {
             guard let username else { return external + [SASLAnonymous()] }
             guard let password else {
                 throw AMQPError(
-                    .local,
-                    .invalidArgument,
-                    "there is a user but no password: give the password too, or leave the user out"
+                    condition: .invalidArgument,
+                    detail: "there is a user but no password: give the password too, or leave the user out"
                 )
             }
             return [try SASLPlainClient(checking: username, password)] + external
@@ -180,9 +179,8 @@ extension AMQPSASL {
 
 extension AMQPError {
     static let passwordWithoutTLS = AMQPError(
-        .local,
-        .invalidArgument,
-        "SASL PLAIN would send the password unencrypted to another machine: use amqps:// (TLS), or set "
+        condition: .invalidArgument,
+        detail: "SASL PLAIN would send the password unencrypted to another machine: use amqps:// (TLS), or set "
             + "allowsPlainWithoutTLS if the network is trusted; the password was not sent"
     )
 }

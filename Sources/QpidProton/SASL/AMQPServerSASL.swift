@@ -25,7 +25,7 @@ public struct AMQPServerSASL: Sendable {
 
     /// The largest SASL frame that is taken from a client, and the most bytes that are held before the login is done,
     /// in bytes; at least 512.
-    public var maxFrameSize: Int
+    public var maxFrameSize: AMQPByteCount
 
     /// Makes a configuration; as it stands it lets everybody in as ANONYMOUS.
     ///
@@ -34,14 +34,14 @@ public struct AMQPServerSASL: Sendable {
     ///   - allowsExternal: Whether EXTERNAL is offered to a client with a verified certificate.
     ///   - allowsPlainWithoutTLS: Whether PLAIN is offered over a connection without TLS from another machine.
     ///   - allowsNoSASL: Whether a client may leave the SASL layer out; nil decides as ``allowsNoSASL`` says.
-    ///   - maxFrameSize: The largest SASL frame, in bytes.
+    ///   - maxFrameSize: The largest SASL frame.
     ///   - checkPassword: Checks the user and the password of PLAIN.
     public init(
         allowsAnonymous: Bool? = nil,
         allowsExternal: Bool = true,
         allowsPlainWithoutTLS: Bool = false,
         allowsNoSASL: Bool? = nil,
-        maxFrameSize: Int = 65_536,
+        maxFrameSize: AMQPByteCount = .kibibytes(64),
         checkPassword: (@Sendable (_ username: String, _ password: String) async -> Bool)? = nil
     ) {
         self.allowsAnonymous = allowsAnonymous ?? (checkPassword == nil)
@@ -61,7 +61,7 @@ extension AMQPServerSASL {
     func makeServerHandler(logger: Logger) -> SASLServerHandler {
         SASLServerHandler(
             machine: SASLServerMachine(configuration: self),
-            maxFrameSize: self.maxFrameSize,
+            maxFrameSize: self.maxFrameSize.bytes,
             logger: logger
         )
     }
@@ -71,14 +71,14 @@ extension AMQPServerSASL {
     /// - Parameter showsCertificates: Whether its clients may show a TLS certificate.
     /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument``.
     func validate(showsCertificates: Bool) throws(AMQPError) {
-        guard self.maxFrameSize >= SASLReader.minimumMaxFrameSize else {
-            let text = "the maxFrameSize of SASL is \(self.maxFrameSize): it must be at least 512 bytes"
-            throw AMQPError(.local, .invalidArgument, text)
+        guard self.maxFrameSize.bytes >= SASLReader.minimumMaxFrameSize else {
+            let text = "the maxFrameSize of SASL is \(self.maxFrameSize): 512 B is the least"
+            throw AMQPError(condition: .invalidArgument, detail: text)
         }
         let offersAny = self.allowsAnonymous || self.checkPassword != nil || self.allowsExternal && showsCertificates
         guard offersAny || self.letsInWithoutSASL else {
             let remedy = "allow ANONYMOUS, set checkPassword, or ask for client certificates with TLS"
-            throw AMQPError(.local, .invalidArgument, "no client could log in: \(remedy)")
+            throw AMQPError(condition: .invalidArgument, detail: "no client could log in: \(remedy)")
         }
     }
 

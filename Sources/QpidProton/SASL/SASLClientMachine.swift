@@ -39,9 +39,9 @@ struct SASLClientMachine: SASLMachine {
         guard header == .sasl else {
             let remedy = header == .plain ? "; connect with SASL set to none if no login is needed" : ""
             throw AMQPError(
-                .connection,
-                .connectionFramingError,
-                "The server did not answer with the SASL header: it speaks \(header.explanation)\(remedy)."
+                scope: .connection,
+                condition: .connectionFramingError,
+                detail: "The server did not answer with the SASL header: it speaks \(header.explanation)\(remedy)."
             )
         }
         self.state = .mechanisms
@@ -54,9 +54,10 @@ struct SASLClientMachine: SASLMachine {
             guard var mechanism = self.candidates.first(where: { offered.contains($0.name) }) else {
                 let usable = self.candidates.map(\.name).joined(separator: ", ")
                 throw AMQPError(
-                    .connection,
-                    .unauthorizedAccess,
-                    "No SASL mechanism in common: the server offers \(shortened(offered)); this side is set up for "
+                    scope: .connection,
+                    condition: .unauthorizedAccess,
+                    detail:
+                        "No SASL mechanism in common: the server offers \(shortened(offered)); this side is set up for "
                         + "\(usable). Change the login here, or the server's mechanisms."
                 )
             }
@@ -66,9 +67,9 @@ struct SASLClientMachine: SASLMachine {
         case (.outcome(var mechanism, let steps), .challenge(let challenge)):
             guard steps < maxSASLSteps else {
                 throw AMQPError(
-                    .connection,
-                    .illegalState,
-                    "The server sent more than \(maxSASLSteps) SASL challenges."
+                    scope: .connection,
+                    condition: .illegalState,
+                    detail: "The server sent more than \(maxSASLSteps) SASL challenges."
                 )
             }
             let response = try mechanism.response(to: challenge)
@@ -108,6 +109,6 @@ struct SASLClientMachine: SASLMachine {
             condition = .internalError
             text = "The server cannot check the login with SASL \(mechanism) for now (sys-temp): try again later."
         }
-        return AMQPError(.connection, condition, text, isFromPeer: true)
+        return AMQPError(scope: .connection, condition: condition, detail: text, origin: .peer)
     }
 }

@@ -152,6 +152,10 @@ struct SASLFrameDecoder {
     }
 
     private static func error(_ cause: String) -> AMQPError {
-        AMQPError(.connection, .decodeError, "The peer's SASL bytes cannot be decoded: \(cause).")
+        AMQPError(
+            scope: .connection,
+            condition: .decodeError,
+            detail: "The peer's SASL bytes cannot be decoded: \(cause)."
+        )
     }
 }

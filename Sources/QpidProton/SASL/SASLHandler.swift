@@ -114,7 +114,13 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         switch self.phase {
         case .completing, .done: context.write(data, promise: promise)
         case .idle, .negotiating, .checking, .ended:
-            promise?.fail(AMQPError(.connection, .illegalState, "Nothing can be sent before the SASL layer is done."))
+            promise?.fail(
+                AMQPError(
+                    scope: .connection,
+                    condition: .illegalState,
+                    detail: "Nothing can be sent before the SASL layer is done."
+                )
+            )
         }
     }
 
@@ -221,9 +227,10 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         switch self.phase {
         case .idle, .negotiating, .checking:
             let error = AMQPError(
-                .connection,
-                .connectionLost,
-                "The peer closed the connection before the SASL layer was done: it may have refused the login, or not "
+                scope: .connection,
+                condition: .connectionLost,
+                detail:
+                    "The peer closed the connection before the SASL layer was done: it may have refused the login, or not "
                     + "speak AMQP 1.0 on this port."
             )
             self.fail(context, error, closes: closes)
@@ -236,6 +243,8 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     private func fail(_ context: ChannelHandlerContext, _ error: AMQPError, closes: Bool = true) {
         self.logger.debug("SASL failed", metadata: ["amqp.error": "\(error)"])
         self.end()
+        var error = error
+        if error.ending == .closed { error.ending = .refused }
         context.fireErrorCaught(error)
         if closes { context.close(promise: nil) }
     }
@@ -261,9 +270,9 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
 
     private static func tooManyBytes(_ limit: Int) -> AMQPError {
         AMQPError(
-            .connection,
-            .connectionFramingError,
-            "The peer sent more than \(limit) bytes before the SASL layer was done."
+            scope: .connection,
+            condition: .connectionFramingError,
+            detail: "The peer sent more than \(limit) bytes before the SASL layer was done."
         )
     }
 }

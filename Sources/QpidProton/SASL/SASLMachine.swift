@@ -38,5 +38,9 @@ func shortened(_ names: [String]) -> String {
 
 /// The error for a frame that may not come now.
 func unexpectedFrame(_ frame: SASLFrame, _ expected: String) -> AMQPError {
-    AMQPError(.connection, .illegalState, "The peer sent \(frame.name) where \(expected) was due.")
+    AMQPError(
+        scope: .connection,
+        condition: .illegalState,
+        detail: "The peer sent \(frame.name) where \(expected) was due."
+    )
 }

@@ -19,9 +19,9 @@ extension SASLClientMechanism {
 
     mutating func response(to challenge: [UInt8]) throws(AMQPError) -> [UInt8] {
         throw AMQPError(
-            .connection,
-            .illegalState,
-            "The server sent a SASL challenge, but the mechanism \(self.name) has none."
+            scope: .connection,
+            condition: .illegalState,
+            detail: "The server sent a SASL challenge, but the mechanism \(self.name) has none."
         )
     }
 

@@ -52,7 +52,7 @@ struct SASLPlainClient: SASLClientMechanism {
 
     func initialResponse() throws(AMQPError) -> [UInt8]? {
         if self.username.isEmpty {
-            throw AMQPError(.local, .invalidArgument, "the user of SASL PLAIN is empty: give a name")
+            throw AMQPError(condition: .invalidArgument, detail: "the user of SASL PLAIN is empty: give a name")
         }
         try ProtonText.check(self.username, "the user of SASL PLAIN")
         try ProtonText.check(self.password.value, "the password of SASL PLAIN")

@@ -76,9 +76,9 @@ struct SASLReader {
         let size = Int(size32)
         if size > self.maxFrameSize {
             throw AMQPError(
-                .connection,
-                .connectionFramingError,
-                "The peer announces a SASL frame of \(size) bytes; at most \(self.maxFrameSize) are taken."
+                scope: .connection,
+                condition: .connectionFramingError,
+                detail: "The peer announces a SASL frame of \(size) bytes; at most \(self.maxFrameSize) are taken."
             )
         }
         if size < 8 { throw Self.framingError("a frame of \(size) bytes is smaller than its header") }
@@ -101,6 +101,10 @@ struct SASLReader {
     }
 
     private static func framingError(_ cause: String) -> AMQPError {
-        AMQPError(.connection, .connectionFramingError, "The peer's SASL bytes are not frames: \(cause).")
+        AMQPError(
+            scope: .connection,
+            condition: .connectionFramingError,
+            detail: "The peer's SASL bytes are not frames: \(cause)."
+        )
     }
 }

@@ -36,9 +36,9 @@ struct SASLServerMachine: SASLMachine {
         guard !mechanisms.isEmpty else {
             self.state = .done
             let error = AMQPError(
-                .connection,
-                .unauthorizedAccess,
-                "There is no SASL mechanism to offer to this client: use TLS, or set allowsPlainWithoutTLS, "
+                scope: .connection,
+                condition: .unauthorizedAccess,
+                detail: "There is no SASL mechanism to offer to this client: use TLS, or set allowsPlainWithoutTLS, "
                     + "allowsAnonymous, or a password check."
             )
             return [.sendHeader, .send(.mechanisms([])), .fail(error)]
@@ -74,7 +74,11 @@ struct SASLServerMachine: SASLMachine {
         steps: Int
     ) throws(AMQPError) -> [SASLAction] {
         guard steps <= maxSASLSteps else {
-            throw AMQPError(.connection, .illegalState, "The client needs more than \(maxSASLSteps) SASL steps.")
+            throw AMQPError(
+                scope: .connection,
+                condition: .illegalState,
+                detail: "The client needs more than \(maxSASLSteps) SASL steps."
+            )
         }
         var mechanism = mechanism
         let step = mechanism.step(response)
@@ -107,22 +111,26 @@ struct SASLServerMachine: SASLMachine {
 
     private mutating func refuse(_ reason: String) -> [SASLAction] {
         self.state = .done
-        let error = AMQPError(.connection, .unauthorizedAccess, "The client was not let in: \(reason).")
+        let error = AMQPError(
+            scope: .connection,
+            condition: .unauthorizedAccess,
+            detail: "The client was not let in: \(reason)."
+        )
         return [.send(.outcome(.auth, additionalData: nil)), .fail(error)]
     }
 
     private static func headerError(_ header: ProtocolHeader) -> AMQPError {
         if header == .plain {
             return AMQPError(
-                .connection,
-                .unauthorizedAccess,
-                "The client left the SASL layer out, and this listener asks for a login (see allowsNoSASL)."
+                scope: .connection,
+                condition: .unauthorizedAccess,
+                detail: "The client left the SASL layer out, and this listener asks for a login (see allowsNoSASL)."
             )
         }
         return AMQPError(
-            .connection,
-            .connectionFramingError,
-            "The client did not begin with the SASL or the AMQP header: it speaks \(header.explanation)."
+            scope: .connection,
+            condition: .connectionFramingError,
+            detail: "The client did not begin with the SASL or the AMQP header: it speaks \(header.explanation)."
         )
     }
 }

@@ -31,7 +31,7 @@ public final class AMQPSession: Sendable {
         switch self.handle.ended.answer {
         case nil: nil
         case .failure(let error): error
-        case .success: AMQPError(.session, .closed, "the session was ended")
+        case .success: AMQPError(scope: .session, condition: .closed, detail: "the session was ended")
         }
     }
 
@@ -108,7 +108,7 @@ public final class AMQPSession: Sendable {
 
     /// Ends the session with its links, and suspends until the peer has answered.
     ///
-    /// Messages that were not sent are given up: their transfers fail, and a warning of the logger counts them for each link.
+    /// Messages that were not sent are given up: their trackers fail, and a warning of the logger counts them for each link.
     /// ``close(flush:)`` sends them first. A second call waits for the same answer. Cancellation ends the wait; the session
     /// ends all the same.
     ///

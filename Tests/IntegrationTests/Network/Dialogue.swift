@@ -12,7 +12,7 @@ struct Dialogue: Sendable {
     /// How many messages a receiver has on their way.
     var window = 4
     /// The bytes that a session has accepted and not written at most.
-    var sendLimit = ByteCount.mebibytes(1)
+    var sendLimit = AMQPByteCount.mebibytes(1)
     /// Gets what the library has to say.
     var logger: Logger?
     /// Looks at the connections of both sides from their opening on.
@@ -82,7 +82,7 @@ struct Dialogue: Sendable {
 
     /// Sends messages, and waits until the fate of each is told.
     private func send(_ sender: AMQPSender, _ account: SendAccount) async {
-        var transfers: [AMQPTransfer] = []
+        var transfers: [AMQPTracker] = []
         for number in 0..<self.count {
             let message = AMQPMessage(number: number, padding: number % 5 == 4 ? self.padding : 0)
             let transfer = await account.offer(number) { () throws(AMQPError) in try await sender.enqueue(message) }

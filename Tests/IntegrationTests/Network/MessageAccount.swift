@@ -45,15 +45,15 @@ final class SendAccount: Sendable {
     @discardableResult
     func offer(
         _ number: Int,
-        _ send: () async throws(AMQPError) -> AMQPTransfer
-    ) async -> AMQPTransfer? {
+        _ send: () async throws(AMQPError) -> AMQPTracker
+    ) async -> AMQPTracker? {
         self.state.withLock { $0.offered += 1 }
         do throws(AMQPError) {
             let transfer = try await send()
             transfer.whenSettled { self.note(number, $0) }
             return transfer
         } catch {
-            self.note(number, error.isNotSent ? .unsent : nil, error)
+            self.note(number, error.fate == .notSent ? .unsent : nil, error)
             return nil
         }
     }
@@ -65,7 +65,7 @@ final class SendAccount: Sendable {
         case .success(.released), .success(.modified): self.note(number, .released)
         case .success(.settled): self.note(number, .settled)
         case .failure(let error):
-            self.note(number, error.isNotSent ? .unsent : error.isNotSettled ? .unsettled : nil, error)
+            self.note(number, error.fate == .notSent ? .unsent : error.fate == .inDoubt ? .unsettled : nil, error)
         }
     }
 
@@ -129,7 +129,7 @@ final class ReceiveAccount: Sendable {
             }
         }
         switch decision {
-        case .rejected: delivery.reject(AMQPError(.delivery, .notAllowed, "not that one"))
+        case .rejected: delivery.reject(AMQPError(scope: .delivery, condition: .notAllowed, detail: "not that one"))
         case .released: delivery.release()
         default: delivery.accept()
         }
@@ -166,17 +166,7 @@ extension AMQPMessage {
 extension AMQPDelivery {
     /// The number that the message carries; negative for none.
     var number: Int {
-        let body = (try? self.message.bodyString) ?? ""
+        let body = (try? self.decodeMessage().bodyString) ?? ""
         return body.split(separator: " ").first.flatMap { Int($0) } ?? -1
-    }
-}
-
-extension AMQPError {
-    /// Whether the text says that the peer has not got the message.
-    var isNotSent: Bool { self.detail.hasPrefix("not sent") }
-    /// Whether the text says that the peer may have got the message.
-    /// A state that a damaged byte made unknown says no more than none.
-    var isNotSettled: Bool {
-        self.detail.hasPrefix("sent, but not settled") || self.condition == .notImplemented && self.scope == .delivery
     }
 }

@@ -71,7 +71,7 @@ struct NetworkBlackHoleTests {
             switch wish {
             case .session(let session): try await session.accept()
             case .receiver(let incoming): return (connection, try await incoming.accept())
-            case .sender(let incoming): incoming.refuse(AMQPError(.link, .notAllowed))
+            case .sender(let incoming): incoming.refuse(AMQPError(scope: .link, condition: .notAllowed))
             }
         }
         throw NoFailure(what: "a link")
@@ -114,8 +114,8 @@ struct NetworkBlackHoleTests {
                 let ends = await [atClient, atServer]
                 for end in ends {
                     let error = try #require(end.error)
-                    #expect(error.condition == .resourceLimitExceeded && !error.isFromPeer, "\(error)")
-                    #expect(error.detail.contains("idle"), "\(error)")
+                    #expect(error.condition == .idleTimeout && error.origin == .local, "\(error)")
+                    #expect(error.detail.contains("nothing came"), "\(error)")
                     // Twice the value, and slack for a machine that is busy.
                     #expect(end.time >= Self.idle / 2 && end.time < Self.idle * 2 + .seconds(5))
                 }
@@ -138,8 +138,8 @@ struct NetworkBlackHoleTests {
             async let atServer = Self.end(of: line.server, since: start)
             let ends = await (client: atClient, server: atServer)
             let (deaf, other) = direction == .toClient ? (ends.client, ends.server) : (ends.server, ends.client)
-            #expect(deaf.error?.condition == .resourceLimitExceeded && deaf.error?.isFromPeer == false)
-            #expect(other.error?.condition == .resourceLimitExceeded && other.error?.isFromPeer == true)
+            #expect(deaf.error?.condition == .idleTimeout && deaf.error?.origin == .local)
+            #expect(other.error?.condition == .resourceLimitExceeded && other.error?.origin == .peer)
             #expect(max(deaf.time, other.time) < Self.idle * 2 + .seconds(5))
         }
     }

@@ -99,7 +99,7 @@ extension RabbitMQTests {
             var expected = 0
             while expected < account.sent {
                 for delivery in try await reader.nextBatch(max: 1_000) {
-                    #expect(try delivery.message.bodyString == "\(expected)")
+                    #expect(try delivery.decodeMessage().bodyString == "\(expected)")
                     expected += 1
                     delivery.accept()
                 }

@@ -161,7 +161,7 @@ extension AMQPReceiver {
         var bodies: [String] = []
         while bodies.count < count {
             let delivery = try await self.take()
-            bodies.append(try delivery.message.bodyString ?? "")
+            bodies.append(try delivery.decodeMessage().bodyString ?? "")
             delivery.accept()
         }
         return bodies

@@ -63,7 +63,7 @@ extension RabbitMQTests {
                 let batch = try await receiver.nextBatch(max: 1_000)
                 guard !batch.isEmpty else { throw NoFailure(what: "a link that was closed") }
                 for delivery in batch {
-                    var body = try delivery.message.bodyBytes ?? ByteBuffer()
+                    var body = try delivery.decodeMessage().bodyBytes ?? ByteBuffer()
                     let number = try #require(body.readInteger(as: UInt64.self).flatMap(Int.init(exactly:)))
                     times[number] &+= 1
                     received += 1

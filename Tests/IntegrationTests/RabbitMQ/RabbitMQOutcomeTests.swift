@@ -47,13 +47,13 @@ extension RabbitMQTests {
                 try await scene.fill(queue, numbers: 0..<1)
                 let receiver = try await scene.openReceiver(from: queue)
                 let first = try await receiver.take()
-                #expect(try first.message.bodyString == "0" && first.message.header.deliveryCount == 0)
-                #expect(try first.message.header.firstAcquirer)
+                #expect(try first.decodeMessage().bodyString == "0" && first.decodeMessage().header.deliveryCount == 0)
+                #expect(try first.decodeMessage().header.firstAcquirer)
                 first.release()
                 let again = try await receiver.take()
-                #expect(try again.message.bodyString == "0" && !again.message.header.firstAcquirer)
+                #expect(try again.decodeMessage().bodyString == "0" && !again.decodeMessage().header.firstAcquirer)
                 // Released is no failure: it is not counted.
-                if kind == .quorum { #expect(try again.message.header.deliveryCount == 0) }
+                if kind == .quorum { #expect(try again.decodeMessage().header.deliveryCount == 0) }
                 again.accept()
                 try await scene.expectEmpty(queue)
             }
@@ -66,7 +66,7 @@ extension RabbitMQTests {
                 let receiver = try await scene.openReceiver(from: queue, window: .messages(1))
                 for attempt in 0..<3 {
                     let delivery = try await receiver.take()
-                    let message = try delivery.message
+                    let message = try delivery.decodeMessage()
                     #expect(message.header.deliveryCount == UInt32(attempt) && message.bodyString == "0")
                     #expect(
                         message.messageAnnotations[symbol: "x-opt-attempt"]?.intValue == (attempt == 0 ? nil : attempt)
@@ -75,7 +75,7 @@ extension RabbitMQTests {
                     delivery.modify(.init(deliveryFailed: true, messageAnnotations: annotations))
                 }
                 let last = try await receiver.take()
-                #expect(try last.message.header.deliveryCount == 3)
+                #expect(try last.decodeMessage().header.deliveryCount == 3)
                 last.accept()
                 try await scene.expectEmpty(queue)
             }
@@ -91,19 +91,21 @@ extension RabbitMQTests {
                 }
                 try await scene.fill(queue, ["rejected", "not here", "fails"].map { AMQPMessage(body: $0) })
                 let receiver = try await scene.openReceiver(from: queue, window: .messages(1))
-                try await receiver.take().reject(AMQPError(.delivery, .decodeError, "cannot be read"))
+                try await receiver.take().reject(
+                    AMQPError(scope: .delivery, condition: .decodeError, detail: "cannot be read")
+                )
                 try await receiver.take().modify(.init(undeliverableHere: true))
                 // Two more attempts, and then it is given up.
                 for _ in 0..<3 {
                     let delivery = try await receiver.take()
-                    #expect(try delivery.message.bodyString == "fails")
+                    #expect(try delivery.decodeMessage().bodyString == "fails")
                     delivery.modify(.init(deliveryFailed: true))
                 }
                 let deadReceiver = try await scene.openReceiver(from: dead)
                 var reasons: [String: String] = [:]
                 for _ in 0..<3 {
                     let delivery = try await deadReceiver.take()
-                    let message = try delivery.message
+                    let message = try delivery.decodeMessage()
                     let reason = message.messageAnnotations[symbol: "x-first-death-reason"]?.stringValue
                     reasons[message.bodyString ?? ""] = reason
                     delivery.accept()
@@ -145,7 +147,7 @@ extension RabbitMQTests {
                 let receiver = try await scene.session.openReceiver(receiving)
                 for number in 0..<1_000 {
                     let delivery = try await receiver.take()
-                    #expect(try delivery.isSettled && delivery.message.bodyString == "\(number)")
+                    #expect(try delivery.isSettled && delivery.decodeMessage().bodyString == "\(number)")
                     delivery.accept()
                 }
                 try await scene.expectEmpty(queue)

@@ -26,7 +26,7 @@ extension RabbitMQTests {
                 let receiver = try await scene.openReceiver(from: queue)
                 for sent in messages {
                     let delivery = try await receiver.take()
-                    let message = try delivery.message
+                    let message = try delivery.decodeMessage()
                     #expect(message.properties == sent.properties && message.body == sent.body)
                     #expect(message.applicationProperties == sent.applicationProperties && message.header.durable)
                     #expect(message.messageAnnotations[symbol: "x-mark"] == "kept")
@@ -44,7 +44,7 @@ extension RabbitMQTests {
                 try await scene.fill(queue, [AMQPMessage(body: bytes), AMQPMessage(body: "small")])
                 let receiver = try await scene.openReceiver(from: queue)
                 let large = try await receiver.take()
-                #expect(try large.message.bodyBytes == bytes)
+                #expect(try large.decodeMessage().bodyBytes == bytes)
                 large.accept()
                 #expect(try await receiver.takeBodies(1) == ["small"])
             }
@@ -132,10 +132,10 @@ extension RabbitMQTests {
                 var came: [String: String] = [:]
                 for _ in 0..<2 {
                     let delivery = try await receiver.take()
-                    let annotations = try delivery.message.messageAnnotations
+                    let annotations = try delivery.decodeMessage().messageAnnotations
                     #expect(annotations[symbol: "x-first-death-reason"] == "expired")
                     let origin = annotations[symbol: "x-first-death-queue"]?.stringValue
-                    came[origin ?? ""] = try delivery.message.bodyString
+                    came[origin ?? ""] = try delivery.decodeMessage().bodyString
                     delivery.accept()
                 }
                 #expect(came == [byQueue: "by the queue", byMessage: "by the message"])
@@ -147,7 +147,9 @@ extension RabbitMQTests {
                 let management = scene.management
                 let queue = try await scene.declare(.quorum)
                 let missing = try await failure(of: "inspecting") { try await management.queue("not there") }
-                #expect(missing.condition == .notFound && missing.detail.contains("not there") && missing.isFromPeer)
+                #expect(
+                    missing.condition == .notFound && missing.detail.contains("not there") && missing.origin == .peer
+                )
                 let purging = try await failure(of: "purging") { try await management.purgeQueue("not there") }
                 #expect(purging.condition == .notFound && purging.detail.contains("not there"), "\(purging)")
                 let binding = RabbitMQBinding(exchange: "not there", to: .queue(queue))

@@ -7,7 +7,7 @@ extension RabbitMQTests {
     @Suite(.timeLimit(.minutes(5)))
     struct Streams {
         private func offset(_ delivery: AMQPDelivery) throws -> Int? {
-            try delivery.message.messageAnnotations[symbol: "x-stream-offset"]?.intValue
+            try delivery.decodeMessage().messageAnnotations[symbol: "x-stream-offset"]?.intValue
         }
 
         /// Reads the numbers from the first that comes to the last of `count`, and expects each at its offset.
@@ -23,7 +23,7 @@ extension RabbitMQTests {
             repeat {
                 let delivery = try await receiver.take()
                 let number = try #require(try self.offset(delivery))
-                #expect(try delivery.message.bodyString == "\(number)")
+                #expect(try delivery.decodeMessage().bodyString == "\(number)")
                 #expect(first == nil || number == last + 1)
                 first = first ?? number
                 last = number

@@ -20,7 +20,10 @@ extension RabbitMQ3Tests {
                     try await failure(of: "the receiver") { try await scene.openReceiver(from: address) },
                 ]
                 for error in errors {
-                    #expect(error.scope == .session && error.condition == condition && error.isFromPeer, "\(error)")
+                    #expect(
+                        error.scope == .session && error.condition == condition && error.origin == .peer,
+                        "\(error)"
+                    )
                     #expect(error.detail.contains(text), "\(error)")
                 }
                 #expect(scene.connection.error == nil)
@@ -32,7 +35,7 @@ extension RabbitMQ3Tests {
                 let error = try await failure(of: "the receiver") {
                     try await scene.openReceiver(from: "/amq/queue/there is none")
                 }
-                #expect(error.scope == .session && error.condition == .notFound && error.isFromPeer, "\(error)")
+                #expect(error.scope == .session && error.condition == .notFound && error.origin == .peer, "\(error)")
                 #expect(error.detail.contains("no queue 'there is none'"), "\(error)")
                 #expect(scene.connection.error == nil)
             }
@@ -94,7 +97,10 @@ extension RabbitMQ3Tests {
                 let receiver = try await scene.openReceiver()
                 try? await within("the drain") { try await draining.run(receiver) }
                 let error = try #require(receiver.session.error)
-                #expect(error.scope == .session && error.condition == .internalError && error.isFromPeer, "\(error)")
+                #expect(
+                    error.scope == .session && error.condition == .internalError && error.origin == .peer,
+                    "\(error)"
+                )
                 #expect(error.detail.contains("send_drained"), "\(error)")
                 #expect(scene.connection.error == nil)
             }
@@ -124,7 +130,10 @@ extension RabbitMQ3Tests {
                     try await sender.stream(body: WrittenBody(of: sender, error: GivenUp()))
                 }
                 let error = try await waiting.value
-                #expect(error.scope == .session && error.condition == .internalError && error.isFromPeer, "\(error)")
+                #expect(
+                    error.scope == .session && error.condition == .internalError && error.origin == .peer,
+                    "\(error)"
+                )
                 #expect(error.detail.contains("Unexpected frame"), "\(error)")
                 #expect(error.detail.contains("{aborted,true}"), "\(error)")
                 #expect(try await scene.info("messages") == ["0"])
@@ -138,7 +147,10 @@ extension RabbitMQ3Tests {
                 let waiting = Task { try await failure(of: "waiting") { try await receiver.next() } }
                 try await scene.broker.control("close_all_connections", "closed for lunch")
                 let error = try await waiting.value
-                #expect(error.scope == .session && error.condition == .internalError && error.isFromPeer, "\(error)")
+                #expect(
+                    error.scope == .session && error.condition == .internalError && error.origin == .peer,
+                    "\(error)"
+                )
                 // It has the reason as the numbers of its characters.
                 #expect(error.detail.contains("server_initiated_close,320"), "\(error)")
             }
@@ -152,7 +164,7 @@ extension RabbitMQ3Tests {
             let error = try await connectFailure("amqp://127.0.0.1:\(broker.port)") {
                 $0.sasl = .plain(username: user, password: password)
             }
-            #expect(error.condition == .unauthorizedAccess && error.isFromPeer, "\(error)")
+            #expect(error.condition == .unauthorizedAccess && error.origin == .peer, "\(error)")
             #expect(error.detail.contains("refused the login with SASL PLAIN"), "\(error)")
         }
 

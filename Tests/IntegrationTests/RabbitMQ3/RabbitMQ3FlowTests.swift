@@ -26,7 +26,7 @@ extension RabbitMQ3Tests {
         }
 
         /// Where credit is topped up while messages are on their way, the broker may send more than that: see the next test.
-        @Test(arguments: [AMQPReceiver.Window.messages(1), .none, .unbounded])
+        @Test(arguments: [AMQPReceiver.Window.messages(1), .onDemand, .unbounded])
         func aFilledQueueWithAWindowThatIsSafe(_ window: AMQPReceiver.Window) async throws {
             try await RabbitMQ3Scene.with { scene in
                 try await scene.fill(0..<3_000)
@@ -50,7 +50,7 @@ extension RabbitMQ3Tests {
                     do {
                         while numbers.count < 3_000 {
                             let delivery = try await receiver.take()
-                            numbers.insert(try #require(Int(delivery.message.bodyString ?? "")))
+                            numbers.insert(try #require(Int(delivery.decodeMessage().bodyString ?? "")))
                             delivery.accept()
                         }
                     } catch let error as AMQPError {
@@ -70,7 +70,7 @@ extension RabbitMQ3Tests {
             while numbers.count < count {
                 let batch = try await receiver.nextBatch(max: 1_000)
                 guard !batch.isEmpty else { throw NoFailure(what: "a link that was closed") }
-                for delivery in batch { numbers.append(try #require(Int(delivery.message.bodyString ?? ""))) }
+                for delivery in batch { numbers.append(try #require(Int(delivery.decodeMessage().bodyString ?? ""))) }
                 batch.acceptAll()
             }
             return numbers
@@ -112,7 +112,7 @@ extension RabbitMQ3Tests {
             let other = "/amq/queue/\(try await scene.declare(""))"
             try await scene.fill(0..<300, to: other)
             let consuming = try await AMQPConnection.connect(to: scene.broker.url)
-            let consumer = try await consuming.openSession().openReceiver(from: other, window: .none)
+            let consumer = try await consuming.openSession().openReceiver(from: other, window: .onDemand)
 
             // Else it would be hundreds of thousands.
             let sender = try await scene.openSender { $0.rateLimit = .init(messagesPerSecond: 3_000) }

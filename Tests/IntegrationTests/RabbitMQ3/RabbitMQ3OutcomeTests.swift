@@ -26,7 +26,7 @@ extension RabbitMQ3Tests {
                 #expect(try await sender.send(message) == .accepted)
                 let receiver = try await scene.openReceiver()
                 let delivery = try await receiver.take()
-                var received = try delivery.message
+                var received = try delivery.decodeMessage()
                 #expect(received.header.firstAcquirer)
                 received.header.firstAcquirer = false
                 #expect(received == message)
@@ -63,7 +63,7 @@ extension RabbitMQ3Tests {
                 let receiver = try await scene.openReceiver(window: .messages(1))
                 try await receiver.take().release()
                 let again = try await receiver.take()
-                #expect(try again.message.bodyString == "0" && !again.message.header.firstAcquirer)
+                #expect(try again.decodeMessage().bodyString == "0" && !again.decodeMessage().header.firstAcquirer)
                 again.accept()
                 try await scene.expectEmpty()
             }
@@ -97,7 +97,10 @@ extension RabbitMQ3Tests {
                 let receiver = try await scene.openReceiver()
                 try await receiver.take().modify(.init(deliveryFailed: true))
                 let error = try await failure(of: "the receiver") { try await receiver.next() }
-                #expect(error.scope == .session && error.condition == .invalidField && error.isFromPeer, "\(error)")
+                #expect(
+                    error.scope == .session && error.condition == .invalidField && error.origin == .peer,
+                    "\(error)"
+                )
                 #expect(error.detail.contains("Unrecognised state: {'v1_0.modified'"), "\(error)")
                 #expect(try await scene.openReceiver().takeBodies(1) == ["0"])
             }
@@ -137,7 +140,7 @@ extension RabbitMQ3Tests {
                 let receiver = try await scene.openReceiver { $0.senderSettleMode = .settled }
                 for number in 0..<1_000 {
                     let delivery = try await receiver.take()
-                    #expect(try delivery.isSettled && delivery.message.bodyString == "\(number)")
+                    #expect(try delivery.isSettled && delivery.decodeMessage().bodyString == "\(number)")
                 }
                 try await scene.expectEmpty()
             }

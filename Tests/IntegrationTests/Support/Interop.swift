@@ -51,7 +51,7 @@ struct Interop {
             try await self.peer.start(["send", url, "queue"] + arguments, messages: self.lines).waitForSuccess()
             // A peer that sends settled is done before its messages are here.
             try await waitUntil("the messages") { listener.deliveries.count >= self.lines.count }
-            self.expectEqual(try listener.deliveries.map { CanonicalText.of(try $0.message) })
+            self.expectEqual(try listener.deliveries.map { CanonicalText.of(try $0.decodeMessage()) })
         }
     }
 
@@ -114,7 +114,7 @@ struct Interop {
         let received = try await within("\(count) messages") {
             var received: [String] = []
             while received.count < count, let delivery = try await receiver.next() {
-                received.append(CanonicalText.of(try delivery.message))
+                received.append(CanonicalText.of(try delivery.decodeMessage()))
                 delivery.accept()
             }
             return received

@@ -11,7 +11,7 @@ final class OutcomeAccount: Sendable {
     var other: [String] { self.counts.withLock { $0.other } }
     var isComplete: Bool { self.counts.withLock { $0.sent == $0.accepted + $0.other.count } }
 
-    func add(_ transfer: AMQPTransfer) {
+    func add(_ transfer: AMQPTracker) {
         self.counts.withLock { $0.sent += 1 }
         transfer.whenSettled { result in
             self.counts.withLock { counts in

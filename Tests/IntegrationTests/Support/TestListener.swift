@@ -84,7 +84,7 @@ final class TestListener: Sendable {
     }
 
     private func serve(_ wish: AMQPIncoming, in group: inout DiscardingTaskGroup) async {
-        let refusal = AMQPError(.link, .notFound, "there is no such node")
+        let refusal = AMQPError(scope: .link, condition: .notFound, detail: "there is no such node")
         switch wish {
         case .session(let session): _ = try? await session.accept()
         case .receiver(let incoming) where incoming.attach.target?.address == "nowhere": incoming.refuse(refusal)

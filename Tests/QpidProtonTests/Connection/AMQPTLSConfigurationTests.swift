@@ -51,7 +51,7 @@ import Testing
         ]
         for tls in configurations {
             let error = #expect(throws: AMQPError.self) { try tls.makeContext() }
-            #expect(error?.condition == .invalidArgument && error?.scope == .local)
+            #expect(error?.condition == .invalidArgument && error?.scope == .call)
             #expect(error?.detail.contains(missing) == true && error?.detail.contains("does not exist") == true)
         }
     }

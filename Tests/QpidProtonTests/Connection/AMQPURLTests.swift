@@ -85,7 +85,7 @@ import Testing
     @Test(arguments: Self.bad)
     func refuses(text: String, cause: String) {
         let error = #expect(throws: AMQPError.self) { try AMQPURL(text) }
-        #expect(error?.condition == .invalidArgument && error?.scope == .local)
+        #expect(error?.condition == .invalidArgument && error?.scope == .call)
         #expect(error?.detail.contains(cause) == true, "\(String(describing: error))")
         #expect(error?.description.contains("s3cret") == false)
     }

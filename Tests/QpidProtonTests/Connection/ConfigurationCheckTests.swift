@@ -26,7 +26,7 @@ struct ConfigurationCheckTests {
             let connector = try Connector(url: url, configuration: settings, logger: logger, resolver: resolver)
             return try await connector.connect()
         }
-        #expect(error?.scope == .local, sourceLocation: sourceLocation)
+        #expect(error?.scope == .call, sourceLocation: sourceLocation)
         let detail = error?.detail ?? ""
         #expect(detail.contains(text), "\(detail)", sourceLocation: sourceLocation)
         #expect(!detail.contains("s3cret") && !detail.utf8.contains(0), "\(detail)", sourceLocation: sourceLocation)
@@ -181,7 +181,7 @@ struct ConfigurationCheckTests {
             let error = await expectError(.invalidArgument) {
                 try await AMQPListener.bind(port: 0, configuration: configuration)
             }
-            #expect(error?.scope == .local && error?.detail.contains(text) == true)
+            #expect(error?.scope == .call && error?.detail.contains(text) == true)
         }
     }
 
@@ -211,9 +211,8 @@ struct ConfigurationCheckTests {
         #expect(
             bind(13)
                 == AMQPError(
-                    .local,
-                    .unauthorizedAccess,
-                    "cannot listen on [::1]:80: permission denied: ports below 1024 need a privilege"
+                    condition: .unauthorizedAccess,
+                    detail: "cannot listen on [::1]:80: permission denied: ports below 1024 need a privilege"
                 )
         )
         #expect(bind(13, 8080).detail == "cannot listen on [::1]:8080: permission denied")

@@ -80,12 +80,13 @@ struct IncomingTests {
                 case .session(let session):
                     sessions += 1
                     if sessions == 2 {
-                        session.refuse(AMQPError(.session, "x:no-session"))
+                        session.refuse(AMQPError(scope: .session, condition: "x:no-session"))
                     } else {
                         try await session.accept()
                     }
-                case .receiver(let wish): wish.refuse(AMQPError(.link, .notFound, "no such target"))
-                case .sender(let wish): wish.refuse(AMQPError(.link, .unauthorizedAccess))
+                case .receiver(let wish):
+                    wish.refuse(AMQPError(scope: .link, condition: .notFound, detail: "no such target"))
+                case .sender(let wish): wish.refuse(AMQPError(scope: .link, condition: .unauthorizedAccess))
                 case nil: Issue.record("the end")
                 }
             }
@@ -137,7 +138,7 @@ struct IncomingTests {
             try await session.accept()
             try await peer.run { pn_link_close($0.links[0]) }
             await expectError(.closed) { try await wish.accept() }
-            wish.refuse(AMQPError(.link, .notFound))
+            wish.refuse(AMQPError(scope: .link, condition: .notFound))
             await peer.settle()
             #expect(connection.error == nil)
         }

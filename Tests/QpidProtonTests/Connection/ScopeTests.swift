@@ -49,8 +49,8 @@ struct ScopeTests {
         on connection: AMQPConnection,
         flush: AMQPFlush = .for(.seconds(30)),
         _ end: @escaping @Sendable () async throws -> Void = {}
-    ) -> Begun<[AMQPTransfer]> {
-        @Sendable func send(_ session: AMQPSession) async throws -> [AMQPTransfer] {
+    ) -> Begun<[AMQPTracker]> {
+        @Sendable func send(_ session: AMQPSession) async throws -> [AMQPTracker] {
             try await Self.send(try await session.openSender(to: "q"), end)
         }
         return begin {
@@ -65,8 +65,8 @@ struct ScopeTests {
         }
     }
 
-    private static func send(_ sender: AMQPSender, _ end: () async throws -> Void) async throws -> [AMQPTransfer] {
-        var transfers: [AMQPTransfer] = []
+    private static func send(_ sender: AMQPSender, _ end: () async throws -> Void) async throws -> [AMQPTracker] {
+        var transfers: [AMQPTracker] = []
         for size in 1...5 { transfers.append(try await sender.enqueue(encoded: payload(size))) }
         try await end()
         return transfers

@@ -191,7 +191,7 @@ struct TimedCloseTests {
                     now = limit + .milliseconds(100)
                 }
                 let error = await expectError(.timeout) { try await call.value }
-                #expect(error?.isFromPeer == false, "\(what)")
+                #expect(error?.origin == .local, "\(what)")
             }
             let ending = QpidProtonTests.begin { try await session.close() }
             try await Self.expectEnd(of: ending, after: .seconds(30), peer, "the session")

@@ -62,7 +62,7 @@ struct ConnectionMalformedTests {
                 receiving.name = "receiver"
                 guard let receiver = try? await session.openReceiver(receiving) else { return }
                 while let delivery = try? await receiver.next() {
-                    _ = try? delivery.message
+                    _ = try? delivery.decodeMessage()
                     delivery.accept()
                     heard.add()
                 }

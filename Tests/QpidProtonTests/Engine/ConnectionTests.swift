@@ -72,7 +72,12 @@ struct ConnectionTests {
 
     @Test func closingWithAnError() async throws {
         try await withPeer { connection, peer in
-            let error = AMQPError(.connection, "x:bye", "going home", info: [.symbol("when"): "now"])
+            let error = AMQPError(
+                scope: .connection,
+                condition: "x:bye",
+                detail: "going home",
+                info: [.symbol("when"): "now"]
+            )
             try await connection.close(error)
             try await peer.run { peer in
                 let condition = pn_connection_remote_condition(peer.connection)
@@ -98,7 +103,7 @@ struct ConnectionTests {
             }
             let error = await expectError(.connectionRedirect) { try await waiting.value }
             #expect(error?.scope == .connection)
-            #expect(error?.isFromPeer == true)
+            #expect(error?.origin == .peer)
             #expect(error?.detail == "over there")
             #expect(error?.info == [.symbol("port"): .ushort(1)])
             #expect(session.connection.error == error)
@@ -201,7 +206,7 @@ struct ConnectionTests {
     @Test func settingsThatCannotBeUsed() async throws {
         var configurations = Array(repeating: AMQPConnection.Configuration(), count: 4)
         configurations[0].maxFrameSize = 511
-        configurations[1].maxFrameSize = .max
+        configurations[1].maxFrameSize = .gibibytes(8)
         configurations[2].channelMax = .max
         configurations[3].idleTimeout = .zero
         for configuration in configurations {

@@ -231,7 +231,7 @@ struct FarewellTests {
             var bytes = ByteBuffer()
             for frame in [Frame.open(), .begin(channel: 77)] { bytes.writeImmutableBuffer(try frame.encoded()) }
             try await adversary.peer.run { [bytes] peer in
-                peer.handler.close(AMQPError(.connection, "x:bye", "going home"))
+                peer.handler.close(AMQPError(scope: .connection, condition: "x:bye", detail: "going home"))
                 peer.inject(bytes)
             }
             #expect(try await adversary.frames(.close).count == 1)

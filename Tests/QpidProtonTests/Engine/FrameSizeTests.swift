@@ -53,7 +53,7 @@ struct FrameSizeTests {
         let address = String(repeating: "a", count: limit == 512 ? 500 : 70_000)
         try await withSession({ Self.peer(UInt32(limit)) }) { session, peer in
             let error = await expectError(.invalidArgument) { try await session.openSender(to: address) }
-            #expect(error?.scope == .local)
+            #expect(error?.scope == .call)
             #expect(error?.detail.contains("frames of \(limit) bytes") == true, "\(error as Any)")
             await expectError(.invalidArgument) { try await session.openReceiver(from: address) }
             #expect(try await peer.count(.attach) == 0)
@@ -160,7 +160,7 @@ struct FrameSizeTests {
     // MARK: Errors
 
     @Test func theTextOfAnErrorIsShortenedAndSaysSo() async throws {
-        let error = AMQPError(.link, "com.example:broken", Self.long)
+        let error = AMQPError(scope: .link, condition: "com.example:broken", detail: Self.long)
         try await withPeer({ Self.peer(512) }) { connection, peer in
             let session = try await connection.openSession()
             try await session.openSender(to: "q").close(error)
@@ -184,7 +184,7 @@ struct FrameSizeTests {
     @Test func aCloseOfItsOwnFitsToo() async throws {
         try await withPeer({ Self.peer(512) }) { connection, peer in
             try await peer.run { peer in
-                peer.handler.fail(AMQPError(.connection, .notAllowed, Self.long))
+                peer.handler.fail(AMQPError(scope: .connection, condition: .notAllowed, detail: Self.long))
             }
             await peer.settle()
             #expect(try await peer.count(.close) == 1)
@@ -197,8 +197,12 @@ struct FrameSizeTests {
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             let large: AMQPMap = ["x": .string(Self.long)]
             try await peer.run { peer in for _ in 0..<4 { peer.send(payload(5), on: peer.links[0]) } }
-            try #require(try await receiver.next()).reject(AMQPError(.delivery, .decodeError, Self.long))
-            try #require(try await receiver.next()).reject(AMQPError(.delivery, .decodeError, "short", info: large))
+            try #require(try await receiver.next()).reject(
+                AMQPError(scope: .delivery, condition: .decodeError, detail: Self.long)
+            )
+            try #require(try await receiver.next()).reject(
+                AMQPError(scope: .delivery, condition: .decodeError, detail: "short", info: large)
+            )
             let changes = AMQPModified(deliveryFailed: true, messageAnnotations: large)
             try #require(try await receiver.next()).modify(changes)
             try #require(try await receiver.next()).modify(AMQPModified(messageAnnotations: ["x": "small"]))
@@ -225,7 +229,12 @@ struct FrameSizeTests {
         }
         let condition = Int.random(in: 0..<10, using: &random) == 0 ? String(repeating: "c", count: 3_000) : "a:b"
         let info: AMQPMap = Bool.random(using: &random) ? [:] : [.symbol("k"): .string(text(&random))]
-        let error = AMQPError(.link, AMQPCondition(rawValue: condition), text(&random), info: info)
+        let error = AMQPError(
+            scope: .link,
+            condition: AMQPCondition(rawValue: condition),
+            detail: text(&random),
+            info: info
+        )
         let fitted = error.fitted(to: limit)
         var bytes = ByteBuffer()
         try CloseFrame.write(fitted, into: &bytes)
@@ -373,12 +382,20 @@ struct FrameSizeTests {
                     for number in 0..<3 {
                         guard let delivery = try await receiver.next() else { break }
                         switch number {
-                        case 0: delivery.reject(AMQPError(.delivery, "x:y", text, info: ["text": .string(text)]))
+                        case 0:
+                            delivery.reject(
+                                AMQPError(
+                                    scope: .delivery,
+                                    condition: "x:y",
+                                    detail: text,
+                                    info: ["text": .string(text)]
+                                )
+                            )
                         case 1: delivery.modify(AMQPModified(messageAnnotations: ["text": .string(text)]))
                         default: delivery.accept()
                         }
                     }
-                    try await receiver.close(AMQPError(.link, "x:y", text))
+                    try await receiver.close(AMQPError(scope: .link, condition: "x:y", detail: text))
                 } catch let error as AMQPError where error.condition == .invalidArgument {
                     continue
                 } catch {

@@ -29,7 +29,7 @@ struct WaitingTests {
     @Test func theEndComesBehindTheElementsAndIsTheSameForAll() async throws {
         let inbox = Inbox<Int>()
         inbox.push(contentsOf: self.entries([1]))
-        inbox.finish(AMQPError(.link, "x:end"))
+        inbox.finish(AMQPError(scope: .link, condition: "x:end"))
         inbox.finish(nil)
         inbox.push(contentsOf: self.entries([2]))
         #expect(try await inbox.next() == 1)
@@ -37,7 +37,7 @@ struct WaitingTests {
         #expect(inbox.poll() == nil)
         let other = Inbox<Int>()
         let waits = (0..<3).map { _ in begin { try await other.next() } }
-        other.finish(AMQPError(.link, "x:end"))
+        other.finish(AMQPError(scope: .link, condition: "x:end"))
         for wait in waits { await expectError("x:end") { try await wait.value } }
         await expectError("x:end") { try await other.next() }
         let last = Inbox<Int>()
@@ -158,7 +158,7 @@ struct WaitingTests {
         var outcomes = OutcomeSource()
         let (promise, reply) = outcomes.next()
         outcomes.close()
-        let transfer = AMQPTransfer(reply)
+        let transfer = AMQPTracker(reply)
         #expect(transfer.result == nil)
         let waits = (0..<5).map { _ in begin { try await transfer.outcome() } }
         waits[4].cancel()
@@ -182,8 +182,8 @@ struct WaitingTests {
         watched.set(3)
         #expect(try await wait.value == 3)
         let end = begin { try await watched.value(after: 3) }
-        watched.end(AMQPError(.link, "x:end"))
-        watched.end(AMQPError(.link, "x:other"))
+        watched.end(AMQPError(scope: .link, condition: "x:end"))
+        watched.end(AMQPError(scope: .link, condition: "x:other"))
         await expectError("x:end") { try await end.value }
         await expectError("x:end") { try await watched.value(after: 100) }
         #expect(watched.value == 3)

@@ -149,13 +149,13 @@ import Testing
     }
 
     @Test func byteCounts() {
-        #expect(ByteCount(-1).bytes == 0)
-        #expect(ByteCount.kibibytes(3).bytes == 3_072)
-        #expect(ByteCount.gibibytes(.max).bytes == .max)
-        #expect(ByteCount.mebibytes(-4).bytes == 0)
-        #expect("\(ByteCount.mebibytes(64))" == "64 MiB")
-        #expect("\(ByteCount(1_025))" == "1025 B")
-        #expect("\(ByteCount(0))" == "0 B")
+        #expect(AMQPByteCount(-1).bytes == 0)
+        #expect(AMQPByteCount.kibibytes(3).bytes == 3_072)
+        #expect(AMQPByteCount.gibibytes(.max).bytes == .max)
+        #expect(AMQPByteCount.mebibytes(-4).bytes == 0)
+        #expect("\(AMQPByteCount.mebibytes(64))" == "64 MiB")
+        #expect("\(AMQPByteCount(1_025))" == "1025 B")
+        #expect("\(AMQPByteCount(0))" == "0 B")
         #expect(AMQPSendLimit(high: 100).low == 88)
         #expect(AMQPSendLimit(high: 100, low: 400).low == 100)
     }

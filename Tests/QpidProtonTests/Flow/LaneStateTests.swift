@@ -54,10 +54,10 @@ import Testing
     }
 
     @Test func theCauseIsPartOfTheErrorsIdentity() {
-        var error = AMQPError(.local, .wouldBlock, "x")
-        #expect(error == AMQPError(.local, .wouldBlock, "x"))
+        var error = AMQPError(condition: .wouldBlock, detail: "x")
+        #expect(error == AMQPError(condition: .wouldBlock, detail: "x"))
         error.blockedBy = [.credit]
-        #expect(error != AMQPError(.local, .wouldBlock, "x"))
-        #expect(error.hashValue != AMQPError(.local, .wouldBlock, "x").hashValue)
+        #expect(error != AMQPError(condition: .wouldBlock, detail: "x"))
+        #expect(error.hashValue != AMQPError(condition: .wouldBlock, detail: "x").hashValue)
     }
 }

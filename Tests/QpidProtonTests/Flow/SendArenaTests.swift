@@ -82,7 +82,7 @@ import Testing
         #expect(throws: AMQPError.self) {
             _ = try arena.place(
                 bound: { 100 },
-                { (_) throws(AMQPError) in throw AMQPError(.local, .invalidArgument, "no") },
+                { (_) throws(AMQPError) in throw AMQPError(condition: .invalidArgument, detail: "no") },
                 { _ in true }
             )
         }
@@ -167,7 +167,7 @@ import Testing
     @Test func everyAnswerIsGivenAsItIs() {
         let answers: [Result<AMQPOutcome, AMQPError>] = [
             .success(.accepted), .success(.released), .success(.settled), .success(.rejected(nil)),
-            .success(.rejected(AMQPError(.delivery, .notAllowed, "no"))),
+            .success(.rejected(AMQPError(scope: .delivery, condition: .notAllowed, detail: "no"))),
             .success(.modified(AMQPModified(deliveryFailed: true))), .failure(.sendCancelled),
         ]
         var outcomes = OutcomeSource()

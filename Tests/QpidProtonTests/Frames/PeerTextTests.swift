@@ -54,7 +54,7 @@ struct PeerTextTests {
             let name = try #require(try await adversary.frames(.attach).last).field(0)
             try await adversary.send(Self.attach(name, place, isReceiver: isSender))
             let error = await expectError(.invalidField) { try await opening.value }
-            #expect(error?.scope == .link && error?.isFromPeer == false)
+            #expect(error?.scope == .link && error?.origin == .local)
             #expect(try await adversary.error(in: .detach)?.condition == .invalidField)
             #expect(connection.error == nil && session.error == nil)
         }

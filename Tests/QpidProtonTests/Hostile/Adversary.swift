@@ -94,7 +94,7 @@ struct Adversary: Sendable {
         let error = try #require(connection.error, sourceLocation: sourceLocation)
         #expect(
             error.scope == .connection && error.condition == condition && error.detail.contains(text)
-                && !error.isFromPeer,
+                && error.origin == .local,
             "\(error)",
             sourceLocation: sourceLocation
         )

@@ -225,7 +225,7 @@ struct HostileFrameTests {
             try await adversary.send(bytes)
             #expect(connection.error == nil)
             await adversary.peer.advance(by: .seconds(5))
-            #expect(connection.error?.condition == .resourceLimitExceeded, "\(String(describing: connection.error))")
+            #expect(connection.error?.condition == .idleTimeout, "\(String(describing: connection.error))")
             #expect(try await adversary.error(in: .close)?.condition == .resourceLimitExceeded)
         }
     }

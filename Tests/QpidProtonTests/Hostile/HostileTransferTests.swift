@@ -28,7 +28,7 @@ struct HostileTransferTests {
         #expect(detach?.condition == condition && detach?.text.contains(text) == true, "\(String(describing: detach))")
         let error = try #require(receiver.error)
         #expect(error.scope == .link && error.condition == condition && error.detail.contains(text), "\(error)")
-        #expect(!error.isFromPeer)
+        #expect(error.origin == .local)
     }
 
     @Test(arguments: bothRoles)
@@ -63,7 +63,7 @@ struct HostileTransferTests {
             let end = try await adversary.error(in: .end)
             #expect(end?.condition == .sessionWindowViolation && end?.text.contains("incoming window") == true)
             let error = try #require(receivers[0].session.error)
-            #expect(error.scope == .session && error.condition == .sessionWindowViolation && !error.isFromPeer)
+            #expect(error.scope == .session && error.condition == .sessionWindowViolation && error.origin == .local)
             #expect(receivers[0].error?.condition == .sessionWindowViolation)
             #expect(connection.error == nil)
             // Another session of the connection works.

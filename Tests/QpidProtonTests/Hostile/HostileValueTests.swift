@@ -180,8 +180,10 @@ struct HostileValueTests {
                     bytes.writeBytes(body)
                     try await adversary.send(.transfer(handle: 0, id: id, tag: [1], payload: bytes))
                     let delivery = try await receivers[0].nextInTime()
-                    #expect(throws: AMQPError.self, "section \(section): \(value.name)") { try delivery.message }
-                    delivery.reject(AMQPError(.delivery, .decodeError, "no message"))
+                    #expect(throws: AMQPError.self, "section \(section): \(value.name)") {
+                        try delivery.decodeMessage()
+                    }
+                    delivery.reject(AMQPError(scope: .delivery, condition: .decodeError, detail: "no message"))
                     id += 1
                 }
             }
@@ -220,7 +222,7 @@ struct HostileValueTests {
             let reason = Self.describedList(0x1D, [[0xA3, 4] + bad, [0xA1, 4] + bad])
             try await adversary.send(Self.frame(0x16, [.uint(0), .bool(true)], last: reason))
             let error = try #require(receivers[0].error)
-            #expect(error.scope == .link && error.isFromPeer && error.condition.rawValue.contains("\u{FFFD}"))
+            #expect(error.scope == .link && error.origin == .peer && error.condition.rawValue.contains("\u{FFFD}"))
             #expect(error.detail.contains("\u{FFFD}"))
             #expect(receivers[1].error == nil && connection.error == nil)
         }
@@ -233,7 +235,7 @@ struct HostileValueTests {
             let bytes = ByteBuffer(bytes: [0, 0x53, 0x77, constructor, 3, 0x61, 0xFF, 0xC0])
             try await adversary.send(.transfer(handle: 0, id: 0, tag: [1], payload: bytes))
             let delivery = try await receivers[0].nextInTime()
-            let error = await expectError(.decodeError) { try delivery.message }
+            let error = await expectError(.decodeError) { try delivery.decodeMessage() }
             let cause = constructor == 0xA1 ? "UTF-8" : "ASCII"
             #expect(error?.detail.contains(cause) == true, "\(String(describing: error))")
             delivery.release()

@@ -102,7 +102,7 @@ struct EdgeTests {
             for _ in 0..<6 { deliveries.append(try #require(try await receiver.next())) }
             let taken = deliveries
             try await peer.run { _ in
-                taken[4].acceptAllUpToHere()
+                taken[4].accept(includingEarlier: true)
                 taken[1].reject()
                 taken[5].release()
                 taken[5].accept()

@@ -89,7 +89,7 @@ struct ReceiveWithholdTests {
         let capacity = 128 * 1_024
         try await withSession(
             configuration: configuration,
-            session: .init(incomingCapacity: ByteCount(capacity))
+            session: .init(incomingCapacity: AMQPByteCount(capacity))
         ) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .bytes(.kibibytes(512)))
             try await Self.overfill(receiver, peer)

@@ -45,7 +45,7 @@ struct ReceiverBatchTests {
             while batch.count < 40 { batch += try await receiver.nextBatch(max: 7) }
             batch[0..<10].acceptAll()
             batch[10..<20].lazy.filter { $0.payload.readableBytes >= 10 }.releaseAll()
-            Set(20..<30).map { batch[$0] }.rejectAll(AMQPError(.delivery, "x:bad"))
+            Set(20..<30).map { batch[$0] }.rejectAll(AMQPError(scope: .delivery, condition: "x:bad"))
             batch[30...].reversed().modifyAll(AMQPModified(deliveryFailed: true))
             await peer.settle()
             let wanted = [PN_ACCEPTED, PN_RELEASED, PN_REJECTED, PN_MODIFIED]
@@ -92,7 +92,7 @@ struct ReceiverBatchTests {
         }
     }
 
-    @Test func acceptAllUpToHereLeavesWhatIsLaterAndWhatIsDecided() async throws {
+    @Test func acceptIncludingEarlierLeavesWhatIsLaterAndWhatIsDecided() async throws {
         var configuration = AMQPReceiver.Configuration(window: .messages(1_000))
         configuration.settleMode = .second
         configuration.source = AMQPSource(address: "q")
@@ -109,12 +109,12 @@ struct ReceiverBatchTests {
             var batch: [AMQPDelivery] = []
             while batch.count < 20 { batch += try await receiver.nextBatch(max: 20) }
             batch[3].reject()
-            batch[9].acceptAllUpToHere()
-            batch[9].acceptAllUpToHere()
+            batch[9].accept(includingEarlier: true)
+            batch[9].accept(includingEarlier: true)
             await peer.settle()
             let states = Array(repeating: UInt64(PN_ACCEPTED), count: 9) + [UInt64(PN_REJECTED)]
             #expect(try await peer.run { $0.outcomes.sorted() } == states.sorted())
-            batch[19].acceptAllUpToHere()
+            batch[19].accept(includingEarlier: true)
             await peer.settle()
             #expect(try await peer.run { $0.outcomes.count } == 20)
         }

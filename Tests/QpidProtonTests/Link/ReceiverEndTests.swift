@@ -52,7 +52,7 @@ struct ReceiverEndTests {
             }
             let lines = log.lines(with: Self.untaken)
             #expect(lines.count == 1 && lines.first?.contains("\"amqp.messages\": 19") == true, "\(lines)")
-            #expect(lines.first?.contains(end.condition?.rawValue ?? "closed") == true, "\(lines)")
+            #expect(lines.first?.contains(end.words) == true, "\(lines)")
             let released = try await peer.run { $0.outcomes.count { $0 == UInt64(PN_RELEASED) } }
             #expect(released == (end == .ownError ? 19 : 0))
             withExtendedLifetime(held) {}

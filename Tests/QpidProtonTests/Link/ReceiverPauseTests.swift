@@ -174,7 +174,7 @@ struct ReceiverPauseTests {
 
     @Test func noneIsPausedToo() async throws {
         try await withSession { session, peer in
-            let receiver = try await session.openReceiver(from: "q", window: .none)
+            let receiver = try await session.openReceiver(from: "q", window: .onDemand)
             let waiting = begin { try await receiver.next()?.payload.readableBytes }
             await peer.settle()
             #expect(receiver.credit == 1)

@@ -9,7 +9,7 @@ import Testing
 struct ReceiverStreamTests {
     private func configuration(
         window: AMQPReceiver.Window = .messages(16),
-        buffer: ByteCount = .kibibytes(64)
+        buffer: AMQPByteCount = .kibibytes(64)
     ) -> AMQPReceiver.Configuration {
         var configuration = AMQPReceiver.Configuration(source: "q", window: window)
         configuration.streamsMessages = true
@@ -33,8 +33,8 @@ struct ReceiverStreamTests {
             try await peer.run { _ = $0.send(first, on: $0.links[0], isLast: false) }
             let delivery = try #require(try await receiver.next())
             #expect(delivery.isStreamed)
-            #expect(try delivery.message.properties.subject == "s")
-            #expect(try delivery.message.body == .empty)
+            #expect(try delivery.decodeMessage().properties.subject == "s")
+            #expect(try delivery.decodeMessage().body == .empty)
             var body = delivery.body.makeAsyncIterator()
             var count = try await body.next(isolation: nil)?.readableBytes ?? 0
             #expect(count > 0)
@@ -89,7 +89,7 @@ struct ReceiverStreamTests {
         }
     }
 
-    @Test(arguments: [AMQPReceiver.Window.messages(4), .bytes(.kibibytes(64)), .none])
+    @Test(arguments: [AMQPReceiver.Window.messages(4), .bytes(.kibibytes(64)), .onDemand])
     func aSlowReaderHoldsTheSenderBack(window: AMQPReceiver.Window) async throws {
         var settings = AMQPSession.Configuration(incomingCapacity: .kibibytes(128))
         settings.sendLimit = .init(high: .mebibytes(1))
@@ -148,7 +148,7 @@ struct ReceiverStreamTests {
             let first = rest.readSlice(length: 10_000) ?? ByteBuffer()
             try await peer.run { _ = $0.send(first, on: $0.links[0], isLast: false) }
             let delivery = try #require(try await receiver.next())
-            delivery.reject(AMQPError(.delivery, .notAllowed, "no"))
+            delivery.reject(AMQPError(scope: .delivery, condition: .notAllowed, detail: "no"))
             await peer.settle()
             #expect(try await peer.run { $0.outcomes } == [UInt64(PN_REJECTED)])
             await #expect(throws: Never.self) { try await session.openSender(to: "alive").close() }
@@ -158,7 +158,7 @@ struct ReceiverStreamTests {
     /// Who waits behind a message that is still arriving gets credit at its end.
     @Test func noneGrantsAgainBehindAStream() async throws {
         try await withSession(PeerScript.init) { session, peer in
-            let receiver = try await session.openReceiver(self.configuration(window: .none))
+            let receiver = try await session.openReceiver(self.configuration(window: .onDemand))
             let first = begin { try await receiver.next() }
             await peer.settle()
             var rest = try self.message([30_000])
@@ -267,7 +267,7 @@ struct ReceiverStreamTests {
             try await peer.run { _ = $0.send(bytes, on: $0.links[0]) }
             let delivery = try #require(try await receiver.next())
             #expect(!delivery.isStreamed)
-            #expect(try delivery.message.bodyString == text)
+            #expect(try delivery.decodeMessage().bodyString == text)
             await expectError(.decodeError) { try await delivery.body.collect(upTo: .mebibytes(1)) }
             delivery.accept()
         }

@@ -113,7 +113,7 @@ struct ReceiverTellingTests {
             held[9].reject()
             await peer.settle()
             #expect(try await Self.outcomes(peer) == 8)
-            held[7].acceptAllUpToHere()
+            held[7].accept(includingEarlier: true)
             await peer.settle()
             await peer.advance(by: .milliseconds(6))
             #expect(try await Self.outcomes(peer) == 10)

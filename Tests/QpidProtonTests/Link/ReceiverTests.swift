@@ -110,7 +110,9 @@ struct ReceiverTests {
             for _ in 0..<5 { deliveries.append(try #require(try await receiver.next())) }
             deliveries[0].accept()
             deliveries[0].release()
-            deliveries[1].reject(AMQPError(.delivery, "x:bad", "no", info: [.symbol("why"): "because"]))
+            deliveries[1].reject(
+                AMQPError(scope: .delivery, condition: "x:bad", detail: "no", info: [.symbol("why"): "because"])
+            )
             deliveries[2].release()
             deliveries[3].modify(AMQPModified(deliveryFailed: true, messageAnnotations: [.symbol("x-n"): .int(1)]))
             deliveries[4].modify(AMQPModified(deliveryFailed: true, messageAnnotations: [.symbol("x-n"): .int(1)]))
@@ -152,18 +154,18 @@ struct ReceiverTests {
         }
     }
 
-    @Test func acceptAllUpToHere() async throws {
+    @Test func acceptIncludingEarlier() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")
             try await self.send(peer, (0..<100).map { payload($0) })
             var deliveries: [AMQPDelivery] = []
             for _ in 0..<100 { deliveries.append(try #require(try await receiver.next())) }
             deliveries[10].reject()
-            deliveries[89].acceptAllUpToHere()
+            deliveries[89].accept(includingEarlier: true)
             await peer.settle()
             #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 10)
             deliveries[5].release()
-            deliveries[99].acceptAllUpToHere()
+            deliveries[99].accept(includingEarlier: true)
             await peer.settle()
             #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 0)
             #expect(try await peer.count(.disposition) <= 5)

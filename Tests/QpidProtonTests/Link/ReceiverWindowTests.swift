@@ -121,7 +121,7 @@ struct ReceiverWindowTests {
 
     @Test func noneFetchesNothingAhead() async throws {
         try await withSession { session, peer in
-            let receiver = try await session.openReceiver(from: "q", window: .none)
+            let receiver = try await session.openReceiver(from: "q", window: .onDemand)
             try await peer.run { peer in
                 for size in 1...6 { peer.send(payload(size), on: peer.links[0]) }
             }
@@ -147,7 +147,7 @@ struct ReceiverWindowTests {
     /// The credit of a wait that was given up goes with a message that does not come to its end.
     @Test func noneGrantsAgainBehindAnAbort() async throws {
         try await withSession { session, peer in
-            let receiver = try await session.openReceiver(from: "q", window: .none)
+            let receiver = try await session.openReceiver(from: "q", window: .onDemand)
             let waiting = begin { try await receiver.next() }
             await peer.settle()
             waiting.cancel()
@@ -168,7 +168,7 @@ struct ReceiverWindowTests {
 
     @Test func noneTakesItsCreditBackWithATimeout() async throws {
         try await withSession(configuration: Self.slow) { session, peer in
-            let receiver = try await session.openReceiver(from: "q", window: .none)
+            let receiver = try await session.openReceiver(from: "q", window: .onDemand)
             let waiting = begin { try await receiver.receive(timeout: .seconds(1)) }
             await peer.settle()
             #expect(receiver.credit == 1)

@@ -55,7 +55,7 @@ struct SenderFlushTests {
             #expect(rest.unsent.map(\.transfer) == Array(transfers[2...]))
             for (index, transfer) in transfers.enumerated() {
                 let error = await expectError(.closed) { try await transfer.outcome() }
-                #expect(error?.detail.hasPrefix(index < 2 ? "sent, but not settled" : "not sent") == true)
+                #expect(error?.fate == (index < 2 ? .inDoubt : .notSent))
             }
             #expect(session.outgoingBytes == 0)
             // What was not sent can go another way, as it is.

@@ -15,14 +15,14 @@ struct SenderOverflowTests {
         return configuration
     }
 
-    private func isDropped(_ transfer: AMQPTransfer) -> Bool {
+    private func isDropped(_ transfer: AMQPTracker) -> Bool {
         if case .failure(let error)? = transfer.result { error.condition == .dropped } else { false }
     }
 
     @Test func theOldestAreDropped() async throws {
         try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(self.configuration(.dropOldest))
-            var transfers: [AMQPTransfer] = []
+            var transfers: [AMQPTracker] = []
             for number in 0..<13 {
                 transfers.append(try await sender.enqueue(encoded: payload(100, fill: UInt8(number))))
             }
@@ -51,7 +51,9 @@ struct SenderOverflowTests {
             let dropped = try await sender.enqueue(encoded: payload(200))
             let error = await expectError(.dropped) { try await dropped.outcome() }
             #expect(error?.scope == .delivery)
-            #expect(error?.detail.hasPrefix("not sent: dropped, the session's send limit of 1000 B is full") == true)
+            #expect(
+                error?.fate == .dropped && error?.detail.hasPrefix("the session's send limit of 1000 B is full") == true
+            )
             #expect(error?.blockedBy == [.sessionLimit, .credit])
             #expect(kept.result == nil)
             #expect(sender.droppedMessages == 1 && sender.droppedBytes == 200)
@@ -84,10 +86,10 @@ struct SenderOverflowTests {
     @Test func manyTasksDropTheOldest() async throws {
         try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(self.configuration(.dropOldest))
-            let transfers = try await withThrowingTaskGroup(of: [AMQPTransfer].self) { group in
+            let transfers = try await withThrowingTaskGroup(of: [AMQPTracker].self) { group in
                 for task in 0..<8 {
                     group.addTask {
-                        var transfers: [AMQPTransfer] = []
+                        var transfers: [AMQPTracker] = []
                         for number in 0..<40 {
                             let size = 1 + (task * 40 + number) * 37 % 400
                             transfers.append(try await sender.enqueue(encoded: payload(size)))
@@ -178,7 +180,7 @@ struct SenderOverflowTests {
     @Test func theNewestIsDropped() async throws {
         try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(self.configuration(.dropNewest))
-            var transfers: [AMQPTransfer] = []
+            var transfers: [AMQPTracker] = []
             for _ in 0..<12 { transfers.append(try await sender.enqueue(encoded: payload(100))) }
             #expect(transfers.map { self.isDropped($0) } == (0..<12).map { $0 >= 10 })
             #expect(sender.droppedMessages == 2 && sender.droppedBytes == 200)

@@ -53,11 +53,11 @@ struct SenderTests {
             var outcomes: [AMQPOutcome] = []
             for number in 1...7 { outcomes.append(try await sender.send(AMQPMessage(body: "\(number)"))) }
             let rejection = AMQPError(
-                .delivery,
-                "x:bad",
-                "too blue",
+                scope: .delivery,
+                condition: "x:bad",
+                detail: "too blue",
                 info: [.symbol("colour"): "blue"],
-                isFromPeer: true
+                origin: .peer
             )
             #expect(outcomes[0] == .accepted)
             #expect(outcomes[1] == .rejected(rejection))
@@ -191,7 +191,7 @@ struct SenderTests {
             #expect(sender.remoteMaxMessageSize == 100)
             #expect(try await sender.enqueue(encoded: payload(100)).outcome() == .accepted)
             let error = await expectError(.linkMessageSizeExceeded) { try await sender.enqueue(encoded: payload(101)) }
-            #expect(error?.detail.hasPrefix("not sent") == true)
+            #expect(error?.fate == .notSent)
             #expect(try await peer.run { $0.received.count } == 1)
         }
     }

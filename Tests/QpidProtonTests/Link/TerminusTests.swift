@@ -137,7 +137,7 @@ struct TerminusTests {
             if withReason {
                 #expect(error?.detail == "no such queue")
                 #expect(error?.scope == .link)
-                #expect(error?.isFromPeer == true)
+                #expect(error?.origin == .peer)
             }
             await expectError(condition) { try await session.openReceiver(from: "nowhere") }
             let detaches = try await peer.count(.detach)
@@ -149,7 +149,9 @@ struct TerminusTests {
     @Test func closingAndDetachingBothWays() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
-            try await sender.close(AMQPError(.link, "x:done", "finished", info: [.symbol("i"): .int(9)]))
+            try await sender.close(
+                AMQPError(scope: .link, condition: "x:done", detail: "finished", info: [.symbol("i"): .int(9)])
+            )
             let receiver = try await session.openReceiver(from: "q")
             try await receiver.detach()
             let detaches = try await peer.framesOfLibrary().filter { $0.code == .detach }

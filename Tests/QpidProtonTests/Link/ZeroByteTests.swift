@@ -41,7 +41,7 @@ struct ZeroByteTests {
                 let sender = await expectError(.invalidArgument) { try await session.openSender(settings) }
                 for error in [receiving, sender] {
                     #expect(
-                        error?.scope == .local && error?.detail.contains(text) == true,
+                        error?.scope == .call && error?.detail.contains(text) == true,
                         "\(String(describing: error))"
                     )
                     #expect(error?.detail.utf8.contains(0) == false)
@@ -73,7 +73,7 @@ struct ZeroByteTests {
                 configuration.name = name
                 let settings = configuration
                 let error = await expectError(.invalidArgument) { try await session.openSender(settings) }
-                #expect(error?.scope == .local && error?.detail.contains(text) == true)
+                #expect(error?.scope == .call && error?.detail.contains(text) == true)
             }
             #expect(try await peer.run { $0.links.count } == 1)
         }
@@ -94,7 +94,7 @@ struct ZeroByteTests {
 
     /// A reason that a peer is to get cannot be refused when everything ends: it is changed, and not cut.
     @Test func reasonsArriveWhole() async throws {
-        let reason = AMQPError(.link, "com.example:caf\u{e9}\0x", "before\0after")
+        let reason = AMQPError(scope: .link, condition: "com.example:caf\u{e9}\0x", detail: "before\0after")
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "queue")
             try await sender.close(reason)
@@ -135,7 +135,7 @@ struct ZeroByteTests {
             try await peer.run { _ = $0.send(payload(9), on: $0.links[0]) }
             // Neither an empty condition nor one of this library alone is sent.
             let delivery = try await receiver.next()
-            delivery?.reject(AMQPError(.delivery, "", "before\0after"))
+            delivery?.reject(AMQPError(scope: .delivery, condition: "", detail: "before\0after"))
             await peer.settle()
             #expect(try await peer.run { $0.outcomes } == [1])
         }
@@ -147,7 +147,7 @@ struct ZeroByteTests {
             (.notAllowed, "amqp:not-allowed"),
         ] {
             var buffer = ByteBuffer()
-            try CloseFrame.write(AMQPError(.connection, condition, "a\0b"), into: &buffer)
+            try CloseFrame.write(AMQPError(scope: .connection, condition: condition, detail: "a\0b"), into: &buffer)
             buffer.moveReaderIndex(forwardBy: 8)
             let reason = AMQPValue.described(0x1D, .list([.symbol(AMQPSymbol(sent)), .string("a\u{FFFD}b")]))
             #expect(try AMQPValue(decoding: &buffer) == .described(0x18, .list([reason])))

@@ -59,7 +59,7 @@ import Testing
     func valueIsRefused(_ index: Int) throws {
         let (form, detail) = Self.values[index]
         let error = try #require(decodingError(form), "\(form)")
-        #expect(error == AMQPError(.delivery, .decodeError, detail), "\(form)")
+        #expect(error == AMQPError(scope: .delivery, condition: .decodeError, detail: detail), "\(form)")
     }
 
     /// The offset counts from the reader index.
@@ -116,7 +116,7 @@ import Testing
     func messageIsRefused(_ index: Int) throws {
         let (form, detail) = Self.messages[index]
         let error = try #require(messageError(form, limits: AMQPDecodingLimits(isStrict: true)), "\(form)")
-        #expect(error == AMQPError(.delivery, .decodeError, detail), "\(form)")
+        #expect(error == AMQPError(scope: .delivery, condition: .decodeError, detail: detail), "\(form)")
     }
 
     @Test func whatCannotBeEncodedIsRefused() throws {
@@ -130,7 +130,7 @@ import Testing
                 return error
             }
         }
-        let ascii = AMQPError(.local, .invalidArgument, "cannot be encoded: a symbol that is not ASCII")
+        let ascii = AMQPError(condition: .invalidArgument, detail: "cannot be encoded: a symbol that is not ASCII")
         #expect(refused(.symbol("é")) == ascii)
         #expect(refused([1, .map([.symbol("abcdefgh\u{80}"): 1])]) == ascii)
         #expect(refused(.array(AMQPArray(symbols: ["a", "ü"]))) == ascii)

@@ -16,7 +16,9 @@ import Testing
         var value = AMQPValue.null
         for _ in 0..<AMQPDecodingLimits.highestDepth { value = .list([value]) }
         let deep = try encoded(value)
-        #expect(throws: AMQPError(.delivery, .decodeError, "values nested too deep at byte 288")) { try decoded(deep) }
+        #expect(
+            throws: AMQPError(scope: .delivery, condition: .decodeError, detail: "values nested too deep at byte 288")
+        ) { try decoded(deep) }
     }
 
     @Test func depthIsExact() throws {
@@ -119,7 +121,7 @@ import Testing
         let value = (0..<60).reduce(AMQPValue.binary(ByteBuffer(repeating: 0, count: 1 << 20))) { value, _ in
             .list([value, value])
         }
-        #expect(throws: AMQPError(.local, .invalidArgument, "cannot be encoded: more than 2 GiB")) {
+        #expect(throws: AMQPError(condition: .invalidArgument, detail: "cannot be encoded: more than 2 GiB")) {
             try encoded(value)
         }
     }

@@ -75,7 +75,7 @@ import Testing
         ("005378c10100 005375a000 00537741", "section 0x77 in a body of another kind at byte 11"),
     ])
     func ambiguousSectionsStayErrors(_ form: String, _ detail: String) throws {
-        #expect(messageError(form) == AMQPError(.delivery, .decodeError, detail))
+        #expect(messageError(form) == AMQPError(scope: .delivery, condition: .decodeError, detail: detail))
     }
 
     @Test func oneMistypedPropertyLeavesTheOthers() throws {

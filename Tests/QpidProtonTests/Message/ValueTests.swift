@@ -136,13 +136,13 @@ import Testing
     }
 
     @Test func aCopyOfAnErrorIsItsOwn() {
-        let error = AMQPError(.link, .notFound, "no such queue")
+        let error = AMQPError(scope: .link, condition: .notFound, detail: "no such queue")
         var copy = error
         copy.detail += ", as said before"
-        copy.isFromPeer = true
-        #expect(error.detail == "no such queue" && !error.isFromPeer && copy != error)
+        copy.origin = .peer
+        #expect(error.detail == "no such queue" && error.origin == .local && copy != error)
         copy.detail = error.detail
-        copy.isFromPeer = false
+        copy.origin = .local
         #expect(copy == error && copy.hashValue == error.hashValue)
         #expect(MemoryLayout<AMQPError?>.size == MemoryLayout<Int>.size)
     }

@@ -332,10 +332,10 @@ final class ModelReceiver: @unchecked Sendable {
         }
     }
 
-    func acceptAllUpToHere() {
+    func acceptIncludingEarlier() {
         guard let held = self.random.pick(self.held) else { return }
         guard !held.delivery.isSettled else { return }
-        self.world.note("\(self.name): acceptAllUpToHere \(held.message.id)")
+        self.world.note("\(self.name): acceptIncludingEarlier \(held.message.id)")
         for message in self.messages where message.taken > 0 && message.id <= held.message.id && message.decision == nil
         {
             message.decision = .accepted
@@ -344,7 +344,7 @@ final class ModelReceiver: @unchecked Sendable {
         for other in self.held where other.message.id <= held.message.id && other.message.decision == nil {
             other.message.decision = .accepted
         }
-        held.delivery.acceptAllUpToHere()
+        held.delivery.accept(includingEarlier: true)
     }
 
     func drop() {

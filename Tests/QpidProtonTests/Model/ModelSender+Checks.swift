@@ -22,7 +22,7 @@ extension ModelSender {
         }
     }
 
-    /// Of a failure its text says what became of the message.
+    /// What became of the message.
     private func fate(of answer: Result<AMQPOutcome, AMQPError>) -> String {
         switch answer {
         case .success(.accepted): return "accepted"
@@ -31,10 +31,10 @@ extension ModelSender {
         case .success(.released): return "released"
         case .success(.modified): return "modified"
         case .failure(let error):
-            let fates = [
-                "not sent": "unsent", "sent, but not settled": "unsettled", "aborted": "aborted", "broken": "aborted",
+            let fates: [AMQPError.Fate: String] = [
+                .notSent: "unsent", .inDoubt: "unsettled", .aborted: "aborted", .dropped: "unsent",
             ]
-            if let fate = fates.first(where: { error.detail.hasPrefix($0.key) })?.value { return fate }
+            if let fate = error.fate.flatMap({ fates[$0] }) { return fate }
             self.world.fail("\(self.name): \(error) does not say what became of the message")
             return "unknown"
         }
@@ -52,7 +52,7 @@ extension ModelSender {
 
     private func checkFailure(_ message: SentMessage, _ error: AMQPError) {
         let text = "\(message.id): \(error)"
-        if error.detail.hasPrefix("not sent") {
+        if error.fate == .notSent {
             self.world.require(!message.hasArrived, "\(text), but the peer has got it")
             if !message.isSettled {
                 self.world.require(!message.wasAborted, "\(text), but the peer has seen it aborted")
@@ -79,7 +79,7 @@ extension ModelSender {
             self.world.fail("\(message.id) is unsent, and its transfer says \(unsent.transfer.result as Any)")
         }
         for transfer in rest.unsettled {
-            if case .failure(let error)? = transfer.result, error.detail.hasPrefix("sent, but not settled") { continue }
+            if case .failure(let error)? = transfer.result, error.fate == .inDoubt { continue }
             self.world.fail("\(self.name): a transfer is unsettled that says \(transfer.result as Any)")
         }
     }

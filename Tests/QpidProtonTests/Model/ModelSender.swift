@@ -35,7 +35,7 @@ final class SentMessage: @unchecked Sendable {
 
     var ledgerBytes: Int { max(1, self.bytes.readableBytes) }
     var isUnsent: Bool {
-        if case .failure(let error)? = self.answer { error.detail.hasPrefix("not sent") } else { false }
+        if case .failure(let error)? = self.answer { error.fate == .notSent } else { false }
     }
 }
 
@@ -134,7 +134,7 @@ final class ModelSender: @unchecked Sendable {
         }
     }
 
-    private func accept(_ message: SentMessage, _ transfer: AMQPTransfer) {
+    private func accept(_ message: SentMessage, _ transfer: AMQPTracker) {
         message.isAdmitted = true
         transfer.whenSettled { self.answer(message, $0) }
     }
@@ -173,9 +173,9 @@ final class ModelSender: @unchecked Sendable {
                 self.answer(sent, .success(try await self.sender.send(offered, settled: sent.isSettled)))
             } catch let error where error.condition == .wouldBlock {
                 self.refuse(sent, error)
-            } catch let error where error.condition == .unsettled {
-                self.world.require(call.isCancelled && error.transfer != nil, "\(id): \(error)")
-                error.transfer?.whenSettled { self.answer(sent, $0) }
+            } catch let error where error.fate == .inDoubt && error.condition == .cancelled {
+                self.world.require(call.isCancelled && error.tracker != nil, "\(id): \(error)")
+                error.tracker?.whenSettled { self.answer(sent, $0) }
             } catch {
                 self.answer(sent, .failure(error))
             }
@@ -198,11 +198,11 @@ final class ModelSender: @unchecked Sendable {
             do {
                 self.answer(sent, .success(try await self.sender.stream(message, settled: sent.isSettled, body: body)))
             } catch is FedBody.Broken {
-                let error = AMQPError(.delivery, .aborted, "broken")
+                let error = AMQPError(condition: .aborted, detail: "broken").telling(.aborted)
                 self.answer(sent, .failure(error))
-            } catch let error as AMQPError where error.condition == .unsettled {
-                self.world.require(call.isCancelled && error.transfer != nil, "\(id): \(error)")
-                error.transfer?.whenSettled { self.answer(sent, $0) }
+            } catch let error as AMQPError where error.fate == .inDoubt && error.condition == .cancelled {
+                self.world.require(call.isCancelled && error.tracker != nil, "\(id): \(error)")
+                error.tracker?.whenSettled { self.answer(sent, $0) }
             } catch let error as AMQPError {
                 self.answer(sent, .failure(error))
             } catch {

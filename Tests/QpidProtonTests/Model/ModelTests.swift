@@ -18,10 +18,10 @@ struct ModelTests {
         configuration.stallWarning = .seconds(1)
         var random = SeededGenerator(seed: ~run.seed)
         if random.chance(40) {
-            configuration.sendLimit = .init(high: ByteCount(random.number(10_000...80_000)))
+            configuration.sendLimit = .init(high: AMQPByteCount(random.number(10_000...80_000)))
         }
         if random.chance(50) {
-            configuration.sendBudget = AMQPMemoryBudget(limit: ByteCount(random.number(10_000...80_000)))
+            configuration.sendBudget = AMQPMemoryBudget(limit: AMQPByteCount(random.number(10_000...80_000)))
         }
         // The end of the run: in order, or with the loss of the socket.
         let isLost = random.chance(25)

@@ -164,7 +164,7 @@ extension ModelWorld {
             if receiver.isPaused { receiver.resume() }
             receiver.endLimits()
             if receiver.isOpen, receiver.configuration.window == .manual { receiver.receiver.grant(credit: 10) }
-            if receiver.isOpen, receiver.configuration.window == .none { receiver.next() }
+            if receiver.isOpen, receiver.configuration.window == .onDemand { receiver.next() }
             if receiver.current != nil { receiver.continueOffer(toEnd: true) }
             if !receiver.isWaitingForBatch { for _ in 0..<20 { receiver.poll() } }
             for held in receiver.held where !held.isReading {

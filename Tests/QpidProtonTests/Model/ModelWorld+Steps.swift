@@ -46,7 +46,7 @@ extension ModelWorld {
         case 9...14: if receiver.waits.count(where: { !$0.isDone }) < 4 { receiver.next() }
         case 15...18: receiver.nextBatch()
         case 19...32: receiver.decide()
-        case 33...34: receiver.acceptAllUpToHere()
+        case 33...34: receiver.acceptIncludingEarlier()
         case 35: receiver.drop()
         case 36...41: receiver.read()
         case 42...43: if receiver.isOpen { receiver.pause() }
@@ -228,8 +228,8 @@ extension ModelWorld {
         let high = self.random.number(4_000...64_000)
         let capacity = self.random.pick([8_192, 16_384, 1 << 20]) ?? 8_192
         let configuration = AMQPSession.Configuration(
-            incomingCapacity: ByteCount(capacity),
-            sendLimit: .init(high: ByteCount(high), low: self.random.chance(30) ? ByteCount(high / 3) : nil)
+            incomingCapacity: AMQPByteCount(capacity),
+            sendLimit: .init(high: AMQPByteCount(high), low: self.random.chance(30) ? AMQPByteCount(high / 3) : nil)
         )
         self.opening += 1
         self.note("open a session: high \(high), capacity \(capacity)")
@@ -250,7 +250,7 @@ extension ModelWorld {
         configuration.priority = self.random.number(3...5)
         configuration.weight = self.random.number(1...3)
         if self.random.chance(40) {
-            configuration.sendLimit = .init(high: ByteCount(self.random.number(1_000...30_000)))
+            configuration.sendLimit = .init(high: AMQPByteCount(self.random.number(1_000...30_000)))
         }
         let offered = configuration
         let start = self.peer.loop.now
@@ -268,15 +268,15 @@ extension ModelWorld {
 
     private func openReceiver(_ session: ModelSession) {
         let windows: [AMQPReceiver.Window] = [
-            .messages(self.random.number(1...20)), .messages(self.random.number(1...20)), .bytes(ByteCount(60_000)),
-            .automatic, .none, .unbounded, .manual,
+            .messages(self.random.number(1...20)), .messages(self.random.number(1...20)), .bytes(AMQPByteCount(60_000)),
+            .automatic, .onDemand, .unbounded, .manual,
         ]
         var configuration = AMQPReceiver.Configuration(source: "q", window: self.random.pick(windows) ?? .automatic)
         configuration.name = "r\(self.makeID() & 0xFFFFFF)"
         configuration.creditReturn = self.random.chance(70) ? .onSettlement : .onReceipt
         configuration.settlementDelay = self.random.chance(40) ? .zero : .milliseconds(self.random.number(1...5))
         configuration.streamsMessages = self.random.chance(40)
-        configuration.streamBuffer = ByteCount(self.random.number(1_000...20_000))
+        configuration.streamBuffer = AMQPByteCount(self.random.number(1_000...20_000))
         if self.random.chance(25) { configuration.settleMode = .second }
         if self.random.chance(25) {
             configuration.rateLimit = AMQPRateLimit(

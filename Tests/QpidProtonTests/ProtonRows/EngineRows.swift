@@ -45,8 +45,8 @@ struct EngineRows {
             await peer.advance(by: .seconds(9))
             #expect(connection.error == nil)
             await peer.advance(by: .seconds(2))
-            #expect(connection.error?.condition == .resourceLimitExceeded)
-            #expect(connection.error?.detail.contains("idle") == true)
+            #expect(connection.error?.condition == .idleTimeout)
+            #expect(connection.error?.detail.contains("nothing came") == true)
             let closing = begin { try await connection.close() }
             _ = try? await closing.value
             #expect(closing.isDone)
@@ -104,7 +104,7 @@ struct EngineRows {
         let close = frame
         try await withPeer { connection, peer in
             try await peer.run { $0.inject(close) }
-            #expect(connection.error?.condition == .decodeError && connection.error?.isFromPeer == false)
+            #expect(connection.error?.condition == .decodeError && connection.error?.origin == .local)
         }
     }
 

@@ -66,7 +66,7 @@ struct LifetimeRows {
             #expect(Array(sent.readableBytesView.prefix(3)) == [0x00, 0x53, 0x75])
             let receiver = try await session.openReceiver(from: "q")
             try await peer.run { _ = $0.send(sent, on: $0.links[1]) }
-            let back = try #require(try await receiver.next()).message
+            let back = try #require(try await receiver.next()).decodeMessage()
             #expect(back.body == message.body)
             #expect(back.footer == message.footer)
         }

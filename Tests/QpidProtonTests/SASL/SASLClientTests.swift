@@ -59,7 +59,7 @@ import Testing
         try await client.deliver(.outcome(code, additionalData: nil))
         let error = try #require(client.state.errors.first)
         #expect(client.state.errors.count == 1)
-        #expect(error.scope == .connection && error.condition == condition && error.isFromPeer)
+        #expect(error.scope == .connection && error.condition == condition && error.origin == .peer)
         #expect(error.detail.contains("(\(name))") || error.detail.contains("(\(name)):"))
         #expect(!client.channel.isActive)
         #expect(client.state.events.filter { $0 == "active" }.isEmpty)
@@ -175,7 +175,7 @@ import Testing
 
     @Test func anErrorFromBelowIsTheOnlyOne() async throws {
         let client = try await Self.waitingForOutcome()
-        let lower = AMQPError(.connection, .tlsFailed, "from below")
+        let lower = AMQPError(scope: .connection, condition: .tlsFailed, detail: "from below")
         try await client.channel.testingEventLoop.perform {
             client.channel.pipeline.fireErrorCaught(lower)
         }

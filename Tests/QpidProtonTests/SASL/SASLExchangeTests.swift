@@ -49,7 +49,7 @@ import Testing
             !client.state.errors.isEmpty && !server.state.errors.isEmpty
         }
         #expect(client.state.errors.map(\.condition) == [.unauthorizedAccess])
-        #expect(client.state.errors.first?.isFromPeer == true)
+        #expect(client.state.errors.first?.origin == .peer)
         #expect(client.state.errors.first?.scope == .connection)
         #expect(server.state.errors.map(\.condition) == [.unauthorizedAccess])
         #expect(!client.channel.isActive && !server.channel.isActive)

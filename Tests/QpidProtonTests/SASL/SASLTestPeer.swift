@@ -44,7 +44,9 @@ final class SASLRecorder: ChannelInboundHandler, Sendable {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         self.note("error") { state in
-            state.errors.append(error as? AMQPError ?? AMQPError(.local, .internalError, "not translated: \(error)"))
+            state.errors.append(
+                error as? AMQPError ?? AMQPError(condition: .internalError, detail: "not translated: \(error)")
+            )
         }
     }
 }
@@ -112,7 +114,12 @@ struct SASLTestPeer: Sendable {
         security: SASLTransportSecurity = Self.local,
         logger: Logger = Logger(label: "test")
     ) async throws -> Self {
-        try await Self(SASLServerMachine(configuration: configuration), configuration.maxFrameSize, security, logger)
+        try await Self(
+            SASLServerMachine(configuration: configuration),
+            configuration.maxFrameSize.bytes,
+            security,
+            logger
+        )
     }
 
     /// Delivers bytes, unless the channel is closed.

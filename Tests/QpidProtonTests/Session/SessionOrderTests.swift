@@ -82,7 +82,7 @@ struct SessionOrderTests {
                 case .session(let second)? = try await incoming.next(isolation: nil)
             else { throw Unexpected(what: "no session") }
             await expectError(.closed) { try await first.accept() }
-            first.refuse(AMQPError(.session, .notFound))
+            first.refuse(AMQPError(scope: .session, condition: .notFound))
             try await second.accept()
             await adversary.peer.settle()
             #expect(try await self.answers(adversary) == ["begin 3", "end 3", "begin 3"])

@@ -10,7 +10,9 @@ struct SessionTests {
     @Test func endingWithErrorsBothWays() async throws {
         try await withPeer { connection, peer in
             let mine = try await connection.openSession()
-            try await mine.close(AMQPError(.session, "x:mine", "enough", info: [.symbol("a"): .int(1)]))
+            try await mine.close(
+                AMQPError(scope: .session, condition: "x:mine", detail: "enough", info: [.symbol("a"): .int(1)])
+            )
             try await peer.run { peer in
                 let condition = pn_session_remote_condition(peer.sessions[0])
                 #expect(pn_condition_get_name(condition).map { String(cString: $0) } == "x:mine")
@@ -29,7 +31,7 @@ struct SessionTests {
             await expectError(.sessionWindowViolation) { try await sender.send(AMQPMessage(body: "x")) }
             await expectError(.sessionWindowViolation) { try await theirs.openReceiver(from: "q") }
             await expectError(.sessionWindowViolation) { try await theirs.close() }
-            #expect(theirs.error?.isFromPeer == true)
+            #expect(theirs.error?.origin == .peer)
             #expect(try await peer.count(.end) == 2)
             // The connection lives on.
             let third = try await connection.openSession()

@@ -18,6 +18,17 @@ enum LinkEnd: CaseIterable {
         }
     }
 
+    /// What a line of the log says of the end.
+    var words: String {
+        switch self {
+        case .sessionEnd, .ownSessionEnd: "ended"
+        case .connectionLost: "closed the socket"
+        case .detach, .connectionClose, .ownConnectionClose: "closed"
+        case .detachWithError, .sessionError, .connectionError: "x:end"
+        case .ownError: "x:own"
+        }
+    }
+
     /// Whether the connection lives on.
     var isOfLink: Bool {
         switch self {
@@ -30,7 +41,7 @@ enum LinkEnd: CaseIterable {
     func run(_ receiver: AMQPReceiver, _ peer: InMemoryPeer) async throws {
         let end = self
         switch self {
-        case .ownError: begin { try await receiver.close(AMQPError(.link, "x:own")) }
+        case .ownError: begin { try await receiver.close(AMQPError(scope: .link, condition: "x:own")) }
         case .ownSessionEnd: begin { try await receiver.session.close() }
         case .ownConnectionClose: begin { try await receiver.session.connection.close() }
         case .connectionLost: try await peer.loseConnection()

@@ -41,7 +41,7 @@ final class SoakAccount: Sendable {
 
     /// Offers a message, and keeps what becomes of it. Returns false when the link is of no more use.
     @discardableResult
-    func offer(_ send: () async throws(AMQPError) -> AMQPTransfer) async -> Bool {
+    func offer(_ send: () async throws(AMQPError) -> AMQPTracker) async -> Bool {
         self.state.withLock { $0.offered += 1 }
         do throws(AMQPError) {
             try await send().whenSettled { self.note($0) }
@@ -60,7 +60,7 @@ final class SoakAccount: Sendable {
             self.note(.success(try await send()))
             return true
         } catch let error as AMQPError {
-            guard let transfer = error.transfer else {
+            guard let transfer = error.tracker else {
                 self.note(error)
                 return error.condition == .cancelled
             }
@@ -83,13 +83,12 @@ final class SoakAccount: Sendable {
         }
     }
 
-    /// The first words of the text say what became of it.
     private func note(_ error: AMQPError) {
-        if error.detail.hasPrefix("not sent") || error.condition == .wouldBlock {
+        if error.fate == .notSent {
             self.count(.unsent)
-        } else if error.detail.hasPrefix("sent, but not settled") {
+        } else if error.fate == .inDoubt {
             self.count(.unsettled)
-        } else if error.detail.hasPrefix("aborted") {
+        } else if error.fate == .aborted {
             self.count(.aborted)
         } else {
             self.state.withLock { $0.faults.append("a fate is not told: \(error)") }

@@ -79,7 +79,7 @@ struct SoakClient: Sendable {
             await session.close(flush: .for(.seconds(1)))
             try? await connection.close()
         case 2:
-            try? await session.close(AMQPError(.session, .internalError, "on purpose"))
+            try? await session.close(AMQPError(scope: .session, condition: .internalError, detail: "on purpose"))
             try? await connection.close()
         default: try? await connection.close()
         }

@@ -75,7 +75,7 @@ struct SoakServer: Sendable {
                 delivery.accept()
             case 6:
                 if !delivery.isSettled { world.count { $0.decided[.rejected, default: 0] += 1 } }
-                delivery.reject(AMQPError(.delivery, .notAllowed, "not that one"))
+                delivery.reject(AMQPError(scope: .delivery, condition: .notAllowed, detail: "not that one"))
             case 7: delivery.modify(AMQPModified(deliveryFailed: true))
             default: delivery.release()
             }

@@ -83,13 +83,13 @@ struct CodecFault: Error {
 
     /// The error for bytes that cannot be decoded.
     var decodingError: AMQPError {
-        AMQPError(.delivery, .decodeError, "\(self.text) at byte \(self.offset)")
+        AMQPError(scope: .delivery, condition: .decodeError, detail: "\(self.text) at byte \(self.offset)")
     }
 
     /// The error for a value that cannot be encoded.
     var encodingError: AMQPError {
         self.kind == .outOfRoom
-            ? AMQPError(.local, .internalError, self.text)
-            : AMQPError(.local, .invalidArgument, "cannot be encoded: \(self.text)")
+            ? AMQPError(condition: .internalError, detail: self.text)
+            : AMQPError(condition: .invalidArgument, detail: "cannot be encoded: \(self.text)")
     }
 }

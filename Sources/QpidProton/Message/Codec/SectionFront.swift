@@ -55,7 +55,7 @@ struct SectionFront: Equatable {
     }
 
     private static var fault: AMQPError {
-        AMQPError(.delivery, .decodeError, "the message does not consist of sections")
+        AMQPError(scope: .delivery, condition: .decodeError, detail: "the message does not consist of sections")
     }
 }
 
@@ -76,7 +76,11 @@ extension SectionFront {
 
 /// Takes the bytes of a message's data sections out of the message, which comes in pieces of any size.
 struct BodySplitter {
-    static let notData = AMQPError(.delivery, .decodeError, "the body of the message is not binary data")
+    static let notData = AMQPError(
+        scope: .delivery,
+        condition: .decodeError,
+        detail: "the body of the message is not binary data"
+    )
 
     /// What is gathered of a footer before it can be read.
     private static let longestFooter = 1 << 20
@@ -107,7 +111,11 @@ struct BodySplitter {
             self.skipLeft -= skipped
             guard self.skipLeft == 0, let front = try SectionFront.read(self.rest) else { return nil }
             guard self.footer == nil else {
-                throw AMQPError(.delivery, .decodeError, "the message has a section behind its footer")
+                throw AMQPError(
+                    scope: .delivery,
+                    condition: .decodeError,
+                    detail: "the message has a section behind its footer"
+                )
             }
             if front.section == Section.footer {
                 return try self.takeFooter(front.length + front.contentLength)
@@ -123,7 +131,11 @@ struct BodySplitter {
 
     private mutating func takeFooter(_ length: Int) throws(AMQPError) -> ByteBuffer? {
         guard length <= Self.longestFooter else {
-            throw AMQPError(.delivery, .decodeError, "the footer of the message has \(length) bytes")
+            throw AMQPError(
+                scope: .delivery,
+                condition: .decodeError,
+                detail: "the footer of the message has \(length) bytes"
+            )
         }
         guard let bytes = self.rest.readSlice(length: length) else { return nil }
         self.footer = try AMQPMessage(decoding: bytes).footer
@@ -133,6 +145,10 @@ struct BodySplitter {
     /// Throws when the message has ended in the middle of a section.
     func finish() throws(AMQPError) {
         guard self.dataLeft > 0 || self.skipLeft > 0 || self.rest.readableBytes > 0 else { return }
-        throw AMQPError(.delivery, .decodeError, "the message ends in the middle of a section")
+        throw AMQPError(
+            scope: .delivery,
+            condition: .decodeError,
+            detail: "the message ends in the middle of a section"
+        )
     }
 }

@@ -34,7 +34,7 @@ struct FuzzApplication: Sendable {
     }
 
     private func send(_ sender: AMQPSender) async {
-        var transfers: [AMQPTransfer] = []
+        var transfers: [AMQPTracker] = []
         for size in [0, 10, 3_000] {
             guard let transfer = try? await sender.enqueue(AMQPMessage(body: ByteBuffer(repeating: 0x41, count: size)))
             else { break }
@@ -72,12 +72,12 @@ struct FuzzApplication: Sendable {
             while let piece = try? await pieces.next(isolation: nil), number % 3 > 0 || piece.readableBytes > 100 {}
             _ = delivery.footer
         } else {
-            _ = try? delivery.message
+            _ = try? delivery.decodeMessage()
         }
         switch number % 7 {
-        case 0: delivery.acceptAllUpToHere()
+        case 0: delivery.accept(includingEarlier: true)
         case 1: delivery.release()
-        case 2: delivery.reject(AMQPError(.delivery, .notAllowed, "no"))
+        case 2: delivery.reject(AMQPError(scope: .delivery, condition: .notAllowed, detail: "no"))
         case 3: delivery.modify(AMQPModified())
         // Left to the end of the link.
         case 4: break

@@ -1,7 +1,7 @@
-/// A message on its way: accepted by ``AMQPSender/enqueue(_:settled:)`` or ``AMQPSender/trySend(_:settled:)``.
+/// Follows a message on its way: accepted by ``AMQPSender/enqueue(_:settled:)`` or ``AMQPSender/trySend(_:settled:)``.
 ///
 /// Keep it to await the outcome, or drop it: the message is sent either way, unless its link ends first.
-public struct AMQPTransfer: Hashable, Sendable {
+public struct AMQPTracker: Hashable, Sendable {
     let reply: OutcomeReply
 
     init(_ reply: OutcomeReply) {
@@ -16,10 +16,10 @@ public struct AMQPTransfer: Hashable, Sendable {
     /// Suspends until the peer has settled the message.
     ///
     /// For a message that is sent settled, until it has been written to the socket. Cancellation ends the wait, not the
-    /// transfer: call again to go on waiting.
+    /// message: call again to go on waiting.
     ///
-    /// - Throws: `AMQPError` of scope `.delivery` when the message was not sent, of the scope that ended when the link,
-    ///   session or connection ended first, `.cancelled` when the task was cancelled.
+    /// - Throws: `AMQPError` with the ``AMQPError/fate`` of the message when it was not sent, or when the link, session or
+    ///   connection ended first; ``AMQPCondition/cancelled`` when the task was cancelled.
     ///
     /// Source: AMQP 1.0 §2.6.12.
     public func outcome() async throws(AMQPError) -> AMQPOutcome {
@@ -28,16 +28,16 @@ public struct AMQPTransfer: Hashable, Sendable {
 
     /// Calls `body` once with what became of the message, at once if that is known.
     ///
-    /// For those who keep many transfers, where a task for each would cost too much.
+    /// For those who keep many trackers, where a task for each would cost too much.
     ///
     /// - Parameter body: Called on the connection's event loop, so it must be short and must not block.
     public func whenSettled(_ body: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
         self.reply.whenResolved(body)
     }
 
-    /// Whether two values are the same transfer.
+    /// Whether two values are the same tracker.
     public static func == (left: Self, right: Self) -> Bool { left.reply == right.reply }
 
-    /// Hashes the transfer's identity.
+    /// Hashes the identity.
     public func hash(into hasher: inout Hasher) { hasher.combine(self.reply) }
 }

@@ -1,5 +1,5 @@
 /// A number of bytes.
-public struct ByteCount: Hashable, Comparable, Sendable, ExpressibleByIntegerLiteral, CustomStringConvertible {
+public struct AMQPByteCount: Hashable, Comparable, Sendable, ExpressibleByIntegerLiteral, CustomStringConvertible {
     /// The number of bytes, never negative.
     public let bytes: Int
 
@@ -21,6 +21,8 @@ public struct ByteCount: Hashable, Comparable, Sendable, ExpressibleByIntegerLit
     public static func mebibytes(_ count: Int) -> Self { Self.times(count, 1 << 20) }
     /// Units of 1,073,741,824 bytes.
     public static func gibibytes(_ count: Int) -> Self { Self.times(count, 1 << 30) }
+
+    init(clamping bytes: UInt64) { self.init(Int(clamping: bytes)) }
 
     private static func times(_ count: Int, _ unit: Int) -> Self {
         let (product, isTooLarge) = max(0, count).multipliedReportingOverflow(by: unit)
