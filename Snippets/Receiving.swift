@@ -58,6 +58,18 @@ func takeSome(_ receiver: AMQPReceiver) async throws {
     // snippet.end
 }
 
+func learnTheEnd(_ delivery: AMQPDelivery) async throws {
+    // snippet.settled
+    delivery.accept()
+    switch try await delivery.settled() {
+    case .settled: print("done")
+    case .settledBySender(let outcome): print("the sender says:", outcome)
+    case .notWritten(let error): print("the message comes again:", error)
+    case .inDoubt(let error): print("the message may come again:", error)
+    }
+    // snippet.end
+}
+
 func receiveBatches(_ receiver: AMQPReceiver) async throws {
     // snippet.batches
     for try await batch in receiver.batches(max: 100) {

@@ -122,7 +122,7 @@ struct Consumer {
             if case .good(let id, _) = verdict { sequence?.add(id) } else { areAllGood = false }
         }
         // All at once costs less than each by itself.
-        if areAllGood { return batch.acceptAll() }
+        guard !areAllGood else { return _ = batch.acceptAll() }
         for (delivery, verdict) in zip(batch, verdicts) {
             switch verdict {
             case .good: delivery.accept()

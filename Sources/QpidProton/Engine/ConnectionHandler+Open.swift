@@ -2,7 +2,7 @@ internal import CProton
 internal import NIOCore
 
 extension ConnectionHandler {
-    private var gone: AMQPError {
+    var gone: AMQPError {
         if case .failure(let error)? = self.ended.answer { return error }
         return AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
     }

@@ -304,7 +304,11 @@ extension ConnectionHandler {
         var failure: AMQPError?
         if case .failure(let error) = result { failure = self.endError ?? self.translate(error) }
         if count > 0 { self.writes.end(isDone: failure == nil) }
-        if self.isDead { self.reportUnsent() }
+        self.writeWaits.finish(self.writes.done)
+        if self.isDead {
+            if self.writes.isIdle { self.writeWaits.fail(failure ?? self.gone) }
+            self.reportUnsent()
+        }
         if !framed.isEmpty {
             // With the next look into the mailbox, which follows.
             for handed in framed { self.releases.append((handed.bytes, handed.node)) }

@@ -75,6 +75,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Receivers that have ended, and of which the application holds messages.
     var endedReceivers = EndedReceivers()
     @exclusivity(unchecked) var writes = WriteNumbers()
+    /// Tasks that wait for the write with their decision.
+    var writeWaits = WriteWaits()
     /// Senders that are closed as soon as they have nothing left to do.
     @exclusivity(unchecked) var flushing: [SenderEndpoint] = []
     /// Senders of which a message was given up that Proton has not been told to abort.
@@ -386,6 +388,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let error = self.transportError ?? error
         self.end(error, error)
         self.isDead = true
+        if self.writes.isIdle { self.writeWaits.fail(error) }
         self.reportUnsent()
         self.flushing = []
         self.waitingBegins = []

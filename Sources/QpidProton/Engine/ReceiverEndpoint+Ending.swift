@@ -66,6 +66,15 @@ extension ReceiverEndpoint {
     /// Forgets what is not settled, and counts the decisions that do not leave any more.
     private func endSettling(_ cause: AMQPError) {
         let unsent = self.unsettled.ripeCount + self.unsettled.waitingCount
+        let untold = self.unsettled.keys(withdrawn: false)
+        let unconfirmed = self.unsettled.keys(withdrawn: true)
+        for (keys, result) in [(untold, AMQPSettlementResult.notWritten(cause)), (unconfirmed, .inDoubt(cause))]
+        where !self.settlementWaits.isEmpty {
+            for key in keys {
+                guard let entry = self.unsettled[key] else { continue }
+                for reply in self.settlementWaits.take(entry.sequence) { reply.resolve(.success(result)) }
+            }
+        }
         var undecided: [SlotKey: UInt64] = [:]
         while let first = self.unsettled.first, let entry = self.unsettled.withdraw(first) {
             undecided[first] = entry.sequence
@@ -73,7 +82,7 @@ extension ReceiverEndpoint {
         self.unsettled.removeAll()
         guard let key = self.key, let counter = self.inbox?.settler.unsent else { return }
         self.handler.receivers.remove(key)
-        counter.end(cause, undecided: undecided, unsent: unsent)
+        counter.end(cause, undecided: undecided, unsent: unsent, untold: untold, unconfirmed: unconfirmed)
         if !undecided.isEmpty { self.handler.endedReceivers.add(key, counter) }
         self.handler.endingReceivers.append(.init(unsent: counter, unwritten: self.unwritten))
     }

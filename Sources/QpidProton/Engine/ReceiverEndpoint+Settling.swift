@@ -82,6 +82,7 @@ extension ReceiverEndpoint {
         pn_delivery_update(entry.delivery, UInt64(entry.isReleased ? PN_RELEASED : PN_ACCEPTED))
         // Its context stays, and finds nothing any more; Proton clears it with the delivery.
         pn_delivery_settle(entry.delivery)
+        self.noteTold(entry)
     }
 
     func tellAll() {

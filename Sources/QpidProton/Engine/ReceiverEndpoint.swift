@@ -16,6 +16,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private(set) var key: SlotKey?
+    /// Tasks that wait for the settlement of a delivery.
+    var settlementWaits = SettlementWaits()
     // Those that are looked at for each message are not checked for overlapping accesses, as the backlog of a lane: each is one
     // call of a plain value.
     @exclusivity(unchecked) var inbox: DeliveryInbox?
@@ -401,7 +403,10 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.told += 1
         self.unwritten.add(1, self.handler.writes)
         // The sender has to settle first.
-        if self.settleMode == .first || pn_delivery_settled(entry.delivery) { self.forget(slot) }
+        if self.settleMode == .first || pn_delivery_settled(entry.delivery) {
+            self.noteTold(entry)
+            self.forget(slot)
+        }
         return entry
     }
 
@@ -411,6 +416,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         // What has not come yet must be read before it is settled.
         if self.stream?.slot == slot { return }
         let isDecided = !self.unsettled.isInOrder(slot)
+        self.noteSettledBySender(entry)
         self.forget(slot)
         if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) } else { self.topUp() }
         self.closeIfSettled()

@@ -7,8 +7,14 @@ internal import Synchronization
 final class UnsentSettlements: Sendable {
     fileprivate struct State {
         var count = 0
+        /// Those of them that were in writes which were not done.
+        var unwritten = 0
         /// The messages that the application held without a decision at the end, by key, with their sequence.
         var undecided: [SlotKey: UInt64] = [:]
+        /// The messages whose decision was not handed to Proton before the end, and those that were decided for which the sender
+        /// had to settle and did not.
+        var notWritten: Set<SlotKey> = []
+        var unconfirmed: Set<SlotKey> = []
         var cause: AMQPError?
         /// Everything that was decided before the end is counted.
         var isComplete = false
@@ -16,6 +22,7 @@ final class UnsentSettlements: Sendable {
     }
 
     private let state = Mutex(State())
+    private let ended = Atomic(false)
     private let link: String
     private let logger: Logger
 
@@ -25,17 +32,46 @@ final class UnsentSettlements: Sendable {
     }
 
     var count: Int { self.state.withLock { $0.count } }
+    /// The link has ended, as far as is known here.
+    var hasEnded: Bool { self.ended.load(ordering: .relaxed) }
 
     /// The link has ended.
     ///
     /// - Parameters:
     ///   - undecided: The messages that the application holds without a decision, with their sequence.
     ///   - unsent: How many decisions had not been handed to Proton.
-    func end(_ cause: AMQPError, undecided: [SlotKey: UInt64], unsent: Int) {
+    ///   - untold: The messages of which the peer was told nothing.
+    ///   - unconfirmed: The messages of which the peer was told a decision, and which it has not settled.
+    func end(
+        _ cause: AMQPError,
+        undecided: [SlotKey: UInt64],
+        unsent: Int,
+        untold: [SlotKey],
+        unconfirmed: [SlotKey]
+    ) {
+        self.ended.store(true, ordering: .relaxed)
         self.state.withLock { state in
             state.cause = cause
+            state.notWritten = Set(untold)
+            state.unconfirmed = Set(unconfirmed)
             state.undecided = undecided
             state.count += unsent
+        }
+    }
+
+    /// Whether the peer was told the decision about a message before the end, and has nothing to answer.
+    func wasTold(_ slot: SlotKey) -> Bool {
+        self.state.withLock { !$0.notWritten.contains(slot) && !$0.unconfirmed.contains(slot) }
+    }
+
+    /// How the settlement of a message ended whose receiver has ended.
+    func result(of slot: SlotKey) -> AMQPSettlementResult {
+        self.state.withLock { state in
+            let cause = state.cause ?? AMQPError(scope: .link, condition: .closed, detail: "the receiver was closed")
+            if state.notWritten.contains(slot) { return .notWritten(cause) }
+            // Of the decisions in writes that were not done, it may be one.
+            let isCertain = state.isComplete && state.unwritten == 0 && !state.unconfirmed.contains(slot)
+            return isCertain ? .settled : .inDoubt(cause)
         }
     }
 
@@ -43,6 +79,7 @@ final class UnsentSettlements: Sendable {
     func complete(adding count: Int) {
         self.log { state in
             state.count += count
+            state.unwritten = count
             state.isComplete = true
         }
     }

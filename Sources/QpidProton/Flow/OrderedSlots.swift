@@ -165,6 +165,14 @@ final class OrderedSlots<Value: BitwiseCopyable> {
         return value
     }
 
+    /// The keys of all values that have left the order, or of those that have not.
+    func keys(withdrawn: Bool) -> [SlotKey] {
+        (0..<self.used).compactMap { index in
+            let place = self.nodes[index].place
+            return place != .free && (place == .withdrawn) == withdrawn ? self.key(UInt32(index)) : nil
+        }
+    }
+
     /// Takes all values out.
     func removeAll() {
         for index in 0..<self.used where self.nodes[index].place != .free {

@@ -24,6 +24,8 @@ struct WriteNumbers {
 struct UnwrittenCounts {
     /// The latest write, and its count.
     private var write = 0
+    /// The last write that carries one; 0 before the first.
+    var lastWrite: Int { self.count > 0 ? self.write : self.earlier.last?.write ?? 0 }
     private var count = 0
     private var earlier: Deque<(write: Int, count: Int)> = []
 

@@ -4,31 +4,41 @@ extension Sequence<AMQPDelivery> {
     /// Settles as ``AMQPDelivery/accept()`` on each does, and costs less: they go to the connection together. Those that are
     /// settled already are passed over. Never suspends.
     ///
+    /// - Returns: ``AMQPSettlement/stale`` if the link of one of them had ended.
+    ///
     /// Source: AMQP 1.0 §3.4.2, and the ranges of §2.7.6.
-    public func acceptAll() { self.settleAll(.accepted) }
+    @discardableResult
+    public func acceptAll() -> AMQPSettlement { self.settleAll(.accepted) }
 
     /// Says of all of them that they are invalid; see ``AMQPDelivery/reject(_:)``.
     ///
     /// - Parameter error: What is wrong with them, for the sender.
-    public func rejectAll(_ error: AMQPError? = nil) { self.settleAll(.rejected(error)) }
+    @discardableResult
+    public func rejectAll(_ error: AMQPError? = nil) -> AMQPSettlement { self.settleAll(.rejected(error)) }
 
     /// Gives all of them back, as not acted upon; see ``AMQPDelivery/release()``.
-    public func releaseAll() { self.settleAll(.released) }
+    @discardableResult
+    public func releaseAll() -> AMQPSettlement { self.settleAll(.released) }
 
     /// Gives all of them back, changed; see ``AMQPDelivery/modify(_:)``.
     ///
     /// - Parameter changes: The changes.
-    public func modifyAll(_ changes: AMQPModified) { self.settleAll(.modified(changes)) }
+    @discardableResult
+    public func modifyAll(_ changes: AMQPModified) -> AMQPSettlement { self.settleAll(.modified(changes)) }
 
-    private func settleAll(_ outcome: AMQPOutcome) {
+    private func settleAll(_ outcome: AMQPOutcome) -> AMQPSettlement {
         // One call for all, where they lie in an array: a sequence that is not known here is slow to walk.
-        let isDone: Void? = self.withContiguousStorageIfAvailable { AMQPDelivery.settle($0, outcome) }
-        if isDone == nil { Array(self).withUnsafeBufferPointer { AMQPDelivery.settle($0, outcome) } }
+        self.withContiguousStorageIfAvailable { AMQPDelivery.settle($0, outcome) }
+            ?? Array(self).withUnsafeBufferPointer { AMQPDelivery.settle($0, outcome) }
     }
 }
 
 extension AMQPDelivery {
-    fileprivate static func settle(_ deliveries: UnsafeBufferPointer<AMQPDelivery>, _ outcome: AMQPOutcome) {
+    fileprivate static func settle(
+        _ deliveries: UnsafeBufferPointer<AMQPDelivery>,
+        _ outcome: AMQPOutcome
+    ) -> AMQPSettlement {
+        var result = AMQPSettlement.queued
         var settlements: [Settlement] = []
         settlements.reserveCapacity(deliveries.count)
         var start = deliveries.startIndex
@@ -45,9 +55,10 @@ extension AMQPDelivery {
             } else {
                 index += 1
             }
-            settler?.settle(contentsOf: settlements)
+            if settler?.settle(contentsOf: settlements) == .stale { result = .stale }
             settlements.removeAll(keepingCapacity: true)
             start = index
         }
+        return result
     }
 }

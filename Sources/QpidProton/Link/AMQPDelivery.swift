@@ -2,8 +2,8 @@ public import NIOCore
 
 /// A message that has arrived, to be settled with one of ``accept()``, ``reject(_:)``, ``release()`` and ``modify(_:)``.
 ///
-/// Settling hands the decision to the connection and returns at once; a second decision does nothing. A delivery that is
-/// never settled keeps its place in the receiver's window, and goes back to its source when the link ends. So does one whose
+/// Settling hands the decision to the connection and returns at once; a second decision does nothing. ``settled()`` tells
+/// how the settlement ended. A delivery that is never settled keeps its place in the receiver's window, and goes back to its source when the link ends. So does one whose
 /// decision was not written to the socket by then: ``AMQPReceiver/unsentSettlements`` and one log line count these.
 public struct AMQPDelivery: Sendable {
     /// Up to 32 bytes, in place.
@@ -34,13 +34,21 @@ public struct AMQPDelivery: Sendable {
             self.unsent = unsent
         }
 
-        func settle(_ settlement: Settlement) {
-            if !self.mailbox.settle(settlement) { self.unsent.add(CollectionOfOne(settlement)) }
+        func settle(_ settlement: Settlement) -> AMQPSettlement {
+            guard self.mailbox.settle(settlement) else {
+                self.unsent.add(CollectionOfOne(settlement))
+                return .stale
+            }
+            return self.unsent.hasEnded ? .stale : .queued
         }
 
         /// Settles a batch.
-        func settle(contentsOf settlements: [Settlement]) {
-            if !self.mailbox.settle(contentsOf: settlements) { self.unsent.add(settlements) }
+        func settle(contentsOf settlements: [Settlement]) -> AMQPSettlement {
+            guard self.mailbox.settle(contentsOf: settlements) else {
+                self.unsent.add(settlements)
+                return .stale
+            }
+            return self.unsent.hasEnded ? .stale : .queued
         }
     }
 
@@ -53,7 +61,7 @@ public struct AMQPDelivery: Sendable {
     let stream: IncomingStream?
     /// The bits of the delivery's key at its receiver.
     private let slot: UInt
-    private let sequence: UInt64
+    let sequence: UInt64
 
     init(
         payload: ByteBuffer,
@@ -88,27 +96,40 @@ public struct AMQPDelivery: Sendable {
     /// Takes responsibility for the message.
     ///
     /// - Parameter includingEarlier: Whether also for every earlier message of the receiver that is not settled.
-    public func accept(includingEarlier: Bool = false) { self.settle(.accepted, includesEarlier: includingEarlier) }
+    /// - Returns: Whether the decision was handed to the connection, or the link had ended.
+    @discardableResult
+    public func accept(includingEarlier: Bool = false) -> AMQPSettlement {
+        self.settle(.accepted, includesEarlier: includingEarlier)
+    }
 
     /// Says that the message is invalid.
     ///
     /// - Parameter error: What is wrong with it, for the sender. A text that does not fit into a frame of the peer is shortened.
-    public func reject(_ error: AMQPError? = nil) { self.settle(.rejected(error)) }
+    /// - Returns: As ``accept(includingEarlier:)``.
+    @discardableResult
+    public func reject(_ error: AMQPError? = nil) -> AMQPSettlement { self.settle(.rejected(error)) }
 
     /// Gives the message back: it was not and will not be acted upon.
-    public func release() { self.settle(.released) }
+    ///
+    /// - Returns: As ``accept(includingEarlier:)``.
+    @discardableResult
+    public func release() -> AMQPSettlement { self.settle(.released) }
 
     /// Gives the message back, changed.
     ///
     /// Annotations that do not fit into a frame of the peer are left out, and a warning is logged.
     ///
     /// - Parameter changes: The changes.
-    public func modify(_ changes: AMQPModified) { self.settle(.modified(changes)) }
+    /// - Returns: As ``accept(includingEarlier:)``.
+    @discardableResult
+    public func modify(_ changes: AMQPModified) -> AMQPSettlement { self.settle(.modified(changes)) }
 
-    private func settle(_ outcome: AMQPOutcome, includesEarlier: Bool = false) {
-        guard let settler = self.settler else { return }
-        settler.settle(self.settlement(outcome, of: settler.receiver, includesEarlier: includesEarlier))
+    private func settle(_ outcome: AMQPOutcome, includesEarlier: Bool = false) -> AMQPSettlement {
+        guard let settler = self.settler else { return .queued }
+        return settler.settle(self.settlement(outcome, of: settler.receiver, includesEarlier: includesEarlier))
     }
+
+    var key: SlotKey { SlotKey(bitPattern: self.slot) }
 
     @inline(__always)
     func isSettled(by settler: ObjectIdentifier) -> Bool {
@@ -119,7 +140,7 @@ public struct AMQPDelivery: Sendable {
     func settlement(_ outcome: AMQPOutcome, of receiver: SlotKey, includesEarlier: Bool = false) -> Settlement {
         Settlement(
             receiver: receiver,
-            slot: SlotKey(bitPattern: self.slot),
+            slot: self.key,
             sequence: self.sequence,
             outcome: outcome,
             includesEarlier: includesEarlier

@@ -163,7 +163,7 @@ struct NetworkBlackHoleTests {
             }
             let taking = Task { try await line.receiver.next()?.accept() }
             #expect(try await line.sender.send(AMQPMessage(body: "still here")) == .accepted)
-            try await taking.value
+            _ = try await taking.value
             async let closed: Void? = try? await line.server.waitUntilClosed()
             try await line.client.close()
             #expect(await closed != nil)

@@ -1,0 +1,80 @@
+internal import CProton
+internal import DequeModule
+
+/// Tasks that wait for the settlement of deliveries: of one receiver, by the sequence of the delivery. Empty as a rule.
+struct SettlementWaits {
+    private var replies: [UInt64: [Reply<AMQPSettlementResult>]] = [:]
+
+    var isEmpty: Bool { self.replies.isEmpty }
+
+    mutating func add(_ sequence: UInt64, _ reply: Reply<AMQPSettlementResult>) {
+        self.replies[sequence, default: []].append(reply)
+    }
+
+    mutating func take(_ sequence: UInt64) -> [Reply<AMQPSettlementResult>] {
+        self.replies.removeValue(forKey: sequence) ?? []
+    }
+}
+
+/// Tasks that wait for a write, in the order of the writes.
+struct WriteWaits {
+    private var replies: Deque<(write: Int, reply: Reply<AMQPSettlementResult>)> = []
+
+    mutating func add(_ write: Int, _ reply: Reply<AMQPSettlementResult>) { self.replies.append((write, reply)) }
+
+    /// The socket has taken the writes up to this one.
+    mutating func finish(_ write: Int) {
+        while let first = self.replies.first, first.write <= write {
+            self.replies.removeFirst().reply.resolve(.success(.settled))
+        }
+    }
+
+    /// No write will be taken any more.
+    mutating func fail(_ error: AMQPError) {
+        for (_, reply) in self.replies { reply.resolve(.success(.inDoubt(error))) }
+        self.replies = []
+    }
+}
+
+extension ReceiverEndpoint {
+    /// Answers when the settlement of a delivery has ended.
+    func awaitSettlement(_ slot: SlotKey, _ sequence: UInt64, _ reply: Reply<AMQPSettlementResult>) {
+        if self.unsettled[slot] != nil { return self.settlementWaits.add(sequence, reply) }
+        // It was told: at the latest in the last write that carries decisions.
+        self.handler.answer([reply], afterWrite: self.unwritten.lastWrite)
+    }
+
+    /// The decision of a delivery leaves with the next write, and nothing follows it.
+    @inline(__always)
+    func noteTold(_ entry: Unsettled) {
+        guard !self.settlementWaits.isEmpty else { return }
+        self.handler.answer(self.settlementWaits.take(entry.sequence), afterWrite: self.handler.writes.next)
+    }
+
+    /// The sender has settled a delivery.
+    func noteSettledBySender(_ entry: Unsettled) {
+        guard !self.settlementWaits.isEmpty else { return }
+        let result: AMQPSettlementResult =
+            switch ProtonDisposition.remote(entry.delivery) {
+            case .success(let outcome)?: .settledBySender(outcome)
+            case .failure(let error)?: .inDoubt(error)
+            case nil: .settledBySender(.settled)
+            }
+        for reply in self.settlementWaits.take(entry.sequence) { reply.resolve(.success(result)) }
+    }
+}
+
+extension ConnectionHandler {
+    /// Answers when the socket has taken a write.
+    func answer(_ replies: [Reply<AMQPSettlementResult>], afterWrite write: Int) {
+        for reply in replies {
+            if write <= self.writes.done {
+                reply.resolve(.success(.settled))
+            } else if self.isDead, self.writes.isIdle {
+                reply.resolve(.success(.inDoubt(self.gone)))
+            } else {
+                self.writeWaits.add(write, reply)
+            }
+        }
+    }
+}
