@@ -39,7 +39,12 @@ struct WriteWaits {
 extension ReceiverEndpoint {
     /// Answers when the settlement of a delivery has ended.
     func awaitSettlement(_ slot: SlotKey, _ sequence: UInt64, _ reply: Reply<AMQPSettlementResult>) {
-        if self.unsettled[slot] != nil { return self.settlementWaits.add(sequence, reply) }
+        if self.unsettled[slot] != nil {
+            self.settlementWaits.add(sequence, reply)
+            // Somebody waits for the decision: it does not wait for its neighbours.
+            if !self.unsettled.isInOrder(slot) { self.tellAll() }
+            return
+        }
         // It was told: at the latest in the last write that carries decisions.
         self.handler.answer([reply], afterWrite: self.unwritten.lastWrite)
     }
