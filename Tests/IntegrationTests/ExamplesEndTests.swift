@@ -48,6 +48,26 @@ struct ExamplesEndTests {
         }
     }
 
+    /// The server resets each connection at once: it may do so before the socket was looked at.
+    @Test func aResetIsNoQuestionOfEncryption() async throws {
+        for _ in 0..<40 {
+            let listener = try RawSocket()
+            listener.listen(backlog: 8)
+            let connecting = Task { try await AMQPConnection.connect(to: "amqp://ann:pw@127.0.0.1:\(listener.port)") }
+            // Blocks no longer than the connection takes to come.
+            let socket = accept(listener.descriptor, nil, nil)
+            try #require(socket >= 0)
+            var linger = linger(l_onoff: 1, l_linger: 0)
+            setsockopt(socket, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout.size(ofValue: linger)))
+            close(socket)
+            let error = await #expect(throws: AMQPError.self) { try await connecting.value }
+            #expect(
+                error?.condition == .connectionLost || error?.condition == .connectFailed,
+                "\(String(describing: error))"
+            )
+        }
+    }
+
     // MARK: Interrupts
 
     @Test(arguments: [SIGINT, SIGTERM])

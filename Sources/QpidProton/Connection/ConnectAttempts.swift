@@ -138,16 +138,17 @@ final class ConnectAttempt: ChannelDuplexHandler, RemovableChannelHandler {
 
     private let attempts: ConnectAttempts
     private let check: (SocketAddress) throws(AMQPError) -> Void
-    private let addHandlers: (any Channel) throws -> ConnectionHandler
+    private let addHandlers: (any Channel, SocketAddress?) throws -> ConnectionHandler
+    private var address: SocketAddress?
 
     /// - Parameters:
     ///   - attempts: The attempts that this one belongs to.
     ///   - check: Throws for an address that must not be connected to.
-    ///   - addHandlers: Adds the handlers of a connection to a channel that is active.
+    ///   - addHandlers: Adds the handlers of a connection to a channel that is active, with the address it connected to.
     init(
         _ attempts: ConnectAttempts,
         check: @escaping (SocketAddress) throws(AMQPError) -> Void,
-        addHandlers: @escaping (any Channel) throws -> ConnectionHandler
+        addHandlers: @escaping (any Channel, SocketAddress?) throws -> ConnectionHandler
     ) {
         self.attempts = attempts
         self.check = check
@@ -157,6 +158,7 @@ final class ConnectAttempt: ChannelDuplexHandler, RemovableChannelHandler {
     func connect(context: ChannelHandlerContext, to address: SocketAddress, promise: EventLoopPromise<Void>?) {
         let channel = context.channel
         let promise = promise ?? context.eventLoop.makePromise()
+        self.address = address
         do {
             try self.check(address)
             guard self.attempts.begin(address, channel) else { throw AMQPError.cancelled }
@@ -172,7 +174,7 @@ final class ConnectAttempt: ChannelDuplexHandler, RemovableChannelHandler {
         let channel = context.channel
         do {
             try self.attempts.check()
-            self.attempts.succeed(AMQPConnection.Parts(try self.addHandlers(channel), channel))
+            self.attempts.succeed(AMQPConnection.Parts(try self.addHandlers(channel, self.address), channel))
         } catch {
             self.attempts.fail(error)
             return context.close(promise: nil)

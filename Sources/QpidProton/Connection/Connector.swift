@@ -105,7 +105,7 @@ struct Connector {
     private var hasCertificate: Bool { self.url.isTLS && self.configuration.tls.identity != nil }
 
     /// Adds the connection's handlers to the channel that has won, which is active.
-    private func addHandlers(_ channel: any Channel) throws -> ConnectionHandler {
+    private func addHandlers(_ channel: any Channel, _ address: SocketAddress?) throws -> ConnectionHandler {
         let pipeline = channel.pipeline.syncOperations
         let handler = try ConnectionHandler(
             role: .client,
@@ -127,6 +127,7 @@ struct Connector {
             password: self.url.password,
             hasClientCertificate: self.hasCertificate,
             hostname: self.configuration.virtualHost,
+            address: address,
             logger: self.logger
         )
         if let sasl { try pipeline.addHandler(sasl, position: .before(handler)) }

@@ -96,6 +96,7 @@ extension AMQPSASL {
         password: String?,
         hasClientCertificate: Bool,
         hostname: String?,
+        address: SocketAddress? = nil,
         logger: Logger
     ) throws(AMQPError) -> SASLClientHandler? {
         guard
@@ -110,7 +111,9 @@ extension AMQPSASL {
             hostname: hostname,
             allowsPlainWithoutTLS: self.allowsPlainWithoutTLS
         )
-        return SASLClientHandler(machine: machine, maxFrameSize: self.maxFrameSize.bytes, logger: logger)
+        return SASLClientHandler(machine: machine, maxFrameSize: self.maxFrameSize.bytes, logger: logger) {
+            SASLTransportSecurity(context: $0, address: address)
+        }
     }
 
     /// Checks the login before a connection is made, as far as it does not depend on the server.

@@ -41,7 +41,7 @@ struct SASLClientMachine: SASLMachine {
             throw AMQPError(
                 scope: .connection,
                 condition: .connectionFramingError,
-                detail: "The server did not answer with the SASL header: it speaks \(header.explanation)\(remedy)."
+                detail: "The server did not answer with the SASL header: it speaks \(header.explanation)\(remedy)"
             )
         }
         self.state = .mechanisms

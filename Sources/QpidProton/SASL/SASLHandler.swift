@@ -50,7 +50,9 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         machine: Machine,
         maxFrameSize: Int,
         logger: Logger,
-        security: @escaping (ChannelHandlerContext) -> SASLTransportSecurity = SASLTransportSecurity.init(context:)
+        security: @escaping (ChannelHandlerContext) -> SASLTransportSecurity = {
+            SASLTransportSecurity(context: $0, address: nil)
+        }
     ) {
         self.machine = machine
         self.reader = SASLReader(maxFrameSize: maxFrameSize)

@@ -130,7 +130,7 @@ struct SASLServerMachine: SASLMachine {
         return AMQPError(
             scope: .connection,
             condition: .connectionFramingError,
-            detail: "The client did not begin with the SASL or the AMQP header: it speaks \(header.explanation)."
+            detail: "The client did not begin with the SASL or the AMQP header: it speaks \(header.explanation)"
         )
     }
 }

@@ -19,12 +19,16 @@ struct SASLTransportSecurity: Hashable, Sendable {
 extension SASLTransportSecurity {
     /// Looks at the pipeline and the remote address. The certificate is known only after the TLS handshake, so a server
     /// looks when the client's first decrypted bytes are here.
-    init(context: ChannelHandlerContext) {
+    ///
+    /// - Parameters:
+    ///   - context: The place of the SASL layer in the pipeline.
+    ///   - address: Where a client connected to. The socket forgets it when the peer resets the connection.
+    init(context: ChannelHandlerContext, address: SocketAddress?) {
         let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
         let certificate = tls?.peerCertificate
         self.init(
             isEncrypted: tls != nil,
-            isLocal: Self.isLocal(context.remoteAddress),
+            isLocal: Self.isLocal(address ?? context.remoteAddress),
             hasPeerCertificate: certificate != nil,
             peerCertificateName: certificate.flatMap { try? $0.toDERBytes() }.flatMap(
                 CertificateName.commonName(ofDER:)
