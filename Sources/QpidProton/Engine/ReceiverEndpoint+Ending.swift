@@ -19,13 +19,13 @@ extension ReceiverEndpoint {
         let isReleased = !self.isEndedByPeer && !self.isAbandoned
         if isReleased { for slot in untaken { self.release(slot) } }
         let isStreaming = self.stream != nil
-        self.endStreams(error)
-        let dropped = self.isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
-        self.dropPartial()
         let closed = self.isEndedByPeer ? "the peer closed the link" : "the receiver was closed"
         let cause =
             error
             ?? AMQPError(scope: .link, condition: .closed, detail: closed, origin: self.isEndedByPeer ? .peer : .local)
+        self.endStreams(cause)
+        let dropped = self.isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
+        self.dropPartial()
         if !isReleased || error != nil { self.logUntaken(untaken.count + dropped, cause) }
         for slot in untaken { self.unsettled.remove(slot) }
         self.endStopping()

@@ -189,8 +189,7 @@ extension ReceiverEndpoint {
     }
 
     /// The link has ended.
-    func endStreams(_ error: AMQPError?) {
-        let cause = error ?? AMQPError(scope: .link, condition: .closed, detail: "the receiver was closed")
+    func endStreams(_ cause: AMQPError) {
         for stream in self.streams.values where stream.isArriving { stream.finish(cause) }
         self.stream = nil
         self.streams = [:]
