@@ -2,6 +2,14 @@ import Foundation
 package import NIOCore
 import NIOPosix
 
+/// A file was not the same at its end, or when it was read again.
+package struct FileChanged: Error, CustomStringConvertible {
+    package let description: String
+
+    /// - Parameter name: The file, where it is not named beside the error.
+    package init(_ name: String = "it") { self.description = "\(name) changed while it was sent" }
+}
+
 /// The bytes of a file or of stdin, in pieces, read on a thread that may wait.
 package struct FileBody: AsyncSequence, Sendable {
     package typealias Element = ByteBuffer
@@ -12,40 +20,53 @@ package struct FileBody: AsyncSequence, Sendable {
 
     private let file: File
     private let name: String
+    private let isRegular: Bool
     /// The bytes of a regular file; nil where they are not known.
     package let length: Int?
-    /// Called with the number of bytes of each piece.
+    /// Called with the number of bytes of each piece; with 0 at the end, and while there is no input.
     private let onRead: @Sendable (Int) -> Void
 
-    package init(_ path: String, onRead: @escaping @Sendable (Int) -> Void) throws {
+    /// Opens the file. Suspends while a FIFO has no writer.
+    package init(_ path: String, within limit: Duration?, onRead: @escaping @Sendable (Int) -> Void) async throws {
         self.name = path == "-" ? "stdin" : path
-        self.file = try path == "-" ? File.standardInput() : File.open(path, O_RDONLY)
+        self.file = try await File.input(path, within: limit)
         let status = try self.file.status(what: self.name)
-        self.length = status.st_mode & S_IFMT == S_IFREG && path != "-" ? Int(status.st_size) : nil
+        self.isRegular = status.st_mode & S_IFMT == S_IFREG
+        // Files of /proc and /sys have other sizes than the system states: 0, or a page.
+        let isKnown = self.isRegular && path != "-" && status.st_size > Self.piece
+        self.length = isKnown ? Int(status.st_size) : nil
         self.onRead = onRead
     }
 
     package struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let body: FileBody
+        private var count = 0
 
-        package func next() async throws -> ByteBuffer? {
+        fileprivate init(_ body: FileBody) { self.body = body }
+
+        package mutating func next() async throws -> ByteBuffer? {
             while true {
                 try Task.checkCancellation()
                 let body = self.body
                 let read = try await NIOThreadPool.singleton.runIfActive { try body.read() }
+                body.onRead(read?.readableBytes ?? 0)
                 guard let read else { continue }
-                self.body.onRead(read.readableBytes)
-                return read.readableBytes > 0 ? read : nil
+                self.count += read.readableBytes
+                let isAtEnd = read.readableBytes == 0
+                if let length = body.length, isAtEnd ? self.count < length : self.count > length {
+                    throw FileChanged(body.name)
+                }
+                return isAtEnd ? nil : read
             }
         }
     }
 
-    package func makeAsyncIterator() -> AsyncIterator { AsyncIterator(body: self) }
+    package func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self) }
 
     /// The next bytes, none at the end; nil when there are none yet.
     private func read() throws -> ByteBuffer? {
         var request = pollfd(fd: self.file.descriptor, events: Int16(POLLIN), revents: 0)
-        guard self.length != nil || poll(&request, 1, Self.pollMilliseconds) > 0 else { return nil }
+        guard self.isRegular || poll(&request, 1, Self.pollMilliseconds) > 0 else { return nil }
         var buffer = ByteBuffer()
         _ = try self.file.read(into: &buffer, count: Self.piece, what: self.name)
         return buffer

@@ -12,7 +12,10 @@ package struct FlowOptions: ParsableArguments {
     package var rate: Double?
 
     @Option(
-        help: ArgumentHelp("The most bytes of messages a second; K, M, G are understood.", valueName: "bytes")
+        help: ArgumentHelp(
+            "The most bytes of messages a second; K, M, G are understood. After a pause, 16K may pass at once.",
+            valueName: "bytes"
+        )
     )
     package var byteRate: ByteSize?
 

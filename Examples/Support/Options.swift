@@ -35,7 +35,12 @@ package struct ConnectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The user to log in as; the URL's if left out.", valueName: "name"))
     package var user: String?
 
-    @Option(help: ArgumentHelp("A file of UTF-8 text with the password in its first line.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "A file of UTF-8 text with the password of the user in its first line.",
+            valueName: "file"
+        )
+    )
     package var passwordFile: String?
 
     @Option(
@@ -54,7 +59,10 @@ package struct ConnectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The seconds that connecting, an answer, or a wait without any progress may take; 0 for no limit on the last.",
+            """
+            The seconds that connecting, an answer, opening an input, or a wait without any progress may take; 0 for no limit on \
+            the last two. Waiting for input or for --rate is no such wait.
+            """,
             valueName: "seconds"
         )
     )
@@ -64,12 +72,23 @@ package struct ConnectionOptions: ParsableArguments {
 
     package func check() throws {
         guard (self.cert == nil) == (self.key == nil) else { throw ValidationError("--cert and --key go together") }
-        guard self.passwordFile == nil || self.user != nil else {
-            throw ValidationError("--password-file needs --user")
+        // A URL that cannot be read has an error of its own.
+        let isNamed = (try? AMQPURL(listeningAt: self.url)).map { $0.username != nil } ?? true
+        guard self.passwordFile == nil || self.user != nil || isNamed else {
+            throw ValidationError("--password-file needs a user: give --user, or a URL with one")
         }
+        guard self.address != "" else { throw ValidationError("--address takes an address, and this one is empty") }
+        for (name, path) in [
+            ("--password-file", self.passwordFile), ("--ca", self.ca), ("--cert", self.cert), ("--key", self.key),
+        ] { try Self.check(path, of: name) }
         guard self.timeout >= 0, self.timeout <= 1e9 else {
             throw ValidationError("--timeout takes seconds, 0 or more")
         }
+    }
+
+    /// Throws for a path that is empty.
+    package static func check(_ path: String?, of option: String) throws {
+        guard path != "" else { throw ValidationError("\(option) takes a path, and this one is empty") }
     }
 
     /// The time without progress after which a wait fails; nil for never.
@@ -78,18 +97,18 @@ package struct ConnectionOptions: ParsableArguments {
     /// The URL with `--user` and `--password-file` in it.
     ///
     /// - Parameter isListening: Whether it says where to listen: the port may then be 0.
-    package func resolvedURL(isListening: Bool = false) throws -> AMQPURL {
+    package func resolvedURL(isListening: Bool = false) async throws -> AMQPURL {
         var url = try isListening ? AMQPURL(listeningAt: self.url) : AMQPURL(self.url)
-        if let user = self.user {
-            url.username = user
-            if let path = self.passwordFile { url.password = try TextFile.lines(of: path, most: 1).first ?? "" }
+        if let user = self.user { url.username = user }
+        if let path = self.passwordFile {
+            url.password = try await TextFile.lines(of: path, most: 1, within: self.stallLimit).first ?? ""
         }
         return url
     }
 
     /// The address to use; a failure where neither an option nor the URL names one.
     package func resolvedAddress() throws -> String {
-        if let address = try self.address ?? AMQPURL(self.url).address { return address }
+        if let address = try self.address ?? AMQPURL(self.url).address, !address.isEmpty { return address }
         throw Failure("no address: give --address, or a URL that ends with /address")
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 package import NIOCore
+import NIOPosix
 import Synchronization
 
 /// A file that the user named, for writing.
@@ -88,8 +89,15 @@ package final class OutputFile: Sendable {
         path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[...$0]) } ?? ""
     }
 
-    /// Writes bytes. May block the thread.
-    package func write(_ bytes: ByteBuffer) throws(SystemFailure) { try self.file.write(bytes, what: self.name) }
+    /// Writes bytes. The reader of a pipe may let it wait for ever: after a cancellation, no one waits for the bytes.
+    package func write(_ bytes: ByteBuffer) async throws {
+        let (file, name) = (self.file, self.name)
+        if self.replacement == nil {
+            try await Blocking.run { try file.write(bytes, what: name) }
+        } else {
+            try await NIOThreadPool.singleton.runIfActive { try file.write(bytes, what: name) }
+        }
+    }
 
     /// Makes what was written durable, and gives a regular file its name.
     package func commit() throws(SystemFailure) {

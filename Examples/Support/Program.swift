@@ -80,13 +80,18 @@ package enum Program {
     }
 
     private static func parse<Command: ExampleCommand>(_ type: Command.Type) throws -> Command {
+        let arguments = self.joiningNegatives(Array(CommandLine.arguments.dropFirst()))
         do {
-            guard let command = try Command.parseAsRoot() as? Command else { throw CleanExit.helpRequest() }
+            guard let command = try Command.parseAsRoot(arguments) as? Command else { throw CleanExit.helpRequest() }
             try command.check()
             return command
         } catch {
+            let text = type.message(for: error)
+            // The parser knows no reason why a number of bytes is invalid.
+            if text.hasPrefix("The value"), text.hasSuffix("<bytes>'") {
+                throw ValidationError("\(text): give 0 to \(Int.max) bytes, or a number with K, M or G")
+            }
             // The parser reports a missing argument before an unknown option, which may be the misspelt one.
-            let arguments = Array(CommandLine.arguments.dropFirst())
             do {
                 _ = try Command.parseAsRoot(arguments + ["-"])
             } catch let other where type.message(for: other).hasPrefix("Unknown option") {
@@ -94,6 +99,21 @@ package enum Program {
             } catch {}
             throw error
         }
+    }
+
+    /// Joins a negative number with the option before it: the parser takes `-1` in `--count -1` for an option.
+    private static func joiningNegatives(_ arguments: [String]) -> [String] {
+        var joined: [String] = []
+        for argument in arguments {
+            if Double(argument).map({ $0 < 0 }) == true, let last = joined.last, last.hasPrefix("--"), last.count > 2,
+                !last.contains("=")
+            {
+                joined[joined.count - 1] = "\(last)=\(argument)"
+            } else {
+                joined.append(argument)
+            }
+        }
+        return joined
     }
 
     /// Calls `handler` whenever one of the signals comes, in place of what it does by default.

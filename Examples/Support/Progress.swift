@@ -191,7 +191,7 @@ package final class Progress: Sendable {
                 line.add(share: now.messages, of: total, importance: 8)
                 line.add(left: Double(total - now.messages) / rate, importance: 7)
             } else {
-                line.add("\(Units.count(now.messages)) messages \(self.verb)", importance: 10)
+                line.add("\(Units.messages(now.messages)) \(self.verb)", importance: 10)
             }
             line.add(Units.rate(rate), importance: 6)
             line.add("\(Units.bytes(now.bytes))", importance: 1)
@@ -235,6 +235,11 @@ package enum Units {
             text.append(digit)
         }
         return (number < 0 ? "-" : "") + String(text.reversed())
+    }
+
+    /// A number of messages, for example `1 message` or `2,000 messages`.
+    package static func messages(_ number: Int) -> String {
+        "\(self.count(number)) \(number == 1 ? "message" : "messages")"
     }
 
     /// Messages a second.

@@ -11,8 +11,8 @@ package struct Summary {
     ///   - done: The messages with which it was done.
     ///   - total: How many there were; nil where that is not known.
     package init(_ verb: String, _ done: Int, of total: Int?) {
-        let count = total.map { "\(Units.count(done)) of \(Units.count($0))" } ?? Units.count(done)
-        self.parts = ["\(count) \((total ?? done) == 1 ? "message" : "messages") \(verb)"]
+        let count = total.map { "\(Units.count(done)) of \(Units.messages($0))" } ?? Units.messages(done)
+        self.parts = ["\(count) \(verb)"]
         self.done = done
     }
 
@@ -33,40 +33,54 @@ package struct Summary {
     }
 }
 
-/// The end of a run that had a link: lines on stderr, and the exit code.
+/// The end of a run: lines on stderr, then the JSON object, and the exit code.
 package struct Ending {
     private let name: String
     private let failure: (any Error)?
     private let summary: String
-    private let isQuiet: Bool
     private let hasBegun: Bool
 
     /// - Parameters:
     ///   - name: The name of the program.
     ///   - failure: Why not everything was done that was asked for; nil for success.
-    ///   - isQuiet: Whether a JSON object holds the figures, so that the summary is left out.
+    ///   - summary: One line about the whole run.
     ///   - hasBegun: Whether a link was open: without one there is nothing to sum up.
-    package init(_ name: String, _ failure: (any Error)?, _ summary: String, isQuiet: Bool, hasBegun: Bool) {
+    package init(_ name: String, _ failure: (any Error)?, _ summary: String, hasBegun: Bool) {
         self.name = name
         self.failure = failure
         self.summary = summary
-        self.isQuiet = isQuiet
         self.hasBegun = hasBegun
     }
 
     /// Prints the lines; throws where the exit code is not 0.
-    package func finish() throws {
+    ///
+    /// - Parameters:
+    ///   - report: The JSON object, which is printed last; nil prints the summary instead.
+    ///   - isOnStandardError: Whether the object goes to stderr, because stdout carries the data.
+    package func finish(_ report: Report?, isOnStandardError: Bool = false) throws {
+        var code = self.printLines(isQuiet: report != nil)
+        do {
+            try report?.print(toStandardError: isOnStandardError)
+        } catch {
+            Console.error("\(self.name): \(error)")
+            if code == 0 { code = 1 }
+        }
+        if code != 0 { throw ExitCode(code) }
+    }
+
+    /// Returns the exit code.
+    private func printLines(isQuiet: Bool) -> Int32 {
         let line = "\(self.name): \(self.summary)"
         guard let failure = self.failure else {
-            if !self.isQuiet { Console.error(line) }
-            return
+            if !isQuiet { Console.error(line) }
+            return 0
         }
         if Program.isInterrupted, Program.isCancellation(failure) {
-            let rest = self.hasBegun ? self.summary : "no link was open yet"
-            throw Failure("interrupted: \(rest)", exitCode: Program.interruptedExitCode)
+            Console.error("\(self.name): interrupted: \(self.hasBegun ? self.summary : "no link was open yet")")
+            return Program.interruptedExitCode
         }
         Console.error("\(self.name): \(Program.text(of: failure))")
-        if self.hasBegun, !self.isQuiet { Console.error(line) }
-        throw ExitCode(Program.isInterrupted ? Program.interruptedExitCode : (failure as? Failure)?.exitCode ?? 1)
+        if self.hasBegun, !isQuiet { Console.error(line) }
+        return Program.isInterrupted ? Program.interruptedExitCode : (failure as? Failure)?.exitCode ?? 1
     }
 }

@@ -35,8 +35,13 @@ package enum TextFile {
     /// - Parameters:
     ///   - path: The file.
     ///   - most: How many lines are wanted. What follows them is neither read nor checked.
+    ///   - limit: How long reading may take, for example from a FIFO; nil for ever.
     /// - Throws: A failure of one line if the file cannot be read, or if a line has a NUL byte or is not UTF-8.
-    package static func lines(of path: String, most: Int = .max) throws -> [String] {
+    package static func lines(of path: String, most: Int = .max, within limit: Duration?) async throws -> [String] {
+        try await Blocking.run(within: limit, "read \(path)") { try self.read(path, most) }
+    }
+
+    private static func read(_ path: String, _ most: Int) throws -> [String] {
         let file = try File.open(path, O_RDONLY)
         var (buffer, searched, isAtEnd) = (ByteBuffer(), 0, false)
         var lines: [String] = []

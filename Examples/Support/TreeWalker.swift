@@ -160,12 +160,13 @@ package struct TreeFile: Sendable {
     package func content(upTo limit: Int) throws(SystemFailure) -> ByteBuffer? {
         guard self.size <= limit else { return nil }
         var content = ByteBuffer()
-        // One byte of room more than the size shows the end without growing.
-        content.reserveCapacity(self.size + 1)
+        // One byte of room more than the size shows the end without growing. Files of /proc have the size 0, and some of them
+        // give all bytes to the first read and none to a second one.
+        content.reserveCapacity(self.size == 0 ? 65_536 : self.size + 1)
         while true {
             let room = max(1, content.writableBytes)
             let count = try self.file.read(into: &content, count: room, at: content.readableBytes, what: self.path)
-            if count == 0 { return content }
+            if count == 0 { return content.readableBytes == 0 ? ByteBuffer() : content }
             // It grows while it is read.
             guard content.readableBytes <= limit else { return nil }
         }

@@ -32,7 +32,12 @@ struct Broker: ExampleCommand {
             """
     )
 
-    @Option(help: ArgumentHelp("Where to listen; port 0 takes a free one.", valueName: "host:port"))
+    @Option(
+        help: ArgumentHelp(
+            "Where to listen; port 0 takes a free one. amqps:// in front demands --tls-cert and --tls-key.",
+            valueName: "host:port"
+        )
+    )
     var listen = "127.0.0.1:5672"
 
     @Option(
@@ -73,16 +78,37 @@ struct Broker: ExampleCommand {
             throw ValidationError("--tls-cert and --tls-key go together")
         }
         guard self.maxQueueBytes?.bytes != 0 else { throw ValidationError("--max-queue-bytes takes 1 byte or more") }
+        _ = try self.place()
+    }
+
+    /// Where to listen.
+    private func place() throws -> AMQPURL {
+        let place: AMQPURL
+        do {
+            place = try AMQPURL(listeningAt: self.listen)
+        } catch {
+            throw ValidationError("cannot use --listen: \(error.detail)")
+        }
+        guard place.username == nil, place.password == nil else {
+            throw ValidationError("--listen takes no user and no password: give --users")
+        }
+        guard place.address?.isEmpty ?? true else {
+            throw ValidationError("--listen takes no address: a queue appears when a link names it")
+        }
+        guard !place.isTLS || self.tlsCert != nil else {
+            throw ValidationError("to listen with amqps, give --tls-cert and --tls-key")
+        }
+        return place
     }
 
     func run() async throws {
-        let place = try AMQPURL(listeningAt: self.listen)
+        let place = try self.place()
         var configuration = AMQPListener.Configuration()
         if let cert = self.tlsCert, let key = self.tlsKey {
             configuration.tls = AMQPServerTLS(identity: .files(certificateChain: cert, privateKey: key))
         }
         if let path = self.users {
-            let users = try Users(path)
+            let users = try await Users(path)
             configuration.sasl = AMQPServerSASL { users.contains($0, password: $1) }
         }
         let listener = try await AMQPListener.bind(host: place.host, port: place.port, configuration: configuration)
@@ -111,9 +137,9 @@ struct Limits: Sendable {
 struct Users: Sendable {
     private let passwords: [ByteKey: String]
 
-    init(_ path: String) throws {
+    init(_ path: String) async throws {
         var passwords: [ByteKey: String] = [:]
-        for (index, line) in try TextFile.lines(of: path).enumerated() where !line.isEmpty {
+        for (index, line) in try await TextFile.lines(of: path, within: nil).enumerated() where !line.isEmpty {
             let bytes = line.utf8
             guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), colon != bytes.startIndex else {
                 throw Failure("line \(index + 1) of \(path) is not user:password")

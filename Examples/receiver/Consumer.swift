@@ -12,7 +12,16 @@ final class Tally {
     private(set) var mismatches = 0
     /// Files whose path was refused.
     private(set) var refused = 0
-    private(set) var firstRefusal: String?
+    /// Files of which the sender sent a part and no end.
+    private(set) var aborted = 0
+    /// Messages whose acceptance could not be sent, because the link had ended.
+    var notSettled = 0
+    /// The most messages that are named on stderr.
+    static let mostNamed = 100
+    private var named = 0
+
+    /// The messages that were rejected.
+    var rejected: Int { self.mismatches + self.refused }
 
     /// From the first message's arrival to the last one's settling.
     var duration: Duration {
@@ -25,7 +34,9 @@ final class Tally {
     /// - Parameter total: How many messages were asked for; nil for any number.
     func summary(of total: Int?) -> String {
         var summary = Summary("received", self.messages, of: total)
-        summary.add(self.mismatches + self.refused, "rejected")
+        summary.add(self.rejected, "rejected")
+        summary.add(self.aborted, "aborted by the sender")
+        summary.add(self.notSettled, "not settled")
         return summary.line(bytes: self.bytes, self.duration)
     }
 
@@ -35,21 +46,45 @@ final class Tally {
         self.last = self.clock.now
         var bytes = 0
         for verdict in verdicts {
-            if case .aborted = verdict { continue }
-            self.messages += 1
             switch verdict {
-            case .aborted: break
+            case .aborted(let text):
+                self.aborted += 1
+                self.name("incomplete: \(text)")
+                continue
             case .good(_, let count): bytes += count
             case .mismatch(let error):
                 self.mismatches += 1
-                self.firstRefusal = self.firstRefusal ?? "\(error.detail)"
+                self.name("rejected: \(error.detail)")
             case .refused(let error):
                 self.refused += 1
-                self.firstRefusal = self.firstRefusal ?? "\(error.detail)"
+                self.name("rejected: \(error.detail)")
             }
+            self.messages += 1
         }
         self.bytes += bytes
         return bytes
+    }
+
+    private func name(_ text: String) {
+        self.named += 1
+        if self.named <= Self.mostNamed { Console.error("receiver: \(text)") }
+    }
+
+    /// Throws where a message was rejected, incomplete or not settled.
+    func check() throws {
+        let unnamed = self.named > Self.mostNamed ? "; the first \(Self.mostNamed) are named above" : ""
+        if self.rejected > 0 {
+            throw Failure("rejected \(Units.count(self.rejected)) of \(Units.messages(self.messages))\(unnamed)")
+        }
+        if self.aborted > 0 {
+            throw Failure("the sender did not send the whole of \(Units.messages(self.aborted))\(unnamed)")
+        }
+        if self.notSettled > 0 {
+            let count = Units.messages(self.notSettled)
+            throw Failure(
+                "not settled: \(count): the link ended before the acceptance was sent, so they may come again"
+            )
+        }
     }
 }
 
@@ -61,8 +96,8 @@ enum Verdict {
     case mismatch(AMQPError)
     /// It must not be written.
     case refused(AMQPError)
-    /// Its sender has aborted it: it is no message any more.
-    case aborted
+    /// Its end did not come, for the reason that the text states: it is no message any more.
+    case aborted(String)
 }
 
 /// Takes messages in batches, has them written, settles them and grants credit.
@@ -136,8 +171,39 @@ struct Consumer {
         guard let limit = self.idleTimeout else { return try await receiver.nextBatch(max: most) }
         var batch: [AMQPDelivery] = []
         while batch.count < most, let delivery = receiver.poll() { batch.append(delivery) }
-        if batch.isEmpty, let delivery = try await receiver.receive(timeout: limit) { batch.append(delivery) }
+        if batch.isEmpty, let delivery = try await receiver.receive(within: limit) { batch.append(delivery) }
         return batch
+    }
+}
+
+extension AMQPReceiver {
+    /// How long a peer may take to answer the drain that ends a wait.
+    private static let answerLimit: Duration = .seconds(1)
+
+    /// Takes the next message; nil when none comes within the limit, also from a peer that answers no drain.
+    func receive(within limit: Duration) async throws -> AMQPDelivery? {
+        try await withThrowingTaskGroup(of: AMQPDelivery??.self) { group in
+            group.addTask {
+                do throws(AMQPError) {
+                    return .some(try await self.receive(timeout: limit))
+                } catch {
+                    guard error.condition == .cancelled else { throw error }
+                    return nil
+                }
+            }
+            group.addTask {
+                try? await Task.sleep(for: limit + Self.answerLimit)
+                return nil
+            }
+            var found: AMQPDelivery?
+            while let result = try await group.next() {
+                if case .some(let delivery) = result { found = delivery }
+                // What was handed over before the cancellation is returned.
+                group.cancelAll()
+            }
+            if found == nil { try Task.checkCancellation() }
+            return found
+        }
     }
 }
 

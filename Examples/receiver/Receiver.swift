@@ -29,14 +29,16 @@ struct Receiver: ExampleCommand {
 
             At a terminal, one line shows the received messages and the total, the time left, the rate and the buffered bytes.
             It also shows the peer's credit, the unsettled messages, and what keeps the peer from sending. Without --json, a
-            summary on stderr ends every run. With --json, blocked_seconds holds the seconds of waiting by cause.
+            summary on stderr ends every run. With --json, blocked_seconds holds the seconds of waiting by cause, and not_settled
+            counts the messages whose acceptance could not be sent, because the link had ended.
 
             The receiver ends after --count messages, or when no message comes for --idle-timeout. With --stream it ends after
             one message, with --listen when the sender closes its link. Without any of these, it runs until Ctrl-C.
 
             Exit codes:
               0    all messages that were asked for were accepted; also after Ctrl-C, without any of these options
-              1    an error, messages that were rejected, or fewer than --count; stderr names the cause
+              1    an error, messages that were rejected, incomplete or not settled, or fewer than --count; without --listen
+                   also a link that the peer closed before the receiver's end; stderr names the cause
               64   options that cannot be used
               130  ended by Ctrl-C before that, or before a link was open (143 by SIGTERM); a second signal ends it at once
             """
@@ -112,7 +114,7 @@ struct Receiver: ExampleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The bytes that --window auto keeps to; K, M, G are understood (default: 16M).",
+            "The bytes that --window auto keeps to, which it implies; K, M, G are understood (default: 16M).",
             valueName: "bytes"
         )
     )
@@ -147,6 +149,10 @@ struct Receiver: ExampleCommand {
         guard [self.outputPath, self.directory, self.stream].count(where: { $0 != nil }) <= 1 else {
             throw ValidationError("give one of --output, --directory and --stream")
         }
+        for (name, path) in [("--output", self.outputPath), ("--directory", self.directory), ("--stream", self.stream)]
+        {
+            try ConnectionOptions.check(path, of: name)
+        }
         guard self.stream == nil || (self.count ?? 1) == 1 && !self.verifySequence else {
             throw ValidationError("--stream takes one message: leave out --count and --verify-sequence")
         }
@@ -164,6 +170,9 @@ struct Receiver: ExampleCommand {
     private func validateFlow() throws {
         guard (1...WindowOption.most).contains(self.credit ?? 1) else {
             throw ValidationError("--credit takes 1 to \(WindowOption.most)")
+        }
+        guard self.window?.isInRange ?? true else {
+            throw ValidationError("--window takes 1 to \(WindowOption.most) messages, or 1K bytes or more")
         }
         guard self.credit == nil || self.window == nil else {
             throw ValidationError("--credit is another name of --window: give one of the two")
@@ -195,6 +204,7 @@ struct Receiver: ExampleCommand {
         var sequence = self.verifySequence ? SequenceCheck() : nil
         var failure: (any Error)?
         var peak = 0
+        var isClosedByPeer = false
         do {
             var target: StreamTarget?
             if let path = self.stream { target = try await StreamTarget(path) }
@@ -220,6 +230,7 @@ struct Receiver: ExampleCommand {
             } catch {
                 failure = error
             }
+            isClosedByPeer = peer.receiver.error != nil
             await progress.finish()
             peak = peer.receiver.bufferedBytesPeak
             do {
@@ -229,21 +240,15 @@ struct Receiver: ExampleCommand {
             } catch {
                 failure = failure ?? error
             }
+            tally.notSettled = peer.receiver.unsentSettlements
         } catch {
             failure = error
         }
         progress.stop()
-        if self.output.json {
-            let report = self.report(tally, sequence, peak, progress.blockedTimes)
-            do {
-                try report.print(toStandardError: self.outputPath == "-" || self.stream == "-")
-            } catch {
-                failure = failure ?? error
-            }
-        }
-        let summary = tally.summary(of: self.count)
-        let reason = self.failure(failure, tally, sequence, hasLink: progress.hasLink)
-        try Ending("receiver", reason, summary, isQuiet: self.output.json, hasBegun: progress.hasLink).finish()
+        let reason = self.failure(failure, tally, sequence, hasLink: progress.hasLink, isClosedByPeer)
+        let report = self.output.json ? self.report(tally, sequence, peak, progress.blockedTimes) : nil
+        try Ending("receiver", reason, tally.summary(of: self.count), hasBegun: progress.hasLink)
+            .finish(report, isOnStandardError: self.outputPath == "-" || self.stream == "-")
     }
 
     private var chosenWindow: WindowOption {
@@ -271,18 +276,21 @@ struct Receiver: ExampleCommand {
         _ failure: (any Error)?,
         _ tally: Tally,
         _ sequence: SequenceCheck?,
-        hasLink: Bool
+        hasLink: Bool,
+        _ isClosedByPeer: Bool
     ) -> (any Error)? {
         let isInterrupt = failure.map { Program.isInterrupted && Program.isCancellation($0) } ?? false
         if let failure, !(isInterrupt && hasLink && self.endsWithInterrupt) { return failure }
+        let closed = "the peer closed the link"
         if let count = self.count, tally.messages < count {
-            let cause = self.idleTimeout.map { "none came for \($0) s" } ?? "the link was closed"
-            return Failure("only \(tally.messages) of \(count) messages came: \(cause)")
+            let idle = self.idleTimeout.map { "none came for \($0) s" } ?? closed
+            return Failure(
+                "only \(Units.count(tally.messages)) of \(Units.messages(count)) came: \(isClosedByPeer ? closed : idle)"
+            )
         }
-        if let refusal = tally.firstRefusal {
-            return Failure("rejected \(tally.mismatches + tally.refused) of \(tally.messages) messages: \(refusal)")
-        }
+        do { try tally.check() } catch { return error }
         if let sequence, !sequence.isGood { return Failure("the sequence is broken: \(sequence)") }
+        if isClosedByPeer, !self.listen, self.count == nil, self.stream == nil { return Failure(closed) }
         return nil
     }
 
@@ -303,6 +311,8 @@ struct Receiver: ExampleCommand {
         report.add("seconds", seconds: tally.duration)
         report.add("mismatches", tally.mismatches)
         report.add("refused", tally.refused)
+        report.add("aborted", tally.aborted)
+        report.add("not_settled", tally.notSettled)
         sequence?.add(to: &report)
         report.add("buffered_bytes_peak", peak)
         report.addBlocked(blocked)
@@ -344,7 +354,7 @@ struct Receiver: ExampleCommand {
 
     private func connectToBroker() async throws -> Peer {
         let address = try self.connection.resolvedAddress()
-        let url = try self.connection.resolvedURL()
+        let url = try await self.connection.resolvedURL()
         let connection = try await AMQPConnection.connect(
             to: url,
             configuration: self.connectionConfiguration,
@@ -360,7 +370,7 @@ struct Receiver: ExampleCommand {
     }
 
     private func waitForSender() async throws -> Peer {
-        let url = try self.connection.resolvedURL(isListening: true)
+        let url = try await self.connection.resolvedURL(isListening: true)
         var configuration = AMQPListener.Configuration()
         configuration.connection = self.connectionConfiguration
         if url.isTLS {

@@ -60,6 +60,7 @@ final class CountingSink: Sink {
 final class LineSink: Sink {
     private let file: File
     private let name: String
+    private let isRegular: Bool
 
     /// Opens what the user named, and empties a regular file: it is written in place, because each message is accepted as
     /// soon as it is there. Suspends while a FIFO has no reader.
@@ -72,9 +73,10 @@ final class LineSink: Sink {
         } else {
             self.file = try File.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o666)
         }
+        self.isRegular = try self.file.status(what: self.name).st_mode & S_IFMT == S_IFREG
     }
 
-    func take(_ batch: [AMQPDelivery]) throws -> [Verdict] {
+    func take(_ batch: [AMQPDelivery]) async throws -> [Verdict] {
         var out = ByteBuffer()
         var verdicts: [Verdict] = []
         for delivery in batch {
@@ -85,7 +87,13 @@ final class LineSink: Sink {
             case .failure(let error): verdicts.append(.mismatch(error))
             }
         }
-        try self.file.write(out, what: self.name)
+        let (file, name, bytes) = (self.file, self.name, out)
+        if self.isRegular {
+            try file.write(bytes, what: name)
+        } else {
+            // The reader of a pipe may let it wait for ever.
+            try await Blocking.run { try file.write(bytes, what: name) }
+        }
         return verdicts
     }
 
@@ -153,10 +161,10 @@ final class DirectorySink: Sink {
             let own: FileDigest
             do {
                 own = try await self.write(delivery, to: file)
-            } catch let error as AMQPError where error.condition == .aborted {
-                return .aborted
             } catch let error as AMQPError where error.condition == .decodeError {
                 return .mismatch(error)
+            } catch let error as AMQPError where error.condition != .cancelled {
+                return .aborted("\(shown): \(error.detail)")
             }
             guard digest.lowercased() == own.finish() else {
                 let text = "\(shown): the SHA-256 does not fit the bytes"

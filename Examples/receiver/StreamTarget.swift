@@ -17,14 +17,16 @@ struct StreamTarget: Sendable {
         _ tally: Tally,
         _ progress: ExampleSupport.Progress
     ) async throws {
-        let next = if let limit { try await receiver.receive(timeout: limit) } else { try await receiver.next() }
-        guard let delivery = next else { throw Failure("no message came") }
+        let next = if let limit { try await receiver.receive(within: limit) } else { try await receiver.next() }
+        guard let delivery = next else {
+            let cause = limit.map { "none came for \($0.inSeconds) s" } ?? "the link ended"
+            throw Failure("no message came: \(receiver.error == nil ? cause : "the peer closed the link")")
+        }
         tally.begin()
         var bytes = 0
         let file = self.file
         for try await piece in delivery.body {
-            // A file may block, and so may the reader of a pipe.
-            try await NIOThreadPool.singleton.runIfActive { try file.write(piece) }
+            try await file.write(piece)
             bytes += piece.readableBytes
             progress.add(messages: 0, bytes: piece.readableBytes)
         }

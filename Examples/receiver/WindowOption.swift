@@ -18,13 +18,22 @@ enum WindowOption: ExpressibleByArgument, Equatable {
         case "on-demand": self = .onDemand
         case "unbounded": self = .unbounded
         default:
-            guard let size = ByteSize(argument: argument), size.bytes > 0 else { return nil }
-            if argument.last?.isNumber == true {
-                guard size.bytes <= Self.most else { return nil }
-                self = .messages(size.bytes)
-            } else {
+            if let count = Int(argument) {
+                self = .messages(count)
+            } else if let size = ByteSize(argument: argument) {
                 self = .bytes(size.bytes)
+            } else {
+                return nil
             }
+        }
+    }
+
+    /// Whether the number is one that a window may have.
+    var isInRange: Bool {
+        switch self {
+        case .messages(let count): (1...Self.most).contains(count)
+        case .bytes(let bytes): bytes > 0
+        case .auto, .onDemand, .unbounded: true
         }
     }
 

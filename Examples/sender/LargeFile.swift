@@ -6,11 +6,6 @@ import QpidProton
 /// A file that is sent without ever being held whole: it is read once for its SHA-256, which comes before the body, and once
 /// for the body.
 struct LargeFile: Sendable {
-    /// The bytes of a file were not the same when they were read again.
-    struct Changed: Error, CustomStringConvertible {
-        let description = "it changed while it was sent"
-    }
-
     fileprivate static let piece = 65_536
     private static let hashedAtOnce = 64
     fileprivate let file: TreeFile
@@ -46,7 +41,7 @@ struct LargeFile: Sendable {
         FileMessage.make(path: self.file.path, permissions: self.file.permissions, digest: digest.finish())
     }
 
-    /// The bytes of the file, which end with ``Changed`` if they do not have the digest.
+    /// The bytes of the file, which end with `FileChanged` if they do not have the digest.
     ///
     /// - Parameter onRead: Called with the number of bytes of each piece.
     func body(_ digest: FileDigest, onRead: @escaping @Sendable (Int) -> Void) -> Body {
@@ -71,7 +66,7 @@ struct LargeFile: Sendable {
                 let (body, before) = (self.body, self.digest)
                 let count = Swift.min(LargeFile.piece, body.expected.count - before.count)
                 guard count > 0 else {
-                    guard before.finish() == body.expected.finish() else { throw Changed() }
+                    guard before.finish() == body.expected.finish() else { throw FileChanged() }
                     return nil
                 }
                 let piece: ByteBuffer
@@ -81,7 +76,7 @@ struct LargeFile: Sendable {
                     digest.add(piece)
                     return (piece, digest)
                 }
-                guard piece.readableBytes > 0 else { throw Changed() }
+                guard piece.readableBytes > 0 else { throw FileChanged() }
                 body.onRead(piece.readableBytes)
                 return piece
             }

@@ -157,9 +157,10 @@ final class LineSource: MessageSource, @unchecked Sendable {
     private var searched = 0
     private var isAtEnd = false
 
-    init(_ path: String) throws {
+    /// Opens the file. Suspends while a FIFO has no writer.
+    init(_ path: String, within limit: Duration?) async throws {
         self.name = path == "-" ? "stdin" : path
-        self.file = try path == "-" ? File.standardInput() : File.open(path, O_RDONLY)
+        self.file = try await File.input(path, within: limit)
         self.isRegular = try self.file.status(what: self.name).st_mode & S_IFMT == S_IFREG
     }
 

@@ -33,12 +33,16 @@ struct Pipeline {
             case .end: return try await self.tally.wait(untilAtMost: 0)
             case .later:
                 try self.checkLink()
+                // Waiting for input is no standstill.
+                if self.tally.outstanding == 0 { self.tally.moved() }
                 try await Task.sleep(for: .milliseconds(10))
             case .streamed(let file):
                 try self.checkLink()
+                self.tally.sent()
                 do {
                     try await self.stream(file, template)
                 } catch  where self.concernsOneMessage(error) {
+                    self.tally.leftOut()
                     try source.leaveOut(error)
                 }
             case .message(let bytes):
@@ -46,7 +50,7 @@ struct Pipeline {
                 // Most messages are as long as the one before: they share one closure.
                 if bytes != note.bytes { note = (bytes, self.noting(bytes)) }
                 do {
-                    try await self.enqueue(message, bytes, note.call)
+                    try await self.enqueue(message, note.call)
                 } catch  where self.concernsOneMessage(error) {
                     try source.leaveOut(error)
                     continue
@@ -72,25 +76,24 @@ struct Pipeline {
     /// Sends a file that is not held whole, and waits for its outcome.
     private func stream(_ file: LargeFile, _ template: Template) async throws {
         let (tally, progress) = (self.tally, self.progress)
-        let digest = try await file.digest { tally.read(0) }
+        let digest = try await file.digest { tally.moved() }
         var message = file.message(digest)
         template.apply(to: &message)
         let body = file.body(digest) { count in
-            tally.read(0)
+            tally.moved()
             progress.add(messages: 0, bytes: count)
         }
         // One data section holds 4 GiB at most.
         let length = digest.count <= UInt32.max ? AMQPByteCount(digest.count) : nil
         let outcome = try await self.sender.stream(message, length: length, body: body)
-        tally.sent(1, digest.count)
-        tally.ended(.success(outcome))
+        tally.ended(.success(outcome), bytes: digest.count)
         progress.add(outcome, bytes: 0)
     }
 
     /// Whether an error is no reason to give up the messages that follow.
     private func concernsOneMessage(_ error: any Error) -> Bool {
         switch error {
-        case is SystemFailure, is LargeFile.Changed: true
+        case is SystemFailure, is FileChanged: true
         case let error as AMQPError: error.condition == .linkMessageSizeExceeded && self.sender.error == nil
         default: false
         }
@@ -98,15 +101,14 @@ struct Pipeline {
 
     private func enqueue(
         _ message: AMQPMessage,
-        _ bytes: Int,
         _ note: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void
     ) async throws {
         do {
             let tracker = try await self.sender.enqueue(message)
-            self.tally.sent(1, bytes)
+            self.tally.sent()
             tracker.whenSettled(note)
         } catch let error where error.condition == .wouldBlock {
-            self.tally.sent(1, bytes)
+            self.tally.sent()
             self.tally.wasRefused(error)
         }
     }
@@ -115,7 +117,7 @@ struct Pipeline {
     private func noting(_ bytes: Int) -> @Sendable (Result<AMQPOutcome, AMQPError>) -> Void {
         let (tally, progress) = (self.tally, self.progress)
         return { result in
-            tally.ended(result)
+            tally.ended(result, bytes: bytes)
             if case .success(let outcome) = result { progress.add(outcome, bytes: bytes) }
         }
     }

@@ -37,7 +37,8 @@ struct Sender: ExampleCommand {
 
             Exit codes:
               0    every message was accepted (with --settled: written), or dropped because --overflow allows it
-              1    an error, or messages that were not accepted; stderr names the cause
+              1    an error, or messages that were not accepted, among them those that the peer settled without an outcome;
+                   stderr names the cause
               64   options that cannot be used
               130  ended by Ctrl-C before that (143 by SIGTERM); a second signal ends the program at once
             """
@@ -99,7 +100,7 @@ struct Sender: ExampleCommand {
             valueName: "number"
         )
     )
-    var messagePriority: UInt8?
+    var messagePriority: Int?
 
     @Option(help: ArgumentHelp("An application property, a string; may be repeated.", valueName: "key=value"))
     var property: [String] = []
@@ -151,6 +152,9 @@ struct Sender: ExampleCommand {
         guard sources.count(where: { $0 }) == 1 else {
             throw ValidationError("give exactly one of --body, --file, --directory, --stream and --count")
         }
+        for (name, path) in [("--file", self.file), ("--directory", self.directory), ("--stream", self.stream)] {
+            try ConnectionOptions.check(path, of: name)
+        }
         guard self.size == nil || self.count != nil else { throw ValidationError("--size goes with --count") }
         guard (0...1e9).contains(self.releasedLimit) else {
             throw ValidationError("--released-limit takes seconds, 0 or more")
@@ -170,25 +174,31 @@ struct Sender: ExampleCommand {
         guard (0...9).contains(self.priority ?? 4) else {
             throw ValidationError("--priority takes 0 to 9; the one in the messages is --message-priority")
         }
+        guard (0...255).contains(self.messagePriority ?? 4) else {
+            throw ValidationError("--message-priority takes 0 to 255")
+        }
         guard self.overflow == nil || self.stream == nil else {
             throw ValidationError("--overflow does not go with --stream: a message that has begun is not dropped")
         }
     }
 
     func run() async throws {
-        let address = try self.connection.resolvedAddress()
-        let url = try self.connection.resolvedURL()
         let tally = Tally(
+            isSettled: self.settled,
             stallLimit: self.connection.stallLimit,
             releasedLimit: self.releasedLimit > 0 ? .seconds(self.releasedLimit) : nil
         )
         let progress = Progress(self.settled ? "sent" : "settled", isForced: self.output.progress)
-        let source = try self.makeSource(tally, progress)
-        progress.setGoal(self.goal(source))
         let clock = ContinuousClock()
         let start = clock.now
         var run = Run()
+        var source: Source?
         do {
+            let address = try self.connection.resolvedAddress()
+            let url = try await self.connection.resolvedURL()
+            let made = try await self.makeSource(tally, progress)
+            source = made
+            progress.setGoal(self.goal(made))
             var configuration = self.connection.configuration()
             self.flow.apply(to: &configuration)
             let limit = configuration.operationTimeout
@@ -197,7 +207,7 @@ struct Sender: ExampleCommand {
             let logger = Console.logger(of: "sender", without: ignored)
             let connection = try await AMQPConnection.connect(to: url, configuration: configuration, logger: logger)
             do {
-                try await self.send(source, to: address, on: connection, tally, progress)
+                try await self.send(made, to: address, on: connection, tally, progress)
                 run.isDone = true
             } catch {
                 run.failure = error
@@ -229,41 +239,38 @@ struct Sender: ExampleCommand {
     /// Reports the end of a run; throws where not everything was done.
     private func end(
         _ run: Run,
-        _ source: Source,
+        _ source: Source?,
         _ tally: Tally,
         _ progress: Progress,
         _ seconds: Duration
     ) throws {
         var failure = run.failure
         if run.isDone, Program.isInterrupted { failure = nil }
-        if self.output.json {
-            var report = tally.report(seconds)
-            report.add("skipped", source.skipped)
-            report.add("symbolic_links", source.links)
-            report.add("outgoing_bytes_peak", run.peak)
-            report.addBlocked(progress.blockedTimes)
-            report.add("cpu_seconds", seconds: Usage.cpuTime)
-            report.add("resident_bytes_peak", Usage.residentPeak)
-            do { try report.print() } catch { failure = failure ?? error }
-        }
-        if source.links > 0 { Console.error("sender: symbolic links not sent: \(source.links)") }
+        let (skipped, links) = (source?.skipped ?? 0, source?.links ?? 0)
+        if links > 0 { Console.error("sender: symbolic links not sent: \(links)") }
         if tally.dropped > 0 {
             let policy = self.overflow?.rawValue ?? ""
             Console.error("sender: dropped \(tally.dropped) of \(tally.messages) messages for lack of room (\(policy))")
         }
-        let summary = tally.summary(
-            of: source.messageCount(self.count),
-            isSettled: self.settled,
-            bytes: progress.byteCount,
-            seconds
-        )
         if failure == nil {
             do { try tally.check() } catch { failure = error }
         }
-        if failure == nil, source.skipped > 0 {
-            failure = Failure("entries left out because they could not be sent: \(source.skipped)")
+        if failure == nil, skipped > 0 {
+            failure = Failure("entries left out because they could not be sent: \(skipped)")
         }
-        try Ending("sender", failure, summary, isQuiet: self.output.json, hasBegun: progress.hasLink).finish()
+        var report: Report?
+        if self.output.json {
+            var figures = tally.report(seconds)
+            figures.add("skipped", skipped)
+            figures.add("symbolic_links", links)
+            figures.add("outgoing_bytes_peak", run.peak)
+            figures.addBlocked(progress.blockedTimes)
+            figures.add("cpu_seconds", seconds: Usage.cpuTime)
+            figures.add("resident_bytes_peak", Usage.residentPeak)
+            report = figures
+        }
+        let summary = tally.summary(of: source?.messageCount(self.count), seconds)
+        try Ending("sender", failure, summary, hasBegun: progress.hasLink).finish(report)
     }
 
     /// What there is to send, as far as it is known.
@@ -274,16 +281,19 @@ struct Sender: ExampleCommand {
         }
     }
 
-    private func makeSource(_ tally: Tally, _ progress: Progress) throws -> Source {
+    /// Opens what is sent. Suspends while a FIFO has no writer.
+    private func makeSource(_ tally: Tally, _ progress: Progress) async throws -> Source {
+        let limit = self.connection.stallLimit
         if let path = self.stream {
-            let body = try FileBody(path) { count in
-                tally.read(count)
+            let body = try await FileBody(path, within: limit) { count in
+                // Waiting for input is no standstill.
+                tally.moved()
                 progress.add(messages: 0, bytes: count)
             }
             return .stream(body)
         }
         if let body = self.body { return .messages(TextSource(text: body, isData: self.contentType != nil)) }
-        if let path = self.file { return .messages(try LineSource(path)) }
+        if let path = self.file { return .messages(try await LineSource(path, within: limit)) }
         if let path = self.directory { return .messages(try DirectorySource(path)) }
         return .messages(NumberSource(count: self.count ?? 0, size: self.size?.bytes ?? 100))
     }
@@ -345,10 +355,12 @@ struct Sender: ExampleCommand {
 
     /// The error that ended the link, where a message failed because of that.
     private static func cause(of error: any Error, _ sender: AMQPSender) -> any Error {
-        guard let error = error as? AMQPError, error.fate != nil, error.condition != .cancelled,
-            let cause = sender.error
+        guard let error = error as? AMQPError, error.fate != nil || error.condition == .closed,
+            error.condition != .cancelled, let cause = sender.error
         else { return error }
-        return cause
+        // This side closes the link only when all is done.
+        let isWithoutError = cause.condition == .closed && cause.scope == .link
+        return isWithoutError ? Failure("the peer closed the link before all messages were settled") : cause
     }
 
     /// Records the figures of the link while it is there.
@@ -366,11 +378,11 @@ struct Sender: ExampleCommand {
     ) async throws {
         var message = AMQPMessage()
         template.apply(to: &message)
-        tally.sent(1, 0)
+        tally.sent()
         // One data section holds 4 GiB at most.
         let length = body.length.flatMap { $0 <= UInt32.max ? AMQPByteCount($0) : nil }
         let outcome = try await sender.stream(message, length: length, body: body)
-        tally.ended(.success(outcome))
+        tally.ended(.success(outcome), bytes: progress.byteCount)
         progress.add(outcome, bytes: 0)
     }
 
@@ -379,7 +391,7 @@ struct Sender: ExampleCommand {
         Template(
             header: AMQPHeader(
                 durable: self.durable,
-                priority: self.messagePriority ?? 4,
+                priority: UInt8(clamping: self.messagePriority ?? 4),
                 timeToLive: self.ttl.map { .seconds($0) }
             ),
             properties: self.property.map { property in

@@ -6,6 +6,7 @@ import Synchronization
 final class Tally: Sendable {
     private struct State {
         var messages = 0
+        /// The bytes of the messages that are accepted, or with `--settled` sent.
         var bytes = 0
         var accepted = 0
         var rejected = 0
@@ -43,6 +44,7 @@ final class Tally: Sendable {
     }
 
     private let state: Mutex<State>
+    private let isSettled: Bool
     private let stallLimit: Duration?
     private let clock = ContinuousClock()
     /// Yields when the peer has given back several messages in a row.
@@ -50,9 +52,11 @@ final class Tally: Sendable {
     private let release: AsyncStream<Void>.Continuation
 
     /// - Parameters:
+    ///   - isSettled: Whether the messages are sent settled, so that there is no outcome.
     ///   - stallLimit: How long messages may wait while nothing moves; nil for ever.
     ///   - releasedLimit: How long the peer may give every message back; nil for ever.
-    init(stallLimit: Duration?, releasedLimit: Duration?) {
+    init(isSettled: Bool, stallLimit: Duration?, releasedLimit: Duration?) {
+        self.isSettled = isSettled
         self.stallLimit = stallLimit
         self.state = Mutex(State(releaseRun: ReleaseRun(limit: releasedLimit)))
         (self.releases, self.release) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -63,29 +67,37 @@ final class Tally: Sendable {
     var outstanding: Int { self.state.withLock { $0.outstanding } }
     var releaseRun: ReleaseRun { self.state.withLock { $0.releaseRun } }
 
-    /// Counts messages that were handed to the library.
-    func sent(_ messages: Int, _ bytes: Int) {
+    /// Counts a message that is handed to the library.
+    func sent() {
         self.state.withLock { state in
-            state.messages += messages
-            state.bytes += bytes
+            state.messages += 1
             state.steps += 1
         }
     }
 
-    /// Counts bytes that were read of a message that is being sent.
-    func read(_ bytes: Int) {
+    /// Takes back a message that was counted as sent and is left out.
+    func leftOut() {
         self.state.withLock { state in
-            state.bytes += bytes
+            state.messages -= 1
             state.steps += 1
         }
+    }
+
+    /// Notes a step forward, such as bytes that were read.
+    func moved() {
+        self.state.withLock { $0.steps += 1 }
     }
 
     /// Counts the fate of a message. Called on the event loop, in the order of the peer's decisions.
-    func ended(_ result: Result<AMQPOutcome, AMQPError>) {
+    ///
+    /// - Parameter bytes: The bytes of the message.
+    func ended(_ result: Result<AMQPOutcome, AMQPError>, bytes: Int) {
         let signal = self.state.withLock { state in
             state.steps += 1
             switch result {
-            case .success(let outcome): self.count(outcome, &state)
+            case .success(let outcome):
+                self.count(outcome, &state)
+                if outcome == (self.isSettled ? .settled : .accepted) { state.bytes += bytes }
             case .failure(let error) where error.condition == .dropped: state.dropped += 1
             case .failure(let error):
                 state.failed += 1
@@ -208,7 +220,10 @@ final class Tally: Sendable {
                 rest = limit
             }
             if rest <= .zero {
-                throw Failure("nothing has moved for \(limit.inSeconds) s, and \(waiting) messages are not settled")
+                let verb = waiting == 1 ? "is" : "are"
+                throw Failure(
+                    "nothing has moved for \(limit.inSeconds) s, and \(Units.messages(waiting)) \(verb) not settled"
+                )
             }
             try await self.clock.sleep(for: min(max(rest, .milliseconds(10)), limit / 4))
         }
@@ -219,29 +234,30 @@ final class Tally: Sendable {
     /// Throws when not every message was accepted.
     func check() throws {
         let state = self.state.withLock { $0 }
-        let counts = [(state.rejected, "rejected"), (state.released, "released"), (state.modified, "modified")]
+        var counts = [(state.rejected, "rejected"), (state.released, "released"), (state.modified, "modified")]
+        if !self.isSettled { counts.append((state.settledWithoutOutcome, Self.withoutOutcome)) }
         let bad = counts.filter { $0.0 > 0 }
         if bad.isEmpty, let reason = state.firstRefusal {
             let causes = reason.blockedBy.map { "\($0)" }.joined(separator: ": ")
-            throw Failure("refused \(state.refused) of \(state.messages) messages for lack of room: \(causes)")
+            throw Failure("refused \(state.refused) of \(Units.messages(state.messages)) for lack of room: \(causes)")
         }
         guard !bad.isEmpty else { return }
         let reason = state.firstReason.map { " (\($0.condition)\($0.detail.isEmpty ? "" : ": \($0.detail)"))" } ?? ""
         let list = bad.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
-        throw Failure(
-            "\(bad.reduce(0) { $0 + $1.0 }) of \(state.messages) messages were not accepted: \(list)\(reason)"
-        )
+        let count = Units.count(bad.reduce(0) { $0 + $1.0 })
+        throw Failure("not accepted: \(count) of \(Units.messages(state.messages)): \(list)\(reason)")
     }
+
+    private static let withoutOutcome = "settled without an outcome"
 
     /// One line for people.
     ///
-    /// - Parameters:
-    ///   - total: How many messages there were to send; nil where that is not known.
-    ///   - bytes: The bytes of the messages that are settled.
-    func summary(of total: Int?, isSettled: Bool, bytes: Int, _ seconds: Duration) -> String {
+    /// - Parameter total: How many messages there were to send; nil where that is not known.
+    func summary(of total: Int?, _ seconds: Duration) -> String {
         let state = self.state.withLock { $0 }
-        let done = isSettled ? state.settledWithoutOutcome : state.accepted + state.settledWithoutOutcome
-        var summary = Summary(isSettled ? "sent" : "accepted", done, of: max(total ?? 0, state.messages))
+        let done = self.isSettled ? state.settledWithoutOutcome : state.accepted
+        var summary = Summary(self.isSettled ? "sent" : "accepted", done, of: max(total ?? 0, state.messages))
+        if !self.isSettled { summary.add(state.settledWithoutOutcome, Self.withoutOutcome) }
         summary.add(state.rejected, "rejected")
         summary.add(state.released, "released")
         summary.add(state.modified, "modified")
@@ -249,7 +265,7 @@ final class Tally: Sendable {
         summary.add(state.refused, "refused")
         summary.add(state.outstanding + state.failed, "not settled")
         summary.add((total ?? 0) - state.messages, "not read")
-        return summary.line(bytes: bytes, seconds)
+        return summary.line(bytes: state.bytes, seconds)
     }
 
     func report(_ seconds: Duration) -> Report {

@@ -92,6 +92,25 @@ struct ExamplesBrokerTests {
         }
     }
 
+    @Test func whereToListenIsNeverIgnored() async throws {
+        let calls = [
+            ("amqps://127.0.0.1:0", "--tls-cert"), ("amqp://ann:pw@127.0.0.1:0", "--users"),
+            ("amqp://ann@127.0.0.1:0", "--users"), ("127.0.0.1:0/q", "address"), ("127.0.0.1:99999", "65535"),
+        ]
+        for (place, word) in calls {
+            let broker = try ExampleProcess("broker", ["--listen", place])
+            #expect(try await broker.waitForExit() == 64, "\(place)")
+            #expect(broker.errorLines.count == 1 && broker.errors.contains(word), "\(broker.errorLines)")
+        }
+        let files = try TestCertificates.files()
+        let tls = ["--tls-cert", files.path("server.pem"), "--tls-key", files.path("server.key")]
+        let broker = try ExampleProcess("broker", ["--listen", "amqps://127.0.0.1:0"] + tls)
+        let url = "amqps://localhost:\(try await broker.port())/q"
+        try await ExampleProcess("sender", [url, "--body", "x", "--ca", files.path("ca.pem")]).succeed()
+        broker.signal(SIGTERM)
+        try await broker.succeed()
+    }
+
     @Test func usersMustLogIn() async throws {
         try await withFolder { folder in
             func file(_ name: String, _ text: String) throws -> String {
@@ -104,6 +123,8 @@ struct ExamplesBrokerTests {
             try await withBroker(["--users", users]) { _, url in
                 let login = ["\(url)/q", "--body", "x", "--user", "ann", "--password-file"]
                 try await ExampleProcess("sender", login + [right]).succeed()
+                let ann = url.replacingOccurrences(of: "amqp://", with: "amqp://ann@")
+                try await ExampleProcess("sender", ["\(ann)/q", "--body", "x", "--password-file", right]).succeed()
                 let inURL = url.replacingOccurrences(of: "amqp://", with: "amqp://bob:x@")
                 try await ExampleProcess("receiver", ["\(inURL)/q", "--count", "1"]).succeed()
                 for arguments in [login + [wrong], ["\(url)/q", "--body", "x"]] {

@@ -1,6 +1,7 @@
 import Foundation
 import NIOCore
 import QpidProton
+import Synchronization
 import Testing
 
 /// Trees with files that cannot be sent, large files, and receivers that cannot write.
@@ -184,6 +185,78 @@ struct ExamplesDirectoryTests {
         }
     }
 
+    @Test func aStreamedFileThatChangesIsNamed() async throws {
+        try await self.withTree { tree, _ in
+            let file = tree.appendingPathComponent("changing")
+            for size in [20 << 20, 40 << 20] {
+                try self.makeSparse(file, 32 << 20)
+                let listener = try await AMQPListener.bind(port: 0)
+                let sender = try ExampleProcess("sender", ["127.0.0.1:\(listener.port)/q", "--stream", file.path])
+                try await Self.serve(listener, { $0.streamsMessages = true }) { receiver in
+                    let delivery = try #require(try await receiver.next())
+                    var body = delivery.body.makeAsyncIterator()
+                    #expect(try await body.next(isolation: nil) != nil)
+                    #expect(truncate(file.path, off_t(size)) == 0)
+                    await #expect(throws: AMQPError.self) { while try await body.next(isolation: nil) != nil {} }
+                    #expect(try await receiver.next() == nil)
+                }
+                #expect(try await sender.waitForExit() == 1)
+                #expect(sender.errorLines.first == "sender: \(file.path) changed while it was sent")
+            }
+        }
+    }
+
+    /// The sizes that the system states of them are wrong: 0, or a page.
+    @Test func pseudoFilesAreSentWhole() async throws {
+        let (folder, page) = ("/proc/sys/kernel/random", "/sys/kernel/mm/transparent_hugepage/enabled")
+        guard FileManager.default.fileExists(atPath: folder + "/boot_id") else { return }
+        try await self.withTree { _, copy in
+            let receiver = try ExampleProcess("receiver", ["127.0.0.1:0/q", "--listen", "--directory", copy.path])
+            let url = "127.0.0.1:\(try await receiver.port())/q"
+            try await ExampleProcess("sender", [url, "--directory", folder]).succeed()
+            try await receiver.succeed()
+            let original = try self.bytes(folder + "/boot_id")
+            #expect(original.count == 37)
+            #expect(try self.bytes(copy.appendingPathComponent("boot_id").path) == original)
+            for file in ["/proc/filesystems", page] where FileManager.default.fileExists(atPath: file) {
+                let receiver = try ExampleProcess("receiver", ["127.0.0.1:0/q", "--listen", "--stream", "-"])
+                let url = "127.0.0.1:\(try await receiver.port())/q"
+                try await ExampleProcess("sender", [url, "--stream", file]).succeed()
+                #expect(try await Array(receiver.succeed().output.utf8) == self.bytes(file))
+            }
+        }
+    }
+
+    private func bytes(_ path: String) throws -> [UInt8] {
+        let descriptor = open(path, O_RDONLY)
+        try #require(descriptor >= 0)
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: 1 << 16)
+        return Array(bytes[..<read(descriptor, &bytes, bytes.count)])
+    }
+
+    @Test func anInterruptCountsTheFileThatIsOnItsWay() async throws {
+        try await self.withTree { tree, _ in
+            for name in ["a", "b"] { try self.makeSparse(tree.appendingPathComponent(name), 1_500_000) }
+            let second = Mutex<AMQPDelivery?>(nil)
+            try await ExamplesPeer.with { receiver in
+                try await receiver.next()?.accept()
+                let delivery = try await receiver.next()
+                second.withLock { $0 = delivery }
+            } _: { port in
+                let options = ["127.0.0.1:\(port)/q", "--directory", tree.path, "--json"]
+                let sender = try ExampleProcess("sender", options)
+                _ = try await lookUntil("the second file has arrived") { second.withLock { $0 == nil } ? nil : true }
+                sender.signal(SIGINT)
+                #expect(try await sender.waitForExit() == 130)
+                let start = "sender: interrupted: 1 of 2 messages accepted, 1 not settled, 1.4 MiB in "
+                #expect(sender.errorLines.last?.hasPrefix(start) == true, "\(sender.errorLines)")
+                #expect(try sender.json()["messages"] == 2)
+                #expect(try sender.json()["bytes"] == 1_500_000)
+            }
+        }
+    }
+
     /// Serves the first connection of a listener: calls `body` with its receiver.
     private static func serve(
         _ listener: AMQPListener,
@@ -276,6 +349,69 @@ struct ExamplesDirectoryTests {
             #expect(try sender.json()["accepted"] == 0)
             #expect(try self.files(copy).isEmpty)
         }
+    }
+
+    @Test func aFileThatItsSenderAbortsIsNamed() async throws {
+        try await self.withTree { _, copy in
+            let options = ["127.0.0.1:0/q", "--listen", "--directory", copy.path, "--json"]
+            let receiver = try ExampleProcess("receiver", options)
+            let url = "127.0.0.1:\(try await receiver.port())"
+            try await AMQPConnection.withConnection(to: url) { connection in
+                let sender = try await connection.openSession().openSender(to: "q")
+                let body = AsyncThrowingStream<ByteBuffer, any Error> { stream in
+                    stream.yield(ByteBuffer(repeating: 7, count: 60_000))
+                    Task {
+                        try await self.waitForPart(copy)
+                        stream.finish(throwing: DeadlinePassed(what: "the rest"))
+                    }
+                }
+                await #expect(throws: DeadlinePassed.self) { try await sender.stream(Self.half, body: body) }
+                try await sender.close()
+            }
+            try await self.expectIncomplete(receiver, copy)
+        }
+    }
+
+    @Test func aFileInWhoseMiddleTheLinkEndsIsNamed() async throws {
+        try await self.withTree { _, copy in
+            let options = ["127.0.0.1:0", "--listen", "--directory", copy.path, "--json"]
+            let receiver = try ExampleProcess("receiver", options)
+            let socket = try await ByteSocket.connect(to: receiver.port())
+            // As far as the attach of the link on which it sends.
+            for part in try FrameBytes.client().prefix(6) { await socket.send(part) }
+            let isFlow = { (bytes: [UInt8]) in bytes.indices.contains { bytes[$0...].starts(with: [0, 0x53, 0x13]) } }
+            _ = try await lookUntil("the receiver grants credit") { isFlow(socket.bytes) ? true : nil }
+            var message = Self.half
+            message.bodyBytes = ByteBuffer(repeating: 7, count: 60_000)
+            let payload = Array(try message.encoded().readableBytesView.prefix(30_000))
+            let tag = AMQPValue.binary(ByteBuffer(bytes: [1]))
+            let fields: [AMQPValue] = [.uint(0), .uint(0), tag, .uint(0), false, true]
+            await socket.send(try FrameBytes.frame(.transfer, fields, payload: payload))
+            try await self.waitForPart(copy)
+            await socket.send(try FrameBytes.frame(.detach, [.uint(0), true]))
+            await socket.send(try FrameBytes.frame(.close, []))
+            try await self.expectIncomplete(receiver, copy)
+            socket.close()
+        }
+    }
+
+    private static var half: AMQPMessage {
+        var message = AMQPMessage()
+        message.properties.subject = "half"
+        message.applicationProperties["sha256"] = .string(String(repeating: "0", count: 64))
+        return message
+    }
+
+    private func waitForPart(_ copy: URL) async throws {
+        _ = try await lookUntil("the receiver has begun the file") { try self.files(copy).isEmpty ? nil : true }
+    }
+
+    private func expectIncomplete(_ receiver: ExampleProcess, _ copy: URL) async throws {
+        #expect(try await receiver.waitForExit() == 1)
+        let named = receiver.errorLines.contains { $0.hasPrefix("receiver: incomplete: \"half\": ") }
+        #expect(named, "\(receiver.errorLines)")
+        #expect(try receiver.json()["aborted"] == 1)
+        #expect(try self.files(copy).isEmpty)
     }
 
     @Test func aStreamedFileWithAWrongDigestOrPathIsRefused() async throws {

@@ -44,7 +44,67 @@ struct ExamplesEndTests {
             let sender = try ExampleProcess("sender", options)
             #expect(try await sender.waitForExit() == 1)
             #expect(try sender.json()["accepted"] == 89)
-            #expect(sender.errorLines.first?.contains("1 messages are not settled") == true, "\(sender.errorLines)")
+            #expect(sender.errorLines.first?.contains("1 message is not settled") == true, "\(sender.errorLines)")
+        }
+    }
+
+    /// A peer that settles without an outcome: the one disposition of the message is replaced.
+    @Test func aMessageThatIsSettledWithoutAnOutcomeIsNotAccepted() async throws {
+        let settled = try FrameBytes.frame(.disposition, [true, .uint(0), .null, true])
+        let login = ScriptedPeer.Login(damage: { bytes, _ in
+            bytes.dropFirst(8).starts(with: [0, 0x53, 0x15]) ? settled : bytes
+        })
+        try await ScriptedPeer.with(login: login) { _, url in
+            let sender = try ExampleProcess("sender", ["\(url)/q", "--body", "x"])
+            #expect(try await sender.waitForExit() == 1)
+            let start = "sender: 0 of 1 message accepted, 1 settled without an outcome"
+            #expect(sender.errorLines.last == start, "\(sender.errorLines)")
+            #expect(sender.errorLines.first == "sender: not accepted: 1 of 1 message: 1 settled without an outcome")
+        }
+    }
+
+    @Test func acceptancesThatCannotBeSentAreAFailure() async throws {
+        let options = ["127.0.0.1:0/q", "--listen", "--handler-delay", "200", "--json"]
+        let receiver = try ExampleProcess("receiver", options)
+        let url = "127.0.0.1:\(try await receiver.port())"
+        try await AMQPConnection.withConnection(to: url) { connection in
+            let sender = try await connection.openSession().openSender(to: "q")
+            for _ in 0..<3 { _ = try await sender.enqueue(AMQPMessage(body: "x")) }
+            _ = try await lookUntil("the messages are written") { sender.outgoingBytes == 0 ? true : nil }
+            // The outcomes are not awaited.
+            try await sender.close()
+        }
+        #expect(try await receiver.waitForExit() == 1)
+        #expect(try receiver.json()["messages"] == 3)
+        let count = try #require(try receiver.json()["not_settled"])
+        #expect(count >= 2)
+        #expect(receiver.errorLines.last?.hasPrefix("receiver: not settled: \(count) messages: ") == true)
+    }
+
+    // MARK: A link that the peer closes
+
+    @Test func aLinkThatThePeerClosesIsNamed() async throws {
+        try await ExamplesPeer.with { receiver in
+            try await receiver.next()?.accept()
+            try await receiver.close()
+        } _: { port in
+            let sender = try ExampleProcess("sender", ["127.0.0.1:\(port)/q", "--count", "100000", "--json"])
+            #expect(try await sender.waitForExit() == 1)
+            #expect(sender.errorLines.last == "sender: the peer closed the link before all messages were settled")
+        }
+        try await ScriptedPeer.with(react: { kind, _ in kind == .attach ? .detach(nil) : .answer }) { _, url in
+            let receiver = try ExampleProcess("receiver", ["\(url)/q", "--json"])
+            #expect(try await receiver.waitForExit() == 1)
+            #expect(receiver.errorLines == ["receiver: the peer closed the link"])
+        }
+    }
+
+    /// Its answer to the drain never comes.
+    @Test(arguments: [[], ["--stream", "-"]])
+    func anIdleTimeoutEndsTheReceiverOfASilentPeer(_ options: [String]) async throws {
+        try await ScriptedPeer.with { _, url in
+            let receiver = try ExampleProcess("receiver", ["\(url)/q", "--idle-timeout", "0.3"] + options)
+            #expect(try await receiver.waitForExit(20) == (options.isEmpty ? 0 : 1), "\(receiver.errorLines)")
         }
     }
 
@@ -65,6 +125,98 @@ struct ExamplesEndTests {
                 error?.condition == .connectionLost || error?.condition == .connectFailed,
                 "\(String(describing: error))"
             )
+        }
+    }
+
+    // MARK: Input
+
+    /// Waiting for input is no standstill.
+    @Test(arguments: ["--file", "--stream"])
+    func aQuietInputIsNoStandstill(_ option: String) async throws {
+        try await withFolder { folder in
+            let path = folder.appendingPathComponent("fifo").path
+            try #require(mkfifo(path, 0o600) == 0)
+            try await withBroker { _, url in
+                let options = [option, path, "--timeout", "1", "--progress"]
+                let sender = try ExampleProcess("sender", ["\(url)/q"] + options)
+                let writer = try await lookUntil("the input is open") { () -> Int32? in
+                    let writer = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)
+                    return writer >= 0 ? writer : nil
+                }
+                #expect(write(writer, "a\n", 2) == 2)
+                // One line a second.
+                let count = sender.errorLines.count
+                _ = try await lookUntil("some seconds pass") { sender.errorLines.count >= count + 4 ? true : nil }
+                #expect(write(writer, "b\n", 2) == 2)
+                close(writer)
+                try await sender.succeed()
+            }
+        }
+    }
+
+    @Test(arguments: [SIGINT, SIGTERM])
+    func anInterruptEndsAWaitForAFIFO(_ number: Int32) async throws {
+        try await withFolder { folder in
+            let path = folder.appendingPathComponent("fifo").path
+            try #require(mkfifo(path, 0o600) == 0)
+            let login = ["--user", "ann", "--password-file", path]
+            let calls = [
+                ("sender", ["--file", path]), ("sender", ["--stream", path]), ("sender", ["--body", "x"] + login),
+                ("receiver", login),
+            ]
+            for (name, options) in calls {
+                let process = try ExampleProcess(name, ["127.0.0.1:1/q", "--progress", "--json"] + options)
+                _ = try await lookUntil("it waits") { process.errorLines.isEmpty ? nil : true }
+                process.signal(number)
+                #expect(try await process.waitForExit(20) == 128 + number)
+                #expect(process.errorLines.last == "\(name): interrupted: no link was open yet")
+                #expect(try process.json()["messages"] == 0)
+                let limited = try ExampleProcess(name, ["127.0.0.1:1/q", "--timeout", "0.3"] + options)
+                #expect(try await limited.waitForExit(20) == 1)
+                #expect(limited.errors.contains("within 0.3 s"), "\(limited.errorLines)")
+            }
+        }
+    }
+
+    /// Its stdout is a pipe that no one reads.
+    @Test(arguments: ["--output", "--stream"])
+    func anInterruptEndsAWaitForAReader(_ option: String) async throws {
+        try await withBroker { _, url in
+            let load = option == "--output" ? ["--file", "-"] : ["--stream", "-"]
+            let text = String(repeating: String(repeating: "x", count: 999) + "\n", count: 3_000)
+            try await ExampleProcess("sender", ["\(url)/q"] + load, input: text).succeed()
+            let count = option == "--output" ? ["--count", "3000"] : []
+            let options = ["\(url)/q", option, "-", "--progress", "--json"] + count
+            let receiver = try ExampleProcess("receiver", options, outputLimit: 1_000)
+            // One line a second.
+            _ = try await lookUntil("it waits") {
+                receiver.output.utf8.count >= 1_000 && receiver.errorLines.count >= 3 ? true : nil
+            }
+            receiver.signal(SIGINT)
+            #expect(try await receiver.waitForExit(20) == 130)
+            #expect(receiver.errorLines.dropLast().last?.hasPrefix("receiver: interrupted: ") == true)
+            #expect(try receiver.json(receiver.errorLines.last)["not_settled"] == 0)
+        }
+    }
+
+    // MARK: Reports
+
+    @Test func theJSONIsTheLastLineAlsoOfAFailure() async throws {
+        let calls = [
+            ("sender", ["localhost/q", "--file", "/nonexistent"]), ("sender", ["localhost:70000/q", "--body", "x"]),
+            ("sender", ["localhost", "--body", "x"]), ("receiver", ["localhost:70000/q"]),
+            ("receiver", ["127.0.0.1:0/q", "--listen", "--idle-timeout", "0.1"]),
+        ]
+        for (name, arguments) in calls {
+            let process = try ExampleProcess(name, arguments + ["--json"], redirections: "2>&1")
+            #expect(try await process.waitForExit() == 1)
+            #expect(try process.json()["messages"] == 0, "\(process.output)")
+        }
+        try await withBroker { _, url in
+            let options = ["\(url)/q", "--count", "2", "--idle-timeout", "0.2", "--json"]
+            let receiver = try ExampleProcess("receiver", options, redirections: "2>&1")
+            #expect(try await receiver.waitForExit() == 1)
+            #expect(try receiver.json()["messages"] == 0, "\(receiver.output)")
         }
     }
 
@@ -169,7 +321,7 @@ struct ExamplesEndTests {
         #expect(settled.errorLines.first?.hasPrefix("sender: 1 of 1 message sent, 1 B in") == true)
         let receiver = try ExampleProcess("receiver", [url, "--count", "9999", "--idle-timeout", "0.3"])
         #expect(try await receiver.waitForExit() == 1)
-        #expect(receiver.errorLines.first?.hasPrefix("receiver: only 1500 of 9999 messages came") == true)
+        #expect(receiver.errorLines.first?.hasPrefix("receiver: only 1,500 of 9,999 messages came") == true)
         #expect(receiver.errorLines.last?.hasPrefix("receiver: 1,500 of 9,999 messages received, ") == true)
         // The broker ends in the middle.
         let slow = try ExampleProcess("sender", [url, "--count", "5000", "--rate", "100"])

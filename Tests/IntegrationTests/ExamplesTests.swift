@@ -211,7 +211,10 @@ struct ExamplesTests {
             let report = try receiver.json()
             #expect(report["mismatches"] == 1)
             #expect(report["refused"] == paths.count)
-            #expect(receiver.errorLines.count == 2)
+            let named = receiver.errorLines.filter { $0.hasPrefix("receiver: rejected: ") }
+            // Each of them is named, and the number comes last.
+            #expect(named.count == paths.count + 1)
+            #expect(receiver.errorLines.last == "receiver: rejected 16 of 17 messages")
             #expect(try FileManager.default.contentsOfDirectory(atPath: outside.path).isEmpty)
             #expect(try Set(FileManager.default.contentsOfDirectory(atPath: folder.path)) == ["in", "outside"])
             let inside = try FileManager.default.contentsOfDirectory(atPath: directory.path)

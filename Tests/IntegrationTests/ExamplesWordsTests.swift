@@ -32,6 +32,27 @@ struct ExamplesWordsTests {
         #expect(try await self.error("sender", [], status: 64).contains("url"))
     }
 
+    @Test func valuesOutOfRangeNameTheRange() async throws {
+        let sending = [
+            (["--count", "-1"], "0 or more"), (["--count", "1", "--size", "-1"], "0 to"),
+            (["--body", "x", "--timeout", "-1"], "0 or more"), (["--body", "x", "--priority", "-1"], "0 to 9"),
+            (["--body", "x", "--message-priority", "256"], "0 to 255"), (["--stream", ""], "empty"),
+            (["--body", "x", "--address", ""], "empty"), (["--file", ""], "empty"), (["--directory", ""], "empty"),
+            (["--body", "x", "--password-file", "/dev/null"], "--user"),
+        ]
+        let receiving = [
+            (["--window", "0"], "1 to 1000000"), (["--window", "4294967295"], "1 to 1000000"),
+            (["--window", "-5"], "1 to 1000000"), (["--capacity", "1T"], "K, M or G"),
+            (["--count", "-1"], "1 or more"),
+            (["--output", ""], "empty"), (["--budget", "-1"], "K, M or G"),
+        ]
+        let calls = sending.map { ("sender", $0.0, $0.1) } + receiving.map { ("receiver", $0.0, $0.1) }
+        for (name, arguments, word) in calls {
+            let line = try await self.error(name, ["localhost/q"] + arguments, status: 64)
+            #expect(line.contains(word), "\(line)")
+        }
+    }
+
     @Test func tlsErrorsNameOptions() async throws {
         let files = try TestCertificates.files()
         for (identity, isUnknown) in [(files.server, true), (files.wrongHost, false)] {
