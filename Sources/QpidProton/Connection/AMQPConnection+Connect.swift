@@ -21,7 +21,7 @@ extension AMQPConnection {
     public static func connect(
         to url: String,
         configuration: Configuration = .init(),
-        logger: Logger? = nil
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
     ) async throws(AMQPError) -> AMQPConnection {
         try await self.connect(to: AMQPURL(url), configuration: configuration, logger: logger)
     }
@@ -37,7 +37,7 @@ extension AMQPConnection {
         host: String,
         port: Int = AMQPURL.defaultPort,
         configuration: Configuration = .init(),
-        logger: Logger? = nil
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
     ) async throws(AMQPError) -> AMQPConnection {
         try await self.connect(to: AMQPURL(host: host, port: port), configuration: configuration, logger: logger)
     }
@@ -51,9 +51,8 @@ extension AMQPConnection {
     public static func connect(
         to url: AMQPURL,
         configuration: Configuration = .init(),
-        logger: Logger? = nil
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
     ) async throws(AMQPError) -> AMQPConnection {
-        let logger = logger ?? Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
         let connector = try Connector(url: url, configuration: configuration, logger: logger)
         return try await connector.connect()
     }
@@ -77,7 +76,7 @@ extension AMQPConnection {
     public static func withConnection<Result>(
         to url: String,
         configuration: Configuration = .init(),
-        logger: Logger? = nil,
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() },
         flush: AMQPFlush = .for(.seconds(30)),
         _ body: (AMQPConnection) async throws -> Result
     ) async throws -> Result {

@@ -155,14 +155,22 @@ extension AMQPConnection {
             /// - Throws: `AMQPError` when the connection has ended with an error, and ``AMQPCondition/cancelled`` when the task was
             ///   cancelled: it gets no further request, and waiting ones stay for other tasks.
             public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPIncoming? {
-                switch try await self.connection.parts.incoming.next() {
-                case nil: nil
-                case .session(let endpoint): .session(.init(connection: self.connection, endpoint: endpoint))
-                case .receiver(let endpoint, let attach):
-                    .receiver(.init(connection: self.connection, endpoint: endpoint, attach: attach))
-                case .sender(let endpoint, let attach):
-                    .sender(.init(connection: self.connection, endpoint: endpoint, attach: attach))
-                }
+                try await self.connection.incoming.next()
+            }
+        }
+
+        /// Takes the next request; nil when the connection was closed without an error. Suspends until there is one.
+        ///
+        /// - Throws: `AMQPError` when the connection has ended with an error, and ``AMQPCondition/cancelled`` when the task was
+        ///   cancelled: it gets no further request, and waiting ones stay for other tasks.
+        public func next() async throws(AMQPError) -> AMQPIncoming? {
+            switch try await self.connection.parts.incoming.next() {
+            case nil: nil
+            case .session(let endpoint): .session(.init(connection: self.connection, endpoint: endpoint))
+            case .receiver(let endpoint, let attach):
+                .receiver(.init(connection: self.connection, endpoint: endpoint, attach: attach))
+            case .sender(let endpoint, let attach):
+                .sender(.init(connection: self.connection, endpoint: endpoint, attach: attach))
             }
         }
 

@@ -59,9 +59,8 @@ public final class AMQPListener: AsyncSequence, Sendable {
         host: String = "127.0.0.1",
         port: Int = AMQPURL.defaultPort,
         configuration: Configuration = .init(),
-        logger: Logger? = nil
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
     ) async throws(AMQPError) -> AMQPListener {
-        let logger = logger ?? Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
         try AddressChecks.check(host: host)
         try AddressChecks.check(port: port, least: 0)
         var settings = configuration
@@ -90,6 +89,36 @@ public final class AMQPListener: AsyncSequence, Sendable {
         }
     }
 
+    /// Runs `body` with a listener, and closes the listener. The connections that were accepted live on.
+    ///
+    /// - Parameters:
+    ///   - host: A name or an IP address of this machine; of a name with several addresses the first.
+    ///   - port: The port, up to 65535; 0 for a free one, which ``port`` then shows.
+    ///   - configuration: The settings.
+    ///   - logger: Gets the protocol's steps at debug level.
+    ///   - body: Takes the connections.
+    /// - Returns: What `body` returns.
+    /// - Throws: The error of `body`, or as ``bind(host:port:configuration:logger:)``.
+    @discardableResult
+    public static func withListener<Result>(
+        host: String = "127.0.0.1",
+        port: Int = AMQPURL.defaultPort,
+        configuration: Configuration = .init(),
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() },
+        _ body: (AMQPListener) async throws -> Result
+    ) async throws -> Result {
+        let listener = try await self.bind(host: host, port: port, configuration: configuration, logger: logger)
+        let result: Result
+        do {
+            result = try await body(listener)
+        } catch {
+            await listener.close()
+            throw error
+        }
+        await listener.close()
+        return result
+    }
+
     /// The port that the socket is bound to.
     public var port: Int { self.channel.localAddress?.port ?? 0 }
 
@@ -102,11 +131,17 @@ public final class AMQPListener: AsyncSequence, Sendable {
         /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled: it gets no further connection, and
         ///   those that wait stay for other tasks.
         public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPConnection? {
-            try await self.listener.inbox.next()
+            try await self.listener.next()
         }
     }
 
-    /// The connections, from the first that nobody has taken.
+    /// Takes the next connection; nil when the listener is closed. Suspends until there is one.
+    ///
+    /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled: it gets no further connection, and
+    ///   those that wait stay for other tasks.
+    public func next() async throws(AMQPError) -> AMQPConnection? { try await self.inbox.next() }
+
+    /// The connections, from the first that no task has taken. Leaving the loop leaves the listener open.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(listener: self) }
 
     /// Stops accepting, and suspends until the socket is closed. The connections that were accepted live on.

@@ -12,6 +12,29 @@ public enum AMQPOutcome: Hashable, Sendable {
     case settled
 }
 
+extension AMQPOutcome: CustomStringConvertible {
+    /// The outcome in plain words, with the reason that the peer gave.
+    public var description: String {
+        switch self {
+        case .accepted: return "accepted"
+        case .released: return "released"
+        case .settled: return "settled without an outcome"
+        case .rejected(nil): return "rejected"
+        case .rejected(let error?):
+            let reason = [error.condition.rawValue, error.detail].filter { !$0.isEmpty }.joined(separator: ": ")
+            let info = error.info.isEmpty ? "" : " \(error.info)"
+            return "rejected: \(reason)\(info)"
+        case .modified(let changes):
+            let flags = [
+                changes.deliveryFailed ? "delivery failed" : nil,
+                changes.undeliverableHere ? "undeliverable here" : nil,
+                changes.messageAnnotations.isEmpty ? nil : "annotations \(changes.messageAnnotations)",
+            ].compactMap(\.self)
+            return flags.isEmpty ? "modified" : "modified: \(flags.joined(separator: ", "))"
+        }
+    }
+}
+
 /// How a message is to be changed at its source. Source: AMQP 1.0 §3.4.5.
 public struct AMQPModified: Hashable, Sendable {
     /// Whether the attempt counts as a failed delivery: the message's delivery-count goes up.

@@ -3,9 +3,10 @@ internal import Synchronization
 
 /// The receiving end of a link: an asynchronous sequence of deliveries.
 ///
-/// Messages that have arrived wait here, never more than the window, until a task takes them. When an iteration ends, by
-/// `break` too, the link is closed in order and what nobody has taken is released; use ``next()`` to take messages without that.
-/// Each message goes to one task.
+/// Messages that have arrived wait here, never more than the window, until a task takes them. Each message goes to one task.
+/// Leaving a loop leaves the link open. ``close(_:)``, the end of `withReceiver`, or the release of the last reference closes
+/// the link, and gives back the messages that no task has taken. Keep the receiver as long as there are deliveries to settle: a
+/// decision about one of a closed link is ``AMQPSettlement/stale``.
 ///
 /// When the peer, the session or the connection ends a link that this side attached, unsettled messages that no task has taken
 /// go back to their source. One log line counts them: see ``Configuration/deliversUnsettledAfterEnd``. Messages that the sender
@@ -31,6 +32,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         self.endpoint = endpoint
         self.mailbox = mailbox
     }
+
+    deinit { self.core.end(nil, false) }
 
     /// The name of the link. Source: AMQP 1.0 §2.6.1.
     public var name: String { self.core.status.name }
@@ -132,26 +135,22 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     // MARK: Sequences
 
-    /// Takes messages one by one, and closes the link when it goes.
+    /// Takes messages one by one.
     public struct AsyncIterator: AsyncIteratorProtocol {
-        private let lifetime: Lifetime
-
-        fileprivate init(_ receiver: AMQPReceiver) {
-            self.lifetime = Lifetime(receiver)
-        }
+        fileprivate let receiver: AMQPReceiver
 
         /// The next message; see ``AMQPReceiver/next()``.
         public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPDelivery? {
-            try await self.lifetime.receiver.next()
+            try await self.receiver.next()
         }
     }
 
-    /// The messages one by one; the link is closed when the iteration ends.
+    /// The messages one by one. Leaving the loop leaves the link open.
     public func makeAsyncIterator() -> AsyncIterator {
-        AsyncIterator(self)
+        AsyncIterator(receiver: self)
     }
 
-    /// The messages in batches of those that are there, `count` at most; the link is closed when the iteration ends.
+    /// The messages in batches of those that are there, `count` at most. Leaving the loop leaves the link open.
     public func batches(max count: Int) -> Batches {
         Batches(receiver: self, count: Swift.max(1, count))
     }
@@ -165,29 +164,22 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         fileprivate let receiver: AMQPReceiver
         fileprivate let count: Int
 
-        /// Takes messages in batches, and closes the link when it goes.
+        /// Takes messages in batches.
         public struct AsyncIterator: AsyncIteratorProtocol {
-            fileprivate let lifetime: Lifetime
+            fileprivate let receiver: AMQPReceiver
             fileprivate let count: Int
 
             /// The next batch; see ``AMQPReceiver/nextBatch(max:)``.
             public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> [AMQPDelivery]? {
-                let batch = try await self.lifetime.receiver.nextBatch(max: self.count)
+                let batch = try await self.receiver.nextBatch(max: self.count)
                 return batch.isEmpty ? nil : batch
             }
         }
 
-        /// The batches; the link is closed when the iteration ends.
+        /// The batches.
         public func makeAsyncIterator() -> AsyncIterator {
-            AsyncIterator(lifetime: Lifetime(self.receiver), count: self.count)
+            AsyncIterator(receiver: self.receiver, count: self.count)
         }
-    }
-
-    /// Closes the link with the last copy of an iterator.
-    fileprivate final class Lifetime: Sendable {
-        let receiver: AMQPReceiver
-        init(_ receiver: AMQPReceiver) { self.receiver = receiver }
-        deinit { self.receiver.core.end(nil, false) }
     }
 
     // MARK: Closing

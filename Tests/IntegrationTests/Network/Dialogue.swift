@@ -14,7 +14,7 @@ struct Dialogue: Sendable {
     /// The bytes that a session has accepted and not written at most.
     var sendLimit = AMQPByteCount.mebibytes(1)
     /// Gets what the library has to say.
-    var logger: Logger?
+    var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     /// Looks at the connections of both sides from their opening on.
     var observe: @Sendable (AMQPConnection) async -> Void = { _ in }
 

@@ -11,7 +11,8 @@ struct WriteRoundTests {
     /// Answers to a peer that asks are held back behind a full budget.
     @Test func anAnswerFollowsOnceTheSocketHasTakenAFullBudget() async throws {
         try await withSession { session, peer in
-            _ = try await session.openReceiver(from: "q")
+            let receiver = try await session.openReceiver(from: "q")
+            defer { withExtendedLifetime(receiver) {} }
             try await peer.run { peer in
                 peer.toPeer.allowance = 0
                 for _ in 0..<6_000 { try peer.inject(Frame.flow(echo: true)) }

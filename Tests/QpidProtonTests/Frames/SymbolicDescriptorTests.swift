@@ -27,7 +27,9 @@ struct SymbolicDescriptorTests {
         [.symbol("amqp:not-allowed"), .string("no"), .map([.symbol("a"): .uint(1)])]
     )
 
-    static let outcomes: [Case] = [
+    // Made anew: LeakSanitizer does not see the maps of a constant behind their tagged references.
+    static var outcomes: [Case] {
+        [
         Case("accepted", [], .accepted),
         Case("released", [], .released),
         Case(
@@ -56,7 +58,8 @@ struct SymbolicDescriptorTests {
             )
         ),
         Case("received", [.uint(0), .ulong(1)], .settled),
-    ]
+        ]
+    }
 
     @Test(arguments: bothRoles, Self.outcomes)
     func outcomesAreReadByTheirSymbols(role: ConnectionHandler.Role, test: Case) async throws {

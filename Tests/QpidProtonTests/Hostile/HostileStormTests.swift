@@ -53,19 +53,22 @@ struct HostileStormTests {
             try await adversary.send(.begin())
             let accepting = begin {
                 var links = 0
+                var receivers: [AMQPReceiver] = []
                 let incoming = connection.incoming.makeAsyncIterator()
                 while let wish = try await incoming.next(isolation: nil) {
                     switch wish {
                     case .session(let session): try await session.accept()
-                    case .receiver(let wish): _ = try await wish.accept()
+                    case .receiver(let wish): receivers.append(try await wish.accept())
                     case .sender(let wish): _ = try await wish.accept()
                     }
                     links += 1
-                    if links == 51 { return }
+                    if links == 51 { break }
                 }
+                return receivers
             }
             try await adversary.send(Self.attaches(0..<200))
-            try await accepting.value
+            let receivers = try await accepting.value
+            defer { withExtendedLifetime(receivers) {} }
             await adversary.peer.settle()
             let detaches = try await adversary.frames(.detach)
             #expect(detaches.count == 150)

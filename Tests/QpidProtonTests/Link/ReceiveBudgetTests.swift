@@ -77,7 +77,8 @@ struct ReceiveBudgetTests {
         try await withSession(configuration: self.configuration(budget)) { first, peer in
             let receiver = try await first.openReceiver(from: "q", window: .messages(1_000))
             try await withSession(configuration: self.configuration(budget)) { second, other in
-                _ = try await second.openReceiver(from: "q", window: .messages(1_000))
+                let held = try await second.openReceiver(from: "q", window: .messages(1_000))
+                defer { withExtendedLifetime(held) {} }
                 try await self.send(other, 100, 20_000, on: [0])
                 await other.settle()
                 #expect(budget.used > 600_000)

@@ -57,8 +57,11 @@ struct ReceiverBatchTests {
     @Test func aBatchOfSeveralReceiversIsSettledAtEach() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             var batch: [AMQPDelivery] = []
+            var receivers: [AMQPReceiver] = []
+            defer { withExtendedLifetime(receivers) {} }
             for index in 0..<3 {
                 let receiver = try await session.openReceiver(from: "q\(index)")
+                receivers.append(receiver)
                 try await peer.run { peer in
                     for size in 0..<10 { peer.send(payload(size), on: peer.links[index]) }
                 }

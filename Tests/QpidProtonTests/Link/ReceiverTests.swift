@@ -172,23 +172,68 @@ struct ReceiverTests {
         }
     }
 
-    @Test func theEndOfAnIterationClosesAndReleases() async throws {
+    /// By `break`, by an error, and out of a loop over batches.
+    @Test(arguments: [0, 1, 2]) func leavingALoopLeavesTheLinkOpen(way: Int) async throws {
+        struct Broken: Error {}
         try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q")
             try await self.send(peer, (0..<10).map { payload($0) })
-            var count = 0
-            for try await delivery in receiver {
-                delivery.accept()
-                count += 1
-                if count == 4 { break }
+            switch way {
+            case 0:
+                for try await delivery in receiver {
+                    delivery.accept()
+                    break
+                }
+            case 1:
+                await #expect(throws: Broken.self) {
+                    for try await delivery in receiver {
+                        delivery.accept()
+                        throw Broken()
+                    }
+                }
+            default:
+                for try await batch in receiver.batches(max: 1) {
+                    batch.acceptAll()
+                    break
+                }
             }
+            await peer.settle()
+            #expect(try await peer.count(.detach) == 0 && receiver.error == nil)
+            // The rest is there for the next loop.
+            for size in 1..<10 { #expect(try await receiver.next()?.payload.readableBytes == size) }
+        }
+    }
+
+    @Test func theLastReferenceClosesAndReleases() async throws {
+        try await withSession({ .keepingOutcomes }) { session, peer in
+            var receiver: AMQPReceiver? = try await session.openReceiver(from: "q")
+            try await self.send(peer, (0..<10).map { payload($0) })
+            for _ in 0..<4 { try #require(try await receiver?.next()).accept() }
+            await peer.settle()
+            #expect(try await peer.count(.detach) == 0)
+            receiver = nil
             try await eventually("the link closes") { try await peer.count(.detach) == 1 }
             await peer.settle()
             let states = try await peer.run { $0.outcomes }
             #expect(states.count { $0 == UInt64(PN_ACCEPTED) } == 4)
             #expect(states.count { $0 == UInt64(PN_RELEASED) } == 6)
-            #expect(receiver.error?.condition == .closed)
         }
+    }
+
+    @Test func sameObjectsAreEqual() async throws {
+        try await withSession { session, peer in
+            let receivers = [try await session.openReceiver(from: "a"), try await session.openReceiver(from: "b")]
+            #expect(receivers[0] != receivers[1] && Set(receivers + receivers).count == 2)
+            #expect(session.connection == session.connection && Set([session, session]).count == 1)
+        }
+    }
+
+    @Test func outcomesReadAsWords() {
+        #expect("\(AMQPOutcome.accepted)" == "accepted" && "\(AMQPOutcome.rejected(nil))" == "rejected")
+        let error = AMQPError(condition: .invalidField, detail: "no colour")
+        #expect("\(AMQPOutcome.rejected(error))" == "rejected: amqp:invalid-field: no colour")
+        #expect("\(AMQPOutcome.modified(.init(deliveryFailed: true)))" == "modified: delivery failed")
+        #expect("\(AMQPOutcome.modified(.init()))" == "modified")
     }
 
     @Test func batchesEndWithTheLink() async throws {

@@ -50,7 +50,7 @@ struct UnsentSettlementTests {
         }
     }
 
-    @Test func theEndOfAnIterationIsAnEndToo() async throws {
+    @Test func theCloseBehindALoopIsAnEndToo() async throws {
         let log = LogKeeper()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -60,6 +60,7 @@ struct UnsentSettlementTests {
                 held.append(delivery)
                 if held.count == 4 { break }
             }
+            begin { try await receiver.close() }
             try await eventually("the link closes") { try await peer.count(.detach) == 1 }
             held[3].accept(includingEarlier: true)
             await peer.settle()

@@ -47,7 +47,8 @@ struct ReceivingRows {
     @Test("P43, P46: the window is renewed each quarter", arguments: [false, true])
     func p43_theWindowIsRenewedEachQuarter(isLarge: Bool) async throws {
         try await self.withSmallSession { session, peer in
-            _ = try await session.openReceiver(from: "q", window: .messages(1_000))
+            let receiver = try await session.openReceiver(from: "q", window: .messages(1_000))
+            defer { withExtendedLifetime(receiver) {} }
             let before = try await peer.count(.flow)
             // 12 frames or a little more, of 16, and at most 4 of them in one read.
             try await peer.run { $0.toLibrary.piece = isLarge ? 4_000 : 400 }

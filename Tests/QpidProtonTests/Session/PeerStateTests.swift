@@ -190,7 +190,8 @@ struct PeerStateTests {
     /// A peer that asks without end and reads nothing costs no more than what may wait for the socket.
     @Test func aPeerThatAsksAndDoesNotRead() async throws {
         try await withSession { session, peer in
-            _ = try await session.openReceiver(from: "q")
+            let receiver = try await session.openReceiver(from: "q")
+            defer { withExtendedLifetime(receiver) {} }
             let most = try await peer.run { peer in
                 peer.toPeer.allowance = 0
                 var most = 0

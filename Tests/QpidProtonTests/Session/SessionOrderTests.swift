@@ -165,7 +165,8 @@ struct SessionOrderTests {
                 case .receiver(let second)? = try await incoming.next(isolation: nil)
             else { throw Unexpected(what: "no links") }
             await expectError(.closed) { try await first.accept() }
-            _ = try await second.accept()
+            let receiver = try await second.accept()
+            defer { withExtendedLifetime(receiver) {} }
             await adversary.peer.settle()
             answers = try await self.answers(adversary)
             #expect(answers.last == "attach 0 b")
