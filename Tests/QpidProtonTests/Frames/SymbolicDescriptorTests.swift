@@ -30,34 +30,34 @@ struct SymbolicDescriptorTests {
     // Made anew: LeakSanitizer does not see the maps of a constant behind their tagged references.
     static var outcomes: [Case] {
         [
-        Case("accepted", [], .accepted),
-        Case("released", [], .released),
-        Case(
-            "rejected",
-            [Self.error],
-            .rejected(
-                AMQPError(
-                    scope: .delivery,
-                    condition: .notAllowed,
-                    detail: "no",
-                    info: [.symbol("a"): .uint(1)],
-                    origin: .peer
+            Case("accepted", [], .accepted),
+            Case("released", [], .released),
+            Case(
+                "rejected",
+                [Self.error],
+                .rejected(
+                    AMQPError(
+                        scope: .delivery,
+                        condition: .notAllowed,
+                        detail: "no",
+                        info: [.symbol("a"): .uint(1)],
+                        origin: .peer
+                    )
                 )
-            )
-        ),
-        Case("rejected", [], .rejected(nil)),
-        Case(
-            "modified",
-            [true, true, .map([.symbol("x"): .int(7)])],
-            .modified(
-                AMQPModified(
-                    deliveryFailed: true,
-                    undeliverableHere: true,
-                    messageAnnotations: [.symbol("x"): .int(7)]
+            ),
+            Case("rejected", [], .rejected(nil)),
+            Case(
+                "modified",
+                [true, true, .map([.symbol("x"): .int(7)])],
+                .modified(
+                    AMQPModified(
+                        deliveryFailed: true,
+                        undeliverableHere: true,
+                        messageAnnotations: [.symbol("x"): .int(7)]
+                    )
                 )
-            )
-        ),
-        Case("received", [.uint(0), .ulong(1)], .settled),
+            ),
+            Case("received", [.uint(0), .ulong(1)], .settled),
         ]
     }
 
