@@ -24,9 +24,7 @@ struct Consumer: Sendable {
         self.queue.removeConsumer(id)
         let sender = self.sender
         guard sender.error == nil else { return }
-        let reason =
-            Task.isCancelled
-            ? AMQPError(scope: .link, condition: .linkDetachForced, detail: "the broker is shutting down") : nil
+        let reason = Server.linkEnd
         try? await Closing.run(within: Closing.shortLimit) { try await sender.close(reason) }
     }
 

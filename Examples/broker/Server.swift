@@ -63,6 +63,16 @@ struct Server: Sendable {
         guard let receiver = try? await incoming.accept(configuration) else { return }
         let producer = Producer(receiver: receiver, store: self.store)
         if let queue { await producer.run(to: queue) } else { await producer.runAnonymous() }
+        guard receiver.error == nil else { return }
+        // The link goes with its last reference: the reason goes first.
+        let reason = Self.linkEnd
+        try? await Closing.run(within: Closing.shortLimit) { try await receiver.close(reason) }
+    }
+
+    /// Why the broker closes a link; nil while it serves on.
+    static var linkEnd: AMQPError? {
+        Task.isCancelled
+            ? AMQPError(scope: .link, condition: .linkDetachForced, detail: "the broker is shutting down") : nil
     }
 
     /// The peer receives.

@@ -40,7 +40,7 @@ struct ExamplesEndTests {
             while let delivery = try await receiver.next() { delivery.accept() }
             first?.accept()
         } _: { port in
-            let options = ["127.0.0.1:\(port)/q", "--count", "90", "--timeout", "1", "--json"]
+            let options = ["127.0.0.1:\(port)/q", "--count", "90", "--timeout", "3", "--json"]
             let sender = try ExampleProcess("sender", options)
             #expect(try await sender.waitForExit() == 1)
             #expect(try sender.json()["accepted"] == 89)
