@@ -237,6 +237,8 @@ struct Receiver: ExampleCommand {
                 let isGivenUp = failure != nil || Program.isInterrupted
                 let limit = peer.connection.configuration.operationTimeout
                 try await peer.close(within: isGivenUp ? Closing.shortLimit : limit)
+            } catch let error as AMQPError where error.condition == .closed {
+                // The peer closed the connection in order at the same time.
             } catch {
                 failure = failure ?? error
             }
