@@ -1,7 +1,7 @@
 extension Sequence<AMQPDelivery> {
     /// Takes responsibility for all of them.
     ///
-    /// Settles as ``AMQPDelivery/accept()`` on each does, and costs less: they go to the connection together. Those that are
+    /// Settles as ``AMQPDelivery/accept(includingEarlier:)`` on each does, and costs less: they go to the connection together. Those that are
     /// settled already are passed over. Never suspends.
     ///
     /// - Returns: ``AMQPSettlement/stale`` if the link of one of them had ended.

@@ -3,7 +3,7 @@ public import NIOCore
 extension AMQPDelivery {
     /// Whether the message was handed over before all of it had come: see ``AMQPReceiver/Configuration/streamsMessages``.
     ///
-    /// Its ``payload`` and ``message`` hold the sections before the body; read the ``body``.
+    /// Its ``payload`` and ``decodeMessage()`` give the sections before the body; read the ``body``.
     public var isStreamed: Bool { self.stream != nil }
 
     /// The bytes of the message's data sections, in pieces, also of a message that has come as a whole.

@@ -1,6 +1,7 @@
 public import NIOCore
 
-/// A message that has arrived, to be settled with one of ``accept()``, ``reject(_:)``, ``release()`` and ``modify(_:)``.
+/// A message that has arrived, to be settled with ``accept(includingEarlier:)``, ``reject(_:)``, ``release()`` or
+/// ``modify(_:)``.
 ///
 /// Settling hands the decision to the connection and returns at once; a second decision does nothing. ``settled()`` tells
 /// how the settlement ended. A delivery that is never settled keeps its place in the receiver's window, and goes back to its source when the link ends. So does one whose
