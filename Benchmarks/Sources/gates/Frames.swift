@@ -8,6 +8,7 @@ enum Frames {
     static let flow: UInt8 = 0x13
     static let transfer: UInt8 = 0x14
     static let disposition: UInt8 = 0x15
+    static let detach: UInt8 = 0x16
     private static let open: UInt8 = 0x10
     private static let begin: UInt8 = 0x11
     private static let close: UInt8 = 0x18

@@ -95,8 +95,9 @@ final class ScriptedPeer: ChannelDuplexHandler {
             let credit = self.links == 1 ? Self.credit : .max / 2
             if isSender { Frames.writeFlow(handle, received: 0, credit: credit, &self.answers) }
             self.linksLeft -= 1
+        // A receiver closes with its last reference; the dialogue is over then.
+        case Frames.detach, nil: break
         case let code?: try Frames.answer(code, &self.answers)
-        case nil: break
         }
     }
 
