@@ -184,14 +184,19 @@ struct Dialogue: Sendable {
         }
     }
 
+    private static let unknown = AMQPError(scope: .link, condition: .notFound, detail: "there is no such link")
+
     private func serve(_ wish: AMQPIncoming) async {
         switch wish {
         case .session(let session): _ = try? await session.accept(self.session)
+        // Where a name was damaged there are two links: what is offered has one fate all the same.
         case .receiver(let incoming):
+            guard incoming.attach.name == "there" else { return incoming.refuse(Self.unknown) }
             guard let receiver = try? await incoming.accept(self.receiving) else { return }
             self.remains.watch(receiver, "server")
             await self.take(receiver, self.server.got)
         case .sender(let incoming):
+            guard incoming.attach.name == "back" else { return incoming.refuse(Self.unknown) }
             guard let sender = try? await incoming.accept() else { return }
             self.remains.watch(sender, "server")
             await self.send(sender, self.server.sent)
