@@ -243,6 +243,8 @@ struct ExamplesDirectoryTests {
                 try await receiver.next()?.accept()
                 let delivery = try await receiver.next()
                 second.withLock { $0 = delivery }
+                // The link stays open with its receiver.
+                try await receiver.waitUntilClosed()
             } _: { port in
                 let options = ["127.0.0.1:\(port)/q", "--directory", tree.path, "--json"]
                 let sender = try ExampleProcess("sender", options)
