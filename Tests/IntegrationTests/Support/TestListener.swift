@@ -78,7 +78,7 @@ final class TestListener: Sendable {
             } catch {
                 self.endings.withLock { $0.append(error) }
             }
-            group.cancelAll()
+            // The links have ended with the connection: their tasks take what is left, and end too.
         }
         await Task { try? await connection.close() }.value
     }
