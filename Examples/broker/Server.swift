@@ -32,7 +32,7 @@ struct Server: Sendable {
                 case .sender(let incoming): group.addTask { await self.serve(incoming, dynamic) }
                 }
             }
-            group.cancelAll()
+            // The links have ended with the connection: their tasks take what is left, and end too.
         }
         let reason =
             Task.isCancelled
