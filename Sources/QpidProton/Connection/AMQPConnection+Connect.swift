@@ -7,7 +7,7 @@ extension AMQPConnection {
     /// connection (RFC 8305), and the sockets of the others are closed. Cancellation closes all sockets.
     ///
     /// Checks the URL and the configuration before it looks up a name or makes a socket. For a value that cannot be used it
-    /// throws ``AMQPCondition/invalidArgument`` with the scope `.local`: connecting again does not help. Only whether PLAIN may
+    /// throws ``AMQPCondition/invalidArgument`` with the scope ``AMQPError/Scope/call``: connecting again does not help. Only whether PLAIN may
     /// go out without TLS is checked later, for each address that the lookup finds.
     ///
     /// - Parameters:

@@ -51,7 +51,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
     ///   - port: The port, up to 65535; 0 for a free one, which ``port`` then shows.
     ///   - configuration: The settings.
     ///   - logger: Gets the protocol's steps at debug level.
-    /// - Throws: `AMQPError` with the scope `.local`: ``AMQPCondition/resourceLocked`` when the address is in use,
+    /// - Throws: `AMQPError` with the scope ``AMQPError/Scope/call``: ``AMQPCondition/resourceLocked`` when the address is in use,
     ///   ``AMQPCondition/unauthorizedAccess`` when the system does not permit it, ``AMQPCondition/resourceLimitExceeded`` when
     ///   the system has no socket left, and ``AMQPCondition/invalidArgument`` for a setting that cannot be used or an address
     ///   that does not belong to this machine.

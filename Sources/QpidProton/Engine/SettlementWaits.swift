@@ -20,7 +20,11 @@ struct SettlementWaits {
 struct WriteWaits {
     private var replies: Deque<(write: Int, reply: Reply<AMQPSettlementResult>)> = []
 
-    mutating func add(_ write: Int, _ reply: Reply<AMQPSettlementResult>) { self.replies.append((write, reply)) }
+    mutating func add(_ write: Int, _ reply: Reply<AMQPSettlementResult>) {
+        // Who asks late may wait for an earlier write.
+        let place = self.replies.lastIndex { $0.write <= write }.map { $0 + 1 } ?? 0
+        self.replies.insert((write, reply), at: place)
+    }
 
     /// The socket has taken the writes up to this one.
     mutating func finish(_ write: Int) {
