@@ -37,6 +37,12 @@ struct Producer {
     func runAnonymous() async {
         let (signals, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         var signal = signals.makeAsyncIterator()
+        // A full queue is waited for as long as the link lives.
+        let watch = Task { [receiver] in
+            try? await receiver.waitUntilClosed()
+            wake.finish()
+        }
+        defer { watch.cancel() }
         while let delivery = try? await self.receiver.next() {
             if let reason = self.tooLarge(delivery) ?? Self.unroutable(delivery) {
                 delivery.reject(reason)

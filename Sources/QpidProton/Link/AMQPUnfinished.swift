@@ -22,7 +22,7 @@ public struct AMQPUnfinished: Sendable {
         /// The encoded message: see ``AMQPMessage/init(decoding:limits:)`` and ``AMQPSender/enqueue(encoded:settled:)``.
         public let payload: ByteBuffer
         /// Its tracker, which has failed.
-        public let transfer: AMQPTracker
+        public let tracker: AMQPTracker
     }
 
     /// The name of the link.

@@ -127,7 +127,7 @@ struct SenderAbortTests {
             try await self.giveUp(.body, made, peer)
             let unsent = try sender.trySend(AMQPMessage(body: "second"))
             let rest = try await begin { await sender.close(flush: .none) }.value
-            #expect(rest.unsent.map(\.transfer) == [unsent])
+            #expect(rest.unsent.map(\.tracker) == [unsent])
             #expect(rest.unsettled == [sent])
             #expect(session.outgoingBytes == 0)
         }

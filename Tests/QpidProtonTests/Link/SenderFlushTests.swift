@@ -52,7 +52,7 @@ struct SenderFlushTests {
             #expect(rest.target.address == "q")
             #expect(rest.unsettled == Array(transfers[..<2]))
             #expect(rest.unsent.map(\.payload) == (3...5).map { payload($0) })
-            #expect(rest.unsent.map(\.transfer) == Array(transfers[2...]))
+            #expect(rest.unsent.map(\.tracker) == Array(transfers[2...]))
             for (index, transfer) in transfers.enumerated() {
                 let error = await expectError(.closed) { try await transfer.outcome() }
                 #expect(error?.fate == (index < 2 ? .inDoubt : .notSent))
@@ -72,7 +72,7 @@ struct SenderFlushTests {
             let sender = try await session.openSender(to: "q")
             let transfer = try sender.trySend(encoded: payload(9))
             let rest = await sender.close(flush: .none)
-            #expect(rest.unsent.map(\.transfer) == [transfer])
+            #expect(rest.unsent.map(\.tracker) == [transfer])
             #expect(await sender.close(flush: .for(.seconds(9))).isEmpty)
             let empty = try await session.openSender(to: "q")
             #expect(await empty.close(flush: .for(.seconds(9))).isEmpty)
@@ -97,7 +97,7 @@ struct SenderFlushTests {
             let rest = try await close.value
             #expect(rest.unsettled.isEmpty)
             #expect(rest.unsent.map(\.payload) == [payload(100_000)])
-            #expect(rest.unsent.map(\.transfer) == [transfer])
+            #expect(rest.unsent.map(\.tracker) == [transfer])
             #expect(session.outgoingBytes == 0)
         }
     }

@@ -75,8 +75,8 @@ extension ModelSender {
             if message.bytes.readableBytes > 0 {
                 self.world.require(!message.hasArrived, "\(message.id) is unsent, but the peer has got it")
             }
-            if case .failure? = unsent.transfer.result { continue }
-            self.world.fail("\(message.id) is unsent, and its transfer says \(unsent.transfer.result as Any)")
+            if case .failure? = unsent.tracker.result { continue }
+            self.world.fail("\(message.id) is unsent, and its transfer says \(unsent.tracker.result as Any)")
         }
         for transfer in rest.unsettled {
             if case .failure(let error)? = transfer.result, error.fate == .inDoubt { continue }
