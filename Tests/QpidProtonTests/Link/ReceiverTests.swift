@@ -75,8 +75,7 @@ struct ReceiverTests {
             // Two of eight places are free: less than half, but nothing else can move.
             let next = begin { try await receiver.next() }
             await peer.settle()
-            #expect(next.isDone)
-            next.cancel()
+            #expect(try await next.value != nil)
         }
     }
 
