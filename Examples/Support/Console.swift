@@ -89,7 +89,7 @@ package enum Console {
     }
 }
 
-/// Writes warnings and errors as one line each, without what a person at a terminal knows already.
+/// Writes warnings and errors as one line each: the message, and the detail or the error that its metadata names.
 private struct ConsoleLog: LogHandler {
     let program: String
     let ignored: Set<String>
@@ -109,6 +109,7 @@ private struct ConsoleLog: LogHandler {
     func log(event: LogEvent) {
         let message = "\(event.message)"
         guard !self.ignored.contains(message) else { return }
-        Console.error("\(self.program): \(event.level): \(message)")
+        let detail = event.metadata?["amqp.detail"] ?? event.metadata?["amqp.error"]
+        Console.error("\(self.program): \(event.level): \(message)" + (detail.map { ": \($0)" } ?? ""))
     }
 }

@@ -153,7 +153,7 @@ struct ExamplesFlowTests {
     @Test func aStallIsWarnedOf() async throws {
         let options = ["--window", "1", "--stall-warning", "1", "--handler-delay", "3000"]
         let (sender, receiver) = try await self.exchange(options, ["--count", "2", "--stall-warning", "1"])
-        let start = "sender: warning: a link has moved nothing for"
+        let start = "sender: warning: a link with pending work makes no progress: "
         #expect(sender.errorLines.count { $0.hasPrefix(start) && $0.contains("granted no credit") } >= 1)
         #expect(receiver.errorLines.contains { $0.hasPrefix("receiver: warning:") && $0.contains("unsettled") })
         let (quiet, _) = try await self.exchange(

@@ -84,8 +84,9 @@ public final class AMQPListener: AsyncSequence, Sendable {
         do {
             return AMQPListener(try await bootstrap.bind(host: host, port: port).get(), acceptor.inbox)
         } catch {
-            logger.debug("binding failed", metadata: ["error": "\(error)"])
-            throw NetworkError.bind(error, host, port)
+            let cause = NetworkError.bind(error, host, port)
+            logger.debug("binding failed", metadata: .amqp([.detail: "\(error)"], error: cause))
+            throw cause
         }
     }
 
@@ -176,7 +177,7 @@ private struct Acceptor {
 
     func accept(_ channel: any Channel) throws {
         var logger = self.logger
-        logger[metadataKey: "amqp.peer"] = "\(channel.remoteAddress?.description ?? "unknown")"
+        logger[.peer] = channel.remoteAddress.map { "\(NetworkError.place($0))" } ?? "unknown"
         let pipeline = channel.pipeline.syncOperations
         if let context = self.context, let tls = self.configuration.tls {
             try pipeline.addHandler(tls.makeServerHandler(context: context))
@@ -188,7 +189,7 @@ private struct Acceptor {
             logger: logger,
             permit: try ReadPermit.make(for: channel, self.configuration.connection, isTLS: self.context != nil)
         )
-        try pipeline.addHandler(self.configuration.sasl.makeServerHandler(logger: logger))
+        try pipeline.addHandler(self.configuration.sasl.makeServerHandler(logger: handler.logger))
         try pipeline.addHandler(handler)
         self.await(AMQPConnection.Parts(handler, channel))
     }

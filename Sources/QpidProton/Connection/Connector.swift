@@ -38,7 +38,7 @@ struct Connector {
         self.url = url
         self.configuration = configuration
         var logger = logger
-        logger[metadataKey: "amqp.host"] = "\(url.host):\(url.port)"
+        logger[.peer] = "\(NetworkError.place(url.host, url.port))"
         self.logger = logger
         self.context = url.isTLS ? try configuration.tls.makeContext() : nil
         self.resolver = resolver
@@ -70,7 +70,10 @@ struct Connector {
         connecting.whenComplete { [logger] result in
             switch result {
             case .failure(let error):
-                logger.debug("connecting failed", metadata: ["error": "\(error)"])
+                let cause =
+                    error as? AMQPError
+                    ?? AMQPError(scope: .connection, condition: .connectFailed, detail: NetworkError.cause(error))
+                logger.debug("connecting failed", metadata: .amqp([.detail: "\(error)"], error: cause))
                 attempts.fail(error)
             case .success(let channel):
                 // A socket that closes before it is active gets no handlers.
@@ -128,7 +131,7 @@ struct Connector {
             hasClientCertificate: self.hasCertificate,
             hostname: self.configuration.virtualHost,
             address: address,
-            logger: self.logger
+            logger: handler.logger
         )
         if let sasl { try pipeline.addHandler(sasl, position: .before(handler)) }
         return handler

@@ -73,7 +73,8 @@ extension ConnectionHandler {
         )
         self.frames.namesLinks = peer.properties[symbol: "product"] != "RabbitMQ"
         self.transferPayload = max(256, Int(min(largest, 1 << 24)) - 64)
-        self.logger.debug("connection opened", metadata: ["peer": "\(peer.containerID)"])
+        self.logger[.container] = "\(peer.containerID)"
+        self.logger.debug("connection opened")
         if self.role == .server { pn_connection_open(connection) }
         self.opened.resolve(.success(peer))
     }

@@ -14,12 +14,12 @@ extension ConnectionHandler {
             if isOpen {
                 self.logger.info(
                     "the open frame is larger than 512 bytes, which a peer need not accept",
-                    metadata: ["size": "\(size)"]
+                    metadata: .amqp([.size: "\(size)", .limit: "512"])
                 )
             } else {
                 self.logger.error(
                     "a frame was sent that is larger than the peer accepts",
-                    metadata: ["size": "\(size)", "max-frame-size": "\(self.peerFrameSize)"]
+                    metadata: .amqp([.size: "\(size)", .limit: "\(self.peerFrameSize)"])
                 )
             }
         }
@@ -35,7 +35,7 @@ extension ConnectionHandler {
         guard size > limit else { return true }
         self.logger.warning(
             "the open frame is larger than the peer accepts: its properties are left out, and its capabilities if need be",
-            metadata: ["size": "\(size)", "max-frame-size": "\(limit)"]
+            metadata: .amqp([.size: "\(size)", .limit: "\(limit)"])
         )
         pn_data_clear(pn_connection_properties(connection))
         if ProtonFrameSize.open(connection) > limit {
@@ -101,7 +101,7 @@ extension ReceiverEndpoint {
             if let size = changes.oversize(frameSize: limit) {
                 self.handler.logger.warning(
                     "modified without its annotations: they do not fit into a frame that the peer accepts",
-                    metadata: ["link": "\(self.status.name)", "size": "\(size)", "max-frame-size": "\(limit)"]
+                    metadata: self.logMetadata([.size: "\(size)", .limit: "\(limit)"])
                 )
                 changes.messageAnnotations = [:]
             }

@@ -111,7 +111,7 @@ extension ConnectionHandler {
             if lane.link.isDraining { lane.link.flowed() }
         } else {
             let error = self.endedLanes.first { $0.key == key }?.error ?? .senderClosed
-            self.logGivenUp(end - start, unsettled: 0, link: nil, error.detail)
+            self.logGivenUp(end - start, unsettled: 0, link: nil, error)
             for message in run {
                 self.releases.append((message.ledgerBytes, message.node))
                 message.fail(error)
@@ -265,7 +265,7 @@ extension ConnectionHandler {
         do {
             try CloseFrame.write(error.fitted(to: self.peerFrameSize), into: &frame)
         } catch {
-            return self.logger.debug("no close was sent", metadata: ["error": "\(error)"])
+            return self.logger.debug("no close was sent", metadata: .amqp(error: error))
         }
         self.write(frame, context)
     }

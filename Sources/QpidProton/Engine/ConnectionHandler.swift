@@ -3,6 +3,7 @@ internal import DequeModule
 internal import Logging
 internal import NIOCore
 internal import NIOSSL
+internal import Synchronization
 
 /// The last handler of a connection's pipeline: it holds Proton, and moves bytes, events and the mailbox through it.
 ///
@@ -23,7 +24,8 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     let role: Role
     let configuration: AMQPConnection.Configuration
-    let logger: Logger
+    /// All lines carry the number of the connection, and the peer's container id once it is open.
+    var logger: Logger
     let eventLoop: any EventLoop
     let mailbox = Mailbox()
     let engine: ProtonEngine
@@ -133,6 +135,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.configuration = configuration
         self.eventLoop = eventLoop
         self.logger = logger
+        self.logger[.connection] = "\(Self.count.add(1, ordering: .relaxed).newValue)"
         self.engine = try ProtonEngine()
         self.incoming = Inbox()
         self.frames = FrameObserver(
@@ -224,8 +227,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.logger.debug("connection failed", metadata: ["error": "\(error)"])
-        self.die(self.translate(error))
+        let cause = self.translate(error)
+        self.logger.debug("connection failed", metadata: .amqp([.detail: "\(error)"], error: cause))
+        self.die(cause)
     }
 
     func translate(_ error: any Error) -> AMQPError {
@@ -334,7 +338,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func remoteClosed() {
         let ending: AMQPError.Ending = self.opened.answer == nil ? .refused : .closed
         let error = ProtonCondition.get(pn_connection_remote_condition(self.engine.connection), .connection, ending)
-        self.logger.debug("connection closed by the peer", metadata: ["error": "\(error?.description ?? "none")"])
+        self.logger.debug("connection closed by the peer", metadata: .amqp(error: error))
         self.end(
             error,
             AMQPError(scope: .connection, condition: .closed, detail: "the peer closed the connection", origin: .peer)
@@ -368,7 +372,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.settleEnded(mail.settlements)
         let unsent = (error ?? cause).telling(.notSent)
         var unsentCount = 0
-        defer { self.logGivenUp(unsentCount, unsettled: 0, link: nil, "\(error ?? cause)") }
+        defer { self.logGivenUp(unsentCount, unsettled: 0, link: nil, error ?? cause) }
         for item in mail.items {
             switch item {
             case .message(let message):
@@ -406,12 +410,15 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     /// Warns of accepted messages that fail because their link, or what it is on, has ended.
-    func logGivenUp(_ unsent: Int, unsettled: Int, link: String?, _ cause: String) {
+    func logGivenUp(_ unsent: Int, unsettled: Int, link: LinkEndpoint?, _ cause: AMQPError) {
         guard unsent + unsettled > 0 else { return }
-        var metadata: Logger.Metadata = ["unsent": "\(unsent)", "unsettled": "\(unsettled)", "cause": "\(cause)"]
-        if let link { metadata["link"] = "\(link)" }
+        var metadata = Logger.Metadata.amqp([.unsent: "\(unsent)", .unsettled: "\(unsettled)"], error: cause)
+        if let link { metadata.merge(link.logMetadata()) { $1 } }
         self.logger.warning("messages were given up: their sender has ended", metadata: metadata)
     }
+
+    /// Numbers the connections of the process, for the log.
+    private static let count = Atomic(0)
 
     func makeLinkNumber() -> UInt64 {
         self.linkNumber += 1

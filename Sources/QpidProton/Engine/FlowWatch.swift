@@ -132,8 +132,11 @@ final class FlowWatch {
             progress.isWarned = true
             let seconds = Double(now - progress.since) / 1e9
             self.handler.logger.warning(
-                "a link has moved nothing for \(Int(seconds.rounded())) s: \(link.words(for: cause))",
-                metadata: ["link": "\(link.status.name)", "cause": "\(cause.rawValue)"]
+                "a link with pending work makes no progress",
+                metadata: link.logMetadata([
+                    .cause: "\(cause.rawValue)", .detail: "\(link.words(for: cause))",
+                    .seconds: "\(Int(seconds.rounded()))",
+                ])
             )
         }
         self.progress[id] = progress

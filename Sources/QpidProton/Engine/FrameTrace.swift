@@ -38,7 +38,7 @@ final class FrameTrace {
     }
 
     private func log(_ text: String) {
-        self.logger.trace("frame", metadata: ["frame": "\(text)"])
+        self.logger.trace("frame", metadata: .amqp([.frame: "\(text)"]))
     }
 }
 

@@ -82,7 +82,7 @@ class LinkEndpoint {
 
     /// Gives those who opened the link what the peer answered; closes it when none of them waits any more.
     func attach() {
-        self.session.handler.logger.debug("link attached", metadata: ["link": "\(self.status.name)"])
+        self.handler.logger.debug("link attached", metadata: self.logMetadata())
         let attachment = LinkStatus.Attachment(
             source: ProtonTerminus.source(pn_link_remote_source(self.link)) ?? AMQPSource(),
             target: ProtonTerminus.target(pn_link_remote_target(self.link)) ?? AMQPTarget(),
@@ -129,7 +129,7 @@ class LinkEndpoint {
         let error = ProtonCondition.get(pn_link_remote_condition(self.link), .link, ending)
         self.handler.logger.debug(
             "link closed by the peer",
-            metadata: ["link": "\(self.status.name)", "error": "\(error?.description ?? "none")"]
+            metadata: self.logMetadata(error: error)
         )
         self.isEndedByPeer = true
         if pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 {

@@ -1,9 +1,73 @@
-/// The keys of the log's metadata.
-enum LogKey {
+internal import Logging
+
+/// The keys of the log's metadata. `Observability.md` lists them; a test holds the two equal.
+enum LogKey: String, CaseIterable {
+    /// The address of a link: the target's of a sender, the source's of a receiver.
+    case address = "amqp.address"
+    /// The raw value of the ``AMQPBlockCause`` that keeps a link from moving.
+    case cause = "amqp.cause"
+    /// The condition of an error.
+    case condition = "amqp.condition"
+    /// The number of a connection, unique in the process.
+    case connection = "amqp.connection"
+    /// The container id of the peer, once the connection is open.
+    case container = "amqp.container"
+    /// What a line is about, in words with numbers.
+    case detail = "amqp.detail"
+    /// An error in words.
+    case error = "amqp.error"
+    /// A frame as text; the name of a SASL frame.
+    case frame = "amqp.frame"
+    /// A limit that was exceeded, in bytes.
+    case limit = "amqp.limit"
     /// The name of a link.
-    static let link = "amqp.link"
-    /// An error, or what ended something.
-    static let error = "amqp.error"
+    case link = "amqp.link"
     /// How many messages a line is about.
-    static let messages = "amqp.messages"
+    case messages = "amqp.messages"
+    /// The host and port of the other side of the socket.
+    case peer = "amqp.peer"
+    /// The version of Proton-C whose headers the library was built with.
+    case protonHeaders = "amqp.proton.headers"
+    /// The version of Proton-C that the process has loaded.
+    case protonLoaded = "amqp.proton.loaded"
+    /// The version of Proton-C that the library is tested with.
+    case protonTested = "amqp.proton.tested"
+    /// The code of a SASL outcome.
+    case saslCode = "amqp.sasl.code"
+    /// The SASL mechanism in use.
+    case saslMechanism = "amqp.sasl.mechanism"
+    /// The SASL mechanisms that the server offers.
+    case saslMechanisms = "amqp.sasl.mechanisms"
+    /// How long a link has not moved, in seconds.
+    case seconds = "amqp.seconds"
+    /// The size of a frame, in bytes.
+    case size = "amqp.size"
+    /// How many messages of a sender were not sent.
+    case unsent = "amqp.unsent"
+    /// How many messages of a sender were sent and not settled.
+    case unsettled = "amqp.unsettled"
+}
+
+extension Logger.Metadata {
+    /// Makes metadata of the keys of this library. An error adds its condition and its text.
+    static func amqp(
+        _ fields: KeyValuePairs<LogKey, Logger.MetadataValue> = [:],
+        error: AMQPError? = nil
+    ) -> Logger.Metadata {
+        var metadata: Logger.Metadata = [:]
+        for (key, value) in fields { metadata[key.rawValue] = value }
+        if let error {
+            metadata[LogKey.condition.rawValue] = "\(error.condition)"
+            metadata[LogKey.error.rawValue] = "\(error)"
+        }
+        return metadata
+    }
+}
+
+extension Logger {
+    /// A metadata value that all lines of the logger carry.
+    subscript(key: LogKey) -> Logger.MetadataValue? {
+        get { self[metadataKey: key.rawValue] }
+        set { self[metadataKey: key.rawValue] = newValue }
+    }
 }

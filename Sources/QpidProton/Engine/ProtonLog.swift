@@ -23,6 +23,6 @@ final class ProtonLog {
 
     private func write(_ severity: pn_log_level_t, _ message: String) {
         let level: Logger.Level = severity == PN_LEVEL_FRAME || severity == PN_LEVEL_TRACE ? .trace : .debug
-        self.logger.log(level: level, "proton", metadata: ["frame": "\(message)"])
+        self.logger.log(level: level, "proton", metadata: .amqp([.detail: "\(message)"]))
     }
 }

@@ -51,9 +51,9 @@ enum ProtonVersion {
         guard headers != self.tested || loaded != self.tested && loaded != "unknown" else { return }
         logger.warning(
             "this version of Qpid Proton-C was never tested with swift-qpid-proton",
-            metadata: [
-                "proton.loaded": "\(loaded)", "proton.headers": "\(headers)", "proton.tested": "\(self.tested)",
-            ]
+            metadata: .amqp([
+                .protonLoaded: "\(loaded)", .protonHeaders: "\(headers)", .protonTested: "\(self.tested)",
+            ])
         )
     }
 }

@@ -98,7 +98,9 @@ final class ReceiveAccount {
         guard isOverfull != self.isReadingWithheld, let context = self.handler.context else { return }
         self.isReadingWithheld = isOverfull
         if isOverfull {
-            self.handler.logger.debug("the socket is not read: what has come, or is to be written, has no room")
+            self.handler.logger.debug(
+                "reading from the socket is suspended: received or unwritten bytes fill their limit"
+            )
             self.handler.suspendIdleTimeout()
             self.limitWithholding()
         } else {

@@ -91,9 +91,7 @@ extension ReceiverEndpoint {
         guard count > 0 else { return }
         self.handler.logger.info(
             "messages that no task had taken go back to their source: the link has ended",
-            metadata: [
-                LogKey.link: "\(self.status.name)", LogKey.messages: "\(count)", LogKey.error: "\(cause)",
-            ]
+            metadata: self.logMetadata([.messages: "\(count)"], error: cause)
         )
     }
 

@@ -156,7 +156,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             settler: AMQPDelivery.Settler(
                 mailbox: self.handler.mailbox,
                 receiver: key,
-                unsent: UnsentSettlements(link: self.status.name, logger: self.handler.logger)
+                unsent: UnsentSettlements(metadata: self.logMetadata(), logger: self.handler.logger)
             )
         )
         self.inbox = inbox

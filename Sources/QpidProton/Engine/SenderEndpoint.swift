@@ -238,8 +238,8 @@ final class SenderEndpoint: LinkEndpoint {
         self.handler.logGivenUp(
             unsentCount + messages.count,
             unsettled: unsettledCount,
-            link: self.status.name,
-            "\(cause)"
+            link: self,
+            cause
         )
         let flushes = self.flushes
         self.flushes = []

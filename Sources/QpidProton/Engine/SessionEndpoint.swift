@@ -332,7 +332,7 @@ final class SessionEndpoint {
     func remoteClosed() {
         let ending: AMQPError.Ending = self.opened.answer == nil ? .refused : .closed
         let error = ProtonCondition.get(pn_session_remote_condition(self.session), .session, ending)
-        self.handler.logger.debug("session ended by the peer", metadata: ["error": "\(error?.description ?? "none")"])
+        self.handler.logger.debug("session ended by the peer", metadata: .amqp(error: error))
         if !self.isLocallyClosed {
             self.endLocally(error)
             pn_session_close(self.session)

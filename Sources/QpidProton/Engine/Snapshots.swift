@@ -1,4 +1,5 @@
 internal import CProton
+internal import Logging
 internal import Synchronization
 
 extension ConnectionHandler {
@@ -33,18 +34,36 @@ extension SessionEndpoint {
 
 /// What a link shows of itself.
 struct LinkFigures {
-    var address: String?
     var bytes = AMQPFill(limit: nil, used: 0, peak: 0)
     var messages = 0
     var unsettled = 0
 }
 
 extension LinkEndpoint {
+    /// The metadata of a log line about the link.
+    func logMetadata(
+        _ fields: KeyValuePairs<LogKey, Logger.MetadataValue> = [:],
+        error: AMQPError? = nil
+    ) -> Logger.Metadata {
+        var metadata = Logger.Metadata.amqp(fields, error: error)
+        metadata[LogKey.link.rawValue] = "\(self.status.name)"
+        if let address = self.address { metadata[LogKey.address.rawValue] = "\(address)" }
+        return metadata
+    }
+
+    /// The address of the terminus at the peer; nil where there is none, and once the link is freed.
+    private var address: String? {
+        guard !self.isDone else { return nil }
+        return self is SenderEndpoint
+            ? ProtonTerminus.target(pn_link_target(self.link))?.address
+            : ProtonTerminus.source(pn_link_source(self.link))?.address
+    }
+
     func snapshot(at now: Int64) -> AMQPLinkSnapshot {
         let figures = self.figures
         return AMQPLinkSnapshot(
             name: self.status.name,
-            address: figures.address,
+            address: self.address,
             isSender: self is SenderEndpoint,
             bytes: figures.bytes,
             messages: figures.messages,
@@ -62,7 +81,6 @@ extension SenderEndpoint {
     var ownFigures: LinkFigures {
         let ledger = self.node.flatMap { self.handler.mailbox.ledger($0) }
         return LinkFigures(
-            address: self.isDone ? nil : ProtonTerminus.target(pn_link_target(self.link))?.address,
             bytes: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
             messages: self.lane?.waiting.count ?? 0,
             unsettled: self.isDone ? 0 : Int(pn_link_unsettled(self.link))
@@ -74,7 +92,6 @@ extension ReceiverEndpoint {
     var ownFigures: LinkFigures {
         let streamed = self.status.streamedBytes.load(ordering: .relaxed)
         return LinkFigures(
-            address: self.isDone ? nil : ProtonTerminus.source(pn_link_source(self.link))?.address,
             bytes: AMQPFill(
                 limit: self.window.budget,
                 used: (self.inbox?.weight ?? 0) + streamed,

@@ -23,11 +23,12 @@ final class UnsentSettlements: Sendable {
 
     private let state = Mutex(State())
     private let ended = Atomic(false)
-    private let link: String
+    /// The link, for the log.
+    private let metadata: Logger.Metadata
     private let logger: Logger
 
-    init(link: String, logger: Logger) {
-        self.link = link
+    init(metadata: Logger.Metadata, logger: Logger) {
+        self.metadata = metadata
         self.logger = logger
     }
 
@@ -101,10 +102,7 @@ final class UnsentSettlements: Sendable {
         guard let line else { return }
         self.logger.warning(
             "decisions about messages were not sent: the link ended first, and the messages go back to their source",
-            metadata: [
-                LogKey.link: "\(self.link)", LogKey.messages: "\(line.count)",
-                LogKey.error: "\(line.cause?.description ?? "none")",
-            ]
+            metadata: self.metadata.merging(.amqp([.messages: "\(line.count)"], error: line.cause)) { $1 }
         )
     }
 }

@@ -211,7 +211,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     }
 
     private func complete(_ context: ChannelHandlerContext, _ identity: AMQPAuthenticatedIdentity) {
-        self.logger.debug("SASL completed", metadata: ["amqp.sasl.mechanism": "\(identity.mechanism ?? "none")"])
+        self.logger.debug("SASL completed", metadata: .amqp([.saslMechanism: "\(identity.mechanism ?? "none")"]))
         self.phase = .completing
         context.fireUserInboundEventTriggered(SASLCompleted(identity: identity))
         if self.phase == .completing { context.fireChannelActive() }
@@ -243,7 +243,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     }
 
     private func fail(_ context: ChannelHandlerContext, _ error: AMQPError, closes: Bool = true) {
-        self.logger.debug("SASL failed", metadata: ["amqp.error": "\(error)"])
+        self.logger.debug("SASL failed", metadata: .amqp(error: error))
         self.end()
         var error = error
         if error.ending == .closed { error.ending = .refused }
@@ -260,14 +260,13 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
 
     /// What may be logged of a frame: never a response or a challenge.
     private static func metadata(of frame: SASLFrame) -> Logger.Metadata {
-        var metadata: Logger.Metadata = ["amqp.frame": "\(frame.name)"]
-        switch frame {
-        case .mechanisms(let names): metadata["amqp.sasl.mechanisms"] = "\(shortened(names))"
-        case .initialise(let mechanism, _, _): metadata["amqp.sasl.mechanism"] = "\(shortened([mechanism]))"
-        case .outcome(let code, _): metadata["amqp.sasl.code"] = "\(code)"
-        case .challenge, .response: break
+        let name = Logger.MetadataValue.string(frame.name)
+        return switch frame {
+        case .mechanisms(let names): .amqp([.frame: name, .saslMechanisms: "\(shortened(names))"])
+        case .initialise(let mechanism, _, _): .amqp([.frame: name, .saslMechanism: "\(shortened([mechanism]))"])
+        case .outcome(let code, _): .amqp([.frame: name, .saslCode: "\(code)"])
+        case .challenge, .response: .amqp([.frame: name])
         }
-        return metadata
     }
 
     private static func tooManyBytes(_ limit: Int) -> AMQPError {

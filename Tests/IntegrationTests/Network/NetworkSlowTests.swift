@@ -78,7 +78,7 @@ struct NetworkSlowTests {
         }
         #expect(looks.faults == [] && looks.count > 4)
         #expect(log.lines.contains { $0.contains("connection opened") })
-        #expect(!log.lines.contains { $0.contains("has moved nothing") })
+        #expect(!log.lines.contains { $0.contains("makes no progress") })
         try await waitUntil("nothing is left: \(dialogue.remains.left)") { dialogue.remains.left.isEmpty }
         let bytes = records.values.reduce(0) { $0 + $1.forwarded }
         print(

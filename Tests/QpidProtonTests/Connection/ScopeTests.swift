@@ -135,7 +135,7 @@ struct ScopeTests {
             await #expect(throws: Stop.self) { try await scope.value }
             #expect(try await peer.run { $0.received.count } == (isSent ? 5 : 0))
             #expect(log.text.contains("given up") != isSent)
-            #expect(isSent || log.text.contains("\"unsent\": 5"))
+            #expect(isSent || log.text.contains("\"amqp.unsent\": 5"))
         }
     }
 
@@ -190,7 +190,7 @@ struct ScopeTests {
         }
         await peer.settle()
         let line = try #require(log.text.split(separator: "\n").first { $0.contains("given up") })
-        #expect(line.contains("\"unsent\": 5") && line.contains("\"unsettled\": 0"), "\(line)")
+        #expect(line.contains("\"amqp.unsent\": 5") && line.contains("\"amqp.unsettled\": 0"), "\(line)")
         await peer.finish()
     }
 }

@@ -10,7 +10,7 @@ struct DeliveryInboxTests {
     private let settler = AMQPDelivery.Settler(
         mailbox: Mailbox(),
         receiver: SlotKey(bitPattern: 1),
-        unsent: UnsentSettlements(link: "link", logger: LogKeeper().logger)
+        unsent: UnsentSettlements(metadata: [:], logger: LogKeeper().logger)
     )
 
     private func makeInbox(

@@ -164,7 +164,11 @@ struct FlowWatchTests {
         #expect(lines.warnings.isEmpty)
         await peer.advance(by: .seconds(40), steps: 40)
         #expect(lines.warnings.count == 1)
-        #expect(lines.warnings[0].contains("the peer granted no credit; 1 messages, 7 bytes, wait to be sent"))
+        #expect(
+            lines.warnings[0].contains(
+                "\"amqp.detail\": the peer granted no credit; 1 messages, 7 bytes, wait to be sent"
+            )
+        )
         try await peer.run { pn_link_flow($0.links[0], 1) }
         try sender.trySend(encoded: payload(7))
         await peer.advance(by: .seconds(40), steps: 40)
@@ -214,6 +218,6 @@ private struct Lines: LogHandler {
     }
 
     func log(event: LogEvent) {
-        self.kept.lines.withLock { $0.append("\(event.message)") }
+        self.kept.lines.withLock { $0.append("\(event.message) \(event.metadata ?? [:])") }
     }
 }

@@ -1,0 +1,140 @@
+import CProton
+import Foundation
+import Logging
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import QpidProton
+
+/// What the library logs, and under which keys.
+@Suite(.deadline)
+struct LogTests {
+    @Test func theArticleListsEveryKey() throws {
+        let listed = try Article.observability.rows(under: "Key").map { $0[0] }
+        #expect(listed == LogKey.allCases.map(\.rawValue).sorted())
+        #expect(LogKey.allCases.allSatisfy { $0.rawValue.hasPrefix("amqp.") })
+    }
+
+    @Test func theLinesOfAConnectionNameIt() async throws {
+        let lines = LogLines()
+        try await withSession(logger: lines.logger) { session, _ in
+            _ = try await session.openSender(to: "orders")
+        }
+        let attached = try #require(lines.all.first { $0.message == "link attached" })
+        #expect(Int(attached["amqp.connection"] ?? "") != nil)
+        #expect(attached["amqp.container"] == "peer")
+        #expect(attached["amqp.address"] == "orders")
+        #expect(attached["amqp.link"]?.isEmpty == false)
+        let numbers = Set(lines.all.compactMap { $0["amqp.connection"] })
+        #expect(numbers.count == 1)
+        try await withSession(logger: lines.logger) { _, _ in }
+        #expect(Set(lines.all.compactMap { $0["amqp.connection"] }).count == 2)
+    }
+
+    /// Keys from the enum alone, constant messages, and the condition beside every error.
+    @Test func everyLineHasConstantTextAndKnownKeys() async throws {
+        let lines = LogLines()
+        var configuration = AMQPConnection.Configuration()
+        configuration.tracesFrames = true
+        configuration.stallWarning = .seconds(1)
+        configuration.idleTimeout = nil
+        for number in 0..<2 {
+            try await withSession(configuration: configuration, logger: lines.logger, { PeerScript(credit: nil) }) {
+                session,
+                peer in
+                let sender = try await session.openSender(to: "orders-\(number)")
+                let receiver = try await session.openReceiver(from: "orders-\(number)", window: .messages(4))
+                for _ in 0..<3 { try sender.trySend(encoded: payload(10 + number)) }
+                try await peer.run { peer in
+                    for _ in 0..<2 { peer.send(payload(10), on: peer.links[1]) }
+                }
+                let held = try await receiver.next()
+                await peer.advance(by: .seconds(3), steps: 12)
+                try await peer.run { peer in
+                    for link in peer.links {
+                        pn_condition_set_name(pn_link_condition(link), "amqp:not-found")
+                        pn_link_close(link)
+                    }
+                }
+                held?.accept()
+                await peer.settle()
+                try await peer.loseConnection()
+            }
+        }
+        let known = Set(LogKey.allCases.map(\.rawValue))
+        for line in lines.all {
+            #expect(known.isSuperset(of: line.metadata.keys), "\(line)")
+            #expect((line["amqp.error"] == nil) == (line["amqp.condition"] == nil), "\(line)")
+            // What differs from line to line belongs into the metadata.
+            #expect(!line.message.contains { $0.isNumber } || line.message.contains("512 bytes"), "\(line)")
+        }
+        let texts = Set(lines.all.map(\.message))
+        #expect(
+            texts.isSuperset(of: [
+                "a link with pending work makes no progress", "link closed by the peer", "frame", "connection opened",
+                "messages were given up: their sender has ended",
+            ]),
+            "\(texts)"
+        )
+        let closed = try #require(lines.all.first { $0.message == "link closed by the peer" })
+        #expect(closed["amqp.condition"] == "amqp:not-found")
+        let stalled = try #require(lines.all.first { $0.message.contains("no progress") })
+        #expect(stalled["amqp.cause"] == "credit" && stalled["amqp.seconds"] == "1", "\(stalled)")
+    }
+}
+
+/// Keeps the lines of a logger, with the metadata of the logger and of the line.
+final class LogLines: Sendable {
+    struct Line: Sendable {
+        let message: String
+        let metadata: [String: String]
+        subscript(key: String) -> String? { self.metadata[key] }
+    }
+
+    private struct Handler: LogHandler {
+        let lines: LogLines
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.trace
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { self.metadata[key] }
+            set { self.metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            let metadata = self.metadata.merging(event.metadata ?? [:]) { $1 }
+            let line = Line(message: "\(event.message)", metadata: metadata.mapValues { "\($0)" })
+            self.lines.kept.withLock { $0.append(line) }
+        }
+    }
+
+    private let kept = Synchronization.Mutex<[Line]>([])
+    var all: [Line] { self.kept.withLock { $0 } }
+    var logger: Logger { Logger(label: "test") { _ in Handler(lines: self) } }
+}
+
+/// An article of the documentation.
+struct Article {
+    static var observability: Article {
+        get throws {
+            let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+                .deletingLastPathComponent().deletingLastPathComponent()
+            let path = "Sources/QpidProton/QpidProton.docc/Observability.md"
+            return Article(text: try String(contentsOf: root.appending(path: path), encoding: .utf8))
+        }
+    }
+
+    let text: String
+
+    /// The rows of the table whose first column has this title, their cells without the marks of code.
+    func rows(under title: String) throws -> [[String]] {
+        let lines = self.text.split(separator: "\n", omittingEmptySubsequences: false)
+        let start = try #require(lines.firstIndex { $0.hasPrefix("| \(title) |") })
+        return lines[(start + 2)...].prefix { $0.hasPrefix("|") }.map { line in
+            line.split(separator: "|", omittingEmptySubsequences: false).dropFirst().dropLast().map {
+                $0.replacing("`", with: "").trimmingCharacters(in: .whitespaces)
+            }
+        }
+    }
+}
