@@ -67,7 +67,7 @@ extension AMQPConnection {
         /// A link that has something to move and moves nothing for so long is told in one warning, which names the cause; nil
         /// for none.
         public var stallWarning: Duration? = .seconds(30)
-        /// How the flow is reported to swift-metrics; nil for not at all.
+        /// How the connection reports to swift-metrics; nil for not at all.
         public var metrics: AMQPMetrics?
         /// Logs every frame as it is on the wire, at trace level; false by default.
         ///
@@ -102,6 +102,8 @@ extension AMQPConnection {
                 (0...0.5).contains(self.lowPriorityShare),
                 "lowPriorityShare is \(self.lowPriorityShare): it must be from 0 to 0.5"
             )
+            try self.sendLimit?.validate()
+            try self.metrics?.validate()
             if let budget = self.receiveBudget {
                 try require(
                     budget.limit >= .mebibytes(1),

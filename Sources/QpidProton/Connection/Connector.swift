@@ -90,6 +90,7 @@ struct Connector {
             parts = try await attempts.connected.value()
         } catch {
             attempts.giveUp()
+            if error.condition != .cancelled { self.configuration.metrics?.count(connectionError: error) }
             throw error
         }
         return try await self.open(parts)

@@ -76,6 +76,7 @@ extension ConnectionHandler {
         self.logger[.container] = "\(peer.containerID)"
         self.logger.debug("connection opened")
         if self.role == .server { pn_connection_open(connection) }
+        self.metrics?.opened()
         self.opened.resolve(.success(peer))
     }
 

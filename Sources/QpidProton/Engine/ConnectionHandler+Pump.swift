@@ -114,6 +114,7 @@ extension ConnectionHandler {
             self.logGivenUp(end - start, unsettled: 0, link: nil, error)
             for message in run {
                 self.releases.append((message.ledgerBytes, message.node))
+                self.metrics?.count(error, of: message)
                 message.fail(error)
             }
         }
@@ -310,6 +311,7 @@ extension ConnectionHandler {
             self.reportUnsent()
         }
         if !framed.isEmpty {
+            self.metrics?.written(framed, isDone: failure == nil)
             // With the next look into the mailbox, which follows.
             for handed in framed { self.releases.append((handed.bytes, handed.node)) }
             let outcome = failure.map { cause -> Result<AMQPOutcome, AMQPError> in

@@ -108,6 +108,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     var linksOfPeer = 0
     /// The most links of a session that this side has detached and the peer has not.
     var detachLimit = 8_192
+    /// Nil where nothing is reported.
+    let metrics: FlowMetrics?
     /// Tells what keeps links from moving.
     private(set) lazy var watch = FlowWatch(self)
     @exclusivity(unchecked) var isFlushNeeded = false
@@ -137,6 +139,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.logger = logger
         self.logger[.connection] = "\(Self.count.add(1, ordering: .relaxed).newValue)"
         self.engine = try ProtonEngine()
+        self.metrics = configuration.metrics.map { FlowMetrics($0) }
         self.incoming = Inbox()
         self.frames = FrameObserver(
             maxFrameSize: UInt32(clamping: configuration.maxFrameSize.bytes),
@@ -263,6 +266,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         return nil
     }
 
+    /// Why the connection was given up before it was open.
+    private var openError: AMQPError? {
+        if case .failure(let error)? = self.opened.answer { return error }
+        return nil
+    }
+
     private var lost: AMQPError {
         AMQPError(
             scope: .connection,
@@ -361,7 +370,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Answers all who wait on the connection. The socket may still have a close to carry.
     func end(_ error: AMQPError?, _ cause: AMQPError) {
         self.limitClose()
-        self.ended.resolve(error.map { .failure($0) } ?? .success(()))
+        if self.ended.resolve(error.map { .failure($0) } ?? .success(())) {
+            self.metrics?.ended(self.openError ?? error)
+        }
         self.opened.resolve(.failure(error ?? cause))
         for session in self.sessions.values { session.abandon(error ?? cause) }
         self.sessions.removeAll()
@@ -377,6 +388,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             switch item {
             case .message(let message):
                 unsentCount += 1
+                self.metrics?.count(unsent, of: message)
                 message.fail(unsent)
             case .part(let part): part.bytes.done()
             case .taken, .work: break

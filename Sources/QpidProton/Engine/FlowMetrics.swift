@@ -1,126 +1,149 @@
 internal import CoreMetrics
+internal import Synchronization
 
 /// The metrics of one connection. It is used on its event loop alone.
+///
+/// Counts are plain integers here. They are written to the series of ``MetricsHub`` in intervals, and at the end.
 final class FlowMetrics {
-    /// The metrics of one link.
-    private final class Link {
-        let bytes: Gauge
-        let messages: Gauge
-        let credit: Gauge
-        let unsettled: Gauge
-        var counters: [AMQPBlockCause: (counter: Counter, counted: Int64)] = [:]
-        var timers: [AMQPBlockCause: CoreMetrics.Timer] = [:]
-        let dimensions: [(String, String)]
-
-        init(_ settings: AMQPMetrics, _ dimensions: [(String, String)]) {
-            func gauge(_ name: String) -> Gauge {
-                Gauge(label: settings.name(name), dimensions: dimensions, factory: settings.usedFactory)
-            }
-            self.bytes = gauge("amqp.link.bytes")
-            self.messages = gauge("amqp.link.messages")
-            self.credit = gauge("amqp.link.credit")
-            self.unsettled = gauge("amqp.link.unsettled")
-            self.dimensions = dimensions
-        }
-
-        func destroy() {
-            for gauge in [self.bytes, self.messages, self.credit, self.unsettled] { gauge.destroy() }
-            for counter in self.counters.values { counter.counter.destroy() }
-            for timer in self.timers.values { timer.destroy() }
-        }
+    private struct GroupKey: Hashable {
+        let address: String
+        let isSender: Bool
     }
 
     private let settings: AMQPMetrics
     private let shortest: Int64
-    private let outgoing: Gauge
-    private let socket: Gauge
-    private var links: [UInt64: Link] = [:]
+    /// While the connection runs: its number, and the bytes on their way.
+    private var shares: (open: GaugeShare, outgoing: GaugeShare, socket: GaugeShare)?
+    private var isOpen = false
+    private var hasStopped = false
+    private var groups: [GroupKey: LinkGroup] = [:]
+    /// The senders by their ledgers, until nothing of them is on its way.
+    private var senders: [SlotKey: LinkMeter] = [:]
 
     init(_ settings: AMQPMetrics) {
         self.settings = settings
         self.shortest = settings.shortestBlock.nanoseconds
-        func gauge(_ name: String) -> Gauge {
-            Gauge(label: settings.name(name), dimensions: settings.dimensions, factory: settings.usedFactory)
-        }
-        self.outgoing = gauge("amqp.connection.outgoing_bytes")
-        self.socket = gauge("amqp.connection.socket_bytes")
     }
 
-    func destroy() {
-        self.outgoing.destroy()
-        self.socket.destroy()
-        for link in self.links.values { link.destroy() }
-        self.links = [:]
+    func start() {
+        guard !self.hasStopped else { return }
+        let (settings, hub) = (self.settings, self.settings.hub)
+        self.shares = (
+            hub.share(settings.series(.connections)), hub.share(settings.series(.outgoingBytes)),
+            hub.share(settings.series(.socketBytes))
+        )
     }
 
-    /// Writes gauges and counters.
-    func record(_ handler: ConnectionHandler, _ now: Int64) {
-        self.outgoing.record(handler.mailbox.ledger(handler.node)?.used ?? 0)
-        self.socket.record(handler.unwrittenBytes)
-        var seen: Set<UInt64> = []
-        for session in handler.sessions.values {
-            for endpoint in session.links.values where !endpoint.isDone {
-                seen.insert(endpoint.number)
-                self.record(endpoint, now)
-            }
+    /// The connection is gone. What becomes of the writes that are not done is still counted.
+    func stop() {
+        self.hasStopped = true
+        for meter in self.senders.values { meter.updateDropped() }
+        for group in self.groups.values {
+            group.flush()
+            group.endGauges()
         }
-        for (id, link) in self.links where !seen.contains(id) {
-            link.destroy()
-            self.links[id] = nil
-        }
+        self.shares?.open.end()
+        self.shares?.outgoing.end()
+        self.shares?.socket.end()
+        self.shares = nil
     }
 
-    private func record(_ endpoint: LinkEndpoint, _ now: Int64) {
-        let snapshot = endpoint.snapshot(at: now)
-        let link = self.link(endpoint)
-        link.bytes.record(snapshot.bytes.used)
-        link.messages.record(snapshot.messages)
-        link.credit.record(snapshot.credit)
-        link.unsettled.record(snapshot.unsettled)
-        for (cause, duration) in snapshot.blockedTimes {
-            var entry = link.counters[cause] ?? (self.counter(cause, link), 0)
-            entry.counter.increment(by: max(0, duration.nanoseconds - entry.counted))
-            entry.counted = duration.nanoseconds
-            link.counters[cause] = entry
+    // MARK: The connection
+
+    func opened() {
+        self.settings.counter(.connectionsOpened).increment()
+        self.isOpen = true
+        self.shares?.open.record(1)
+    }
+
+    /// The connection is of no more use.
+    func ended(_ error: AMQPError?) {
+        self.isOpen = false
+        self.shares?.open.record(0)
+        if let error { self.settings.count(connectionError: error) }
+    }
+
+    // MARK: Links
+
+    func meter(_ link: LinkEndpoint, to target: AMQPTarget, node: SlotKey) -> LinkMeter {
+        let meter = LinkMeter(self.group(target.address, target.isDynamic, isSender: true), link.status)
+        self.senders[node] = meter
+        return meter
+    }
+
+    func meter(_ link: LinkEndpoint, from source: AMQPSource) -> LinkMeter {
+        LinkMeter(self.group(source.address, source.isDynamic, isSender: false), link.status)
+    }
+
+    private func group(_ address: String?, _ isDynamic: Bool, isSender: Bool) -> LinkGroup {
+        let address = self.settings.dimension(of: address, isDynamic: isDynamic)
+        let key = GroupKey(address: address, isSender: isSender)
+        if let group = self.groups[key] { return group }
+        let group = LinkGroup(self.settings, address: address, role: isSender ? "sender" : "receiver")
+        self.groups[key] = group
+        return group
+    }
+
+    /// Counts what became of a message that was not handed to Proton.
+    func count(_ cause: AMQPError, of message: PendingMessage) { self.senders[message.node]?.fail(cause) }
+
+    /// The socket has taken bytes, or lost them.
+    func written(_ framed: [Handed], isDone: Bool) {
+        for handed in framed {
+            guard let meter = self.senders[handed.node] else { continue }
+            if isDone { meter.write(handed.bytes) }
+            if handed.settled != nil { meter.group.add(isDone ? .settled : .inDoubt) }
         }
+        self.flushIfStopped()
+    }
+
+    /// What was handed to Proton will not be written.
+    func lost(_ handed: some Sequence<Handed>) {
+        for handed in handed where handed.settled != nil { self.senders[handed.node]?.group.add(.inDoubt) }
+        self.flushIfStopped()
+    }
+
+    private func flushIfStopped() {
+        guard self.hasStopped else { return }
+        for group in self.groups.values { group.flush() }
     }
 
     /// Records the length of a block.
-    func ended(_ block: BlockClock.Ended, on endpoint: LinkEndpoint) {
-        guard block.duration >= self.shortest else { return }
-        let link = self.link(endpoint)
-        let timer =
-            link.timers[block.cause]
-            ?? CoreMetrics.Timer(
-                label: self.settings.name("amqp.link.blocked"),
-                dimensions: link.dimensions + [("cause", block.cause.rawValue)],
-                factory: self.settings.usedFactory
-            )
-        link.timers[block.cause] = timer
-        timer.recordNanoseconds(block.duration)
+    func ended(_ block: BlockClock.Ended, on link: LinkEndpoint) {
+        if block.duration >= self.shortest { link.meter?.group.recordBlock(block) }
     }
 
-    private func counter(_ cause: AMQPBlockCause, _ link: Link) -> Counter {
-        Counter(
-            label: self.settings.name("amqp.link.blocked_nanoseconds"),
-            dimensions: link.dimensions + [("cause", cause.rawValue)],
-            factory: self.settings.usedFactory
-        )
+    // MARK: Writing
+
+    /// Writes gauges and counters.
+    func record(_ handler: ConnectionHandler, _ now: Int64) {
+        self.shares?.open.record(self.isOpen ? 1 : 0)
+        self.shares?.outgoing.record(handler.mailbox.ledger(handler.node)?.used ?? 0)
+        self.shares?.socket.record(handler.unwrittenBytes)
+        for group in self.groups.values { group.levels = LinkGroup.Levels() }
+        for session in handler.sessions.values {
+            for link in session.links.values where !link.isDone { self.add(link, now) }
+        }
+        for (node, meter) in self.senders where meter.hasEnded {
+            meter.updateDropped()
+            // When the connection has ended the ledgers are gone before the bytes.
+            if handler.ended.answer == nil, handler.mailbox.ledger(node) == nil { self.senders[node] = nil }
+        }
+        for group in self.groups.values {
+            group.flush()
+            group.recordLevels()
+        }
     }
 
-    private func link(_ endpoint: LinkEndpoint) -> Link {
-        let id = endpoint.number
-        if let link = self.links[id] { return link }
-        let role = endpoint is SenderEndpoint ? "sender" : "receiver"
-        let link = Link(
-            self.settings,
-            self.settings.dimensions + [("link", endpoint.status.name), ("role", role)]
-        )
-        self.links[id] = link
-        return link
+    private func add(_ link: LinkEndpoint, _ now: Int64) {
+        guard let meter = link.meter, !meter.hasEnded else { return }
+        meter.update(link, now)
+        let figures = link.figures
+        let credit = link.status.credit.load(ordering: .relaxed)
+        meter.group.levels.links += 1
+        meter.group.levels.bytes += figures.bytes.used
+        meter.group.levels.messages += figures.messages
+        meter.group.levels.credit += credit
+        meter.group.levels.unsettled += figures.unsettled
     }
-}
-
-extension AMQPMetrics {
-    fileprivate var usedFactory: any MetricsFactory { self.factory ?? MetricsSystem.factory }
 }

@@ -27,25 +27,26 @@ final class FlowWatch {
     private var nextID: UInt64 = 0
     private var progress: [UInt64: Progress] = [:]
     private var timer: LoopTimer?
-    private let metrics: FlowMetrics?
     private let metricsInterval: Int64?
 
     init(_ handler: ConnectionHandler) {
         self.handler = handler
         self.stallLimit = handler.configuration.stallWarning.map { max(Self.shortest, $0.nanoseconds) }
-        self.metrics = handler.configuration.metrics.map { FlowMetrics($0) }
-        self.metricsInterval = handler.configuration.metrics.map { max(Self.shortest, $0.interval.nanoseconds) }
+        self.metricsInterval = handler.configuration.metrics.map { $0.interval.nanoseconds }
     }
 
     /// Looks for the first time, and again as often as is needed.
-    func start() { self.schedule() }
+    func start() {
+        self.handler.metrics?.start()
+        self.schedule()
+    }
 
     func stop() {
         self.timer?.cancel()
         self.timer = nil
         for subscriber in self.subscribers.values { subscriber.continuation.finish() }
         self.subscribers = [:]
-        self.metrics?.destroy()
+        self.handler.metrics?.stop()
     }
 
     func subscribe(_ continuation: AsyncStream<AMQPFlowEvent>.Continuation, after: Duration, link: String?) {
@@ -86,7 +87,7 @@ final class FlowWatch {
             }
         }
         self.progress = self.progress.filter { seen.contains($0.key) }
-        self.metrics?.record(self.handler, now)
+        self.handler.metrics?.record(self.handler, now)
     }
 
     // MARK: Events
@@ -101,7 +102,7 @@ final class FlowWatch {
 
     /// A block is over.
     func ended(_ block: BlockClock.Ended, on link: LinkEndpoint) {
-        self.metrics?.ended(block, on: link)
+        self.handler.metrics?.ended(block, on: link)
         guard block.wasAnnounced else { return }
         self.tell(link, block.cause, .unblocked(after: .nanoseconds(block.duration)), block.duration)
     }

@@ -30,6 +30,8 @@ class LinkEndpoint {
     let number: UInt64
     /// How long the link was kept from moving, and by what.
     @exclusivity(unchecked) var blocks = BlockClock()
+    /// Nil where nothing is reported.
+    @exclusivity(unchecked) final var meter: LinkMeter?
     /// Counts everything that moves.
     var steps = 0
 
@@ -83,6 +85,7 @@ class LinkEndpoint {
     /// Gives those who opened the link what the peer answered; closes it when none of them waits any more.
     func attach() {
         self.handler.logger.debug("link attached", metadata: self.logMetadata())
+        self.meter?.open()
         let attachment = LinkStatus.Attachment(
             source: ProtonTerminus.source(pn_link_remote_source(self.link)) ?? AMQPSource(),
             target: ProtonTerminus.target(pn_link_remote_target(self.link)) ?? AMQPTarget(),
@@ -168,6 +171,7 @@ class LinkEndpoint {
         self.status.deliveryLimit.end(refusal)
         self.note(nil)
         self.end(error)
+        self.meter?.end(error, self)
     }
 
     private func finish(_ error: AMQPError?) {

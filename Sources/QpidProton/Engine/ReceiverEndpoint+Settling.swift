@@ -79,6 +79,7 @@ extension ReceiverEndpoint {
 
     private func tell(_ entry: Unsettled) {
         self.told += 1
+        self.meter?.decide(entry.isReleased ? .released : .accepted)
         pn_delivery_update(entry.delivery, UInt64(entry.isReleased ? PN_RELEASED : PN_ACCEPTED))
         // Its context stays, and finds nothing any more; Proton clears it with the delivery.
         pn_delivery_settle(entry.delivery)

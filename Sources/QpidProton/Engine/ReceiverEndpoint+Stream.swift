@@ -112,6 +112,7 @@ extension ReceiverEndpoint {
         let isSettled = pn_delivery_settled(delivery)
         self.window.completeStreamed(min(stream.count, self.streamBuffer ?? 0))
         self.pace?.complete(stream.count)
+        self.meter?.receive(stream.count)
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
         self.isMidMessage = false

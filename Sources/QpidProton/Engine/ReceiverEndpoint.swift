@@ -135,6 +135,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
         self.deliversUnsettledAfterEnd = configuration.deliversUnsettledAfterEnd ?? self.isOfPeer
         self.telling.delay = max(0, min(configuration.settlementDelay, .seconds(3_600)).nanoseconds)
+        self.meter = self.handler.metrics?.meter(self, from: configuration.source)
         let key = self.handler.receivers.insert(self)
         self.key = key
         // What is taken of a window of bytes may be what Proton's bytes wait for: it is told at once.
@@ -156,7 +157,11 @@ final class ReceiverEndpoint: LinkEndpoint {
             settler: AMQPDelivery.Settler(
                 mailbox: self.handler.mailbox,
                 receiver: key,
-                unsent: UnsentSettlements(metadata: self.logMetadata(), logger: self.handler.logger)
+                unsent: UnsentSettlements(
+                    metadata: self.logMetadata(),
+                    logger: self.handler.logger,
+                    onLoss: self.meter?.lost
+                )
             )
         )
         self.inbox = inbox
@@ -292,6 +297,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             self.share?.complete(count)
         }
         self.pace?.complete(count)
+        self.meter?.receive(count)
         // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
         pn_link_advance(self.link)
         var slot: UInt = 0
@@ -387,6 +393,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
         if !self.streams.isEmpty, self.settleStreamed(slot, outcome) {
+            self.meter?.decide(outcome)
             return self.unwritten.add(1, self.handler.writes)
         }
         guard let entry = self.settleMode == .first ? self.decide(slot, outcome) : self.tell(slot, outcome) else {
@@ -400,6 +407,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     func tell(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Unsettled? {
         guard let entry = self.unsettled.withdraw(slot) else { return nil }
         self.set(outcome, of: entry.delivery)
+        self.meter?.decide(outcome)
         self.told += 1
         self.unwritten.add(1, self.handler.writes)
         // The sender has to settle first.

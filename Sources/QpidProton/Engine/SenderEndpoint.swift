@@ -54,6 +54,7 @@ final class SenderEndpoint: LinkEndpoint {
         let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.session.node, self.status)
         self.lane = lane
         self.node = node
+        self.meter = self.handler.metrics?.meter(self, to: configuration.target, node: node)
         // Of messages that are sent settled nothing stays.
         if configuration.settleMode != .settled { self.unsettledLimit = configuration.unsettledLimit ?? .max }
         pn_link_open(self.link)
@@ -127,6 +128,7 @@ final class SenderEndpoint: LinkEndpoint {
         slice.bytes.withBytes(slice.range) { bytes in
             pn_link_send(self.link, bytes.assumingMemoryBound(to: CChar.self).baseAddress, bytes.count)
         }
+        self.meter?.handOver(slice, number: self.begun, at: self.handler.now)
         if slice.endsBytes { slice.bytes.done() }
         var settled: OutcomePromise?
         if slice.isLast {
@@ -160,6 +162,7 @@ final class SenderEndpoint: LinkEndpoint {
         guard let outcome = ProtonDisposition.remote(delivery), let promise = Self.takeOutcome(delivery) else {
             return
         }
+        self.meter?.outcome(outcome, of: delivery, at: self.handler.now)
         if pn_link_current(self.link) == delivery {
             _ = self.dropCurrent()
         } else {
@@ -194,6 +197,7 @@ final class SenderEndpoint: LinkEndpoint {
     func abort(_ reply: OutcomeReply, _ cause: AMQPError) {
         self.cancel(reply)
         guard self.lane?.isCurrent(reply) == true, let message = self.dropCurrent() else { return }
+        self.meter?.fail(cause)
         message.outcome.resolve(.failure(cause))
     }
 
@@ -201,6 +205,7 @@ final class SenderEndpoint: LinkEndpoint {
     func cancel(_ reply: OutcomeReply) {
         guard let lane = self.lane, let message = self.handler.queue.remove(reply, from: lane) else { return }
         self.handler.mailbox.release([(message.ledgerBytes + lane.dropParts(of: message), message.node)])
+        self.meter?.fail(unsent: 1, inDoubt: 0)
         message.fail(AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.notSent))
         // A drain may have waited for the message.
         self.answerDrain()
@@ -235,6 +240,7 @@ final class SenderEndpoint: LinkEndpoint {
             unsettledCount += 1
             promise.resolve(.failure(unsettled))
         }
+        self.meter?.fail(unsent: unsentCount + messages.count, inDoubt: unsettledCount)
         self.handler.logGivenUp(
             unsentCount + messages.count,
             unsettled: unsettledCount,

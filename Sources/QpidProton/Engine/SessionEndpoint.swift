@@ -96,6 +96,7 @@ final class SessionEndpoint {
         guard configuration.outgoingWindow > 0, configuration.outgoingWindow <= Int32.max else {
             throw AMQPError(condition: .invalidArgument, detail: "outgoingWindow must be from 1 to 2,147,483,647")
         }
+        try configuration.sendLimit.validate()
         self.incomingCapacity = configuration.incomingCapacity.bytes
         let incoming = IncomingWindow(
             capacity: max(2 * frame, self.handler.receiving.budget.share(of: configuration.incomingCapacity.bytes)),
@@ -364,7 +365,8 @@ final class SessionEndpoint {
         self.abandonLinks(cause)
         // Handed bytes will not be written any more.
         self.handler.mailbox.release(self.handed.map { ($0.bytes, $0.node) })
-        for handed in self.handed { handed.settled?.resolve(.failure(cause)) }
+        self.handler.metrics?.lost(self.handed)
+        for handed in self.handed { handed.settled?.resolve(.failure(cause.telling(.inDoubt))) }
         self.handed = []
         self.handedBytes = 0
         self.protonBytes.set(0)

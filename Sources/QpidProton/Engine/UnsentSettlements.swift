@@ -26,10 +26,13 @@ final class UnsentSettlements: Sendable {
     /// The link, for the log.
     private let metadata: Logger.Metadata
     private let logger: Logger
+    /// Gets the number of decisions that are lost beyond those before.
+    private let onLoss: (@Sendable (Int) -> Void)?
 
-    init(metadata: Logger.Metadata, logger: Logger) {
+    init(metadata: Logger.Metadata, logger: Logger, onLoss: (@Sendable (Int) -> Void)? = nil) {
         self.metadata = metadata
         self.logger = logger
+        self.onLoss = onLoss
     }
 
     var count: Int { self.state.withLock { $0.count } }
@@ -58,6 +61,7 @@ final class UnsentSettlements: Sendable {
             state.undecided = undecided
             state.count += unsent
         }
+        if unsent > 0 { self.onLoss?(unsent) }
     }
 
     /// Whether the peer was told the decision about a message before the end, and has nothing to answer.
@@ -93,12 +97,15 @@ final class UnsentSettlements: Sendable {
     }
 
     private func log(after body: (inout State) -> Void) {
-        let line = self.state.withLock { state -> (count: Int, cause: AMQPError?)? in
+        let (lost, line) = self.state.withLock { state -> (Int, (count: Int, cause: AMQPError?)?) in
+            let before = state.count
             body(&state)
-            guard state.isComplete, state.count > 0, !state.isLogged else { return nil }
+            let lost = state.count - before
+            guard state.isComplete, state.count > 0, !state.isLogged else { return (lost, nil) }
             state.isLogged = true
-            return (state.count, state.cause)
+            return (lost, (state.count, state.cause))
         }
+        if lost > 0 { self.onLoss?(lost) }
         guard let line else { return }
         self.logger.warning(
             "decisions about messages were not sent: the link ended first, and the messages go back to their source",

@@ -5,7 +5,7 @@
 public struct AMQPSendLimit: Hashable, Sendable {
     /// The most bytes that are accepted.
     public var high: AMQPByteCount
-    /// The bytes at which sending goes on after it was suspended.
+    /// The bytes at which sending goes on after it was suspended; at most ``high``.
     public var low: AMQPByteCount
 
     /// Makes a limit.
@@ -17,5 +17,12 @@ public struct AMQPSendLimit: Hashable, Sendable {
     public init(high: AMQPByteCount, low: AMQPByteCount? = nil) {
         self.high = high
         self.low = min(low ?? AMQPByteCount(high.bytes - high.bytes / 8), high)
+    }
+
+    func validate() throws(AMQPError) {
+        guard self.low <= self.high else {
+            let text = "sendLimit.low is \(self.low): it must be at most sendLimit.high (\(self.high))"
+            throw AMQPError(condition: .invalidArgument, detail: text)
+        }
     }
 }

@@ -63,6 +63,7 @@ extension AMQPSender {
                     detail: "unsettledLimit is \(limit): it must be at least 1, or nil"
                 )
             }
+            try self.sendLimit?.validate()
             try self.rateLimit?.validate()
         }
     }

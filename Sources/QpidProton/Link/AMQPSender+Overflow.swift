@@ -21,8 +21,12 @@ extension AMQPSender {
         case .fail: throw self.mailbox.refusal(level, bytes: bytes, self.node).error
         case .dropNewest:
             let refusal = self.mailbox.refusal(level, bytes: bytes, self.node)
-            guard let reply = self.mailbox.answered(.dropped(refusal)) else { throw self.endedError }
+            // Counted first: the connection reads the count when it ends.
             self.core.status.drop(1, bytes: refusal.bytes)
+            guard let reply = self.mailbox.answered(.dropped(refusal)) else {
+                self.core.status.drop(-1, bytes: -refusal.bytes)
+                throw self.endedError
+            }
             return AMQPTracker(reply)
         }
     }

@@ -114,27 +114,31 @@ final class LogLines: Sendable {
     var logger: Logger { Logger(label: "test") { _ in Handler(lines: self) } }
 }
 
-/// An article of the documentation.
+/// A file of the documentation.
 struct Article {
     static var observability: Article {
-        get throws {
-            let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-                .deletingLastPathComponent().deletingLastPathComponent()
-            let path = "Sources/QpidProton/QpidProton.docc/Observability.md"
-            return Article(text: try String(contentsOf: root.appending(path: path), encoding: .utf8))
-        }
+        get throws { try Article(path: "Sources/QpidProton/QpidProton.docc/Observability.md") }
     }
 
     let text: String
+
+    /// - Parameter path: From the root of the repository.
+    init(path: String) throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent()
+        self.text = try String(contentsOf: root.appending(path: path), encoding: .utf8)
+    }
 
     /// The rows of the table whose first column has this title, their cells without the marks of code.
     func rows(under title: String) throws -> [[String]] {
         let lines = self.text.split(separator: "\n", omittingEmptySubsequences: false)
         let start = try #require(lines.firstIndex { $0.hasPrefix("| \(title) |") })
-        return lines[(start + 2)...].prefix { $0.hasPrefix("|") }.map { line in
-            line.split(separator: "|", omittingEmptySubsequences: false).dropFirst().dropLast().map {
-                $0.replacing("`", with: "").trimmingCharacters(in: .whitespaces)
-            }
+        return lines[(start + 2)...].prefix { $0.hasPrefix("|") }.map { Self.cells($0) }
+    }
+
+    static func cells(_ row: Substring) -> [String] {
+        row.split(separator: "|", omittingEmptySubsequences: false).dropFirst().dropLast().map {
+            $0.replacing("`", with: "").trimmingCharacters(in: .whitespaces)
         }
     }
 }

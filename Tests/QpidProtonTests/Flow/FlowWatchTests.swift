@@ -190,7 +190,7 @@ struct FlowWatchTests {
             try sender.trySend(encoded: payload(42))
             await peer.settle()
             await peer.advance(by: .seconds(5), steps: 5)
-            let link = [("peer", "p"), ("link", sender.name), ("role", "sender")]
+            let link = [("peer", "p"), ("address", "q"), ("role", "sender")]
             #expect(try metrics.expectGauge("x.amqp.link.bytes", link).lastValue == 42)
             #expect(try metrics.expectGauge("x.amqp.link.messages", link).lastValue == 1)
             #expect(try metrics.expectGauge("x.amqp.connection.outgoing_bytes", [("peer", "p")]).lastValue == 42)

@@ -1,0 +1,40 @@
+internal import DequeModule
+
+/// When messages began to be sent, by their number, until their outcome comes. It keeps the latest ``limit`` at most.
+struct SendTimes {
+    /// Each takes 8 bytes.
+    static let limit = 65_536
+    /// Marks a number that has no time.
+    private static let none = Int64.min
+    private var times: Deque<Int64> = []
+    /// The number of the first of the times.
+    private var first = 0
+
+    var count: Int { self.times.count }
+
+    /// Notes the time of a message. Numbers rise; those left out have no time.
+    mutating func begin(_ number: Int, at time: Int64) {
+        if self.times.isEmpty || number - self.first - self.times.count >= Self.limit {
+            self.times.removeAll(keepingCapacity: true)
+            self.first = number
+        }
+        while self.first + self.times.count < number { self.times.append(Self.none) }
+        self.times.append(time)
+        while self.times.count > Self.limit { self.dropFirst() }
+    }
+
+    /// Takes out the time of a message; nil where it has none, or no more.
+    mutating func end(_ number: Int) -> Int64? {
+        let place = number - self.first
+        guard self.times.indices.contains(place), self.times[place] != Self.none else { return nil }
+        let time = self.times[place]
+        self.times[place] = Self.none
+        while self.times.first == Self.none { self.dropFirst() }
+        return time
+    }
+
+    private mutating func dropFirst() {
+        self.times.removeFirst()
+        self.first += 1
+    }
+}
