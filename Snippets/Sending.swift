@@ -127,11 +127,18 @@ func send(_ order: Order, with sender: AMQPSender) async throws {
 func forward(_ receiver: AMQPReceiver, _ sender: AMQPSender) async throws {
     // snippet.forward
     for try await delivery in receiver {
-        let tracker = try await sender.enqueue(encoded: delivery.payload)
+        let options = AMQPSendOptions(messageFormat: delivery.messageFormat)
+        let tracker = try await sender.enqueue(encoded: delivery.payload, options: options)
         tracker.whenSettled { result in
             if case .success(.accepted) = result { delivery.accept() } else { delivery.release() }
         }
     }
+    // snippet.end
+}
+
+func choose(_ sender: AMQPSender, _ message: AMQPMessage, _ tag: [UInt8]) async throws {
+    // snippet.options
+    try await sender.send(message, options: AMQPSendOptions(deliveryTag: tag))
     // snippet.end
 }
 

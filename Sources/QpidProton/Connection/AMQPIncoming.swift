@@ -109,6 +109,10 @@ public struct AMQPAttach: Hashable, Sendable {
     public var target: AMQPTarget?
     /// Properties of the link.
     public var properties: AMQPMap
+    /// The extensions that the peer offers. Source: AMQP 1.0 §2.7.3.
+    public var offeredCapabilities: [AMQPSymbol]
+    /// The extensions that the peer would like to use. Source: AMQP 1.0 §2.7.3.
+    public var desiredCapabilities: [AMQPSymbol]
     /// The largest message that the peer takes, in bytes; nil for no limit.
     public var maxMessageSize: AMQPByteCount?
     /// Whether the sender settles its messages itself.
@@ -119,7 +123,8 @@ public struct AMQPAttach: Hashable, Sendable {
     /// Whether all fields are equal. Names are compared by their bytes.
     public static func == (left: Self, right: Self) -> Bool {
         left.name.hasSameUTF8(as: right.name) && left.source == right.source && left.target == right.target
-            && left.properties == right.properties && left.maxMessageSize == right.maxMessageSize
+            && left.properties == right.properties && left.offeredCapabilities == right.offeredCapabilities
+            && left.desiredCapabilities == right.desiredCapabilities && left.maxMessageSize == right.maxMessageSize
             && left.senderSettleMode == right.senderSettleMode && left.receiverSettleMode == right.receiverSettleMode
     }
 

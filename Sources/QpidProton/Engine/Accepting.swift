@@ -30,6 +30,8 @@ extension LinkEndpoint {
             source: ProtonTerminus.source(pn_link_remote_source(self.link)),
             target: ProtonTerminus.target(pn_link_remote_target(self.link)),
             properties: ProtonData.map(pn_link_remote_properties(self.link)),
+            offeredCapabilities: self.peerCapabilities.offered,
+            desiredCapabilities: self.peerCapabilities.desired,
             maxMessageSize: limit == 0 ? nil : AMQPByteCount(clamping: limit),
             senderSettleMode: ProtonSettleMode.sender(pn_link_remote_snd_settle_mode(self.link)),
             receiverSettleMode: ProtonSettleMode.receiver(pn_link_remote_rcv_settle_mode(self.link))

@@ -98,8 +98,11 @@ final class ArrivalChunk: @unchecked Sendable {
 
     private func sums(before index: Int) -> Sums { index == 0 ? Sums() : self[index - 1].sums }
 
-    func tag(_ record: Record) -> AMQPDelivery.Tag {
-        AMQPDelivery.Tag(UnsafeRawBufferPointer(start: self.bytes + Int(record.offset), count: Int(record.tagCount)))
+    func tag(_ record: Record) -> AMQPDelivery.Tag { AMQPDelivery.Tag(self.tagBytes(record)) }
+
+    /// The tag as it is kept: marked where the message has another format than 0.
+    func tagBytes(_ record: Record) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: self.bytes + Int(record.offset), count: Int(record.tagCount))
     }
 
     /// A small message in a buffer of its own.

@@ -37,19 +37,22 @@ extension Arrivals {
             } else {
                 let isReported = chunk.sums(index..<(index + 1)).reported > 0
                 if isReported { reported += 1 }
-                self.append(record, tag: chunk.tag(record), own ?? .whole(chunk.payload(record)), isReported)
+                self.append(record, tag: chunk.tagBytes(record), own ?? .whole(chunk.payload(record)), isReported)
             }
         }
         return reported
     }
 
     /// Adds a message that has arrived before.
-    private func append(_ record: Record, tag: AMQPDelivery.Tag, _ message: LargeArrival, _ isReported: Bool) {
-        let count = Int(tag.count)
+    private func append(
+        _ record: Record,
+        tag: UnsafeRawBufferPointer,
+        _ message: LargeArrival,
+        _ isReported: Bool
+    ) {
+        let count = tag.count
         let room = self.room(for: count + (record.isLarge ? 0 : record.count))
-        withUnsafeBytes(of: tag.storage) { bytes in
-            if let start = bytes.baseAddress { room.copyMemory(from: start, byteCount: count) }
-        }
+        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: count) }
         if record.isLarge {
             return self.append(
                 large: message,

@@ -72,7 +72,8 @@ extension ConnectionHandler {
             properties: ProtonData.map(pn_connection_remote_properties(connection))
         )
         self.frames.namesLinks = peer.properties[symbol: "product"] != "RabbitMQ"
-        self.transferPayload = max(256, Int(min(largest, 1 << 24)) - 64)
+        let overhead = 64 + (self.hasChosen ? Self.chosenTagRoom : 0)
+        self.transferPayload = max(256, Int(min(largest, 1 << 24)) - overhead)
         self.logger[.container] = "\(peer.containerID)"
         self.logger.debug("connection opened")
         if self.role == .server { pn_connection_open(connection) }
@@ -96,8 +97,10 @@ extension ConnectionHandler {
     }
 
     private func linkOpened(_ link: OpaquePointer) {
-        let flaw = self.frames.nextAttached()
+        let attach = self.frames.nextAttached()
+        let flaw = attach.refusal
         if let known = LinkEndpoint.of(link) {
+            known.peerCapabilities = attach.capabilities
             known.session.observe(known)
             if let flaw { return known.close(flaw) }
             return known.remoteOpened()
@@ -107,12 +110,14 @@ extension ConnectionHandler {
         if pn_link_is_sender(link) {
             let endpoint = SenderEndpoint(link, session: session, name: name)
             endpoint.isOfPeer = true
+            endpoint.peerCapabilities = attach.capabilities
             session.observe(endpoint)
             if let refusal = flaw ?? self.linkRefusal { return endpoint.close(refusal) }
             self.offer(.sender(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
         } else {
             let endpoint = ReceiverEndpoint(link, session: session, name: name)
             endpoint.isOfPeer = true
+            endpoint.peerCapabilities = attach.capabilities
             session.observe(endpoint)
             if let refusal = flaw ?? self.linkRefusal { return endpoint.close(refusal) }
             self.offer(.receiver(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))

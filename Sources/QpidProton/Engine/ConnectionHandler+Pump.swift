@@ -79,6 +79,7 @@ extension ConnectionHandler {
             self.mail = mail
             return false
         }
+        if !mail.choices.isEmpty { self.keepChoices(&mail.choices) }
         self.applySettlements(&mail.settlements)
         var index = 0
         while index < mail.items.count {
@@ -115,6 +116,7 @@ extension ConnectionHandler {
             for message in run {
                 self.releases.append((message.ledgerBytes, message.node))
                 self.metrics?.count(error, of: message)
+                self.dropChoice(of: message)
                 message.fail(error)
             }
         }

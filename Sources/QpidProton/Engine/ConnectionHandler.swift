@@ -58,6 +58,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     private(set) var trace: FrameTrace?
     /// About how many bytes of a message fit into one frame of the peer.
     var transferPayload = 448
+    /// What was chosen for messages that have not begun to be sent, by the numbers of their outcomes.
+    var choices: [UInt: SendChoice] = [:]
+    /// Something was chosen for a message of this connection.
+    var hasChosen = false
 
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false
@@ -148,6 +152,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.queue = SendQueue(lowShare: configuration.lowPriorityShare)
         self.node = self.mailbox.addLevel(configuration.sendLimit, parent: nil)
         self.frames.onEnd = { [unowned self] in self.sessionEnded(on: $0, isOver: $1) }
+        self.frames.onOpenSent = { [unowned self] in
+            // The open has announced the smaller size. A peer's frame that is larger than that never comes here.
+            pn_transport_set_max_frame(self.engine.transport, UInt32(clamping: self.frames.protonFrameSize))
+        }
     }
 
     // MARK: The channel

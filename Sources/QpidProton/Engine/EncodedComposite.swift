@@ -57,6 +57,23 @@ struct EncodedComposite {
         self.set(field, to: [0x70] + Self.bigEndian(number))
     }
 
+    /// Replaces a field with a binary of at most 255 bytes.
+    mutating func set(_ field: Int, toBinary bytes: some Collection<UInt8>) {
+        self.set(field, to: [0xA0, UInt8(bytes.count)] + bytes)
+    }
+
+    func isBinary(_ field: Int) -> Bool { [0xA0, 0xB0].contains(self[field].first) }
+
+    /// The bytes of a field that is a binary, empty for null; nil for what is neither.
+    func binary(_ field: Int) -> ArraySlice<UInt8>? {
+        switch self[field].first {
+        case 0x40: []
+        case 0xA0: self[field].dropFirst(2)
+        case 0xB0: self[field].dropFirst(5)
+        default: nil
+        }
+    }
+
     /// Replaces the descriptor.
     mutating func describe(as code: UInt8) {
         self.descriptor = .code(UInt64(code))

@@ -226,6 +226,28 @@ struct FieldReader {
         }
     }
 
+    /// Where the bytes of the next field are; nil when it is not a binary of the short form.
+    mutating func smallBinary() -> Range<Int>? {
+        guard self.constructor() == 0xA0, let count = self.bigEndian(1), self.pass(count) else { return nil }
+        return self.offset - Int(count)..<self.offset
+    }
+
+    /// Passes over the next value, of no list. Returns where it lies; nil where it ends behind the bytes.
+    mutating func nextValue() -> Range<Int>? {
+        let start = self.offset
+        guard let constructor = self.byte(), self.passAny(constructor, depth: 0) else { return nil }
+        return start..<self.offset
+    }
+
+    /// The symbols of the next field: one, or an array of them. Empty where there are none, and where they cannot be read.
+    mutating func symbols() -> [AMQPSymbol] {
+        guard self.hasMore, let range = self.nextField(), self.bytes[range.lowerBound] != 0x40 else { return [] }
+        var buffer = ByteBuffer(bytes: self.bytes[range])
+        guard let value = try? AMQPValue(decoding: &buffer, limits: Self.limits) else { return [] }
+        if let symbol = value.symbolValue { return [symbol] }
+        return (value.arrayValue.map { Array($0) } ?? value.listValue ?? []).compactMap(\.symbolValue)
+    }
+
     /// Passes over a value of any type. Returns whether it is a text with a zero byte, where C would cut it; nil where it
     /// ends behind the bytes.
     mutating func passText() -> Bool? {

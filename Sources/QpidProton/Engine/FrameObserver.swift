@@ -81,8 +81,8 @@ final class FrameObserver {
 
     private var input: FrameTap
     /// Shows whole frames: what lies behind a long name or address is needed too.
-    private var output = FrameTap(maxSize: Int(UInt32.max))
-    private let maxFrameSize: UInt32
+    var output = FrameTap(maxSize: Int(UInt32.max))
+    let maxFrameSize: UInt32
     /// The largest frame that the peer takes, in bytes: the least that all take until it has opened the connection.
     private(set) var peerMaxFrameSize = 512
     /// The peer has opened the connection.
@@ -90,7 +90,7 @@ final class FrameObserver {
     /// Called with the size of a frame that this side sent and that is too large, and whether it is an open.
     var onLargeFrame: ((Int, Bool) -> Void)?
     /// By the channel on which the peer sends.
-    @exclusivity(unchecked) private var byPeerChannel: [UInt16: PeerSession] = [:]
+    @exclusivity(unchecked) private(set) var byPeerChannel: [UInt16: PeerSession] = [:]
     /// The one of the last transfer: most follow one of the same session.
     @exclusivity(unchecked) private var lastPeer: (channel: UInt16, session: PeerSession)?
     /// By the channel on which this side sends.
@@ -99,8 +99,15 @@ final class FrameObserver {
     private var begun: [UInt16: TappedFrame.Begin] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
     private var arrived: Deque<PeerSession> = []
-    /// Why the links are refused that the peer has attached, for Proton's events of them, which come in the same order.
-    private var attached: Deque<AMQPError?> = []
+    /// A link that the peer has attached, as far as Proton does not show it.
+    struct Attached {
+        /// Why it is refused; nil for most.
+        var refusal: AMQPError?
+        var capabilities = LinkCapabilities()
+    }
+
+    /// The links that the peer has attached, for Proton's events of them, which come in the same order.
+    private var attached: Deque<Attached> = []
     /// Sessions of whose window the peer has used a quarter.
     @exclusivity(unchecked) var due: [PeerSession] = []
     /// Sessions of which the peer has sent something in this read.
@@ -123,6 +130,14 @@ final class FrameObserver {
     private var hasEnded = false
     /// Sessions that the peer ends before they were begun here.
     private var endedEarly: [PeerSession] = []
+    /// Called when this side's open has been made.
+    var onOpenSent: (() -> Void)?
+    private(set) var isOpenSent = false
+    /// Messages with another format than 0 were sent: their tags are marked.
+    @exclusivity(unchecked) var sendsFormats = false
+    /// Such messages have come.
+    var receivesFormats = false
+
     /// Called when this side has ended a session on one of its channels, and whether the peer has too.
     var onEnd: ((_ channel: UInt16, _ isOver: Bool) -> Void)?
 
@@ -149,8 +164,8 @@ final class FrameObserver {
     /// The session that belongs to the next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
-    /// Why the link of the next event of a link that the peer has attached is to be refused; nil for most.
-    func nextAttached() -> AMQPError? { self.attached.popFirst() ?? nil }
+    /// The link of the next event of a link that the peer has attached.
+    func nextAttached() -> Attached { self.attached.popFirst() ?? Attached() }
 
     /// The bytes that have come of a frame that is not complete. Proton has those behind the head, and tells nothing of them.
     var incompleteBytes: Int { self.input.incomplete }
@@ -168,17 +183,24 @@ final class FrameObserver {
             }
             let size = TappedFrame.size(head)
             if let (channel, transfer) = TappedFrame.transfer(head) {
+                let isMarked = transfer.messageFormat != 0 && self.isFirst(transfer, on: channel)
                 reading.violation = self.peerSent(transfer, on: channel, size)
-                let edited = transfer.mayNameState ? self.edit(head, &reading.violation) : nil
+                var edited = transfer.mayNameState ? self.edit(head, &reading.violation) : nil
                 guard reading.violation == nil else { return .stop }
+                if isMarked { edited = self.mark(edited, head, transfer) }
                 return edited.map { .replace($0) } ?? .pass
             }
-            let edited = self.edit(head, &reading.violation)
+            var edited = self.edit(head, &reading.violation)
             guard reading.violation == nil else { return .stop }
             guard let frame = edited.map({ $0.withUnsafeBytes { TappedFrame($0) } }) ?? TappedFrame(head) else {
                 return edited.map { .replace($0) } ?? .pass
             }
             if self.hasToWait(frame) { return .stop }
+            if case .transfer(let channel, let transfer) = frame, transfer.messageFormat != 0,
+                self.isFirst(transfer, on: channel)
+            {
+                edited = self.mark(edited, head, transfer)
+            }
             reading.violation = self.peerSent(frame, size)
             guard reading.violation == nil else { return .stop }
             return edited.map { .replace($0) } ?? .pass
@@ -274,15 +296,14 @@ final class FrameObserver {
             guard let session = self.byPeerChannel[channel] else { return nil }
             if let violation = session.links.attach(attach) { return violation }
             session.flows.peerSent(attach)
-            self.attached.append(
-                attach.flaw.map {
-                    AMQPError(
-                        scope: .link,
-                        condition: .invalidField,
-                        detail: "the \($0) in the peer's attach holds a zero byte"
-                    )
-                }
-            )
+            let refusal = attach.flaw.map {
+                AMQPError(
+                    scope: .link,
+                    condition: .invalidField,
+                    detail: "the \($0) in the peer's attach holds a zero byte"
+                )
+            }
+            self.attached.append(Attached(refusal: refusal, capabilities: attach.capabilities))
             self.attachedByPeer += 1
             guard self.attachedByPeer - self.attachedHere <= self.openLinks else {
                 let text = "the peer attached \(self.openLinks + 1) links that are not attached on this side"
@@ -369,73 +390,13 @@ final class FrameObserver {
     /// A range of 2³¹ ids is negative to Proton, which then looks for each of them.
     private static let widestDisposition: UInt32 = 0x7FFF_FFFE
 
-    /// The highest handle that Proton keeps apart from those that are not attached.
-    private static let handleMax = UInt32(Int32.max)
-
-    /// Looks at what Proton has made, and writes what the peers are to be told into it: the windows, and with a begin the
-    /// highest handle.
-    func sent(_ buffer: inout ByteBuffer?) {
-        buffer?.withUnsafeMutableReadableBytes { self.look(at: $0) }
-        guard self.output.hasChanges, let bytes = buffer else { return }
-        var edited = ByteBufferAllocator().buffer(capacity: bytes.readableBytes + 64)
-        bytes.withUnsafeReadableBytes { self.output.forEachPart(of: $0) { edited.writeBytes($0) } }
-        buffer = edited
-    }
-
-    private func look(at bytes: UnsafeMutableRawBufferPointer) {
-        // Most frames are transfers, in runs on one channel.
-        var run = (channel: UInt16.max, transfers: 0)
-        self.output.consume(UnsafeRawBufferPointer(bytes)) { head in
-            if let channel = TappedFrame.channelOfTransfer(head) {
-                if channel != run.channel {
-                    self.sent(run.transfers, on: run.channel)
-                    run = (channel, 0)
-                }
-                run.transfers += 1
-            } else if let frame = TappedFrame(head) {
-                self.sent(run.transfers, on: run.channel)
-                run.transfers = 0
-                self.check(frame, ofSize: TappedFrame.size(head))
-                if let window = self.sent(frame) { return self.edit(head, of: bytes, window) }
-            }
-            return nil
-        }
-        self.sent(run.transfers, on: run.channel)
-    }
-
-    /// Tells the window in a begin or a flow, where it lies if it can be told there.
-    private func edit(
-        _ head: UnsafeRawBufferPointer,
-        of bytes: UnsafeMutableRawBufferPointer,
-        _ window: UInt32
-    ) -> [UInt8]? {
-        let isBegin = head.count > 10 && head[10] == 0x11
-        if !isBegin, let start = bytes.baseAddress, let place = head.baseAddress {
-            // A head that came in pieces lies elsewhere.
-            let offset = place - UnsafeRawPointer(start)
-            if offset >= 0, offset + head.count <= bytes.count {
-                let frame = UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<offset + head.count])
-                if FrameEditor.store(incomingWindow: window, in: frame) { return nil }
-            }
-        }
-        guard var editor = FrameEditor(head), let field = editor.incomingWindowField else { return nil }
-        editor.performative.set(field, to: window)
-        let told = editor
-        if isBegin { editor.performative.set(4, to: Self.handleMax) }
-        // A begin that has no room for the handle tells the window alone.
-        for editor in [editor, told] {
-            if case .edited(let bytes) = editor.result(limit: self.peerMaxFrameSize) { return bytes }
-        }
-        return nil
-    }
-
-    private func sent(_ transfers: Int, on channel: UInt16) {
+    func sent(_ transfers: Int, on channel: UInt16) {
         guard transfers > 0 else { return }
         self.byLocalChannel[channel]?.window.sent(transfers)
     }
 
     /// Returns the window to tell in the frame's place.
-    private func sent(_ frame: TappedFrame) -> UInt32? {
+    func sent(_ frame: TappedFrame) -> UInt32? {
         switch frame {
         case .begin(let channel, var begin):
             begin.incomingWindow -= min(UInt32(IncomingWindow.disguise), begin.incomingWindow)
@@ -466,7 +427,10 @@ final class FrameObserver {
             session.localChannel = nil
             session.endedChannel = channel
             self.onEnd?(channel, session.isEndedByPeer)
-        case .open, .transfer, .disposition, .close, .foreign, .unreadable: break
+        case .open:
+            self.isOpenSent = true
+            self.onOpenSent?()
+        case .transfer, .disposition, .close, .foreign, .unreadable: break
         }
         return nil
     }

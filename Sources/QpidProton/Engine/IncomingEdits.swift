@@ -1,7 +1,8 @@
 /// What is changed in the peer's frames before Proton reads them.
 ///
 /// Proton 0.37 knows performatives, delivery states and the coordinator by the numbers of their descriptors alone, and takes
-/// a state with a symbol for none. It keeps the texts of errors as C strings, which end at the first zero byte.
+/// a state with a symbol for none. It keeps the texts of errors as C strings, which end at the first zero byte. It keeps no
+/// message-format.
 enum IncomingEdits {
     /// The descriptor of a state that is not known here, for one with a symbol: no state of the standard has it.
     static let unknownState: UInt8 = 0xFF
@@ -55,6 +56,19 @@ enum IncomingEdits {
         guard fields.left > 2, state + 2 < disposition.count else { return true }
         let code = disposition[state + 2]
         return disposition[state] == 0 && disposition[state + 1] == 0x53 && (code == 0x24 || code == 0x26)
+    }
+
+    /// The first transfer of a message with its format in its tag: see ``MarkedTag``. Nil where that cannot be done, and the
+    /// format is lost.
+    ///
+    /// - Parameter limit: The largest frame that Proton takes, in bytes.
+    static func mark(_ head: UnsafeRawBufferPointer, format: UInt32, limit: Int) -> [UInt8]? {
+        guard var editor = FrameEditor(head), let tag = editor.performative.binary(2), tag.count <= MarkedTag.longest
+        else { return nil }
+        editor.performative.set(2, toBinary: MarkedTag.bytes(tag, format: format))
+        editor.performative.set(3, to: [0x43])
+        guard case .edited(let bytes) = editor.result(limit: limit) else { return nil }
+        return bytes
     }
 
     private static func edit(_ performative: inout EncodedComposite) {

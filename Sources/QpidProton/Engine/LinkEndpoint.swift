@@ -21,6 +21,9 @@ class LinkEndpoint {
         didSet { self.handler.linksOfPeer += (self.isOfPeer ? 1 : 0) - (oldValue ? 1 : 0) }
     }
 
+    /// What the peer's attach offers and desires.
+    var peerCapabilities = LinkCapabilities()
+
     /// This side has detached, and the peer has not answered.
     private var isDetaching = false {
         didSet { self.session.detaching += (self.isDetaching ? 1 : 0) - (oldValue ? 1 : 0) }
@@ -90,6 +93,7 @@ class LinkEndpoint {
             source: ProtonTerminus.source(pn_link_remote_source(self.link)) ?? AMQPSource(),
             target: ProtonTerminus.target(pn_link_remote_target(self.link)) ?? AMQPTarget(),
             properties: ProtonData.map(pn_link_remote_properties(self.link)),
+            capabilities: self.peerCapabilities,
             maxMessageSize: pn_link_remote_max_message_size(self.link),
             senderSettleMode: ProtonSettleMode.sender(pn_link_remote_snd_settle_mode(self.link)),
             receiverSettleMode: ProtonSettleMode.receiver(pn_link_remote_rcv_settle_mode(self.link))

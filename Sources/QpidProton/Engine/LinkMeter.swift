@@ -1,4 +1,3 @@
-internal import CProton
 internal import CoreMetrics
 internal import DequeModule
 internal import Synchronization
@@ -120,16 +119,9 @@ final class LinkMeter {
     }
 
     /// The peer has told the outcome of a delivery, which is not settled here yet.
-    func outcome(_ answer: OutcomeBlock.Answer, of delivery: OpaquePointer, at now: Int64) {
+    func outcome(_ answer: OutcomeBlock.Answer, number: Int, at now: Int64) {
         self.group.add(LinkCount(answer))
-        if let time = self.times.end(Self.number(of: delivery)) { self.group.recordOutcome(after: now - time) }
-    }
-
-    /// A delivery's tag is the number of its message.
-    private static func number(of delivery: OpaquePointer) -> Int {
-        let tag = pn_delivery_tag(delivery)
-        let bytes = UnsafeRawBufferPointer(start: tag.start, count: min(Int(tag.size), 8))
-        return Int(truncatingIfNeeded: bytes.reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
+        if let time = self.times.end(number) { self.group.recordOutcome(after: now - time) }
     }
 
     /// A message will get no outcome.

@@ -7,6 +7,7 @@ final class LinkStatus: Sendable {
         var source: AMQPSource
         var target: AMQPTarget
         var properties: AMQPMap
+        var capabilities: LinkCapabilities
         var maxMessageSize: UInt64
         var senderSettleMode: AMQPSenderSettleMode
         var receiverSettleMode: AMQPReceiverSettleMode

@@ -20,6 +20,8 @@ final class Mailbox: Sendable {
     struct Mail: Sendable {
         var items: [Item] = []
         var works: Deque<@Sendable (ConnectionHandler) -> Void> = []
+        /// What was chosen for messages among the items, by the numbers of their outcomes.
+        var choices: [UInt: SendChoice] = [:]
         /// Not in order with the items: what was settled is settled before any of them.
         var settlements: [Settlement] = []
 
@@ -32,6 +34,7 @@ final class Mailbox: Sendable {
         let lane: SlotKey
         let node: SlotKey
         let isSettled: Bool
+        let choice: SendChoice?
         var place = StreamPlace.whole
         let continuation: WaitingTask<Result<OutcomeReply, AMQPError>>
     }
@@ -44,6 +47,9 @@ final class Mailbox: Sendable {
         case part(UInt32, OutcomeReply, isLast: Bool)
 
         var isWhole: Bool { if case .whole = self { true } else { false } }
+
+        /// The number of a message that begins and is made while it is sent; 0 for others.
+        fileprivate var stream: UInt32 { if case .beginning(let number) = self { number } else { 0 } }
 
         fileprivate var inGate: GatePlace {
             switch self {
@@ -77,15 +83,18 @@ final class Mailbox: Sendable {
             lane: SlotKey,
             node: SlotKey,
             isSettled: Bool,
+            choice: SendChoice?,
             stream: UInt32 = 0
         ) -> OutcomeReply {
             let (promise, reply) = self.outcomes.next()
+            if let choice { self.mail.choices[promise.number] = choice }
             let message = PendingMessage(
                 bytes: bytes,
                 outcome: promise,
                 lane: lane,
                 node: node,
                 isSettled: isSettled,
+                hasChoice: choice != nil,
                 stream: stream
             )
             self.mail.items.append(.message(message))
@@ -183,14 +192,15 @@ extension Mailbox {
         count: Int,
         lane: SlotKey,
         node: SlotKey,
-        isSettled: Bool
+        isSettled: Bool,
+        choice: SendChoice? = nil
     ) -> Admission {
         let (admission, wake) = self.state.withLock { state -> (Admission, (@Sendable () -> Void)?) in
             switch state.gate.admit(max(1, count), at: node) {
             case .closed: return (.closed, nil)
             case .full(let level): return (.full(level, bytes: max(1, count)), nil)
             case .admitted:
-                let reply = state.post(bytes(), lane: lane, node: node, isSettled: isSettled)
+                let reply = state.post(bytes(), lane: lane, node: node, isSettled: isSettled, choice: choice)
                 return (.admitted(reply), state.schedule())
             }
         }
@@ -237,6 +247,7 @@ extension Mailbox {
         lane: SlotKey,
         node: SlotKey,
         isSettled: Bool,
+        choice: SendChoice? = nil,
         place: StreamPlace = .whole,
         orRun work: (@Sendable (ConnectionHandler) -> Void)? = nil
     ) async throws(AMQPError) -> OutcomeReply {
@@ -251,6 +262,7 @@ extension Mailbox {
                     lane: lane,
                     node: node,
                     isSettled: isSettled,
+                    choice: choice,
                     place: place,
                     continuation: continuation
                 )
@@ -286,14 +298,14 @@ extension Mailbox {
     private static func post(_ waiter: Waiter, _ state: inout State) -> OutcomeReply {
         let bytes = SendChunk.message(waiter.bytes)
         switch waiter.place {
-        case .whole: return state.post(bytes, lane: waiter.lane, node: waiter.node, isSettled: waiter.isSettled)
-        case .beginning(let stream):
+        case .whole, .beginning:
             return state.post(
                 bytes,
                 lane: waiter.lane,
                 node: waiter.node,
                 isSettled: waiter.isSettled,
-                stream: stream
+                choice: waiter.choice,
+                stream: waiter.place.stream
             )
         case .part(let stream, let reply, let isLast):
             let part = StreamPart(bytes: bytes, lane: waiter.lane, node: waiter.node, stream: stream, isLast: isLast)

@@ -86,6 +86,9 @@ struct OutcomePromise: @unchecked Sendable {
     /// The promise where C keeps a pointer.
     var pointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(self.slot) }
 
+    /// Tells the promise from all others that have not been kept.
+    var number: UInt { UInt(bitPattern: self.slot) }
+
     init(pointer: UnsafeMutableRawPointer) {
         self.slot = pointer.assumingMemoryBound(to: OutcomeBlock.Slot.self)
     }

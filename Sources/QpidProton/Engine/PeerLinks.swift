@@ -39,6 +39,9 @@ struct PeerLinks {
 
     var count: Int { self.links.count }
 
+    /// Whether the peer has begun a message on a link and not ended it.
+    func isInMessage(_ handle: UInt32) -> Bool { self.links[handle]?.isInMessage == true }
+
     mutating func attach(_ attach: TappedFrame.Attach) -> AMQPError? {
         let handle = attach.handle
         // Proton would cut it short there, and answer another name than was asked for.

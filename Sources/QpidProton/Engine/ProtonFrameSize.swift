@@ -20,9 +20,7 @@ enum ProtonFrameSize {
                 // The unsettled map, whether it is incomplete, and the initial delivery-count.
                 1, 1, 1,
                 limit == 0 ? 1 : 9,
-                // The capabilities.
-                1, 1,
-                Self.data(pn_link_properties(link)),
+                LinkProperties.size(pn_link_properties(link)),
             ])
     }
 

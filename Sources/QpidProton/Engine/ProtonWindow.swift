@@ -14,7 +14,7 @@ enum ProtonWindow {
     ///
     /// - Parameters:
     ///   - transfers: The window. Proton renews it by itself when it is used up.
-    ///   - frameSize: The largest frame of this side.
+    ///   - frameSize: The largest frame that Proton accepts.
     static func set(_ session: OpaquePointer, transfers: Int, frameSize: Int) {
         if let setWindow, setWindow(session, UInt32(clamping: transfers), 1) == 0 { return }
         pn_session_set_incoming_capacity(session, transfers * frameSize)

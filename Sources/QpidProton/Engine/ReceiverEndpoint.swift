@@ -109,7 +109,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
         try ProtonText.check(configuration.properties, "the receiver's properties")
-        try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
+        try LinkProperties.set(self.link, configuration.properties, configuration.capabilities)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.senderSettleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.settleMode))
         if self.handler.receiving.budget.shared != nil { self.share = ReceiveShare() }
@@ -314,11 +314,13 @@ final class ReceiverEndpoint: LinkEndpoint {
         return (slot, isReported)
     }
 
-    /// Begins a message that is handed over: writes its tag, which is gone from Proton with the delivery. More than 32 bytes are
-    /// against the standard, and cut. Returns the room for `count` bytes behind the tag.
+    /// Begins a message that is handed over: writes its tag, which is gone from Proton with the delivery. A ``MarkedTag`` keeps
+    /// its mark; other tags of more than 32 bytes are against the standard, and cut. Returns the room for `count` bytes behind
+    /// the tag.
     func placeTag(of delivery: OpaquePointer, before count: Int = 0) -> (count: Int, room: UnsafeMutableRawPointer) {
         let tag = pn_delivery_tag(delivery)
-        let tagCount = tag.start == nil ? 0 : min(Int(tag.size), 32)
+        let isMarked = tag.size == MarkedTag.count && self.handler.frames.receivesFormats
+        let tagCount = tag.start == nil ? 0 : isMarked ? MarkedTag.count : min(Int(tag.size), MarkedTag.longest)
         let room = self.arrivals.room(for: tagCount + count)
         if let start = tag.start { room.copyMemory(from: start, byteCount: tagCount) }
         if self.arrivals.isEmpty { self.handler.markArrived(self) }

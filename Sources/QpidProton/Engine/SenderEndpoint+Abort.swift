@@ -32,6 +32,7 @@ extension SenderEndpoint {
     private func abortCurrent() {
         self.isAborting = false
         guard let current = pn_link_current(self.link) else { return }
+        self.freeTag(of: current)
         pn_delivery_abort(current)
         self.session.handedAbort()
     }

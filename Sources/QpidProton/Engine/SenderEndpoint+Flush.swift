@@ -42,7 +42,11 @@ extension SenderEndpoint {
         }
         // One that was not made to its end cannot be sent again.
         let unsent = lane.waiting.filter { $0.stream == 0 }.map { message in
-            AMQPUnfinished.Unsent(payload: message.bytes.buffer, tracker: AMQPTracker(message.outcome.reply))
+            AMQPUnfinished.Unsent(
+                payload: message.bytes.buffer,
+                options: self.options(of: message),
+                tracker: AMQPTracker(message.outcome.reply)
+            )
         }
         let target = ProtonTerminus.target(pn_link_target(self.link)) ?? AMQPTarget()
         return AMQPUnfinished(linkName: self.status.name, target: target, unsent: unsent, unsettled: unsettled)

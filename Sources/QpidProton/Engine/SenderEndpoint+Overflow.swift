@@ -17,7 +17,10 @@ extension SenderEndpoint {
             }
             let bytes = dropped.reduce(0) { $0 + $1.ledgerBytes + lane.dropParts(of: $1) }
             self.status.drop(dropped.count, bytes: bytes)
-            for message in dropped { message.fail(.droppedForNewer) }
+            for message in dropped {
+                self.handler.dropChoice(of: message)
+                message.fail(.droppedForNewer)
+            }
             // Others may have come behind it while a message passed in parts.
             if mailbox.replace(bytes, node) { return self.makeRoom() }
         }

@@ -8,8 +8,15 @@ final class SenderEndpoint: LinkEndpoint {
     /// Until the link ends: the lane holds this endpoint.
     private(set) var lane: SendQueue<SenderEndpoint>.Lane?
     private(set) var node: SlotKey?
-    /// The messages that have begun to be sent; the last delivery's tag.
-    private var begun = 0
+    /// The messages that have begun to be sent.
+    var begun = 0
+    /// How many numbers the library's tags have skipped, because the application had chosen them.
+    var skippedTags = 0
+    /// The tags of the unsettled deliveries, with the numbers of their messages; nil until the application chooses a tag or a
+    /// format.
+    var tagsInUse: [[UInt8]: Int]?
+    /// What was chosen for the last message with options that began.
+    var begunChoice: SendChoice?
     /// How many messages may be sent that the peer has not settled.
     private var unsettledLimit = Int.max
     /// That keeps credit of the peer from being used.
@@ -42,7 +49,7 @@ final class SenderEndpoint: LinkEndpoint {
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
         try ProtonText.check(configuration.properties, "the sender's properties")
-        try ProtonData.set(pn_link_properties(self.link), map: configuration.properties)
+        try LinkProperties.set(self.link, configuration.properties, configuration.capabilities)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.settleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.receiverSettleMode))
         try self.checkAttach()
@@ -121,7 +128,7 @@ final class SenderEndpoint: LinkEndpoint {
         self.steps &+= 1
         let message = slice.message
         if slice.isFirst {
-            let delivery = self.makeDelivery()
+            guard let delivery = self.makeDelivery(message) else { return self.refuse(slice) }
             // Taken back when the delivery is settled here: see `takeOutcome`.
             if !message.isSettled { pn_delivery_set_context(delivery, message.outcome.pointer) }
         }
@@ -145,12 +152,12 @@ final class SenderEndpoint: LinkEndpoint {
         )
     }
 
-    private func makeDelivery() -> OpaquePointer {
+    /// Begins a delivery. Nil where the message has a chosen tag that is in use.
+    private func makeDelivery(_ message: PendingMessage) -> OpaquePointer? {
+        if message.hasChoice || self.tagsInUse != nil { return self.makeChosenDelivery(message) }
         self.begun += 1
-        return withUnsafeBytes(of: self.begun.bigEndian) { bytes in
-            // Leading zeros are left out: a tag has 1 to 8 bytes, where AMQP allows 32.
-            let tag = bytes.bindMemory(to: CChar.self).suffix(8 - self.begun.leadingZeroBitCount / 8)
-            return pn_delivery(self.link, pn_dtag(UnsafeBufferPointer(rebasing: tag).baseAddress, tag.count))
+        return Self.withTag(self.begun + self.skippedTags) { tag in
+            pn_delivery(self.link, pn_dtag(tag.bindMemory(to: CChar.self).baseAddress, tag.count))
         }
     }
 
@@ -162,10 +169,11 @@ final class SenderEndpoint: LinkEndpoint {
         guard let outcome = ProtonDisposition.remote(delivery), let promise = Self.takeOutcome(delivery) else {
             return
         }
-        self.meter?.outcome(outcome, of: delivery, at: self.handler.now)
+        self.meter?.outcome(outcome, number: self.number(of: delivery), at: self.handler.now)
         if pn_link_current(self.link) == delivery {
             _ = self.dropCurrent()
         } else {
+            self.freeTag(of: delivery)
             pn_delivery_settle(delivery)
         }
         promise.resolve(outcome)
@@ -206,6 +214,7 @@ final class SenderEndpoint: LinkEndpoint {
         guard let lane = self.lane, let message = self.handler.queue.remove(reply, from: lane) else { return }
         self.handler.mailbox.release([(message.ledgerBytes + lane.dropParts(of: message), message.node)])
         self.meter?.fail(unsent: 1, inDoubt: 0)
+        self.handler.dropChoice(of: message)
         message.fail(AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.notSent))
         // A drain may have waited for the message.
         self.answerDrain()
@@ -231,7 +240,10 @@ final class SenderEndpoint: LinkEndpoint {
         let messages = self.handler.queue.removeLane(lane)
         self.handler.endedLanes.append((lane.key, unsent))
         self.lane = nil
-        for message in messages { message.fail(unsent) }
+        for message in messages {
+            self.handler.dropChoice(of: message)
+            message.fail(unsent)
+        }
         self.handler.mailbox.release(messages.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
         var delivery = pn_unsettled_head(self.link)
         while let current = delivery {

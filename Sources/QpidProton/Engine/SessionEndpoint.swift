@@ -104,7 +104,11 @@ final class SessionEndpoint {
             outgoingWindow: configuration.outgoingWindow,
             free: { [unowned self] in self.freeIncoming }
         )
-        ProtonWindow.set(self.session, transfers: incoming.disguised, frameSize: frame)
+        ProtonWindow.set(
+            self.session,
+            transfers: incoming.disguised,
+            frameSize: self.handler.frames.protonFrameSize
+        )
         pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
         self.incoming = incoming
         self.peer?.incoming = incoming

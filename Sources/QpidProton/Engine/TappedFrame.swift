@@ -37,6 +37,7 @@ enum TappedFrame {
         var initialDeliveryCount: UInt32?
         /// The text that Proton would cut at a zero byte.
         var flaw: String?
+        var capabilities = LinkCapabilities()
     }
 
     /// A flow. What cannot be read behind the windows is as if it were not there: nothing depends on it but what is shown.
@@ -59,6 +60,8 @@ enum TappedFrame {
     struct Transfer {
         var handle: UInt32
         var deliveryID: UInt32?
+        /// 0 where it is left out.
+        var messageFormat: UInt32
         var hasMore: Bool
         /// There is room for a state that is named by its symbol.
         var mayNameState: Bool
@@ -141,7 +144,15 @@ enum TappedFrame {
         } else if isTargetCut {
             attach.flaw = "address of its target"
         }
-        if fields.passAny(), fields.passAny() { attach.initialDeliveryCount = fields.uint()?.value }
+        guard fields.passAny(), fields.passAny(), let count = fields.uint() else {
+            return .attach(channel: channel, attach)
+        }
+        attach.initialDeliveryCount = count.value
+        // Behind the max-message-size.
+        if fields.passAny() {
+            attach.capabilities.offered = fields.symbols()
+            attach.capabilities.desired = fields.symbols()
+        }
         return .attach(channel: channel, attach)
     }
 
@@ -184,10 +195,11 @@ extension TappedFrame.Transfer {
     /// Nil where a field is not what it must be.
     @inline(__always)
     init?(_ fields: inout FieldReader) {
-        // The message format and whether it is settled are Proton's to read.
+        // Whether it is settled is Proton's to read.
         guard fields.list(), let handle = fields.uint()?.value, let id = fields.uint(), fields.passBinary(),
-            fields.uint() != nil, fields.bool() != nil, let more = fields.bool(), fields.isSound()
+            let format = fields.uint(), fields.bool() != nil, let more = fields.bool(), fields.isSound()
         else { return nil }
+        self.messageFormat = format.value ?? 0
         self.mayNameState = fields.left > 12
         self.handle = handle
         self.deliveryID = id.value

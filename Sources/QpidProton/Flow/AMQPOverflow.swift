@@ -1,6 +1,6 @@
-/// What ``AMQPSender/enqueue(_:settled:)`` and ``AMQPSender/send(_:settled:)`` do with a message for which there is no room.
+/// What ``AMQPSender/enqueue(_:settled:options:)`` and ``AMQPSender/send(_:settled:options:)`` do with a message for which there is no room.
 ///
-/// ``AMQPSender/trySend(_:settled:)`` throws whatever is chosen.
+/// ``AMQPSender/trySend(_:settled:options:)`` throws whatever is chosen.
 public enum AMQPOverflow: Hashable, Sendable, CaseIterable {
     /// They suspend until there is room.
     case suspend

@@ -7,13 +7,20 @@ public import NIOCore
 /// how the settlement ended. A delivery that is never settled keeps its place in the receiver's window, and goes back to its source when the link ends. So does one whose
 /// decision was not written to the socket by then: ``AMQPReceiver/unsentSettlements`` and one log line count these.
 public struct AMQPDelivery: Sendable {
-    /// Up to 32 bytes, in place.
+    /// Up to 32 bytes, in place, with the message-format in what would be padding.
     struct Tag: Sendable {
         var storage: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
         var count: UInt8 = 0
+        var format: UInt32 = 0
 
+        /// - Parameter bytes: The tag; one of more than 32 bytes is a ``MarkedTag``.
         init(_ bytes: UnsafeRawBufferPointer) {
-            let count = min(bytes.count, 32)
+            var bytes = bytes
+            if bytes.count > MarkedTag.longest, let (tag, format) = MarkedTag.read(bytes) {
+                bytes = tag
+                self.format = format
+            }
+            let count = min(bytes.count, MarkedTag.longest)
             self.count = UInt8(count)
             withUnsafeMutableBytes(of: &self.storage) { storage in
                 storage.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
@@ -90,6 +97,11 @@ public struct AMQPDelivery: Sendable {
     public var tag: [UInt8] {
         withUnsafeBytes(of: self.storedTag.storage) { Array($0.prefix(Int(self.storedTag.count))) }
     }
+
+    /// The message-format: 0 for the format of AMQP 1.0 §3.2, which ``decodeMessage()`` decodes.
+    ///
+    /// Source: AMQP 1.0 §2.7.5 and §2.8.11.
+    public var messageFormat: UInt32 { self.storedTag.format }
 
     /// Whether the sender had settled the message: no decision reaches it.
     public var isSettled: Bool { self.settler == nil }

@@ -10,6 +10,10 @@ public protocol AMQPLink: Sendable {
     var remoteTarget: AMQPTarget { get }
     /// The properties of the link that the peer told.
     var remoteProperties: AMQPMap { get }
+    /// The extensions that the peer offers on the link.
+    var remoteOfferedCapabilities: [AMQPSymbol] { get }
+    /// The extensions that the peer would like to use on the link.
+    var remoteDesiredCapabilities: [AMQPSymbol] { get }
     /// The largest message that the peer takes, in bytes; nil for no limit.
     var remoteMaxMessageSize: AMQPByteCount? { get }
     /// The messages that may be sent now.

@@ -99,6 +99,12 @@ extension AMQPReceiver {
         public var deliversUnsettledAfterEnd: Bool?
         /// Properties of the link, told to the peer.
         public var properties: AMQPMap = [:]
+        /// The extensions that this side offers on the link. Source: AMQP 1.0 §2.7.3.
+        public var offeredCapabilities: [AMQPSymbol] = []
+        /// The extensions that this side would like to use on the link, and that the peer may offer in turn.
+        ///
+        /// Source: AMQP 1.0 §2.7.3.
+        public var desiredCapabilities: [AMQPSymbol] = []
 
         /// Makes a configuration.
         ///
@@ -110,7 +116,13 @@ extension AMQPReceiver {
             self.window = window
         }
 
+        var capabilities: LinkCapabilities {
+            LinkCapabilities(offered: self.offeredCapabilities, desired: self.desiredCapabilities)
+        }
+
         func validate() throws(AMQPError) {
+            try ProtonText.check(self.offeredCapabilities, "offeredCapabilities: the symbol")
+            try ProtonText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
             if let limit = self.unsettledLimit, limit < 1 {
                 throw AMQPError(
                     condition: .invalidArgument,

@@ -45,6 +45,10 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     public var remoteTarget: AMQPTarget { self.core.attachment.target }
     /// The properties of the link that the peer told.
     public var remoteProperties: AMQPMap { self.core.attachment.properties }
+    /// The extensions that the peer offers on the link. Source: AMQP 1.0 §2.7.3.
+    public var remoteOfferedCapabilities: [AMQPSymbol] { self.core.attachment.capabilities.offered }
+    /// The extensions that the peer would like to use on the link. Source: AMQP 1.0 §2.7.3.
+    public var remoteDesiredCapabilities: [AMQPSymbol] { self.core.attachment.capabilities.desired }
     /// The largest message that the peer takes, in bytes; nil for no limit.
     public var remoteMaxMessageSize: AMQPByteCount? { self.core.maxMessageSize }
     /// The messages that the peer may still send. Source: AMQP 1.0 §2.6.7.

@@ -34,7 +34,7 @@ extension AMQPSender {
     ///   - messages: The messages.
     ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
     /// - Returns: The trackers, in order.
-    /// - Throws: As ``enqueue(_:settled:)``; those before the one that failed have been accepted.
+    /// - Throws: As ``enqueue(_:settled:options:)``; those before the one that failed have been accepted.
     @discardableResult
     public func enqueue(
         contentsOf messages: [AMQPMessage],
@@ -52,7 +52,7 @@ extension AMQPSender {
     ///   - messages: The messages.
     ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
     /// - Returns: The trackers of those that were accepted: the first so many.
-    /// - Throws: As ``trySend(_:settled:)`` but for a lack of room, and only when no message was accepted before.
+    /// - Throws: As ``trySend(_:settled:options:)`` but for a lack of room, and only when no message was accepted before.
     @discardableResult
     public func trySend(
         contentsOf messages: [AMQPMessage],

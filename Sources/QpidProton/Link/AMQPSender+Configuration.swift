@@ -19,6 +19,12 @@ extension AMQPSender {
         public var unsettledLimit: Int? = 65_536
         /// Properties of the link, told to the peer.
         public var properties: AMQPMap = [:]
+        /// The extensions that this side offers on the link. Source: AMQP 1.0 §2.7.3.
+        public var offeredCapabilities: [AMQPSymbol] = []
+        /// The extensions that this side would like to use on the link, and that the peer may offer in turn.
+        ///
+        /// Source: AMQP 1.0 §2.7.3.
+        public var desiredCapabilities: [AMQPSymbol] = []
         /// The bytes that may be accepted on this link and not yet written to the socket; nil for the session's limit alone.
         public var sendLimit: AMQPSendLimit?
         /// What `send` and `enqueue` do with a message for which there is no room.
@@ -44,7 +50,13 @@ extension AMQPSender {
             self.target = target
         }
 
+        var capabilities: LinkCapabilities {
+            LinkCapabilities(offered: self.offeredCapabilities, desired: self.desiredCapabilities)
+        }
+
         func validate() throws(AMQPError) {
+            try ProtonText.check(self.offeredCapabilities, "offeredCapabilities: the symbol")
+            try ProtonText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
             guard (0...9).contains(self.priority) else {
                 throw AMQPError(
                     condition: .invalidArgument,

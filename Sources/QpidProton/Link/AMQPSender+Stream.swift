@@ -19,11 +19,12 @@ extension AMQPSender {
     ///   - length: The bytes of the whole body, if that is known: they are then one data section, as every peer reads it.
     ///     Else each piece is a data section of its own (AMQP 1.0 §3.2.6), of 64 KiB at most.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - options: Its delivery-tag and message-format.
     ///   - body: The bytes, in pieces of any size.
     /// - Returns: What the receiver decided.
     /// - Throws: What `body` throws. `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled: its
     ///   ``AMQPError/fate`` says whether the message was not sent, was aborted or is in doubt. ``AMQPCondition/invalidArgument``
-    ///   when the body has not `length` bytes. Else as ``send(_:settled:)``.
+    ///   when the body has not `length` bytes. Else as ``send(_:settled:options:)``.
     ///
     /// Source: AMQP 1.0 §2.6.14, `pn_link_send`, `pn_delivery_abort`.
     @discardableResult
@@ -31,9 +32,10 @@ extension AMQPSender {
         _ message: AMQPMessage = AMQPMessage(),
         length: AMQPByteCount? = nil,
         settled: Bool? = nil,
+        options: AMQPSendOptions = .init(),
         body: sending Body
     ) async throws -> AMQPOutcome where Body.Element == ByteBuffer {
-        let stream = try await StreamedMessage(message, length: length, settled: settled, on: self)
+        let stream = try await StreamedMessage(message, length: length, settled: settled, options: options, on: self)
         // Cancelled with the outcome, which may come before the end.
         async let _: Void = stream.make(body)
         return try await stream.outcome()
@@ -62,6 +64,7 @@ struct StreamedMessage {
         _ message: AMQPMessage,
         length: AMQPByteCount?,
         settled: Bool?,
+        options: AMQPSendOptions,
         on sender: AMQPSender
     ) async throws(AMQPError) {
         guard message.body == .empty else {
@@ -70,6 +73,7 @@ struct StreamedMessage {
                 detail: "a message that is streamed has its body in the stream"
             ).telling(.notSent)
         }
+        let choice = try options.choice()
         var beginning = message
         beginning.footer = [:]
         var encoded = try beginning.encoded()
@@ -90,7 +94,8 @@ struct StreamedMessage {
         try sender.check(self.total + (length?.bytes ?? 0) + self.footer.readableBytes)
         self.sender = sender
         self.number = sender.mailbox.makeStream()
-        self.transfer = try await sender.admit(encoded, .beginning(self.number), isSettled: sender.isSettled(settled))
+        let isSettled = try sender.isSettled(settled)
+        self.transfer = try await sender.admit(encoded, .beginning(self.number), isSettled: isSettled, choice)
     }
 
     // MARK: The body

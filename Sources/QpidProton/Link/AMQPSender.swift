@@ -3,7 +3,7 @@ internal import Synchronization
 
 /// The sending end of a link: it takes messages, keeps them within the limits, and tells their outcomes.
 ///
-/// A message that was accepted by ``enqueue(_:settled:)`` or ``trySend(_:settled:)`` waits here until the peer gives credit;
+/// A message that was accepted by ``enqueue(_:settled:options:)`` or ``trySend(_:settled:options:)`` waits here until the peer gives credit;
 /// its bytes count against the send limits of the link and of the session until they have been written to the socket.
 /// The calls may come from any number of tasks; messages of one task are sent in the order of its calls.
 public final class AMQPSender: AMQPLink {
@@ -49,6 +49,10 @@ public final class AMQPSender: AMQPLink {
     public var remoteTarget: AMQPTarget { self.core.attachment.target }
     /// The properties of the link that the peer told.
     public var remoteProperties: AMQPMap { self.core.attachment.properties }
+    /// The extensions that the peer offers on the link. Source: AMQP 1.0 §2.7.3.
+    public var remoteOfferedCapabilities: [AMQPSymbol] { self.core.attachment.capabilities.offered }
+    /// The extensions that the peer would like to use on the link. Source: AMQP 1.0 §2.7.3.
+    public var remoteDesiredCapabilities: [AMQPSymbol] { self.core.attachment.capabilities.desired }
     /// The largest message that the peer takes, in bytes; nil for no limit.
     public var remoteMaxMessageSize: AMQPByteCount? { self.core.maxMessageSize }
     /// The messages that the peer takes now; those that wait here will use it first. Source: AMQP 1.0 §2.6.7.
@@ -78,12 +82,17 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - options: Its delivery-tag and message-format.
     /// - Returns: What the receiver decided.
     /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, was not sent, or when the
     ///   link, session or connection ends before it is settled.
     @discardableResult
-    public func send(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPOutcome {
-        let transfer = try await self.enqueue(message, settled: settled)
+    public func send(
+        _ message: AMQPMessage,
+        settled: Bool? = nil,
+        options: AMQPSendOptions = .init()
+    ) async throws(AMQPError) -> AMQPOutcome {
+        let transfer = try await self.enqueue(message, settled: settled, options: options)
         do {
             return try await transfer.outcome()
         } catch let error where error.condition == .cancelled {
@@ -98,33 +107,45 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - options: Its delivery-tag and message-format.
     /// - Returns: The tracker, whose outcome can be awaited.
     /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, the link has ended, the task
     ///   was cancelled while it waited, or there is no room and the policy is to fail: in each case the message was not sent.
     @discardableResult
-    public func enqueue(_ message: AMQPMessage, settled: Bool? = nil) async throws(AMQPError) -> AMQPTracker {
-        switch try self.admit(message, settled) {
+    public func enqueue(
+        _ message: AMQPMessage,
+        settled: Bool? = nil,
+        options: AMQPSendOptions = .init()
+    ) async throws(AMQPError) -> AMQPTracker {
+        let choice = try options.choice()
+        switch try self.admit(message, settled, choice) {
         case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
         case .full(let level, let bytes):
             if let transfer = try self.overflow(level, bytes) { return transfer }
-            return try await self.waitForRoom(message.encoded(), settled)
+            return try await self.waitForRoom(message.encoded(), settled, choice)
         }
     }
 
-    /// Accepts a message that is encoded already, such as ``AMQPDelivery/payload``. As ``enqueue(_:settled:)`` else.
+    /// Accepts a message that is encoded already, such as ``AMQPDelivery/payload``. As ``enqueue(_:settled:options:)`` else.
     ///
     /// - Parameters:
     ///   - encoded: The sections of the message; sent as they are.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - options: Its delivery-tag and message-format.
     @discardableResult
-    public func enqueue(encoded: ByteBuffer, settled: Bool? = nil) async throws(AMQPError) -> AMQPTracker {
-        switch try self.admit(encoded, settled) {
+    public func enqueue(
+        encoded: ByteBuffer,
+        settled: Bool? = nil,
+        options: AMQPSendOptions = .init()
+    ) async throws(AMQPError) -> AMQPTracker {
+        let choice = try options.choice()
+        switch try self.admit(encoded, settled, choice) {
         case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
         case .full(let level, let bytes):
             if let transfer = try self.overflow(level, bytes) { return transfer }
-            return try await self.waitForRoom(encoded, settled)
+            return try await self.waitForRoom(encoded, settled, choice)
         }
     }
 
@@ -133,22 +154,32 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - options: Its delivery-tag and message-format.
     /// - Returns: The tracker, whose outcome can be awaited.
     /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, which ``AMQPError/blockedBy`` gives the
-    ///   reason for; else as ``enqueue(_:settled:)``.
+    ///   reason for; else as ``enqueue(_:settled:options:)``.
     @discardableResult
-    public func trySend(_ message: AMQPMessage, settled: Bool? = nil) throws(AMQPError) -> AMQPTracker {
-        try self.transfer(self.admit(message, settled))
+    public func trySend(
+        _ message: AMQPMessage,
+        settled: Bool? = nil,
+        options: AMQPSendOptions = .init()
+    ) throws(AMQPError) -> AMQPTracker {
+        try self.transfer(self.admit(message, settled, options.choice()))
     }
 
-    /// Accepts a message that is encoded already if there is room for it now. As ``trySend(_:settled:)`` else.
+    /// Accepts a message that is encoded already if there is room for it now. As ``trySend(_:settled:options:)`` else.
     ///
     /// - Parameters:
     ///   - encoded: The sections of the message; sent as they are.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - options: Its delivery-tag and message-format.
     @discardableResult
-    public func trySend(encoded: ByteBuffer, settled: Bool? = nil) throws(AMQPError) -> AMQPTracker {
-        try self.transfer(self.admit(encoded, settled))
+    public func trySend(
+        encoded: ByteBuffer,
+        settled: Bool? = nil,
+        options: AMQPSendOptions = .init()
+    ) throws(AMQPError) -> AMQPTracker {
+        try self.transfer(self.admit(encoded, settled, options.choice()))
     }
 
     private func transfer(_ admission: Mailbox.Admission) throws(AMQPError) -> AMQPTracker {
@@ -205,26 +236,34 @@ public final class AMQPSender: AMQPLink {
     }
 
     /// Encodes a message, and hands it over if there is room for it now.
-    private func admit(_ message: AMQPMessage, _ settled: Bool?) throws(AMQPError) -> Mailbox.Admission {
+    private func admit(
+        _ message: AMQPMessage,
+        _ settled: Bool?,
+        _ choice: SendChoice?
+    ) throws(AMQPError) -> Mailbox.Admission {
         let isSettled = try self.isSettled(settled)
         do {
-            let admission = try self.place(isSettled) { () throws(AMQPError) in
+            let admission = try self.place(isSettled, choice) { () throws(AMQPError) in
                 try message.encodingRoom()
             } write: { (memory) throws(AMQPError) in
                 try message.encode(to: memory)
             }
             if let admission { return admission }
-            return try self.admitWhole(message.encoded(), isSettled)
+            return try self.admitWhole(message.encoded(), isSettled, choice)
         } catch {
             // It could not be encoded.
             throw error.telling(.notSent)
         }
     }
 
-    private func admit(_ encoded: ByteBuffer, _ settled: Bool?) throws(AMQPError) -> Mailbox.Admission {
+    private func admit(
+        _ encoded: ByteBuffer,
+        _ settled: Bool?,
+        _ choice: SendChoice?
+    ) throws(AMQPError) -> Mailbox.Admission {
         let isSettled = try self.isSettled(settled)
         let count = encoded.readableBytes
-        let admission = try self.place(isSettled) {
+        let admission = try self.place(isSettled, choice) {
             count
         } write: { memory in
             guard count <= memory.count else { return nil }
@@ -232,11 +271,15 @@ public final class AMQPSender: AMQPLink {
             return count
         }
         if let admission { return admission }
-        return try self.admitWhole(encoded, isSettled)
+        return try self.admitWhole(encoded, isSettled, choice)
     }
 
     /// Hands over a message that is too large to be written behind others.
-    private func admitWhole(_ encoded: ByteBuffer, _ isSettled: Bool) throws(AMQPError) -> Mailbox.Admission {
+    private func admitWhole(
+        _ encoded: ByteBuffer,
+        _ isSettled: Bool,
+        _ choice: SendChoice?
+    ) throws(AMQPError) -> Mailbox.Admission {
         let count = encoded.readableBytes
         try self.check(count)
         return self.mailbox.tryEnqueue(
@@ -244,7 +287,8 @@ public final class AMQPSender: AMQPLink {
             count: count,
             lane: self.lane,
             node: self.node,
-            isSettled: isSettled
+            isSettled: isSettled,
+            choice: choice
         )
     }
 
@@ -252,6 +296,7 @@ public final class AMQPSender: AMQPLink {
     @inline(__always)
     private func place(
         _ isSettled: Bool,
+        _ choice: SendChoice?,
         bound: () throws(AMQPError) -> Int,
         write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int?
     ) throws(AMQPError) -> Mailbox.Admission? {
@@ -264,7 +309,8 @@ public final class AMQPSender: AMQPLink {
                     count: bytes.count,
                     lane: self.lane,
                     node: self.node,
-                    isSettled: isSettled
+                    isSettled: isSettled,
+                    choice: choice
                 )
                 if case .admitted = admission { return true }
                 return false
@@ -273,15 +319,20 @@ public final class AMQPSender: AMQPLink {
         }
     }
 
-    private func waitForRoom(_ encoded: ByteBuffer, _ settled: Bool?) async throws(AMQPError) -> AMQPTracker {
-        try await self.admit(encoded, .whole, isSettled: self.isSettled(settled))
+    private func waitForRoom(
+        _ encoded: ByteBuffer,
+        _ settled: Bool?,
+        _ choice: SendChoice?
+    ) async throws(AMQPError) -> AMQPTracker {
+        try await self.admit(encoded, .whole, isSettled: self.isSettled(settled), choice)
     }
 
     /// Waits for room for bytes, and hands them over.
     func admit(
         _ encoded: ByteBuffer,
         _ place: Mailbox.StreamPlace,
-        isSettled: Bool
+        isSettled: Bool,
+        _ choice: SendChoice? = nil
     ) async throws(AMQPError) -> AMQPTracker {
         do {
             let reply = try await self.mailbox.enqueue(
@@ -289,6 +340,7 @@ public final class AMQPSender: AMQPLink {
                 lane: self.lane,
                 node: self.node,
                 isSettled: isSettled,
+                choice: choice,
                 place: place,
                 orRun: place.isWhole ? self.roomMaker : nil
             )

@@ -1,4 +1,4 @@
-/// Follows a message on its way: accepted by ``AMQPSender/enqueue(_:settled:)`` or ``AMQPSender/trySend(_:settled:)``.
+/// Follows a message on its way: accepted by ``AMQPSender/enqueue(_:settled:options:)`` or ``AMQPSender/trySend(_:settled:options:)``.
 ///
 /// Keep it to await the outcome, or drop it: the message is sent either way, unless its link ends first.
 public struct AMQPTracker: Hashable, Sendable {

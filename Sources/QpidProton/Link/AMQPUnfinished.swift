@@ -19,8 +19,10 @@ public enum AMQPFlush: Hashable, Sendable {
 public struct AMQPUnfinished: Sendable {
     /// A message that was accepted and not sent.
     public struct Unsent: Sendable {
-        /// The encoded message: see ``AMQPMessage/init(decoding:limits:)`` and ``AMQPSender/enqueue(encoded:settled:)``.
+        /// The encoded message: see ``AMQPMessage/init(decoding:limits:)`` and ``AMQPSender/enqueue(encoded:settled:options:)``.
         public let payload: ByteBuffer
+        /// The delivery-tag and message-format that were chosen for it.
+        public let options: AMQPSendOptions
         /// Its tracker, which has failed.
         public let tracker: AMQPTracker
     }

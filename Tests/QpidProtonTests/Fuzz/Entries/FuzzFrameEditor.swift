@@ -81,6 +81,10 @@ enum FuzzFrameEditor {
     private static func pass(_ stream: UnsafeRawBufferPointer, cut lengths: [Int]) throws -> [UInt8]? {
         let observer = FrameObserver(maxFrameSize: 65_536, openLinks: 64)
         FuzzDialogue.header.withUnsafeReadableBytes { _ = observer.received($0) }
+        // Behind this side's open the formats of messages are marked.
+        var own: ByteBuffer? = FuzzDialogue.header
+        own?.writeImmutableBuffer(try Frame.open().encoded())
+        observer.sent(&own)
         var passed: [UInt8] = []
         var offset = 0
         var piece = 0

@@ -1,0 +1,24 @@
+/// A delivery-tag that carries a message-format through Proton 0.37, which keeps no format and sends 0 alone.
+///
+/// It is longer than any legal tag: the tag, filled up to 32 bytes, then its length in one byte and the format in four. Proton
+/// alone sees it: ``OutgoingEdits`` and ``IncomingEdits`` put the two fields of the wire in its place, and the other way round.
+enum MarkedTag {
+    /// The most bytes of a tag. Source: AMQP 1.0 §2.8.7.
+    static let longest = 32
+    /// The bytes of a tag that is marked.
+    static let count = Self.longest + 5
+
+    static func bytes(_ tag: some Collection<UInt8>, format: UInt32) -> [UInt8] {
+        Array(tag) + Array(repeating: 0, count: Self.longest - tag.count) + [UInt8(tag.count)]
+            + EncodedComposite.bigEndian(format)
+    }
+
+    /// The tag and the format; nil for a tag that is not marked.
+    static func read(_ bytes: UnsafeRawBufferPointer) -> (tag: UnsafeRawBufferPointer, format: UInt32)? {
+        guard bytes.count == Self.count, bytes[Self.longest] <= Self.longest,
+            bytes[Int(bytes[Self.longest])..<Self.longest].allSatisfy({ $0 == 0 })
+        else { return nil }
+        let format = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: Self.longest + 1, as: UInt32.self))
+        return (UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(bytes[Self.longest]))), format)
+    }
+}

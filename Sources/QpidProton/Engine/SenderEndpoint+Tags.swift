@@ -1,0 +1,129 @@
+internal import CProton
+internal import NIOCore
+
+// Delivery-tags and message-formats of the application's choice. Links without any keep no tags.
+
+extension SenderEndpoint {
+    /// Begins the delivery of a message on a link on which the application chooses tags, or of a message with another format than
+    /// 0. Nil where the chosen tag is in use.
+    func makeChosenDelivery(_ message: PendingMessage) -> OpaquePointer? {
+        let choice = self.handler.takeChoice(of: message)
+        if choice != nil {
+            self.begunChoice = choice
+            if self.tagsInUse == nil { self.tagsInUse = self.unsettledTags }
+        }
+        var tag = choice?.tag ?? self.ownTag
+        if choice?.tag == nil {
+            while self.tagsInUse?[tag] != nil {
+                self.skippedTags += 1
+                tag = self.ownTag
+            }
+        } else if self.tagsInUse?[tag] != nil {
+            return nil
+        }
+        self.begun += 1
+        // One that is sent settled is never unsettled.
+        if !message.isSettled { self.tagsInUse?[tag] = self.begun }
+        if let format = choice?.format, format != 0 {
+            self.handler.frames.sendsFormats = true
+            tag = MarkedTag.bytes(tag, format: format)
+        }
+        return tag.withUnsafeBytes { bytes in
+            pn_delivery(self.link, pn_dtag(bytes.bindMemory(to: CChar.self).baseAddress, bytes.count))
+        }
+    }
+
+    /// The library's tag of the next message.
+    private var ownTag: [UInt8] { Self.withTag(self.begun + 1 + self.skippedTags) { Array($0) } }
+
+    /// Lends a number as a tag. Leading zeros are left out: a tag has 1 to 8 bytes, where AMQP allows 32.
+    @inline(__always)
+    static func withTag<Result>(_ number: Int, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        withUnsafeBytes(of: number.bigEndian) { bytes in
+            body(UnsafeRawBufferPointer(rebasing: bytes.suffix(8 - number.leadingZeroBitCount / 8)))
+        }
+    }
+
+    /// Called before anything is chosen: each tag is the number of its message.
+    private var unsettledTags: [[UInt8]: Int] {
+        var tags: [[UInt8]: Int] = [:]
+        var delivery = pn_unsettled_head(self.link)
+        while let current = delivery {
+            delivery = pn_unsettled_next(current)
+            tags[Self.tag(of: current)] = Self.number(pn_delivery_tag(current))
+        }
+        return tags
+    }
+
+    private static func tag(of delivery: OpaquePointer) -> [UInt8] {
+        let tag = pn_delivery_tag(delivery)
+        let bytes = UnsafeRawBufferPointer(start: tag.start, count: tag.size)
+        return Array(MarkedTag.read(bytes)?.tag ?? bytes)
+    }
+
+    /// A delivery is about to be settled, and its tag may be used again.
+    func freeTag(of delivery: OpaquePointer) {
+        if self.tagsInUse != nil { self.tagsInUse?[Self.tag(of: delivery)] = nil }
+    }
+
+    /// The number of the message of a delivery whose tag has not been freed.
+    func number(of delivery: OpaquePointer) -> Int {
+        guard let tags = self.tagsInUse else { return Self.number(pn_delivery_tag(delivery)) }
+        return tags[Self.tag(of: delivery)] ?? 0
+    }
+
+    /// The number that the library has made a tag of.
+    private static func number(_ tag: pn_delivery_tag_t) -> Int {
+        let bytes = UnsafeRawBufferPointer(start: tag.start, count: min(Int(tag.size), 8))
+        return Int(truncatingIfNeeded: bytes.reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
+    }
+
+    /// Fails a message whose tag is in use. A piece of it has been taken out of the lane, and nothing of it handed to Proton.
+    func refuse(_ slice: SendQueue<SenderEndpoint>.Slice) {
+        let message = slice.message
+        var bytes = slice.ledgerBytes
+        if slice.endsBytes { slice.bytes.done() }
+        if !slice.isLast, let lane = self.lane, let (_, rest) = self.handler.queue.dropCurrent(lane) { bytes += rest }
+        self.handler.mailbox.release([(bytes, message.node)])
+        let tag = (self.begunChoice?.tag ?? []).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        let text =
+            "message not sent: its delivery-tag 0x\(tag) belongs to a delivery of the link that is not settled; "
+            + "choose another one, or wait until that delivery is settled"
+        let error = AMQPError(scope: .delivery, condition: .invalidArgument, detail: text, fate: .notSent)
+        self.meter?.fail(error)
+        message.outcome.resolve(.failure(error))
+        // Its credit is for the next message, or for a drain; a flush may have waited for it.
+        self.flowed()
+        self.handler.isPumpNeeded = true
+    }
+
+    /// The options of a message that waits, or that has begun.
+    func options(of message: PendingMessage) -> AMQPSendOptions {
+        guard message.hasChoice else { return AMQPSendOptions() }
+        return (self.handler.choices[message.outcome.number] ?? self.begunChoice)?.options ?? AMQPSendOptions()
+    }
+}
+
+extension ConnectionHandler {
+    /// The bytes that a chosen tag, marked with a format, may add to a transfer frame.
+    static let chosenTagRoom = 24
+
+    /// Keeps what was chosen for messages that have come with the mail.
+    func keepChoices(_ choices: inout [UInt: SendChoice]) {
+        self.choices.merge(choices) { $1 }
+        choices.removeAll()
+        guard !self.hasChosen else { return }
+        // Long tags leave less room in each frame: what is counted as a transfer must be one at least.
+        self.hasChosen = true
+        self.transferPayload = max(256, self.transferPayload - Self.chosenTagRoom)
+    }
+
+    func takeChoice(of message: PendingMessage) -> SendChoice? {
+        message.hasChoice ? self.choices.removeValue(forKey: message.outcome.number) : nil
+    }
+
+    /// A message that has not begun will not be sent.
+    func dropChoice(of message: PendingMessage) {
+        if message.hasChoice { self.choices[message.outcome.number] = nil }
+    }
+}
