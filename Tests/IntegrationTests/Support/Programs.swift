@@ -46,8 +46,13 @@ enum ForeignPeer: Sendable, CustomStringConvertible {
     }
 
     /// Starts the peer as a listener on a free port.
-    func listen(_ arguments: [String], messages: [String] = []) async throws -> (process: ChildProcess, port: Int) {
-        let process = try self.start(["listen", "127.0.0.1:0"] + arguments, messages: messages)
+    func listen(
+        _ arguments: [String],
+        messages: [String] = [],
+        environment: [String: String] = [:]
+    ) async throws -> (process: ChildProcess, port: Int) {
+        let arguments = ["listen", "127.0.0.1:0"] + arguments
+        let process = try self.start(arguments, messages: messages, environment: environment)
         let port = try await process.waitForErrors(matching: /listening (\d+)\n/)
         return (process, Int(port) ?? 0)
     }

@@ -126,12 +126,16 @@ struct MetricsTests {
         }
     }
 
-    /// From the start of sending, not from when it was accepted.
-    @Test func theTimeToAnOutcomeIsRecorded() async throws {
+    /// From the start of sending, not from when it was accepted; of messages with chosen tags and formats too.
+    @Test(arguments: [false, true])
+    func theTimeToAnOutcomeIsRecorded(isChosen: Bool) async throws {
         let metrics = TestMetrics()
         try await withSession(configuration: Self.settings(metrics), { Self.undecided(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
-            for _ in 0..<3 { try sender.trySend(encoded: payload(10)) }
+            for number in UInt8(0)..<3 {
+                let options = AMQPSendOptions(deliveryTag: [9 - number], messageFormat: 3)
+                try sender.trySend(encoded: payload(10), options: isChosen ? options : .init())
+            }
             await peer.settle()
             await peer.advance(by: .seconds(5))
             try await peer.run { pn_link_flow($0.links[0], 2) }
