@@ -9,7 +9,7 @@ func tellApart() async throws {
         let session = try await connection.openSession()
         let sender = try await session.openSender(to: "greetings")
         try await sender.send(AMQPMessage(body: "hello"))
-        try await connection.close()
+        await connection.close()
     } catch {
         switch error.condition {
         case _ where error.isRetryable: print("try again later:", error)

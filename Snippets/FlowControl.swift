@@ -11,7 +11,7 @@ func limit(_ connection: AMQPConnection) async throws {
     bulk.sendLimit = .init(high: .kibibytes(256))
     let sender = try await session.openSender(bulk)
     // snippet.end
-    try await sender.close()
+    await sender.close()
 }
 
 func urgent(_ session: AMQPSession) async throws {
@@ -22,8 +22,8 @@ func urgent(_ session: AMQPSession) async throws {
     reports.priority = 1
     let senders = (try await session.openSender(alarms), try await session.openSender(reports))
     // snippet.end
-    try await senders.0.close()
-    try await senders.1.close()
+    await senders.0.close()
+    await senders.1.close()
 }
 
 func share(_ urls: [String]) async throws {
@@ -38,7 +38,7 @@ func share(_ urls: [String]) async throws {
     }
     print(budget.used, "bytes now,", budget.peak, "at most")
     // snippet.end
-    for connection in connections { try await connection.close() }
+    for connection in connections { await connection.close() }
 }
 
 func overflow(_ session: AMQPSession, _ readings: AsyncStream<AMQPMessage>) async throws {
@@ -61,7 +61,7 @@ func limitRate(_ session: AMQPSession) async throws {
     let sender = try await session.openSender(configuration)
     try sender.setRateLimit(.init(messagesPerSecond: 200))
     // snippet.end
-    try await sender.close()
+    await sender.close()
 }
 
 func tellWhy(_ sender: AMQPSender, _ message: AMQPMessage) throws {
@@ -77,8 +77,7 @@ func tellWhy(_ sender: AMQPSender, _ message: AMQPMessage) throws {
 
 func watch(_ session: AMQPSession, _ sender: AMQPSender) {
     // snippet.watch
-    print("session:", session.outgoingBytes, "now,", session.outgoingBytesPeak, "at most")
-    print("link:", sender.outgoingBytes, "now,", sender.outgoingBytesPeak, "at most")
+    print("session:", session.outgoingBytes, "bytes now; link:", sender.outgoingBytes, "bytes now")
     print("credit:", sender.credit)
     // snippet.end
 }
@@ -131,7 +130,7 @@ func report(_ url: String) async throws {
     configuration.stallWarning = .seconds(10)
     let connection = try await AMQPConnection.connect(to: url, configuration: configuration)
     // snippet.end
-    try await connection.close()
+    await connection.close()
 }
 
 func budgetForReceiving() async throws {
@@ -142,5 +141,5 @@ func budgetForReceiving() async throws {
     let connection = try await AMQPConnection.connect(to: "amqp://localhost", configuration: configuration)
     print("held:", budget.used, "at most:", budget.peak)
     // snippet.end
-    try await connection.close()
+    await connection.close()
 }

@@ -9,9 +9,9 @@ func closeByHand() async throws {
     let session = try await connection.openSession()
     let sender = try await session.openSender(to: "greetings")
     try await sender.send(AMQPMessage(body: "hello"))
-    try await sender.close()
-    try await session.close()
-    try await connection.close()
+    await sender.close()
+    await session.close()
+    await connection.close()
     // snippet.end
 }
 
@@ -51,5 +51,5 @@ func log() async throws {
         logger: logger
     )
     // snippet.end
-    try await connection.close()
+    await connection.close()
 }

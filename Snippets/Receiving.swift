@@ -90,7 +90,7 @@ func grantByHand(_ session: AMQPSession) async throws {
         try await handle(delivery.decodeMessage())
         delivery.accept()
     }
-    try await receiver.close()
+    await receiver.close()
     // snippet.end
 }
 
@@ -101,7 +101,7 @@ func boundTheWindow(_ session: AMQPSession) async throws {
     configuration.creditReturn = .onSettlement
     let receiver = try await session.openReceiver(configuration)
     // snippet.end
-    try await receiver.close()
+    await receiver.close()
 }
 
 func pauseForAWhile(_ receiver: AMQPReceiver, _ maintain: () async throws -> Void) async throws {
@@ -126,8 +126,8 @@ func takeAll(_ receiver: AMQPReceiver) async throws {
 
 func stop(_ receiver: AMQPReceiver) async {
     // snippet.stop
-    let left = await receiver.close(settling: .seconds(30))
-    if left > 0 { print("\(left) messages were not settled and will come again") }
+    let result = await receiver.close(within: .seconds(30))
+    print("not settled:", result.deliveriesNotSettled, "decisions in doubt:", result.decisionsInDoubt)
     // snippet.end
 }
 
@@ -136,7 +136,7 @@ func filter(_ session: AMQPSession) async throws {
     let source = AMQPSource(address: "orders", filters: [.selector("region = 'north'")])
     let receiver = try await session.openReceiver(.init(source: source))
     // snippet.end
-    try await receiver.close()
+    await receiver.close()
 }
 
 func readStream(_ session: AMQPSession) async throws {
@@ -144,7 +144,7 @@ func readStream(_ session: AMQPSession) async throws {
     let source = AMQPSource(address: "/queues/events", filters: [.streamOffset(.first)])
     let receiver = try await session.openReceiver(.init(source: source))
     // snippet.end
-    try await receiver.close()
+    await receiver.close()
 }
 
 // snippet.json

@@ -9,7 +9,7 @@ func connectWithTLS(password: String) async throws {
     configuration.sasl = .plain(username: "orders", password: password)
     let connection = try await AMQPConnection.connect(to: "amqps://broker.example", configuration: configuration)
     // snippet.end
-    try await connection.close()
+    await connection.close()
 }
 
 func connectWithCertificate() async throws {
@@ -19,7 +19,7 @@ func connectWithCertificate() async throws {
     configuration.sasl = .external
     let connection = try await AMQPConnection.connect(to: "amqps://broker.example", configuration: configuration)
     // snippet.end
-    try await connection.close()
+    await connection.close()
 }
 
 func acceptLogins(check: @escaping @Sendable (String, String) async -> Bool) async throws {

@@ -40,9 +40,9 @@ func sendOnTheLoop(_ connection: AMQPConnection, _ sender: AMQPSender, _ reading
 
 func closeInTime(_ connection: AMQPConnection) async {
     // snippet.flush
-    for rest in await connection.close(flush: .for(.seconds(5))) {
-        print(rest.linkName, "did not send", rest.unsent.count, "messages; in doubt:", rest.unsettled.count)
-    }
+    let result = await connection.close(within: .seconds(5))
+    for link in result.unfinished { print(link) }
+    if let error = result.error { print("the close was not orderly:", error) }
     // snippet.end
 }
 

@@ -25,7 +25,7 @@ struct Consumer: Sendable {
         let sender = self.sender
         guard sender.error == nil else { return }
         let reason = Server.linkEnd
-        try? await Closing.run(within: Closing.shortLimit) { try await sender.close(reason) }
+        try? await Closing.run(within: Closing.shortLimit) { await sender.close(reason) }
     }
 
     /// Tells the queue how many messages the peer takes.

@@ -37,7 +37,7 @@ struct Server: Sendable {
         let reason =
             Task.isCancelled
             ? AMQPError(scope: .connection, condition: .connectionForced, detail: "the broker is shutting down") : nil
-        try? await Closing.run(within: Closing.shortLimit) { try await connection.close(reason) }
+        try? await Closing.run(within: Closing.shortLimit) { await connection.close(reason) }
         dynamic.removeAll()
     }
 
@@ -66,7 +66,7 @@ struct Server: Sendable {
         guard receiver.error == nil else { return }
         // The link goes with its last reference: the reason goes first.
         let reason = Self.linkEnd
-        try? await Closing.run(within: Closing.shortLimit) { try await receiver.close(reason) }
+        try? await Closing.run(within: Closing.shortLimit) { await receiver.close(reason) }
     }
 
     /// Why the broker closes a link; nil while it serves on.

@@ -12,11 +12,14 @@ struct Peer: Sendable {
     func close(within limit: Duration) async throws {
         let peer = self
         try await Closing.run(within: limit) {
-            if peer.receiver.error == nil { try await peer.receiver.close() }
+            if peer.receiver.error == nil { try await peer.receiver.close().check() }
             // A sender that came here closes its own connection: it may be waiting for the last outcomes.
             if peer.isServer { await peer.waitForPeer(.seconds(5)) }
-            if peer.receiver.session.error == nil { try await peer.receiver.session.close() }
-            if peer.connection.error == nil { try await peer.connection.close() }
+            if peer.receiver.session.error == nil { try await peer.receiver.session.close().check() }
+            // It may have ended already: its last bytes must leave before the program does.
+            let hasEnded = peer.connection.error != nil
+            let result = await peer.connection.close()
+            if !hasEnded { try result.check() }
         }
     }
 

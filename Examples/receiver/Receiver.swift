@@ -356,7 +356,8 @@ struct Receiver: ExampleCommand {
 
     private func connectToBroker() async throws -> Peer {
         let address = try self.connection.resolvedAddress()
-        let url = try await self.connection.resolvedURL()
+        var url = try await self.connection.resolvedURL()
+        url.address = nil
         let connection = try await AMQPConnection.connect(
             to: url,
             configuration: self.connectionConfiguration,

@@ -205,7 +205,9 @@ struct Sender: ExampleCommand {
             // The summary has the number of the messages that were not sent or not settled.
             let ignored: Set = ["messages were given up: their sender has ended"]
             let logger = Console.logger(of: "sender", without: ignored)
-            let connection = try await AMQPConnection.connect(to: url, configuration: configuration, logger: logger)
+            var server = url
+            server.address = nil
+            let connection = try await AMQPConnection.connect(to: server, configuration: configuration, logger: logger)
             do {
                 try await self.send(made, to: address, on: connection, tally, progress)
                 run.isDone = true
@@ -215,7 +217,7 @@ struct Sender: ExampleCommand {
             run.peak = connection.outgoingBytesPeak
             do {
                 try await Closing.run(within: run.isDone ? limit : Closing.shortLimit) {
-                    try await connection.close()
+                    try await connection.close().check()
                 }
             } catch {
                 run.failure = run.failure ?? error
@@ -343,14 +345,14 @@ struct Sender: ExampleCommand {
             await Self.note(sender, tally, progress)
             // The link is closed before the connection, also when the work was given up.
             try? await Closing.run(within: Closing.shortLimit) {
-                try await sender.close()
-                try await session.close()
+                try await sender.close().check()
+                try await session.close().check()
             }
             throw error
         }
         await Self.note(sender, tally, progress)
-        try await sender.close()
-        try await session.close()
+        try await sender.close().check()
+        try await session.close().check()
     }
 
     /// The error that ended the link, where a message failed because of that.

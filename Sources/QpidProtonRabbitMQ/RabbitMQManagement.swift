@@ -34,7 +34,7 @@ public actor RabbitMQManagement {
     deinit {
         self.reader?.cancel()
         let session = self.session
-        Task { try? await session.close() }
+        Task { await session.close() }
     }
 
     // MARK: Lifetime
@@ -85,7 +85,7 @@ public actor RabbitMQManagement {
             await management.start()
             return management
         } catch {
-            let closing = Task { try? await session.close() }
+            let closing = Task { await session.close() }
             // A broker that has not answered so far need not answer this.
             if error.condition != .timeout, error.condition != .cancelled { _ = await closing.value }
             throw error
@@ -127,7 +127,9 @@ public actor RabbitMQManagement {
             do throws(AMQPError) {
                 let text = "the broker did not answer the end of its management within \(limit)"
                 return .success(
-                    try await within(limit, text) { () async throws(AMQPError) in try await self.close() }
+                    try await within(limit, text) { () async throws(AMQPError) in
+                        if let error = await self.close().error { throw error }
+                    }
                 )
             } catch {
                 return .failure(error)
@@ -140,11 +142,12 @@ public actor RabbitMQManagement {
     ///
     /// Suspends until the broker has answered. A second call waits for the same answer. Cancellation ends the wait alone.
     ///
-    /// - Throws: `AMQPError` as `AMQPSession.close(_:)`.
-    public func close() async throws(AMQPError) {
+    /// - Returns: The result of `AMQPSession.close(_:)`.
+    @discardableResult
+    public func close() async -> AMQPCloseResult {
         self.end(AMQPError(scope: .session, condition: .closed, detail: "the management of RabbitMQ was closed"))
         self.reader?.cancel()
-        try await self.session.close()
+        return await self.session.close()
     }
 
     private func start() {

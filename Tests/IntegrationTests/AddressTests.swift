@@ -64,7 +64,7 @@ struct AddressTests {
                 #expect(try await sender.send(AMQPMessage(body: "hello")) == .accepted)
                 // The sockets of the addresses that have lost are closed while the connection lives.
                 try await waitUntil("the losers' sockets are closed") { silent.guests == 0 }
-                try await connection.close()
+                try await connection.close().check()
             }
             try await waitUntil("nothing is left: \(remains.left)") { remains.left.isEmpty }
             #expect(listener.connections.count == 1)
@@ -82,7 +82,7 @@ struct AddressTests {
             let connection = try await Self.connector("amqp://host.example:\(port)", resolver).connect()
             let sender = try await connection.openSession().openSender(to: "queue")
             #expect(try await sender.send(AMQPMessage(body: "hello")) == .accepted)
-            try await connection.close()
+            try await connection.close().check()
         }
     }
 
@@ -102,7 +102,7 @@ struct AddressTests {
             let connector = try Self.connector("amqps://ann:secret@localhost:5671", Addresses(v6: list), configuration)
             let connection = try await connector.connect()
             #expect(listener.connections.map { $0.identity?.username } == ["ann"])
-            try await connection.close()
+            try await connection.close().check()
         }
     }
 

@@ -214,7 +214,7 @@ struct ExamplesBrokerTests {
                 let moved = try #require(try await other.next())
                 #expect(try moved.decodeMessage().properties.messageID == 4)
                 for delivery in [deliveries[0], released, again, moved] { delivery.accept() }
-                try await receiver.close()
+                try await receiver.close().check()
                 #expect(try await other.receive(timeout: .milliseconds(1)) == nil)
             }
         }

@@ -368,7 +368,7 @@ struct ExamplesDirectoryTests {
                     }
                 }
                 await #expect(throws: DeadlinePassed.self) { try await sender.stream(Self.half, body: body) }
-                try await sender.close()
+                try await sender.close().check()
             }
             try await self.expectIncomplete(receiver, copy)
         }
@@ -441,7 +441,7 @@ struct ExamplesDirectoryTests {
                     }
                     #expect(reason?.condition == (path == "wrong" ? .preconditionFailed : .notAllowed))
                 }
-                try await sender.close()
+                try await sender.close().check()
             }
             #expect(try await receiver.waitForExit() == 1)
             #expect(try receiver.json()["mismatches"] == 1)

@@ -72,7 +72,7 @@ struct ExamplesEndTests {
             for _ in 0..<3 { _ = try await sender.enqueue(AMQPMessage(body: "x")) }
             _ = try await lookUntil("the messages are written") { sender.outgoingBytes == 0 ? true : nil }
             // The outcomes are not awaited.
-            try await sender.close()
+            try await sender.close().check()
         }
         #expect(try await receiver.waitForExit() == 1)
         #expect(try receiver.json()["messages"] == 3)
@@ -86,7 +86,7 @@ struct ExamplesEndTests {
     @Test func aLinkThatThePeerClosesIsNamed() async throws {
         try await ExamplesPeer.with { receiver in
             try await receiver.next()?.accept()
-            try await receiver.close()
+            try await receiver.close().check()
         } _: { port in
             let sender = try ExampleProcess("sender", ["127.0.0.1:\(port)/q", "--count", "100000", "--json"])
             #expect(try await sender.waitForExit() == 1)

@@ -20,7 +20,7 @@ struct ExamplesOutputTests {
         let deadline = clock.now + .seconds(30)
         while clock.now < deadline {
             if let connection = try? await AMQPConnection.connect(to: "127.0.0.1:\(port)") {
-                return try await connection.close()
+                return try await connection.close().check()
             }
             try await Task.sleep(for: .milliseconds(10))
         }

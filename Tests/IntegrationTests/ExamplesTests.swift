@@ -205,7 +205,7 @@ struct ExamplesTests {
                 let wrong = String(repeating: "0", count: 64)
                 #expect(try await sender.send(Self.file("wrong", wrong)) != .accepted)
                 #expect(try await sender.send(Self.file("right", Self.emptyDigest)) == .accepted)
-                try await sender.close()
+                try await sender.close().check()
             }
             #expect(try await receiver.waitForExit() == 1)
             let report = try receiver.json()

@@ -59,7 +59,7 @@ struct FailureIdleTests {
             try await Task.sleep(for: idle * 10)
             #expect(connection.error == nil)
             #expect(try await sender.send(AMQPMessage(body: "still here")) == .accepted)
-            try await connection.close()
+            try await connection.close().check()
             try await quiet.value
         }
     }
@@ -71,7 +71,7 @@ struct FailureIdleTests {
         try await ScriptedPeer.with { peer, url in
             let connection = try await AMQPConnection.connect(to: url, configuration: settings)
             #expect(connection.peer.idleTimeout == nil)
-            try await connection.close()
+            try await connection.close().check()
             #expect(peer.count(.close) == 1)
         }
     }

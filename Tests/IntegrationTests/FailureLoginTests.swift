@@ -32,7 +32,7 @@ struct FailureLoginTests {
             right.sasl = .plain(username: "ann", password: Self.password)
             let connection = try await AMQPConnection.connect(to: listener.url, configuration: right)
             #expect(listener.connections.map { $0.identity?.username } == ["ann"])
-            try await connection.close()
+            try await connection.close().check()
         }
     }
 
@@ -127,7 +127,7 @@ struct FailureLoginTests {
                     var text = ""
                     dump(connection, to: &text)
                     shown += [text, "\(connection.configuration)", "\(String(describing: connection.identity))"]
-                    try await connection.close()
+                    try await connection.close().check()
                 } catch {
                     var text = ""
                     dump(error, to: &text)
@@ -138,7 +138,7 @@ struct FailureLoginTests {
                     configuration: plain,
                     logger: log.logger
                 )
-                try await second?.close()
+                try await second?.close().check()
             }
             await listener.close()
         }

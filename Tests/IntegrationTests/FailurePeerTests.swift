@@ -121,7 +121,7 @@ struct FailurePeerTests {
                 )
                 let other = try await connection.openSession().openSender(to: "queue")
                 #expect(connection.error == nil && other.error == nil)
-                try await connection.close()
+                try await connection.close().check()
             }
         }
     }
@@ -135,7 +135,7 @@ struct FailurePeerTests {
             try await AMQPConnection.withConnection(to: "amqp://127.0.0.1:\(listener.port)") { connection in
                 let sender = try await connection.openSession().openSender(settings)
                 for index in 0..<100 { try await sender.send(AMQPMessage(body: "\(index)")) }
-                try await sender.close()
+                try await sender.close().check()
             }
         }
         let connection = try #require(try await listener.makeAsyncIterator().next(isolation: nil))
@@ -181,9 +181,9 @@ struct FailurePeerTests {
                         try? await waitUntil("messages") { sent.value > 100 }
                         for index in 0..<12 {
                             group.addTask {
-                                if index == 3 { _ = try? await sender.close() }
-                                if index == 7 { _ = try? await session.close() }
-                                await #expect(throws: Never.self) { try await connection.close() }
+                                if index == 3 { _ = await sender.close() }
+                                if index == 7 { _ = await session.close() }
+                                await #expect(throws: Never.self) { try await connection.close().check() }
                             }
                         }
                     }
@@ -251,9 +251,9 @@ private struct WaitingCalls {
         self.start("openSession") { try await connection.openSession() }
         self.start("openSender") { try await session.openSender(to: "queue") }
         self.start("openReceiver") { try await session.openReceiver(from: "queue") }
-        self.start("sender.detach") { try await detaching.detach() }
-        self.start("receiver.close") { [receiver = receivers[6]] in try await receiver.close() }
-        self.start("session.close") { try await ending.close() }
+        self.start("sender.detach") { try await detaching.detach().check() }
+        self.start("receiver.close") { [receiver = receivers[6]] in try await receiver.close().check() }
+        self.start("session.close") { try await ending.close().check() }
     }
 
     private mutating func start<Success: Sendable>(

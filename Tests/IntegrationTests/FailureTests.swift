@@ -132,7 +132,7 @@ struct FailureTests {
         try await TestListener.with { listener in
             let service = Task { () -> Void in
                 try await waitUntil("a connection") { !listener.connections.isEmpty }
-                try await listener.connections[0].close(reason)
+                try await listener.connections[0].close(reason).check()
             }
             let error = try await failure(of: "waiting") {
                 try await AMQPConnection.connect(to: listener.url).waitUntilClosed()
@@ -168,9 +168,9 @@ struct FailureTests {
                 let session = try await connection.openSession()
                 let receiver = try await session.openReceiver(from: "queue")
                 if silentAt == .flow { _ = try await receiver.receive(timeout: .zero) }
-                try await receiver.close()
-                try await session.close()
-                try await connection.close()
+                try await receiver.close().check()
+                try await session.close().check()
+                try await connection.close().check()
             }
             #expect(error.condition == .timeout, "\(error)")
             #expect(error.detail.contains("did not answer the") && error.detail.contains("within 1.0 seconds"))
@@ -209,7 +209,7 @@ struct FailureTests {
             let error = try await failure(of: "the session") { try await connection.openSession().waitUntilClosed() }
             #expect(error.scope == .session && error.condition == .resourceLimitExceeded && error.origin == .peer)
             #expect(error.detail == "no more" && connection.error == nil)
-            try await connection.close()
+            try await connection.close().check()
         }
     }
 }

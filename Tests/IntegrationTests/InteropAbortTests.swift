@@ -130,7 +130,7 @@ struct InteropAbortTests {
             #expect(receiving.lines == lines)
             try await waitUntil("the broker has told all", within: .seconds(10)) { broker.aborted >= aborts }
             #expect(broker.aborted == aborts && broker.isRunning)
-            try await connection.close()
+            try await connection.close().check()
         }
     }
 

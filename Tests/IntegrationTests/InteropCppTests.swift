@@ -76,7 +76,7 @@ struct InteropCppTests {
         let messages = try lines.map(CanonicalText.message)
         let outcomes = try await within("the outcomes") { await sender.send(contentsOf: messages) }
         #expect(outcomes.allSatisfy { $0 == .success(.accepted) })
-        try await connection.close()
+        try await connection.close().check()
         try await process.waitForSuccess()
         let received = try process.lines.map(CanonicalText.message)
         #expect(received.map(\.properties) == messages.map(\.properties))

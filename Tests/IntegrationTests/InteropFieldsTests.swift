@@ -25,7 +25,7 @@ struct InteropFieldsTests {
             ]
         }
         #expect(outcomes == [.accepted, .accepted, .accepted])
-        try await connection.close()
+        try await connection.close().check()
         try await process.waitForSuccess()
         let frames = process.errors.split(separator: "\n").filter { $0.contains("<- @") }
         let attach = try #require(frames.first { $0.contains("@attach") })

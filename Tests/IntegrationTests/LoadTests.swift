@@ -76,7 +76,7 @@ struct LoadTests {
                 for try await connection in group { connections.append(connection) }
                 // All are open at once.
                 #expect(connections.allSatisfy { $0.error == nil } && listener.connections.count == 200)
-                for connection in connections { try await connection.close() }
+                for connection in connections { try await connection.close().check() }
             }
             let bodies = try Set(listener.deliveries.map { try $0.decodeMessage().bodyString })
             #expect(bodies == Set((0..<200).map { "from \($0)" }))

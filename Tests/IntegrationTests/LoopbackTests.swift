@@ -41,7 +41,7 @@ struct LoopbackTests {
             }
             for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
             #expect(session.outgoingBytes == 0)
-            try await sender.close()
+            try await sender.close().check()
         }
         #expect(try await served == 5_000)
     }
@@ -65,7 +65,7 @@ struct LoopbackTests {
         let first = try await cancelled.value
         let second = try await listener.makeAsyncIterator().next(isolation: nil)
         #expect(first != nil && second != nil)
-        for client in clients { try await client.close() }
+        for client in clients { try await client.close().check() }
         await listener.close()
     }
 }

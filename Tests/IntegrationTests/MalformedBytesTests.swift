@@ -45,7 +45,7 @@ struct MalformedBytesTests {
                 let connection = try await AMQPConnection.connect(to: listener.url)
                 let sender = try await connection.openSession().openSender(to: "queue")
                 #expect(try await sender.send(AMQPMessage(body: "well-formed")) == .accepted)
-                try await connection.close()
+                try await connection.close().check()
             }
         }
     }
@@ -101,8 +101,8 @@ struct MalformedBytesTests {
                     let receiver = try await session.openReceiver(from: "two-messages")
                     for _ in 0..<2 { try await receiver.receive(timeout: .seconds(1))?.accept() }
                     try await sender.send(AMQPMessage(body: "x"))
-                    try await receiver.close()
-                    try await session.close()
+                    try await receiver.close().check()
+                    try await session.close().check()
                 }
             }
         }
@@ -132,7 +132,7 @@ struct MalformedBytesTests {
                 settings.name = "link"
                 let sender = try await session.openSender(settings)
                 try await sender.send(AMQPMessage(body: "x"))
-                try await session.close()
+                try await session.close().check()
                 try await connection.waitUntilClosed()
             }
             #expect(error.condition == condition, "\(error)")

@@ -24,7 +24,7 @@ import Testing
                 #expect(text.contains(word), "\(word)")
             }
             #expect(!text.contains("Mailbox"))
-            try await connection.close()
+            try await connection.close().check()
         }
     }
 }

@@ -53,7 +53,7 @@ struct SharedBudgetTests {
                 }
             }
         }
-        try? await connection.close()
+        await connection.close()
     }
 
     /// Credit and windows were told for small messages, and large ones come, on all connections at once.

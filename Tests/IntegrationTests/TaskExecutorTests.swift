@@ -26,14 +26,14 @@ import Testing
                 var accepted = 0
                 for transfer in transfers where try await transfer.outcome() == .accepted { accepted += 1 }
                 places.insert(loop.inEventLoop)
-                try await sender.close()
+                try await sender.close().check()
                 return (accepted, places)
             }
             #expect(sent == Self.count)
             #expect(places == [true])
             let received = try listener.deliveries.map { try $0.decodeMessage().bodyString }
             #expect(received == (0..<Self.count).map { "\($0)" })
-            try await connection.close()
+            try await connection.close().check()
         }
         try await group.shutdownGracefully()
     }
@@ -53,7 +53,7 @@ import Testing
                 return received
             }
             #expect(received == (0..<Self.count).map { "\($0)" })
-            try await connection.close()
+            try await connection.close().check()
         }
     }
 }

@@ -114,7 +114,7 @@ final class FakeManagement: Sendable {
                 message.properties.correlationID = request.id
                 answer = message
             case .ignore: break
-            case .endSession(let error): _ = try? await receiver.session.close(error)
+            case .endSession(let error): _ = await receiver.session.close(error)
             }
             guard let answer, let sender = self.sender.withLock({ $0 }) else { continue }
             _ = try? await sender.enqueue(answer)

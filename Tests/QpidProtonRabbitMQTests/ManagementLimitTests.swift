@@ -21,7 +21,7 @@ struct ManagementLimitTests {
             #expect(error.condition == .timeout && error.detail.contains("DELETE"), "\(error)")
             // Each with its own would take 3.5 seconds.
             #expect(ContinuousClock.now - start < .seconds(3))
-            try await management.close()
+            try await management.close().check()
         }
     }
 
@@ -40,7 +40,7 @@ struct ManagementLimitTests {
         }
         #expect(error.condition == .timeout)
         #expect(ContinuousClock.now - start < .seconds(10))
-        await connection.close(flush: .for(.seconds(1)))
+        await connection.close(within: .seconds(1))
         await listener.close()
     }
 }

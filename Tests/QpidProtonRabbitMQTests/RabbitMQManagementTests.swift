@@ -17,7 +17,7 @@ struct RabbitMQManagementTests {
                 #expect(attach.source?.address == "/management" && attach.target?.address == "/management")
                 #expect(attach.senderSettleMode == .settled)
             }
-            try await management.close()
+            try await management.close().check()
             #expect(connection.error == nil)
         }
     }
@@ -102,7 +102,7 @@ struct RabbitMQManagementTests {
             #expect(error.condition == .timeout && error.detail.contains("GET /queues/q"))
             // Others are not touched.
             try await management.deleteExchange("e")
-            try await management.close()
+            try await management.close().check()
             #expect(fake.received.count == 2)
         }
     }
@@ -166,11 +166,11 @@ struct RabbitMQManagementTests {
             let management = try await RabbitMQManagement.open(on: connection)
             let asking = Task { try await failure("the request") { _ = try await management.queue("q") } }
             while fake.received.isEmpty { try await Task.sleep(for: .milliseconds(1)) }
-            try await management.close()
+            try await management.close().check()
             #expect(try await asking.value.condition == .closed)
             let error = try await failure("a request") { _ = try await management.queue("q") }
             #expect(error.condition == .closed)
-            try await management.close()
+            try await management.close().check()
         }
     }
 
@@ -181,7 +181,7 @@ struct RabbitMQManagementTests {
             let management = try await RabbitMQManagement.open(on: connection)
             let asking = Task { try await failure("the request") { _ = try await management.queue("q") } }
             while fake.received.isEmpty { try await Task.sleep(for: .milliseconds(1)) }
-            try await connection.close()
+            try await connection.close().check()
             let error = try await asking.value
             #expect(error.condition == .closed, "\(error)")
         }

@@ -33,7 +33,7 @@ struct Latency: AsyncParsableCommand {
         let (times, duration) = try await self.from.run(connection) {
             try await Self.measure(sender, count, size, depth)
         }
-        try? await connection.close()
+        await connection.close()
         var usage = Usage()
         usage.setRate(count, size: size, duration)
         let value = { (percentile: Double) in Double(times.valueAtPercentile(percentile)) / 1e3 }

@@ -40,7 +40,7 @@ struct Receive: AsyncParsableCommand {
             let receiver = try await session.openReceiver(from: self.address, window: .messages(self.credit))
             let taking = self.settle
             try await self.from.run(connection) { try await Self.take(receiver, taking, tally) }
-            try await connection.close()
+            await connection.close()
         } else {
             try await self.serve(tally)
         }
@@ -56,7 +56,7 @@ struct Receive: AsyncParsableCommand {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.attach(connection, tally) }
             try await tally.done()
-            try await connection.close()
+            await connection.close()
             group.cancelAll()
         }
         await listener.close()

@@ -57,7 +57,7 @@ struct Send: AsyncParsableCommand {
                 ? try await Self.sendSettled(opened, connection, count, size)
                 : try await Self.send(opened, count, size)
         }
-        if !isSettled { try? await connection.close() }
+        if !isSettled { await connection.close() }
         var usage = Usage()
         usage.setRate(count, size: size, duration)
         try usage.print()

@@ -76,7 +76,7 @@ struct Consume: AsyncParsableCommand {
         report.note("\(name)-buffered-seen", Double(mebibytes: buffered), "MiB")
         report.atMost(
             "\(name)-buffered-peak",
-            Double(mebibytes: receiver.bufferedBytesPeak),
+            Double(mebibytes: try await receiver.snapshot().bytes.peak),
             Double(mebibytes: self.limit),
             "MiB"
         )

@@ -65,10 +65,10 @@ struct SinkPeer {
         let connection = try await AMQPConnection.connect(host: "127.0.0.1", port: self.port)
         do {
             let result = try await body(connection)
-            try? await connection.close()
+            await connection.close()
             return result
         } catch {
-            try? await connection.close()
+            await connection.close()
             throw error
         }
     }

@@ -78,7 +78,7 @@ struct Neighbour: AsyncParsableCommand {
             try await Task.sleep(for: .milliseconds(300))
             let rate = try await Rate.measure(for: .seconds(self.seconds)) { received.value }
             await slow?.stop()
-            try? await receiver.close()
+            await receiver.close()
             await task.value
             return rate
         }

@@ -73,7 +73,12 @@ struct Offer: AsyncParsableCommand {
         report.note("checks", Double(checks.count))
         // One message that is larger than the limit may have been accepted when nothing else waited.
         let most = max(self.limit, tally.largest)
-        report.atMost("ledger-peak", Double(mebibytes: session.outgoingBytesPeak), Double(mebibytes: most), "MiB")
+        report.atMost(
+            "ledger-peak",
+            Double(mebibytes: try await session.snapshot().outgoing.peak),
+            Double(mebibytes: most),
+            "MiB"
+        )
         report.atMost("ledger-above-limit", Double(checks.aboveLimit), 0)
         report.atMost("ledger-unlike-sum", Double(checks.unlikeSum), 0)
         let growth = max(0, Memory.peak - before)

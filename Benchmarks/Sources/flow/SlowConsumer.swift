@@ -56,7 +56,7 @@ struct SlowConsumer: AsyncParsableCommand {
             }
             _ = try await last?.outcome()
             // The consumer sees the end of the link, and tells its figures.
-            try await sender.close()
+            await sender.close()
         }
     }
 }

@@ -23,7 +23,7 @@ enum InMemory {
             do {
                 let connection = try await AMQPConnection.open(on: channel)
                 try await body(connection.openSession(.init(incomingCapacity: .mebibytes(16))))
-                try await connection.close()
+                await connection.close()
                 result = .success(())
             } catch {
                 result = .failure(error)

@@ -11,7 +11,8 @@ extension AMQPConnection {
     /// go out without TLS is checked later, for each address that the lookup finds.
     ///
     /// - Parameters:
-    ///   - url: For example `amqp://user:password@localhost:5672`. The address of the URL is not used.
+    ///   - url: For example `amqp://user:password@localhost:5672`. A URL with an address is refused: give the address to
+    ///     `openSender` or `openReceiver`.
     ///   - configuration: The settings of the connection.
     ///   - logger: Gets the protocol's steps at debug level, and frames at trace level when asked for; never a password.
     /// - Throws: `AMQPError`: ``AMQPCondition/invalidArgument`` for a value that cannot be used;
@@ -45,7 +46,7 @@ extension AMQPConnection {
     /// Connects to a peer. As ``connect(to:configuration:logger:)-(String,_,_)``.
     ///
     /// - Parameters:
-    ///   - url: Where to connect to.
+    ///   - url: Where to connect to, without an ``AMQPURL/address``.
     ///   - configuration: The settings of the connection.
     ///   - logger: Gets the protocol's steps.
     public static func connect(
@@ -60,15 +61,15 @@ extension AMQPConnection {
     /// Connects, runs `body`, and closes the connection, also when `body` throws or the task is cancelled.
     ///
     /// At the end of the scope the senders send the messages that they have accepted. The scope waits until all are settled and
-    /// the connection is closed. Together this takes the limit of `flush` at most, or one second if the task is cancelled. The
-    /// trackers of the remaining messages fail, and one logged warning a link counts them. With `.none` nothing more is sent,
+    /// the connection is closed. Together this takes the limit at most, or one second if the task is cancelled. The
+    /// trackers of the remaining messages fail, and one logged warning a link counts them. With `.zero` nothing more is sent,
     /// and the peer has `operationTimeout` to answer the close.
     ///
     /// - Parameters:
     ///   - url: Where to connect to, for example `amqp://user:password@localhost:5672`.
     ///   - configuration: The settings of the connection.
     ///   - logger: Gets the protocol's steps.
-    ///   - flush: How long the end of the scope may take; 30 seconds by default.
+    ///   - limit: How long the end of the scope may take; 30 seconds by default.
     ///   - body: What to do with the connection.
     /// - Throws: The error of `body`. If it threw none, `AMQPError` with the numbers of messages that were not sent or not
     ///   settled in time, or the error of the close.
@@ -77,22 +78,66 @@ extension AMQPConnection {
         to url: String,
         configuration: Configuration = .init(),
         logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() },
-        flush: AMQPFlush = .for(.seconds(30)),
+        closingWithin limit: Duration = .seconds(30),
         _ body: (AMQPConnection) async throws -> Result
     ) async throws -> Result {
         let connection = try await self.connect(to: url, configuration: configuration, logger: logger)
-        return try await connection.scope(flush, body)
+        return try await connection.scope(within: limit, body)
+    }
+
+    /// Connects, runs `body`, and closes the connection, as
+    /// the other `withConnection`.
+    ///
+    /// - Parameters:
+    ///   - url: Where to connect to, without an ``AMQPURL/address``.
+    ///   - configuration: The settings of the connection.
+    ///   - logger: Gets the protocol's steps.
+    ///   - limit: How long the end of the scope may take; 30 seconds by default.
+    ///   - body: What to do with the connection.
+    @discardableResult
+    public static func withConnection<Result>(
+        to url: AMQPURL,
+        configuration: Configuration = .init(),
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() },
+        closingWithin limit: Duration = .seconds(30),
+        _ body: (AMQPConnection) async throws -> Result
+    ) async throws -> Result {
+        let connection = try await self.connect(to: url, configuration: configuration, logger: logger)
+        return try await connection.scope(within: limit, body)
+    }
+
+    /// Connects to a host and port without TLS, runs `body`, and closes the connection, as
+    /// the other `withConnection`.
+    ///
+    /// - Parameters:
+    ///   - host: A name or an IP address, an IPv6 address without brackets.
+    ///   - port: The port, from 1 to 65535.
+    ///   - configuration: The settings of the connection.
+    ///   - logger: Gets the protocol's steps.
+    ///   - limit: How long the end of the scope may take; 30 seconds by default.
+    ///   - body: What to do with the connection.
+    @discardableResult
+    public static func withConnection<Result>(
+        host: String,
+        port: Int = AMQPURL.defaultPort,
+        configuration: Configuration = .init(),
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() },
+        closingWithin limit: Duration = .seconds(30),
+        _ body: (AMQPConnection) async throws -> Result
+    ) async throws -> Result {
+        let connection = try await self.connect(host: host, port: port, configuration: configuration, logger: logger)
+        return try await connection.scope(within: limit, body)
     }
 
     /// Runs `body`, and closes the connection.
     func scope<Result>(
-        _ flush: AMQPFlush,
+        within limit: Duration,
         _ body: (AMQPConnection) async throws -> Result
     ) async throws -> Result {
-        try await Scope.run(.connection) {
+        try await Scope.run(.connection, within: limit) {
             try await body(self)
         } close: {
-            await self.endScope(self.closeSteps, flush) { $0 }
+            await self.endScope(self.closeSteps(stopsReceivers: false), within: limit)
         }
     }
 }

@@ -10,23 +10,26 @@ extension AMQPConnection {
         try await self.mailbox.ask { $1.resolve(.success($0.snapshot)) }
     }
 
-    /// Tells what keeps links from moving, when it has lasted for a time, and when it is over.
+    /// The times in which something keeps links from moving: an event when it has lasted for a time, and one when it is over.
     ///
-    /// - Parameter after: Blocks that end sooner are not told; 1 ms at least. The event loop looks twice in this time.
-    public func flowEvents(after: Duration = .milliseconds(10)) -> AMQPFlowEvents {
+    /// Reading suspends until there is an event. The last 1,024 events wait for the task that reads them; older ones are dropped.
+    /// A cancelled task gets no further event. The sequence ends with the connection.
+    ///
+    /// - Parameter after: Shorter times are left out; 1 ms at least. The event loop looks twice in this time.
+    public func flowEvents(after: Duration = .milliseconds(10)) -> some AsyncSequence<AMQPFlowEvent, Never> & Sendable {
         self.flowEvents(after: after, of: nil)
     }
 
-    func flowEvents(after: Duration, of link: String?) -> AMQPFlowEvents {
+    func flowEvents(after: Duration, of link: String?) -> FlowEvents {
         let (stream, continuation) = AsyncStream.makeStream(
             of: AMQPFlowEvent.self,
-            bufferingPolicy: .bufferingNewest(AMQPFlowEvents.limit)
+            bufferingPolicy: .bufferingNewest(FlowEvents.limit)
         )
         self.mailbox.run(
             { $0.watch.subscribe(continuation, after: after, link: link) },
             otherwise: { _ in continuation.finish() }
         )
-        return AMQPFlowEvents(stream: stream)
+        return FlowEvents(stream: stream)
     }
 }
 
@@ -45,8 +48,8 @@ extension AMQPSender {
         return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
     }
 
-    /// Tells what keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.
-    public func flowEvents(after: Duration = .milliseconds(10)) -> AMQPFlowEvents {
+    /// The times in which something keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.
+    public func flowEvents(after: Duration = .milliseconds(10)) -> some AsyncSequence<AMQPFlowEvent, Never> & Sendable {
         self.session.connection.flowEvents(after: after, of: self.name)
     }
 }
@@ -58,8 +61,8 @@ extension AMQPReceiver {
         return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
     }
 
-    /// Tells what keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.
-    public func flowEvents(after: Duration = .milliseconds(10)) -> AMQPFlowEvents {
+    /// The times in which something keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.
+    public func flowEvents(after: Duration = .milliseconds(10)) -> some AsyncSequence<AMQPFlowEvent, Never> & Sendable {
         self.session.connection.flowEvents(after: after, of: self.name)
     }
 }

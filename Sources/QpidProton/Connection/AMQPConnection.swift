@@ -66,7 +66,7 @@ public final class AMQPConnection: Sendable {
     /// The bytes accepted on the connection's senders and not yet written to the socket.
     public var outgoingBytes: Int { self.mailbox.ledger(self.parts.node)?.used ?? 0 }
     /// The most that ``outgoingBytes`` has been.
-    public var outgoingBytesPeak: Int { self.mailbox.ledger(self.parts.node)?.peak ?? 0 }
+    package var outgoingBytesPeak: Int { self.mailbox.ledger(self.parts.node)?.peak ?? 0 }
     /// The address that the socket is bound to on this side, as text.
     public var localAddress: String? { self.parts.channel.localAddress?.description }
     /// The address of the peer's socket, as text.
@@ -81,12 +81,16 @@ public final class AMQPConnection: Sendable {
     /// The channel number of an ended session rests before another session gets it, because RabbitMQ 4.0 can lose a begin that
     /// comes too soon. If every free number has rested for less than 20 ms, the begin waits for the remaining time.
     ///
-    /// - Parameter configuration: What the session is begun with.
+    /// - Parameters:
+    ///   - configuration: What the session is begun with.
+    ///   - timeout: How long the peer may take to answer; `nil`, the default, for `operationTimeout`.
     /// - Throws: `AMQPError` when a setting cannot be used, the peer refuses, does not answer in time, or the connection
     ///   ends.
-    public func openSession(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession
-    {
-        let handle = try await self.mailbox.ask { $0.openSession(configuration, $1) }
+    public func openSession(
+        _ configuration: AMQPSession.Configuration = .init(),
+        timeout: Duration? = nil
+    ) async throws(AMQPError) -> AMQPSession {
+        let handle = try await self.mailbox.askAtOnce { $0.openSession(configuration, within: timeout, $1) }
         do {
             try await handle.opened.value()
         } catch {
@@ -102,52 +106,35 @@ public final class AMQPConnection: Sendable {
     /// Runs `body` with a new session and ends it, also when `body` throws or the task is cancelled.
     ///
     /// The end of the scope sends what the session's senders have accepted, as
-    /// ``withConnection(to:configuration:logger:flush:_:)`` does for all.
+    /// `withConnection` does for all.
     ///
     /// - Parameters:
     ///   - configuration: What the session is begun with.
-    ///   - flush: How long the end of the scope may take; 30 seconds by default.
+    ///   - timeout: How long the peer may take to answer the begin; `nil`, the default, for `operationTimeout`.
+    ///   - limit: How long the end of the scope may take; 30 seconds by default.
     ///   - body: What to do with the session.
-    /// - Throws: As ``withConnection(to:configuration:logger:flush:_:)``.
+    /// - Throws: As `withConnection`.
     @discardableResult
     public func withSession<Result>(
         _ configuration: AMQPSession.Configuration = .init(),
-        flush: AMQPFlush = .for(.seconds(30)),
+        timeout: Duration? = nil,
+        closingWithin limit: Duration = .seconds(30),
         _ body: (AMQPSession) async throws -> Result
     ) async throws -> Result {
-        let session = try await self.openSession(configuration)
-        return try await Scope.run(.session) {
+        let session = try await self.openSession(configuration, timeout: timeout)
+        return try await Scope.run(.session, within: limit) {
             try await body(session)
         } close: {
-            await self.endScope(session.closeSteps, flush) { $0 }
+            await self.endScope(session.closeSteps(stopsReceivers: false), within: limit)
         }
     }
 
     // MARK: Closing
-
-    /// Closes the connection with its sessions and links, and suspends until the socket is closed.
-    ///
-    /// Messages that were not sent are given up: their trackers fail, and a warning of the logger counts them for each link.
-    /// ``close(flush:)`` sends them first. Any task may call it, more than once; all wait for the same end. Cancellation ends
-    /// the wait; the connection closes all the same.
-    ///
-    /// - Parameter error: What to tell the peer, if the connection closes for an error.
-    /// - Throws: `AMQPError` when the peer does not answer within `operationTimeout`, or had closed with an error.
-    public func close(_ error: AMQPError? = nil) async throws(AMQPError) {
-        self.mailbox.run { $0.close(error) }
-        try await self.parts.closed.value()
-    }
 
     /// Suspends until the connection is of no more use, on either side.
     ///
     /// - Throws: `AMQPError` when an error ended it.
     public func waitUntilClosed() async throws(AMQPError) {
         try await self.parts.ended.value()
-    }
-
-    /// Waits for the peer's answer, for `operationTimeout` at most.
-    func answer(to what: String, _ reply: Reply<Void>) async throws(AMQPError) {
-        self.mailbox.run { $0.limit(reply, what) }
-        try await reply.value()
     }
 }

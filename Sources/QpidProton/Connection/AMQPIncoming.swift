@@ -21,7 +21,9 @@ public struct AMQPIncomingSession: Sendable {
     /// - Throws: `AMQPError` when a setting cannot be used or the session has ended.
     @discardableResult
     public func accept(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession {
-        let handle = try await self.connection.mailbox.ask { $1.resolve(self.endpoint.value.accept(configuration)) }
+        let handle = try await self.connection.mailbox.askAtOnce {
+            $1.resolve(self.endpoint.value.accept(configuration))
+        }
         return AMQPSession(handle, self.connection)
     }
 
@@ -51,7 +53,7 @@ public struct AMQPIncomingReceiver: Sendable {
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
         if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
         let settings = configuration
-        let (handle, session) = try await self.connection.mailbox.ask {
+        let (handle, session) = try await self.connection.mailbox.askAtOnce {
             $1.resolve(self.endpoint.value.accept(settings))
         }
         let attachment = try await handle.status.attachment.value()
@@ -84,7 +86,7 @@ public struct AMQPIncomingSender: Sendable {
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
         if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
         let settings = configuration
-        let (handle, session) = try await self.connection.mailbox.ask {
+        let (handle, session) = try await self.connection.mailbox.askAtOnce {
             $1.resolve(self.endpoint.value.accept(settings))
         }
         let attachment = try await handle.status.attachment.value()

@@ -63,6 +63,14 @@ enum AddressChecks {
 
 extension AMQPURL {
     /// Checks what connecting uses of the URL. The texts show neither the password nor the user.
+    /// A connection has no address: one in its URL would be dropped in silence.
+    func validateAddress() throws(AMQPError) {
+        guard let address = self.address, !address.isEmpty else { return }
+        throw self.error(
+            "the URL has the address \(address.debugDescription), which a connection does not use: give it to openSender or openReceiver, and leave it out of the URL"
+        )
+    }
+
     func validate() throws(AMQPError) {
         try AddressChecks.check(host: self.host)
         try AddressChecks.check(port: self.port)

@@ -24,6 +24,7 @@ struct Connector {
         resolver: (any Resolver & Sendable)? = nil
     ) throws(AMQPError) {
         try url.validate()
+        try url.validateAddress()
         var configuration = configuration
         try configuration.validate()
         let hasCertificate = url.isTLS && configuration.tls.identity != nil

@@ -45,16 +45,9 @@ extension AMQPListener: CustomReflectable {
 }
 
 extension AMQPSession: CustomReflectable {
-    /// The ids, the windows of the peer and the error.
+    /// The bytes and the error.
     public var customMirror: Mirror {
-        Mirror(
-            self,
-            children: [
-                "nextOutgoingID": self.nextOutgoingID, "nextIncomingID": self.nextIncomingID,
-                "remoteIncomingWindow": self.remoteIncomingWindow,
-                "remoteOutgoingWindow": self.remoteOutgoingWindow as Any, "error": self.error as Any,
-            ]
-        )
+        Mirror(self, children: ["outgoingBytes": self.outgoingBytes, "error": self.error as Any])
     }
 }
 

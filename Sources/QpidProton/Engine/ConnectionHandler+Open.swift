@@ -8,7 +8,13 @@ extension ConnectionHandler {
     }
 
     /// Begins a session; the handle is given at once, its `opened` tells when the peer has answered.
-    func openSession(_ configuration: AMQPSession.Configuration, _ reply: Reply<SessionEndpoint.Handle>) {
+    ///
+    /// - Parameter timeout: How long the peer has to answer; `operationTimeout` if nil.
+    func openSession(
+        _ configuration: AMQPSession.Configuration,
+        within timeout: Duration? = nil,
+        _ reply: Reply<SessionEndpoint.Handle>
+    ) {
         guard !self.isDead, self.ended.answer == nil else { return _ = reply.resolve(.failure(self.gone)) }
         // Proton aborts the process when it is asked for more sessions than there are channels.
         guard self.sessions.count < self.channels else {
@@ -22,7 +28,7 @@ extension ConnectionHandler {
         let endpoint = SessionEndpoint(session, handler: self)
         do {
             let handle = try endpoint.open(configuration)
-            self.limit(endpoint.opened, "the begin") { endpoint.close(nil) }
+            self.limit(endpoint.opened, "the begin", within: timeout) { endpoint.close(nil) }
             reply.resolve(.success(handle))
         } catch {
             endpoint.discard(error)
@@ -39,9 +45,10 @@ extension ConnectionHandler {
     func openSender(
         on session: SessionEndpoint,
         _ configuration: AMQPSender.Configuration,
+        within timeout: Duration? = nil,
         _ reply: Reply<SenderEndpoint.Handle>
     ) {
-        self.open(on: session, configuration.name, reply, make: pn_sender, SenderEndpoint.init) {
+        self.open(on: session, configuration.name, within: timeout, reply, make: pn_sender, SenderEndpoint.init) {
             endpoint throws(AMQPError) in
             try endpoint.open(configuration)
         }
@@ -51,9 +58,10 @@ extension ConnectionHandler {
     func openReceiver(
         on session: SessionEndpoint,
         _ configuration: AMQPReceiver.Configuration,
+        within timeout: Duration? = nil,
         _ reply: Reply<ReceiverEndpoint.Handle>
     ) {
-        self.open(on: session, configuration.name, reply, make: pn_receiver, ReceiverEndpoint.init) {
+        self.open(on: session, configuration.name, within: timeout, reply, make: pn_receiver, ReceiverEndpoint.init) {
             endpoint throws(AMQPError) in
             try endpoint.open(configuration)
         }
@@ -62,6 +70,7 @@ extension ConnectionHandler {
     private func open<Endpoint: LinkEndpoint, Handle: Sendable>(
         on session: SessionEndpoint,
         _ name: String?,
+        within timeout: Duration? = nil,
         _ reply: Reply<Handle>,
         make: (OpaquePointer, UnsafePointer<CChar>) -> OpaquePointer?,
         _ wrap: (OpaquePointer, SessionEndpoint, String) -> Endpoint,
@@ -86,7 +95,7 @@ extension ConnectionHandler {
         let endpoint = wrap(link, session, name)
         do {
             let handle = try open(endpoint)
-            self.limit(endpoint.status.attachment, "the attach") { endpoint.close(nil) }
+            self.limit(endpoint.status.attachment, "the attach", within: timeout) { endpoint.close(nil) }
             reply.resolve(.success(handle))
         } catch {
             endpoint.discard(error)
@@ -104,10 +113,17 @@ extension ConnectionHandler {
         "link-" + String(UInt64.random(in: .min ... .max), radix: 36)
     }
 
-    /// Answers with an error when the peer does not answer within `operationTimeout`.
-    func limit<Value>(_ reply: Reply<Value>, _ what: String, onTimeout: @escaping () -> Void = {}) {
+    /// Answers with an error when the peer does not answer in time.
+    ///
+    /// - Parameter timeout: How long the peer has to answer; `operationTimeout` if nil.
+    private func limit<Value>(
+        _ reply: Reply<Value>,
+        _ what: String,
+        within timeout: Duration? = nil,
+        onTimeout: @escaping () -> Void
+    ) {
         guard reply.answer == nil else { return }
-        let timeout = self.configuration.operationTimeout
+        let timeout = timeout ?? self.configuration.operationTimeout
         let timer = self.schedule(in: timeout) {
             let error = AMQPError(condition: .timeout, detail: "the peer did not answer \(what) within \(timeout)")
             if reply.resolve(.failure(error)) { onTimeout() }

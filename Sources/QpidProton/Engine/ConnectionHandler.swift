@@ -83,6 +83,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     @exclusivity(unchecked) var writes = WriteNumbers()
     /// Tasks that wait for the write with their decision.
     var writeWaits = WriteWaits()
+    /// The closes of the connection that want to know what its links leave unfinished.
+    var reports: [CloseReport] = []
     /// Senders that are closed as soon as they have nothing left to do.
     @exclusivity(unchecked) var flushing: [SenderEndpoint] = []
     /// Senders of which a message was given up that Proton has not been told to abort.
@@ -422,11 +424,24 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.closeTimer?.cancel()
         self.idleLook?.cancel()
         if self.isClosedHere {
-            self.closed.resolve(error.condition == .timeout ? .failure(error) : .success(()))
+            self.closed.resolve(self.closeAnswer(error))
         } else {
             self.closed.resolve(self.ended.answer ?? .success(()))
         }
         self.context?.close(promise: nil)
+    }
+
+    /// What the peer answered to the close of this side, or why it did not.
+    private func closeAnswer(_ error: AMQPError) -> Result<Void, AMQPError> {
+        guard pn_connection_state(self.engine.connection) & PN_REMOTE_CLOSED == 0 else {
+            let condition = pn_connection_remote_condition(self.engine.connection)
+            return ProtonCondition.get(condition, .connection, .closed).map { .failure($0) } ?? .success(())
+        }
+        guard error.condition == .closed || error.condition == .connectionLost else { return .failure(error) }
+        var lost = error
+        (lost.condition, lost.ending) = (.connectionLost, .lost)
+        lost.detail = "the peer closed the socket without answering the close"
+        return .failure(lost)
     }
 
     /// Warns of accepted messages that fail because their link, or what it is on, has ended.

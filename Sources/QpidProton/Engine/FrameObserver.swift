@@ -36,18 +36,11 @@ final class FrameObserver {
         var flows = LinkFlows()
         /// What this side's sender of a name has, for the answer to an echo.
         var senderState: ((String) -> FlowFrame.Sender?)?
-        /// What tasks see of the session, once it is known.
-        var status: SessionStatus? {
-            didSet { self.publish() }
-        }
         /// The first id of the peer that is behind the window that it was told last.
         @exclusivity(unchecked) fileprivate(set) var toldLimit: UInt32
         /// What the peer said of its own window.
         fileprivate var outgoingWindow: (nextID: UInt32, window: UInt32)?
-        fileprivate var echoesSeen = 0
         var isEchoDue = false
-        /// The peer has sent something since ``publish()``.
-        @exclusivity(unchecked) fileprivate var isChanged = false
 
         fileprivate init(_ window: RemoteWindow, nextIncomingID: UInt32) {
             self.window = window
@@ -55,17 +48,9 @@ final class FrameObserver {
             self.toldLimit = nextIncomingID
         }
 
-        /// Shows the tasks what there is.
-        func publish() {
-            self.isChanged = false
-            guard let status = self.status else { return }
-            status.remoteIncomingWindow.store(self.window.available, ordering: .relaxed)
-            status.nextOutgoingID.store(self.window.nextOutgoingID, ordering: .relaxed)
-            status.nextIncomingID.store(self.nextIncomingID, ordering: .relaxed)
-            status.echoesSeen.store(self.echoesSeen, ordering: .relaxed)
-            guard let (nextID, window) = self.outgoingWindow else { return }
-            let left = Int(window) + Int(Int32(bitPattern: nextID &- self.nextIncomingID))
-            status.remoteOutgoingWindow.store(left, ordering: .relaxed)
+        /// The transfers that the peer says it may still send; nil while it has said nothing.
+        var remoteOutgoingWindow: Int? {
+            self.outgoingWindow.map { Int($0.window) + Int(Int32(bitPattern: $0.nextID &- self.nextIncomingID)) }
         }
 
         /// The transfers that the peer may still send.
@@ -110,8 +95,6 @@ final class FrameObserver {
     private var attached: Deque<Attached> = []
     /// Sessions of whose window the peer has used a quarter.
     @exclusivity(unchecked) var due: [PeerSession] = []
-    /// Sessions of which the peer has sent something in this read.
-    @exclusivity(unchecked) private var changed: [PeerSession] = []
     /// Sessions of which the peer wants to know the state.
     @exclusivity(unchecked) var echoes: [PeerSession] = []
     /// Whether the flows that renew windows name links: not at a peer that resumes all links at any flow.
@@ -205,8 +188,6 @@ final class FrameObserver {
             guard reading.violation == nil else { return .stop }
             return edited.map { .replace($0) } ?? .pass
         }
-        for session in self.changed { session.publish() }
-        self.changed.removeAll(keepingCapacity: true)
         if reading.violation == nil, let size = self.input.badSize {
             let text = "the peer sent a frame of \(size) bytes: 8 to \(self.maxFrameSize) are allowed"
             reading.violation = AMQPError(scope: .connection, condition: .connectionFramingError, detail: text)
@@ -259,7 +240,6 @@ final class FrameObserver {
         if self.lastPeer?.channel != channel { self.lastPeer = self.byPeerChannel[channel].map { (channel, $0) } }
         guard let session = self.lastPeer?.session else { return self.isOpened ? nil : Self.notOpened }
         session.nextIncomingID &+= 1
-        if !session.isChanged { self.change(session) }
         if session.incoming?.arrive(size) == true { self.look(at: session) }
         if session.left < 0, let violation = self.violation(session) { return violation }
         let violation = session.links.transfer(transfer, nextID: session.nextIncomingID)
@@ -290,7 +270,6 @@ final class FrameObserver {
             if let id = flow.nextOutgoingID, let window = flow.outgoingWindow { session.outgoingWindow = (id, window) }
             session.flows.peerSent(flow)
             if flow.echo { self.echo(session) }
-            self.change(session)
             session.onChange?()
         case .attach(let channel, let attach):
             guard let session = self.byPeerChannel[channel] else { return nil }
@@ -374,14 +353,7 @@ final class FrameObserver {
         self.due.append(session)
     }
 
-    private func change(_ session: PeerSession) {
-        guard !session.isChanged else { return }
-        session.isChanged = true
-        self.changed.append(session)
-    }
-
     private func echo(_ session: PeerSession) {
-        session.echoesSeen += 1
         guard !session.isEchoDue else { return }
         session.isEchoDue = true
         self.echoes.append(session)

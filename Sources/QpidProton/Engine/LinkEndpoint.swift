@@ -8,13 +8,17 @@ class LinkEndpoint {
     let status: LinkStatus
     /// The link has been freed, and `link` must not be touched.
     private(set) var isDone = false
-    private var isLocallyEnded = false
+    /// The link is of no more use on this side.
+    private(set) var hasEnded = false
     /// Among the links of its session.
     private var place: SlotKey?
     /// The peer has detached, in order or with an error.
     private(set) var isEndedByPeer = false
     /// The session or the connection is gone, or closing, and the link with it.
     private(set) var isAbandoned = false
+
+    /// The closes of the link that want to know what it leaves unfinished.
+    var ownReports: [CloseReport] = []
 
     /// The peer has attached it of itself.
     var isOfPeer = false {
@@ -41,7 +45,7 @@ class LinkEndpoint {
     var handler: ConnectionHandler { self.session.handler }
     var isLocallyOpen: Bool {
         // Proton leaves a link that was detached, and not closed, in the active state.
-        !self.isDone && !self.isLocallyEnded && pn_link_state(self.link) & PN_LOCAL_ACTIVE != 0
+        !self.isDone && !self.hasEnded && pn_link_state(self.link) & PN_LOCAL_ACTIVE != 0
     }
     /// Attached from both sides, so that Proton sends flows of it.
     var isAttached: Bool {
@@ -108,7 +112,7 @@ class LinkEndpoint {
     /// Closes or detaches from this side. The status' `detached` tells when the peer has answered.
     func close(_ error: AMQPError?, detach: Bool = false) {
         guard !self.isDone, pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 else { return }
-        self.endLocally(error)
+        self.endLocally(error, .init(origin: .local, ending: detach ? .detached : .closed))
         if let error { ProtonCondition.set(pn_link_condition(self.link), error.fitted(to: self.handler.peerFrameSize)) }
         self.session.whenBegun {
             guard !self.isDone, self.closeInProton(detach: detach, refuses: true) else { return }
@@ -140,7 +144,7 @@ class LinkEndpoint {
         )
         self.isEndedByPeer = true
         if pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 {
-            self.endLocally(error)
+            self.endLocally(error, .init(origin: .peer, ending: ending))
             self.handler.isEndWaiting = true
             return self.session.whenBegun {
                 guard !self.isDone, self.closeInProton(detach: detach, refuses: false) else { return }
@@ -165,12 +169,11 @@ class LinkEndpoint {
         self.finish(error)
     }
 
-    private func endLocally(_ error: AMQPError?) {
-        guard !self.isLocallyEnded else { return }
-        self.isLocallyEnded = true
-        self.status.ended.resolve(error.map { .failure($0) } ?? .success(()))
-        let refusal =
-            error ?? AMQPError(scope: .link, condition: .closed, detail: "the link \(self.status.name) was closed")
+    private func endLocally(_ error: AMQPError?, _ end: LinkStatus.End = .init(origin: .local, ending: .closed)) {
+        guard !self.hasEnded else { return }
+        self.hasEnded = true
+        self.status.ended.resolve(error.map { .failure($0) } ?? .success(end))
+        let refusal = error ?? self.status.closedError(end)
         self.status.attachment.resolve(.failure(refusal))
         self.status.deliveryLimit.end(refusal)
         self.note(nil)

@@ -13,10 +13,17 @@ final class LinkStatus: Sendable {
         var receiverSettleMode: AMQPReceiverSettleMode
     }
 
+    /// How a link ended without an error.
+    struct End: Sendable {
+        /// The side that ended it.
+        let origin: AMQPError.Origin
+        let ending: AMQPError.Ending
+    }
+
     let name: String
     let attachment = Reply<Attachment>()
     /// The link is of no more use; a failure when an error ended it.
-    let ended = Reply<Void>()
+    let ended = Reply<End>()
     /// Both sides have detached, or what the link was on is gone.
     let detached = Reply<Void>()
     let credit = Atomic<Int>(0)
@@ -34,11 +41,6 @@ final class LinkStatus: Sendable {
     let isHeldBack = Atomic<Bool>(false)
     /// On a receiver: the application has paused it.
     let isPaused = Atomic<Bool>(false)
-    /// On a receiver that has ended: the messages that the application had taken and not settled, or that were settled and
-    /// could not be told.
-    let heldAtEnd = Atomic(0)
-    /// On a receiver: the decisions that were sent after the peer's last frame of the link, when this side ended it.
-    let unconfirmedAtEnd = Atomic(0)
     /// On a sender: what its bytes wait for.
     let cause = Atomic<LaneCause>(.socket)
     /// On a sender: what was dropped for lack of room.
@@ -60,19 +62,19 @@ final class LinkStatus: Sendable {
         }
     }
 
-    /// How many messages of a receiver that has ended are not settled, or may not be.
-    ///
-    /// - Parameter isConfirmed: Whether the peer has answered the end of the link.
-    func left(isConfirmed: Bool) -> Int {
-        self.heldAtEnd.load(ordering: .relaxed) + (isConfirmed ? 0 : self.unconfirmedAtEnd.load(ordering: .relaxed))
-    }
-
     /// Why the link is of no more use; nil while it is.
     var endError: AMQPError? {
         switch self.ended.answer {
         case nil: nil
         case .failure(let error): error
-        case .success: AMQPError(scope: .link, condition: .closed, detail: "the link \(self.name) is closed")
+        case .success(let end): self.closedError(end)
         }
+    }
+
+    func closedError(_ end: End) -> AMQPError {
+        let side = end.origin == .peer ? "the peer" : "this side"
+        let act = end.ending == .detached ? "detached" : end.ending == .refused ? "refused" : "closed"
+        let text = "\(side) \(act) the link \(self.name)"
+        return AMQPError(scope: .link, condition: .closed, detail: text, origin: end.origin, ending: end.ending)
     }
 }

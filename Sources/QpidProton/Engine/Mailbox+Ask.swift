@@ -7,18 +7,26 @@ extension Mailbox {
         try await self.reply(work).value()
     }
 
+    /// The same for an answer that the loop gives at once and that must not be lost: a cancelled task waits for it too.
+    func askAtOnce<Value: Sendable>(
+        _ work: @escaping @Sendable (ConnectionHandler, Reply<Value>) -> Void
+    ) async throws(AMQPError) -> Value {
+        try await self.reply(work).finalAnswer().get()
+    }
+
     /// The same for an answer that comes soon, or soon after `cancel` has run, and must not be lost: a task that is cancelled
     /// waits for it too. Nil when the connection is gone.
     func answer<Value: Sendable>(
         _ work: @escaping @Sendable (ConnectionHandler, Reply<Value>) -> Void,
-        onCancel cancel: (@Sendable (ConnectionHandler) -> Void)? = nil
+        onCancel cancel: (@Sendable () -> Void)? = nil
     ) async -> Value? {
         let reply = self.reply(work)
-        return await withTaskCancellationHandler {
-            await Task { try? await reply.value() }.value
+        let answer = await withTaskCancellationHandler {
+            await reply.finalAnswer()
         } onCancel: {
-            if let cancel { self.run(cancel) }
+            cancel?()
         }
+        return try? answer.get()
     }
 
     private func reply<Value: Sendable>(

@@ -46,6 +46,21 @@ enum ProtonDisposition {
         }
     }
 
+    /// Sets the outcome of the receiver as the local state, for a sender that settles second: a rejection without its error, a
+    /// change without its annotations. Source: AMQP 1.0 §2.6.12.
+    static func repeatRemote(_ delivery: OpaquePointer) {
+        let state = pn_delivery_remote_state(delivery)
+        switch state {
+        case UInt64(PN_ACCEPTED), UInt64(PN_RELEASED), UInt64(PN_REJECTED): break
+        case UInt64(PN_MODIFIED):
+            let (local, remote) = (pn_delivery_local(delivery), pn_delivery_remote(delivery))
+            pn_disposition_set_failed(local, pn_disposition_is_failed(remote))
+            pn_disposition_set_undeliverable(local, pn_disposition_is_undeliverable(remote))
+        default: return
+        }
+        pn_delivery_update(delivery, state)
+    }
+
     private static func unknown(_ state: UInt64) -> AMQPError {
         let name = state == UInt64(IncomingEdits.unknownState) ? "" : " 0x\(String(state, radix: 16))"
         return AMQPError(

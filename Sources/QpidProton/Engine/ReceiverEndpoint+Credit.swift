@@ -73,6 +73,8 @@ extension ReceiverEndpoint {
 
     private func flow(_ credit: Int) {
         guard credit > 0 else { return }
+        let withoutIt = self.window.outstanding - credit + (self.isMidMessage ? 1 : 0)
+        self.proof.granted(after: self.sequence + UInt64(max(0, withoutIt)), self.handler.writes.next)
         pn_link_flow(self.link, Int32(credit))
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         self.learn()

@@ -7,11 +7,11 @@ internal import Synchronization
 extension ReceiverEndpoint {
     /// A flow of the peer has come.
     func creditCame() {
-        self.toldWhenHeard = self.told
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         guard !self.isDone, !pn_link_draining(self.link) else { return }
         let credit = Int(pn_link_drained(self.link))
         if self.isDraining {
+            self.proof.drained()
             self.answerDrains(credit)
         } else if credit > 0 {
             // The answer to a drain that nobody waits for any more.
@@ -63,7 +63,9 @@ extension ReceiverEndpoint {
         guard !self.isDraining else { return }
         self.isDraining = true
         self.window.pause()
-        if self.window.outstanding > 0 { pn_link_drain(self.link, 0) } else { self.answerDrains(0) }
+        guard self.window.outstanding > 0 else { return self.answerDrains(0) }
+        self.proof.drains(self.handler.writes.next)
+        pn_link_drain(self.link, 0)
     }
 
     /// Ends the handshake.

@@ -19,10 +19,9 @@ extension ReceiverEndpoint {
         let isReleased = !self.isEndedByPeer && !self.isAbandoned
         if isReleased { for slot in untaken { self.release(slot) } }
         let isStreaming = self.stream != nil
-        let closed = self.isEndedByPeer ? "the peer closed the link" : "the receiver was closed"
         let cause =
-            error
-            ?? AMQPError(scope: .link, condition: .closed, detail: closed, origin: self.isEndedByPeer ? .peer : .local)
+            error ?? self.status.endError
+            ?? AMQPError(scope: .link, condition: .closed, detail: "the receiver was closed")
         self.endStreams(cause)
         let dropped = self.isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
         self.dropPartial()
@@ -55,7 +54,7 @@ extension ReceiverEndpoint {
         self.stopping?.setAside = []
         slots += self.inbox?.removeUnsettled(isUnsettled) ?? []
         if !self.arrivals.isEmpty {
-            self.toldWhenHeard = self.told
+            self.proof.arrived(self.sequence)
             var batch = self.arrivals.take()
             slots += batch.removeUnsettled(isUnsettled)
             self.inbox?.push(batch)
@@ -65,6 +64,7 @@ extension ReceiverEndpoint {
 
     /// Forgets what is not settled, and counts the decisions that do not leave any more.
     private func endSettling(_ cause: AMQPError) {
+        let isEndedHere = !self.isEndedByPeer && self.session.isHeardByPeer
         let unsent = self.unsettled.ripeCount + self.unsettled.waitingCount
         let untold = self.unsettled.keys(withdrawn: false)
         let unconfirmed = self.unsettled.keys(withdrawn: true)
@@ -82,7 +82,22 @@ extension ReceiverEndpoint {
         self.unsettled.removeAll()
         guard let key = self.key, let counter = self.inbox?.settler.unsent else { return }
         self.handler.receivers.remove(key)
-        counter.end(cause, undecided: undecided, unsent: unsent, untold: untold, unconfirmed: unconfirmed)
+        counter.end(
+            cause,
+            undecided: undecided,
+            unsent: unsent,
+            untold: untold,
+            unconfirmed: unconfirmed,
+            inDoubt: self.settlesAtOnce
+                ? .untilAnswer(self.proof.unproven, isAnswerable: isEndedHere) : .forGood(unconfirmed.count),
+            untaken: self.inbox?.unsettledCount { undecided[$0] != nil } ?? 0
+        )
+        let ended = CloseReport.Receiver(
+            linkName: self.status.name,
+            address: self.address,
+            settlements: counter
+        )
+        for report in self.reports { report.add(ended) }
         if !undecided.isEmpty { self.handler.endedReceivers.add(key, counter) }
         self.handler.endingReceivers.append(.init(unsent: counter, unwritten: self.unwritten))
     }

@@ -45,11 +45,11 @@ extension ReceiverEndpoint {
     /// - Parameters:
     ///   - limit: How long to wait for the application.
     ///   - done: Called when the link has ended on this side.
-    func stop(for limit: Duration, _ done: @escaping (()) -> Void) {
-        guard self.isLocallyOpen, self.key != nil else { return done(()) }
+    func stop(for limit: Duration, _ done: @escaping () -> Void) {
+        guard self.isLocallyOpen, self.key != nil else { return done() }
         let isFirst = self.stopping == nil
         self.stopping = self.stopping ?? Stopping()
-        self.stopping?.replies.append { done(()) }
+        self.stopping?.replies.append(done)
         if isFirst { self.setAsideUntaken() }
         guard limit > .zero else { return self.close(nil) }
         let timer = self.handler.schedule(in: limit) { [unowned self] in self.close(nil) }
@@ -90,13 +90,8 @@ extension ReceiverEndpoint {
         self.close(nil)
     }
 
-    /// The link ends: keeps how much of what the application holds is not settled, and what the peer has not confirmed.
+    /// The link ends: the closes that waited for the application go on.
     func endStopping() {
-        // Decided messages that are still here could not be told.
-        let untold = self.unsettled.ripeCount + self.unsettled.waitingCount
-        let untaken = self.inbox?.unsettledCount { self.unsettled.isInOrder($0) } ?? 0
-        self.status.heldAtEnd.store(max(0, self.unsettled.orderedCount - untaken) + untold, ordering: .relaxed)
-        self.status.unconfirmedAtEnd.store(self.told - self.toldWhenHeard, ordering: .relaxed)
         guard let stopping = self.stopping else { return }
         stopping.timer?.cancel()
         self.stopping?.replies = []

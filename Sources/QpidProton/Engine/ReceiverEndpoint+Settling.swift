@@ -78,8 +78,8 @@ extension ReceiverEndpoint {
     }
 
     private func tell(_ entry: Unsettled) {
-        self.told += 1
         self.meter?.decide(entry.isReleased ? .released : .accepted)
+        self.proof.tell(self.handler.writes.next)
         pn_delivery_update(entry.delivery, UInt64(entry.isReleased ? PN_RELEASED : PN_ACCEPTED))
         // Its context stays, and finds nothing any more; Proton clears it with the delivery.
         pn_delivery_settle(entry.delivery)
@@ -139,7 +139,7 @@ extension ReceiverEndpoint {
     func endTelling() {
         self.telling.timer?.scheduled.cancel()
         self.telling.timer = nil
-        guard !self.isEndedByPeer, pn_session_state(self.session.session) & PN_REMOTE_ACTIVE != 0 else { return }
+        guard !self.isEndedByPeer, self.session.isHeardByPeer else { return }
         self.tellAll()
     }
 }

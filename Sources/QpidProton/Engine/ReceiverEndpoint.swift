@@ -60,9 +60,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     var streams: [UInt64: ArrivingStream] = [:]
     /// What they hold together.
     var streamedBytes = 0
-    /// The decisions that were told, and of these those that were told before the peer's last frame of the link.
-    @exclusivity(unchecked) var told = 0
-    @exclusivity(unchecked) var toldWhenHeard = 0
+    /// The decisions that were handed to Proton, and what proves that the peer has read them.
+    @exclusivity(unchecked) var proof = DecisionProof()
     /// What is decided and not told to the peer, see ReceiverEndpoint+Settling.swift.
     var telling = Telling()
     /// The decisions that were handed to Proton, by the write that carries them.
@@ -363,7 +362,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Hands what has arrived to the tasks.
     func flushArrived() {
         guard !self.arrivals.isEmpty else { return }
-        self.toldWhenHeard = self.told
+        self.proof.arrived(self.sequence)
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         if self.stopping != nil { return self.setAside(self.arrivals.take()) }
         self.inbox?.push(self.arrivals.take())
@@ -396,6 +395,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
         if !self.streams.isEmpty, self.settleStreamed(slot, outcome) {
             self.meter?.decide(outcome)
+            self.proof.tell(self.handler.writes.next)
             return self.unwritten.add(1, self.handler.writes)
         }
         guard let entry = self.settleMode == .first ? self.decide(slot, outcome) : self.tell(slot, outcome) else {
@@ -410,7 +410,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         guard let entry = self.unsettled.withdraw(slot) else { return nil }
         self.set(outcome, of: entry.delivery)
         self.meter?.decide(outcome)
-        self.told += 1
+        self.proof.tell(self.handler.writes.next)
         self.unwritten.add(1, self.handler.writes)
         // The sender has to settle first.
         if self.settleMode == .first || pn_delivery_settled(entry.delivery) {

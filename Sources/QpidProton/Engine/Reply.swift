@@ -112,6 +112,14 @@ extension Replying {
         if let answer = self.wait(.callback(callback)) { callback(answer) }
     }
 
+    /// Waits for an answer that comes soon and must not be lost: a cancelled task waits for it too.
+    func finalAnswer() async -> Answer {
+        if let answer = self.answer { return answer }
+        return await withWaitingTask { (continuation: WaitingTask<Answer>) in
+            self.whenResolved { continuation.resume(returning: $0) }
+        }
+    }
+
     /// Waits for the answer. A cancelled task stops waiting and throws; the answer stays open for the others.
     @inline(__always)
     func value() async throws(AMQPError) -> Value {

@@ -4,14 +4,14 @@ internal import NIOCore
 extension SenderEndpoint {
     /// Accepts nothing more, goes on sending, and closes the link when all is settled or the time is over.
     ///
-    /// - Parameter done: Gets what was not finished, also when the link ends otherwise.
-    func flush(for limit: Duration, _ done: @escaping (AMQPUnfinished) -> Void) {
-        guard self.lane != nil, let node = self.node, self.isLocallyOpen else { return done(self.unfinished()) }
+    /// - Parameter done: Called when the link has ended on this side.
+    func flush(for limit: Duration, _ done: @escaping () -> Void) {
+        guard self.lane != nil, let node = self.node, self.isLocallyOpen else { return done() }
         self.flushes.append(done)
         self.handler.mailbox.closeLevel(node, .senderClosed)
         guard limit > .zero else { return self.close(nil) }
         let timer = self.handler.schedule(in: limit) { self.close(nil) }
-        self.flushes.append { _ in timer.cancel() }
+        self.flushes.append { timer.cancel() }
         self.handler.flushing.append(self)
     }
 
@@ -26,44 +26,57 @@ extension SenderEndpoint {
     }
 
     /// What has not been sent or not been settled now.
-    func unfinished() -> AMQPUnfinished {
-        guard let lane = self.lane, !self.isDone else {
-            return AMQPUnfinished(linkName: self.status.name, target: AMQPTarget(), unsent: [], unsettled: [])
-        }
-        var unsettled: [AMQPTracker] = []
+    func unfinished(_ lane: SendQueue<SenderEndpoint>.Lane) -> AMQPUnfinished {
+        var unfinished = AMQPUnfinished(linkName: self.status.name, address: self.address)
         var delivery = pn_unsettled_head(self.link)
         while let current = delivery {
             delivery = pn_unsettled_next(current)
             // The message that has begun is the first of the lane still.
             guard !lane.isMidMessage || current != pn_link_current(self.link) else { continue }
             if let context = pn_delivery_get_context(current) {
-                unsettled.append(AMQPTracker(OutcomePromise(pointer: context).reply))
+                unfinished.inDoubt.append(AMQPTracker(OutcomePromise(pointer: context).reply))
             }
         }
         // One that was not made to its end cannot be sent again.
-        let unsent = lane.waiting.filter { $0.stream == 0 }.map { message in
+        unfinished.notSent = lane.waiting.filter { $0.stream == 0 }.map { message in
             AMQPUnfinished.Unsent(
                 payload: message.bytes.buffer,
                 options: self.options(of: message),
                 tracker: AMQPTracker(message.outcome.reply)
             )
         }
-        let target = ProtonTerminus.target(pn_link_target(self.link)) ?? AMQPTarget()
-        return AMQPUnfinished(linkName: self.status.name, target: target, unsent: unsent, unsettled: unsettled)
+        return unfinished
     }
 }
 
 extension ConnectionHandler {
-    /// Flushes senders at the same time, and tells what those did not finish that did not.
-    func flush(_ senders: [SenderEndpoint], for limit: Duration, _ done: @escaping ([AMQPUnfinished]) -> Void) {
+    /// Flushes senders at the same time.
+    func flush(_ senders: [SenderEndpoint], for limit: Duration, _ done: @escaping () -> Void) {
         var left = senders.count
-        var unfinished: [AMQPUnfinished] = []
-        guard left > 0 else { return done([]) }
+        guard left > 0 else { return done() }
         for sender in senders {
-            sender.flush(for: limit) { rest in
+            sender.flush(for: limit) {
                 left -= 1
-                if !rest.isEmpty { unfinished.append(rest) }
-                if left == 0 { done(unfinished) }
+                if left == 0 { done() }
+            }
+        }
+    }
+
+    /// Stops receivers at the same time, and flushes the senders in the rest of the limit: handlers may send until their
+    /// messages are settled.
+    func finish(_ links: @escaping () -> [LinkEndpoint], for limit: Duration, _ done: @escaping () -> Void) {
+        let deadline = self.deadline(in: limit)
+        let flush = { [unowned self] in
+            let rest = Duration.nanoseconds(max(0, (deadline - self.eventLoop.now).nanoseconds))
+            self.flush(links().compactMap { $0 as? SenderEndpoint }, for: rest, done)
+        }
+        let receivers = links().compactMap { $0 as? ReceiverEndpoint }
+        var left = receivers.count
+        guard left > 0 else { return flush() }
+        for receiver in receivers {
+            receiver.stop(for: limit) {
+                left -= 1
+                if left == 0 { flush() }
             }
         }
     }

@@ -26,8 +26,8 @@ final class SenderEndpoint: LinkEndpoint {
     var paceTimer: LoopTimer?
     /// The message that has begun was given up, and Proton has not been told: see ``abortIfPossible()``.
     var isAborting = false
-    /// Those who want to know what was not finished when the link ends: see ``flush(for:_:)``.
-    var flushes: [(AMQPUnfinished) -> Void] = []
+    /// Called when the link ends: see ``flush(for:_:)``.
+    var flushes: [() -> Void] = []
 
     override var hasRemoteTerminus: Bool {
         // A coordinator counts: it is a target of another kind.
@@ -174,6 +174,7 @@ final class SenderEndpoint: LinkEndpoint {
             _ = self.dropCurrent()
         } else {
             self.freeTag(of: delivery)
+            if !pn_delivery_settled(delivery) { ProtonDisposition.repeatRemote(delivery) }
             pn_delivery_settle(delivery)
         }
         promise.resolve(outcome)
@@ -227,8 +228,12 @@ final class SenderEndpoint: LinkEndpoint {
         guard let lane = self.lane, let node = self.node else { return }
         self.paceTimer?.cancel()
         self.paceTimer = nil
-        let unfinished = self.flushes.isEmpty ? nil : self.unfinished()
-        let cause = error ?? AMQPError(scope: .link, condition: .closed, detail: "the sender was closed")
+        let reports = self.reports
+        if !reports.isEmpty {
+            let unfinished = self.unfinished(lane)
+            for report in reports { report.add(unfinished) }
+        }
+        let cause = error ?? self.status.endError ?? .senderClosed
         let (unsent, unsettled) = (cause.telling(.notSent), cause.telling(.inDoubt))
         self.handler.mailbox.closeLevel(node, unsent)
         var (unsentCount, unsettledCount) = (0, 0)
@@ -261,6 +266,6 @@ final class SenderEndpoint: LinkEndpoint {
         )
         let flushes = self.flushes
         self.flushes = []
-        if let unfinished { for flush in flushes { flush(unfinished) } }
+        for flush in flushes { flush() }
     }
 }

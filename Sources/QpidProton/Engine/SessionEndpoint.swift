@@ -20,7 +20,6 @@ final class SessionEndpoint {
     let ended = Reply<Void>()
     /// Both sides have ended, or the connection is gone.
     let closed = Reply<Void>()
-    let status = SessionStatus()
     /// Looked through in one order in every run.
     var links = SlotMap<LinkEndpoint>()
     /// Among the sessions of its connection.
@@ -29,7 +28,7 @@ final class SessionEndpoint {
     /// The peer's window is closed: nothing of this session may be handed to Proton.
     private(set) var isBlocked = true
     /// The session as the peer sees it, once it has begun it.
-    private var peer: FrameObserver.PeerSession?
+    private(set) var peer: FrameObserver.PeerSession?
     private var incoming: IncomingWindow?
     private(set) var incomingCapacity = 0
     private(set) var incomingPeak = 0
@@ -39,22 +38,21 @@ final class SessionEndpoint {
     /// Senders answer a drain when what was handed to Proton has been framed.
     var hasDrains = false
     private(set) var isDone = false
+    /// The closes of the session that want to know what its links leave unfinished.
+    var reports: [CloseReport] = []
     /// The links that this side opened and detached, and whose detach the peer has not answered.
     var detaching = 0
 
     /// Not checked for overlapping accesses, as the backlog of a lane.
     @exclusivity(unchecked) private var handed: Deque<Handed> = []
     private var handedBytes = 0
-    private let protonBytes = ProtonBytes()
 
     /// What tasks need of a session.
     struct Handle: Sendable {
         let opened: Reply<Void>
         let ended: Reply<Void>
         let closed: Reply<Void>
-        let status: SessionStatus
         let node: SlotKey
-        let protonBytes: ProtonBytes
         let endpoint: NIOLoopBound<SessionEndpoint>
     }
 
@@ -118,6 +116,12 @@ final class SessionEndpoint {
         return self.handle(node)
     }
 
+    /// The peer has begun the session and not ended it, so that it reads what this side sends on it.
+    var isHeardByPeer: Bool {
+        pn_session_state(self.session) & PN_REMOTE_ACTIVE != 0
+            && pn_connection_state(self.handler.engine.connection) & PN_REMOTE_CLOSED == 0
+    }
+
     var isBegunByPeer: Bool { pn_session_state(self.session) & PN_REMOTE_UNINIT == 0 }
 
     /// Begins the session in Proton, which takes a channel for it with the next output.
@@ -135,9 +139,7 @@ final class SessionEndpoint {
             opened: self.opened,
             ended: self.ended,
             closed: self.closed,
-            status: self.status,
             node: node,
-            protonBytes: self.protonBytes,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )
     }
@@ -161,7 +163,6 @@ final class SessionEndpoint {
             if self.peer?.window.available ?? 0 <= 0 { self.setBlocked(true) }
             self.touch()
         }
-        peer?.status = self.status
         peer?.senderState = { [unowned self] in self.senderState(of: $0) }
         self.updateBlocked()
         self.opened.resolve(.success(()))
@@ -212,13 +213,9 @@ final class SessionEndpoint {
         if held > self.incomingPeak { self.incomingPeak = held }
     }
 
-    /// The transfers that the peer takes now.
-    var remoteIncomingWindow: Int { self.peer?.window.available ?? 0 }
-
     /// Counts what was handed to Proton: never more transfers than the peer's window has room for.
     func handOver(_ handed: Handed, transfers: Int) {
         self.handedBytes += handed.bytes
-        self.protonBytes.set(self.handedBytes)
         if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil
         {
             self.handed[last] = Handed(
@@ -259,7 +256,6 @@ final class SessionEndpoint {
         let outgoing = Int(pn_session_outgoing_bytes(self.session))
         var count = self.handedBytes - outgoing
         self.handedBytes = outgoing
-        self.protonBytes.set(outgoing)
         while count > 0, let first = self.handed.first {
             if first.bytes <= count {
                 framed.append(first)
@@ -272,7 +268,6 @@ final class SessionEndpoint {
             }
         }
         self.updateBlocked()
-        self.peer?.publish()
         guard self.hasDrains else { return }
         self.hasDrains = false
         // What is queued still is looked at again when more has been framed.
@@ -373,7 +368,6 @@ final class SessionEndpoint {
         for handed in self.handed { handed.settled?.resolve(.failure(cause.telling(.inDoubt))) }
         self.handed = []
         self.handedBytes = 0
-        self.protonBytes.set(0)
         if let node = self.node { self.handler.mailbox.closeLevel(node, cause) }
     }
 

@@ -26,7 +26,11 @@ extension SessionEndpoint {
         return AMQPSessionSnapshot(
             outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
             incoming: AMQPFill(limit: self.incomingCapacity, used: incoming, peak: self.incomingPeak),
-            remoteIncomingWindow: self.remoteIncomingWindow,
+            protonOutgoingBytes: self.isDone ? 0 : Int(pn_session_outgoing_bytes(self.session)),
+            remoteIncomingWindow: self.peer?.window.available ?? 0,
+            remoteOutgoingWindow: self.peer?.remoteOutgoingWindow,
+            nextOutgoingID: self.peer?.window.nextOutgoingID ?? 0,
+            nextIncomingID: self.peer?.nextIncomingID ?? 0,
             links: self.links.values.map { $0.snapshot(at: self.handler.now) }
         )
     }
@@ -52,7 +56,7 @@ extension LinkEndpoint {
     }
 
     /// The address of the terminus at the peer; nil where there is none, and once the link is freed.
-    private var address: String? {
+    var address: String? {
         guard !self.isDone else { return nil }
         return self is SenderEndpoint
             ? ProtonTerminus.target(pn_link_target(self.link))?.address

@@ -1,84 +1,94 @@
 internal import NIOCore
 
 /// What a close consists of.
-struct CloseSteps<Rest: Sendable>: Sendable {
+struct CloseSteps: Sendable {
     /// The answer of the peer, for texts.
     let what: String
-    /// Works for this time at most, and gives what is left. Called again with a shorter time when the close is cut short.
-    let work: @Sendable (ConnectionHandler, Duration, @escaping (Rest) -> Void) -> Void
+    /// Adds the report to what ends, or takes it out.
+    let report: @Sendable (ConnectionHandler, CloseReport, _ isOpen: Bool) -> Void
+    /// Works for this time at most. Called again with a shorter time when the close is cut short.
+    let work: @Sendable (ConnectionHandler, Duration, @escaping () -> Void) -> Void
     /// Closes, when the work has been done.
     let close: @Sendable (ConnectionHandler) -> Void
     /// The peer has answered, or what is closed is gone.
     let answered: Reply<Void>
     /// The limit is over and the peer has not answered.
     var giveUp: @Sendable (ConnectionHandler, AMQPError) -> Void = { _, _ in }
-}
-
-/// How a close ended.
-struct CloseResult<Rest: Sendable>: Sendable {
-    let rest: Rest
-    /// Why the peer's answer is missing, or the error in it.
-    let error: AMQPError?
+    /// A receiver whose numbers are known also when the connection is gone.
+    var ended: CloseReport.Receiver?
 }
 
 /// A close whose steps share one limit: the work before it and the wait for the peer's answer. Used on the event loop alone.
-final class TimedClose<Rest: Sendable> {
+final class TimedClose {
     private let handler: ConnectionHandler
-    private let steps: CloseSteps<Rest>
-    private let reply: Reply<CloseResult<Rest>>
+    private let steps: CloseSteps
+    private let report = CloseReport()
+    private let reply: Reply<AMQPCloseResult>
+    /// The limit as the caller knows it, for texts.
     private let limit: Duration
     private var deadline: NIODeadline
-    private var rest: Rest?
+    private var hasWorked = false
+    private var isClosed = false
+    private var isCancelled = false
     private var timer: LoopTimer?
 
     /// - Parameter limit: The time for all steps; zero for no work, and `operationTimeout` for the answer.
     init(
         _ handler: ConnectionHandler,
-        _ steps: CloseSteps<Rest>,
+        _ steps: CloseSteps,
         within limit: Duration,
-        _ reply: Reply<CloseResult<Rest>>
+        _ reply: Reply<AMQPCloseResult>
     ) {
         self.handler = handler
         self.steps = steps
         self.reply = reply
-        let operationTimeout = handler.configuration.operationTimeout
-        self.limit = limit > .zero ? limit : operationTimeout
+        self.limit = limit > .zero ? limit : handler.configuration.operationTimeout
         self.deadline = handler.deadline(in: self.limit)
-        self.work(for: CloseLimit.work(within: max(.zero, limit)))
+        steps.report(handler, self.report, true)
+        if limit > .zero {
+            self.work(for: CloseLimit.work(within: limit))
+        } else {
+            self.hasWorked = true
+            self.close()
+        }
     }
 
     private func work(for limit: Duration) {
-        self.steps.work(self.handler, limit) { self.worked($0) }
+        self.steps.work(self.handler, limit) { self.worked() }
     }
 
-    private func worked(_ rest: Rest) {
-        guard self.rest == nil else { return }
-        self.rest = rest
+    private func worked() {
+        guard !self.hasWorked else { return }
+        self.hasWorked = true
         // Not at once: this may be the middle of the end of a link.
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        let reply = self.reply
+        let eventLoop = self.handler.eventLoop
         self.handler.mailbox.run(
             { _ in bound.value.close() },
-            otherwise: { reply.resolve(.success(CloseResult(rest: rest, error: $0))) }
+            otherwise: { _ in eventLoop.execute { bound.value.close() } }
         )
     }
 
     private func close() {
+        self.isClosed = true
         self.steps.close(self.handler)
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         self.steps.answered.whenResolved { answer in
             // Given on the loop.
             if case .failure(let error) = answer { bound.value.end(error) } else { bound.value.end(nil) }
         }
+        if self.isCancelled { self.end(.cancelled) }
         self.limitAnswer()
     }
 
     private func limitAnswer() {
         guard self.reply.answer == nil else { return }
         self.timer?.cancel()
-        let last = self.handler.deadline(in: self.handler.configuration.operationTimeout)
+        let operationTimeout = self.handler.configuration.operationTimeout
+        let last = self.handler.deadline(in: operationTimeout)
+        let limit = self.deadline <= last ? self.limit : operationTimeout
         self.timer = self.handler.schedule(at: min(self.deadline, last)) {
-            let text = "the peer did not answer \(self.steps.what) within \(self.limit)"
+            let text = "the peer did not answer \(self.steps.what) within \(limit)"
             let error = AMQPError(condition: .timeout, detail: text)
             self.end(error)
             self.steps.giveUp(self.handler, error)
@@ -86,37 +96,72 @@ final class TimedClose<Rest: Sendable> {
     }
 
     private func end(_ error: AMQPError?) {
-        guard let rest = self.rest else { return }
+        guard self.reply.answer == nil else { return }
         self.timer?.cancel()
-        self.reply.resolve(.success(CloseResult(rest: rest, error: error)))
+        self.steps.report(self.handler, self.report, false)
+        self.reply.resolve(.success(self.report.result(error, self.handler)))
     }
 
-    /// Leaves no more than this time for all that has not been done.
-    func shorten(to limit: Duration) {
+    /// The task was cancelled.
+    ///
+    /// - Parameter grace: The time that is left for all that has not been done; nil for no wait at all.
+    func cancel(_ grace: Duration?) {
         guard self.reply.answer == nil else { return }
-        self.deadline = min(self.deadline, self.handler.deadline(in: limit))
-        if self.rest == nil { self.work(for: CloseLimit.work(within: limit)) }
-        if self.timer != nil { self.limitAnswer() }
+        self.deadline = min(self.deadline, self.handler.deadline(in: grace ?? .zero))
+        self.isCancelled = grace == nil
+        if !self.hasWorked {
+            self.work(for: CloseLimit.work(within: grace ?? .zero))
+        } else if self.isClosed {
+            if self.isCancelled { self.end(.cancelled) } else { self.limitAnswer() }
+        }
     }
 }
 
+/// A call of a close, and whether its task was cancelled.
+private struct CloseCall {
+    var close: TimedClose?
+    var isCancelled = false
+}
+
 extension AMQPConnection {
-    /// Runs a close within a limit. A task that is cancelled leaves it `cancelled` of the time, and waits for its end too.
+    /// Runs a close within a limit, and waits for its end.
     ///
-    /// - Returns: How it ended; nil when the connection is gone.
-    func close<Rest: Sendable>(
-        _ steps: CloseSteps<Rest>,
-        within limit: Duration,
-        cancelled: Duration = .zero
-    ) async -> CloseResult<Rest>? {
-        let close = NIOLoopBoundBox<TimedClose<Rest>?>.makeEmptyBox(
-            valueType: TimedClose<Rest>.self,
-            eventLoop: self.parts.channel.eventLoop
-        )
-        return await self.mailbox.answer {
-            close.value = TimedClose($0, steps, within: limit, $1)
-        } onCancel: { _ in
-            close.value?.shorten(to: cancelled)
+    /// - Parameters:
+    ///   - limit: The time for all steps; zero for no work before the close, and `operationTimeout` for the answer.
+    ///   - grace: The time that a cancelled task leaves the close; nil for no wait at all.
+    func close(_ steps: CloseSteps, within limit: Duration, grace: Duration? = nil) async -> AMQPCloseResult {
+        let eventLoop = self.parts.channel.eventLoop
+        let call = NIOLoopBoundBox.makeBoxSendingValue(CloseCall(), eventLoop: eventLoop)
+        let limit = max(.zero, limit)
+        let result = await self.mailbox.answer {
+            let close = TimedClose($0, steps, within: limit, $1)
+            call.value.close = close
+            if call.value.isCancelled { close.cancel(grace) }
+        } onCancel: {
+            // Not by the mailbox, which is closed with the connection.
+            eventLoop.execute {
+                call.value.isCancelled = true
+                call.value.close?.cancel(grace)
+            }
         }
+        if let result { return result }
+        // The connection is gone, and its socket nearly.
+        return await self.closed(steps, within: limit > .zero ? limit : self.configuration.operationTimeout)
+    }
+
+    /// Waits until what is closed is gone too, when its connection is.
+    private func closed(_ steps: CloseSteps, within limit: Duration) async -> AMQPCloseResult {
+        let reply = Reply<Void>()
+        steps.answered.whenResolved { reply.resolve($0) }
+        let text = "\(steps.what) did not finish within \(limit)"
+        let timer = self.parts.channel.eventLoop.scheduleTask(in: .nanoseconds(limit.nanoseconds)) {
+            _ = reply.resolve(.failure(AMQPError(condition: .timeout, detail: text)))
+        }
+        defer { timer.cancel() }
+        _ = await reply.finalAnswer()
+        let report = CloseReport()
+        if let ended = steps.ended { report.add(ended) }
+        if case .failure(let error)? = reply.answer { return report.result(error, nil) }
+        return report.result(nil, nil)
     }
 }

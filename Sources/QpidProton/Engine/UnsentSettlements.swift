@@ -5,6 +5,21 @@ internal import Synchronization
 ///
 /// The loop counts those made before the end. Later ones are counted where they are made, each message once.
 final class UnsentSettlements: Sendable {
+    /// The decisions that the peer was told and may not have read when the link ended.
+    enum InDoubt {
+        /// The peer's answer to the end of the link proves that it has read them, if this side ended the link.
+        case untilAnswer(Int, isAnswerable: Bool)
+        /// The sender had to settle and did not.
+        case forGood(Int)
+    }
+
+    /// What is left of the settlements of a receiver that has ended.
+    struct Rest {
+        var notWritten: Int
+        var inDoubt: Int
+        var undecided: Int
+    }
+
     fileprivate struct State {
         var count = 0
         /// Those of them that were in writes which were not done.
@@ -15,6 +30,9 @@ final class UnsentSettlements: Sendable {
         /// had to settle and did not.
         var notWritten: Set<SlotKey> = []
         var unconfirmed: Set<SlotKey> = []
+        var inDoubt = InDoubt.forGood(0)
+        /// The messages without a decision that no task had taken.
+        var untaken = 0
         var cause: AMQPError?
         /// Everything that was decided before the end is counted.
         var isComplete = false
@@ -46,12 +64,16 @@ final class UnsentSettlements: Sendable {
     ///   - unsent: How many decisions had not been handed to Proton.
     ///   - untold: The messages of which the peer was told nothing.
     ///   - unconfirmed: The messages of which the peer was told a decision, and which it has not settled.
+    ///   - inDoubt: The decisions that the peer was told and may not have read.
+    ///   - untaken: How many of the undecided messages no task has taken.
     func end(
         _ cause: AMQPError,
         undecided: [SlotKey: UInt64],
         unsent: Int,
         untold: [SlotKey],
-        unconfirmed: [SlotKey]
+        unconfirmed: [SlotKey],
+        inDoubt: InDoubt,
+        untaken: Int
     ) {
         self.ended.store(true, ordering: .relaxed)
         self.state.withLock { state in
@@ -59,6 +81,8 @@ final class UnsentSettlements: Sendable {
             state.notWritten = Set(untold)
             state.unconfirmed = Set(unconfirmed)
             state.undecided = undecided
+            state.inDoubt = inDoubt
+            state.untaken = untaken
             state.count += unsent
         }
         if unsent > 0 { self.onLoss?(unsent) }
@@ -77,6 +101,25 @@ final class UnsentSettlements: Sendable {
             // Of the decisions in writes that were not done, it may be one.
             let isCertain = state.isComplete && state.unwritten == 0 && !state.unconfirmed.contains(slot)
             return isCertain ? .settled : .inDoubt(cause)
+        }
+    }
+
+    /// What is left.
+    ///
+    /// - Parameters:
+    ///   - isAnswered: Whether the peer has answered the end of the link, or of what it was on.
+    ///   - unwritten: The decisions that are on their way to the socket still.
+    func rest(isAnswered: Bool, unwritten: Int) -> Rest {
+        self.state.withLock { state in
+            let lost = state.isComplete ? state.unwritten : unwritten
+            let inDoubt =
+                switch state.inDoubt {
+                case .untilAnswer(_, isAnswerable: true) where isAnswered: 0
+                case .untilAnswer(let count, _), .forGood(let count): max(0, count - lost)
+                }
+            let notWritten = state.count + (state.isComplete ? 0 : unwritten)
+            let undecided = max(0, state.undecided.count - state.untaken)
+            return Rest(notWritten: notWritten, inDoubt: inDoubt, undecided: undecided)
         }
     }
 

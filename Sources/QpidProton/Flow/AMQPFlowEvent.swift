@@ -18,30 +18,25 @@ public struct AMQPFlowEvent: Hashable, Sendable {
     public let kind: Kind
 }
 
-/// What keeps links from moving, as it happens. It ends with the connection.
-///
-/// The last 1,024 events wait for the task that reads them; older ones are dropped.
-public struct AMQPFlowEvents: AsyncSequence, Sendable {
-    /// A beginning or an end.
-    public typealias Element = AMQPFlowEvent
-    /// It does not fail.
-    public typealias Failure = Never
+/// The events of a connection or of a link. It ends with the connection.
+struct FlowEvents: AsyncSequence, Sendable {
+    typealias Element = AMQPFlowEvent
+    typealias Failure = Never
 
+    /// The most events that wait for the task that reads them; the oldest are dropped.
     static let limit = 1_024
     let stream: AsyncStream<AMQPFlowEvent>
 
-    /// Reads the events.
-    public struct AsyncIterator: AsyncIteratorProtocol {
+    struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate var iterator: AsyncStream<AMQPFlowEvent>.AsyncIterator
 
-        /// The next event; nil at the end. Suspends until there is one. A cancelled task gets nil, even if events are waiting.
-        public mutating func next(isolation actor: isolated (any Actor)?) async -> AMQPFlowEvent? {
+        /// The next event; nil at the end. A cancelled task gets nil, even if events are waiting.
+        mutating func next(isolation actor: isolated (any Actor)?) async -> AMQPFlowEvent? {
             // The stream would hand out what it holds first.
             if Task.isCancelled { return nil }
             return await self.iterator.next(isolation: actor)
         }
     }
 
-    /// The events from now on.
-    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(iterator: self.stream.makeAsyncIterator()) }
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(iterator: self.stream.makeAsyncIterator()) }
 }

@@ -43,8 +43,26 @@ public struct AMQPSessionSnapshot: Sendable {
     public let outgoing: AMQPFill
     /// What has come for it and waits within ``AMQPSession/Configuration/incomingCapacity``.
     public let incoming: AMQPFill
-    /// The transfers that the peer takes now: 0 or less when its window is closed. Source: AMQP 1.0 §2.5.6.
+    /// Proton's own count of bytes, for comparison with other programs on Proton.
+    ///
+    /// It misleads: it falls when bytes are framed, and it never holds what waits for credit, for the peer's window or for the
+    /// socket. Limit by ``outgoing``. Source: `pn_session_outgoing_bytes`.
+    public let protonOutgoingBytes: Int
+    /// The number of transfers that the peer accepts now, each of a frame at most.
+    ///
+    /// 0 until the peer has begun the session. Negative when the peer has shrunk its window below what is on its way; nothing is
+    /// sent then. A window of more than 1,073,741,823 transfers counts as that number.
+    /// Source: AMQP 1.0 §2.5.6, remote-incoming-window.
     public let remoteIncomingWindow: Int
+    /// The number of transfers that the peer says it may still send; `nil` while it has said nothing. Many peers advertise a
+    /// constant, and send more. Source: AMQP 1.0 §2.5.6, remote-outgoing-window.
+    public let remoteOutgoingWindow: Int?
+    /// The id of the next transfer to the peer, a serial number: 0 follows 4,294,967,295.
+    /// Source: AMQP 1.0 §2.5.6, next-outgoing-id.
+    public let nextOutgoingID: UInt32
+    /// The id that the next transfer of the peer is expected to have; 0 until the peer has begun the session.
+    /// Source: AMQP 1.0 §2.5.6, next-incoming-id.
+    public let nextIncomingID: UInt32
     /// Its links.
     public let links: [AMQPLinkSnapshot]
 }

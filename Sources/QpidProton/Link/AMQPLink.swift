@@ -23,10 +23,12 @@ public protocol AMQPLink: Sendable {
     /// Why the link is of no more use; nil while it is.
     var error: AMQPError? { get }
 
-    /// Closes the link, and suspends until the peer has answered.
-    func close(_ error: AMQPError?) async throws(AMQPError)
+    /// Closes the link at once, and suspends until the peer has answered.
+    @discardableResult func close(_ error: AMQPError?) async -> AMQPCloseResult
+    /// Finishes the work of the link and closes it, within a limit.
+    @discardableResult func close(within limit: Duration) async -> AMQPCloseResult
     /// Detaches the link so that its terminus lives on, and suspends until the peer has answered.
-    func detach() async throws(AMQPError)
+    @discardableResult func detach() async -> AMQPCloseResult
     /// Suspends until the link is of no more use, on either side.
     func waitUntilClosed() async throws(AMQPError)
 }
@@ -36,15 +38,8 @@ struct LinkCore: Sendable {
     let session: AMQPSession
     let status: LinkStatus
     let attachment: LinkStatus.Attachment
-    /// Closes or detaches on the loop.
-    let end: @Sendable (AMQPError?, _ detach: Bool) -> Void
 
     var maxMessageSize: AMQPByteCount? {
         self.attachment.maxMessageSize == 0 ? nil : AMQPByteCount(clamping: self.attachment.maxMessageSize)
-    }
-
-    func close(_ error: AMQPError?, detach: Bool) async throws(AMQPError) {
-        self.end(error, detach)
-        try await self.session.connection.answer(to: "the detach", self.status.detached)
     }
 }

@@ -23,17 +23,16 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     let mailbox: Mailbox
 
     init(_ handle: ReceiverEndpoint.Handle, _ attachment: LinkStatus.Attachment, _ session: AMQPSession) {
-        let endpoint = handle.endpoint
-        let mailbox = session.mailbox
-        self.core = LinkCore(session: session, status: handle.status, attachment: attachment) { error, detach in
-            mailbox.run { _ in endpoint.value.close(error, detach: detach) }
-        }
+        self.core = LinkCore(session: session, status: handle.status, attachment: attachment)
         self.inbox = handle.inbox
-        self.endpoint = endpoint
-        self.mailbox = mailbox
+        self.endpoint = handle.endpoint
+        self.mailbox = session.mailbox
     }
 
-    deinit { self.core.end(nil, false) }
+    deinit {
+        let endpoint = self.endpoint
+        self.mailbox.run { _ in endpoint.value.close(nil) }
+    }
 
     /// The name of the link. Source: AMQP 1.0 §2.6.1.
     public var name: String { self.core.status.name }
@@ -60,7 +59,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         self.inbox.weight + self.core.status.streamedBytes.load(ordering: .relaxed)
     }
     /// The most that ``bufferedBytes`` has been.
-    public var bufferedBytesPeak: Int {
+    package var bufferedBytesPeak: Int {
         Swift.max(self.inbox.peakWeight, self.core.status.bufferedBytesPeak.load(ordering: .relaxed))
     }
     /// The messages that wait here to be taken.
@@ -71,7 +70,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// These messages go back to their source, and come again. A decision counts as written when the socket has taken the
     /// whole write that carries it, even if the bytes are then lost with the connection. After the end the number grows until
     /// the connection has nothing left to write, and with each decision that is made later.
-    public var unsentSettlements: Int { self.inbox.settler.unsent.count }
+    public var unsentSettlements: Int { self.settlements.count }
+    var settlements: UnsentSettlements { self.inbox.settler.unsent }
 
     // MARK: Taking messages
 
@@ -188,25 +188,10 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     // MARK: Closing
 
-    /// Closes the link, and suspends until the peer has answered. What nobody has taken is released first.
-    ///
-    /// A second call waits for the same answer. Cancellation ends the wait; the link closes all the same.
-    ///
-    /// - Parameter error: What to tell the peer, if the link closes for an error.
-    /// - Throws: `AMQPError` when the peer closes with an error, does not answer in time, or the connection is lost.
-    public func close(_ error: AMQPError? = nil) async throws(AMQPError) {
-        try await self.core.close(error, detach: false)
-    }
-
-    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered. As ``close(_:)`` else.
-    public func detach() async throws(AMQPError) {
-        try await self.core.close(nil, detach: true)
-    }
-
     /// Suspends until the link is of no more use, on either side. Cancellation ends the wait alone.
     ///
     /// - Throws: `AMQPError` when an error ended it, or the task was cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
-        try await self.core.status.ended.value()
+        _ = try await self.core.status.ended.value()
     }
 }

@@ -22,15 +22,11 @@ public final class AMQPSender: AMQPLink {
         _ session: AMQPSession,
         settles: AMQPSenderSettleMode
     ) {
-        let endpoint = handle.endpoint
-        let mailbox = session.mailbox
-        self.core = LinkCore(session: session, status: handle.status, attachment: attachment) { error, detach in
-            mailbox.run { _ in endpoint.value.close(error, detach: detach) }
-        }
+        self.core = LinkCore(session: session, status: handle.status, attachment: attachment)
         self.lane = handle.lane
         self.node = handle.node
-        self.endpoint = endpoint
-        self.mailbox = mailbox
+        self.endpoint = handle.endpoint
+        self.mailbox = session.mailbox
         self.settles = settles
         self.overflow = handle.overflow
     }
@@ -68,7 +64,7 @@ public final class AMQPSender: AMQPLink {
     /// The bytes accepted on this link and not yet written to the socket.
     public var outgoingBytes: Int { self.mailbox.ledger(self.node)?.used ?? 0 }
     /// The most that ``outgoingBytes`` has been.
-    public var outgoingBytesPeak: Int { self.mailbox.ledger(self.node)?.peak ?? 0 }
+    package var outgoingBytesPeak: Int { self.mailbox.ledger(self.node)?.peak ?? 0 }
 
     // MARK: Sending
 
@@ -202,28 +198,11 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Closing
 
-    /// Closes the link, and suspends until the peer has answered.
-    ///
-    /// Messages that were not sent are given up: their trackers fail, and a warning of the logger counts them.
-    /// ``close(flush:)`` sends them first. A second call waits for the same answer. Cancellation ends the wait; the link closes
-    /// all the same.
-    ///
-    /// - Parameter error: What to tell the peer, if the link closes for an error.
-    /// - Throws: `AMQPError` when the peer closes with an error, does not answer in time, or the connection is lost.
-    public func close(_ error: AMQPError? = nil) async throws(AMQPError) {
-        try await self.core.close(error, detach: false)
-    }
-
-    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered. As ``close(_:)`` else.
-    public func detach() async throws(AMQPError) {
-        try await self.core.close(nil, detach: true)
-    }
-
     /// Suspends until the link is of no more use, on either side. Cancellation ends the wait alone.
     ///
     /// - Throws: `AMQPError` when an error ended it, or the task was cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
-        try await self.core.status.ended.value()
+        _ = try await self.core.status.ended.value()
     }
 
     // MARK: Parts

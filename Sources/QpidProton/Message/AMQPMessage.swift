@@ -3,7 +3,7 @@ public import NIOCore
 /// A message: the bare message, and what the network adds to it.
 ///
 /// All sections of AMQP 1.0 are here and survive decoding and encoding: several data or sequence sections, the footer,
-/// and sections that are present and hold nothing (``emptySections``). A message is a value; its copies share memory
+/// and sections that are present and hold nothing. A message is a value; its copies share memory
 /// until one is changed.
 ///
 /// Keys and values of the maps are carried as they are. AMQP asks for symbols (or `ulong`) as keys of annotations, and
@@ -26,27 +26,27 @@ public struct AMQPMessage: Sendable {
     }
 
     /// Sections that may be present and hold nothing.
-    public struct EmptySections: OptionSet, Hashable, Sendable {
+    struct EmptySections: OptionSet, Hashable, Sendable {
         /// One bit a section.
-        public let rawValue: UInt8
+        let rawValue: UInt8
 
         /// Makes a set of its bits.
-        public init(rawValue: UInt8) {
+        init(rawValue: UInt8) {
             self.rawValue = rawValue
         }
 
         /// The header, with default values.
-        public static let header = Self(rawValue: 1)
+        static let header = Self(rawValue: 1)
         /// The delivery annotations.
-        public static let deliveryAnnotations = Self(rawValue: 2)
+        static let deliveryAnnotations = Self(rawValue: 2)
         /// The message annotations.
-        public static let messageAnnotations = Self(rawValue: 4)
+        static let messageAnnotations = Self(rawValue: 4)
         /// The properties, none set.
-        public static let properties = Self(rawValue: 8)
+        static let properties = Self(rawValue: 8)
         /// The application properties.
-        public static let applicationProperties = Self(rawValue: 16)
+        static let applicationProperties = Self(rawValue: 16)
         /// The footer.
-        public static let footer = Self(rawValue: 32)
+        static let footer = Self(rawValue: 32)
     }
 
     /// One data section, by far the most frequent body, lies here without an array around it.
@@ -76,7 +76,7 @@ public struct AMQPMessage: Sendable {
     public var header = AMQPHeader()
     /// The sections that are encoded although they hold nothing. Decoding notes them here; for a section that holds
     /// something the bit has no meaning.
-    public var emptySections: EmptySections = []
+    var emptySections: EmptySections = []
 
     /// Makes a message without a body.
     public init() {}

@@ -116,16 +116,16 @@ struct Dialogue: Sendable {
             let limit = self.patience.map { patience in
                 Task {
                     try await Task.sleep(for: patience)
-                    try await connection.close()
+                    try await connection.close().check()
                 }
             }
             defer { limit?.cancel() }
             do throws(AMQPError) {
                 try await self.talk(on: connection)
-                try await connection.close()
+                try await connection.close().check()
                 self.client.end(nil)
             } catch {
-                try? await connection.close()
+                await connection.close()
                 self.client.end(connection.error.flatMap { $0.condition == .closed ? error : $0 } ?? error)
             }
         } catch {
@@ -155,9 +155,9 @@ struct Dialogue: Sendable {
         self.remains.watch(receiver, "client")
         await self.take(receiver, count: self.count, self.client.got)
         await sent
-        try await sender.close()
-        try await receiver.close()
-        try await session.close()
+        try await sender.close().check()
+        try await receiver.close().check()
+        try await session.close().check()
     }
 
     // MARK: The server
@@ -179,7 +179,7 @@ struct Dialogue: Sendable {
                     failure = error
                 }
             }
-            try? await connection.close()
+            await connection.close()
             self.server.end(failure)
         }
     }

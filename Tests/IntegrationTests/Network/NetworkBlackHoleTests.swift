@@ -51,7 +51,7 @@ struct NetworkBlackHoleTests {
                     remains: remains
                 )
                 try await body(line)
-                try? await server.close()
+                await server.close()
             }
             await listener.close()
             // The proxy keeps its own sockets: nothing of an end goes through a black hole.
@@ -165,7 +165,7 @@ struct NetworkBlackHoleTests {
             #expect(try await line.sender.send(AMQPMessage(body: "still here")) == .accepted)
             _ = try await taking.value
             async let closed: Void? = try? await line.server.waitUntilClosed()
-            try await line.client.close()
+            try await line.client.close().check()
             #expect(await closed != nil)
         }
     }

@@ -68,7 +68,8 @@ extension RabbitMQTests {
                 events.withLock { $0 = [] }
                 try await scene.broker.control("set_vm_memory_high_watermark", "0")
                 try await waitUntil("the window is closed") {
-                    try await sender.snapshot().blockedBy == .remoteWindow && session.remoteIncomingWindow <= 0
+                    let window = try await session.snapshot().remoteIncomingWindow
+                    return try await sender.snapshot().blockedBy == .remoteWindow && window <= 0
                 }
                 try await waitUntil("the event") {
                     events.withLock { events in
@@ -93,7 +94,7 @@ extension RabbitMQTests {
             try await waitUntil("every outcome") { account.isComplete }
             #expect(account.accepted == account.sent && account.other.isEmpty, "\(account.other.prefix(3))")
             watching.cancel()
-            try await sender.close()
+            try await sender.close().check()
             // All are in the queue, each once, in order.
             let reader = try await scene.openReceiver(from: queue)
             var expected = 0

@@ -136,7 +136,7 @@ struct RabbitMQScene: Sendable {
         let sender = try await self.openSender(to: queue)
         let outcomes = await sender.send(contentsOf: messages)
         #expect(outcomes.allSatisfy { $0 == .success(.accepted) })
-        try await sender.close()
+        try await sender.close().check()
     }
 
     /// Sends the numbers up to a count to a queue.

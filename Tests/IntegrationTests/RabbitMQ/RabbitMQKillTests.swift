@@ -67,7 +67,7 @@ extension RabbitMQTests {
                 for number in ledger.again { await Self.offer(number, sender, last) }
                 try await waitUntil("every outcome") { last.isComplete }
                 #expect(last.count(.accepted) == ledger.again.count)
-                try await connection.close()
+                try await connection.close().check()
                 ledger.again = []
                 ledger.add(last)
                 try await Self.compare(ledger, broker, queue.name)
@@ -101,7 +101,7 @@ extension RabbitMQTests {
             #expect(account.sums.addUp && account.faults == [], "\(account.sums), \(account.faults.prefix(3))")
             #expect(account.errors.allSatisfy { $0.condition == .connectionLost }, "\(account.errors.prefix(3))")
             #expect(connection.outgoingBytes == 0 && sender.outgoingBytes == 0)
-            try? await connection.close()
+            await connection.close()
             return account
         }
 
@@ -120,7 +120,7 @@ extension RabbitMQTests {
                     seen[delivery.number, default: 0] += 1
                     delivery.accept()
                 }
-                try await receiver.close()
+                try await receiver.close().check()
             }
             var (lost, tooOften) = (0, 0)
             for (number, count) in ledger.accepted {

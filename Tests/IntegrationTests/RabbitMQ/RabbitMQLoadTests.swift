@@ -51,7 +51,7 @@ extension RabbitMQTests {
                     return info.messageCount == 0
                 }
                 #expect(try await receiver.receive(timeout: .zero) == nil)
-                try await connection.close()
+                try await connection.close().check()
             }
         }
 

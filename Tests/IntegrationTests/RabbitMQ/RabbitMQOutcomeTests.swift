@@ -125,7 +125,7 @@ extension RabbitMQTests {
                 // Held, and not decided, when the link ends.
                 let held = [try await first.take(), try await first.take()]
                 #expect(held.count == 2)
-                try await first.close()
+                try await first.close().check()
                 let second = try await scene.openReceiver(from: queue)
                 let again = try await second.takeBodies(90)
                 // A quorum queue puts what comes back in the order in which it comes back, held ones last.

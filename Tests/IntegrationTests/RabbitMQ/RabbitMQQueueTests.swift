@@ -32,7 +32,7 @@ extension RabbitMQTests {
                     #expect(message.messageAnnotations[symbol: "x-mark"] == "kept")
                     delivery.accept()
                 }
-                try await receiver.close()
+                try await receiver.close().check()
                 try await scene.expectEmpty(queue)
             }
         }

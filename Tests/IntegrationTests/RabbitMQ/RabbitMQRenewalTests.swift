@@ -32,7 +32,7 @@ extension RabbitMQTests {
                             let outcomes = await sender.send(contentsOf: Array(repeating: message, count: 8))
                             #expect(outcomes.allSatisfy { $0 == .success(.accepted) })
                         }
-                        try await sender.close()
+                        try await sender.close().check()
                     }
                     group.addTask {
                         while !isOver.withLockedValue({ $0 }) {

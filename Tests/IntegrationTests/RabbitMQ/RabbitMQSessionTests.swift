@@ -23,8 +23,8 @@ extension RabbitMQTests {
 
         @Test func sessionsThatAreEndedHere() async throws {
             let connection = try await Self.connect()
-            for _ in 0..<Self.count { try await connection.openSession().close() }
-            try await connection.close()
+            for _ in 0..<Self.count { try await connection.openSession().close().check() }
+            try await connection.close().check()
         }
 
         @Test func sessionsThatTheBrokerEnds() async throws {
@@ -37,7 +37,7 @@ extension RabbitMQTests {
                 }
                 #expect(session.error?.condition == .notFound)
             }
-            try await connection.close()
+            try await connection.close().check()
         }
 
         @Test func sessionsEndedManyAtATime() async throws {
@@ -45,20 +45,20 @@ extension RabbitMQTests {
             // The broker has 64 channels.
             for _ in 0..<Self.count / 100 {
                 try await withThrowingTaskGroup(of: Void.self) { group in
-                    for _ in 0..<50 { group.addTask { try await connection.openSession().close() } }
+                    for _ in 0..<50 { group.addTask { try await connection.openSession().close().check() } }
                     try await group.waitForAll()
                 }
             }
-            try await connection.close()
+            try await connection.close().check()
         }
 
         @Test func aSessionBehindTheManagement() async throws {
             let connection = try await Self.connect()
             for _ in 0..<Self.count / 5 {
                 try await RabbitMQManagement.withManagement(on: connection) { _ in }
-                try await connection.openSession().close()
+                try await connection.openSession().close().check()
             }
-            try await connection.close()
+            try await connection.close().check()
         }
 
         /// Handles and names of links need no rest.
@@ -70,8 +70,8 @@ extension RabbitMQTests {
                 var receiving = AMQPReceiver.Configuration(source: AMQPSource(address: address))
                 (sending.name, receiving.name) = (name, name)
                 for _ in 0..<Self.count / 2 {
-                    try await scene.session.openSender(sending).close()
-                    try await scene.session.openReceiver(receiving).close()
+                    try await scene.session.openSender(sending).close().check()
+                    try await scene.session.openReceiver(receiving).close().check()
                 }
             }
         }

@@ -29,7 +29,7 @@ extension RabbitMQTests {
                 last = number
                 delivery.accept()
             } while last < count - 1
-            try await receiver.close()
+            try await receiver.close().check()
             return try #require(first)
         }
 

@@ -86,7 +86,7 @@ extension RabbitMQ3Tests {
                 case .receive: _ = try await receiver.receive(timeout: .zero)
                 case .drain: _ = try await receiver.drain(timeout: .seconds(30))
                 case .pause: try await receiver.pause()
-                case .close: await receiver.close(settling: .seconds(30))
+                case .close: await receiver.close(within: .seconds(30))
                 }
             }
         }
@@ -113,7 +113,7 @@ extension RabbitMQ3Tests {
                 let address = "/amq/queue/\(queue)"
                 let receiver = try await scene.openReceiver(from: address)
                 #expect(try await receiver.receive(timeout: .zero) == nil)
-                try await receiver.close()
+                try await receiver.close().check()
                 try await scene.fill(0..<1, to: address)
                 #expect(try await scene.openReceiver(from: address).takeBodies(1) == ["0"])
                 try await scene.expectEmpty(queue)

@@ -21,7 +21,7 @@ extension RabbitMQ3Tests {
                 #expect(account.accepted == count && account.other.isEmpty, "\(account.other.prefix(3))")
                 try await scene.expectEmpty()
                 #expect(receiver.bufferedMessages == 0)
-                try await connection.close()
+                try await connection.close().check()
             }
         }
 
@@ -57,7 +57,7 @@ extension RabbitMQ3Tests {
                         #expect(error.scope == .link && error.condition == .linkTransferLimitExceeded, "\(error)")
                         ends += 1
                     }
-                    try await connection.close()
+                    try await connection.close().check()
                 }
                 #expect(numbers == Set(0..<3_000))
                 try await scene.expectEmpty()
@@ -136,7 +136,7 @@ extension RabbitMQ3Tests {
             try await waitUntil("every outcome") { account.isComplete }
             #expect(account.other.isEmpty, "\(account.other.prefix(3))")
             #expect(scene.connection.error == nil)
-            try await consuming.close()
+            try await consuming.close().check()
             let reader = try await scene.openReceiver(window: .unbounded)
             #expect(try await self.takeNumbers(account.sent, reader) == Array(0..<account.sent))
             try await scene.expectEmpty()

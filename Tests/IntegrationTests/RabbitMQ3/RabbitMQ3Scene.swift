@@ -56,7 +56,7 @@ struct RabbitMQ3Scene: Sendable {
     }
 
     private func cleanUp() async throws {
-        try? await self.connection.close()
+        await self.connection.close()
         let names = self.others.names.withLock { $0 } + [self.queue]
         let terms = names.map { "<<\"\($0)\">>" }.joined(separator: ",")
         try await self.broker.control(
@@ -108,7 +108,7 @@ struct RabbitMQ3Scene: Sendable {
         let sender = try await self.openSender(to: address)
         let outcomes = await sender.send(contentsOf: numbers.map { AMQPMessage(body: "\($0)") })
         #expect(outcomes.allSatisfy { $0 == .success(.accepted) })
-        try await sender.close()
+        try await sender.close().check()
     }
 
     /// The fields that rabbitmqctl tells of a queue; nil when there is no such queue.

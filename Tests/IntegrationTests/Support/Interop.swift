@@ -104,7 +104,7 @@ struct Interop {
         let sender = try await connection.openSession().openSender(to: "queue")
         let outcomes = try await within("the outcomes") { await sender.send(contentsOf: messages) }
         #expect(outcomes.allSatisfy { $0 == .success(.accepted) })
-        try await connection.close()
+        try await connection.close().check()
     }
 
     private func receive(from url: String, _ configuration: AMQPConnection.Configuration) async throws {
@@ -120,7 +120,7 @@ struct Interop {
             return received
         }
         self.expectEqual(received)
-        try await connection.close()
+        try await connection.close().check()
     }
 
     private func expectLines(of process: ChildProcess) async throws {

@@ -80,7 +80,7 @@ final class TestListener: Sendable {
             }
             // The links have ended with the connection: their tasks take what is left, and end too.
         }
-        await Task { try? await connection.close() }.value
+        await Task { _ = await connection.close() }.value
     }
 
     private func serve(_ wish: AMQPIncoming, in group: inout DiscardingTaskGroup) async {

@@ -35,6 +35,12 @@ struct ConfigurationCheckTests {
 
     private let host = AMQPURL(host: "broker.example")
 
+    /// RabbitMQ's older protocol names a virtual host there; other clients open a link to it.
+    @Test func anAddressInTheURL() async throws {
+        await Self.refusal(try AMQPURL("amqp://broker.example/orders"), "the URL has the address \"orders\"")
+        await Self.refusal(AMQPURL(host: "a", address: "q"), "give it to openSender or openReceiver")
+    }
+
     @Test func loginsThatCannotBeMade() async throws {
         await Self.refusal(try AMQPURL("amqp://ann@broker.example"), "there is a user but no password")
         await Self.refusal(AMQPURL(host: "a", username: "", password: "s3cret"), "the user of the URL is empty")

@@ -50,12 +50,12 @@ struct TimedCloseTests {
         _ kind: Flushed,
         _ sender: AMQPSender,
         for limit: Duration
-    ) -> Begun<[AMQPUnfinished]> {
+    ) -> Begun<AMQPCloseResult> {
         QpidProtonTests.begin {
             switch kind {
-            case .sender: [await sender.close(flush: .for(limit))]
-            case .session: await sender.session.close(flush: .for(limit))
-            case .connection: await sender.session.connection.close(flush: .for(limit))
+            case .sender: await sender.close(within: limit)
+            case .session: await sender.session.close(within: limit)
+            case .connection: await sender.session.connection.close(within: limit)
             }
         }
     }
@@ -70,7 +70,8 @@ struct TimedCloseTests {
             let close = Self.begin(kind, sender, for: .seconds(10))
             try await Self.expectEnd(of: close, after: .seconds(10), peer)
             let rest = try await close.value
-            #expect(rest.map(\.unsent.count) == [5 - credit] && rest.map(\.unsettled.count) == [credit])
+            #expect(rest.notSent == 5 - credit && rest.inDoubt == credit)
+            #expect(rest.error?.condition == .timeout)
             #expect(sender.error?.condition == .closed)
             #expect(try await peer.run { $0.wire.isClosed } == (kind == .connection))
         }
@@ -84,7 +85,8 @@ struct TimedCloseTests {
             #expect(try await sender.send(AMQPMessage(body: "x")) == .accepted)
             let close = Self.begin(kind, sender, for: .seconds(10))
             try await Self.expectEnd(of: close, after: .seconds(10), peer)
-            #expect(try await close.value.allSatisfy(\.isEmpty))
+            let result = try await close.value
+            #expect(result.unfinished.isEmpty && result.error?.condition == .timeout)
         }
         // A longer limit is not spent on the answer.
         try await withPeer(configuration: Self.configuration, { .notClosing }) { connection, peer in
@@ -106,7 +108,8 @@ struct TimedCloseTests {
             close.cancel()
             await peer.settle()
             await peer.advance(by: .milliseconds(1))
-            #expect(try await close.value.map(\.unsent.count) == [1])
+            let result = try await close.value
+            #expect(result.notSent == 1 && result.error?.condition == .cancelled)
         }
     }
 
@@ -129,9 +132,11 @@ struct TimedCloseTests {
             let deliveries = try await self.take(receiver, 6)
             try await Self.freeze(peer)
             for delivery in deliveries.dropFirst(held) { delivery.accept() }
-            let close = QpidProtonTests.begin { await receiver.close(settling: .seconds(10)) }
+            let close = QpidProtonTests.begin { await receiver.close(within: .seconds(10)) }
             try await Self.expectEnd(of: close, after: .seconds(10), peer)
-            #expect(try await close.value == 6)
+            let result = try await close.value
+            #expect(result.deliveriesNotSettled == held)
+            #expect(result.decisionsNotWritten == 6 - held && result.decisionsInDoubt == 0)
         }
     }
 
@@ -141,10 +146,11 @@ struct TimedCloseTests {
             try await peer.run { peer in for size in 1...8 { peer.send(payload(size), on: peer.links[0]) } }
             let deliveries = try await self.take(receiver, 6)
             for delivery in deliveries.dropFirst(2) { delivery.accept() }
-            let close = QpidProtonTests.begin { await receiver.close(settling: .seconds(10)) }
+            let close = QpidProtonTests.begin { await receiver.close(within: .seconds(10)) }
             await peer.settle()
             await peer.advance(by: .seconds(10))
-            #expect(try await close.value == 2)
+            let result = try await close.value
+            #expect(result.error == nil && result.deliveriesNotSettled == 2 && result.left == 2)
         }
     }
 
@@ -174,9 +180,9 @@ struct TimedCloseTests {
             add("pause") { try await receivers[0].pause() }
             add("drain", .seconds(3)) { _ = try await receivers[1].drain(timeout: .seconds(3)) }
             add("receive", .seconds(34)) { _ = try await receivers[2].receive(timeout: .seconds(4)) }
-            add("close") { try await receivers[3].close() }
-            add("detach") { try await receivers[4].detach() }
-            add("close") { try await sender.close() }
+            add("close") { try await receivers[3].close().check() }
+            add("detach") { try await receivers[4].detach().check() }
+            add("close") { try await sender.close().check() }
             await peer.settle()
             var now = TimeAmount.zero
             for (what, limit, call) in calls.sorted(by: { $0.limit < $1.limit }) {
@@ -193,10 +199,10 @@ struct TimedCloseTests {
                 let error = await expectError(.timeout) { try await call.value }
                 #expect(error?.origin == .local, "\(what)")
             }
-            let ending = QpidProtonTests.begin { try await session.close() }
+            let ending = QpidProtonTests.begin { try await session.close().check() }
             try await Self.expectEnd(of: ending, after: .seconds(30), peer, "the session")
             await expectError(.timeout) { try await ending.value }
-            let closing = QpidProtonTests.begin { try await connection.close() }
+            let closing = QpidProtonTests.begin { try await connection.close().check() }
             try await Self.expectEnd(of: closing, after: .seconds(30), peer, "the connection")
             await expectError(.timeout) { try await closing.value }
             #expect(try await peer.run { $0.wire.isClosed })

@@ -72,7 +72,7 @@ struct ConnectionMalformedTests {
                 sending.name = "sender"
                 guard let sender = try? await session.openSender(sending) else { return }
                 for size in [0, 10, 70_000] { _ = try? await sender.send(AMQPMessage(body: payload(size))) }
-                try? await sender.close()
+                await sender.close()
             }
         }
     }
@@ -297,7 +297,7 @@ struct ConnectionMalformedTests {
         var configuration = AMQPConnection.Configuration()
         configuration.acceptsIncoming = true
         try await withSession(configuration: configuration, { .notClosing }) { session, peer in
-            let closing = begin { try await session.close() }
+            let closing = begin { try await session.close().check() }
             await peer.settle()
             try await peer.run { peer in
                 pn_link_open(pn_sender(peer.sessions[0], "late"))

@@ -11,10 +11,10 @@ struct ConnectionTests {
         try await withPeer { connection, peer in
             #expect(connection.peer.containerID == "peer")
             #expect(connection.error == nil)
-            try await connection.close()
+            try await connection.close().check()
             #expect(try await peer.count(.close) == 1)
             #expect(connection.error?.condition == .closed)
-            try await connection.close()
+            try await connection.close().check()
             try await connection.waitUntilClosed()
             #expect(try await peer.count(.close) == 1)
         }
@@ -78,7 +78,7 @@ struct ConnectionTests {
                 detail: "going home",
                 info: [.symbol("when"): "now"]
             )
-            try await connection.close(error)
+            try await connection.close(error).check()
             try await peer.run { peer in
                 let condition = pn_connection_remote_condition(peer.connection)
                 #expect(pn_condition_get_name(condition).map { String(cString: $0) } == "x:bye")
@@ -109,7 +109,7 @@ struct ConnectionTests {
             #expect(session.connection.error == error)
             #expect(session.error == error)
             #expect(sender.error == error)
-            await expectError(.connectionRedirect) { try await session.connection.close() }
+            await expectError(.connectionRedirect) { try await session.connection.close().check() }
             await expectError(.connectionRedirect) { try await session.connection.waitUntilClosed() }
             await expectError(.connectionRedirect) { try await session.openSender(to: "q") }
             #expect(try await peer.run { $0.wire.isClosed })
@@ -134,12 +134,12 @@ struct ConnectionTests {
                 begin { try await session.waitUntilClosed() },
                 begin { try await session.connection.waitUntilClosed() },
             ]
-            let closing = begin { try await third.close() }
+            let closing = begin { try await third.close().check() }
             await peer.settle()
             try await peer.loseConnection()
             for wait in waits { await expectError(.connectionLost) { try await wait.value } }
             await expectError(.connectionLost) { try await closing.value }
-            await expectError(.connectionLost) { try await session.connection.close() }
+            await expectError(.connectionLost) { try await session.connection.close().check() }
         }
     }
 
@@ -170,15 +170,15 @@ struct ConnectionTests {
             var sessions: [AMQPSession] = []
             for _ in 0..<4 { sessions.append(try await connection.openSession()) }
             await expectError(.resourceLimitExceeded) { try await connection.openSession() }
-            try await sessions[1].close()
+            try await sessions[1].close().check()
             // The channel's number rests before it is used again.
             await peer.advance(by: .milliseconds(20), steps: 1)
             sessions[1] = try await connection.openSession()
             await expectError(.resourceLimitExceeded) { try await connection.openSession() }
-            for session in sessions { try await session.close() }
+            for session in sessions { try await session.close().check() }
             for _ in 0..<50 {
                 await peer.advance(by: .milliseconds(20), steps: 1)
-                try await connection.openSession().close()
+                try await connection.openSession().close().check()
             }
             #expect(connection.error == nil)
         }

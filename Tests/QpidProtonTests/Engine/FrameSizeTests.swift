@@ -165,8 +165,8 @@ struct FrameSizeTests {
             let session = try await connection.openSession()
             try await session.openSender(to: "q").close(error)
             try await session.openReceiver(from: "q").close(error)
-            try await session.close(error)
-            try await connection.close(error)
+            try await session.close(error).check()
+            try await connection.close(error).check()
             let frames = try await peer.framesOfLibrary()
             for code in [Frame.Code.detach, .end, .close] {
                 let frame = try #require(frames.first { $0.code == code })
@@ -395,7 +395,7 @@ struct FrameSizeTests {
                         default: delivery.accept()
                         }
                     }
-                    try await receiver.close(AMQPError(scope: .link, condition: "x:y", detail: text))
+                    try await receiver.close(AMQPError(scope: .link, condition: "x:y", detail: text)).check()
                 } catch let error as AMQPError where error.condition == .invalidArgument {
                     continue
                 } catch {

@@ -99,13 +99,13 @@ struct TimerTests {
         try await withSession(configuration: configuration) { session, peer in
             let sender = try await session.openSender(to: "q")
             try await peer.run { $0.script.closes = false }
-            let detaching = begin { try await sender.close() }
-            let ending = begin { try await session.close() }
+            let detaching = begin { try await sender.close().check() }
+            let ending = begin { try await session.close().check() }
             await peer.settle()
             await peer.advance(by: .seconds(6))
             _ = await expectError(.closed) { try await detaching.value }
             await expectError(.timeout) { try await ending.value }
-            let closing = begin { try await session.connection.close() }
+            let closing = begin { try await session.connection.close().check() }
             await peer.settle()
             await peer.advance(by: .seconds(6))
             await expectError(.timeout) { try await closing.value }
@@ -122,7 +122,7 @@ struct TimerTests {
                 pn_connection_close($0.connection)
             }
             #expect(connection.error != nil)
-            let closing = begin { try await connection.close() }
+            let closing = begin { try await connection.close().check() }
             await peer.advance(by: .seconds(6))
             do { try await closing.value } catch let error as Overdue { throw error } catch {}
             #expect(try await peer.run { $0.wire.isClosed })

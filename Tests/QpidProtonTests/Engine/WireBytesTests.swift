@@ -41,7 +41,7 @@ struct WireBytesTests {
             try await peer.run { $0.toPeer.allowance = nil }
             for transfer in transfers { _ = try await transfer.outcome() }
             let sent = try await self.written(peer)
-            try await sender.close()
+            try await sender.close().check()
             let detached = try await self.written(peer)
             #expect(attached - before == 62)
             #expect(sent - attached == (mode == .settled ? 124_976 : 123_976))
@@ -82,9 +82,9 @@ struct WireBytesTests {
         let opened = try await self.written(peer)
         let session = try await connection.openSession()
         let begun = try await self.written(peer)
-        try await session.close()
+        try await session.close().check()
         let ended = try await self.written(peer)
-        try await connection.close()
+        try await connection.close().check()
         let closed = try await self.written(peer)
         await peer.finish()
         #expect(opened == 42)

@@ -41,7 +41,7 @@ struct WriteRoundTests {
             configuration.settleMode = .settled
             let sender = try await session.openSender(configuration)
             for _ in 0..<3 { _ = try sender.trySend(encoded: payload(100)) }
-            let close = begin { await sender.close(flush: .for(.seconds(60))) }
+            let close = begin { await sender.close(within: .seconds(60)) }
             await peer.settle()
             #expect(!close.isDone)
             try await peer.run { peer in
@@ -50,7 +50,7 @@ struct WriteRoundTests {
             }
             await peer.settle()
             let rest = try await close.value
-            #expect(rest.isEmpty)
+            #expect(rest.isComplete)
             let codes = try await peer.framesOfLibrary().suffix(4).map(\.code)
             #expect(codes == [.transfer, .transfer, .transfer, .detach])
             #expect(session.outgoingBytes == 0)

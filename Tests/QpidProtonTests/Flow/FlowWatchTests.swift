@@ -117,7 +117,7 @@ struct FlowWatchTests {
             #expect(since >= .milliseconds(100) && since <= .milliseconds(200))
             let ended = try #require(await events.next(isolation: nil))
             #expect(ended.kind == .unblocked(after: .milliseconds(2_050)))
-            try await session.connection.close()
+            try await session.connection.close().check()
             #expect(await events.next(isolation: nil) == nil)
             var none = own.makeAsyncIterator()
             #expect(await none.next(isolation: nil) == nil)

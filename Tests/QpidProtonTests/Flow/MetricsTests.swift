@@ -119,7 +119,7 @@ struct MetricsTests {
             try sender.trySend(encoded: payload(1))
             await peer.settle()
             // What is counted between two intervals is written at the end of the link.
-            try await begin { try await sender.close() }.value
+            _ = try await begin { await sender.close() }.value
             #expect(self.outcomes(metrics)["accepted"] == 2)
             #expect(self.total(metrics, .linksOpened, [("role", "sender")]) == 1)
             #expect(self.total(metrics, .linksEnded, [("role", "sender"), ("condition", "none")]) == 1)
@@ -317,7 +317,7 @@ struct MetricsTests {
                 // One link ends before the others.
                 if round == 1 {
                     let first = senders.removeFirst()
-                    begin { try await first.detach() }
+                    begin { await first.detach() }
                 }
             }
             // What has not come out of the mailbox counts too.
@@ -392,7 +392,7 @@ struct MetricsTests {
             await peer.advance(by: .seconds(1))
             let gauge = try metrics.expectGauge("amqp.link.unsettled", [("address", "q"), ("role", "sender")])
             #expect(gauge.lastValue == 1)
-            try await begin { try await sender.close() }.value
+            _ = try await begin { await sender.close() }.value
             await peer.advance(by: .seconds(1))
             #expect(gauge.lastValue == 0)
             #expect(metrics.recorders(label: "amqp.link.unsettled").count == 1)

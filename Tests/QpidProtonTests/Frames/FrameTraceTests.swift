@@ -41,7 +41,7 @@ struct FrameTraceTests {
                 for _ in 0..<20 { peer.send(payload(50_000), on: peer.links[0]) }
             }
             for _ in 0..<20 { try await receiver.next()?.accept() }
-            try await connection.close()
+            try await connection.close().check()
         }
         let outgoing = lines.filter { $0.contains(" -> @") || $0.contains(" -> (") }
         let incoming = lines.filter { $0.contains(" <- @") || $0.contains(" <- (") }

@@ -44,7 +44,7 @@ struct HostileFlowTests {
             await adversary.peer.settle()
             #expect(connection.error == nil && senders[0].error == nil)
             #expect(try await adversary.frames(.transfer).count == (hostile.isOpen ? 1 : 0))
-            #expect(senders[0].session.remoteIncomingWindow <= Int(UInt32.max))
+            #expect(try await senders[0].session.snapshot().remoteIncomingWindow <= Int(UInt32.max))
             #expect(senders[0].deliveryLimit <= Int(UInt32.max))
             // A flow that is in order puts it right.
             try await adversary.send(.flow(handle: 0, deliveryCount: hostile.isOpen ? 1 : 0, credit: 100))

@@ -167,14 +167,14 @@ struct DeliveryTagTests {
         try await withSession(script) { session, peer in
             let sender = try await session.openSender(to: "q")
             let trackers = try (0..<2).map { _ in try sender.trySend(encoded: payload(1), options: Self.tagged([1])) }
-            let close = begin { await sender.close(flush: .for(.seconds(60))) }
+            let close = begin { await sender.close(within: .seconds(60)) }
             await peer.settle()
             try await peer.run { pn_link_flow($0.links[0], 1) }
             #expect(!close.isDone)
             try await peer.run { pn_link_flow($0.links[0], 1) }
             await self.expectInUse(trackers[1], "0x01")
             try await peer.run { $0.settleAll(PN_ACCEPTED) }
-            #expect(try await close.value.isEmpty)
+            #expect(try await close.value.isComplete)
             #expect(try await trackers[0].outcome() == .accepted)
         }
     }
@@ -280,7 +280,7 @@ struct DeliveryTagTests {
             _ = try await other.enqueue(encoded: payload(91))
             await expectError(.dropped) { try await dropped.outcome() }
             #expect(try await peer.run { $0.handler.choices.count } == 1)
-            let rest = await sender.close(flush: .for(.zero))
+            let rest = await sender.close()
             #expect(rest.unsent.map(\.options) == [options])
             await expectError(.closed) { try await kept.outcome() }
             #expect(try await peer.run { $0.handler.choices.isEmpty })
@@ -306,7 +306,7 @@ struct DeliveryTagTests {
                 }
                 #expect(held == [0], "message \(number)")
             }
-            #expect(session.remoteIncomingWindow < 2)
+            #expect(try await session.snapshot().remoteIncomingWindow < 2)
         }
     }
 

@@ -37,7 +37,7 @@ struct EdgeTests {
                 #expect(try await transfer.outcome() == .accepted)
             }
             if closes {
-                try await first.close()
+                try await first.close().check()
                 await expectError(.closed) { try await large.outcome() }
             } else {
                 try await peer.run { pn_link_flow($0.links[0], 1) }

@@ -132,7 +132,7 @@ struct ReceiverCancellationTests {
 
     @Test func aCancelledTaskGetsNoFurtherFlowEvent() async throws {
         let (stream, continuation) = AsyncStream.makeStream(of: AMQPFlowEvent.self)
-        let events = AMQPFlowEvents(stream: stream)
+        let events = FlowEvents(stream: stream)
         for number in 0..<3 {
             continuation.yield(
                 AMQPFlowEvent(
@@ -197,7 +197,7 @@ struct ReceiverCancellationTests {
                     }
                 }
             }
-            try await receiver.close()
+            try await receiver.close().check()
             await peer.settle()
         }
         let ids = taken.withLock { $0 }

@@ -105,7 +105,7 @@ struct ReceiverDrainTests {
             let waiting = begin { try await receiver.receive(timeout: .seconds(1)) }
             await peer.settle()
             await peer.advance(by: .seconds(2))
-            try await receiver.close()
+            try await receiver.close().check()
             #expect(try await waiting.value == nil)
             let lost = try await session.openReceiver(from: "q")
             let other = begin { try await lost.receive(timeout: .seconds(1)) }

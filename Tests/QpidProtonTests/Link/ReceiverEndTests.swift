@@ -171,7 +171,7 @@ struct ReceiverEndTests {
             let receiver = try await session.openReceiver(configuration)
             try await self.send(peer, 0..<5)
             try await self.send(peer, 5..<6, settled: true)
-            try await receiver.close()
+            try await receiver.close().check()
             await peer.settle()
             #expect(try await peer.run { $0.outcomes } == Array(repeating: UInt64(PN_RELEASED), count: 5))
             #expect(try await receiver.next()?.payload == payload(5))

@@ -219,7 +219,7 @@ struct ReceiverPauseTests {
             let receiver = try await session.openReceiver(from: "q")
             let pausing = begin { try await receiver.pause() }
             await peer.settle()
-            try await receiver.close()
+            try await receiver.close().check()
             await expectError(.closed) { try await pausing.value }
             await expectError(.closed) { try await receiver.pause() }
             receiver.resume()

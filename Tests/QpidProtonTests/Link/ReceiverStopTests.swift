@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// `close(settling:)`: stop, settle, detach.
+/// `close(within:)`: stop, settle, detach.
 @Suite(.deadline)
 struct ReceiverStopTests {
     private func take(_ receiver: AMQPReceiver, _ count: Int) async throws -> [AMQPDelivery] {
@@ -25,7 +25,7 @@ struct ReceiverStopTests {
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 1..<7)
             let held = try await self.take(receiver, 3)
-            let closing = begin { await receiver.close(settling: .seconds(60)) }
+            let closing = begin { await receiver.close(within: .seconds(60)) }
             await peer.settle()
             // No task gets a message any more: what nobody has taken is given back.
             #expect(receiver.bufferedMessages == 0 && receiver.poll() == nil)
@@ -36,7 +36,7 @@ struct ReceiverStopTests {
             await peer.settle()
             #expect(!closing.isDone && !waiting.isDone && receiver.error == nil)
             held[2].accept()
-            #expect(try await closing.value == 0)
+            #expect(try await closing.value.left == 0)
             #expect(try await waiting.value == nil)
             let frames = try await peer.framesOfLibrary()
             let stop = try #require(frames.firstIndex { $0.code == .flow && $0.field(8) == .bool(true) })
@@ -55,7 +55,7 @@ struct ReceiverStopTests {
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 1..<6)
             let held = try await self.take(receiver, 2)
-            #expect(await receiver.close(settling: .zero) == held.count)
+            #expect(await receiver.close(within: .zero).left == held.count)
             await peer.settle()
             #expect(try await peer.run { $0.outcomes.filter { $0 == UInt64(PN_RELEASED) }.count } == 3)
         }
@@ -71,10 +71,10 @@ struct ReceiverStopTests {
             let beginning = try #require(bytes.getSlice(at: 0, length: 10_000))
             try await peer.run { _ = $0.send(beginning, on: $0.links[0], isLast: false) }
             #expect(receiver.bufferedMessages == 1)
-            let closing = begin { await receiver.close(settling: .milliseconds(5)) }
+            let closing = begin { await receiver.close(within: .milliseconds(5)) }
             await peer.settle()
             await peer.advance(by: .milliseconds(50))
-            #expect(try await closing.value == 0)
+            #expect(try await closing.value.left == 0)
         }
     }
 
@@ -88,13 +88,13 @@ struct ReceiverStopTests {
         try await withSession(configuration: ReceiverDrainTests.slow, script) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 1..<3)
-            let closing = begin { await receiver.close(settling: .seconds(60)) }
+            let closing = begin { await receiver.close(within: .seconds(60)) }
             await peer.settle()
             try await self.send(peer, 3..<5)
             #expect(try await peer.run { $0.outcomes } == [])
             #expect(receiver.poll() == nil)
             try await peer.run { _ = pn_link_drained($0.links[0]) }
-            #expect(try await closing.value == 0)
+            #expect(try await closing.value.left == 0)
             #expect(try await peer.run { $0.outcomes } == Array(repeating: UInt64(PN_RELEASED), count: 4))
         }
     }
@@ -110,14 +110,14 @@ struct ReceiverStopTests {
             try await self.send(peer, 1..<7)
             let held = try await self.take(receiver, 4)
             held[0].accept()
-            let closing = begin { await receiver.close(settling: .seconds(20)) }
+            let closing = begin { await receiver.close(within: .seconds(20)) }
             await peer.settle()
             await peer.advance(by: .seconds(19))
             #expect(!closing.isDone && receiver.error == nil)
             held[1].accept()
             await peer.settle()
             await peer.advance(by: .seconds(2))
-            #expect(try await closing.value == 2)
+            #expect(try await closing.value.left == 2)
             let outcomes = try await peer.run { $0.outcomes }
             #expect(outcomes.count { $0 == UInt64(PN_RELEASED) } == 2)
             #expect(outcomes.count { $0 == UInt64(PN_ACCEPTED) } == 2)
@@ -129,17 +129,17 @@ struct ReceiverStopTests {
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 1..<4)
             let held = try await self.take(receiver, 2)
-            let closing = begin { await receiver.close(settling: .seconds(60)) }
+            let closing = begin { await receiver.close(within: .seconds(60)) }
             await peer.settle()
             #expect(!closing.isDone)
             closing.cancel()
-            #expect(try await closing.value == 2)
+            #expect(try await closing.value.left == 2)
             #expect(receiver.error?.condition == .closed)
             let other = try await session.openReceiver(from: "q")
             try await peer.run { _ = $0.send(payload(1), on: $0.links[1]) }
             let last = try #require(try await other.next())
-            #expect(await other.close(settling: .zero) == 1)
-            #expect(await other.close(settling: .seconds(1)) == 1)
+            #expect(await other.close(within: .zero).left == 1)
+            #expect(await other.close(within: .seconds(1)).left == 1)
             withExtendedLifetime((held, last)) {}
         }
     }
@@ -152,8 +152,8 @@ struct ReceiverStopTests {
             try await self.send(peer, 3..<5)
             try await self.send(peer, 20_000..<20_001, settled: true)
             try await self.send(peer, 20_001..<20_002)
-            let closing = begin { await receiver.close(settling: .seconds(60)) }
-            #expect(try await closing.value == 0)
+            let closing = begin { await receiver.close(within: .seconds(60)) }
+            #expect(try await closing.value.left == 0)
             #expect(try await peer.run { $0.outcomes } == Array(repeating: UInt64(PN_RELEASED), count: 3))
             for size in [1, 2, 20_000] {
                 let delivery = try #require(try await receiver.next())
@@ -168,14 +168,14 @@ struct ReceiverStopTests {
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 1..<6)
             let held = try await self.take(receiver, 3)
-            let closing = begin { await receiver.close(settling: .seconds(60)) }
+            let closing = begin { await receiver.close(within: .seconds(60)) }
             await peer.settle()
             held[0].accept()
             await peer.settle()
             try await peer.loseConnection()
             // Whether the peer has read that the third was accepted is not known.
-            #expect(try await closing.value == 3)
-            #expect(await receiver.close(settling: .seconds(1)) == 3)
+            #expect(try await closing.value.left == 3)
+            #expect(await receiver.close(within: .seconds(1)).left == 3)
         }
     }
 
@@ -186,7 +186,7 @@ struct ReceiverStopTests {
         try await withSession(configuration: configuration, session: .init(incomingCapacity: 8_192)) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             for size in 1...5 { try await self.send(peer, size..<(size + 1)) }
-            #expect(await receiver.close(settling: .seconds(5)) == 0)
+            #expect(await receiver.close(within: .seconds(5)).left == 0)
             let frames = try await peer.framesOfLibrary()
             let stop = try #require(frames.firstIndex { $0.code == .flow && $0.field(8) == .bool(true) })
             #expect(frames[stop...].allSatisfy { $0.code != .flow || $0.field(6) != .uint(1) })

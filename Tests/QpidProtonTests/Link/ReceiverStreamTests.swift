@@ -224,7 +224,7 @@ struct ReceiverStreamTests {
             try await peer.run { _ = $0.send(first, on: $0.links[0], isLast: false) }
             let delivery = try #require(try await receiver.next())
             let reading = begin { try await delivery.body.collect(upTo: .mebibytes(1)) }
-            try await receiver.close()
+            try await receiver.close().check()
             await expectError(.closed) { try await reading.value }
         }
     }

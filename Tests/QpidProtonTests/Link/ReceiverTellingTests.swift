@@ -146,12 +146,12 @@ struct ReceiverTellingTests {
             await peer.settle()
             #expect(try await Self.outcomes(peer) == 0)
             switch end {
-            case .close: try await receiver.close()
-            case .detach: try await receiver.detach()
-            case .closeSession: try await session.close()
-            case .closeConnection: try await session.connection.close()
+            case .close: try await receiver.close().check()
+            case .detach: try await receiver.detach().check()
+            case .closeSession: try await session.close().check()
+            case .closeConnection: try await session.connection.close().check()
             case .pause: try await receiver.pause()
-            case .stop: #expect(await receiver.close(settling: .zero) == 5)
+            case .stop: #expect(await receiver.close(within: .zero).left == 5)
             }
             await peer.settle()
             let frames = try await peer.framesOfLibrary()

@@ -287,7 +287,9 @@ struct ReceiverTests {
             try await withSession { session, peer in
                 let receiver = try await session.openReceiver(from: "q", window: .messages(10))
                 try await peer.run { $0.toPeer.allowance = 0 }
-                let closing = begin { detaches ? try await receiver.detach() : try await receiver.close() }
+                let closing = begin {
+                    detaches ? try await receiver.detach().check() : try await receiver.close().check()
+                }
                 await peer.settle()
                 try await self.send(peer, (0..<10).map { _ in payload(70_000) })
                 try await peer.run { $0.toPeer.allowance = nil }

@@ -147,9 +147,10 @@ struct ReceiverUnsettledTests {
             try await peer.run { $0.handler.detachLimit = 10 }
             for index in 0..<10 {
                 if index.isMultiple(of: 2) {
-                    try await session.openReceiver(from: "q").core.end(nil, false)
+                    _ = try await session.openReceiver(from: "q")
                 } else {
-                    try await session.openSender(to: "q").core.end(nil, false)
+                    let sender = try await session.openSender(to: "q")
+                    begin { await sender.close() }
                 }
             }
             await peer.settle()

@@ -81,7 +81,7 @@ struct ReceiverWindowTests {
                     for _ in 0..<4 { peer.send(payload(60_000), on: peer.links[round]) }
                 }
                 #expect(receiver.bufferedMessages == 1)
-                try await receiver.close()
+                try await receiver.close().check()
             }
             try await peer.run { peer in
                 for size in 1...100 { peer.send(payload(size * 100), on: peer.links[0]) }

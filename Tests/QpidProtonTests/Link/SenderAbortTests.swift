@@ -39,7 +39,9 @@ struct SenderAbortTests {
         switch hindrance {
         case .window:
             for _ in 0..<4 { fed.feed(payload(60_000)) }
-            try await eventually("the window is closed") { sender.session.remoteIncomingWindow <= 0 }
+            try await eventually("the window is closed") {
+                try await sender.session.snapshot().remoteIncomingWindow <= 0
+            }
         case .credit:
             try await peer.run { pn_link_flow($0.links[0], -5) }
             fed.feed(payload(1_000))
@@ -86,7 +88,7 @@ struct SenderAbortTests {
             #expect(sender.outgoingBytes == 0)
             let next = try sender.trySend(AMQPMessage(body: "next"))
             // Time stands still: nothing ends because it has lasted too long.
-            try await begin { try await sender.close() }.value
+            try await begin { try await sender.close().check() }.value
             await expectError(.closed) { try await next.outcome() }
             #expect(session.outgoingBytes == 0)
             #expect(try await peer.count(.detach) == 1)
@@ -101,18 +103,17 @@ struct SenderAbortTests {
             let sender = try await session.openSender(to: "q")
             let made = try await self.hinder(hindrance, sender, peer)
             try await self.giveUp(.body, made, peer)
-            let flush = AMQPFlush.for(.seconds(3_600))
-            let rest: [AMQPUnfinished] = try await begin {
+            let limit = Duration.seconds(3_600)
+            let rest = try await begin {
                 switch ending {
-                case .close: try await sender.close()
-                case .detach: try await sender.detach()
-                case .flush: return [await sender.close(flush: flush)]
-                case .sessionFlush: return await session.close(flush: flush)
-                case .connectionFlush: return await connection.close(flush: flush)
+                case .close: await sender.close()
+                case .detach: await sender.detach()
+                case .flush: await sender.close(within: limit)
+                case .sessionFlush: await session.close(within: limit)
+                case .connectionFlush: await connection.close(within: limit)
                 }
-                return []
             }.value
-            #expect(rest.allSatisfy { $0.isEmpty })
+            #expect(rest.isComplete, "\(rest)")
             #expect(connection.outgoingBytes == 0)
         }
     }
@@ -126,9 +127,9 @@ struct SenderAbortTests {
             let made = try await self.hinder(.window, sender, peer)
             try await self.giveUp(.body, made, peer)
             let unsent = try sender.trySend(AMQPMessage(body: "second"))
-            let rest = try await begin { await sender.close(flush: .none) }.value
+            let rest = try await begin { await sender.close(within: .zero) }.value
             #expect(rest.unsent.map(\.tracker) == [unsent])
-            #expect(rest.unsettled == [sent])
+            #expect(rest.unfinished.first?.inDoubt == [sent])
             #expect(session.outgoingBytes == 0)
         }
     }
@@ -141,7 +142,7 @@ struct SenderAbortTests {
             try await peer.run { pn_link_flow($0.links[1], 5) }
             let made = try await self.hinder(.window, sender, peer)
             try await self.giveUp(.cancellation, made, peer)
-            try await begin { try await sender.close() }.value
+            try await begin { try await sender.close().check() }.value
             let outcome = begin { try await other.send(AMQPMessage(body: "next")) }
             await peer.settle()
             #expect(!outcome.isDone)
@@ -196,7 +197,7 @@ struct SenderAbortTests {
             let made = try await self.hinder(.window, sender, peer)
             try await self.giveUp(.body, made, peer)
             let transfers = (1...3).map { number in begin { try await other.send(AMQPMessage(body: "\(number)")) } }
-            let next = session.nextOutgoingID
+            let next = try await session.snapshot().nextOutgoingID
             // The peer has not said so: it must not see what comes of it.
             try await peer.run { $0.toPeer.allowance = 0 }
             for room in [UInt32(1), 2] {
@@ -204,8 +205,9 @@ struct SenderAbortTests {
                     try peer.inject(Frame(.flow, [.uint(next), .uint(room), .uint(0), .uint(100)]))
                 }
                 await peer.settle()
-                #expect(session.nextOutgoingID == next &+ room)
-                #expect(session.protonOutgoingBytes == 0)
+                let state = try await session.snapshot()
+                #expect(state.nextOutgoingID == next &+ room)
+                #expect(state.protonOutgoingBytes == 0)
             }
             try await self.open(peer)
             try await peer.run { $0.toPeer.allowance = nil }

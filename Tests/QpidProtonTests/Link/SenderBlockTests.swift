@@ -121,10 +121,10 @@ struct SenderBlockTests {
             let transfer = try sender.trySend(encoded: payload(1_000_000))
             await peer.settle()
             #expect(session.outgoingBytes > 0)
-            #expect(session.protonOutgoingBytes < session.outgoingBytes)
+            #expect(try await session.snapshot().protonOutgoingBytes < session.outgoingBytes)
             try await peer.run { $0.toPeer.allowance = nil }
             #expect(try await transfer.outcome() == .accepted)
-            #expect(session.protonOutgoingBytes == 0)
+            #expect(try await session.snapshot().protonOutgoingBytes == 0)
         }
     }
 }

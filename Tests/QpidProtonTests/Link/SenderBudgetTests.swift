@@ -65,7 +65,7 @@ struct SenderBudgetTests {
             if byLoss {
                 try await first.1.loseConnection()
             } else {
-                let closing = begin { try await first.0.session.connection.close() }
+                let closing = begin { try await first.0.session.connection.close().check() }
                 await first.1.settle()
                 try await first.1.run { $0.toPeer.allowance = nil }
                 _ = try? await closing.value

@@ -272,7 +272,7 @@ struct SenderEndingTests {
             let transfers = try [700_000, 10].map { try sender.trySend(encoded: payload($0)) }
             answers.watch(transfers)
             await peer.settle()
-            let closing = begin { try await sender.close() }
+            let closing = begin { try await sender.close().check() }
             await peer.settle()
             #expect(answers.count == 2)
             for index in 0..<2 { #expect(answers.error(index)?.fate == .notSent) }
@@ -291,13 +291,13 @@ struct SenderEndingTests {
             let answers = Answers()
             answers.watch(transfers)
             await peer.settle()
-            try await session.close(AMQPError(scope: .session, condition: "x:enough", detail: "that will do"))
+            try await session.close(AMQPError(scope: .session, condition: "x:enough", detail: "that will do")).check()
             #expect(answers.count == 2)
             for index in 0..<2 { #expect(answers.error(index)?.fate == .notSent) }
             #expect(session.outgoingBytes == 0)
             let end = try await peer.framesOfLibrary().last { $0.code == .end }
             #expect(end?.field(0).description.contains("x:enough") == true)
-            try await session.close()
+            try await session.close().check()
             await expectError("x:enough") { try await session.openSender(to: "q") }
         }
     }
@@ -327,20 +327,20 @@ struct SenderEndingTests {
                 for index in 0..<6 {
                     group.addTask {
                         switch (round + index) % 4 {
-                        case 0: try? await sender.close()
-                        case 1: try? await sender.detach()
-                        case 2: try? await session.close()
-                        default: try? await session.connection.close()
+                        case 0: await sender.close()
+                        case 1: await sender.detach()
+                        case 2: await session.close()
+                        default: await session.connection.close()
                         }
                     }
                 }
             }
             #expect(sender.error != nil)
             #expect(session.outgoingBytes == 0)
-            try? await sender.close()
-            try? await session.close()
-            try await session.connection.close()
-            try await session.connection.close()
+            await sender.close()
+            await session.close()
+            try await session.connection.close().check()
+            try await session.connection.close().check()
         }
     }
 }

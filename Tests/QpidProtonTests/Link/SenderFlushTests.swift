@@ -17,7 +17,7 @@ struct SenderFlushTests {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             let transfers = try (1...5).map { try sender.trySend(encoded: payload($0)) }
-            let close = begin { await sender.close(flush: .for(.seconds(60))) }
+            let close = begin { await sender.close(within: .seconds(60)) }
             await peer.settle()
             await expectError(.closed) { try await sender.enqueue(encoded: payload(1)) }
             await expectError(.closed) { try sender.trySend(encoded: payload(1)) }
@@ -31,7 +31,7 @@ struct SenderFlushTests {
             #expect(!close.isDone)
             try await peer.run { $0.settleAll(PN_ACCEPTED) }
             let rest = try await close.value
-            #expect(rest.isEmpty)
+            #expect(rest.isComplete)
             for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
             #expect(session.outgoingBytes == 0)
         }
@@ -42,15 +42,18 @@ struct SenderFlushTests {
             let sender = try await session.openSender(to: "q")
             let transfers = try (1...5).map { try sender.trySend(encoded: payload($0)) }
             try await peer.run { pn_link_flow($0.links[0], 2) }
-            let close = begin { await sender.close(flush: .for(.seconds(5))) }
+            let close = begin { await sender.close(within: .seconds(5)) }
             await peer.settle()
             await peer.advance(by: .seconds(4))
             #expect(!close.isDone)
             await peer.advance(by: .seconds(2))
             let rest = try await close.value
-            #expect(rest.linkName == sender.name)
-            #expect(rest.target.address == "q")
-            #expect(rest.unsettled == Array(transfers[..<2]))
+            #expect(rest.error == nil)
+            let link = try #require(rest.unfinished.first)
+            #expect(link.linkName == sender.name)
+            #expect(link.address == "q")
+            #expect("\(rest)" == "3 messages not sent, 2 messages in doubt")
+            #expect(link.inDoubt == Array(transfers[..<2]))
             #expect(rest.unsent.map(\.payload) == (3...5).map { payload($0) })
             #expect(rest.unsent.map(\.tracker) == Array(transfers[2...]))
             for (index, transfer) in transfers.enumerated() {
@@ -71,11 +74,11 @@ struct SenderFlushTests {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             let transfer = try sender.trySend(encoded: payload(9))
-            let rest = await sender.close(flush: .none)
+            let rest = await sender.close()
             #expect(rest.unsent.map(\.tracker) == [transfer])
-            #expect(await sender.close(flush: .for(.seconds(9))).isEmpty)
+            #expect(await sender.close(within: .seconds(9)).isComplete)
             let empty = try await session.openSender(to: "q")
-            #expect(await empty.close(flush: .for(.seconds(9))).isEmpty)
+            #expect(await empty.close(within: .seconds(9)).isComplete)
         }
     }
 
@@ -91,11 +94,11 @@ struct SenderFlushTests {
             let sender = try await session.openSender(to: "q")
             let transfer = try sender.trySend(encoded: payload(100_000))
             await peer.settle()
-            let close = begin { await sender.close(flush: .for(.seconds(1))) }
+            let close = begin { await sender.close(within: .seconds(1)) }
             await peer.settle()
             await peer.advance(by: .seconds(2))
             let rest = try await close.value
-            #expect(rest.unsettled.isEmpty)
+            #expect(rest.inDoubt == 0)
             #expect(rest.unsent.map(\.payload) == [payload(100_000)])
             #expect(rest.unsent.map(\.tracker) == [transfer])
             #expect(session.outgoingBytes == 0)
@@ -106,7 +109,7 @@ struct SenderFlushTests {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             _ = try sender.trySend(encoded: payload(9))
-            let close = begin { await sender.close(flush: .for(.seconds(3_600))) }
+            let close = begin { await sender.close(within: .seconds(3_600)) }
             await peer.settle()
             close.cancel()
             #expect(try await close.value.unsent.map(\.payload) == [payload(9)])
@@ -117,7 +120,7 @@ struct SenderFlushTests {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             _ = try sender.trySend(encoded: payload(9))
-            let close = begin { await sender.close(flush: .for(.seconds(3_600))) }
+            let close = begin { await sender.close(within: .seconds(3_600)) }
             await peer.settle()
             try await peer.run { pn_link_close($0.links[0]) }
             #expect(try await close.value.unsent.map(\.payload) == [payload(9)])
@@ -129,12 +132,13 @@ struct SenderFlushTests {
             let session = try await connection.openSession()
             let senders = [try await session.openSender(to: "a"), try await session.openSender(to: "b")]
             for sender in senders { _ = try sender.trySend(encoded: payload(9)) }
-            let close = begin { await connection.close(flush: .for(.seconds(3_600))) }
+            let close = begin { await connection.close(within: .seconds(3_600)) }
             await peer.settle()
             try await peer.loseConnection()
             let rest = try await close.value
-            #expect(Set(rest.map(\.target.address)) == ["a", "b"])
-            #expect(rest.allSatisfy { $0.unsent.map(\.payload) == [payload(9)] })
+            #expect(rest.error?.ending == .lost)
+            #expect(Set(rest.unfinished.map(\.address)) == ["a", "b"])
+            #expect(rest.unfinished.allSatisfy { $0.notSent.map(\.payload) == [payload(9)] })
         }
     }
 
@@ -146,13 +150,13 @@ struct SenderFlushTests {
             for sender in senders { _ = try sender.trySend(encoded: payload(9)) }
             try await peer.run { pn_link_flow($0.links[0], 1) }
             try await peer.run { $0.settleAll(PN_ACCEPTED) }
-            let close = begin { await session.close(flush: .for(.seconds(5))) }
+            let close = begin { await session.close(within: .seconds(5)) }
             await peer.settle()
             await peer.advance(by: .seconds(6))
             let rest = try await close.value
-            #expect(rest.map(\.target.address) == ["b"])
+            #expect(rest.unfinished.map(\.address) == ["b"])
             #expect(session.error != nil)
-            #expect(await connection.close(flush: .for(.seconds(5))).isEmpty)
+            #expect(await connection.close(within: .seconds(5)).isComplete)
         }
     }
 }

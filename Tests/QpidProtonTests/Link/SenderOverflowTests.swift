@@ -189,7 +189,7 @@ struct SenderOverflowTests {
             await expectError(.wouldBlock) { try sender.trySend(encoded: payload(100)) }
             try await peer.run { pn_link_flow($0.links[0], 20) }
             #expect(try await peer.run { $0.received.count } == 10)
-            try await sender.close()
+            try await sender.close().check()
             await expectError(.closed) { try await sender.enqueue(encoded: payload(1)) }
         }
     }

@@ -122,7 +122,7 @@ struct SenderRateTests {
         try await self.withRate(.init(messagesPerSecond: 10)) { sender, peer in
             for _ in 0..<100 { try sender.trySend(encoded: payload(10)) }
             await peer.settle()
-            let closing = begin { await sender.close(flush: .for(.seconds(2))) }
+            let closing = begin { await sender.close(within: .seconds(2)) }
             await peer.advance(by: .seconds(3), steps: 30)
             let rest = try await closing.value
             #expect(rest.unsent.count + (try await self.received(peer)) == 100)

@@ -107,7 +107,7 @@ struct SenderRoomTests {
             let waiting = begin { try await large.enqueue(encoded: payload(1_000)) }
             let behind = begin { try await small.enqueue(encoded: payload(10)) }
             await peer.settle()
-            try await large.close()
+            try await large.close().check()
             await expectError(.closed) { try await waiting.value }
             #expect(try await behind.value.outcome() == .accepted)
         }
@@ -141,7 +141,7 @@ struct SenderRoomTests {
             let sender = try await session.openSender(to: "q")
             let transfers = try (0..<20).map { _ in try sender.trySend(encoded: payload(10_000)) }
             await peer.settle()
-            let closing = begin { try await sender.close() }
+            let closing = begin { try await sender.close().check() }
             try await closing.value
             for transfer in transfers { await expectError(.closed) { try await transfer.outcome() } }
             #expect(session.outgoingBytes == 0)

@@ -191,7 +191,9 @@ struct SenderStreamTests {
             fed.feed(payload(400))
             fed.feed(payload(800))
             let stream = begin { try await sender.stream(body: fed) }
-            try await eventually("it has begun") { session.protonOutgoingBytes == 0 && sender.outgoingBytes > 400 }
+            try await eventually("it has begun") {
+                try await session.snapshot().protonOutgoingBytes == 0 && sender.outgoingBytes > 400
+            }
             await peer.settle()
             stream.cancel()
             let error = await expectError(.cancelled) { try await stream.value }
@@ -319,7 +321,9 @@ struct SenderStreamTests {
             let fed = FedBody()
             let stream = begin { try await sender.stream(body: fed) }
             for _ in 0..<4 { fed.feed(payload(60_000)) }
-            try await eventually("the window is closed") { session.remoteIncomingWindow <= 0 }
+            try await eventually("the window is closed") {
+                try await session.snapshot().remoteIncomingWindow <= 0
+            }
             // The window opens and the link ends before the library sees either.
             try await peer.run { peer in
                 peer.toLibrary.allowance = 0
@@ -352,7 +356,9 @@ struct SenderStreamTests {
             let fed = FedBody()
             let stream = begin { try await sender.stream(body: fed) }
             for _ in 0..<4 { fed.feed(payload(60_000)) }
-            try await eventually("the window is closed") { session.remoteIncomingWindow <= 0 }
+            try await eventually("the window is closed") {
+                try await session.snapshot().remoteIncomingWindow <= 0
+            }
             try await peer.run { pn_link_drain($0.links[0], 0) }
             try await peer.run { peer in
                 if let current = pn_link_current(peer.links[0]) { pn_delivery_update(current, UInt64(PN_REJECTED)) }

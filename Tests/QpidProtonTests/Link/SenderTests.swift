@@ -7,6 +7,39 @@ import Testing
 /// Sending to an in-memory peer: outcomes, credit, order.
 @Suite(.deadline)
 struct SenderTests {
+    /// A receiver that settles after the sender gets its own outcome back with the settlement.
+    @Test(arguments: [PN_ACCEPTED, PN_REJECTED, PN_RELEASED, PN_MODIFIED])
+    func aSenderThatSettlesSecondRepeatsTheOutcome(state: Int32) async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript()
+            script.onMessage = { peer, _ in
+                .custom { delivery in
+                    let local = pn_delivery_local(delivery)
+                    pn_condition_set_name(pn_disposition_condition(local), "x:bad")
+                    pn_disposition_set_failed(local, true)
+                    pn_delivery_update(delivery, UInt64(state))
+                    peer.unsettled.append(delivery)
+                }
+            }
+            return script
+        }
+        try await withSession(script) { session, peer in
+            var configuration = AMQPSender.Configuration(target: "q")
+            configuration.receiverSettleMode = .second
+            let sender = try await session.openSender(configuration)
+            let outcome = try await sender.send(AMQPMessage(body: "x"))
+            #expect((outcome == .accepted) == (state == PN_ACCEPTED))
+            await peer.settle()
+            try await peer.run { peer in
+                let delivery = peer.unsettled[0]
+                let remote = pn_delivery_remote(delivery)
+                #expect(pn_delivery_settled(delivery) && pn_delivery_remote_state(delivery) == UInt64(state))
+                #expect(!pn_condition_is_set(pn_disposition_condition(remote)))
+                #expect(pn_disposition_is_failed(remote) == (state == PN_MODIFIED))
+            }
+        }
+    }
+
     @Test func outcomesOfEveryKind() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
@@ -87,7 +120,7 @@ struct SenderTests {
             try await peer.run { pn_link_flow($0.links[0], 3) }
             #expect(try await limit.value == 3)
             let more = begin { try await sender.deliveryLimit(after: 3) }
-            try await sender.close()
+            try await sender.close().check()
             await expectError(.closed) { try await more.value }
         }
     }

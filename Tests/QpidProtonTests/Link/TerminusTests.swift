@@ -149,11 +149,11 @@ struct TerminusTests {
     @Test func closingAndDetachingBothWays() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
-            try await sender.close(
+            await sender.close(
                 AMQPError(scope: .link, condition: "x:done", detail: "finished", info: [.symbol("i"): .int(9)])
             )
             let receiver = try await session.openReceiver(from: "q")
-            try await receiver.detach()
+            try await receiver.detach().check()
             let detaches = try await peer.framesOfLibrary().filter { $0.code == .detach }
             #expect(
                 detaches.map { $0.field(1) } == [.bool(true), .null]
@@ -163,8 +163,8 @@ struct TerminusTests {
             #expect(sender.error?.condition == "x:done")
             #expect(receiver.error?.condition == .closed)
             // A close behind a detach, and a second detach, do nothing.
-            try await receiver.close()
-            try await receiver.detach()
+            try await receiver.close().check()
+            try await receiver.detach().check()
             // The peer detaches.
             let other = try await session.openReceiver(from: "q")
             try await peer.run { peer in
@@ -184,10 +184,10 @@ struct TerminusTests {
             configuration.name = "same"
             let first = try await session.openSender(configuration)
             await expectError(.invalidArgument) { try await session.openSender(configuration) }
-            try await first.close()
+            try await first.close().check()
             let second = try await session.openSender(configuration)
             #expect(try await second.send(AMQPMessage(body: "x")) == .accepted)
-            try await second.detach()
+            try await second.detach().check()
             let third = try await session.openSender(configuration)
             #expect(try await third.send(AMQPMessage(body: "x")) == .accepted)
         }

@@ -60,7 +60,7 @@ struct UnsentSettlementTests {
                 held.append(delivery)
                 if held.count == 4 { break }
             }
-            begin { try await receiver.close() }
+            begin { try await receiver.close().check() }
             try await eventually("the link closes") { try await peer.count(.detach) == 1 }
             held[3].accept(includingEarlier: true)
             await peer.settle()

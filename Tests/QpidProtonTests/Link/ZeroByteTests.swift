@@ -97,8 +97,8 @@ struct ZeroByteTests {
         let reason = AMQPError(scope: .link, condition: "com.example:caf\u{e9}\0x", detail: "before\0after")
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "queue")
-            try await sender.close(reason)
-            try await session.close(reason)
+            try await sender.close(reason).check()
+            try await session.close(reason).check()
             try await peer.run { peer in
                 for condition in [
                     pn_link_remote_condition(peer.links[0]), pn_session_remote_condition(peer.sessions[0]),
@@ -110,7 +110,7 @@ struct ZeroByteTests {
             }
         }
         try await withPeer { connection, peer in
-            try await connection.close(reason)
+            try await connection.close(reason).check()
             try await peer.run { peer in
                 let error = ProtonCondition.get(pn_connection_remote_condition(peer.connection), .connection)
                 #expect(error?.detail == "before\u{FFFD}after" && error?.condition == "com.example:caf??x")

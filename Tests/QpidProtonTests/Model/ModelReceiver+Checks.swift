@@ -41,16 +41,21 @@ extension ModelReceiver {
     func close() {
         self.isClosing = true
         self.world.note("\(self.name): close")
-        self.world.begin("close") { _ in try? await self.receiver.close() }
+        self.world.begin("close") { _ in await self.receiver.close() }
     }
 
     func closeSettling(_ limit: Duration) {
         self.isClosing = true
-        self.world.note("\(self.name): close(settling: \(limit))")
-        self.world.begin("close(settling:)") { _ in
-            let left = await self.receiver.close(settling: limit)
+        self.world.note("\(self.name): close(within: \(limit))")
+        self.world.begin("close(within:)") { _ in
+            let result = await self.receiver.close(within: limit)
             let most = self.messages.count { $0.taken > 0 }
+            let left = result.deliveriesNotSettled + result.decisionsNotWritten
             self.world.require(left >= 0 && left <= most, "\(self.name): \(left) of \(most) were left")
+            let doubt = result.decisionsInDoubt
+            self.world.require(doubt >= 0 && doubt <= self.takenCount, "\(self.name): \(doubt) are in doubt")
+            let isAnswered = result.error == nil && self.configuration.settleMode == .first
+            self.world.require(!isAnswered || doubt == 0, "\(self.name): \(doubt) are in doubt behind an answer")
         }
     }
 

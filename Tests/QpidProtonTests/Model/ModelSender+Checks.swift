@@ -66,7 +66,7 @@ extension ModelSender {
         }
     }
 
-    func checkUnfinished(_ rest: AMQPUnfinished) {
+    func checkUnfinished(_ rest: AMQPCloseResult) {
         for unsent in rest.unsent {
             guard let message = self.messages.first(where: { $0.bytes == unsent.payload && !$0.isStreamed }) else {
                 self.world.fail("\(self.name): a message that was never offered is unsent")
@@ -78,7 +78,7 @@ extension ModelSender {
             if case .failure? = unsent.tracker.result { continue }
             self.world.fail("\(message.id) is unsent, and its transfer says \(unsent.tracker.result as Any)")
         }
-        for transfer in rest.unsettled {
+        for transfer in rest.unfinished.flatMap(\.inDoubt) {
             if case .failure(let error)? = transfer.result, error.fate == .inDoubt { continue }
             self.world.fail("\(self.name): a transfer is unsettled that says \(transfer.result as Any)")
         }

@@ -256,14 +256,14 @@ final class ModelSender: @unchecked Sendable {
     func close() {
         self.isClosing = true
         self.world.note("\(self.name): close")
-        self.world.begin("close") { _ in try? await self.sender.close() }
+        self.world.begin("close") { _ in await self.sender.close() }
     }
 
     func closeFlushing(_ limit: Duration) {
         self.isClosing = true
-        self.world.note("\(self.name): close(flush: \(limit))")
-        self.world.begin("close(flush:)") { _ in
-            let rest = await self.sender.close(flush: .for(limit))
+        self.world.note("\(self.name): close(within: \(limit))")
+        self.world.begin("close(within:)") { _ in
+            let rest = await self.sender.close(within: limit)
             self.checkUnfinished(rest)
         }
     }

@@ -103,7 +103,7 @@ extension ModelWorld {
 
     /// Closes the connection: nobody waits any more behind it.
     fileprivate func close() async throws {
-        let closing = self.begin("close") { _ in try? await self.connection.close() }
+        let closing = self.begin("close") { _ in await self.connection.close() }
         try await self.endCalls()
         self.require(closing.isDone, "the connection does not close")
         try await self.peer.run { _ in

@@ -207,7 +207,7 @@ extension ModelWorld {
         {
             pn_session_close(pn_link_session(link))
         } else {
-            self.begin("end") { _ in try? await session.session.close() }
+            self.begin("end") { _ in await session.session.close() }
         }
     }
 

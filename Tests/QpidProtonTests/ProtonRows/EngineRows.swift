@@ -47,7 +47,7 @@ struct EngineRows {
             await peer.advance(by: .seconds(2))
             #expect(connection.error?.condition == .idleTimeout)
             #expect(connection.error?.detail.contains("nothing came") == true)
-            let closing = begin { try await connection.close() }
+            let closing = begin { try await connection.close().check() }
             do { try await closing.value } catch let error as Overdue { throw error } catch {}
             #expect(try await peer.run { $0.wire.isClosed })
         }

@@ -106,7 +106,7 @@ struct LifetimeRows {
             try await peer.run { $0.inject(ByteBuffer(bytes: [0, 0, 0, 3, 2, 0, 0, 0])) }
             try await peer.loseConnection()
             #expect(connection.error?.condition == .connectionFramingError)
-            await expectError(.connectionFramingError) { try await connection.close() }
+            await expectError(.connectionFramingError) { try await connection.close().check() }
             let close = try #require(try await peer.framesOfLibrary().last)
             #expect(close.code == .close)
             #expect(close.field(0).description.contains("amqp:connection:framing-error"))
@@ -153,7 +153,7 @@ struct LifetimeRows {
             try await peer.run { peer in
                 for size in [5, 6, 7] { peer.send(payload(size, fill: 0x42), on: peer.links[0]) }
             }
-            try await session.connection.close()
+            try await session.connection.close().check()
         }
         #expect(kept.map(\.payload) == [payload(0), payload(10), payload(200_000)])
         #expect(kept.map(\.tag) == (1...3).map { [0, 0, 0, 0, 0, 0, 0, $0] })

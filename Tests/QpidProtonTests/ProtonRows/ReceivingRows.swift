@@ -135,7 +135,7 @@ struct ReceivingRows {
                     peer.script.closes = false
                     peer.send(payload(8_000), on: peer.links[1 + round], isLast: false)
                 }
-                let closing = begin { try await receiver.close() }
+                let closing = begin { try await receiver.close().check() }
                 await peer.settle()
                 // More than the window, from a peer that has not heard of the close.
                 try await peer.run { _ = $0.send(payload(30_000), on: $0.links[1 + round]) }

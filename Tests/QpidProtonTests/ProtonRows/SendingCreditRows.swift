@@ -141,7 +141,7 @@ struct SendingCreditRows {
             await peer.settle()
             answers.watch(sent + queued)
             let waiting = begin { try await sender.enqueue(encoded: payload(16)) }
-            try await sender.close()
+            try await sender.close().check()
             #expect(answers.count == 8)
             for index in 0..<3 { #expect(answers.error(index)?.fate == .inDoubt) }
             for index in 3..<8 { #expect(answers.error(index)?.fate == .notSent) }
@@ -169,7 +169,11 @@ struct SendingCreditRows {
             let transfers = try (0..<5).map { _ in try sender.trySend(encoded: payload(16)) }
             await peer.settle()
             let closing = begin {
-                if isOfConnection { try await session.connection.close() } else { try await session.close() }
+                if isOfConnection {
+                    try await session.connection.close().check()
+                } else {
+                    try await session.close().check()
+                }
             }
             try await closing.value
             for transfer in transfers {

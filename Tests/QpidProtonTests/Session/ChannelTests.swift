@@ -14,12 +14,12 @@ struct ChannelTests {
 
     @Test func aNumberIsNotUsedAgainAtOnce() async throws {
         try await withPeer { connection, peer in
-            for _ in 0..<5 { try await connection.openSession().close() }
+            for _ in 0..<5 { try await connection.openSession().close().check() }
             #expect(try await self.channels(peer) == [0, 1, 2, 3, 4])
             // Sessions that only hold a number are not shown to the peer.
             #expect(try await peer.count(.end) == 5)
             await peer.advance(by: .milliseconds(150))
-            for _ in 0..<3 { try await connection.openSession().close() }
+            for _ in 0..<3 { try await connection.openSession().close().check() }
             #expect(try await self.channels(peer).suffix(3) == [0, 1, 2])
             #expect(connection.error == nil)
         }
@@ -41,8 +41,8 @@ struct ChannelTests {
         try await withPeer { connection, peer in
             let first = try await connection.openSession()
             let second = try await connection.openSession()
-            try await first.close()
-            try await connection.openSession().close()
+            try await first.close().check()
+            try await connection.openSession().close().check()
             let sender = try await second.openSender(to: "q")
             #expect(try await sender.send(AMQPMessage(body: "x")) == .accepted)
             #expect(try await self.channels(peer) == [0, 1, 2])
@@ -53,7 +53,7 @@ struct ChannelTests {
     @Test func aNumberRestsFromThePeersEndOn() async throws {
         try await withPeer({ .notClosing }) { connection, peer in
             let session = try await connection.openSession()
-            let closing = begin { try await session.close() }
+            let closing = begin { try await session.close().check() }
             await peer.settle()
             await peer.advance(by: .milliseconds(500))
             _ = try await connection.openSession()
@@ -71,9 +71,9 @@ struct ChannelTests {
         var configuration = AMQPConnection.Configuration()
         configuration.channelMax = 1
         try await withPeer(configuration: configuration) { connection, peer in
-            try await connection.openSession().close()
+            try await connection.openSession().close().check()
             await peer.advance(by: .milliseconds(5))
-            try await connection.openSession().close()
+            try await connection.openSession().close().check()
             let third = begin { try await connection.openSession() }
             let fourth = begin { try await connection.openSession() }
             await peer.settle()
@@ -93,7 +93,7 @@ struct ChannelTests {
         var configuration = AMQPConnection.Configuration()
         configuration.channelMax = 0
         try await withPeer(configuration: configuration) { connection, peer in
-            try await connection.openSession().close()
+            try await connection.openSession().close().check()
             let cancelled = begin { try await connection.openSession() }
             await peer.settle()
             cancelled.cancel()
@@ -102,7 +102,7 @@ struct ChannelTests {
             let waiting = begin { try await connection.openSession() }
             await peer.settle()
             #expect(!waiting.isDone)
-            try await connection.close()
+            try await connection.close().check()
             await expectError(.closed) { try await waiting.value }
             #expect(try await self.channels(peer) == [0])
         }
@@ -138,7 +138,7 @@ struct ChannelTests {
     /// Sessions that hold numbers are gone when the numbers have rested.
     @Test func nothingStaysBehind() async throws {
         try await withPeer { connection, peer in
-            for _ in 0..<50 { try await connection.openSession().close() }
+            for _ in 0..<50 { try await connection.openSession().close().check() }
             #expect(try await peer.run { $0.handler.heldChannels.count } == 49)
             await peer.advance(by: .milliseconds(300))
             #expect(try await peer.run { $0.handler.heldChannels.isEmpty })

@@ -10,7 +10,7 @@ struct SessionTests {
     @Test func endingWithErrorsBothWays() async throws {
         try await withPeer { connection, peer in
             let mine = try await connection.openSession()
-            try await mine.close(
+            await mine.close(
                 AMQPError(scope: .session, condition: "x:mine", detail: "enough", info: [.symbol("a"): .int(1)])
             )
             try await peer.run { peer in
@@ -30,7 +30,7 @@ struct SessionTests {
             await expectError(.sessionWindowViolation) { try await sender.waitUntilClosed() }
             await expectError(.sessionWindowViolation) { try await sender.send(AMQPMessage(body: "x")) }
             await expectError(.sessionWindowViolation) { try await theirs.openReceiver(from: "q") }
-            await expectError(.sessionWindowViolation) { try await theirs.close() }
+            await expectError(.sessionWindowViolation) { try await theirs.close().check() }
             #expect(theirs.error?.origin == .peer)
             #expect(try await peer.count(.end) == 2)
             // The connection lives on.
@@ -96,7 +96,7 @@ struct SessionTests {
                 peer.toPeer.allowance = 0
                 for _ in 0..<10 { peer.send(payload(20_000), on: peer.links[0]) }
             }
-            let ending = begin { try await session.close() }
+            let ending = begin { try await session.close().check() }
             await peer.settle()
             try await peer.run { $0.toPeer.allowance = nil }
             try await ending.value
@@ -121,7 +121,7 @@ struct SessionTests {
                 peer.toPeer.allowance = 0
                 for _ in 0..<10 { peer.send(payload(20_000), on: peer.links[0]) }
             }
-            let closing = begin { detaches ? try await receiver.detach() : try await receiver.close() }
+            let closing = begin { detaches ? try await receiver.detach().check() : try await receiver.close().check() }
             await peer.settle()
             try await peer.run { $0.toPeer.allowance = nil }
             try await closing.value

@@ -150,7 +150,7 @@ struct WindowRenewalTests {
             for _ in 0..<40 { try await peer.run { _ = $0.send(payload(1), on: $0.links[0], settled: true) } }
             await peer.settle()
             let before = try await peer.count(.flow)
-            try await session.close()
+            try await session.close().check()
             await peer.settle()
             // One with the end, so that Proton and the peer agree on the window, and none after it.
             #expect(try await peer.count(.flow) <= before + 1)
@@ -168,7 +168,7 @@ struct WindowRenewalTests {
             let closed = try await session.openReceiver(from: "closed", window: .messages(1_000))
             let open = try await session.openReceiver(from: "open", window: .messages(1_000))
             for _ in 0..<6 { try await peer.run { _ = $0.send(payload(1), on: $0.links[1], settled: true) } }
-            let close = begin { try await closed.close() }
+            let close = begin { try await closed.close().check() }
             await peer.settle()
             try await peer.run { peer in
                 for _ in 0..<late { _ = peer.send(payload(2), on: peer.links[0], settled: true) }
@@ -188,7 +188,7 @@ struct WindowRenewalTests {
             let session = try await connection.openSession(.init(incomingCapacity: 8_192))
             _ = try await session.openReceiver(from: "q", window: .messages(1_000))
             for _ in 0..<6 { try await peer.run { _ = $0.send(payload(1), on: $0.links[0], settled: true) } }
-            let close = begin { try await session.close() }
+            let close = begin { try await session.close().check() }
             await peer.settle()
             try await peer.run { peer in
                 for _ in 0..<16 { _ = peer.send(payload(2), on: peer.links[0], settled: true) }

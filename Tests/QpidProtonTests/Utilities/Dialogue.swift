@@ -46,9 +46,9 @@ enum Dialogue {
         for _ in sizes { try await receiver.next()?.accept() }
         await peer.settle()
         try await peer.run { pn_link_drain($0.links[1], 1) }
-        try await receiver.close()
-        try await session.close()
-        try await connection.close()
+        try await receiver.close().check()
+        try await session.close().check()
+        try await connection.close().check()
     }
 
     private static func answer(_ connection: AMQPConnection, _ peer: InMemoryPeer, _ sizes: [Int]) async throws {

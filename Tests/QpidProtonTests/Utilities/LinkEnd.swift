@@ -41,9 +41,9 @@ enum LinkEnd: CaseIterable {
     func run(_ receiver: AMQPReceiver, _ peer: InMemoryPeer) async throws {
         let end = self
         switch self {
-        case .ownError: begin { try await receiver.close(AMQPError(scope: .link, condition: "x:own")) }
-        case .ownSessionEnd: begin { try await receiver.session.close() }
-        case .ownConnectionClose: begin { try await receiver.session.connection.close() }
+        case .ownError: begin { try await receiver.close(AMQPError(scope: .link, condition: "x:own")).check() }
+        case .ownSessionEnd: begin { try await receiver.session.close().check() }
+        case .ownConnectionClose: begin { try await receiver.session.connection.close().check() }
         case .connectionLost: try await peer.loseConnection()
         default: try await peer.run { end.bring(about: $0) }
         }

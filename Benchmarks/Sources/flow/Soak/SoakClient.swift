@@ -57,7 +57,7 @@ struct SoakClient: Sendable {
                     group.cancelAll()
                 }
             }
-            try? await connection.close()
+            await connection.close()
             await self.world.close(account)
         } catch {
             self.world.count { $0.failedConnects += 1 }
@@ -74,14 +74,14 @@ struct SoakClient: Sendable {
 
     private func end(_ connection: AMQPConnection, _ session: AMQPSession) async {
         switch self.world.number(0...3) {
-        case 0: await connection.close(flush: .for(.seconds(2)))
+        case 0: await connection.close(within: .seconds(2))
         case 1:
-            await session.close(flush: .for(.seconds(1)))
-            try? await connection.close()
+            await session.close(within: .seconds(1))
+            await connection.close()
         case 2:
-            try? await session.close(AMQPError(scope: .session, condition: .internalError, detail: "on purpose"))
-            try? await connection.close()
-        default: try? await connection.close()
+            await session.close(AMQPError(scope: .session, condition: .internalError, detail: "on purpose"))
+            await connection.close()
+        default: await connection.close()
         }
     }
 
@@ -173,12 +173,12 @@ struct SoakClient: Sendable {
                     await account.offer { () throws(AMQPError) in try sender.trySend(encoded: SoakWorld.small) }
                 }
                 switch self.world.number(0...2) {
-                case 0: await sender.close(flush: .for(.seconds(1)))
-                case 1: try? await sender.detach()
-                default: try? await sender.close()
+                case 0: await sender.close(within: .seconds(1))
+                case 1: await sender.detach()
+                default: await sender.close()
                 }
             }
-            try? await own?.close()
+            await own?.close()
             await self.world.pause(200)
         }
     }

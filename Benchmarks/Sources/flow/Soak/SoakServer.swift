@@ -24,7 +24,7 @@ struct SoakServer: Sendable {
             }
             group.cancelAll()
         }
-        try? await connection.close()
+        await connection.close()
         await self.world.close(account)
     }
 

@@ -3,7 +3,7 @@ import NIOCore
 @testable import QpidProton
 
 /// An application that does all that it can with a connection, until it ends; but for the calls that wait in a task of
-/// their own, on another thread, such as `close(flush:)`: an input must do the same whenever it is run.
+/// their own, on another thread, such as `close(within:)`: an input must do the same whenever it is run.
 struct FuzzApplication: Sendable {
     let connection: AMQPConnection
     let options: FuzzOptions
@@ -13,7 +13,7 @@ struct FuzzApplication: Sendable {
             if isClient { group.addTask { await self.talk() } }
             if !isClient || self.options.isStrange { group.addTask { await self.answer() } }
         }
-        try? await self.connection.close()
+        await self.connection.close()
     }
 
     // MARK: Asking
@@ -30,7 +30,7 @@ struct FuzzApplication: Sendable {
                 await self.send(sender)
             }
         }
-        try? await session.close()
+        await session.close()
     }
 
     private func send(_ sender: AMQPSender) async {
@@ -51,7 +51,7 @@ struct FuzzApplication: Sendable {
             _ = try? await sender.stream(body: pieces)
         }
         for transfer in transfers { _ = try? await transfer.outcome() }
-        try? await sender.close()
+        await sender.close()
     }
 
     private func receive(_ receiver: AMQPReceiver) async {
@@ -62,7 +62,7 @@ struct FuzzApplication: Sendable {
             if number == 4, (try? await receiver.pause()) != nil { receiver.resume() }
             if number == 6 { _ = try? await receiver.drain(timeout: .seconds(1)) }
         }
-        try? await receiver.close()
+        await receiver.close()
     }
 
     private func handle(_ delivery: AMQPDelivery, _ number: Int) async {

@@ -56,13 +56,9 @@ enum FuzzFrameTap {
         var sessions = [first]
         while let session = observer.nextArrived() { sessions.append(session) }
         seen.sessions = sessions.map { session in
-            let status = SessionStatus()
-            session.status = status
-            return [
-                status.remoteIncomingWindow.load(ordering: .relaxed),
-                Int(status.nextIncomingID.load(ordering: .relaxed)),
-                Int(status.nextOutgoingID.load(ordering: .relaxed)), status.echoesSeen.load(ordering: .relaxed),
-                status.remoteOutgoingWindow.load(ordering: .relaxed), violations,
+            [
+                session.window.available, Int(session.nextIncomingID), Int(session.window.nextOutgoingID),
+                session.remoteOutgoingWindow ?? .min, violations,
             ]
         }
         observer.echoAnswers { seen.frames.insert($0) }

@@ -1,0 +1,204 @@
+internal import NIOCore
+
+// Closing within a limit. What remains unfinished is in the result.
+
+extension AMQPSender {
+    /// Closes the link at once, and suspends until the peer has answered.
+    ///
+    /// Messages that were not sent fail: the result lists them, and one logged warning counts them. ``close(within:)`` sends them
+    /// first. The peer has the connection's `operationTimeout` to answer. A second call waits for the same answer. Cancellation
+    /// ends the wait; the link closes all the same.
+    ///
+    /// - Parameter error: The reason for the peer, if the link closes for an error.
+    /// - Returns: What was left unfinished, and why the close was not orderly.
+    ///
+    /// Source: AMQP 1.0 §2.6.4, `pn_link_close`.
+    @discardableResult
+    public func close(_ error: AMQPError? = nil) async -> AMQPCloseResult {
+        await self.session.connection.close(self.closeSteps(error), within: .zero)
+    }
+
+    /// Sends what was accepted, waits for its outcomes, and closes the link, within a limit.
+    ///
+    /// The sender accepts no message after the call. Suspends until everything is sent and settled and the peer has answered
+    /// the close, for the limit at most. A fortieth of the limit, one second at most, is reserved for the answer. With zero it
+    /// is ``close(_:)``. Cancellation ends the remaining time: the link closes at once.
+    ///
+    /// - Parameter limit: How long the whole close may take.
+    /// - Returns: What was left unfinished, and why the close was not orderly.
+    @discardableResult
+    public func close(within limit: Duration) async -> AMQPCloseResult {
+        await self.session.connection.close(self.closeSteps(), within: limit)
+    }
+
+    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered. As ``close(_:)`` else.
+    ///
+    /// Source: AMQP 1.0 §2.6.3, `pn_link_detach`.
+    @discardableResult
+    public func detach() async -> AMQPCloseResult {
+        await self.session.connection.close(self.closeSteps(detaches: true), within: .zero)
+    }
+
+    func closeSteps(_ error: AMQPError? = nil, detaches: Bool = false) -> CloseSteps {
+        let endpoint = self.endpoint
+        return CloseSteps(
+            what: "the detach",
+            report: { _, report, isOpen in endpoint.value.keep(report, isOpen) },
+            work: { endpoint.value.flush(for: $1, $2) },
+            close: { _ in endpoint.value.close(error, detach: detaches) },
+            answered: self.core.status.detached
+        )
+    }
+}
+
+extension AMQPReceiver {
+    /// Closes the link at once, and suspends until the peer has answered. Messages that no task has taken are released first.
+    ///
+    /// The peer has the connection's `operationTimeout` to answer. A second call waits for the same answer. Cancellation ends the
+    /// wait; the link closes all the same.
+    ///
+    /// - Parameter error: The reason for the peer, if the link closes for an error.
+    /// - Returns: What was left unfinished, and why the close was not orderly.
+    ///
+    /// Source: AMQP 1.0 §2.6.4, `pn_link_close`.
+    @discardableResult
+    public func close(_ error: AMQPError? = nil) async -> AMQPCloseResult {
+        await self.session.connection.close(self.closeSteps(error), within: .zero)
+    }
+
+    /// Closes the link in order: stops the peer, waits until the application has settled what it holds, and detaches.
+    ///
+    /// From the call on no task gets an unsettled message; messages that the sender had settled can still be taken. Once
+    /// nothing more can arrive, the unsettled messages that no task has taken are released in order. On a queue with a single
+    /// active consumer, the peer can then give the next consumer all remaining messages in order.
+    ///
+    /// Suspends until all messages are settled and the peer has answered the close, for the limit at most. A fortieth of the
+    /// limit, one second at most, is reserved for the answer. With zero it is ``close(_:)``. Cancellation ends the remaining
+    /// time: the link closes at once.
+    ///
+    /// - Parameter limit: How long the whole close may take.
+    /// - Returns: What was left unfinished, and why the close was not orderly. The numbers are also right when the peer or the
+    ///   connection ended during the call or before it.
+    @discardableResult
+    public func close(within limit: Duration) async -> AMQPCloseResult {
+        await self.session.connection.close(self.closeSteps(), within: limit)
+    }
+
+    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered. As ``close(_:)`` else.
+    ///
+    /// Source: AMQP 1.0 §2.6.3, `pn_link_detach`.
+    @discardableResult
+    public func detach() async -> AMQPCloseResult {
+        await self.session.connection.close(self.closeSteps(detaches: true), within: .zero)
+    }
+
+    func closeSteps(_ error: AMQPError? = nil, detaches: Bool = false) -> CloseSteps {
+        let endpoint = self.endpoint
+        let ended = CloseReport.Receiver(
+            linkName: self.name,
+            address: self.remoteSource.address,
+            settlements: self.settlements
+        )
+        return CloseSteps(
+            what: "the detach",
+            report: { _, report, isOpen in
+                // Of a link that has ended the numbers are known.
+                if isOpen, endpoint.value.hasEnded { return report.add(ended) }
+                endpoint.value.keep(report, isOpen)
+            },
+            work: { endpoint.value.stop(for: $1, $2) },
+            close: { _ in endpoint.value.close(error, detach: detaches) },
+            answered: self.core.status.detached,
+            ended: ended
+        )
+    }
+}
+
+extension AMQPSession {
+    /// Ends the session with its links at once, and suspends until the peer has answered.
+    ///
+    /// Messages that were not sent fail: the result lists them, and one logged warning a link counts them. ``close(within:)``
+    /// sends them first. The peer has the connection's `operationTimeout` to answer. A second call waits for the same answer.
+    /// Cancellation ends the wait; the session ends all the same.
+    ///
+    /// - Parameter error: The reason for the peer, if the session ends for an error.
+    /// - Returns: What its links left unfinished, and why the close was not orderly.
+    ///
+    /// Source: AMQP 1.0 §2.5.3, `pn_session_close`.
+    @discardableResult
+    public func close(_ error: AMQPError? = nil) async -> AMQPCloseResult {
+        await self.connection.close(self.closeSteps(error), within: .zero)
+    }
+
+    /// Finishes the work of all links, and ends the session, within a limit.
+    ///
+    /// First the receivers stop as in ``AMQPReceiver/close(within:)``: the application can settle the messages that it holds, and
+    /// its senders work as before. Then the senders send what they have accepted, as in ``AMQPSender/close(within:)``.
+    ///
+    /// - Parameter limit: How long the whole close may take, with the peer's answer to the end.
+    /// - Returns: What the links left unfinished, and why the close was not orderly.
+    @discardableResult
+    public func close(within limit: Duration) async -> AMQPCloseResult {
+        await self.connection.close(self.closeSteps(), within: limit)
+    }
+
+    func closeSteps(_ error: AMQPError? = nil, stopsReceivers: Bool = true) -> CloseSteps {
+        let endpoint = self.handle.endpoint
+        return CloseSteps(
+            what: "the end",
+            report: { _, report, isOpen in endpoint.value.reports.keep(report, isOpen) },
+            work: { handler, limit, done in
+                guard stopsReceivers else { return handler.flush(endpoint.value.senders, for: limit, done) }
+                handler.finish({ Array(endpoint.value.links.values) }, for: limit, done)
+            },
+            close: { _ in endpoint.value.close(error) },
+            answered: self.handle.closed
+        )
+    }
+}
+
+extension AMQPConnection {
+    /// Closes the connection with its sessions and links at once, and suspends until the socket is closed.
+    ///
+    /// Messages that were not sent fail: the result lists them, and one logged warning a link counts them. ``close(within:)``
+    /// sends them first. The peer has `operationTimeout` to answer. Any task may call it, more than once; all wait for the same
+    /// end. Cancellation ends the wait; the connection closes all the same.
+    ///
+    /// - Parameter error: The reason for the peer, if the connection closes for an error.
+    /// - Returns: What its links left unfinished, and why the close was not orderly.
+    ///
+    /// Source: AMQP 1.0 §2.4.3, `pn_connection_close`.
+    @discardableResult
+    public func close(_ error: AMQPError? = nil) async -> AMQPCloseResult {
+        await self.close(self.closeSteps(error), within: .zero)
+    }
+
+    /// Finishes the work of all links, and closes the connection, within a limit.
+    ///
+    /// First the receivers stop as in ``AMQPReceiver/close(within:)``: the application can settle the messages that it holds, and
+    /// its senders work as before. Then the senders send what they have accepted, as in ``AMQPSender/close(within:)``. The socket
+    /// closes when the peer has answered, or at the limit without an answer.
+    ///
+    /// - Parameter limit: How long the whole close may take, including the peer's answer and the close of the socket.
+    /// - Returns: What the links left unfinished, and why the close was not orderly.
+    @discardableResult
+    public func close(within limit: Duration) async -> AMQPCloseResult {
+        await self.close(self.closeSteps(), within: limit)
+    }
+
+    func closeSteps(_ error: AMQPError? = nil, stopsReceivers: Bool = true) -> CloseSteps {
+        CloseSteps(
+            what: "the close",
+            report: { handler, report, isOpen in handler.reports.keep(report, isOpen) },
+            work: { handler, limit, done in
+                guard stopsReceivers else {
+                    return handler.flush(handler.sessions.values.flatMap(\.senders), for: limit, done)
+                }
+                handler.finish({ handler.sessions.values.flatMap(\.links.values) }, for: limit, done)
+            },
+            close: { $0.close(error) },
+            answered: self.parts.closed,
+            giveUp: { $0.die($1) }
+        )
+    }
+}

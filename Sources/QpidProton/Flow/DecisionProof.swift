@@ -1,0 +1,72 @@
+/// Which decisions about a receiver's messages the peer has certainly read.
+///
+/// The peer reads in order. A message for credit that was granted in a later write than a decision proves that the peer has read
+/// that decision; so does the answer to a drain. Source: AMQP 1.0 §2.6.7.
+struct DecisionProof {
+    /// A grant of credit, as yet unused.
+    private struct Grant {
+        /// The messages that may come without it.
+        let messages: UInt64
+        /// The decisions that the peer reads before it.
+        let decisions: Int
+    }
+
+    /// The decisions that were handed to Proton.
+    private(set) var told = 0
+    /// Of these, the decisions that the peer has certainly read.
+    private(set) var proven = 0
+    /// The write with the latest decision, and the decisions in the writes before it.
+    private var write = 0
+    private var toldBefore = 0
+    private var grant: Grant?
+    private var laterGrant: Grant?
+    private var toldBeforeDrain = 0
+
+    /// The decisions that nothing proves.
+    var unproven: Int { self.told - self.proven }
+
+    /// Counts a decision that leaves with a write.
+    @inline(__always)
+    mutating func tell(_ write: Int) {
+        if write != self.write { (self.write, self.toldBefore) = (write, self.told) }
+        self.told += 1
+    }
+
+    /// The decisions that leave before a write. Proton frames flows before the decisions of the same write.
+    private func told(before write: Int) -> Int { write == self.write ? self.toldBefore : self.told }
+
+    /// Credit is granted.
+    ///
+    /// - Parameters:
+    ///   - messages: The number of the last message that may come without it.
+    ///   - write: The write that carries the flow.
+    mutating func granted(after messages: UInt64, _ write: Int) {
+        let grant = Grant(messages: messages, decisions: self.told(before: write))
+        guard grant.decisions > self.proven else { return }
+        // Of many unused grants the first and the last are enough.
+        if self.grant == nil { self.grant = grant } else { self.laterGrant = grant }
+    }
+
+    /// Messages have come.
+    ///
+    /// - Parameter messages: The number of the last one.
+    @inline(__always)
+    mutating func arrived(_ messages: UInt64) {
+        if let grant = self.grant, messages > grant.messages { self.use(grant, messages) }
+    }
+
+    private mutating func use(_ grant: Grant, _ messages: UInt64) {
+        self.prove(grant.decisions)
+        self.grant = self.laterGrant
+        self.laterGrant = nil
+        self.arrived(messages)
+    }
+
+    /// A drain is asked for with a write.
+    mutating func drains(_ write: Int) { self.toldBeforeDrain = self.told(before: write) }
+
+    /// The peer has answered the drain.
+    mutating func drained() { self.prove(self.toldBeforeDrain) }
+
+    private mutating func prove(_ decisions: Int) { self.proven = max(self.proven, decisions) }
+}

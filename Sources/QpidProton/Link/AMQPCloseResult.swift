@@ -1,0 +1,109 @@
+public import NIOCore
+
+/// How a connection, session or link closed, and what it left unfinished.
+///
+/// Each message and each decision is listed by the close during which its link ended. What had failed before the call is not
+/// listed again: the trackers and the log have it.
+public struct AMQPCloseResult: Sendable {
+    /// Why the close was not orderly: the peer's error, the lack of its answer, a loss, or the cancellation of the task.
+    ///
+    /// `nil` after an orderly close, which the peer has answered.
+    public let error: AMQPError?
+    /// The links that left something unfinished, senders first.
+    public let unfinished: [AMQPUnfinished]
+
+    init(error: AMQPError?, unfinished: [AMQPUnfinished] = []) {
+        self.error = error
+        self.unfinished = unfinished.filter { !$0.isEmpty }
+    }
+
+    /// The number of messages that were accepted and not sent.
+    public var notSent: Int { self.unfinished.reduce(0) { $0 + $1.notSent.count } }
+    /// The number of messages that were sent and not settled.
+    public var inDoubt: Int { self.unfinished.reduce(0) { $0 + $1.inDoubt.count } }
+    /// The number of decisions about received messages that were not written to the socket.
+    public var decisionsNotWritten: Int { self.unfinished.reduce(0) { $0 + $1.decisionsNotWritten } }
+    /// The number of decisions that were written, and that the peer may not have read.
+    public var decisionsInDoubt: Int { self.unfinished.reduce(0) { $0 + $1.decisionsInDoubt } }
+    /// The number of received messages that the application took and did not settle.
+    public var deliveriesNotSettled: Int { self.unfinished.reduce(0) { $0 + $1.deliveriesNotSettled } }
+
+    /// Whether the close was orderly and left nothing unfinished.
+    public var isComplete: Bool { self.error == nil && self.unfinished.isEmpty }
+}
+
+/// What one link left unfinished when it closed.
+public struct AMQPUnfinished: Sendable {
+    /// A message that was accepted and not sent.
+    public struct Unsent: Sendable {
+        /// The encoded message: see ``AMQPMessage/init(decoding:limits:)`` and ``AMQPSender/enqueue(encoded:settled:options:)``.
+        public let payload: ByteBuffer
+        /// The delivery-tag and message-format that were chosen for it.
+        public let options: AMQPSendOptions
+        /// Its tracker, which has failed.
+        public let tracker: AMQPTracker
+    }
+
+    /// The name of the link.
+    public let linkName: String
+    /// The address of a sender's target or of a receiver's source.
+    public let address: String?
+    /// On a sender, the messages that the peer has not received, in order. A message that had begun to leave was aborted, and is
+    /// the first.
+    public internal(set) var notSent: [Unsent] = []
+    /// On a sender, the trackers of the messages that were sent and not settled.
+    ///
+    /// They have failed with the fate ``AMQPError/Fate/inDoubt``: the peer may have the messages.
+    public internal(set) var inDoubt: [AMQPTracker] = []
+    /// On a receiver, the number of decisions that were not written to the socket: these messages go back to their source.
+    public internal(set) var decisionsNotWritten = 0
+    /// On a receiver, the number of decisions that were written, and of which nothing proves that the peer has read them.
+    ///
+    /// Its answer to the close is the proof. So are its answer to a drain, and messages for credit that was granted after a
+    /// decision. With ``AMQPReceiverSettleMode/second``, only the sender's settlement is.
+    public internal(set) var decisionsInDoubt = 0
+    /// On a receiver, the number of messages that the application took and did not settle: they go back to their source.
+    public internal(set) var deliveriesNotSettled = 0
+
+    init(linkName: String, address: String?) {
+        self.linkName = linkName
+        self.address = address
+    }
+
+    /// Whether the link left nothing unfinished.
+    public var isEmpty: Bool { self.counts.isEmpty }
+
+    fileprivate var counts: [String] {
+        [
+            (self.notSent.count, "messages not sent"), (self.inDoubt.count, "messages in doubt"),
+            (self.decisionsNotWritten, "decisions not written"), (self.decisionsInDoubt, "decisions in doubt"),
+            (self.deliveriesNotSettled, "deliveries not settled"),
+        ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+    }
+}
+
+extension AMQPUnfinished: CustomStringConvertible {
+    /// The link and its numbers.
+    public var description: String {
+        let node = self.address.map { " (\($0.debugDescription))" } ?? ""
+        return "link \(self.linkName)\(node): \(self.isEmpty ? "nothing" : self.counts.joined(separator: ", "))"
+    }
+}
+
+extension AMQPCloseResult: CustomStringConvertible {
+    /// One line: what was left unfinished, and why the close was not orderly.
+    public var description: String {
+        let parts = [self.summary, self.error?.description].compactMap(\.self)
+        return parts.isEmpty ? "closed, nothing unfinished" : parts.joined(separator: ": ")
+    }
+
+    /// The numbers of all links; nil where nothing was left unfinished.
+    var summary: String? {
+        let all = [
+            (self.notSent, "messages not sent"), (self.inDoubt, "messages in doubt"),
+            (self.decisionsNotWritten, "decisions not written"), (self.decisionsInDoubt, "decisions in doubt"),
+            (self.deliveriesNotSettled, "deliveries not settled"),
+        ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+        return all.isEmpty ? nil : all.joined(separator: ", ")
+    }
+}

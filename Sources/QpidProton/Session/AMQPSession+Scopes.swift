@@ -1,0 +1,93 @@
+extension AMQPSession {
+    /// Runs `body` with a new sender and closes it, also when `body` throws or the task is cancelled.
+    ///
+    /// The end of the scope sends what the sender has accepted, as
+    /// `withConnection` does for all senders.
+    ///
+    /// - Parameters:
+    ///   - configuration: What the link is opened with.
+    ///   - timeout: How long the peer may take to answer the attach; `nil`, the default, for `operationTimeout`.
+    ///   - limit: How long the end of the scope may take; 30 seconds by default.
+    ///   - body: What to do with the sender.
+    /// - Throws: As `withConnection`.
+    @discardableResult
+    public func withSender<Result>(
+        _ configuration: AMQPSender.Configuration,
+        timeout: Duration? = nil,
+        closingWithin limit: Duration = .seconds(30),
+        _ body: (AMQPSender) async throws -> Result
+    ) async throws -> Result {
+        let sender = try await self.openSender(configuration, timeout: timeout)
+        return try await Scope.run(.link, within: limit) {
+            try await body(sender)
+        } close: {
+            await self.connection.endScope(sender.closeSteps(), within: limit)
+        }
+    }
+
+    /// Runs `body` with a new sender to an address, as ``withSender(_:timeout:closingWithin:_:)``.
+    ///
+    /// - Parameters:
+    ///   - address: The name of the node; nil for the anonymous terminus, to which each message names its own in `to`.
+    ///   - timeout: How long the peer may take to answer the attach; `nil`, the default, for `operationTimeout`.
+    ///   - limit: How long the end of the scope may take; 30 seconds by default.
+    ///   - body: What to do with the sender.
+    @discardableResult
+    public func withSender<Result>(
+        to address: String?,
+        timeout: Duration? = nil,
+        closingWithin limit: Duration = .seconds(30),
+        _ body: (AMQPSender) async throws -> Result
+    ) async throws -> Result {
+        let configuration = AMQPSender.Configuration(target: AMQPTarget(address: address))
+        return try await self.withSender(configuration, timeout: timeout, closingWithin: limit, body)
+    }
+
+    /// Runs `body` with a new receiver and closes it, also when `body` throws or the task is cancelled.
+    ///
+    /// By default the link closes at once at the end of the scope, and the peer has `operationTimeout` to answer. With a limit the
+    /// end of the scope first waits until the application has settled its messages, as ``AMQPReceiver/close(within:)`` does. A
+    /// cancelled task leaves the end one second.
+    ///
+    /// - Parameters:
+    ///   - configuration: What the link is opened with.
+    ///   - timeout: How long the peer may take to answer the attach; `nil`, the default, for `operationTimeout`.
+    ///   - limit: How long the end of the scope may take; `.zero`, the default, for no wait for the application.
+    ///   - body: What to do with the receiver.
+    /// - Throws: The error of `body`. If it threw none, the error of the close, or `AMQPError` with the number of decisions that
+    ///   were not written or are in doubt.
+    @discardableResult
+    public func withReceiver<Result>(
+        _ configuration: AMQPReceiver.Configuration,
+        timeout: Duration? = nil,
+        closingWithin limit: Duration = .zero,
+        _ body: (AMQPReceiver) async throws -> Result
+    ) async throws -> Result {
+        let receiver = try await self.openReceiver(configuration, timeout: timeout)
+        return try await Scope.run(.link, within: limit) {
+            try await body(receiver)
+        } close: {
+            await self.connection.endScope(receiver.closeSteps(), within: limit)
+        }
+    }
+
+    /// Runs `body` with a new receiver from an address, as ``withReceiver(_:timeout:closingWithin:_:)``.
+    ///
+    /// - Parameters:
+    ///   - address: The name of the node.
+    ///   - window: How much may be on its way to the application.
+    ///   - timeout: How long the peer may take to answer the attach; `nil`, the default, for `operationTimeout`.
+    ///   - limit: How long the end of the scope may take; `.zero`, the default, for no wait for the application.
+    ///   - body: What to do with the receiver.
+    @discardableResult
+    public func withReceiver<Result>(
+        from address: String,
+        window: AMQPReceiver.Window = .automatic,
+        timeout: Duration? = nil,
+        closingWithin limit: Duration = .zero,
+        _ body: (AMQPReceiver) async throws -> Result
+    ) async throws -> Result {
+        let configuration = AMQPReceiver.Configuration(source: AMQPSource(address: address), window: window)
+        return try await self.withReceiver(configuration, timeout: timeout, closingWithin: limit, body)
+    }
+}
