@@ -75,7 +75,11 @@ extension AMQPConnection {
         /// Messages and SASL frames are not shown.
         public var tracesFrames = false
         /// The event loops that connections run on: a `MultiThreadedEventLoopGroup`, or one of its loops.
-        public var eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+        public var eventLoopGroup: any EventLoopGroup {
+            get { self.loops.value }
+            set { self.loops.value = newValue }
+        }
+        private var loops = Unshown<any EventLoopGroup>(value: MultiThreadedEventLoopGroup.singleton)
 
         /// Makes a configuration of the defaults.
         public init() {}

@@ -58,8 +58,13 @@ public struct AMQPMetrics: Sendable {
 
     /// Where the metrics go; nil for what `MetricsSystem` was bootstrapped with.
     public var factory: (any MetricsFactory)? {
-        didSet { self.hub = MetricsHub() }
+        get { self.sink.value }
+        set {
+            self.sink.value = newValue
+            self.hub = MetricsHub()
+        }
     }
+    private var sink = Unshown<(any MetricsFactory)?>(value: nil)
     /// The series that copies share.
     private(set) var hub = MetricsHub()
 

@@ -1,0 +1,108 @@
+internal import NIOCore
+
+/// A reference to something that lives on an event loop: a connection, a session, a link, a delivery.
+///
+/// Its description is all that printing, `dump` and debuggers show, because its inside changes while they look at it. Two
+/// references to objects are equal when both are the same object.
+public protocol AMQPReference: Sendable, CustomStringConvertible, CustomReflectable {}
+
+extension AMQPReference {
+    /// A mirror without children.
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+extension AMQPReference where Self: AnyObject {
+    /// Whether both are the same object.
+    public static func == (left: Self, right: Self) -> Bool { left === right }
+
+    /// Hashes the identity.
+    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+}
+
+/// The end of a description of something that has ended.
+private func ending(_ error: AMQPError?) -> String { error.map { ", ended: \($0)" } ?? "" }
+
+extension AMQPConnection: AMQPReference, Hashable {
+    /// The container-id of the peer, and why the connection has ended.
+    public var description: String { "connection to \(self.peer.containerID.debugDescription)\(ending(self.error))" }
+}
+
+extension AMQPListener: AMQPReference, Hashable {
+    /// The port.
+    public var description: String { "listener on port \(self.port)" }
+}
+
+extension AMQPSession: AMQPReference, Hashable {
+    /// The container-id of the peer, and why the session has ended.
+    public var description: String {
+        "session with \(self.connection.peer.containerID.debugDescription)\(ending(self.error))"
+    }
+}
+
+extension AMQPSender: AMQPReference, Hashable {
+    /// The name, the address of the target, the credit, and why the link has ended.
+    public var description: String {
+        let address = self.remoteTarget.address.map { " to \($0.debugDescription)" } ?? ""
+        return "sender \(self.name)\(address), credit \(self.credit)\(ending(self.error))"
+    }
+}
+
+extension AMQPReceiver: AMQPReference, Hashable {
+    /// The name, the address of the source, the credit, and why the link has ended.
+    public var description: String {
+        let address = self.remoteSource.address.map { " from \($0.debugDescription)" } ?? ""
+        return "receiver \(self.name)\(address), credit \(self.credit)\(ending(self.error))"
+    }
+}
+
+extension AMQPMemoryBudget: AMQPReference, Hashable {
+    /// The bytes in use, and the limit.
+    public var description: String { "\(AMQPByteCount(self.used)) of \(self.limit)" }
+}
+
+extension AMQPDelivery: AMQPReference {
+    /// The delivery-tag in hex, and the number of bytes.
+    public var description: String {
+        let tag = self.tag.map { $0 < 16 ? "0\(String($0, radix: 16))" : String($0, radix: 16) }.joined()
+        return "delivery 0x\(tag), \(self.payload.readableBytes) bytes"
+    }
+}
+
+extension AMQPTracker: AMQPReference {
+    /// The outcome, the error, or that there is none yet.
+    public var description: String {
+        switch self.result {
+        case nil: "not settled yet"
+        case .success(let outcome): outcome.description
+        case .failure(let error): error.description
+        }
+    }
+}
+
+extension AMQPIncomingSession: AMQPReference {
+    /// That the peer asks for a session.
+    public var description: String { "the peer begins a session" }
+}
+
+extension AMQPIncomingReceiver: AMQPReference {
+    /// The link that the peer asks for.
+    public var description: String {
+        let address = self.attach.target?.address.map { " to \($0.debugDescription)" } ?? ""
+        return "the peer attaches the sender \(self.attach.name)\(address)"
+    }
+}
+
+extension AMQPIncomingSender: AMQPReference {
+    /// The link that the peer asks for.
+    public var description: String {
+        let address = self.attach.source?.address.map { " from \($0.debugDescription)" } ?? ""
+        return "the peer attaches the receiver \(self.attach.name)\(address)"
+    }
+}
+
+/// A value of another library, which may change while it is looked at.
+struct Unshown<Value: Sendable>: Sendable, CustomReflectable {
+    var value: Value
+
+    var customMirror: Mirror { Mirror(self, children: []) }
+}
