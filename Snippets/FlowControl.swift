@@ -112,7 +112,7 @@ func events(_ connection: AMQPConnection) async {
     // snippet.events
     for await event in connection.flowEvents(after: .milliseconds(100)) {
         switch event.kind {
-        case .blocked(let since): print(event.linkName, "does not move:", event.cause, "for", since)
+        case .blocked(let time): print(event.linkName, "does not move:", event.cause, "for", time)
         case .unblocked(let after): print(event.linkName, "goes on after", after)
         }
     }

@@ -97,7 +97,7 @@ final class FlowWatch {
         let duration = now - link.blocks.since
         guard duration >= self.subscribers.values.map(\.after).min() ?? .max else { return }
         link.blocks.isAnnounced = true
-        self.tell(link, cause, .blocked(since: .nanoseconds(duration)), duration)
+        self.tell(link, cause, .blocked(for: .nanoseconds(duration)), duration)
     }
 
     /// A block is over.

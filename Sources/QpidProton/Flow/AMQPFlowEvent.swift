@@ -3,7 +3,7 @@ public struct AMQPFlowEvent: Hashable, Sendable {
     /// What has happened.
     public enum Kind: Hashable, Sendable {
         /// The link has been kept from moving for as long as was asked for.
-        case blocked(since: Duration)
+        case blocked(for: Duration)
         /// The link moves again, or something else keeps it from moving.
         case unblocked(after: Duration)
     }

@@ -56,6 +56,9 @@ public struct AMQPUnfinished: Sendable {
     /// They have failed with the fate ``AMQPError/Fate/inDoubt``: the peer may have the messages.
     public internal(set) var inDoubt: [AMQPTracker] = []
     /// On a receiver, the number of decisions that were not written to the socket: these messages go back to their source.
+    ///
+    /// A decision counts as written when the socket has taken the whole write that carries it. It counts here too if the
+    /// application made it after the end of the link.
     public internal(set) var decisionsNotWritten = 0
     /// On a receiver, the number of decisions that were written, and of which nothing proves that the peer has read them.
     ///

@@ -3,9 +3,10 @@ public import NIOCore
 /// A message that has arrived, to be settled with ``accept(includingEarlier:)``, ``reject(_:)``, ``release()`` or
 /// ``modify(_:)``.
 ///
-/// Settling hands the decision to the connection and returns at once; a second decision does nothing. ``settled()`` tells
-/// how the settlement ended. A delivery that is never settled keeps its place in the receiver's window, and goes back to its source when the link ends. So does one whose
-/// decision was not written to the socket by then: ``AMQPReceiver/unsentSettlements`` and one log line count these.
+/// Settling hands the decision to the connection and returns at once; a second decision does nothing. ``settled()`` returns
+/// how the settlement ended. A delivery that is never settled keeps its place in the receiver's window, and goes back to its
+/// source when the link ends. So does one whose decision was not written to the socket by then:
+/// ``AMQPUnfinished/decisionsNotWritten`` and one log line count these.
 public struct AMQPDelivery: Sendable {
     /// Up to 32 bytes, in place, with the message-format in what would be padding.
     struct Tag: Sendable {

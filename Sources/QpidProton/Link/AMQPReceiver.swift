@@ -67,10 +67,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     /// The number of decisions about messages of this receiver that were not written to the socket before the link ended.
     ///
-    /// These messages go back to their source, and come again. A decision counts as written when the socket has taken the
-    /// whole write that carries it, even if the bytes are then lost with the connection. After the end the number grows until
-    /// the connection has nothing left to write, and with each decision that is made later.
-    public var unsentSettlements: Int { self.settlements.count }
+    /// After the end the number grows until the connection has nothing left to write, and with each decision that is made later.
+    package var unsentSettlements: Int { self.settlements.count }
     var settlements: UnsentSettlements { self.inbox.settler.unsent }
 
     // MARK: Taking messages

@@ -7,11 +7,15 @@ import Testing
 /// What is printed of the things that live on an event loop.
 @Suite(.deadline)
 struct DescriptionTests {
-    private func expect(_ value: some AMQPReference, _ text: String, sourceLocation: SourceLocation = #_sourceLocation) {
+    private func expect(_ value: some AMQPReference, _ text: String, sourceLocation: SourceLocation = #_sourceLocation)
+    {
         var dumped = ""
         dump(value, to: &dumped)
         #expect("\(value)" == text, sourceLocation: sourceLocation)
-        #expect(dumped.hasPrefix("- \(text)") && dumped.split(separator: "\n").count == 1, sourceLocation: sourceLocation)
+        #expect(
+            dumped.hasPrefix("- \(text)") && dumped.split(separator: "\n").count == 1,
+            sourceLocation: sourceLocation
+        )
         #expect(Mirror(reflecting: value).children.isEmpty, sourceLocation: sourceLocation)
     }
 

@@ -113,8 +113,8 @@ struct FlowWatchTests {
             #expect(began.cause == .credit)
             #expect(began.linkName == sender.name)
             #expect(began.isSender)
-            guard case .blocked(let since) = began.kind else { throw Unexpected(what: "\(began)") }
-            #expect(since >= .milliseconds(100) && since <= .milliseconds(200))
+            guard case .blocked(let time) = began.kind else { throw Unexpected(what: "\(began)") }
+            #expect(time >= .milliseconds(100) && time <= .milliseconds(200))
             let ended = try #require(await events.next(isolation: nil))
             #expect(ended.kind == .unblocked(after: .milliseconds(2_050)))
             try await session.connection.close().check()

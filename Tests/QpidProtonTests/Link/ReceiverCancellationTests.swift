@@ -139,7 +139,7 @@ struct ReceiverCancellationTests {
                     linkName: "\(number)",
                     isSender: false,
                     cause: .application,
-                    kind: .blocked(since: .zero)
+                    kind: .blocked(for: .zero)
                 )
             )
         }
