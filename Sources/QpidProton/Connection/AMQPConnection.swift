@@ -26,6 +26,7 @@ public final class AMQPConnection: Sendable {
         let opened: Reply<AMQPPeer>
         let ended: Reply<Void>
         let closed: Reply<Void>
+        let report: CloseReport
         let incoming: Inbox<ConnectionHandler.Incoming>
         let identity: Reply<AMQPAuthenticatedIdentity?>
 
@@ -36,6 +37,7 @@ public final class AMQPConnection: Sendable {
             self.opened = handler.opened
             self.ended = handler.ended
             self.closed = handler.closed
+            self.report = handler.report
             self.incoming = handler.incoming
             self.identity = handler.identity
         }

@@ -1,6 +1,8 @@
 internal import NIOCore
 
-// Closing within a limit. What remains unfinished is in the result.
+// Closing within a limit. What remains unfinished is in the result, which every close of the same thing returns.
+//
+// Of several closes at the same time, the shortest limit counts: what one of them has closed is closed for all.
 
 extension AMQPSender {
     /// Closes the link at once, and suspends until the peer has answered.
@@ -43,7 +45,7 @@ extension AMQPSender {
         let endpoint = self.endpoint
         return CloseSteps(
             what: "the detach",
-            report: { _, report, isOpen in endpoint.value.keep(report, isOpen) },
+            report: self.core.status.report,
             work: { endpoint.value.flush(for: $1, $2) },
             close: { _ in endpoint.value.close(error, detach: detaches) },
             answered: self.core.status.detached
@@ -94,6 +96,7 @@ extension AMQPReceiver {
 
     func closeSteps(_ error: AMQPError? = nil, detaches: Bool = false) -> CloseSteps {
         let endpoint = self.endpoint
+        let report = self.core.status.report
         let ended = CloseReport.Receiver(
             linkName: self.name,
             address: self.remoteSource.address,
@@ -101,15 +104,11 @@ extension AMQPReceiver {
         )
         return CloseSteps(
             what: "the detach",
-            report: { _, report, isOpen in
-                // Of a link that has ended the numbers are known.
-                if isOpen, endpoint.value.hasEnded { return report.add(ended) }
-                endpoint.value.keep(report, isOpen)
-            },
+            report: report,
             work: { endpoint.value.stop(for: $1, $2) },
             close: { _ in endpoint.value.close(error, detach: detaches) },
             answered: self.core.status.detached,
-            ended: ended
+            addEnded: { handler in if handler == nil || endpoint.value.hasEnded { report.add(ended) } }
         )
     }
 }
@@ -146,7 +145,7 @@ extension AMQPSession {
         let endpoint = self.handle.endpoint
         return CloseSteps(
             what: "the end",
-            report: { _, report, isOpen in endpoint.value.reports.keep(report, isOpen) },
+            report: self.handle.report,
             work: { handler, limit, done in
                 guard stopsReceivers else { return handler.flush(endpoint.value.senders, for: limit, done) }
                 handler.finish({ Array(endpoint.value.links.values) }, for: limit, done)
@@ -187,9 +186,10 @@ extension AMQPConnection {
     }
 
     func closeSteps(_ error: AMQPError? = nil, stopsReceivers: Bool = true) -> CloseSteps {
-        CloseSteps(
+        let channel = self.parts.channel
+        return CloseSteps(
             what: "the close",
-            report: { handler, report, isOpen in handler.reports.keep(report, isOpen) },
+            report: self.parts.report,
             work: { handler, limit, done in
                 guard stopsReceivers else {
                     return handler.flush(handler.sessions.values.flatMap(\.senders), for: limit, done)
@@ -198,7 +198,9 @@ extension AMQPConnection {
             },
             close: { $0.close(error) },
             answered: self.parts.closed,
-            giveUp: { $0.die($1) }
+            giveUp: { $0.die($1) },
+            abandon: { channel.close(promise: nil) },
+            scope: .connection
         )
     }
 }

@@ -32,12 +32,15 @@ extension AMQPCloseResult {
             if let error = self.error { throw error }
             return
         }
+        let isCancelled = Task.isCancelled
         let late = limit > .zero ? "the peer did not take and settle all within \(limit)" : "closingWithin is zero"
-        let cause = self.error.map { "\($0)" } ?? late
+        let cause = self.error.map { "\($0)" } ?? (isCancelled ? "the task was cancelled" : late)
+        let usual: AMQPCondition = isCancelled ? .cancelled : limit > .zero ? .timeout : .closed
         throw AMQPError(
             scope: scope,
-            condition: self.error?.condition ?? (limit > .zero ? .timeout : .closed),
-            detail: "unfinished at the end of the scope: \(summary): \(cause)"
+            condition: self.error?.condition ?? usual,
+            detail: "unfinished at the end of the scope: \(summary): \(cause)",
+            fate: self.inDoubt > 0 ? .inDoubt : self.notSent > 0 ? .notSent : nil
         )
     }
 }

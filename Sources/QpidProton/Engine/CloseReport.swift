@@ -1,7 +1,9 @@
-/// Gathers what links leave unfinished while a close runs. Used on the event loop alone.
+internal import Synchronization
+
+/// Gathers what the links of a connection, of a session, or one link leave unfinished while closes of it run.
 ///
-/// A link that ends adds itself to the reports of the link, of its session and of its connection.
-final class CloseReport {
+/// A link that ends adds itself on the loop. Every close of the same thing returns the same list.
+final class CloseReport: Sendable {
     /// A receiver that ended.
     struct Receiver: Sendable {
         let linkName: String
@@ -9,19 +11,39 @@ final class CloseReport {
         let settlements: UnsentSettlements
     }
 
-    private var senders: [AMQPUnfinished] = []
-    private var receivers: [Receiver] = []
+    private struct State: Sendable {
+        /// The closes that run.
+        var closes = 0
+        var senders: [AMQPUnfinished] = []
+        var receivers: [Receiver] = []
+    }
 
-    func add(_ sender: AMQPUnfinished) { self.senders.append(sender) }
-    func add(_ receiver: Receiver) { self.receivers.append(receiver) }
+    private let state = Mutex(State())
 
-    /// The result of the close.
+    /// Whether a close runs, so that links that end are to be added.
+    var isOpen: Bool { self.state.withLock { $0.closes > 0 } }
+
+    func begin() { self.state.withLock { $0.closes += 1 } }
+    func end() { self.state.withLock { $0.closes -= 1 } }
+
+    func add(_ sender: AMQPUnfinished) { self.state.withLock { $0.senders.append(sender) } }
+
+    /// Adds a receiver, once.
+    func add(_ receiver: Receiver) {
+        self.state.withLock { state in
+            guard !state.receivers.contains(where: { $0.settlements === receiver.settlements }) else { return }
+            state.receivers.append(receiver)
+        }
+    }
+
+    /// The result of a close.
     ///
     /// - Parameters:
     ///   - error: Why the close was not orderly. Without one the peer has answered, and so has read all decisions.
     ///   - handler: The connection; nil when its loop has nothing left to write.
     func result(_ error: AMQPError?, _ handler: ConnectionHandler?) -> AMQPCloseResult {
-        let receivers = self.receivers.map { receiver in
+        let (senders, receivers) = self.state.withLock { ($0.senders, $0.receivers) }
+        let unfinished = receivers.map { receiver in
             let rest = receiver.settlements.rest(
                 isAnswered: error == nil,
                 unwritten: handler?.unwritten(of: receiver.settlements) ?? 0
@@ -32,7 +54,7 @@ final class CloseReport {
             unfinished.deliveriesNotSettled = rest.undecided
             return unfinished
         }
-        return AMQPCloseResult(error: error, unfinished: self.senders + receivers)
+        return AMQPCloseResult(error: error, unfinished: senders + unfinished)
     }
 }
 
@@ -43,19 +65,10 @@ extension ConnectionHandler {
     }
 }
 
-extension [CloseReport] {
-    /// Adds a report, or takes it out.
-    mutating func keep(_ report: CloseReport, _ isOpen: Bool) {
-        if isOpen { self.append(report) } else { self.removeAll { $0 === report } }
-    }
-}
-
 extension LinkEndpoint {
-    func keep(_ report: CloseReport, _ isOpen: Bool) { self.ownReports.keep(report, isOpen) }
-
-    /// The closes that want to know what the link leaves unfinished.
+    /// The reports to which the link adds what it leaves unfinished.
     var reports: [CloseReport] {
         // Closes are rare, and so are links that end.
-        self.ownReports + self.session.reports + self.handler.reports
+        [self.status.report, self.session.report, self.handler.report].filter(\.isOpen)
     }
 }

@@ -83,8 +83,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     @exclusivity(unchecked) var writes = WriteNumbers()
     /// Tasks that wait for the write with their decision.
     var writeWaits = WriteWaits()
-    /// The closes of the connection that want to know what its links leave unfinished.
-    var reports: [CloseReport] = []
+    /// What its links leave unfinished when it is closed.
+    let report = CloseReport()
     /// Senders that are closed as soon as they have nothing left to do.
     @exclusivity(unchecked) var flushing: [SenderEndpoint] = []
     /// Senders of which a message was given up that Proton has not been told to abort.

@@ -17,9 +17,6 @@ class LinkEndpoint {
     /// The session or the connection is gone, or closing, and the link with it.
     private(set) var isAbandoned = false
 
-    /// The closes of the link that want to know what it leaves unfinished.
-    var ownReports: [CloseReport] = []
-
     /// The peer has attached it of itself.
     var isOfPeer = false {
         didSet { self.handler.linksOfPeer += (self.isOfPeer ? 1 : 0) - (oldValue ? 1 : 0) }

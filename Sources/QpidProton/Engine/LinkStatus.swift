@@ -21,6 +21,8 @@ final class LinkStatus: Sendable {
     }
 
     let name: String
+    /// What the link leaves unfinished when it is closed.
+    let report = CloseReport()
     let attachment = Reply<Attachment>()
     /// The link is of no more use; a failure when an error ended it.
     let ended = Reply<End>()

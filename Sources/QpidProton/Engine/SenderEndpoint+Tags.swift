@@ -87,9 +87,9 @@ extension SenderEndpoint {
         self.handler.mailbox.release([(bytes, message.node)])
         let tag = (self.begunChoice?.tag ?? []).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         let text =
-            "message not sent: its delivery-tag 0x\(tag) belongs to a delivery of the link that is not settled; "
+            "the delivery-tag 0x\(tag) belongs to a delivery of the link that is not settled; "
             + "choose another one, or wait until that delivery is settled"
-        let error = AMQPError(scope: .delivery, condition: .invalidArgument, detail: text, fate: .notSent)
+        let error = AMQPError(scope: .delivery, condition: .resourceLocked, detail: text, fate: .notSent)
         self.meter?.fail(error)
         message.outcome.resolve(.failure(error))
         // Its credit is for the next message, or for a drain; a flush may have waited for it.

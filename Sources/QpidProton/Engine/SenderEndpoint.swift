@@ -236,10 +236,13 @@ final class SenderEndpoint: LinkEndpoint {
         let cause = error ?? self.status.endError ?? .senderClosed
         let (unsent, unsettled) = (cause.telling(.notSent), cause.telling(.inDoubt))
         self.handler.mailbox.closeLevel(node, unsent)
-        var (unsentCount, unsettledCount) = (0, 0)
+        var (abortedCount, unsettledCount) = (0, 0)
         if let message = self.dropCurrent() {
-            if message.isSettled { unsentCount += 1 } else { unsettledCount += 1 }
-            message.outcome.resolve(.failure(message.isSettled ? unsent : unsettled))
+            // Its last bytes have not been handed over: the peer cannot have it.
+            abortedCount = 1
+            let aborted = cause.telling(.aborted)
+            self.meter?.fail(aborted)
+            message.outcome.resolve(.failure(aborted))
         }
         self.endAborting()
         let messages = self.handler.queue.removeLane(lane)
@@ -257,9 +260,9 @@ final class SenderEndpoint: LinkEndpoint {
             unsettledCount += 1
             promise.resolve(.failure(unsettled))
         }
-        self.meter?.fail(unsent: unsentCount + messages.count, inDoubt: unsettledCount)
+        self.meter?.fail(unsent: messages.count, inDoubt: unsettledCount)
         self.handler.logGivenUp(
-            unsentCount + messages.count,
+            abortedCount + messages.count,
             unsettled: unsettledCount,
             link: self,
             cause

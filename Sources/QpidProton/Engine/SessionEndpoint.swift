@@ -38,8 +38,8 @@ final class SessionEndpoint {
     /// Senders answer a drain when what was handed to Proton has been framed.
     var hasDrains = false
     private(set) var isDone = false
-    /// The closes of the session that want to know what its links leave unfinished.
-    var reports: [CloseReport] = []
+    /// What its links leave unfinished when it is closed.
+    let report = CloseReport()
     /// The links that this side opened and detached, and whose detach the peer has not answered.
     var detaching = 0
 
@@ -52,6 +52,7 @@ final class SessionEndpoint {
         let opened: Reply<Void>
         let ended: Reply<Void>
         let closed: Reply<Void>
+        let report: CloseReport
         let node: SlotKey
         let endpoint: NIOLoopBound<SessionEndpoint>
     }
@@ -139,6 +140,7 @@ final class SessionEndpoint {
             opened: self.opened,
             ended: self.ended,
             closed: self.closed,
+            report: self.report,
             node: node,
             endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         )

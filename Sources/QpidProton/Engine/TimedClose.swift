@@ -4,8 +4,8 @@ internal import NIOCore
 struct CloseSteps: Sendable {
     /// The answer of the peer, for texts.
     let what: String
-    /// Adds the report to what ends, or takes it out.
-    let report: @Sendable (ConnectionHandler, CloseReport, _ isOpen: Bool) -> Void
+    /// What is left unfinished.
+    let report: CloseReport
     /// Works for this time at most. Called again with a shorter time when the close is cut short.
     let work: @Sendable (ConnectionHandler, Duration, @escaping () -> Void) -> Void
     /// Closes, when the work has been done.
@@ -14,15 +14,18 @@ struct CloseSteps: Sendable {
     let answered: Reply<Void>
     /// The limit is over and the peer has not answered.
     var giveUp: @Sendable (ConnectionHandler, AMQPError) -> Void = { _, _ in }
-    /// A receiver whose numbers are known also when the connection is gone.
-    var ended: CloseReport.Receiver?
+    /// The limit is over, and the loop takes no more work.
+    var abandon: @Sendable () -> Void = {}
+    /// What has ended when the peer does not answer; ``AMQPError/Scope/call`` where something waits for the answer still.
+    var scope = AMQPError.Scope.call
+    /// Adds what is known of a link that has ended already.
+    var addEnded: @Sendable (ConnectionHandler?) -> Void = { _ in }
 }
 
 /// A close whose steps share one limit: the work before it and the wait for the peer's answer. Used on the event loop alone.
 final class TimedClose {
     private let handler: ConnectionHandler
     private let steps: CloseSteps
-    private let report = CloseReport()
     private let reply: Reply<AMQPCloseResult>
     /// The limit as the caller knows it, for texts.
     private let limit: Duration
@@ -44,7 +47,8 @@ final class TimedClose {
         self.reply = reply
         self.limit = limit > .zero ? limit : handler.configuration.operationTimeout
         self.deadline = handler.deadline(in: self.limit)
-        steps.report(handler, self.report, true)
+        steps.report.begin()
+        steps.addEnded(handler)
         if limit > .zero {
             self.work(for: CloseLimit.work(within: limit))
         } else {
@@ -89,7 +93,7 @@ final class TimedClose {
         let limit = self.deadline <= last ? self.limit : operationTimeout
         self.timer = self.handler.schedule(at: min(self.deadline, last)) {
             let text = "the peer did not answer \(self.steps.what) within \(limit)"
-            let error = AMQPError(condition: .timeout, detail: text)
+            let error = AMQPError(scope: self.steps.scope, condition: .timeout, detail: text)
             self.end(error)
             self.steps.giveUp(self.handler, error)
         }
@@ -98,8 +102,8 @@ final class TimedClose {
     private func end(_ error: AMQPError?) {
         guard self.reply.answer == nil else { return }
         self.timer?.cancel()
-        self.steps.report(self.handler, self.report, false)
-        self.reply.resolve(.success(self.report.result(error, self.handler)))
+        self.steps.report.end()
+        self.reply.resolve(.success(self.steps.report.result(error, self.handler)))
     }
 
     /// The task was cancelled.
@@ -155,13 +159,13 @@ extension AMQPConnection {
         steps.answered.whenResolved { reply.resolve($0) }
         let text = "\(steps.what) did not finish within \(limit)"
         let timer = self.parts.channel.eventLoop.scheduleTask(in: .nanoseconds(limit.nanoseconds)) {
-            _ = reply.resolve(.failure(AMQPError(condition: .timeout, detail: text)))
+            let error = AMQPError(scope: steps.scope, condition: .timeout, detail: text)
+            if reply.resolve(.failure(error)) { steps.abandon() }
         }
         defer { timer.cancel() }
         _ = await reply.finalAnswer()
-        let report = CloseReport()
-        if let ended = steps.ended { report.add(ended) }
-        if case .failure(let error)? = reply.answer { return report.result(error, nil) }
-        return report.result(nil, nil)
+        steps.addEnded(nil)
+        if case .failure(let error)? = reply.answer { return steps.report.result(error, nil) }
+        return steps.report.result(nil, nil)
     }
 }

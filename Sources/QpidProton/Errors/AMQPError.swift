@@ -69,7 +69,8 @@ public struct AMQPError: Error, Sendable {
         /// The message was written, or was on its way, and is not settled: the peer may have it. ``AMQPError/tracker`` tells
         /// more as long as its link lives.
         public static let inDoubt = Self(kind: .inDoubt)
-        /// A part of the message had left, and the peer was told to discard it. Source: AMQP 1.0 §2.7.5, `aborted`.
+        /// A part of the message had left, and the peer discards it: it was told to, or the link ended before the last part.
+        /// Source: AMQP 1.0 §2.7.5, `aborted`.
         public static let aborted = Self(kind: .aborted)
         /// This side gave the message up for want of room, before any byte had left: see ``AMQPOverflow``.
         public static let dropped = Self(kind: .dropped)

@@ -2,8 +2,10 @@ public import NIOCore
 
 /// How a connection, session or link closed, and what it left unfinished.
 ///
-/// Each message and each decision is listed by the close during which its link ended. What had failed before the call is not
-/// listed again: the trackers and the log have it.
+/// It lists the links that ended while a close of the connection, session or link ran. Every later close of the same thing
+/// returns the same list. Links that had ended before are not listed: their trackers and the log have what they left.
+///
+/// Several tasks can close the same thing. The shortest of their limits counts for all of them.
 public struct AMQPCloseResult: Sendable {
     /// Why the close was not orderly: the peer's error, the lack of its answer, a loss, or the cancellation of the task.
     ///
@@ -48,8 +50,8 @@ public struct AMQPUnfinished: Sendable {
     public let linkName: String
     /// The address of a sender's target or of a receiver's source.
     public let address: String?
-    /// On a sender, the messages that the peer has not received, in order. A message that had begun to leave was aborted, and is
-    /// the first.
+    /// On a sender, the messages that the peer has not received, in order. A message that had begun to leave is the first: its
+    /// fate is ``AMQPError/Fate/aborted``, and that of the others ``AMQPError/Fate/notSent``.
     public internal(set) var notSent: [Unsent] = []
     /// On a sender, the trackers of the messages that were sent and not settled.
     ///

@@ -39,6 +39,13 @@ struct LinkCore: Sendable {
     let status: LinkStatus
     let attachment: LinkStatus.Attachment
 
+    /// Why the link is of no more use: the connection's end, where the link was closed in order before it.
+    var error: AMQPError? {
+        guard let error = self.status.endError else { return nil }
+        guard error.scope == .link, error.condition == .closed else { return error }
+        return self.session.connection.error ?? error
+    }
+
     var maxMessageSize: AMQPByteCount? {
         self.attachment.maxMessageSize == 0 ? nil : AMQPByteCount(clamping: self.attachment.maxMessageSize)
     }

@@ -53,7 +53,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// The messages that the peer may still send. Source: AMQP 1.0 §2.6.7.
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
     /// Why the link is of no more use; nil while it is.
-    public var error: AMQPError? { self.core.status.endError }
+    public var error: AMQPError? { self.core.error }
     /// The bytes of the messages that wait here to be taken, and of streamed messages those that wait to be read.
     public var bufferedBytes: Int {
         self.inbox.weight + self.core.status.streamedBytes.load(ordering: .relaxed)

@@ -5,7 +5,7 @@ public struct AMQPSendOptions: Hashable, Sendable {
     /// The delivery-tag, from 1 to 32 bytes; nil, the default, for one that the library makes.
     ///
     /// A tag must differ from those of all unsettled deliveries of the link. The library looks when the message begins to be
-    /// sent: if the tag is in use, the message fails with ``AMQPCondition/invalidArgument`` and is not sent. The peer's
+    /// sent: if the tag is in use, the message fails with ``AMQPCondition/resourceLocked`` and is not sent. The peer's
     /// settlement of a delivery frees its tag.
     ///
     /// The library's own tags are numbers of 1 to 8 bytes that count up from 1. They skip tags that are in use. Choose longer tags, or
@@ -57,7 +57,7 @@ extension AMQPSendOptions {
     private func checkedChoice() throws(AMQPError) -> SendChoice {
         if let tag = self.deliveryTag, !(1...MarkedTag.longest).contains(tag.count) {
             let text =
-                "message not sent: its delivery-tag has \(tag.count) bytes, and 1 to \(MarkedTag.longest) are allowed"
+                "the delivery-tag has \(tag.count) bytes, and 1 to \(MarkedTag.longest) are allowed"
             throw AMQPError(condition: .invalidArgument, detail: text).telling(.notSent)
         }
         return SendChoice(tag: self.deliveryTag, format: self.messageFormat)

@@ -58,7 +58,7 @@ public final class AMQPSender: AMQPLink {
     /// Less the number of messages that were accepted here it is how many more can leave at once. Source: AMQP 1.0 §2.6.7.
     public var deliveryLimit: Int { self.core.status.deliveryLimit.value }
     /// Why the link is of no more use; nil while it is.
-    public var error: AMQPError? { self.core.status.endError }
+    public var error: AMQPError? { self.core.error }
     /// Whether messages are sent settled.
     public var settleMode: AMQPSenderSettleMode { self.settles }
     /// The bytes accepted on this link and not yet written to the socket.

@@ -201,6 +201,90 @@ struct CloseResultTests {
         }
     }
 
+    /// A close beside another that runs already closes in its own limit, and returns the same list.
+    @Test(arguments: [Level.session, .connection])
+    func aShorterCloseBesideAnother(level: Level) async throws {
+        var configuration = AMQPConnection.Configuration()
+        configuration.idleTimeout = nil
+        try await withSession(configuration: configuration, Self.undecided) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            for size in 1...5 { try sender.trySend(encoded: payload(size)) }
+            try await peer.run { peer in
+                pn_link_flow(peer.links[0], 2)
+                peer.script.closes = false
+            }
+            let first = begin { await level.close(sender) }
+            await peer.settle()
+            let second = begin {
+                level == .session
+                    ? await session.close(within: .seconds(1)) : await session.connection.close(within: .seconds(1))
+            }
+            await peer.settle()
+            await peer.advance(by: .seconds(2))
+            let result = try await second.value
+            #expect(result.notSent == 3 && result.inDoubt == 2 && result.error?.condition == .timeout, "\(result)")
+            if level == .connection {
+                #expect(result.error?.scope == .connection)
+                try await eventually("the socket is closed") { try await peer.run { $0.wire.isClosed } }
+            } else {
+                await peer.advance(by: .seconds(30))
+            }
+            let other = try await first.value
+            #expect(other.notSent == 3 && other.inDoubt == 2, "\(other)")
+        }
+    }
+
+    /// A scope whose body closes the connection itself counts what that left.
+    @Test func aScopeCountsWhatItsBodyLeft() async throws {
+        try await withPeer(Self.undecided) { connection, peer in
+            let scope = begin {
+                try await connection.scope(within: .seconds(5)) { connection in
+                    let sender = try await connection.openSession().openSender(to: "q")
+                    try sender.trySend(AMQPMessage(body: "x"))
+                    let result = await connection.close()
+                    #expect(result.notSent == 1)
+                }
+            }
+            let error = await expectError(.timeout) { _ = try await scope.value }
+            #expect(error?.fate == .notSent && error?.detail.contains("1 messages not sent") == true)
+        }
+    }
+
+    /// The end of the connection is the scope of a link that was closed in order before it.
+    @Test func theScopeIsWhatHasEnded() async throws {
+        try await withPeer { connection, peer in
+            let session = try await connection.openSession()
+            let sender = try await session.openSender(to: "q")
+            await sender.close()
+            #expect(sender.error?.scope == .link)
+            await connection.close(within: .seconds(5))
+            #expect(sender.error?.scope == .connection && sender.error?.condition == .closed)
+        }
+    }
+
+    /// A message that had begun to leave is not sent for the result, and aborted for its tracker.
+    @Test func aMessageThatHadBegunIsAborted() async throws {
+        let script = { @Sendable () -> PeerScript in
+            var script = PeerScript(credit: 10)
+            script.maxFrameSize = 512
+            script.sessionCapacity = 2_048
+            script.takesMessages = false
+            return script
+        }
+        try await withSession(script) { session, peer in
+            let sender = try await session.openSender(to: "q")
+            let tracker = try sender.trySend(encoded: payload(100_000))
+            await peer.settle()
+            let close = begin { await sender.close(within: .seconds(60)) }
+            await peer.settle()
+            try await peer.loseConnection()
+            let result = try await close.value
+            #expect(result.notSent == 1 && result.inDoubt == 0 && result.error?.ending == .lost)
+            guard case .failure(let error)? = tracker.result else { throw Unexpected(what: "\(tracker)") }
+            #expect(error.fate == .aborted)
+        }
+    }
+
     /// Handlers can answer until their messages are settled; then everything that they sent leaves.
     @Test(arguments: [Level.session, .connection])
     func receiversStopBeforeSenders(level: Level) async throws {

@@ -14,7 +14,7 @@ struct DeliveryTagTests {
     private func tags(_ peer: InMemoryPeer) async throws -> [[UInt8]] { try await peer.run { $0.received.map(\.tag) } }
 
     private func expectInUse(_ tracker: AMQPTracker, _ tag: String) async {
-        let error = await expectError(.invalidArgument) { try await tracker.outcome() }
+        let error = await expectError(.resourceLocked) { try await tracker.outcome() }
         #expect(error?.fate == .notSent && error?.scope == .delivery)
         #expect(error?.detail.contains("delivery-tag \(tag) ") == true, "\(error as Any)")
     }
@@ -119,7 +119,7 @@ struct DeliveryTagTests {
             let stream = begin { try await sender.stream(options: Self.tagged([1, 2, 3]), body: fed) }
             for _ in 0..<3 { fed.feed(payload(70_000)) }
             let next = begin { try await sender.enqueue(encoded: payload(2)) }
-            let error = await expectError(.invalidArgument) { try await stream.value }
+            let error = await expectError(.resourceLocked) { try await stream.value }
             #expect(error?.fate == .notSent)
             try await eventually("nothing is left") { session.outgoingBytes == 0 }
             try await peer.run { $0.settleAll(PN_ACCEPTED) }

@@ -76,7 +76,8 @@ struct SenderFlushTests {
             let transfer = try sender.trySend(encoded: payload(9))
             let rest = await sender.close()
             #expect(rest.unsent.map(\.tracker) == [transfer])
-            #expect(await sender.close(within: .seconds(9)).isComplete)
+            // A later close of the same link returns the same.
+            #expect(await sender.close(within: .seconds(9)).unsent.map(\.tracker) == [transfer])
             let empty = try await session.openSender(to: "q")
             #expect(await empty.close(within: .seconds(9)).isComplete)
         }
