@@ -225,8 +225,8 @@ struct HostileStormTests {
         for round in rounds / 10..<rounds { try await body(round) }
         let growth = residentBytes() - before
         print("hostile churn: \(growth / 1_024) KiB more after \(Self.churn)")
-        // What each left behind would be megabytes.
-        #expect(growth < 1_536 << 10)
+        // An object that each left behind would be 4 MiB and more; the allocator alone may take 1.8.
+        #expect(growth < 2_560 << 10)
     }
 
     /// What came is accepted by a listener, and the frames about it are forgotten.
