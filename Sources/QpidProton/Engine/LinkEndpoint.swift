@@ -8,7 +8,7 @@ class LinkEndpoint {
     let status: LinkStatus
     /// The link has been freed, and `link` must not be touched.
     private(set) var isDone = false
-    /// The link is of no more use on this side.
+    /// The link has ended on this side.
     private(set) var hasEnded = false
     /// Among the links of its session.
     private var place: SlotKey?

@@ -39,7 +39,7 @@ struct LinkCore: Sendable {
     let status: LinkStatus
     let attachment: LinkStatus.Attachment
 
-    /// Why the link is of no more use: the connection's end, where the link was closed in order before it.
+    /// Why the link has ended: the connection's end, where the link was closed in order before it.
     var error: AMQPError? {
         guard let error = self.status.endError else { return nil }
         guard error.scope == .link, error.condition == .closed else { return error }

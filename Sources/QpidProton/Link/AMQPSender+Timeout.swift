@@ -94,7 +94,7 @@ extension AMQPConnection {
                 return nil
             }
             for await answer in group {
-                // Whichever comes first, the other is of no more use.
+                // The first answer cancels the other task.
                 group.cancelAll()
                 if let answer { return answer }
             }
