@@ -63,8 +63,7 @@ extension AMQPMemoryBudget: AMQPReference, Hashable {
 extension AMQPDelivery: AMQPReference {
     /// The delivery-tag in hex, and the number of bytes.
     public var description: String {
-        let tag = self.tag.map { $0 < 16 ? "0\(String($0, radix: 16))" : String($0, radix: 16) }.joined()
-        return "delivery 0x\(tag), \(self.payload.readableBytes) bytes"
+        "delivery 0x\(self.tag.hex), \(self.payload.readableBytes) bytes"
     }
 }
 
@@ -98,6 +97,11 @@ extension AMQPIncomingSender: AMQPReference {
         let address = self.attach.source?.address.map { " from \($0.debugDescription)" } ?? ""
         return "the peer attaches the receiver \(self.attach.name)\(address)"
     }
+}
+
+extension [UInt8] {
+    /// Two digits a byte.
+    var hex: String { self.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
 }
 
 /// A value of another library, which may change while it is looked at.

@@ -56,7 +56,7 @@ final class FlowMetrics {
         self.shares?.open.record(1)
     }
 
-    /// The connection is of no more use.
+    /// The connection has ended.
     func ended(_ error: AMQPError?) {
         self.isOpen = false
         self.shares?.open.record(0)

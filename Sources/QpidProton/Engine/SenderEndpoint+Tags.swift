@@ -85,7 +85,7 @@ extension SenderEndpoint {
         if slice.endsBytes { slice.bytes.done() }
         if !slice.isLast, let lane = self.lane, let (_, rest) = self.handler.queue.dropCurrent(lane) { bytes += rest }
         self.handler.mailbox.release([(bytes, message.node)])
-        let tag = (self.begunChoice?.tag ?? []).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        let tag = (self.begunChoice?.tag ?? []).hex
         let text =
             "the delivery-tag 0x\(tag) belongs to a delivery of the link that is not settled; "
             + "choose another one, or wait until that delivery is settled"

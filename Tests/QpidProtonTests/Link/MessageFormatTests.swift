@@ -239,7 +239,7 @@ struct MessageFormatTests {
         }
     }
 
-    /// Settled messages are handed out behind the end of the link, out of chunks that were made anew.
+    /// After the end of the link, the receiver hands out settled messages from new chunks.
     @Test func theFormatIsKeptBehindTheEnd() async throws {
         try await withReceivers(.client, 1, .init(window: .messages(100))) { receivers, _, adversary in
             try await adversary.send(
