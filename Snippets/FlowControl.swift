@@ -77,7 +77,7 @@ func tellWhy(_ sender: AMQPSender, _ message: AMQPMessage) throws {
 
 func watch(_ session: AMQPSession, _ sender: AMQPSender) {
     // snippet.watch
-    print("session:", session.outgoingBytes, "bytes now; link:", sender.outgoingBytes, "bytes now")
+    print("session:", session.outgoingBytes.bytes, "bytes now; link:", sender.outgoingBytes.bytes, "bytes now")
     print("credit:", sender.credit)
     // snippet.end
 }

@@ -127,7 +127,7 @@ func takeAll(_ receiver: AMQPReceiver) async throws {
 func stop(_ receiver: AMQPReceiver) async {
     // snippet.stop
     let result = await receiver.close(within: .seconds(30))
-    print("not settled:", result.deliveriesNotSettled, "decisions in doubt:", result.decisionsInDoubt)
+    print("not settled:", result.deliveriesNotSettled, "settlements in doubt:", result.settlementsInDoubt)
     // snippet.end
 }
 

@@ -93,7 +93,7 @@ package final class Progress: Sendable {
     private func bytesDone(_ look: FlowLook?) -> Int {
         let isPart = self.state.withLock { $0.goal.messages == nil && $0.goal.bytes != nil }
         guard isPart, let look, look.link.isSender else { return self.byteCount }
-        return max(0, self.byteCount - look.link.bytes.used)
+        return max(0, self.byteCount - look.link.bytes.used.bytes)
     }
 
     // MARK: The link

@@ -89,7 +89,7 @@ struct StatusLine {
 
     /// The bytes that are used of a limit, for example `512 KiB of 1 MiB`. It is no progress, and so it has no bar.
     static func fill(_ fill: AMQPFill) -> String {
-        guard let limit = fill.limit, limit.bytes > 0 else { return Units.bytes(fill.used) }
-        return "\(Units.bytes(fill.used)) of \(Units.bytes(limit.bytes))"
+        guard let limit = fill.limit, limit.bytes > 0 else { return Units.bytes(fill.used.bytes) }
+        return "\(Units.bytes(fill.used.bytes)) of \(Units.bytes(limit.bytes))"
     }
 }

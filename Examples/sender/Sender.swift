@@ -326,7 +326,7 @@ struct Sender: ExampleCommand {
             // Messages that are made here need no other thread; files would block the connection's.
             try await withTaskExecutorPreference(source.isBlocking ? nil : connection.taskExecutor) {
                 try await tally.whileMoving {
-                    Tally.Movement(deliveryLimit: sender.deliveryLimit, outgoingBytes: sender.outgoingBytes)
+                    Tally.Movement(deliveryLimit: sender.deliveryLimit, outgoingBytes: sender.outgoingBytes.bytes)
                 } isPaced: {
                     await progress.look()?.link.blockedBy == .rate
                 } beside: {

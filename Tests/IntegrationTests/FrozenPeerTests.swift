@@ -54,7 +54,7 @@ struct FrozenPeerTests {
             // Two that the application holds, and four of which the broker has not read that they are settled.
             let received = try await left
             #expect(received.deliveriesNotSettled == 2 && received.error?.condition == .timeout, "\(received)")
-            #expect(received.decisionsNotWritten + received.decisionsInDoubt == 4, "\(received)")
+            #expect(received.settlementsNotWritten + received.settlementsInDoubt == 4, "\(received)")
             let rest = try await unfinished
             #expect(rest.notSent + rest.inDoubt == 4)
             #expect(try await refused == .timeout)

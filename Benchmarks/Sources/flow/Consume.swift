@@ -56,12 +56,12 @@ struct Consume: AsyncParsableCommand {
         while let delivery = try await receiver.next() {
             pace.progress()
             messages += 1
-            buffered = max(buffered, receiver.bufferedBytes)
+            buffered = max(buffered, receiver.bufferedBytes.bytes)
             switch self.mode {
             case .whole: try await pace.take(delivery.payload.readableBytes)
             case .streamed:
                 for try await piece in delivery.body {
-                    buffered = max(buffered, receiver.bufferedBytes)
+                    buffered = max(buffered, receiver.bufferedBytes.bytes)
                     try await pace.take(piece.readableBytes)
                 }
             }
@@ -76,7 +76,7 @@ struct Consume: AsyncParsableCommand {
         report.note("\(name)-buffered-seen", Double(mebibytes: buffered), "MiB")
         report.atMost(
             "\(name)-buffered-peak",
-            Double(mebibytes: try await receiver.snapshot().bytes.peak),
+            Double(mebibytes: try await receiver.snapshot().bytes.peak.bytes),
             Double(mebibytes: self.limit),
             "MiB"
         )

@@ -75,7 +75,7 @@ struct Offer: AsyncParsableCommand {
         let most = max(self.limit, tally.largest)
         report.atMost(
             "ledger-peak",
-            Double(mebibytes: try await session.snapshot().outgoing.peak),
+            Double(mebibytes: try await session.snapshot().outgoing.peak.bytes),
             Double(mebibytes: most),
             "MiB"
         )
@@ -87,7 +87,9 @@ struct Offer: AsyncParsableCommand {
         Output.line("offered all")
         await Self.failures(of: tally.transfers, &report)
         try? await connection.waitUntilClosed()
-        let left = session.outgoingBytes + senders.reduce(0) { $0 + $1.outgoingBytes } + connection.outgoingBytes
+        let left =
+            session.outgoingBytes.bytes + senders.reduce(0) { $0 + $1.outgoingBytes.bytes }
+            + connection.outgoingBytes.bytes
         report.atMost("ledger-at-the-end", Double(left), 0)
         try report.end()
     }
@@ -110,7 +112,7 @@ struct Offer: AsyncParsableCommand {
         while all.offered < self.bytes {
             all.add(try await Self.round(body, senders, random.next()))
             // Accepted alone, when nothing else waited, it may be above the limit.
-            let used = session.outgoingBytes
+            let used = session.outgoingBytes.bytes
             let time = (ContinuousClock.now - start) / .seconds(1)
             Output.line("never-reads sample \(String(format: "%.3f", time))s \(used)")
             if used > max(self.limit, all.largest) { checks.aboveLimit += 1 }
@@ -175,8 +177,8 @@ struct Offer: AsyncParsableCommand {
     /// Whether the session's bytes are those of its senders, at a moment in which nothing moves.
     private static func isSum(_ session: AMQPSession, _ senders: [AMQPSender]) async throws -> Bool {
         for _ in 0..<1_000 {
-            let before = session.outgoingBytes
-            let sum = senders.reduce(0) { $0 + $1.outgoingBytes }
+            let before = session.outgoingBytes.bytes
+            let sum = senders.reduce(0) { $0 + $1.outgoingBytes.bytes }
             if before == sum { return true }
             // The connection has written in between.
             try await Task.sleep(for: .milliseconds(1))

@@ -24,7 +24,7 @@ public final class AMQPConnection: Sendable {
         let mailbox: Mailbox
         let node: SlotKey
         let opened: Reply<AMQPPeer>
-        let ended: Reply<Void>
+        let ended: EndReply
         let closed: Reply<Void>
         let report: CloseReport
         let incoming: Inbox<ConnectionHandler.Incoming>
@@ -57,16 +57,10 @@ public final class AMQPConnection: Sendable {
     // MARK: State
 
     /// Why the connection is of no more use; nil while it is.
-    public var error: AMQPError? {
-        switch self.parts.ended.answer {
-        case nil: nil
-        case .failure(let error): error
-        case .success: AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
-        }
-    }
+    public var error: AMQPError? { self.parts.ended.cause }
 
     /// The bytes accepted on the connection's senders and not yet written to the socket.
-    public var outgoingBytes: Int { self.mailbox.ledger(self.parts.node)?.used ?? 0 }
+    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.mailbox.ledger(self.parts.node)?.used ?? 0) }
     /// The most that ``outgoingBytes`` has been.
     package var outgoingBytesPeak: Int { self.mailbox.ledger(self.parts.node)?.peak ?? 0 }
     /// The address that the socket is bound to on this side, as text.
@@ -137,6 +131,6 @@ public final class AMQPConnection: Sendable {
     ///
     /// - Throws: `AMQPError` when an error ended it.
     public func waitUntilClosed() async throws(AMQPError) {
-        try await self.parts.ended.value()
+        _ = try await self.parts.ended.value()
     }
 }

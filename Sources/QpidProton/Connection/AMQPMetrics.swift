@@ -33,7 +33,7 @@ public import CoreMetrics
 /// - `cause`: the raw value of an ``AMQPBlockCause``.
 /// - `condition`: an ``AMQPCondition`` of this library or the standard, `other` for any other, `none` where there was no error.
 /// - `outcome`: `accepted`, `rejected`, `released`, `modified` or `settled`; of a message without an outcome its fate: `not_sent`,
-///   `in_doubt`, `aborted` or `dropped`. When a connection has ended, the sum is the number of messages that it accepted.
+///   `in_doubt`, `aborted`, `dropped` or `expired`. When a connection has ended, the sum is the number of messages that it accepted.
 ///
 /// Copies of a value share their series: give one value to all connections that report under the same names and dimensions. Gauges are
 /// then sums over these connections. A gauge goes to 0 and is destroyed with its last link or connection. Counters and timers stay, so

@@ -32,3 +32,13 @@ public struct AMQPPeer: Hashable, Sendable {
         hasher.combine(self.properties)
     }
 }
+
+extension AMQPPeer: CustomStringConvertible {
+    /// The peer's name, with its product and version if it announced them.
+    public var description: String {
+        let product = ["product", "version"].compactMap {
+            self.properties[symbol: AMQPSymbol(rawValue: $0)]?.stringValue
+        }
+        return "peer \(self.containerID)" + (product.isEmpty ? "" : " (\(product.joined(separator: " ")))")
+    }
+}

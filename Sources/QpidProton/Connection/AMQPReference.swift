@@ -57,7 +57,7 @@ extension AMQPReceiver: AMQPReference, Hashable {
 
 extension AMQPMemoryBudget: AMQPReference, Hashable {
     /// The bytes in use, and the limit.
-    public var description: String { "\(AMQPByteCount(self.used)) of \(self.limit)" }
+    public var description: String { "\(self.used) of \(self.limit)" }
 }
 
 extension AMQPDelivery: AMQPReference {

@@ -27,7 +27,7 @@ enum Scope {
 extension AMQPCloseResult {
     /// Throws what a scope throws whose body did not throw. A delivery that the application left unsettled is no error.
     func check(_ scope: AMQPError.Scope, within limit: Duration) throws(AMQPError) {
-        let lost = self.notSent + self.inDoubt + self.decisionsNotWritten + self.decisionsInDoubt
+        let lost = self.notSent + self.inDoubt + self.settlementsNotWritten + self.settlementsInDoubt
         guard lost > 0, let summary = self.summary else {
             if let error = self.error { throw error }
             return

@@ -4,7 +4,7 @@ internal import CProton
 
 extension SessionEndpoint {
     func accept(_ configuration: AMQPSession.Configuration) -> Result<Handle, AMQPError> {
-        guard !self.isDone, self.ended.answer == nil else { return .failure(self.endError) }
+        if let cause = self.ended.cause { return .failure(cause) }
         guard pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else {
             return .failure(AMQPError(condition: .illegalState, detail: "the session has been accepted already"))
         }
@@ -15,10 +15,6 @@ extension SessionEndpoint {
         }
     }
 
-    var endError: AMQPError {
-        if case .failure(let error)? = self.ended.answer { return error }
-        return AMQPError(scope: .session, condition: .closed, detail: "the session was ended")
-    }
 }
 
 extension LinkEndpoint {

@@ -49,8 +49,8 @@ final class CloseReport: Sendable {
                 unwritten: handler?.unwritten(of: receiver.settlements) ?? 0
             )
             var unfinished = AMQPUnfinished(linkName: receiver.linkName, address: receiver.address)
-            unfinished.decisionsNotWritten = rest.notWritten
-            unfinished.decisionsInDoubt = rest.inDoubt
+            unfinished.settlementsNotWritten = rest.notWritten
+            unfinished.settlementsInDoubt = rest.inDoubt
             unfinished.deliveriesNotSettled = rest.undecided
             return unfinished
         }

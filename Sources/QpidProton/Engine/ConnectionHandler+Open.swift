@@ -3,8 +3,7 @@ internal import NIOCore
 
 extension ConnectionHandler {
     var gone: AMQPError {
-        if case .failure(let error)? = self.ended.answer { return error }
-        return AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
+        self.ended.cause ?? AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
     }
 
     /// Begins a session; the handle is given at once, its `opened` tells when the peer has answered.
@@ -104,9 +103,8 @@ extension ConnectionHandler {
     }
 
     private func gone(_ session: SessionEndpoint) -> AMQPError {
-        if case .failure(let error)? = session.ended.answer { return error }
-        return self.ended.answer == nil
-            ? AMQPError(scope: .session, condition: .closed, detail: "the session is closed") : self.gone
+        self.ended.cause ?? session.ended.cause
+            ?? AMQPError(scope: .session, condition: .closed, detail: "the session is closed")
     }
 
     private static func makeLinkName() -> String {

@@ -34,7 +34,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     let opened = Reply<AMQPPeer>()
     /// The connection is of no more use; a failure when an error ended it.
-    let ended = Reply<Void>()
+    let ended = EndReply()
     /// The socket is closed.
     let closed = Reply<Void>()
     let incoming: Inbox<Incoming>
@@ -60,7 +60,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     var transferPayload = 448
     /// What was chosen for messages that have not begun to be sent, by the numbers of their outcomes.
     var choices: [UInt: SendChoice] = [:]
-    /// Something was chosen for a message of this connection.
+    /// When the next of them expires.
+    var expiry = ExpiryTimer()
+    /// A tag or a format was chosen for a message of this connection.
     var hasChosen = false
 
     // The pump's state, see ConnectionHandler+Pump.swift.
@@ -380,11 +382,12 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Answers all who wait on the connection. The socket may still have a close to carry.
     func end(_ error: AMQPError?, _ cause: AMQPError) {
         self.limitClose()
-        if self.ended.resolve(error.map { .failure($0) } ?? .success(())) {
+        if self.ended.resolve(error.map { .failure($0) } ?? .success(cause)) {
             self.metrics?.ended(self.openError ?? error)
         }
         self.opened.resolve(.failure(error ?? cause))
-        for session in self.sessions.values { session.abandon(error ?? cause) }
+        let sessionError = error ?? (cause.origin == .peer ? cause : nil)
+        for session in self.sessions.values { session.abandon(sessionError, error ?? cause) }
         self.sessions.removeAll()
         // What the peer asked for cannot be accepted any more.
         _ = self.incoming.removeAll()
@@ -423,10 +426,11 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.tick?.timer.cancel()
         self.closeTimer?.cancel()
         self.idleLook?.cancel()
+        self.expiry.cancel()
         if self.isClosedHere {
             self.closed.resolve(self.closeAnswer(error))
         } else {
-            self.closed.resolve(self.ended.answer ?? .success(()))
+            self.closed.resolve(self.endError.map { .failure($0) } ?? .success(()))
         }
         self.context?.close(promise: nil)
     }

@@ -141,7 +141,7 @@ final class FlowMetrics {
         let figures = link.figures
         let credit = link.status.credit.load(ordering: .relaxed)
         meter.group.levels.links += 1
-        meter.group.levels.bytes += figures.bytes.used
+        meter.group.levels.bytes += figures.bytes.used.bytes
         meter.group.levels.messages += figures.messages
         meter.group.levels.credit += credit
         meter.group.levels.unsettled += figures.unsettled

@@ -155,10 +155,12 @@ extension LinkEndpoint {
     func words(for cause: AMQPBlockCause) -> String {
         let snapshot = self.snapshot(at: self.handler.now)
         guard !snapshot.isSender else {
-            return "\(cause); \(snapshot.messages) messages, \(snapshot.bytes.used) bytes, wait to be sent"
+            return
+                "\(cause); \(snapshot.messages.counted("message waits", "messages wait")) to be sent, \(snapshot.bytes.used)"
         }
         guard cause == .application else { return "\(cause)" }
-        let waiting = snapshot.messages > 0 ? ", \(snapshot.messages) wait to be taken" : ""
+        let waiting =
+            snapshot.messages > 0 ? ", \(snapshot.messages.counted("message waits", "messages wait")) to be taken" : ""
         return
             "the application has \(snapshot.unsettled - snapshot.messages) unsettled deliveries\(waiting), and the window is full"
     }

@@ -109,7 +109,7 @@ class LinkEndpoint {
     /// Closes or detaches from this side. The status' `detached` tells when the peer has answered.
     func close(_ error: AMQPError?, detach: Bool = false) {
         guard !self.isDone, pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 else { return }
-        self.endLocally(error, .init(origin: .local, ending: detach ? .detached : .closed))
+        self.endLocally(error, .link(by: .local, detach ? .detached : .closed))
         if let error { ProtonCondition.set(pn_link_condition(self.link), error.fitted(to: self.handler.peerFrameSize)) }
         self.session.whenBegun {
             guard !self.isDone, self.closeInProton(detach: detach, refuses: true) else { return }
@@ -141,7 +141,7 @@ class LinkEndpoint {
         )
         self.isEndedByPeer = true
         if pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 {
-            self.endLocally(error, .init(origin: .peer, ending: ending))
+            self.endLocally(error, .link(by: .peer, ending))
             self.handler.isEndWaiting = true
             return self.session.whenBegun {
                 guard !self.isDone, self.closeInProton(detach: detach, refuses: false) else { return }
@@ -151,13 +151,17 @@ class LinkEndpoint {
         self.finish(error)
     }
 
-    /// The session or the connection is gone, and the link with it.
-    func abandon(_ error: AMQPError) {
+    /// The session or the connection has ended, and the link with it.
+    ///
+    /// - Parameters:
+    ///   - error: The error that ended it; nil for an orderly end.
+    ///   - cause: The same, or a description of the orderly end.
+    func abandon(_ error: AMQPError?, _ cause: AMQPError) {
         guard !self.isDone else { return }
         self.isAbandoned = true
-        self.endLocally(error)
+        self.endLocally(error, .withAll(cause))
         pn_link_set_context(self.link, nil)
-        self.release(.failure(error))
+        self.release(.failure(cause))
     }
 
     /// Frees a link whose opening failed on this side.
@@ -166,7 +170,7 @@ class LinkEndpoint {
         self.finish(error)
     }
 
-    private func endLocally(_ error: AMQPError?, _ end: LinkStatus.End = .init(origin: .local, ending: .closed)) {
+    private func endLocally(_ error: AMQPError?, _ end: LinkStatus.End = .link(by: .local, .closed)) {
         guard !self.hasEnded else { return }
         self.hasEnded = true
         self.status.ended.resolve(error.map { .failure($0) } ?? .success(end))

@@ -14,10 +14,11 @@ final class LinkStatus: Sendable {
     }
 
     /// How a link ended without an error.
-    struct End: Sendable {
-        /// The side that ended it.
-        let origin: AMQPError.Origin
-        let ending: AMQPError.Ending
+    enum End: Sendable {
+        /// One side closed or detached the link.
+        case link(by: AMQPError.Origin, AMQPError.Ending)
+        /// The session or the connection ended in order, and the link with it.
+        case withAll(AMQPError)
     }
 
     let name: String
@@ -74,9 +75,13 @@ final class LinkStatus: Sendable {
     }
 
     func closedError(_ end: End) -> AMQPError {
-        let side = end.origin == .peer ? "the peer" : "this side"
-        let act = end.ending == .detached ? "detached" : end.ending == .refused ? "refused" : "closed"
-        let text = "\(side) \(act) the link \(self.name)"
-        return AMQPError(scope: .link, condition: .closed, detail: text, origin: end.origin, ending: end.ending)
+        switch end {
+        case .withAll(let cause): return cause
+        case .link(let origin, let ending):
+            let side = origin == .peer ? "the peer" : "this side"
+            let act = ending == .detached ? "detached" : ending == .refused ? "refused" : "closed"
+            let text = "\(side) \(act) the link \(self.name)"
+            return AMQPError(scope: .link, condition: .closed, detail: text, origin: origin, ending: ending)
+        }
     }
 }

@@ -232,7 +232,7 @@ extension Mailbox {
             bytes: bytes,
             high: budget?.limit.bytes ?? ledger.high,
             low: budget?.low.bytes ?? ledger.low,
-            used: budget?.used ?? ledger.used,
+            used: budget?.used.bytes ?? ledger.used,
             cause: heaviest?.cause
         )
     }
@@ -377,6 +377,9 @@ extension Mailbox {
         }
         Self.resume(passed)
     }
+
+    /// Why the first message that waits for room at a link has none; nil if none waits.
+    func refusalOfFirst(_ node: SlotKey) -> SendRefusal? { self.state.withLock { Self.refusalOfFirst(node, $0) } }
 
     private static func refusalOfFirst(_ node: SlotKey, _ state: State) -> SendRefusal? {
         guard let (bytes, level) = state.gate.first(at: node) else { return nil }

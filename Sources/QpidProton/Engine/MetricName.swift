@@ -27,7 +27,7 @@ enum MetricName: String, CaseIterable {
 enum LinkCount: Int, CaseIterable {
     case messagesSent, bytesSent, messagesReceived, bytesReceived
     case accepted, rejected, released, modified, settled
-    case notSent, inDoubt, aborted, dropped
+    case notSent, inDoubt, aborted, dropped, expired
     case decidedAccepted, decidedRejected, decidedReleased, decidedModified, decidedSettled
 
     /// What became of a message that was accepted for sending.
@@ -47,6 +47,7 @@ enum LinkCount: Int, CaseIterable {
         case AMQPError.Fate.notSent: self = .notSent
         case AMQPError.Fate.aborted: self = .aborted
         case AMQPError.Fate.dropped: self = .dropped
+        case AMQPError.Fate.expired: self = .expired
         default: self = .inDoubt
         }
     }
@@ -68,7 +69,8 @@ enum LinkCount: Int, CaseIterable {
         case .bytesSent: .bytesSent
         case .messagesReceived: .messagesReceived
         case .bytesReceived: .bytesReceived
-        case .accepted, .rejected, .released, .modified, .settled, .notSent, .inDoubt, .aborted, .dropped: .outcomes
+        case .accepted, .rejected, .released, .modified, .settled, .notSent, .inDoubt, .aborted, .dropped, .expired:
+            .outcomes
         case .decidedAccepted, .decidedRejected, .decidedReleased, .decidedModified, .decidedSettled: .settlements
         }
     }
@@ -86,6 +88,7 @@ enum LinkCount: Int, CaseIterable {
         case .inDoubt: "in_doubt"
         case .aborted: "aborted"
         case .dropped: "dropped"
+        case .expired: "expired"
         }
     }
 }
@@ -101,6 +104,6 @@ extension AMQPCondition {
         .connectionForced, .connectionFramingError, .connectionRedirect, .sessionWindowViolation, .sessionErrantLink,
         .sessionHandleInUse, .sessionUnattachedHandle, .linkDetachForced, .linkTransferLimitExceeded,
         .linkMessageSizeExceeded, .linkRedirect, .linkStolen, .cancelled, .closed, .connectFailed, .connectionLost,
-        .aborted, .dropped, .idleTimeout, .invalidArgument, .timeout, .tlsFailed, .wouldBlock,
+        .aborted, .dropped, .expired, .idleTimeout, .invalidArgument, .timeout, .tlsFailed, .wouldBlock,
     ]
 }

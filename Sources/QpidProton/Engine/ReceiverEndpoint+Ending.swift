@@ -43,7 +43,7 @@ extension ReceiverEndpoint {
     ///
     /// Those that the sender has settled stay to be taken.
     private func removeUntaken(_ error: AMQPError?) -> [SlotKey] {
-        let isClosedInOrder = error == nil && !self.isEndedByPeer
+        let isClosedInOrder = error == nil && !self.isEndedByPeer && !self.isAbandoned
         if self.deliversUnsettledAfterEnd, self.stopping == nil, !isClosedInOrder {
             self.flushArrived()
             return []

@@ -4,14 +4,17 @@ internal import NIOCore
 // Delivery-tags and message-formats of the application's choice. Links without any keep no tags.
 
 extension SenderEndpoint {
-    /// Begins the delivery of a message on a link on which the application chooses tags, or of a message with another format than
-    /// 0. Nil where the chosen tag is in use.
-    func makeChosenDelivery(_ message: PendingMessage) -> OpaquePointer? {
+    /// Begins the delivery of a message with options, or of any message on a link on which the application chooses tags.
+    ///
+    /// Throws where the chosen tag is in use, or the message has expired.
+    func makeChosenDelivery(_ message: PendingMessage) throws(AMQPError) -> OpaquePointer? {
         let choice = self.handler.takeChoice(of: message)
-        if choice != nil {
+        if let choice {
+            if let error = choice.expiry(at: self.handler.eventLoop.now) { throw error }
             self.begunChoice = choice
-            if self.tagsInUse == nil { self.tagsInUse = self.unsettledTags }
+            if choice.isVisible, self.tagsInUse == nil { self.tagsInUse = self.unsettledTags }
         }
+        if self.tagsInUse == nil { return self.makePlainDelivery() }
         var tag = choice?.tag ?? self.ownTag
         if choice?.tag == nil {
             while self.tagsInUse?[tag] != nil {
@@ -19,7 +22,7 @@ extension SenderEndpoint {
                 tag = self.ownTag
             }
         } else if self.tagsInUse?[tag] != nil {
-            return nil
+            throw .tagInUse(tag)
         }
         self.begun += 1
         // One that is sent settled is never unsettled.
@@ -78,18 +81,13 @@ extension SenderEndpoint {
         return Int(truncatingIfNeeded: bytes.reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
     }
 
-    /// Fails a message whose tag is in use. A piece of it has been taken out of the lane, and nothing of it handed to Proton.
-    func refuse(_ slice: SendQueue<SenderEndpoint>.Slice) {
+    /// Fails a message that may not begin. A piece of it has been taken out of the lane, and nothing of it handed to Proton.
+    func refuse(_ slice: SendQueue<SenderEndpoint>.Slice, _ error: AMQPError) {
         let message = slice.message
         var bytes = slice.ledgerBytes
         if slice.endsBytes { slice.bytes.done() }
         if !slice.isLast, let lane = self.lane, let (_, rest) = self.handler.queue.dropCurrent(lane) { bytes += rest }
         self.handler.mailbox.release([(bytes, message.node)])
-        let tag = (self.begunChoice?.tag ?? []).hex
-        let text =
-            "the delivery-tag 0x\(tag) belongs to a delivery of the link that is not settled; "
-            + "choose another one, or wait until that delivery is settled"
-        let error = AMQPError(scope: .delivery, condition: .resourceLocked, detail: text, fate: .notSent)
         self.meter?.fail(error)
         message.outcome.resolve(.failure(error))
         // Its credit is for the next message, or for a drain; a flush may have waited for it.
@@ -104,15 +102,25 @@ extension SenderEndpoint {
     }
 }
 
+extension AMQPError {
+    fileprivate static func tagInUse(_ tag: [UInt8]) -> AMQPError {
+        let text =
+            "the delivery-tag 0x\(tag.hex) belongs to a delivery of the link that is not settled; "
+            + "choose another one, or wait until that delivery is settled"
+        return AMQPError(scope: .delivery, condition: .resourceLocked, detail: text, fate: .notSent)
+    }
+}
+
 extension ConnectionHandler {
     /// The bytes that a chosen tag, marked with a format, may add to a transfer frame.
     static let chosenTagRoom = 24
 
     /// Keeps what was chosen for messages that have come with the mail.
     func keepChoices(_ choices: inout [UInt: SendChoice]) {
+        if let next = choices.values.compactMap(\.deadline).min() { self.expiry.wake(self, at: next) }
         self.choices.merge(choices) { $1 }
         choices.removeAll()
-        guard !self.hasChosen else { return }
+        guard !self.hasChosen, self.choices.values.contains(where: \.isVisible) else { return }
         // Long tags leave less room in each frame: what is counted as a transfer must be one at least.
         self.hasChosen = true
         self.transferPayload = max(256, self.transferPayload - Self.chosenTagRoom)

@@ -128,7 +128,8 @@ final class SenderEndpoint: LinkEndpoint {
         self.steps &+= 1
         let message = slice.message
         if slice.isFirst {
-            guard let delivery = self.makeDelivery(message) else { return self.refuse(slice) }
+            let delivery: OpaquePointer?
+            do { delivery = try self.makeDelivery(message) } catch { return self.refuse(slice, error) }
             // Taken back when the delivery is settled here: see `takeOutcome`.
             if !message.isSettled { pn_delivery_set_context(delivery, message.outcome.pointer) }
         }
@@ -152,9 +153,13 @@ final class SenderEndpoint: LinkEndpoint {
         )
     }
 
-    /// Begins a delivery. Nil where the message has a chosen tag that is in use.
-    private func makeDelivery(_ message: PendingMessage) -> OpaquePointer? {
-        if message.hasChoice || self.tagsInUse != nil { return self.makeChosenDelivery(message) }
+    /// Begins a delivery.
+    private func makeDelivery(_ message: PendingMessage) throws(AMQPError) -> OpaquePointer? {
+        if message.hasChoice || self.tagsInUse != nil { return try self.makeChosenDelivery(message) }
+        return self.makePlainDelivery()
+    }
+
+    func makePlainDelivery() -> OpaquePointer? {
         self.begun += 1
         return Self.withTag(self.begun + self.skippedTags) { tag in
             pn_delivery(self.link, pn_dtag(tag.bindMemory(to: CChar.self).baseAddress, tag.count))

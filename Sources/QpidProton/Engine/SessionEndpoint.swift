@@ -17,7 +17,7 @@ final class SessionEndpoint {
     /// The handler owns its sessions; a session that outlives it is done and asks it for nothing.
     unowned let handler: ConnectionHandler
     let opened = Reply<Void>()
-    let ended = Reply<Void>()
+    let ended = EndReply()
     /// Both sides have ended, or the connection is gone.
     let closed = Reply<Void>()
     /// Looked through in one order in every run.
@@ -50,7 +50,7 @@ final class SessionEndpoint {
     /// What tasks need of a session.
     struct Handle: Sendable {
         let opened: Reply<Void>
-        let ended: Reply<Void>
+        let ended: EndReply
         let closed: Reply<Void>
         let report: CloseReport
         let node: SlotKey
@@ -312,7 +312,7 @@ final class SessionEndpoint {
 
     func close(_ error: AMQPError?) {
         guard !self.isDone, !self.isLocallyClosed else { return }
-        self.endLocally(error)
+        self.endLocally(error, error ?? Self.closedError(by: .local))
         if let error {
             ProtonCondition.set(pn_session_condition(self.session), error.fitted(to: self.handler.peerFrameSize))
         }
@@ -336,34 +336,42 @@ final class SessionEndpoint {
         let error = ProtonCondition.get(pn_session_remote_condition(self.session), .session, ending)
         self.handler.logger.debug("session ended by the peer", metadata: .amqp(error: error))
         if !self.isLocallyClosed {
-            self.endLocally(error)
+            self.endLocally(error, error ?? Self.closedError(by: .peer))
             pn_session_close(self.session)
             self.handler.isEndWaiting = true
         }
         self.finish(error)
     }
 
-    /// The connection is gone, and the session with it.
-    func abandon(_ error: AMQPError) {
+    /// The connection has ended, and the session with it.
+    ///
+    /// - Parameters:
+    ///   - error: The error that ended it; nil for an orderly end.
+    ///   - cause: The same, or a description of the orderly end.
+    func abandon(_ error: AMQPError?, _ cause: AMQPError) {
         guard !self.isDone else { return }
-        self.endLocally(error)
+        self.endLocally(error, cause)
         pn_session_set_context(self.session, nil)
         self.isDone = true
-        self.closed.resolve(.failure(error))
+        self.closed.resolve(.failure(cause))
     }
 
     /// Frees a session whose opening failed on this side.
     func discard(_ error: AMQPError) {
-        self.endLocally(error)
+        self.endLocally(error, error)
         self.finish(error)
     }
 
-    private func endLocally(_ error: AMQPError?) {
+    private static func closedError(by side: AMQPError.Origin) -> AMQPError {
+        let text = side == .peer ? "the peer ended the session" : "this side ended the session"
+        return AMQPError(scope: .session, condition: .closed, detail: text, origin: side)
+    }
+
+    private func endLocally(_ error: AMQPError?, _ cause: AMQPError) {
         self.leavePeer()
-        self.ended.resolve(error.map { .failure($0) } ?? .success(()))
-        let cause = error ?? AMQPError(scope: .session, condition: .closed, detail: "the session was ended")
+        self.ended.resolve(error.map { .failure($0) } ?? .success(cause))
         self.opened.resolve(.failure(cause))
-        self.abandonLinks(cause)
+        self.abandonLinks(error, cause)
         // Handed bytes will not be written any more.
         self.handler.mailbox.release(self.handed.map { ($0.bytes, $0.node) })
         self.handler.metrics?.lost(self.handed)
@@ -383,8 +391,10 @@ final class SessionEndpoint {
         self.peer?.incoming = nil
     }
 
-    private func abandonLinks(_ cause: AMQPError) {
-        for link in self.links.values { link.abandon(cause) }
+    /// Links that this side did not end get an end of the peer as an error.
+    private func abandonLinks(_ error: AMQPError?, _ cause: AMQPError) {
+        let error = error ?? (cause.origin == .peer ? cause : nil)
+        for link in self.links.values { link.abandon(error, cause) }
         self.links.removeAll()
     }
 
@@ -393,8 +403,7 @@ final class SessionEndpoint {
         // Which may have begun the session after it was closed here.
         self.leavePeer()
         // A link that the peer attached after the session was closed here goes with it.
-        let cause = error ?? AMQPError(scope: .session, condition: .closed, detail: "the session was ended")
-        self.abandonLinks(cause)
+        self.abandonLinks(error, error ?? Self.closedError(by: .local))
         self.isDone = true
         pn_session_set_context(self.session, nil)
         if let place = self.place { self.handler.sessions.remove(place) }

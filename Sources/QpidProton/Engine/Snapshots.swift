@@ -9,9 +9,9 @@ extension ConnectionHandler {
         return AMQPConnectionSnapshot(
             outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
             socket: AMQPFill(limit: Self.writeBudget, used: self.unwrittenBytes, peak: self.unwrittenPeak),
-            sendBudget: budget.map { AMQPFill(limit: $0.limit.bytes, used: $0.used, peak: $0.peak) },
+            sendBudget: budget.map { AMQPFill(limit: $0.limit.bytes, used: $0.used.bytes, peak: $0.peak.bytes) },
             receiveBudget: self.configuration.receiveBudget.map {
-                AMQPFill(limit: $0.limit.bytes, used: $0.used, peak: $0.peak)
+                AMQPFill(limit: $0.limit.bytes, used: $0.used.bytes, peak: $0.peak.bytes)
             },
             isReadingWithheld: self.receiving.isReadingWithheld,
             sessions: self.sessions.values.map(\.snapshot)
@@ -26,7 +26,7 @@ extension SessionEndpoint {
         return AMQPSessionSnapshot(
             outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
             incoming: AMQPFill(limit: self.incomingCapacity, used: incoming, peak: self.incomingPeak),
-            protonOutgoingBytes: self.isDone ? 0 : Int(pn_session_outgoing_bytes(self.session)),
+            protonOutgoingBytes: AMQPByteCount(self.isDone ? 0 : Int(pn_session_outgoing_bytes(self.session))),
             remoteIncomingWindow: self.peer?.window.available ?? 0,
             remoteOutgoingWindow: self.peer?.remoteOutgoingWindow,
             nextOutgoingID: self.peer?.window.nextOutgoingID ?? 0,

@@ -105,6 +105,8 @@ extension AMQPCondition {
     public static let aborted: Self = "local:aborted"
     /// A message was dropped because there was no room for it, or for a newer one: see ``AMQPOverflow``.
     public static let dropped: Self = "local:dropped"
+    /// A message had not begun to be sent when its time was over: see ``AMQPSendOptions/expiresAfter``.
+    public static let expired: Self = "local:expired"
     /// Nothing came from the peer for the connection's `idleTimeout`.
     public static let idleTimeout: Self = "local:idle-timeout"
     /// An argument or a configuration cannot be used.

@@ -37,6 +37,11 @@ extension AMQPError {
         fate: .dropped
     )
 
+    static func expired(after limit: Duration) -> AMQPError {
+        let text = "the message waited for \(limit), and did not begin to be sent"
+        return AMQPError(scope: .delivery, condition: .expired, detail: text, fate: .expired)
+    }
+
     static func dropped(_ refusal: SendRefusal) -> AMQPError {
         var error = AMQPError(scope: .delivery, condition: .dropped, detail: refusal.text, fate: .dropped)
         error.blockedBy = refusal.blockedBy

@@ -60,7 +60,7 @@ public struct AMQPError: Error, Sendable {
         private enum Kind: String {
             case notSent = "not sent"
             case inDoubt = "in doubt"
-            case aborted, dropped
+            case aborted, dropped, expired
         }
         private let kind: Kind
 
@@ -74,6 +74,9 @@ public struct AMQPError: Error, Sendable {
         public static let aborted = Self(kind: .aborted)
         /// This side gave the message up for want of room, before any byte had left: see ``AMQPOverflow``.
         public static let dropped = Self(kind: .dropped)
+        /// This side gave the message up because it had not begun to be sent in time: see ``AMQPSendOptions/expiresAfter``. No byte
+        /// of it has left.
+        public static let expired = Self(kind: .expired)
 
         /// The fate in plain words.
         public var description: String { self.kind.rawValue }
@@ -150,8 +153,8 @@ public struct AMQPError: Error, Sendable {
         _modify { yield &self.own.value.fate }
     }
     /// What kept a message from being accepted, the outermost first: which limit is full, and then why that one does not
-    /// empty, as in `[.sessionLimit, .credit]`. Empty for errors other than ``AMQPCondition/wouldBlock`` and ``AMQPCondition/dropped``;
-    /// never sent.
+    /// empty, as in `[.sessionLimit, .credit]`. Set with the conditions ``AMQPCondition/wouldBlock``, ``AMQPCondition/dropped`` and
+    /// ``AMQPCondition/timeout``, empty otherwise; never sent.
     public var blockedBy: [AMQPBlockCause] {
         get { self.box.value.blockedBy }
         _modify { yield &self.own.value.blockedBy }

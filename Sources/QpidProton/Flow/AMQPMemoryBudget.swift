@@ -92,9 +92,9 @@ public final class AMQPMemoryBudget: Sendable {
     }
 
     /// The bytes that are held now.
-    public var used: Int { self.state.withLock { $0.used } }
+    public var used: AMQPByteCount { AMQPByteCount(self.state.withLock { $0.used }) }
     /// The most that ``used`` has been.
-    public var peak: Int { self.state.withLock { $0.peak } }
+    public var peak: AMQPByteCount { AMQPByteCount(self.state.withLock { $0.peak }) }
 
     // MARK: For the ledgers
 

@@ -3,14 +3,14 @@ public struct AMQPFill: Hashable, Sendable, CustomStringConvertible {
     /// The most that is admitted; nil for no limit of its own.
     public let limit: AMQPByteCount?
     /// The bytes now.
-    public let used: Int
+    public let used: AMQPByteCount
     /// The most bytes that there were.
-    public let peak: Int
+    public let peak: AMQPByteCount
 
     init(limit: Int?, used: Int, peak: Int) {
         self.limit = limit.flatMap { $0 == .max ? nil : AMQPByteCount($0) }
-        self.used = used
-        self.peak = peak
+        self.used = AMQPByteCount(used)
+        self.peak = AMQPByteCount(peak)
     }
 
     /// The three numbers.
@@ -47,7 +47,7 @@ public struct AMQPSessionSnapshot: Sendable {
     ///
     /// It misleads: it falls when bytes are framed, and it never holds what waits for credit, for the peer's window or for the
     /// socket. Limit by ``outgoing``. Source: `pn_session_outgoing_bytes`.
-    public let protonOutgoingBytes: Int
+    public let protonOutgoingBytes: AMQPByteCount
     /// The number of transfers that the peer accepts now, each of a frame at most.
     ///
     /// 0 until the peer has begun the session. Negative when the peer has shrunk its window below what is on its way; nothing is

@@ -45,7 +45,7 @@ struct BudgetShare: Sendable {
 
     /// The bytes that must leave for so many to fit.
     func shortage(_ bytes: Int) -> Int {
-        let (used, limit) = (self.budget.used - self.returned, self.budget.limit.bytes)
+        let (used, limit) = (self.budget.used.bytes - self.returned, self.budget.limit.bytes)
         return bytes > limit ? used : max(0, bytes - (limit - used))
     }
 

@@ -25,11 +25,11 @@ struct ReceiveBudget {
     // MARK: What is free
 
     /// The bytes for which the windows may be told; nil for no bound. What is above the low mark is for what is on its way.
-    var room: Int? { self.shared.map { max(0, $0.low.bytes + 1 - $0.used) } }
+    var room: Int? { self.shared.map { max(0, $0.low.bytes + 1 - $0.used.bytes) } }
 
     /// The bytes for which credit may be granted; nil for no bound.
     var creditRoom: Int? {
-        self.shared.map { max(0, $0.low.bytes + 1 - $0.used - $0.promised.load(ordering: .relaxed)) }
+        self.shared.map { max(0, $0.low.bytes + 1 - $0.used.bytes - $0.promised.load(ordering: .relaxed)) }
     }
 
     /// The bytes for which the window of one of so many sessions may be told, of those that are free in it. At or below the
@@ -49,7 +49,7 @@ struct ReceiveBudget {
     }
 
     /// There is no room for credit and windows, and whoever waits is called when there is.
-    var isShort: Bool { self.shared.map { $0.used > $0.low.bytes } ?? false }
+    var isShort: Bool { self.shared.map { $0.used > $0.low } ?? false }
 
     // MARK: What is held
 

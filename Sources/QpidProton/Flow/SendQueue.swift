@@ -165,6 +165,15 @@ struct SendQueue<Link> {
         return lane.backlog.remove(at: index)
     }
 
+    /// Takes out all messages that have not begun and for which `body` is true.
+    mutating func removeAll(from lane: Lane, where body: (PendingMessage) -> Bool) -> [PendingMessage] {
+        let first = lane.isMidMessage ? lane.backlog.popFirst() : nil
+        let removed = Array(lane.backlog.filter(body))
+        if !removed.isEmpty { lane.backlog.removeAll(where: body) }
+        if let first { lane.backlog.prepend(first) }
+        return removed
+    }
+
     /// Takes the oldest messages out that have not begun, until they make up for so many bytes; nil, and none, if they do not.
     mutating func removeOldest(_ bytes: Int, from lane: Lane) -> [PendingMessage]? {
         let start = lane.isMidMessage ? 1 : 0

@@ -24,9 +24,9 @@ public struct AMQPCloseResult: Sendable {
     /// The number of messages that were sent and not settled.
     public var inDoubt: Int { self.unfinished.reduce(0) { $0 + $1.inDoubt.count } }
     /// The number of decisions about received messages that were not written to the socket.
-    public var decisionsNotWritten: Int { self.unfinished.reduce(0) { $0 + $1.decisionsNotWritten } }
+    public var settlementsNotWritten: Int { self.unfinished.reduce(0) { $0 + $1.settlementsNotWritten } }
     /// The number of decisions that were written, and that the peer may not have read.
-    public var decisionsInDoubt: Int { self.unfinished.reduce(0) { $0 + $1.decisionsInDoubt } }
+    public var settlementsInDoubt: Int { self.unfinished.reduce(0) { $0 + $1.settlementsInDoubt } }
     /// The number of received messages that the application took and did not settle.
     public var deliveriesNotSettled: Int { self.unfinished.reduce(0) { $0 + $1.deliveriesNotSettled } }
 
@@ -61,12 +61,12 @@ public struct AMQPUnfinished: Sendable {
     ///
     /// A decision counts as written when the socket has taken the whole write that carries it. It counts here too if the
     /// application made it after the end of the link.
-    public internal(set) var decisionsNotWritten = 0
+    public internal(set) var settlementsNotWritten = 0
     /// On a receiver, the number of decisions that were written, and of which nothing proves that the peer has read them.
     ///
     /// Its answer to the close is the proof. So are its answer to a drain, and messages for credit that was granted after a
     /// decision. With ``AMQPReceiverSettleMode/second``, only the sender's settlement is.
-    public internal(set) var decisionsInDoubt = 0
+    public internal(set) var settlementsInDoubt = 0
     /// On a receiver, the number of messages that the application took and did not settle: they go back to their source.
     public internal(set) var deliveriesNotSettled = 0
 
@@ -76,14 +76,36 @@ public struct AMQPUnfinished: Sendable {
     }
 
     /// Whether the link left nothing unfinished.
-    public var isEmpty: Bool { self.counts.isEmpty }
+    public var isEmpty: Bool { self.counts.text == nil }
 
-    fileprivate var counts: [String] {
-        [
-            (self.notSent.count, "messages not sent"), (self.inDoubt.count, "messages in doubt"),
-            (self.decisionsNotWritten, "decisions not written"), (self.decisionsInDoubt, "decisions in doubt"),
-            (self.deliveriesNotSettled, "deliveries not settled"),
-        ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+    fileprivate var counts: UnfinishedCounts {
+        UnfinishedCounts(
+            notSent: self.notSent.count,
+            inDoubt: self.inDoubt.count,
+            settlementsNotWritten: self.settlementsNotWritten,
+            settlementsInDoubt: self.settlementsInDoubt,
+            deliveriesNotSettled: self.deliveriesNotSettled
+        )
+    }
+}
+
+/// The numbers of a link, or of all links.
+private struct UnfinishedCounts {
+    let notSent, inDoubt, settlementsNotWritten, settlementsInDoubt, deliveriesNotSettled: Int
+
+    /// Nil where nothing was left unfinished.
+    var text: String? {
+        let parts = [
+            (self.notSent, self.notSent.counted("message", "messages") + " not sent"),
+            (self.inDoubt, self.inDoubt.counted("message", "messages") + " in doubt"),
+            (
+                self.settlementsNotWritten,
+                self.settlementsNotWritten.counted("settlement", "settlements") + " not written"
+            ),
+            (self.settlementsInDoubt, self.settlementsInDoubt.counted("settlement", "settlements") + " in doubt"),
+            (self.deliveriesNotSettled, self.deliveriesNotSettled.counted("delivery", "deliveries") + " not settled"),
+        ].filter { $0.0 > 0 }.map(\.1)
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 }
 
@@ -91,7 +113,7 @@ extension AMQPUnfinished: CustomStringConvertible {
     /// The link and its numbers.
     public var description: String {
         let node = self.address.map { " (\($0.debugDescription))" } ?? ""
-        return "link \(self.linkName)\(node): \(self.isEmpty ? "nothing" : self.counts.joined(separator: ", "))"
+        return "link \(self.linkName)\(node): \(self.counts.text ?? "nothing")"
     }
 }
 
@@ -104,11 +126,12 @@ extension AMQPCloseResult: CustomStringConvertible {
 
     /// The numbers of all links; nil where nothing was left unfinished.
     var summary: String? {
-        let all = [
-            (self.notSent, "messages not sent"), (self.inDoubt, "messages in doubt"),
-            (self.decisionsNotWritten, "decisions not written"), (self.decisionsInDoubt, "decisions in doubt"),
-            (self.deliveriesNotSettled, "deliveries not settled"),
-        ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
-        return all.isEmpty ? nil : all.joined(separator: ", ")
+        UnfinishedCounts(
+            notSent: self.notSent,
+            inDoubt: self.inDoubt,
+            settlementsNotWritten: self.settlementsNotWritten,
+            settlementsInDoubt: self.settlementsInDoubt,
+            deliveriesNotSettled: self.deliveriesNotSettled
+        ).text
     }
 }

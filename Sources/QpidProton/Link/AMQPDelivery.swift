@@ -6,7 +6,7 @@ public import NIOCore
 /// Settling hands the decision to the connection and returns at once; a second decision does nothing. ``settled()`` returns
 /// how the settlement ended. A delivery that is never settled keeps its place in the receiver's window, and goes back to its
 /// source when the link ends. So does one whose decision was not written to the socket by then:
-/// ``AMQPUnfinished/decisionsNotWritten`` and one log line count these.
+/// ``AMQPUnfinished/settlementsNotWritten`` and one log line count these.
 public struct AMQPDelivery: Sendable {
     /// Up to 32 bytes, in place, with the message-format in what would be padding.
     struct Tag: Sendable {

@@ -55,8 +55,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// Why the link is of no more use; nil while it is.
     public var error: AMQPError? { self.core.error }
     /// The bytes of the messages that wait here to be taken, and of streamed messages those that wait to be read.
-    public var bufferedBytes: Int {
-        self.inbox.weight + self.core.status.streamedBytes.load(ordering: .relaxed)
+    public var bufferedBytes: AMQPByteCount {
+        AMQPByteCount(self.inbox.weight + self.core.status.streamedBytes.load(ordering: .relaxed))
     }
     /// The most that ``bufferedBytes`` has been.
     package var bufferedBytesPeak: Int {
@@ -77,7 +77,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     ///
     /// A cancelled task gets no further message, even if messages are waiting: they stay for other tasks.
     ///
-    /// - Returns: The delivery; nil when the link was closed without an error and everything has been taken.
+    /// - Returns: The delivery; nil when the link ended without an error and everything has been taken: this side closed the link,
+    ///   the session or the connection, or the peer closed the link.
     /// - Throws: `AMQPError`, at each call, when the link, session or connection has ended with an error; `.cancelled` when the task
     ///   was cancelled: no message is lost by that. A message that was handed to the waiting task before is returned.
     public func next() async throws(AMQPError) -> AMQPDelivery? {
@@ -91,13 +92,19 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     /// Takes up to `count` messages: suspends until there is one, and takes those that are there with it.
     ///
-    /// - Parameter count: The most messages to take.
-    /// - Returns: The deliveries in order; none when the link was closed without an error and everything has been taken.
-    /// - Throws: As ``next()``.
+    /// - Parameter count: The most messages to take, 1 at least.
+    /// - Returns: The deliveries in order; none when the link ended without an error and everything has been taken.
+    /// - Throws: As ``next()``, and ``AMQPCondition/invalidArgument`` for a count below 1.
     public func nextBatch(max count: Int) async throws(AMQPError) -> [AMQPDelivery] {
+        guard count > 0 else {
+            throw AMQPError(
+                condition: .invalidArgument,
+                detail: "a batch of \(count) messages is empty: max must be at least 1"
+            )
+        }
         if Task.isCancelled { throw AMQPError.cancelled }
         let ready = self.inbox.poll(max: count)
-        if !ready.isEmpty || count < 1 { return ready }
+        if !ready.isEmpty { return ready }
         guard let first = try await self.inbox.next() else { return [] }
         // It was handed over before the cancellation; the others were not.
         return Task.isCancelled ? [first] : [first] + self.inbox.poll(max: count - 1)
@@ -111,7 +118,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// The call takes at most `timeout` plus the connection's `operationTimeout`.
     ///
     /// - Parameter timeout: How long to wait for a message before the peer is asked.
-    /// - Returns: The delivery, or nil when the peer has none, or the link was closed without an error.
+    /// - Returns: The delivery, or nil when the peer has none, or the link ended without an error.
     /// - Throws: As ``next()``, and ``AMQPCondition/timeout`` when the peer does not answer within the connection's
     ///   `operationTimeout`.
     ///

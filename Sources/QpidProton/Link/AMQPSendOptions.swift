@@ -1,3 +1,5 @@
+internal import NIOCore
+
 /// What a call that sends one message may choose of its delivery.
 ///
 /// The batch calls of ``AMQPSender`` take no options: a delivery-tag belongs to one message.
@@ -21,45 +23,67 @@ public struct AMQPSendOptions: Hashable, Sendable {
     /// Source: AMQP 1.0 §2.7.5 and §2.8.11.
     public var messageFormat: UInt32
 
+    /// How long the message may wait until it begins to be sent, counted from the call; nil, the default, for as long as the link
+    /// lives.
+    ///
+    /// The message may wait for room, for credit and for the peer's window. When the time is over, the library takes it back: the
+    /// call or the tracker fails with ``AMQPCondition/expired``, and the error's ``AMQPError/fate`` is
+    /// ``AMQPError/Fate/expired``. Zero or less expires a message that cannot leave at once. A message that has begun to be sent
+    /// does not expire.
+    ///
+    /// The message's ``AMQPHeader/timeToLive`` is another limit: the library sends it as it is, and the peer acts on it.
+    public var expiresAfter: Duration?
+
     /// Makes options.
     ///
     /// - Parameters:
     ///   - deliveryTag: The delivery-tag; nil for one that the library makes.
     ///   - messageFormat: The message-format.
-    public init(deliveryTag: [UInt8]? = nil, messageFormat: UInt32 = 0) {
+    ///   - expiresAfter: How long the message may wait until it begins to be sent; nil for no limit.
+    public init(deliveryTag: [UInt8]? = nil, messageFormat: UInt32 = 0, expiresAfter: Duration? = nil) {
         self.deliveryTag = deliveryTag
         self.messageFormat = messageFormat
+        self.expiresAfter = expiresAfter
     }
 }
 
-/// The tag and format of one message that has other than the usual ones. Most messages have none, and hold nothing.
+/// The options of one message that has other than the usual ones. Most messages have none, and hold nothing.
 final class SendChoice: Sendable {
-    /// Nil for a tag of the library.
-    let tag: [UInt8]?
-    let format: UInt32
+    let options: AMQPSendOptions
+    /// Where the message waits to be sent.
+    let lane: SlotKey
+    /// When it expires, on the clock of the loop; nil for never.
+    let deadline: NIODeadline?
 
-    init(tag: [UInt8]?, format: UInt32) {
-        self.tag = tag
-        self.format = format
+    init(_ options: AMQPSendOptions, lane: SlotKey, now: NIODeadline) {
+        self.options = options
+        self.lane = lane
+        self.deadline = options.expiresAfter.map { now + .nanoseconds(max(.zero, $0).nanoseconds) }
     }
 
-    var options: AMQPSendOptions { AMQPSendOptions(deliveryTag: self.tag, messageFormat: self.format) }
+    /// Nil for a tag of the library.
+    var tag: [UInt8]? { self.options.deliveryTag }
+    var format: UInt32 { self.options.messageFormat }
+    /// Whether the transfer differs from that of a message without options.
+    var isVisible: Bool { self.tag != nil || self.format != 0 }
+}
+
+extension AMQPSender {
+    /// The options of a message, where they differ from the default. Throws for a tag that no peer accepts.
+    @inline(__always)
+    func choice(_ options: AMQPSendOptions) throws(AMQPError) -> SendChoice? {
+        if options.deliveryTag == nil, options.messageFormat == 0, options.expiresAfter == nil { return nil }
+        try options.validate()
+        return SendChoice(options, lane: self.lane, now: self.session.connection.parts.channel.eventLoop.now)
+    }
 }
 
 extension AMQPSendOptions {
-    /// What differs from the default; nil where nothing does. Throws for a tag that no peer accepts.
-    @inline(__always)
-    func choice() throws(AMQPError) -> SendChoice? {
-        if self.deliveryTag == nil, self.messageFormat == 0 { return nil }
-        return try self.checkedChoice()
-    }
-
-    private func checkedChoice() throws(AMQPError) -> SendChoice {
+    fileprivate func validate() throws(AMQPError) {
         if let tag = self.deliveryTag, !(1...MarkedTag.longest).contains(tag.count) {
             let text =
                 "the delivery-tag has \(tag.count) bytes, and 1 to \(MarkedTag.longest) are allowed"
             throw AMQPError(condition: .invalidArgument, detail: text).telling(.notSent)
         }
-        return SendChoice(tag: self.deliveryTag, format: self.messageFormat)
     }
 }

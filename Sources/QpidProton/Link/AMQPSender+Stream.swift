@@ -19,7 +19,7 @@ extension AMQPSender {
     ///   - length: The bytes of the whole body, if that is known: they are then one data section, as every peer reads it.
     ///     Else each piece is a data section of its own (AMQP 1.0 §3.2.6), of 64 KiB at most.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    ///   - options: Its delivery-tag and message-format.
+    ///   - options: Its delivery-tag, message-format and time to begin.
     ///   - body: The bytes, in pieces of any size.
     /// - Returns: What the receiver decided.
     /// - Throws: What `body` throws. `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled: its
@@ -73,7 +73,7 @@ struct StreamedMessage {
                 detail: "a message that is streamed has its body in the stream"
             ).telling(.notSent)
         }
-        let choice = try options.choice()
+        let choice = try sender.choice(options)
         var beginning = message
         beginning.footer = [:]
         var encoded = try beginning.encoded()

@@ -1,4 +1,5 @@
 public import NIOCore
+internal import Synchronization
 
 // Waits with a limit. Without one they last as long as the link.
 
@@ -6,13 +7,13 @@ extension AMQPSender {
     /// Sends a message and suspends until it is settled, for a limited time. As ``send(_:settled:options:)`` else.
     ///
     /// The limit covers the waits for room, for credit and for the outcome. At the limit, a message that has not begun to be sent
-    /// is taken back, and the error's ``AMQPError/fate`` is ``AMQPError/Fate/notSent``. Otherwise it is
-    /// ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` can still await the outcome.
+    /// is taken back: the error's ``AMQPError/fate`` is ``AMQPError/Fate/notSent``, and ``AMQPError/blockedBy`` says what it waited for.
+    /// Otherwise the fate is ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` can still await the outcome.
     ///
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    ///   - options: Its delivery-tag and message-format.
+    ///   - options: Its delivery-tag, message-format and time to begin.
     ///   - timeout: How long the call may take.
     /// - Returns: What the receiver decided.
     /// - Throws: As ``send(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit.
@@ -23,8 +24,12 @@ extension AMQPSender {
         options: AMQPSendOptions = .init(),
         timeout: Duration
     ) async throws(AMQPError) -> AMQPOutcome {
-        try await self.session.connection.within(timeout, "the message was not settled") { () async throws(AMQPError) in
-            try await self.send(message, settled: settled, options: options)
+        let accepted = Reply<Void>()
+        return try await self.within(timeout, "the message was not settled", accepted: accepted) {
+            () async throws(AMQPError) in
+            let tracker = try await self.enqueue(message, settled: settled, options: options)
+            _ = accepted.resolve(.success(()))
+            return try await self.settlement(of: tracker)
         }
     }
 
@@ -33,7 +38,7 @@ extension AMQPSender {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    ///   - options: Its delivery-tag and message-format.
+    ///   - options: Its delivery-tag, message-format and time to begin.
     ///   - timeout: How long the call may take.
     /// - Returns: The tracker, whose outcome can be awaited.
     /// - Throws: As ``enqueue(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit: the message was not sent.
@@ -44,7 +49,7 @@ extension AMQPSender {
         options: AMQPSendOptions = .init(),
         timeout: Duration
     ) async throws(AMQPError) -> AMQPTracker {
-        try await self.session.connection.within(timeout, "there was no room") { () async throws(AMQPError) in
+        try await self.within(timeout, "there was no room") { () async throws(AMQPError) in
             try await self.enqueue(message, settled: settled, options: options)
         }
     }
@@ -54,7 +59,7 @@ extension AMQPSender {
     /// - Parameters:
     ///   - encoded: The sections of the message; sent as they are.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    ///   - options: Its delivery-tag and message-format.
+    ///   - options: Its delivery-tag, message-format and time to begin.
     ///   - timeout: How long the call may take.
     @discardableResult
     public func enqueue(
@@ -63,48 +68,93 @@ extension AMQPSender {
         options: AMQPSendOptions = .init(),
         timeout: Duration
     ) async throws(AMQPError) -> AMQPTracker {
-        try await self.session.connection.within(timeout, "there was no room") { () async throws(AMQPError) in
+        try await self.within(timeout, "there was no room") { () async throws(AMQPError) in
             try await self.enqueue(encoded: encoded, settled: settled, options: options)
         }
     }
 }
 
-extension AMQPConnection {
-    /// Runs a call for a limited time of the loop's clock. At the limit the call is cancelled, and its error is a timeout.
+extension AMQPSender {
+    /// Runs a call for a limited time.
     ///
     /// - Parameters:
     ///   - limit: How long the call may take.
     ///   - failure: What did not happen in time, for the text of the error.
+    ///   - accepted: Answered when the message has been accepted; the call waited for room until then.
     fileprivate func within<Value: Sendable>(
         _ limit: Duration,
         _ failure: String,
+        accepted: Reply<Void> = .init(),
         _ call: @escaping @Sendable () async throws(AMQPError) -> Value
     ) async throws(AMQPError) -> Value {
-        let limitReached = Reply<Void>()
-        let timer = self.parts.channel.eventLoop.scheduleTask(in: .nanoseconds(max(.zero, limit).nanoseconds)) {
-            _ = limitReached.resolve(.success(()))
+        let connection = self.session.connection
+        let deadline = connection.parts.channel.eventLoop.now + .nanoseconds(max(.zero, limit).nanoseconds)
+        return try await connection.until(deadline, call) {
+            accepted.answer == nil
+                ? self.mailbox.refusalOfFirst(self.node)?.blockedBy ?? []
+                : [self.core.status.cause.load(ordering: .relaxed).blockCause]
+        } atLimit: { cancelled, causes in
+            var error = cancelled
+            error.condition = .timeout
+            // A message that has begun waits for its outcome.
+            error.blockedBy = error.fate == .notSent ? causes : []
+            let reason = error.blockedBy.map { "\($0)" }.joined(separator: ", and ")
+            error.detail = "\(failure) within \(limit)" + (reason.isEmpty ? "" : ": \(reason)")
+            return error
+        }
+    }
+}
+
+private enum LimitedAnswer<Value: Sendable, State: Sendable>: Sendable {
+    case call(Result<Value, AMQPError>)
+    case limit(State)
+    case cancelled
+}
+
+extension AMQPConnection {
+    /// Runs a call until a time of the loop's clock. At that time the call is cancelled, and its error is replaced.
+    ///
+    /// - Parameters:
+    ///   - deadline: The time.
+    ///   - call: The call.
+    ///   - state: What is observed at the deadline, before the call is cancelled.
+    ///   - error: The error, from that of the cancelled call and what was observed.
+    func until<Value: Sendable, State: Sendable>(
+        _ deadline: NIODeadline,
+        _ call: @escaping @Sendable () async throws(AMQPError) -> Value,
+        observing state: @escaping @Sendable () -> State,
+        atLimit error: (AMQPError, State) -> AMQPError
+    ) async throws(AMQPError) -> Value {
+        let limit = Reply<Void>()
+        let timer = self.parts.channel.eventLoop.scheduleTask(deadline: deadline) {
+            _ = limit.resolve(.success(()))
         }
         defer { timer.cancel() }
-        let answer = await withTaskGroup(of: Result<Value, AMQPError>?.self) { group in
+        let (result, observed) = await withTaskGroup(of: LimitedAnswer<Value, State>.self) { group in
             group.addTask {
-                do throws(AMQPError) { return .success(try await call()) } catch { return .failure(error) }
+                do throws(AMQPError) { return .call(.success(try await call())) } catch {
+                    return .call(.failure(error))
+                }
             }
             group.addTask {
-                _ = try? await limitReached.value()
-                return nil
+                do throws(AMQPError) { try await limit.value() } catch { return .cancelled }
+                return .limit(state())
             }
+            var result = Result<Value, AMQPError>.failure(.cancelled)
+            var observed: State?
             for await answer in group {
                 // The first answer cancels the other task.
                 group.cancelAll()
-                if let answer { return answer }
+                switch answer {
+                case .call(let answer): result = answer
+                case .limit(let state): observed = state
+                case .cancelled: break
+                }
             }
-            return .failure(.cancelled)
+            return (result, observed)
         }
-        guard case .failure(var error) = answer, error.condition == .cancelled, !Task.isCancelled,
-            case .success? = limitReached.answer
-        else { return try answer.get() }
-        error.condition = .timeout
-        error.detail = "\(failure) within \(limit)"
-        throw error
+        guard case .failure(let cancelled) = result, cancelled.condition == .cancelled, !Task.isCancelled, let observed
+        else { return try result.get() }
+        throw error(cancelled, observed)
     }
 }

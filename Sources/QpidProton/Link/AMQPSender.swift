@@ -8,7 +8,7 @@ internal import Synchronization
 /// The calls may come from any number of tasks; messages of one task are sent in the order of its calls.
 public final class AMQPSender: AMQPLink {
     let core: LinkCore
-    private let lane: SlotKey
+    let lane: SlotKey
     let node: SlotKey
     let endpoint: NIOLoopBound<SenderEndpoint>
     let mailbox: Mailbox
@@ -62,7 +62,7 @@ public final class AMQPSender: AMQPLink {
     /// Whether messages are sent settled.
     public var settleMode: AMQPSenderSettleMode { self.settles }
     /// The bytes accepted on this link and not yet written to the socket.
-    public var outgoingBytes: Int { self.mailbox.ledger(self.node)?.used ?? 0 }
+    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.mailbox.ledger(self.node)?.used ?? 0) }
     /// The most that ``outgoingBytes`` has been.
     package var outgoingBytesPeak: Int { self.mailbox.ledger(self.node)?.peak ?? 0 }
 
@@ -78,7 +78,7 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    ///   - options: Its delivery-tag and message-format.
+    ///   - options: Its delivery-tag, message-format and time to begin.
     /// - Returns: What the receiver decided.
     /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, was not sent, or when the
     ///   link, session or connection ends before it is settled.
@@ -88,11 +88,15 @@ public final class AMQPSender: AMQPLink {
         settled: Bool? = nil,
         options: AMQPSendOptions = .init()
     ) async throws(AMQPError) -> AMQPOutcome {
-        let transfer = try await self.enqueue(message, settled: settled, options: options)
+        try await self.settlement(of: self.enqueue(message, settled: settled, options: options))
+    }
+
+    /// Waits for the outcome of a message. Cancellation takes it back, if it has not begun to be sent.
+    func settlement(of tracker: AMQPTracker) async throws(AMQPError) -> AMQPOutcome {
         do {
-            return try await transfer.outcome()
+            return try await tracker.outcome()
         } catch let error where error.condition == .cancelled {
-            return try await self.cancel(transfer)
+            return try await self.cancel(tracker)
         }
     }
 
@@ -103,7 +107,7 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    ///   - options: Its delivery-tag and message-format.
+    ///   - options: Its delivery-tag, message-format and time to begin.
     /// - Returns: The tracker, whose outcome can be awaited.
     /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, the link has ended, the task
     ///   was cancelled while it waited, or there is no room and the policy is to fail: in each case the message was not sent.
@@ -113,7 +117,7 @@ public final class AMQPSender: AMQPLink {
         settled: Bool? = nil,
         options: AMQPSendOptions = .init()
     ) async throws(AMQPError) -> AMQPTracker {
-        let choice = try options.choice()
+        let choice = try self.choice(options)
         switch try self.admit(message, settled, choice) {
         case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
@@ -128,14 +132,14 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - encoded: The sections of the message; sent as they are.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    ///   - options: Its delivery-tag and message-format.
+    ///   - options: Its delivery-tag, message-format and time to begin.
     @discardableResult
     public func enqueue(
         encoded: ByteBuffer,
         settled: Bool? = nil,
         options: AMQPSendOptions = .init()
     ) async throws(AMQPError) -> AMQPTracker {
-        let choice = try options.choice()
+        let choice = try self.choice(options)
         switch try self.admit(encoded, settled, choice) {
         case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
@@ -150,7 +154,7 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    ///   - options: Its delivery-tag and message-format.
+    ///   - options: Its delivery-tag, message-format and time to begin.
     /// - Returns: The tracker, whose outcome can be awaited.
     /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, which ``AMQPError/blockedBy`` gives the
     ///   reason for; else as ``enqueue(_:settled:options:)``.
@@ -160,7 +164,7 @@ public final class AMQPSender: AMQPLink {
         settled: Bool? = nil,
         options: AMQPSendOptions = .init()
     ) throws(AMQPError) -> AMQPTracker {
-        try self.transfer(self.admit(message, settled, options.choice()))
+        try self.transfer(self.admit(message, settled, self.choice(options)))
     }
 
     /// Accepts a message that is encoded already if there is room for it now. As ``trySend(_:settled:options:)`` else.
@@ -168,14 +172,14 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - encoded: The sections of the message; sent as they are.
     ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
-    ///   - options: Its delivery-tag and message-format.
+    ///   - options: Its delivery-tag, message-format and time to begin.
     @discardableResult
     public func trySend(
         encoded: ByteBuffer,
         settled: Bool? = nil,
         options: AMQPSendOptions = .init()
     ) throws(AMQPError) -> AMQPTracker {
-        try self.transfer(self.admit(encoded, settled, options.choice()))
+        try self.transfer(self.admit(encoded, settled, self.choice(options)))
     }
 
     private func transfer(_ admission: Mailbox.Admission) throws(AMQPError) -> AMQPTracker {
@@ -306,12 +310,29 @@ public final class AMQPSender: AMQPLink {
         try await self.admit(encoded, .whole, isSettled: self.isSettled(settled), choice)
     }
 
-    /// Waits for room for bytes, and hands them over.
+    /// Waits for room for bytes, and hands them over. A message that expires waits no longer than it lives.
     func admit(
         _ encoded: ByteBuffer,
         _ place: Mailbox.StreamPlace,
         isSettled: Bool,
         _ choice: SendChoice? = nil
+    ) async throws(AMQPError) -> AMQPTracker {
+        guard let choice, let deadline = choice.deadline, let limit = choice.options.expiresAfter else {
+            return try await self.place(encoded, place, isSettled, choice)
+        }
+        return try await self.session.connection.until(deadline) { () async throws(AMQPError) in
+            try await self.place(encoded, place, isSettled, choice)
+        } observing: {
+        } atLimit: { _, _ in
+            .expired(after: limit)
+        }
+    }
+
+    private func place(
+        _ encoded: ByteBuffer,
+        _ place: Mailbox.StreamPlace,
+        _ isSettled: Bool,
+        _ choice: SendChoice?
     ) async throws(AMQPError) -> AMQPTracker {
         do {
             let reply = try await self.mailbox.enqueue(

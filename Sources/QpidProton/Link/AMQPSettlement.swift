@@ -2,7 +2,8 @@
 public enum AMQPSettlement: Hashable, Sendable {
     /// The decision was handed to the connection. This is no promise: ``AMQPDelivery/settled()`` tells how it ended.
     case queued
-    /// The link had ended: the decision goes nowhere, and the message goes back to its source.
+    /// The link had ended: the decision goes nowhere. The message goes back to its source, unless an earlier decision about it was
+    /// written.
     case stale
 }
 

@@ -17,18 +17,12 @@ public final class AMQPSession: Sendable {
     ///
     /// Not `pn_session_outgoing_bytes`, which falls when bytes are framed, long before they are written: that one is
     /// ``AMQPSessionSnapshot/protonOutgoingBytes``.
-    public var outgoingBytes: Int { self.mailbox.ledger(self.handle.node)?.used ?? 0 }
+    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.mailbox.ledger(self.handle.node)?.used ?? 0) }
     /// The most that ``outgoingBytes`` has been.
     package var outgoingBytesPeak: Int { self.mailbox.ledger(self.handle.node)?.peak ?? 0 }
 
     /// Why the session is of no more use; nil while it is.
-    public var error: AMQPError? {
-        switch self.handle.ended.answer {
-        case nil: nil
-        case .failure(let error): error
-        case .success: AMQPError(scope: .session, condition: .closed, detail: "the session was ended")
-        }
-    }
+    public var error: AMQPError? { self.handle.ended.cause }
 
     // MARK: Links
 
@@ -123,6 +117,6 @@ public final class AMQPSession: Sendable {
     ///
     /// - Throws: `AMQPError` when an error ended it.
     public func waitUntilClosed() async throws(AMQPError) {
-        try await self.handle.ended.value()
+        _ = try await self.handle.ended.value()
     }
 }

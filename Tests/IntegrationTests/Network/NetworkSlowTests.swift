@@ -99,10 +99,10 @@ struct NetworkSlowTests {
                 var faults: [String] = []
                 func check(_ holds: Bool, _ what: String) { if !holds { faults.append("\(what): \(snapshot)") } }
                 // Proton's and the channel's part of it, with frames.
-                check(snapshot.socket.peak <= 131_072 + 65_536, "the socket's bytes")
+                check(snapshot.socket.peak.bytes <= 131_072 + 65_536, "the socket's bytes")
                 for session in snapshot.sessions {
-                    check(session.outgoing.peak <= sendLimit, "the session's send limit")
-                    check(session.incoming.peak <= 8_192 + 512, "the session's capacity")
+                    check(session.outgoing.peak.bytes <= sendLimit, "the session's send limit")
+                    check(session.incoming.peak.bytes <= 8_192 + 512, "the session's capacity")
                     for link in session.links where !link.isSender {
                         check(link.credit + link.messages <= window, "the receiver's window")
                         check(link.unsettled <= window, "the receiver's unsettled messages")

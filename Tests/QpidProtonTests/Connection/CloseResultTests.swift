@@ -69,7 +69,7 @@ struct CloseResultTests {
             for delivery in held.dropFirst(2) { delivery.accept() }
             let result = await level.close(receiver)
             #expect(result.error == nil && result.deliveriesNotSettled == 2, "\(result)")
-            #expect(result.decisionsInDoubt == 0 && result.decisionsNotWritten == 0)
+            #expect(result.settlementsInDoubt == 0 && result.settlementsNotWritten == 0)
             #expect("\(result)" == "2 deliveries not settled")
         }
     }
@@ -95,7 +95,7 @@ struct CloseResultTests {
             await peer.advance(by: .seconds(31))
             let result = try await close.value
             #expect(result.error?.condition == .timeout && result.error?.origin == .local)
-            #expect(result.decisionsInDoubt == 4 && result.decisionsNotWritten == 0, "\(result)")
+            #expect(result.settlementsInDoubt == 4 && result.settlementsNotWritten == 0, "\(result)")
             #expect(result.deliveriesNotSettled == 2)
         }
     }
@@ -118,7 +118,7 @@ struct CloseResultTests {
             try await peer.run { peer in pn_delivery_settle(peer.unsettled[0]) }
             let result = await receiver.close()
             #expect(
-                result.error == nil && result.decisionsInDoubt == 3 && result.deliveriesNotSettled == 1,
+                result.error == nil && result.settlementsInDoubt == 3 && result.deliveriesNotSettled == 1,
                 "\(result)"
             )
         }
@@ -195,8 +195,8 @@ struct CloseResultTests {
             for _ in 0..<2 {
                 let result = await receiver.close()
                 #expect(result.error?.ending == .lost)
-                #expect(result.deliveriesNotSettled == 3 && result.decisionsNotWritten == 1, "\(result)")
-                #expect(result.decisionsInDoubt == 1)
+                #expect(result.deliveriesNotSettled == 3 && result.settlementsNotWritten == 1, "\(result)")
+                #expect(result.settlementsInDoubt == 1)
             }
         }
     }
@@ -246,7 +246,7 @@ struct CloseResultTests {
                 }
             }
             let error = await expectError(.timeout) { _ = try await scope.value }
-            #expect(error?.fate == .notSent && error?.detail.contains("1 messages not sent") == true)
+            #expect(error?.fate == .notSent && error?.detail.contains("1 message not sent") == true)
         }
     }
 
@@ -383,7 +383,7 @@ struct CloseResultTests {
             try await peer.loseConnection()
             let result = await receiver.close()
             let unread = decided - read.withLock { $0 }
-            let uncertain = result.decisionsInDoubt + result.decisionsNotWritten
+            let uncertain = result.settlementsInDoubt + result.settlementsNotWritten
             #expect(uncertain >= unread && uncertain <= decided, "seed \(seed): \(unread) unread, \(result)")
             #expect(result.deliveriesNotSettled == held.count, "seed \(seed): \(result)")
             // Used credit has proved something.

@@ -44,6 +44,23 @@ struct DescriptionTests {
         }
     }
 
+    @Test func thePeerReadsAsItsNameAndProduct() throws {
+        var peer = AMQPPeer(
+            containerID: "rabbit@host",
+            hostname: nil,
+            maxFrameSize: nil,
+            channelMax: 0,
+            idleTimeout: nil,
+            offeredCapabilities: [],
+            desiredCapabilities: [],
+            properties: [:]
+        )
+        #expect("\(peer)" == "peer rabbit@host")
+        peer.properties[symbol: "product"] = "RabbitMQ"
+        peer.properties[symbol: "version"] = "4.0.5"
+        #expect("\(peer)" == "peer rabbit@host (RabbitMQ 4.0.5)")
+    }
+
     @Test func aBudgetAndAConfiguration() {
         self.expect(AMQPMemoryBudget(limit: .mebibytes(2)), "0 B of 2 MiB")
         var dumped = ""

@@ -136,7 +136,7 @@ struct TimedCloseTests {
             try await Self.expectEnd(of: close, after: .seconds(10), peer)
             let result = try await close.value
             #expect(result.deliveriesNotSettled == held)
-            #expect(result.decisionsNotWritten == 6 - held && result.decisionsInDoubt == 0)
+            #expect(result.settlementsNotWritten == 6 - held && result.settlementsInDoubt == 0)
         }
     }
 

@@ -13,7 +13,7 @@ struct FarewellTests {
     /// The pipeline of one connection, with a SASL layer or without.
     private struct Line {
         let channel: NIOAsyncTestingChannel
-        let ended: Reply<Void>
+        let ended: EndReply
         let sasl: Bool
         let role: ConnectionHandler.Role
 
@@ -24,7 +24,7 @@ struct FarewellTests {
             let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             var configuration = AMQPConnection.Configuration()
             configuration.acceptsIncoming = role == .server
-            let ended = NIOLoopBoundBox<Reply<Void>?>.makeEmptyBox(valueType: Reply<Void>.self, eventLoop: loop)
+            let ended = NIOLoopBoundBox<EndReply?>.makeEmptyBox(valueType: EndReply.self, eventLoop: loop)
             self.channel = try await NIOAsyncTestingChannel(loop: loop) { [configuration] channel in
                 let handler = try ConnectionHandler(
                     role: role,

@@ -166,7 +166,7 @@ struct FlowWatchTests {
         #expect(lines.warnings.count == 1)
         #expect(
             lines.warnings[0].contains(
-                "\"amqp.detail\": the peer granted no credit; 1 messages, 7 bytes, wait to be sent"
+                "\"amqp.detail\": the peer granted no credit; 1 message waits to be sent, 7 B"
             )
         )
         try await peer.run { pn_link_flow($0.links[0], 1) }

@@ -203,7 +203,7 @@ struct MemoryBudgetTests {
         let reads = (0..<20).map { _ in budget.reserveRead(65_536, completing: 0, insteadOf: 0).read }
         // 15 whole ones, what is left but for the margins of all, and the margin of those that find nothing.
         #expect(reads == Array(repeating: 65_536, count: 15) + [55_296] + Array(repeating: 512, count: 4))
-        #expect(budget.used <= 1 << 20 && !budget.isReadable(completing: 0))
+        #expect(budget.used.bytes <= 1 << 20 && !budget.isReadable(completing: 0))
         #expect(budget.reserveRead(1_000, completing: 0, insteadOf: 65_536) == (1_000, 1_000))
         #expect(budget.isReadable(completing: 0))
     }
@@ -233,7 +233,7 @@ struct MemoryBudgetTests {
         budget.release(100)
         #expect(calls.withLock { $0 } == 1)
         // A frame that is larger than the budget must not wait for ever.
-        budget.release(budget.used)
+        budget.release(budget.used.bytes)
         #expect(budget.isReadable(completing: .max))
     }
 

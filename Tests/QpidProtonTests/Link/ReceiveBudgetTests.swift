@@ -32,7 +32,7 @@ struct ReceiveBudgetTests {
             try await self.send(peer, 100, 20_000, on: [0, 1, 2])
             await peer.settle()
             #expect(budget.used > 700_000)
-            #expect(budget.peak <= 1 << 20)
+            #expect(budget.peak.bytes <= 1 << 20)
             #expect(try await session.connection.snapshot().receiveBudget?.used == budget.used)
             var counts = [0, 0, 0]
             for _ in 0..<400 where counts != [100, 100, 100] {
@@ -43,11 +43,11 @@ struct ReceiveBudgetTests {
                     }
                 }
                 await peer.settle()
-                try #require(budget.used <= 1 << 20)
+                try #require(budget.used.bytes <= 1 << 20)
             }
             #expect(counts == [100, 100, 100])
             #expect(budget.used == 0)
-            #expect(budget.peak <= 1 << 20)
+            #expect(budget.peak.bytes <= 1 << 20)
         }
     }
 
@@ -85,14 +85,14 @@ struct ReceiveBudgetTests {
                 try await self.send(peer, 100, 20_000, on: [0])
                 await peer.settle()
                 #expect(receiver.bufferedMessages < 15)
-                #expect(budget.peak <= 1 << 20)
+                #expect(budget.peak.bytes <= 1 << 20)
             }
             // The second connection has gone, and the first goes on by itself.
             try await eventually("the first goes on") {
                 await peer.settle()
                 return receiver.bufferedMessages >= 25
             }
-            #expect(budget.peak <= 1 << 20)
+            #expect(budget.peak.bytes <= 1 << 20)
         }
         #expect(budget.used == 0)
     }
@@ -124,7 +124,7 @@ struct ReceiveBudgetTests {
             delivery.accept()
             await peer.settle()
             #expect(budget.used == 0)
-            #expect(budget.peak <= 1 << 20)
+            #expect(budget.peak.bytes <= 1 << 20)
         }
     }
 }

@@ -44,7 +44,7 @@ struct ReceiveWithholdTests {
             let receiver = try await session.openReceiver(from: "q", window: .messages(1_000))
             try await Self.overfill(receiver, peer)
             #expect(try await Self.isWithheld(peer))
-            #expect(budget.peak <= 1 << 20)
+            #expect(budget.peak.bytes <= 1 << 20)
             #expect(try await session.connection.snapshot().isReadingWithheld)
             await peer.advance(by: .seconds(25), steps: 50)
             #expect(session.connection.error == nil)
@@ -55,7 +55,7 @@ struct ReceiveWithholdTests {
                 await peer.settle()
             }
             #expect(try await !Self.isWithheld(peer))
-            #expect(budget.peak <= 1 << 20)
+            #expect(budget.peak.bytes <= 1 << 20)
         }
         #expect(budget.used == 0)
     }
@@ -93,10 +93,10 @@ struct ReceiveWithholdTests {
         ) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .bytes(.kibibytes(512)))
             try await Self.overfill(receiver, peer)
-            #expect(receiver.bufferedBytes <= 512 * 1_024)
+            #expect(receiver.bufferedBytes.bytes <= 512 * 1_024)
             #expect(try await Self.isWithheld(peer))
             let read = ReceiveBudget.read
-            #expect(try await session.snapshot().incoming.peak <= capacity + read)
+            #expect(try await session.snapshot().incoming.peak.bytes <= capacity + read)
             for _ in 0..<Self.count {
                 try #require(receiver.poll()).accept()
                 await peer.settle()

@@ -7,6 +7,14 @@ import Testing
 /// Batches of deliveries, settled together.
 @Suite(.deadline)
 struct ReceiverBatchTests {
+    @Test(arguments: [0, -1, Int.min])
+    func anEmptyBatchIsRefused(count: Int) async throws {
+        try await withSession { session, _ in
+            let receiver = try await session.openReceiver(from: "q")
+            await expectError(.invalidArgument) { try await receiver.nextBatch(max: count) }
+        }
+    }
+
     private func send(_ peer: InMemoryPeer, _ sizes: Range<Int>, settled: Bool = false) async throws {
         try await peer.run { peer in
             for size in sizes { peer.send(payload(size), on: peer.links[0], settled: settled) }
@@ -81,7 +89,7 @@ struct ReceiverBatchTests {
             try await peer.run { peer in
                 for size in sizes { peer.send(payload(size), on: peer.links[0]) }
             }
-            #expect(receiver.bufferedBytes == sizes.reduce(0, +))
+            #expect(receiver.bufferedBytes.bytes == sizes.reduce(0, +))
             #expect(receiver.bufferedMessages == sizes.count)
             var tags: Set<[UInt8]> = []
             for size in sizes {

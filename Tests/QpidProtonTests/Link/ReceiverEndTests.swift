@@ -59,6 +59,46 @@ struct ReceiverEndTests {
         }
     }
 
+    /// An orderly end of this side is no error, at whatever level: loops and waits end, and `error` says what has ended.
+    @Test(arguments: [AMQPError.Scope.link, .session, .connection], [Duration.zero, .seconds(5)])
+    func theEndsOfThisSideAreAlike(scope: AMQPError.Scope, limit: Duration) async throws {
+        try await withSession { session, _ in
+            let receiver = try await session.openReceiver(from: "q")
+            let sender = try await session.openSender(to: "q")
+            let loop = begin { for try await delivery in receiver { delivery.accept() } }
+            let waits = [
+                begin { try await receiver.waitUntilClosed() }, begin { try await sender.waitUntilClosed() },
+                begin { if scope != .link { try await session.waitUntilClosed() } },
+                begin { if scope == .connection { try await session.connection.waitUntilClosed() } },
+            ]
+            switch scope {
+            case .link:
+                _ = await (receiver.close(within: limit), sender.close(within: limit))
+            case .session: _ = await session.close(within: limit)
+            default: _ = await session.connection.close(within: limit)
+            }
+            try await loop.value
+            for wait in waits { try await wait.value }
+            #expect(try await receiver.next() == nil)
+            for error in [receiver.error, sender.error] {
+                #expect(error?.condition == .closed && error?.origin == .local)
+            }
+            // A receiver that was closed first has ended by itself.
+            if limit == .zero { #expect(sender.error?.scope == scope && receiver.error?.scope == scope) }
+        }
+    }
+
+    @Test(arguments: [LinkEnd.sessionEnd, .connectionClose]) func anEndOfThePeerNamesThePeer(end: LinkEnd) async throws
+    {
+        try await withSession { session, peer in
+            let receiver = try await session.openReceiver(from: "q")
+            try await end.run(receiver, peer)
+            let error = await expectError(.closed) { try await receiver.next() }
+            #expect(error?.origin == .peer && error?.scope == (end == .sessionEnd ? .session : .connection))
+            #expect(session.error?.origin == .peer && error?.isRetryable == true)
+        }
+    }
+
     @Test(arguments: LinkEnd.allCases) func everyWaitingTaskLearnsOfTheEnd(end: LinkEnd) async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))

@@ -121,7 +121,7 @@ struct SenderBlockTests {
             let transfer = try sender.trySend(encoded: payload(1_000_000))
             await peer.settle()
             #expect(session.outgoingBytes > 0)
-            #expect(try await session.snapshot().protonOutgoingBytes < session.outgoingBytes)
+            #expect(try await session.snapshot().protonOutgoingBytes.bytes < session.outgoingBytes.bytes)
             try await peer.run { $0.toPeer.allowance = nil }
             #expect(try await transfer.outcome() == .accepted)
             #expect(try await session.snapshot().protonOutgoingBytes == 0)

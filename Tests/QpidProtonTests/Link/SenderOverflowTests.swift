@@ -104,7 +104,7 @@ struct SenderOverflowTests {
             #expect(transfers.count { self.isDropped($0) } == sender.droppedMessages)
             #expect(session.outgoingBytes <= 1_000 && session.outgoingBytesPeak <= 1_000)
             let bytes = (0..<320).reduce(0) { $0 + 1 + $1 * 37 % 400 }
-            #expect(session.outgoingBytes == bytes - sender.droppedBytes)
+            #expect(session.outgoingBytes.bytes == bytes - sender.droppedBytes.bytes)
             try await peer.run { pn_link_flow($0.links[0], 320) }
             #expect(try await peer.run { $0.received.count } == 320 - sender.droppedMessages)
             #expect(session.outgoingBytes == 0)

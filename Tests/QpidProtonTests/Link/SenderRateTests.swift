@@ -39,7 +39,7 @@ struct SenderRateTests {
             #expect(try await self.received(peer) == 110)
             await peer.advance(by: .seconds(9), steps: 50)
             #expect((1_000...1_010).contains(try await self.received(peer)))
-            #expect(sender.outgoingBytes == 20_000 - 10 * (try await self.received(peer)))
+            #expect(sender.outgoingBytes.bytes == 20_000 - 10 * (try await self.received(peer)))
         }
     }
 
@@ -48,7 +48,7 @@ struct SenderRateTests {
             let large = try sender.trySend(encoded: payload(100_000))
             let small = try sender.trySend(encoded: payload(1_000))
             await peer.advance(by: .seconds(5), steps: 20)
-            let arrived = 100_000 + 1_000 - sender.outgoingBytes
+            let arrived = 100_000 + 1_000 - sender.outgoingBytes.bytes
             #expect((50_000...(50_000 + 16_384 + RateLimiter.leastSlice)).contains(arrived))
             #expect(try await self.received(peer) == 0)
             await peer.advance(by: .seconds(4), steps: 20)

@@ -23,7 +23,8 @@ struct SenderTimeoutTests {
             await peer.advance(by: .seconds(2))
             let error = await expectError(.timeout) { try await sending.value }
             #expect(error?.fate == .notSent && error?.tracker == nil && error?.isRetryable == true)
-            #expect(error?.detail == "the message was not settled within 5.0 seconds")
+            #expect(error?.blockedBy == [.credit])
+            #expect(error?.detail == "the message was not settled within 5.0 seconds: the peer granted no credit")
             #expect(sender.outgoingBytes == 0)
             try await peer.run { pn_link_flow($0.links[0], 5) }
             #expect(try await peer.run { $0.received.isEmpty })
@@ -37,7 +38,7 @@ struct SenderTimeoutTests {
             await peer.settle()
             await peer.advance(by: .seconds(6))
             let error = await expectError(.timeout) { try await sending.value }
-            #expect(error?.fate == .inDoubt)
+            #expect(error?.fate == .inDoubt && error?.blockedBy == [])
             let tracker = try #require(error?.tracker)
             try await peer.run { $0.settleAll(PN_ACCEPTED) }
             #expect(try await tracker.outcome() == .accepted)
@@ -66,6 +67,7 @@ struct SenderTimeoutTests {
             await peer.advance(by: .seconds(4))
             let error = await expectError(.timeout) { try await waiting.value }
             #expect(error?.fate == .notSent && session.outgoingBytes == 100)
+            #expect(error?.blockedBy == [.sessionLimit, .credit])
         }
     }
 

@@ -202,7 +202,10 @@ struct UnsentSettlementTests {
             #expect(seen.count + reported == held.count, "\(end), seed \(seed), blocked: \(isBlocked)")
             #expect(log.lines(with: Self.unsent).count == (reported > 0 ? 1 : 0), "\(end), seed \(seed)")
             let result = await receiver.close()
-            #expect(result.decisionsNotWritten == reported && result.deliveriesNotSettled == 0, "\(end), seed \(seed)")
+            #expect(
+                result.settlementsNotWritten == reported && result.deliveriesNotSettled == 0,
+                "\(end), seed \(seed)"
+            )
             try await self.checkResults(of: held, Set(seen), "\(end), seed \(seed)")
         }
         return reported

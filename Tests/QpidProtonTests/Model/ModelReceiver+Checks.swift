@@ -50,9 +50,9 @@ extension ModelReceiver {
         self.world.begin("close(within:)") { _ in
             let result = await self.receiver.close(within: limit)
             let most = self.messages.count { $0.taken > 0 }
-            let left = result.deliveriesNotSettled + result.decisionsNotWritten
+            let left = result.deliveriesNotSettled + result.settlementsNotWritten
             self.world.require(left >= 0 && left <= most, "\(self.name): \(left) of \(most) were left")
-            let doubt = result.decisionsInDoubt
+            let doubt = result.settlementsInDoubt
             self.world.require(doubt >= 0 && doubt <= self.takenCount, "\(self.name): \(doubt) are in doubt")
             let isAnswered = result.error == nil && self.configuration.settleMode == .first
             self.world.require(!isAnswered || doubt == 0, "\(self.name): \(doubt) are in doubt behind an answer")
@@ -118,8 +118,8 @@ extension ModelReceiver {
                 let waiting = self.messages.filter { $0.isWhole && $0.taken == 0 && !$0.isAborted }
                 let bytes = waiting.reduce(0) { $0 + $1.bytes.readableBytes }
                 self.world.require(
-                    self.receiver.bufferedBytes == bytes && self.receiver.bufferedMessages == waiting.count,
-                    "\(self.name): buffers \(self.receiver.bufferedBytes), and \(bytes) wait"
+                    self.receiver.bufferedBytes.bytes == bytes && self.receiver.bufferedMessages == waiting.count,
+                    "\(self.name): buffers \(self.receiver.bufferedBytes.bytes), and \(bytes) wait"
                 )
             }
         }

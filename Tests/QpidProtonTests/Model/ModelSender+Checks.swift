@@ -188,7 +188,7 @@ extension ModelSender {
 
     /// Returns what is queued, for the sum of the session.
     func check(isQuiet: Bool) -> Int {
-        let used = self.sender.outgoingBytes
+        let used = self.sender.outgoingBytes.bytes
         let queued = self.queued ?? 0
         self.world.require(used >= queued, "\(self.name): the ledger has \(used), and \(queued) are queued")
         if let high = self.high {

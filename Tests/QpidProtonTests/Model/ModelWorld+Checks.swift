@@ -47,7 +47,7 @@ extension ModelWorld {
         for session in self.sessions where session.session.error == nil {
             total += self.check(session, isQuiet: isQuiet)
         }
-        let outgoing = self.connection.outgoingBytes
+        let outgoing = self.connection.outgoingBytes.bytes
         self.require(outgoing >= total, "the connection has \(outgoing) bytes, and its sessions \(total)")
         self.checkLimits(outgoing)
         if isQuiet, self.peer.handler.unwrittenBytes == 0, self.sessions.allSatisfy(\.isOpen) {
@@ -71,10 +71,10 @@ extension ModelWorld {
             self.require(peak <= max(high, self.largest), "\(peak) bytes were admitted, of \(high)")
         }
         guard let budget = self.budget else { return }
-        let (used, held) = (budget.used, self.stranger.held)
+        let (used, held) = (budget.used.bytes, self.stranger.held)
         self.require(used == outgoing + held, "\(used) bytes of the budget are used, by \(outgoing) and \(held)")
         let most = max(budget.limit.bytes, self.largest)
-        self.require(budget.peak <= most, "\(budget.peak) bytes of the budget were used, of \(most)")
+        self.require(budget.peak.bytes <= most, "\(budget.peak.bytes) bytes of the budget were used, of \(most)")
         self.require(self.stranger.wanted == 0 || used > 0, "a stranger waits, and the budget is empty")
     }
 
@@ -85,11 +85,11 @@ extension ModelWorld {
     }
 
     private func check(_ session: ModelSession, isQuiet: Bool) -> Int {
-        let outgoing = session.session.outgoingBytes
+        let outgoing = session.session.outgoingBytes.bytes
         var links = 0
         var queued = 0
         for sender in self.senders where sender.session === session && sender.sender.error == nil {
-            links += sender.sender.outgoingBytes
+            links += sender.sender.outgoingBytes.bytes
             queued += sender.check(isQuiet: isQuiet)
         }
         for sender in self.senders where sender.session === session && !sender.isClosing && session.isOpen {
@@ -112,18 +112,24 @@ extension ModelWorld {
     private func checkSnapshot() {
         let now = self.peer.loop.now
         let snapshot = self.peer.handler.snapshot
-        self.require(snapshot.outgoing.used == self.connection.outgoingBytes, "the snapshot shows \(snapshot.outgoing)")
+        self.require(
+            snapshot.outgoing.used.bytes == self.connection.outgoingBytes.bytes,
+            "the snapshot shows \(snapshot.outgoing)"
+        )
         var links: [String: AMQPLinkSnapshot] = [:]
         for link in snapshot.links { links[link.name] = link }
         for sender in self.senders {
             guard let link = links[sender.name] else { continue }
-            self.require(link.bytes.used == sender.sender.outgoingBytes, "\(sender.name): \(link.bytes) are shown")
+            self.require(
+                link.bytes.used.bytes == sender.sender.outgoingBytes.bytes,
+                "\(sender.name): \(link.bytes) are shown"
+            )
             self.check(link, since: sender.openTime, now)
         }
         for receiver in self.receivers {
             guard let link = links[receiver.name] else { continue }
             self.require(
-                link.bytes.used == receiver.receiver.bufferedBytes,
+                link.bytes.used.bytes == receiver.receiver.bufferedBytes.bytes,
                 "\(receiver.name): \(link.bytes) are shown"
             )
             self.check(link, since: receiver.openTime, now)
@@ -218,6 +224,6 @@ extension ModelWorld {
         let left = self.calls.filter { !$0.isDone }
         let mayWait: Set = ["next", "nextBatch", "receive"]
         self.require(left.allSatisfy { mayWait.contains($0.name) }, "calls do not end: \(left.map(\.name))")
-        self.require(self.connection.outgoingBytes == 0, "\(self.connection.outgoingBytes) bytes are left")
+        self.require(self.connection.outgoingBytes == 0, "\(self.connection.outgoingBytes.bytes) bytes are left")
     }
 }

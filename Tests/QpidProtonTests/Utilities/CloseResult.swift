@@ -10,5 +10,5 @@ extension AMQPCloseResult {
     var unsent: [AMQPUnfinished.Unsent] { self.unfinished.flatMap(\.notSent) }
 
     /// The received messages that may come again.
-    var left: Int { self.decisionsNotWritten + self.decisionsInDoubt + self.deliveriesNotSettled }
+    var left: Int { self.settlementsNotWritten + self.settlementsInDoubt + self.deliveriesNotSettled }
 }

@@ -10,11 +10,11 @@ enum LinkEnd: CaseIterable {
     /// What a receiver reports; nil where the link was closed in order.
     var condition: AMQPCondition? {
         switch self {
-        case .detach: nil
+        case .detach, .ownSessionEnd, .ownConnectionClose: nil
         case .detachWithError, .sessionError, .connectionError: "x:end"
         case .ownError: "x:own"
         case .connectionLost: .connectionLost
-        case .sessionEnd, .connectionClose, .ownSessionEnd, .ownConnectionClose: .closed
+        case .sessionEnd, .connectionClose: .closed
         }
     }
 

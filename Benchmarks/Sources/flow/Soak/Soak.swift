@@ -88,7 +88,8 @@ struct Soak: AsyncParsableCommand {
     private func report(_ world: SoakWorld, _ relay: SoakRelay, _ samples: [SoakSample], _ start: Int) async throws {
         let deadline = ContinuousClock.now + .seconds(30)
         while ContinuousClock.now < deadline,
-            world.objects() + world.tasks.load(ordering: .relaxed) + world.sending.used + world.receiving.used > 0
+            world.objects() + world.tasks.load(ordering: .relaxed) + world.sending.used.bytes
+                + world.receiving.used.bytes > 0
                 || SoakSample.descriptors > start
         {
             try await Task.sleep(for: .milliseconds(100))
@@ -106,13 +107,13 @@ struct Soak: AsyncParsableCommand {
         report.note("cpu", samples.reduce(0) { $0 + $1.cpu } / Double(max(1, samples.count)), "%")
         report.atMost(
             "send-budget-peak",
-            Double(mebibytes: world.sending.peak),
+            Double(mebibytes: world.sending.peak.bytes),
             Double(mebibytes: world.sending.limit.bytes),
             "MiB"
         )
         report.atMost(
             "receive-budget-peak",
-            Double(mebibytes: world.receiving.peak),
+            Double(mebibytes: world.receiving.peak.bytes),
             Double(mebibytes: world.receiving.limit.bytes),
             "MiB"
         )
@@ -136,8 +137,8 @@ struct Soak: AsyncParsableCommand {
         report.atMost("descriptors-left", Double(SoakSample.descriptors - start), 0)
         report.atMost("objects-left", Double(world.objects()), 0)
         report.atMost("tasks-left", Double(world.tasks.load(ordering: .relaxed)), 0)
-        report.atMost("send-budget-left", Double(world.sending.used), 0, "B")
-        report.atMost("receive-budget-left", Double(world.receiving.used), 0, "B")
+        report.atMost("send-budget-left", Double(world.sending.used.bytes), 0, "B")
+        report.atMost("receive-budget-left", Double(world.receiving.used.bytes), 0, "B")
         try report.end()
     }
 }

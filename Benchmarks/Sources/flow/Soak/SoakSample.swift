@@ -45,14 +45,14 @@ struct SoakSample: Sendable {
         for connection in open {
             // One that has ended holds nothing.
             guard let snapshot = try? await connection.snapshot() else { continue }
-            sample.outgoing += snapshot.outgoing.used
-            sample.socket += snapshot.socket.used
+            sample.outgoing += snapshot.outgoing.used.bytes
+            sample.socket += snapshot.socket.used.bytes
             sample.unsettled += snapshot.links.reduce(0) { $0 + $1.unsettled }
         }
         sample.objects = world.objects()
         sample.tasks = world.tasks.load(ordering: .relaxed)
-        sample.sendBudget = world.sending.used
-        sample.receiveBudget = world.receiving.used
+        sample.sendBudget = world.sending.used.bytes
+        sample.receiveBudget = world.receiving.used.bytes
         sample.accounted = world.totals.sums.offered
         sample.slowness = Double(world.slowness.load(ordering: .relaxed)) / 1_000
         return sample

@@ -42,7 +42,7 @@ final class FuzzConnection {
         }
         try FuzzTarget.require(left == nil, "the handler is left")
         try FuzzTarget.require(budget.used == 0, "\(budget.used) bytes are left on the budget")
-        try FuzzTarget.require(budget.peak <= 8 << 20, "\(budget.peak) bytes were on a budget of 4 MiB")
+        try FuzzTarget.require(budget.peak.bytes <= 8 << 20, "\(budget.peak.bytes) bytes were on a budget of 4 MiB")
     }
 
     private init(_ options: FuzzOptions, _ role: Role, _ budget: AMQPMemoryBudget) throws {
