@@ -2,77 +2,91 @@ public import NIOCore
 internal import NIOPosix
 
 extension AMQPConnection {
-    /// What a connection is opened with.
+    /// The settings of a connection.
     ///
-    /// `connect` and `bind` check every field first. For a value that cannot be used they throw
+    /// `connect` and `bind` check every field first. If a value is unusable, they throw
     /// ``AMQPCondition/invalidArgument`` with the name of the field.
     public struct Configuration: Sendable {
-        /// The name of this container, sent in the open; made up if nil. Not empty and without a zero byte.
+        /// The name of this container, sent in the open; if `nil`, the library generates one. Not empty and without a
+        /// zero byte.
         public var containerID: String?
-        /// The `hostname` of the open, without a zero byte: the virtual host to use at the peer. Nil for the host of the URL.
+        /// The `hostname` of the open, without a zero byte: the virtual host to use at the peer. `nil` for the host of
+        /// the URL.
         public var virtualHost: String?
-        /// The largest frame that this side takes, in bytes: 512 at least, never unlimited.
+        /// The largest frame that this side accepts, in bytes: at least 512, never unlimited; 64 KiB by default.
         ///
         /// Source: AMQP 1.0 §2.7.1, `pn_transport_set_max_frame`.
         public var maxFrameSize: AMQPByteCount = .kibibytes(64)
-        /// The highest channel number: one less than the number of sessions, 32,767 at most.
+        /// The highest channel number, one less than the number of sessions: 1,023 by default, 32,767 at most.
         public var channelMax: UInt16 = 1_023
-        /// How long the peer may be silent before the connection ends: 60 s by default, from 4 ms to 49 days; nil for no limit.
+        /// How long the peer may be silent before the connection ends: 60 s by default, from 4 ms to 49 days; `nil` for
+        /// no limit.
         ///
-        /// The open announces half of it, and the peer sends empty frames when it has nothing else. This side does the same.
+        /// The open announces half of it, and the peer sends empty frames when it has nothing else to send. This side
+        /// does the same.
+        ///
         /// Source: AMQP 1.0 §2.4.5.
         public var idleTimeout: Duration? = .seconds(60)
-        /// How long finding the host's addresses and connecting to one of them may take; 10 s by default, 36,500 days at most.
+        /// How long the lookup of the host's addresses and the connection to one of them may take; 10 s by default,
+        /// 36,500 days at most.
         public var connectTimeout: Duration = .seconds(10)
         /// How long TLS, SASL and the open together may take; 10 s by default, 36,500 days at most.
         public var openTimeout: Duration = .seconds(10)
         /// How long the peer may take to answer a begin, attach, detach, end, close or drain; 30 s by default, 36,500 days at most.
         public var operationTimeout: Duration = .seconds(30)
-        /// Properties of the connection, told to the peer.
+        /// The properties of the connection that this side announces to the peer.
         public var properties: AMQPMap = [:]
-        /// What this side can do beyond the standard.
+        /// The extensions beyond the standard that this side offers.
         public var offeredCapabilities: [AMQPSymbol] = []
-        /// What the peer is asked to do beyond the standard.
+        /// The extensions beyond the standard that this side requests from the peer.
         public var desiredCapabilities: [AMQPSymbol] = []
-        /// How to log in. The user and password of a URL are used by `.automatic`.
+        /// The login method. `.automatic` uses the user and password of a URL.
         public var sasl: AMQPSASL = .automatic
         /// TLS with `amqps`; its defaults verify the peer against the system's roots.
         public var tls = AMQPTLS()
-        /// Whether sessions and links that the peer begins go to ``AMQPConnection/incoming``; they are refused otherwise.
+        /// Whether ``AMQPConnection/incoming`` delivers sessions and links that the peer begins; otherwise the library
+        /// refuses them.
         public var acceptsIncoming = false
-        /// How many sessions and links of the peer may wait to be taken from ``AMQPConnection/incoming``, 1 to 1,048,576.
+        /// The most sessions and links of the peer that may wait in ``AMQPConnection/incoming``: 1,024 by default, 1 to
+        /// 1,048,576.
         public var incomingLimit = 1_024
-        /// How many links the peer may have attached of itself at once, 1 to 32,768; it gets
-        /// ``AMQPCondition/resourceLimitExceeded`` in the detach of each further one.
+        /// The most links that the peer may attach on its own at once: 4,096 by default, 1 to 32,768.
         ///
-        /// A link that is refused counts until the peer has detached it too. A peer that attaches links beside those, as
-        /// many as this and ``incomingLimit`` together and without waiting for an answer, loses the connection. Sessions are
-        /// limited by ``channelMax``.
+        /// The library detaches each further link with ``AMQPCondition/resourceLimitExceeded``. A refused link counts
+        /// until the peer has detached it too.
+        ///
+        /// A peer loses the connection if it attaches too many further links without waiting for an answer. It may
+        /// attach as many as this limit and ``incomingLimit`` together. ``channelMax`` limits sessions.
         public var incomingLinkLimit = 4_096
-        /// The part of what is sent that senders of lower priorities get while one of a higher priority could use all: 0 for
-        /// none, so that they may wait for ever, to 0.5.
+        /// The share of the sent bytes that senders of lower priorities get while one of a higher priority could use
+        /// all: 0.05 by default.
+        ///
+        /// From 0 to 0.5. With 0, senders of lower priorities may wait for ever.
         public var lowPriorityShare = 0.05
-        /// The bytes that may be accepted on all senders of the connection together and not yet written to the socket; nil for
-        /// the limits of the sessions and links alone.
+        /// The limit for accepted bytes of all senders of the connection that are not yet written to the socket.
+        ///
+        /// If `nil`, the default, only the limits of the sessions and links apply.
         public var sendLimit: AMQPSendLimit?
-        /// Bytes that this connection shares with others that are given the same budget; nil for none.
+        /// The bytes that this connection shares with others that have the same budget; `nil` for none.
         public var sendBudget: AMQPMemoryBudget?
-        /// Bytes of messages that have come and hold memory, which any number of connections share; nil for none.
+        /// The bytes of received messages that hold memory, shared by any number of connections; `nil` for none.
         ///
-        /// They count from their arrival until they give their place in their receiver's window back: see
-        /// ``AMQPReceiver/Configuration/creditReturn``. When the budget has fallen short credit is withheld, then the
-        /// sessions' windows, and as the last resort the socket is not read. A message that cannot fit, and is not
-        /// streamed, closes its link with ``AMQPCondition/linkMessageSizeExceeded``.
+        /// The bytes count from their arrival until their messages free their place in the receiver's window: see
+        /// ``AMQPReceiver/Configuration/creditReturn``. When the budget runs short, the library withholds credit, then
+        /// the sessions' windows. As the last resort it does not read the socket. If a message cannot fit and is not
+        /// streamed, it closes its link with ``AMQPCondition/linkMessageSizeExceeded``.
         public var receiveBudget: AMQPMemoryBudget?
-        /// A link that has something to move and moves nothing for so long is told in one warning, which names the cause; nil
-        /// for none.
-        public var stallWarning: Duration? = .seconds(30)
-        /// How the connection reports to swift-metrics; nil for not at all.
-        public var metrics: AMQPMetrics?
-        /// Logs every frame as it is on the wire, at trace level; false by default.
+        /// How long a link with pending work may make no progress before the library logs one warning that names the
+        /// cause.
         ///
-        /// Both directions are logged, heartbeats included: channel, performative, fields, and the size of the payload.
-        /// Messages and SASL frames are not shown.
+        /// 30 s by default; `nil` for no warning.
+        public var stallWarning: Duration? = .seconds(30)
+        /// The settings for reports to swift-metrics; `nil` for no reports.
+        public var metrics: AMQPMetrics?
+        /// Whether to log every frame as it is on the wire, at trace level; false by default.
+        ///
+        /// The library logs both directions, including heartbeats: channel, performative, fields, and the size of the
+        /// payload. It does not log messages and SASL frames.
         public var tracesFrames = false
         /// The event loops that connections run on: a `MultiThreadedEventLoopGroup`, or one of its loops.
         public var eventLoopGroup: any EventLoopGroup {
@@ -81,7 +95,7 @@ extension AMQPConnection {
         }
         private var loops = Unshown<any EventLoopGroup>(value: MultiThreadedEventLoopGroup.singleton)
 
-        /// Makes a configuration of the defaults.
+        /// Creates a configuration with the defaults.
         public init() {}
 
         func validate() throws(AMQPError) {

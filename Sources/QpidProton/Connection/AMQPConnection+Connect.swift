@@ -1,24 +1,26 @@
 public import Logging
 
 extension AMQPConnection {
-    /// Connects to a peer: TCP, TLS where the URL says `amqps`, SASL, and the open.
+    /// Connects to a peer: TCP, TLS if the scheme is `amqps`, SASL, and the open.
     ///
-    /// Suspends until the peer has opened the connection too. If the host has several addresses, the first to answer gets the
-    /// connection (RFC 8305), and the sockets of the others are closed. Cancellation closes all sockets.
+    /// Suspends until the peer has opened the connection too. If the host has several addresses, the first to answer
+    /// gets the connection (RFC 8305), and the library closes the sockets of the others. Cancellation closes all
+    /// sockets.
     ///
-    /// Checks the URL and the configuration before it looks up a name or makes a socket. For a value that cannot be used it
-    /// throws ``AMQPCondition/invalidArgument`` with the scope ``AMQPError/Scope/call``: connecting again does not help. Only whether PLAIN may
-    /// go out without TLS is checked later, for each address that the lookup finds.
+    /// Checks the URL and the configuration before it looks up a name or opens a socket. If a value is unusable, it
+    /// throws ``AMQPCondition/invalidArgument`` with the scope ``AMQPError/Scope/call``: connecting again does not
+    /// help. One check follows for each address that the lookup finds: whether PLAIN may be used without TLS.
     ///
     /// - Parameters:
-    ///   - url: For example `amqp://user:password@localhost:5672`. A URL with an address is refused: give the address to
-    ///     `openSender` or `openReceiver`.
+    ///   - url: For example `amqp://user:password@localhost:5672`. A URL with an address is refused: pass the address
+    ///     to `openSender` or `openReceiver`.
     ///   - configuration: The settings of the connection.
-    ///   - logger: Gets the protocol's steps at debug level, and frames at trace level when asked for; never a password.
-    /// - Throws: `AMQPError`: ``AMQPCondition/invalidArgument`` for a value that cannot be used;
-    ///   ``AMQPCondition/connectFailed`` when no address of the host accepts a connection, with each address and its cause;
-    ///   ``AMQPCondition/tlsFailed``; ``AMQPCondition/unauthorizedAccess``; ``AMQPCondition/timeout``; or the error that the peer
-    ///   closed with.
+    ///   - logger: Receives the protocol's steps at debug level, and frames at trace level if requested; never a
+    ///     password.
+    /// - Throws: `AMQPError`. ``AMQPCondition/invalidArgument`` for an unusable value. ``AMQPCondition/connectFailed``
+    ///   if no address of the host accepts a connection, with each address and its cause. ``AMQPCondition/tlsFailed``,
+    ///   ``AMQPCondition/unauthorizedAccess`` or ``AMQPCondition/timeout``. Otherwise the error with which the peer
+    ///   closed.
     public static func connect(
         to url: String,
         configuration: Configuration = .init(),
@@ -27,13 +29,14 @@ extension AMQPConnection {
         try await self.connect(to: AMQPURL(url), configuration: configuration, logger: logger)
     }
 
-    /// Connects to a host and port without TLS. Otherwise as ``connect(to:configuration:logger:)-(String,_,_)``.
+    /// Connects to a host and port without TLS. Otherwise the same as
+    /// ``connect(to:configuration:logger:)-(String,_,_)``.
     ///
     /// - Parameters:
     ///   - host: A name or an IP address, an IPv6 address without brackets.
     ///   - port: The port, from 1 to 65535.
     ///   - configuration: The settings of the connection.
-    ///   - logger: Gets the protocol's steps.
+    ///   - logger: Receives the protocol's steps.
     public static func connect(
         host: String,
         port: Int = AMQPURL.defaultPort,
@@ -43,12 +46,12 @@ extension AMQPConnection {
         try await self.connect(to: AMQPURL(host: host, port: port), configuration: configuration, logger: logger)
     }
 
-    /// Connects to a peer. As ``connect(to:configuration:logger:)-(String,_,_)``.
+    /// Connects to a peer. The same as ``connect(to:configuration:logger:)-(String,_,_)``.
     ///
     /// - Parameters:
-    ///   - url: Where to connect to, without an ``AMQPURL/address``.
+    ///   - url: The peer's URL, without an ``AMQPURL/address``.
     ///   - configuration: The settings of the connection.
-    ///   - logger: Gets the protocol's steps.
+    ///   - logger: Receives the protocol's steps.
     public static func connect(
         to url: AMQPURL,
         configuration: Configuration = .init(),
@@ -58,21 +61,23 @@ extension AMQPConnection {
         return try await connector.connect()
     }
 
-    /// Connects, runs `body`, and closes the connection, also when `body` throws or the task is cancelled.
+    /// Connects, runs `body`, and closes the connection, also if `body` throws or the task is cancelled.
     ///
-    /// At the end of the scope the senders send the messages that they have accepted. The scope waits until all are settled and
-    /// the connection is closed. Together this takes the limit at most, or one second if the task is cancelled. The
-    /// trackers of the remaining messages fail, and one logged warning a link counts them. With `.zero` nothing more is sent,
-    /// and the peer has `operationTimeout` to answer the close.
+    /// At the end of the scope the senders send the messages that they have accepted. The scope waits until all are
+    /// settled and the connection is closed. Together this lasts at most the limit, or one second if the task is
+    /// cancelled.
+    ///
+    /// The trackers of the remaining messages fail, and the library logs one warning per link that counts them. With
+    /// `.zero` the senders send nothing more, and the peer has `operationTimeout` to answer the close.
     ///
     /// - Parameters:
-    ///   - url: Where to connect to, for example `amqp://user:password@localhost:5672`.
+    ///   - url: The peer's URL, for example `amqp://user:password@localhost:5672`.
     ///   - configuration: The settings of the connection.
-    ///   - logger: Gets the protocol's steps.
+    ///   - logger: Receives the protocol's steps.
     ///   - limit: How long the end of the scope may take; 30 seconds by default.
-    ///   - body: What to do with the connection.
-    /// - Throws: The error of `body`. If it threw none, `AMQPError` with the numbers of messages that were not sent or not
-    ///   settled in time, or the error of the close.
+    ///   - body: The closure that uses the connection.
+    /// - Throws: The error of `body`. If it threw none, `AMQPError` with the numbers of messages that were not sent or
+    ///   not settled in time, or the error of the close.
     @discardableResult
     public static func withConnection<Result>(
         to url: String,
@@ -85,15 +90,14 @@ extension AMQPConnection {
         return try await connection.scope(within: limit, body)
     }
 
-    /// Connects, runs `body`, and closes the connection, as
-    /// the other `withConnection`.
+    /// Connects, runs `body`, and closes the connection, as the other `withConnection` does.
     ///
     /// - Parameters:
-    ///   - url: Where to connect to, without an ``AMQPURL/address``.
+    ///   - url: The peer's URL, without an ``AMQPURL/address``.
     ///   - configuration: The settings of the connection.
-    ///   - logger: Gets the protocol's steps.
+    ///   - logger: Receives the protocol's steps.
     ///   - limit: How long the end of the scope may take; 30 seconds by default.
-    ///   - body: What to do with the connection.
+    ///   - body: The closure that uses the connection.
     @discardableResult
     public static func withConnection<Result>(
         to url: AMQPURL,
@@ -106,16 +110,16 @@ extension AMQPConnection {
         return try await connection.scope(within: limit, body)
     }
 
-    /// Connects to a host and port without TLS, runs `body`, and closes the connection, as
-    /// the other `withConnection`.
+    /// Connects to a host and port without TLS, runs `body`, and closes the connection, as the other `withConnection`
+    /// does.
     ///
     /// - Parameters:
     ///   - host: A name or an IP address, an IPv6 address without brackets.
     ///   - port: The port, from 1 to 65535.
     ///   - configuration: The settings of the connection.
-    ///   - logger: Gets the protocol's steps.
+    ///   - logger: Receives the protocol's steps.
     ///   - limit: How long the end of the scope may take; 30 seconds by default.
-    ///   - body: What to do with the connection.
+    ///   - body: The closure that uses the connection.
     @discardableResult
     public static func withConnection<Result>(
         host: String,

@@ -2,16 +2,16 @@ internal import Logging
 public import NIOCore
 
 extension AMQPConnection {
-    /// Opens a connection over a channel that is not active yet, without TLS and SASL: for programs that count what the
-    /// library does in memory, such as those behind `dev/gates`.
+    /// Opens a connection over a channel that is not active yet, without TLS and SASL.
     ///
-    /// Call it on the channel's event loop. The channel is connected here. Suspends until the peer has opened the
-    /// connection too; no time limits it, and cancellation gives up the wait alone.
+    /// For programs that count the library's work in memory, such as those behind `dev/gates`. Call it on the channel's
+    /// event loop; it connects the channel. Suspends until the peer has opened the connection too. No time limits it,
+    /// and cancellation ends only the wait.
     ///
     /// - Parameters:
-    ///   - channel: Its pipeline has what stands for the socket.
+    ///   - channel: The channel, whose pipeline contains the substitute for the socket.
     ///   - configuration: The settings of the connection.
-    /// - Throws: `AMQPError` when a setting cannot be used, or the channel closes first.
+    /// - Throws: `AMQPError` if a setting is unusable, or the channel closes first.
     @_spi(Embedding)
     public static func open(
         on channel: any Channel,

@@ -1,10 +1,11 @@
 internal import NIOCore
 
 extension AMQPConnection {
-    /// Runs tasks on the event loop of the connection, if they ask for it with `withTaskExecutorPreference`.
+    /// An executor that runs tasks on the event loop of the connection, if they request it with
+    /// `withTaskExecutorPreference`.
     ///
-    /// A task that sends or receives much and computes little is quicker there: nothing goes from one thread to another.
-    /// What runs there must not block: the connection, and others of its event loop, stand still until it suspends. The event
+    /// A task that sends or receives much and computes little runs faster there, because no data crosses threads. Code
+    /// that runs there must not block: the connection and others of its event loop stop until it suspends. The event
     /// loop must outlive the tasks.
     public var taskExecutor: any TaskExecutor { EventLoopTaskExecutor(eventLoop: self.parts.channel.eventLoop) }
 }

@@ -1,21 +1,22 @@
 internal import NIOCore
 
 extension AMQPConnection {
-    /// All limits of the connection, its sessions and links, how full they are, and what keeps the links from moving.
+    /// Returns all limits of the connection, its sessions and links, their use, and the causes that block the links.
     ///
-    /// Suspends until the connection's event loop has looked.
+    /// Suspends until the connection's event loop has collected them.
     ///
-    /// - Throws: `AMQPError` when the connection is gone, or the task was cancelled.
+    /// - Throws: `AMQPError` if the connection is gone, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPConnectionSnapshot {
         try await self.mailbox.ask { $1.resolve(.success($0.snapshot)) }
     }
 
-    /// The times in which something keeps links from moving: an event when it has lasted for a time, and one when it is over.
+    /// Returns an event when a block of a link has lasted for a time, and another when the block is over.
     ///
-    /// Reading suspends until there is an event. The last 1,024 events wait for the task that reads them; older ones are dropped.
-    /// A cancelled task gets no further event. The sequence ends with the connection.
+    /// Reading suspends until there is an event. The last 1,024 events wait for the task that reads them; older ones
+    /// are dropped. A cancelled task gets no further event. The sequence ends with the connection.
     ///
-    /// - Parameter after: Shorter times are left out; 1 ms at least. The event loop looks twice in this time.
+    /// - Parameter after: The shortest block to report: 10 ms by default, at least 1 ms. The event loop checks twice in
+    ///   this time.
     public func flowEvents(after: Duration = .milliseconds(10)) -> some AsyncSequence<AMQPFlowEvent, Never> & Sendable {
         self.flowEvents(after: after, of: nil)
     }
@@ -34,7 +35,7 @@ extension AMQPConnection {
 }
 
 extension AMQPSession {
-    /// The limits of the session and its links; as ``AMQPConnection/snapshot()``.
+    /// Returns the limits of the session and its links; see ``AMQPConnection/snapshot()``.
     public func snapshot() async throws(AMQPError) -> AMQPSessionSnapshot {
         let endpoint = self.handle.endpoint
         return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot)) }
@@ -42,26 +43,26 @@ extension AMQPSession {
 }
 
 extension AMQPSender {
-    /// The limits of the link, and what keeps it from moving; as ``AMQPConnection/snapshot()``.
+    /// Returns the limits of the link, and the cause that blocks it; see ``AMQPConnection/snapshot()``.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
         let endpoint = self.endpoint
         return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
     }
 
-    /// The times in which something keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.
+    /// Returns the events of this link's blocks; see ``AMQPConnection/flowEvents(after:)``.
     public func flowEvents(after: Duration = .milliseconds(10)) -> some AsyncSequence<AMQPFlowEvent, Never> & Sendable {
         self.session.connection.flowEvents(after: after, of: self.name)
     }
 }
 
 extension AMQPReceiver {
-    /// The limits of the link, and what keeps it from moving; as ``AMQPConnection/snapshot()``.
+    /// Returns the limits of the link, and the cause that blocks it; see ``AMQPConnection/snapshot()``.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
         let endpoint = self.endpoint
         return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
     }
 
-    /// The times in which something keeps this link from moving; as ``AMQPConnection/flowEvents(after:)``.
+    /// Returns the events of this link's blocks; see ``AMQPConnection/flowEvents(after:)``.
     public func flowEvents(after: Duration = .milliseconds(10)) -> some AsyncSequence<AMQPFlowEvent, Never> & Sendable {
         self.session.connection.flowEvents(after: after, of: self.name)
     }

@@ -4,13 +4,14 @@ internal import NIOCore
 /// A connection to an AMQP 1.0 peer, opened with ``connect(to:configuration:logger:)-(String,_,_)`` or accepted by an
 /// ``AMQPListener``.
 ///
-/// All calls may come from any task. The connection closes when its last reference is released. Messages that were not sent by
-/// then are given up, as by ``close(_:)``.
+/// Any task may make any call. The connection closes when its last reference is released. Messages that are not sent by
+/// then fail, as with ``close(_:)``.
+///
 /// Source: AMQP 1.0 §2.4.
 public final class AMQPConnection: Sendable {
-    /// What the peer told of itself.
+    /// The fields that the peer announced in its `open` frame.
     public let peer: AMQPPeer
-    /// Who logged in, on a connection that a listener accepted; what this side logged in as, on another.
+    /// The login of this side; on a connection that a listener accepted, the login of the peer.
     public let identity: AMQPAuthenticatedIdentity?
     /// The settings of this connection.
     public let configuration: Configuration
@@ -56,14 +57,14 @@ public final class AMQPConnection: Sendable {
 
     // MARK: State
 
-    /// Why the connection is of no more use; nil while it is.
+    /// The error that ended the connection; `nil` while it is open.
     public var error: AMQPError? { self.parts.ended.cause }
 
-    /// The bytes accepted on the connection's senders and not yet written to the socket.
+    /// The bytes that the connection's senders have accepted and that are not yet written to the socket.
     public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.mailbox.ledger(self.parts.node)?.used ?? 0) }
     /// The most that ``outgoingBytes`` has been.
     package var outgoingBytesPeak: Int { self.mailbox.ledger(self.parts.node)?.peak ?? 0 }
-    /// The address that the socket is bound to on this side, as text.
+    /// The local address of the socket, as text.
     public var localAddress: String? { self.parts.channel.localAddress?.description }
     /// The address of the peer's socket, as text.
     public var remoteAddress: String? { self.parts.channel.remoteAddress?.description }
@@ -72,15 +73,16 @@ public final class AMQPConnection: Sendable {
 
     /// Begins a session.
     ///
-    /// Suspends until the peer has begun it too. Cancellation gives the session up.
+    /// Suspends until the peer has begun it too. Cancellation abandons the session.
     ///
-    /// The channel number of an ended session rests before another session gets it, because RabbitMQ 4.0 can lose a begin that
-    /// comes too soon. If every free number has rested for less than 20 ms, the begin waits for the remaining time.
+    /// The channel number of an ended session rests before another session gets it, because RabbitMQ 4.0 can lose a
+    /// begin that comes too soon. If every free number has rested for less than 20 ms, the begin waits for the
+    /// remaining time.
     ///
     /// - Parameters:
-    ///   - configuration: What the session is begun with.
+    ///   - configuration: The settings of the session.
     ///   - timeout: How long the peer may take to answer; `nil`, the default, for `operationTimeout`.
-    /// - Throws: `AMQPError` when a setting cannot be used, the peer refuses, does not answer in time, or the connection
+    /// - Throws: `AMQPError` if a setting is unusable, the peer refuses or does not answer in time, or the connection
     ///   ends.
     public func openSession(
         _ configuration: AMQPSession.Configuration = .init(),
@@ -99,17 +101,17 @@ public final class AMQPConnection: Sendable {
         return AMQPSession(handle, self)
     }
 
-    /// Runs `body` with a new session and ends it, also when `body` throws or the task is cancelled.
+    /// Runs `body` with a new session and ends it, also if `body` throws or the task is cancelled.
     ///
-    /// The end of the scope sends what the session's senders have accepted, as
-    /// `withConnection` does for all.
+    /// The end of the scope sends the messages that the session's senders have accepted, as `withConnection` does for
+    /// all.
     ///
     /// - Parameters:
-    ///   - configuration: What the session is begun with.
+    ///   - configuration: The settings of the session.
     ///   - timeout: How long the peer may take to answer the begin; `nil`, the default, for `operationTimeout`.
     ///   - limit: How long the end of the scope may take; 30 seconds by default.
-    ///   - body: What to do with the session.
-    /// - Throws: As `withConnection`.
+    ///   - body: The closure that uses the session.
+    /// - Throws: The same errors as `withConnection`.
     @discardableResult
     public func withSession<Result>(
         _ configuration: AMQPSession.Configuration = .init(),
@@ -127,9 +129,9 @@ public final class AMQPConnection: Sendable {
 
     // MARK: Closing
 
-    /// Suspends until the connection is of no more use, on either side.
+    /// Suspends until either side has ended the connection.
     ///
-    /// - Throws: `AMQPError` when an error ended it.
+    /// - Throws: `AMQPError` if an error ended the connection.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.parts.ended.value()
     }

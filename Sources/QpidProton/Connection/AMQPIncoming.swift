@@ -1,6 +1,6 @@
 internal import NIOCore
 
-/// What a peer asks for: a session, or a link on one. It waits until the application accepts or refuses it.
+/// A request of a peer: a session, or a link on one. It waits until the application accepts or refuses it.
 public enum AMQPIncoming: Sendable {
     /// The peer has begun a session.
     case session(AMQPIncomingSession)
@@ -17,8 +17,8 @@ public struct AMQPIncomingSession: Sendable {
 
     /// Begins the session on this side too.
     ///
-    /// - Parameter configuration: What the session is begun with.
-    /// - Throws: `AMQPError` when a setting cannot be used or the session has ended.
+    /// - Parameter configuration: The settings of the session.
+    /// - Throws: `AMQPError` if a setting is unusable or the session has ended.
     @discardableResult
     public func accept(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession {
         let handle = try await self.connection.mailbox.askAtOnce {
@@ -39,15 +39,15 @@ public struct AMQPIncomingSession: Sendable {
 public struct AMQPIncomingReceiver: Sendable {
     let connection: AMQPConnection
     let endpoint: NIOLoopBound<ReceiverEndpoint>
-    /// What the peer's attach says.
+    /// The fields of the peer's attach.
     public let attach: AMQPAttach
 
     /// Attaches the link on this side too. The configuration's name is not used.
     ///
-    /// - Parameter configuration: What the link is opened with; what the peer asked for where `source` and `target` are left
-    ///   as they are.
-    /// - Throws: `AMQPError` when a setting cannot be used or the link has ended; ``AMQPCondition/invalidArgument`` when the answer
-    ///   does not fit into the peer's max-frame-size, and then the link is refused.
+    /// - Parameter configuration: The settings of the link. If `source` and `target` are left as they are, the link has
+    ///   those that the peer requested.
+    /// - Throws: `AMQPError` if a setting is unusable or the link has ended. ``AMQPCondition/invalidArgument`` if the
+    ///   answer does not fit into the peer's max-frame-size; this side then refuses the link.
     public func accept(_ configuration: AMQPReceiver.Configuration? = nil) async throws(AMQPError) -> AMQPReceiver {
         var configuration = configuration ?? .init()
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
@@ -72,15 +72,15 @@ public struct AMQPIncomingReceiver: Sendable {
 public struct AMQPIncomingSender: Sendable {
     let connection: AMQPConnection
     let endpoint: NIOLoopBound<SenderEndpoint>
-    /// What the peer's attach says.
+    /// The fields of the peer's attach.
     public let attach: AMQPAttach
 
     /// Attaches the link on this side too. The configuration's name is not used.
     ///
-    /// - Parameter configuration: What the link is opened with; what the peer asked for where `source` and `target` are left
-    ///   as they are.
-    /// - Throws: `AMQPError` when a setting cannot be used or the link has ended; ``AMQPCondition/invalidArgument`` when the answer
-    ///   does not fit into the peer's max-frame-size, and then the link is refused.
+    /// - Parameter configuration: The settings of the link. If `source` and `target` are left as they are, the link has
+    ///   those that the peer requested.
+    /// - Throws: `AMQPError` if a setting is unusable or the link has ended. ``AMQPCondition/invalidArgument`` if the
+    ///   answer does not fit into the peer's max-frame-size; this side then refuses the link.
     public func accept(_ configuration: AMQPSender.Configuration? = nil) async throws(AMQPError) -> AMQPSender {
         var configuration = configuration ?? .init()
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
@@ -101,25 +101,25 @@ public struct AMQPIncomingSender: Sendable {
     }
 }
 
-/// What a peer's attach says of its link. Source: AMQP 1.0 §2.7.3.
+/// The fields of a peer's attach. Source: AMQP 1.0 §2.7.3.
 public struct AMQPAttach: Hashable, Sendable {
     /// The name of the link.
     public var name: String
-    /// Where the messages come from; nil when the peer named no source.
+    /// The source of the messages; `nil` if the peer named none.
     public var source: AMQPSource?
-    /// Where the messages go to; nil when the peer named no target, or one of another kind, such as a coordinator.
+    /// The target of the messages; `nil` if the peer named none, or one of another kind, such as a coordinator.
     public var target: AMQPTarget?
-    /// Properties of the link.
+    /// The properties of the link.
     public var properties: AMQPMap
     /// The extensions that the peer offers. Source: AMQP 1.0 §2.7.3.
     public var offeredCapabilities: [AMQPSymbol]
     /// The extensions that the peer would like to use. Source: AMQP 1.0 §2.7.3.
     public var desiredCapabilities: [AMQPSymbol]
-    /// The largest message that the peer takes, in bytes; nil for no limit.
+    /// The largest message that the peer accepts, in bytes; `nil` for no limit.
     public var maxMessageSize: AMQPByteCount?
     /// Whether the sender settles its messages itself.
     public var senderSettleMode: AMQPSenderSettleMode
-    /// When the receiver settles.
+    /// The time at which the receiver settles.
     public var receiverSettleMode: AMQPReceiverSettleMode
 
     /// Whether all fields are equal. Names are compared by their bytes.
@@ -139,10 +139,10 @@ public struct AMQPAttach: Hashable, Sendable {
 }
 
 extension AMQPConnection {
-    /// What the peer asks for, in order. Sessions come before the links on them. Each request goes to one task.
+    /// The peer's requests, in order. Sessions come before the links on them. Each request goes to one task.
     ///
-    /// It ends when the connection does, and throws the error if there was one. Empty unless the configuration's
-    /// `acceptsIncoming` is true, as it is on the connections of an ``AMQPListener``.
+    /// The sequence ends with the connection, and throws the connection's error if there was one. It is empty unless
+    /// the configuration's `acceptsIncoming` is true, as it is on the connections of an ``AMQPListener``.
     public var incoming: Incoming { Incoming(connection: self) }
 
     /// An asynchronous sequence of a peer's requests.
@@ -153,22 +153,22 @@ extension AMQPConnection {
         public typealias Failure = AMQPError
         fileprivate let connection: AMQPConnection
 
-        /// Takes the requests one by one.
+        /// Returns the requests one by one.
         public struct AsyncIterator: AsyncIteratorProtocol {
             fileprivate let connection: AMQPConnection
 
-            /// The next request; nil when the connection was closed without an error. Suspends until there is one.
+            /// Returns the next request; `nil` if the connection closed without an error. Suspends until there is one.
             ///
-            /// - Throws: `AMQPError` when the connection has ended with an error, and ``AMQPCondition/cancelled`` when the task was
-            ///   cancelled: it gets no further request, and waiting ones stay for other tasks.
+            /// - Throws: `AMQPError` if the connection has ended with an error. ``AMQPCondition/cancelled`` if the task
+            ///   was cancelled: it gets no further request, and waiting ones stay for other tasks.
             public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPIncoming? {
                 try await self.connection.incoming.next()
             }
         }
 
-        /// Takes the next request; nil when the connection was closed without an error. Suspends until there is one.
+        /// Returns the next request; `nil` if the connection closed without an error. Suspends until there is one.
         ///
-        /// - Throws: `AMQPError` when the connection has ended with an error, and ``AMQPCondition/cancelled`` when the task was
+        /// - Throws: `AMQPError` if the connection has ended with an error. ``AMQPCondition/cancelled`` if the task was
         ///   cancelled: it gets no further request, and waiting ones stay for other tasks.
         public func next() async throws(AMQPError) -> AMQPIncoming? {
             switch try await self.connection.parts.incoming.next() {
@@ -181,7 +181,7 @@ extension AMQPConnection {
             }
         }
 
-        /// The requests, from the first that no task has taken.
+        /// Returns the requests, from the first that no task has received.
         public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(connection: self.connection) }
     }
 }

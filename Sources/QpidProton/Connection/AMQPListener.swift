@@ -5,26 +5,28 @@ internal import NIOSSL
 
 /// A socket that accepts connections: an asynchronous sequence of them, each opened and logged in.
 ///
-/// A connection comes out when its peer has logged in and opened it; one that does not within `openTimeout` is closed and
-/// never seen. What the peer then asks for is in the connection's ``AMQPConnection/incoming``.
+/// The listener delivers a connection when its peer has logged in and opened it. It closes a connection whose peer does
+/// not do so within `openTimeout`, and never delivers it. The connection's ``AMQPConnection/incoming`` delivers the
+/// peer's later requests.
 public final class AMQPListener: AsyncSequence, Sendable {
     /// A connection that its peer has opened.
     public typealias Element = AMQPConnection
     /// The error that ends the sequence.
     public typealias Failure = AMQPError
 
-    /// What a listener is bound with.
+    /// The settings of a listener.
     public struct Configuration: Sendable {
-        /// The settings of the connections. Sessions and links of the peers are always taken.
+        /// The settings of the connections. They always accept sessions and links of the peers.
         public var connection = AMQPConnection.Configuration()
-        /// Who is let in.
+        /// The logins that the listener accepts.
         public var sasl = AMQPServerSASL.anonymous
-        /// TLS for all connections; nil for none.
+        /// TLS for all connections; `nil` for none.
         public var tls: AMQPServerTLS?
-        /// How many opened connections may wait to be taken from the listener, at least 1; more are refused.
+        /// The most opened connections that may wait in the listener: 256 by default, at least 1. The listener refuses
+        /// further ones.
         public var backlog = 256
 
-        /// Makes a configuration of the defaults: no TLS, and everybody is let in as ANONYMOUS.
+        /// Creates a configuration with the defaults: no TLS, and every peer is accepted as ANONYMOUS.
         public init() {}
     }
 
@@ -47,14 +49,14 @@ public final class AMQPListener: AsyncSequence, Sendable {
     /// Suspends until the socket is bound.
     ///
     /// - Parameters:
-    ///   - host: A name or an IP address of this machine; of a name with several addresses the first.
+    ///   - host: A name or an IP address of this machine; if a name has several addresses, the first.
     ///   - port: The port, up to 65535; 0 for a free one, which ``port`` then shows.
     ///   - configuration: The settings.
-    ///   - logger: Gets the protocol's steps at debug level.
-    /// - Throws: `AMQPError` with the scope ``AMQPError/Scope/call``: ``AMQPCondition/resourceLocked`` when the address is in use,
-    ///   ``AMQPCondition/unauthorizedAccess`` when the system does not permit it, ``AMQPCondition/resourceLimitExceeded`` when
-    ///   the system has no socket left, and ``AMQPCondition/invalidArgument`` for a setting that cannot be used or an address
-    ///   that does not belong to this machine.
+    ///   - logger: Receives the protocol's steps at debug level.
+    /// - Throws: `AMQPError` with the scope ``AMQPError/Scope/call``. ``AMQPCondition/resourceLocked`` if the address
+    ///   is in use. ``AMQPCondition/unauthorizedAccess`` if the system does not permit it.
+    ///   ``AMQPCondition/resourceLimitExceeded`` if the system has no socket left. ``AMQPCondition/invalidArgument``
+    ///   for an unusable setting or an address that does not belong to this machine.
     public static func bind(
         host: String = "127.0.0.1",
         port: Int = AMQPURL.defaultPort,
@@ -90,16 +92,16 @@ public final class AMQPListener: AsyncSequence, Sendable {
         }
     }
 
-    /// Runs `body` with a listener, and closes the listener. The connections that were accepted live on.
+    /// Runs `body` with a listener, and closes the listener. The accepted connections stay open.
     ///
     /// - Parameters:
-    ///   - host: A name or an IP address of this machine; of a name with several addresses the first.
+    ///   - host: A name or an IP address of this machine; if a name has several addresses, the first.
     ///   - port: The port, up to 65535; 0 for a free one, which ``port`` then shows.
     ///   - configuration: The settings.
-    ///   - logger: Gets the protocol's steps at debug level.
-    ///   - body: Takes the connections.
-    /// - Returns: What `body` returns.
-    /// - Throws: The error of `body`, or as ``bind(host:port:configuration:logger:)``.
+    ///   - logger: Receives the protocol's steps at debug level.
+    ///   - body: The closure that handles the connections.
+    /// - Returns: The value that `body` returns.
+    /// - Throws: The error of `body`, or the same errors as ``bind(host:port:configuration:logger:)``.
     @discardableResult
     public static func withListener<Result>(
         host: String = "127.0.0.1",
@@ -123,29 +125,29 @@ public final class AMQPListener: AsyncSequence, Sendable {
     /// The port that the socket is bound to.
     public var port: Int { self.channel.localAddress?.port ?? 0 }
 
-    /// Takes connections one by one.
+    /// Returns connections one by one.
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let listener: AMQPListener
 
-        /// The next connection; nil when the listener is closed. Suspends until there is one.
+        /// Returns the next connection; `nil` if the listener is closed. Suspends until there is one.
         ///
-        /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled: it gets no further connection, and
-        ///   those that wait stay for other tasks.
+        /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it gets no further
+        ///   connection, and waiting ones stay for other tasks.
         public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPConnection? {
             try await self.listener.next()
         }
     }
 
-    /// Takes the next connection; nil when the listener is closed. Suspends until there is one.
+    /// Returns the next connection; `nil` if the listener is closed. Suspends until there is one.
     ///
-    /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled: it gets no further connection, and
-    ///   those that wait stay for other tasks.
+    /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it gets no further connection,
+    ///   and waiting ones stay for other tasks.
     public func next() async throws(AMQPError) -> AMQPConnection? { try await self.inbox.next() }
 
-    /// The connections, from the first that no task has taken. Leaving the loop leaves the listener open.
+    /// Returns the connections, from the first that no task has received. Leaving the loop leaves the listener open.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(listener: self) }
 
-    /// Stops accepting, and suspends until the socket is closed. The connections that were accepted live on.
+    /// Stops accepting, and suspends until the socket is closed. The accepted connections stay open.
     public func close() async {
         self.inbox.finish()
         try? await self.channel.close().get()

@@ -1,62 +1,65 @@
 public import CoreMetrics
 
-/// How connections report what they do to swift-metrics.
+/// The settings for reports of connections to swift-metrics.
 ///
 /// | Metric | Kind | Dimensions | What it is |
 /// |---|---|---|---|
 /// | `amqp.connections` | gauge | | connections that are open now |
-/// | `amqp.connections_opened` | counter | | connections that were opened |
+/// | `amqp.connections_opened` | counter | | opened connections |
 /// | `amqp.connection_errors` | counter | `condition` | errors that ended a connection or kept it from opening |
-/// | `amqp.connection.outgoing_bytes` | gauge | | bytes that were accepted and are not written to the socket |
+/// | `amqp.connection.outgoing_bytes` | gauge | | accepted bytes that are not yet written to the socket |
 /// | `amqp.connection.socket_bytes` | gauge | | bytes on their way from Proton to the socket |
-/// | `amqp.links_opened` | counter | `role` | links that were attached |
+/// | `amqp.links_opened` | counter | `role` | attached links |
 /// | `amqp.links_ended` | counter | `role`, `condition` | links that ended or were refused |
 /// | `amqp.link.bytes` | gauge | `address`, `role` | bytes that wait to be written, or for the application |
 /// | `amqp.link.messages` | gauge | `address`, `role` | messages that wait to be sent, or for the application |
 /// | `amqp.link.credit` | gauge | `address`, `role` | messages that may be sent now |
-/// | `amqp.link.unsettled` | gauge | `address`, `role` | messages that are not settled |
+/// | `amqp.link.unsettled` | gauge | `address`, `role` | unsettled messages |
 /// | `amqp.link.blocked` | timer | `address`, `role`, `cause` | how long a block lasted, recorded when it ends |
-/// | `amqp.link.blocked_nanoseconds` | counter | `address`, `role`, `cause` | the time in which links were blocked, also while a block lasts |
+/// | `amqp.link.blocked_nanoseconds` | counter | `address`, `role`, `cause` | how long links were blocked, also while a block lasts |
 /// | `amqp.messages_sent` | counter | `address` | messages whose write to the socket is complete |
 /// | `amqp.bytes_sent` | counter | `address` | encoded bytes whose write to the socket is complete |
-/// | `amqp.outcomes` | counter | `address`, `outcome` | accepted messages by what became of them |
+/// | `amqp.outcomes` | counter | `address`, `outcome` | accepted messages by outcome or fate |
 /// | `amqp.outcome_time` | timer | `address` | time from the start of sending a message to its outcome |
 /// | `amqp.messages_received` | counter | `address` | messages that arrived whole |
 /// | `amqp.bytes_received` | counter | `address` | encoded bytes of messages that arrived whole |
-/// | `amqp.settlements` | counter | `address`, `outcome` | decisions of the application that were handed to the connection |
+/// | `amqp.settlements` | counter | `address`, `outcome` | decisions that the application handed to the connection |
 /// | `amqp.settlements_lost` | counter | `address` | decisions that were not sent, or may not have been, because the link ended |
 ///
-/// - `address`: the target's address of a sender, the source's of a receiver; `none` without one, `dynamic` where the peer makes the node,
-///   and `other` beyond ``addressLimit`` and above 256 bytes. Links with one address and role are one series. No dimension holds a name
-///   that is made up.
+/// - `address`: a sender's target address, a receiver's source address; `none` without one, `dynamic` where the peer
+///   creates the node, and `other` beyond ``addressLimit`` and above 256 bytes. Links with the same address and role
+///   share one series. No dimension holds a generated name.
 /// - `role`: `sender` or `receiver`.
 /// - `cause`: the raw value of an ``AMQPBlockCause``.
-/// - `condition`: an ``AMQPCondition`` of this library or the standard, `other` for any other, `none` where there was no error.
-/// - `outcome`: `accepted`, `rejected`, `released`, `modified` or `settled`; of a message without an outcome its fate: `not_sent`,
-///   `in_doubt`, `aborted`, `dropped` or `expired`. When a connection has ended, the sum is the number of messages that it accepted.
+/// - `condition`: an ``AMQPCondition`` of this library or the standard, `other` for any other, `none` where there was
+///   no error.
+/// - `outcome`: `accepted`, `rejected`, `released`, `modified` or `settled`; for a message without an outcome its fate:
+///   `not_sent`, `in_doubt`, `aborted`, `dropped` or `expired`. When a connection has ended, the sum is the number of
+///   messages that it accepted.
 ///
-/// Copies of a value share their series: give one value to all connections that report under the same names and dimensions. Gauges are
-/// then sums over these connections. A gauge goes to 0 and is destroyed with its last link or connection. Counters and timers stay, so
-/// that their sums do.
+/// Copies of a value share their series: give one value to all connections that report under the same names and
+/// dimensions. Gauges are then sums over these connections. A gauge goes to 0 and is destroyed with its last link or
+/// connection. Counters and timers stay, so that their sums do.
 public struct AMQPMetrics: Sendable {
-    /// How often gauges and counters are written: 1 s by default, from 1 ms to 36,500 days.
+    /// The interval at which the library writes gauges and counters: 1 s by default, from 1 ms to 36,500 days.
     ///
-    /// Counters are also written when a link or a connection ends.
+    /// The library also writes counters when a link or a connection ends.
     public var interval: Duration = .seconds(1)
     /// The shortest block that the timer records, 1 ms by default.
     public var shortestBlock: Duration = .milliseconds(1)
-    /// Makes the name of a metric of its standard name.
+    /// Returns the name of a metric for its standard name.
     public var name: @Sendable (String) -> String = { $0 }
-    /// Dimensions that all metrics carry, for example the peer.
+    /// The dimensions that all metrics carry, for example the peer.
     public var dimensions: [(String, String)] = []
-    /// Makes the dimension `address` of the address of a link, for example without the part that is made up.
+    /// Returns the dimension `address` for the address of a link, for example without a generated part.
     public var address: @Sendable (String) -> String = { $0 }
-    /// The most addresses that become dimensions, 100 by default, 1 to 100,000. Links of further addresses count under `other`.
+    /// The most addresses that become dimensions, 100 by default, 1 to 100,000. Links of further addresses count under
+    /// `other`.
     ///
-    /// The first addresses get a dimension each, for good: a peer that attaches links chooses addresses.
+    /// The first addresses get a dimension each, permanently: a peer that attaches links chooses addresses.
     public var addressLimit = 100
 
-    /// Where the metrics go; nil for what `MetricsSystem` was bootstrapped with.
+    /// The factory that receives the metrics; `nil` for the one with which `MetricsSystem` was bootstrapped.
     public var factory: (any MetricsFactory)? {
         get { self.sink.value }
         set {
@@ -68,7 +71,7 @@ public struct AMQPMetrics: Sendable {
     /// The series that copies share.
     private(set) var hub = MetricsHub()
 
-    /// Makes settings of the defaults.
+    /// Creates settings with the defaults.
     public init() {}
 
     func validate() throws(AMQPError) {

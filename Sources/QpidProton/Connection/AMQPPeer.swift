@@ -1,20 +1,20 @@
-/// What the peer told of itself when the connection was opened. Source: AMQP 1.0 §2.7.1.
+/// The fields that the peer announced in its `open` frame. Source: AMQP 1.0 §2.7.1.
 public struct AMQPPeer: Hashable, Sendable {
     /// The name of the peer's container.
     public var containerID: String
-    /// The host that the peer asked this side to be.
+    /// The host that the peer asks this side to act as.
     public var hostname: String?
-    /// The largest frame that the peer takes; nil for no limit.
+    /// The largest frame that the peer accepts; `nil` for no limit.
     public var maxFrameSize: AMQPByteCount?
-    /// The highest channel number that the peer takes.
+    /// The highest channel number that the peer accepts.
     public var channelMax: UInt16
-    /// How often the peer wants to hear something; nil for never.
+    /// The longest interval between frames that the peer requests; `nil` for none.
     public var idleTimeout: Duration?
-    /// What the peer can do beyond the standard.
+    /// The extensions beyond the standard that the peer offers.
     public var offeredCapabilities: [AMQPSymbol]
-    /// What the peer asks this side to do beyond the standard.
+    /// The extensions beyond the standard that the peer requests from this side.
     public var desiredCapabilities: [AMQPSymbol]
-    /// Properties of the connection, for example the peer's product and version.
+    /// The properties of the connection, for example the peer's product and version.
     public var properties: AMQPMap
 
     /// Whether all fields are equal. Names are compared by their bytes.

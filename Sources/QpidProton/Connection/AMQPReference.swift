@@ -1,9 +1,9 @@
 internal import NIOCore
 
-/// A reference to something that lives on an event loop: a connection, a session, a link, a delivery.
+/// A reference to an object on an event loop: a connection, a session, a link, a delivery.
 ///
-/// Its description is all that printing, `dump` and debuggers show, because its inside changes while they look at it. Two
-/// references to objects are equal when both are the same object.
+/// Printing, `dump` and debuggers show only its description, because its contents change while they are read. Two
+/// references to objects are equal if both are the same object.
 public protocol AMQPReference: Sendable, CustomStringConvertible, CustomReflectable {}
 
 extension AMQPReference {
@@ -15,7 +15,7 @@ extension AMQPReference where Self: AnyObject {
     /// Whether both are the same object.
     public static func == (left: Self, right: Self) -> Bool { left === right }
 
-    /// Hashes the identity.
+    /// Hashes the identity of the object.
     public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
 }
 
@@ -23,7 +23,7 @@ extension AMQPReference where Self: AnyObject {
 private func ending(_ error: AMQPError?) -> String { error.map { ", ended: \($0)" } ?? "" }
 
 extension AMQPConnection: AMQPReference, Hashable {
-    /// The container-id of the peer, and why the connection has ended.
+    /// The container-id of the peer, and the error that ended the connection.
     public var description: String { "connection to \(self.peer.containerID.debugDescription)\(ending(self.error))" }
 }
 
@@ -33,14 +33,14 @@ extension AMQPListener: AMQPReference, Hashable {
 }
 
 extension AMQPSession: AMQPReference, Hashable {
-    /// The container-id of the peer, and why the session has ended.
+    /// The container-id of the peer, and the error that ended the session.
     public var description: String {
         "session with \(self.connection.peer.containerID.debugDescription)\(ending(self.error))"
     }
 }
 
 extension AMQPSender: AMQPReference, Hashable {
-    /// The name, the address of the target, the credit, and why the link has ended.
+    /// The name, the address of the target, the credit, and the error that ended the link.
     public var description: String {
         let address = self.remoteTarget.address.map { " to \($0.debugDescription)" } ?? ""
         return "sender \(self.name)\(address), credit \(self.credit)\(ending(self.error))"
@@ -48,7 +48,7 @@ extension AMQPSender: AMQPReference, Hashable {
 }
 
 extension AMQPReceiver: AMQPReference, Hashable {
-    /// The name, the address of the source, the credit, and why the link has ended.
+    /// The name, the address of the source, the credit, and the error that ended the link.
     public var description: String {
         let address = self.remoteSource.address.map { " from \($0.debugDescription)" } ?? ""
         return "receiver \(self.name)\(address), credit \(self.credit)\(ending(self.error))"
@@ -68,7 +68,7 @@ extension AMQPDelivery: AMQPReference {
 }
 
 extension AMQPTracker: AMQPReference {
-    /// The outcome, the error, or that there is none yet.
+    /// The outcome, the error, or a text for a message that is not settled yet.
     public var description: String {
         switch self.result {
         case nil: "not settled yet"
@@ -79,12 +79,12 @@ extension AMQPTracker: AMQPReference {
 }
 
 extension AMQPIncomingSession: AMQPReference {
-    /// That the peer asks for a session.
+    /// A text for the peer's request for a session.
     public var description: String { "the peer begins a session" }
 }
 
 extension AMQPIncomingReceiver: AMQPReference {
-    /// The link that the peer asks for.
+    /// The link that the peer requests.
     public var description: String {
         let address = self.attach.target?.address.map { " to \($0.debugDescription)" } ?? ""
         return "the peer attaches the sender \(self.attach.name)\(address)"
@@ -92,7 +92,7 @@ extension AMQPIncomingReceiver: AMQPReference {
 }
 
 extension AMQPIncomingSender: AMQPReference {
-    /// The link that the peer asks for.
+    /// The link that the peer requests.
     public var description: String {
         let address = self.attach.source?.address.map { " from \($0.debugDescription)" } ?? ""
         return "the peer attaches the receiver \(self.attach.name)\(address)"

@@ -1,11 +1,11 @@
-/// How a client encrypts a connection with TLS.
+/// The TLS settings of a client.
 ///
-/// As it stands it trusts the system's roots, verifies the server's certificate and its host name, and takes TLS 1.2
-/// or later.
+/// By default it trusts the system's roots, verifies the server's certificate and its host name, and accepts TLS 1.2 or
+/// later.
 ///
 /// Source: AMQP 1.0 §5.2.2 (a TLS port of its own).
 public struct AMQPTLS: Hashable, Sendable {
-    /// Which certificate authorities are trusted.
+    /// The trusted certificate authorities.
     public struct TrustRoots: Hashable, Sendable {
         enum Kind: Hashable, Sendable {
             case system
@@ -25,7 +25,7 @@ public struct AMQPTLS: Hashable, Sendable {
 
         /// Only these certificates, in PEM form.
         ///
-        /// - Parameter bytes: One certificate or several.
+        /// - Parameter bytes: One or more certificates.
         /// - Returns: The roots.
         public static func pem(_ bytes: some Sequence<UInt8>) -> Self {
             Self(kind: .pem(.bytes(Redacted(Array(bytes)))))
@@ -40,7 +40,7 @@ public struct AMQPTLS: Hashable, Sendable {
         /// A chain and a key in PEM files, which are read when the connection is made.
         ///
         /// - Parameters:
-        ///   - certificateChain: The file with the own certificate first, then the intermediate ones.
+        ///   - certificateChain: The file with this side's certificate first, then the intermediate ones.
         ///   - privateKey: The file with the key, without a passphrase.
         /// - Returns: The identity.
         public static func files(certificateChain: String, privateKey: String) -> Self {
@@ -50,7 +50,7 @@ public struct AMQPTLS: Hashable, Sendable {
         /// A chain and a key in PEM form.
         ///
         /// - Parameters:
-        ///   - certificateChain: The own certificate first, then the intermediate ones.
+        ///   - certificateChain: This side's certificate first, then the intermediate ones.
         ///   - privateKey: The key, without a passphrase.
         /// - Returns: The identity.
         public static func pem(
@@ -64,7 +64,7 @@ public struct AMQPTLS: Hashable, Sendable {
         }
     }
 
-    /// What is checked of the server's certificate.
+    /// The checks of the server's certificate.
     public struct Verification: Hashable, Sendable {
         enum Kind: Hashable, Sendable { case full, noHostnameVerification, none }
         let kind: Kind
@@ -72,9 +72,9 @@ public struct AMQPTLS: Hashable, Sendable {
         /// The chain up to a trusted root, and the host's name or IP address.
         public static let full = Self(kind: .full)
         /// The chain up to a trusted root, and not the host's name: any server with a certificate from a trusted
-        /// authority is taken for the right one.
+        /// authority passes.
         public static let noHostnameVerification = Self(kind: .noHostnameVerification)
-        /// Nothing: the connection is encrypted, and whoever answers is taken for the right server.
+        /// No check: the connection is encrypted, and any server passes.
         public static let none = Self(kind: .none)
     }
 
@@ -89,27 +89,27 @@ public struct AMQPTLS: Hashable, Sendable {
         public static let tls13 = Self(kind: .tls13)
     }
 
-    /// Which certificate authorities are trusted.
+    /// The trusted certificate authorities.
     public var trustRoots: TrustRoots
     /// The client's own certificate and key, for servers that ask for one and for SASL EXTERNAL.
     public var identity: Identity?
-    /// What is checked of the server's certificate.
+    /// The checks of the server's certificate.
     public var verification: Verification
-    /// The name to ask for (SNI) and to verify, instead of the host that is connected to.
+    /// The name to request (SNI) and to verify, instead of the host of the connection.
     ///
     /// A host's name in ASCII, not an IP address. A final dot is not sent (RFC 6066 §3).
     public var serverName: String?
-    /// The oldest version of TLS that is taken.
+    /// The oldest accepted version of TLS.
     public var minimumVersion: Version
 
-    /// Makes a configuration.
+    /// Creates a configuration.
     ///
     /// - Parameters:
-    ///   - trustRoots: Which certificate authorities are trusted.
+    ///   - trustRoots: The trusted certificate authorities.
     ///   - identity: The client's own certificate and key.
-    ///   - verification: What is checked of the server's certificate.
-    ///   - serverName: The name to ask for and to verify, instead of the host that is connected to.
-    ///   - minimumVersion: The oldest version of TLS that is taken.
+    ///   - verification: The checks of the server's certificate.
+    ///   - serverName: The name to request and to verify, instead of the host of the connection.
+    ///   - minimumVersion: The oldest accepted version of TLS.
     public init(
         trustRoots: TrustRoots = .system,
         identity: Identity? = nil,
@@ -125,7 +125,7 @@ public struct AMQPTLS: Hashable, Sendable {
     }
 }
 
-/// How a listener encrypts its connections with TLS.
+/// The TLS settings of a listener.
 ///
 /// Source: AMQP 1.0 §5.2.2 (a TLS port of its own).
 public struct AMQPServerTLS: Hashable, Sendable {
@@ -139,16 +139,16 @@ public struct AMQPServerTLS: Hashable, Sendable {
 
         let kind: Kind
 
-        /// Clients are not asked for a certificate.
+        /// The listener does not ask clients for a certificate.
         public static let none = Self(kind: .none)
 
-        /// A client may show a certificate; one that does not lead to these roots is refused.
+        /// A client may show a certificate; the listener refuses one that does not lead to these roots.
         ///
         /// - Parameter trustRoots: The authorities that sign clients' certificates.
         /// - Returns: The setting.
         public static func optional(_ trustRoots: AMQPTLS.TrustRoots) -> Self { Self(kind: .optional(trustRoots)) }
 
-        /// A client without a certificate that leads to these roots is refused.
+        /// The listener refuses a client without a certificate that leads to these roots.
         ///
         /// - Parameter trustRoots: The authorities that sign clients' certificates.
         /// - Returns: The setting.
@@ -159,15 +159,15 @@ public struct AMQPServerTLS: Hashable, Sendable {
     public var identity: AMQPTLS.Identity
     /// Whether clients show a certificate.
     public var clientCertificates: ClientCertificates
-    /// The oldest version of TLS that is taken.
+    /// The oldest accepted version of TLS.
     public var minimumVersion: AMQPTLS.Version
 
-    /// Makes a configuration.
+    /// Creates a configuration.
     ///
     /// - Parameters:
     ///   - identity: The listener's certificate and key.
     ///   - clientCertificates: Whether clients show a certificate.
-    ///   - minimumVersion: The oldest version of TLS that is taken.
+    ///   - minimumVersion: The oldest accepted version of TLS.
     public init(
         identity: AMQPTLS.Identity,
         clientCertificates: ClientCertificates = .none,

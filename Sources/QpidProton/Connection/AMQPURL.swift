@@ -1,14 +1,13 @@
-/// Where to connect, as whom, and which address to use there: `amqp://user:password@host:port/address`.
+/// The host, the login and the address to use at the host: `amqp://user:password@host:port/address`.
 ///
-/// - The scheme is `amqp` (port 5672 unless given) or `amqps` (TLS, port 5671 unless given). A text without a scheme,
-///   such as `localhost` or `localhost:5672/orders`, is read as `amqp`.
+/// - The scheme is `amqp` (port 5672 by default) or `amqps` (TLS, port 5671 by default). A text without a scheme, such
+///   as `localhost` or `localhost:5672/orders`, is read as `amqp`.
 /// - An IPv6 address is written in brackets: `amqp://[::1]:5672`.
 /// - User, password and address are percent-decoded, as UTF-8. None of them may contain a zero byte (`%00`).
 /// - The address is the path without its first slash, so `amqp://host/orders` has the address `orders` and
 ///   `amqp://host//queues/orders` has `/queues/orders`. Without a path there is no address.
 /// - There is no query and no fragment: `?` and `#` after the host are part of the address.
-/// - The host ends at the first slash; a slash, a colon or an `@` in a user or a password is written `%2F`, `%3A`,
-///   `%40`.
+/// - The host ends at the first slash. Write a slash, a colon or an `@` in a user or a password as `%2F`, `%3A`, `%40`.
 public struct AMQPURL: Hashable, Sendable {
     /// Whether the connection is encrypted with TLS: the scheme `amqps`.
     public var isTLS: Bool
@@ -16,13 +15,13 @@ public struct AMQPURL: Hashable, Sendable {
     public var host: String
     /// The TCP port.
     public var port: Int
-    /// The user to log in as, percent-decoded, or nil where the URL names none.
+    /// The user to log in as, percent-decoded; `nil` if the URL names none.
     public var username: String? {
         get { self.comparedUsername.text }
         set { self.comparedUsername.text = newValue }
     }
     private var comparedUsername: Bytewise<String?>
-    /// The address at the host, percent-decoded, or nil where the URL has no path.
+    /// The address at the host, percent-decoded; `nil` if the URL has no path.
     public var address: String? {
         get { self.comparedAddress.text }
         set { self.comparedAddress.text = newValue }
@@ -31,7 +30,7 @@ public struct AMQPURL: Hashable, Sendable {
 
     private var secret: Redacted<String>?
 
-    /// The password, percent-decoded, or nil where the URL has none. No description or dump of the URL shows it.
+    /// The password, percent-decoded; `nil` if the URL has none. No description or dump of the URL shows it.
     public var password: String? {
         get { self.secret?.value }
         set { self.secret = newValue.map { Redacted($0) } }
@@ -42,11 +41,11 @@ public struct AMQPURL: Hashable, Sendable {
     /// The port of `amqps`.
     public static let defaultTLSPort = 5671
 
-    /// Makes a URL of its parts. Nothing is percent-decoded. Connecting checks the parts that it uses.
+    /// Creates a URL from its parts. Nothing is percent-decoded. Connecting checks the parts that it uses.
     ///
     /// - Parameters:
     ///   - host: The host's name or its IP address, an IPv6 address without brackets.
-    ///   - port: The TCP port; nil takes 5672, or 5671 with TLS.
+    ///   - port: The TCP port; `nil` for 5672, or 5671 with TLS.
     ///   - isTLS: Whether the connection is encrypted with TLS.
     ///   - username: The user to log in as.
     ///   - password: The user's password.
@@ -67,11 +66,11 @@ public struct AMQPURL: Hashable, Sendable {
         self.comparedAddress = Bytewise(address)
     }
 
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// - Parameter string: The text, in the form that ``AMQPURL`` describes.
     /// - Throws: ``AMQPError`` with ``AMQPCondition/invalidArgument``. Its text names the cause and the remedy, and
-    ///   repeats no part of the URL but its scheme.
+    ///   repeats no part of the URL except its scheme.
     public init(_ string: String) throws(AMQPError) {
         var parser = AMQPURLParser(string)
         self = try parser.parse()
@@ -79,7 +78,7 @@ public struct AMQPURL: Hashable, Sendable {
 }
 
 extension AMQPURL: CustomStringConvertible, CustomDebugStringConvertible {
-    /// The URL, with `***` in place of the password. Without a password it can be read again.
+    /// The URL, with `***` in place of the password. A URL without a password can be parsed again.
     public var description: String {
         var text = self.isTLS ? "amqps://" : "amqp://"
         if let username = self.username {

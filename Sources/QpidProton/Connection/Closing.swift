@@ -7,12 +7,12 @@ internal import NIOCore
 extension AMQPSender {
     /// Closes the link at once, and suspends until the peer has answered.
     ///
-    /// Messages that were not sent fail: the result lists them, and one logged warning counts them. ``close(within:)`` sends them
-    /// first. The peer has the connection's `operationTimeout` to answer. A second call waits for the same answer. Cancellation
-    /// ends the wait; the link closes all the same.
+    /// Unsent messages fail: the result lists them, and one logged warning counts them. ``close(within:)`` sends them
+    /// first. The peer has the connection's `operationTimeout` to answer. A second call waits for the same answer.
+    /// Cancellation ends only the wait: the link still closes.
     ///
-    /// - Parameter error: The reason for the peer, if the link closes for an error.
-    /// - Returns: What was left unfinished, and why the close was not orderly.
+    /// - Parameter error: The reason for the peer, if the link closes because of an error.
+    /// - Returns: The unfinished work, and the reason if the close was not orderly.
     ///
     /// Source: AMQP 1.0 §2.6.4, `pn_link_close`.
     @discardableResult
@@ -20,20 +20,22 @@ extension AMQPSender {
         await self.session.connection.close(self.closeSteps(error), within: .zero)
     }
 
-    /// Sends what was accepted, waits for its outcomes, and closes the link, within a limit.
+    /// Sends the accepted messages, waits for their outcomes, and closes the link, within a limit.
     ///
-    /// The sender accepts no message after the call. Suspends until everything is sent and settled and the peer has answered
-    /// the close, for the limit at most. A fortieth of the limit, one second at most, is reserved for the answer. With zero it
-    /// is ``close(_:)``. Cancellation ends the remaining time: the link closes at once.
+    /// The sender accepts no message after the call. Suspends until everything is sent and settled and the peer has
+    /// answered the close, for at most the limit. A fortieth of the limit, one second at most, is reserved for the
+    /// answer. With a limit of zero, it is the same as ``close(_:)``. Cancellation ends the remaining time: the link
+    /// closes at once.
     ///
     /// - Parameter limit: How long the whole close may take.
-    /// - Returns: What was left unfinished, and why the close was not orderly.
+    /// - Returns: The unfinished work, and the reason if the close was not orderly.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
         await self.session.connection.close(self.closeSteps(), within: limit)
     }
 
-    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered. As ``close(_:)`` else.
+    /// Detaches the link so that its terminus survives, and suspends until the peer has answered. Otherwise the same as
+    /// ``close(_:)``.
     ///
     /// Source: AMQP 1.0 §2.6.3, `pn_link_detach`.
     @discardableResult
@@ -54,13 +56,13 @@ extension AMQPSender {
 }
 
 extension AMQPReceiver {
-    /// Closes the link at once, and suspends until the peer has answered. Messages that no task has taken are released first.
+    /// Closes the link at once, and suspends until the peer has answered.
     ///
-    /// The peer has the connection's `operationTimeout` to answer. A second call waits for the same answer. Cancellation ends the
-    /// wait; the link closes all the same.
+    /// First releases the messages that no task has received. The peer has the connection's `operationTimeout` to
+    /// answer. A second call waits for the same answer. Cancellation ends only the wait: the link still closes.
     ///
-    /// - Parameter error: The reason for the peer, if the link closes for an error.
-    /// - Returns: What was left unfinished, and why the close was not orderly.
+    /// - Parameter error: The reason for the peer, if the link closes because of an error.
+    /// - Returns: The unfinished work, and the reason if the close was not orderly.
     ///
     /// Source: AMQP 1.0 §2.6.4, `pn_link_close`.
     @discardableResult
@@ -68,25 +70,27 @@ extension AMQPReceiver {
         await self.session.connection.close(self.closeSteps(error), within: .zero)
     }
 
-    /// Closes the link in order: stops the peer, waits until the application has settled what it holds, and detaches.
+    /// Closes the link in order: stops the peer, waits until the application has settled its messages, and detaches.
     ///
-    /// From the call on no task gets an unsettled message; messages that the sender had settled can still be taken. Once
-    /// nothing more can arrive, the unsettled messages that no task has taken are released in order. On a queue with a single
-    /// active consumer, the peer can then give the next consumer all remaining messages in order.
+    /// After the call no task gets an unsettled message; tasks can still receive messages that the sender had settled.
+    /// Once nothing more can arrive, the receiver releases the unsettled messages that no task has received, in order.
+    /// On a queue with a single active consumer, the peer can then give the next consumer all remaining messages in
+    /// order.
     ///
-    /// Suspends until all messages are settled and the peer has answered the close, for the limit at most. A fortieth of the
-    /// limit, one second at most, is reserved for the answer. With zero it is ``close(_:)``. Cancellation ends the remaining
-    /// time: the link closes at once.
+    /// Suspends until all messages are settled and the peer has answered the close, for at most the limit. A fortieth
+    /// of the limit, one second at most, is reserved for the answer. With a limit of zero, it is the same as
+    /// ``close(_:)``. Cancellation ends the remaining time: the link closes at once.
     ///
     /// - Parameter limit: How long the whole close may take.
-    /// - Returns: What was left unfinished, and why the close was not orderly. The numbers are also right when the peer or the
-    ///   connection ended during the call or before it.
+    /// - Returns: The unfinished work, and the reason if the close was not orderly. The numbers are also right if the
+    ///   peer or the connection ended during the call or before it.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
         await self.session.connection.close(self.closeSteps(), within: limit)
     }
 
-    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered. As ``close(_:)`` else.
+    /// Detaches the link so that its terminus survives, and suspends until the peer has answered. Otherwise the same as
+    /// ``close(_:)``.
     ///
     /// Source: AMQP 1.0 §2.6.3, `pn_link_detach`.
     @discardableResult
@@ -116,12 +120,12 @@ extension AMQPReceiver {
 extension AMQPSession {
     /// Ends the session with its links at once, and suspends until the peer has answered.
     ///
-    /// Messages that were not sent fail: the result lists them, and one logged warning a link counts them. ``close(within:)``
-    /// sends them first. The peer has the connection's `operationTimeout` to answer. A second call waits for the same answer.
-    /// Cancellation ends the wait; the session ends all the same.
+    /// Unsent messages fail: the result lists them, and one logged warning per link counts them. ``close(within:)``
+    /// sends them first. The peer has the connection's `operationTimeout` to answer. A second call waits for the same
+    /// answer. Cancellation ends only the wait: the session still ends.
     ///
-    /// - Parameter error: The reason for the peer, if the session ends for an error.
-    /// - Returns: What its links left unfinished, and why the close was not orderly.
+    /// - Parameter error: The reason for the peer, if the session ends because of an error.
+    /// - Returns: The unfinished work of its links, and the reason if the close was not orderly.
     ///
     /// Source: AMQP 1.0 §2.5.3, `pn_session_close`.
     @discardableResult
@@ -131,11 +135,12 @@ extension AMQPSession {
 
     /// Finishes the work of all links, and ends the session, within a limit.
     ///
-    /// First the receivers stop as in ``AMQPReceiver/close(within:)``: the application can settle the messages that it holds, and
-    /// its senders work as before. Then the senders send what they have accepted, as in ``AMQPSender/close(within:)``.
+    /// First the receivers stop as in ``AMQPReceiver/close(within:)``: the application can settle the messages that it
+    /// holds, and its senders work as before. Then the senders send the messages that they have accepted, as in
+    /// ``AMQPSender/close(within:)``.
     ///
-    /// - Parameter limit: How long the whole close may take, with the peer's answer to the end.
-    /// - Returns: What the links left unfinished, and why the close was not orderly.
+    /// - Parameter limit: How long the whole close may take, including the peer's answer to the end.
+    /// - Returns: The unfinished work of the links, and the reason if the close was not orderly.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
         await self.connection.close(self.closeSteps(), within: limit)
@@ -159,12 +164,12 @@ extension AMQPSession {
 extension AMQPConnection {
     /// Closes the connection with its sessions and links at once, and suspends until the socket is closed.
     ///
-    /// Messages that were not sent fail: the result lists them, and one logged warning a link counts them. ``close(within:)``
-    /// sends them first. The peer has `operationTimeout` to answer. Any task may call it, more than once; all wait for the same
-    /// end. Cancellation ends the wait; the connection closes all the same.
+    /// Unsent messages fail: the result lists them, and one logged warning per link counts them. ``close(within:)``
+    /// sends them first. The peer has `operationTimeout` to answer. Any task may call it, more than once; all wait for
+    /// the same end. Cancellation ends only the wait: the connection still closes.
     ///
-    /// - Parameter error: The reason for the peer, if the connection closes for an error.
-    /// - Returns: What its links left unfinished, and why the close was not orderly.
+    /// - Parameter error: The reason for the peer, if the connection closes because of an error.
+    /// - Returns: The unfinished work of its links, and the reason if the close was not orderly.
     ///
     /// Source: AMQP 1.0 §2.4.3, `pn_connection_close`.
     @discardableResult
@@ -174,12 +179,12 @@ extension AMQPConnection {
 
     /// Finishes the work of all links, and closes the connection, within a limit.
     ///
-    /// First the receivers stop as in ``AMQPReceiver/close(within:)``: the application can settle the messages that it holds, and
-    /// its senders work as before. Then the senders send what they have accepted, as in ``AMQPSender/close(within:)``. The socket
-    /// closes when the peer has answered, or at the limit without an answer.
+    /// First the receivers stop as in ``AMQPReceiver/close(within:)``: the application can settle the messages that it
+    /// holds, and its senders work as before. Then the senders send the messages that they have accepted, as in
+    /// ``AMQPSender/close(within:)``. The socket closes when the peer has answered, or at the limit without an answer.
     ///
     /// - Parameter limit: How long the whole close may take, including the peer's answer and the close of the socket.
-    /// - Returns: What the links left unfinished, and why the close was not orderly.
+    /// - Returns: The unfinished work of the links, and the reason if the close was not orderly.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
         await self.close(self.closeSteps(), within: limit)

@@ -1,20 +1,20 @@
 /// The name of an error: an open set of AMQP symbols.
 ///
-/// Compare with the constants, or make your own for conditions that a peer or your application defines:
-/// `AMQPCondition(rawValue: "com.example:too-late")`. The constants that begin with `local:` are never sent; they name
-/// what this library found on its own side.
+/// Compare with the constants. For a condition that a peer or your application defines, make your own:
+/// `AMQPCondition(rawValue: "com.example:too-late")`. The constants that begin with `local:` name errors that this
+/// library found on its own side; they are never sent.
 ///
 /// Source: AMQP 1.0 §2.8.15–2.8.18 and §3.5.7.
 public struct AMQPCondition: RawRepresentable, Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
     /// The AMQP symbol, for example `amqp:not-found`.
     public let rawValue: String
 
-    /// Makes a condition of any symbol. Only ASCII travels on the wire.
+    /// Creates a condition from any symbol. Only ASCII travels on the wire.
     public init(rawValue: String) {
         self.rawValue = rawValue
     }
 
-    /// Makes a condition of a literal symbol.
+    /// Creates a condition from a literal symbol.
     public init(stringLiteral value: String) {
         self.rawValue = value
     }
@@ -39,25 +39,25 @@ extension AMQPCondition {
 
     /// An internal error of the peer.
     public static let internalError: Self = "amqp:internal-error"
-    /// A node or another thing that was asked for does not exist.
+    /// The requested node or another requested entity does not exist.
     public static let notFound: Self = "amqp:not-found"
-    /// The login or the rights do not suffice.
+    /// The login or the access rights are insufficient.
     public static let unauthorizedAccess: Self = "amqp:unauthorized-access"
     /// Data could not be decoded.
     public static let decodeError: Self = "amqp:decode-error"
     /// A limit on resources was exceeded.
     public static let resourceLimitExceeded: Self = "amqp:resource-limit-exceeded"
-    /// What was asked for is not allowed.
+    /// The requested operation is not allowed.
     public static let notAllowed: Self = "amqp:not-allowed"
-    /// A field holds a value that is not valid.
+    /// A field holds an invalid value.
     public static let invalidField: Self = "amqp:invalid-field"
-    /// What was asked for is not implemented.
+    /// The requested operation is not implemented.
     public static let notImplemented: Self = "amqp:not-implemented"
-    /// A thing is locked by another user of it.
+    /// Another user has locked the requested entity.
     public static let resourceLocked: Self = "amqp:resource-locked"
     /// A precondition did not hold.
     public static let preconditionFailed: Self = "amqp:precondition-failed"
-    /// A thing was deleted while it was in use.
+    /// An entity was deleted while it was in use.
     public static let resourceDeleted: Self = "amqp:resource-deleted"
     /// The peer sent a frame that is not allowed in its state.
     public static let illegalState: Self = "amqp:illegal-state"
@@ -70,11 +70,11 @@ extension AMQPCondition {
     public static let connectionForced: Self = "amqp:connection:forced"
     /// The bytes on a connection are not AMQP frames.
     public static let connectionFramingError: Self = "amqp:connection:framing-error"
-    /// The peer is to be found at another address, given in the info map.
+    /// The peer is available at another address, given in the info map.
     public static let connectionRedirect: Self = "amqp:connection:redirect"
     /// The peer sent more transfers than the session's window allows.
     public static let sessionWindowViolation: Self = "amqp:session:window-violation"
-    /// A frame names a link that is not attached, though it was.
+    /// A frame names a link that was attached and no longer is.
     public static let sessionErrantLink: Self = "amqp:session:errant-link"
     /// A handle that is in use was attached again.
     public static let sessionHandleInUse: Self = "amqp:session:handle-in-use"
@@ -86,7 +86,7 @@ extension AMQPCondition {
     public static let linkTransferLimitExceeded: Self = "amqp:link:transfer-limit-exceeded"
     /// A message is larger than the link's max-message-size.
     public static let linkMessageSizeExceeded: Self = "amqp:link:message-size-exceeded"
-    /// The link's node is to be found at another address, given in the info map.
+    /// The link's node is available at another address, given in the info map.
     public static let linkRedirect: Self = "amqp:link:redirect"
     /// Another connection attached a link of the same name and took it over.
     public static let linkStolen: Self = "amqp:link:stolen"
@@ -95,26 +95,27 @@ extension AMQPCondition {
 
     /// The waiting task was cancelled.
     public static let cancelled: Self = "local:cancelled"
-    /// The thing was closed on this side.
+    /// This side closed the connection, session or link.
     public static let closed: Self = "local:closed"
-    /// No TCP connection could be made: the host's name was not found, it refused, or it cannot be reached.
+    /// The TCP connection failed: the host's name was not found, the host refused, or it is unreachable.
     public static let connectFailed: Self = "local:connect-failed"
     /// The connection was lost without a close.
     public static let connectionLost: Self = "local:connection-lost"
-    /// The sender has aborted the message in the middle.
+    /// The sender aborted the message before its end.
     public static let aborted: Self = "local:aborted"
-    /// A message was dropped because there was no room for it, or for a newer one: see ``AMQPOverflow``.
+    /// A message was dropped because there was no room for it, or because a newer one needed the room: see
+    /// ``AMQPOverflow``.
     public static let dropped: Self = "local:dropped"
-    /// A message had not begun to be sent when its time was over: see ``AMQPSendOptions/expiresAfter``.
+    /// A message did not begin to leave before its time limit: see ``AMQPSendOptions/expiresAfter``.
     public static let expired: Self = "local:expired"
-    /// Nothing came from the peer for the connection's `idleTimeout`.
+    /// No bytes arrived from the peer for the connection's `idleTimeout`.
     public static let idleTimeout: Self = "local:idle-timeout"
-    /// An argument or a configuration cannot be used.
+    /// An argument or a configuration is unusable.
     public static let invalidArgument: Self = "local:invalid-argument"
     /// A deadline passed.
     public static let timeout: Self = "local:timeout"
     /// The TLS handshake failed.
     public static let tlsFailed: Self = "local:tls-failed"
-    /// There is no room or no credit just now, and the call does not wait.
+    /// There is no room or no credit now, and the call does not wait.
     public static let wouldBlock: Self = "local:would-block"
 }

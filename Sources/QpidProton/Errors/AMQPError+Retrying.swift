@@ -1,11 +1,15 @@
 extension AMQPError {
-    /// Whether the same attempt may succeed later, though the program changes nothing.
+    /// Whether the same attempt may succeed later without a change to the program.
     ///
-    /// True after a loss, a deadline, a connection that was refused, and when the peer says that it stopped, failed or had no
-    /// room. False for what must be corrected first: an argument, the login, the certificate, a name that does not exist, and
-    /// what the peer does not implement or allow. False also for a condition that this library does not know.
+    /// True after a loss, a missed deadline or a refused connection. True also if the peer reports that it stopped,
+    /// failed or had no room.
     ///
-    /// It says nothing of duplicates: a message whose ``fate`` is ``Fate/inDoubt`` may come twice when it is sent again.
+    /// False if something must be corrected first: an argument, the login, the certificate, or a name that does not
+    /// exist. False also if the peer does not implement or allow the request, and for a condition that this library
+    /// does not know.
+    ///
+    /// The value does not consider duplicates: a message whose ``fate`` is ``Fate/inDoubt`` may arrive twice if it is
+    /// sent again.
     public var isRetryable: Bool {
         switch self.condition {
         case .connectionLost, .idleTimeout, .timeout, .connectFailed, .wouldBlock: true

@@ -1,12 +1,13 @@
-/// The one error that this library throws.
+/// The only error type that this library throws.
 ///
-/// Programs decide by values: ``scope`` says what has ended, ``origin`` who ended it and ``ending`` how. ``condition`` names
-/// the error, ``fate`` says what became of a message, and ``isRetryable`` whether to try again. ``detail`` is the text for
-/// people, and ``info`` holds what else the peer sent. An error never contains a password.
+/// Programs decide by values. ``scope`` names the part that ended, ``origin`` the side that ended it and ``ending`` the
+/// kind of end. ``condition`` names the error, ``fate`` is the state of a message, and ``isRetryable`` is whether a
+/// retry may succeed. ``detail`` is the text for people, and ``info`` holds any further data that the peer sent. An
+/// error never contains a password.
 ///
 /// Source: AMQP 1.0 §2.8.14.
 public struct AMQPError: Error, Sendable {
-    /// What has ended with an error.
+    /// The part that ended with an error.
     public struct Scope: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String { case connection, session, link, delivery, call }
         private let kind: Kind
@@ -17,45 +18,50 @@ public struct AMQPError: Error, Sendable {
         public static let session = Self(kind: .session)
         /// The link.
         public static let link = Self(kind: .link)
-        /// One message: its link goes on.
+        /// One message: its link stays open.
         public static let delivery = Self(kind: .delivery)
-        /// The call alone: an argument, a deadline, a cancellation.
+        /// Only the call: an argument, a deadline, a cancellation.
         public static let call = Self(kind: .call)
 
-        /// The scope's name.
+        /// The name of the scope.
         public var description: String { self.kind.rawValue }
     }
 
-    /// Who found the error, or ended what has ended.
+    /// The side that found the error, or that ended the connection, session or link.
     public enum Origin: String, Hashable, Sendable, CustomStringConvertible {
         /// The peer sent the error.
         case peer
-        /// This side found it.
+        /// This side found the error.
         case local
 
-        /// The origin's name.
+        /// The name of the origin.
         public var description: String { self.rawValue }
     }
 
-    /// How a connection, session or link ended: an open set.
+    /// The kind of end of a connection, session or link: an open set.
     public struct Ending: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String { case closed, detached, lost, refused }
         private let kind: Kind
 
-        /// One side closed the connection, ended the session or closed the link. Source: AMQP 1.0 §2.4.3, §2.5.3 and §2.6.4.
+        /// One side closed the connection, ended the session or closed the link.
+        ///
+        /// Source: AMQP 1.0 §2.4.3, §2.5.3 and §2.6.4.
         public static let closed = Self(kind: .closed)
-        /// One side detached the link without closing it: a link of the same name can resume it. Source: AMQP 1.0 §2.6.3.
+        /// One side detached the link without closing it: a link of the same name can resume it.
+        ///
+        /// Source: AMQP 1.0 §2.6.3.
         public static let detached = Self(kind: .detached)
         /// The socket was lost, or the peer fell silent.
         public static let lost = Self(kind: .lost)
-        /// It was never open: TCP, TLS, the login or the peer's answer to the open refused it.
+        /// The connection, session or link never opened: TCP, TLS, the login or the peer's answer to the open refused
+        /// it.
         public static let refused = Self(kind: .refused)
 
-        /// The ending's name.
+        /// The name of the ending.
         public var description: String { self.kind.rawValue }
     }
 
-    /// What became of a message that was handed over for sending: an open set.
+    /// The state of a message that the application handed over for sending: an open set.
     public struct Fate: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case notSent = "not sent"
@@ -64,18 +70,23 @@ public struct AMQPError: Error, Sendable {
         }
         private let kind: Kind
 
-        /// No byte of the message has left: the peer has not got it, and sending it again makes no duplicate.
+        /// No byte of the message has left: the peer does not have it, and sending it again makes no duplicate.
         public static let notSent = Self(kind: .notSent)
-        /// The message was written, or was on its way, and is not settled: the peer may have it. ``AMQPError/tracker`` tells
-        /// more as long as its link lives.
+        /// The message was written, or was on its way, and is not settled: the peer may have it.
+        ///
+        /// While its link is open, ``AMQPError/tracker`` can still report the outcome.
         public static let inDoubt = Self(kind: .inDoubt)
-        /// A part of the message had left, and the peer discards it: it was told to, or the link ended before the last part.
+        /// A part of the message had left, and the peer discards it: this side aborted the message, or the link ended
+        /// before the last part.
+        ///
         /// Source: AMQP 1.0 §2.7.5, `aborted`.
         public static let aborted = Self(kind: .aborted)
-        /// This side gave the message up for want of room, before any byte had left: see ``AMQPOverflow``.
+        /// This side dropped the message for lack of room, before any byte had left: see ``AMQPOverflow``.
         public static let dropped = Self(kind: .dropped)
-        /// This side gave the message up because it had not begun to be sent in time: see ``AMQPSendOptions/expiresAfter``. No byte
-        /// of it has left.
+        /// This side withdrew the message because it had not begun to leave in time: see
+        /// ``AMQPSendOptions/expiresAfter``.
+        ///
+        /// No byte of the message has left.
         public static let expired = Self(kind: .expired)
 
         /// The fate in plain words.
@@ -106,9 +117,10 @@ public struct AMQPError: Error, Sendable {
         }
     }
 
-    /// What has ended.
+    /// The part that ended.
     ///
-    /// The connection wherever the connection has ended, also for a message that was not sent. ``Scope/call`` where nothing has.
+    /// If the connection has ended, the scope is the connection, also for a message that was not sent. If nothing has
+    /// ended, it is ``Scope/call``.
     public var scope: Scope {
         get { self.box.value.scope }
         _modify { yield &self.own.value.scope }
@@ -118,22 +130,22 @@ public struct AMQPError: Error, Sendable {
         get { self.box.value.condition }
         _modify { yield &self.own.value.condition }
     }
-    /// A text for people, from the peer where ``origin`` is ``Origin/peer``. It may be empty.
+    /// A text for people. If ``origin`` is ``Origin/peer``, the text is the peer's. It may be empty.
     public var detail: String {
         get { self.box.value.detail }
         _modify { yield &self.own.value.detail }
     }
-    /// What else the peer sent with the error, by symbol.
+    /// Further data that the peer sent with the error, by symbol.
     public var info: AMQPMap {
         get { self.box.value.info }
         _modify { yield &self.own.value.info }
     }
-    /// Who found the error, or ended what has ended.
+    /// The side that found the error, or that ended the connection, session or link.
     public var origin: Origin {
         get { self.box.value.origin }
         _modify { yield &self.own.value.origin }
     }
-    /// How what ``scope`` names has ended; nil where nothing has.
+    /// The kind of end of the part that ``scope`` names; `nil` if nothing ended.
     public var ending: Ending? {
         get { self.box.value.ending ?? self.usualEnding }
         set { self.own.value.ending = newValue }
@@ -147,37 +159,42 @@ public struct AMQPError: Error, Sendable {
         default: return .closed
         }
     }
-    /// What became of the message that was handed over for sending; nil where no message is concerned.
+    /// The state of the message that the application handed over for sending; `nil` if the error concerns no message.
     public var fate: Fate? {
         get { self.box.value.fate }
         _modify { yield &self.own.value.fate }
     }
-    /// What kept a message from being accepted, the outermost first: which limit is full, and then why that one does not
-    /// empty, as in `[.sessionLimit, .credit]`. Set with the conditions ``AMQPCondition/wouldBlock``, ``AMQPCondition/dropped`` and
-    /// ``AMQPCondition/timeout``, empty otherwise; never sent.
+    /// The causes that kept a message from being accepted, the outermost first.
+    ///
+    /// The first cause is the full limit. The next is the reason why that limit does not empty, as in
+    /// `[.sessionLimit, .credit]`. Set with the conditions ``AMQPCondition/wouldBlock``, ``AMQPCondition/dropped`` and
+    /// ``AMQPCondition/timeout``, empty otherwise. Never sent.
     public var blockedBy: [AMQPBlockCause] {
         get { self.box.value.blockedBy }
         _modify { yield &self.own.value.blockedBy }
     }
-    /// The message in doubt of a task that was cancelled: its outcome can still be awaited. Nil for other errors; never sent.
+    /// The tracker of a message in doubt after its task was cancelled; `nil` for other errors.
+    ///
+    /// You can still await its outcome. Never sent.
     public var tracker: AMQPTracker? {
         get { self.box.value.tracker }
         _modify { yield &self.own.value.tracker }
     }
-    /// The error of the network, of TLS or of a message's body that caused this one; nil for others. It is never sent, and
-    /// ``description`` does not show it.
+    /// The error of the network, of TLS or of a message's body that caused this one; `nil` for other errors.
+    ///
+    /// It is never sent, and ``description`` does not show it.
     public var underlying: (any Error)? {
         get { self.box.value.underlying }
         _modify { yield &self.own.value.underlying }
     }
 
-    /// Makes an error, for example to refuse a link with, or to reject a message.
+    /// Creates an error, for example to refuse a link or to reject a message.
     ///
     /// - Parameters:
-    ///   - scope: What the error ends. Not sent.
+    ///   - scope: The part that the error ends. Not sent.
     ///   - condition: The name of the error.
     ///   - detail: A text for people.
-    ///   - info: More, by symbol.
+    ///   - info: Further data, by symbol.
     public init(scope: Scope = .call, condition: AMQPCondition, detail: String = "", info: AMQPMap = [:]) {
         self.init(scope: scope, condition: condition, detail: detail, info: info, origin: .local)
     }
@@ -208,7 +225,7 @@ public struct AMQPError: Error, Sendable {
 }
 
 extension AMQPError: Hashable {
-    /// Whether all that the errors say is equal; ``underlying`` is not compared.
+    /// Whether all fields except ``underlying`` are equal.
     public static func == (left: AMQPError, right: AMQPError) -> Bool {
         let (one, other) = (left.box.value, right.box.value)
         return left.box === right.box
@@ -227,7 +244,7 @@ extension AMQPError: Hashable {
 }
 
 extension AMQPError: CustomStringConvertible {
-    /// One line: the fate of the message, who ended what, the condition, and the text.
+    /// One line: the fate of the message, the side and the part that ended, the condition, and the text.
     public var description: String {
         let parts = [self.fate.map { "message \($0)" }, self.happening, self.name, self.detail.nonEmpty]
         let line = parts.compactMap(\.self).joined(separator: ": ")

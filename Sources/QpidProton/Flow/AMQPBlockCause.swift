@@ -1,6 +1,6 @@
-/// What keeps a link from moving.
+/// The cause that blocks a link.
 ///
-/// A refusal names the outermost first: which limit is full, and then why that one does not empty. See
+/// A refusal names the outermost cause first: the full limit, and then the reason why that limit does not empty. See
 /// ``AMQPError/blockedBy``.
 public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStringConvertible {
     /// The send limit of the link is full.
@@ -13,16 +13,17 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
     case memoryBudget
     /// The peer granted no credit. Source: AMQP 1.0 §2.6.7.
     case credit
-    /// The limit of unsettled messages is reached, and the peer has to settle some: see
-    /// ``AMQPSender/Configuration/unsettledLimit`` and ``AMQPReceiver/Configuration/unsettledLimit``.
+    /// The limit of unsettled messages is reached, and the peer has to settle some.
+    ///
+    /// See ``AMQPSender/Configuration/unsettledLimit`` and ``AMQPReceiver/Configuration/unsettledLimit``.
     case unsettled
     /// The peer closed the window of the session. Source: AMQP 1.0 §2.5.6.
     case remoteWindow
-    /// The rate limit of this side.
+    /// The rate limit of this side allows no more now.
     case rate
-    /// The socket takes no more: the peer does not read, or not as fast.
+    /// The socket accepts no more: the peer does not read, or reads too slowly.
     case socket
-    /// What waits for the application, or is held by it, fills the receiver's window.
+    /// Messages that wait for the application, or that it has not settled, fill the receiver's window.
     case application
     /// There is nothing to send, or the peer sends nothing.
     case messages

@@ -3,23 +3,23 @@ public struct AMQPByteCount: Hashable, Comparable, Sendable, ExpressibleByIntege
     /// The number of bytes, never negative.
     public let bytes: Int
 
-    /// Makes a count of bytes; a negative number counts as 0.
+    /// Creates a count of bytes; a negative number counts as 0.
     public init(_ bytes: Int) {
         self.bytes = max(0, bytes)
     }
 
-    /// Makes a count of bytes of a literal.
+    /// Creates a count of bytes from a literal.
     public init(integerLiteral value: Int) {
         self.init(value)
     }
 
-    /// Bytes.
+    /// Creates a count of bytes.
     public static func bytes(_ count: Int) -> Self { Self(count) }
-    /// Units of 1,024 bytes.
+    /// Creates a count in units of 1,024 bytes.
     public static func kibibytes(_ count: Int) -> Self { Self.times(count, 1 << 10) }
-    /// Units of 1,048,576 bytes.
+    /// Creates a count in units of 1,048,576 bytes.
     public static func mebibytes(_ count: Int) -> Self { Self.times(count, 1 << 20) }
-    /// Units of 1,073,741,824 bytes.
+    /// Creates a count in units of 1,073,741,824 bytes.
     public static func gibibytes(_ count: Int) -> Self { Self.times(count, 1 << 30) }
 
     init(clamping bytes: UInt64) { self.init(Int(clamping: bytes)) }

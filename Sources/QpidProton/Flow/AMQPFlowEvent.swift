@@ -1,20 +1,20 @@
-/// The beginning or the end of a time in which something kept a link from moving.
+/// The beginning or the end of a block of a link.
 public struct AMQPFlowEvent: Hashable, Sendable {
-    /// What has happened.
+    /// The kind of event.
     public enum Kind: Hashable, Sendable {
-        /// The link has been kept from moving for as long as was asked for.
+        /// The link has been blocked for at least the requested time.
         case blocked(for: Duration)
-        /// The link moves again, or something else keeps it from moving.
+        /// The link moves again, or another cause blocks it.
         case unblocked(after: Duration)
     }
 
     /// The name of the link.
     public let linkName: String
-    /// Whether it is a sender.
+    /// Whether the link is a sender.
     public let isSender: Bool
-    /// What has kept the link from moving.
+    /// The cause that blocks or blocked the link.
     public let cause: AMQPBlockCause
-    /// What has happened. The durations are those of the block so far, or of the whole of it.
+    /// The kind of event. Its duration is that of the block so far, or of the whole block.
     public let kind: Kind
 }
 

@@ -1,12 +1,13 @@
 internal import DequeModule
 internal import Synchronization
 
-/// Bytes that any number of connections share: what all of them have accepted for sending and not yet written.
+/// Bytes that any number of connections share: those that all of them have accepted for sending and not yet written.
 ///
-/// Give it to each of them as ``AMQPConnection/Configuration/sendBudget``. A message passes the limits of its link, session
-/// and connection and then the budget. When the budget is full sending suspends, and goes on when it has fallen to ``low``,
-/// with the connections in the order in which they began to wait. A message larger than the whole limit passes when the
-/// budget is empty. What a connection holds comes back when it ends.
+/// Give it to each of them as ``AMQPConnection/Configuration/sendBudget``. A message passes the limits of its link,
+/// session and connection and then the budget. A message larger than the whole limit passes when the budget is empty.
+///
+/// When the budget is full, sending suspends. It resumes when the budget has fallen to ``low``, with the connections in
+/// the order in which they began to wait. When a connection ends, its bytes return to the budget.
 public final class AMQPMemoryBudget: Sendable {
     typealias ID = ObjectIdentifier
 
@@ -73,27 +74,27 @@ public final class AMQPMemoryBudget: Sendable {
         }
     }
 
-    /// The most bytes that are admitted.
+    /// The most bytes that the budget admits.
     public let limit: AMQPByteCount
-    /// The bytes at which those who wait are called.
+    /// The bytes at which waiting connections resume.
     public let low: AMQPByteCount
     let state = Mutex(State())
     /// Bytes that are expected for credit that receivers have granted.
     let promised = Atomic(0)
 
-    /// Makes a budget.
+    /// Creates a budget.
     ///
     /// - Parameters:
-    ///   - limit: The most bytes that are admitted; one at least.
-    ///   - low: Where those who wait go on; an eighth below `limit` if left out.
+    ///   - limit: The most bytes that the budget admits; at least 1.
+    ///   - low: The bytes at which waiting connections resume; an eighth below `limit` by default.
     public init(limit: AMQPByteCount, low: AMQPByteCount? = nil) {
         self.limit = max(1, limit)
         self.low = min(low ?? AMQPByteCount(limit.bytes - limit.bytes / 8), self.limit)
     }
 
-    /// The bytes that are held now.
+    /// The bytes that the connections hold now.
     public var used: AMQPByteCount { AMQPByteCount(self.state.withLock { $0.used }) }
-    /// The most that ``used`` has been.
+    /// The highest value of ``used`` so far.
     public var peak: AMQPByteCount { AMQPByteCount(self.state.withLock { $0.peak }) }
 
     // MARK: For the ledgers

@@ -1,14 +1,17 @@
-/// What ``AMQPSender/enqueue(_:settled:options:)`` and ``AMQPSender/send(_:settled:options:)`` do with a message for which there is no room.
+/// The policy of ``AMQPSender/enqueue(_:settled:options:)`` and ``AMQPSender/send(_:settled:options:)`` for a message
+/// without room.
 ///
-/// ``AMQPSender/trySend(_:settled:options:)`` throws whatever is chosen.
+/// ``AMQPSender/trySend(_:settled:options:)`` throws under every policy.
 public enum AMQPOverflow: Hashable, Sendable, CaseIterable {
-    /// They suspend until there is room.
+    /// The call suspends until there is room.
     case suspend
-    /// They throw ``AMQPCondition/wouldBlock`` with the reason in ``AMQPError/blockedBy``.
+    /// The call throws ``AMQPCondition/wouldBlock``, with the causes in ``AMQPError/blockedBy``.
     case fail
-    /// The oldest messages of the sender that have not begun to be sent are dropped until there is room. Where that would not
-    /// make enough, because others fill the limit or what is left has begun, the new message is dropped alone.
+    /// The sender drops its oldest messages that have not begun to leave, until there is room.
+    ///
+    /// If this cannot free enough, the sender drops only the new message. That happens when others fill the limit or
+    /// the remaining messages have begun to leave.
     case dropOldest
-    /// The new message is dropped.
+    /// The sender drops the new message.
     case dropNewest
 }

@@ -1,18 +1,20 @@
-/// How many messages and how many bytes may pass in a second.
+/// A limit for the messages and bytes that pass per second.
 public struct AMQPRateLimit: Hashable, Sendable {
-    /// The messages a second; nil for any number.
+    /// The messages per second; `nil` for no limit.
     public var messagesPerSecond: Double?
-    /// The bytes of messages a second; nil for any number.
+    /// The bytes of messages per second; `nil` for no limit.
     public var bytesPerSecond: Double?
-    /// The time whose allowance may be used at once after a pause. One message and 16 KiB may be used at once at least.
+    /// The time whose allowance may pass at once after a pause: 100 ms by default.
+    ///
+    /// At least one message and 16 KiB may pass at once.
     public var burst: Duration
 
-    /// Makes a limit. The numbers must be positive and finite.
+    /// Creates a limit. The numbers must be positive and finite.
     ///
     /// - Parameters:
-    ///   - messagesPerSecond: The messages a second; nil for any number.
-    ///   - bytesPerSecond: The bytes of messages a second; nil for any number.
-    ///   - burst: The time whose allowance may be used at once.
+    ///   - messagesPerSecond: The messages per second; `nil` for no limit.
+    ///   - bytesPerSecond: The bytes of messages per second; `nil` for no limit.
+    ///   - burst: The time whose allowance may pass at once.
     public init(
         messagesPerSecond: Double? = nil,
         bytesPerSecond: Double? = nil,

@@ -1,10 +1,10 @@
-/// A limit in bytes, and how much of it is used.
+/// A limit in bytes, and its use.
 public struct AMQPFill: Hashable, Sendable, CustomStringConvertible {
-    /// The most that is admitted; nil for no limit of its own.
+    /// The most bytes that the limit admits; `nil` if there is no separate limit.
     public let limit: AMQPByteCount?
-    /// The bytes now.
+    /// The bytes in use now.
     public let used: AMQPByteCount
-    /// The most bytes that there were.
+    /// The highest number of bytes in use so far.
     public let peak: AMQPByteCount
 
     init(limit: Int?, used: Int, peak: Int) {
@@ -13,25 +13,26 @@ public struct AMQPFill: Hashable, Sendable, CustomStringConvertible {
         self.peak = AMQPByteCount(peak)
     }
 
-    /// The three numbers.
+    /// The three numbers in one line.
     public var description: String {
         "\(self.used) of \(self.limit.map { "\($0)" } ?? "any"), \(self.peak) at most"
     }
 }
 
-/// A connection at one moment: its limits, how full they are, and what its links wait for.
+/// A connection at one moment: its limits, their use, and the causes that block its links.
 public struct AMQPConnectionSnapshot: Sendable {
-    /// What its senders have accepted and the socket has not taken; see ``AMQPConnection/Configuration/sendLimit``.
+    /// The bytes that its senders have accepted and the socket has not taken; see
+    /// ``AMQPConnection/Configuration/sendLimit``.
     public let outgoing: AMQPFill
-    /// What of it is on its way from Proton to the socket, with frames.
+    /// The part of `outgoing` that is on its way from Proton to the socket, with frames.
     public let socket: AMQPFill
-    /// The budget that the connection shares for sending, with what all others hold of it; nil for none.
+    /// The budget that the connection shares for sending, with the use of all connections; `nil` for none.
     public let sendBudget: AMQPFill?
-    /// The budget that the connection shares for receiving, with what all others hold of it; nil for none.
+    /// The budget that the connection shares for receiving, with the use of all connections; `nil` for none.
     public let receiveBudget: AMQPFill?
-    /// Whether the socket is not read, because what has come has no room.
+    /// Whether the library withholds reading from the socket, because there is no room for received bytes.
     public let isReadingWithheld: Bool
-    /// Its sessions.
+    /// The sessions of the connection.
     public let sessions: [AMQPSessionSnapshot]
     /// The links of all sessions.
     public var links: [AMQPLinkSnapshot] { self.sessions.flatMap(\.links) }
@@ -39,31 +40,40 @@ public struct AMQPConnectionSnapshot: Sendable {
 
 /// A session at one moment.
 public struct AMQPSessionSnapshot: Sendable {
-    /// What its senders have accepted and the socket has not taken; see ``AMQPSession/Configuration/sendLimit``.
+    /// The bytes that its senders have accepted and the socket has not taken; see
+    /// ``AMQPSession/Configuration/sendLimit``.
     public let outgoing: AMQPFill
-    /// What has come for it and waits within ``AMQPSession/Configuration/incomingCapacity``.
+    /// The received bytes that wait within ``AMQPSession/Configuration/incomingCapacity``.
     public let incoming: AMQPFill
     /// Proton's own count of bytes, for comparison with other programs on Proton.
     ///
-    /// It misleads: it falls when bytes are framed, and it never holds what waits for credit, for the peer's window or for the
-    /// socket. Limit by ``outgoing``. Source: `pn_session_outgoing_bytes`.
-    public let protonOutgoingBytes: AMQPByteCount
-    /// The number of transfers that the peer accepts now, each of a frame at most.
+    /// The count misleads: it falls when bytes are framed, and it never contains bytes that wait for credit, for the
+    /// peer's window or for the socket. For limits use ``outgoing``.
     ///
-    /// 0 until the peer has begun the session. Negative when the peer has shrunk its window below what is on its way; nothing is
-    /// sent then. A window of more than 1,073,741,823 transfers counts as that number.
+    /// Source: `pn_session_outgoing_bytes`.
+    public let protonOutgoingBytes: AMQPByteCount
+    /// The number of transfers that the peer accepts now, each of one frame at most.
+    ///
+    /// 0 until the peer has begun the session. Negative if the peer has shrunk its window below the transfers on their
+    /// way; this side then sends nothing. A window of more than 1,073,741,823 transfers counts as that number.
+    ///
     /// Source: AMQP 1.0 §2.5.6, remote-incoming-window.
     public let remoteIncomingWindow: Int
-    /// The number of transfers that the peer says it may still send; `nil` while it has said nothing. Many peers advertise a
-    /// constant, and send more. Source: AMQP 1.0 §2.5.6, remote-outgoing-window.
+    /// The number of transfers that the peer announces that it may still send; `nil` before its first announcement.
+    ///
+    /// Many peers advertise a constant, and send more.
+    ///
+    /// Source: AMQP 1.0 §2.5.6, remote-outgoing-window.
     public let remoteOutgoingWindow: Int?
     /// The id of the next transfer to the peer, a serial number: 0 follows 4,294,967,295.
+    ///
     /// Source: AMQP 1.0 §2.5.6, next-outgoing-id.
     public let nextOutgoingID: UInt32
-    /// The id that the next transfer of the peer is expected to have; 0 until the peer has begun the session.
+    /// The expected id of the peer's next transfer; 0 until the peer has begun the session.
+    ///
     /// Source: AMQP 1.0 §2.5.6, next-incoming-id.
     public let nextIncomingID: UInt32
-    /// Its links.
+    /// The links of the session.
     public let links: [AMQPLinkSnapshot]
 }
 
@@ -71,26 +81,30 @@ public struct AMQPSessionSnapshot: Sendable {
 public struct AMQPLinkSnapshot: Sendable {
     /// The name of the link.
     public let name: String
-    /// The address of its target, on a sender, or of its source.
+    /// The address of a sender's target or of a receiver's source.
     public let address: String?
-    /// Whether it is a sender.
+    /// Whether the link is a sender.
     public let isSender: Bool
-    /// On a sender what is accepted and not written to the socket, on a receiver what waits for the application.
+    /// On a sender, the accepted bytes that are not written to the socket. On a receiver, the bytes that wait for the
+    /// application.
     public let bytes: AMQPFill
-    /// The messages that wait on this side: to be sent, or to be taken.
+    /// The messages that wait on this side: to leave, or for the application.
     public let messages: Int
     /// The messages that may be sent now: by this side on a sender, by the peer on a receiver.
     public let credit: Int
-    /// The unsettled messages. On a sender, the peer has to settle them. On a receiver, the application has to, or with the settle
-    /// mode `second` the sender.
+    /// The unsettled messages.
+    ///
+    /// On a sender, the peer has to settle them. On a receiver, the application has to, or with the settle mode
+    /// `second` the sender.
     public let unsettled: Int
-    /// What keeps the link from moving now; nil when it moves, or has nothing to move.
+    /// The cause that blocks the link now; `nil` if the link moves, or has nothing to move.
     public let blockedBy: AMQPBlockCause?
-    /// Since how long.
+    /// How long the current block has lasted.
     public let blockedFor: Duration
-    /// The time that each cause has kept the link from moving since it was opened. The causes exclude each other: their sum is the
-    /// time in which the link was blocked.
+    /// How long each cause has blocked the link since it was opened.
+    ///
+    /// The causes exclude each other: their sum is the time in which the link was blocked.
     public let blockedTimes: [AMQPBlockCause: Duration]
-    /// The messages that were dropped for lack of room.
+    /// The number of messages that were dropped for lack of room.
     public let droppedMessages: Int
 }

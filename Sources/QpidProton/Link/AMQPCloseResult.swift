@@ -1,17 +1,19 @@
 public import NIOCore
 
-/// How a connection, session or link closed, and what it left unfinished.
+/// The result of closing a connection, session or link, with its unfinished work.
 ///
-/// It lists the links that ended while a close of the connection, session or link ran. Every later close of the same thing
-/// returns the same list. Links that had ended before are not listed: their trackers and the log have what they left.
+/// It lists the links that ended while a close of the connection, session or link ran. Every later close of the same
+/// object returns the same list. It does not list links that had ended before: their trackers and the log report their
+/// unfinished work.
 ///
-/// Several tasks can close the same thing. The shortest of their limits counts for all of them.
+/// Several tasks can close the same object. The shortest of their limits counts for all of them.
 public struct AMQPCloseResult: Sendable {
-    /// Why the close was not orderly: the peer's error, the lack of its answer, a loss, or the cancellation of the task.
+    /// The reason why the close was not orderly: the peer's error, a missing answer, a loss, or the cancellation of the
+    /// task.
     ///
     /// `nil` after an orderly close, which the peer has answered.
     public let error: AMQPError?
-    /// The links that left something unfinished, senders first.
+    /// The links that have unfinished work, senders first.
     public let unfinished: [AMQPUnfinished]
 
     init(error: AMQPError?, unfinished: [AMQPUnfinished] = []) {
@@ -25,24 +27,24 @@ public struct AMQPCloseResult: Sendable {
     public var inDoubt: Int { self.unfinished.reduce(0) { $0 + $1.inDoubt.count } }
     /// The number of decisions about received messages that were not written to the socket.
     public var settlementsNotWritten: Int { self.unfinished.reduce(0) { $0 + $1.settlementsNotWritten } }
-    /// The number of decisions that were written, and that the peer may not have read.
+    /// The number of decisions that were written, but that the peer may not have read.
     public var settlementsInDoubt: Int { self.unfinished.reduce(0) { $0 + $1.settlementsInDoubt } }
-    /// The number of received messages that the application took and did not settle.
+    /// The number of received messages that the application did not settle.
     public var deliveriesNotSettled: Int { self.unfinished.reduce(0) { $0 + $1.deliveriesNotSettled } }
 
-    /// Whether the close was orderly and left nothing unfinished.
+    /// Whether the close was orderly and left no unfinished work.
     public var isComplete: Bool { self.error == nil && self.unfinished.isEmpty }
 }
 
-/// What one link left unfinished when it closed.
+/// The unfinished work of one link when it closed.
 public struct AMQPUnfinished: Sendable {
     /// A message that was accepted and not sent.
     public struct Unsent: Sendable {
         /// The encoded message: see ``AMQPMessage/init(decoding:limits:)`` and ``AMQPSender/enqueue(encoded:settled:options:)``.
         public let payload: ByteBuffer
-        /// The delivery-tag and message-format that were chosen for it.
+        /// The delivery-tag and message-format that the application chose for the message.
         public let options: AMQPSendOptions
-        /// Its tracker, which has failed.
+        /// The tracker of the message, which has failed.
         public let tracker: AMQPTracker
     }
 
@@ -50,24 +52,29 @@ public struct AMQPUnfinished: Sendable {
     public let linkName: String
     /// The address of a sender's target or of a receiver's source.
     public let address: String?
-    /// On a sender, the messages that the peer has not received, in order. A message that had begun to leave is the first: its
-    /// fate is ``AMQPError/Fate/aborted``, and that of the others ``AMQPError/Fate/notSent``.
+    /// On a sender, the messages that the peer has not received, in order.
+    ///
+    /// If a message had begun to leave, it is the first: its fate is ``AMQPError/Fate/aborted``. The fate of the others
+    /// is ``AMQPError/Fate/notSent``.
     public internal(set) var notSent: [Unsent] = []
     /// On a sender, the trackers of the messages that were sent and not settled.
     ///
     /// They have failed with the fate ``AMQPError/Fate/inDoubt``: the peer may have the messages.
     public internal(set) var inDoubt: [AMQPTracker] = []
-    /// On a receiver, the number of decisions that were not written to the socket: these messages go back to their source.
+    /// On a receiver, the number of decisions that were not written to the socket: these messages return to their
+    /// source.
     ///
-    /// A decision counts as written when the socket has taken the whole write that carries it. It counts here too if the
-    /// application made it after the end of the link.
+    /// A decision counts as written when the socket has taken the whole write that carries it. A decision that the
+    /// application made after the end of the link counts here too.
     public internal(set) var settlementsNotWritten = 0
-    /// On a receiver, the number of decisions that were written, and of which nothing proves that the peer has read them.
+    /// On a receiver, the number of decisions that were written, but that the peer may not have read.
     ///
-    /// Its answer to the close is the proof. So are its answer to a drain, and messages for credit that was granted after a
-    /// decision. With ``AMQPReceiverSettleMode/second``, only the sender's settlement is.
+    /// The peer's answer to the close proves that it has read them. So do its answer to a drain, and messages for
+    /// credit that was granted after a decision. With ``AMQPReceiverSettleMode/second``, only the sender's settlement
+    /// is proof.
     public internal(set) var settlementsInDoubt = 0
-    /// On a receiver, the number of messages that the application took and did not settle: they go back to their source.
+    /// On a receiver, the number of delivered messages that the application did not settle: they return to their
+    /// source.
     public internal(set) var deliveriesNotSettled = 0
 
     init(linkName: String, address: String?) {
@@ -75,7 +82,7 @@ public struct AMQPUnfinished: Sendable {
         self.address = address
     }
 
-    /// Whether the link left nothing unfinished.
+    /// Whether the link left no unfinished work.
     public var isEmpty: Bool { self.counts.text == nil }
 
     fileprivate var counts: UnfinishedCounts {
@@ -118,7 +125,7 @@ extension AMQPUnfinished: CustomStringConvertible {
 }
 
 extension AMQPCloseResult: CustomStringConvertible {
-    /// One line: what was left unfinished, and why the close was not orderly.
+    /// One line: the unfinished work, and the reason why the close was not orderly.
     public var description: String {
         let parts = [self.summary, self.error?.description].compactMap(\.self)
         return parts.isEmpty ? "closed, nothing unfinished" : parts.joined(separator: ": ")

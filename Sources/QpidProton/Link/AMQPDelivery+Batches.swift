@@ -1,8 +1,8 @@
 extension Sequence<AMQPDelivery> {
-    /// Takes responsibility for all of them.
+    /// Accepts all deliveries, and with them the responsibility for their messages.
     ///
-    /// Settles as ``AMQPDelivery/accept(includingEarlier:)`` on each does, and costs less: they go to the connection together. Those that are
-    /// settled already are passed over. Never suspends.
+    /// Has the same effect as ``AMQPDelivery/accept(includingEarlier:)`` on each, and costs less because all decisions
+    /// go to the connection together. Skips deliveries that are already settled. Never suspends.
     ///
     /// - Returns: ``AMQPSettlement/stale`` if the link of one of them had ended.
     ///
@@ -10,17 +10,17 @@ extension Sequence<AMQPDelivery> {
     @discardableResult
     public func acceptAll() -> AMQPSettlement { self.settleAll(.accepted) }
 
-    /// Says of all of them that they are invalid; see ``AMQPDelivery/reject(_:)``.
+    /// Rejects all deliveries as invalid; see ``AMQPDelivery/reject(_:)``.
     ///
-    /// - Parameter error: What is wrong with them, for the sender.
+    /// - Parameter error: The reason, for the sender.
     @discardableResult
     public func rejectAll(_ error: AMQPError? = nil) -> AMQPSettlement { self.settleAll(.rejected(error)) }
 
-    /// Gives all of them back, as not acted upon; see ``AMQPDelivery/release()``.
+    /// Releases all deliveries without acting on them; see ``AMQPDelivery/release()``.
     @discardableResult
     public func releaseAll() -> AMQPSettlement { self.settleAll(.released) }
 
-    /// Gives all of them back, changed; see ``AMQPDelivery/modify(_:)``.
+    /// Returns all deliveries to their source with changes; see ``AMQPDelivery/modify(_:)``.
     ///
     /// - Parameter changes: The changes.
     @discardableResult

@@ -1,19 +1,22 @@
 public import NIOCore
 
 extension AMQPDelivery {
-    /// Whether the message was handed over before all of it had come: see ``AMQPReceiver/Configuration/streamsMessages``.
+    /// Whether the receiver delivered the message before all of it had arrived: see
+    /// ``AMQPReceiver/Configuration/streamsMessages``.
     ///
-    /// Its ``payload`` and ``decodeMessage()`` give the sections before the body; read the ``body``.
+    /// For such a message, ``payload`` and ``decodeMessage()`` return the sections before the body; read the ``body``.
     public var isStreamed: Bool { self.stream != nil }
 
-    /// The bytes of the message's data sections, in pieces, also of a message that has come as a whole.
+    /// The bytes of the message's data sections, in pieces, also for a message that arrived whole.
     ///
-    /// The pieces of a streamed message are read once, by one task. What is not read fills the receiver's
-    /// ``AMQPReceiver/Configuration/streamBuffer``, and then the sender waits; other messages of the link come behind it.
-    /// Settle the delivery to be rid of the rest.
+    /// One task can read the pieces of a streamed message, once. Unread bytes fill the receiver's
+    /// ``AMQPReceiver/Configuration/streamBuffer``, and then the sender waits. Other messages of the link queue behind
+    /// it. To discard the rest, settle the delivery.
     public var body: Body { Body(delivery: self) }
 
-    /// The footer of a streamed message, once its ``body`` has been read to the end; else that of the message, if it has one.
+    /// The footer of the message, if it has one.
+    ///
+    /// For a streamed message, the footer is available once its ``body`` has been read to the end.
     public var footer: AMQPMap? {
         if let stream = self.stream { return stream.footer }
         return (try? self.decodeMessage())?.footer
@@ -21,7 +24,7 @@ extension AMQPDelivery {
 
     /// The bytes of a message's body.
     public struct Body: AsyncSequence, Sendable {
-        /// Bytes, in order, of any number but 0.
+        /// A piece of the body, in order; never empty.
         public typealias Element = ByteBuffer
         /// The error that ends the sequence.
         public typealias Failure = AMQPError
@@ -38,13 +41,13 @@ extension AMQPDelivery {
                 if delivery.stream == nil { self.splitter.append(delivery.payload) }
             }
 
-            /// The next bytes, nil at the end. Suspends until there are some.
+            /// Returns the next bytes, or `nil` at the end. Suspends until there are some.
             ///
-            /// A cancelled task gets no further bytes, whether they wait here or not. Another task can go on reading.
+            /// A cancelled task gets no further bytes, even if some are waiting. Another task can go on reading.
             ///
-            /// - Throws: `AMQPError` with ``AMQPCondition/aborted`` when the sender has aborted the message, with
-            ///   ``AMQPCondition/decodeError`` when its body is not binary data, the link's error when that has ended, and
-            ///   ``AMQPCondition/cancelled`` when the task was cancelled: no bytes are lost by that.
+            /// - Throws: `AMQPError` with ``AMQPCondition/aborted`` if the sender aborted the message.
+            ///   ``AMQPCondition/decodeError`` if the body is not binary data. The link's error if the link has ended.
+            ///   ``AMQPCondition/cancelled`` if the task was cancelled, which loses no bytes.
             public mutating func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> ByteBuffer? {
                 if let stream = self.stream { return try await stream.next() }
                 if Task.isCancelled { throw AMQPError.cancelled }
@@ -54,13 +57,14 @@ extension AMQPDelivery {
             }
         }
 
-        /// The pieces from the first that has not been read.
+        /// Returns the pieces from the first unread one.
         public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self.delivery) }
 
-        /// Reads all that is left into one buffer.
+        /// Reads all remaining bytes into one buffer.
         ///
-        /// - Parameter limit: The most bytes to take.
-        /// - Throws: As the iterator, and ``AMQPCondition/linkMessageSizeExceeded`` when there are more bytes.
+        /// - Parameter limit: The most bytes to read.
+        /// - Throws: The same errors as the iterator, and ``AMQPCondition/linkMessageSizeExceeded`` if there are more
+        ///   bytes.
         public func collect(upTo limit: AMQPByteCount) async throws(AMQPError) -> ByteBuffer {
             var all = ByteBuffer()
             var iterator = self.makeAsyncIterator()

@@ -1,12 +1,14 @@
 public import NIOCore
 
-/// A message that has arrived, to be settled with ``accept(includingEarlier:)``, ``reject(_:)``, ``release()`` or
+/// A message that has arrived. Settle it with ``accept(includingEarlier:)``, ``reject(_:)``, ``release()`` or
 /// ``modify(_:)``.
 ///
-/// Settling hands the decision to the connection and returns at once; a second decision does nothing. ``settled()`` returns
-/// how the settlement ended. A delivery that is never settled keeps its place in the receiver's window, and goes back to its
-/// source when the link ends. So does one whose decision was not written to the socket by then:
-/// ``AMQPUnfinished/settlementsNotWritten`` and one log line count these.
+/// Settling hands the decision to the connection and returns at once; a second decision does nothing. ``settled()``
+/// returns how the settlement ended.
+///
+/// A delivery that is never settled keeps its place in the receiver's window, and returns to its source when the link
+/// ends. So does a delivery whose decision is not written to the socket by then.
+/// ``AMQPUnfinished/settlementsNotWritten`` and one log line count the unwritten decisions.
 public struct AMQPDelivery: Sendable {
     /// Up to 32 bytes, in place, with the message-format in what would be padding.
     struct Tag: Sendable {
@@ -61,7 +63,7 @@ public struct AMQPDelivery: Sendable {
         }
     }
 
-    /// The encoded message, as it came; of one that ``isStreamed``, the sections before its body.
+    /// The encoded message, as it arrived. If ``isStreamed`` is true, the sections before its body.
     public let payload: ByteBuffer
     let storedTag: Tag
     /// Nil for a message that the sender had settled.
@@ -104,37 +106,37 @@ public struct AMQPDelivery: Sendable {
     /// Source: AMQP 1.0 §2.7.5 and §2.8.11.
     public var messageFormat: UInt32 { self.storedTag.format }
 
-    /// Whether the sender had settled the message: no decision reaches it.
+    /// Whether the sender had settled the message: no decision reaches the sender.
     public var isSettled: Bool { self.settler == nil }
 
-    /// Takes responsibility for the message.
+    /// Accepts the message, and with it the responsibility for it.
     ///
-    /// - Parameter includingEarlier: Whether also for every earlier message of the receiver that is not settled.
+    /// - Parameter includingEarlier: Whether to accept every earlier unsettled message of the receiver, too.
     /// - Returns: Whether the decision was handed to the connection, or the link had ended.
     @discardableResult
     public func accept(includingEarlier: Bool = false) -> AMQPSettlement {
         self.settle(.accepted, includesEarlier: includingEarlier)
     }
 
-    /// Says that the message is invalid.
+    /// Rejects the message as invalid.
     ///
-    /// - Parameter error: What is wrong with it, for the sender. A text that does not fit into a frame of the peer is shortened.
-    /// - Returns: As ``accept(includingEarlier:)``.
+    /// - Parameter error: The reason, for the sender. A text that does not fit into a frame of the peer is shortened.
+    /// - Returns: The same as ``accept(includingEarlier:)``.
     @discardableResult
     public func reject(_ error: AMQPError? = nil) -> AMQPSettlement { self.settle(.rejected(error)) }
 
-    /// Gives the message back: it was not and will not be acted upon.
+    /// Releases the message: it was not and will not be acted upon.
     ///
-    /// - Returns: As ``accept(includingEarlier:)``.
+    /// - Returns: The same as ``accept(includingEarlier:)``.
     @discardableResult
     public func release() -> AMQPSettlement { self.settle(.released) }
 
-    /// Gives the message back, changed.
+    /// Returns the message to its source with changes.
     ///
-    /// Annotations that do not fit into a frame of the peer are left out, and a warning is logged.
+    /// If the annotations do not fit into a frame of the peer, the library leaves them out and logs a warning.
     ///
     /// - Parameter changes: The changes.
-    /// - Returns: As ``accept(includingEarlier:)``.
+    /// - Returns: The same as ``accept(includingEarlier:)``.
     @discardableResult
     public func modify(_ changes: AMQPModified) -> AMQPSettlement { self.settle(.modified(changes)) }
 

@@ -1,11 +1,11 @@
-/// A filter at a source: a name, and a described value that tells which messages pass. Source: AMQP 1.0 §3.5.8.
+/// A filter at a source: a name, and a described value that selects messages. Source: AMQP 1.0 §3.5.8.
 public struct AMQPFilter: Hashable, Sendable {
     /// The key in the source's filter set.
     public var name: AMQPSymbol
-    /// The described value; some peers also take one that is not described.
+    /// The described value; some peers also accept a value without a descriptor.
     public var value: AMQPValue
 
-    /// Makes a filter of any value.
+    /// Creates a filter from any value.
     ///
     /// - Parameters:
     ///   - name: The key in the source's filter set.
@@ -15,17 +15,18 @@ public struct AMQPFilter: Hashable, Sendable {
         self.value = value
     }
 
-    /// Makes a filter of a described value.
+    /// Creates a filter from a described value.
     ///
     /// - Parameters:
     ///   - name: The key in the source's filter set.
     ///   - descriptor: A symbol or a number that names the type of the filter.
-    ///   - value: What the filter is to match.
+    ///   - value: The value that the filter matches.
     public init(name: AMQPSymbol, descriptor: AMQPValue, value: AMQPValue) {
         self.init(name: name, value: .described(AMQPDescribed(descriptor: descriptor, value: value)))
     }
 
-    /// An SQL-like selector on header, properties and application properties (`apache.org:selector-filter:string`).
+    /// Creates an SQL-like selector on header, properties and application properties
+    /// (`apache.org:selector-filter:string`).
     public static func selector(_ expression: String) -> Self {
         Self(
             name: "apache.org:selector-filter:string",
@@ -34,7 +35,7 @@ public struct AMQPFilter: Hashable, Sendable {
         )
     }
 
-    /// Where a receiver begins in a RabbitMQ stream (`rabbitmq:stream-offset-spec`).
+    /// Creates a filter that starts a receiver at a place in a RabbitMQ stream (`rabbitmq:stream-offset-spec`).
     public static func streamOffset(_ offset: AMQPStreamOffset) -> Self {
         Self(
             name: "rabbitmq:stream-offset-spec",
@@ -46,11 +47,11 @@ public struct AMQPFilter: Hashable, Sendable {
 
 /// A place in a RabbitMQ stream.
 public enum AMQPStreamOffset: Hashable, Sendable {
-    /// The first message that the stream still has.
+    /// The first message that is still in the stream.
     case first
     /// The chunk that was written last.
     case last
-    /// What is written from now on.
+    /// The messages that are written from now on.
     case next
     /// A message by its number in the stream.
     case offset(UInt64)

@@ -7,19 +7,20 @@ extension LinkCore {
 }
 
 extension AMQPSender {
-    /// The properties of the link in the peer's last flow of it; empty where it had none, or more than about 900 bytes.
+    /// The link properties in the peer's last flow of the link; empty if it had none, or more than about 900 bytes.
     ///
     /// Source: AMQP 1.0 §2.7.4.
     public var flowProperties: AMQPMap { self.core.flowProperties }
 }
 
 extension AMQPReceiver {
-    /// The properties of the link in the peer's last flow of it; empty where it had none, or more than about 900 bytes.
+    /// The link properties in the peer's last flow of the link; empty if it had none, or more than about 900 bytes.
     ///
     /// Source: AMQP 1.0 §2.7.4.
     public var flowProperties: AMQPMap { self.core.flowProperties }
 
-    /// The messages that the peer had for this link when it sent its last flow; nil when that did not say.
+    /// The number of messages that the peer had for this link when it sent its last flow; `nil` if that flow named
+    /// none.
     ///
     /// Source: AMQP 1.0 §2.6.7, available.
     public var available: Int? {

@@ -1,26 +1,26 @@
-/// What the two ends of a link share: ``AMQPSender`` and ``AMQPReceiver``. Source: AMQP 1.0 §2.6.
+/// The common interface of both ends of a link: ``AMQPSender`` and ``AMQPReceiver``. Source: AMQP 1.0 §2.6.
 public protocol AMQPLink: Sendable {
     /// The name of the link.
     var name: String { get }
     /// The session that the link is on.
     var session: AMQPSession { get }
-    /// The source as the peer sees it; the address of a dynamic source is here.
+    /// The source as the peer announced it, with the address of a dynamic source.
     var remoteSource: AMQPSource { get }
-    /// The target as the peer sees it; the address of a dynamic target is here.
+    /// The target as the peer announced it, with the address of a dynamic target.
     var remoteTarget: AMQPTarget { get }
-    /// The properties of the link that the peer told.
+    /// The properties of the link that the peer announced.
     var remoteProperties: AMQPMap { get }
     /// The extensions that the peer offers on the link.
     var remoteOfferedCapabilities: [AMQPSymbol] { get }
     /// The extensions that the peer would like to use on the link.
     var remoteDesiredCapabilities: [AMQPSymbol] { get }
-    /// The largest message that the peer takes, in bytes; nil for no limit.
+    /// The largest message that the peer accepts, in bytes; `nil` for no limit.
     var remoteMaxMessageSize: AMQPByteCount? { get }
-    /// The messages that may be sent now.
+    /// The number of messages that may be sent now.
     var credit: Int { get }
-    /// The properties of the link in the peer's last flow of it.
+    /// The link properties in the peer's last flow of the link.
     var flowProperties: AMQPMap { get }
-    /// Why the link is of no more use; nil while it is.
+    /// The error that ended the link; `nil` while it is open.
     var error: AMQPError? { get }
 
     /// Closes the link at once, and suspends until the peer has answered.
@@ -29,7 +29,7 @@ public protocol AMQPLink: Sendable {
     @discardableResult func close(within limit: Duration) async -> AMQPCloseResult
     /// Detaches the link so that its terminus lives on, and suspends until the peer has answered.
     @discardableResult func detach() async -> AMQPCloseResult
-    /// Suspends until the link is of no more use, on either side.
+    /// Suspends until either side has ended the link.
     func waitUntilClosed() async throws(AMQPError)
 }
 

@@ -1,12 +1,12 @@
-/// What the receiver of a message decided. Source: AMQP 1.0 §3.4.
+/// The receiver's decision about a message. Source: AMQP 1.0 §3.4.
 public enum AMQPOutcome: Hashable, Sendable {
     /// The receiver has taken responsibility for the message.
     case accepted
-    /// The receiver found the message invalid; the error tells why, if the peer said it.
+    /// The receiver found the message invalid; the error holds the reason if the peer sent one.
     case rejected(AMQPError?)
     /// The message was not and will not be acted upon: it may be delivered again, here or elsewhere.
     case released
-    /// As released, with changes to the message at its source.
+    /// Like `released`, with changes to the message at its source.
     case modified(AMQPModified)
     /// The message was settled without an outcome: it was sent settled, or the peer named no outcome.
     case settled
@@ -35,16 +35,16 @@ extension AMQPOutcome: CustomStringConvertible {
     }
 }
 
-/// How a message is to be changed at its source. Source: AMQP 1.0 §3.4.5.
+/// Changes to a message at its source. Source: AMQP 1.0 §3.4.5.
 public struct AMQPModified: Hashable, Sendable {
-    /// Whether the attempt counts as a failed delivery: the message's delivery-count goes up.
+    /// Whether the attempt counts as a failed delivery and increments the message's delivery-count.
     public var deliveryFailed: Bool
     /// Whether the message must not come to this receiver again.
     public var undeliverableHere: Bool
-    /// What to merge into the message's annotations.
+    /// The annotations to merge into the message's annotations.
     public var messageAnnotations: AMQPMap
 
-    /// Makes the changes of a `modified` outcome.
+    /// Creates the changes of a `modified` outcome.
     ///
     /// - Parameters:
     ///   - deliveryFailed: Counts the attempt as failed.

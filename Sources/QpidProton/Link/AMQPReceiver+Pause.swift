@@ -2,19 +2,21 @@ internal import NIOCore
 internal import Synchronization
 
 extension AMQPReceiver {
-    /// Whether the receiver was paused with ``pause()`` and not resumed: no credit is granted.
+    /// Whether the receiver is paused with ``pause()`` and grants no credit.
     public var isPaused: Bool { self.core.status.isPaused.load(ordering: .relaxed) }
 
-    /// Stops the peer: returns when no more messages can arrive.
+    /// Stops the peer, and returns when no more messages can arrive.
     ///
-    /// The peer is asked to give its credit back, and no credit is granted until ``resume()``. What arrives before its answer
-    /// waits in the receiver and can be taken as ever; tasks that wait for a message go on waiting. With ``Window/manual``, credit
-    /// that ``grant(credit:)`` grants meanwhile is kept until then. A second call waits for the same answer.
+    /// Asks the peer to return its credit, and grants no credit until ``resume()``. Messages that arrive before the
+    /// answer wait in the receiver, and tasks can receive them as before. Tasks that wait for a message go on waiting.
+    /// With ``Window/manual``, the receiver keeps the credit that ``grant(credit:)`` grants meanwhile until
+    /// ``resume()``. A second call waits for the same answer.
     ///
-    /// Suspends until the peer has answered. A wait that is cancelled or fails leaves the receiver paused.
+    /// Suspends until the peer has answered. If the wait is cancelled or fails, the receiver stays paused.
     ///
-    /// - Throws: `AMQPError`: ``AMQPCondition/timeout`` when the peer does not answer within the connection's
-    ///   `operationTimeout`, so that messages may still arrive for the credit that it has; `.cancelled`; or the error of the link.
+    /// - Throws: `AMQPError`. ``AMQPCondition/timeout`` if the peer does not answer within the connection's
+    ///   `operationTimeout`; messages may then still arrive for the credit that it has. `.cancelled` if the task was
+    ///   cancelled. Otherwise the error of the link.
     ///
     /// Source: AMQP 1.0 §2.6.10, stopping the transfers on a link; `pn_link_drain`.
     public func pause() async throws(AMQPError) {
@@ -22,24 +24,25 @@ extension AMQPReceiver {
         let _: Int = try await self.mailbox.ask { endpoint.value.pause($1) }
     }
 
-    /// Grants credit again after ``pause()``. Does nothing when the receiver is not paused. Never suspends.
+    /// Grants credit again after ``pause()``. Does nothing if the receiver is not paused. Never suspends.
     public func resume() {
         let endpoint = self.endpoint
         self.mailbox.run { _ in endpoint.value.resume() }
     }
 
-    /// Asks the peer to send the messages that it has for the credit there is, and to give the rest back.
+    /// Asks the peer to send its messages for the available credit, and to return the rest of the credit.
     ///
-    /// The messages arrive before the answer and are taken as ever. Behind it credit is granted again, unless the receiver is
-    /// paused. Calls at the same time, ``pause()`` and the end of a ``receive(timeout:)`` share one answer.
+    /// The messages arrive before the answer, and tasks receive them as usual. After the answer the receiver grants
+    /// credit again, unless it is paused. Concurrent calls, ``pause()`` and the end of a ``receive(timeout:)`` share
+    /// one answer.
     ///
-    /// Suspends until the peer has answered. Cancellation ends the wait alone.
+    /// Suspends until the peer has answered. Cancellation ends only the wait.
     ///
     /// - Parameter timeout: How long the peer has to answer.
-    /// - Returns: The credit that came back: the messages that the peer could have sent and did not have. 0 where there
-    ///   was no credit, as with ``Window/manual`` before a grant, or while the receiver is paused.
-    /// - Throws: `AMQPError`: ``AMQPCondition/timeout`` when the peer does not answer in time; `.cancelled`; or the error of the
-    ///   link.
+    /// - Returns: The returned credit: the number of messages that the peer could have sent and did not have. It is 0
+    ///   if there was no credit, as with ``Window/manual`` before a grant, or while the receiver is paused.
+    /// - Throws: `AMQPError`. ``AMQPCondition/timeout`` if the peer does not answer in time. `.cancelled` if the task
+    ///   was cancelled. Otherwise the error of the link.
     ///
     /// Source: AMQP 1.0 §2.6.7; `pn_link_drain`.
     @discardableResult

@@ -1,13 +1,13 @@
 internal import NIOCore
 
 extension AMQPReceiver {
-    /// Sets another rate limit, or takes it away, while the receiver is running. Never suspends.
+    /// Sets another rate limit, or removes it, while the receiver is running. Never suspends.
     ///
-    /// Credit that the peer has already is not taken back. What may be used at once is not given anew: what is left of it is
-    /// kept.
+    /// The receiver does not withdraw credit that the peer already has. A new limit does not renew the burst: the
+    /// remaining allowance stays as it is.
     ///
-    /// - Parameter limit: The limit from now on; nil for none.
-    /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` when a rate is not positive and finite.
+    /// - Parameter limit: The limit from now on; `nil` for none.
+    /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` if a rate is not positive and finite.
     public func setRateLimit(_ limit: AMQPRateLimit?) throws(AMQPError) {
         try limit?.validate()
         let endpoint = self.endpoint

@@ -3,14 +3,17 @@ internal import Synchronization
 
 /// The receiving end of a link: an asynchronous sequence of deliveries.
 ///
-/// Messages that have arrived wait here, never more than the window, until a task takes them. Each message goes to one task.
-/// Leaving a loop leaves the link open. ``close(_:)``, the end of `withReceiver`, or the release of the last reference closes
-/// the link, and gives back the messages that no task has taken. Keep the receiver as long as there are deliveries to settle: a
-/// decision about one of a closed link is ``AMQPSettlement/stale``.
+/// Messages that have arrived wait here, never more than the window, until a task receives them. Each message goes to
+/// one task.
 ///
-/// When the peer, the session or the connection ends a link that this side attached, unsettled messages that no task has taken
-/// go back to their source. One log line counts them: see ``Configuration/deliversUnsettledAfterEnd``. Messages that the sender
-/// has settled are handed out first. Then every waiting task and every later call gets the end.
+/// Leaving a loop leaves the link open. ``close(_:)``, the end of `withReceiver`, or the release of the last reference
+/// closes the link, and releases the messages that no task has received. Keep the receiver while there are deliveries
+/// to settle: a decision about a delivery of a closed link is ``AMQPSettlement/stale``.
+///
+/// The peer, the session or the connection may end a link that this side attached. Unsettled messages that no task has
+/// received then return to their source. One log line counts them: see ``Configuration/deliversUnsettledAfterEnd``. The
+/// receiver first delivers the messages that the sender has settled. Then every waiting task and every later call gets
+/// the end.
 public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// A message that has arrived.
     public typealias Element = AMQPDelivery
@@ -38,23 +41,23 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     public var name: String { self.core.status.name }
     /// The session that the link is on.
     public var session: AMQPSession { self.core.session }
-    /// The source as the peer sees it; the address of a dynamic source is here.
+    /// The source as the peer announced it, with the address of a dynamic source.
     public var remoteSource: AMQPSource { self.core.attachment.source }
-    /// The target as the peer sees it; the address of a dynamic target is here.
+    /// The target as the peer announced it, with the address of a dynamic target.
     public var remoteTarget: AMQPTarget { self.core.attachment.target }
-    /// The properties of the link that the peer told.
+    /// The properties of the link that the peer announced.
     public var remoteProperties: AMQPMap { self.core.attachment.properties }
     /// The extensions that the peer offers on the link. Source: AMQP 1.0 §2.7.3.
     public var remoteOfferedCapabilities: [AMQPSymbol] { self.core.attachment.capabilities.offered }
     /// The extensions that the peer would like to use on the link. Source: AMQP 1.0 §2.7.3.
     public var remoteDesiredCapabilities: [AMQPSymbol] { self.core.attachment.capabilities.desired }
-    /// The largest message that the peer takes, in bytes; nil for no limit.
+    /// The largest message that the peer accepts, in bytes; `nil` for no limit.
     public var remoteMaxMessageSize: AMQPByteCount? { self.core.maxMessageSize }
-    /// The messages that the peer may still send. Source: AMQP 1.0 §2.6.7.
+    /// The number of messages that the peer may still send. Source: AMQP 1.0 §2.6.7.
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
-    /// Why the link is of no more use; nil while it is.
+    /// The error that ended the link; `nil` while it is open.
     public var error: AMQPError? { self.core.error }
-    /// The bytes of the messages that wait here to be taken, and of streamed messages those that wait to be read.
+    /// The bytes of the messages that wait in the receiver, and the unread bytes of streamed messages.
     public var bufferedBytes: AMQPByteCount {
         AMQPByteCount(self.inbox.weight + self.core.status.streamedBytes.load(ordering: .relaxed))
     }
@@ -62,7 +65,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     package var bufferedBytesPeak: Int {
         Swift.max(self.inbox.peakWeight, self.core.status.bufferedBytesPeak.load(ordering: .relaxed))
     }
-    /// The messages that wait here to be taken.
+    /// The number of messages that wait in the receiver.
     public var bufferedMessages: Int { self.inbox.count }
 
     /// The number of decisions about messages of this receiver that were not written to the socket before the link ended.
@@ -73,28 +76,30 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     // MARK: Taking messages
 
-    /// Takes the next message, and suspends until there is one.
+    /// Returns the next message, and suspends until there is one.
     ///
     /// A cancelled task gets no further message, even if messages are waiting: they stay for other tasks.
     ///
-    /// - Returns: The delivery; nil when the link ended without an error and everything has been taken: this side closed the link,
-    ///   the session or the connection, or the peer closed the link.
-    /// - Throws: `AMQPError`, at each call, when the link, session or connection has ended with an error; `.cancelled` when the task
-    ///   was cancelled: no message is lost by that. A message that was handed to the waiting task before is returned.
+    /// - Returns: The delivery. `nil` if the link ended without an error and no message is left: this side closed the
+    ///   link, the session or the connection, or the peer closed the link.
+    /// - Throws: `AMQPError`, at each call, if the link, session or connection has ended with an error. `.cancelled` if
+    ///   the task was cancelled: this loses no message. If a message had already reached the waiting task, the call
+    ///   returns it.
     public func next() async throws(AMQPError) -> AMQPDelivery? {
         try await self.inbox.next()
     }
 
-    /// Takes the next message if one is there. Never suspends, and works in a cancelled task too.
+    /// Returns the next message if one is there. Never suspends, and works in a cancelled task too.
     public func poll() -> AMQPDelivery? {
         self.inbox.poll()
     }
 
-    /// Takes up to `count` messages: suspends until there is one, and takes those that are there with it.
+    /// Returns up to `count` messages: suspends until there is one, and returns it with those that have already
+    /// arrived.
     ///
-    /// - Parameter count: The most messages to take, 1 at least.
-    /// - Returns: The deliveries in order; none when the link ended without an error and everything has been taken.
-    /// - Throws: As ``next()``, and ``AMQPCondition/invalidArgument`` for a count below 1.
+    /// - Parameter count: The most messages to return, at least 1.
+    /// - Returns: The deliveries in order; none if the link ended without an error and no message is left.
+    /// - Throws: The same errors as ``next()``, and ``AMQPCondition/invalidArgument`` for a count below 1.
     public func nextBatch(max count: Int) async throws(AMQPError) -> [AMQPDelivery] {
         guard count > 0 else {
             throw AMQPError(
@@ -110,17 +115,18 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         return Task.isCancelled ? [first] : [first] + self.inbox.poll(max: count - 1)
     }
 
-    /// Takes the next message, or learns that there is none.
+    /// Returns the next message, or `nil` if the peer has none.
     ///
-    /// When the time is over the peer is asked to send what it has or to give the credit back, and its answer decides: nil
-    /// means that no message is on its way. With ``Window/manual`` credit for one message is granted if there is none.
+    /// At the timeout the receiver asks the peer to send its messages or to return the credit. The answer decides:
+    /// `nil` means that no message is on its way. With ``Window/manual`` the call grants credit for one message if
+    /// there is none.
     ///
-    /// The call takes at most `timeout` plus the connection's `operationTimeout`.
+    /// Suspends for at most `timeout` plus the connection's `operationTimeout`.
     ///
-    /// - Parameter timeout: How long to wait for a message before the peer is asked.
-    /// - Returns: The delivery, or nil when the peer has none, or the link ended without an error.
-    /// - Throws: As ``next()``, and ``AMQPCondition/timeout`` when the peer does not answer within the connection's
-    ///   `operationTimeout`.
+    /// - Parameter timeout: How long to wait for a message before asking the peer.
+    /// - Returns: The delivery, or `nil` if the peer has none, or the link ended without an error.
+    /// - Throws: The same errors as ``next()``, and ``AMQPCondition/timeout`` if the peer does not answer within the
+    ///   connection's `operationTimeout`.
     ///
     /// Source: AMQP 1.0 §2.6.7, the use of `drain` for a synchronous get.
     public func receive(timeout: Duration) async throws(AMQPError) -> AMQPDelivery? {
@@ -131,9 +137,9 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         }
     }
 
-    /// Grants credit for messages by hand, for a receiver of ``Window/manual``.
+    /// Grants credit for more messages, for a receiver with ``Window/manual``.
     ///
-    /// - Parameter credit: How many more messages the peer may send; a number below 1 does nothing.
+    /// - Parameter credit: The number of further messages that the peer may send; a number below 1 does nothing.
     ///
     /// Source: `pn_link_flow`.
     public func grant(credit: Int) {
@@ -144,22 +150,23 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     // MARK: Sequences
 
-    /// Takes messages one by one.
+    /// Receives messages one by one.
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let receiver: AMQPReceiver
 
-        /// The next message; see ``AMQPReceiver/next()``.
+        /// Returns the next message; see ``AMQPReceiver/next()``.
         public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPDelivery? {
             try await self.receiver.next()
         }
     }
 
-    /// The messages one by one. Leaving the loop leaves the link open.
+    /// Returns the messages one by one. Leaving the loop leaves the link open.
     public func makeAsyncIterator() -> AsyncIterator {
         AsyncIterator(receiver: self)
     }
 
-    /// The messages in batches of those that are there, `count` at most. Leaving the loop leaves the link open.
+    /// Returns the messages in batches of those that have arrived, `count` at most. Leaving the loop leaves the link
+    /// open.
     public func batches(max count: Int) -> Batches {
         Batches(receiver: self, count: Swift.max(1, count))
     }
@@ -173,19 +180,19 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         fileprivate let receiver: AMQPReceiver
         fileprivate let count: Int
 
-        /// Takes messages in batches.
+        /// Receives messages in batches.
         public struct AsyncIterator: AsyncIteratorProtocol {
             fileprivate let receiver: AMQPReceiver
             fileprivate let count: Int
 
-            /// The next batch; see ``AMQPReceiver/nextBatch(max:)``.
+            /// Returns the next batch; see ``AMQPReceiver/nextBatch(max:)``.
             public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> [AMQPDelivery]? {
                 let batch = try await self.receiver.nextBatch(max: self.count)
                 return batch.isEmpty ? nil : batch
             }
         }
 
-        /// The batches.
+        /// Returns the batches.
         public func makeAsyncIterator() -> AsyncIterator {
             AsyncIterator(receiver: self.receiver, count: self.count)
         }
@@ -193,9 +200,9 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     // MARK: Closing
 
-    /// Suspends until the link is of no more use, on either side. Cancellation ends the wait alone.
+    /// Suspends until either side has ended the link. Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` when an error ended it, or the task was cancelled.
+    /// - Throws: `AMQPError` if an error ended the link, or the task was cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.core.status.ended.value()
     }

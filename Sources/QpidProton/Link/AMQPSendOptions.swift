@@ -1,17 +1,17 @@
 internal import NIOCore
 
-/// What a call that sends one message may choose of its delivery.
+/// The options of one message's delivery, for the calls that send one message.
 ///
-/// The batch calls of ``AMQPSender`` take no options: a delivery-tag belongs to one message.
+/// The batch calls of ``AMQPSender`` have no options: a delivery-tag belongs to one message.
 public struct AMQPSendOptions: Hashable, Sendable {
-    /// The delivery-tag, from 1 to 32 bytes; nil, the default, for one that the library makes.
+    /// The delivery-tag, from 1 to 32 bytes; `nil`, the default, for one that the library generates.
     ///
-    /// A tag must differ from those of all unsettled deliveries of the link. The library looks when the message begins to be
-    /// sent: if the tag is in use, the message fails with ``AMQPCondition/resourceLocked`` and is not sent. The peer's
-    /// settlement of a delivery frees its tag.
+    /// A tag must differ from those of all unsettled deliveries of the link. The library checks this when the message
+    /// begins to leave: if the tag is in use, the message fails with ``AMQPCondition/resourceLocked`` and is not sent.
+    /// The peer's settlement of a delivery frees its tag.
     ///
-    /// The library's own tags are numbers of 1 to 8 bytes that count up from 1. They skip tags that are in use. Choose longer tags, or
-    /// choose one for each message of the link, so that a chosen tag never meets one of them.
+    /// The library's own tags are numbers of 1 to 8 bytes that count up from 1. They skip tags that are in use. To
+    /// avoid any conflict with them, choose longer tags, or choose a tag for each message of the link.
     ///
     /// Source: AMQP 1.0 §2.6.12 and §2.8.7, `pn_delivery`.
     public var deliveryTag: [UInt8]?
@@ -23,23 +23,23 @@ public struct AMQPSendOptions: Hashable, Sendable {
     /// Source: AMQP 1.0 §2.7.5 and §2.8.11.
     public var messageFormat: UInt32
 
-    /// How long the message may wait until it begins to be sent, counted from the call; nil, the default, for as long as the link
-    /// lives.
+    /// How long the message may wait until it begins to leave, counted from the call; `nil`, the default, for no limit.
     ///
-    /// The message may wait for room, for credit and for the peer's window. When the time is over, the library takes it back: the
-    /// call or the tracker fails with ``AMQPCondition/expired``, and the error's ``AMQPError/fate`` is
-    /// ``AMQPError/Fate/expired``. Zero or less expires a message that cannot leave at once. A message that has begun to be sent
-    /// does not expire.
+    /// The message may wait for room, for credit and for the peer's window. When the time has passed, the library
+    /// withdraws it. The call or the tracker fails with ``AMQPCondition/expired``, and the error's ``AMQPError/fate``
+    /// is ``AMQPError/Fate/expired``. Zero or less expires a message that cannot leave at once. A message that has
+    /// begun to leave does not expire.
     ///
-    /// The message's ``AMQPHeader/timeToLive`` is another limit: the library sends it as it is, and the peer acts on it.
+    /// The message's ``AMQPHeader/timeToLive`` is another limit: the library sends it unchanged, and the peer acts on
+    /// it.
     public var expiresAfter: Duration?
 
-    /// Makes options.
+    /// Creates options.
     ///
     /// - Parameters:
-    ///   - deliveryTag: The delivery-tag; nil for one that the library makes.
+    ///   - deliveryTag: The delivery-tag; `nil` for one that the library generates.
     ///   - messageFormat: The message-format.
-    ///   - expiresAfter: How long the message may wait until it begins to be sent; nil for no limit.
+    ///   - expiresAfter: How long the message may wait until it begins to leave; `nil` for no limit.
     public init(deliveryTag: [UInt8]? = nil, messageFormat: UInt32 = 0, expiresAfter: Duration? = nil) {
         self.deliveryTag = deliveryTag
         self.messageFormat = messageFormat

@@ -3,8 +3,8 @@ extension AMQPSender {
     ///
     /// - Parameters:
     ///   - messages: The messages.
-    ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
-    /// - Returns: One result a message, in order: its outcome, or why there is none.
+    ///   - settled: Whether to send them settled; `nil` for the link's ``settleMode``.
+    /// - Returns: One result per message, in order: its outcome, or the error if there is none.
     public func send(contentsOf messages: [AMQPMessage], settled: Bool? = nil) async -> [Result<AMQPOutcome, AMQPError>]
     {
         var transfers: [Result<AMQPTracker, AMQPError>] = []
@@ -32,9 +32,10 @@ extension AMQPSender {
     ///
     /// - Parameters:
     ///   - messages: The messages.
-    ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
+    ///   - settled: Whether to send them settled; `nil` for the link's ``settleMode``.
     /// - Returns: The trackers, in order.
-    /// - Throws: As ``enqueue(_:settled:options:)``; those before the one that failed have been accepted.
+    /// - Throws: The same errors as ``enqueue(_:settled:options:)``; the messages before the one that failed have been
+    ///   accepted.
     @discardableResult
     public func enqueue(
         contentsOf messages: [AMQPMessage],
@@ -50,9 +51,10 @@ extension AMQPSender {
     ///
     /// - Parameters:
     ///   - messages: The messages.
-    ///   - settled: Whether to send them settled; nil for the link's ``settleMode``.
-    /// - Returns: The trackers of those that were accepted: the first so many.
-    /// - Throws: As ``trySend(_:settled:options:)`` but for a lack of room, and only when no message was accepted before.
+    ///   - settled: Whether to send them settled; `nil` for the link's ``settleMode``.
+    /// - Returns: The trackers of the accepted messages, which are the first of `messages`.
+    /// - Throws: The same errors as ``trySend(_:settled:options:)`` except for a lack of room, and only if no message
+    ///   was accepted before.
     @discardableResult
     public func trySend(
         contentsOf messages: [AMQPMessage],

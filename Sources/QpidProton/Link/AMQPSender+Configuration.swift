@@ -1,23 +1,25 @@
 extension AMQPSender {
-    /// What a sender is opened with.
+    /// The settings of a sender.
     public struct Configuration: Hashable, Sendable {
-        /// The name of the link, unique between the two containers and this direction; made up if nil.
+        /// The name of the link, unique between the two containers and this direction; if `nil`, the library generates
+        /// one.
         public var name: String?
-        /// Where the messages go to.
+        /// The target of the messages.
         public var target: AMQPTarget
-        /// Where the messages come from: of use to the peer only.
+        /// The source of the messages. Only the peer uses it.
         public var source = AMQPSource()
         /// Whether messages are sent settled.
         public var settleMode: AMQPSenderSettleMode = .unsettled
-        /// When the receiver settles.
+        /// The time at which the receiver settles.
         public var receiverSettleMode: AMQPReceiverSettleMode = .first
-        /// The most sent messages that the peer may leave unsettled, whatever its credit: 65,536 by default; nil for no limit.
+        /// The most sent messages that the peer may leave unsettled, whatever its credit: 65,536 by default; `nil` for
+        /// no limit.
         ///
-        /// Each takes about 800 bytes until it is settled. Further messages wait within the send limits, blocked by
-        /// ``AMQPBlockCause/unsettled``. With the ``settleMode`` `mixed` the limit also holds back settled messages, because
-        /// messages leave in order. With `settled` it has no effect.
+        /// Each uses about 800 bytes until it is settled. Further messages wait within the send limits, blocked by
+        /// ``AMQPBlockCause/unsettled``. With the ``settleMode`` `mixed` the limit also holds back settled messages,
+        /// because messages leave in order. With `settled` it has no effect.
         public var unsettledLimit: Int? = 65_536
-        /// Properties of the link, told to the peer.
+        /// The properties of the link that this side announces to the peer.
         public var properties: AMQPMap = [:]
         /// The extensions that this side offers on the link. Source: AMQP 1.0 §2.7.3.
         public var offeredCapabilities: [AMQPSymbol] = []
@@ -25,27 +27,29 @@ extension AMQPSender {
         ///
         /// Source: AMQP 1.0 §2.7.3.
         public var desiredCapabilities: [AMQPSymbol] = []
-        /// The bytes that may be accepted on this link and not yet written to the socket; nil for the session's limit alone.
+        /// The limit for accepted bytes of this link that are not yet written to the socket; if `nil`, only the
+        /// session's limit applies.
         public var sendLimit: AMQPSendLimit?
-        /// What `send` and `enqueue` do with a message for which there is no room.
+        /// The policy of `send` and `enqueue` for a message without room.
         public var overflow: AMQPOverflow = .suspend
-        /// How fast the messages leave; nil for as fast as they can. See ``AMQPSender/setRateLimit(_:)``.
+        /// The rate at which the messages leave; `nil` for no limit. See ``AMQPSender/setRateLimit(_:)``.
         ///
-        /// What the rate holds back waits within the send limits. A large message leaves in pieces.
+        /// Messages that the rate holds back wait within the send limits. A large message leaves in pieces.
         public var rateLimit: AMQPRateLimit?
 
-        /// How urgent the messages are beside those of other senders of the connection: 0 to 9, the highest.
+        /// The priority of the messages among the senders of the connection, from 0 to 9, the highest; 4 by default.
         ///
-        /// A sender goes before those of lower priorities, between two slices of their messages and not behind them; see
-        /// ``AMQPConnection/Configuration/lowPriorityShare``. This is not the priority in a message's header, which is the
-        /// peer's to act on.
+        /// A sender passes those of lower priorities between two slices of their messages, without waiting for their
+        /// end; see ``AMQPConnection/Configuration/lowPriorityShare``. This is not the priority in a message's header,
+        /// on which the peer acts.
         public var priority = 4
-        /// How much the sender gets beside others of its priority, when all have more to send: 1 to 100.
+        /// The relative share of the sender among others of its priority, if all have more to send: 1 to 100, 1 by
+        /// default.
         public var weight = 1
 
-        /// Makes a configuration.
+        /// Creates a configuration.
         ///
-        /// - Parameter target: Where the messages go to; the anonymous terminus if left out.
+        /// - Parameter target: The target of the messages; the anonymous terminus by default.
         public init(target: AMQPTarget = .anonymous) {
             self.target = target
         }

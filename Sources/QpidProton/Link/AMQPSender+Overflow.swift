@@ -2,9 +2,9 @@ internal import NIOCore
 internal import Synchronization
 
 extension AMQPSender {
-    /// The messages that were dropped for lack of room: see ``AMQPOverflow``.
+    /// The number of messages that were dropped for lack of room: see ``AMQPOverflow``.
     public var droppedMessages: Int { self.core.status.droppedMessages.load(ordering: .relaxed) }
-    /// The bytes that the dropped messages had, as they count against the send limits.
+    /// The bytes of the dropped messages, as they count against the send limits.
     public var droppedBytes: AMQPByteCount { AMQPByteCount(self.core.status.droppedBytes.load(ordering: .relaxed)) }
 
     /// The work that makes room for a message that waits; nil where it waits for the peer.

@@ -5,26 +5,29 @@ extension AMQPSender {
     /// The most bytes of a body that are handed over in one piece.
     static let streamPiece = 65_536
 
-    /// Sends one message while its body is being made, and suspends until it is settled.
+    /// Sends one message while your code produces its body, and waits for its outcome.
     ///
-    /// The body is never held whole: each piece counts against the send limits until it has been written to the socket, and
-    /// the next is asked for when there is room. Other messages of this sender wait until the last piece has been accepted.
+    /// The library never holds the body whole. Each piece counts against the send limits until it has been written to
+    /// the socket. The sender asks for the next piece when there is room. Other messages of this sender wait until the
+    /// last piece has been accepted.
     ///
-    /// When `body` throws, or the task is cancelled, the message is aborted: the peer drops what it has got of it. The body is
-    /// made in a child task. When the peer settles the message before its end, that task is cancelled: a body that waits for
-    /// its next piece must heed that, as `AsyncStream` does.
+    /// If `body` throws or the task is cancelled, the sender aborts the message, and the peer discards the part that it
+    /// has. A child task produces the body. If the peer settles the message before its end, the library cancels that
+    /// task. A body that waits for its next piece must respond to cancellation, as `AsyncStream` does.
     ///
     /// - Parameters:
-    ///   - message: The sections of the message but for its body, which must be empty. Its footer is sent at the end.
-    ///   - length: The bytes of the whole body, if that is known: they are then one data section, as every peer reads it.
-    ///     Else each piece is a data section of its own (AMQP 1.0 §3.2.6), of 64 KiB at most.
-    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - message: The sections of the message except for its body, which must be empty. Its footer is sent at the
+    ///     end.
+    ///   - length: The bytes of the whole body, if known: they are then one data section, which every peer can read.
+    ///     Otherwise each piece is a separate data section (AMQP 1.0 §3.2.6), of 64 KiB at most.
+    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: Its delivery-tag, message-format and time to begin.
     ///   - body: The bytes, in pieces of any size.
-    /// - Returns: What the receiver decided.
-    /// - Throws: What `body` throws. `AMQPError` with ``AMQPCondition/cancelled`` when the task was cancelled: its
-    ///   ``AMQPError/fate`` says whether the message was not sent, was aborted or is in doubt. ``AMQPCondition/invalidArgument``
-    ///   when the body has not `length` bytes. Else as ``send(_:settled:options:)``.
+    /// - Returns: The receiver's decision.
+    /// - Throws: Any error that `body` throws. `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled:
+    ///   its ``AMQPError/fate`` reports whether the message was not sent, was aborted or is in doubt.
+    ///   ``AMQPCondition/invalidArgument`` if the body does not have `length` bytes. Otherwise the same errors as
+    ///   ``send(_:settled:options:)``.
     ///
     /// Source: AMQP 1.0 §2.6.14, `pn_link_send`, `pn_delivery_abort`.
     @discardableResult

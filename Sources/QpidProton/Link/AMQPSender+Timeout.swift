@@ -4,19 +4,21 @@ internal import Synchronization
 // Waits with a limit. Without one they last as long as the link.
 
 extension AMQPSender {
-    /// Sends a message and suspends until it is settled, for a limited time. As ``send(_:settled:options:)`` else.
+    /// Sends a message and waits for its outcome, for a limited time. Otherwise the same as
+    /// ``send(_:settled:options:)``.
     ///
-    /// The limit covers the waits for room, for credit and for the outcome. At the limit, a message that has not begun to be sent
-    /// is taken back: the error's ``AMQPError/fate`` is ``AMQPError/Fate/notSent``, and ``AMQPError/blockedBy`` says what it waited for.
-    /// Otherwise the fate is ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` can still await the outcome.
+    /// The limit covers the waits for room, for credit and for the outcome. If the message has not begun to leave at
+    /// the limit, the sender withdraws it. The error's ``AMQPError/fate`` is then ``AMQPError/Fate/notSent``, and
+    /// ``AMQPError/blockedBy`` holds the causes of the wait. Otherwise the fate is ``AMQPError/Fate/inDoubt``, and
+    /// ``AMQPError/tracker`` can still await the outcome.
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: Its delivery-tag, message-format and time to begin.
     ///   - timeout: How long the call may take.
-    /// - Returns: What the receiver decided.
-    /// - Throws: As ``send(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit.
+    /// - Returns: The receiver's decision.
+    /// - Throws: The same errors as ``send(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit.
     @discardableResult
     public func send(
         _ message: AMQPMessage,
@@ -33,15 +35,17 @@ extension AMQPSender {
         }
     }
 
-    /// Accepts a message, and suspends only until there is room for it, for a limited time. As ``enqueue(_:settled:options:)`` else.
+    /// Accepts a message, and suspends only until there is room for it, for a limited time. Otherwise the same as
+    /// ``enqueue(_:settled:options:)``.
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: Its delivery-tag, message-format and time to begin.
     ///   - timeout: How long the call may take.
-    /// - Returns: The tracker, whose outcome can be awaited.
-    /// - Throws: As ``enqueue(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit: the message was not sent.
+    /// - Returns: The tracker, which can await the outcome.
+    /// - Throws: The same errors as ``enqueue(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit: the
+    ///   message was not sent.
     @discardableResult
     public func enqueue(
         _ message: AMQPMessage,
@@ -54,11 +58,11 @@ extension AMQPSender {
         }
     }
 
-    /// Accepts a message that is encoded already. As ``enqueue(_:settled:options:timeout:)`` else.
+    /// Accepts a message that is already encoded. Otherwise the same as ``enqueue(_:settled:options:timeout:)``.
     ///
     /// - Parameters:
-    ///   - encoded: The sections of the message; sent as they are.
-    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - encoded: The sections of the message; sent unchanged.
+    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: Its delivery-tag, message-format and time to begin.
     ///   - timeout: How long the call may take.
     @discardableResult

@@ -1,11 +1,11 @@
 public import NIOCore
 internal import Synchronization
 
-/// The sending end of a link: it takes messages, keeps them within the limits, and tells their outcomes.
+/// The sending end of a link: it accepts messages, buffers them within the limits, and reports their outcomes.
 ///
-/// A message that was accepted by ``enqueue(_:settled:options:)`` or ``trySend(_:settled:options:)`` waits here until the peer gives credit;
-/// its bytes count against the send limits of the link and of the session until they have been written to the socket.
-/// The calls may come from any number of tasks; messages of one task are sent in the order of its calls.
+/// A message that ``enqueue(_:settled:options:)`` or ``trySend(_:settled:options:)`` has accepted waits here until the
+/// peer grants credit. Its bytes count against the send limits of the link and of the session until they have been
+/// written to the socket. Any number of tasks may make the calls; messages of one task leave in the order of its calls.
 public final class AMQPSender: AMQPLink {
     let core: LinkCore
     let lane: SlotKey
@@ -39,25 +39,28 @@ public final class AMQPSender: AMQPLink {
     public var name: String { self.core.status.name }
     /// The session that the link is on.
     public var session: AMQPSession { self.core.session }
-    /// The source as the peer sees it; the address of a dynamic source is here.
+    /// The source as the peer announced it, with the address of a dynamic source.
     public var remoteSource: AMQPSource { self.core.attachment.source }
-    /// The target as the peer sees it; the address of a dynamic target is here.
+    /// The target as the peer announced it, with the address of a dynamic target.
     public var remoteTarget: AMQPTarget { self.core.attachment.target }
-    /// The properties of the link that the peer told.
+    /// The properties of the link that the peer announced.
     public var remoteProperties: AMQPMap { self.core.attachment.properties }
     /// The extensions that the peer offers on the link. Source: AMQP 1.0 §2.7.3.
     public var remoteOfferedCapabilities: [AMQPSymbol] { self.core.attachment.capabilities.offered }
     /// The extensions that the peer would like to use on the link. Source: AMQP 1.0 §2.7.3.
     public var remoteDesiredCapabilities: [AMQPSymbol] { self.core.attachment.capabilities.desired }
-    /// The largest message that the peer takes, in bytes; nil for no limit.
+    /// The largest message that the peer accepts, in bytes; `nil` for no limit.
     public var remoteMaxMessageSize: AMQPByteCount? { self.core.maxMessageSize }
-    /// The messages that the peer takes now; those that wait here will use it first. Source: AMQP 1.0 §2.6.7.
+    /// The number of messages that the peer accepts now; waiting messages use it first. Source: AMQP 1.0 §2.6.7.
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
-    /// The messages that the peer takes in all since the link was attached: those that were begun, and ``credit``.
+    /// The total number of messages that the peer accepts since the link was attached: those that have begun, and
+    /// ``credit``.
     ///
-    /// Less the number of messages that were accepted here it is how many more can leave at once. Source: AMQP 1.0 §2.6.7.
+    /// Subtract the number of messages that this sender has accepted to get how many more can leave at once.
+    ///
+    /// Source: AMQP 1.0 §2.6.7.
     public var deliveryLimit: Int { self.core.status.deliveryLimit.value }
-    /// Why the link is of no more use; nil while it is.
+    /// The error that ended the link; `nil` while it is open.
     public var error: AMQPError? { self.core.error }
     /// Whether messages are sent settled.
     public var settleMode: AMQPSenderSettleMode { self.settles }
@@ -68,20 +71,22 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Sending
 
-    /// Sends a message and suspends until it is settled.
+    /// Sends a message and waits for its outcome.
     ///
-    /// Suspends for room, for credit, and for the peer's outcome. A message that is sent settled is done when it has been
-    /// written to the socket. When the task is cancelled a message that has not begun to be sent is taken back, its bytes are
-    /// freed at once, and the error's ``AMQPError/fate`` is ``AMQPError/Fate/notSent``. Otherwise it is
-    /// ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` is the message's: its outcome can still be awaited.
+    /// Suspends for room, for credit, and for the peer's outcome. For a message that is sent settled, it suspends until
+    /// the message has been written to the socket.
+    ///
+    /// If the task is cancelled and the message has not begun to leave, the sender withdraws it and frees its bytes at
+    /// once. The error's ``AMQPError/fate`` is then ``AMQPError/Fate/notSent``. Otherwise the fate is
+    /// ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` can still await the message's outcome.
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: Its delivery-tag, message-format and time to begin.
-    /// - Returns: What the receiver decided.
-    /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, was not sent, or when the
-    ///   link, session or connection ends before it is settled.
+    /// - Returns: The receiver's decision.
+    /// - Throws: `AMQPError` if the message cannot be encoded, is larger than the peer accepts or was not sent. Also if
+    ///   the link, session or connection ends before the message is settled.
     @discardableResult
     public func send(
         _ message: AMQPMessage,
@@ -102,15 +107,16 @@ public final class AMQPSender: AMQPLink {
 
     /// Accepts a message, and suspends only until there is room for it.
     ///
-    /// With another ``AMQPOverflow`` than `.suspend` it does not wait for the peer.
+    /// With another ``AMQPOverflow`` than `.suspend`, it does not wait for the peer.
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: Its delivery-tag, message-format and time to begin.
-    /// - Returns: The tracker, whose outcome can be awaited.
-    /// - Throws: `AMQPError` when the message cannot be encoded, is larger than the peer takes, the link has ended, the task
-    ///   was cancelled while it waited, or there is no room and the policy is to fail: in each case the message was not sent.
+    /// - Returns: The tracker, which can await the outcome.
+    /// - Throws: `AMQPError` if the message cannot be encoded, is larger than the peer accepts, or the link has ended.
+    ///   Also if the task was cancelled while it waited, or if there is no room and the policy is to fail. In each case
+    ///   the message was not sent.
     @discardableResult
     public func enqueue(
         _ message: AMQPMessage,
@@ -127,11 +133,12 @@ public final class AMQPSender: AMQPLink {
         }
     }
 
-    /// Accepts a message that is encoded already, such as ``AMQPDelivery/payload``. As ``enqueue(_:settled:options:)`` else.
+    /// Accepts a message that is already encoded, such as ``AMQPDelivery/payload``. Otherwise the same as
+    /// ``enqueue(_:settled:options:)``.
     ///
     /// - Parameters:
-    ///   - encoded: The sections of the message; sent as they are.
-    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - encoded: The sections of the message; sent unchanged.
+    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: Its delivery-tag, message-format and time to begin.
     @discardableResult
     public func enqueue(
@@ -153,11 +160,11 @@ public final class AMQPSender: AMQPLink {
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: Its delivery-tag, message-format and time to begin.
-    /// - Returns: The tracker, whose outcome can be awaited.
-    /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` when there is no room, which ``AMQPError/blockedBy`` gives the
-    ///   reason for; else as ``enqueue(_:settled:options:)``.
+    /// - Returns: The tracker, which can await the outcome.
+    /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` if there is no room; ``AMQPError/blockedBy`` holds the
+    ///   causes. Otherwise the same errors as ``enqueue(_:settled:options:)``.
     @discardableResult
     public func trySend(
         _ message: AMQPMessage,
@@ -167,11 +174,12 @@ public final class AMQPSender: AMQPLink {
         try self.transfer(self.admit(message, settled, self.choice(options)))
     }
 
-    /// Accepts a message that is encoded already if there is room for it now. As ``trySend(_:settled:options:)`` else.
+    /// Accepts a message that is already encoded if there is room for it now. Otherwise the same as
+    /// ``trySend(_:settled:options:)``.
     ///
     /// - Parameters:
-    ///   - encoded: The sections of the message; sent as they are.
-    ///   - settled: Whether to send it settled; nil for the link's ``settleMode``.
+    ///   - encoded: The sections of the message; sent unchanged.
+    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: Its delivery-tag, message-format and time to begin.
     @discardableResult
     public func trySend(
@@ -192,19 +200,19 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Credit
 
-    /// Suspends until the ``deliveryLimit`` is another than `known`, and returns it.
+    /// Suspends until the ``deliveryLimit`` differs from `known`, and returns it.
     ///
     /// - Parameter known: The limit that the caller has acted upon.
-    /// - Throws: `AMQPError` when the link ends, or the task is cancelled.
+    /// - Throws: `AMQPError` if the link ends, or the task is cancelled.
     public func deliveryLimit(after known: Int) async throws(AMQPError) -> Int {
         try await self.core.status.deliveryLimit.value(after: known)
     }
 
     // MARK: Closing
 
-    /// Suspends until the link is of no more use, on either side. Cancellation ends the wait alone.
+    /// Suspends until either side has ended the link. Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` when an error ended it, or the task was cancelled.
+    /// - Throws: `AMQPError` if an error ended the link, or the task was cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.core.status.ended.value()
     }

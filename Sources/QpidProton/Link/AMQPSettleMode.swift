@@ -1,17 +1,17 @@
 /// Whether a sender settles its messages itself. Source: AMQP 1.0 §2.8.2.
 public enum AMQPSenderSettleMode: Hashable, Sendable {
-    /// The receiver's outcome is awaited: at least once.
+    /// The sender awaits the receiver's outcome: at least once.
     case unsettled
-    /// Messages are sent settled: at most once, and no outcome is told.
+    /// The sender sends messages settled: at most once, and without an outcome.
     case settled
-    /// Message by message, as the sender chooses.
+    /// The sender chooses for each message.
     case mixed
 }
 
-/// When a receiver settles. Source: AMQP 1.0 §2.8.3.
+/// The time at which a receiver settles. Source: AMQP 1.0 §2.8.3.
 public enum AMQPReceiverSettleMode: Hashable, Sendable {
-    /// With the outcome.
+    /// The receiver settles when it decides the outcome.
     case first
-    /// After the sender has settled on hearing the outcome.
+    /// The receiver settles after the sender, which settles when it receives the outcome.
     case second
 }

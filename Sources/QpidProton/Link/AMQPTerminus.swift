@@ -1,14 +1,14 @@
-/// What lives on at a terminus when the connection does not. Source: AMQP 1.0 §3.5.5.
+/// The state of a terminus that survives the connection. Source: AMQP 1.0 §3.5.5.
 public enum AMQPTerminusDurability: Hashable, Sendable {
     /// Nothing.
     case none
     /// The existence and the configuration of the terminus.
     case configuration
-    /// Also the state of the unsettled deliveries.
+    /// The existence and the configuration of the terminus, and the state of the unsettled deliveries.
     case unsettledState
 }
 
-/// When a terminus begins to expire. Source: AMQP 1.0 §3.5.6.
+/// The time at which a terminus begins to expire. Source: AMQP 1.0 §3.5.6.
 public enum AMQPTerminusExpiryPolicy: Hashable, Sendable {
     /// When the link is detached.
     case linkDetach
@@ -22,48 +22,48 @@ public enum AMQPTerminusExpiryPolicy: Hashable, Sendable {
 
 /// How messages leave a source. Source: AMQP 1.0 §3.5.7.
 public enum AMQPDistributionMode: Hashable, Sendable {
-    /// A message that was accepted is gone from the source.
+    /// An accepted message leaves the source.
     case move
-    /// A message stays at the source for others.
+    /// A message stays at the source for other receivers.
     case copy
 }
 
-/// Where the messages of a link come from. Source: AMQP 1.0 §3.5.3.
+/// The source of the messages of a link. Source: AMQP 1.0 §3.5.3.
 public struct AMQPSource: Hashable, Sendable {
-    /// The name of the node; nil for none, or where the peer makes a node (``isDynamic``).
+    /// The name of the node; `nil` for none, or if the peer creates a node (``isDynamic``).
     public var address: String? {
         get { self.comparedAddress.text }
         set { self.comparedAddress.text = newValue }
     }
     private var comparedAddress: Bytewise<String?>
-    /// What lives on when the connection does not.
+    /// The state that survives the connection.
     public var durability: AMQPTerminusDurability = .none
-    /// When the terminus begins to expire.
+    /// The time at which the terminus begins to expire.
     public var expiryPolicy: AMQPTerminusExpiryPolicy = .sessionEnd
     /// How long the terminus lives once it has begun to expire, in whole seconds.
     public var timeout: Duration = .zero
-    /// Whether the peer is asked to make a node and to tell its address.
+    /// Whether to ask the peer to create a node and to announce its address.
     public var isDynamic = false
-    /// Properties of the node that the peer is asked to make.
+    /// The properties of the node that the peer is asked to create.
     public var dynamicNodeProperties: AMQPMap = [:]
-    /// How messages leave the source; nil leaves it to the peer.
+    /// How messages leave the source; if `nil`, the peer chooses.
     public var distributionMode: AMQPDistributionMode?
-    /// The filters that choose the messages, in order.
+    /// The filters that select the messages, in order.
     public var filters: [AMQPFilter] = []
-    /// What the terminus can do, or is asked to do.
+    /// The capabilities that the terminus has, or is asked to have.
     public var capabilities: [AMQPSymbol] = []
 
-    /// Makes a source.
+    /// Creates a source.
     ///
     /// - Parameters:
     ///   - address: The name of the node.
-    ///   - filters: The filters that choose the messages.
+    ///   - filters: The filters that select the messages.
     public init(address: String? = nil, filters: [AMQPFilter] = []) {
         self.comparedAddress = Bytewise(address)
         self.filters = filters
     }
 
-    /// A node that the peer makes for this link; its address is in the link's ``AMQPLink/remoteSource``.
+    /// A node that the peer creates for this link; its address is in the link's ``AMQPLink/remoteSource``.
     public static var dynamic: Self {
         var source = Self()
         source.isDynamic = true
@@ -72,34 +72,34 @@ public struct AMQPSource: Hashable, Sendable {
 }
 
 extension AMQPSource: ExpressibleByStringLiteral {
-    /// Makes a source of an address.
+    /// Creates a source from an address.
     public init(stringLiteral value: String) { self.init(address: value) }
 }
 
-/// Where the messages of a link go to. Source: AMQP 1.0 §3.5.4.
+/// The target of the messages of a link. Source: AMQP 1.0 §3.5.4.
 public struct AMQPTarget: Hashable, Sendable {
-    /// The name of the node; nil for the anonymous terminus, to which each message names its own node in `to`.
+    /// The name of the node; `nil` for the anonymous terminus, to which each message names its own node in `to`.
     public var address: String? {
         get { self.comparedAddress.text }
         set { self.comparedAddress.text = newValue }
     }
     private var comparedAddress: Bytewise<String?>
-    /// What lives on when the connection does not.
+    /// The state that survives the connection.
     public var durability: AMQPTerminusDurability = .none
-    /// When the terminus begins to expire.
+    /// The time at which the terminus begins to expire.
     public var expiryPolicy: AMQPTerminusExpiryPolicy = .sessionEnd
     /// How long the terminus lives once it has begun to expire, in whole seconds.
     public var timeout: Duration = .zero
-    /// Whether the peer is asked to make a node and to tell its address.
+    /// Whether to ask the peer to create a node and to announce its address.
     public var isDynamic = false
-    /// Properties of the node that the peer is asked to make.
+    /// The properties of the node that the peer is asked to create.
     public var dynamicNodeProperties: AMQPMap = [:]
-    /// What the terminus can do, or is asked to do.
+    /// The capabilities that the terminus has, or is asked to have.
     public var capabilities: [AMQPSymbol] = []
 
-    /// Makes a target.
+    /// Creates a target.
     ///
-    /// - Parameter address: The name of the node; nil for the anonymous terminus.
+    /// - Parameter address: The name of the node; `nil` for the anonymous terminus.
     public init(address: String? = nil) {
         self.comparedAddress = Bytewise(address)
     }
@@ -107,7 +107,7 @@ public struct AMQPTarget: Hashable, Sendable {
     /// The anonymous terminus: each message names its own node in `to`.
     public static var anonymous: Self { Self() }
 
-    /// A node that the peer makes for this link; its address is in the link's ``AMQPLink/remoteTarget``.
+    /// A node that the peer creates for this link; its address is in the link's ``AMQPLink/remoteTarget``.
     public static var dynamic: Self {
         var target = Self()
         target.isDynamic = true
@@ -116,6 +116,6 @@ public struct AMQPTarget: Hashable, Sendable {
 }
 
 extension AMQPTarget: ExpressibleByStringLiteral {
-    /// Makes a target of an address.
+    /// Creates a target from an address.
     public init(stringLiteral value: String) { self.init(address: value) }
 }

@@ -1,6 +1,7 @@
-/// Follows a message on its way: accepted by ``AMQPSender/enqueue(_:settled:options:)`` or ``AMQPSender/trySend(_:settled:options:)``.
+/// Tracks a message that ``AMQPSender/enqueue(_:settled:options:)`` or ``AMQPSender/trySend(_:settled:options:)``
+/// accepted.
 ///
-/// Keep it to await the outcome, or drop it: the message is sent either way, unless its link ends first.
+/// Keep the tracker to await the outcome, or drop it: the message is sent either way, unless its link ends first.
 public struct AMQPTracker: Hashable, Sendable {
     let reply: OutcomeReply
 
@@ -8,29 +9,30 @@ public struct AMQPTracker: Hashable, Sendable {
         self.reply = reply
     }
 
-    /// What became of the message, if that is known.
+    /// The outcome of the message, or the error in its place; `nil` while neither is known.
     ///
-    /// A failure says that the outcome will never be known, or that the message was not sent.
+    /// A failure means that the outcome will never be known, or that the message was not sent.
     public var result: Result<AMQPOutcome, AMQPError>? { self.reply.answer }
 
     /// Suspends until the peer has settled the message.
     ///
-    /// For a message that is sent settled, until it has been written to the socket. Cancellation ends the wait, not the
-    /// message: call again to go on waiting.
+    /// For a message that is sent settled, suspends until it has been written to the socket. Cancellation ends only the
+    /// wait and does not affect the message: call again to go on waiting.
     ///
-    /// - Throws: `AMQPError` with the ``AMQPError/fate`` of the message when it was not sent, or when the link, session or
-    ///   connection ended first; ``AMQPCondition/cancelled`` when the task was cancelled.
+    /// - Throws: `AMQPError` with the ``AMQPError/fate`` of the message if it was not sent, or if the link, session or
+    ///   connection ended first. ``AMQPCondition/cancelled`` if the task was cancelled.
     ///
     /// Source: AMQP 1.0 §2.6.12.
     public func outcome() async throws(AMQPError) -> AMQPOutcome {
         try await self.reply.value()
     }
 
-    /// Calls `body` once with what became of the message, at once if that is known.
+    /// Calls `body` once with the outcome of the message or the error in its place. If that is already known, calls it
+    /// at once.
     ///
-    /// For those who keep many trackers, where a task for each would cost too much.
+    /// Use it for many trackers, if a task for each would cost too much.
     ///
-    /// - Parameter body: Called on the connection's event loop, so it must be short and must not block.
+    /// - Parameter body: The callback. It runs on the connection's event loop, so it must be short and must not block.
     public func whenSettled(_ body: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
         self.reply.whenResolved(body)
     }
@@ -38,6 +40,6 @@ public struct AMQPTracker: Hashable, Sendable {
     /// Whether two values are the same tracker.
     public static func == (left: Self, right: Self) -> Bool { left.reply == right.reply }
 
-    /// Hashes the identity.
+    /// Hashes the identity of the tracker.
     public func hash(into hasher: inout Hasher) { hasher.combine(self.reply) }
 }

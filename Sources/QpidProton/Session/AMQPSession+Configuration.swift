@@ -1,23 +1,30 @@
 extension AMQPSession {
-    /// What a session is begun with.
+    /// The settings of a session.
     public struct Configuration: Hashable, Sendable {
-        /// The bytes that the peer may have on their way to this session, and that wait in Proton.
+        /// The bytes that may be on their way from the peer to this session and wait in Proton: 4 MiB by default.
         ///
-        /// The incoming window that it is told is as many transfers as these bytes hold by the size that transfers had lately,
-        /// at first by the connection's max-frame-size. At least twice that, and fixed once the session has begun. Over a long
-        /// round trip, what comes in one of them is the least that costs no speed.
+        /// At least twice the connection's max-frame-size, and fixed once the session has begun. This side advertises
+        /// an incoming window of as many transfers as these bytes hold. It counts with the recent size of transfers, at
+        /// first with the max-frame-size.
+        ///
+        /// Over a long round trip, the least capacity that costs no speed is the number of bytes that arrive in one
+        /// round trip.
+        ///
         /// Source: `pn_session_set_incoming_capacity`.
         public var incomingCapacity: AMQPByteCount = .mebibytes(4)
-        /// The outgoing-window that the peer is told, in transfers; never 0. Source: `pn_session_set_outgoing_window`.
+        /// The outgoing-window that this side announces, in transfers: 2,048 by default; never 0.
+        ///
+        /// Source: `pn_session_set_outgoing_window`.
         public var outgoingWindow: UInt32 = 2_048
-        /// The bytes that may be accepted on the session's links and not yet written to the socket.
+        /// The limit for accepted bytes of the session's links that are not yet written to the socket: 1 MiB by
+        /// default.
         public var sendLimit: AMQPSendLimit = .init(high: .mebibytes(1))
 
-        /// Makes a configuration.
+        /// Creates a configuration.
         ///
         /// - Parameters:
-        ///   - incomingCapacity: The bytes that the peer may have on their way to this session.
-        ///   - sendLimit: The bytes that may be accepted and not yet written to the socket.
+        ///   - incomingCapacity: The bytes that may be on their way from the peer to this session.
+        ///   - sendLimit: The limit for accepted bytes that are not yet written to the socket.
         public init(
             incomingCapacity: AMQPByteCount = .mebibytes(4),
             sendLimit: AMQPSendLimit = .init(high: .mebibytes(1))

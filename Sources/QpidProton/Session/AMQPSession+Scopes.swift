@@ -1,15 +1,14 @@
 extension AMQPSession {
-    /// Runs `body` with a new sender and closes it, also when `body` throws or the task is cancelled.
+    /// Runs `body` with a new sender and closes it, also if `body` throws or the task is cancelled.
     ///
-    /// The end of the scope sends what the sender has accepted, as
-    /// `withConnection` does for all senders.
+    /// The end of the scope sends the messages that the sender has accepted, as `withConnection` does for all senders.
     ///
     /// - Parameters:
-    ///   - configuration: What the link is opened with.
+    ///   - configuration: The settings of the link.
     ///   - timeout: How long the peer may take to answer the attach; `nil`, the default, for `operationTimeout`.
     ///   - limit: How long the end of the scope may take; 30 seconds by default.
-    ///   - body: What to do with the sender.
-    /// - Throws: As `withConnection`.
+    ///   - body: The closure that uses the sender.
+    /// - Throws: The same errors as `withConnection`.
     @discardableResult
     public func withSender<Result>(
         _ configuration: AMQPSender.Configuration,
@@ -25,13 +24,14 @@ extension AMQPSession {
         }
     }
 
-    /// Runs `body` with a new sender to an address, as ``withSender(_:timeout:closingWithin:_:)``.
+    /// Runs `body` with a new sender to an address, as ``withSender(_:timeout:closingWithin:_:)`` does.
     ///
     /// - Parameters:
-    ///   - address: The name of the node; nil for the anonymous terminus, to which each message names its own in `to`.
+    ///   - address: The name of the node; `nil` for the anonymous terminus, to which each message names its own in
+    ///     `to`.
     ///   - timeout: How long the peer may take to answer the attach; `nil`, the default, for `operationTimeout`.
     ///   - limit: How long the end of the scope may take; 30 seconds by default.
-    ///   - body: What to do with the sender.
+    ///   - body: The closure that uses the sender.
     @discardableResult
     public func withSender<Result>(
         to address: String?,
@@ -43,19 +43,20 @@ extension AMQPSession {
         return try await self.withSender(configuration, timeout: timeout, closingWithin: limit, body)
     }
 
-    /// Runs `body` with a new receiver and closes it, also when `body` throws or the task is cancelled.
+    /// Runs `body` with a new receiver and closes it, also if `body` throws or the task is cancelled.
     ///
-    /// By default the link closes at once at the end of the scope, and the peer has `operationTimeout` to answer. With a limit the
-    /// end of the scope first waits until the application has settled its messages, as ``AMQPReceiver/close(within:)`` does. A
-    /// cancelled task leaves the end one second.
+    /// By default the link closes at once at the end of the scope, and the peer has `operationTimeout` to answer. With
+    /// a limit, the end of the scope first waits until the application has settled its messages, as
+    /// ``AMQPReceiver/close(within:)`` does. In a cancelled task the end lasts at most one second.
     ///
     /// - Parameters:
-    ///   - configuration: What the link is opened with.
+    ///   - configuration: The settings of the link.
     ///   - timeout: How long the peer may take to answer the attach; `nil`, the default, for `operationTimeout`.
-    ///   - limit: How long the end of the scope may take; `.zero`, the default, for no wait for the application.
-    ///   - body: What to do with the receiver.
-    /// - Throws: The error of `body`. If it threw none, the error of the close, or `AMQPError` with the number of decisions that
-    ///   were not written or are in doubt.
+    ///   - limit: How long the end of the scope may take; with `.zero`, the default, it does not wait for the
+    ///     application.
+    ///   - body: The closure that uses the receiver.
+    /// - Throws: The error of `body`. If it threw none, the error of the close, or `AMQPError` with the number of
+    ///   decisions that were not written or are in doubt.
     @discardableResult
     public func withReceiver<Result>(
         _ configuration: AMQPReceiver.Configuration,
@@ -71,14 +72,15 @@ extension AMQPSession {
         }
     }
 
-    /// Runs `body` with a new receiver from an address, as ``withReceiver(_:timeout:closingWithin:_:)``.
+    /// Runs `body` with a new receiver from an address, as ``withReceiver(_:timeout:closingWithin:_:)`` does.
     ///
     /// - Parameters:
     ///   - address: The name of the node.
-    ///   - window: How much may be on its way to the application.
+    ///   - window: How many messages or bytes may be on their way to the application.
     ///   - timeout: How long the peer may take to answer the attach; `nil`, the default, for `operationTimeout`.
-    ///   - limit: How long the end of the scope may take; `.zero`, the default, for no wait for the application.
-    ///   - body: What to do with the receiver.
+    ///   - limit: How long the end of the scope may take; with `.zero`, the default, it does not wait for the
+    ///     application.
+    ///   - body: The closure that uses the receiver.
     @discardableResult
     public func withReceiver<Result>(
         from address: String,

@@ -1,6 +1,6 @@
 internal import NIOCore
 
-/// A session: the links on it share its incoming and outgoing windows. Source: AMQP 1.0 §2.5.
+/// A session: its links share the incoming and outgoing windows. Source: AMQP 1.0 §2.5.
 public final class AMQPSession: Sendable {
     /// The connection that the session is on.
     public let connection: AMQPConnection
@@ -13,41 +13,44 @@ public final class AMQPSession: Sendable {
         self.connection = connection
     }
 
-    /// The bytes accepted on the session's senders and not yet written to the socket.
+    /// The bytes that the session's senders have accepted and that are not yet written to the socket.
     ///
-    /// Not `pn_session_outgoing_bytes`, which falls when bytes are framed, long before they are written: that one is
-    /// ``AMQPSessionSnapshot/protonOutgoingBytes``.
+    /// This is not `pn_session_outgoing_bytes`, which falls when bytes are framed, long before they are written. For
+    /// that count see ``AMQPSessionSnapshot/protonOutgoingBytes``.
     public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.mailbox.ledger(self.handle.node)?.used ?? 0) }
     /// The most that ``outgoingBytes`` has been.
     package var outgoingBytesPeak: Int { self.mailbox.ledger(self.handle.node)?.peak ?? 0 }
 
-    /// Why the session is of no more use; nil while it is.
+    /// The error that ended the session; `nil` while it is open.
     public var error: AMQPError? { self.handle.ended.cause }
 
     // MARK: Links
 
     /// Opens a sender to an address.
     ///
-    /// Suspends until the peer has attached the link. Cancellation gives the link up.
+    /// Suspends until the peer has attached the link. Cancellation abandons the link.
     ///
     /// - Parameters:
-    ///   - address: The name of the node; nil for the anonymous terminus, to which each message names its own in `to`.
+    ///   - address: The name of the node; `nil` for the anonymous terminus, to which each message names its own in
+    ///     `to`.
     ///   - timeout: How long the peer may take to answer; `nil`, the default, for the connection's `operationTimeout`.
-    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends;
-    ///   ``AMQPCondition/invalidArgument`` when the attach frame does not fit into the peer's max-frame-size (AMQP 1.0 §2.7.1).
+    /// - Throws: `AMQPError` if the peer refuses the link or does not answer in time, or if the session ends.
+    ///   ``AMQPCondition/invalidArgument`` if the attach frame does not fit into the peer's max-frame-size (AMQP 1.0
+    ///   §2.7.1).
     public func openSender(to address: String?, timeout: Duration? = nil) async throws(AMQPError) -> AMQPSender {
         try await self.openSender(.init(target: AMQPTarget(address: address)), timeout: timeout)
     }
 
     /// Opens a sender.
     ///
-    /// Suspends until the peer has attached the link. Cancellation gives the link up.
+    /// Suspends until the peer has attached the link. Cancellation abandons the link.
     ///
     /// - Parameters:
-    ///   - configuration: What the link is opened with.
+    ///   - configuration: The settings of the link.
     ///   - timeout: How long the peer may take to answer; `nil`, the default, for the connection's `operationTimeout`.
-    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends;
-    ///   ``AMQPCondition/invalidArgument`` when the attach frame does not fit into the peer's max-frame-size (AMQP 1.0 §2.7.1).
+    /// - Throws: `AMQPError` if the peer refuses the link or does not answer in time, or if the session ends.
+    ///   ``AMQPCondition/invalidArgument`` if the attach frame does not fit into the peer's max-frame-size (AMQP 1.0
+    ///   §2.7.1).
     public func openSender(
         _ configuration: AMQPSender.Configuration,
         timeout: Duration? = nil
@@ -62,14 +65,15 @@ public final class AMQPSession: Sendable {
 
     /// Opens a receiver from an address.
     ///
-    /// Suspends until the peer has attached the link. Cancellation gives the link up.
+    /// Suspends until the peer has attached the link. Cancellation abandons the link.
     ///
     /// - Parameters:
     ///   - address: The name of the node.
-    ///   - window: How much may be on its way to the application.
+    ///   - window: How many messages or bytes may be on their way to the application.
     ///   - timeout: How long the peer may take to answer; `nil`, the default, for the connection's `operationTimeout`.
-    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends;
-    ///   ``AMQPCondition/invalidArgument`` when the attach frame does not fit into the peer's max-frame-size (AMQP 1.0 §2.7.1).
+    /// - Throws: `AMQPError` if the peer refuses the link or does not answer in time, or if the session ends.
+    ///   ``AMQPCondition/invalidArgument`` if the attach frame does not fit into the peer's max-frame-size (AMQP 1.0
+    ///   §2.7.1).
     public func openReceiver(
         from address: String,
         window: AMQPReceiver.Window = .automatic,
@@ -80,13 +84,14 @@ public final class AMQPSession: Sendable {
 
     /// Opens a receiver.
     ///
-    /// Suspends until the peer has attached the link. Cancellation gives the link up.
+    /// Suspends until the peer has attached the link. Cancellation abandons the link.
     ///
     /// - Parameters:
-    ///   - configuration: What the link is opened with.
+    ///   - configuration: The settings of the link.
     ///   - timeout: How long the peer may take to answer; `nil`, the default, for the connection's `operationTimeout`.
-    /// - Throws: `AMQPError` when the peer refuses the link, does not answer in time, or the session ends;
-    ///   ``AMQPCondition/invalidArgument`` when the attach frame does not fit into the peer's max-frame-size (AMQP 1.0 §2.7.1).
+    /// - Throws: `AMQPError` if the peer refuses the link or does not answer in time, or if the session ends.
+    ///   ``AMQPCondition/invalidArgument`` if the attach frame does not fit into the peer's max-frame-size (AMQP 1.0
+    ///   §2.7.1).
     public func openReceiver(
         _ configuration: AMQPReceiver.Configuration,
         timeout: Duration? = nil
@@ -113,9 +118,9 @@ public final class AMQPSession: Sendable {
 
     // MARK: Closing
 
-    /// Suspends until the session is of no more use, on either side.
+    /// Suspends until either side has ended the session.
     ///
-    /// - Throws: `AMQPError` when an error ended it.
+    /// - Throws: `AMQPError` if an error ended the session.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.handle.ended.value()
     }
