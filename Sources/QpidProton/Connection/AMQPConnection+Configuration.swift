@@ -13,7 +13,7 @@ extension AMQPConnection {
         /// The `hostname` of the open, without a zero byte: the virtual host to use at the peer. `nil` for the host of
         /// the URL.
         public var virtualHost: String?
-        /// The largest frame that this side accepts, in bytes: at least 512, never unlimited; 64 KiB by default.
+        /// The largest frame that this side accepts, in bytes: from 512 to 16 MiB; 64 KiB by default.
         ///
         /// Source: AMQP 1.0 §2.7.1, `pn_transport_set_max_frame`.
         public var maxFrameSize: AMQPByteCount = .kibibytes(64)
@@ -23,7 +23,7 @@ extension AMQPConnection {
         /// no limit.
         ///
         /// The open announces half of it, and the peer sends empty frames when it has nothing else to send. This side
-        /// does the same.
+        /// sends them to a peer that announces an idle timeout.
         ///
         /// Source: AMQP 1.0 §2.4.5.
         public var idleTimeout: Duration? = .seconds(60)

@@ -4,7 +4,7 @@
 /// `AMQPCondition(rawValue: "com.example:too-late")`. The constants that begin with `local:` name errors that this
 /// library found on its own side; they are never sent.
 ///
-/// Source: AMQP 1.0 §2.8.15–2.8.18 and §3.5.7.
+/// Source: AMQP 1.0 §2.8.15–2.8.18.
 public struct AMQPCondition: RawRepresentable, Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
     /// The AMQP symbol, for example `amqp:not-found`.
     public let rawValue: String
@@ -61,7 +61,7 @@ extension AMQPCondition {
     public static let resourceDeleted: Self = "amqp:resource-deleted"
     /// The peer sent a frame that is not allowed in its state.
     public static let illegalState: Self = "amqp:illegal-state"
-    /// A frame is larger than the peer can take.
+    /// A frame does not fit into the agreed max-frame-size.
     public static let frameSizeTooSmall: Self = "amqp:frame-size-too-small"
 
     // MARK: Connection, session and link errors, §2.8.16–2.8.18

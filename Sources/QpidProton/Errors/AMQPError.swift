@@ -173,7 +173,7 @@ public struct AMQPError: Error, Sendable {
         get { self.box.value.blockedBy }
         _modify { yield &self.own.value.blockedBy }
     }
-    /// The tracker of a message in doubt after its task was cancelled; `nil` for other errors.
+    /// The tracker of a message in doubt, if its `send` was cancelled or reached its timeout; `nil` for other errors.
     ///
     /// You can still await its outcome. Never sent.
     public var tracker: AMQPTracker? {

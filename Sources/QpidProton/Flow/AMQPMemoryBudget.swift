@@ -1,10 +1,13 @@
 internal import DequeModule
 internal import Synchronization
 
-/// Bytes that any number of connections share: those that all of them have accepted for sending and not yet written.
+/// A limit in bytes that any number of connections share.
 ///
-/// Give it to each of them as ``AMQPConnection/Configuration/sendBudget``. A message passes the limits of its link,
-/// session and connection and then the budget. A message larger than the whole limit passes when the budget is empty.
+/// As ``AMQPConnection/Configuration/sendBudget`` of each, it limits the bytes that all of them have accepted for sending and
+/// not yet written. As ``AMQPConnection/Configuration/receiveBudget``, it limits the received bytes that they hold. One budget
+/// can be both.
+///
+/// For sending, a message passes the limits of its link, session and connection and then the budget. A message larger than the whole limit passes when the budget is empty.
 ///
 /// When the budget is full, sending suspends. It resumes when the budget has fallen to ``low``, with the connections in
 /// the order in which they began to wait. When a connection ends, its bytes return to the budget.

@@ -89,7 +89,7 @@ extension AMQPReceiver {
         /// default.
         ///
         /// The receiver sends them at once if the application holds no other undecided message. It also sends a run of
-        /// 64 at once, and the rest at a pause and before the link ends. Behind an undecided message, a decision waits
+        /// 64 at once, all of them at 8,192, and the rest at a pause and before the link ends. Behind an undecided message, a decision waits
         /// at most five times as long.
         ///
         /// Credit does not wait for this delay, so the peer may count more unsettled messages than the window. Zero

@@ -21,7 +21,7 @@ extension AMQPSender {
     ///   - length: The bytes of the whole body, if known: they are then one data section, which every peer can read.
     ///     Otherwise each piece is a separate data section (AMQP 1.0 §3.2.6), of 64 KiB at most.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
-    ///   - options: Its delivery-tag, message-format and time to begin.
+    ///   - options: The delivery-tag, the message-format and the time limit of the message.
     ///   - body: The bytes, in pieces of any size.
     /// - Returns: The receiver's decision.
     /// - Throws: Any error that `body` throws. `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled:

@@ -15,7 +15,7 @@ extension AMQPSender {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
-    ///   - options: Its delivery-tag, message-format and time to begin.
+    ///   - options: The delivery-tag, the message-format and the time limit of the message.
     ///   - timeout: How long the call may take.
     /// - Returns: The receiver's decision.
     /// - Throws: The same errors as ``send(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit.
@@ -41,7 +41,7 @@ extension AMQPSender {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
-    ///   - options: Its delivery-tag, message-format and time to begin.
+    ///   - options: The delivery-tag, the message-format and the time limit of the message.
     ///   - timeout: How long the call may take.
     /// - Returns: The tracker, which can await the outcome.
     /// - Throws: The same errors as ``enqueue(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit: the
@@ -63,7 +63,7 @@ extension AMQPSender {
     /// - Parameters:
     ///   - encoded: The sections of the message; sent unchanged.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
-    ///   - options: Its delivery-tag, message-format and time to begin.
+    ///   - options: The delivery-tag, the message-format and the time limit of the message.
     ///   - timeout: How long the call may take.
     @discardableResult
     public func enqueue(

@@ -83,7 +83,7 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
-    ///   - options: Its delivery-tag, message-format and time to begin.
+    ///   - options: The delivery-tag, the message-format and the time limit of the message.
     /// - Returns: The receiver's decision.
     /// - Throws: `AMQPError` if the message cannot be encoded, is larger than the peer accepts or was not sent. Also if
     ///   the link, session or connection ends before the message is settled.
@@ -112,7 +112,7 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
-    ///   - options: Its delivery-tag, message-format and time to begin.
+    ///   - options: The delivery-tag, the message-format and the time limit of the message.
     /// - Returns: The tracker, which can await the outcome.
     /// - Throws: `AMQPError` if the message cannot be encoded, is larger than the peer accepts, or the link has ended.
     ///   Also if the task was cancelled while it waited, or if there is no room and the policy is to fail. In each case
@@ -139,7 +139,7 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - encoded: The sections of the message; sent unchanged.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
-    ///   - options: Its delivery-tag, message-format and time to begin.
+    ///   - options: The delivery-tag, the message-format and the time limit of the message.
     @discardableResult
     public func enqueue(
         encoded: ByteBuffer,
@@ -161,7 +161,7 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - message: The message.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
-    ///   - options: Its delivery-tag, message-format and time to begin.
+    ///   - options: The delivery-tag, the message-format and the time limit of the message.
     /// - Returns: The tracker, which can await the outcome.
     /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` if there is no room; ``AMQPError/blockedBy`` holds the
     ///   causes. Otherwise the same errors as ``enqueue(_:settled:options:)``.
@@ -180,7 +180,7 @@ public final class AMQPSender: AMQPLink {
     /// - Parameters:
     ///   - encoded: The sections of the message; sent unchanged.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
-    ///   - options: Its delivery-tag, message-format and time to begin.
+    ///   - options: The delivery-tag, the message-format and the time limit of the message.
     @discardableResult
     public func trySend(
         encoded: ByteBuffer,

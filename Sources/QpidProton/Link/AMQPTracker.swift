@@ -27,12 +27,12 @@ public struct AMQPTracker: Hashable, Sendable {
         try await self.reply.value()
     }
 
-    /// Calls `body` once with the outcome of the message or the error in its place. If that is already known, calls it
-    /// at once.
+    /// Calls `body` once with the outcome of the message or the error in its place.
     ///
     /// Use it for many trackers, if a task for each would cost too much.
     ///
-    /// - Parameter body: The callback. It runs on the connection's event loop, so it must be short and must not block.
+    /// - Parameter body: The callback. It runs on the connection's event loop, so it must be short and must not block. If the
+    ///   outcome is already known, it runs at once on the calling thread.
     public func whenSettled(_ body: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
         self.reply.whenResolved(body)
     }
