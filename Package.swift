@@ -96,6 +96,7 @@ let package = Package(
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ],
+            exclude: ["Golden/Traces"],
             swiftSettings: swiftSettings
         ),
         .testTarget(
