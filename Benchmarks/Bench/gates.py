@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from Bench import gates_where, machine
-from Bench.gates_count import CASES, COUNTS, allocations, count, prepare, versions
+from Bench.gates_count import C_CASES, CASES, COUNTS, allocations, c_count, count, prepare, versions
 from Bench.processes import Failure
 
 FILE = "Benchmarks/Gates/figures.tsv"
@@ -78,6 +78,7 @@ def options():
     parser.add_argument("--update", action="store_true")
     parser.add_argument("--where", action="store_true")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--c", action="store_true")
     parser.add_argument("names", nargs="*", metavar="NAME")
     return parser.parse_args()
 
@@ -112,6 +113,16 @@ def compare(names, gates, is_binding, measured):
     if wrong["under"]:
         tell(f"better than committed, or new: {', '.join(wrong['under'])}: run 'dev/gates --update', so that it stays")
     return not is_binding or not any(wrong.values())
+
+
+def compare_with_c(measured):
+    """Prints the ratio of the instructions to those of C on Proton's proactor, which binds nothing."""
+    for name, (case, _, _) in C_CASES.items():
+        ours = measured.get(f"{case}.instructions")
+        if ours is None:
+            continue
+        theirs = c_count(name)
+        print(f"{case}.instructions measured {number(ours)} {name} {number(theirs)} ratio {ours / theirs:.2f}")
 
 
 def tell(text):
@@ -152,6 +163,8 @@ def main():
         update(gates, names, measured)
         return 0
     is_kept = compare(names, gates, is_binding, measured)
+    if found.c:
+        compare_with_c(measured)
     if taken != present:
         tell(f"the figures were taken with {taken}, and this is {present}")
     if not is_binding:

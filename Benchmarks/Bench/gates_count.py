@@ -19,7 +19,7 @@ STRIPPED = f"{FOLDER}/gates"
 
 SENDING = ("send-each", "send-enqueue", "send-settled", "send-try", "send-batch", "send-links", "send-large")
 SENDING += ("send-stream",)
-RECEIVING = ("receive-each", "receive-batch", "receive-links", "receive-large", "receive-stream")
+RECEIVING = ("receive-each", "receive-alone", "receive-batch", "receive-links", "receive-large", "receive-stream")
 CODEC = ("encode-message", "decode-message", "read-message", "encode-map", "decode-map", "read-map")
 CASES = SENDING + RECEIVING + CODEC
 # The messages of the smaller of two runs: allocations are counted at the speed of the program.
@@ -86,6 +86,47 @@ def instructions(case, count):
     if not found:
         raise Failure(f"callgrind told no count of {case}:\n{told.strip()}")
     return int(found.group(1))
+
+
+# C, for comparison -----------------------------------------------------------------------------------------------
+
+C_PROGRAM = ".build/peers/c-proactor"
+# What each figure of C is compared with: the side that is counted, and how many messages are unsettled at a time.
+C_CASES = {
+    "c-send": ("send-enqueue", "sender", 1000),
+    "c-receive": ("receive-each", "receiver", 1000),
+    "c-send-alone": ("send-each", "sender", 1),
+    "c-receive-alone": ("receive-alone", "receiver", 1),
+}
+C_COUNT = 4_000
+
+
+def c_instructions(side, depth, messages):
+    """The instructions of one side of C on Proton's proactor, over loopback."""
+    counted = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", C_PROGRAM)
+    plain = ("timeout", "120", C_PROGRAM)
+    receiver, sender = (counted, plain) if side == "receiver" else (plain, counted)
+    receiving = [*receiver, "receiver", "--port", "0", "--credit", "1000", "--count", str(messages)]
+    with subprocess.Popen(receiving, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as listening:
+        try:
+            port = next(found.group(1) for line in listening.stderr if (found := re.match(r"listening (\d+)", line)))
+            what = ["latency", "--depth", "1"] if depth == 1 else ["sender"]
+            told = command(*sender, *what, "--port", port, "--size", "100", "--count", str(messages))
+            told = listening.communicate(timeout=120)[1] if side == "receiver" else told
+        finally:
+            if listening.poll() is None:
+                listening.kill()
+    found = re.search(r"Collected\s*:\s*(\d+)", told)
+    if not found:
+        raise Failure(f"callgrind told no count of {C_PROGRAM}:\n{told.strip()}")
+    return int(found.group(1))
+
+
+def c_count(name):
+    """The instructions of a message in C, by the difference of two runs."""
+    _, side, depth = C_CASES[name]
+    counts = [c_instructions(side, depth, times * C_COUNT) for times in (1, 3)]
+    return (counts[1] - counts[0]) / (2 * C_COUNT)
 
 
 def count(name):

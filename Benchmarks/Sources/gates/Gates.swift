@@ -29,6 +29,8 @@ struct Gates: ParsableCommand {
         case sendStream = "send-stream"
         /// Taken, decoded and accepted one by one.
         case receiveEach = "receive-each"
+        /// The same, each sent when the one before it is settled.
+        case receiveAlone = "receive-alone"
         case receiveBatch = "receive-batch"
         /// One by one from 64 links, each with a task of its own.
         case receiveLinks = "receive-links"
@@ -66,6 +68,7 @@ struct Gates: ParsableCommand {
         case .sendLarge: try Self.send(size: 10_240) { try await $0.enqueue(count) }
         case .sendStream: try Self.send(size: 10_240) { try await $0.stream(count) }
         case .receiveEach: try self.receive { try await GateReceiver.each($0[0], count) }
+        case .receiveAlone: try self.receive(isAlone: true) { try await GateReceiver.each($0[0], count) }
         case .receiveBatch: try self.receive { try await GateReceiver.batches($0[0], count) }
         case .receiveLinks: try self.receive(links: Self.links) { try await GateReceiver.each($0, count) }
         case .receiveLarge: try self.receive(size: 10_240) { try await GateReceiver.batches($0[0], count) }
@@ -100,9 +103,11 @@ struct Gates: ParsableCommand {
     private func receive(
         size: Int = 100,
         links: Int = 1,
+        isAlone: Bool = false,
         _ body: @escaping @Sendable ([AMQPReceiver]) async throws -> Void
     ) throws {
-        let peer = ScriptedPeer(count: self.count, message: try GateSender.message(size).encoded(), links: links)
+        let message = try GateSender.message(size).encoded()
+        let peer = ScriptedPeer(count: self.count, message: message, links: links, isAlone: isAlone)
         try InMemory.run(peer) { session in
             var receivers: [AMQPReceiver] = []
             for _ in 0..<links {

@@ -13,7 +13,7 @@ final class ScriptedPeer: ChannelDuplexHandler {
 
     private static let credit: UInt32 = 1_000
     /// How many transfers it sends at a time.
-    private static let burst: UInt32 = 64
+    private let burst: UInt32
 
     private var context: ChannelHandlerContext?
     private var promises: [EventLoopPromise<Void>] = []
@@ -34,6 +34,8 @@ final class ScriptedPeer: ChannelDuplexHandler {
 
     /// The transfers that are sent as soon as the library has granted credit.
     private let count: UInt32
+    /// Whether each message is sent when the one before it is settled.
+    private let isAlone: Bool
     private var transfers: TransferBurst
     private var sent: UInt32 = 0
     private var hasCredit = false
@@ -46,18 +48,22 @@ final class ScriptedPeer: ChannelDuplexHandler {
     ///   - message: What is in each.
     ///   - links: On how many links messages move; 64 at most.
     ///   - isStream: Whether 64 transfers are one message.
+    ///   - isAlone: Whether each message is sent when the one before it is settled.
     init(
         isSettled: Bool = false,
         count: Int = 0,
         message: ByteBuffer = ByteBuffer(),
         links: Int = 1,
-        isStream: Bool = false
+        isStream: Bool = false,
+        isAlone: Bool = false
     ) {
         self.isSettled = isSettled
         self.count = UInt32(count)
         self.links = UInt32(links)
         self.linksLeft = links
-        self.transfers = TransferBurst(message, count: Self.burst, links: self.links, isStream: isStream)
+        self.isAlone = isAlone
+        self.burst = isAlone ? 1 : 64
+        self.transfers = TransferBurst(message, count: self.burst, links: self.links, isStream: isStream)
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
@@ -121,9 +127,9 @@ final class ScriptedPeer: ChannelDuplexHandler {
             self.spare.clear()
             return true
         }
-        guard self.hasCredit, self.sent < self.count else { return false }
+        guard self.hasCredit, self.sent < self.count, !self.isAlone || self.settled == self.sent else { return false }
         self.transfers.number(after: self.sent)
-        self.sent += Self.burst
+        self.sent += self.burst
         self.fire(self.transfers.bytes)
         return true
     }
