@@ -9,34 +9,42 @@ try await withThrowingDiscardingTaskGroup { group in
     }
 }
 
-/// Decides on every session and link that the peer asks for.
+/// Answers every session and link that the peer requests, until the peer closes the connection.
 func serve(_ connection: AMQPConnection) async {
-    do {
-        try await withThrowingDiscardingTaskGroup { group in
-            for try await wish in connection.incoming {
-                switch wish {
+    await withDiscardingTaskGroup { group in
+        do {
+            for try await request in connection.incoming {
+                switch request {
                 case .session(let session):
-                    try await session.accept()
-                case .receiver(let link) where link.attach.target?.address == "greetings":
-                    let receiver = try await link.accept()
-                    group.addTask { try await printMessages(of: receiver) }
+                    // In order, before the links on it. It may have ended meanwhile.
+                    _ = try? await session.accept()
                 case .receiver(let link):
-                    link.refuse(AMQPError(scope: .link, condition: .notFound, detail: "there is only 'greetings'"))
+                    group.addTask { await receive(link) }
                 case .sender(let link):
                     link.refuse(AMQPError(scope: .link, condition: .notAllowed, detail: "nothing is sent from here"))
                 }
             }
+        } catch {
+            print("\(connection.peer.containerID): \(error)")
         }
-    } catch let error as AMQPError where error.condition == .closed {
-        // The peer closed the connection in order, and left its links to it.
-    } catch {
-        print("\(connection.peer.containerID): \(error)")
     }
 }
 
-func printMessages(of receiver: AMQPReceiver) async throws {
-    for try await delivery in receiver {
-        print(try delivery.decodeMessage().bodyString ?? "no text")
-        delivery.accept()
+/// Prints the messages of one link. An error ends this link, and no other.
+func receive(_ link: AMQPIncomingReceiver) async {
+    guard link.attach.target?.address == "greetings" else {
+        return link.refuse(AMQPError(scope: .link, condition: .notFound, detail: "there is only 'greetings'"))
+    }
+    do {
+        for try await delivery in try await link.accept() {
+            do {
+                print(try delivery.decodeMessage().bodyString ?? "no text")
+                delivery.accept()
+            } catch {
+                delivery.reject(error)
+            }
+        }
+    } catch {
+        print("\(link.attach.name): \(error)")
     }
 }

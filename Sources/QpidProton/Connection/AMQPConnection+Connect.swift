@@ -19,8 +19,9 @@ extension AMQPConnection {
     ///     password.
     /// - Throws: `AMQPError`. ``AMQPCondition/invalidArgument`` for an unusable value. ``AMQPCondition/connectFailed``
     ///   if no address of the host accepts a connection, with each address and its cause. ``AMQPCondition/tlsFailed``,
-    ///   ``AMQPCondition/unauthorizedAccess`` or ``AMQPCondition/timeout``. Otherwise the error with which the peer
-    ///   closed.
+    ///   ``AMQPCondition/unauthorizedAccess`` or ``AMQPCondition/timeout``. ``AMQPCondition/connectionFramingError`` if
+    ///   the peer does not speak AMQP 1.0, ``AMQPCondition/connectionLost`` if it closes the socket. Otherwise the error
+    ///   with which the peer closed.
     public static func connect(
         to url: String,
         configuration: Configuration = .init(),
@@ -140,6 +141,8 @@ extension AMQPConnection {
     ) async throws -> Result {
         try await Scope.run(.connection, within: limit) {
             try await body(self)
+        } end: {
+            self.error
         } close: {
             await self.endScope(self.closeSteps(stopsReceivers: false), within: limit)
         }

@@ -122,6 +122,8 @@ public final class AMQPConnection: Sendable {
         let session = try await self.openSession(configuration, timeout: timeout)
         return try await Scope.run(.session, within: limit) {
             try await body(session)
+        } end: {
+            session.error
         } close: {
             await self.endScope(session.closeSteps(stopsReceivers: false), within: limit)
         }
@@ -129,9 +131,9 @@ public final class AMQPConnection: Sendable {
 
     // MARK: Closing
 
-    /// Suspends until either side has ended the connection.
+    /// Suspends until either side has ended the connection. Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` if an error ended the connection.
+    /// - Throws: `AMQPError` if an error ended the connection, or the task was cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.parts.ended.value()
     }

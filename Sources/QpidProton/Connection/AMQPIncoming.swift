@@ -29,6 +29,8 @@ public struct AMQPIncomingSession: Sendable {
 
     /// Refuses the session.
     ///
+    /// After `accept` it closes the accepted one.
+    ///
     /// - Parameter error: The reason, for the peer.
     public func refuse(_ error: AMQPError) {
         self.connection.mailbox.run { _ in self.endpoint.value.close(error) }
@@ -62,6 +64,8 @@ public struct AMQPIncomingReceiver: Sendable {
 
     /// Refuses the link.
     ///
+    /// After `accept` it closes the accepted one.
+    ///
     /// - Parameter error: The reason, for the peer.
     public func refuse(_ error: AMQPError) {
         self.connection.mailbox.run { _ in self.endpoint.value.close(error) }
@@ -94,6 +98,8 @@ public struct AMQPIncomingSender: Sendable {
     }
 
     /// Refuses the link.
+    ///
+    /// After `accept` it closes the accepted one.
     ///
     /// - Parameter error: The reason, for the peer.
     public func refuse(_ error: AMQPError) {
@@ -141,8 +147,9 @@ public struct AMQPAttach: Hashable, Sendable {
 extension AMQPConnection {
     /// The peer's requests, in order. Sessions come before the links on them. Each request goes to one task.
     ///
-    /// The sequence ends with the connection, and throws the connection's error if there was one. It is empty unless
-    /// the configuration's `acceptsIncoming` is true, as it is on the connections of an ``AMQPListener``.
+    /// The sequence ends with the connection, and throws the connection's error if there was one. Unless the
+    /// configuration's `acceptsIncoming` is true, as it is on the connections of an ``AMQPListener``, the library refuses
+    /// every request, and `next()` suspends until the connection ends.
     public var incoming: Incoming { Incoming(connection: self) }
 
     /// An asynchronous sequence of a peer's requests.

@@ -122,14 +122,14 @@ public final class AMQPListener: AsyncSequence, Sendable {
         return result
     }
 
-    /// The port that the socket is bound to.
+    /// The port that the socket is bound to; 0 after the listener has closed.
     public var port: Int { self.channel.localAddress?.port ?? 0 }
 
     /// Returns connections one by one.
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let listener: AMQPListener
 
-        /// Returns the next connection; `nil` if the listener is closed. Suspends until there is one.
+        /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until there is one.
         ///
         /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it gets no further
         ///   connection, and waiting ones stay for other tasks.
@@ -138,7 +138,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
         }
     }
 
-    /// Returns the next connection; `nil` if the listener is closed. Suspends until there is one.
+    /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until there is one.
     ///
     /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it gets no further connection,
     ///   and waiting ones stay for other tasks.

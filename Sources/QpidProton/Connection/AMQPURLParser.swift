@@ -11,7 +11,7 @@ struct AMQPURLParser {
 
     mutating func parse() throws(AMQPError) -> AMQPURL {
         if self.rest.isEmpty {
-            throw Self.error("the URL is empty", "write it as amqp://host:port/address")
+            throw Self.error("the URL is empty", "write it as amqp://host:port")
         }
         if self.rest.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
             throw Self.error("the URL contains a control character", "remove it, or percent-encode it as in %0A")
@@ -99,7 +99,7 @@ struct AMQPURLParser {
                 )
             }
             if host.isEmpty {
-                throw self.error("the URL has no host", "write it as amqp://host:port/address")
+                throw self.error("the URL has no host", "write it as amqp://host:port")
             }
             // A name beyond ASCII is left to the resolver.
             guard host.utf8.allSatisfy({ self.isLetterOrDigit($0) || "-._".utf8.contains($0) || $0 >= 0x80 }) else {

@@ -6,10 +6,13 @@ enum Scope {
     static let cancelled = Duration.seconds(1)
 
     /// Runs `body`, then `close`. An error of `body` goes first.
+    ///
+    /// - Parameter end: Returns what has ended the connection, session or link; nil while it is open.
     static func run<Result>(
         _ scope: AMQPError.Scope,
         within limit: Duration,
         _ body: () async throws -> Result,
+        end: () -> AMQPError?,
         close: () async -> AMQPCloseResult
     ) async throws -> Result {
         let result: Result
@@ -19,29 +22,43 @@ enum Scope {
             _ = await close()
             throw error
         }
-        try await close().check(scope, within: limit)
+        let before = end()
+        let closed = await close()
+        // A peer may have ended it while it closed.
+        try closed.check(scope, within: limit, ended: before ?? end().flatMap { $0.origin == .peer ? $0 : nil })
         return result
     }
 }
 
 extension AMQPCloseResult {
     /// Throws what a scope throws whose body did not throw. A delivery that the application left unsettled is no error.
-    func check(_ scope: AMQPError.Scope, within limit: Duration) throws(AMQPError) {
-        let lost = self.notSent + self.inDoubt + self.settlementsNotWritten + self.settlementsInDoubt
+    ///
+    /// - Parameter ended: What ended it, if it was not the end of the scope.
+    func check(_ scope: AMQPError.Scope, within limit: Duration, ended: AMQPError?) throws(AMQPError) {
+        let (unsent, doubtful) = (self.notSent + self.notSentBefore, self.inDoubt + self.inDoubtBefore)
+        let lost = unsent + doubtful + self.settlementsNotWritten + self.settlementsInDoubt
         guard lost > 0, let summary = self.summary else {
             if let error = self.error { throw error }
             return
         }
-        let isCancelled = Task.isCancelled
-        let late = limit > .zero ? "the peer did not take and settle all within \(limit)" : "closingWithin is zero"
-        let cause = self.error.map { "\($0)" } ?? (isCancelled ? "the task was cancelled" : late)
-        let usual: AMQPCondition = isCancelled ? .cancelled : limit > .zero ? .timeout : .closed
-        throw AMQPError(
-            scope: scope,
-            condition: self.error?.condition ?? usual,
-            detail: "unfinished at the end of the scope: \(summary): \(cause)",
-            fate: self.inDoubt > 0 ? .inDoubt : self.notSent > 0 ? .notSent : nil
-        )
+        var error = self.error ?? ended ?? Self.cause(within: limit, isLate: self.isLate)
+        // A link that ended before tells its own cause in its trackers.
+        let isBefore = lost == self.notSentBefore + self.inDoubtBefore && self.error == nil && ended == nil
+        error.detail =
+            "unfinished at the end of the scope: \(summary)" + (isBefore ? "" : ": \(error.telling(nil).description)")
+        error.scope = self.error?.scope ?? ended?.scope ?? scope
+        error.fate = doubtful > 0 ? .inDoubt : unsent > 0 ? .notSent : nil
+        throw error
+    }
+
+    private static func cause(within limit: Duration, isLate: Bool) -> AMQPError {
+        if Task.isCancelled { return AMQPError(condition: .cancelled, detail: "the task was cancelled") }
+        if isLate {
+            let text = "the peer did not take and settle all within \(limit)"
+            return AMQPError(condition: .timeout, detail: text)
+        }
+        let text = limit > .zero ? "a link ended before it had finished" : "closingWithin is zero"
+        return AMQPError(condition: .closed, detail: text)
     }
 }
 

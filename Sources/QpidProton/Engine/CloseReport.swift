@@ -14,11 +14,14 @@ final class CloseReport: Sendable {
     private struct State: Sendable {
         /// The closes that run.
         var closes = 0
-        var senders: [AMQPUnfinished] = []
+        /// By the lanes of the senders.
+        var senders: [(lane: SlotKey, unfinished: AMQPUnfinished)] = []
         var receivers: [Receiver] = []
     }
 
     private let state = Mutex(State())
+    /// What failed while no close ran.
+    let unread = UnreadFailures()
 
     /// Whether a close runs, so that links that end are to be added.
     var isOpen: Bool { self.state.withLock { $0.closes > 0 } }
@@ -26,7 +29,20 @@ final class CloseReport: Sendable {
     func begin() { self.state.withLock { $0.closes += 1 } }
     func end() { self.state.withLock { $0.closes -= 1 } }
 
-    func add(_ sender: AMQPUnfinished) { self.state.withLock { $0.senders.append(sender) } }
+    func add(_ sender: AMQPUnfinished, lane: SlotKey) { self.state.withLock { $0.senders.append((lane, sender)) } }
+
+    /// Adds a message that was accepted before a sender ended, and that came to the loop after it.
+    func add(_ message: AMQPUnfinished.Unsent, to sender: EndedLane) {
+        self.state.withLock { state in
+            if let index = state.senders.firstIndex(where: { $0.lane == sender.key }) {
+                state.senders[index].unfinished.notSent.append(message)
+            } else {
+                var unfinished = AMQPUnfinished(linkName: sender.linkName, address: sender.address)
+                unfinished.notSent = [message]
+                state.senders.append((sender.key, unfinished))
+            }
+        }
+    }
 
     /// Adds a receiver, once.
     func add(_ receiver: Receiver) {
@@ -41,8 +57,9 @@ final class CloseReport: Sendable {
     /// - Parameters:
     ///   - error: Why the close was not orderly. Without one the peer has answered, and so has read all decisions.
     ///   - handler: The connection; nil when its loop has nothing left to write.
-    func result(_ error: AMQPError?, _ handler: ConnectionHandler?) -> AMQPCloseResult {
-        let (senders, receivers) = self.state.withLock { ($0.senders, $0.receivers) }
+    ///   - isLate: Whether the limit ended the work before the close.
+    func result(_ error: AMQPError?, _ handler: ConnectionHandler?, isLate: Bool = false) -> AMQPCloseResult {
+        let (senders, receivers) = self.state.withLock { ($0.senders.map(\.unfinished), $0.receivers) }
         let unfinished = receivers.map { receiver in
             let rest = receiver.settlements.rest(
                 isAnswered: error == nil,
@@ -54,7 +71,13 @@ final class CloseReport: Sendable {
             unfinished.deliveriesNotSettled = rest.undecided
             return unfinished
         }
-        return AMQPCloseResult(error: error, unfinished: senders + unfinished)
+        return AMQPCloseResult(
+            error: error,
+            unfinished: senders + unfinished,
+            notSentBefore: max(0, self.unread.notSent.load(ordering: .relaxed)),
+            inDoubtBefore: max(0, self.unread.inDoubt.load(ordering: .relaxed)),
+            isLate: isLate
+        )
     }
 }
 
@@ -69,6 +92,31 @@ extension LinkEndpoint {
     /// The reports to which the link adds what it leaves unfinished.
     var reports: [CloseReport] {
         // Closes are rare, and so are links that end.
-        [self.status.report, self.session.report, self.handler.report].filter(\.isOpen)
+        self.allReports.filter(\.isOpen)
+    }
+
+    var allReports: [CloseReport] { [self.status.report, self.session.report, self.handler.report] }
+}
+
+/// A sender that has ended, for the messages of it that come to the loop later.
+struct EndedLane {
+    let key: SlotKey
+    /// Why these messages are not sent.
+    let error: AMQPError
+    let linkName: String
+    let address: String?
+    /// The closes that list these messages.
+    let reports: [CloseReport]
+    /// Where they are counted if no close lists them.
+    let unread: UnreadFailure?
+
+    /// Fails a message, and lists it. Its ledger bytes are the caller's to release.
+    func fail(_ message: PendingMessage, _ options: AMQPSendOptions) {
+        if !self.reports.isEmpty, message.stream == 0 {
+            let tracker = AMQPTracker(message.outcome.reply)
+            let unsent = AMQPUnfinished.Unsent(payload: message.bytes.buffer, options: options, tracker: tracker)
+            for report in self.reports { report.add(unsent, to: self) }
+        }
+        message.fail(self.error, unread: self.unread)
     }
 }

@@ -111,13 +111,14 @@ extension ConnectionHandler {
             // Credit that the peer wants back is used first.
             if lane.link.isDraining { lane.link.flowed() }
         } else {
-            let error = self.endedLanes.first { $0.key == key }?.error ?? .senderClosed
+            let ended = self.endedLanes.first { $0.key == key }
+            let error = ended?.error ?? .senderClosed
             self.logGivenUp(end - start, unsettled: 0, link: nil, error)
             for message in run {
                 self.releases.append((message.ledgerBytes, message.node))
                 self.metrics?.count(error, of: message)
-                self.dropChoice(of: message)
-                message.fail(error)
+                let options = self.takeChoice(of: message)?.options ?? AMQPSendOptions()
+                if let ended { ended.fail(message, options) } else { message.fail(error) }
             }
         }
         return end

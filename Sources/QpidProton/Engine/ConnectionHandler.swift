@@ -59,7 +59,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// About how many bytes of a message fit into one frame of the peer.
     var transferPayload = 448
     /// What was chosen for messages that have not begun to be sent, by the numbers of their outcomes.
-    var choices: [UInt: SendChoice] = [:]
+    var choices: [UInt: KeptChoice] = [:]
+    /// Counts the mail that had choices.
+    var choiceMail = 0
     /// When the next of them expires.
     var expiry = ExpiryTimer()
     /// A tag or a format was chosen for a message of this connection.
@@ -75,7 +77,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     @exclusivity(unchecked) var releases: [Mailbox.Release] = []
     @exclusivity(unchecked) var arrivedReceivers: [ReceiverEndpoint] = []
     /// Lanes that are gone, and why messages for them that lie in the mailbox still are not sent.
-    @exclusivity(unchecked) var endedLanes: [(key: SlotKey, error: AMQPError)] = []
+    @exclusivity(unchecked) var endedLanes: [EndedLane] = []
     /// Receivers of which something was settled with the mail.
     @exclusivity(unchecked) var settlingReceivers: [ReceiverEndpoint] = []
     /// Receivers that have ended, until all their decisions are written or lost.
@@ -402,7 +404,11 @@ final class ConnectionHandler: ChannelInboundHandler {
             case .message(let message):
                 unsentCount += 1
                 self.metrics?.count(unsent, of: message)
-                message.fail(unsent)
+                if let lane = self.endedLanes.first(where: { $0.key == message.lane }) {
+                    lane.fail(message, mail.choices[message.outcome.number]?.options ?? AMQPSendOptions())
+                } else {
+                    message.fail(unsent)
+                }
             case .part(let part): part.bytes.done()
             case .taken, .work: break
             }

@@ -14,6 +14,15 @@ struct HeaderCheck {
         guard self.seen < Self.expected.count else { return nil }
         let bytes = buffer.readableBytesView.prefix(Self.expected.count - self.seen)
         guard bytes.elementsEqual(Self.expected[self.seen..<self.seen + bytes.count]) else {
+            // The header of the SASL layer: the peer asks for a login. Source: AMQP 1.0 §5.3.2.
+            if self.seen <= 4, bytes.count + self.seen >= 5, bytes[bytes.startIndex + 4 - self.seen] == 3 {
+                return AMQPError(
+                    scope: .connection,
+                    condition: .connectionFramingError,
+                    detail: "the peer begins with SASL in place of AMQP: configure a login (`sasl`)",
+                    ending: .refused
+                )
+            }
             let hex = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
             return AMQPError(
                 scope: .connection,

@@ -1,5 +1,6 @@
 internal import CProton
 internal import Logging
+internal import Synchronization
 
 /// The loop's side of a link: what senders and receivers share. It is used on the event loop alone.
 class LinkEndpoint {
@@ -132,7 +133,8 @@ class LinkEndpoint {
     }
 
     func remoteClosed(detach: Bool) {
-        let isRefused = self.status.attachment.answer == nil
+        // A peer that gives up a link of its own refuses nothing.
+        let isRefused = self.status.attachment.answer == nil && !self.isOfPeer
         let ending: AMQPError.Ending = isRefused ? .refused : detach ? .detached : .closed
         let error = ProtonCondition.get(pn_link_remote_condition(self.link), .link, ending)
         self.handler.logger.debug(
@@ -161,7 +163,14 @@ class LinkEndpoint {
         self.isAbandoned = true
         self.endLocally(error, .withAll(cause))
         pn_link_set_context(self.link, nil)
-        self.release(.failure(cause))
+        // The peer's answer to an orderly end of this side is the answer to the link's end too.
+        if error == nil, cause.origin == .local {
+            let detached = self.status.detached
+            self.session.closed.whenResolved { detached.resolve($0) }
+            self.release(nil)
+        } else {
+            self.release(.failure(cause))
+        }
     }
 
     /// Frees a link whose opening failed on this side.
@@ -179,6 +188,7 @@ class LinkEndpoint {
         self.status.deliveryLimit.end(refusal)
         self.note(nil)
         self.end(error)
+        self.status.credit.store(0, ordering: .relaxed)
         self.meter?.end(error, self)
     }
 
@@ -189,11 +199,11 @@ class LinkEndpoint {
         if let place = self.place { self.session.links.remove(place) }
     }
 
-    private func release(_ answer: Result<Void, AMQPError>) {
+    private func release(_ answer: Result<Void, AMQPError>?) {
         self.isDone = true
         self.isOfPeer = false
         self.isDetaching = false
-        self.status.detached.resolve(answer)
+        if let answer { self.status.detached.resolve(answer) }
     }
 }
 

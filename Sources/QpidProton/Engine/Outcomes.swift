@@ -47,6 +47,12 @@ final class OutcomeBlock: @unchecked Sendable {
     fileprivate struct Rest: Sendable {
         var nextID: UInt64 = 0
         var replies: [Int: ReplyState<AMQPOutcome>] = [:]
+        /// The failures that no one has read, where they are counted.
+        var unread: [Int: UnreadFailure] = [:]
+
+        mutating func markRead(_ index: Int) {
+            if !self.unread.isEmpty { self.unread.removeValue(forKey: index)?.add(-1) }
+        }
     }
 
     fileprivate let slots: UnsafeMutablePointer<Slot>
@@ -115,6 +121,26 @@ struct OutcomePromise: @unchecked Sendable {
         if block._withUnsafeGuaranteedRef({ $0.uses.done() }) { block.release() }
     }
 
+    /// Gives an error as the answer, and counts it until it is read. The promise must not be used any more.
+    func fail(_ error: AMQPError, unread: UnreadFailure?) {
+        guard let unread else { return self.resolve(.failure(error)) }
+        let block = self.slot.pointee.block
+        let waiters = block._withUnsafeGuaranteedRef { block in
+            block.rest.withLock { rest in
+                let index = self.slot - block.slots
+                self.slot.pointee.state.store(.other, ordering: .releasing)
+                let waiters = rest.replies[index, default: ReplyState()].resolve(.failure(error))
+                if waiters?.isEmpty != false {
+                    unread.add(1)
+                    rest.unread[index] = unread
+                }
+                return waiters
+            }
+        }
+        waiters?.resume(.failure(error))
+        if block._withUnsafeGuaranteedRef({ $0.uses.done() }) { block.release() }
+    }
+
     private func answerRest(_ answer: OutcomeBlock.Answer, _ body: () -> Void) {
         let waiters = self.slot.pointee.block._withUnsafeGuaranteedRef { block in
             block.rest.withLock { rest in
@@ -135,7 +161,11 @@ struct OutcomeReply: Replying, Hashable {
 
     var answer: Answer? {
         let state = self.block.slots[self.index].state.load(ordering: .acquiring)
-        return state == .other ? self.block.rest.withLock { $0.replies[self.index]?.answer } : state.answer
+        guard state == .other else { return state.answer }
+        return self.block.rest.withLock { rest in
+            rest.markRead(self.index)
+            return rest.replies[self.index]?.answer
+        }
     }
 
     func makeID() -> UInt64 {
@@ -152,6 +182,7 @@ struct OutcomeReply: Replying, Hashable {
                 desired: .watched,
                 ordering: .acquiringAndReleasing
             ).original
+            rest.markRead(self.index)
             // An answer that comes from here on takes the lock for those who wait.
             return state.answer ?? rest.replies[self.index, default: ReplyState()].wait(waiter)
         }

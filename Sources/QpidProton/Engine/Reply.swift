@@ -15,6 +15,14 @@ struct ReplyState<Value: Sendable>: Sendable {
         case one(Waiter)
         case several([Waiter])
 
+        var isEmpty: Bool {
+            switch self {
+            case .none: true
+            case .one: false
+            case .several(let waiters): waiters.isEmpty
+            }
+        }
+
         mutating func append(_ waiter: Waiter) {
             switch self {
             case .none: self = .one(waiter)

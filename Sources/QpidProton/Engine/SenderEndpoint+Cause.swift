@@ -4,7 +4,11 @@ extension SenderEndpoint {
     /// Tells tasks what keeps the lane from moving, if that has changed: they must not need the loop to learn it.
     func noteCause() {
         guard let state = self.lane?.state else { return }
-        let cause = state.cause
+        var cause = state.cause
+        // What comes next waits for credit, unless bytes that have been handed over wait for the socket.
+        if state.isEmpty, state.credit == 0, let node = self.node, self.handler.mailbox.ledger(node)?.used == 0 {
+            cause = .credit
+        }
         self.note(state.isEmpty ? nil : cause.blockCause)
         guard cause != self.status.cause.load(ordering: .relaxed) else { return }
         self.status.cause.store(cause, ordering: .relaxed)

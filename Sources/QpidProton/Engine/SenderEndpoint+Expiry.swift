@@ -29,14 +29,14 @@ extension ConnectionHandler {
     fileprivate func expire() {
         self.expiry.cancel()
         let now = self.eventLoop.now
-        let lanes = Set(self.choices.values.lazy.filter { $0.expiry(at: now) != nil }.map(\.lane))
+        let lanes = Set(self.choices.values.lazy.map(\.choice).filter { $0.expiry(at: now) != nil }.map(\.lane))
         if !lanes.isEmpty {
             for sender in self.sessions.values.flatMap(\.senders)
             where sender.lane.map({ lanes.contains($0.key) }) == true {
                 sender.expire(at: now)
             }
         }
-        guard let next = self.choices.values.compactMap(\.deadline).min() else { return }
+        guard let next = self.choices.values.compactMap(\.choice.deadline).min() else { return }
         self.expiry.wake(self, at: max(next, now + ExpiryTimer.grain))
     }
 }
@@ -45,7 +45,7 @@ extension SenderEndpoint {
     fileprivate func expire(at now: NIODeadline) {
         guard let lane = self.lane else { return }
         let expired = self.handler.queue.removeAll(from: lane) { message in
-            message.hasChoice && self.handler.choices[message.outcome.number]?.expiry(at: now) != nil
+            message.hasChoice && self.handler.choices[message.outcome.number]?.choice.expiry(at: now) != nil
         }
         guard !expired.isEmpty else { return }
         self.handler.mailbox.release(expired.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })

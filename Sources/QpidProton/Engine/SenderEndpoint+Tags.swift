@@ -8,9 +8,13 @@ extension SenderEndpoint {
     ///
     /// Throws where the chosen tag is in use, or the message has expired.
     func makeChosenDelivery(_ message: PendingMessage) throws(AMQPError) -> OpaquePointer? {
-        let choice = self.handler.takeChoice(of: message)
-        if let choice {
-            if let error = choice.expiry(at: self.handler.eventLoop.now) { throw error }
+        let kept = message.hasChoice ? self.handler.choices.removeValue(forKey: message.outcome.number) : nil
+        let choice = kept?.choice
+        if let kept, let choice {
+            // A message that came with the last mail leaves at once.
+            if kept.mail != self.handler.choiceMail, let error = choice.expiry(at: self.handler.eventLoop.now) {
+                throw error
+            }
             self.begunChoice = choice
             if choice.isVisible, self.tagsInUse == nil { self.tagsInUse = self.unsettledTags }
         }
@@ -98,7 +102,7 @@ extension SenderEndpoint {
     /// The options of a message that waits, or that has begun.
     func options(of message: PendingMessage) -> AMQPSendOptions {
         guard message.hasChoice else { return AMQPSendOptions() }
-        return (self.handler.choices[message.outcome.number] ?? self.begunChoice)?.options ?? AMQPSendOptions()
+        return (self.handler.choices[message.outcome.number]?.choice ?? self.begunChoice)?.options ?? AMQPSendOptions()
     }
 }
 
@@ -111,6 +115,13 @@ extension AMQPError {
     }
 }
 
+/// What was chosen for a message that has not begun to be sent.
+struct KeptChoice {
+    let choice: SendChoice
+    /// The number of the mail with which it came.
+    let mail: Int
+}
+
 extension ConnectionHandler {
     /// The bytes that a chosen tag, marked with a format, may add to a transfer frame.
     static let chosenTagRoom = 24
@@ -118,16 +129,17 @@ extension ConnectionHandler {
     /// Keeps what was chosen for messages that have come with the mail.
     func keepChoices(_ choices: inout [UInt: SendChoice]) {
         if let next = choices.values.compactMap(\.deadline).min() { self.expiry.wake(self, at: next) }
-        self.choices.merge(choices) { $1 }
+        self.choiceMail += 1
+        for (number, choice) in choices { self.choices[number] = KeptChoice(choice: choice, mail: self.choiceMail) }
         choices.removeAll()
-        guard !self.hasChosen, self.choices.values.contains(where: \.isVisible) else { return }
+        guard !self.hasChosen, self.choices.values.contains(where: \.choice.isVisible) else { return }
         // Long tags leave less room in each frame: what is counted as a transfer must be one at least.
         self.hasChosen = true
         self.transferPayload = max(256, self.transferPayload - Self.chosenTagRoom)
     }
 
     func takeChoice(of message: PendingMessage) -> SendChoice? {
-        message.hasChoice ? self.choices.removeValue(forKey: message.outcome.number) : nil
+        message.hasChoice ? self.choices.removeValue(forKey: message.outcome.number)?.choice : nil
     }
 
     /// A message that has not begun will not be sent.

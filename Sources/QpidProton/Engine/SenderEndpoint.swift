@@ -236,8 +236,11 @@ final class SenderEndpoint: LinkEndpoint {
         let reports = self.reports
         if !reports.isEmpty {
             let unfinished = self.unfinished(lane)
-            for report in reports { report.add(unfinished) }
+            for report in reports { report.add(unfinished, lane: lane.key) }
         }
+        let counts = reports.isEmpty ? self.allReports.map(\.unread) : []
+        let unread = counts.isEmpty ? nil : UnreadFailure(counts: counts, isInDoubt: false)
+        let unreadInDoubt = counts.isEmpty ? nil : UnreadFailure(counts: counts, isInDoubt: true)
         let cause = error ?? self.status.endError ?? .senderClosed
         let (unsent, unsettled) = (cause.telling(.notSent), cause.telling(.inDoubt))
         self.handler.mailbox.closeLevel(node, unsent)
@@ -247,15 +250,24 @@ final class SenderEndpoint: LinkEndpoint {
             abortedCount = 1
             let aborted = cause.telling(.aborted)
             self.meter?.fail(aborted)
-            message.outcome.resolve(.failure(aborted))
+            message.outcome.fail(aborted, unread: unread)
         }
         self.endAborting()
         let messages = self.handler.queue.removeLane(lane)
-        self.handler.endedLanes.append((lane.key, unsent))
+        self.handler.endedLanes.append(
+            EndedLane(
+                key: lane.key,
+                error: unsent,
+                linkName: self.status.name,
+                address: self.address,
+                reports: reports,
+                unread: unread
+            )
+        )
         self.lane = nil
         for message in messages {
             self.handler.dropChoice(of: message)
-            message.fail(unsent)
+            message.fail(unsent, unread: unread)
         }
         self.handler.mailbox.release(messages.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
         var delivery = pn_unsettled_head(self.link)
@@ -263,7 +275,7 @@ final class SenderEndpoint: LinkEndpoint {
             delivery = pn_unsettled_next(current)
             guard let promise = Self.takeOutcome(current) else { continue }
             unsettledCount += 1
-            promise.resolve(.failure(unsettled))
+            promise.fail(unsettled, unread: unreadInDoubt)
         }
         self.meter?.fail(unsent: messages.count, inDoubt: unsettledCount)
         self.handler.logGivenUp(

@@ -353,7 +353,13 @@ final class SessionEndpoint {
         self.endLocally(error, cause)
         pn_session_set_context(self.session, nil)
         self.isDone = true
-        self.closed.resolve(.failure(cause))
+        // The peer's answer to an orderly close of this side is the answer to the session's end too.
+        if error == nil, cause.origin == .local {
+            let closed = self.closed
+            self.handler.closed.whenResolved { closed.resolve($0) }
+        } else {
+            self.closed.resolve(.failure(cause))
+        }
     }
 
     /// Frees a session whose opening failed on this side.

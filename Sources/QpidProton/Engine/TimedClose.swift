@@ -31,6 +31,9 @@ final class TimedClose {
     private let limit: Duration
     private var deadline: NIODeadline
     private var hasWorked = false
+    /// When the work ends, whatever is left.
+    private var workDeadline: NIODeadline?
+    private var isLate = false
     private var isClosed = false
     private var isCancelled = false
     private var timer: LoopTimer?
@@ -58,12 +61,14 @@ final class TimedClose {
     }
 
     private func work(for limit: Duration) {
+        self.workDeadline = self.handler.deadline(in: limit)
         self.steps.work(self.handler, limit) { self.worked() }
     }
 
     private func worked() {
         guard !self.hasWorked else { return }
         self.hasWorked = true
+        self.isLate = self.workDeadline.map { $0 <= self.handler.eventLoop.now } ?? false
         // Not at once: this may be the middle of the end of a link.
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         let eventLoop = self.handler.eventLoop
@@ -103,7 +108,7 @@ final class TimedClose {
         guard self.reply.answer == nil else { return }
         self.timer?.cancel()
         self.steps.report.end()
-        self.reply.resolve(.success(self.steps.report.result(error, self.handler)))
+        self.reply.resolve(.success(self.steps.report.result(error, self.handler, isLate: self.isLate)))
     }
 
     /// The task was cancelled.

@@ -2,7 +2,7 @@
 
 extension AMQPError {
     /// The error, for a message with this fate.
-    func telling(_ fate: Fate) -> AMQPError {
+    func telling(_ fate: Fate?) -> AMQPError {
         var error = self
         error.fate = fate
         return error
@@ -38,7 +38,9 @@ extension AMQPError {
     )
 
     static func expired(after limit: Duration) -> AMQPError {
-        let text = "the message waited for \(limit), and did not begin to be sent"
+        let text =
+            limit > .zero
+            ? "the message waited for \(limit), and did not begin to leave" : "the message could not leave at once"
         return AMQPError(scope: .delivery, condition: .expired, detail: text, fate: .expired)
     }
 

@@ -167,8 +167,8 @@ public struct AMQPError: Error, Sendable {
     /// The causes that kept a message from being accepted, the outermost first.
     ///
     /// The first cause is the full limit. The next is the reason why that limit does not empty, as in
-    /// `[.sessionLimit, .credit]`. Set with the conditions ``AMQPCondition/wouldBlock``, ``AMQPCondition/dropped`` and
-    /// ``AMQPCondition/timeout``, empty otherwise. Never sent.
+    /// `[.sessionLimit, .credit]`. Set with the conditions ``AMQPCondition/wouldBlock`` and ``AMQPCondition/timeout``, and
+    /// with ``AMQPCondition/dropped`` for a new message without room. Empty otherwise. Never sent.
     public var blockedBy: [AMQPBlockCause] {
         get { self.box.value.blockedBy }
         _modify { yield &self.own.value.blockedBy }
@@ -248,7 +248,8 @@ extension AMQPError: CustomStringConvertible {
     public var description: String {
         let parts = [self.fate.map { "message \($0)" }, self.happening, self.name, self.detail.nonEmpty]
         let line = parts.compactMap(\.self).joined(separator: ": ")
-        return self.info.isEmpty ? line : "\(line) \(self.info)"
+        // A peer's text must not look like other lines of a log.
+        return (self.info.isEmpty ? line : "\(line) \(self.info)").onOneLine
     }
 
     /// The loss, or what the peer did, in plain words; nil for what this side found, where the text says it.
@@ -272,4 +273,16 @@ extension AMQPError: CustomStringConvertible {
 
 extension String {
     fileprivate var nonEmpty: String? { self.isEmpty ? nil : self }
+
+    /// The text with its control characters and line ends escaped.
+    var onOneLine: String {
+        func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+            switch scalar.properties.generalCategory {
+            case .control, .lineSeparator, .paragraphSeparator: false
+            default: true
+            }
+        }
+        guard !self.unicodeScalars.allSatisfy(isPlain) else { return self }
+        return self.unicodeScalars.map { isPlain($0) ? String($0) : $0.escaped(asASCII: true) }.joined()
+    }
 }

@@ -11,6 +11,8 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
     case connectionLimit
     /// The ``AMQPMemoryBudget`` is full.
     case memoryBudget
+    /// A streamed message of the link has not ended: see ``AMQPSender/stream(_:length:settled:options:body:)``.
+    case stream
     /// The peer granted no credit. Source: AMQP 1.0 §2.6.7.
     case credit
     /// The limit of unsettled messages is reached, and the peer has to settle some.
@@ -37,6 +39,7 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
         case .sessionLimit: "the session's send limit is full"
         case .connectionLimit: "the connection's send limit is full"
         case .memoryBudget: "the memory budget is full"
+        case .stream: "a streamed message has not ended"
         case .credit: "the peer granted no credit"
         case .unsettled: "the peer has not settled enough messages"
         case .remoteWindow: "the peer closed the session's window"

@@ -54,6 +54,7 @@ extension AMQPBlockCause {
         case .application: 9
         case .messages: 10
         case .closed: 11
+        case .stream: 12
         }
     }
 }

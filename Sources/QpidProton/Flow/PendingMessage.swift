@@ -16,9 +16,11 @@ struct PendingMessage: Sendable {
     var ledgerBytes: Int { max(1, self.bytes.count) }
 
     /// Gives up a message that will not be sent, or not to its end. Its ledger bytes are the caller's to release.
-    func fail(_ error: AMQPError) {
+    ///
+    /// - Parameter unread: Where the failure is counted until it is read.
+    func fail(_ error: AMQPError, unread: UnreadFailure? = nil) {
         self.bytes.done()
-        self.outcome.resolve(.failure(error))
+        self.outcome.fail(error, unread: unread)
     }
 }
 

@@ -97,13 +97,14 @@ struct SendGate<Waiter> {
         guard self.isOpen(link) else { return .closed }
         // Who comes behind others waits for what the first of them waits for.
         if !place.isPart, self.hasWaiters(link), let first = self.first(at: link) { return .full(first.level) }
-        guard self.isNext(place, at: link) else { return .full(.link) }
+        guard self.isNext(place, at: link) else { return .full(.stream) }
         return self.pass(bytes, at: link, as: place, isWaiting: isWaiting).map { .full($0) } ?? .admitted
     }
 
     /// The size of the first who waits at a link, and what refuses it.
     func first(at link: Node) -> (bytes: Int, level: SendRefusal.Level)? {
         guard let first = self.waiters[link]?.first else { return nil }
+        if !self.isNext(first.place, at: link) { return (first.bytes, .stream) }
         let refusing = self.refusing(first.bytes, at: link)
         return (first.bytes, refusing.map { self.level(of: $0, from: link) } ?? (self.share == nil ? .link : .budget))
     }
@@ -116,7 +117,7 @@ struct SendGate<Waiter> {
     /// The ledger that stands for a level, seen from a link.
     func ledger(_ level: SendRefusal.Level, from link: Node) -> (node: Node, ledger: ByteLedger)? {
         var node = link
-        let steps = level == .link ? 0 : level == .session ? 1 : 2
+        let steps = level == .link || level == .stream ? 0 : level == .session ? 1 : 2
         for _ in 0..<steps {
             guard let parent = self.levels[node]?.parent else { break }
             node = parent

@@ -1,7 +1,11 @@
 /// Why there is no room for a message now.
 struct SendRefusal: Equatable, Sendable {
     /// Where a message was refused, of the levels that it has to pass.
-    enum Level: Equatable, Sendable { case link, session, connection, budget }
+    enum Level: Equatable, Sendable {
+        case link, session, connection, budget
+        /// A message of the link that is made while it is sent, behind which others wait.
+        case stream
+    }
 
     let level: Level
     /// The bytes of the message.
@@ -22,18 +26,24 @@ struct SendRefusal: Equatable, Sendable {
             case .session: .sessionLimit
             case .connection: .connectionLimit
             case .budget: .memoryBudget
+            case .stream: .stream
             }
         return [full] + (self.cause.map { [$0.blockCause] } ?? [])
     }
 
     /// The sentence with its figures.
     var text: String {
+        if self.level == .stream {
+            let reason = self.cause.map { ", which waits because \($0.blockCause)" } ?? ""
+            return "a streamed message of the link has not ended\(reason); more is accepted behind its end"
+        }
         let name =
             switch self.level {
             case .link: "the link's send limit"
             case .session: "the session's send limit"
             case .connection: "the connection's send limit"
             case .budget: "the memory budget"
+            case .stream: "the stream"
             }
         let reason = self.cause.map { ", for \($0.blockCause)" } ?? ""
         let rest =

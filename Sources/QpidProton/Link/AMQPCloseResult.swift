@@ -3,8 +3,8 @@ public import NIOCore
 /// The result of closing a connection, session or link, with its unfinished work.
 ///
 /// It lists the links that ended while a close of the connection, session or link ran. Every later close of the same
-/// object returns the same list. It does not list links that had ended before: their trackers and the log report their
-/// unfinished work.
+/// object returns the same list; late decisions move deliveries from one number to another. Of links that had ended before, it
+/// counts the messages whose trackers no one has read.
 ///
 /// Several tasks can close the same object. The shortest of their limits counts for all of them.
 public struct AMQPCloseResult: Sendable {
@@ -16,9 +16,27 @@ public struct AMQPCloseResult: Sendable {
     /// The links that have unfinished work, senders first.
     public let unfinished: [AMQPUnfinished]
 
-    init(error: AMQPError?, unfinished: [AMQPUnfinished] = []) {
+    /// The number of messages that were not sent because their link ended before the close, and whose outcome no one has
+    /// read.
+    public let notSentBefore: Int
+    /// The number of messages that are in doubt because their link ended before the close, and whose outcome no one has
+    /// read.
+    public let inDoubtBefore: Int
+    /// The limit ended the work.
+    let isLate: Bool
+
+    init(
+        error: AMQPError?,
+        unfinished: [AMQPUnfinished] = [],
+        notSentBefore: Int = 0,
+        inDoubtBefore: Int = 0,
+        isLate: Bool = false
+    ) {
         self.error = error
         self.unfinished = unfinished.filter { !$0.isEmpty }
+        self.notSentBefore = notSentBefore
+        self.inDoubtBefore = inDoubtBefore
+        self.isLate = isLate
     }
 
     /// The number of messages that were accepted and not sent.
@@ -32,8 +50,10 @@ public struct AMQPCloseResult: Sendable {
     /// The number of received messages that the application did not settle.
     public var deliveriesNotSettled: Int { self.unfinished.reduce(0) { $0 + $1.deliveriesNotSettled } }
 
-    /// Whether the close was orderly and left no unfinished work.
-    public var isComplete: Bool { self.error == nil && self.unfinished.isEmpty }
+    /// Whether the close was orderly, and no message and no settlement was lost.
+    public var isComplete: Bool {
+        self.error == nil && self.unfinished.isEmpty && self.notSentBefore + self.inDoubtBefore == 0
+    }
 }
 
 /// The unfinished work of one link when it closed.
@@ -98,7 +118,11 @@ public struct AMQPUnfinished: Sendable {
 
 /// The numbers of a link, or of all links.
 private struct UnfinishedCounts {
-    let notSent, inDoubt, settlementsNotWritten, settlementsInDoubt, deliveriesNotSettled: Int
+    var notSent = 0
+    var inDoubt = 0
+    var settlementsNotWritten = 0
+    var settlementsInDoubt = 0
+    var deliveriesNotSettled = 0
 
     /// Nil where nothing was left unfinished.
     var text: String? {
@@ -133,12 +157,23 @@ extension AMQPCloseResult: CustomStringConvertible {
 
     /// The numbers of all links; nil where nothing was left unfinished.
     var summary: String? {
-        UnfinishedCounts(
+        let now = UnfinishedCounts(
             notSent: self.notSent,
             inDoubt: self.inDoubt,
             settlementsNotWritten: self.settlementsNotWritten,
             settlementsInDoubt: self.settlementsInDoubt,
             deliveriesNotSettled: self.deliveriesNotSettled
         ).text
+        let before = UnfinishedCounts(notSent: self.notSentBefore, inDoubt: self.inDoubtBefore).text
+        let parts = [now, before.map { "\($0) when a link ended before" }].compactMap(\.self)
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
+    }
+}
+
+extension AMQPUnfinished.Unsent: CustomStringConvertible {
+    /// The size of the message, and its options if there are any.
+    public var description: String {
+        let size = "message of \(AMQPByteCount(self.payload.readableBytes))"
+        return self.options == AMQPSendOptions() ? size : "\(size), \(self.options)"
     }
 }

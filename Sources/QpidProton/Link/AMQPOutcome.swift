@@ -23,15 +23,21 @@ extension AMQPOutcome: CustomStringConvertible {
         case .rejected(let error?):
             let reason = [error.condition.rawValue, error.detail].filter { !$0.isEmpty }.joined(separator: ": ")
             let info = error.info.isEmpty ? "" : " \(error.info)"
-            return "rejected: \(reason)\(info)"
-        case .modified(let changes):
-            let flags = [
-                changes.deliveryFailed ? "delivery failed" : nil,
-                changes.undeliverableHere ? "undeliverable here" : nil,
-                changes.messageAnnotations.isEmpty ? nil : "annotations \(changes.messageAnnotations)",
-            ].compactMap(\.self)
-            return flags.isEmpty ? "modified" : "modified: \(flags.joined(separator: ", "))"
+            return "rejected: \(reason)\(info)".onOneLine
+        case .modified(let changes): return changes == AMQPModified() ? "modified" : "modified: \(changes)"
         }
+    }
+}
+
+extension AMQPModified: CustomStringConvertible {
+    /// The changes in plain words.
+    public var description: String {
+        let changes = [
+            self.deliveryFailed ? "delivery failed" : nil,
+            self.undeliverableHere ? "undeliverable here" : nil,
+            self.messageAnnotations.isEmpty ? nil : "annotations \(self.messageAnnotations)",
+        ].compactMap(\.self)
+        return changes.isEmpty ? "no changes" : changes.joined(separator: ", ")
     }
 }
 

@@ -168,7 +168,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// Returns the messages in batches of those that have arrived, `count` at most. Leaving the loop leaves the link
     /// open.
     public func batches(max count: Int) -> Batches {
-        Batches(receiver: self, count: Swift.max(1, count))
+        Batches(receiver: self, count: count)
     }
 
     /// An asynchronous sequence of batches of deliveries.
@@ -202,7 +202,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     /// Suspends until either side has ended the link. Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` if an error ended the link, or the task was cancelled.
+    /// - Throws: `AMQPError` if an error or the peer's end of the session or connection ended the link, or the task was
+    ///   cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.core.status.ended.value()
     }

@@ -87,3 +87,15 @@ extension AMQPSendOptions {
         }
     }
 }
+
+extension AMQPSendOptions: CustomStringConvertible {
+    /// The options that differ from the default.
+    public var description: String {
+        let parts = [
+            self.deliveryTag.map { "delivery-tag 0x\($0.hex)" },
+            self.messageFormat == 0 ? nil : "message-format 0x\(String(self.messageFormat, radix: 16))",
+            self.expiresAfter.map { "expires after \($0)" },
+        ].compactMap(\.self)
+        return parts.isEmpty ? "no options" : parts.joined(separator: ", ")
+    }
+}

@@ -20,7 +20,7 @@ extension AMQPSender {
         outcomes.reserveCapacity(transfers.count)
         for transfer in transfers {
             do {
-                outcomes.append(.success(try await transfer.get().outcome()))
+                outcomes.append(.success(try await self.settlement(of: transfer.get())))
             } catch {
                 outcomes.append(.failure(error))
             }

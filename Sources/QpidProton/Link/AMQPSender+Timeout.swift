@@ -16,7 +16,7 @@ extension AMQPSender {
     ///   - message: The message.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
-    ///   - timeout: How long the call may take.
+    ///   - timeout: How long the call may take. With zero or less it succeeds only if it need not wait.
     /// - Returns: The receiver's decision.
     /// - Throws: The same errors as ``send(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit.
     @discardableResult
@@ -42,7 +42,7 @@ extension AMQPSender {
     ///   - message: The message.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
-    ///   - timeout: How long the call may take.
+    ///   - timeout: How long the call may take. With zero or less it succeeds only if it need not wait.
     /// - Returns: The tracker, which can await the outcome.
     /// - Throws: The same errors as ``enqueue(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit: the
     ///   message was not sent.
@@ -64,7 +64,7 @@ extension AMQPSender {
     ///   - encoded: The sections of the message; sent unchanged.
     ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
-    ///   - timeout: How long the call may take.
+    ///   - timeout: How long the call may take. With zero or less it succeeds only if it need not wait.
     @discardableResult
     public func enqueue(
         encoded: ByteBuffer,

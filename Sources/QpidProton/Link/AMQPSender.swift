@@ -6,6 +6,9 @@ internal import Synchronization
 /// A message that ``enqueue(_:settled:options:)`` or ``trySend(_:settled:options:)`` has accepted waits here until the
 /// peer grants credit. Its bytes count against the send limits of the link and of the session until they have been
 /// written to the socket. Any number of tasks may make the calls; messages of one task leave in the order of its calls.
+///
+/// The link stays open until you close it, or its session or connection ends. The release of the last reference does not
+/// close it: accepted messages still leave.
 public final class AMQPSender: AMQPLink {
     let core: LinkCore
     let lane: SlotKey
@@ -212,7 +215,8 @@ public final class AMQPSender: AMQPLink {
 
     /// Suspends until either side has ended the link. Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` if an error ended the link, or the task was cancelled.
+    /// - Throws: `AMQPError` if an error or the peer's end of the session or connection ended the link, or the task was
+    ///   cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.core.status.ended.value()
     }

@@ -119,3 +119,28 @@ extension AMQPTarget: ExpressibleByStringLiteral {
     /// Creates a target from an address.
     public init(stringLiteral value: String) { self.init(address: value) }
 }
+
+extension AMQPSource: CustomStringConvertible {
+    /// The address, with the filters and capabilities if there are any.
+    public var description: String {
+        let parts: [String?] = [
+            self.address.map(\.debugDescription) ?? (self.isDynamic ? "a dynamic node" : "no address"),
+            self.filters.isEmpty ? nil : "filters \(self.filters.map(\.name.rawValue).joined(separator: ", "))",
+            self.capabilities.isEmpty
+                ? nil : "capabilities \(self.capabilities.map(\.rawValue).joined(separator: ", "))",
+        ]
+        return parts.compactMap(\.self).joined(separator: ", ").onOneLine
+    }
+}
+
+extension AMQPTarget: CustomStringConvertible {
+    /// The address, with the capabilities if there are any.
+    public var description: String {
+        let parts: [String?] = [
+            self.address.map(\.debugDescription) ?? (self.isDynamic ? "a dynamic node" : "no address"),
+            self.capabilities.isEmpty
+                ? nil : "capabilities \(self.capabilities.map(\.rawValue).joined(separator: ", "))",
+        ]
+        return parts.compactMap(\.self).joined(separator: ", ").onOneLine
+    }
+}

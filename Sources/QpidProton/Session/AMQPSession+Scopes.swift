@@ -19,6 +19,8 @@ extension AMQPSession {
         let sender = try await self.openSender(configuration, timeout: timeout)
         return try await Scope.run(.link, within: limit) {
             try await body(sender)
+        } end: {
+            sender.error
         } close: {
             await self.connection.endScope(sender.closeSteps(), within: limit)
         }
@@ -67,6 +69,8 @@ extension AMQPSession {
         let receiver = try await self.openReceiver(configuration, timeout: timeout)
         return try await Scope.run(.link, within: limit) {
             try await body(receiver)
+        } end: {
+            receiver.error
         } close: {
             await self.connection.endScope(receiver.closeSteps(), within: limit)
         }

@@ -1,6 +1,10 @@
 internal import NIOCore
 
-/// A session: its links share the incoming and outgoing windows. Source: AMQP 1.0 §2.5.
+/// A session: its links share the incoming and outgoing windows.
+///
+/// The session stays open until you close it or the connection ends. The release of the last reference does not close it.
+///
+/// Source: AMQP 1.0 §2.5.
 public final class AMQPSession: Sendable {
     /// The connection that the session is on.
     public let connection: AMQPConnection
@@ -118,9 +122,9 @@ public final class AMQPSession: Sendable {
 
     // MARK: Closing
 
-    /// Suspends until either side has ended the session.
+    /// Suspends until either side has ended the session. Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` if an error ended the session.
+    /// - Throws: `AMQPError` if an error or the peer's end of the connection ended the session, or the task was cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.handle.ended.value()
     }

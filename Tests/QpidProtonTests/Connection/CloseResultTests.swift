@@ -245,8 +245,9 @@ struct CloseResultTests {
                     #expect(result.notSent == 1)
                 }
             }
-            let error = await expectError(.timeout) { _ = try await scope.value }
+            let error = await expectError(.closed) { _ = try await scope.value }
             #expect(error?.fate == .notSent && error?.detail.contains("1 message not sent") == true)
+            #expect(error?.detail.hasSuffix("the connection was closed") == true, "\(error as Any)")
         }
     }
 

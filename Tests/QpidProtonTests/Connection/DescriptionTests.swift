@@ -39,7 +39,7 @@ struct DescriptionTests {
             let delivery = try #require(try await receiver.next())
             #expect("\(delivery)".hasPrefix("delivery 0x") && "\(delivery)".hasSuffix(", 7 bytes"))
             await receiver.detach()
-            self.expect(receiver, "receiver r from \"jobs\", credit 4, ended: this side detached the link r")
+            self.expect(receiver, "receiver r from \"jobs\", credit 0, ended: this side detached the link r")
             #expect(sender == sender && Set([sender, sender]).count == 1)
         }
     }
@@ -59,6 +59,16 @@ struct DescriptionTests {
         peer.properties[symbol: "product"] = "RabbitMQ"
         peer.properties[symbol: "version"] = "4.0.5"
         #expect("\(peer)" == "peer rabbit@host (RabbitMQ 4.0.5)")
+    }
+
+    @Test func valuesReadAsAPersonWouldWriteThem() {
+        #expect("\(AMQPSendOptions())" == "no options")
+        let options = AMQPSendOptions(deliveryTag: [1, 0xAB], messageFormat: 16, expiresAfter: .seconds(2))
+        #expect("\(options)" == "delivery-tag 0x01ab, message-format 0x10, expires after 2.0 seconds")
+        #expect("\(AMQPModified())" == "no changes")
+        #expect("\(AMQPOutcome.modified(AMQPModified(deliveryFailed: true)))" == "modified: delivery failed")
+        #expect("\(AMQPTarget(address: "q"))" == "\"q\"" && "\(AMQPSource.dynamic)" == "a dynamic node")
+        #expect("\(AMQPSource(address: "q", filters: [.selector("a = 1")]))".hasPrefix("\"q\", filters "))
     }
 
     @Test func aBudgetAndAConfiguration() {

@@ -103,7 +103,7 @@ struct TimerTests {
             let ending = begin { try await session.close().check() }
             await peer.settle()
             await peer.advance(by: .seconds(6))
-            _ = await expectError(.closed) { try await detaching.value }
+            await expectError(.timeout) { try await detaching.value }
             await expectError(.timeout) { try await ending.value }
             let closing = begin { try await session.connection.close().check() }
             await peer.settle()
