@@ -1,1 +1,1 @@
-../../Sources/QpidProton/Engine/Mutex.swift
+../../Sources/QpidProton/Exchange/Mutex.swift

@@ -139,7 +139,7 @@ extension AMQPConnection {
         within limit: Duration,
         _ body: (AMQPConnection) async throws -> Result
     ) async throws -> Result {
-        try await Scope.run(.connection, within: limit) {
+        try await LifetimeScope.run(.connection, within: limit) {
             try await body(self)
         } end: {
             self.error

@@ -120,7 +120,7 @@ public final class AMQPConnection: Sendable {
         _ body: (AMQPSession) async throws -> Result
     ) async throws -> Result {
         let session = try await self.openSession(configuration, timeout: timeout)
-        return try await Scope.run(.session, within: limit) {
+        return try await LifetimeScope.run(.session, within: limit) {
             try await body(session)
         } end: {
             session.error

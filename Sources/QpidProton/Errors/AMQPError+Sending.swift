@@ -11,13 +11,6 @@ extension AMQPError {
     /// The error that a part of a message was told, for the message: it has begun to be sent.
     var aborted: AMQPError { self.fate == .notSent ? self.telling(.aborted) : self }
 
-    /// The task that waited for the outcome was cancelled.
-    static func inDoubt(_ tracker: AMQPTracker) -> AMQPError {
-        var error = AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.inDoubt)
-        error.tracker = tracker
-        return error
-    }
-
     static let senderClosed = AMQPError(
         scope: .link,
         condition: .closed,
@@ -42,11 +35,5 @@ extension AMQPError {
             limit > .zero
             ? "the message waited for \(limit), and did not begin to leave" : "the message could not leave at once"
         return AMQPError(scope: .delivery, condition: .expired, detail: text, fate: .expired)
-    }
-
-    static func dropped(_ refusal: SendRefusal) -> AMQPError {
-        var error = AMQPError(scope: .delivery, condition: .dropped, detail: refusal.text, fate: .dropped)
-        error.blockedBy = refusal.blockedBy
-        return error
     }
 }

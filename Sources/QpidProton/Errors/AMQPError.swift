@@ -1,3 +1,5 @@
+// rooms: AMQPTracker: an error carries the tracker of its message as a value, and calls nothing of it.
+
 /// The only error type that this library throws.
 ///
 /// Programs decide by values. ``scope`` names the part that ended, ``origin`` the side that ended it and ``ending`` the

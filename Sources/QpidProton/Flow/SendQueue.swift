@@ -1,5 +1,7 @@
 internal import DequeModule
 
+// rooms: PendingMessage, StreamPart, SendBytes, OutcomeReply: plain values; the queue moves them, and asks for their sizes.
+
 /// The backlog of a connection: one lane a sender, of which the next that can move is chosen by priority.
 ///
 /// Nothing is taken from a lane without credit, nor from a session whose window is closed, so a lane that cannot move

@@ -10,62 +10,9 @@ public import NIOCore
 /// ends. So does a delivery whose decision is not written to the socket by then.
 /// ``AMQPUnfinished/settlementsNotWritten`` and one log line count the unwritten decisions.
 public struct AMQPDelivery: Sendable {
-    /// Up to 32 bytes, in place, with the message-format in what would be padding.
-    struct Tag: Sendable {
-        var storage: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-        var count: UInt8 = 0
-        var format: UInt32 = 0
-
-        /// - Parameter bytes: The tag; one of more than 32 bytes is a ``MarkedTag``.
-        init(_ bytes: UnsafeRawBufferPointer) {
-            var bytes = bytes
-            if bytes.count > MarkedTag.longest, let (tag, format) = MarkedTag.read(bytes) {
-                bytes = tag
-                self.format = format
-            }
-            let count = min(bytes.count, MarkedTag.longest)
-            self.count = UInt8(count)
-            withUnsafeMutableBytes(of: &self.storage) { storage in
-                storage.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
-            }
-        }
-    }
-
-    /// Where the decisions about the deliveries of one receiver go. Apart from the mailbox, whose memory is changed all the
-    /// time: every copy of a delivery counts a reference here.
-    final class Settler: Sendable {
-        let mailbox: Mailbox
-        let receiver: SlotKey
-        /// The decisions that did not leave.
-        let unsent: UnsentSettlements
-
-        init(mailbox: Mailbox, receiver: SlotKey, unsent: UnsentSettlements) {
-            self.mailbox = mailbox
-            self.receiver = receiver
-            self.unsent = unsent
-        }
-
-        func settle(_ settlement: Settlement) -> AMQPSettlement {
-            guard self.mailbox.settle(settlement) else {
-                self.unsent.add(CollectionOfOne(settlement))
-                return .stale
-            }
-            return self.unsent.hasEnded ? .stale : .queued
-        }
-
-        /// Settles a batch.
-        func settle(contentsOf settlements: [Settlement]) -> AMQPSettlement {
-            guard self.mailbox.settle(contentsOf: settlements) else {
-                self.unsent.add(settlements)
-                return .stale
-            }
-            return self.unsent.hasEnded ? .stale : .queued
-        }
-    }
-
     /// The encoded message, as it arrived. If ``isStreamed`` is true, the sections before its body.
     public let payload: ByteBuffer
-    let storedTag: Tag
+    let storedTag: StoredTag
     /// Nil for a message that the sender had settled.
     let settler: Settler?
     /// Nil for a message that has come as a whole.
@@ -76,7 +23,7 @@ public struct AMQPDelivery: Sendable {
 
     init(
         payload: ByteBuffer,
-        tag: Tag,
+        tag: StoredTag,
         settler: Settler?,
         stream: IncomingStream? = nil,
         slot: UInt,

@@ -17,7 +17,7 @@ extension AMQPSession {
         _ body: (AMQPSender) async throws -> Result
     ) async throws -> Result {
         let sender = try await self.openSender(configuration, timeout: timeout)
-        return try await Scope.run(.link, within: limit) {
+        return try await LifetimeScope.run(.link, within: limit) {
             try await body(sender)
         } end: {
             sender.error
@@ -67,7 +67,7 @@ extension AMQPSession {
         _ body: (AMQPReceiver) async throws -> Result
     ) async throws -> Result {
         let receiver = try await self.openReceiver(configuration, timeout: timeout)
-        return try await Scope.run(.link, within: limit) {
+        return try await LifetimeScope.run(.link, within: limit) {
             try await body(receiver)
         } end: {
             receiver.error

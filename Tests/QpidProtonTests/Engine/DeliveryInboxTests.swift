@@ -7,7 +7,7 @@ import Testing
 /// The way of messages from the loop to the tasks, in chunks.
 @Suite(.deadline)
 struct DeliveryInboxTests {
-    private let settler = AMQPDelivery.Settler(
+    private let settler = Settler(
         mailbox: Mailbox(),
         receiver: SlotKey(bitPattern: 1),
         unsent: UnsentSettlements(metadata: [:], logger: LogKeeper().logger)

@@ -44,7 +44,7 @@ struct MetricsTests {
         let names = MetricName.allCases.map(\.rawValue)
         let article = try Article.observability.rows(under: "Metric")
         #expect(article.map { $0[0] } == names)
-        let source = try Article(path: "Sources/QpidProton/Connection/AMQPMetrics.swift").text
+        let source = try Article(path: "Sources/QpidProton/Observability/AMQPMetrics.swift").text
         let rows = source.split(separator: "\n").filter { $0.hasPrefix("/// | `amqp.") }
         #expect(rows.map { Article.cells($0.dropFirst(4)) } == article)
         #expect(names.allSatisfy { $0.hasPrefix("amqp.") })

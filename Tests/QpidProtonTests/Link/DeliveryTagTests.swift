@@ -314,6 +314,6 @@ struct DeliveryTagTests {
     @Test func messagesAreNoLargerThanBefore() {
         #expect(MemoryLayout<PendingMessage>.stride == 48)
         #expect(MemoryLayout<AMQPDelivery>.size == 96)
-        #expect(MemoryLayout<AMQPDelivery.Tag>.size == 40)
+        #expect(MemoryLayout<StoredTag>.size == 40)
     }
 }

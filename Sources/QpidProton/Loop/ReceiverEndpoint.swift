@@ -153,7 +153,7 @@ final class ReceiverEndpoint: LinkEndpoint {
                 return isAutomatic && isShort
             },
             report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) },
-            settler: AMQPDelivery.Settler(
+            settler: Settler(
                 mailbox: self.handler.mailbox,
                 receiver: key,
                 unsent: UnsentSettlements(

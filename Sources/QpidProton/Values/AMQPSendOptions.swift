@@ -1,5 +1,3 @@
-internal import NIOCore
-
 /// The options of one message's delivery, for the calls that send one message.
 ///
 /// The batch calls of ``AMQPSender`` have no options: a delivery-tag belongs to one message.
@@ -47,39 +45,8 @@ public struct AMQPSendOptions: Hashable, Sendable {
     }
 }
 
-/// The options of one message that has other than the usual ones. Most messages have none, and hold nothing.
-final class SendChoice: Sendable {
-    let options: AMQPSendOptions
-    /// Where the message waits to be sent.
-    let lane: SlotKey
-    /// When it expires, on the clock of the loop; nil for never.
-    let deadline: NIODeadline?
-
-    init(_ options: AMQPSendOptions, lane: SlotKey, now: NIODeadline) {
-        self.options = options
-        self.lane = lane
-        self.deadline = options.expiresAfter.map { now + .nanoseconds(max(.zero, $0).nanoseconds) }
-    }
-
-    /// Nil for a tag of the library.
-    var tag: [UInt8]? { self.options.deliveryTag }
-    var format: UInt32 { self.options.messageFormat }
-    /// Whether the transfer differs from that of a message without options.
-    var isVisible: Bool { self.tag != nil || self.format != 0 }
-}
-
-extension AMQPSender {
-    /// The options of a message, where they differ from the default. Throws for a tag that no peer accepts.
-    @inline(__always)
-    func choice(_ options: AMQPSendOptions) throws(AMQPError) -> SendChoice? {
-        if options.deliveryTag == nil, options.messageFormat == 0, options.expiresAfter == nil { return nil }
-        try options.validate()
-        return SendChoice(options, lane: self.lane, now: self.session.connection.parts.channel.eventLoop.now)
-    }
-}
-
 extension AMQPSendOptions {
-    fileprivate func validate() throws(AMQPError) {
+    func validate() throws(AMQPError) {
         if let tag = self.deliveryTag, !(1...MarkedTag.longest).contains(tag.count) {
             let text =
                 "the delivery-tag has \(tag.count) bytes, and 1 to \(MarkedTag.longest) are allowed"

@@ -4,9 +4,6 @@
 /// a state with a symbol for none. It keeps the texts of errors as C strings, which end at the first zero byte. It keeps no
 /// message-format.
 enum IncomingEdits {
-    /// The descriptor of a state that is not known here, for one with a symbol: no state of the standard has it.
-    static let unknownState: UInt8 = 0xFF
-
     private static let performatives: [String: UInt8] = [
         "amqp:open:list": 0x10, "amqp:begin:list": 0x11, "amqp:attach:list": 0x12, "amqp:flow:list": 0x13,
         "amqp:transfer:list": 0x14, "amqp:disposition:list": 0x15, "amqp:detach:list": 0x16, "amqp:end:list": 0x17,
@@ -91,7 +88,7 @@ enum IncomingEdits {
     }
 
     private static func editState(_ state: inout EncodedComposite) {
-        if case .name(let name) = state.descriptor { state.describe(as: Self.states[name] ?? Self.unknownState) }
+        if case .name(let name) = state.descriptor { state.describe(as: Self.states[name] ?? UnknownState.code) }
         switch state.descriptor {
         case .code(0x25): state.edit(0, Self.editError)
         // The outcome within a transaction.

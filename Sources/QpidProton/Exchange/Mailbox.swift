@@ -2,6 +2,8 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
+// rooms: ConnectionHandler: the work that tasks post runs on the loop, which passes itself.
+
 /// What tasks hand to the event loop of one connection: messages, settlements, and work to do there.
 ///
 /// A call takes one short lock and wakes the loop at most once a batch. The ledgers are behind the same lock, so that a

@@ -56,14 +56,14 @@ final class CloseReport: Sendable {
     ///
     /// - Parameters:
     ///   - error: Why the close was not orderly. Without one the peer has answered, and so has read all decisions.
-    ///   - handler: The connection; nil when its loop has nothing left to write.
+    ///   - unwritten: Returns the decisions about the messages of a receiver that are on their way to the socket still.
     ///   - isLate: Whether the limit ended the work before the close.
-    func result(_ error: AMQPError?, _ handler: ConnectionHandler?, isLate: Bool = false) -> AMQPCloseResult {
+    func result(_ error: AMQPError?, isLate: Bool = false, unwritten: (UnsentSettlements) -> Int) -> AMQPCloseResult {
         let (senders, receivers) = self.state.withLock { ($0.senders.map(\.unfinished), $0.receivers) }
         let unfinished = receivers.map { receiver in
             let rest = receiver.settlements.rest(
                 isAnswered: error == nil,
-                unwritten: handler?.unwritten(of: receiver.settlements) ?? 0
+                unwritten: unwritten(receiver.settlements)
             )
             var unfinished = AMQPUnfinished(linkName: receiver.linkName, address: receiver.address)
             unfinished.settlementsNotWritten = rest.notWritten
@@ -79,23 +79,6 @@ final class CloseReport: Sendable {
             isLate: isLate
         )
     }
-}
-
-extension ConnectionHandler {
-    /// The decisions about the messages of an ended receiver that are on their way to the socket still.
-    func unwritten(of settlements: UnsentSettlements) -> Int {
-        self.endingReceivers.first { $0.unsent === settlements }?.unwritten.left(self.writes) ?? 0
-    }
-}
-
-extension LinkEndpoint {
-    /// The reports to which the link adds what it leaves unfinished.
-    var reports: [CloseReport] {
-        // Closes are rare, and so are links that end.
-        self.allReports.filter(\.isOpen)
-    }
-
-    var allReports: [CloseReport] { [self.status.report, self.session.report, self.handler.report] }
 }
 
 /// A sender that has ended, for the messages of it that come to the loop later.

@@ -1,3 +1,5 @@
+// rooms: ConnectionHandler: the work that tasks post runs on the loop, which passes itself.
+
 /// Work on the loop whose answer a task waits for.
 extension Mailbox {
     /// Has the loop work on an answer, and waits for it. Cancellation ends the wait alone.

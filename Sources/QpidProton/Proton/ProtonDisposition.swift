@@ -22,7 +22,7 @@ enum ProtonDisposition {
     }
 
     /// What the peer decided; nil while it has decided nothing that ends the delivery.
-    static func remote(_ delivery: OpaquePointer) -> OutcomeBlock.Answer? {
+    static func remote(_ delivery: OpaquePointer) -> Result<AMQPOutcome, AMQPError>? {
         let state = pn_delivery_remote_state(delivery)
         switch state {
         case UInt64(PN_ACCEPTED): return .success(.accepted)
@@ -62,7 +62,7 @@ enum ProtonDisposition {
     }
 
     private static func unknown(_ state: UInt64) -> AMQPError {
-        let name = state == UInt64(IncomingEdits.unknownState) ? "" : " 0x\(String(state, radix: 16))"
+        let name = state == UInt64(UnknownState.code) ? "" : " 0x\(String(state, radix: 16))"
         return AMQPError(
             scope: .delivery,
             condition: .notImplemented,

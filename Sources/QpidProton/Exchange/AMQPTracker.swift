@@ -43,3 +43,12 @@ public struct AMQPTracker: Hashable, Sendable {
     /// Hashes the identity of the tracker.
     public func hash(into hasher: inout Hasher) { hasher.combine(self.reply) }
 }
+
+extension AMQPError {
+    /// The task that waited for the outcome was cancelled.
+    static func inDoubt(_ tracker: AMQPTracker) -> AMQPError {
+        var error = AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.inDoubt)
+        error.tracker = tracker
+        return error
+    }
+}

@@ -59,3 +59,11 @@ struct SendRefusal: Equatable, Sendable {
         return error
     }
 }
+
+extension AMQPError {
+    static func dropped(_ refusal: SendRefusal) -> AMQPError {
+        var error = AMQPError(scope: .delivery, condition: .dropped, detail: refusal.text, fate: .dropped)
+        error.blockedBy = refusal.blockedBy
+        return error
+    }
+}

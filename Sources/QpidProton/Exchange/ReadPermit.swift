@@ -23,18 +23,6 @@ final class ReadPermit: Sendable {
         AMQPMemoryBudget.margin + self.incomplete.load(ordering: .relaxed) + (self.isTLS ? Self.record : 0)
     }
 
-    /// Has the reads of a channel take room first, where they are bounded. Call it on the channel's event loop.
-    static func make(
-        for channel: any Channel,
-        _ configuration: AMQPConnection.Configuration,
-        isTLS: Bool
-    ) throws -> ReadPermit? {
-        guard let budget = configuration.receiveBudget else { return nil }
-        let permit = ReadPermit(budget, isTLS: isTLS)
-        try channel.syncOptions?.setOption(.recvAllocator, value: BoundedReads(permit))
-        return permit
-    }
-
     /// Takes room for a read of at most so many bytes. Returns how many may be read.
     func take(_ bytes: Int) -> Int {
         // What comes while TLS is being shut down is dropped.
@@ -62,7 +50,7 @@ final class ReadPermit: Sendable {
 }
 
 /// Buffers of the size that reads had lately, and no larger than there is room for.
-private struct BoundedReads: RecvByteBufferAllocator {
+struct BoundedReads: RecvByteBufferAllocator {
     let permit: ReadPermit
     private var sizes = AdaptiveRecvByteBufferAllocator()
 

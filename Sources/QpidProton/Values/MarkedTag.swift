@@ -10,7 +10,7 @@ enum MarkedTag {
 
     static func bytes(_ tag: some Collection<UInt8>, format: UInt32) -> [UInt8] {
         Array(tag) + Array(repeating: 0, count: Self.longest - tag.count) + [UInt8(tag.count)]
-            + EncodedComposite.bigEndian(format)
+            + withUnsafeBytes(of: format.bigEndian) { Array($0) }
     }
 
     /// The tag and the format; nil for a tag that is not marked.

@@ -98,7 +98,7 @@ final class ArrivalChunk: @unchecked Sendable {
 
     private func sums(before index: Int) -> Sums { index == 0 ? Sums() : self[index - 1].sums }
 
-    func tag(_ record: Record) -> AMQPDelivery.Tag { AMQPDelivery.Tag(self.tagBytes(record)) }
+    func tag(_ record: Record) -> StoredTag { StoredTag(self.tagBytes(record)) }
 
     /// The tag as it is kept: marked where the message has another format than 0.
     func tagBytes(_ record: Record) -> UnsafeRawBufferPointer {

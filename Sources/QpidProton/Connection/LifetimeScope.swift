@@ -1,7 +1,7 @@
 internal import NIOCore
 
 /// Runs the parts of a lifetime that is a scope.
-enum Scope {
+enum LifetimeScope {
     /// How long the end of a scope may take when its task is cancelled.
     static let cancelled = Duration.seconds(1)
 
@@ -65,6 +65,6 @@ extension AMQPCloseResult {
 extension AMQPConnection {
     /// Ends a scope within a limit, or shortly when the task is cancelled.
     func endScope(_ steps: CloseSteps, within limit: Duration) async -> AMQPCloseResult {
-        await self.close(steps, within: limit, grace: Scope.cancelled)
+        await self.close(steps, within: limit, grace: LifetimeScope.cancelled)
     }
 }

@@ -1,0 +1,31 @@
+/// Where the decisions about the deliveries of one receiver go. Apart from the mailbox, whose memory is changed all the
+/// time: every copy of a delivery counts a reference here.
+final class Settler: Sendable {
+    let mailbox: Mailbox
+    let receiver: SlotKey
+    /// The decisions that did not leave.
+    let unsent: UnsentSettlements
+
+    init(mailbox: Mailbox, receiver: SlotKey, unsent: UnsentSettlements) {
+        self.mailbox = mailbox
+        self.receiver = receiver
+        self.unsent = unsent
+    }
+
+    func settle(_ settlement: Settlement) -> AMQPSettlement {
+        guard self.mailbox.settle(settlement) else {
+            self.unsent.add(CollectionOfOne(settlement))
+            return .stale
+        }
+        return self.unsent.hasEnded ? .stale : .queued
+    }
+
+    /// Settles a batch.
+    func settle(contentsOf settlements: [Settlement]) -> AMQPSettlement {
+        guard self.mailbox.settle(contentsOf: settlements) else {
+            self.unsent.add(settlements)
+            return .stale
+        }
+        return self.unsent.hasEnded ? .stale : .queued
+    }
+}

@@ -1,0 +1,20 @@
+/// The delivery-tag of a delivery: up to 32 bytes, in place, with the message-format in what would be padding.
+struct StoredTag: Sendable {
+    var storage: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    var count: UInt8 = 0
+    var format: UInt32 = 0
+
+    /// - Parameter bytes: The tag; one of more than 32 bytes is a ``MarkedTag``.
+    init(_ bytes: UnsafeRawBufferPointer) {
+        var bytes = bytes
+        if bytes.count > MarkedTag.longest, let (tag, format) = MarkedTag.read(bytes) {
+            bytes = tag
+            self.format = format
+        }
+        let count = min(bytes.count, MarkedTag.longest)
+        self.count = UInt8(count)
+        withUnsafeMutableBytes(of: &self.storage) { storage in
+            storage.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
+        }
+    }
+}

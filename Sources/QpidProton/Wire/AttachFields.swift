@@ -1,0 +1,18 @@
+/// The fields of an attach that travel through Proton in the place of its properties: see ``OutgoingEdits``.
+enum AttachFields {
+    /// The offered-capabilities, the desired-capabilities and the properties among the fields of an attach.
+    static let all = 11...13
+    /// The properties among them.
+    static let properties = 13
+
+    /// Where each of the fields lies in the binary.
+    static func split(_ bytes: UnsafeRawBufferPointer) -> [Range<Int>]? {
+        var reader = FieldReader(bytes, offset: 0)
+        var ranges: [Range<Int>] = []
+        for _ in Self.all {
+            guard let range = reader.nextValue() else { return nil }
+            ranges.append(range)
+        }
+        return reader.offset == bytes.count ? ranges : nil
+    }
+}

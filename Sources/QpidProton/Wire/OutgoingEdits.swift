@@ -1,0 +1,37 @@
+internal import NIOCore
+
+/// What is changed in this side's frames after Proton has made them.
+///
+/// Proton 0.37 writes 0 as the message-format of each transfer, and no capabilities into an attach.
+enum OutgoingEdits {
+    /// The head of a transfer with the tag and the format that a ``MarkedTag`` carries; nil for one whose tag is not marked.
+    static func transfer(_ head: UnsafeRawBufferPointer) -> [UInt8]? {
+        var fields = FieldReader(head, offset: 11)
+        guard fields.list(), fields.uint() != nil, fields.uint() != nil, let range = fields.smallBinary(),
+            range.count == MarkedTag.count,
+            let (tag, format) = MarkedTag.read(UnsafeRawBufferPointer(rebasing: head[range])),
+            var editor = FrameEditor(head)
+        else { return nil }
+        editor.performative.set(2, toBinary: tag)
+        editor.performative.set(3, to: format)
+        // The frame becomes shorter.
+        guard case .edited(let bytes) = editor.result(limit: .max) else { return nil }
+        return bytes
+    }
+
+    /// An attach with the capabilities that travel in the place of the properties; nil for one that has none.
+    static func attach(_ frame: UnsafeRawBufferPointer) -> [UInt8]? {
+        guard var editor = FrameEditor(frame), editor.performative.isBinary(AttachFields.properties),
+            let content = editor.performative.binary(AttachFields.properties),
+            let fields = content.withUnsafeBytes({ AttachFields.split($0) })
+        else { return nil }
+        for (index, field) in zip(AttachFields.all, fields) {
+            editor.performative.set(
+                index,
+                to: Array(content[(content.startIndex + field.lowerBound)..<(content.startIndex + field.upperBound)])
+            )
+        }
+        guard case .edited(let bytes) = editor.result(limit: .max) else { return nil }
+        return bytes
+    }
+}
