@@ -23,7 +23,7 @@ import Testing
             for word in ["connection to", "session with", "sender link-", "\"queue\"", "accepted", "bytes"] {
                 #expect(text.contains(word), "\(word)")
             }
-            #expect(!text.contains("Mailbox"))
+            #expect(!text.contains("Outbox"))
             try await connection.close().check()
         }
     }

@@ -152,11 +152,11 @@ extension AMQPConnection {
                 let text = "containerID is empty: give a name, or nil for one that is made"
                 throw AMQPError(condition: .invalidArgument, detail: text)
             }
-            try ProtonText.check(self.containerID, "containerID")
-            try ProtonText.check(self.virtualHost, "virtualHost")
-            try ProtonText.check(self.properties, "properties")
-            try ProtonText.check(self.offeredCapabilities, "offeredCapabilities: the symbol")
-            try ProtonText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
+            try CheckedText.check(self.containerID, "containerID")
+            try CheckedText.check(self.virtualHost, "virtualHost")
+            try CheckedText.check(self.properties, "properties")
+            try CheckedText.check(self.offeredCapabilities, "offeredCapabilities: the symbol")
+            try CheckedText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
         }
 
         /// The `idle-time-out` of the open holds 32 bits of milliseconds: 49.7 days. Source: AMQP 1.0 §2.7.1.

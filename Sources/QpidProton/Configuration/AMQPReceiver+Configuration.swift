@@ -143,8 +143,8 @@ extension AMQPReceiver {
         }
 
         func validate() throws(AMQPError) {
-            try ProtonText.check(self.offeredCapabilities, "offeredCapabilities: the symbol")
-            try ProtonText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
+            try CheckedText.check(self.offeredCapabilities, "offeredCapabilities: the symbol")
+            try CheckedText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
             if let limit = self.unsettledLimit, limit < 1 {
                 throw AMQPError(
                     condition: .invalidArgument,

@@ -59,8 +59,8 @@ extension AMQPSender {
         }
 
         func validate() throws(AMQPError) {
-            try ProtonText.check(self.offeredCapabilities, "offeredCapabilities: the symbol")
-            try ProtonText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
+            try CheckedText.check(self.offeredCapabilities, "offeredCapabilities: the symbol")
+            try CheckedText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
             guard (0...9).contains(self.priority) else {
                 throw AMQPError(
                     condition: .invalidArgument,

@@ -7,7 +7,7 @@ extension AMQPConnection {
     ///
     /// - Throws: `AMQPError` if the connection is gone, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPConnectionSnapshot {
-        try await self.mailbox.ask { $1.resolve(.success($0.snapshot)) }
+        try await self.outbox.ask { $1.resolve(.success($0.snapshot)) }
     }
 
     /// Returns an event when a block of a link has lasted for a time, and another when the block is over.
@@ -26,7 +26,7 @@ extension AMQPConnection {
             of: AMQPFlowEvent.self,
             bufferingPolicy: .bufferingNewest(FlowEvents.limit)
         )
-        self.mailbox.run(
+        self.outbox.run(
             { $0.watch.subscribe(continuation, after: after, link: link) },
             otherwise: { _ in continuation.finish() }
         )
@@ -38,7 +38,7 @@ extension AMQPSession {
     /// Returns the limits of the session and its links; see ``AMQPConnection/snapshot()``.
     public func snapshot() async throws(AMQPError) -> AMQPSessionSnapshot {
         let endpoint = self.handle.endpoint
-        return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot)) }
+        return try await self.outbox.ask { $1.resolve(.success(endpoint.value.snapshot)) }
     }
 }
 
@@ -46,7 +46,7 @@ extension AMQPSender {
     /// Returns the limits of the link, and the cause that blocks it; see ``AMQPConnection/snapshot()``.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
         let endpoint = self.endpoint
-        return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
+        return try await self.outbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
     }
 
     /// Returns the events of this link's blocks; see ``AMQPConnection/flowEvents(after:)``.
@@ -59,7 +59,7 @@ extension AMQPReceiver {
     /// Returns the limits of the link, and the cause that blocks it; see ``AMQPConnection/snapshot()``.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
         let endpoint = self.endpoint
-        return try await self.mailbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
+        return try await self.outbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
     }
 
     /// Returns the events of this link's blocks; see ``AMQPConnection/flowEvents(after:)``.

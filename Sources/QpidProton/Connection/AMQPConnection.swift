@@ -17,23 +17,23 @@ public final class AMQPConnection: Sendable {
     public let configuration: Configuration
     let parts: Parts
 
-    var mailbox: Mailbox { self.parts.mailbox }
+    var outbox: Outbox { self.parts.outbox }
 
     /// What tasks need of a connection's handler.
     struct Parts: Sendable {
         let channel: any Channel
-        let mailbox: Mailbox
+        let outbox: Outbox
         let node: SlotKey
         let opened: Reply<AMQPPeer>
         let ended: EndReply
         let closed: Reply<Void>
         let report: CloseReport
-        let incoming: Inbox<ConnectionHandler.Incoming>
+        let incoming: WaitingQueue<ConnectionHandler.Incoming>
         let identity: Reply<AMQPAuthenticatedIdentity?>
 
         init(_ handler: ConnectionHandler, _ channel: any Channel) {
             self.channel = channel
-            self.mailbox = handler.mailbox
+            self.outbox = handler.outbox
             self.node = handler.node
             self.opened = handler.opened
             self.ended = handler.ended
@@ -52,7 +52,7 @@ public final class AMQPConnection: Sendable {
     }
 
     deinit {
-        self.mailbox.run { $0.close(nil) }
+        self.outbox.run { $0.close(nil) }
     }
 
     // MARK: State
@@ -61,9 +61,9 @@ public final class AMQPConnection: Sendable {
     public var error: AMQPError? { self.parts.ended.cause }
 
     /// The bytes that the connection's senders have accepted and that are not yet written to the socket.
-    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.mailbox.ledger(self.parts.node)?.used ?? 0) }
+    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.outbox.ledger(self.parts.node)?.used ?? 0) }
     /// The most that ``outgoingBytes`` has been.
-    package var outgoingBytesPeak: Int { self.mailbox.ledger(self.parts.node)?.peak ?? 0 }
+    package var outgoingBytesPeak: Int { self.outbox.ledger(self.parts.node)?.peak ?? 0 }
     /// The local address of the socket, as text.
     public var localAddress: String? { self.parts.channel.localAddress?.description }
     /// The address of the peer's socket, as text.
@@ -88,13 +88,13 @@ public final class AMQPConnection: Sendable {
         _ configuration: AMQPSession.Configuration = .init(),
         timeout: Duration? = nil
     ) async throws(AMQPError) -> AMQPSession {
-        let handle = try await self.mailbox.askAtOnce { $0.openSession(configuration, within: timeout, $1) }
+        let handle = try await self.outbox.askAtOnce { $0.openSession(configuration, within: timeout, $1) }
         do {
             try await handle.opened.value()
         } catch {
             if error.condition == .cancelled {
                 let endpoint = handle.endpoint
-                self.mailbox.run { _ in endpoint.value.close(nil) }
+                self.outbox.run { _ in endpoint.value.close(nil) }
             }
             throw error
         }

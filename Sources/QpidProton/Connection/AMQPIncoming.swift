@@ -21,7 +21,7 @@ public struct AMQPIncomingSession: Sendable {
     /// - Throws: `AMQPError` if a setting is unusable or the session has ended.
     @discardableResult
     public func accept(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession {
-        let handle = try await self.connection.mailbox.askAtOnce {
+        let handle = try await self.connection.outbox.askAtOnce {
             $1.resolve(self.endpoint.value.accept(configuration))
         }
         return AMQPSession(handle, self.connection)
@@ -33,7 +33,7 @@ public struct AMQPIncomingSession: Sendable {
     ///
     /// - Parameter error: The reason, for the peer.
     public func refuse(_ error: AMQPError) {
-        self.connection.mailbox.run { _ in self.endpoint.value.close(error) }
+        self.connection.outbox.run { _ in self.endpoint.value.close(error) }
     }
 }
 
@@ -55,7 +55,7 @@ public struct AMQPIncomingReceiver: Sendable {
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
         if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
         let settings = configuration
-        let (handle, session) = try await self.connection.mailbox.askAtOnce {
+        let (handle, session) = try await self.connection.outbox.askAtOnce {
             $1.resolve(self.endpoint.value.accept(settings))
         }
         let attachment = try await handle.status.attachment.value()
@@ -68,7 +68,7 @@ public struct AMQPIncomingReceiver: Sendable {
     ///
     /// - Parameter error: The reason, for the peer.
     public func refuse(_ error: AMQPError) {
-        self.connection.mailbox.run { _ in self.endpoint.value.close(error) }
+        self.connection.outbox.run { _ in self.endpoint.value.close(error) }
     }
 }
 
@@ -90,7 +90,7 @@ public struct AMQPIncomingSender: Sendable {
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
         if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
         let settings = configuration
-        let (handle, session) = try await self.connection.mailbox.askAtOnce {
+        let (handle, session) = try await self.connection.outbox.askAtOnce {
             $1.resolve(self.endpoint.value.accept(settings))
         }
         let attachment = try await handle.status.attachment.value()
@@ -103,7 +103,7 @@ public struct AMQPIncomingSender: Sendable {
     ///
     /// - Parameter error: The reason, for the peer.
     public func refuse(_ error: AMQPError) {
-        self.connection.mailbox.run { _ in self.endpoint.value.close(error) }
+        self.connection.outbox.run { _ in self.endpoint.value.close(error) }
     }
 }
 

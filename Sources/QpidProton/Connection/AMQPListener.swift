@@ -31,9 +31,9 @@ public final class AMQPListener: AsyncSequence, Sendable {
     }
 
     private let channel: any Channel
-    private let inbox: Inbox<AMQPConnection>
+    private let inbox: WaitingQueue<AMQPConnection>
 
-    private init(_ channel: any Channel, _ inbox: Inbox<AMQPConnection>) {
+    private init(_ channel: any Channel, _ inbox: WaitingQueue<AMQPConnection>) {
         self.channel = channel
         self.inbox = inbox
         // Also where its event loop shuts down under it.
@@ -159,7 +159,7 @@ private struct Acceptor {
     let configuration: AMQPListener.Configuration
     let logger: Logger
     let context: NIOSSLContext?
-    let inbox = Inbox<AMQPConnection>()
+    let inbox = WaitingQueue<AMQPConnection>()
 
     init(configuration: AMQPListener.Configuration, logger: Logger) throws(AMQPError) {
         try configuration.connection.validate()
@@ -189,7 +189,7 @@ private struct Acceptor {
             configuration: self.configuration.connection,
             eventLoop: channel.eventLoop,
             logger: logger,
-            permit: try ReadPermit.make(for: channel, self.configuration.connection, isTLS: self.context != nil)
+            permit: try ReadReservation.make(for: channel, self.configuration.connection, isTLS: self.context != nil)
         )
         try pipeline.addHandler(self.configuration.sasl.makeServerHandler(logger: handler.logger))
         try pipeline.addHandler(handler)
@@ -211,12 +211,12 @@ private struct Acceptor {
             let connection = AMQPConnection(parts, peer, configuration.connection)
             guard inbox.count < configuration.backlog else {
                 let text = "too many connections wait to be accepted"
-                parts.mailbox.run {
+                parts.outbox.run {
                     $0.close(AMQPError(scope: .connection, condition: .resourceLimitExceeded, detail: text))
                 }
                 return
             }
-            inbox.push(contentsOf: [Inbox.Entry(element: connection, weight: 1, isReported: false)])
+            inbox.push(contentsOf: [WaitingQueue.Entry(element: connection, weight: 1, isReported: false)])
         }
     }
 }

@@ -16,12 +16,12 @@ extension AMQPConnection {
         let eventLoop = self.parts.channel.eventLoop
         let call = NIOLoopBoundBox.makeBoxSendingValue(CloseCall(), eventLoop: eventLoop)
         let limit = max(.zero, limit)
-        let result = await self.mailbox.answer {
+        let result = await self.outbox.answer {
             let close = TimedClose($0, steps, within: limit, $1)
             call.value.close = close
             if call.value.isCancelled { close.cancel(grace) }
         } onCancel: {
-            // Not by the mailbox, which is closed with the connection.
+            // Not by the outbox, which is closed with the connection.
             eventLoop.execute {
                 call.value.isCancelled = true
                 call.value.close?.cancel(grace)

@@ -118,7 +118,7 @@ struct Connector {
             configuration: self.configuration,
             eventLoop: channel.eventLoop,
             logger: self.logger,
-            permit: try ReadPermit.make(for: channel, self.configuration, isTLS: self.context != nil)
+            permit: try ReadReservation.make(for: channel, self.configuration, isTLS: self.context != nil)
         )
         // First the handler that takes errors: in an active channel TLS and SASL begin as soon as they are added. Then TLS, so
         // that no byte of SASL passes it by.

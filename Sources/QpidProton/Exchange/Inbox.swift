@@ -1,92 +1,130 @@
 internal import DequeModule
+internal import NIOCore
 internal import Synchronization
 
-/// What the event loop has for tasks that wait: elements in order, with their weight, until an end.
+/// The messages that wait for the tasks of one receiver, in order, until an end.
 ///
-/// How many elements it holds is bounded by whoever pushes; it counts their weight and its peak.
-final class Inbox<Element: Sendable>: WaitingInbox {
-    /// An element, its weight in bytes, and whether taking it is to be reported.
-    struct Entry: Sendable {
-        let element: Element
-        let weight: Int
-        let isReported: Bool
+/// Messages wait in chunks. A task takes a part of a chunk with one short lock, and makes the deliveries from it without.
+final class Inbox: WaitingInbox {
+    /// A part of a chunk that a task has taken.
+    struct Part: Sendable {
+        let chunk: ArrivalChunk
+        let range: Range<Int>
+        /// The payloads of its large messages, in order.
+        let large: [LargeArrival]
     }
 
     struct State: InboxState {
-        fileprivate var entries: Deque<Entry> = []
+        fileprivate var chunks: Deque<ArrivalChunk> = []
+        /// How many messages of the first chunk have been taken.
+        fileprivate var taken = 0
+        fileprivate var large: Deque<LargeArrival> = []
+        fileprivate var count = 0
         fileprivate var weight = 0
         fileprivate var peakWeight = 0
-        var waits = InboxWaits<Element>()
+        var waits = InboxWaits<Part>()
 
-        mutating func pop() -> Element? {
-            guard let entry = self.entries.popFirst() else { return nil }
-            self.weight -= entry.weight
-            if entry.isReported { self.waits.unreported += 1 }
-            return entry.element
+        fileprivate mutating func append(_ arrivals: Arrivals.Batch) {
+            for chunk in arrivals.chunks {
+                self.chunks.append(chunk)
+                self.count += chunk.count
+                self.weight += chunk.sums(0..<chunk.count).weight
+            }
+            self.large.append(contentsOf: arrivals.large)
+        }
+
+        mutating func pop() -> Part? { self.pop(max: 1) }
+
+        /// Takes up to `count` messages out of the first chunk, in a time that does not depend on their number.
+        mutating func pop(max count: Int) -> Part? {
+            guard count > 0, let chunk = self.chunks.first else { return nil }
+            let range = self.taken..<(self.taken + min(count, chunk.count - self.taken))
+            let sums = chunk.sums(range)
+            self.count -= range.count
+            self.weight -= sums.weight
+            self.waits.unreported += sums.reported
+            self.taken = range.upperBound
+            if self.taken == chunk.count {
+                self.chunks.removeFirst()
+                self.taken = 0
+            }
+            var large: [LargeArrival] = []
+            for _ in 0..<sums.large { if let payload = self.large.popFirst() { large.append(payload) } }
+            return Part(chunk: chunk, range: range, large: large)
         }
     }
 
     private let state = Mutex(State())
-    let reportEvery: Int
+    private let reports: Atomic<Int>
     let isStarved: @Sendable () -> Bool
     let report: @Sendable (Int) -> Void
+    let settler: Settler
 
     /// - Parameters: See ``WaitingInbox``.
+    ///   - settler: Where decisions about the deliveries go.
     init(
         reportEvery: Int = .max,
         isStarved: @escaping @Sendable () -> Bool = { false },
-        report: @escaping @Sendable (Int) -> Void = { _ in }
+        report: @escaping @Sendable (Int) -> Void = { _ in },
+        settler: Settler
     ) {
-        self.reportEvery = reportEvery
+        self.reports = Atomic(reportEvery)
         self.isStarved = isStarved
         self.report = report
+        self.settler = settler
     }
 
-    func withState<Part: Sendable>(_ body: (inout State) -> Part) -> Part {
+    func withState<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
         self.state.withLock { body(&$0) }
+    }
+
+    var reportEvery: Int { self.reports.load(ordering: .relaxed) }
+
+    func setReportEvery(_ count: Int) {
+        if self.reportEvery != count { self.reports.store(count, ordering: .relaxed) }
     }
 
     var weight: Int { self.withState { $0.weight } }
     var peakWeight: Int { self.withState { $0.peakWeight } }
-    var count: Int { self.withState { $0.entries.count } }
+    var count: Int { self.withState { $0.count } }
 
-    func push(contentsOf entries: [Entry]) {
-        self.add { state in
-            for entry in entries {
-                state.entries.append(entry)
-                state.weight += entry.weight
+    /// How many of the messages that wait are not settled.
+    ///
+    /// - Parameter isUnsettled: Whether the delivery of a key is unsettled still.
+    func unsettledCount(_ isUnsettled: (SlotKey) -> Bool) -> Int {
+        self.withState { state in
+            var count = 0
+            var first = state.taken
+            for chunk in state.chunks {
+                for index in first..<chunk.count where chunk[index].slot != 0 {
+                    if isUnsettled(SlotKey(bitPattern: chunk[index].slot)) { count += 1 }
+                }
+                first = 0
             }
+            return count
+        }
+    }
+
+    func push(_ arrivals: Arrivals.Batch) {
+        self.add { state in
+            state.append(arrivals)
             state.peakWeight = max(state.peakWeight, state.weight)
         }
     }
 
-    /// Takes away what nobody has taken, and returns it.
-    func removeAll() -> [Element] {
+    /// Removes the messages that the sender has not settled, and returns their keys. The others stay, in order.
+    ///
+    /// - Parameter isUnsettled: Whether the delivery of a key is unsettled still.
+    func removeUnsettled(_ isUnsettled: (SlotKey) -> Bool) -> [SlotKey] {
         self.withState { state in
-            defer {
-                state.entries = []
-                state.weight = 0
+            var keys: [SlotKey] = []
+            let kept = Arrivals()
+            while let part = state.pop(max: .max) {
+                var large = part.large[...]
+                state.waits.unreported -= kept.keep(part.chunk, part.range, &large, isUnsettled, removed: &keys)
             }
-            return state.entries.map(\.element)
+            state.append(kept.take())
+            return keys
         }
-    }
-
-    /// The next element if there is one; nil when there is none now, or never again.
-    func poll() -> Element? {
-        self.take { $0.pop() }
-    }
-
-    /// Up to `count` elements that are there now.
-    func poll(max count: Int) -> [Element] {
-        self.take { state in
-            var elements: [Element] = []
-            while elements.count < count, let element = state.pop() { elements.append(element) }
-            return elements
-        }
-    }
-
-    /// Waits for the next element; see ``WaitingInbox/nextItem(id:onWait:)``.
-    func next(id: UInt64? = nil, onWait: () -> Void = {}) async throws(AMQPError) -> Element? {
-        try await self.nextItem(id: id, onWait: onWait)
     }
 }

@@ -4,7 +4,7 @@ internal import Synchronization
 
 /// A message that is handed over while it arrives: its pieces wait here for the task that reads its body.
 final class IncomingStream: Sendable {
-    private let inbox: Inbox<ByteBuffer>
+    private let inbox: WaitingQueue<ByteBuffer>
     private let splitter: Mutex<BodySplitter>
     private let onGone: @Sendable () -> Void
 
@@ -12,7 +12,7 @@ final class IncomingStream: Sendable {
     ///   - taken: Called with the number of pieces that a task has taken.
     ///   - gone: Called when nobody can read the message any more.
     init(taken: @escaping @Sendable (Int) -> Void, gone: @escaping @Sendable () -> Void) {
-        self.inbox = Inbox(reportEvery: 1, report: taken)
+        self.inbox = WaitingQueue(reportEvery: 1, report: taken)
         self.splitter = Mutex(BodySplitter())
         self.onGone = gone
     }
@@ -22,7 +22,7 @@ final class IncomingStream: Sendable {
     // MARK: The loop's side
 
     func push(_ piece: ByteBuffer) {
-        self.inbox.push(contentsOf: [Inbox.Entry(element: piece, weight: piece.readableBytes, isReported: true)])
+        self.inbox.push(contentsOf: [WaitingQueue.Entry(element: piece, weight: piece.readableBytes, isReported: true)])
     }
 
     /// Ends the message: with an error, when it did not come to its end.

@@ -50,7 +50,7 @@ final class LinkStatus: Sendable {
     let droppedMessages = Atomic(0)
     let droppedBytes = Atomic(0)
     /// On a sender: the messages that the peer takes in all, those that have begun included.
-    let deliveryLimit = Watched()
+    let deliveryLimit = ObservedValue()
 
     init(name: String) {
         self.name = name

@@ -1,6 +1,6 @@
 /// A message that the ledgers have admitted and that has not been handed to Proton yet: a plain value.
 struct PendingMessage: Sendable {
-    let bytes: SendBytes
+    let bytes: MessageBytes
     let outcome: OutcomePromise
     /// Where it waits to be sent.
     let lane: SlotKey
@@ -26,7 +26,7 @@ struct PendingMessage: Sendable {
 
 /// A further part of a message that is made while it is sent: a plain value.
 struct StreamPart: Sendable {
-    let bytes: SendBytes
+    let bytes: MessageBytes
     let lane: SlotKey
     let node: SlotKey
     let stream: UInt32

@@ -1,19 +1,19 @@
-/// Where the decisions about the deliveries of one receiver go. Apart from the mailbox, whose memory is changed all the
+/// Where the decisions about the deliveries of one receiver go. Apart from the outbox, whose memory is changed all the
 /// time: every copy of a delivery counts a reference here.
 final class Settler: Sendable {
-    let mailbox: Mailbox
+    let outbox: Outbox
     let receiver: SlotKey
     /// The decisions that did not leave.
     let unsent: UnsentSettlements
 
-    init(mailbox: Mailbox, receiver: SlotKey, unsent: UnsentSettlements) {
-        self.mailbox = mailbox
+    init(outbox: Outbox, receiver: SlotKey, unsent: UnsentSettlements) {
+        self.outbox = outbox
         self.receiver = receiver
         self.unsent = unsent
     }
 
     func settle(_ settlement: Settlement) -> AMQPSettlement {
-        guard self.mailbox.settle(settlement) else {
+        guard self.outbox.settle(settlement) else {
             self.unsent.add(CollectionOfOne(settlement))
             return .stale
         }
@@ -22,7 +22,7 @@ final class Settler: Sendable {
 
     /// Settles a batch.
     func settle(contentsOf settlements: [Settlement]) -> AMQPSettlement {
-        guard self.mailbox.settle(contentsOf: settlements) else {
+        guard self.outbox.settle(contentsOf: settlements) else {
             self.unsent.add(settlements)
             return .stale
         }

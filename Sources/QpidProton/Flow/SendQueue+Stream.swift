@@ -3,7 +3,7 @@ internal import DequeModule
 // Messages that are made while they are sent: their parts wait beside the backlog, in which only their beginning is, so that
 // what is enqueued meanwhile stays behind them.
 
-// rooms: PendingMessage, StreamPart, SendBytes, OutcomeReply: plain values; the queue moves them, and asks for their sizes.
+// rooms: PendingMessage, StreamPart, MessageBytes, OutcomeReply: plain values; the queue moves them, and asks for their sizes.
 
 extension SendQueue {
     /// Puts a part behind the others of its message. Returns false when the message has gone: the part is the caller's.

@@ -1,6 +1,6 @@
 internal import DequeModule
 
-// rooms: PendingMessage, StreamPart, SendBytes, OutcomeReply: plain values; the queue moves them, and asks for their sizes.
+// rooms: PendingMessage, StreamPart, MessageBytes, OutcomeReply: plain values; the queue moves them, and asks for their sizes.
 
 /// The backlog of a connection: one lane a sender, of which the next that can move is chosen by priority.
 ///
@@ -15,7 +15,7 @@ struct SendQueue<Link> {
     struct Slice {
         let message: PendingMessage
         /// Those of the message, or of one of its parts.
-        let bytes: SendBytes
+        let bytes: MessageBytes
         let range: Range<Int>
         let isFirst: Bool
         let isLast: Bool

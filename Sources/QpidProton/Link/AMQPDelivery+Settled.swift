@@ -19,7 +19,7 @@ extension Settler {
     fileprivate func result(_ slot: SlotKey, _ sequence: UInt64) -> Reply<AMQPSettlementResult> {
         let reply = Reply<AMQPSettlementResult>()
         let (receiver, unsent) = (self.receiver, self.unsent)
-        self.mailbox.run(
+        self.outbox.run(
             { handler in
                 if let receiver = handler.receivers[receiver] {
                     receiver.awaitSettlement(slot, sequence, reply)

@@ -21,13 +21,13 @@ extension AMQPReceiver {
     /// Source: AMQP 1.0 §2.6.10, stopping the transfers on a link; `pn_link_drain`.
     public func pause() async throws(AMQPError) {
         let endpoint = self.endpoint
-        let _: Int = try await self.mailbox.ask { endpoint.value.pause($1) }
+        let _: Int = try await self.outbox.ask { endpoint.value.pause($1) }
     }
 
     /// Grants credit again after ``pause()``. Does nothing if the receiver is not paused. Never suspends.
     public func resume() {
         let endpoint = self.endpoint
-        self.mailbox.run { _ in endpoint.value.resume() }
+        self.outbox.run { _ in endpoint.value.resume() }
     }
 
     /// Asks the peer to send its messages for the available credit, and to return the rest of the credit.
@@ -48,6 +48,6 @@ extension AMQPReceiver {
     @discardableResult
     public func drain(timeout: Duration) async throws(AMQPError) -> Int {
         let endpoint = self.endpoint
-        return try await self.mailbox.ask { endpoint.value.drain($1, timeout: timeout) }
+        return try await self.outbox.ask { endpoint.value.drain($1, timeout: timeout) }
     }
 }

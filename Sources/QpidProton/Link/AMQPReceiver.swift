@@ -21,20 +21,20 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     public typealias Failure = AMQPError
 
     let core: LinkCore
-    private let inbox: DeliveryInbox
+    private let inbox: Inbox
     let endpoint: NIOLoopBound<ReceiverEndpoint>
-    let mailbox: Mailbox
+    let outbox: Outbox
 
     init(_ handle: ReceiverEndpoint.Handle, _ attachment: LinkStatus.Attachment, _ session: AMQPSession) {
         self.core = LinkCore(session: session, status: handle.status, attachment: attachment)
         self.inbox = handle.inbox
         self.endpoint = handle.endpoint
-        self.mailbox = session.mailbox
+        self.outbox = session.outbox
     }
 
     deinit {
         let endpoint = self.endpoint
-        self.mailbox.run { _ in endpoint.value.close(nil) }
+        self.outbox.run { _ in endpoint.value.close(nil) }
     }
 
     /// The name of the link. Source: AMQP 1.0 §2.6.1.
@@ -133,7 +133,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         let id = self.inbox.makeWaitID()
         let endpoint = self.endpoint
         return try await self.inbox.next(id: id) {
-            self.mailbox.run { _ in endpoint.value.limitWait(id, timeout) }
+            self.outbox.run { _ in endpoint.value.limitWait(id, timeout) }
         }
     }
 
@@ -145,7 +145,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     public func grant(credit: Int) {
         let endpoint = self.endpoint
         guard credit > 0 else { return }
-        self.mailbox.run { _ in endpoint.value.grant(Swift.min(credit, Int(Int32.max))) }
+        self.outbox.run { _ in endpoint.value.grant(Swift.min(credit, Int(Int32.max))) }
     }
 
     // MARK: Sequences

@@ -18,12 +18,12 @@ extension AMQPSender {
     func overflow(_ level: SendRefusal.Level, _ bytes: Int) throws(AMQPError) -> AMQPTracker? {
         switch self.overflow {
         case .suspend, .dropOldest: return nil
-        case .fail: throw self.mailbox.refusal(level, bytes: bytes, self.node).error
+        case .fail: throw self.outbox.refusal(level, bytes: bytes, self.node).error
         case .dropNewest:
-            let refusal = self.mailbox.refusal(level, bytes: bytes, self.node)
+            let refusal = self.outbox.refusal(level, bytes: bytes, self.node)
             // Counted first: the connection reads the count when it ends.
             self.core.status.drop(1, bytes: refusal.bytes)
-            guard let reply = self.mailbox.answered(.dropped(refusal)) else {
+            guard let reply = self.outbox.answered(.dropped(refusal)) else {
                 self.core.status.drop(-1, bytes: -refusal.bytes)
                 throw self.endedError
             }

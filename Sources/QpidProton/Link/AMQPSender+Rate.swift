@@ -10,6 +10,6 @@ extension AMQPSender {
     public func setRateLimit(_ limit: AMQPRateLimit?) throws(AMQPError) {
         try limit?.validate()
         let endpoint = self.endpoint
-        self.mailbox.run { _ in endpoint.value.setRate(limit) }
+        self.outbox.run { _ in endpoint.value.setRate(limit) }
     }
 }

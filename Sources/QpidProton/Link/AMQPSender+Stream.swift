@@ -96,7 +96,7 @@ struct StreamedMessage {
         self.total = encoded.readableBytes
         try sender.check(self.total + (length?.bytes ?? 0) + self.footer.readableBytes)
         self.sender = sender
-        self.number = sender.mailbox.makeStream()
+        self.number = sender.outbox.makeStream()
         let isSettled = try sender.isSettled(settled)
         self.transfer = try await sender.admit(encoded, .beginning(self.number), isSettled: isSettled, choice)
     }
@@ -116,8 +116,8 @@ struct StreamedMessage {
         } catch {
             self.fail(error)
         }
-        self.sender.mailbox.endStream(self.number, node: self.sender.node)
-        if let roomMaker = self.sender.roomMaker { self.sender.mailbox.run(roomMaker) }
+        self.sender.outbox.endStream(self.number, node: self.sender.node)
+        if let roomMaker = self.sender.roomMaker { self.sender.outbox.run(roomMaker) }
     }
 
     /// Ends the message before its end. Whoever waits for the outcome does so itself when it is cancelled.
@@ -132,7 +132,7 @@ struct StreamedMessage {
         cause.underlying = error
         let answer = cause
         let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
-        self.sender.mailbox.run { _ in endpoint.value.abort(reply, answer) }
+        self.sender.outbox.run { _ in endpoint.value.abort(reply, answer) }
     }
 
     /// Accepts a piece of the body: suspends for room.
@@ -173,7 +173,7 @@ struct StreamedMessage {
         try self.sender.check(self.total)
         // What the peer has settled already takes no more.
         if self.transfer.result != nil { return }
-        let place = Mailbox.StreamPlace.part(self.number, self.transfer.reply, isLast: isLast)
+        let place = Outbox.StreamPlace.part(self.number, self.transfer.reply, isLast: isLast)
         _ = try await self.sender.admit(bytes, place, isSettled: false)
     }
 
@@ -199,7 +199,7 @@ struct StreamedMessage {
     private func cancel() async {
         let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
         let error = AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.aborted)
-        let _: Void? = await self.sender.mailbox.answer { $1.resolve(.success(endpoint.value.abort(reply, error))) }
+        let _: Void? = await self.sender.outbox.answer { $1.resolve(.success(endpoint.value.abort(reply, error))) }
     }
 
     /// The beginning of a data section of so many bytes.

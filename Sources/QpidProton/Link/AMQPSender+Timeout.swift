@@ -95,7 +95,7 @@ extension AMQPSender {
         let deadline = connection.parts.channel.eventLoop.now + .nanoseconds(max(.zero, limit).nanoseconds)
         return try await connection.until(deadline, call) {
             accepted.answer == nil
-                ? self.mailbox.refusalOfFirst(self.node)?.blockedBy ?? []
+                ? self.outbox.refusalOfFirst(self.node)?.blockedBy ?? []
                 : [self.core.status.cause.load(ordering: .relaxed).blockCause]
         } atLimit: { cancelled, causes in
             var error = cancelled

@@ -14,10 +14,10 @@ public final class AMQPSender: AMQPLink {
     let lane: SlotKey
     let node: SlotKey
     let endpoint: NIOLoopBound<SenderEndpoint>
-    let mailbox: Mailbox
+    let outbox: Outbox
     private let settles: AMQPSenderSettleMode
     let overflow: AMQPOverflow
-    private let arena = Mutex(SendArena())
+    private let arena = Mutex(MessageMemory())
 
     init(
         _ handle: SenderEndpoint.Handle,
@@ -29,7 +29,7 @@ public final class AMQPSender: AMQPLink {
         self.lane = handle.lane
         self.node = handle.node
         self.endpoint = handle.endpoint
-        self.mailbox = session.mailbox
+        self.outbox = session.outbox
         self.settles = settles
         self.overflow = handle.overflow
     }
@@ -68,9 +68,9 @@ public final class AMQPSender: AMQPLink {
     /// Whether messages are sent settled.
     public var settleMode: AMQPSenderSettleMode { self.settles }
     /// The bytes accepted on this link and not yet written to the socket.
-    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.mailbox.ledger(self.node)?.used ?? 0) }
+    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.outbox.ledger(self.node)?.used ?? 0) }
     /// The most that ``outgoingBytes`` has been.
-    package var outgoingBytesPeak: Int { self.mailbox.ledger(self.node)?.peak ?? 0 }
+    package var outgoingBytesPeak: Int { self.outbox.ledger(self.node)?.peak ?? 0 }
 
     // MARK: Sending
 
@@ -193,11 +193,11 @@ public final class AMQPSender: AMQPLink {
         try self.transfer(self.admit(encoded, settled, self.choice(options)))
     }
 
-    private func transfer(_ admission: Mailbox.Admission) throws(AMQPError) -> AMQPTracker {
+    private func transfer(_ admission: Outbox.Admission) throws(AMQPError) -> AMQPTracker {
         switch admission {
         case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
-        case .full(let level, let bytes): throw self.mailbox.refusal(level, bytes: bytes, self.node).error
+        case .full(let level, let bytes): throw self.outbox.refusal(level, bytes: bytes, self.node).error
         }
     }
 
@@ -226,7 +226,7 @@ public final class AMQPSender: AMQPLink {
     /// What a message is told that comes when the link has ended: always that it was not sent. The connection may be gone a
     /// moment before its links have heard of it.
     var endedError: AMQPError {
-        let cause = self.error ?? (self.mailbox.isClosed ? self.mailbox.closedError : nil)
+        let cause = self.error ?? (self.outbox.isClosed ? self.outbox.closedError : nil)
         return cause?.telling(.notSent) ?? .senderClosed
     }
 
@@ -235,7 +235,7 @@ public final class AMQPSender: AMQPLink {
         _ message: AMQPMessage,
         _ settled: Bool?,
         _ choice: SendChoice?
-    ) throws(AMQPError) -> Mailbox.Admission {
+    ) throws(AMQPError) -> Outbox.Admission {
         let isSettled = try self.isSettled(settled)
         do {
             let admission = try self.place(isSettled, choice) { () throws(AMQPError) in
@@ -255,7 +255,7 @@ public final class AMQPSender: AMQPLink {
         _ encoded: ByteBuffer,
         _ settled: Bool?,
         _ choice: SendChoice?
-    ) throws(AMQPError) -> Mailbox.Admission {
+    ) throws(AMQPError) -> Outbox.Admission {
         let isSettled = try self.isSettled(settled)
         let count = encoded.readableBytes
         let admission = try self.place(isSettled, choice) {
@@ -274,11 +274,11 @@ public final class AMQPSender: AMQPLink {
         _ encoded: ByteBuffer,
         _ isSettled: Bool,
         _ choice: SendChoice?
-    ) throws(AMQPError) -> Mailbox.Admission {
+    ) throws(AMQPError) -> Outbox.Admission {
         let count = encoded.readableBytes
         try self.check(count)
-        return self.mailbox.tryEnqueue(
-            SendChunk.message(encoded),
+        return self.outbox.tryEnqueue(
+            MessageChunk.message(encoded),
             count: count,
             lane: self.lane,
             node: self.node,
@@ -294,12 +294,12 @@ public final class AMQPSender: AMQPLink {
         _ choice: SendChoice?,
         bound: () throws(AMQPError) -> Int,
         write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int?
-    ) throws(AMQPError) -> Mailbox.Admission? {
+    ) throws(AMQPError) -> Outbox.Admission? {
         try self.arena.withLock { (arena) throws(AMQPError) in
-            var admission = Mailbox.Admission.closed
+            var admission = Outbox.Admission.closed
             let isPlaced = try arena.place(bound: bound, write) { (bytes) throws(AMQPError) in
                 try self.check(bytes.count)
-                admission = self.mailbox.tryEnqueue(
+                admission = self.outbox.tryEnqueue(
                     bytes,
                     count: bytes.count,
                     lane: self.lane,
@@ -325,7 +325,7 @@ public final class AMQPSender: AMQPLink {
     /// Waits for room for bytes, and hands them over. A message that expires waits no longer than it lives.
     func admit(
         _ encoded: ByteBuffer,
-        _ place: Mailbox.StreamPlace,
+        _ place: Outbox.StreamPlace,
         isSettled: Bool,
         _ choice: SendChoice? = nil
     ) async throws(AMQPError) -> AMQPTracker {
@@ -342,12 +342,12 @@ public final class AMQPSender: AMQPLink {
 
     private func place(
         _ encoded: ByteBuffer,
-        _ place: Mailbox.StreamPlace,
+        _ place: Outbox.StreamPlace,
         _ isSettled: Bool,
         _ choice: SendChoice?
     ) async throws(AMQPError) -> AMQPTracker {
         do {
-            let reply = try await self.mailbox.enqueue(
+            let reply = try await self.outbox.enqueue(
                 encoded,
                 lane: self.lane,
                 node: self.node,
@@ -385,7 +385,7 @@ public final class AMQPSender: AMQPLink {
     /// Takes a message back if it has not begun to be sent. Returns the outcome if it has come in the meantime.
     private func cancel(_ transfer: AMQPTracker) async throws(AMQPError) -> AMQPOutcome {
         let endpoint = self.endpoint
-        let _: Void? = await self.mailbox.answer { $1.resolve(.success(endpoint.value.cancel(transfer.reply))) }
+        let _: Void? = await self.outbox.answer { $1.resolve(.success(endpoint.value.cancel(transfer.reply))) }
         if let result = transfer.result { return try result.get() }
         throw AMQPError.inDoubt(transfer)
     }

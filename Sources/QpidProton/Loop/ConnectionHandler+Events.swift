@@ -154,6 +154,6 @@ extension ConnectionHandler {
     }
 
     private func offer(_ incoming: Incoming) {
-        self.incoming.push(contentsOf: [Inbox.Entry(element: incoming, weight: 1, isReported: false)])
+        self.incoming.push(contentsOf: [WaitingQueue.Entry(element: incoming, weight: 1, isReported: false)])
     }
 }

@@ -20,7 +20,7 @@ extension ConnectionHandler {
     /// How often the pump goes round before other connections of the loop have their turn.
     static let rounds = 16
 
-    /// Moves everything that can move: the mailbox, Proton's events, slices, and Proton's bytes.
+    /// Moves everything that can move: the outbox, Proton's events, slices, and Proton's bytes.
     func pump() {
         guard !self.isDead else { return }
         guard !self.isPumping else {
@@ -69,11 +69,11 @@ extension ConnectionHandler {
     /// Returns whether there was any.
     private func takeMail() -> Bool {
         var mail = self.mail
-        self.mail = Mailbox.Mail()
+        self.mail = Outbox.Mail()
         // Nothing is posted for a lane that has ended: what there is of it comes with this mail.
         let ended = self.endedLanes.count
         defer { if ended > 0 { self.endedLanes.removeFirst(ended) } }
-        self.mailbox.take(&mail, releasing: self.releases)
+        self.outbox.take(&mail, releasing: self.releases)
         self.releases.removeAll(keepingCapacity: true)
         guard !mail.isEmpty else {
             self.mail = mail
@@ -99,7 +99,7 @@ extension ConnectionHandler {
     }
 
     /// Queues a run of messages of one lane. Returns where the run ends.
-    private func enqueue(_ items: [Mailbox.Item], from start: Int, _ key: SlotKey) -> Int {
+    private func enqueue(_ items: [Outbox.Item], from start: Int, _ key: SlotKey) -> Int {
         var end = start
         while end < items.count, case .message(let message) = items[end], message.lane == key { end += 1 }
         let run = items[start..<end].lazy.compactMap { item in
@@ -238,8 +238,8 @@ extension ConnectionHandler {
         return true
     }
 
-    private func takeFramed() -> [Handed] {
-        var framed: [Handed] = []
+    private func takeFramed() -> [InFlightBytes] {
+        var framed: [InFlightBytes] = []
         for session in self.touchedSessions { session.takeFramed(into: &framed) }
         self.touchedSessions.removeAll(keepingCapacity: true)
         return framed
@@ -302,7 +302,7 @@ extension ConnectionHandler {
     }
 
     /// The socket has taken bytes, or lost them: they leave the ledgers, and what was sent settled is done.
-    private func written(_ count: Int, _ framed: [Handed], _ result: Result<Void, any Error>) {
+    private func written(_ count: Int, _ framed: [InFlightBytes], _ result: Result<Void, any Error>) {
         let wasFull = self.unwrittenBytes >= Self.writeBudget
         self.unwrittenBytes -= count
         var failure: AMQPError?
@@ -315,7 +315,7 @@ extension ConnectionHandler {
         }
         if !framed.isEmpty {
             self.metrics?.written(framed, isDone: failure == nil)
-            // With the next look into the mailbox, which follows.
+            // With the next look into the outbox, which follows.
             for handed in framed { self.releases.append((handed.bytes, handed.node)) }
             let outcome = failure.map { cause -> Result<AMQPOutcome, AMQPError> in
                 .failure(cause.telling(.inDoubt))

@@ -5,9 +5,9 @@ internal import NIOCore
 internal import NIOSSL
 internal import Synchronization
 
-/// The last handler of a connection's pipeline: it holds Proton, and moves bytes, events and the mailbox through it.
+/// The last handler of a connection's pipeline: it holds Proton, and moves bytes, events and the outbox through it.
 ///
-/// Data goes one way: the mailbox and the socket come in, Proton's events are acted upon, slices are handed to Proton,
+/// Data goes one way: the outbox and the socket come in, Proton's events are acted upon, slices are handed to Proton,
 /// its bytes are written, and the completion of the write takes them off the ledgers.
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -27,7 +27,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// All lines carry the number of the connection, and the peer's container id once it is open.
     var logger: Logger
     let eventLoop: any EventLoop
-    let mailbox = Mailbox()
+    let outbox = Outbox()
     let engine: ProtonEngine
     /// The ledger of the whole connection.
     let node: SlotKey
@@ -37,7 +37,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     let ended = EndReply()
     /// The socket is closed.
     let closed = Reply<Void>()
-    let incoming: Inbox<Incoming>
+    let incoming: WaitingQueue<Incoming>
 
     // What is marked unchecked is changed on the event loop alone, in short steps that call nothing which comes back to it:
     // checking each for overlapping accesses took a tenth of the instructions of a round trip.
@@ -70,13 +70,13 @@ final class ConnectionHandler: ChannelInboundHandler {
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false
     var isPumpNeeded = false
-    /// The mailbox is to be looked into once more, at least to give back what has been written.
+    /// The outbox is to be looked into once more, at least to give back what has been written.
     var isLookNeeded = false
-    @exclusivity(unchecked) var mail = Mailbox.Mail()
+    @exclusivity(unchecked) var mail = Outbox.Mail()
     /// Bytes that have left the process, or were given up, and are still on the ledgers.
-    @exclusivity(unchecked) var releases: [Mailbox.Release] = []
+    @exclusivity(unchecked) var releases: [Outbox.Release] = []
     @exclusivity(unchecked) var arrivedReceivers: [ReceiverEndpoint] = []
-    /// Lanes that are gone, and why messages for them that lie in the mailbox still are not sent.
+    /// Lanes that are gone, and why messages for them that lie in the outbox still are not sent.
     @exclusivity(unchecked) var endedLanes: [EndedLane] = []
     /// Receivers of which something was settled with the mail.
     @exclusivity(unchecked) var settlingReceivers: [ReceiverEndpoint] = []
@@ -100,9 +100,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     private(set) var unwrittenPeak = 0
     /// The time of the loop's clock when the loop last began to work here, in nanoseconds.
     var now: Int64 = 0
-    private let permit: ReadPermit?
+    private let permit: ReadReservation?
     /// What has come and holds memory.
-    private(set) lazy var receiving = ReceiveAccount(self, self.configuration.receiveBudget, self.permit)
+    private(set) lazy var receiving = ReadController(self, self.configuration.receiveBudget, self.permit)
     var isIdleTimeoutSuspended = false
     /// Something that the peer has ended or detached is to be answered, before anything is begun or attached in its place.
     var isEndWaiting = false
@@ -121,7 +121,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Nil where nothing is reported.
     let metrics: FlowMetrics?
     /// Tells what keeps links from moving.
-    private(set) lazy var watch = FlowWatch(self)
+    private(set) lazy var watch = StallMonitor(self)
     @exclusivity(unchecked) var isFlushNeeded = false
     /// What is gathered for the next write.
     @exclusivity(unchecked) var writing: ByteBuffer?
@@ -138,7 +138,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         configuration: AMQPConnection.Configuration,
         eventLoop: any EventLoop,
         logger: Logger,
-        permit: ReadPermit? = nil
+        permit: ReadReservation? = nil
     ) throws(AMQPError) {
         try configuration.validate()
         self.permit = permit
@@ -150,13 +150,13 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.logger[.connection] = "\(Self.count.add(1, ordering: .relaxed).newValue)"
         self.engine = try ProtonEngine()
         self.metrics = configuration.metrics.map { FlowMetrics($0) }
-        self.incoming = Inbox()
+        self.incoming = WaitingQueue()
         self.frames = FrameObserver(
             maxFrameSize: UInt32(clamping: configuration.maxFrameSize.bytes),
             openLinks: configuration.incomingLinkLimit + configuration.incomingLimit
         )
         self.queue = SendQueue(lowShare: configuration.lowPriorityShare)
-        self.node = self.mailbox.addLevel(configuration.sendLimit, parent: nil)
+        self.node = self.outbox.addLevel(configuration.sendLimit, parent: nil)
         self.frames.onEnd = { [unowned self] in self.sessionEnded(on: $0, isOver: $1) }
         self.frames.onOpenSent = { [unowned self] in
             // The open has announced the smaller size. A peer's frame that is larger than that never comes here.
@@ -170,8 +170,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.context = context
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
         // Until the handler is removed: not for one that never comes into a pipeline.
-        if let budget = self.configuration.sendBudget { self.mailbox.share(budget) }
-        self.mailbox.open { [eventLoop] in
+        if let budget = self.configuration.sendBudget { self.outbox.share(budget) }
+        self.outbox.open { [eventLoop] in
             eventLoop.execute { bound.value.pump() }
         }
     }
@@ -394,7 +394,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         // What the peer asked for cannot be accepted any more.
         _ = self.incoming.removeAll()
         self.incoming.finish(error)
-        let mail = self.mailbox.close(error ?? cause)
+        let mail = self.outbox.close(error ?? cause)
         self.settleEnded(mail.settlements)
         let unsent = (error ?? cause).telling(.notSent)
         var unsentCount = 0

@@ -88,7 +88,7 @@ final class FlowMetrics {
     func count(_ cause: AMQPError, of message: PendingMessage) { self.senders[message.node]?.fail(cause) }
 
     /// The socket has taken bytes, or lost them.
-    func written(_ framed: [Handed], isDone: Bool) {
+    func written(_ framed: [InFlightBytes], isDone: Bool) {
         for handed in framed {
             guard let meter = self.senders[handed.node] else { continue }
             if isDone { meter.write(handed.bytes) }
@@ -98,7 +98,7 @@ final class FlowMetrics {
     }
 
     /// What was handed to Proton will not be written.
-    func lost(_ handed: some Sequence<Handed>) {
+    func lost(_ handed: some Sequence<InFlightBytes>) {
         for handed in handed where handed.settled != nil { self.senders[handed.node]?.group.add(.inDoubt) }
         self.flushIfStopped()
     }
@@ -118,7 +118,7 @@ final class FlowMetrics {
     /// Writes gauges and counters.
     func record(_ handler: ConnectionHandler, _ now: Int64) {
         self.shares?.open.record(self.isOpen ? 1 : 0)
-        self.shares?.outgoing.record(handler.mailbox.ledger(handler.node)?.used ?? 0)
+        self.shares?.outgoing.record(handler.outbox.ledger(handler.node)?.used ?? 0)
         self.shares?.socket.record(handler.unwrittenBytes)
         for group in self.groups.values { group.levels = LinkGroup.Levels() }
         for session in handler.sessions.values {
@@ -127,7 +127,7 @@ final class FlowMetrics {
         for (node, meter) in self.senders where meter.hasEnded {
             meter.updateDropped()
             // When the connection has ended the ledgers are gone before the bytes.
-            if handler.ended.answer == nil, handler.mailbox.ledger(node) == nil { self.senders[node] = nil }
+            if handler.ended.answer == nil, handler.outbox.ledger(node) == nil { self.senders[node] = nil }
         }
         for group in self.groups.values {
             group.flush()

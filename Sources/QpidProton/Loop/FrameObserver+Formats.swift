@@ -7,7 +7,7 @@ extension FrameObserver {
     var protonFrameSize: Int { Int(self.maxFrameSize) + Self.slack }
 
     /// Whether a transfer begins a message.
-    func isFirst(_ transfer: TappedFrame.Transfer, on channel: UInt16) -> Bool {
+    func isFirst(_ transfer: FrameHeader.Transfer, on channel: UInt16) -> Bool {
         self.byPeerChannel[channel]?.links.isInMessage(transfer.handle) == false
     }
 
@@ -15,7 +15,7 @@ extension FrameObserver {
     func mark(
         _ edited: [UInt8]?,
         _ head: UnsafeRawBufferPointer,
-        _ transfer: TappedFrame.Transfer
+        _ transfer: FrameHeader.Transfer
     ) -> [UInt8]? {
         // Proton accepts no larger frames before, and no transfers.
         guard self.isOpenSent else { return edited }

@@ -20,14 +20,14 @@ extension FrameObserver {
         // Most frames are transfers, in runs on one channel.
         var run = (channel: UInt16.max, transfers: 0)
         self.output.consume(UnsafeRawBufferPointer(bytes)) { head in
-            if let channel = TappedFrame.channelOfTransfer(head) {
+            if let channel = FrameHeader.channelOfTransfer(head) {
                 if channel != run.channel {
                     self.sent(run.transfers, on: run.channel)
                     run = (channel, 0)
                 }
                 run.transfers += 1
                 if self.sendsFormats { return OutgoingEdits.transfer(head) }
-            } else if let frame = TappedFrame(head) {
+            } else if let frame = FrameHeader(head) {
                 self.sent(run.transfers, on: run.channel)
                 run.transfers = 0
                 let window = self.sent(frame)
@@ -35,7 +35,7 @@ extension FrameObserver {
                     self.check(frame, ofSize: edited.count)
                     return edited
                 }
-                self.check(frame, ofSize: TappedFrame.size(head))
+                self.check(frame, ofSize: FrameHeader.size(head))
                 if let window { return self.edit(head, of: bytes, window) }
             }
             return nil

@@ -64,9 +64,9 @@ final class FrameObserver {
         }
     }
 
-    private var input: FrameTap
+    private var input: FrameScanner
     /// Shows whole frames: what lies behind a long name or address is needed too.
-    var output = FrameTap(maxSize: Int(UInt32.max))
+    var output = FrameScanner(maxSize: Int(UInt32.max))
     let maxFrameSize: UInt32
     /// The largest frame that the peer takes, in bytes: the least that all take until it has opened the connection.
     private(set) var peerMaxFrameSize = 512
@@ -81,7 +81,7 @@ final class FrameObserver {
     /// By the channel on which this side sends.
     @exclusivity(unchecked) private(set) var byLocalChannel: [UInt16: PeerSession] = [:]
     /// The sessions that this side has begun and the peer has not.
-    private var begun: [UInt16: TappedFrame.Begin] = [:]
+    private var begun: [UInt16: FrameHeader.Begin] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
     private var arrived: Deque<PeerSession> = []
     /// A link that the peer has attached, as far as Proton does not show it.
@@ -138,7 +138,7 @@ final class FrameObserver {
     init(maxFrameSize: UInt32, openLinks: Int) {
         self.maxFrameSize = maxFrameSize
         self.openLinks = openLinks
-        self.input = FrameTap(maxSize: Int(maxFrameSize))
+        self.input = FrameScanner(maxSize: Int(maxFrameSize))
     }
 
     /// Whether this side has a session on one of its channels, as far as Proton's frames show.
@@ -164,8 +164,8 @@ final class FrameObserver {
                 self.isOpenNew = false
                 return .stop
             }
-            let size = TappedFrame.size(head)
-            if let (channel, transfer) = TappedFrame.transfer(head) {
+            let size = FrameHeader.size(head)
+            if let (channel, transfer) = FrameHeader.transfer(head) {
                 let isMarked = transfer.messageFormat != 0 && self.isFirst(transfer, on: channel)
                 reading.violation = self.peerSent(transfer, on: channel, size)
                 var edited = transfer.mayNameState ? self.edit(head, &reading.violation) : nil
@@ -175,7 +175,7 @@ final class FrameObserver {
             }
             var edited = self.edit(head, &reading.violation)
             guard reading.violation == nil else { return .stop }
-            guard let frame = edited.map({ $0.withUnsafeBytes { TappedFrame($0) } }) ?? TappedFrame(head) else {
+            guard let frame = edited.map({ $0.withUnsafeBytes { FrameHeader($0) } }) ?? FrameHeader(head) else {
                 return edited.map { .replace($0) } ?? .pass
             }
             if self.hasToWait(frame) { return .stop }
@@ -199,7 +199,7 @@ final class FrameObserver {
     ///
     /// Proton writes each begin before each end, and each attach before each detach. It writes no answer to a begin behind
     /// which it has seen the end.
-    private func hasToWait(_ frame: TappedFrame) -> Bool {
+    private func hasToWait(_ frame: FrameHeader) -> Bool {
         switch frame {
         case .begin, .attach:
             defer { self.hasEnded = false }
@@ -236,7 +236,7 @@ final class FrameObserver {
         }
     }
 
-    private func peerSent(_ transfer: TappedFrame.Transfer, on channel: UInt16, _ size: Int) -> AMQPError? {
+    private func peerSent(_ transfer: FrameHeader.Transfer, on channel: UInt16, _ size: Int) -> AMQPError? {
         if self.lastPeer?.channel != channel { self.lastPeer = self.byPeerChannel[channel].map { (channel, $0) } }
         guard let session = self.lastPeer?.session else { return self.isOpened ? nil : Self.notOpened }
         session.nextIncomingID &+= 1
@@ -255,7 +255,7 @@ final class FrameObserver {
         )
     }
 
-    private func peerSent(_ frame: TappedFrame, _ size: Int) -> AMQPError? {
+    private func peerSent(_ frame: FrameHeader, _ size: Int) -> AMQPError? {
         switch frame {
         case .begin, .attach, .flow, .disposition, .detach, .end:
             if !self.isOpened { return Self.notOpened }
@@ -368,7 +368,7 @@ final class FrameObserver {
     }
 
     /// Returns the window to tell in the frame's place.
-    func sent(_ frame: TappedFrame) -> UInt32? {
+    func sent(_ frame: FrameHeader) -> UInt32? {
         switch frame {
         case .begin(let channel, var begin):
             begin.incomingWindow -= min(UInt32(IncomingWindow.disguise), begin.incomingWindow)
@@ -419,7 +419,7 @@ final class FrameObserver {
         session.localChannel = channel
     }
 
-    private func peerBegan(_ channel: UInt16, _ begin: TappedFrame.Begin) -> AMQPError? {
+    private func peerBegan(_ channel: UInt16, _ begin: FrameHeader.Begin) -> AMQPError? {
         let isAnswered = begin.remoteChannel.map { self.byLocalChannel[$0] != nil } ?? false
         guard self.byPeerChannel[channel] == nil, !isAnswered else {
             let text = "the peer began a session on channel \(channel), or in answer to one, that is begun already"

@@ -39,7 +39,7 @@ struct LinkFlows {
         /// The count that it began with; nil where that is not known.
         let initialCount: UInt32?
 
-        init(_ attach: TappedFrame.Attach) {
+        init(_ attach: FrameHeader.Attach) {
             self.name = Name(name: attach.name, isReceiver: attach.isReceiver)
             self.initialCount = attach.initialDeliveryCount
             self.deliveryCount = self.initialCount ?? 0
@@ -72,7 +72,7 @@ struct LinkFlows {
         /// The first delivery-count for which there is no credit.
         var limit: UInt32 { self.deliveryCount &+ self.linkCredit }
 
-        mutating func told(_ flow: TappedFrame.Flow, _ limit: UInt32, beforeAttach: Bool) {
+        mutating func told(_ flow: FrameHeader.Flow, _ limit: UInt32, beforeAttach: Bool) {
             self.deliveryCount = flow.deliveryCount ?? 0
             self.linkCredit = flow.linkCredit ?? 0
             self.isDraining = flow.drain
@@ -98,7 +98,7 @@ struct LinkFlows {
 
     // MARK: The peer's frames
 
-    mutating func peerSent(_ attach: TappedFrame.Attach) {
+    mutating func peerSent(_ attach: FrameHeader.Attach) {
         let link = PeerLink(attach)
         self.peers[attach.handle] = link
         self.peerHandles[link.name] = attach.handle
@@ -114,7 +114,7 @@ struct LinkFlows {
         if !peer.isOver { self.own[peer.name.ofOtherSide]?.isOver = true }
     }
 
-    mutating func peerSent(_ flow: TappedFrame.Flow) {
+    mutating func peerSent(_ flow: FrameHeader.Flow) {
         guard let handle = flow.handle, var link = self.peers[handle] else { return }
         let properties = flow.properties ?? [:]
         let hasOtherProperties = properties != link.properties
@@ -145,7 +145,7 @@ struct LinkFlows {
 
     // MARK: This side's frames
 
-    mutating func sent(_ attach: TappedFrame.Attach) {
+    mutating func sent(_ attach: FrameHeader.Attach) {
         let name = Name(name: attach.name, isReceiver: attach.isReceiver)
         var link = OwnLink(handle: attach.handle)
         if attach.isReceiver, let peer = self.peerHandles[name.ofOtherSide].flatMap({ self.peers[$0] }), !peer.isOver {
@@ -162,7 +162,7 @@ struct LinkFlows {
     }
 
     /// - Parameter limit: The first id behind the session's window that the flow tells.
-    mutating func sent(_ flow: TappedFrame.Flow, limit: UInt32) {
+    mutating func sent(_ flow: FrameHeader.Flow, limit: UInt32) {
         guard let handle = flow.handle, let name = self.ownNames[handle] else { return }
         let peer = self.peerHandles[name.ofOtherSide].flatMap { self.peers[$0] }
         self.own[name]?.told(flow, limit, beforeAttach: peer?.isOver ?? true)

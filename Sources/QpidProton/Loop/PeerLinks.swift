@@ -42,7 +42,7 @@ struct PeerLinks {
     /// Whether the peer has begun a message on a link and not ended it.
     func isInMessage(_ handle: UInt32) -> Bool { self.links[handle]?.isInMessage == true }
 
-    mutating func attach(_ attach: TappedFrame.Attach) -> AMQPError? {
+    mutating func attach(_ attach: FrameHeader.Attach) -> AMQPError? {
         let handle = attach.handle
         // Proton would cut it short there, and answer another name than was asked for.
         guard !attach.name.utf8.contains(0) else {
@@ -76,7 +76,7 @@ struct PeerLinks {
     }
 
     /// - Parameter nextID: The id that the transfer behind this one has.
-    mutating func transfer(_ transfer: TappedFrame.Transfer, nextID: UInt32) -> AMQPError? {
+    mutating func transfer(_ transfer: FrameHeader.Transfer, nextID: UInt32) -> AMQPError? {
         if transfer.handle == self.last, !transfer.hasMore { return nil }
         // Proton refuses the transfers of links that are not attached.
         guard let link = self.links[transfer.handle] else { return nil }

@@ -52,10 +52,10 @@ extension ReceiverEndpoint {
 
     private func makeStream(_ sequence: UInt64) -> IncomingStream {
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        let mailbox = self.handler.mailbox
+        let outbox = self.handler.outbox
         return IncomingStream(
-            taken: { count in mailbox.run { _ in bound.value.read(count, of: sequence) } },
-            gone: { mailbox.run { _ in bound.value.drop(sequence) } }
+            taken: { count in outbox.run { _ in bound.value.read(count, of: sequence) } },
+            gone: { outbox.run { _ in bound.value.drop(sequence) } }
         )
     }
 

@@ -20,7 +20,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     var settlementWaits = SettlementWaits()
     // Those that are looked at for each message are not checked for overlapping accesses, as the backlog of a lane: each is one
     // call of a plain value.
-    @exclusivity(unchecked) var inbox: DeliveryInbox?
+    @exclusivity(unchecked) var inbox: Inbox?
     @exclusivity(unchecked) var window = CreditWindow(.manual)
     private(set) var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
@@ -50,7 +50,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     var sequence: UInt64 = 0
     /// In the order, those of which nothing is decided; beside it, those whose outcome was told and that the sender has to
     /// settle first.
-    let unsettled = OrderedSlots<Unsettled>()
+    let unsettled = DispositionQueue<Unsettled>()
     /// Whether unsettled messages that no task has taken are still handed out when the link has ended.
     private(set) var deliversUnsettledAfterEnd = false
     let arrivals = Arrivals()
@@ -98,7 +98,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// What tasks need to receive on this link.
     struct Handle: Sendable {
         let status: LinkStatus
-        let inbox: DeliveryInbox
+        let inbox: Inbox
         let endpoint: NIOLoopBound<ReceiverEndpoint>
     }
 
@@ -107,7 +107,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         try configuration.validate()
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
-        try ProtonText.check(configuration.properties, "the receiver's properties")
+        try CheckedText.check(configuration.properties, "the receiver's properties")
         try LinkProperties.set(self.link, configuration.properties, configuration.capabilities)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.senderSettleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.settleMode))
@@ -146,15 +146,15 @@ final class ReceiverEndpoint: LinkEndpoint {
             case .manual, .onDemand, .unbounded: Int.max
             }
         let isAutomatic = policy != .manual
-        let inbox = DeliveryInbox(
+        let inbox = Inbox(
             reportEvery: reportEvery,
             isStarved: { [status = self.status] in
                 let isShort = status.credit.load(ordering: .relaxed) == 0 || status.isHeldBack.load(ordering: .relaxed)
                 return isAutomatic && isShort
             },
-            report: { [mailbox = self.handler.mailbox] count in mailbox.taken(count, receiver: key) },
+            report: { [outbox = self.handler.outbox] count in outbox.taken(count, receiver: key) },
             settler: Settler(
-                mailbox: self.handler.mailbox,
+                outbox: self.handler.outbox,
                 receiver: key,
                 unsent: UnsentSettlements(
                     metadata: self.logMetadata(),

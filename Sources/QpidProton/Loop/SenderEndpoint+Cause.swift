@@ -6,7 +6,7 @@ extension SenderEndpoint {
         guard let state = self.lane?.state else { return }
         var cause = state.cause
         // What comes next waits for credit, unless bytes that have been handed over wait for the socket.
-        if state.isEmpty, state.credit == 0, let node = self.node, self.handler.mailbox.ledger(node)?.used == 0 {
+        if state.isEmpty, state.credit == 0, let node = self.node, self.handler.outbox.ledger(node)?.used == 0 {
             cause = .credit
         }
         self.note(state.isEmpty ? nil : cause.blockCause)

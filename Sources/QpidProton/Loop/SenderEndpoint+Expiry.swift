@@ -48,7 +48,7 @@ extension SenderEndpoint {
             message.hasChoice && self.handler.choices[message.outcome.number]?.choice.expiry(at: now) != nil
         }
         guard !expired.isEmpty else { return }
-        self.handler.mailbox.release(expired.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
+        self.handler.outbox.release(expired.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
         self.handler.logger.info(
             "messages expired before they began to be sent",
             metadata: self.logMetadata([.messages: "\(expired.count)"])

@@ -8,7 +8,7 @@ extension SenderEndpoint {
     func flush(for limit: Duration, _ done: @escaping () -> Void) {
         guard self.lane != nil, let node = self.node, self.isLocallyOpen else { return done() }
         self.flushes.append(done)
-        self.handler.mailbox.closeLevel(node, .senderClosed)
+        self.handler.outbox.closeLevel(node, .senderClosed)
         guard limit > .zero else { return self.close(nil) }
         let timer = self.handler.schedule(in: limit) { self.close(nil) }
         self.flushes.append { timer.cancel() }
@@ -20,7 +20,7 @@ extension SenderEndpoint {
         guard let lane = self.lane, let node = self.node, self.isLocallyOpen else { return true }
         // One that was given up ends with the link.
         let unsettled = Int(pn_link_unsettled(self.link)) - (self.isAborting ? 1 : 0)
-        guard lane.isEmpty, unsettled == 0, self.handler.mailbox.ledger(node) == nil else { return false }
+        guard lane.isEmpty, unsettled == 0, self.handler.outbox.ledger(node) == nil else { return false }
         self.close(nil)
         return true
     }

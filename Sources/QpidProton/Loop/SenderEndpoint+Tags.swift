@@ -91,7 +91,7 @@ extension SenderEndpoint {
         var bytes = slice.ledgerBytes
         if slice.endsBytes { slice.bytes.done() }
         if !slice.isLast, let lane = self.lane, let (_, rest) = self.handler.queue.dropCurrent(lane) { bytes += rest }
-        self.handler.mailbox.release([(bytes, message.node)])
+        self.handler.outbox.release([(bytes, message.node)])
         self.meter?.fail(error)
         message.outcome.resolve(.failure(error))
         // Its credit is for the next message, or for a drain; a flush may have waited for it.

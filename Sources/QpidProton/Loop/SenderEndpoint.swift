@@ -48,7 +48,7 @@ final class SenderEndpoint: LinkEndpoint {
         try configuration.validate()
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
-        try ProtonText.check(configuration.properties, "the sender's properties")
+        try CheckedText.check(configuration.properties, "the sender's properties")
         try LinkProperties.set(self.link, configuration.properties, configuration.capabilities)
         pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.settleMode))
         pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.receiverSettleMode))
@@ -58,7 +58,7 @@ final class SenderEndpoint: LinkEndpoint {
             priority: configuration.priority,
             weight: configuration.weight
         )
-        let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.session.node, self.status)
+        let node = self.handler.outbox.addLevel(configuration.sendLimit, parent: self.session.node, self.status)
         self.lane = lane
         self.node = node
         self.meter = self.handler.metrics?.meter(self, to: configuration.target, node: node)
@@ -148,7 +148,7 @@ final class SenderEndpoint: LinkEndpoint {
             }
         }
         self.session.handOver(
-            Handed(bytes: slice.ledgerBytes, node: message.node, settled: settled),
+            InFlightBytes(bytes: slice.ledgerBytes, node: message.node, settled: settled),
             transfers: 1 + slice.range.count / payload
         )
     }
@@ -192,7 +192,7 @@ final class SenderEndpoint: LinkEndpoint {
             let (message, rest) = self.handler.queue.dropCurrent(lane)
         else { return nil }
         _ = Self.takeOutcome(current)
-        if rest > 0 { self.handler.mailbox.release([(rest, message.node)]) }
+        if rest > 0 { self.handler.outbox.release([(rest, message.node)]) }
         self.isAborting = true
         self.handler.aborting.append(self)
         return message
@@ -218,7 +218,7 @@ final class SenderEndpoint: LinkEndpoint {
     /// Takes back a message that has not begun to be sent. Does nothing when it has.
     func cancel(_ reply: OutcomeReply) {
         guard let lane = self.lane, let message = self.handler.queue.remove(reply, from: lane) else { return }
-        self.handler.mailbox.release([(message.ledgerBytes + lane.dropParts(of: message), message.node)])
+        self.handler.outbox.release([(message.ledgerBytes + lane.dropParts(of: message), message.node)])
         self.meter?.fail(unsent: 1, inDoubt: 0)
         self.handler.dropChoice(of: message)
         message.fail(AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.notSent))
@@ -243,7 +243,7 @@ final class SenderEndpoint: LinkEndpoint {
         let unreadInDoubt = counts.isEmpty ? nil : UnreadFailure(counts: counts, isInDoubt: true)
         let cause = error ?? self.status.endError ?? .senderClosed
         let (unsent, unsettled) = (cause.telling(.notSent), cause.telling(.inDoubt))
-        self.handler.mailbox.closeLevel(node, unsent)
+        self.handler.outbox.closeLevel(node, unsent)
         var (abortedCount, unsettledCount) = (0, 0)
         if let message = self.dropCurrent() {
             // Its last bytes have not been handed over: the peer cannot have it.
@@ -269,7 +269,7 @@ final class SenderEndpoint: LinkEndpoint {
             self.handler.dropChoice(of: message)
             message.fail(unsent, unread: unread)
         }
-        self.handler.mailbox.release(messages.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
+        self.handler.outbox.release(messages.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
         var delivery = pn_unsettled_head(self.link)
         while let current = delivery {
             delivery = pn_unsettled_next(current)

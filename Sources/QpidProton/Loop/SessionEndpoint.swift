@@ -4,7 +4,7 @@ internal import Logging
 internal import NIOCore
 
 /// Bytes that were handed to Proton and are not yet written to the socket.
-struct Handed {
+struct InFlightBytes {
     var bytes: Int
     let node: SlotKey
     /// A message that was sent settled: it is done when it has been written.
@@ -44,7 +44,7 @@ final class SessionEndpoint {
     var detaching = 0
 
     /// Not checked for overlapping accesses, as the backlog of a lane.
-    @exclusivity(unchecked) private var handed: Deque<Handed> = []
+    @exclusivity(unchecked) private var handed: Deque<InFlightBytes> = []
     private var handedBytes = 0
 
     /// What tasks need of a session.
@@ -111,7 +111,7 @@ final class SessionEndpoint {
         pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
         self.incoming = incoming
         self.peer?.incoming = incoming
-        let node = self.handler.mailbox.addLevel(configuration.sendLimit, parent: self.handler.node)
+        let node = self.handler.outbox.addLevel(configuration.sendLimit, parent: self.handler.node)
         self.node = node
         self.handler.begin(self)
         return self.handle(node)
@@ -216,11 +216,11 @@ final class SessionEndpoint {
     }
 
     /// Counts what was handed to Proton: never more transfers than the peer's window has room for.
-    func handOver(_ handed: Handed, transfers: Int) {
+    func handOver(_ handed: InFlightBytes, transfers: Int) {
         self.handedBytes += handed.bytes
         if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil
         {
-            self.handed[last] = Handed(
+            self.handed[last] = InFlightBytes(
                 bytes: self.handed[last].bytes + handed.bytes,
                 node: handed.node,
                 settled: handed.settled
@@ -252,7 +252,7 @@ final class SessionEndpoint {
     }
 
     /// Takes what Proton has framed out of what was handed to it. Proton frames in the order in which it was handed.
-    func takeFramed(into framed: inout [Handed]) {
+    func takeFramed(into framed: inout [InFlightBytes]) {
         self.isTouched = false
         guard !self.isDone else { return }
         let outgoing = Int(pn_session_outgoing_bytes(self.session))
@@ -264,7 +264,7 @@ final class SessionEndpoint {
                 self.handed.removeFirst()
                 count -= first.bytes
             } else {
-                framed.append(Handed(bytes: count, node: first.node, settled: nil))
+                framed.append(InFlightBytes(bytes: count, node: first.node, settled: nil))
                 self.handed[self.handed.startIndex].bytes -= count
                 count = 0
             }
@@ -378,13 +378,13 @@ final class SessionEndpoint {
         self.ended.resolve(error.map { .failure($0) } ?? .success(cause))
         self.opened.resolve(.failure(cause))
         self.abandonLinks(error, cause)
-        // Handed bytes will not be written any more.
-        self.handler.mailbox.release(self.handed.map { ($0.bytes, $0.node) })
+        // InFlightBytes bytes will not be written any more.
+        self.handler.outbox.release(self.handed.map { ($0.bytes, $0.node) })
         self.handler.metrics?.lost(self.handed)
         for handed in self.handed { handed.settled?.resolve(.failure(cause.telling(.inDoubt))) }
         self.handed = []
         self.handedBytes = 0
-        if let node = self.node { self.handler.mailbox.closeLevel(node, cause) }
+        if let node = self.node { self.handler.outbox.closeLevel(node, cause) }
     }
 
     /// Nothing of the peer is acted upon any more.

@@ -4,7 +4,7 @@ internal import Synchronization
 
 extension ConnectionHandler {
     var snapshot: AMQPConnectionSnapshot {
-        let ledger = self.mailbox.ledger(self.node)
+        let ledger = self.outbox.ledger(self.node)
         let budget = self.configuration.sendBudget
         return AMQPConnectionSnapshot(
             outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
@@ -21,7 +21,7 @@ extension ConnectionHandler {
 
 extension SessionEndpoint {
     var snapshot: AMQPSessionSnapshot {
-        let ledger = self.node.flatMap { self.handler.mailbox.ledger($0) }
+        let ledger = self.node.flatMap { self.handler.outbox.ledger($0) }
         let incoming = self.isDone ? 0 : Int(pn_session_incoming_bytes(self.session))
         return AMQPSessionSnapshot(
             outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
@@ -83,7 +83,7 @@ extension LinkEndpoint {
 
 extension SenderEndpoint {
     var ownFigures: LinkFigures {
-        let ledger = self.node.flatMap { self.handler.mailbox.ledger($0) }
+        let ledger = self.node.flatMap { self.handler.outbox.ledger($0) }
         return LinkFigures(
             bytes: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
             messages: self.lane?.waiting.count ?? 0,

@@ -72,7 +72,7 @@ final class TimedClose {
         // Not at once: this may be the middle of the end of a link.
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         let eventLoop = self.handler.eventLoop
-        self.handler.mailbox.run(
+        self.handler.outbox.run(
             { _ in bound.value.close() },
             otherwise: { _ in eventLoop.execute { bound.value.close() } }
         )

@@ -58,8 +58,8 @@ enum ProtonData {
 enum ProtonCondition {
     static func set(_ condition: OpaquePointer?, _ error: AMQPError) {
         guard let condition else { return }
-        pn_condition_set_name(condition, ProtonText.sendable(error.condition).rawValue)
-        if !error.detail.isEmpty { pn_condition_set_description(condition, ProtonText.sendable(error.detail)) }
+        pn_condition_set_name(condition, CheckedText.sendable(error.condition).rawValue)
+        if !error.detail.isEmpty { pn_condition_set_description(condition, CheckedText.sendable(error.detail)) }
         // An info map that cannot be encoded must not keep the condition itself from the peer.
         try? ProtonData.set(pn_condition_info(condition), map: error.info)
     }

@@ -4,7 +4,7 @@ internal import CProton
 enum ProtonTerminus {
     static func set(_ terminus: OpaquePointer, _ source: AMQPSource) throws(AMQPError) {
         try Self.check("the source", source.address, source.timeout, source.dynamicNodeProperties, source.capabilities)
-        for filter in source.filters { try ProtonText.check(filter.name, "the source's filter") }
+        for filter in source.filters { try CheckedText.check(filter.name, "the source's filter") }
         pn_terminus_set_type(terminus, PN_SOURCE)
         Self.setCommon(terminus, source.address, source.durability, source.expiryPolicy, source.timeout)
         pn_terminus_set_dynamic(terminus, source.isDynamic)
@@ -71,9 +71,9 @@ enum ProtonTerminus {
         _ properties: AMQPMap,
         _ capabilities: [AMQPSymbol]
     ) throws(AMQPError) {
-        try ProtonText.check(address, "\(name)'s address \((address ?? "").debugDescription)")
-        try ProtonText.check(properties, "\(name)'s dynamicNodeProperties")
-        try ProtonText.check(capabilities, "\(name)'s capability")
+        try CheckedText.check(address, "\(name)'s address \((address ?? "").debugDescription)")
+        try CheckedText.check(properties, "\(name)'s dynamicNodeProperties")
+        try CheckedText.check(capabilities, "\(name)'s capability")
         guard timeout >= .zero, timeout.components.seconds <= Int64(UInt32.max) else {
             let text = "\(name)'s timeout is \(timeout): it must be from 0 to 4,294,967,295 seconds"
             throw AMQPError(condition: .invalidArgument, detail: text)

@@ -54,8 +54,8 @@ struct SASLPlainClient: SASLClientMechanism {
         if self.username.isEmpty {
             throw AMQPError(condition: .invalidArgument, detail: "the user of SASL PLAIN is empty: give a name")
         }
-        try ProtonText.check(self.username, "the user of SASL PLAIN")
-        try ProtonText.check(self.password.value, "the password of SASL PLAIN")
+        try CheckedText.check(self.username, "the user of SASL PLAIN")
+        try CheckedText.check(self.password.value, "the password of SASL PLAIN")
         return [0] + Array(self.username.utf8) + [0] + Array(self.password.value.utf8)
     }
 }

@@ -10,7 +10,7 @@ public final class AMQPSession: Sendable {
     public let connection: AMQPConnection
     let handle: SessionEndpoint.Handle
 
-    var mailbox: Mailbox { self.connection.mailbox }
+    var outbox: Outbox { self.connection.outbox }
 
     init(_ handle: SessionEndpoint.Handle, _ connection: AMQPConnection) {
         self.handle = handle
@@ -21,9 +21,9 @@ public final class AMQPSession: Sendable {
     ///
     /// This is not `pn_session_outgoing_bytes`, which falls when bytes are framed, long before they are written. For
     /// that count see ``AMQPSessionSnapshot/protonOutgoingBytes``.
-    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.mailbox.ledger(self.handle.node)?.used ?? 0) }
+    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.outbox.ledger(self.handle.node)?.used ?? 0) }
     /// The most that ``outgoingBytes`` has been.
-    package var outgoingBytesPeak: Int { self.mailbox.ledger(self.handle.node)?.peak ?? 0 }
+    package var outgoingBytesPeak: Int { self.outbox.ledger(self.handle.node)?.peak ?? 0 }
 
     /// The error that ended the session; `nil` while it is open.
     public var error: AMQPError? { self.handle.ended.cause }
@@ -60,7 +60,7 @@ public final class AMQPSession: Sendable {
         timeout: Duration? = nil
     ) async throws(AMQPError) -> AMQPSender {
         let session = self.handle.endpoint
-        let handle = try await self.mailbox.askAtOnce {
+        let handle = try await self.outbox.askAtOnce {
             $0.openSender(on: session.value, configuration, within: timeout, $1)
         }
         let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
@@ -101,7 +101,7 @@ public final class AMQPSession: Sendable {
         timeout: Duration? = nil
     ) async throws(AMQPError) -> AMQPReceiver {
         let session = self.handle.endpoint
-        let handle = try await self.mailbox.askAtOnce {
+        let handle = try await self.outbox.askAtOnce {
             $0.openReceiver(on: session.value, configuration, within: timeout, $1)
         }
         let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
@@ -115,7 +115,7 @@ public final class AMQPSession: Sendable {
         do {
             return try await status.attachment.value()
         } catch {
-            if error.condition == .cancelled { self.mailbox.run { _ in giveUp() } }
+            if error.condition == .cancelled { self.outbox.run { _ in giveUp() } }
             throw error
         }
     }

@@ -76,13 +76,13 @@ extension AMQPURL {
         try AddressChecks.check(port: self.port)
         if let username = self.username {
             if username.isEmpty { throw self.error("the user of the URL is empty: give a name, or nil for no login") }
-            try ProtonText.check(username, "the user of the URL")
+            try CheckedText.check(username, "the user of the URL")
         }
         if let password = self.password {
             guard self.username != nil else {
                 throw self.error("the URL has a password but no user: give the user too, or leave the password out")
             }
-            try ProtonText.check(password, "the password of the URL")
+            try CheckedText.check(password, "the password of the URL")
         }
     }
 

@@ -4,8 +4,8 @@ internal import NIOCore
 enum CloseFrame {
     /// Writes the frame, on channel 0.
     static func write(_ error: AMQPError, into buffer: inout ByteBuffer) throws(AMQPError) {
-        let condition = AMQPValue.symbol(AMQPSymbol(ProtonText.sendable(error.condition).rawValue))
-        let reason = AMQPValue.described(0x1D, .list([condition, .string(ProtonText.sendable(error.detail))]))
+        let condition = AMQPValue.symbol(AMQPSymbol(CheckedText.sendable(error.condition).rawValue))
+        let reason = AMQPValue.described(0x1D, .list([condition, .string(CheckedText.sendable(error.detail))]))
         let start = buffer.writerIndex
         buffer.writeInteger(UInt32(0))
         buffer.writeBytes([2, 0, 0, 0])

@@ -208,7 +208,7 @@ struct FieldReader {
         case 0xD1: count = self.bigEndian(4)
         default: return nil
         }
-        guard let count, count < FrameTap.headLength, self.pass(count) else { return nil }
+        guard let count, count < FrameScanner.headLength, self.pass(count) else { return nil }
         var buffer = ByteBuffer(bytes: self.bytes[start..<self.offset])
         return (try? AMQPValue(decoding: &buffer, limits: Self.limits))?.mapValue
     }

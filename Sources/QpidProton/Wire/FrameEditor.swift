@@ -28,7 +28,7 @@ struct FrameEditor {
         self.performative = performative
         self.front = bytes[..<offset]
         self.rest = bytes[(offset + performative.originalCount)...]
-        self.size = TappedFrame.size(head)
+        self.size = FrameHeader.size(head)
     }
 
     /// The frame with what was replaced.

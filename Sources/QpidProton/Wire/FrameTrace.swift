@@ -6,8 +6,8 @@ internal import NIOCore
 /// SASL has a handler of its own before this one, so its frames never come here.
 final class FrameTrace {
     private let logger: Logger
-    private var received = FrameTap()
-    private var sent = FrameTap()
+    private var received = FrameScanner()
+    private var sent = FrameScanner()
     private var hasReceived = false
     private var hasSent = false
 
@@ -120,7 +120,7 @@ enum FrameText {
     /// - Parameter head: The frame, or as much of it as is shown; what lies behind is left out.
     static func text(_ head: UnsafeRawBufferPointer, direction: String) -> String {
         let channel = UInt16(head[6]) << 8 | UInt16(head[7])
-        let size = TappedFrame.size(head)
+        let size = FrameHeader.size(head)
         let offset = Int(head[4]) * 4
         guard head[5] == 0, offset >= 8, offset <= head.count else {
             return "\(channel) \(direction) frame of type \(head[5]), \(size) bytes"

@@ -21,7 +21,7 @@ struct Dialogue: Sendable {
     /// The side that an account belongs to.
     final class Side: Sendable {
         let sent = SendAccount()
-        let got = ReceiveAccount()
+        let got = ReadController()
         private let ends = Mutex<[AMQPError?]>([])
         /// What the connection ended with, nil for an end in order; empty where it was never opened.
         var ended: [AMQPError?] { self.ends.withLock { $0 } }
@@ -92,7 +92,7 @@ struct Dialogue: Sendable {
     }
 
     /// Takes what comes, and decides.
-    private func take(_ receiver: AMQPReceiver, count: Int = .max, _ account: ReceiveAccount) async {
+    private func take(_ receiver: AMQPReceiver, count: Int = .max, _ account: ReadController) async {
         var left = count
         while left > 0, let delivery = try? await receiver.next() {
             account.decide(delivery)

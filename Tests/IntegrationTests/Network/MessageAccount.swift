@@ -83,7 +83,7 @@ final class SendAccount: Sendable {
     }
 
     /// Compares with what the receiver's application has done, and returns what does not agree.
-    func disagreements(with receiver: ReceiveAccount) -> [String] {
+    func disagreements(with receiver: ReadController) -> [String] {
         let (got, fates) = (receiver.decisions, self.fates)
         var found = self.faults
         if !self.isComplete { found.append("\(self.offered) offered, and the fate of \(fates.count) is told") }
@@ -103,7 +103,7 @@ final class SendAccount: Sendable {
 }
 
 /// What a receiver's application got and decided.
-final class ReceiveAccount: Sendable {
+final class ReadController: Sendable {
     private struct State {
         var decisions: [Int: SendAccount.Fate] = [:]
         var faults: [String] = []

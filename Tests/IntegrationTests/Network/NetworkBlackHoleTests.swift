@@ -94,7 +94,7 @@ struct NetworkBlackHoleTests {
     func bothEndsFindABlackHole(isSending: Bool) async throws {
         for round in 0..<(Self.isLong ? 5 : 2) {
             try await Self.with(idle: Self.idle) { line in
-                let (account, got) = (SendAccount(), ReceiveAccount())
+                let (account, got) = (SendAccount(), ReadController())
                 let taking = Task {
                     while let delivery = try await line.receiver.next() { got.decide(delivery) }
                 }

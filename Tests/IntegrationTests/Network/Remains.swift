@@ -26,7 +26,7 @@ final class Remains: Sendable {
     func watch(_ connection: AMQPConnection, _ name: String) {
         self.add(connection, "the \(name)'s connection")
         // The handler holds it, and Proton.
-        self.add(connection.mailbox, "the \(name)'s mailbox")
+        self.add(connection.outbox, "the \(name)'s outbox")
     }
 
     func watch(_ sender: AMQPSender, _ name: String) { self.add(sender, "the \(name)'s sender") }

@@ -7,12 +7,12 @@ import Testing
 /// The meeting points of tasks and the loop: inboxes, replies, watched numbers.
 @Suite(.deadline)
 struct WaitingTests {
-    private func entries(_ numbers: [Int], isReported: Bool = false) -> [Inbox<Int>.Entry] {
+    private func entries(_ numbers: [Int], isReported: Bool = false) -> [WaitingQueue<Int>.Entry] {
         numbers.map { .init(element: $0, weight: $0, isReported: isReported) }
     }
 
     @Test func anInboxKeepsOrderAndWeight() async throws {
-        let inbox = Inbox<Int>()
+        let inbox = WaitingQueue<Int>()
         inbox.push(contentsOf: self.entries([1, 2, 3]))
         #expect(inbox.weight == 6 && inbox.count == 3 && inbox.peakWeight == 6)
         #expect(try await inbox.next() == 1)
@@ -27,7 +27,7 @@ struct WaitingTests {
     }
 
     @Test func theEndComesBehindTheElementsAndIsTheSameForAll() async throws {
-        let inbox = Inbox<Int>()
+        let inbox = WaitingQueue<Int>()
         inbox.push(contentsOf: self.entries([1]))
         inbox.finish(AMQPError(scope: .link, condition: "x:end"))
         inbox.finish(nil)
@@ -35,18 +35,18 @@ struct WaitingTests {
         #expect(try await inbox.next() == 1)
         for _ in 0..<3 { await expectError("x:end") { try await inbox.next() } }
         #expect(inbox.poll() == nil)
-        let other = Inbox<Int>()
+        let other = WaitingQueue<Int>()
         let waits = (0..<3).map { _ in begin { try await other.next() } }
         other.finish(AMQPError(scope: .link, condition: "x:end"))
         for wait in waits { await expectError("x:end") { try await wait.value } }
         await expectError("x:end") { try await other.next() }
-        let last = Inbox<Int>()
+        let last = WaitingQueue<Int>()
         last.finish()
         for _ in 0..<3 { #expect(try await last.next() == nil) }
     }
 
     @Test func thoseWhoWaitAreServedInOrder() async throws {
-        let inbox = Inbox<Int>()
+        let inbox = WaitingQueue<Int>()
         let waits = (0..<4).map { _ in begin { try await inbox.next() } }
         waits[1].cancel()
         await expectError(.cancelled) { try await waits[1].value }
@@ -59,7 +59,7 @@ struct WaitingTests {
     }
 
     @Test func oneWaitCanBeEnded() async throws {
-        let inbox = Inbox<Int>()
+        let inbox = WaitingQueue<Int>()
         let id = inbox.makeWaitID()
         let wait = begin { try await inbox.next(id: id) }
         #expect(inbox.isWaiting(id))
@@ -74,7 +74,7 @@ struct WaitingTests {
 
     @Test func takenElementsAreReported() async throws {
         let reports = Mutex<[Int]>([])
-        let inbox = Inbox<Int>(reportEvery: 3, report: { count in reports.withLock { $0.append(count) } })
+        let inbox = WaitingQueue<Int>(reportEvery: 3, report: { count in reports.withLock { $0.append(count) } })
         inbox.push(contentsOf: self.entries(Array(1...7), isReported: true) + self.entries([8, 9]))
         for _ in 0..<4 { _ = inbox.poll() }
         #expect(reports.withLock { $0 } == [3])
@@ -89,7 +89,7 @@ struct WaitingTests {
 
     @Test func aStarvedWaitReportsAtOnce() async throws {
         let reports = Mutex<[Int]>([])
-        let inbox = Inbox<Int>(
+        let inbox = WaitingQueue<Int>(
             reportEvery: 100,
             isStarved: { true },
             report: { count in reports.withLock { $0.append(count) } }
@@ -103,7 +103,7 @@ struct WaitingTests {
     }
 
     @Test func manyTasksOnOneInboxLoseAndDoubleNothing() async throws {
-        let inbox = Inbox<Int>()
+        let inbox = WaitingQueue<Int>()
         let seen = Mutex<[Int]>([])
         let isOver = Mutex(false)
         await withTaskGroup(of: Void.self) { group in
@@ -171,7 +171,7 @@ struct WaitingTests {
     }
 
     @Test func aWatchedNumberWakesOnChange() async throws {
-        let watched = Watched()
+        let watched = ObservedValue()
         #expect(try await watched.value(after: 7) == 0)
         let wait = begin { try await watched.value(after: 0) }
         let cancelled = begin { try await watched.value(after: 0) }

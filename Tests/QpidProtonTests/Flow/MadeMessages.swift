@@ -11,7 +11,7 @@ final class MadeMessages {
         reply?(outcome.reply)
         let node = self.nodes.insert(bytes)
         let message = PendingMessage(
-            bytes: SendChunk.message(payload(bytes)),
+            bytes: MessageChunk.message(payload(bytes)),
             outcome: outcome.promise,
             lane: node,
             node: node,

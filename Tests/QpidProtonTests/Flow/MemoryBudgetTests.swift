@@ -149,15 +149,15 @@ struct MemoryBudgetTests {
         let total = 4 * 3 * 300
         let taken = try await withThrowingTaskGroup(of: Int.self) { group in
             for _ in 0..<4 {
-                let mailbox = Mailbox()
-                mailbox.share(budget)
-                let root = mailbox.addLevel(nil, parent: nil)
-                let session = mailbox.addLevel(.init(high: 600), parent: root)
-                let links = (0..<3).map { _ in mailbox.addLevel(nil, parent: session) }
+                let outbox = Outbox()
+                outbox.share(budget)
+                let root = outbox.addLevel(nil, parent: nil)
+                let session = outbox.addLevel(.init(high: 600), parent: root)
+                let links = (0..<3).map { _ in outbox.addLevel(nil, parent: session) }
                 for link in links {
                     group.addTask {
                         for number in 0..<300 {
-                            _ = try await mailbox.enqueue(
+                            _ = try await outbox.enqueue(
                                 payload(1 + number * 37 % 500),
                                 lane: link,
                                 node: link,
@@ -168,11 +168,11 @@ struct MemoryBudgetTests {
                     }
                 }
                 group.addTask {
-                    var mail = Mailbox.Mail()
-                    var releases: [Mailbox.Release] = []
+                    var mail = Outbox.Mail()
+                    var releases: [Outbox.Release] = []
                     var count = 0
                     while count < 900 {
-                        mailbox.take(&mail, releasing: releases)
+                        outbox.take(&mail, releasing: releases)
                         releases = []
                         for case .message(let message) in mail.items {
                             releases.append((message.ledgerBytes, message.node))
@@ -182,9 +182,9 @@ struct MemoryBudgetTests {
                         mail.items = []
                         await Task.yield()
                     }
-                    mailbox.release(releases)
-                    for link in links { mailbox.closeLevel(link, .senderClosed) }
-                    _ = mailbox.close(.senderClosed)
+                    outbox.release(releases)
+                    for link in links { outbox.closeLevel(link, .senderClosed) }
+                    _ = outbox.close(.senderClosed)
                     return count
                 }
             }

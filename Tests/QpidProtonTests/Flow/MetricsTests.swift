@@ -320,7 +320,7 @@ struct MetricsTests {
                     begin { await first.detach() }
                 }
             }
-            // What has not come out of the mailbox counts too.
+            // What has not come out of the outbox counts too.
             for sender in senders { _ = try await sender.enqueue(encoded: payload(9)) }
             accepted += senders.count
             if isLost { try await peer.loseConnection() }

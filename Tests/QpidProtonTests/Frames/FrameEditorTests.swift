@@ -96,10 +96,10 @@ struct FrameEditorTests {
     @Test func editsTheHeadOfATransfer() throws {
         let frame = try Frame.transfer(handle: 1, id: 2, tag: [3], payload: payload(5_000)).encoded()
         let bytes = Array(frame.readableBytesView)
-        let head = Array(bytes[..<FrameTap.headLength])
+        let head = Array(bytes[..<FrameScanner.headLength])
         let edited = try Self.edited(try Self.edit(head) { $0.set(3, to: 0x8000_0000) })
-        let whole = try ReadFrame(edited + bytes[FrameTap.headLength...])
-        #expect(whole.size == edited.count + bytes.count - FrameTap.headLength)
+        let whole = try ReadFrame(edited + bytes[FrameScanner.headLength...])
+        #expect(whole.size == edited.count + bytes.count - FrameScanner.headLength)
         #expect(whole.field(3) == .uint(0x8000_0000))
         #expect(whole.payload == Array(payload(5_000).readableBytesView))
     }

@@ -82,7 +82,7 @@ struct FrameTraceTests {
     }
 
     @Test func textsAreBoundedAndOnOneLine() throws {
-        func text(_ frame: Frame, head: Int = FrameTap.headLength) throws -> String {
+        func text(_ frame: Frame, head: Int = FrameScanner.headLength) throws -> String {
             try frame.encoded().withUnsafeReadableBytes { bytes in
                 FrameText.text(UnsafeRawBufferPointer(rebasing: bytes.prefix(head)), direction: "->")
             }

@@ -47,7 +47,7 @@ struct ReceiverPauseTests {
             let receiver = try await session.openReceiver(from: "q", window: .messages(5))
             let seen = Reply<Int>()
             let endpoint = receiver.endpoint
-            receiver.mailbox.run { _ in
+            receiver.outbox.run { _ in
                 let reply = Reply<Int>()
                 reply.whenResolved { _ in seen.resolve(.success(receiver.credit)) }
                 endpoint.value.pause(reply)

@@ -56,13 +56,13 @@ struct SenderEndingTests {
         }
     }
 
-    /// The link ends while a message for it lies in the mailbox: the message is told why.
+    /// The link ends while a message for it lies in the outbox: the message is told why.
     @Test func endingBeforeAMessageIsLookedAt() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
             let endpoint = sender.endpoint
             let answers = Answers()
-            sender.mailbox.run { _ in
+            sender.outbox.run { _ in
                 if let transfer = try? sender.trySend(encoded: payload(1)) { answers.watch([transfer]) }
                 endpoint.value.close(AMQPError(scope: .link, condition: .resourceDeleted, detail: "the queue is gone"))
             }
@@ -72,7 +72,7 @@ struct SenderEndingTests {
             #expect(error.detail.contains("the queue is gone"))
             let later = await #expect(throws: AMQPError.self) { _ = try await sender.enqueue(encoded: payload(2)) }
             #expect(later?.condition == .resourceDeleted && later?.fate == .notSent)
-            #expect(sender.mailbox.ledger(sender.node) == nil)
+            #expect(sender.outbox.ledger(sender.node) == nil)
         }
     }
 

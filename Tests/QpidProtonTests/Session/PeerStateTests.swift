@@ -224,10 +224,10 @@ struct PeerStateTests {
             echo: true,
             properties: properties
         )
-        func read(_ frame: Frame, cut: Int = 0) throws -> TappedFrame.Flow {
+        func read(_ frame: Frame, cut: Int = 0) throws -> FrameHeader.Flow {
             var bytes = try frame.encoded()
             bytes.moveWriterIndex(to: bytes.writerIndex - cut)
-            let tapped = bytes.withUnsafeReadableBytes { TappedFrame($0) }
+            let tapped = bytes.withUnsafeReadableBytes { FrameHeader($0) }
             guard case .flow(0, let flow)? = tapped else { throw Unexpected(what: "\(String(describing: tapped))") }
             return flow
         }

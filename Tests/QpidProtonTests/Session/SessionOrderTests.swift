@@ -224,7 +224,7 @@ struct SessionOrderTests {
             let bytes = try Frame.detach(0).encoded()
             try await adversary.peer.run { [bytes] peer in
                 peer.channel.pipeline.fireChannelRead(bytes)
-                peer.handler.mailbox.run { handler in
+                peer.handler.outbox.run { handler in
                     guard let session = handler.sessions.values.first(where: { _ in true }) else { return }
                     var configuration = AMQPSender.Configuration(target: "q")
                     configuration.name = name

@@ -23,7 +23,7 @@ enum FuzzFrameEditor {
 
     /// Replaces a field of each frame that is whole, and looks at it with the decoder of messages.
     private static func edit(_ stream: UnsafeRawBufferPointer, field: Int, _ value: [UInt8]) throws {
-        var tap = FrameTap(maxSize: 1 << 20)
+        var tap = FrameScanner(maxSize: 1 << 20)
         var edits: [(old: [UInt8], new: FrameEditor.Result)] = []
         FuzzDialogue.header.withUnsafeReadableBytes { tap.consume($0) { _ in nil } }
         tap.consume(stream) { head in

@@ -29,7 +29,7 @@ enum FuzzFrameTap {
 
     private static func observe(_ stream: UnsafeRawBufferPointer, cut lengths: [Int]) throws -> Seen {
         var seen = Seen()
-        var tap = FrameTap()
+        var tap = FrameScanner()
         var violations = 0
         let observer = FrameObserver(maxFrameSize: 65_536, openLinks: 64)
         let first = try Self.open(observer) { violations += 1 }
@@ -46,7 +46,10 @@ enum FuzzFrameTap {
                     return nil
                 }
                 seen.violation = try Self.receive(bytes, observer)
-                try FuzzTarget.require(seen.heads.allSatisfy { $0.count <= FrameTap.headLength }, "a head is too long")
+                try FuzzTarget.require(
+                    seen.heads.allSatisfy { $0.count <= FrameScanner.headLength },
+                    "a head is too long"
+                )
             }
             offset = end
             piece += 1

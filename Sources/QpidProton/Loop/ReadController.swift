@@ -4,7 +4,7 @@ internal import NIOCore
 
 /// What follows when a connection holds too much of what has come: no more credit, then a closed window, and as the last
 /// resort the socket is not read. It is used on the event loop alone.
-final class ReceiveAccount {
+final class ReadController {
     /// The most bytes that wait for the socket to take them before it is read no more.
     private static let mostUnwritten = 4 * ConnectionHandler.writeBudget
 
@@ -12,7 +12,7 @@ final class ReceiveAccount {
     /// Not checked for overlapping accesses: each is one call of a plain value.
     @exclusivity(unchecked) var budget: ReceiveBudget
     /// What bounds the reads of the socket; nil where they are not bounded, or come of no socket.
-    private let permit: ReadPermit?
+    private let permit: ReadReservation?
     private var isWaiting = false
     private var isClosed = false
     /// The socket is not read.
@@ -23,7 +23,7 @@ final class ReceiveAccount {
     /// Receivers that hold something back in Proton.
     var heldBack = 0
 
-    init(_ handler: ConnectionHandler, _ budget: AMQPMemoryBudget?, _ permit: ReadPermit?) {
+    init(_ handler: ConnectionHandler, _ budget: AMQPMemoryBudget?, _ permit: ReadReservation?) {
         self.handler = handler
         self.budget = ReceiveBudget(budget)
         self.permit = permit
@@ -75,16 +75,16 @@ final class ReceiveAccount {
         guard self.budget.isShort, !self.isWaiting else { return }
         self.isWaiting = true
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        let mailbox = self.handler.mailbox
-        self.budget.shared?.whenBelowLow(self.id) { mailbox.run { _ in bound.value.hasRoom() } }
+        let outbox = self.handler.outbox
+        self.budget.shared?.whenBelowLow(self.id) { outbox.run { _ in bound.value.hasRoom() } }
     }
 
     /// Comes back when there is room for a read.
     private func waitUntilReadable() {
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        let mailbox = self.handler.mailbox
+        let outbox = self.handler.outbox
         self.budget.shared?.whenReadable(self.id, completing: self.incomplete) {
-            mailbox.run { _ in bound.value.update() }
+            outbox.run { _ in bound.value.update() }
         }
     }
 

@@ -8,7 +8,7 @@ internal import Synchronization
 ///
 /// A call takes one short lock and wakes the loop at most once a batch. The ledgers are behind the same lock, so that a
 /// message is counted and queued in one step.
-final class Mailbox: Sendable {
+final class Outbox: Sendable {
     /// Plain values: what holds references waits beside them, so that a message costs no more than its bytes.
     enum Item: Sendable {
         case message(PendingMessage)
@@ -81,7 +81,7 @@ final class Mailbox: Sendable {
         }
 
         mutating func post(
-            _ bytes: SendBytes,
+            _ bytes: MessageBytes,
             lane: SlotKey,
             node: SlotKey,
             isSettled: Bool,
@@ -178,7 +178,7 @@ final class Mailbox: Sendable {
 
 // MARK: Room
 
-extension Mailbox {
+extension Outbox {
     enum Admission {
         case admitted(OutcomeReply)
         /// The first level without room, and the bytes of the message.
@@ -190,7 +190,7 @@ extension Mailbox {
     ///
     /// - Parameter bytes: Makes the message's bytes, when it is admitted.
     func tryEnqueue(
-        _ bytes: @autoclosure () -> SendBytes,
+        _ bytes: @autoclosure () -> MessageBytes,
         count: Int,
         lane: SlotKey,
         node: SlotKey,
@@ -298,7 +298,7 @@ extension Mailbox {
     }
 
     private static func post(_ waiter: Waiter, _ state: inout State) -> OutcomeReply {
-        let bytes = SendChunk.message(waiter.bytes)
+        let bytes = MessageChunk.message(waiter.bytes)
         switch waiter.place {
         case .whole, .beginning:
             return state.post(

@@ -4,7 +4,7 @@ internal import NIOCore
 
 /// Looks at the links of a connection from time to time: it tells of blocks that last, and warns of links that stall. It is
 /// used on the event loop alone.
-final class FlowWatch {
+final class StallMonitor {
     private struct Subscriber {
         let after: Int64
         let link: String?
@@ -58,8 +58,8 @@ final class FlowWatch {
             continuation: continuation
         )
         let bound = NIOLoopBound(self.handler, eventLoop: self.handler.eventLoop)
-        let mailbox = self.handler.mailbox
-        continuation.onTermination = { _ in mailbox.run { _ in bound.value.watch.subscribers[id] = nil } }
+        let outbox = self.handler.outbox
+        continuation.onTermination = { _ in outbox.run { _ in bound.value.watch.subscribers[id] = nil } }
         self.schedule()
     }
 

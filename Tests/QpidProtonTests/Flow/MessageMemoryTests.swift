@@ -5,15 +5,15 @@ import Testing
 @testable import QpidProton
 
 /// Messages that share memory, and outcomes that do: each goes when the last of its users has gone, and not before.
-@Suite struct SendArenaTests {
+@Suite struct MessageMemoryTests {
     /// Places a message of `size` bytes of the value `byte`; nil when it was not taken.
     private func place(
-        _ arena: inout SendArena,
+        _ arena: inout MessageMemory,
         _ size: Int,
         _ byte: UInt8,
         isTaken: Bool = true
-    ) throws -> SendBytes? {
-        var placed: SendBytes?
+    ) throws -> MessageBytes? {
+        var placed: MessageBytes?
         let isPlaced = try arena.place(
             bound: { size },
             { memory in
@@ -26,11 +26,11 @@ import Testing
                 return isTaken
             }
         )
-        #expect(isPlaced == (size <= SendArena.largestMessage))
+        #expect(isPlaced == (size <= MessageMemory.largestMessage))
         return placed
     }
 
-    private func read(_ bytes: SendBytes) -> [UInt8] {
+    private func read(_ bytes: MessageBytes) -> [UInt8] {
         var read: [UInt8] = []
         bytes.withBytes(0..<bytes.count) { read = Array($0) }
         return read
@@ -52,12 +52,12 @@ import Testing
 
     @Test func messagesKeepTheirBytes() throws {
         let seed = UInt64.random(in: .min ... .max)
-        print("SendArenaTests.messagesKeepTheirBytes: seed \(seed)")
+        print("MessageMemoryTests.messagesKeepTheirBytes: seed \(seed)")
         var random = SeededGenerator(seed: seed)
-        var arena = SendArena()
-        var waiting: [(bytes: SendBytes, size: Int, byte: UInt8)] = []
+        var arena = MessageMemory()
+        var waiting: [(bytes: MessageBytes, size: Int, byte: UInt8)] = []
         for step in 0..<5_000 {
-            let size = Int.random(in: 0...SendArena.largestMessage, using: &random)
+            let size = Int.random(in: 0...MessageMemory.largestMessage, using: &random)
             let byte = UInt8(truncatingIfNeeded: step)
             let isTaken = Int.random(in: 0..<4, using: &random) > 0
             if let bytes = try self.place(&arena, size, byte, isTaken: isTaken) { waiting.append((bytes, size, byte)) }
@@ -77,7 +77,7 @@ import Testing
     }
 
     @Test func aMessageThatCannotBeWrittenLeavesNothing() throws {
-        var arena = SendArena()
+        var arena = MessageMemory()
         let first = try #require(try self.place(&arena, 10, 1))
         #expect(throws: AMQPError.self) {
             _ = try arena.place(
@@ -95,24 +95,24 @@ import Testing
     }
 
     @Test func aSmallChunkThatIsFreeAgainIsNotTakenForALargerMessage() throws {
-        var arena = SendArena()
+        var arena = MessageMemory()
         let small = try #require(try self.place(&arena, 10, 1))
         small.done()
-        let large = try #require(try self.place(&arena, SendArena.largestMessage, 2))
-        #expect(self.read(large) == Array(repeating: 2, count: SendArena.largestMessage))
+        let large = try #require(try self.place(&arena, MessageMemory.largestMessage, 2))
+        #expect(self.read(large) == Array(repeating: 2, count: MessageMemory.largestMessage))
         large.done()
         arena.close()
     }
 
     @Test func aMessageThatIsTooLargeIsLeftToOthers() throws {
-        var arena = SendArena()
-        let large = try self.place(&arena, SendArena.largestMessage + 1, 3)
+        var arena = MessageMemory()
+        let large = try self.place(&arena, MessageMemory.largestMessage + 1, 3)
         #expect(large == nil)
-        let first = try #require(try self.place(&arena, SendArena.largestMessage, 1))
+        let first = try #require(try self.place(&arena, MessageMemory.largestMessage, 1))
         // The chunk has more left than a small message may take.
-        let again = try self.place(&arena, SendArena.largestMessage + 1, 3)
+        let again = try self.place(&arena, MessageMemory.largestMessage + 1, 3)
         #expect(again == nil)
-        #expect(self.read(first) == Array(repeating: 1, count: SendArena.largestMessage))
+        #expect(self.read(first) == Array(repeating: 1, count: MessageMemory.largestMessage))
         first.done()
         arena.close()
     }
@@ -133,7 +133,7 @@ import Testing
 
     @Test func aLargeMessageIsNotCopied() {
         let buffer = ByteBuffer(repeating: 7, count: 100_000)
-        let bytes = SendChunk.message(buffer)
+        let bytes = MessageChunk.message(buffer)
         #expect(bytes.count == 100_000)
         let own = buffer.withUnsafeReadableBytes { $0.baseAddress }
         bytes.withBytes(10..<20) { part in

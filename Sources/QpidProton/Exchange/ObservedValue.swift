@@ -1,7 +1,7 @@
 internal import Synchronization
 
 /// A number that the loop changes, and whose next change tasks can wait for.
-final class Watched: Sendable {
+final class ObservedValue: Sendable {
     fileprivate struct State {
         var value = 0
         var end: AMQPError?
@@ -56,7 +56,7 @@ final class Watched: Sendable {
     }
 }
 
-extension Watched.State {
+extension ObservedValue.State {
     fileprivate mutating func takeWaiters() -> [UInt64: WaitingTask<Result<Int, AMQPError>>] {
         defer { self.waiters = [:] }
         return self.waiters

@@ -1,7 +1,7 @@
 // rooms: ConnectionHandler: the work that tasks post runs on the loop, which passes itself.
 
 /// Work on the loop whose answer a task waits for.
-extension Mailbox {
+extension Outbox {
     /// Has the loop work on an answer, and waits for it. Cancellation ends the wait alone.
     func ask<Value: Sendable>(
         _ work: @escaping @Sendable (ConnectionHandler, Reply<Value>) -> Void

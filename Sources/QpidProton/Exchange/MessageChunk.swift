@@ -5,7 +5,7 @@ internal import Synchronization
 ///
 /// Proof of being Sendable: bytes are written before the message that they belong to is handed over under a lock, and
 /// are only read from then on until it is done.
-final class SendChunk: @unchecked Sendable {
+final class MessageChunk: @unchecked Sendable {
     let memory: UnsafeMutableRawBufferPointer
     /// A message that came as a buffer, or is too large to be copied.
     private let buffer: ByteBuffer?
@@ -17,18 +17,18 @@ final class SendChunk: @unchecked Sendable {
     }
 
     /// A chunk that lives until its uses are closed and all are back.
-    static func make(capacity: Int) -> SendChunk {
-        self.retained(SendChunk(ChunkPool.shared.take(capacity), nil))
+    static func make(capacity: Int) -> MessageChunk {
+        self.retained(MessageChunk(ChunkPool.shared.take(capacity), nil))
     }
 
     /// One message, in memory of its own.
-    static func message(_ buffer: ByteBuffer) -> SendBytes {
-        let chunk = self.retained(SendChunk(.init(start: nil, count: 0), buffer))
+    static func message(_ buffer: ByteBuffer) -> MessageBytes {
+        let chunk = self.retained(MessageChunk(.init(start: nil, count: 0), buffer))
         _ = chunk.uses.close(after: 1)
-        return SendBytes(chunk, 0..<buffer.readableBytes)
+        return MessageBytes(chunk, 0..<buffer.readableBytes)
     }
 
-    private static func retained(_ chunk: SendChunk) -> SendChunk {
+    private static func retained(_ chunk: MessageChunk) -> MessageChunk {
         _ = Unmanaged.passRetained(chunk)
         return chunk
     }
@@ -85,12 +85,12 @@ final class ChunkPool: Sendable {
 /// The bytes of one message in a chunk: a plain value, whose use has to be given back once with ``done()``.
 ///
 /// Nothing is counted when it is copied: messages pass many hands on their way, on two threads.
-struct SendBytes: Sendable {
-    private let chunk: Unmanaged<SendChunk>
+struct MessageBytes: Sendable {
+    private let chunk: Unmanaged<MessageChunk>
     private let offset: UInt32
     private let length: UInt32
 
-    init(_ chunk: SendChunk, _ range: Range<Int>) {
+    init(_ chunk: MessageChunk, _ range: Range<Int>) {
         self.chunk = Unmanaged.passUnretained(chunk)
         self.offset = UInt32(range.lowerBound)
         self.length = UInt32(range.count)
@@ -120,7 +120,7 @@ struct SendBytes: Sendable {
 /// Where one sender's messages are encoded: in a chunk that is begun anew as soon as all in it is done, else in the next.
 ///
 /// Chunks belong to one sender, so that a link that cannot move holds only memory that its own messages fill.
-struct SendArena {
+struct MessageMemory {
     /// Messages up to this size share chunks; larger ones have memory of their own.
     static let largestMessage = 16_384
     /// Up to this size they share small chunks, the first of which is smaller still.
@@ -128,7 +128,7 @@ struct SendArena {
     private static let firstChunk = 8_192
     private static let smallChunk = 16_384
 
-    private var chunk: SendChunk?
+    private var chunk: MessageChunk?
     private var offset = 0
     private var messages = 0
 
@@ -143,7 +143,7 @@ struct SendArena {
     mutating func place(
         bound: () throws(AMQPError) -> Int,
         _ write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int?,
-        _ handOver: (SendBytes) throws(AMQPError) -> Bool
+        _ handOver: (MessageBytes) throws(AMQPError) -> Bool
     ) throws(AMQPError) -> Bool {
         if let chunk = self.chunk, let size = try write(self.rest(of: chunk)) {
             try self.handOver(chunk, size, handOver)
@@ -158,23 +158,23 @@ struct SendArena {
     }
 
     @inline(__always)
-    private func rest(of chunk: SendChunk) -> UnsafeMutableRawBufferPointer {
+    private func rest(of chunk: MessageChunk) -> UnsafeMutableRawBufferPointer {
         let end = min(self.offset + Self.largestMessage, chunk.memory.count)
         return UnsafeMutableRawBufferPointer(rebasing: chunk.memory[self.offset..<end])
     }
 
     @inline(__always)
     private mutating func handOver(
-        _ chunk: SendChunk,
+        _ chunk: MessageChunk,
         _ size: Int,
-        _ body: (SendBytes) throws(AMQPError) -> Bool
+        _ body: (MessageBytes) throws(AMQPError) -> Bool
     ) throws(AMQPError) {
-        guard try body(SendBytes(chunk, self.offset..<self.offset + size)) else { return }
+        guard try body(MessageBytes(chunk, self.offset..<self.offset + size)) else { return }
         self.offset += size
         self.messages += 1
     }
 
-    private mutating func room(_ bound: Int) -> SendChunk {
+    private mutating func room(_ bound: Int) -> MessageChunk {
         if let chunk = self.chunk {
             if chunk.memory.count - self.offset >= bound { return chunk }
             if chunk.memory.count >= bound, chunk.uses.restart(after: self.messages) {
@@ -186,7 +186,7 @@ struct SendArena {
         let small = self.chunk == nil ? Self.firstChunk : Self.smallChunk
         let capacity = bound > Self.smallMessage ? ChunkPool.size : small
         self.close()
-        let chunk = SendChunk.make(capacity: capacity)
+        let chunk = MessageChunk.make(capacity: capacity)
         self.chunk = chunk
         return chunk
     }

@@ -5,13 +5,13 @@ import Testing
 
 /// What goes on of a stream of frames, whatever pieces it comes in.
 @Suite(.deadline(minutes: 2))
-struct FrameTapTests {
+struct FrameScannerTests {
     private static let header: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
 
     /// The stream behind a tap that replaces a field of some of the heads, and what it is to be.
     private static func pass(_ pieces: [[UInt8]], maxSize: Int?, replaces: (UnsafeRawBufferPointer) -> Bool) -> [UInt8]
     {
-        var tap = FrameTap(maxSize: maxSize)
+        var tap = FrameScanner(maxSize: maxSize)
         var passed: [UInt8] = []
         for piece in pieces {
             piece.withUnsafeBytes { bytes in
@@ -61,7 +61,7 @@ struct FrameTapTests {
         let expected = frames.map { frame in
             frame.withUnsafeBytes { bytes -> [UInt8] in
                 // Of a transfer no more is looked at.
-                let shown = TappedFrame.channelOfTransfer(bytes) == nil ? frame.count : FrameTap.headLength
+                let shown = FrameHeader.channelOfTransfer(bytes) == nil ? frame.count : FrameScanner.headLength
                 let head = UnsafeRawBufferPointer(rebasing: bytes.prefix(shown))
                 guard frame[7] & 1 == 0, var editor = FrameEditor(head) else { return frame }
                 editor.performative.set(12, to: 77)

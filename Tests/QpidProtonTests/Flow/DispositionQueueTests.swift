@@ -3,7 +3,7 @@ import Testing
 @testable import QpidProton
 
 /// Values by key and in order, beside a plain model of them.
-@Suite struct OrderedSlotsTests {
+@Suite struct DispositionQueueTests {
     private struct Entry {
         let key: SlotKey
         let value: Int
@@ -14,9 +14,9 @@ import Testing
 
     @Test func stepsAreThoseOfAModel() {
         let seed = UInt64.random(in: .min ... .max)
-        print("OrderedSlotsTests: seed \(seed)")
+        print("DispositionQueueTests: seed \(seed)")
         var random = SeededGenerator(seed: seed)
-        let slots = OrderedSlots<Int>()
+        let slots = DispositionQueue<Int>()
         var model: [Entry] = []
         var gone: [SlotKey] = []
         for step in 0..<5_000 {
@@ -75,7 +75,7 @@ import Testing
     }
 
     @Test func aKeyOfNothingFindsNothing() {
-        let slots = OrderedSlots<Int>()
+        let slots = DispositionQueue<Int>()
         let key = slots.append(5)
         #expect(slots[SlotKey(bitPattern: 2)] == nil)
         #expect(slots[SlotKey(bitPattern: 1 << 32 | 1)] == nil)

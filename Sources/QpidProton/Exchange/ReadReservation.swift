@@ -3,7 +3,7 @@ internal import Synchronization
 
 /// The room in a shared budget for the next read of one socket. It is taken when the socket is readable, and given back when
 /// what was read has been counted.
-final class ReadPermit: Sendable {
+final class ReadReservation: Sendable {
     /// The most bytes of a TLS record that waits for its end, and comes with the bytes of the next read.
     private static let record = 16_384
 
@@ -51,10 +51,10 @@ final class ReadPermit: Sendable {
 
 /// Buffers of the size that reads had lately, and no larger than there is room for.
 struct BoundedReads: RecvByteBufferAllocator {
-    let permit: ReadPermit
+    let permit: ReadReservation
     private var sizes = AdaptiveRecvByteBufferAllocator()
 
-    init(_ permit: ReadPermit) {
+    init(_ permit: ReadReservation) {
         self.permit = permit
     }
 

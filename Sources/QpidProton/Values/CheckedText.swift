@@ -4,7 +4,7 @@ internal import NIOCore
 ///
 /// What a caller gave is refused. A text that must reach the peer whatever it holds, such as the reason of a close, is
 /// changed where it cannot be sent.
-enum ProtonText {
+enum CheckedText {
     /// Throws for a text that contains a zero byte, because Proton would send only the bytes before it.
     ///
     /// - Parameters:

@@ -1,14 +1,14 @@
 internal import NIOCore
 
-extension ReadPermit {
+extension ReadReservation {
     /// Has the reads of a channel take room first, where they are bounded. Call it on the channel's event loop.
     static func make(
         for channel: any Channel,
         _ configuration: AMQPConnection.Configuration,
         isTLS: Bool
-    ) throws -> ReadPermit? {
+    ) throws -> ReadReservation? {
         guard let budget = configuration.receiveBudget else { return nil }
-        let permit = ReadPermit(budget, isTLS: isTLS)
+        let permit = ReadReservation(budget, isTLS: isTLS)
         try channel.syncOptions?.setOption(.recvAllocator, value: BoundedReads(permit))
         return permit
     }

@@ -38,7 +38,7 @@ struct BlockClockTests {
 
 /// What a connection shows of its flow.
 @Suite(.deadline)
-struct FlowWatchTests {
+struct StallMonitorTests {
     private static let withoutCredit = { @Sendable in PeerScript(credit: nil) }
 
     @Test func aSnapshotShowsLimitsAndCauses() async throws {

@@ -1,5 +1,5 @@
 /// The performatives of the sessions and links, as far as the flow control and the guards need them.
-enum TappedFrame {
+enum FrameHeader {
     case open(Open)
     case begin(channel: UInt16, Begin)
     case attach(channel: UInt16, Attach)
@@ -191,7 +191,7 @@ enum TappedFrame {
     }
 }
 
-extension TappedFrame.Transfer {
+extension FrameHeader.Transfer {
     /// Nil where a field is not what it must be.
     @inline(__always)
     init?(_ fields: inout FieldReader) {

@@ -6,9 +6,9 @@ import Testing
 
 /// The way of messages from the loop to the tasks, in chunks.
 @Suite(.deadline)
-struct DeliveryInboxTests {
+struct InboxTests {
     private let settler = Settler(
-        mailbox: Mailbox(),
+        outbox: Outbox(),
         receiver: SlotKey(bitPattern: 1),
         unsent: UnsentSettlements(metadata: [:], logger: LogKeeper().logger)
     )
@@ -16,8 +16,8 @@ struct DeliveryInboxTests {
     private func makeInbox(
         reportEvery: Int = .max,
         report: @escaping @Sendable (Int) -> Void = { _ in }
-    ) -> DeliveryInbox {
-        DeliveryInbox(reportEvery: reportEvery, report: report, settler: self.settler)
+    ) -> Inbox {
+        Inbox(reportEvery: reportEvery, report: report, settler: self.settler)
     }
 
     /// Adds a message as the receiver does; its number is its sequence, its tag, and every byte of it.

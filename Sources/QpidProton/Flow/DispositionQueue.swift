@@ -4,7 +4,7 @@
 /// undecided value is before it, and waiting otherwise. Every step takes the same time, however many values there are.
 /// A class with memory of its own, which is used for every message: an array in it would be checked at each step for others
 /// who use it. It belongs to one event loop.
-final class OrderedSlots<Value: BitwiseCopyable> {
+final class DispositionQueue<Value: BitwiseCopyable> {
     private enum Place: UInt8 { case free, inOrder, waiting, ripe, withdrawn }
 
     private struct Node {

@@ -1,6 +1,6 @@
 internal import NIOCore
 
-extension DeliveryInbox {
+extension Inbox {
     /// The next delivery if there is one; nil when there is none now, or never again.
     func poll() -> AMQPDelivery? {
         self.take { $0.pop() }.flatMap { self.delivery($0) }

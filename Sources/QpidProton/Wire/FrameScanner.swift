@@ -2,7 +2,7 @@
 ///
 /// The stream goes on with what was replaced: see ``forEachPart(of:_:)``. A head that comes in pieces goes on when all of it
 /// is there, and everything else where it lies.
-struct FrameTap {
+struct FrameScanner {
     /// Enough of a frame for the fixed fields of a `begin` or a `flow`, and for those of an `attach` behind a long name.
     static let headLength = 1_024
 
@@ -153,7 +153,7 @@ struct FrameTap {
 
     private func wantedOfLarge(_ bytes: UnsafeRawBufferPointer, _ size: Int) -> Int {
         guard bytes.count >= Self.headLength, self.maxSize != nil else { return Self.headLength }
-        return TappedFrame.channelOfTransfer(bytes) == nil ? size : Self.headLength
+        return FrameHeader.channelOfTransfer(bytes) == nil ? size : Self.headLength
     }
 
     /// The size of the frame that begins here, once its first eight bytes are there.

@@ -1,0 +1,92 @@
+internal import DequeModule
+internal import Synchronization
+
+/// What the event loop has for tasks that wait: elements in order, with their weight, until an end.
+///
+/// How many elements it holds is bounded by whoever pushes; it counts their weight and its peak.
+final class WaitingQueue<Element: Sendable>: WaitingInbox {
+    /// An element, its weight in bytes, and whether taking it is to be reported.
+    struct Entry: Sendable {
+        let element: Element
+        let weight: Int
+        let isReported: Bool
+    }
+
+    struct State: InboxState {
+        fileprivate var entries: Deque<Entry> = []
+        fileprivate var weight = 0
+        fileprivate var peakWeight = 0
+        var waits = InboxWaits<Element>()
+
+        mutating func pop() -> Element? {
+            guard let entry = self.entries.popFirst() else { return nil }
+            self.weight -= entry.weight
+            if entry.isReported { self.waits.unreported += 1 }
+            return entry.element
+        }
+    }
+
+    private let state = Mutex(State())
+    let reportEvery: Int
+    let isStarved: @Sendable () -> Bool
+    let report: @Sendable (Int) -> Void
+
+    /// - Parameters: See ``WaitingInbox``.
+    init(
+        reportEvery: Int = .max,
+        isStarved: @escaping @Sendable () -> Bool = { false },
+        report: @escaping @Sendable (Int) -> Void = { _ in }
+    ) {
+        self.reportEvery = reportEvery
+        self.isStarved = isStarved
+        self.report = report
+    }
+
+    func withState<Part: Sendable>(_ body: (inout State) -> Part) -> Part {
+        self.state.withLock { body(&$0) }
+    }
+
+    var weight: Int { self.withState { $0.weight } }
+    var peakWeight: Int { self.withState { $0.peakWeight } }
+    var count: Int { self.withState { $0.entries.count } }
+
+    func push(contentsOf entries: [Entry]) {
+        self.add { state in
+            for entry in entries {
+                state.entries.append(entry)
+                state.weight += entry.weight
+            }
+            state.peakWeight = max(state.peakWeight, state.weight)
+        }
+    }
+
+    /// Takes away what nobody has taken, and returns it.
+    func removeAll() -> [Element] {
+        self.withState { state in
+            defer {
+                state.entries = []
+                state.weight = 0
+            }
+            return state.entries.map(\.element)
+        }
+    }
+
+    /// The next element if there is one; nil when there is none now, or never again.
+    func poll() -> Element? {
+        self.take { $0.pop() }
+    }
+
+    /// Up to `count` elements that are there now.
+    func poll(max count: Int) -> [Element] {
+        self.take { state in
+            var elements: [Element] = []
+            while elements.count < count, let element = state.pop() { elements.append(element) }
+            return elements
+        }
+    }
+
+    /// Waits for the next element; see ``WaitingInbox/nextItem(id:onWait:)``.
+    func next(id: UInt64? = nil, onWait: () -> Void = {}) async throws(AMQPError) -> Element? {
+        try await self.nextItem(id: id, onWait: onWait)
+    }
+}
