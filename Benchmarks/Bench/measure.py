@@ -1,5 +1,7 @@
 """One measurement of each kind: the processes, what they are told, and what is taken from what they print."""
 
+import os
+
 from Bench import brokers
 from Bench.processes import Children, Failure
 
@@ -43,6 +45,8 @@ def transfer(context, case, entry, count):
 def latency(context, case, entry, count):
     settings = case.settings
     command = context.contenders[entry.contender].command
+    if settings.get("one_core"):
+        command = ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *command)
     with Children(context.limit) as children:
         receiving = ["--credit", 1000, "--count", count, *entry.receiver]
         receiver = children.start([*command, "receiver", "--port", 0, *receiving])

@@ -78,6 +78,10 @@ def latency():
     who = (*entries("ours"), on_loop, *entries("c-proactor", "c-engine", "cpp", "python"))
     for depth in (1, 32):
         yield Case("latency", f"depth-{depth}", "latency", who, {"size": 100, "depth": depth}, 5000, 200)
+    # Both ends on one core: what the machine's other cores and their wake-ups do is left out.
+    who = (*entries("ours"), on_loop, *entries("c-proactor"))
+    settings = {"size": 100, "depth": 1, "one_core": True}
+    yield Case("latency", "depth-1-one-core", "latency", who, settings, 5000, 200)
 
 
 def receive():

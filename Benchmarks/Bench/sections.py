@@ -112,6 +112,8 @@ def latency(found):
         lines = [(entry["label"], entry["curve_us"]) for entry in case["entries"] if entry.get("curve_us")]
         depth = case["settings"]["depth"]
         head = f"{depth} message{'s' if depth > 1 else ''} at a time"
+        if case["settings"].get("one_core"):
+            head += ", both ends on one core"
         if lines:
             figures.append(figure(head, plots.curves(head, lines)))
         else:
