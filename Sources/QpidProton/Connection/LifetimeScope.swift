@@ -42,10 +42,10 @@ extension AMQPCloseResult {
             return
         }
         var error = self.error ?? ended ?? Self.cause(within: limit, isLate: self.isLate)
-        // A link that ended before tells its own cause in its trackers.
+        // A link that ended before tells its own cause in its trackers. The description names the peer and the condition.
         let isBefore = lost == self.notSentBefore + self.inDoubtBefore && self.error == nil && ended == nil
-        error.detail =
-            "unfinished at the end of the scope: \(summary)" + (isBefore ? "" : ": \(error.telling(nil).description)")
+        let cause = isBefore || error.detail.isEmpty ? "" : ": \(error.detail)"
+        error.detail = "unfinished at the end of the scope: \(summary)\(cause)"
         error.scope = self.error?.scope ?? ended?.scope ?? scope
         error.fate = doubtful > 0 ? .inDoubt : unsent > 0 ? .notSent : nil
         throw error

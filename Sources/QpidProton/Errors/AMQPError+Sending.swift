@@ -2,7 +2,7 @@
 
 extension AMQPError {
     /// The error, for a message with this fate.
-    func telling(_ fate: Fate?) -> AMQPError {
+    func telling(_ fate: Fate) -> AMQPError {
         var error = self
         error.fate = fate
         return error

@@ -1,4 +1,5 @@
 import CProton
+import Foundation
 import NIOCore
 import Testing
 
@@ -58,6 +59,11 @@ struct ScopeLossTests {
             #expect(error?.fate == .notSent, "\(error as Any)")
             #expect(error?.detail.contains("2 messages not sent when a link ended before") == true, "\(error as Any)")
             #expect(error?.condition != .timeout, "\(error as Any)")
+            // Each cause once.
+            let line = error?.description ?? ""
+            for words in ["x:end", "the peer closed the link", "the connection was lost"] {
+                #expect(line.components(separatedBy: words).count <= 2, "\(line)")
+            }
         }
     }
 
