@@ -70,7 +70,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false
     var isPumpNeeded = false
-    /// The outbox is to be looked into once more, at least to give back what has been written.
+    /// The loop checks the outbox once more, at least to release the bytes that have been written.
     var isLookNeeded = false
     @exclusivity(unchecked) var mail = Outbox.Mail()
     /// Bytes that have left the process, or were given up, and are still on the ledgers.

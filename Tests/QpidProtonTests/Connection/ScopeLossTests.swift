@@ -207,7 +207,7 @@ struct ScopeLossTests {
         }
     }
 
-    /// Nothing has been handed over, so that what comes next waits for credit.
+    /// No byte waits for the socket, so the next message waits for credit.
     @Test func aBurstWithoutCreditNamesCredit() async throws {
         try await withSession(session: .init(sendLimit: .init(high: 300)), Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")

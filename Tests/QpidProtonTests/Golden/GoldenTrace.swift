@@ -10,7 +10,7 @@ import Testing
 /// A run of one byte is written as its number and the byte, as in `70000×41`.
 final class GoldenTrace {
     private static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Traces")
-    /// Set to write the files anew in place of comparing with them.
+    /// If set, the tests write the files instead of comparing with them.
     private static let isRecording = ProcessInfo.processInfo.environment["QPID_PROTON_RECORD_TRACES"] != nil
 
     let peer: InMemoryPeer

@@ -6,7 +6,7 @@ import Testing
 
 /// Dialogues whose every byte is committed: a change of the inside that is to change nothing on the wire is seen here.
 ///
-/// `QPID_PROTON_RECORD_TRACES=1 ./dev/test --filter GoldenTraceTests` writes the files anew; the commit says why.
+/// `QPID_PROTON_RECORD_TRACES=1 ./dev/test --filter GoldenTraceTests` writes the files again; the commit says why.
 @Suite(.deadline, .enabled(if: ProtonVersion.loaded == ProtonVersion.tested))
 struct GoldenTraceTests {
     private static func configuration() -> AMQPConnection.Configuration {

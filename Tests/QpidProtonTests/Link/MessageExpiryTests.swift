@@ -46,7 +46,7 @@ struct MessageExpiryTests {
         }
     }
 
-    /// The call is told, and the log counts what was given up.
+    /// The waiting call throws, and its error names the time.
     @Test func theWaitingCallIsTold() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")

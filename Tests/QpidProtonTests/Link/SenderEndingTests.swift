@@ -56,7 +56,7 @@ struct SenderEndingTests {
         }
     }
 
-    /// The link ends while a message for it lies in the outbox: the message is told why.
+    /// The link ends while a message for it lies in the outbox: its error names the cause.
     @Test func endingBeforeAMessageIsLookedAt() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
