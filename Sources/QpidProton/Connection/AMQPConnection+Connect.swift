@@ -144,7 +144,7 @@ extension AMQPConnection {
         } end: {
             self.error
         } close: {
-            await self.endScope(self.closeSteps(stopsReceivers: false), within: limit)
+            await self.endScope(self.closeRequest(stopsReceivers: false), within: limit)
         }
     }
 }

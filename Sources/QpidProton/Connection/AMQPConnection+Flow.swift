@@ -7,7 +7,7 @@ extension AMQPConnection {
     ///
     /// - Throws: `AMQPError` if the connection is gone, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPConnectionSnapshot {
-        try await self.outbox.ask { $1.resolve(.success($0.snapshot)) }
+        try await self.outbox.ask { .connection(.snapshot($0)) }
     }
 
     /// Returns an event when a block of a link has lasted for a time, and another when the block is over.
@@ -26,27 +26,27 @@ extension AMQPConnection {
             of: AMQPFlowEvent.self,
             bufferingPolicy: .bufferingNewest(FlowEvents.limit)
         )
-        self.outbox.run(
-            { $0.watch.subscribe(continuation, after: after, link: link) },
-            otherwise: { _ in continuation.finish() }
-        )
+        let isPosted = self.outbox.post(.connection(.observeFlow(continuation, after: after, link: link)))
+        if !isPosted { continuation.finish() }
         return FlowEvents(stream: stream)
     }
 }
 
 extension AMQPSession {
     /// Returns the limits of the session and its links; see ``AMQPConnection/snapshot()``.
+    ///
+    /// - Throws: `AMQPError` if the session has ended on both sides, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPSessionSnapshot {
-        let endpoint = self.handle.endpoint
-        return try await self.outbox.ask { $1.resolve(.success(endpoint.value.snapshot)) }
+        try await self.outbox.ask { .session(self.status, .snapshot($0)) }
     }
 }
 
 extension AMQPSender {
     /// Returns the limits of the link, and the cause that blocks it; see ``AMQPConnection/snapshot()``.
+    ///
+    /// - Throws: `AMQPError` if the link has ended on both sides, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
-        let endpoint = self.endpoint
-        return try await self.outbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
+        try await self.outbox.ask { .sender(self.core.status, .snapshot($0)) }
     }
 
     /// Returns the events of this link's blocks; see ``AMQPConnection/flowEvents(after:)``.
@@ -57,9 +57,10 @@ extension AMQPSender {
 
 extension AMQPReceiver {
     /// Returns the limits of the link, and the cause that blocks it; see ``AMQPConnection/snapshot()``.
+    ///
+    /// - Throws: `AMQPError` if the link has ended on both sides, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
-        let endpoint = self.endpoint
-        return try await self.outbox.ask { $1.resolve(.success(endpoint.value.snapshot(at: $0.now))) }
+        try await self.outbox.ask { .receiver(self.core.status, .snapshot($0)) }
     }
 
     /// Returns the events of this link's blocks; see ``AMQPConnection/flowEvents(after:)``.

@@ -28,7 +28,7 @@ public final class AMQPConnection: Sendable {
         let ended: EndReply
         let closed: Reply<Void>
         let report: CloseReport
-        let incoming: WaitingQueue<ConnectionHandler.Incoming>
+        let incoming: WaitingQueue<IncomingRequest>
         let identity: Reply<AMQPAuthenticatedIdentity?>
 
         init(_ handler: ConnectionHandler, _ channel: any Channel) {
@@ -52,7 +52,7 @@ public final class AMQPConnection: Sendable {
     }
 
     deinit {
-        self.outbox.run { $0.close(nil) }
+        self.outbox.post(.connection(.close(nil)))
     }
 
     // MARK: State
@@ -88,17 +88,14 @@ public final class AMQPConnection: Sendable {
         _ configuration: AMQPSession.Configuration = .init(),
         timeout: Duration? = nil
     ) async throws(AMQPError) -> AMQPSession {
-        let handle = try await self.outbox.askAtOnce { $0.openSession(configuration, within: timeout, $1) }
+        let opened = try await self.outbox.askAtOnce { .connection(.openSession(configuration, within: timeout, $0)) }
         do {
-            try await handle.opened.value()
+            try await opened.status.opened.value()
         } catch {
-            if error.condition == .cancelled {
-                let endpoint = handle.endpoint
-                self.outbox.run { _ in endpoint.value.close(nil) }
-            }
+            if error.condition == .cancelled { self.outbox.post(.session(opened.status, .close(nil))) }
             throw error
         }
-        return AMQPSession(handle, self)
+        return AMQPSession(opened, self)
     }
 
     /// Runs `body` with a new session and ends it, also if `body` throws or the task is cancelled.
@@ -125,7 +122,7 @@ public final class AMQPConnection: Sendable {
         } end: {
             session.error
         } close: {
-            await self.endScope(session.closeSteps(stopsReceivers: false), within: limit)
+            await self.endScope(session.closeRequest(stopsReceivers: false), within: limit)
         }
     }
 

@@ -1,5 +1,3 @@
-internal import NIOCore
-
 /// A request of a peer: a session, or a link on one. It waits until the application accepts or refuses it.
 public enum AMQPIncoming: Sendable {
     /// The peer has begun a session.
@@ -13,7 +11,7 @@ public enum AMQPIncoming: Sendable {
 /// A session that the peer has begun.
 public struct AMQPIncomingSession: Sendable {
     let connection: AMQPConnection
-    let endpoint: NIOLoopBound<SessionEndpoint>
+    let status: SessionStatus
 
     /// Begins the session on this side too.
     ///
@@ -21,10 +19,8 @@ public struct AMQPIncomingSession: Sendable {
     /// - Throws: `AMQPError` if a setting is unusable or the session has ended.
     @discardableResult
     public func accept(_ configuration: AMQPSession.Configuration = .init()) async throws(AMQPError) -> AMQPSession {
-        let handle = try await self.connection.outbox.askAtOnce {
-            $1.resolve(self.endpoint.value.accept(configuration))
-        }
-        return AMQPSession(handle, self.connection)
+        let opened = try await self.connection.outbox.askAtOnce { .session(self.status, .accept(configuration, $0)) }
+        return AMQPSession(opened, self.connection)
     }
 
     /// Refuses the session.
@@ -33,14 +29,14 @@ public struct AMQPIncomingSession: Sendable {
     ///
     /// - Parameter error: The reason, for the peer.
     public func refuse(_ error: AMQPError) {
-        self.connection.outbox.run { _ in self.endpoint.value.close(error) }
+        self.connection.outbox.post(.session(self.status, .close(error)))
     }
 }
 
 /// A sender that the peer has attached: this side would be the receiver.
 public struct AMQPIncomingReceiver: Sendable {
     let connection: AMQPConnection
-    let endpoint: NIOLoopBound<ReceiverEndpoint>
+    let status: LinkStatus
     /// The fields of the peer's attach.
     public let attach: AMQPAttach
 
@@ -55,11 +51,10 @@ public struct AMQPIncomingReceiver: Sendable {
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
         if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
         let settings = configuration
-        let (handle, session) = try await self.connection.outbox.askAtOnce {
-            $1.resolve(self.endpoint.value.accept(settings))
-        }
-        let attachment = try await handle.status.attachment.value()
-        return AMQPReceiver(handle, attachment, AMQPSession(session, self.connection))
+        let accepted = try await self.connection.outbox.askAtOnce { .receiver(self.status, .accept(settings, $0)) }
+        let attachment = try await self.status.attachment.value()
+        let session = AMQPSession(accepted.session, self.connection)
+        return AMQPReceiver(accepted.receiver, attachment, session)
     }
 
     /// Refuses the link.
@@ -68,14 +63,14 @@ public struct AMQPIncomingReceiver: Sendable {
     ///
     /// - Parameter error: The reason, for the peer.
     public func refuse(_ error: AMQPError) {
-        self.connection.outbox.run { _ in self.endpoint.value.close(error) }
+        self.connection.outbox.post(.receiver(self.status, .close(error)))
     }
 }
 
 /// A receiver that the peer has attached: this side would be the sender.
 public struct AMQPIncomingSender: Sendable {
     let connection: AMQPConnection
-    let endpoint: NIOLoopBound<SenderEndpoint>
+    let status: LinkStatus
     /// The fields of the peer's attach.
     public let attach: AMQPAttach
 
@@ -90,11 +85,10 @@ public struct AMQPIncomingSender: Sendable {
         if configuration.source == AMQPSource() { configuration.source = self.attach.source ?? AMQPSource() }
         if configuration.target == AMQPTarget() { configuration.target = self.attach.target ?? AMQPTarget() }
         let settings = configuration
-        let (handle, session) = try await self.connection.outbox.askAtOnce {
-            $1.resolve(self.endpoint.value.accept(settings))
-        }
-        let attachment = try await handle.status.attachment.value()
-        return AMQPSender(handle, attachment, AMQPSession(session, self.connection), settles: settings.settleMode)
+        let accepted = try await self.connection.outbox.askAtOnce { .sender(self.status, .accept(settings, $0)) }
+        let attachment = try await self.status.attachment.value()
+        let session = AMQPSession(accepted.session, self.connection)
+        return AMQPSender(accepted.sender, attachment, session, settles: settings.settleMode)
     }
 
     /// Refuses the link.
@@ -103,7 +97,7 @@ public struct AMQPIncomingSender: Sendable {
     ///
     /// - Parameter error: The reason, for the peer.
     public func refuse(_ error: AMQPError) {
-        self.connection.outbox.run { _ in self.endpoint.value.close(error) }
+        self.connection.outbox.post(.sender(self.status, .close(error)))
     }
 }
 
@@ -143,11 +137,11 @@ extension AMQPConnection {
         public func next() async throws(AMQPError) -> AMQPIncoming? {
             switch try await self.connection.parts.incoming.next() {
             case nil: nil
-            case .session(let endpoint): .session(.init(connection: self.connection, endpoint: endpoint))
-            case .receiver(let endpoint, let attach):
-                .receiver(.init(connection: self.connection, endpoint: endpoint, attach: attach))
-            case .sender(let endpoint, let attach):
-                .sender(.init(connection: self.connection, endpoint: endpoint, attach: attach))
+            case .session(let status): .session(.init(connection: self.connection, status: status))
+            case .receiver(let status, let attach):
+                .receiver(.init(connection: self.connection, status: status, attach: attach))
+            case .sender(let status, let attach):
+                .sender(.init(connection: self.connection, status: status, attach: attach))
             }
         }
 

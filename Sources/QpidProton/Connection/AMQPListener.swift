@@ -211,9 +211,8 @@ private struct Acceptor {
             let connection = AMQPConnection(parts, peer, configuration.connection)
             guard inbox.count < configuration.backlog else {
                 let text = "too many connections wait to be accepted"
-                parts.outbox.run {
-                    $0.close(AMQPError(scope: .connection, condition: .resourceLimitExceeded, detail: text))
-                }
+                let refusal = AMQPError(scope: .connection, condition: .resourceLimitExceeded, detail: text)
+                parts.outbox.post(.connection(.close(refusal)))
                 return
             }
             inbox.push(contentsOf: [WaitingQueue.Entry(element: connection, weight: 1, isReported: false)])

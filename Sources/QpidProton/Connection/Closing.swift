@@ -17,7 +17,7 @@ extension AMQPSender {
     /// Source: AMQP 1.0 §2.6.4, `pn_link_close`.
     @discardableResult
     public func close(_ error: AMQPError? = nil) async -> AMQPCloseResult {
-        await self.session.connection.close(self.closeSteps(error), within: .zero)
+        await self.session.connection.close(self.closeRequest(error), within: .zero)
     }
 
     /// Sends the accepted messages, waits for their outcomes, and closes the link, within a limit.
@@ -31,7 +31,7 @@ extension AMQPSender {
     /// - Returns: The unfinished work, and the reason if the close was not orderly.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
-        await self.session.connection.close(self.closeSteps(), within: limit)
+        await self.session.connection.close(self.closeRequest(), within: limit)
     }
 
     /// Detaches the link so that its terminus survives, and suspends until the peer has answered. Otherwise the same as
@@ -40,17 +40,17 @@ extension AMQPSender {
     /// Source: AMQP 1.0 §2.6.3, `pn_link_detach`.
     @discardableResult
     public func detach() async -> AMQPCloseResult {
-        await self.session.connection.close(self.closeSteps(detaches: true), within: .zero)
+        await self.session.connection.close(self.closeRequest(detaches: true), within: .zero)
     }
 
-    func closeSteps(_ error: AMQPError? = nil, detaches: Bool = false) -> CloseSteps {
-        let endpoint = self.endpoint
-        return CloseSteps(
-            what: "the detach",
-            report: self.core.status.report,
-            work: { endpoint.value.flush(for: $1, $2) },
-            close: { _ in endpoint.value.close(error, detach: detaches) },
-            answered: self.core.status.detached
+    func closeRequest(_ error: AMQPError? = nil, detaches: Bool = false) -> CloseRequest {
+        let status = self.core.status
+        return CloseRequest(
+            target: .sender(status),
+            error: error,
+            detaches: detaches,
+            report: status.report,
+            answered: status.detached
         )
     }
 }
@@ -67,7 +67,7 @@ extension AMQPReceiver {
     /// Source: AMQP 1.0 §2.6.4, `pn_link_close`.
     @discardableResult
     public func close(_ error: AMQPError? = nil) async -> AMQPCloseResult {
-        await self.session.connection.close(self.closeSteps(error), within: .zero)
+        await self.session.connection.close(self.closeRequest(error), within: .zero)
     }
 
     /// Closes the link in order: stops the peer, waits until the application has settled its messages, and detaches.
@@ -86,7 +86,7 @@ extension AMQPReceiver {
     ///   peer or the connection ended during the call or before it.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
-        await self.session.connection.close(self.closeSteps(), within: limit)
+        await self.session.connection.close(self.closeRequest(), within: limit)
     }
 
     /// Detaches the link so that its terminus survives, and suspends until the peer has answered. Otherwise the same as
@@ -95,24 +95,22 @@ extension AMQPReceiver {
     /// Source: AMQP 1.0 §2.6.3, `pn_link_detach`.
     @discardableResult
     public func detach() async -> AMQPCloseResult {
-        await self.session.connection.close(self.closeSteps(detaches: true), within: .zero)
+        await self.session.connection.close(self.closeRequest(detaches: true), within: .zero)
     }
 
-    func closeSteps(_ error: AMQPError? = nil, detaches: Bool = false) -> CloseSteps {
-        let endpoint = self.endpoint
-        let report = self.core.status.report
+    func closeRequest(_ error: AMQPError? = nil, detaches: Bool = false) -> CloseRequest {
+        let status = self.core.status
         let ended = CloseReport.Receiver(
             linkName: self.name,
             address: self.remoteSource.address,
             settlements: self.settlements
         )
-        return CloseSteps(
-            what: "the detach",
-            report: report,
-            work: { endpoint.value.stop(for: $1, $2) },
-            close: { _ in endpoint.value.close(error, detach: detaches) },
-            answered: self.core.status.detached,
-            addEnded: { handler in if handler == nil || endpoint.value.hasEnded { report.add(ended) } }
+        return CloseRequest(
+            target: .receiver(status, ended),
+            error: error,
+            detaches: detaches,
+            report: status.report,
+            answered: status.detached
         )
     }
 }
@@ -130,7 +128,7 @@ extension AMQPSession {
     /// Source: AMQP 1.0 §2.5.3, `pn_session_close`.
     @discardableResult
     public func close(_ error: AMQPError? = nil) async -> AMQPCloseResult {
-        await self.connection.close(self.closeSteps(error), within: .zero)
+        await self.connection.close(self.closeRequest(error), within: .zero)
     }
 
     /// Finishes the work of all links, and ends the session, within a limit.
@@ -143,20 +141,16 @@ extension AMQPSession {
     /// - Returns: The unfinished work of the links, and the reason if the close was not orderly.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
-        await self.connection.close(self.closeSteps(), within: limit)
+        await self.connection.close(self.closeRequest(), within: limit)
     }
 
-    func closeSteps(_ error: AMQPError? = nil, stopsReceivers: Bool = true) -> CloseSteps {
-        let endpoint = self.handle.endpoint
-        return CloseSteps(
-            what: "the end",
-            report: self.handle.report,
-            work: { handler, limit, done in
-                guard stopsReceivers else { return handler.flush(endpoint.value.senders, for: limit, done) }
-                handler.finish({ Array(endpoint.value.links.values) }, for: limit, done)
-            },
-            close: { _ in endpoint.value.close(error) },
-            answered: self.handle.closed
+    func closeRequest(_ error: AMQPError? = nil, stopsReceivers: Bool = true) -> CloseRequest {
+        CloseRequest(
+            target: .session(self.status),
+            error: error,
+            stopsReceivers: stopsReceivers,
+            report: self.status.report,
+            answered: self.status.closed
         )
     }
 }
@@ -174,7 +168,7 @@ extension AMQPConnection {
     /// Source: AMQP 1.0 §2.4.3, `pn_connection_close`.
     @discardableResult
     public func close(_ error: AMQPError? = nil) async -> AMQPCloseResult {
-        await self.close(self.closeSteps(error), within: .zero)
+        await self.close(self.closeRequest(error), within: .zero)
     }
 
     /// Finishes the work of all links, and closes the connection, within a limit.
@@ -187,25 +181,16 @@ extension AMQPConnection {
     /// - Returns: The unfinished work of the links, and the reason if the close was not orderly.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
-        await self.close(self.closeSteps(), within: limit)
+        await self.close(self.closeRequest(), within: limit)
     }
 
-    func closeSteps(_ error: AMQPError? = nil, stopsReceivers: Bool = true) -> CloseSteps {
-        let channel = self.parts.channel
-        return CloseSteps(
-            what: "the close",
+    func closeRequest(_ error: AMQPError? = nil, stopsReceivers: Bool = true) -> CloseRequest {
+        CloseRequest(
+            target: .connection,
+            error: error,
+            stopsReceivers: stopsReceivers,
             report: self.parts.report,
-            work: { handler, limit, done in
-                guard stopsReceivers else {
-                    return handler.flush(handler.sessions.values.flatMap(\.senders), for: limit, done)
-                }
-                handler.finish({ handler.sessions.values.flatMap(\.links.values) }, for: limit, done)
-            },
-            close: { $0.close(error) },
-            answered: self.parts.closed,
-            giveUp: { $0.die($1) },
-            abandon: { channel.close(promise: nil) },
-            scope: .connection
+            answered: self.parts.closed
         )
     }
 }

@@ -64,7 +64,7 @@ extension AMQPCloseResult {
 
 extension AMQPConnection {
     /// Ends a scope within a limit, or shortly when the task is cancelled.
-    func endScope(_ steps: CloseSteps, within limit: Duration) async -> AMQPCloseResult {
-        await self.close(steps, within: limit, grace: LifetimeScope.cancelled)
+    func endScope(_ request: CloseRequest, within limit: Duration) async -> AMQPCloseResult {
+        await self.close(request, within: limit, grace: LifetimeScope.cancelled)
     }
 }

@@ -6,18 +6,26 @@ internal import Synchronization
 final class IncomingStream: Sendable {
     private let inbox: WaitingQueue<ByteBuffer>
     private let splitter: Mutex<BodySplitter>
-    private let onGone: @Sendable () -> Void
+    private let receiver: LinkStatus
+    private let sequence: UInt64
+    private let outbox: Outbox
 
     /// - Parameters:
-    ///   - taken: Called with the number of pieces that a task has taken.
-    ///   - gone: Called when nobody can read the message any more.
-    init(taken: @escaping @Sendable (Int) -> Void, gone: @escaping @Sendable () -> Void) {
-        self.inbox = WaitingQueue(reportEvery: 1, report: taken)
+    ///   - receiver: The link that the message arrives on.
+    ///   - sequence: The sequence of the message on the link.
+    ///   - outbox: Where the stream reports which pieces have been read, and when no task can read any more.
+    init(of receiver: LinkStatus, sequence: UInt64, outbox: Outbox) {
+        self.receiver = receiver
+        self.sequence = sequence
+        self.outbox = outbox
+        let report: @Sendable (Int) -> Void = { count in
+            outbox.post(.receiver(receiver, .read(pieces: count, of: sequence)))
+        }
+        self.inbox = WaitingQueue(reportEvery: 1, report: report)
         self.splitter = Mutex(BodySplitter())
-        self.onGone = gone
     }
 
-    deinit { self.onGone() }
+    deinit { self.outbox.post(.receiver(self.receiver, .discard(self.sequence))) }
 
     // MARK: The loop's side
 

@@ -22,6 +22,7 @@ final class LinkStatus: Sendable {
     }
 
     let name: String
+    let key: LinkKey
     /// What the link leaves unfinished when it is closed.
     let report = CloseReport()
     let attachment = Reply<Attachment>()
@@ -52,8 +53,9 @@ final class LinkStatus: Sendable {
     /// On a sender: the messages that the peer takes in all, those that have begun included.
     let deliveryLimit = ObservedValue()
 
-    init(name: String) {
+    init(name: String, key: LinkKey) {
         self.name = name
+        self.key = key
     }
 
     /// Counts the bytes of streamed messages that wait, beside those of the messages that wait to be taken. Called on the loop.

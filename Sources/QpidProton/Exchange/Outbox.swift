@@ -2,8 +2,6 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-// rooms: ConnectionHandler: the work that tasks post runs on the loop, which passes itself.
-
 /// What tasks hand to the event loop of one connection: messages, settlements, and work to do there.
 ///
 /// A call takes one short lock and wakes the loop at most once a batch. The ledgers are behind the same lock, so that a
@@ -14,14 +12,14 @@ final class Outbox: Sendable {
         case message(PendingMessage)
         case part(StreamPart)
         case taken(Int, receiver: SlotKey)
-        /// The next of ``Mail/works``.
-        case work
+        /// The next of ``Mail/commands``.
+        case command
     }
 
     /// What was posted, in order.
     struct Mail: Sendable {
         var items: [Item] = []
-        var works: Deque<@Sendable (ConnectionHandler) -> Void> = []
+        var commands: Deque<Command> = []
         /// What was chosen for messages among the items, by the numbers of their outcomes.
         var choices: [UInt: SendChoice] = [:]
         /// Not in order with the items: what was settled is settled before any of them.
@@ -141,13 +139,13 @@ final class Outbox: Sendable {
         _ = self.post { $0.items.append(.taken(count, receiver: receiver)) }
     }
 
-    /// Runs work on the loop; when the connection is gone, `otherwise` gets the reason in its place.
-    func run(_ work: @escaping @Sendable (ConnectionHandler) -> Void, otherwise: (AMQPError) -> Void = { _ in }) {
-        let isOpen = self.post { mail in
-            mail.works.append(work)
-            mail.items.append(.work)
+    /// Posts a command. Returns `false` when the connection is gone.
+    @discardableResult
+    func post(_ command: Command) -> Bool {
+        self.post { mail in
+            mail.commands.append(command)
+            mail.items.append(.command)
         }
-        if !isOpen { otherwise(self.closedError) }
     }
 
     var isClosed: Bool { self.state.withLock { $0.closed != nil } }
@@ -243,7 +241,7 @@ extension Outbox {
     ///
     /// Cancellation while it waits takes the message back.
     ///
-    /// - Parameter work: Posted when the message has to wait.
+    /// - Parameter command: Posted when the message has to wait.
     func enqueue(
         _ bytes: ByteBuffer,
         lane: SlotKey,
@@ -251,7 +249,7 @@ extension Outbox {
         isSettled: Bool,
         choice: SendChoice? = nil,
         place: StreamPlace = .whole,
-        orRun work: (@Sendable (ConnectionHandler) -> Void)? = nil
+        orPost command: Command? = nil
     ) async throws(AMQPError) -> OutcomeReply {
         let id = self.state.withLock { state in
             state.nextID += 1
@@ -271,8 +269,8 @@ extension Outbox {
                 if let (result, wake) = self.admitOrWait(waiter, id: id) {
                     wake?()
                     continuation.resume(returning: result)
-                } else if let work {
-                    self.run(work)
+                } else if let command {
+                    self.post(command)
                 }
             }
         } onCancel: {

@@ -32,7 +32,7 @@ struct SlotMap<Value> {
     private var free: [UInt32] = []
 
     /// The key that the next value will get.
-    private var nextKey: SlotKey {
+    var nextKey: SlotKey {
         self.free.last.map { SlotKey(index: $0, generation: self.slots[Int($0)].generation) }
             ?? SlotKey(index: UInt32(self.slots.count), generation: 0)
     }

@@ -18,21 +18,8 @@ extension AMQPDelivery {
 extension Settler {
     fileprivate func result(_ slot: SlotKey, _ sequence: UInt64) -> Reply<AMQPSettlementResult> {
         let reply = Reply<AMQPSettlementResult>()
-        let (receiver, unsent) = (self.receiver, self.unsent)
-        self.outbox.run(
-            { handler in
-                if let receiver = handler.receivers[receiver] {
-                    receiver.awaitSettlement(slot, sequence, reply)
-                } else if unsent.wasTold(slot),
-                    let ending = handler.endingReceivers.first(where: { $0.unsent === unsent })
-                {
-                    handler.answer([reply], afterWrite: ending.unwritten.lastWrite)
-                } else {
-                    reply.resolve(.success(unsent.result(of: slot)))
-                }
-            },
-            otherwise: { _ in reply.resolve(.success(unsent.result(of: slot))) }
-        )
+        let isPosted = self.outbox.post(.connection(.awaitSettlement(self, slot, sequence: sequence, reply)))
+        if !isPosted { reply.resolve(.success(self.unsent.result(of: slot))) }
         return reply
     }
 }

@@ -1,4 +1,3 @@
-internal import NIOCore
 internal import Synchronization
 
 extension AMQPReceiver {
@@ -20,14 +19,12 @@ extension AMQPReceiver {
     ///
     /// Source: AMQP 1.0 §2.6.10, stopping the transfers on a link; `pn_link_drain`.
     public func pause() async throws(AMQPError) {
-        let endpoint = self.endpoint
-        let _: Int = try await self.outbox.ask { endpoint.value.pause($1) }
+        _ = try await self.outbox.ask { .receiver(self.core.status, .pause($0)) }
     }
 
     /// Grants credit again after ``pause()``. Does nothing if the receiver is not paused. Never suspends.
     public func resume() {
-        let endpoint = self.endpoint
-        self.outbox.run { _ in endpoint.value.resume() }
+        self.outbox.post(.receiver(self.core.status, .resume))
     }
 
     /// Asks the peer to send its messages for the available credit, and to return the rest of the credit.
@@ -47,7 +44,6 @@ extension AMQPReceiver {
     /// Source: AMQP 1.0 §2.6.7; `pn_link_drain`.
     @discardableResult
     public func drain(timeout: Duration) async throws(AMQPError) -> Int {
-        let endpoint = self.endpoint
-        return try await self.outbox.ask { endpoint.value.drain($1, timeout: timeout) }
+        return try await self.outbox.ask { .receiver(self.core.status, .drain($0, within: timeout)) }
     }
 }

@@ -1,5 +1,3 @@
-internal import NIOCore
-
 extension AMQPReceiver {
     /// Sets another rate limit, or removes it, while the receiver is running. Never suspends.
     ///
@@ -10,7 +8,6 @@ extension AMQPReceiver {
     /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` if a rate is not positive and finite.
     public func setRateLimit(_ limit: AMQPRateLimit?) throws(AMQPError) {
         try limit?.validate()
-        let endpoint = self.endpoint
-        self.outbox.run { _ in endpoint.value.setRate(limit) }
+        self.outbox.post(.receiver(self.core.status, .setRate(limit)))
     }
 }

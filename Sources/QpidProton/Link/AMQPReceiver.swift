@@ -22,19 +22,16 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     let core: LinkCore
     private let inbox: Inbox
-    let endpoint: NIOLoopBound<ReceiverEndpoint>
     let outbox: Outbox
 
-    init(_ handle: ReceiverEndpoint.Handle, _ attachment: LinkStatus.Attachment, _ session: AMQPSession) {
-        self.core = LinkCore(session: session, status: handle.status, attachment: attachment)
-        self.inbox = handle.inbox
-        self.endpoint = handle.endpoint
+    init(_ opened: OpenedReceiver, _ attachment: LinkStatus.Attachment, _ session: AMQPSession) {
+        self.core = LinkCore(session: session, status: opened.status, attachment: attachment)
+        self.inbox = opened.inbox
         self.outbox = session.outbox
     }
 
     deinit {
-        let endpoint = self.endpoint
-        self.outbox.run { _ in endpoint.value.close(nil) }
+        self.outbox.post(.receiver(self.core.status, .close(nil)))
     }
 
     /// The name of the link. Source: AMQP 1.0 §2.6.1.
@@ -131,9 +128,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// Source: AMQP 1.0 §2.6.7, the use of `drain` for a synchronous get.
     public func receive(timeout: Duration) async throws(AMQPError) -> AMQPDelivery? {
         let id = self.inbox.makeWaitID()
-        let endpoint = self.endpoint
         return try await self.inbox.next(id: id) {
-            self.outbox.run { _ in endpoint.value.limitWait(id, timeout) }
+            self.outbox.post(.receiver(self.core.status, .limitWait(id, timeout)))
         }
     }
 
@@ -143,9 +139,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     ///
     /// Source: `pn_link_flow`.
     public func grant(credit: Int) {
-        let endpoint = self.endpoint
         guard credit > 0 else { return }
-        self.outbox.run { _ in endpoint.value.grant(Swift.min(credit, Int(Int32.max))) }
+        self.outbox.post(.receiver(self.core.status, .grant(Swift.min(credit, Int(Int32.max)))))
     }
 
     // MARK: Sequences

@@ -1,4 +1,3 @@
-internal import NIOCore
 internal import Synchronization
 
 extension AMQPSender {
@@ -8,10 +7,8 @@ extension AMQPSender {
     public var droppedBytes: AMQPByteCount { AMQPByteCount(self.core.status.droppedBytes.load(ordering: .relaxed)) }
 
     /// The work that makes room for a message that waits; nil where it waits for the peer.
-    var roomMaker: (@Sendable (ConnectionHandler) -> Void)? {
-        guard self.overflow == .dropOldest else { return nil }
-        let endpoint = self.endpoint
-        return { _ in endpoint.value.makeRoom() }
+    var roomMaker: Command? {
+        self.overflow == .dropOldest ? .sender(self.core.status, .makeRoom(isAgain: false)) : nil
     }
 
     /// What becomes of a message for which a level has no room; nil when it is to wait.

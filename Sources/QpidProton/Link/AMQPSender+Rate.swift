@@ -1,5 +1,3 @@
-internal import NIOCore
-
 extension AMQPSender {
     /// Sets another rate limit, or removes it, while the sender is running. Never suspends.
     ///
@@ -9,7 +7,6 @@ extension AMQPSender {
     /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` if a rate is not positive and finite.
     public func setRateLimit(_ limit: AMQPRateLimit?) throws(AMQPError) {
         try limit?.validate()
-        let endpoint = self.endpoint
-        self.outbox.run { _ in endpoint.value.setRate(limit) }
+        self.outbox.post(.sender(self.core.status, .setRate(limit)))
     }
 }

@@ -117,7 +117,7 @@ struct StreamedMessage {
             self.fail(error)
         }
         self.sender.outbox.endStream(self.number, node: self.sender.node)
-        if let roomMaker = self.sender.roomMaker { self.sender.outbox.run(roomMaker) }
+        if let roomMaker = self.sender.roomMaker { self.sender.outbox.post(roomMaker) }
     }
 
     /// Ends the message before its end. Whoever waits for the outcome does so itself when it is cancelled.
@@ -130,9 +130,7 @@ struct StreamedMessage {
         cause.scope = .delivery
         cause.fate = .aborted
         cause.underlying = error
-        let answer = cause
-        let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
-        self.sender.outbox.run { _ in endpoint.value.abort(reply, answer) }
+        self.sender.outbox.post(.sender(self.sender.core.status, .abort(self.transfer.reply, cause, Reply())))
     }
 
     /// Accepts a piece of the body: suspends for room.
@@ -197,9 +195,9 @@ struct StreamedMessage {
 
     /// Ends the message if its end has not been handed over. The task, which is cancelled, waits for that still.
     private func cancel() async {
-        let (endpoint, reply) = (self.sender.endpoint, self.transfer.reply)
         let error = AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.aborted)
-        let _: Void? = await self.sender.outbox.answer { $1.resolve(.success(endpoint.value.abort(reply, error))) }
+        let sender = self.sender
+        try? await sender.outbox.askAtOnce { .sender(sender.core.status, .abort(self.transfer.reply, error, $0)) }
     }
 
     /// The beginning of a data section of so many bytes.

@@ -13,25 +13,23 @@ public final class AMQPSender: AMQPLink {
     let core: LinkCore
     let lane: SlotKey
     let node: SlotKey
-    let endpoint: NIOLoopBound<SenderEndpoint>
     let outbox: Outbox
     private let settles: AMQPSenderSettleMode
     let overflow: AMQPOverflow
     private let arena = Mutex(MessageMemory())
 
     init(
-        _ handle: SenderEndpoint.Handle,
+        _ opened: OpenedSender,
         _ attachment: LinkStatus.Attachment,
         _ session: AMQPSession,
         settles: AMQPSenderSettleMode
     ) {
-        self.core = LinkCore(session: session, status: handle.status, attachment: attachment)
-        self.lane = handle.lane
-        self.node = handle.node
-        self.endpoint = handle.endpoint
+        self.core = LinkCore(session: session, status: opened.status, attachment: attachment)
+        self.lane = opened.lane
+        self.node = opened.node
         self.outbox = session.outbox
         self.settles = settles
-        self.overflow = handle.overflow
+        self.overflow = opened.overflow
     }
 
     deinit {
@@ -354,7 +352,7 @@ public final class AMQPSender: AMQPLink {
                 isSettled: isSettled,
                 choice: choice,
                 place: place,
-                orRun: place.isWhole ? self.roomMaker : nil
+                orPost: place.isWhole ? self.roomMaker : nil
             )
             return AMQPTracker(reply)
         } catch let error where error == .senderClosed {
@@ -384,8 +382,7 @@ public final class AMQPSender: AMQPLink {
 
     /// Takes a message back if it has not begun to be sent. Returns the outcome if it has come in the meantime.
     private func cancel(_ transfer: AMQPTracker) async throws(AMQPError) -> AMQPOutcome {
-        let endpoint = self.endpoint
-        let _: Void? = await self.outbox.answer { $1.resolve(.success(endpoint.value.cancel(transfer.reply))) }
+        try? await self.outbox.askAtOnce { .sender(self.core.status, .cancel(transfer.reply, $0)) }
         if let result = transfer.result { return try result.get() }
         throw AMQPError.inDoubt(transfer)
     }

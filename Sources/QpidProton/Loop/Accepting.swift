@@ -3,7 +3,7 @@ internal import CProton
 // What accepting a peer's session or link needs on the loop.
 
 extension SessionEndpoint {
-    func accept(_ configuration: AMQPSession.Configuration) -> Result<Handle, AMQPError> {
+    func accept(_ configuration: AMQPSession.Configuration) -> Result<OpenedSession, AMQPError> {
         if let cause = self.ended.cause { return .failure(cause) }
         guard pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else {
             return .failure(AMQPError(condition: .illegalState, detail: "the session has been accepted already"))
@@ -35,20 +35,20 @@ extension LinkEndpoint {
     }
 
     /// Opens the link on this side, if it can still be opened, and attaches it.
-    fileprivate func accept<Handle>(
-        _ open: () throws(AMQPError) -> Handle
-    ) -> Result<(Handle, SessionEndpoint.Handle), AMQPError> {
+    fileprivate func accept<Accepted>(
+        _ open: (OpenedSession) throws(AMQPError) -> Accepted
+    ) -> Result<Accepted, AMQPError> {
         if let error = self.status.endError { return .failure(error) }
         guard pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 else {
             return .failure(AMQPError(condition: .illegalState, detail: "the link has been accepted already"))
         }
-        guard let session = self.session.handle, self.session.isLocallyOpen else {
+        guard let session = self.session.openedHere, self.session.isLocallyOpen else {
             return .failure(AMQPError(condition: .illegalState, detail: "accept the session before its links"))
         }
         do {
-            let handle = try open()
+            let accepted = try open(session)
             self.attach()
-            return .success((handle, session))
+            return .success(accepted)
         } catch {
             // What the peer asked for is longer than its own frames: another try would not be shorter.
             if self.oversize != nil {
@@ -60,13 +60,17 @@ extension LinkEndpoint {
 }
 
 extension SenderEndpoint {
-    func accept(_ configuration: AMQPSender.Configuration) -> Result<(Handle, SessionEndpoint.Handle), AMQPError> {
-        self.accept { () throws(AMQPError) in try self.open(configuration) }
+    func accept(_ configuration: AMQPSender.Configuration) -> Result<AcceptedSender, AMQPError> {
+        self.accept { session throws(AMQPError) in
+            AcceptedSender(sender: try self.open(configuration), session: session)
+        }
     }
 }
 
 extension ReceiverEndpoint {
-    func accept(_ configuration: AMQPReceiver.Configuration) -> Result<(Handle, SessionEndpoint.Handle), AMQPError> {
-        self.accept { () throws(AMQPError) in try self.open(configuration) }
+    func accept(_ configuration: AMQPReceiver.Configuration) -> Result<AcceptedReceiver, AMQPError> {
+        self.accept { session throws(AMQPError) in
+            AcceptedReceiver(receiver: try self.open(configuration), session: session)
+        }
     }
 }

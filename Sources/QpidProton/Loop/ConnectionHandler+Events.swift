@@ -93,7 +93,7 @@ extension ConnectionHandler {
             return self.fail(AMQPError(scope: .connection, condition: .resourceLimitExceeded, detail: text))
         }
         if let refusal = self.refusal { return endpoint.close(refusal) }
-        self.offer(.session(NIOLoopBound(endpoint, eventLoop: self.eventLoop)))
+        self.offer(.session(endpoint.status))
     }
 
     private func linkOpened(_ link: OpaquePointer) {
@@ -113,14 +113,14 @@ extension ConnectionHandler {
             endpoint.peerCapabilities = attach.capabilities
             session.observe(endpoint)
             if let refusal = flaw ?? self.linkRefusal { return endpoint.close(refusal) }
-            self.offer(.sender(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
+            self.offer(.sender(endpoint.status, endpoint.attachOfPeer))
         } else {
             let endpoint = ReceiverEndpoint(link, session: session, name: name)
             endpoint.isOfPeer = true
             endpoint.peerCapabilities = attach.capabilities
             session.observe(endpoint)
             if let refusal = flaw ?? self.linkRefusal { return endpoint.close(refusal) }
-            self.offer(.receiver(NIOLoopBound(endpoint, eventLoop: self.eventLoop), endpoint.attachOfPeer))
+            self.offer(.receiver(endpoint.status, endpoint.attachOfPeer))
         }
     }
 
@@ -153,7 +153,7 @@ extension ConnectionHandler {
         )
     }
 
-    private func offer(_ incoming: Incoming) {
+    private func offer(_ incoming: IncomingRequest) {
         self.incoming.push(contentsOf: [WaitingQueue.Entry(element: incoming, weight: 1, isReported: false)])
     }
 }

@@ -12,7 +12,7 @@ extension ConnectionHandler {
     func openSession(
         _ configuration: AMQPSession.Configuration,
         within timeout: Duration? = nil,
-        _ reply: Reply<SessionEndpoint.Handle>
+        _ reply: Reply<OpenedSession>
     ) {
         guard !self.isDead, self.ended.answer == nil else { return _ = reply.resolve(.failure(self.gone)) }
         // Proton aborts the process when it is asked for more sessions than there are channels.
@@ -26,9 +26,9 @@ extension ConnectionHandler {
         }
         let endpoint = SessionEndpoint(session, handler: self)
         do {
-            let handle = try endpoint.open(configuration)
+            let opened = try endpoint.open(configuration)
             self.limit(endpoint.opened, "the begin", within: timeout) { endpoint.close(nil) }
-            reply.resolve(.success(handle))
+            reply.resolve(.success(opened))
         } catch {
             endpoint.discard(error)
             reply.resolve(.failure(error))
@@ -45,7 +45,7 @@ extension ConnectionHandler {
         on session: SessionEndpoint,
         _ configuration: AMQPSender.Configuration,
         within timeout: Duration? = nil,
-        _ reply: Reply<SenderEndpoint.Handle>
+        _ reply: Reply<OpenedSender>
     ) {
         self.open(on: session, configuration.name, within: timeout, reply, make: pn_sender, SenderEndpoint.init) {
             endpoint throws(AMQPError) in
@@ -58,7 +58,7 @@ extension ConnectionHandler {
         on session: SessionEndpoint,
         _ configuration: AMQPReceiver.Configuration,
         within timeout: Duration? = nil,
-        _ reply: Reply<ReceiverEndpoint.Handle>
+        _ reply: Reply<OpenedReceiver>
     ) {
         self.open(on: session, configuration.name, within: timeout, reply, make: pn_receiver, ReceiverEndpoint.init) {
             endpoint throws(AMQPError) in
@@ -66,14 +66,14 @@ extension ConnectionHandler {
         }
     }
 
-    private func open<Endpoint: LinkEndpoint, Handle: Sendable>(
+    private func open<Endpoint: LinkEndpoint, Opened: Sendable>(
         on session: SessionEndpoint,
         _ name: String?,
         within timeout: Duration? = nil,
-        _ reply: Reply<Handle>,
+        _ reply: Reply<Opened>,
         make: (OpaquePointer, UnsafePointer<CChar>) -> OpaquePointer?,
         _ wrap: (OpaquePointer, SessionEndpoint, String) -> Endpoint,
-        _ open: (Endpoint) throws(AMQPError) -> Handle
+        _ open: (Endpoint) throws(AMQPError) -> Opened
     ) {
         guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
         // Each is kept until the peer answers: one that never does must not fill the memory.
@@ -93,9 +93,9 @@ extension ConnectionHandler {
         }
         let endpoint = wrap(link, session, name)
         do {
-            let handle = try open(endpoint)
+            let opened = try open(endpoint)
             self.limit(endpoint.status.attachment, "the attach", within: timeout) { endpoint.close(nil) }
-            reply.resolve(.success(handle))
+            reply.resolve(.success(opened))
         } catch {
             endpoint.discard(error)
             reply.resolve(.failure(error))

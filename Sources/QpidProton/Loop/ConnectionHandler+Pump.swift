@@ -89,7 +89,7 @@ extension ConnectionHandler {
                 continue
             case .part(let part): self.enqueue(part)
             case .taken(let count, let receiver): self.receivers[receiver]?.taken(count)
-            case .work: mail.works.popFirst()?(self)
+            case .command: if let command = mail.commands.popFirst() { self.perform(command) }
             }
             index += 1
         }

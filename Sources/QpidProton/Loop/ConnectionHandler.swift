@@ -15,13 +15,6 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     enum Role { case client, server }
 
-    /// A peer's wish that waits for the application's decision.
-    enum Incoming {
-        case session(NIOLoopBound<SessionEndpoint>)
-        case sender(NIOLoopBound<SenderEndpoint>, AMQPAttach)
-        case receiver(NIOLoopBound<ReceiverEndpoint>, AMQPAttach)
-    }
-
     let role: Role
     let configuration: AMQPConnection.Configuration
     /// All lines carry the number of the connection, and the peer's container id once it is open.
@@ -37,7 +30,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     let ended = EndReply()
     /// The socket is closed.
     let closed = Reply<Void>()
-    let incoming: WaitingQueue<Incoming>
+    let incoming: WaitingQueue<IncomingRequest>
 
     // What is marked unchecked is changed on the event loop alone, in short steps that call nothing which comes back to it:
     // checking each for overlapping accesses took a tenth of the instructions of a round trip.
@@ -410,10 +403,10 @@ final class ConnectionHandler: ChannelInboundHandler {
                     message.fail(unsent)
                 }
             case .part(let part): part.bytes.done()
-            case .taken, .work: break
+            case .taken, .command: break
             }
         }
-        for work in mail.works { work(self) }
+        for command in mail.commands { self.perform(command) }
     }
 
     /// The socket is gone, or of no more use.

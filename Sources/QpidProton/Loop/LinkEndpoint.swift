@@ -11,8 +11,6 @@ class LinkEndpoint {
     private(set) var isDone = false
     /// The link has ended on this side.
     private(set) var hasEnded = false
-    /// Among the links of its session.
-    private var place: SlotKey?
     /// The peer has detached, in order or with an error.
     private(set) var isEndedByPeer = false
     /// The session or the connection is gone, or closing, and the link with it.
@@ -54,10 +52,11 @@ class LinkEndpoint {
     init(_ link: OpaquePointer, session: SessionEndpoint, name: String) {
         self.link = link
         self.session = session
-        self.status = LinkStatus(name: name)
+        let key = LinkKey(session: session.status.key, link: session.links.nextKey)
+        self.status = LinkStatus(name: name, key: key)
         self.number = session.handler.makeLinkNumber()
         pn_link_set_context(link, Unmanaged.passUnretained(self).toOpaque())
-        self.place = session.links.insert(self)
+        _ = session.links.insert(self)
     }
 
     /// The endpoint of a link that has not been freed.
@@ -196,7 +195,7 @@ class LinkEndpoint {
         self.release(error.map { .failure($0) } ?? .success(()))
         pn_link_set_context(self.link, nil)
         pn_link_free(self.link)
-        if let place = self.place { self.session.links.remove(place) }
+        self.session.links.remove(self.status.key.link)
     }
 
     private func release(_ answer: Result<Void, AMQPError>?) {

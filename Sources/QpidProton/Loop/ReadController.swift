@@ -74,21 +74,19 @@ final class ReadController {
     private func waitIfShort() {
         guard self.budget.isShort, !self.isWaiting else { return }
         self.isWaiting = true
-        let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         let outbox = self.handler.outbox
-        self.budget.shared?.whenBelowLow(self.id) { outbox.run { _ in bound.value.hasRoom() } }
+        self.budget.shared?.whenBelowLow(self.id) { outbox.post(.connection(.receiveBudgetHasRoom)) }
     }
 
     /// Comes back when there is room for a read.
     private func waitUntilReadable() {
-        let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         let outbox = self.handler.outbox
         self.budget.shared?.whenReadable(self.id, completing: self.incomplete) {
-            outbox.run { _ in bound.value.update() }
+            outbox.post(.connection(.receiveBudgetIsReadable))
         }
     }
 
-    private func hasRoom() {
+    func hasRoom() {
         self.isWaiting = false
         self.update()
         self.useRoom()

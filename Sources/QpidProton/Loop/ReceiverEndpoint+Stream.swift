@@ -51,12 +51,7 @@ extension ReceiverEndpoint {
     }
 
     private func makeStream(_ sequence: UInt64) -> IncomingStream {
-        let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        let outbox = self.handler.outbox
-        return IncomingStream(
-            taken: { count in outbox.run { _ in bound.value.read(count, of: sequence) } },
-            gone: { outbox.run { _ in bound.value.drop(sequence) } }
-        )
+        IncomingStream(of: self.status, sequence: sequence, outbox: self.handler.outbox)
     }
 
     private func push(_ piece: ByteBuffer, to stream: ArrivingStream) {
@@ -165,7 +160,7 @@ extension ReceiverEndpoint {
     }
 
     /// A task has taken pieces.
-    private func read(_ count: Int, of sequence: UInt64) {
+    func read(_ count: Int, of sequence: UInt64) {
         guard !self.isDone, let stream = self.streams[sequence] else { return }
         let bytes = stream.taken(count)
         self.count(-bytes)
@@ -174,7 +169,7 @@ extension ReceiverEndpoint {
     }
 
     /// Nobody reads the message any more: what waits, and what still comes, is dropped.
-    private func drop(_ sequence: UInt64) {
+    func drop(_ sequence: UInt64) {
         guard !self.isDone, let stream = self.streams[sequence] else { return }
         let bytes = stream.discard()
         self.count(-bytes)

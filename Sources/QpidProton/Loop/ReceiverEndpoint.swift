@@ -95,15 +95,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         pn_terminus_get_type(pn_link_remote_source(self.link)) != PN_UNSPECIFIED
     }
 
-    /// What tasks need to receive on this link.
-    struct Handle: Sendable {
-        let status: LinkStatus
-        let inbox: Inbox
-        let endpoint: NIOLoopBound<ReceiverEndpoint>
-    }
-
     /// Opens the link on this side, with an inbox of its own.
-    func open(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) -> Handle {
+    func open(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) -> OpenedReceiver {
         try configuration.validate()
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
@@ -168,11 +161,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.openTime = self.handler.eventLoop.now
         if let limit = configuration.rateLimit { self.setRate(limit) }
         self.topUp()
-        return Handle(
-            status: self.status,
-            inbox: inbox,
-            endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        )
+        return OpenedReceiver(status: self.status, inbox: inbox)
     }
 
     override var figures: LinkFigures { self.ownFigures }

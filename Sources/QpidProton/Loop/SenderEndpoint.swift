@@ -34,17 +34,8 @@ final class SenderEndpoint: LinkEndpoint {
         pn_terminus_get_type(pn_link_remote_target(self.link)) != PN_UNSPECIFIED
     }
 
-    /// What tasks need to send on this link.
-    struct Handle: Sendable {
-        let status: LinkStatus
-        let lane: SlotKey
-        let node: SlotKey
-        let overflow: AMQPOverflow
-        let endpoint: NIOLoopBound<SenderEndpoint>
-    }
-
     /// Opens the link on this side, with a lane and a ledger of its own.
-    func open(_ configuration: AMQPSender.Configuration) throws(AMQPError) -> Handle {
+    func open(_ configuration: AMQPSender.Configuration) throws(AMQPError) -> OpenedSender {
         try configuration.validate()
         try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
         try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
@@ -69,13 +60,7 @@ final class SenderEndpoint: LinkEndpoint {
         if self.session.isBlocked { self.handler.queue.setBlocked(true, on: lane) }
         // A peer that attached first may have granted credit already.
         self.flowed()
-        return Handle(
-            status: self.status,
-            lane: lane.key,
-            node: node,
-            overflow: configuration.overflow,
-            endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        )
+        return OpenedSender(status: self.status, lane: lane.key, node: node, overflow: configuration.overflow)
     }
 
     override var figures: LinkFigures { self.ownFigures }

@@ -16,14 +16,9 @@ final class SessionEndpoint {
     let session: OpaquePointer
     /// The handler owns its sessions; a session that outlives it is done and asks it for nothing.
     unowned let handler: ConnectionHandler
-    let opened = Reply<Void>()
-    let ended = EndReply()
-    /// Both sides have ended, or the connection is gone.
-    let closed = Reply<Void>()
+    let status: SessionStatus
     /// Looked through in one order in every run.
     var links = SlotMap<LinkEndpoint>()
-    /// Among the sessions of its connection.
-    private var place: SlotKey?
     private(set) var node: SlotKey?
     /// The peer's window is closed: nothing of this session may be handed to Proton.
     private(set) var isBlocked = true
@@ -38,8 +33,6 @@ final class SessionEndpoint {
     /// Senders answer a drain when what was handed to Proton has been framed.
     var hasDrains = false
     private(set) var isDone = false
-    /// What its links leave unfinished when it is closed.
-    let report = CloseReport()
     /// The links that this side opened and detached, and whose detach the peer has not answered.
     var detaching = 0
 
@@ -47,22 +40,18 @@ final class SessionEndpoint {
     @exclusivity(unchecked) private var handed: Deque<InFlightBytes> = []
     private var handedBytes = 0
 
-    /// What tasks need of a session.
-    struct Handle: Sendable {
-        let opened: Reply<Void>
-        let ended: EndReply
-        let closed: Reply<Void>
-        let report: CloseReport
-        let node: SlotKey
-        let endpoint: NIOLoopBound<SessionEndpoint>
-    }
-
     init(_ session: OpaquePointer, handler: ConnectionHandler) {
         self.session = session
         self.handler = handler
+        self.status = SessionStatus(key: handler.sessions.nextKey)
         pn_session_set_context(session, Unmanaged.passUnretained(self).toOpaque())
-        self.place = handler.sessions.insert(self)
+        _ = handler.sessions.insert(self)
     }
+
+    var opened: Reply<Void> { self.status.opened }
+    var ended: EndReply { self.status.ended }
+    var closed: Reply<Void> { self.status.closed }
+    var report: CloseReport { self.status.report }
 
     /// The endpoint of a session that has not been freed.
     static func of(_ session: OpaquePointer) -> SessionEndpoint? {
@@ -83,7 +72,7 @@ final class SessionEndpoint {
     // MARK: Opening
 
     /// Begins the session on this side.
-    func open(_ configuration: AMQPSession.Configuration) throws(AMQPError) -> Handle {
+    func open(_ configuration: AMQPSession.Configuration) throws(AMQPError) -> OpenedSession {
         let frame = self.handler.configuration.maxFrameSize.bytes
         guard configuration.incomingCapacity.bytes >= 2 * frame else {
             throw AMQPError(
@@ -114,7 +103,7 @@ final class SessionEndpoint {
         let node = self.handler.outbox.addLevel(configuration.sendLimit, parent: self.handler.node)
         self.node = node
         self.handler.begin(self)
-        return self.handle(node)
+        return OpenedSession(status: self.status, node: node)
     }
 
     /// The peer has begun the session and not ended it, so that it reads what this side sends on it.
@@ -132,19 +121,8 @@ final class SessionEndpoint {
         self.answerLinks()
     }
 
-    /// What tasks need of the session, once it is begun on this side. Not kept: it holds the session.
-    var handle: Handle? { self.node.map { self.handle($0) } }
-
-    private func handle(_ node: SlotKey) -> Handle {
-        Handle(
-            opened: self.opened,
-            ended: self.ended,
-            closed: self.closed,
-            report: self.report,
-            node: node,
-            endpoint: NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        )
-    }
+    /// What tasks need of the session, once it is begun on this side.
+    var openedHere: OpenedSession? { self.node.map { OpenedSession(status: self.status, node: $0) } }
 
     func remoteOpened(_ peer: FrameObserver.PeerSession?) {
         self.handler.logger.debug("session begun")
@@ -378,7 +356,7 @@ final class SessionEndpoint {
         self.ended.resolve(error.map { .failure($0) } ?? .success(cause))
         self.opened.resolve(.failure(cause))
         self.abandonLinks(error, cause)
-        // InFlightBytes bytes will not be written any more.
+        // Bytes that were handed to Proton will not be written any more.
         self.handler.outbox.release(self.handed.map { ($0.bytes, $0.node) })
         self.handler.metrics?.lost(self.handed)
         for handed in self.handed { handed.settled?.resolve(.failure(cause.telling(.inDoubt))) }
@@ -412,7 +390,7 @@ final class SessionEndpoint {
         self.abandonLinks(error, error ?? Self.closedError(by: .local))
         self.isDone = true
         pn_session_set_context(self.session, nil)
-        if let place = self.place { self.handler.sessions.remove(place) }
+        self.handler.sessions.remove(self.status.key)
         self.closed.resolve(error.map { .failure($0) } ?? .success(()))
         pn_session_free(self.session)
     }

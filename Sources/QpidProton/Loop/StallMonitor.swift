@@ -57,11 +57,12 @@ final class StallMonitor {
             link: link,
             continuation: continuation
         )
-        let bound = NIOLoopBound(self.handler, eventLoop: self.handler.eventLoop)
         let outbox = self.handler.outbox
-        continuation.onTermination = { _ in outbox.run { _ in bound.value.watch.subscribers[id] = nil } }
+        continuation.onTermination = { _ in outbox.post(.connection(.endObservingFlow(id))) }
         self.schedule()
     }
+
+    func unsubscribe(_ id: UInt64) { self.subscribers[id] = nil }
 
     private func schedule() {
         var interval = self.stallLimit.map { $0 / 4 }

@@ -1,31 +1,9 @@
 internal import NIOCore
 
-/// What a close consists of.
-struct CloseSteps: Sendable {
-    /// The answer of the peer, for texts.
-    let what: String
-    /// What is left unfinished.
-    let report: CloseReport
-    /// Works for this time at most. Called again with a shorter time when the close is cut short.
-    let work: @Sendable (ConnectionHandler, Duration, @escaping () -> Void) -> Void
-    /// Closes, when the work has been done.
-    let close: @Sendable (ConnectionHandler) -> Void
-    /// The peer has answered, or what is closed is gone.
-    let answered: Reply<Void>
-    /// The limit is over and the peer has not answered.
-    var giveUp: @Sendable (ConnectionHandler, AMQPError) -> Void = { _, _ in }
-    /// The limit is over, and the loop takes no more work.
-    var abandon: @Sendable () -> Void = {}
-    /// What has ended when the peer does not answer; ``AMQPError/Scope/call`` where something waits for the answer still.
-    var scope = AMQPError.Scope.call
-    /// Adds what is known of a link that has ended already.
-    var addEnded: @Sendable (ConnectionHandler?) -> Void = { _ in }
-}
-
 /// A close whose steps share one limit: the work before it and the wait for the peer's answer. Used on the event loop alone.
 final class TimedClose {
     private let handler: ConnectionHandler
-    private let steps: CloseSteps
+    private let request: CloseRequest
     private let reply: Reply<AMQPCloseResult>
     /// The limit as the caller knows it, for texts.
     private let limit: Duration
@@ -38,20 +16,42 @@ final class TimedClose {
     private var isCancelled = false
     private var timer: LoopTimer?
 
+    /// Runs a close.
+    ///
     /// - Parameter limit: The time for all steps; zero for no work, and `operationTimeout` for the answer.
-    init(
-        _ handler: ConnectionHandler,
-        _ steps: CloseSteps,
+    static func run(
+        _ request: CloseRequest,
         within limit: Duration,
-        _ reply: Reply<AMQPCloseResult>
+        _ call: CloseCall,
+        on handler: ConnectionHandler
+    ) {
+        let close = TimedClose(request, within: limit, call.reply, on: handler)
+        let bound = NIOLoopBound(close, eventLoop: handler.eventLoop)
+        // Not by the outbox, which is closed with the connection.
+        call.begin { [eventLoop = handler.eventLoop] grace in eventLoop.execute { bound.value.cancel(grace) } }
+        close.start(limit)
+    }
+
+    private init(
+        _ request: CloseRequest,
+        within limit: Duration,
+        _ reply: Reply<AMQPCloseResult>,
+        on handler: ConnectionHandler
     ) {
         self.handler = handler
-        self.steps = steps
+        self.request = request
         self.reply = reply
         self.limit = limit > .zero ? limit : handler.configuration.operationTimeout
         self.deadline = handler.deadline(in: self.limit)
-        steps.report.begin()
-        steps.addEnded(handler)
+    }
+
+    private func start(_ limit: Duration) {
+        self.request.report.begin()
+        if case .receiver(let status, let ended) = self.request.target,
+            self.handler.receiver(status)?.hasEnded ?? true
+        {
+            self.request.report.add(ended)
+        }
         if limit > .zero {
             self.work(for: CloseLimit.work(within: limit))
         } else {
@@ -62,7 +62,25 @@ final class TimedClose {
 
     private func work(for limit: Duration) {
         self.workDeadline = self.handler.deadline(in: limit)
-        self.steps.work(self.handler, limit) { self.worked() }
+        switch self.request.target {
+        case .connection:
+            self.work(for: limit) { [handler] in handler.sessions.values.flatMap(\.links.values) }
+        case .session(let status):
+            self.work(for: limit) { [handler] in handler.session(status).map { Array($0.links.values) } ?? [] }
+        case .sender(let status):
+            guard let sender = self.handler.sender(status) else { return self.worked() }
+            sender.flush(for: limit) { self.worked() }
+        case .receiver(let status, _):
+            guard let receiver = self.handler.receiver(status) else { return self.worked() }
+            receiver.stop(for: limit) { self.worked() }
+        }
+    }
+
+    private func work(for limit: Duration, on links: @escaping () -> [LinkEndpoint]) {
+        guard self.request.stopsReceivers else {
+            return self.handler.flush(links().compactMap { $0 as? SenderEndpoint }, for: limit) { self.worked() }
+        }
+        self.handler.finish(links, for: limit) { self.worked() }
     }
 
     private func worked() {
@@ -71,18 +89,23 @@ final class TimedClose {
         self.isLate = self.workDeadline.map { $0 <= self.handler.eventLoop.now } ?? false
         // Not at once: this may be the middle of the end of a link.
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        let eventLoop = self.handler.eventLoop
-        self.handler.outbox.run(
-            { _ in bound.value.close() },
-            otherwise: { _ in eventLoop.execute { bound.value.close() } }
-        )
+        self.handler.eventLoop.execute {
+            bound.value.close()
+            bound.value.handler.pump()
+        }
     }
 
     private func close() {
         self.isClosed = true
-        self.steps.close(self.handler)
+        let error = self.request.error
+        switch self.request.target {
+        case .connection: self.handler.close(error)
+        case .session(let status): self.handler.session(status)?.close(error)
+        case .sender(let status): self.handler.sender(status)?.close(error, detach: self.request.detaches)
+        case .receiver(let status, _): self.handler.receiver(status)?.close(error, detach: self.request.detaches)
+        }
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
-        self.steps.answered.whenResolved { answer in
+        self.request.answered.whenResolved { answer in
             // Given on the loop.
             if case .failure(let error) = answer { bound.value.end(error) } else { bound.value.end(nil) }
         }
@@ -97,18 +120,18 @@ final class TimedClose {
         let last = self.handler.deadline(in: operationTimeout)
         let limit = self.deadline <= last ? self.limit : operationTimeout
         self.timer = self.handler.schedule(at: min(self.deadline, last)) {
-            let text = "the peer did not answer \(self.steps.what) within \(limit)"
-            let error = AMQPError(scope: self.steps.scope, condition: .timeout, detail: text)
+            let text = "the peer did not answer \(self.request.what) within \(limit)"
+            let error = AMQPError(scope: self.request.scope, condition: .timeout, detail: text)
             self.end(error)
-            self.steps.giveUp(self.handler, error)
+            if case .connection = self.request.target { self.handler.die(error) }
         }
     }
 
     private func end(_ error: AMQPError?) {
         guard self.reply.answer == nil else { return }
         self.timer?.cancel()
-        self.steps.report.end()
-        let result = self.steps.report.result(error, isLate: self.isLate) { self.handler.unwritten(of: $0) }
+        self.request.report.end()
+        let result = self.request.report.result(error, isLate: self.isLate) { self.handler.unwritten(of: $0) }
         self.reply.resolve(.success(result))
     }
 

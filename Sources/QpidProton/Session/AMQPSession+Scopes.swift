@@ -22,7 +22,7 @@ extension AMQPSession {
         } end: {
             sender.error
         } close: {
-            await self.connection.endScope(sender.closeSteps(), within: limit)
+            await self.connection.endScope(sender.closeRequest(), within: limit)
         }
     }
 
@@ -72,7 +72,7 @@ extension AMQPSession {
         } end: {
             receiver.error
         } close: {
-            await self.connection.endScope(receiver.closeSteps(), within: limit)
+            await self.connection.endScope(receiver.closeRequest(), within: limit)
         }
     }
 

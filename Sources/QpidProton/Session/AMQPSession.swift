@@ -1,5 +1,3 @@
-internal import NIOCore
-
 /// A session: its links share the incoming and outgoing windows.
 ///
 /// The session stays open until you close it or the connection ends. The release of the last reference does not close it.
@@ -8,12 +6,14 @@ internal import NIOCore
 public final class AMQPSession: Sendable {
     /// The connection that the session is on.
     public let connection: AMQPConnection
-    let handle: SessionEndpoint.Handle
+    let status: SessionStatus
+    private let node: SlotKey
 
     var outbox: Outbox { self.connection.outbox }
 
-    init(_ handle: SessionEndpoint.Handle, _ connection: AMQPConnection) {
-        self.handle = handle
+    init(_ opened: OpenedSession, _ connection: AMQPConnection) {
+        self.status = opened.status
+        self.node = opened.node
         self.connection = connection
     }
 
@@ -21,12 +21,12 @@ public final class AMQPSession: Sendable {
     ///
     /// This is not `pn_session_outgoing_bytes`, which falls when bytes are framed, long before they are written. For
     /// that count see ``AMQPSessionSnapshot/protonOutgoingBytes``.
-    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.outbox.ledger(self.handle.node)?.used ?? 0) }
+    public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.outbox.ledger(self.node)?.used ?? 0) }
     /// The most that ``outgoingBytes`` has been.
-    package var outgoingBytesPeak: Int { self.outbox.ledger(self.handle.node)?.peak ?? 0 }
+    package var outgoingBytesPeak: Int { self.outbox.ledger(self.node)?.peak ?? 0 }
 
     /// The error that ended the session; `nil` while it is open.
-    public var error: AMQPError? { self.handle.ended.cause }
+    public var error: AMQPError? { self.status.ended.cause }
 
     // MARK: Links
 
@@ -59,12 +59,11 @@ public final class AMQPSession: Sendable {
         _ configuration: AMQPSender.Configuration,
         timeout: Duration? = nil
     ) async throws(AMQPError) -> AMQPSender {
-        let session = self.handle.endpoint
-        let handle = try await self.outbox.askAtOnce {
-            $0.openSender(on: session.value, configuration, within: timeout, $1)
+        let opened = try await self.outbox.askAtOnce {
+            .session(self.status, .openSender(configuration, within: timeout, $0))
         }
-        let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
-        return AMQPSender(handle, attachment, self, settles: configuration.settleMode)
+        let attachment = try await self.attachment(opened.status, giveUp: .sender(opened.status, .close(nil)))
+        return AMQPSender(opened, attachment, self, settles: configuration.settleMode)
     }
 
     /// Opens a receiver from an address.
@@ -100,22 +99,21 @@ public final class AMQPSession: Sendable {
         _ configuration: AMQPReceiver.Configuration,
         timeout: Duration? = nil
     ) async throws(AMQPError) -> AMQPReceiver {
-        let session = self.handle.endpoint
-        let handle = try await self.outbox.askAtOnce {
-            $0.openReceiver(on: session.value, configuration, within: timeout, $1)
+        let opened = try await self.outbox.askAtOnce {
+            .session(self.status, .openReceiver(configuration, within: timeout, $0))
         }
-        let attachment = try await self.attachment(handle.status) { handle.endpoint.value.close(nil) }
-        return AMQPReceiver(handle, attachment, self)
+        let attachment = try await self.attachment(opened.status, giveUp: .receiver(opened.status, .close(nil)))
+        return AMQPReceiver(opened, attachment, self)
     }
 
     private func attachment(
         _ status: LinkStatus,
-        giveUp: @escaping @Sendable () -> Void
+        giveUp: Command
     ) async throws(AMQPError) -> LinkStatus.Attachment {
         do {
             return try await status.attachment.value()
         } catch {
-            if error.condition == .cancelled { self.outbox.run { _ in giveUp() } }
+            if error.condition == .cancelled { self.outbox.post(giveUp) }
             throw error
         }
     }
@@ -126,6 +124,6 @@ public final class AMQPSession: Sendable {
     ///
     /// - Throws: `AMQPError` if an error or the peer's end of the connection ended the session, or the task was cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
-        _ = try await self.handle.ended.value()
+        _ = try await self.status.ended.value()
     }
 }

@@ -46,12 +46,9 @@ struct ReceiverPauseTests {
         try await withSession { session, _ in
             let receiver = try await session.openReceiver(from: "q", window: .messages(5))
             let seen = Reply<Int>()
-            let endpoint = receiver.endpoint
-            receiver.outbox.run { _ in
-                let reply = Reply<Int>()
-                reply.whenResolved { _ in seen.resolve(.success(receiver.credit)) }
-                endpoint.value.pause(reply)
-            }
+            let reply = Reply<Int>()
+            reply.whenResolved { _ in seen.resolve(.success(receiver.credit)) }
+            receiver.outbox.post(.receiver(receiver.core.status, .pause(reply)))
             #expect(try await seen.value() == 0)
         }
     }

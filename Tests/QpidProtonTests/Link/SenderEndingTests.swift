@@ -60,11 +60,11 @@ struct SenderEndingTests {
     @Test func endingBeforeAMessageIsLookedAt() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
-            let endpoint = sender.endpoint
             let answers = Answers()
-            sender.outbox.run { _ in
+            try await peer.run { peer in
                 if let transfer = try? sender.trySend(encoded: payload(1)) { answers.watch([transfer]) }
-                endpoint.value.close(AMQPError(scope: .link, condition: .resourceDeleted, detail: "the queue is gone"))
+                let cause = AMQPError(scope: .link, condition: .resourceDeleted, detail: "the queue is gone")
+                peer.handler.sender(sender.core.status)?.close(cause)
             }
             await peer.settle()
             let error = try #require(answers.error(0))

@@ -93,7 +93,7 @@ extension ModelReceiver {
     }
 
     func check(isQuiet: Bool) {
-        let endpoint = self.receiver.endpoint.value
+        guard let endpoint = self.endpoint else { return }
         self.checkRate()
         // At the end settled messages that waited for room come on top.
         if let budget = endpoint.window.budget, !endpoint.window.isAutomatic, !self.configuration.streamsMessages,
@@ -203,7 +203,7 @@ extension ModelReceiver {
         }
         guard self.isOpen else { return }
         self.world.require(self.receiver.bufferedBytes == 0, "\(self.name): bytes are left")
-        let unsettled = self.receiver.endpoint.value.figures.unsettled
+        let unsettled = self.endpoint?.figures.unsettled ?? 0
         self.world.require(unsettled == 0, "\(self.name): \(unsettled) deliveries are not settled")
     }
 }

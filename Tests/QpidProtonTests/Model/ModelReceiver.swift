@@ -51,6 +51,8 @@ final class HeldDelivery: @unchecked Sendable {
 // Sendable for this reason: all that can change is used on the event loop alone.
 final class ModelReceiver: @unchecked Sendable {
     let receiver: AMQPReceiver
+    /// Kept to be checked after the link has ended too.
+    let endpoint: ReceiverEndpoint?
     let session: ModelSession
     let configuration: AMQPReceiver.Configuration
     let openTime: NIODeadline
@@ -79,6 +81,7 @@ final class ModelReceiver: @unchecked Sendable {
         _ world: ModelWorld
     ) {
         self.receiver = receiver
+        self.endpoint = world.peer.handler.receiver(receiver.core.status)
         self.session = session
         self.configuration = configuration
         self.openTime = openTime

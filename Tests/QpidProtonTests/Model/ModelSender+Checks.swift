@@ -175,7 +175,7 @@ extension ModelSender {
 
     /// What waits in the lane, as the ledger counts it; nil when the link has ended.
     private var queued: Int? {
-        guard let lane = self.sender.endpoint.value.lane else { return nil }
+        guard let lane = self.endpoint?.lane else { return nil }
         var sum = 0
         for (index, message) in lane.backlog.enumerated() {
             let isFirst = index == 0 && lane.isMidMessage
@@ -219,8 +219,7 @@ extension ModelSender {
     /// What could move has moved.
     private func checkProgress() {
         guard let link = self.link, self.world.peer.script.takesMessages else { return }
-        let endpoint = self.sender.endpoint.value
-        guard let lane = endpoint.lane else { return }
+        guard let endpoint = self.endpoint, let lane = endpoint.lane else { return }
         let state = lane.state
         let credit = Int(pn_link_credit(link))
         let isWaiting = !state.isEmpty && !state.isPaced
@@ -261,8 +260,7 @@ extension ModelSender {
     func checkEnd() {
         for message in self.messages {
             guard let answer = message.answer else {
-                let endpoint = self.sender.endpoint.value
-                let state = endpoint.lane.map { "\($0.state), \($0.backlog.count) queued" } ?? "no lane"
+                let state = self.endpoint?.lane.map { "\($0.state), \($0.backlog.count) queued" } ?? "no lane"
                 let text = "\(message.id) was never answered, admitted: \(message.isAdmitted as Any)"
                 self.world.fail("\(self.name): \(text), \(state), \(self.world.describe(self.link))")
                 continue

@@ -43,6 +43,8 @@ final class SentMessage: @unchecked Sendable {
 // Sendable for this reason: all that can change is used on the event loop alone.
 final class ModelSender: @unchecked Sendable {
     let sender: AMQPSender
+    /// Kept to be checked after the link has ended too.
+    let endpoint: SenderEndpoint?
     let session: ModelSession
     let overflow: AMQPOverflow
     let high: Int?
@@ -68,6 +70,7 @@ final class ModelSender: @unchecked Sendable {
         _ world: ModelWorld
     ) {
         self.sender = sender
+        self.endpoint = world.peer.handler.sender(sender.core.status)
         self.session = session
         self.overflow = overflow
         self.high = high

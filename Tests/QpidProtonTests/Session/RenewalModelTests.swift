@@ -85,7 +85,10 @@ private struct RenewalModel {
         let count = self.names.count
         self.own = (0..<count).map { _ in Own(handle: 0) }
         self.peers = (0..<count).map { _ in Peer(handle: 0) }
-        self.status = self.names.map { LinkStatus(name: $0) }
+        self.status = self.names.map { name in
+            let place = SlotMap<Int>().nextKey
+            return LinkStatus(name: name, key: LinkKey(session: place, link: place))
+        }
         self.seen = Array(repeating: false, count: count)
         self.isPaired = self.seen
         let room = Room()

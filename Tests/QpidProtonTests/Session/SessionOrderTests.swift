@@ -203,8 +203,8 @@ struct SessionOrderTests {
             try await adversary.peer.run { [bytes] peer in
                 // As an application that accepts the second link in the very turn in which the first one ends.
                 peer.channel.pipeline.fireChannelRead(bytes)
-                if case .sender(let endpoint, _)? = peer.handler.incoming.poll() {
-                    _ = endpoint.value.accept(.init(target: "q"))
+                if case .sender(let status, _)? = peer.handler.incoming.poll() {
+                    _ = peer.handler.sender(status)?.accept(.init(target: "q"))
                 }
                 peer.channel.pipeline.fireChannelReadComplete()
             }
@@ -224,11 +224,10 @@ struct SessionOrderTests {
             let bytes = try Frame.detach(0).encoded()
             try await adversary.peer.run { [bytes] peer in
                 peer.channel.pipeline.fireChannelRead(bytes)
-                peer.handler.outbox.run { handler in
-                    guard let session = handler.sessions.values.first(where: { _ in true }) else { return }
+                if let session = peer.handler.sessions.values.first(where: { _ in true }) {
                     var configuration = AMQPSender.Configuration(target: "q")
                     configuration.name = name
-                    handler.openSender(on: session, configuration, Reply())
+                    peer.handler.outbox.post(.session(session.status, .openSender(configuration, within: nil, Reply())))
                 }
                 peer.channel.pipeline.fireChannelReadComplete()
             }

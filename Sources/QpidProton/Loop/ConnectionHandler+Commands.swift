@@ -1,0 +1,108 @@
+internal import NIOCore
+
+// The commands of tasks: each finds its object by its key, or is answered with the cause of the object's end.
+
+extension ConnectionHandler {
+    func perform(_ command: Command) {
+        switch command {
+        case .connection(let command): self.perform(command)
+        case .session(let status, let command):
+            guard let session = self.session(status) else { return command.fail(self.gone(status)) }
+            self.perform(command, on: session)
+        case .sender(let status, let command):
+            guard let sender = self.sender(status) else { return command.fail(self.gone(status)) }
+            sender.perform(command)
+        case .receiver(let status, let command):
+            guard let receiver = self.receiver(status) else { return command.fail(self.gone(status)) }
+            receiver.perform(command)
+        }
+    }
+
+    // MARK: Finding
+
+    func session(_ status: SessionStatus) -> SessionEndpoint? { self.sessions[status.key] }
+
+    func sender(_ status: LinkStatus) -> SenderEndpoint? {
+        self.sessions[status.key.session]?.links[status.key.link] as? SenderEndpoint
+    }
+
+    func receiver(_ status: LinkStatus) -> ReceiverEndpoint? {
+        self.sessions[status.key.session]?.links[status.key.link] as? ReceiverEndpoint
+    }
+
+    private func gone(_ status: SessionStatus) -> AMQPError {
+        self.ended.cause ?? status.ended.cause
+            ?? AMQPError(scope: .session, condition: .closed, detail: "the session is closed")
+    }
+
+    private func gone(_ status: LinkStatus) -> AMQPError {
+        status.endError ?? AMQPError(scope: .link, condition: .closed, detail: "the link is not open")
+    }
+
+    // MARK: Performing
+
+    private func perform(_ command: ConnectionCommand) {
+        switch command {
+        case .close(let error): self.close(error)
+        case .run(let request, let limit, let call): TimedClose.run(request, within: limit, call, on: self)
+        case .openSession(let configuration, let timeout, let reply):
+            self.openSession(configuration, within: timeout, reply)
+        case .awaitSettlement(let settler, let slot, let sequence, let reply):
+            self.awaitSettlement(settler, slot, sequence, reply)
+        case .snapshot(let reply): reply.resolve(.success(self.snapshot))
+        case .observeFlow(let continuation, let shortest, let link):
+            self.watch.subscribe(continuation, after: shortest, link: link)
+        case .endObservingFlow(let id): self.watch.unsubscribe(id)
+        case .receiveBudgetHasRoom: self.receiving.hasRoom()
+        case .receiveBudgetIsReadable: self.receiving.update()
+        }
+    }
+
+    private func perform(_ command: SessionCommand, on session: SessionEndpoint) {
+        switch command {
+        case .close(let error): session.close(error)
+        case .accept(let configuration, let reply): reply.resolve(session.accept(configuration))
+        case .openSender(let configuration, let timeout, let reply):
+            self.openSender(on: session, configuration, within: timeout, reply)
+        case .openReceiver(let configuration, let timeout, let reply):
+            self.openReceiver(on: session, configuration, within: timeout, reply)
+        case .snapshot(let reply): reply.resolve(.success(session.snapshot))
+        }
+    }
+}
+
+extension SenderEndpoint {
+    fileprivate func perform(_ command: SenderCommand) {
+        switch command {
+        case .close(let error): self.close(error)
+        case .accept(let configuration, let reply): reply.resolve(self.accept(configuration))
+        case .cancel(let message, let reply):
+            self.cancel(message)
+            reply.resolve(.success(()))
+        case .abort(let message, let cause, let reply):
+            self.abort(message, cause)
+            reply.resolve(.success(()))
+        case .makeRoom(let isAgain): self.makeRoom(isAgain: isAgain)
+        case .setRate(let limit): self.setRate(limit)
+        case .snapshot(let reply): reply.resolve(.success(self.snapshot(at: self.handler.now)))
+        }
+    }
+}
+
+extension ReceiverEndpoint {
+    fileprivate func perform(_ command: ReceiverCommand) {
+        switch command {
+        case .close(let error): self.close(error)
+        case .accept(let configuration, let reply): reply.resolve(self.accept(configuration))
+        case .grant(let credit): self.grant(credit)
+        case .pause(let reply): self.pause(reply)
+        case .resume: self.resume()
+        case .drain(let reply, let timeout): self.drain(reply, timeout: timeout)
+        case .limitWait(let id, let timeout): self.limitWait(id, timeout)
+        case .read(let pieces, let sequence): self.read(pieces, of: sequence)
+        case .discard(let sequence): self.drop(sequence)
+        case .setRate(let limit): self.setRate(limit)
+        case .snapshot(let reply): reply.resolve(.success(self.snapshot(at: self.handler.now)))
+        }
+    }
+}
