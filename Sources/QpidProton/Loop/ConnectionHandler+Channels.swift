@@ -44,7 +44,7 @@ extension ConnectionHandler {
         let now = self.nanoseconds
         self.channelRest.expire(at: now)
         guard !self.channelRest.isEmpty || !self.heldChannels.isEmpty, self.engine.transportError == nil,
-            pn_connection_state(self.engine.connection) & PN_LOCAL_ACTIVE != 0
+            self.engine.isLocallyActive
         else { return nil }
         // Begins and ends that Proton has not framed take and free numbers.
         while self.produce() {}

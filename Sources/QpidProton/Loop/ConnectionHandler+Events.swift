@@ -42,16 +42,13 @@ extension ConnectionHandler {
     }
 
     private func connectionOpened() {
-        let connection = self.engine.connection
-        let transport = self.engine.transport
         guard self.fitOpen() else {
             let text =
                 "the open frame of this container does not fit into the peer's frames of \(self.peerFrameSize) bytes"
             return self.fail(AMQPError(scope: .connection, condition: .frameSizeTooSmall, detail: text))
         }
-        let idle = pn_transport_get_remote_idle_timeout(transport)
-        // Proton sends an empty frame each half of it, and without end where the half is no time.
-        guard idle != 1 else {
+        // Proton would send empty frames without end: half of it is no time.
+        guard self.engine.remoteIdleTimeout != 1 else {
             return self.fail(
                 AMQPError(
                     scope: .connection,
@@ -60,23 +57,13 @@ extension ConnectionHandler {
                 )
             )
         }
-        let largest = pn_transport_get_remote_max_frame(transport)
-        let peer = AMQPPeer(
-            containerID: pn_connection_remote_container(connection).map { String(cString: $0) } ?? "",
-            hostname: pn_connection_remote_hostname(connection).map { String(cString: $0) },
-            maxFrameSize: largest == .max ? nil : AMQPByteCount(Int(largest)),
-            channelMax: pn_transport_remote_channel_max(transport),
-            idleTimeout: idle == 0 ? nil : .milliseconds(Int64(idle)),
-            offeredCapabilities: ProtonData.symbols(pn_connection_remote_offered_capabilities(connection)),
-            desiredCapabilities: ProtonData.symbols(pn_connection_remote_desired_capabilities(connection)),
-            properties: ProtonData.map(pn_connection_remote_properties(connection))
-        )
+        let peer = self.engine.peer
         self.frames.namesLinks = peer.properties[symbol: "product"] != "RabbitMQ"
         let overhead = 64 + (self.hasChosen ? Self.chosenTagRoom : 0)
-        self.transferPayload = max(256, Int(min(largest, 1 << 24)) - overhead)
+        self.transferPayload = max(256, Int(min(self.engine.remoteMaxFrameSize, 1 << 24)) - overhead)
         self.logger[.container] = "\(peer.containerID)"
         self.logger.debug("connection opened")
-        if self.role == .server { pn_connection_open(connection) }
+        if self.role == .server { self.engine.open() }
         self.metrics?.opened()
         self.opened.resolve(.success(peer))
     }

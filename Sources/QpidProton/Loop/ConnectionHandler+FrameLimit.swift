@@ -28,24 +28,20 @@ extension ConnectionHandler {
     /// Leaves out of the open, where the peer has opened first, what its frames do not hold. Returns false where even the
     /// names do not fit.
     func fitOpen() -> Bool {
-        let connection = self.engine.connection
         let limit = self.peerFrameSize
-        guard self.role == .server, pn_connection_state(connection) & PN_LOCAL_UNINIT != 0 else { return true }
-        let size = ProtonFrameSize.open(connection)
+        guard self.role == .server, self.engine.isLocallyUnopened else { return true }
+        let size = self.engine.openSize
         guard size > limit else { return true }
         self.logger.warning(
             "the open frame is larger than the peer accepts: its properties are left out, and its capabilities if need be",
             metadata: .amqp([.size: "\(size)", .limit: "\(limit)"])
         )
-        pn_data_clear(pn_connection_properties(connection))
-        if ProtonFrameSize.open(connection) > limit {
-            pn_data_clear(pn_connection_offered_capabilities(connection))
-            pn_data_clear(pn_connection_desired_capabilities(connection))
-        }
-        guard ProtonFrameSize.open(connection) > limit else { return true }
+        self.engine.clearProperties()
+        if self.engine.openSize > limit { self.engine.clearCapabilities() }
+        guard self.engine.openSize > limit else { return true }
         // A close needs an open before it.
-        pn_connection_set_container(connection, "")
-        pn_connection_set_hostname(connection, nil)
+        self.engine.setContainerID("")
+        self.engine.setHostname(nil)
         return false
     }
 }

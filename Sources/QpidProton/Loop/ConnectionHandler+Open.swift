@@ -37,7 +37,7 @@ extension ConnectionHandler {
 
     /// The channels that both sides allow. A session that has ended keeps its own until the peer has ended it too.
     var channels: Int {
-        1 + min(Int(self.configuration.channelMax), Int(pn_transport_remote_channel_max(self.engine.transport)))
+        1 + min(Int(self.configuration.channelMax), Int(self.engine.remoteChannelMax))
     }
 
     /// Attaches a sender; its `attachment` tells when the peer has answered.

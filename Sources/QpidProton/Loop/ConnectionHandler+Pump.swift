@@ -1,4 +1,3 @@
-internal import CProton
 internal import DequeModule
 internal import Logging
 internal import NIOCore
@@ -206,7 +205,7 @@ extension ConnectionHandler {
             self.writing?.writeBytes(bytes)
         }
         self.frames.sent(&self.writing)
-        if pn_connection_state(self.engine.connection) & PN_LOCAL_ACTIVE != 0 {
+        if self.engine.isLocallyActive {
             func add(_ frame: ByteBuffer) {
                 if self.writing == nil { self.writing = self.takeOutput(context) }
                 self.writing?.writeImmutableBuffer(frame)
@@ -255,16 +254,15 @@ extension ConnectionHandler {
     ///
     /// A peer that did not begin with the AMQP header gets that header alone. Source: AMQP 1.0 §2.2, §2.4.1.
     func sayFarewell(_ error: AMQPError) {
-        let connection = self.engine.connection
         guard let context = self.context, self.engine.transportError == nil else { return }
         guard self.header.isPassed else {
             // A client has sent its own at the start.
             if self.role == .server { self.write(ByteBuffer(bytes: HeaderCheck.expected), context) }
             return
         }
-        if pn_connection_state(connection) & PN_LOCAL_UNINIT != 0 { pn_connection_open(connection) }
+        if self.engine.isLocallyUnopened { self.engine.open() }
         while self.produce() {}
-        guard !self.isDead, pn_connection_state(connection) & PN_LOCAL_CLOSED == 0 else { return }
+        guard !self.isDead, !self.engine.isLocallyClosed else { return }
         var frame = context.channel.allocator.buffer(capacity: 256)
         do {
             try CloseFrame.write(error.fitted(to: self.peerFrameSize), into: &frame)
@@ -363,8 +361,7 @@ extension ConnectionHandler {
     /// Closes the socket once both sides have said so and all has been written.
     private func closeIfDone() {
         guard self.unwrittenBytes == 0, self.engine.isWriteClosed else { return }
-        let isClosedByPeer = pn_connection_state(self.engine.connection) & PN_REMOTE_CLOSED != 0
-        if isClosedByPeer || self.engine.isReadClosed || self.engine.transportError != nil {
+        if self.engine.isRemotelyClosed || self.engine.isReadClosed || self.engine.transportError != nil {
             self.die(AMQPError(scope: .connection, condition: .closed, detail: "the connection was closed"))
         }
     }

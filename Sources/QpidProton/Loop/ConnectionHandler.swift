@@ -153,7 +153,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.frames.onEnd = { [unowned self] in self.sessionEnded(on: $0, isOver: $1) }
         self.frames.onOpenSent = { [unowned self] in
             // The open has announced the smaller size. A peer's frame that is larger than that never comes here.
-            pn_transport_set_max_frame(self.engine.transport, UInt32(clamping: self.frames.protonFrameSize))
+            self.engine.setMaxFrameSize(self.frames.protonFrameSize)
         }
     }
 
@@ -257,7 +257,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// The error that Proton found, if there is one.
     var transportError: AMQPError? {
         guard let error = self.engine.transportError else { return nil }
-        guard error.condition == .resourceLimitExceeded, error.detail == Self.idleTimeoutText else { return error }
+        guard error.condition == .resourceLimitExceeded, error.detail == ProtonEngine.idleTimeoutText else {
+            return error
+        }
         let limit = self.configuration.idleTimeout.map { " for \($0)" } ?? ""
         return AMQPError(
             scope: .connection,
@@ -265,8 +267,6 @@ final class ConnectionHandler: ChannelInboundHandler {
             detail: "nothing came from the peer\(limit)"
         )
     }
-    /// What `pn_transport_tick` writes into the transport's condition.
-    private static let idleTimeoutText = "local-idle-timeout expired"
 
     var endError: AMQPError? {
         if case .failure(let error)? = self.ended.answer { return error }
@@ -292,31 +292,23 @@ final class ConnectionHandler: ChannelInboundHandler {
     private func start() throws(AMQPError) {
         ProtonVersion.check(self.logger)
         let configuration = self.configuration
-        let transport = self.engine.transport
-        let connection = self.engine.connection
-        if self.role == .server { pn_transport_set_server(transport) }
-        pn_transport_set_max_frame(transport, UInt32(clamping: configuration.maxFrameSize.bytes))
-        pn_transport_set_channel_max(transport, configuration.channelMax)
-        if let idle = configuration.idleTimeout {
-            pn_transport_set_idle_timeout(transport, pn_millis_t(clamping: idle.milliseconds))
-        }
-        pn_connection_set_container(connection, configuration.containerID ?? Self.makeContainerID())
-        pn_connection_set_hostname(connection, configuration.virtualHost)
-        try ProtonData.set(
-            pn_connection_offered_capabilities(connection),
-            symbols: configuration.offeredCapabilities
+        if self.role == .server { self.engine.setServer() }
+        self.engine.setMaxFrameSize(configuration.maxFrameSize.bytes)
+        self.engine.setChannelMax(configuration.channelMax)
+        if let idle = configuration.idleTimeout { self.engine.setIdleTimeout(idle) }
+        self.engine.setContainerID(configuration.containerID ?? Self.makeContainerID())
+        self.engine.setHostname(configuration.virtualHost)
+        try self.engine.setCapabilities(
+            offered: configuration.offeredCapabilities,
+            desired: configuration.desiredCapabilities
         )
-        try ProtonData.set(
-            pn_connection_desired_capabilities(connection),
-            symbols: configuration.desiredCapabilities
-        )
-        try ProtonData.set(pn_connection_properties(connection), map: configuration.properties)
+        try self.engine.setProperties(configuration.properties)
         self.watch.start()
         self.watchFrameSizes()
         self.engine.log(to: self.logger)
         if configuration.tracesFrames { self.trace = FrameTrace(self.logger) }
         self.engine.bind()
-        if self.role == .client { pn_connection_open(connection) }
+        if self.role == .client { self.engine.open() }
         self.pump()
     }
 
@@ -328,18 +320,12 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Closes the connection from this side; the peer has `operationTimeout` to answer.
     func close(_ error: AMQPError?) {
-        guard !self.isDead, self.ended.answer == nil,
-            pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0
-        else { return }
+        guard !self.isDead, self.ended.answer == nil, !self.engine.isLocallyClosed else { return }
         self.isClosedHere = true
         self.end(error, AMQPError(scope: .connection, condition: .closed, detail: "the connection was closed"))
-        if let error {
-            ProtonCondition.set(pn_connection_condition(self.engine.connection), error.fitted(to: self.peerFrameSize))
-        }
-        if pn_connection_state(self.engine.connection) & PN_LOCAL_UNINIT != 0 {
-            pn_connection_open(self.engine.connection)
-        }
-        pn_connection_close(self.engine.connection)
+        if let error { self.engine.setError(error.fitted(to: self.peerFrameSize)) }
+        if self.engine.isLocallyUnopened { self.engine.open() }
+        self.engine.close()
     }
 
     /// A peer that does not answer the close, or does not read it, must not hold the socket for ever.
@@ -353,15 +339,13 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func remoteClosed() {
         let ending: AMQPError.Ending = self.opened.answer == nil ? .refused : .closed
-        let error = ProtonCondition.get(pn_connection_remote_condition(self.engine.connection), .connection, ending)
+        let error = self.engine.remoteError(ending)
         self.logger.debug("connection closed by the peer", metadata: .amqp(error: error))
         self.end(
             error,
             AMQPError(scope: .connection, condition: .closed, detail: "the peer closed the connection", origin: .peer)
         )
-        if pn_connection_state(self.engine.connection) & PN_LOCAL_CLOSED == 0 {
-            pn_connection_close(self.engine.connection)
-        }
+        if !self.engine.isLocallyClosed { self.engine.close() }
     }
 
     /// Tells the peer an error of the transport, as far as it still listens, and ends.
@@ -436,9 +420,8 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// What the peer answered to the close of this side, or why it did not.
     private func closeAnswer(_ error: AMQPError) -> Result<Void, AMQPError> {
-        guard pn_connection_state(self.engine.connection) & PN_REMOTE_CLOSED == 0 else {
-            let condition = pn_connection_remote_condition(self.engine.connection)
-            return ProtonCondition.get(condition, .connection, .closed).map { .failure($0) } ?? .success(())
+        guard !self.engine.isRemotelyClosed else {
+            return self.engine.remoteError(.closed).map { .failure($0) } ?? .success(())
         }
         guard error.condition == .closed || error.condition == .connectionLost else { return .failure(error) }
         var lost = error

@@ -148,7 +148,7 @@ extension ConnectionHandler {
     /// A peer whose bytes are not read must not be taken for one that sends none.
     func suspendIdleTimeout() {
         guard self.configuration.idleTimeout != nil else { return }
-        pn_transport_set_idle_timeout(self.engine.transport, 0)
+        self.engine.setIdleTimeout(nil)
         self.isIdleTimeoutSuspended = true
     }
 
@@ -156,6 +156,6 @@ extension ConnectionHandler {
     func resumeIdleTimeout() {
         guard self.isIdleTimeoutSuspended, let idle = self.configuration.idleTimeout else { return }
         self.isIdleTimeoutSuspended = false
-        pn_transport_set_idle_timeout(self.engine.transport, pn_millis_t(clamping: idle.milliseconds))
+        self.engine.setIdleTimeout(idle)
     }
 }

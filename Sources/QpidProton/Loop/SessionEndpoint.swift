@@ -109,7 +109,7 @@ final class SessionEndpoint {
     /// The peer has begun the session and not ended it, so that it reads what this side sends on it.
     var isHeardByPeer: Bool {
         pn_session_state(self.session) & PN_REMOTE_ACTIVE != 0
-            && pn_connection_state(self.handler.engine.connection) & PN_REMOTE_CLOSED == 0
+            && !self.handler.engine.isRemotelyClosed
     }
 
     var isBegunByPeer: Bool { pn_session_state(self.session) & PN_REMOTE_UNINIT == 0 }

@@ -1,7 +1,10 @@
 internal import CProton
 internal import Logging
 
-/// The owner of one `pn_connection_driver_t`: bytes in, events, bytes out. It belongs to one event loop.
+/// The owner of one `pn_connection_driver_t`, with its connection and its transport: bytes in, events, bytes out. It belongs to
+/// one event loop.
+///
+/// A connection is never bound to a second transport: its counters would underflow (P23).
 struct ProtonEngine: ~Copyable {
     private let driver: UnsafeMutablePointer<pn_connection_driver_t>
     /// Where Proton logs to until it is freed, and while that is done.
@@ -70,26 +73,9 @@ struct ProtonEngine: ~Copyable {
         return nil
     }
 
-    /// Fails the transport. The condition has to be set before the two halves close, or it is lost.
-    func fail(_ error: AMQPError) {
-        if let condition = pn_transport_condition(self.transport), !pn_condition_is_set(condition) {
-            ProtonCondition.set(condition, error)
-        }
-        pn_connection_driver_close(self.driver)
-    }
-
+    /// Closes both halves.
+    func closeBoth() { pn_connection_driver_close(self.driver) }
     func closeRead() { pn_connection_driver_read_close(self.driver) }
     var isReadClosed: Bool { pn_connection_driver_read_closed(self.driver) }
     var isWriteClosed: Bool { pn_connection_driver_write_closed(self.driver) }
-
-    /// Runs Proton's timers. Returns when they want to run next, in milliseconds of the same clock, or nil for never.
-    func tick(_ milliseconds: Int64) -> Int64? {
-        let next = pn_transport_tick(self.transport, milliseconds)
-        return next == 0 ? nil : next
-    }
-
-    /// The error of the transport, if there is one.
-    var transportError: AMQPError? {
-        pn_transport_condition(self.transport).flatMap { ProtonCondition.get($0, .connection, origin: .local) }
-    }
 }

@@ -1,0 +1,20 @@
+internal import CProton
+
+/// A C object that each side opens and closes: a connection, a session or a link.
+protocol ProtonEndpoint: ~Copyable {
+    /// What Proton keeps of both sides, in bits.
+    var state: pn_state_t { get }
+}
+
+extension ProtonEndpoint where Self: ~Copyable {
+    /// This side has not opened it.
+    @inline(__always) var isLocallyUnopened: Bool { self.state & PN_LOCAL_UNINIT != 0 }
+    /// This side has opened it, and not closed it.
+    @inline(__always) var isLocallyActive: Bool { self.state & PN_LOCAL_ACTIVE != 0 }
+    @inline(__always) var isLocallyClosed: Bool { self.state & PN_LOCAL_CLOSED != 0 }
+    /// The peer has not opened it.
+    @inline(__always) var isRemotelyUnopened: Bool { self.state & PN_REMOTE_UNINIT != 0 }
+    /// The peer has opened it, and not closed it.
+    @inline(__always) var isRemotelyActive: Bool { self.state & PN_REMOTE_ACTIVE != 0 }
+    @inline(__always) var isRemotelyClosed: Bool { self.state & PN_REMOTE_CLOSED != 0 }
+}

@@ -1,0 +1,49 @@
+internal import CProton
+
+// The transport: its settings, its timers, and how it ends.
+
+extension ProtonEngine {
+    /// Expects the peer to open first.
+    func setServer() { pn_transport_set_server(self.transport) }
+
+    /// Sets the largest frame that this side accepts. Without one, sessions have no window (P13).
+    func setMaxFrameSize(_ bytes: Int) { pn_transport_set_max_frame(self.transport, UInt32(clamping: bytes)) }
+
+    func setChannelMax(_ channel: UInt16) { pn_transport_set_channel_max(self.transport, channel) }
+
+    /// Sets how long the peer may be silent; nil for no limit. Proton advertises half of it (P56).
+    func setIdleTimeout(_ timeout: Duration?) {
+        pn_transport_set_idle_timeout(self.transport, timeout.map { pn_millis_t(clamping: $0.milliseconds) } ?? 0)
+    }
+
+    /// The largest frame that the peer accepts, in bytes; `.max` where it named none.
+    var remoteMaxFrameSize: UInt32 { pn_transport_get_remote_max_frame(self.transport) }
+
+    var remoteChannelMax: UInt16 { pn_transport_remote_channel_max(self.transport) }
+
+    /// The idle-time-out of the peer, in milliseconds; 0 for none. Proton sends an empty frame each half of it.
+    var remoteIdleTimeout: UInt32 { pn_transport_get_remote_idle_timeout(self.transport) }
+
+    /// Runs Proton's timers. Returns when they want to run next, in milliseconds of the same clock, or nil for never: until
+    /// an idle timeout is set (P31).
+    func tick(_ milliseconds: Int64) -> Int64? {
+        let next = pn_transport_tick(self.transport, milliseconds)
+        return next == 0 ? nil : next
+    }
+
+    /// What ``tick(_:)`` writes into the error of the transport when the peer was silent for too long.
+    static let idleTimeoutText = "local-idle-timeout expired"
+
+    /// The error of the transport, if there is one.
+    var transportError: AMQPError? {
+        pn_transport_condition(self.transport).flatMap { ProtonCondition.get($0, .connection, origin: .local) }
+    }
+
+    /// Fails the transport. The condition has to be set before the two halves close, or it is lost.
+    func fail(_ error: AMQPError) {
+        if let condition = pn_transport_condition(self.transport), !pn_condition_is_set(condition) {
+            ProtonCondition.set(condition, error)
+        }
+        self.closeBoth()
+    }
+}
