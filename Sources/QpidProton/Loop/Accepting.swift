@@ -5,7 +5,7 @@ internal import CProton
 extension SessionEndpoint {
     func accept(_ configuration: AMQPSession.Configuration) -> Result<OpenedSession, AMQPError> {
         if let cause = self.ended.cause { return .failure(cause) }
-        guard pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else {
+        guard self.session.isLocallyUnopened else {
             return .failure(AMQPError(condition: .illegalState, detail: "the session has been accepted already"))
         }
         do {

@@ -1,4 +1,3 @@
-internal import CProton
 internal import NIOCore
 
 // Channel numbers that rest: see ``ChannelRest``.
@@ -56,8 +55,8 @@ extension ConnectionHandler {
         }
         self.releaseChannels { $0 >= chosen }
         let resting = (0..<chosen).filter { !self.frames.isInUse($0) && self.heldChannels[$0] == nil }
-        let holders = resting.compactMap { _ in pn_session(self.engine.connection) }
-        for holder in holders { pn_session_open(holder) }
+        let holders = resting.compactMap { _ in ProtonChannelHolder(self.engine) }
+        for holder in holders { holder.begin() }
         for (holder, channel) in zip(holders, self.frameUnsent()) { self.heldChannels[channel] = holder }
         if !self.heldChannels.isEmpty, self.holdTimer == nil {
             self.holdTimer = self.schedule(in: .nanoseconds(ChannelRest.rest)) { [unowned self] in
@@ -74,8 +73,7 @@ extension ConnectionHandler {
         while self.produce() {}
         for (channel, holder) in released {
             self.heldChannels[channel] = nil
-            pn_session_close(holder)
-            pn_session_free(holder)
+            holder.end()
         }
         _ = self.frameUnsent()
     }

@@ -68,10 +68,10 @@ extension ConnectionHandler {
         self.opened.resolve(.success(peer))
     }
 
-    private func sessionOpened(_ session: OpaquePointer) {
+    private func sessionOpened(_ session: ProtonSession.View) {
         let peer = self.frames.nextArrived()
         if let known = SessionEndpoint.of(session) { return known.remoteOpened(peer) }
-        let endpoint = SessionEndpoint(session, handler: self)
+        let endpoint = SessionEndpoint(ProtonSession(session), handler: self)
         endpoint.remoteOpened(peer)
         // Proton falls silent when a session of this side finds no channel, be it begun to be refused.
         let channels = self.channels
@@ -92,7 +92,9 @@ extension ConnectionHandler {
             if let flaw { return known.close(flaw) }
             return known.remoteOpened()
         }
-        guard let session = SessionEndpoint.of(pn_link_session(link)), session.ended.answer == nil else { return }
+        guard let session = SessionEndpoint.of(ProtonSession.View(pointer: pn_link_session(link))),
+            session.ended.answer == nil
+        else { return }
         let name = pn_link_name(link).map { String(cString: $0) } ?? ""
         if pn_link_is_sender(link) {
             let endpoint = SenderEndpoint(link, session: session, name: name)

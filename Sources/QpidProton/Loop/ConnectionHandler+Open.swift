@@ -20,7 +20,7 @@ extension ConnectionHandler {
             let text = "the connection has \(self.sessions.count) sessions, and channel-max allows no more"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
-        guard let session = pn_session(self.engine.connection) else {
+        guard let session = ProtonSession(of: self.engine) else {
             let text = "Proton could not make a session"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
@@ -47,7 +47,14 @@ extension ConnectionHandler {
         within timeout: Duration? = nil,
         _ reply: Reply<OpenedSender>
     ) {
-        self.open(on: session, configuration.name, within: timeout, reply, make: pn_sender, SenderEndpoint.init) {
+        self.open(
+            on: session,
+            configuration.name,
+            within: timeout,
+            reply,
+            make: { $0.makeSender($1) },
+            SenderEndpoint.init
+        ) {
             endpoint throws(AMQPError) in
             try endpoint.open(configuration)
         }
@@ -60,7 +67,14 @@ extension ConnectionHandler {
         within timeout: Duration? = nil,
         _ reply: Reply<OpenedReceiver>
     ) {
-        self.open(on: session, configuration.name, within: timeout, reply, make: pn_receiver, ReceiverEndpoint.init) {
+        self.open(
+            on: session,
+            configuration.name,
+            within: timeout,
+            reply,
+            make: { $0.makeReceiver($1) },
+            ReceiverEndpoint.init
+        ) {
             endpoint throws(AMQPError) in
             try endpoint.open(configuration)
         }
@@ -71,7 +85,7 @@ extension ConnectionHandler {
         _ name: String?,
         within timeout: Duration? = nil,
         _ reply: Reply<Opened>,
-        make: (OpaquePointer, UnsafePointer<CChar>) -> OpaquePointer?,
+        make: (borrowing ProtonSession, String) -> OpaquePointer?,
         _ wrap: (OpaquePointer, SessionEndpoint, String) -> Endpoint,
         _ open: (Endpoint) throws(AMQPError) -> Opened
     ) {

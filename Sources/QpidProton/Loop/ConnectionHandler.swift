@@ -1,4 +1,3 @@
-internal import CProton
 internal import DequeModule
 internal import Logging
 internal import NIOCore
@@ -102,7 +101,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// How long the channel numbers of ended sessions have rested.
     var channelRest = ChannelRest()
     /// The sessions that keep Proton from taking a channel number.
-    var heldChannels: [UInt16: OpaquePointer] = [:]
+    var heldChannels: [UInt16: ProtonChannelHolder] = [:]
     var holdTimer: LoopTimer?
     /// Sessions that are begun when a channel number has rested.
     var waitingBegins: [SessionEndpoint] = []

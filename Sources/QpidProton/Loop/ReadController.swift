@@ -1,4 +1,3 @@
-internal import CProton
 internal import Logging
 internal import NIOCore
 
@@ -45,7 +44,7 @@ final class ReadController {
         var isOverfull = false
         var inProton = 0
         for session in self.handler.sessions.values where !session.isDone && session.ended.answer == nil {
-            let bytes = Int(pn_session_incoming_bytes(session.session))
+            let bytes = session.session.incomingBytes
             inProton += bytes
             if bytes > session.incomingCapacity { isOverfull = true }
         }

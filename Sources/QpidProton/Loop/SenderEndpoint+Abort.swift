@@ -23,7 +23,7 @@ extension SenderEndpoint {
     /// session: there no abort holds it up, and without one Proton would end the message as if it were whole.
     func endAborting() {
         guard self.isAborting else { return }
-        let isEndedByPeer = self.isEndedByPeer || pn_session_state(self.session.session) & PN_REMOTE_CLOSED != 0
+        let isEndedByPeer = self.isEndedByPeer || self.session.session.isRemotelyClosed
         if isEndedByPeer || self.mayAbort { self.abortCurrent() }
         self.isAborting = false
         self.handler.aborting.removeAll { $0 === self }

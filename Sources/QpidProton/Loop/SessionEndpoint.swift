@@ -1,4 +1,3 @@
-internal import CProton
 internal import DequeModule
 internal import Logging
 internal import NIOCore
@@ -13,7 +12,8 @@ struct InFlightBytes {
 
 /// The loop's side of a session. It is used on the event loop alone.
 final class SessionEndpoint {
-    let session: OpaquePointer
+    /// Not checked for overlapping accesses: each is one call of Proton.
+    @exclusivity(unchecked) private(set) var session: ProtonSession
     /// The handler owns its sessions; a session that outlives it is done and asks it for nothing.
     unowned let handler: ConnectionHandler
     let status: SessionStatus
@@ -40,12 +40,12 @@ final class SessionEndpoint {
     @exclusivity(unchecked) private var handed: Deque<InFlightBytes> = []
     private var handedBytes = 0
 
-    init(_ session: OpaquePointer, handler: ConnectionHandler) {
+    init(_ session: consuming ProtonSession, handler: ConnectionHandler) {
         self.session = session
         self.handler = handler
         self.status = SessionStatus(key: handler.sessions.nextKey)
-        pn_session_set_context(session, Unmanaged.passUnretained(self).toOpaque())
         _ = handler.sessions.insert(self)
+        self.session.setContext(self)
     }
 
     var opened: Reply<Void> { self.status.opened }
@@ -54,15 +54,15 @@ final class SessionEndpoint {
     var report: CloseReport { self.status.report }
 
     /// The endpoint of a session that has not been freed.
-    static func of(_ session: OpaquePointer) -> SessionEndpoint? {
-        pn_session_get_context(session).map { Unmanaged<SessionEndpoint>.fromOpaque($0).takeUnretainedValue() }
+    static func of(_ session: ProtonSession.View) -> SessionEndpoint? {
+        session.context(as: SessionEndpoint.self)
     }
 
     var isLocallyOpen: Bool {
-        !self.isDone && !self.endsWhenBegun && pn_session_state(self.session) & PN_LOCAL_ACTIVE != 0
+        !self.isDone && !self.endsWhenBegun && self.session.isLocallyActive
     }
     private var isLocallyClosed: Bool {
-        self.endsWhenBegun || pn_session_state(self.session) & PN_LOCAL_CLOSED != 0
+        self.endsWhenBegun || self.session.isLocallyClosed
     }
     /// The session was closed here before the peer had begun it.
     private var endsWhenBegun = false
@@ -92,12 +92,11 @@ final class SessionEndpoint {
             outgoingWindow: configuration.outgoingWindow,
             free: { [unowned self] in self.freeIncoming }
         )
-        ProtonWindow.set(
-            self.session,
+        self.session.setIncomingWindow(
             transfers: incoming.disguised,
             frameSize: self.handler.frames.protonFrameSize
         )
-        pn_session_set_outgoing_window(self.session, Int(configuration.outgoingWindow))
+        self.session.setOutgoingWindow(configuration.outgoingWindow)
         self.incoming = incoming
         self.peer?.incoming = incoming
         let node = self.handler.outbox.addLevel(configuration.sendLimit, parent: self.handler.node)
@@ -108,16 +107,15 @@ final class SessionEndpoint {
 
     /// The peer has begun the session and not ended it, so that it reads what this side sends on it.
     var isHeardByPeer: Bool {
-        pn_session_state(self.session) & PN_REMOTE_ACTIVE != 0
-            && !self.handler.engine.isRemotelyClosed
+        self.session.isRemotelyActive && !self.handler.engine.isRemotelyClosed
     }
 
-    var isBegunByPeer: Bool { pn_session_state(self.session) & PN_REMOTE_UNINIT == 0 }
+    var isBegunByPeer: Bool { !self.session.isRemotelyUnopened }
 
     /// Begins the session in Proton, which takes a channel for it with the next output.
     func begin() {
-        guard !self.isDone, pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else { return }
-        pn_session_open(self.session)
+        guard !self.isDone, self.session.isLocallyUnopened else { return }
+        self.session.begin()
         self.answerLinks()
     }
 
@@ -133,7 +131,7 @@ final class SessionEndpoint {
             self.close(AMQPError(scope: .session, condition: .sessionWindowViolation, detail: text))
         }
         peer?.onEarlyEnd = { [unowned self] in
-            guard !self.isDone, pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else { return }
+            guard !self.isDone, self.session.isLocallyUnopened else { return }
             // The links go with the session.
             self.answers = []
             self.handler.begin(self)
@@ -148,13 +146,13 @@ final class SessionEndpoint {
         self.opened.resolve(.success(()))
         if self.endsWhenBegun {
             self.endsWhenBegun = false
-            pn_session_close(self.session)
+            self.session.end()
         }
     }
 
     /// Runs what answers a link of the peer, once the session is begun here: Proton drops what it has to say of one before.
     func whenBegun(_ answer: @escaping () -> Void) {
-        guard pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 else { return answer() }
+        guard self.session.isLocallyUnopened else { return answer() }
         let configuration = self.handler.configuration
         guard self.answers.count < configuration.incomingLinkLimit + configuration.incomingLimit else {
             let text =
@@ -189,7 +187,7 @@ final class SessionEndpoint {
     /// Looks how much Proton holds of what has come.
     func noteIncoming() {
         guard !self.isDone else { return }
-        let held = Int(pn_session_incoming_bytes(self.session))
+        let held = self.session.incomingBytes
         if held > self.incomingPeak { self.incomingPeak = held }
     }
 
@@ -233,7 +231,7 @@ final class SessionEndpoint {
     func takeFramed(into framed: inout [InFlightBytes]) {
         self.isTouched = false
         guard !self.isDone else { return }
-        let outgoing = Int(pn_session_outgoing_bytes(self.session))
+        let outgoing = self.session.outgoingBytes
         var count = self.handedBytes - outgoing
         self.handedBytes = outgoing
         while count > 0, let first = self.handed.first {
@@ -258,7 +256,7 @@ final class SessionEndpoint {
     private func updateBlocked() {
         guard !self.isDone else { return }
         // Proton holds bytes that it could not frame: it sees less room than there is.
-        let isHeldBack = pn_session_outgoing_bytes(self.session) > 0
+        let isHeldBack = self.session.outgoingBytes > 0
         self.handedTransfers = 0
         self.setBlocked(isHeldBack || (self.peer?.window.available ?? 0) <= 0)
     }
@@ -276,7 +274,7 @@ final class SessionEndpoint {
     /// The bytes that may come besides what Proton holds.
     private var freeIncoming: Int {
         guard !self.isDone else { return 0 }
-        let free = self.incomingCapacity - Int(pn_session_incoming_bytes(self.session))
+        let free = self.incomingCapacity - self.session.incomingBytes
         let frame = self.handler.configuration.maxFrameSize.bytes
         return self.handler.receiving.budget.sessionRoom(free, frameSize: frame, sessions: self.handler.sessions.count)
     }
@@ -291,31 +289,29 @@ final class SessionEndpoint {
     func close(_ error: AMQPError?) {
         guard !self.isDone, !self.isLocallyClosed else { return }
         self.endLocally(error, error ?? Self.closedError(by: .local))
-        if let error {
-            ProtonCondition.set(pn_session_condition(self.session), error.fitted(to: self.handler.peerFrameSize))
-        }
-        if pn_session_state(self.session) & PN_LOCAL_UNINIT != 0 {
+        if let error { self.session.setError(error.fitted(to: self.handler.peerFrameSize)) }
+        if self.session.isLocallyUnopened {
             // The peer has not heard of a session that waits for a channel number.
             guard self.isBegunByPeer else { return self.finish(nil) }
             // A session that was never begun here must be begun before it can be refused.
             self.handler.begin(self)
         }
-        // Proton forgets the channel with the end: it would fail the connection at a begin that answers it later.
-        if pn_session_state(self.session) & PN_REMOTE_UNINIT != 0 {
+        // The begin that answers comes first: see ``ProtonSession/end()``.
+        if self.session.isRemotelyUnopened {
             self.endsWhenBegun = true
             return
         }
-        pn_session_close(self.session)
-        if pn_session_state(self.session) & PN_REMOTE_CLOSED != 0 { self.finish(nil) }
+        self.session.end()
+        if self.session.isRemotelyClosed { self.finish(nil) }
     }
 
     func remoteClosed() {
         let ending: AMQPError.Ending = self.opened.answer == nil ? .refused : .closed
-        let error = ProtonCondition.get(pn_session_remote_condition(self.session), .session, ending)
+        let error = self.session.remoteError(ending)
         self.handler.logger.debug("session ended by the peer", metadata: .amqp(error: error))
         if !self.isLocallyClosed {
             self.endLocally(error, error ?? Self.closedError(by: .peer))
-            pn_session_close(self.session)
+            self.session.end()
             self.handler.isEndWaiting = true
         }
         self.finish(error)
@@ -329,7 +325,7 @@ final class SessionEndpoint {
     func abandon(_ error: AMQPError?, _ cause: AMQPError) {
         guard !self.isDone else { return }
         self.endLocally(error, cause)
-        pn_session_set_context(self.session, nil)
+        self.session.abandon()
         self.isDone = true
         // The peer's answer to an orderly close of this side is the answer to the session's end too.
         if error == nil, cause.origin == .local {
@@ -389,9 +385,8 @@ final class SessionEndpoint {
         // A link that the peer attached after the session was closed here goes with it.
         self.abandonLinks(error, error ?? Self.closedError(by: .local))
         self.isDone = true
-        pn_session_set_context(self.session, nil)
         self.handler.sessions.remove(self.status.key)
         self.closed.resolve(error.map { .failure($0) } ?? .success(()))
-        pn_session_free(self.session)
+        self.session.free()
     }
 }

@@ -22,11 +22,11 @@ extension ConnectionHandler {
 extension SessionEndpoint {
     var snapshot: AMQPSessionSnapshot {
         let ledger = self.node.flatMap { self.handler.outbox.ledger($0) }
-        let incoming = self.isDone ? 0 : Int(pn_session_incoming_bytes(self.session))
+        let incoming = self.isDone ? 0 : self.session.incomingBytes
         return AMQPSessionSnapshot(
             outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
             incoming: AMQPFill(limit: self.incomingCapacity, used: incoming, peak: self.incomingPeak),
-            protonOutgoingBytes: AMQPByteCount(self.isDone ? 0 : Int(pn_session_outgoing_bytes(self.session))),
+            protonOutgoingBytes: AMQPByteCount(self.isDone ? 0 : self.session.outgoingBytes),
             remoteIncomingWindow: self.peer?.window.available ?? 0,
             remoteOutgoingWindow: self.peer?.remoteOutgoingWindow,
             nextOutgoingID: self.peer?.window.nextOutgoingID ?? 0,

@@ -4,8 +4,8 @@ internal import CProton
 enum ProtonEvent {
     case connectionRemoteOpen
     case connectionRemoteClose
-    case sessionRemoteOpen(OpaquePointer)
-    case sessionRemoteClose(OpaquePointer)
+    case sessionRemoteOpen(ProtonSession.View)
+    case sessionRemoteClose(ProtonSession.View)
     case linkRemoteOpen(OpaquePointer)
     case linkRemoteDetach(OpaquePointer)
     case linkRemoteClose(OpaquePointer)
@@ -21,8 +21,8 @@ enum ProtonEvent {
         case PN_LINK_FLOW: self = .linkFlow(pn_event_link(event))
         case PN_CONNECTION_REMOTE_OPEN: self = .connectionRemoteOpen
         case PN_CONNECTION_REMOTE_CLOSE: self = .connectionRemoteClose
-        case PN_SESSION_REMOTE_OPEN: self = .sessionRemoteOpen(pn_event_session(event))
-        case PN_SESSION_REMOTE_CLOSE: self = .sessionRemoteClose(pn_event_session(event))
+        case PN_SESSION_REMOTE_OPEN: self = .sessionRemoteOpen(ProtonSession.View(pointer: pn_event_session(event)))
+        case PN_SESSION_REMOTE_CLOSE: self = .sessionRemoteClose(ProtonSession.View(pointer: pn_event_session(event)))
         case PN_LINK_REMOTE_OPEN: self = .linkRemoteOpen(pn_event_link(event))
         case PN_LINK_REMOTE_DETACH: self = .linkRemoteDetach(pn_event_link(event))
         case PN_LINK_REMOTE_CLOSE: self = .linkRemoteClose(pn_event_link(event))

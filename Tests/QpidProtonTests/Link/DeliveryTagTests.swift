@@ -302,7 +302,7 @@ struct DeliveryTagTests {
                 _ = try sender.trySend(encoded: payload(3_000), options: Self.tagged(tag, format: 0xFFFF_FFFF))
                 await peer.settle()
                 let held = try await peer.run { peer in
-                    peer.handler.sessions.values.map { pn_session_outgoing_bytes($0.session) }
+                    peer.handler.sessions.values.map { $0.session.outgoingBytes }
                 }
                 #expect(held == [0], "message \(number)")
             }

@@ -190,7 +190,7 @@ extension ModelReceiver {
         }
         let isStalled =
             pn_link_queued(link) > 0 && pn_link_credit(link) + pn_link_queued(link) > 0
-            && pn_session_incoming_bytes(endpoint.session.session) == 0
+            && endpoint.session.session.incomingBytes == 0
         self.world.require(!isStalled, "\(self.name): the peer has messages and credit, and sends none")
     }
 

@@ -100,7 +100,7 @@ extension ModelWorld {
         self.require(session.session.outgoingBytesPeak <= most, "more than \(most) was admitted in a session")
         if isQuiet, session.isOpen, self.peer.handler.unwrittenBytes == 0 {
             let endpoint = self.peer.handler.session(session.session.status)
-            let handed = endpoint.map { Int(pn_session_outgoing_bytes($0.session)) } ?? 0
+            let handed = endpoint?.session.outgoingBytes ?? 0
             self.require(
                 outgoing == queued + handed,
                 "a session has \(outgoing) bytes, \(queued) are queued and \(handed) handed over"

@@ -1,4 +1,3 @@
-import CProton
 import NIOCore
 import Testing
 
@@ -224,12 +223,12 @@ struct SendingRows {
 extension InMemoryPeer {
     /// The bytes of the library's sessions that Proton or the socket holds.
     var heldBytes: Int {
-        let proton = self.handler.sessions.values.reduce(0) { $0 + Int(pn_session_outgoing_bytes($1.session)) }
+        let proton = self.handler.sessions.values.reduce(0) { $0 + $1.session.outgoingBytes }
         return proton + self.wire.flushedBytes
     }
 
     /// What Proton holds of the messages that the library has received.
     var incomingBytes: Int {
-        self.handler.sessions.values.reduce(0) { $0 + Int(pn_session_incoming_bytes($1.session)) }
+        self.handler.sessions.values.reduce(0) { $0 + $1.session.incomingBytes }
     }
 }
