@@ -1,5 +1,3 @@
-internal import CProton
-
 // What accepting a peer's session or link needs on the loop.
 
 extension SessionEndpoint {
@@ -20,17 +18,17 @@ extension SessionEndpoint {
 extension LinkEndpoint {
     /// What the peer's attach says.
     var attachOfPeer: AMQPAttach {
-        let limit = pn_link_remote_max_message_size(self.link)
+        let limit = self.link.remoteMaxMessageSize
         return AMQPAttach(
             name: self.status.name,
-            source: ProtonTerminus.source(pn_link_remote_source(self.link)),
-            target: ProtonTerminus.target(pn_link_remote_target(self.link)),
-            properties: ProtonData.map(pn_link_remote_properties(self.link)),
+            source: self.link.remoteSource,
+            target: self.link.remoteTarget,
+            properties: self.link.remoteProperties,
             offeredCapabilities: self.peerCapabilities.offered,
             desiredCapabilities: self.peerCapabilities.desired,
             maxMessageSize: limit == 0 ? nil : AMQPByteCount(clamping: limit),
-            senderSettleMode: ProtonSettleMode.sender(pn_link_remote_snd_settle_mode(self.link)),
-            receiverSettleMode: ProtonSettleMode.receiver(pn_link_remote_rcv_settle_mode(self.link))
+            senderSettleMode: self.link.remoteSenderSettleMode,
+            receiverSettleMode: self.link.remoteReceiverSettleMode
         )
     }
 
@@ -39,7 +37,7 @@ extension LinkEndpoint {
         _ open: (OpenedSession) throws(AMQPError) -> Accepted
     ) -> Result<Accepted, AMQPError> {
         if let error = self.status.endError { return .failure(error) }
-        guard pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 else {
+        guard self.link.isLocallyUnopened else {
             return .failure(AMQPError(condition: .illegalState, detail: "the link has been accepted already"))
         }
         guard let session = self.session.openedHere, self.session.isLocallyOpen else {

@@ -1,4 +1,3 @@
-internal import CProton
 internal import Logging
 internal import NIOCore
 
@@ -10,9 +9,9 @@ extension ConnectionHandler {
         while !self.isDead, let event = self.engine.nextEvent() {
             switch event {
             case .delivery(let delivery, let link):
-                if let endpoint = LinkEndpoint.of(link) { endpoint.delivered(delivery) } else { Self.drop(link) }
+                if let endpoint = LinkEndpoint.of(link) { endpoint.delivered(delivery) } else { link.dropAll() }
             case .linkFlow(let link):
-                let isSender = pn_link_is_sender(link)
+                let isSender = link.isSender
                 LinkEndpoint.of(link)?.flowed()
                 // Proton tells of each transfer that it has written as of a flow. A sender answers drains alone.
                 if isSender { continue }
@@ -33,12 +32,6 @@ extension ConnectionHandler {
         for receiver in self.arrivedReceivers { receiver.flushArrived() }
         self.arrivedReceivers.removeAll(keepingCapacity: true)
         return true
-    }
-
-    /// Takes out of Proton what comes of a link that nobody has any more: it would stay until the session ends.
-    private static func drop(_ link: OpaquePointer) {
-        guard pn_link_is_receiver(link) else { return }
-        while ProtonDelivery.dropCurrent(of: link) != nil { pn_link_advance(link) }
     }
 
     private func connectionOpened() {
@@ -83,7 +76,7 @@ extension ConnectionHandler {
         self.offer(.session(endpoint.status))
     }
 
-    private func linkOpened(_ link: OpaquePointer) {
+    private func linkOpened(_ link: ProtonLink.View) {
         let attach = self.frames.nextAttached()
         let flaw = attach.refusal
         if let known = LinkEndpoint.of(link) {
@@ -92,19 +85,17 @@ extension ConnectionHandler {
             if let flaw { return known.close(flaw) }
             return known.remoteOpened()
         }
-        guard let session = SessionEndpoint.of(ProtonSession.View(pointer: pn_link_session(link))),
-            session.ended.answer == nil
-        else { return }
-        let name = pn_link_name(link).map { String(cString: $0) } ?? ""
-        if pn_link_is_sender(link) {
-            let endpoint = SenderEndpoint(link, session: session, name: name)
+        guard let session = SessionEndpoint.of(link.session), session.ended.answer == nil else { return }
+        let name = link.name
+        if link.isSender {
+            let endpoint = SenderEndpoint(ProtonLink(link), session: session, name: name)
             endpoint.isOfPeer = true
             endpoint.peerCapabilities = attach.capabilities
             session.observe(endpoint)
             if let refusal = flaw ?? self.linkRefusal { return endpoint.close(refusal) }
             self.offer(.sender(endpoint.status, endpoint.attachOfPeer))
         } else {
-            let endpoint = ReceiverEndpoint(link, session: session, name: name)
+            let endpoint = ReceiverEndpoint(ProtonLink(link), session: session, name: name)
             endpoint.isOfPeer = true
             endpoint.peerCapabilities = attach.capabilities
             session.observe(endpoint)

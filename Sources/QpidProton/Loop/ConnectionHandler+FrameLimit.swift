@@ -1,4 +1,3 @@
-internal import CProton
 internal import Logging
 
 // No frame of this side is larger than the peer's max-frame-size (AMQP 1.0 §2.7.1). Proton keeps to it with transfers alone
@@ -58,7 +57,7 @@ extension LinkEndpoint {
 
     /// The size of the attach frame where that is larger than the peer accepts.
     var oversize: Int? {
-        let size = ProtonFrameSize.attach(self.link)
+        let size = self.link.attachSize
         return size > self.handler.peerFrameSize ? size : nil
     }
 
@@ -67,11 +66,7 @@ extension LinkEndpoint {
     ///
     /// - Returns: Whether the link was opened; if not, it is gone with its session.
     func openToClose() -> Bool {
-        if self.oversize != nil {
-            pn_terminus_set_type(pn_link_source(self.link), PN_UNSPECIFIED)
-            pn_terminus_set_type(pn_link_target(self.link), PN_UNSPECIFIED)
-            pn_data_clear(pn_link_properties(self.link))
-        }
+        if self.oversize != nil { self.link.clearTerminiAndProperties() }
         if let size = self.oversize {
             let text =
                 "a link cannot be answered: an attach frame with its name takes \(size) bytes, and the peer accepts "
@@ -79,7 +74,7 @@ extension LinkEndpoint {
             self.session.close(AMQPError(scope: .session, condition: .frameSizeTooSmall, detail: text))
             return false
         }
-        pn_link_open(self.link)
+        self.link.open()
         return true
     }
 }
@@ -87,11 +82,11 @@ extension LinkEndpoint {
 extension ReceiverEndpoint {
     /// Sets the outcome of a delivery, as far as a frame of the peer's size holds it: a long text of an error is shortened, and
     /// annotations that do not fit are left out and logged.
-    func set(_ outcome: AMQPOutcome, of delivery: OpaquePointer) {
+    func set(_ outcome: AMQPOutcome, of delivery: ProtonDelivery) {
         switch outcome {
-        case .accepted, .released, .settled: ProtonDisposition.set(delivery, outcome)
+        case .accepted, .released, .settled: delivery.set(outcome)
         case .rejected(let error):
-            ProtonDisposition.set(delivery, .rejected(error?.fitted(to: self.handler.peerFrameSize)))
+            delivery.set(.rejected(error?.fitted(to: self.handler.peerFrameSize)))
         case .modified(var changes):
             let limit = self.handler.peerFrameSize
             if let size = changes.oversize(frameSize: limit) {
@@ -101,7 +96,7 @@ extension ReceiverEndpoint {
                 )
                 changes.messageAnnotations = [:]
             }
-            ProtonDisposition.set(delivery, .modified(changes))
+            delivery.set(.modified(changes))
         }
     }
 }

@@ -1,4 +1,3 @@
-internal import CProton
 internal import NIOCore
 
 extension ConnectionHandler {
@@ -15,7 +14,7 @@ extension ConnectionHandler {
         _ reply: Reply<OpenedSession>
     ) {
         guard !self.isDead, self.ended.answer == nil else { return _ = reply.resolve(.failure(self.gone)) }
-        // Proton aborts the process when it is asked for more sessions than there are channels.
+        // Counted before Proton is asked: see ``ProtonSession/init(of:)``.
         guard self.sessions.count < self.channels else {
             let text = "the connection has \(self.sessions.count) sessions, and channel-max allows no more"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
@@ -85,8 +84,8 @@ extension ConnectionHandler {
         _ name: String?,
         within timeout: Duration? = nil,
         _ reply: Reply<Opened>,
-        make: (borrowing ProtonSession, String) -> OpaquePointer?,
-        _ wrap: (OpaquePointer, SessionEndpoint, String) -> Endpoint,
+        make: (borrowing ProtonSession, String) -> ProtonLink?,
+        _ wrap: (consuming ProtonLink, SessionEndpoint, String) -> Endpoint,
         _ open: (Endpoint) throws(AMQPError) -> Opened
     ) {
         guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }

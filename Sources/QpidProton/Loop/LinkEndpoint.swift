@@ -1,13 +1,13 @@
-internal import CProton
 internal import Logging
 internal import Synchronization
 
 /// The loop's side of a link: what senders and receivers share. It is used on the event loop alone.
 class LinkEndpoint {
-    let link: OpaquePointer
+    /// Not checked for overlapping accesses: each is one call of Proton.
+    @exclusivity(unchecked) final private(set) var link: ProtonLink
     let session: SessionEndpoint
     let status: LinkStatus
-    /// The link has been freed, and `link` must not be touched.
+    /// The link has been freed, and `link` is empty.
     private(set) var isDone = false
     /// The link has ended on this side.
     private(set) var hasEnded = false
@@ -40,28 +40,27 @@ class LinkEndpoint {
 
     var handler: ConnectionHandler { self.session.handler }
     var isLocallyOpen: Bool {
-        // Proton leaves a link that was detached, and not closed, in the active state.
-        !self.isDone && !self.hasEnded && pn_link_state(self.link) & PN_LOCAL_ACTIVE != 0
+        !self.isDone && !self.hasEnded && self.link.isLocallyActive
     }
     /// Attached from both sides, so that Proton sends flows of it.
     var isAttached: Bool {
-        self.isLocallyOpen && pn_link_state(self.link) & PN_REMOTE_ACTIVE != 0
+        self.isLocallyOpen && self.link.isRemotelyActive
     }
-    var isRemotelyClosed: Bool { !self.isDone && pn_link_state(self.link) & PN_REMOTE_CLOSED != 0 }
+    var isRemotelyClosed: Bool { !self.isDone && self.link.isRemotelyClosed }
 
-    init(_ link: OpaquePointer, session: SessionEndpoint, name: String) {
+    init(_ link: consuming ProtonLink, session: SessionEndpoint, name: String) {
         self.link = link
         self.session = session
         let key = LinkKey(session: session.status.key, link: session.links.nextKey)
         self.status = LinkStatus(name: name, key: key)
         self.number = session.handler.makeLinkNumber()
-        pn_link_set_context(link, Unmanaged.passUnretained(self).toOpaque())
         _ = session.links.insert(self)
+        self.link.setContext(self)
     }
 
     /// The endpoint of a link that has not been freed.
-    static func of(_ link: OpaquePointer) -> LinkEndpoint? {
-        pn_link_get_context(link).map { Unmanaged<LinkEndpoint>.fromOpaque($0).takeUnretainedValue() }
+    static func of(_ link: ProtonLink.View) -> LinkEndpoint? {
+        link.context(as: LinkEndpoint.self)
     }
 
     // MARK: What senders and receivers do differently
@@ -71,7 +70,7 @@ class LinkEndpoint {
     /// What a snapshot of the link shows beside what all links have.
     var figures: LinkFigures { LinkFigures() }
     /// A delivery changed.
-    func delivered(_ delivery: OpaquePointer) {}
+    func delivered(_ delivery: ProtonDelivery) {}
     /// The link is of no more use: answer all that wait, before its deliveries are freed.
     func end(_ error: AMQPError?) {}
     /// Whether the peer's attach carries the terminus without which it refuses the link.
@@ -91,13 +90,13 @@ class LinkEndpoint {
         self.handler.logger.debug("link attached", metadata: self.logMetadata())
         self.meter?.open()
         let attachment = LinkStatus.Attachment(
-            source: ProtonTerminus.source(pn_link_remote_source(self.link)) ?? AMQPSource(),
-            target: ProtonTerminus.target(pn_link_remote_target(self.link)) ?? AMQPTarget(),
-            properties: ProtonData.map(pn_link_remote_properties(self.link)),
+            source: self.link.remoteSource ?? AMQPSource(),
+            target: self.link.remoteTarget ?? AMQPTarget(),
+            properties: self.link.remoteProperties,
             capabilities: self.peerCapabilities,
-            maxMessageSize: pn_link_remote_max_message_size(self.link),
-            senderSettleMode: ProtonSettleMode.sender(pn_link_remote_snd_settle_mode(self.link)),
-            receiverSettleMode: ProtonSettleMode.receiver(pn_link_remote_rcv_settle_mode(self.link))
+            maxMessageSize: self.link.remoteMaxMessageSize,
+            senderSettleMode: self.link.remoteSenderSettleMode,
+            receiverSettleMode: self.link.remoteReceiverSettleMode
         )
         if !self.status.attachment.resolve(.success(attachment)), case .failure = self.status.attachment.answer {
             self.close(nil)
@@ -108,9 +107,9 @@ class LinkEndpoint {
 
     /// Closes or detaches from this side. The status' `detached` tells when the peer has answered.
     func close(_ error: AMQPError?, detach: Bool = false) {
-        guard !self.isDone, pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 else { return }
+        guard !self.isDone, !self.link.isLocallyClosed else { return }
         self.endLocally(error, .link(by: .local, detach ? .detached : .closed))
-        if let error { ProtonCondition.set(pn_link_condition(self.link), error.fitted(to: self.handler.peerFrameSize)) }
+        if let error { self.link.setError(error.fitted(to: self.handler.peerFrameSize)) }
         self.session.whenBegun {
             guard !self.isDone, self.closeInProton(detach: detach, refuses: true) else { return }
             if self.isRemotelyClosed { self.finish(nil) } else { self.isDetaching = !self.isOfPeer }
@@ -120,14 +119,11 @@ class LinkEndpoint {
     /// Returns whether the link was closed; if not, it is gone with its session.
     private func closeInProton(detach: Bool, refuses: Bool) -> Bool {
         // A link that was never opened here must be attached before it can be refused, without a terminus of this side.
-        if pn_link_state(self.link) & PN_LOCAL_UNINIT != 0 {
-            if refuses {
-                let own = pn_link_is_sender(self.link) ? pn_link_source(self.link) : pn_link_target(self.link)
-                pn_terminus_set_type(own, PN_UNSPECIFIED)
-            }
+        if self.link.isLocallyUnopened {
+            if refuses { self.link.clearOwnTerminus() }
             guard self.openToClose() else { return false }
         }
-        if detach { pn_link_detach(self.link) } else { pn_link_close(self.link) }
+        if detach { self.link.detach() } else { self.link.close() }
         return true
     }
 
@@ -135,13 +131,13 @@ class LinkEndpoint {
         // A peer that gives up a link of its own refuses nothing.
         let isRefused = self.status.attachment.answer == nil && !self.isOfPeer
         let ending: AMQPError.Ending = isRefused ? .refused : detach ? .detached : .closed
-        let error = ProtonCondition.get(pn_link_remote_condition(self.link), .link, ending)
+        let error = self.link.remoteError(ending)
         self.handler.logger.debug(
             "link closed by the peer",
             metadata: self.logMetadata(error: error)
         )
         self.isEndedByPeer = true
-        if pn_link_state(self.link) & PN_LOCAL_CLOSED == 0 {
+        if !self.link.isLocallyClosed {
             self.endLocally(error, .link(by: .peer, ending))
             self.handler.isEndWaiting = true
             return self.session.whenBegun {
@@ -161,7 +157,7 @@ class LinkEndpoint {
         guard !self.isDone else { return }
         self.isAbandoned = true
         self.endLocally(error, .withAll(cause))
-        pn_link_set_context(self.link, nil)
+        self.link.abandon()
         // The peer's answer to an orderly end of this side is the answer to the link's end too.
         if error == nil, cause.origin == .local {
             let detached = self.status.detached
@@ -193,8 +189,7 @@ class LinkEndpoint {
 
     private func finish(_ error: AMQPError?) {
         self.release(error.map { .failure($0) } ?? .success(()))
-        pn_link_set_context(self.link, nil)
-        pn_link_free(self.link)
+        self.link.free()
         self.session.links.remove(self.status.key.link)
     }
 

@@ -1,4 +1,3 @@
-internal import CProton
 internal import DequeModule
 internal import Synchronization
 
@@ -57,8 +56,7 @@ extension ReceiverEndpoint {
         self.grant(credit)
     }
 
-    /// Not before the peer has attached: until then its delivery-count is not known, and Proton would tell 0. A peer that begins
-    /// elsewhere would take the difference for credit.
+    /// Not before the peer has attached: see ``ProtonLink/grant(_:)``.
     func topUp() {
         guard self.isAttached else { return }
         guard self.window.policy != .manual else { return self.grantPending() }
@@ -75,7 +73,7 @@ extension ReceiverEndpoint {
         guard credit > 0 else { return }
         let withoutIt = self.window.outstanding - credit + (self.isMidMessage ? 1 : 0)
         self.proof.granted(after: self.sequence + UInt64(max(0, withoutIt)), self.handler.writes.next)
-        pn_link_flow(self.link, Int32(credit))
+        self.link.grant(credit)
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
         self.learn()
     }

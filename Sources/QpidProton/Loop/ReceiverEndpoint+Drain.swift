@@ -1,4 +1,3 @@
-internal import CProton
 internal import NIOCore
 internal import Synchronization
 
@@ -8,8 +7,8 @@ extension ReceiverEndpoint {
     /// A flow of the peer has come.
     func creditCame() {
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        guard !self.isDone, !pn_link_draining(self.link) else { return }
-        let credit = Int(pn_link_drained(self.link))
+        guard !self.isDone, !self.link.isAwaitingDrain else { return }
+        let credit = self.link.takeReturnedCredit()
         if self.isDraining {
             self.proof.drained()
             self.answerDrains(credit)
@@ -65,7 +64,7 @@ extension ReceiverEndpoint {
         self.window.pause()
         guard self.window.outstanding > 0 else { return self.answerDrains(0) }
         self.proof.drains(self.handler.writes.next)
-        pn_link_drain(self.link, 0)
+        self.link.drain()
     }
 
     /// Ends the handshake.

@@ -1,4 +1,3 @@
-internal import CProton
 internal import Logging
 internal import NIOCore
 internal import Synchronization
@@ -116,17 +115,17 @@ extension ReceiverEndpoint {
     private func dropHeldBack(isStreaming: Bool) -> Int {
         var dropped = 0
         var isStreaming = isStreaming
-        while !self.isDone, let delivery = pn_link_current(self.link) {
-            if pn_delivery_settled(delivery), !isStreaming, self.completeHeldBack(delivery) { continue }
+        while !self.isDone, let delivery = self.link.current {
+            if delivery.isRemotelySettled, !isStreaming, self.completeHeldBack(delivery) { continue }
             isStreaming = false
             self.dropPartial()
             self.isMidMessage = false
-            guard ProtonDelivery.dropCurrent(of: self.link) != nil else { break }
-            if !pn_delivery_settled(delivery), !pn_delivery_aborted(delivery) {
-                pn_delivery_update(delivery, UInt64(PN_RELEASED))
+            guard self.link.dropCurrent() != nil else { break }
+            if !delivery.isRemotelySettled, !delivery.isAborted {
+                delivery.release()
                 dropped += 1
             }
-            pn_delivery_settle(delivery)
+            delivery.settle()
         }
         if !self.arrivals.isEmpty { self.inbox?.push(self.arrivals.take()) }
         if !self.isDone { self.session.incomingTaken() }
@@ -134,14 +133,14 @@ extension ReceiverEndpoint {
     }
 
     /// Reads a message to its end whatever room there is. Returns false when it is not whole, or too large.
-    private func completeHeldBack(_ delivery: OpaquePointer) -> Bool {
-        guard !pn_delivery_partial(delivery), !pn_delivery_aborted(delivery) else { return false }
-        let pending = Int(pn_delivery_pending(delivery))
+    private func completeHeldBack(_ delivery: ProtonDelivery) -> Bool {
+        guard !delivery.isPartial, !delivery.isAborted else { return false }
+        let pending = delivery.pendingBytes
         guard pending <= self.largestWhole - self.partial.readableBytes, self.isMidMessage || self.window.arrive()
         else { return false }
         if pending > 0 {
             let count = self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: pending) { bytes in
-                max(0, pn_link_recv(self.link, bytes.bindMemory(to: CChar.self).baseAddress, pending))
+                self.link.receive(into: bytes.baseAddress, pending)
             }
             self.account(count)
         }
@@ -154,7 +153,7 @@ extension ReceiverEndpoint {
         guard let entry = self.unsettled[slot] else { return }
         // An incomplete message ends with the link: no task has received it.
         if slot == self.stream?.slot { return _ = self.unsettled.withdraw(slot) }
-        ProtonDisposition.set(entry.delivery, .released)
+        entry.delivery.set(.released)
         self.forget(slot)
     }
 }

@@ -1,4 +1,3 @@
-internal import CProton
 internal import NIOCore
 internal import Synchronization
 

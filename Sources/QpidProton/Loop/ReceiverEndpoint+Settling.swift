@@ -1,4 +1,3 @@
-internal import CProton
 internal import NIOCore
 
 // Telling the peer what was decided, in ranges.
@@ -80,9 +79,8 @@ extension ReceiverEndpoint {
     private func tell(_ entry: Unsettled) {
         self.meter?.decide(entry.isReleased ? .released : .accepted)
         self.proof.tell(self.handler.writes.next)
-        pn_delivery_update(entry.delivery, UInt64(entry.isReleased ? PN_RELEASED : PN_ACCEPTED))
-        // Its context stays, and finds nothing any more; Proton clears it with the delivery.
-        pn_delivery_settle(entry.delivery)
+        if entry.isReleased { entry.delivery.release() } else { entry.delivery.accept() }
+        entry.delivery.settle()
         self.noteTold(entry)
     }
 

@@ -1,4 +1,3 @@
-internal import CProton
 internal import NIOCore
 
 // Messages that are handed over while they arrive.
@@ -13,7 +12,7 @@ extension ReceiverEndpoint {
     var mayStream: Bool { self.streamBuffer != nil && self.partial.readableBytes <= Self.longestBeginning }
 
     /// Hands over the message that has begun, if it is to be streamed and all that is before its body has come.
-    func beginStream(_ delivery: OpaquePointer) -> Bool {
+    func beginStream(_ delivery: ProtonDelivery) -> Bool {
         guard self.mayStream,
             let start = try? SectionFront.bodyStart(self.partial), let beginning = self.partial.readSlice(length: start)
         else { return false }
@@ -25,7 +24,7 @@ extension ReceiverEndpoint {
         self.partial = ByteBuffer()
         self.sequence += 1
         let sequence = self.sequence
-        let slot = pn_delivery_settled(delivery) ? nil : self.keep(delivery, sequence, weight)
+        let slot = delivery.isRemotelySettled ? nil : self.keep(delivery, sequence, weight)
         let isReported = slot == nil || !self.isHeldUntilSettled
         if isReported, self.countsUntaken { self.untaken.append(weight) }
         let stream = self.makeStream(sequence)
@@ -44,9 +43,9 @@ extension ReceiverEndpoint {
         return true
     }
 
-    private func keep(_ delivery: OpaquePointer, _ sequence: UInt64, _ weight: Int) -> SlotKey {
+    private func keep(_ delivery: ProtonDelivery, _ sequence: UInt64, _ weight: Int) -> SlotKey {
         let slot = self.unsettled.append(Unsettled(delivery: delivery, sequence: sequence, weight: weight))
-        pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: slot.bitPattern))
+        delivery.setKey(slot.bitPattern)
         return slot
     }
 
@@ -73,8 +72,8 @@ extension ReceiverEndpoint {
     }
 
     /// Takes what has come of a streamed message. Returns whether the message has ended.
-    func receive(_ stream: ArrivingStream, _ delivery: OpaquePointer) -> Bool {
-        let pending = Int(pn_delivery_pending(delivery))
+    func receive(_ stream: ArrivingStream, _ delivery: ProtonDelivery) -> Bool {
+        let pending = delivery.pendingBytes
         guard pending <= self.maxMessageSize - stream.count else {
             self.refuseOversize()
             return false
@@ -85,14 +84,14 @@ extension ReceiverEndpoint {
             guard count > 0 else { break }
             var piece = ByteBuffer()
             piece.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
-                max(0, pn_link_recv(self.link, bytes.bindMemory(to: CChar.self).baseAddress, count))
+                self.link.receive(into: bytes.baseAddress, count)
             }
             guard piece.readableBytes > 0 else { break }
             left -= piece.readableBytes
             self.push(piece, to: stream)
         }
         self.isHeldBack = left > 0
-        guard left == 0, !pn_delivery_partial(delivery) else { return false }
+        guard left == 0, !delivery.isPartial else { return false }
         self.completeStream(stream, delivery)
         return true
     }
@@ -103,13 +102,12 @@ extension ReceiverEndpoint {
         return self.window.isAutomatic ? room : min(room, self.window.room(after: 0))
     }
 
-    private func completeStream(_ stream: ArrivingStream, _ delivery: OpaquePointer) {
-        let isSettled = pn_delivery_settled(delivery)
+    private func completeStream(_ stream: ArrivingStream, _ delivery: ProtonDelivery) {
+        let isSettled = delivery.isRemotelySettled
         self.window.completeStreamed(min(stream.count, self.streamBuffer ?? 0))
         self.pace?.complete(stream.count)
         self.meter?.receive(stream.count)
-        // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
-        pn_link_advance(self.link)
+        self.link.advance()
         self.isMidMessage = false
         self.stream = nil
         stream.finish(nil)
@@ -118,7 +116,7 @@ extension ReceiverEndpoint {
             if isSettled || (stream.isDecided && self.settlesAtOnce) { self.forget(slot) }
             if self.isHeldUntilSettled, !isOpen || isSettled { self.free(1, bytes: stream.weight) }
         } else {
-            pn_delivery_settle(delivery)
+            delivery.settle()
         }
         self.forgetIfRead(self.streams.first { $0.value === stream }?.key)
         // Who waits for the next message was not idle while this one came.

@@ -1,4 +1,3 @@
-internal import CProton
 internal import DequeModule
 internal import NIOCore
 internal import Synchronization
@@ -7,7 +6,7 @@ internal import Synchronization
 final class ReceiverEndpoint: LinkEndpoint {
     /// A delivery that this side has not settled.
     struct Unsettled: BitwiseCopyable {
-        let delivery: OpaquePointer
+        let delivery: ProtonDelivery
         let sequence: UInt64
         /// What the message counts for in the window.
         let weight: Int
@@ -92,18 +91,17 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     override var hasRemoteTerminus: Bool {
-        pn_terminus_get_type(pn_link_remote_source(self.link)) != PN_UNSPECIFIED
+        self.link.hasRemoteSource
     }
 
     /// Opens the link on this side, with an inbox of its own.
     func open(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) -> OpenedReceiver {
         try configuration.validate()
-        try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
-        try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
+        try self.link.setSource(configuration.source)
+        try self.link.setTarget(configuration.target)
         try CheckedText.check(configuration.properties, "the receiver's properties")
-        try LinkProperties.set(self.link, configuration.properties, configuration.capabilities)
-        pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.senderSettleMode))
-        pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.settleMode))
+        try self.link.setProperties(configuration.properties, configuration.capabilities)
+        self.link.setSettleModes(sender: configuration.senderSettleMode, receiver: configuration.settleMode)
         if self.handler.receiving.budget.shared != nil { self.share = ReceiveShare() }
         let policy = configuration.window.policy
         self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
@@ -111,7 +109,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         let largest = min(self.window.largest ?? .max, self.handler.receiving.budget.largestMessage)
         let wholeLimit = configuration.streamsMessages || largest == .max ? nil : largest
         if let limit = [configuration.maxMessageSize?.bytes, wholeLimit].compactMap({ $0 }).min() {
-            pn_link_set_max_message_size(self.link, UInt64(limit))
+            self.link.setMaxMessageSize(limit)
             self.maxMessageSize = min(limit, self.maxMessageSize)
         }
         try self.checkAttach()
@@ -157,7 +155,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             )
         )
         self.inbox = inbox
-        pn_link_open(self.link)
+        self.link.open()
         self.openTime = self.handler.eventLoop.now
         if let limit = configuration.rateLimit { self.setRate(limit) }
         self.topUp()
@@ -168,8 +166,8 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     // MARK: Receiving
 
-    override func delivered(_ delivery: OpaquePointer) {
-        if pn_delivery_updated(delivery), pn_delivery_settled(delivery), let slot = Self.slot(of: delivery) {
+    override func delivered(_ delivery: ProtonDelivery) {
+        if delivery.isUpdated, delivery.isRemotelySettled, let slot = Self.slot(of: delivery) {
             self.settledByPeer(slot)
         }
         self.receive()
@@ -181,8 +179,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         // What is taken now leaves room in the session's window.
         if self.isHeldBack { self.session.incomingTaken() }
         self.isHeldBack = false
-        while !self.isDone, let delivery = pn_link_current(self.link) {
-            if pn_delivery_aborted(delivery) {
+        while !self.isDone, let delivery = self.link.current {
+            if delivery.isAborted {
                 self.aborted(delivery)
                 continue
             }
@@ -191,14 +189,14 @@ final class ReceiverEndpoint: LinkEndpoint {
                 guard self.receive(stream, delivery) else { break }
                 continue
             }
-            let pending = Int(pn_delivery_pending(delivery))
+            let pending = delivery.pendingBytes
             let size = self.partial.readableBytes + pending
             let isTooLarge = size > self.largestWhole
             if isTooLarge, !self.mayStream { return self.refuseOversize() }
             let room = min(size, self.room(for: size)) - self.partial.readableBytes
             // What is left stays in Proton, and closes the session's window in the end.
             self.isHeldBack = room < pending
-            let isPartial = self.isHeldBack || pn_delivery_partial(delivery)
+            let isPartial = self.isHeldBack || delivery.isPartial
             if isTooLarge, !isPartial { return self.refuseOversize() }
             if !isPartial, size == pending, size <= ArrivalChunk.smallLimit {
                 self.completeSmall(delivery, size)
@@ -206,7 +204,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             }
             if room > 0 {
                 let count = self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
-                    max(0, pn_link_recv(self.link, bytes.bindMemory(to: CChar.self).baseAddress, room))
+                    self.link.receive(into: bytes.baseAddress, room)
                 }
                 self.account(count)
             }
@@ -245,9 +243,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     /// Reads a whole message to where it waits.
-    private func completeSmall(_ delivery: OpaquePointer, _ count: Int) {
+    private func completeSmall(_ delivery: ProtonDelivery, _ count: Int) {
         let (tagCount, room) = self.placeTag(of: delivery, before: count)
-        let read = count > 0 ? max(0, pn_link_recv(self.link, room.assumingMemoryBound(to: CChar.self), count)) : 0
+        let read = count > 0 ? self.link.receive(into: room, count) : 0
         self.account(read)
         let (slot, isReported) = self.complete(delivery, read)
         self.arrivals.append(
@@ -260,7 +258,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     /// Hands on the message that was gathered.
-    func completeLarge(_ delivery: OpaquePointer) {
+    func completeLarge(_ delivery: ProtonDelivery) {
         let (tagCount, _) = self.placeTag(of: delivery)
         let payload = self.partial
         self.partial = ByteBuffer()
@@ -275,9 +273,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     /// Moves on behind the message. Returns its key's bits, 0 where it is settled, and whether its taking is to be reported.
-    private func complete(_ delivery: OpaquePointer, _ count: Int) -> (slot: UInt, isReported: Bool) {
+    private func complete(_ delivery: ProtonDelivery, _ count: Int) -> (slot: UInt, isReported: Bool) {
         self.sequence += 1
-        let isSettled = pn_delivery_settled(delivery)
+        let isSettled = delivery.isRemotelySettled
         var weight = self.window.complete(count)
         if self.share != nil {
             weight = max(weight, count)
@@ -286,15 +284,14 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
         self.pace?.complete(count)
         self.meter?.receive(count)
-        // Advance first: settling the current delivery would advance by itself, and a second advance skips a message.
-        pn_link_advance(self.link)
+        self.link.advance()
         var slot: UInt = 0
         if isSettled {
-            pn_delivery_settle(delivery)
+            delivery.settle()
         } else {
             slot =
                 self.unsettled.append(Unsettled(delivery: delivery, sequence: self.sequence, weight: weight)).bitPattern
-            pn_delivery_set_context(delivery, UnsafeMutableRawPointer(bitPattern: slot))
+            delivery.setKey(slot)
         }
         let isReported = isSettled || !self.isHeldUntilSettled
         if isReported, self.countsUntaken { self.untaken.append(weight) }
@@ -305,24 +302,23 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Begins a message that is handed over: writes its tag, which is gone from Proton with the delivery. A ``MarkedTag`` keeps
     /// its mark; other tags of more than 32 bytes are against the standard, and cut. Returns the room for `count` bytes behind
     /// the tag.
-    func placeTag(of delivery: OpaquePointer, before count: Int = 0) -> (count: Int, room: UnsafeMutableRawPointer) {
-        let tag = pn_delivery_tag(delivery)
-        let isMarked = tag.size == MarkedTag.count && self.handler.frames.receivesFormats
-        let tagCount = tag.start == nil ? 0 : isMarked ? MarkedTag.count : min(Int(tag.size), MarkedTag.longest)
+    func placeTag(of delivery: ProtonDelivery, before count: Int = 0) -> (count: Int, room: UnsafeMutableRawPointer) {
+        let tag = delivery.tag
+        let isMarked = tag.count == MarkedTag.count && self.handler.frames.receivesFormats
+        let tagCount = isMarked ? MarkedTag.count : min(tag.count, MarkedTag.longest)
         let room = self.arrivals.room(for: tagCount + count)
-        if let start = tag.start { room.copyMemory(from: start, byteCount: tagCount) }
+        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tagCount) }
         if self.arrivals.isEmpty { self.handler.markArrived(self) }
         return (tagCount, room + tagCount)
     }
 
-    private func aborted(_ delivery: OpaquePointer) {
+    private func aborted(_ delivery: ProtonDelivery) {
         self.dropPartial()
         // An abort that is the first that is seen of a message has used its credit too, and needs it.
         guard self.isMidMessage || self.begin() else { return self.discard() }
         if self.stream != nil { self.abortStream() } else { self.window.abort() }
         self.pace?.complete(0)
-        // Settling the current delivery advances the link.
-        pn_delivery_settle(delivery)
+        delivery.settle()
         self.isMidMessage = false
         // Who waits next must see that the credit is used: nothing is handed over that would show it.
         self.status.credit.store(self.window.outstanding, ordering: .relaxed)
@@ -339,12 +335,12 @@ final class ReceiverEndpoint: LinkEndpoint {
     private func discard() {
         self.dropPartial()
         defer { if !self.isDone { self.session.incomingTaken() } }
-        while !self.isDone, let delivery = ProtonDelivery.dropCurrent(of: self.link) {
+        while !self.isDone, let delivery = self.link.dropCurrent() {
             // The peer must not take it for done.
-            if !pn_delivery_settled(delivery), !pn_delivery_aborted(delivery) {
-                pn_delivery_update(delivery, UInt64(PN_RELEASED))
+            if !delivery.isRemotelySettled, !delivery.isAborted {
+                delivery.release()
             }
-            pn_delivery_settle(delivery)
+            delivery.settle()
         }
     }
 
@@ -402,7 +398,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.proof.tell(self.handler.writes.next)
         self.unwritten.add(1, self.handler.writes)
         // The sender has to settle first.
-        if self.settleMode == .first || pn_delivery_settled(entry.delivery) {
+        if self.settleMode == .first || entry.delivery.isRemotelySettled {
             self.noteTold(entry)
             self.forget(slot)
         }
@@ -423,20 +419,18 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     func forget(_ slot: SlotKey) {
         guard let entry = self.unsettled.remove(slot) else { return }
-        // Its context stays, and finds nothing any more; Proton clears it with the delivery.
-        pn_delivery_settle(entry.delivery)
+        entry.delivery.settle()
     }
 
     /// The outcome is all that the sender waits for.
     var settlesAtOnce: Bool { self.settleMode == .first }
 
-    private static func slot(of delivery: OpaquePointer) -> SlotKey? {
-        pn_delivery_get_context(delivery).map { SlotKey(bitPattern: UInt(bitPattern: $0)) }
+    private static func slot(of delivery: ProtonDelivery) -> SlotKey? {
+        delivery.key == 0 ? nil : SlotKey(bitPattern: delivery.key)
     }
 
     override func flowed() {
-        // Proton would tell the peer what is left as credit for four billion messages.
-        guard self.isDone || pn_link_remote_credit(self.link) >= 0 else {
+        guard self.isDone || self.link.remoteCredit >= 0 else {
             let text = "the peer counts more messages than it was granted credit for"
             return self.close(AMQPError(scope: .link, condition: .linkTransferLimitExceeded, detail: text))
         }

@@ -1,13 +1,11 @@
-internal import CProton
-
-// An abort is a transfer: behind a closed window, or without credit, Proton would keep it, and the link's detach behind it.
-// A message that was given up stays unfinished in Proton until the abort can leave, or the detach ends it as well.
+// A message that was given up stays unfinished in Proton until the abort can leave, or the detach ends it as well: see
+// ``ProtonDelivery/abort()``.
 
 extension SenderEndpoint {
     /// Whether Proton would frame an abort now.
     ///
     /// It counts credit without a sign.
-    var mayAbort: Bool { !self.session.isBlocked && pn_link_credit(self.link) != 0 }
+    var mayAbort: Bool { !self.session.isBlocked && self.link.credit != 0 }
 
     /// Tells Proton of the message that was given up, if the peer can be told now. Returns whether nothing is left to be told.
     func abortIfPossible() -> Bool {
@@ -31,9 +29,9 @@ extension SenderEndpoint {
 
     private func abortCurrent() {
         self.isAborting = false
-        guard let current = pn_link_current(self.link) else { return }
+        guard let current = self.link.current else { return }
         self.freeTag(of: current)
-        pn_delivery_abort(current)
+        current.abort()
         self.session.handedAbort()
     }
 }

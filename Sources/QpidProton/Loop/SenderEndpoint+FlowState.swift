@@ -1,4 +1,3 @@
-internal import CProton
 internal import Synchronization
 
 extension SenderEndpoint {
@@ -7,7 +6,7 @@ extension SenderEndpoint {
     ///
     var credit: Int {
         LinkCredit.left(
-            UInt32(bitPattern: pn_link_credit(self.link)),
+            self.link.credit,
             of: self.status.granted.load(ordering: .relaxed)
         )
     }
@@ -16,11 +15,11 @@ extension SenderEndpoint {
     var flowState: FlowFrame.Sender? {
         guard self.isAttached, let lane = self.lane else { return nil }
         // Proton counts a message off the credit when it is handed over, and the peer when it is framed.
-        let credit = self.credit + Int(pn_link_queued(self.link))
+        let credit = self.credit + self.link.queuedCount
         return FlowFrame.Sender(
             credit: UInt32(clamping: credit),
             available: UInt32(clamping: lane.waiting.count),
-            isDraining: pn_link_get_drain(self.link)
+            isDraining: self.link.isDraining
         )
     }
 }

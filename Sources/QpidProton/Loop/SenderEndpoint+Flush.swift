@@ -1,4 +1,3 @@
-internal import CProton
 internal import NIOCore
 
 extension SenderEndpoint {
@@ -19,7 +18,7 @@ extension SenderEndpoint {
     func closeIfFlushed() -> Bool {
         guard let lane = self.lane, let node = self.node, self.isLocallyOpen else { return true }
         // One that was given up ends with the link.
-        let unsettled = Int(pn_link_unsettled(self.link)) - (self.isAborting ? 1 : 0)
+        let unsettled = self.link.unsettledCount - (self.isAborting ? 1 : 0)
         guard lane.isEmpty, unsettled == 0, self.handler.outbox.ledger(node) == nil else { return false }
         self.close(nil)
         return true
@@ -28,12 +27,10 @@ extension SenderEndpoint {
     /// What has not been sent or not been settled now.
     func unfinished(_ lane: SendQueue<SenderEndpoint>.Lane) -> AMQPUnfinished {
         var unfinished = AMQPUnfinished(linkName: self.status.name, address: self.address)
-        var delivery = pn_unsettled_head(self.link)
-        while let current = delivery {
-            delivery = pn_unsettled_next(current)
+        for current in self.link.unsettled {
             // The message that has begun is the first of the lane still.
-            guard !lane.isMidMessage || current != pn_link_current(self.link) else { continue }
-            if let context = pn_delivery_get_context(current) {
+            guard !lane.isMidMessage || current != self.link.current else { continue }
+            if let context = current.context {
                 unfinished.inDoubt.append(AMQPTracker(OutcomePromise(pointer: context).reply))
             }
         }

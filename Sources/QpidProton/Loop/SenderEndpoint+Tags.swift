@@ -1,4 +1,3 @@
-internal import CProton
 internal import NIOCore
 
 // Delivery-tags and message-formats of the application's choice. Links without any keep no tags.
@@ -7,7 +6,7 @@ extension SenderEndpoint {
     /// Begins the delivery of a message with options, or of any message on a link on which the application chooses tags.
     ///
     /// Throws where the chosen tag is in use, or the message has expired.
-    func makeChosenDelivery(_ message: PendingMessage) throws(AMQPError) -> OpaquePointer? {
+    func makeChosenDelivery(_ message: PendingMessage) throws(AMQPError) -> ProtonDelivery? {
         let kept = message.hasChoice ? self.handler.choices.removeValue(forKey: message.outcome.number) : nil
         let choice = kept?.choice
         if let kept, let choice {
@@ -35,9 +34,7 @@ extension SenderEndpoint {
             self.handler.frames.sendsFormats = true
             tag = MarkedTag.bytes(tag, format: format)
         }
-        return tag.withUnsafeBytes { bytes in
-            pn_delivery(self.link, pn_dtag(bytes.bindMemory(to: CChar.self).baseAddress, bytes.count))
-        }
+        return tag.withUnsafeBytes { self.link.beginDelivery(tag: $0) }
     }
 
     /// The library's tag of the next message.
@@ -54,35 +51,28 @@ extension SenderEndpoint {
     /// Called before anything is chosen: each tag is the number of its message.
     private var unsettledTags: [[UInt8]: Int] {
         var tags: [[UInt8]: Int] = [:]
-        var delivery = pn_unsettled_head(self.link)
-        while let current = delivery {
-            delivery = pn_unsettled_next(current)
-            tags[Self.tag(of: current)] = Self.number(pn_delivery_tag(current))
-        }
+        for current in self.link.unsettled { tags[Self.tag(of: current)] = Self.number(current.tag) }
         return tags
     }
 
-    private static func tag(of delivery: OpaquePointer) -> [UInt8] {
-        let tag = pn_delivery_tag(delivery)
-        let bytes = UnsafeRawBufferPointer(start: tag.start, count: tag.size)
-        return Array(MarkedTag.read(bytes)?.tag ?? bytes)
+    private static func tag(of delivery: ProtonDelivery) -> [UInt8] {
+        Array(MarkedTag.read(delivery.tag)?.tag ?? delivery.tag)
     }
 
     /// A delivery is about to be settled, and its tag may be used again.
-    func freeTag(of delivery: OpaquePointer) {
+    func freeTag(of delivery: ProtonDelivery) {
         if self.tagsInUse != nil { self.tagsInUse?[Self.tag(of: delivery)] = nil }
     }
 
     /// The number of the message of a delivery whose tag has not been freed.
-    func number(of delivery: OpaquePointer) -> Int {
-        guard let tags = self.tagsInUse else { return Self.number(pn_delivery_tag(delivery)) }
+    func number(of delivery: ProtonDelivery) -> Int {
+        guard let tags = self.tagsInUse else { return Self.number(delivery.tag) }
         return tags[Self.tag(of: delivery)] ?? 0
     }
 
     /// The number that the library has made a tag of.
-    private static func number(_ tag: pn_delivery_tag_t) -> Int {
-        let bytes = UnsafeRawBufferPointer(start: tag.start, count: min(Int(tag.size), 8))
-        return Int(truncatingIfNeeded: bytes.reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
+    private static func number(_ tag: UnsafeRawBufferPointer) -> Int {
+        Int(truncatingIfNeeded: tag.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
     }
 
     /// Fails a message that may not begin. A piece of it has been taken out of the lane, and nothing of it handed to Proton.

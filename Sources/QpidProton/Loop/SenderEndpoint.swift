@@ -1,4 +1,3 @@
-internal import CProton
 internal import DequeModule
 internal import NIOCore
 internal import Synchronization
@@ -30,19 +29,17 @@ final class SenderEndpoint: LinkEndpoint {
     var flushes: [() -> Void] = []
 
     override var hasRemoteTerminus: Bool {
-        // A coordinator counts: it is a target of another kind.
-        pn_terminus_get_type(pn_link_remote_target(self.link)) != PN_UNSPECIFIED
+        self.link.hasRemoteTarget
     }
 
     /// Opens the link on this side, with a lane and a ledger of its own.
     func open(_ configuration: AMQPSender.Configuration) throws(AMQPError) -> OpenedSender {
         try configuration.validate()
-        try ProtonTerminus.set(pn_link_target(self.link), configuration.target)
-        try ProtonTerminus.set(pn_link_source(self.link), configuration.source)
+        try self.link.setTarget(configuration.target)
+        try self.link.setSource(configuration.source)
         try CheckedText.check(configuration.properties, "the sender's properties")
-        try LinkProperties.set(self.link, configuration.properties, configuration.capabilities)
-        pn_link_set_snd_settle_mode(self.link, ProtonSettleMode.sender(configuration.settleMode))
-        pn_link_set_rcv_settle_mode(self.link, ProtonSettleMode.receiver(configuration.receiverSettleMode))
+        try self.link.setProperties(configuration.properties, configuration.capabilities)
+        self.link.setSettleModes(sender: configuration.settleMode, receiver: configuration.receiverSettleMode)
         try self.checkAttach()
         let lane = self.handler.queue.addLane(
             self,
@@ -55,7 +52,7 @@ final class SenderEndpoint: LinkEndpoint {
         self.meter = self.handler.metrics?.meter(self, to: configuration.target, node: node)
         // Of messages that are sent settled nothing stays.
         if configuration.settleMode != .settled { self.unsettledLimit = configuration.unsettledLimit ?? .max }
-        pn_link_open(self.link)
+        self.link.open()
         if let rate = configuration.rateLimit { self.setRate(rate) }
         if self.session.isBlocked { self.handler.queue.setBlocked(true, on: lane) }
         // A peer that attached first may have granted credit already.
@@ -73,31 +70,29 @@ final class SenderEndpoint: LinkEndpoint {
         let credit = self.credit
         let hasBegun = lane.isMidMessage || self.isAborting
         let usable = credit - (hasBegun ? 1 : 0)
-        let room = max(0, self.unsettledLimit - Int(pn_link_unsettled(self.link)))
+        let room = max(0, self.unsettledLimit - self.link.unsettledCount)
         self.isCapped = usable > room
         self.setCredit(min(usable, room), isHeld: credit == 0, lane)
         self.answerDrain()
     }
 
-    /// Gives unused credit back when the peer asks for it: between messages, for in the middle of one the counts of
-    /// the two sides would part.
+    /// Gives unused credit back when the peer asks for it: between messages, see ``ProtonLink/returnCredit()``.
     func answerDrain() {
         guard self.isDraining, let lane = self.lane, lane.isEmpty, !self.isAborting, self.credit > 0
         else { return }
-        guard pn_link_queued(self.link) == 0 else {
+        guard self.link.queuedCount == 0 else {
             // An abort that has not been framed yet is the end of its message.
             self.session.hasDrains = true
             return
         }
-        pn_link_drained(self.link)
+        self.link.returnCredit()
         // Proton has something to write.
         self.handler.isPumpNeeded = true
         self.isCapped = false
         self.setCredit(0, lane)
     }
 
-    /// The peer wants the credit used or given back.
-    var isDraining: Bool { !self.isDone && pn_link_get_drain(self.link) }
+    var isDraining: Bool { !self.isDone && self.link.isDraining }
 
     private func setCredit(_ credit: Int, isHeld: Bool = false, _ lane: SendQueue<SenderEndpoint>.Lane) {
         self.handler.queue.setCredit(credit, isHeld: isHeld, isCapped: self.isCapped, on: lane)
@@ -113,23 +108,21 @@ final class SenderEndpoint: LinkEndpoint {
         self.steps &+= 1
         let message = slice.message
         if slice.isFirst {
-            let delivery: OpaquePointer?
+            let delivery: ProtonDelivery?
             do { delivery = try self.makeDelivery(message) } catch { return self.refuse(slice, error) }
             // Taken back when the delivery is settled here: see `takeOutcome`.
-            if !message.isSettled { pn_delivery_set_context(delivery, message.outcome.pointer) }
+            if !message.isSettled { delivery?.setContext(message.outcome.pointer) }
         }
-        slice.bytes.withBytes(slice.range) { bytes in
-            pn_link_send(self.link, bytes.assumingMemoryBound(to: CChar.self).baseAddress, bytes.count)
-        }
+        slice.bytes.withBytes(slice.range) { self.link.send($0) }
         self.meter?.handOver(slice, number: self.begun, at: self.handler.now)
         if slice.endsBytes { slice.bytes.done() }
         var settled: OutcomePromise?
         if slice.isLast {
-            let delivery = message.isSettled ? pn_link_current(self.link) : nil
-            pn_link_advance(self.link)
-            if let delivery {
-                pn_delivery_settle(delivery)
+            if message.isSettled {
+                self.link.advanceSettled()
                 settled = message.outcome
+            } else {
+                self.link.advance()
             }
         }
         self.session.handOver(
@@ -139,33 +132,31 @@ final class SenderEndpoint: LinkEndpoint {
     }
 
     /// Begins a delivery.
-    private func makeDelivery(_ message: PendingMessage) throws(AMQPError) -> OpaquePointer? {
+    private func makeDelivery(_ message: PendingMessage) throws(AMQPError) -> ProtonDelivery? {
         if message.hasChoice || self.tagsInUse != nil { return try self.makeChosenDelivery(message) }
         return self.makePlainDelivery()
     }
 
-    func makePlainDelivery() -> OpaquePointer? {
+    func makePlainDelivery() -> ProtonDelivery? {
         self.begun += 1
-        return Self.withTag(self.begun + self.skippedTags) { tag in
-            pn_delivery(self.link, pn_dtag(tag.bindMemory(to: CChar.self).baseAddress, tag.count))
-        }
+        return Self.withTag(self.begun + self.skippedTags) { self.link.beginDelivery(tag: $0) }
     }
 
     // MARK: Settling
 
-    override func delivered(_ delivery: OpaquePointer) {
-        guard pn_delivery_updated(delivery) else { return }
-        pn_delivery_clear(delivery)
-        guard let outcome = ProtonDisposition.remote(delivery), let promise = Self.takeOutcome(delivery) else {
+    override func delivered(_ delivery: ProtonDelivery) {
+        guard delivery.isUpdated else { return }
+        delivery.clearUpdate()
+        guard let outcome = delivery.remoteOutcome, let promise = Self.takeOutcome(delivery) else {
             return
         }
         self.meter?.outcome(outcome, number: self.number(of: delivery), at: self.handler.now)
-        if pn_link_current(self.link) == delivery {
+        if self.link.current == delivery {
             _ = self.dropCurrent()
         } else {
             self.freeTag(of: delivery)
-            if !pn_delivery_settled(delivery) { ProtonDisposition.repeatRemote(delivery) }
-            pn_delivery_settle(delivery)
+            if !delivery.isRemotelySettled { delivery.repeatRemoteOutcome() }
+            delivery.settle()
         }
         promise.resolve(outcome)
         if self.isCapped { self.flowed() }
@@ -173,7 +164,7 @@ final class SenderEndpoint: LinkEndpoint {
 
     /// Takes out the message that has begun and will not be finished, to be aborted. Returns it, not answered yet.
     private func dropCurrent() -> PendingMessage? {
-        guard let lane = self.lane, let current = pn_link_current(self.link),
+        guard let lane = self.lane, let current = self.link.current,
             let (message, rest) = self.handler.queue.dropCurrent(lane)
         else { return nil }
         _ = Self.takeOutcome(current)
@@ -183,10 +174,8 @@ final class SenderEndpoint: LinkEndpoint {
         return message
     }
 
-    private static func takeOutcome(_ delivery: OpaquePointer) -> OutcomePromise? {
-        guard let context = pn_delivery_get_context(delivery) else { return nil }
-        pn_delivery_set_context(delivery, nil)
-        return OutcomePromise(pointer: context)
+    private static func takeOutcome(_ delivery: ProtonDelivery) -> OutcomePromise? {
+        delivery.takeContext().map { OutcomePromise(pointer: $0) }
     }
 
     /// Gives up a message that is not sent to its end: takes it back if it has not begun, and aborts it if it has, as soon as
@@ -255,9 +244,7 @@ final class SenderEndpoint: LinkEndpoint {
             message.fail(unsent, unread: unread)
         }
         self.handler.outbox.release(messages.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
-        var delivery = pn_unsettled_head(self.link)
-        while let current = delivery {
-            delivery = pn_unsettled_next(current)
+        for current in self.link.unsettled {
             guard let promise = Self.takeOutcome(current) else { continue }
             unsettledCount += 1
             promise.fail(unsettled, unread: unreadInDoubt)

@@ -1,4 +1,3 @@
-internal import CProton
 internal import DequeModule
 
 /// Tasks that wait for the settlement of deliveries: of one receiver, by the sequence of the delivery. Empty as a rule.
@@ -64,7 +63,7 @@ extension ReceiverEndpoint {
     func noteSettledBySender(_ entry: Unsettled) {
         guard !self.settlementWaits.isEmpty else { return }
         let result: AMQPSettlementResult =
-            switch ProtonDisposition.remote(entry.delivery) {
+            switch entry.delivery.remoteOutcome {
             case .success(let outcome)?: .settledBySender(outcome)
             case .failure(let error)?: .inDoubt(error)
             case nil: .settledBySender(.settled)

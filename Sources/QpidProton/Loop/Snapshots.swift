@@ -1,4 +1,3 @@
-internal import CProton
 internal import Logging
 internal import Synchronization
 
@@ -59,8 +58,8 @@ extension LinkEndpoint {
     var address: String? {
         guard !self.isDone else { return nil }
         return self is SenderEndpoint
-            ? ProtonTerminus.target(pn_link_target(self.link))?.address
-            : ProtonTerminus.source(pn_link_source(self.link))?.address
+            ? self.link.target?.address
+            : self.link.source?.address
     }
 
     func snapshot(at now: Int64) -> AMQPLinkSnapshot {
@@ -87,7 +86,7 @@ extension SenderEndpoint {
         return LinkFigures(
             bytes: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
             messages: self.lane?.waiting.count ?? 0,
-            unsettled: self.isDone ? 0 : Int(pn_link_unsettled(self.link))
+            unsettled: self.isDone ? 0 : self.link.unsettledCount
         )
     }
 }

@@ -1,34 +1,41 @@
 internal import CProton
 
-/// The events of Proton that this library acts on. The pointers are valid until the next event is taken.
+/// The events of Proton that this library acts on. What they name is valid until the next event is taken.
+///
+/// Many frames may raise one event: read until nothing is left (P36).
 enum ProtonEvent {
     case connectionRemoteOpen
     case connectionRemoteClose
     case sessionRemoteOpen(ProtonSession.View)
     case sessionRemoteClose(ProtonSession.View)
-    case linkRemoteOpen(OpaquePointer)
-    case linkRemoteDetach(OpaquePointer)
-    case linkRemoteClose(OpaquePointer)
-    case linkFlow(OpaquePointer)
-    case delivery(OpaquePointer, link: OpaquePointer)
+    case linkRemoteOpen(ProtonLink.View)
+    case linkRemoteDetach(ProtonLink.View)
+    case linkRemoteClose(ProtonLink.View)
+    case linkFlow(ProtonLink.View)
+    case delivery(ProtonDelivery, link: ProtonLink.View)
     case transportError
     case transportClosed
 
     /// Nil for an event that needs no act.
     init?(_ event: OpaquePointer) {
         switch pn_event_type(event) {
-        case PN_DELIVERY: self = .delivery(pn_event_delivery(event), link: pn_event_link(event))
-        case PN_LINK_FLOW: self = .linkFlow(pn_event_link(event))
+        case PN_DELIVERY: self = .delivery(ProtonDelivery(pointer: pn_event_delivery(event)), link: Self.link(event))
+        case PN_LINK_FLOW: self = .linkFlow(Self.link(event))
         case PN_CONNECTION_REMOTE_OPEN: self = .connectionRemoteOpen
         case PN_CONNECTION_REMOTE_CLOSE: self = .connectionRemoteClose
         case PN_SESSION_REMOTE_OPEN: self = .sessionRemoteOpen(ProtonSession.View(pointer: pn_event_session(event)))
         case PN_SESSION_REMOTE_CLOSE: self = .sessionRemoteClose(ProtonSession.View(pointer: pn_event_session(event)))
-        case PN_LINK_REMOTE_OPEN: self = .linkRemoteOpen(pn_event_link(event))
-        case PN_LINK_REMOTE_DETACH: self = .linkRemoteDetach(pn_event_link(event))
-        case PN_LINK_REMOTE_CLOSE: self = .linkRemoteClose(pn_event_link(event))
+        case PN_LINK_REMOTE_OPEN: self = .linkRemoteOpen(Self.link(event))
+        case PN_LINK_REMOTE_DETACH: self = .linkRemoteDetach(Self.link(event))
+        case PN_LINK_REMOTE_CLOSE: self = .linkRemoteClose(Self.link(event))
         case PN_TRANSPORT_ERROR: self = .transportError
         case PN_TRANSPORT_CLOSED: self = .transportClosed
         default: return nil
         }
+    }
+
+    @inline(__always)
+    private static func link(_ event: OpaquePointer) -> ProtonLink.View {
+        ProtonLink.View(pointer: pn_event_link(event))
     }
 }

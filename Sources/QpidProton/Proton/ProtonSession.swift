@@ -65,10 +65,10 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     // MARK: Links
 
     /// Makes a sending link. Nil when Proton has no memory.
-    func makeSender(_ name: String) -> OpaquePointer? { pn_sender(self.pointer, name) }
+    func makeSender(_ name: String) -> ProtonLink? { ProtonLink(pn_sender(self.pointer, name)) }
 
     /// Makes a receiving link. Nil when Proton has no memory.
-    func makeReceiver(_ name: String) -> OpaquePointer? { pn_receiver(self.pointer, name) }
+    func makeReceiver(_ name: String) -> ProtonLink? { ProtonLink(pn_receiver(self.pointer, name)) }
 
     // MARK: Begin and end
 
@@ -96,7 +96,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
 
     /// Forgets the session, which Proton frees with the connection.
     mutating func abandon() {
-        pn_session_set_context(self.pointer, nil)
+        if let owned = self.owned { pn_session_set_context(owned, nil) }
         self.owned = nil
     }
 }

@@ -236,8 +236,8 @@ extension InMemoryPeer {
     }
 
     /// The deliveries that Proton holds on the library's senders.
-    var unsettledOfLibrary: Int { self.senders.reduce(0) { $0 + Int(pn_link_unsettled($1.link)) } }
+    var unsettledOfLibrary: Int { self.senders.reduce(0) { $0 + $1.link.unsettledCount } }
 
     /// The lowest credit that Proton has on the library's senders.
-    var lowestCreditOfLibrary: Int { self.senders.map { Int(pn_link_credit($0.link)) }.min() ?? 0 }
+    var lowestCreditOfLibrary: Int { self.senders.map { Int(Int32(bitPattern: $0.link.credit)) }.min() ?? 0 }
 }

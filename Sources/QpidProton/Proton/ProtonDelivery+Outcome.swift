@@ -1,13 +1,20 @@
 internal import CProton
 
-/// Outcomes between Swift and a `pn_disposition_t`.
-enum ProtonDisposition {
-    /// Sets the local state of a delivery, without settling it.
-    static func set(_ delivery: OpaquePointer, _ outcome: AMQPOutcome) {
+// Outcomes, between Swift and a `pn_disposition_t`.
+
+extension ProtonDelivery {
+    // Set one after the other: Proton sends the dispositions of ids that follow each other as one range (P57).
+
+    @inline(__always) func accept() { pn_delivery_update(self.pointer, UInt64(PN_ACCEPTED)) }
+    @inline(__always) func release() { pn_delivery_update(self.pointer, UInt64(PN_RELEASED)) }
+
+    /// Sets the outcome of this side, without settling.
+    func set(_ outcome: AMQPOutcome) {
+        let delivery = self.pointer
         let local = pn_delivery_local(delivery)
         switch outcome {
-        case .accepted: pn_delivery_update(delivery, UInt64(PN_ACCEPTED))
-        case .released: pn_delivery_update(delivery, UInt64(PN_RELEASED))
+        case .accepted: self.accept()
+        case .released: self.release()
         case .rejected(let error):
             if let error { ProtonCondition.set(pn_disposition_condition(local), error) }
             pn_delivery_update(delivery, UInt64(PN_REJECTED))
@@ -22,7 +29,8 @@ enum ProtonDisposition {
     }
 
     /// What the peer decided; nil while it has decided nothing that ends the delivery.
-    static func remote(_ delivery: OpaquePointer) -> Result<AMQPOutcome, AMQPError>? {
+    var remoteOutcome: Result<AMQPOutcome, AMQPError>? {
+        let delivery = self.pointer
         let state = pn_delivery_remote_state(delivery)
         switch state {
         case UInt64(PN_ACCEPTED): return .success(.accepted)
@@ -41,14 +49,15 @@ enum ProtonDisposition {
                     )
                 )
             )
-        case 0, UInt64(PN_RECEIVED): return pn_delivery_settled(delivery) ? .success(.settled) : nil
-        default: return pn_delivery_settled(delivery) ? .failure(Self.unknown(state)) : nil
+        case 0, UInt64(PN_RECEIVED): return self.isRemotelySettled ? .success(.settled) : nil
+        default: return self.isRemotelySettled ? .failure(Self.unknown(state)) : nil
         }
     }
 
     /// Sets the outcome of the receiver as the local state, for a sender that settles second: a rejection without its error, a
     /// change without its annotations. Source: AMQP 1.0 §2.6.12.
-    static func repeatRemote(_ delivery: OpaquePointer) {
+    func repeatRemoteOutcome() {
+        let delivery = self.pointer
         let state = pn_delivery_remote_state(delivery)
         switch state {
         case UInt64(PN_ACCEPTED), UInt64(PN_RELEASED), UInt64(PN_REJECTED): break

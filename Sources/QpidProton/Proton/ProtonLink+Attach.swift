@@ -1,0 +1,76 @@
+internal import CProton
+
+// What the attach frames of both sides say.
+
+extension ProtonLink {
+    // MARK: The attach of this side
+
+    func setSource(_ source: AMQPSource) throws(AMQPError) {
+        try ProtonTerminus.set(pn_link_source(self.pointer), source)
+    }
+
+    func setTarget(_ target: AMQPTarget) throws(AMQPError) {
+        try ProtonTerminus.set(pn_link_target(self.pointer), target)
+    }
+
+    func setProperties(_ properties: AMQPMap, _ capabilities: LinkCapabilities) throws(AMQPError) {
+        try LinkProperties.set(self.pointer, properties, capabilities)
+    }
+
+    func setSettleModes(sender: AMQPSenderSettleMode, receiver: AMQPReceiverSettleMode) {
+        pn_link_set_snd_settle_mode(self.pointer, ProtonSettleMode.sender(sender))
+        pn_link_set_rcv_settle_mode(self.pointer, ProtonSettleMode.receiver(receiver))
+    }
+
+    /// Sets the largest message, which is advertised and never enforced (P21).
+    func setMaxMessageSize(_ bytes: Int) { pn_link_set_max_message_size(self.pointer, UInt64(bytes)) }
+
+    /// Leaves out the terminus that this side stands for, which refuses the link. Source: AMQP 1.0 §2.6.3.
+    func clearOwnTerminus() {
+        Self.clear(self.isSender ? pn_link_source(self.pointer) : pn_link_target(self.pointer))
+    }
+
+    /// Leaves out all that makes the attach long, beside the link's name.
+    func clearTerminiAndProperties() {
+        Self.clear(pn_link_source(self.pointer))
+        Self.clear(pn_link_target(self.pointer))
+        pn_data_clear(pn_link_properties(self.pointer))
+    }
+
+    private static func clear(_ terminus: OpaquePointer?) { pn_terminus_set_type(terminus, PN_UNSPECIFIED) }
+
+    /// The bytes of the attach frame, before it is sent.
+    var attachSize: Int { ProtonFrameSize.attach(self.pointer) }
+
+    /// The source of this side; nil where it is left out.
+    var source: AMQPSource? { ProtonTerminus.source(pn_link_source(self.pointer)) }
+
+    /// The target of this side; nil where it is left out.
+    var target: AMQPTarget? { ProtonTerminus.target(pn_link_target(self.pointer)) }
+
+    // MARK: The attach of the peer
+
+    /// Nil where the peer refuses the link.
+    var remoteSource: AMQPSource? { ProtonTerminus.source(pn_link_remote_source(self.pointer)) }
+
+    /// Nil where the peer refuses the link, and where it answers with a coordinator.
+    var remoteTarget: AMQPTarget? { ProtonTerminus.target(pn_link_remote_target(self.pointer)) }
+
+    var hasRemoteSource: Bool { pn_terminus_get_type(pn_link_remote_source(self.pointer)) != PN_UNSPECIFIED }
+
+    /// A coordinator counts: it is a target of another kind.
+    var hasRemoteTarget: Bool { pn_terminus_get_type(pn_link_remote_target(self.pointer)) != PN_UNSPECIFIED }
+
+    var remoteProperties: AMQPMap { ProtonData.map(pn_link_remote_properties(self.pointer)) }
+
+    /// In bytes; 0 where the peer names no largest message.
+    var remoteMaxMessageSize: UInt64 { pn_link_remote_max_message_size(self.pointer) }
+
+    var remoteSenderSettleMode: AMQPSenderSettleMode {
+        ProtonSettleMode.sender(pn_link_remote_snd_settle_mode(self.pointer))
+    }
+
+    var remoteReceiverSettleMode: AMQPReceiverSettleMode {
+        ProtonSettleMode.receiver(pn_link_remote_rcv_settle_mode(self.pointer))
+    }
+}
