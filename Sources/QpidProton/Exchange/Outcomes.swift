@@ -2,21 +2,30 @@ internal import Synchronization
 
 /// The outcomes of a run of messages, in one allocation: there is one for every message.
 ///
-/// Proof of being Sendable: the slots' states are atomic, and nothing else of them changes.
+/// Proof of being Sendable: the slots' states are atomic. The task in a slot belongs to the one that has changed the state from or to
+/// ``OutcomeBlock/State/watched`` last.
 final class OutcomeBlock: @unchecked Sendable {
     typealias Answer = Result<AMQPOutcome, AMQPError>
+    fileprivate typealias Waiters = ReplyState<AMQPOutcome>.Waiters
 
     static let capacity = 64
 
     fileprivate struct Slot: ~Copyable {
         let block: Unmanaged<OutcomeBlock>
         let state = Atomic<State>(.open)
+        /// The name of the task that waits here.
+        var id: UInt32 = 0
+        var task: WaitingTask<Answer>?
     }
 
     fileprivate enum State: UInt8, AtomicRepresentable {
         case open
-        /// Somebody waits: see ``Rest``.
+        /// A task is about to wait in the slot, or is taken out of it.
+        case claimed
+        /// One task waits in the slot.
         case watched
+        /// Those who wait are in ``Rest``.
+        case listed
         case accepted
         case settled
         case released
@@ -38,15 +47,17 @@ final class OutcomeBlock: @unchecked Sendable {
             case .accepted: .success(.accepted)
             case .settled: .success(.settled)
             case .released: .success(.released)
-            case .open, .watched, .other: nil
+            case .open, .claimed, .watched, .listed, .other: nil
             }
         }
+
+        var isAnswered: Bool { self.rawValue >= Self.accepted.rawValue }
     }
 
-    /// What a state cannot say, by slot: those who wait, and answers with a reason.
+    /// What a slot cannot hold, by slot: several who wait, and answers with a reason.
     fileprivate struct Rest: Sendable {
-        var nextID: UInt64 = 0
-        var replies: [Int: ReplyState<AMQPOutcome>] = [:]
+        var waiters: [Int: Waiters] = [:]
+        var answers: [Int: Answer] = [:]
         /// The failures that no one has read, where they are counted.
         var unread: [Int: UnreadFailure] = [:]
 
@@ -57,6 +68,7 @@ final class OutcomeBlock: @unchecked Sendable {
 
     fileprivate let slots: UnsafeMutablePointer<Slot>
     fileprivate let rest = Mutex(Rest())
+    fileprivate let nextID = Atomic<UInt32>(0)
     /// Promises that have not been kept.
     fileprivate let uses = UseCount()
 
@@ -76,6 +88,31 @@ final class OutcomeBlock: @unchecked Sendable {
 
     fileprivate func close(after total: Int) {
         if self.uses.close(after: total) { Unmanaged.passUnretained(self).release() }
+    }
+
+    /// Those who wait for an answer that has been given, by the state before it. An answer that comes while a slot is claimed is seen
+    /// by the one that has claimed it.
+    fileprivate func takeWaiters(_ index: Int, _ before: State, _ rest: inout Rest) -> Waiters {
+        before == .listed ? rest.waiters.removeValue(forKey: index) ?? .none : .none
+    }
+}
+
+extension UnsafeMutablePointer<OutcomeBlock.Slot> {
+    /// Changes the state if it is as expected.
+    @inline(__always)
+    fileprivate func change(_ expected: OutcomeBlock.State, to desired: OutcomeBlock.State) -> Bool {
+        self.pointee.state.compareExchange(
+            expected: expected,
+            desired: desired,
+            ordering: .sequentiallyConsistent
+        ).exchanged
+    }
+
+    @inline(__always)
+    fileprivate func takeTask() -> WaitingTask<OutcomeBlock.Answer>? {
+        let task = self.pointee.task
+        self.pointee.task = nil
+        return task
     }
 }
 
@@ -112,43 +149,48 @@ struct OutcomePromise: @unchecked Sendable {
     /// Gives the answer. The promise must not be used any more.
     func resolve(_ answer: OutcomeBlock.Answer) {
         let state = OutcomeBlock.State(answer)
-        if state == .other {
-            self.answerRest(answer) { self.slot.pointee.state.store(.other, ordering: .releasing) }
-        } else if self.slot.pointee.state.exchange(state, ordering: .acquiringAndReleasing) == .watched {
-            self.answerRest(answer) {}
+        guard state != .other else { return self.resolveOther(answer, unread: nil) }
+        switch self.slot.pointee.state.exchange(state, ordering: .acquiringAndReleasing) {
+        case .watched: self.slot.takeTask()?.resume(returning: answer)
+        case .listed: self.resolveListed(answer)
+        default: break
         }
-        let block = self.slot.pointee.block
-        if block._withUnsafeGuaranteedRef({ $0.uses.done() }) { block.release() }
+        self.done()
     }
 
     /// Gives an error as the answer, and counts it until it is read. The promise must not be used any more.
     func fail(_ error: AMQPError, unread: UnreadFailure?) {
-        guard let unread else { return self.resolve(.failure(error)) }
-        let block = self.slot.pointee.block
-        let waiters = block._withUnsafeGuaranteedRef { block in
+        self.resolveOther(.failure(error), unread: unread)
+    }
+
+    private func resolveListed(_ answer: OutcomeBlock.Answer) {
+        self.slot.pointee.block._withUnsafeGuaranteedRef { block in
+            block.rest.withLock { block.takeWaiters(self.slot - block.slots, .listed, &$0) }
+        }.resume(answer)
+    }
+
+    private func resolveOther(_ answer: OutcomeBlock.Answer, unread: UnreadFailure?) {
+        let (before, waiters) = self.slot.pointee.block._withUnsafeGuaranteedRef { block in
             block.rest.withLock { rest in
                 let index = self.slot - block.slots
-                self.slot.pointee.state.store(.other, ordering: .releasing)
-                let waiters = rest.replies[index, default: ReplyState()].resolve(.failure(error))
-                if waiters?.isEmpty != false {
+                rest.answers[index] = answer
+                let before = self.slot.pointee.state.exchange(.other, ordering: .acquiringAndReleasing)
+                let waiters = block.takeWaiters(index, before, &rest)
+                if let unread, before != .watched, waiters.isEmpty {
                     unread.add(1)
                     rest.unread[index] = unread
                 }
-                return waiters
+                return (before, waiters)
             }
         }
-        waiters?.resume(.failure(error))
-        if block._withUnsafeGuaranteedRef({ $0.uses.done() }) { block.release() }
+        if before == .watched { self.slot.takeTask()?.resume(returning: answer) }
+        waiters.resume(answer)
+        self.done()
     }
 
-    private func answerRest(_ answer: OutcomeBlock.Answer, _ body: () -> Void) {
-        let waiters = self.slot.pointee.block._withUnsafeGuaranteedRef { block in
-            block.rest.withLock { rest in
-                body()
-                return rest.replies[self.slot - block.slots, default: ReplyState()].resolve(answer)
-            }
-        }
-        waiters?.resume(answer)
+    private func done() {
+        let block = self.slot.pointee.block
+        if block._withUnsafeGuaranteedRef({ $0.uses.done() }) { block.release() }
     }
 }
 
@@ -159,37 +201,79 @@ struct OutcomeReply: Replying, Hashable {
     let block: OutcomeBlock
     fileprivate let index: Int
 
+    private var slot: UnsafeMutablePointer<OutcomeBlock.Slot> { self.block.slots + self.index }
+
     var answer: Answer? {
-        let state = self.block.slots[self.index].state.load(ordering: .acquiring)
+        let state = self.slot.pointee.state.load(ordering: .acquiring)
         guard state == .other else { return state.answer }
         return self.block.rest.withLock { rest in
             rest.markRead(self.index)
-            return rest.replies[self.index]?.answer
+            return rest.answers[self.index]
         }
     }
 
-    func makeID() -> UInt64 {
-        self.block.rest.withLock { rest in
-            rest.nextID += 1
-            return rest.nextID
-        }
-    }
+    func makeID() -> UInt64 { UInt64(self.block.nextID.wrappingAdd(1, ordering: .relaxed).newValue) }
 
     func wait(_ waiter: ReplyState<AMQPOutcome>.Waiter) -> Answer? {
-        self.block.rest.withLock { rest in
-            let state = self.block.slots[self.index].state.compareExchange(
-                expected: .open,
-                desired: .watched,
-                ordering: .acquiringAndReleasing
-            ).original
-            rest.markRead(self.index)
-            // An answer that comes from here on takes the lock for those who wait.
-            return state.answer ?? rest.replies[self.index, default: ReplyState()].wait(waiter)
+        guard case .task(let id, let task) = waiter, self.slot.change(.open, to: .claimed) else {
+            return self.waitInList(waiter)
         }
+        self.slot.pointee.id = UInt32(truncatingIfNeeded: id)
+        self.slot.pointee.task = task
+        guard self.slot.change(.claimed, to: .watched) else {
+            _ = self.slot.takeTask()
+            return self.answer
+        }
+        // The handler of a task that was cancelled before may have run, and found no task here.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        return Task.isCancelled && self.stopWaiting(id) != nil ? .failure(.cancelled) : nil
+    }
+
+    /// Waits beside others, or for a callback.
+    private func waitInList(_ waiter: ReplyState<AMQPOutcome>.Waiter) -> Answer? {
+        let (answer, others) = self.block.rest.withLock { self.list(waiter, &$0) }
+        if let answer { others.resume(answer) }
+        return answer
+    }
+
+    /// Adds one who waits to the list, with the task in the slot. Returns the answer if there is one, and whom it is for besides.
+    private func list(
+        _ waiter: ReplyState<AMQPOutcome>.Waiter,
+        _ rest: inout OutcomeBlock.Rest
+    ) -> (answer: Answer?, others: OutcomeBlock.Waiters) {
+        rest.markRead(self.index)
+        while !self.slot.pointee.state.load(ordering: .acquiring).isAnswered {
+            if self.slot.change(.watched, to: .claimed) {
+                let first = self.slot.takeTask().map { ReplyState.Waiter.task(id: UInt64(self.slot.pointee.id), $0) }
+                if let first { rest.waiters[self.index, default: .none].append(first) }
+                // The answer may have come meanwhile.
+                _ = self.slot.change(.claimed, to: .listed)
+            }
+            // Another thread may have claimed the slot, for a few instructions.
+            guard self.slot.change(.open, to: .listed) || self.slot.change(.listed, to: .listed) else { continue }
+            // The handler of a task that is cancelled already has run and found no waiter.
+            if case .task = waiter, Task.isCancelled { return (.failure(.cancelled), .none) }
+            rest.waiters[self.index, default: .none].append(waiter)
+            return (nil, .none)
+        }
+        let answer = self.slot.pointee.state.load(ordering: .acquiring).answer ?? rest.answers[self.index]
+        return (answer, rest.waiters.removeValue(forKey: self.index) ?? .none)
     }
 
     func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>? {
-        self.block.rest.withLock { $0.replies[self.index]?.waiters.remove(id) }
+        if self.slot.change(.watched, to: .claimed) {
+            guard UInt64(self.slot.pointee.id) != id else {
+                let task = self.slot.takeTask()
+                // Where that fails, the answer has come, and nobody waits for it.
+                _ = self.slot.change(.claimed, to: .open)
+                return task
+            }
+            if !self.slot.change(.claimed, to: .watched), let task = self.slot.takeTask(), let answer = self.answer {
+                task.resume(returning: answer)
+            }
+            return nil
+        }
+        return self.block.rest.withLock { $0.waiters[self.index]?.remove(id) }
     }
 
     static func == (left: Self, right: Self) -> Bool { left.block === right.block && left.index == right.index }
