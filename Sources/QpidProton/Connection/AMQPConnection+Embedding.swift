@@ -24,7 +24,9 @@ extension AMQPConnection {
                 role: .client,
                 configuration: configuration,
                 eventLoop: channel.eventLoop,
-                logger: logger
+                logger: logger,
+                // The channel of such a program takes all at once.
+                confirmsByWritability: true
             )
             try channel.pipeline.syncOperations.addHandler(handler)
             channel.connect(to: try SocketAddress(unixDomainSocketPath: "/in-memory"), promise: nil)

@@ -80,6 +80,10 @@ public final class AMQPListener: AsyncSequence, Sendable {
             // Answered piece by piece: credit for the first messages goes out before the last are read.
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(.recvAllocator, value: ConnectionHandler.reads)
+            .childChannelOption(
+                .writeBufferWaterMark,
+                value: ConnectionHandler.waterMark(isTLS: acceptor.context != nil)
+            )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try acceptor.accept(channel) }
             }
@@ -189,7 +193,8 @@ private struct Acceptor {
             configuration: self.configuration.connection,
             eventLoop: channel.eventLoop,
             logger: logger,
-            permit: try ReadReservation.make(for: channel, self.configuration.connection, isTLS: self.context != nil)
+            permit: try ReadReservation.make(for: channel, self.configuration.connection, isTLS: self.context != nil),
+            confirmsByWritability: self.context == nil
         )
         try pipeline.addHandler(self.configuration.sasl.makeServerHandler(logger: handler.logger))
         try pipeline.addHandler(handler)

@@ -60,6 +60,7 @@ struct Connector {
             // Answered piece by piece: credit for the first messages goes out before the last are read.
             .channelOption(.maxMessagesPerRead, value: 1)
             .channelOption(.recvAllocator, value: ConnectionHandler.reads)
+            .channelOption(.writeBufferWaterMark, value: ConnectionHandler.waterMark(isTLS: self.context != nil))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try attempts.check()
@@ -118,7 +119,8 @@ struct Connector {
             configuration: self.configuration,
             eventLoop: channel.eventLoop,
             logger: self.logger,
-            permit: try ReadReservation.make(for: channel, self.configuration, isTLS: self.context != nil)
+            permit: try ReadReservation.make(for: channel, self.configuration, isTLS: self.context != nil),
+            confirmsByWritability: self.context == nil
         )
         // First the handler that takes errors: in an active channel TLS and SASL begin as soon as they are added. Then TLS, so
         // that no byte of SASL passes it by.

@@ -62,7 +62,6 @@ final class Outbox: Sendable {
 
     private struct State {
         var mail = Mail()
-        var isScheduled = false
         var gate = SendGate<Waiter>()
         /// The links by their levels, to find out what fills a level.
         var links: [SlotKey: LinkStatus] = [:]
@@ -71,12 +70,6 @@ final class Outbox: Sendable {
         var nextStream: UInt32 = 0
         var wake: (@Sendable () -> Void)?
         var closed: AMQPError?
-
-        mutating func schedule() -> (@Sendable () -> Void)? {
-            guard !self.isScheduled else { return nil }
-            self.isScheduled = true
-            return self.wake
-        }
 
         mutating func post(
             _ bytes: MessageBytes,
@@ -103,12 +96,24 @@ final class Outbox: Sendable {
     }
 
     private let state = Mutex(State())
+    /// The loop comes for the mail. Changed with the lock.
+    private let scheduled = Atomic(false)
+
+    /// Whether the loop has something to take, or has taken something last: without the lock, for the loop alone.
+    var isScheduled: Bool { self.scheduled.load(ordering: .acquiring) }
+
+    /// Returns what wakes the loop, unless it comes anyway. Called with the lock.
+    private func schedule(_ state: borrowing State) -> (@Sendable () -> Void)? {
+        guard !self.scheduled.load(ordering: .relaxed) else { return nil }
+        self.scheduled.store(true, ordering: .releasing)
+        return state.wake
+    }
 
     /// Sets what wakes the loop; what was posted before is taken at once.
     func open(wake: @escaping @Sendable () -> Void) {
         let isScheduled = self.state.withLock { state in
             state.wake = wake
-            return state.isScheduled
+            return self.isScheduled
         }
         if isScheduled { wake() }
     }
@@ -118,7 +123,7 @@ final class Outbox: Sendable {
         let (isOpen, wake) = self.state.withLock { state -> (Bool, (@Sendable () -> Void)?) in
             guard state.closed == nil else { return (false, nil) }
             body(&state.mail)
-            return (true, state.schedule())
+            return (true, self.schedule(state))
         }
         wake?()
         return isOpen
@@ -164,9 +169,9 @@ final class Outbox: Sendable {
     /// After a take that finds something the loop comes back by itself, and posting does not wake it.
     func take(_ spare: inout Mail, releasing releases: [Release]) {
         let passed = self.state.withLock { state -> Passed in
-            let passed = Self.release(releases, &state)
+            let passed = self.release(releases, &state)
             swap(&state.mail, &spare)
-            state.isScheduled = !spare.isEmpty
+            if spare.isEmpty { self.scheduled.store(false, ordering: .releasing) }
             return passed
         }
         for (waiter, reply) in passed.waiters { waiter.continuation.resume(returning: .success(reply)) }
@@ -201,7 +206,7 @@ extension Outbox {
             case .full(let level): return (.full(level, bytes: max(1, count)), nil)
             case .admitted:
                 let reply = state.post(bytes(), lane: lane, node: node, isSettled: isSettled, choice: choice)
-                return (.admitted(reply), state.schedule())
+                return (.admitted(reply), self.schedule(state))
             }
         }
         wake?()
@@ -291,11 +296,11 @@ extension Outbox {
                 state.gate.wait(waiter, id: id, bytes: bytes, at: waiter.node, as: place)
                 return nil
             }
-            return (.success(Self.post(waiter, &state)), state.schedule())
+            return (.success(self.post(waiter, &state)), self.schedule(state))
         }
     }
 
-    private static func post(_ waiter: Waiter, _ state: inout State) -> OutcomeReply {
+    private func post(_ waiter: Waiter, _ state: inout State) -> OutcomeReply {
         let bytes = MessageChunk.message(waiter.bytes)
         switch waiter.place {
         case .whole, .beginning:
@@ -316,7 +321,7 @@ extension Outbox {
 
     /// Lets others pass behind a message of which no more parts come.
     func endStream(_ number: UInt32, node: SlotKey) {
-        Self.resume(self.state.withLock { Self.pass($0.gate.endMessage(number, at: node), &$0) })
+        Self.resume(self.state.withLock { self.pass($0.gate.endMessage(number, at: node), &$0) })
     }
 
     /// A number for a message that is made while it is sent.
@@ -330,7 +335,7 @@ extension Outbox {
     private func cancelWait(_ id: UInt64, node: SlotKey) {
         let (cancelled, passed) = self.state.withLock { state in
             let (cancelled, admitted) = state.gate.cancel(id, at: node)
-            return (cancelled, Self.pass(admitted, &state))
+            return (cancelled, self.pass(admitted, &state))
         }
         cancelled?.continuation.resume(returning: .failure(.sendCancelled))
         Self.resume(passed)
@@ -352,7 +357,7 @@ extension Outbox {
     func replace(_ bytes: Int, _ node: SlotKey) -> Bool {
         let (isReplaced, passed) = self.state.withLock { state in
             let (replaced, admitted) = state.gate.replace(bytes, at: node)
-            return (replaced != nil, Self.pass((replaced.map { [$0] } ?? []) + admitted, &state))
+            return (replaced != nil, self.pass((replaced.map { [$0] } ?? []) + admitted, &state))
         }
         Self.resume(passed)
         return isReplaced
@@ -363,7 +368,7 @@ extension Outbox {
         let (dropped, passed) = self.state.withLock { state in
             let refusal = Self.refusalOfFirst(node, state)
             let (waiter, admitted) = state.gate.cancelFirst(at: node)
-            let passed = Self.pass(admitted, &state)
+            let passed = self.pass(admitted, &state)
             guard let waiter, let refusal else {
                 return (nil as (Waiter, SendRefusal, OutcomePromise, OutcomeReply)?, passed)
             }
@@ -388,13 +393,16 @@ extension Outbox {
 
     /// Takes bytes off the ledgers and lets those in who have room now. Called on the loop.
     func release(_ releases: [Release]) {
-        Self.resume(self.state.withLock { Self.release(releases, &$0) })
+        Self.resume(self.state.withLock { self.release(releases, &$0) })
     }
 
-    private static func release(_ releases: [Release], _ state: inout State) -> Passed {
+    private func release(_ releases: [Release], _ state: inout State) -> Passed {
         var admitted: [Waiter] = []
-        for (bytes, node) in releases { admitted += state.gate.release(bytes, at: node) }
-        return Self.pass(admitted, &state)
+        for (bytes, node) in releases {
+            let passed = state.gate.release(bytes, at: node)
+            if !passed.isEmpty { admitted += passed }
+        }
+        return self.pass(admitted, &state)
     }
 
     /// What follows from a release, for when no lock is held.
@@ -404,10 +412,10 @@ extension Outbox {
         repayment: BudgetShare.Repayment?
     )
 
-    private static func pass(_ admitted: [Waiter], _ state: inout State) -> Passed {
+    private func pass(_ admitted: [Waiter], _ state: inout State) -> Passed {
         let repayment = state.gate.share?.takeRepayment()
         guard !admitted.isEmpty else { return ([], nil, repayment) }
-        return (admitted.map { ($0, Self.post($0, &state)) }, state.schedule(), repayment)
+        return (admitted.map { ($0, self.post($0, &state)) }, self.schedule(state), repayment)
     }
 
     private static func resume(_ passed: Passed) {
@@ -419,7 +427,7 @@ extension Outbox {
     /// Shares a budget with others, from now to the close.
     func share(_ budget: AMQPMemoryBudget) {
         let share = BudgetShare(budget, id: ObjectIdentifier(self)) {
-            Self.resume(self.state.withLock { Self.pass($0.gate.retry(), &$0) })
+            Self.resume(self.state.withLock { self.pass($0.gate.retry(), &$0) })
         }
         self.state.withLock { if $0.closed == nil { $0.gate.share = share } }
     }
@@ -439,7 +447,7 @@ extension Outbox {
         let (refused, passed) = self.state.withLock { state in
             state.links[node] = nil
             let (refused, admitted) = state.gate.closeLevel(node)
-            return (refused, Self.pass(admitted, &state))
+            return (refused, self.pass(admitted, &state))
         }
         for waiter in refused { waiter.continuation.resume(returning: .failure(error)) }
         Self.resume(passed)

@@ -72,7 +72,7 @@ struct SendQueue<Link> {
         var isEmpty: Bool { self.backlog.isEmpty }
         /// The messages that have not been handed over to their end, in order.
         var waiting: some Collection<PendingMessage> { self.backlog }
-        fileprivate var canMove: Bool {
+        var canMove: Bool {
             !self.isBlocked && !self.isPaced && !self.backlog.isEmpty
                 && (self.isMidMessage ? !self.isHeld && !self.isDry : self.credit > 0)
         }
@@ -152,11 +152,15 @@ struct SendQueue<Link> {
 
     /// Puts messages behind the others of their lane.
     mutating func enqueue(_ messages: some Sequence<PendingMessage>, on lane: Lane) {
-        for message in messages {
-            lane.backlog.append(message)
-            if message.stream != 0 { lane.streams[message.stream] = [] }
-        }
+        for message in messages { self.append(message, to: lane) }
         self.makeReadyIfMovable(lane)
+    }
+
+    /// Puts a message behind the others of its lane. ``makeReadyIfMovable(_:first:)`` follows the last.
+    @inline(__always)
+    mutating func append(_ message: PendingMessage, to lane: Lane) {
+        lane.backlog.append(message)
+        if message.stream != 0 { lane.streams[message.stream] = [] }
     }
 
     /// Takes a message out that has not begun. Returns it, or nil when it has begun or is not there.

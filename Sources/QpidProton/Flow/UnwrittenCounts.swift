@@ -15,8 +15,8 @@ struct WriteNumbers {
 
     mutating func issue() { self.issued += 1 }
 
-    mutating func end(isDone: Bool) {
-        if isDone { self.done += 1 } else { self.failed += 1 }
+    mutating func end(_ count: Int, isDone: Bool) {
+        if isDone { self.done += count } else { self.failed += count }
     }
 }
 

@@ -51,6 +51,7 @@ extension ConnectionHandler {
                 self.flush()
                 // Writing may have shown that a session's window is open, and what Proton tells may have been answered.
             } while !self.isDead && (self.processEvents() || self.hasMore)
+            if !self.filledLanes.isEmpty { self.noteFilledLanes() }
             rounds += 1
         } while (self.isPumpNeeded || self.isLookNeeded) && rounds < Self.rounds && !self.isDead
         self.isPumping = false
@@ -67,60 +68,73 @@ extension ConnectionHandler {
 
     /// Returns whether there was any.
     private func takeMail() -> Bool {
-        var mail = self.mail
-        self.mail = Outbox.Mail()
         // Nothing is posted for a lane that has ended: what there is of it comes with this mail.
         let ended = self.endedLanes.count
         defer { if ended > 0 { self.endedLanes.removeFirst(ended) } }
-        self.outbox.take(&mail, releasing: self.releases)
+        guard self.outbox.isScheduled || !self.releases.isEmpty else { return false }
+        // In place: nothing that follows from the mail takes other mail.
+        self.outbox.take(&self.mail, releasing: self.releases)
         self.releases.removeAll(keepingCapacity: true)
-        guard !mail.isEmpty else {
-            self.mail = mail
-            return false
-        }
-        if !mail.choices.isEmpty { self.keepChoices(&mail.choices) }
-        self.applySettlements(&mail.settlements)
+        guard !self.mail.isEmpty else { return false }
+        if !self.mail.choices.isEmpty { self.keepChoices(&self.mail.choices) }
+        if !self.mail.settlements.isEmpty { self.applySettlements(&self.mail.settlements) }
         var index = 0
-        while index < mail.items.count {
-            switch mail.items[index] {
+        while index < self.mail.items.count {
+            switch self.mail.items[index] {
             case .message(let message):
-                index = self.enqueue(mail.items, from: index, message.lane)
+                index = self.enqueue(message, at: index)
                 continue
             case .part(let part): self.enqueue(part)
             case .taken(let count, let receiver): self.receivers[receiver]?.taken(count)
-            case .command: if let command = mail.commands.popFirst() { self.perform(command) }
+            case .command: if let command = self.mail.commands.popFirst() { self.perform(command) }
             }
             index += 1
         }
-        mail.items.removeAll(keepingCapacity: true)
-        self.mail = mail
+        self.mail.items.removeAll(keepingCapacity: true)
         return true
     }
 
     /// Queues a run of messages of one lane. Returns where the run ends.
-    private func enqueue(_ items: [Outbox.Item], from start: Int, _ key: SlotKey) -> Int {
-        var end = start
-        while end < items.count, case .message(let message) = items[end], message.lane == key { end += 1 }
-        let run = items[start..<end].lazy.compactMap { item in
-            if case .message(let message) = item { message } else { nil }
+    private func enqueue(_ first: PendingMessage, at start: Int) -> Int {
+        guard let lane = self.queue.lane(first.lane) else { return self.failLate(first, at: start) }
+        var index = start
+        var message = first
+        repeat {
+            self.queue.append(message, to: lane)
+            index += 1
+            guard index < self.mail.items.count, case .message(let next) = self.mail.items[index] else { break }
+            message = next
+        } while message.lane == first.lane
+        self.queue.makeReadyIfMovable(lane)
+        // What can leave now is not blocked: whether it has left is looked at behind the turn.
+        if lane.canMove { self.filledLanes.append(lane) } else { lane.link.noteCause() }
+        // Credit that the peer wants back is used first.
+        if lane.link.isDraining { lane.link.flowed() }
+        return index
+    }
+
+    /// Fails a run of messages of a lane that has ended. Returns where the run ends.
+    private func failLate(_ first: PendingMessage, at start: Int) -> Int {
+        var index = start
+        let ended = self.endedLanes.first { $0.key == first.lane }
+        let error = ended?.error ?? .senderClosed
+        while index < self.mail.items.count, case .message(let message) = self.mail.items[index],
+            message.lane == first.lane
+        {
+            self.releases.append((message.ledgerBytes, message.node))
+            self.metrics?.count(error, of: message)
+            let options = self.takeChoice(of: message)?.options ?? AMQPSendOptions()
+            if let ended { ended.fail(message, options) } else { message.fail(error) }
+            index += 1
         }
-        if let lane = self.queue.lane(key) {
-            self.queue.enqueue(run, on: lane)
-            lane.link.noteCause()
-            // Credit that the peer wants back is used first.
-            if lane.link.isDraining { lane.link.flowed() }
-        } else {
-            let ended = self.endedLanes.first { $0.key == key }
-            let error = ended?.error ?? .senderClosed
-            self.logGivenUp(end - start, unsettled: 0, link: nil, error)
-            for message in run {
-                self.releases.append((message.ledgerBytes, message.node))
-                self.metrics?.count(error, of: message)
-                let options = self.takeChoice(of: message)?.options ?? AMQPSendOptions()
-                if let ended { ended.fail(message, options) } else { message.fail(error) }
-            }
-        }
-        return end
+        self.logGivenUp(index - start, unsettled: 0, link: nil, error)
+        return index
+    }
+
+    /// Notes what blocks the lanes that have been filled and did not empty since.
+    private func noteFilledLanes() {
+        for lane in self.filledLanes where !lane.isEmpty { lane.link.noteCause() }
+        self.filledLanes.removeAll(keepingCapacity: true)
     }
 
     private func enqueue(_ part: StreamPart) {
@@ -131,7 +145,6 @@ extension ConnectionHandler {
 
     /// Settles in the order of arrival, so that Proton can tell the peer in ranges.
     private func applySettlements(_ settlements: inout [Settlement]) {
-        guard !settlements.isEmpty else { return }
         // Not where one decides for those before it: of two decisions the first counts. Most come in order.
         let isInOrder = zip(settlements, settlements.dropFirst()).allSatisfy { $0.sequence < $1.sequence }
         if !isInOrder, !settlements.contains(where: \.includesEarlier) {
@@ -194,139 +207,6 @@ extension ConnectionHandler {
     /// for another as small, and these cost five times as much.
     private var hasRoomForBatch: Bool { self.unwrittenBytes <= Self.writeBudget - Self.batch }
 
-    /// Writes what Proton has to send. Returns whether it had anything.
-    @discardableResult
-    func produce() -> Bool {
-        guard let context = self.context else { return false }
-        self.engine.write { bytes in
-            // The peer will get bytes without it, and one that does not read must not be sent more and more of them.
-            if self.unwrittenBytes > 0, Self.isHeartbeat(bytes) { return }
-            if self.writing == nil { self.writing = self.takeOutput(context) }
-            self.writing?.writeBytes(bytes)
-        }
-        self.frames.sent(&self.writing)
-        if self.engine.isLocallyActive {
-            func add(_ frame: ByteBuffer) {
-                if self.writing == nil { self.writing = self.takeOutput(context) }
-                self.writing?.writeImmutableBuffer(frame)
-            }
-            // A peer that asks and does not read must not be answered without end.
-            if self.unwrittenBytes < Self.writeBudget { self.frames.echoAnswers(add) }
-            if self.frames.renewals(at: self.now, add) { self.isPumpNeeded = true }
-            self.scheduleIdleLook()
-        }
-        let framed = self.takeFramed()
-        let out = self.writing
-        self.writing = nil
-        guard let out, out.readableBytes > 0 else {
-            if !framed.isEmpty { self.written(0, framed, .success(())) }
-            return false
-        }
-        let count = out.readableBytes
-        self.trace?.sent(out)
-        if out.capacity <= Self.largestOutput { self.output = out }
-        self.unwrittenBytes += count
-        self.isFlushNeeded = true
-        self.writes.issue()
-        let promise = self.eventLoop.makePromise(of: Void.self)
-        promise.futureResult.assumeIsolated().whenComplete { self.written(count, framed, $0) }
-        // Behind much that waits a small write takes no more memory than it needs: a peer that does not read can have many made.
-        let isLean = self.unwrittenBytes > Self.batch && count < out.capacity / 8
-        let written = isLean ? context.channel.allocator.buffer(buffer: out) : out
-        context.write(self.wrapOutboundOut(written), promise: promise)
-        return true
-    }
-
-    private func takeFramed() -> [InFlightBytes] {
-        var framed: [InFlightBytes] = []
-        for session in self.touchedSessions { session.takeFramed(into: &framed) }
-        self.touchedSessions.removeAll(keepingCapacity: true)
-        return framed
-    }
-
-    /// An empty frame alone.
-    private static func isHeartbeat(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        bytes.count == 8 && bytes.loadUnaligned(as: UInt64.self).bigEndian == 0x0000_0008_0200_0000
-    }
-
-    /// Writes a close with the reason, behind all that Proton has to send. Proton makes none of its own where this side finds
-    /// the error; its text would name another reason too.
-    ///
-    /// A peer that did not begin with the AMQP header gets that header alone. Source: AMQP 1.0 §2.2, §2.4.1.
-    func sayFarewell(_ error: AMQPError) {
-        guard let context = self.context, self.engine.transportError == nil else { return }
-        guard self.header.isPassed else {
-            // A client has sent its own at the start.
-            if self.role == .server { self.write(ByteBuffer(bytes: HeaderCheck.expected), context) }
-            return
-        }
-        if self.engine.isLocallyUnopened { self.engine.open() }
-        while self.produce() {}
-        guard !self.isDead, !self.engine.isLocallyClosed else { return }
-        var frame = context.channel.allocator.buffer(capacity: 256)
-        do {
-            try CloseFrame.write(error.fitted(to: self.peerFrameSize), into: &frame)
-        } catch {
-            return self.logger.debug("no close was sent", metadata: .amqp(error: error))
-        }
-        self.write(frame, context)
-    }
-
-    /// Writes bytes that this side has made itself.
-    private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
-        let count = bytes.readableBytes
-        self.trace?.sent(bytes)
-        self.unwrittenBytes += count
-        self.isFlushNeeded = true
-        self.writes.issue()
-        let promise = self.eventLoop.makePromise(of: Void.self)
-        promise.futureResult.assumeIsolated().whenComplete { self.written(count, [], $0) }
-        context.write(self.wrapOutboundOut(bytes), promise: promise)
-    }
-
-    /// The memory of the last write, if that has gone and the memory is of the usual size.
-    private func takeOutput(_ context: ChannelHandlerContext) -> ByteBuffer {
-        guard var out = self.output else { return context.channel.allocator.buffer(capacity: 4_096) }
-        self.output = nil
-        // New memory where the last write still holds it.
-        out.clear()
-        return out
-    }
-
-    func flush() {
-        guard self.isFlushNeeded else { return }
-        self.isFlushNeeded = false
-        self.context?.flush()
-    }
-
-    /// The socket has taken bytes, or lost them: they leave the ledgers, and what was sent settled is done.
-    private func written(_ count: Int, _ framed: [InFlightBytes], _ result: Result<Void, any Error>) {
-        let wasFull = self.unwrittenBytes >= Self.writeBudget
-        self.unwrittenBytes -= count
-        var failure: AMQPError?
-        if case .failure(let error) = result { failure = self.endError ?? self.translate(error) }
-        if count > 0 { self.writes.end(isDone: failure == nil) }
-        self.writeWaits.finish(self.writes.done)
-        if self.isDead {
-            if self.writes.isIdle { self.writeWaits.fail(failure ?? self.gone) }
-            self.reportUnsent()
-        }
-        if !framed.isEmpty {
-            self.metrics?.written(framed, isDone: failure == nil)
-            // With the next look into the outbox, which follows.
-            for handed in framed { self.releases.append((handed.bytes, handed.node)) }
-            let outcome = failure.map { cause -> Result<AMQPOutcome, AMQPError> in
-                .failure(cause.telling(.inDoubt))
-            }
-            for handed in framed { handed.settled?.resolve(outcome ?? .success(.settled)) }
-        }
-        // Nothing more may be handed over: it would count as sent.
-        if let failure { return self.die(failure) }
-        guard self.isPumping else { return self.pump() }
-        // The round that writes hands over more itself. Answers wait for less than a full budget, and ends for the ledgers.
-        if wasFull || !self.flushing.isEmpty { self.isPumpNeeded = true } else { self.isLookNeeded = true }
-    }
-
     func markTouched(_ session: SessionEndpoint) {
         self.touchedSessions.append(session)
     }
@@ -350,7 +230,7 @@ extension ConnectionHandler {
 
     /// Looks again at links that have credit and on which nothing arrives, once a second at most: a flow that told the window may
     /// not have woken their senders.
-    private func scheduleIdleLook() {
+    func scheduleIdleLook() {
         guard self.frames.mayOweIdleLinks, self.idleLook == nil else { return }
         self.idleLook = self.schedule(in: .nanoseconds(FrameObserver.PeerSession.idlePause)) { [unowned self] in
             self.idleLook = nil

@@ -44,7 +44,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     var context: ChannelHandlerContext?
     var isDead = false
     private var isClosedHere = false
-    var header = HeaderCheck()
+    @exclusivity(unchecked) var header = HeaderCheck()
     let frames: FrameObserver
     /// Nil where the frames are not logged.
     private(set) var trace: FrameTrace?
@@ -86,15 +86,16 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Senders of which a message was given up that Proton has not been told to abort.
     @exclusivity(unchecked) var aborting: [SenderEndpoint] = []
     @exclusivity(unchecked) var touchedSessions: [SessionEndpoint] = []
+    /// Lanes that got messages in this turn.
+    @exclusivity(unchecked) var filledLanes: [SendQueue<SenderEndpoint>.Lane] = []
     @exclusivity(unchecked) var unwrittenBytes = 0 {
         didSet { if self.unwrittenBytes > self.unwrittenPeak { self.unwrittenPeak = self.unwrittenBytes } }
     }
     private(set) var unwrittenPeak = 0
     /// The time of the loop's clock when the loop last began to work here, in nanoseconds.
     var now: Int64 = 0
-    private let permit: ReadReservation?
-    /// What has come and holds memory.
-    private(set) lazy var receiving = ReadController(self, self.configuration.receiveBudget, self.permit)
+    /// What has come and holds memory. Set once, when the handler is made.
+    private(set) var receiving: ReadController!
     var isIdleTimeoutSuspended = false
     /// Something that the peer has ended or detached is to be answered, before anything is begun or attached in its place.
     var isEndWaiting = false
@@ -112,11 +113,12 @@ final class ConnectionHandler: ChannelInboundHandler {
     var detachLimit = 8_192
     /// Nil where nothing is reported.
     let metrics: FlowMetrics?
-    /// Tells what keeps links from moving.
-    private(set) lazy var watch = StallMonitor(self)
+    /// Tells what keeps links from moving. Set once, when the handler is made.
+    private(set) var watch: StallMonitor!
     @exclusivity(unchecked) var isFlushNeeded = false
-    /// What is gathered for the next write.
-    @exclusivity(unchecked) var writing: ByteBuffer?
+    @exclusivity(unchecked) var pendingWrites = PendingWrites()
+    /// Whether the channel is writable only while it holds nothing: its water marks are 1, and nothing before it keeps bytes back.
+    let confirmsByWritability: Bool
     /// What was written last, whose memory is used again.
     @exclusivity(unchecked) var output: ByteBuffer?
     var tick: (deadline: Int64, timer: LoopTimer)?
@@ -130,10 +132,11 @@ final class ConnectionHandler: ChannelInboundHandler {
         configuration: AMQPConnection.Configuration,
         eventLoop: any EventLoop,
         logger: Logger,
-        permit: ReadReservation? = nil
+        permit: ReadReservation? = nil,
+        confirmsByWritability: Bool = false
     ) throws(AMQPError) {
         try configuration.validate()
-        self.permit = permit
+        self.confirmsByWritability = confirmsByWritability
         self.role = role
         self.host = host
         self.configuration = configuration
@@ -149,6 +152,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         )
         self.queue = SendQueue(lowShare: configuration.lowPriorityShare)
         self.node = self.outbox.addLevel(configuration.sendLimit, parent: nil)
+        self.receiving = ReadController(self, configuration.receiveBudget, permit)
+        self.watch = StallMonitor(self)
         self.frames.onEnd = { [unowned self] in self.sessionEnded(on: $0, isOver: $1) }
         self.frames.onOpenSent = { [unowned self] in
             // The open has announced the smaller size. A peer's frame that is larger than that never comes here.
@@ -163,9 +168,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
         // Until the handler is removed: not for one that never comes into a pipeline.
         if let budget = self.configuration.sendBudget { self.outbox.share(budget) }
-        self.outbox.open { [eventLoop] in
-            eventLoop.execute { bound.value.pump() }
-        }
+        let pump: @Sendable () -> Void = { bound.value.pump() }
+        self.outbox.open { [eventLoop] in eventLoop.execute(pump) }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -195,7 +199,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard !self.isDead else { return }
         self.now = self.nanoseconds
         let buffer = self.unwrapInboundIn(data)
-        if let refusal = self.header.check(buffer) { return self.fail(refusal) }
+        if !self.header.isPassed, let refusal = self.header.check(buffer) { return self.fail(refusal) }
         if let violation = buffer.withUnsafeReadableBytes({ self.read($0) }) {
             // As if what is wrong had come in a read of its own.
             self.processEvents()
@@ -415,6 +419,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             self.closed.resolve(self.endError.map { .failure($0) } ?? .success(()))
         }
         self.context?.close(promise: nil)
+        self.loseUnpromisedWrites(error)
     }
 
     /// What the peer answered to the close of this side, or why it did not.

@@ -87,14 +87,11 @@ final class FlowMetrics {
     /// Counts what became of a message that was not handed to Proton.
     func count(_ cause: AMQPError, of message: PendingMessage) { self.senders[message.node]?.fail(cause) }
 
-    /// The socket has taken bytes, or lost them.
-    func written(_ framed: [InFlightBytes], isDone: Bool) {
-        for handed in framed {
-            guard let meter = self.senders[handed.node] else { continue }
-            if isDone { meter.write(handed.bytes) }
-            if handed.settled != nil { meter.group.add(isDone ? .settled : .inDoubt) }
-        }
-        self.flushIfStopped()
+    /// The socket has taken bytes, or lost them. ``flushIfStopped()`` follows the last of them.
+    func written(_ message: InFlightBytes, isDone: Bool) {
+        guard let meter = self.senders[message.node] else { return }
+        if isDone { meter.write(message.bytes) }
+        if message.settled != nil { meter.group.add(isDone ? .settled : .inDoubt) }
     }
 
     /// What was handed to Proton will not be written.
@@ -103,7 +100,7 @@ final class FlowMetrics {
         self.flushIfStopped()
     }
 
-    private func flushIfStopped() {
+    func flushIfStopped() {
         guard self.hasStopped else { return }
         for group in self.groups.values { group.flush() }
     }

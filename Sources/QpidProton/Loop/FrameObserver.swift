@@ -64,9 +64,9 @@ final class FrameObserver {
         }
     }
 
-    private var input: FrameScanner
+    @exclusivity(unchecked) private var input: FrameScanner
     /// Shows whole frames: what lies behind a long name or address is needed too.
-    var output = FrameScanner(maxSize: Int(UInt32.max))
+    @exclusivity(unchecked) var output = FrameScanner(maxSize: Int(UInt32.max))
     let maxFrameSize: UInt32
     /// The largest frame that the peer takes, in bytes: the least that all take until it has opened the connection.
     private(set) var peerMaxFrameSize = 512
@@ -99,6 +99,8 @@ final class FrameObserver {
     @exclusivity(unchecked) var echoes: [PeerSession] = []
     /// Whether the flows that renew windows name links: not at a peer that resumes all links at any flow.
     var namesLinks = true
+    /// There may be frames to send that Proton does not make.
+    var hasNews: Bool { !self.due.isEmpty || !self.echoes.isEmpty || self.mayOweIdleLinks }
     /// A window was told, and links on which nothing arrives may need a flow that names them.
     var mayOweIdleLinks = false
 
@@ -224,6 +226,8 @@ final class FrameObserver {
 
     /// Gives what Proton is to read of the bytes that were received last, in order.
     func forEachPart(of bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
+        // As a rule they go on as they came.
+        guard self.input.hasChanges else { return body(bytes) }
         self.input.forEachPart(of: bytes, body)
     }
 

@@ -13,7 +13,7 @@ final class SenderEndpoint: LinkEndpoint {
     var skippedTags = 0
     /// The tags of the unsettled deliveries, with the numbers of their messages; nil until the application chooses a tag or a
     /// format.
-    var tagsInUse: [[UInt8]: Int]?
+    @exclusivity(unchecked) var tagsInUse: [[UInt8]: Int]?
     /// What was chosen for the last message with options that began.
     var begunChoice: SendChoice?
     /// How many messages may be sent that the peer has not settled.

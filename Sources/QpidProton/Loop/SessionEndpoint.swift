@@ -2,14 +2,6 @@ internal import DequeModule
 internal import Logging
 internal import NIOCore
 
-/// Bytes that were handed to Proton and are not yet written to the socket.
-struct InFlightBytes {
-    var bytes: Int
-    let node: SlotKey
-    /// A message that was sent settled: it is done when it has been written.
-    let settled: OutcomePromise?
-}
-
 /// The loop's side of a session. It is used on the event loop alone.
 final class SessionEndpoint {
     /// Not checked for overlapping accesses: each is one call of Proton.
@@ -228,7 +220,7 @@ final class SessionEndpoint {
     }
 
     /// Takes what Proton has framed out of what was handed to it. Proton frames in the order in which it was handed.
-    func takeFramed(into framed: inout [InFlightBytes]) {
+    func takeFramed(into writes: inout PendingWrites) {
         self.isTouched = false
         guard !self.isDone else { return }
         let outgoing = self.session.outgoingBytes
@@ -236,11 +228,11 @@ final class SessionEndpoint {
         self.handedBytes = outgoing
         while count > 0, let first = self.handed.first {
             if first.bytes <= count {
-                framed.append(first)
+                writes.add(first)
                 self.handed.removeFirst()
                 count -= first.bytes
             } else {
-                framed.append(InFlightBytes(bytes: count, node: first.node, settled: nil))
+                writes.add(InFlightBytes(bytes: count, node: first.node, settled: nil))
                 self.handed[self.handed.startIndex].bytes -= count
                 count = 0
             }

@@ -5,9 +5,10 @@ internal import NIOCore
 /// Proton would take other headers too, and answer them with a SASL or TLS layer of its own.
 struct HeaderCheck {
     static let expected: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
+    private static let count = 8
     private var seen = 0
     /// The peer has sent the whole header.
-    var isPassed: Bool { self.seen == Self.expected.count }
+    var isPassed: Bool { self.seen == Self.count }
 
     /// Returns why the peer is refused, or nil while its bytes are as expected.
     mutating func check(_ buffer: ByteBuffer) -> AMQPError? {

@@ -15,16 +15,16 @@ struct UnwrittenCountsTests {
         writes.issue()
         counts.add(10, writes)
         #expect(!writes.isIdle && counts.left(writes) == 15)
-        writes.end(isDone: true)
+        writes.end(1, isDone: true)
         #expect(writes.isIdle && counts.left(writes) == 10)
         writes.issue()
         writes.issue()
         counts.add(1, writes)
         writes.issue()
-        writes.end(isDone: true)
+        writes.end(1, isDone: true)
         #expect(counts.left(writes) == 1)
-        writes.end(isDone: true)
-        writes.end(isDone: false)
+        writes.end(1, isDone: true)
+        writes.end(1, isDone: false)
         #expect(writes.isIdle && counts.left(writes) == 1)
     }
 
@@ -43,7 +43,7 @@ struct UnwrittenCountsTests {
                 counts.add(count, writes)
                 things += Array(repeating: writes.issued + 1, count: count)
             case 2: writes.issue()
-            default: if !writes.isIdle { writes.end(isDone: true) }
+            default: if !writes.isIdle { writes.end(1, isDone: true) }
             }
             #expect(counts.left(writes) == things.count { $0 > writes.done })
         }

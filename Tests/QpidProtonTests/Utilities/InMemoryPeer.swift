@@ -77,6 +77,7 @@ final class InMemoryPeer: @unchecked Sendable {
         role: ConnectionHandler.Role = .client,
         configuration: AMQPConnection.Configuration = .init(),
         script: PeerScript = .init(),
+        confirmsByWritability: Bool = true,
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) async throws {
         let loop = NIOAsyncTestingEventLoop()
@@ -92,7 +93,8 @@ final class InMemoryPeer: @unchecked Sendable {
                 role: role,
                 configuration: configuration,
                 eventLoop: channel.eventLoop,
-                logger: logger
+                logger: logger,
+                confirmsByWritability: confirmsByWritability
             )
             wire.value = Wire()
             library.value = handler

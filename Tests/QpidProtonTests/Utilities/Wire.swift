@@ -1,9 +1,10 @@
 import NIOCore
+import NIOEmbedded
 
 @testable import QpidProton
 
 /// The socket of the library's side: it keeps what was written until the test takes it, and completes a write when its
-/// last byte is taken. It belongs to the event loop.
+/// last byte is taken. The channel is writable while the socket keeps nothing. It belongs to the event loop.
 final class Wire: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -19,6 +20,9 @@ final class Wire: ChannelDuplexHandler {
     var onFlush: () -> Void = {}
     /// Completes a write as soon as it is flushed, before its bytes are taken: what a socket with much room does.
     var completesOnFlush = false
+    /// All that was flushed counts as taken.
+    private var isTaken = false
+    private var channel: NIOAsyncTestingChannel?
 
     /// The bytes that were flushed and not taken.
     var flushedBytes: Int { self.written.prefix(self.flushed).reduce(0) { $0 + $1.bytes.readableBytes } }
@@ -27,8 +31,15 @@ final class Wire: ChannelDuplexHandler {
     var heldBytes: Int { self.written.reduce(0) { $0 + $1.bytes.storageCapacity } }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        self.written.append((self.unwrapOutboundIn(data), promise))
-        self.writes += 1
+        let bytes = self.unwrapOutboundIn(data)
+        self.written.append((bytes, promise))
+        if bytes.readableBytes > 0 { self.writes += 1 }
+        self.channel = context.channel as? NIOAsyncTestingChannel
+        self.showWritability()
+    }
+
+    private func showWritability() {
+        self.channel?.isWritable = self.isTaken || self.written.allSatisfy { $0.bytes.readableBytes == 0 }
     }
 
     /// The library reads on after it had stopped.
@@ -40,6 +51,8 @@ final class Wire: ChannelDuplexHandler {
     func flush(context: ChannelHandlerContext) {
         self.flushed = self.written.count
         if self.completesOnFlush { self.completeAll() }
+        self.isTaken = self.completesOnFlush
+        self.showWritability()
         self.onFlush()
     }
 
@@ -62,6 +75,12 @@ final class Wire: ChannelDuplexHandler {
             if let promise = self.written.removeFirst().promise { completed.append(promise) }
             self.flushed -= 1
         }
+        // A mark is complete with the bytes before it.
+        while self.flushed > 0, self.written[0].bytes.readableBytes == 0 {
+            if let promise = self.written.removeFirst().promise { completed.append(promise) }
+            self.flushed -= 1
+        }
+        self.showWritability()
         for promise in completed { promise.succeed() }
         return taken.readableBytes > 0 ? taken : nil
     }
