@@ -62,7 +62,16 @@ struct ProtonEngine: ~Copyable {
             guard bytes.size > 0 else { return }
             body(UnsafeRawBufferPointer(start: bytes.start, count: bytes.size))
             pn_connection_driver_write_done(self.driver, bytes.size)
+            // Proton fills its buffer while it has something: what does not fill it is all, but for the end of its output.
+            if bytes.size < Self.leastOutputBuffer, !self.mayEndOutput { return }
         }
+    }
+
+    /// The smallest buffer that Proton 0.37 fills with output, in bytes.
+    private static let leastOutputBuffer = 8_192
+    private var mayEndOutput: Bool {
+        pn_connection_state(self.connection) & PN_LOCAL_CLOSED != 0
+            || pn_condition_is_set(pn_transport_condition(self.transport))
     }
 
     /// The next event. What it points to is valid until the next call.

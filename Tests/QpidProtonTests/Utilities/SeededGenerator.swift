@@ -1,9 +1,16 @@
+import Foundation
+
 /// SplitMix64: the same values for the same seed.
 struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
     init(seed: UInt64) {
         self.state = seed
+    }
+
+    /// The seed in QPID_PROTON_SEED, with which a failed run names itself; any other one without it.
+    static var chosenSeed: UInt64 {
+        ProcessInfo.processInfo.environment["QPID_PROTON_SEED"].flatMap { UInt64($0) } ?? .random(in: 0...999_999)
     }
 
     mutating func next() -> UInt64 {
