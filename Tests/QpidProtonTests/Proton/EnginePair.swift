@@ -5,9 +5,9 @@ struct EnginePair: ~Copyable {
     let client: ProtonEngine
     let server: ProtonEngine
 
-    private init() throws {
-        self.client = try ProtonEngine()
-        self.server = try ProtonEngine()
+    private init(client: consuming ProtonEngine, server: consuming ProtonEngine) {
+        self.client = client
+        self.server = server
         self.server.setServer()
         Self.open(self.client, "client")
         Self.open(self.server, "server")
@@ -21,7 +21,9 @@ struct EnginePair: ~Copyable {
 
     /// Runs a test while both engines live.
     static func run(_ body: (borrowing EnginePair) throws -> Void) throws {
-        let pair = try EnginePair()
+        let client = try ProtonEngine()
+        let server = try ProtonEngine()
+        let pair = EnginePair(client: client, server: server)
         try body(pair)
     }
 
