@@ -2,15 +2,22 @@ import NIOCore
 
 /// Reads the body of one SASL frame.
 ///
-/// A reader of its own, not the message codec: a peer that has not logged in reaches these lines alone, and they know
-/// seven types, one level deep. Source: AMQP 1.0 §1.6 and §5.3.3.
+/// Not the message codec: a peer that has not logged in reaches these lines and the cursor alone, and they know seven types,
+/// one level deep. Source: AMQP 1.0 §1.6 and §5.3.3.
 struct SASLFrameDecoder {
-    private var buffer: ByteBuffer
+    private var cursor: ByteCursor
 
     /// Decodes the body of a frame, from its descriptor on.
     static func decode(_ body: ByteBuffer) throws(AMQPError) -> SASLFrame {
-        var decoder = SASLFrameDecoder(buffer: body)
-        return try decoder.decodeFrame()
+        let frame = body.withUnsafeReadableBytes { bytes -> Result<SASLFrame, AMQPError> in
+            var decoder = SASLFrameDecoder(cursor: ByteCursor(bytes))
+            do throws(AMQPError) {
+                return .success(try decoder.decodeFrame())
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try frame.get()
     }
 
     private mutating func decodeFrame() throws(AMQPError) -> SASLFrame {
@@ -25,109 +32,110 @@ struct SASLFrameDecoder {
         case 0x40:
             frame = .mechanisms(next(&self) ? try self.readSymbols() : [])
         case 0x41:
-            guard next(&self), let mechanism = try self.readText(short: 0xa3, "mechanism") else {
+            guard next(&self), let mechanism = try self.readText(Code.symbol8, "mechanism") else {
                 throw Self.error("sasl-init names no mechanism")
             }
-            let response = next(&self) ? try self.readBytes(short: 0xa0, "initial-response") : nil
-            let hostname = next(&self) ? try self.readText(short: 0xa1, "hostname") : nil
+            let response = next(&self) ? try self.readBinary("initial-response") : nil
+            let hostname = next(&self) ? try self.readText(Code.string8, "hostname") : nil
             frame = .initialise(mechanism: mechanism, response: response, hostname: hostname)
         case 0x42:
-            frame = .challenge(next(&self) ? try self.readBytes(short: 0xa0, "challenge") ?? [] : [])
+            frame = .challenge(next(&self) ? try self.readBinary("challenge") ?? [] : [])
         case 0x43:
-            frame = .response(next(&self) ? try self.readBytes(short: 0xa0, "response") ?? [] : [])
+            frame = .response(next(&self) ? try self.readBinary("response") ?? [] : [])
         default:
-            guard next(&self), try self.readByte() == 0x50, let outcome = SASLCode(rawValue: try self.readByte())
+            guard next(&self), try self.readByte() == Code.ubyte, let outcome = SASLCode(rawValue: try self.readByte())
             else {
                 throw Self.error("sasl-outcome has no code from 0 to 4")
             }
-            let additionalData = next(&self) ? try self.readBytes(short: 0xa0, "additional-data") : nil
+            let additionalData = next(&self) ? try self.readBinary("additional-data") : nil
             frame = .outcome(outcome, additionalData: additionalData)
         }
-        guard fields <= 0, self.buffer.readableBytes == 0 else {
+        guard fields <= 0, self.cursor.left == 0 else {
             throw Self.error("\(frame.name) has more fields or bytes than it may have")
         }
         return frame
     }
 
     private mutating func readDescriptor() throws(AMQPError) -> UInt64 {
-        guard try self.readByte() == 0x00 else { throw Self.error("a frame holds no described list") }
-        var code: UInt64?
-        switch try self.readByte() {
-        case 0x53: code = UInt64(try self.readByte())
-        case 0x80: code = self.buffer.readInteger(as: UInt64.self)
-        case 0xa3: code = try self.readSymbolicDescriptor(length: Int(try self.readByte()))
-        case 0xb3: code = try self.readSymbolicDescriptor(length: Int(try self.readUInt32()))
-        default: break
-        }
+        guard try self.readByte() == Code.described else { throw Self.error("a frame holds no described list") }
+        let constructor = try self.readByte()
+        let code: UInt64? =
+            switch constructor {
+            case Code.smallUlong: UInt64(try self.readByte())
+            case Code.ulong: self.cursor.integer(UInt64.self)
+            case Code.symbol8, Code.symbol32: Self.code(try self.readSized(constructor))
+            default: nil
+            }
         guard let code, (0x40...0x44).contains(code) else {
             throw Self.error("a frame holds a performative that SASL does not have")
         }
         return code
     }
 
-    private mutating func readSymbolicDescriptor(length: Int) throws(AMQPError) -> UInt64? {
-        let symbol = String(decoding: try self.readRaw(length), as: UTF8.self)
-        return SASLFrame.symbols.firstIndex(of: symbol).map { 0x40 + UInt64($0) }
+    /// The number of a descriptor that is a symbol.
+    private static func code(_ symbol: UnsafeRawBufferPointer) -> UInt64? {
+        SASLFrame.symbols.firstIndex(of: String(decoding: symbol, as: UTF8.self)).map { 0x40 + UInt64($0) }
     }
 
     /// Reads a list's header and returns the number of its fields; what follows must be the rest of the frame.
     private mutating func readListHeader() throws(AMQPError) -> Int {
-        let size: Int
-        let count: Int
-        let countWidth: Int
-        switch try self.readByte() {
-        case 0x45: (size, count, countWidth) = (0, 0, 0)
-        case 0xc0: (size, count, countWidth) = (Int(try self.readByte()), Int(try self.readByte()), 1)
-        case 0xd0: (size, count, countWidth) = (Int(try self.readUInt32()), Int(try self.readUInt32()), 4)
+        let constructor = try self.readByte()
+        let list: (end: Int, count: Int)?
+        switch constructor {
+        case Code.list0: list = (self.cursor.offset, 0)
+        case Code.list8, Code.list32: list = self.cursor.compound(isWide: Code.isWide(constructor))
         default: throw Self.error("a frame holds no list")
         }
-        guard size == self.buffer.readableBytes + countWidth else {
-            throw Self.error("a list does not fill its frame")
-        }
-        return count
+        guard let list else { throw Self.tooShort }
+        guard list.end == self.cursor.end else { throw Self.error("a list does not fill its frame") }
+        return list.count
     }
 
     /// Reads one symbol, or an array of them, or null for none.
     private mutating func readSymbols() throws(AMQPError) -> [String] {
-        let start = self.buffer.readerIndex
-        let width: Int
-        switch try self.readByte() {
-        case 0xe0: width = 1
-        case 0xf0: width = 4
-        default:
-            self.buffer.moveReaderIndex(to: start)
-            return try self.readText(short: 0xa3, "mechanisms").map { [$0] } ?? []
+        guard let array = self.cursor.peek(), array & ~Code.wide == Code.array8 else {
+            return try self.readText(Code.symbol8, "mechanisms").map { [$0] } ?? []
         }
-        let size = width == 1 ? Int(try self.readByte()) : Int(try self.readUInt32())
-        guard size == self.buffer.readableBytes else { throw Self.error("an array does not fill its list") }
-        let count = width == 1 ? Int(try self.readByte()) : Int(try self.readUInt32())
+        _ = try self.readByte()
+        guard try self.readNumber(array) == self.cursor.left else {
+            throw Self.error("an array does not fill its list")
+        }
+        let count = try self.readNumber(array)
         let constructor = try self.readByte()
-        guard constructor == 0xa3 || constructor == 0xb3 else { throw Self.error("mechanisms are not symbols") }
+        guard constructor & ~Code.wide == Code.symbol8 else { throw Self.error("mechanisms are not symbols") }
         // Each symbol takes a byte at least, so a count that the bytes cannot hold fails before it costs anything.
-        guard count <= self.buffer.readableBytes else { throw Self.error("an array has too few bytes") }
+        guard count <= self.cursor.left else { throw Self.error("an array has too few bytes") }
         var names: [String] = []
         for _ in 0..<count {
-            let length = constructor == 0xa3 ? Int(try self.readByte()) : Int(try self.readUInt32())
-            names.append(try Self.text(try self.readRaw(length), isSymbol: true, "mechanisms"))
+            names.append(try Self.text(try self.readSized(constructor), isSymbol: true, "mechanisms"))
         }
         return names
     }
 
-    private mutating func readText(short: UInt8, _ field: String) throws(AMQPError) -> String? {
-        guard let bytes = try self.readBytes(short: short, field) else { return nil }
-        return try Self.text(bytes, isSymbol: short == 0xa3, field)
+    private mutating func readText(_ kind: UInt8, _ field: String) throws(AMQPError) -> String? {
+        guard let bytes = try self.readSized(kind, field) else { return nil }
+        return try Self.text(bytes, isSymbol: kind == Code.symbol8, field)
     }
 
-    private mutating func readBytes(short: UInt8, _ field: String) throws(AMQPError) -> [UInt8]? {
-        switch try self.readByte() {
-        case 0x40: return nil
-        case short: return try self.readRaw(Int(try self.readByte()))
-        case short + 0x10: return try self.readRaw(Int(try self.readUInt32()))
-        default: throw Self.error("the field \(field) has another type than it must have")
+    private mutating func readBinary(_ field: String) throws(AMQPError) -> [UInt8]? {
+        try self.readSized(Code.binary8, field).map { Array($0) }
+    }
+
+    /// The content of a field of a kind, in its narrow or its wide form; nil for null.
+    private mutating func readSized(_ kind: UInt8, _ field: String) throws(AMQPError) -> UnsafeRawBufferPointer? {
+        let constructor = try self.readByte()
+        if constructor == Code.null { return nil }
+        guard constructor & ~Code.wide == kind else {
+            throw Self.error("the field \(field) has another type than it must have")
         }
+        return try self.readSized(constructor)
     }
 
-    private static func text(_ bytes: [UInt8], isSymbol: Bool, _ field: String) throws(AMQPError) -> String {
+    private static func text(
+        _ bytes: UnsafeRawBufferPointer,
+        isSymbol: Bool,
+        _ field: String
+    ) throws(AMQPError) -> String {
         guard !isSymbol || bytes.allSatisfy({ (0x21...0x7e).contains($0) }),
             let text = String(validating: bytes, as: UTF8.self)
         else {
@@ -136,20 +144,24 @@ struct SASLFrameDecoder {
         return text
     }
 
-    private mutating func readRaw(_ length: Int) throws(AMQPError) -> [UInt8] {
-        guard let bytes = self.buffer.readBytes(length: length) else { throw Self.error("a frame ends too early") }
+    /// The content that follows a constructor.
+    private mutating func readSized(_ constructor: UInt8) throws(AMQPError) -> UnsafeRawBufferPointer {
+        guard let bytes = self.cursor.sized(isWide: Code.isWide(constructor)) else { throw Self.tooShort }
         return bytes
     }
 
+    /// A size or a count, as wide as a constructor says.
+    private mutating func readNumber(_ constructor: UInt8) throws(AMQPError) -> Int {
+        guard let number = self.cursor.number(isWide: Code.isWide(constructor)) else { throw Self.tooShort }
+        return number
+    }
+
     private mutating func readByte() throws(AMQPError) -> UInt8 {
-        guard let byte = self.buffer.readInteger(as: UInt8.self) else { throw Self.error("a frame ends too early") }
+        guard let byte = self.cursor.byte() else { throw Self.tooShort }
         return byte
     }
 
-    private mutating func readUInt32() throws(AMQPError) -> UInt32 {
-        guard let value = self.buffer.readInteger(as: UInt32.self) else { throw Self.error("a frame ends too early") }
-        return value
-    }
+    private static var tooShort: AMQPError { self.error("a frame ends too early") }
 
     private static func error(_ cause: String) -> AMQPError {
         AMQPError(

@@ -71,9 +71,12 @@ struct SASLReader {
     /// Cuts off the next frame, or returns nil until it is here whole. A frame that is too large is refused by its
     /// header, before its bytes are held.
     mutating func nextFrame() throws(AMQPError) -> SASLFrame? {
-        var peek = self.buffer
-        guard let size32 = peek.readInteger(as: UInt32.self) else { return nil }
-        let size = Int(size32)
+        // Read before the whole header is there, so that a frame is refused early.
+        let header = self.buffer.withUnsafeReadableBytes { bytes in
+            var cursor = ByteCursor(bytes)
+            return (size: cursor.number(isWide: true), offset: cursor.byte(), type: cursor.byte())
+        }
+        guard let size = header.size else { return nil }
         if size > self.maxFrameSize {
             throw AMQPError(
                 scope: .connection,
@@ -82,14 +85,12 @@ struct SASLReader {
             )
         }
         if size < 8 { throw Self.framingError("a frame of \(size) bytes is smaller than its header") }
-        guard let offset = peek.readInteger(as: UInt8.self), let type = peek.readInteger(as: UInt8.self) else {
-            return nil
-        }
+        guard let offset = header.offset, let type = header.type else { return nil }
         if type != 1 { throw Self.framingError("a frame has type \(type), where SASL frames have type 1") }
-        let header = Int(offset) * 4
-        if header < 8 || header > size { throw Self.framingError("a frame's data offset is \(offset)") }
+        let bodyOffset = Int(offset) * 4
+        if bodyOffset < 8 || bodyOffset > size { throw Self.framingError("a frame's data offset is \(offset)") }
         guard var frame = self.buffer.readSlice(length: size) else { return nil }
-        frame.moveReaderIndex(forwardBy: header)
+        frame.moveReaderIndex(forwardBy: bodyOffset)
         return try SASLFrameDecoder.decode(frame)
     }
 

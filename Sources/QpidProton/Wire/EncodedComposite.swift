@@ -5,7 +5,7 @@
 struct EncodedComposite {
     /// No composite of the standard has more than 15 fields.
     private static let mostFields = 64
-    private static let null: [UInt8] = [0x40]
+    private static let null: [UInt8] = [Code.null]
 
     /// What the composite had before a change.
     private let original: ArraySlice<UInt8>
@@ -54,30 +54,32 @@ struct EncodedComposite {
 
     /// Replaces a field with a uint.
     mutating func set(_ field: Int, to number: UInt32) {
-        self.set(field, to: [0x70] + Self.bigEndian(number))
+        self.set(field, to: [Code.uint] + Self.bigEndian(number))
     }
 
     /// Replaces a field with a binary of at most 255 bytes.
     mutating func set(_ field: Int, toBinary bytes: some Collection<UInt8>) {
-        self.set(field, to: [0xA0, UInt8(bytes.count)] + bytes)
+        self.set(field, to: [Code.binary8, UInt8(bytes.count)] + bytes)
     }
 
-    func isBinary(_ field: Int) -> Bool { [0xA0, 0xB0].contains(self[field].first) }
+    func isBinary(_ field: Int) -> Bool { self[field].first.map { $0 & ~Code.wide } == Code.binary8 }
 
     /// The bytes of a field that is a binary, empty for null; nil for what is neither.
     func binary(_ field: Int) -> ArraySlice<UInt8>? {
-        switch self[field].first {
-        case 0x40: []
-        case 0xA0: self[field].dropFirst(2)
-        case 0xB0: self[field].dropFirst(5)
-        default: nil
-        }
+        if self[field].first == Code.null { return [] }
+        return self.isBinary(field) ? self.text(field) : nil
+    }
+
+    /// The content of a field that is a binary, a string or a symbol; nil for another type.
+    private func text(_ field: Int) -> ArraySlice<UInt8>? {
+        let value = self[field]
+        return value.withUnsafeBytes { ByteCursor($0).text(at: 0)?.bytes.count }.map { value.suffix($0) }
     }
 
     /// Replaces the descriptor.
     mutating func describe(as code: UInt8) {
         self.descriptor = .code(UInt64(code))
-        self.encodedDescriptor = [0x53, code]
+        self.encodedDescriptor = [Code.smallUlong, code]
         self.isChanged = true
     }
 
@@ -92,33 +94,25 @@ struct EncodedComposite {
 
     /// Writes U+FFFD in place of each zero byte of a field that is a string or symbol.
     mutating func replaceZeroBytes(_ field: Int) {
-        let value = self[field]
-        let width: Int
-        switch value.first {
-        case 0xA1, 0xA3: width = 1
-        case 0xB1, 0xB3: width = 4
-        default: return
-        }
-        let text = value.dropFirst(1 + width)
-        guard let constructor = value.first, text.contains(0) else { return }
+        guard let constructor = self[field].first, !self.isBinary(field), let text = self.text(field), text.contains(0)
+        else { return }
         let whole = text.flatMap { $0 == 0 ? [0xEF, 0xBF, 0xBD] : [$0] }
-        // The constructors of one byte's length and of four differ in one bit.
-        let isShort = constructor & 0x10 == 0 && whole.count <= 0xFF
+        let isShort = !Code.isWide(constructor) && whole.count <= 0xFF
         let length = isShort ? [UInt8(whole.count)] : Self.bigEndian(UInt32(whole.count))
-        self.set(field, to: [isShort ? constructor : constructor | 0x10] + length + whole)
+        self.set(field, to: [isShort ? constructor : constructor | Code.wide] + length + whole)
     }
 
     /// The composite with what was replaced. Its list keeps its kind while all fits in.
     var encoded: [UInt8] {
         guard self.isChanged else { return Array(self.original) }
-        var bytes = [0] + self.encodedDescriptor
+        var bytes = [Code.described] + self.encodedDescriptor
         let size = self.fields.reduce(0) { $0 + $1.count }
-        if self.fields.isEmpty, self.constructor == 0x45 {
-            bytes.append(0x45)
-        } else if self.constructor != 0xD0, size < 0xFF, self.fields.count <= 0xFF {
-            bytes += [0xC0, UInt8(size + 1), UInt8(self.fields.count)]
+        if self.fields.isEmpty, self.constructor == Code.list0 {
+            bytes.append(Code.list0)
+        } else if self.constructor != Code.list32, size < 0xFF, self.fields.count <= 0xFF {
+            bytes += [Code.list8, UInt8(size + 1), UInt8(self.fields.count)]
         } else {
-            bytes.append(0xD0)
+            bytes.append(Code.list32)
             bytes += Self.bigEndian(UInt32(size + 4)) + Self.bigEndian(UInt32(self.fields.count))
         }
         for field in self.fields { bytes += field }

@@ -20,15 +20,13 @@ struct FrameEditor {
 
     /// Nil for a frame that is empty, is none of AMQP, or whose performative cannot be read.
     init?(_ head: UnsafeRawBufferPointer) {
-        guard head.count > 8, head[5] == 0 else { return nil }
-        let offset = Int(head[4]) * 4
-        guard (8..<head.count).contains(offset) else { return nil }
+        guard let prefix = FramePrefix(head), let offset = prefix.bodyOffset, offset < head.count else { return nil }
         let bytes = Array(head)
         guard let performative = EncodedComposite(bytes[offset...]) else { return nil }
         self.performative = performative
         self.front = bytes[..<offset]
         self.rest = bytes[(offset + performative.originalCount)...]
-        self.size = FrameHeader.size(head)
+        self.size = prefix.size
     }
 
     /// The frame with what was replaced.
@@ -46,7 +44,8 @@ struct FrameEditor {
     /// of its own. Returns whether it has.
     static func store(incomingWindow: UInt32, in frame: UnsafeMutableRawBufferPointer) -> Bool {
         let bytes = UnsafeRawBufferPointer(frame)
-        var fields = FieldReader(bytes, offset: Int(bytes[4]) * 4)
+        guard let bodyOffset = FramePrefix(bytes)?.bodyOffset else { return false }
+        var fields = FieldReader(bytes, offset: bodyOffset)
         let offset: Int?
         switch fields.descriptor() {
         case 0x11: offset = fields.list() && fields.ushort() != nil && fields.uint() != nil ? fields.wideUint() : nil

@@ -71,16 +71,15 @@ enum FrameHeader {
 
     /// The size of a frame.
     static func size(_ head: UnsafeRawBufferPointer) -> Int {
-        Int(UInt32(bigEndian: head.loadUnaligned(as: UInt32.self)))
+        FramePrefix(head)?.size ?? 0
     }
 
     /// Reads a frame, or its head. Nil for an empty one.
     init?(_ head: UnsafeRawBufferPointer) {
-        guard head.count >= 8 else { return nil }
-        let channel = UInt16(head[6]) << 8 | UInt16(head[7])
-        let offset = Int(head[4]) * 4
-        guard head[5] == 0, offset >= 8, offset <= head.count else {
-            self = .foreign("a frame of type \(head[5]) whose data offset is \(head[4])")
+        guard let prefix = FramePrefix(head) else { return nil }
+        let channel = prefix.channel
+        guard let offset = prefix.bodyOffset, offset <= head.count else {
+            self = .foreign("a frame of type \(prefix.type) whose data offset is \(prefix.dataOffset)")
             return
         }
         guard offset < head.count else { return nil }
@@ -102,10 +101,10 @@ enum FrameHeader {
 
     /// The channel of a frame, if it is a transfer that begins as those of Proton do.
     static func channelOfTransfer(_ head: UnsafeRawBufferPointer) -> UInt16? {
-        guard head.count > 10, head[4] == 2, head[5] == 0, head[8] == 0, head[9] == 0x53, head[10] == 0x14 else {
-            return nil
-        }
-        return UInt16(head[6]) << 8 | UInt16(head[7])
+        guard let prefix = FramePrefix(head), prefix.dataOffset == 2, prefix.type == 0,
+            ByteCursor(head, offset: FramePrefix.count).usualDescriptor == 0x14
+        else { return nil }
+        return prefix.channel
     }
 
     private static func open(_ fields: inout FieldReader) -> Self? {

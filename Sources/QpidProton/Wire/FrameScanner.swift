@@ -120,7 +120,7 @@ struct FrameScanner {
     ) -> Int? {
         guard self.badSize == nil else { return nil }
         let size = self.head.withUnsafeBytes { self.size($0) }
-        let wanted = size.map { size in self.head.withUnsafeBytes { self.wanted($0, size) } } ?? 8
+        let wanted = size.map { size in self.head.withUnsafeBytes { self.wanted($0, size) } } ?? FramePrefix.count
         let count = min(wanted - self.head.count, rest.count)
         let range = offset..<offset + count
         self.head.append(contentsOf: rest.prefix(count))
@@ -158,9 +158,8 @@ struct FrameScanner {
 
     /// The size of the frame that begins here, once its first eight bytes are there.
     private mutating func size(_ bytes: UnsafeRawBufferPointer) -> Int? {
-        guard bytes.count >= 8 else { return nil }
-        let size = Int(UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
-        guard size >= 8, size <= self.maxSize ?? .max else {
+        guard let size = FramePrefix(bytes)?.size else { return nil }
+        guard size >= FramePrefix.count, size <= self.maxSize ?? .max else {
             self.badSize = size
             return nil
         }

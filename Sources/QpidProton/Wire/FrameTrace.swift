@@ -119,11 +119,10 @@ enum FrameText {
     ///
     /// - Parameter head: The frame, or as much of it as is shown; what lies behind is left out.
     static func text(_ head: UnsafeRawBufferPointer, direction: String) -> String {
-        let channel = UInt16(head[6]) << 8 | UInt16(head[7])
-        let size = FrameHeader.size(head)
-        let offset = Int(head[4]) * 4
-        guard head[5] == 0, offset >= 8, offset <= head.count else {
-            return "\(channel) \(direction) frame of type \(head[5]), \(size) bytes"
+        guard let prefix = FramePrefix(head) else { return "\(direction) (part of a frame)" }
+        let (channel, size) = (prefix.channel, prefix.size)
+        guard let offset = prefix.bodyOffset, offset <= head.count else {
+            return "\(channel) \(direction) frame of type \(prefix.type), \(size) bytes"
         }
         guard offset < head.count else { return "\(channel) \(direction) (empty frame)" }
         var reader = FieldReader(head, offset: offset)

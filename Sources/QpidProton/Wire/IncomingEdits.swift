@@ -34,8 +34,10 @@ enum IncomingEdits {
 
     /// Whether a frame may need an edit. The first bytes or the size decide for most frames.
     private static func mayBeNeeded(_ head: UnsafeRawBufferPointer) -> Bool {
-        guard head.count > 11, head[4] == 2, head[8] == 0, head[9] == 0x53 else { return head.count > 8 }
-        switch head[10] {
+        guard head.count > 11, FramePrefix(head)?.dataOffset == 2,
+            let code = ByteCursor(head, offset: FramePrefix.count).usualDescriptor
+        else { return head.count > FramePrefix.count }
+        switch code {
         case 0x10, 0x11, 0x13: return false
         case 0x15: return !Self.isPlain(head)
         default: return true
@@ -49,10 +51,9 @@ enum IncomingEdits {
         else {
             return false
         }
-        let state = fields.offset
-        guard fields.left > 2, state + 2 < disposition.count else { return true }
-        let code = disposition[state + 2]
-        return disposition[state] == 0 && disposition[state + 1] == 0x53 && (code == 0x24 || code == 0x26)
+        guard fields.left > 2, fields.offset + 2 < disposition.count else { return true }
+        let code = fields.usualDescriptor
+        return code == 0x24 || code == 0x26
     }
 
     /// The first transfer of a message with its format in its tag: see ``MarkedTag``. Nil where that cannot be done, and the

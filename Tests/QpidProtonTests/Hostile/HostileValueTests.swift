@@ -246,7 +246,7 @@ struct HostileValueTests {
     /// The guard itself, at its limits.
     @Test func theGuardIsExact() throws {
         func accepts(_ bytes: [UInt8]) -> Bool {
-            bytes.withUnsafeBytes { ValueGuard.accepts($0, from: 0, count: 1, end: $0.count) }
+            bytes.withUnsafeBytes { ValueGuard.accepts(ByteCursor($0), count: 1, end: $0.count) }
         }
         #expect(accepts(Self.soundNested(ValueGuard.depth)))
         #expect(!accepts(Self.soundNested(ValueGuard.depth + 1)))

@@ -156,6 +156,22 @@ import Testing
         #expect(try SectionFront.bodyStart(bytes("00537040 00537540")) == 4)
     }
 
+    /// A descriptor may be a symbol with a length of four bytes, in a stream as in a message that comes whole.
+    @Test func aStreamedSectionMayBeNamedByASymbolOfEitherForm() throws {
+        let name = hex(ByteBuffer(string: "amqp:data:binary"))
+        for descriptor in ["a310" + name, "b300000010" + name] {
+            let message = bytes("00537045 00" + descriptor + "a00107")
+            #expect(try AMQPMessage(decoding: message).bodyBytes == ByteBuffer(bytes: [7]))
+            #expect(try SectionFront.bodyStart(message) == 4)
+            var splitter = BodySplitter()
+            splitter.append(message)
+            #expect(try splitter.next() == ByteBuffer(bytes: [7]))
+            try splitter.finish()
+        }
+        // No section has a name of that length: none of it is gathered.
+        #expect(throws: AMQPError.self) { try SectionFront.read(bytes("00b380000000")) }
+    }
+
     /// The sections of a message in its standard form, as digits.
     private static func sections(of message: ByteBuffer) throws -> [String] {
         var rest = message

@@ -46,7 +46,21 @@ enum Code {
     /// A wide form's constructor is the narrow one's plus this.
     static let wide: UInt8 = 0x10
 
+    /// Whether sizes, lengths and counts have four bytes, in a constructor that has them.
+    @inline(__always)
+    static func isWide(_ code: UInt8) -> Bool { code & self.wide != 0 }
+
+    /// Whether a constructor is that of a binary, a string or a symbol.
+    @inline(__always)
+    static func isText(_ code: UInt8) -> Bool {
+        switch code & ~self.wide {
+        case self.binary8, self.string8, self.symbol8: true
+        default: false
+        }
+    }
+
     /// The type of a constructor, nil where AMQP defines none.
+    @inline(__always)
     static func type(of code: UInt8) -> AMQPType? {
         switch code {
         case self.null: .null
@@ -78,6 +92,7 @@ enum Code {
     }
 
     /// The fewest bytes that a value takes after its constructor: the upper four bits say it.
+    @inline(__always)
     static func minimumWidth(of code: UInt8) -> Int {
         switch code >> 4 {
         case 0x4: 0

@@ -53,7 +53,7 @@ struct MapKeys {
     /// Equal keys have equal hashes, whatever form they were encoded in.
     @inline(__always)
     private static func hash(_ start: Int, _ reader: ValueReader) -> UInt32 {
-        if let text = reader.passedText(start) { return self.hash(text) }
+        if let text = reader.cursor.passedText(from: start) { return self.hash(text) }
         return UInt32(truncatingIfNeeded: reader.passed(start)?.hashValue ?? 0)
     }
 

@@ -8,48 +8,58 @@ struct SectionFront: Equatable {
     /// The bytes that follow them; 0 for an amqp-value, whose size cannot be told.
     let contentLength: Int
 
+    /// The longest name that a section's descriptor may have before it is refused, in bytes.
+    private static let longestName = 255
+
     /// Reads a front at the reader index. Nil when more bytes are needed.
     static func read(_ buffer: ByteBuffer) throws(AMQPError) -> SectionFront? {
-        var rest = buffer
-        guard let first = rest.readInteger(as: UInt8.self) else { return nil }
-        guard first == Code.described else { throw Self.fault }
-        guard let section = try self.section(&rest) else { return nil }
-        guard let size = try self.size(&rest, section) else { return nil }
-        return SectionFront(
-            section: section,
-            length: buffer.readableBytes - rest.readableBytes,
-            contentLength: size
-        )
+        let front = buffer.withUnsafeReadableBytes { bytes -> Result<SectionFront?, AMQPError> in
+            var cursor = ByteCursor(bytes)
+            do throws(AMQPError) {
+                return .success(try self.read(&cursor))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try front.get()
     }
 
-    private static func section(_ rest: inout ByteBuffer) throws(AMQPError) -> UInt8? {
-        guard let code = rest.readInteger(as: UInt8.self) else { return nil }
+    private static func read(_ cursor: inout ByteCursor) throws(AMQPError) -> SectionFront? {
+        guard let first = cursor.byte() else { return nil }
+        guard first == Code.described else { throw Self.fault }
+        guard let section = try self.section(&cursor), let size = try self.size(&cursor, section) else { return nil }
+        return SectionFront(section: section, length: cursor.offset, contentLength: size)
+    }
+
+    private static func section(_ cursor: inout ByteCursor) throws(AMQPError) -> UInt8? {
+        guard let code = cursor.byte() else { return nil }
         let descriptor: AMQPValue
         switch code {
         case Code.smallUlong:
-            guard let number = rest.readInteger(as: UInt8.self) else { return nil }
+            guard let number = cursor.byte() else { return nil }
             descriptor = .ulong(UInt64(number))
         case Code.ulong:
-            guard let number = rest.readInteger(as: UInt64.self) else { return nil }
+            guard let number = cursor.integer(UInt64.self) else { return nil }
             descriptor = .ulong(number)
-        case Code.symbol8:
-            guard let count = rest.readInteger(as: UInt8.self) else { return nil }
-            guard let text = rest.readString(length: Int(count)) else { return nil }
-            descriptor = .symbol(AMQPSymbol(text))
+        case Code.symbol8, Code.symbol32:
+            guard let count = cursor.number(isWide: Code.isWide(code)) else { return nil }
+            guard count <= self.longestName else { throw self.fault }
+            guard let name = cursor.bytes(count) else { return nil }
+            descriptor = .symbol(AMQPSymbol(String(decoding: name, as: UTF8.self)))
         default: throw self.fault
         }
         guard let section = Section.number(descriptor) else { throw self.fault }
         return section
     }
 
-    private static func size(_ rest: inout ByteBuffer, _ section: UInt8) throws(AMQPError) -> Int? {
+    private static func size(_ cursor: inout ByteCursor, _ section: UInt8) throws(AMQPError) -> Int? {
         guard section != Section.value else { return 0 }
-        guard let code = rest.readInteger(as: UInt8.self) else { return nil }
+        guard let code = cursor.byte() else { return nil }
         switch code {
         // Some clients write null for an empty section.
         case Code.list0, Code.null: return 0
-        case Code.binary8, Code.list8, Code.map8: return rest.readInteger(as: UInt8.self).map { Int($0) }
-        case Code.binary32, Code.list32, Code.map32: return rest.readInteger(as: UInt32.self).map { Int($0) }
+        case Code.binary8, Code.list8, Code.map8, Code.binary32, Code.list32, Code.map32:
+            return cursor.number(isWide: Code.isWide(code))
         default: throw self.fault
         }
     }

@@ -86,7 +86,7 @@ extension ValueReader {
     @inline(__always)
     private mutating func section(after sections: borrowing Sections) throws(CodecFault) -> UInt8 {
         let start = self.offset
-        let section = if let usual = self.usualSection() { usual } else { try self.unusualSection() }
+        let section = if let usual = try self.usualSection() { usual } else { try self.unusualSection() }
         if section > sections.highest {
             // Of the three kinds of body only one may occur.
             let isBody = section >= Section.data && section <= Section.value
@@ -113,6 +113,16 @@ extension ValueReader {
         if self.isStrict, section < sections.highest { throw CodecFault(.sectionOutOfOrder, at: start, Int(section)) }
         // An empty section takes few bytes and more memory: it counts as an element.
         try self.charge(1)
+    }
+
+    /// The number of the section that begins here, if its descriptor has the usual form, which is then passed over.
+    @inline(__always)
+    private mutating func usualSection() throws(CodecFault) -> UInt8? {
+        guard let section = self.cursor.usualDescriptor, section >= Section.header, section <= Section.footer else {
+            return nil
+        }
+        try self.skip(3)
+        return section
     }
 
     /// The number of the section that begins here, whatever the form of its descriptor.
@@ -305,7 +315,7 @@ extension ValueReader {
     @inline(__always)
     private mutating func null() throws(CodecFault) -> Bool {
         guard try self.peek() == Code.null else { return false }
-        self.skip(1)
+        try self.skip(1)
         return true
     }
 
@@ -330,7 +340,7 @@ extension ValueReader {
     private mutating func fieldString() throws(CodecFault) -> String {
         let start = self.offset
         if try self.peek() == Code.string8 {
-            self.skip(1)
+            try self.skip(1)
             return try self.string(wide: false)
         }
         guard case .string(let value) = try self.value() else { throw CodecFault(wanted: .string, at: start) }
@@ -348,13 +358,13 @@ extension ValueReader {
         let code = try self.peek()
         switch code {
         case Code.smallUlong:
-            self.skip(1)
+            try self.skip(1)
             return .ulong(UInt64(try self.fixed(UInt8.self)))
         case Code.ulong:
-            self.skip(1)
+            try self.skip(1)
             return .ulong(try self.fixed(UInt64.self))
         case Code.string8:
-            self.skip(1)
+            try self.skip(1)
             return .string(try self.string(wide: false))
         default: break
         }

@@ -9,7 +9,7 @@ extension ValueReader {
         switch code {
         case Code.string8, Code.string32: try self.passString(wide: code == Code.string32)
         case Code.symbol8, Code.symbol32: try self.passSymbol(wide: code == Code.symbol32)
-        case Code.binary8, Code.binary32: self.skip(try self.length(wide: code == Code.binary32))
+        case Code.binary8, Code.binary32: _ = try self.sized(wide: code == Code.binary32)
         case Code.bool: _ = try self.boolean()
         case Code.char: _ = try self.scalar()
         case Code.list8, Code.list32: try self.passList(wide: code == Code.list32)
@@ -23,28 +23,23 @@ extension ValueReader {
             self.depthLeft &+= 1
         default:
             guard Code.type(of: code) != nil else { throw CodecFault(.unknownConstructor, at: start, Int(code)) }
-            let width = Code.minimumWidth(of: code)
-            try self.need(width)
-            self.skip(width)
+            try self.skip(Code.minimumWidth(of: code))
         }
     }
 
     @inline(__always)
     private mutating func passString(wide: Bool) throws(CodecFault) {
-        let length = try self.length(wide: wide)
-        let text = UnsafeRawBufferPointer(start: self.bytes + self.offset, count: length)
+        let text = try self.sized(wide: wide)
         if !text.isASCII {
             let valid = text.validUTF8Prefix
-            guard valid == length else { throw CodecFault(.invalidUTF8, at: self.offset &+ valid) }
+            guard valid == text.count else { throw self.fault(.invalidUTF8, at: valid, in: text) }
         }
-        self.skip(length)
     }
 
     @inline(__always)
     private mutating func passSymbol(wide: Bool) throws(CodecFault) {
-        let length = try self.length(wide: wide)
-        try self.checkSymbol(UnsafeRawBufferPointer(start: self.bytes + self.offset, count: length))
-        self.skip(length)
+        let text = try self.sized(wide: wide)
+        try self.checkSymbol(text)
     }
 
     private mutating func passList(wide: Bool) throws(CodecFault) {
@@ -108,7 +103,7 @@ extension ValueReader {
     ) -> T? {
         withUnsafePointer(to: buffer) { pointer in
             buffer.withUnsafeReadableBytes { bytes in
-                var reader = ValueReader(passed: bytes, from: offset, pointer)
+                var reader = ValueReader(passed: ByteCursor(bytes, offset: offset), pointer)
                 let result = try? body(&reader)
                 offset = reader.offset
                 return result
@@ -118,69 +113,47 @@ extension ValueReader {
 
     /// The value at an offset that has been passed over.
     func passed(_ start: Int) -> AMQPValue? {
-        let bytes = UnsafeRawBufferPointer(start: self.bytes, count: self.end)
-        var reader = ValueReader(passed: bytes, from: start, self.buffer)
+        var reader = ValueReader(passed: self.cursor.moved(to: start), self.buffer)
         return try? reader.value()
-    }
-
-    /// The bytes of a string, a symbol or a binary value that has been passed over; nil for another type.
-    @inline(__always)
-    func passedText(_ start: Int) -> UnsafeRawBufferPointer? {
-        let code = self.bytes.load(fromByteOffset: start, as: UInt8.self)
-        switch code {
-        case Code.string8, Code.symbol8, Code.binary8:
-            let count = Int(self.bytes.load(fromByteOffset: start &+ 1, as: UInt8.self))
-            return UnsafeRawBufferPointer(start: self.bytes + (start &+ 2), count: count)
-        case Code.string32, Code.symbol32, Code.binary32:
-            let count = UInt32(bigEndian: self.bytes.loadUnaligned(fromByteOffset: start &+ 1, as: UInt32.self))
-            return UnsafeRawBufferPointer(start: self.bytes + (start &+ 5), count: Int(count))
-        default: return nil
-        }
     }
 
     /// Whether two values that have been passed over are equal, whatever form they were encoded in.
     func isEqual(_ first: Int, _ second: Int) -> Bool {
-        guard let text = self.passedText(first), let other = self.passedText(second) else {
+        guard let text = self.cursor.text(at: first), let other = self.cursor.text(at: second) else {
             return self.passed(first) == self.passed(second)
         }
-        let kinds =
-            self.bytes.load(fromByteOffset: first, as: UInt8.self)
-            ^ self.bytes.load(fromByteOffset: second, as: UInt8.self)
-        return kinds & ~Code.wide == 0 && text.hasSameBytes(as: other)
+        return text.kind == other.kind && text.bytes.hasSameBytes(as: other.bytes)
     }
 
     /// Passes over the next value, which has been passed over before; returns whether it was text of a kind with these
     /// bytes.
     @inline(__always)
     mutating func isNextText(_ kind: UInt8, _ wanted: UnsafeRawBufferPointer) throws(CodecFault) -> Bool {
-        let code = try self.peek()
-        guard code & ~Code.wide == kind, let text = self.passedText(self.offset) else {
+        guard try self.peek() & ~Code.wide == kind else {
             try self.skipValue()
             return false
         }
-        self.skip((code == kind ? 2 : 5) &+ text.count)
-        return text.hasSameBytes(as: wanted)
+        let code = try self.fixed(UInt8.self)
+        return try self.sized(wide: Code.isWide(code)).hasSameBytes(as: wanted)
     }
 
     /// Passes over a map that has been passed over before. Returns the number of its keys and values.
     mutating func skipMap(wide: Bool) throws(CodecFault) -> Int {
-        let size = try self.length(wide: wide)
-        let end = self.offset &+ size
-        let count = wide ? Int(clamping: try self.fixed(UInt32.self)) : Int(try self.fixed(UInt8.self))
-        self.skip(end &- self.offset)
+        guard let (end, count) = self.cursor.compound(isWide: wide) else {
+            throw CodecFault(.truncated, at: self.offset)
+        }
+        try self.skip(end &- self.offset)
         return count
     }
 
     /// Passes over a value that has been passed over before.
     mutating func skipValue() throws(CodecFault) {
         let code = try self.fixed(UInt8.self)
-        switch code >> 4 {
-        case 0x0:
+        if code == Code.described {
             try self.skipValue()
             try self.skipValue()
-        case 0xa, 0xc, 0xe: self.skip(try self.length(wide: false))
-        case 0xb, 0xd, 0xf: self.skip(try self.length(wide: true))
-        default: self.skip(Code.minimumWidth(of: code))
+        } else if !self.cursor.skipContent(of: code) {
+            throw CodecFault(.truncated, at: self.offset)
         }
     }
 }

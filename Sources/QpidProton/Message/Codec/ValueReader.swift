@@ -6,16 +6,13 @@ import NIOCore
     import Foundation
 #endif
 
-/// A cursor over encoded bytes. It is used within `ByteBuffer.withUnsafeReadableBytes` alone.
+/// Makes values and messages of encoded bytes. It is used within `ByteBuffer.withUnsafeReadableBytes` alone.
 ///
-/// Every read is checked against `end`, which is the end of the innermost compound value, so that an element cannot
-/// reach beyond the size its list claims.
+/// The cursor ends where the innermost compound value does, so that an element cannot reach beyond the size its list claims.
 struct ValueReader {
-    let bytes: UnsafeRawPointer
+    var cursor: ByteCursor
     /// The buffer the bytes are in, for slices that share its memory.
     let buffer: UnsafePointer<ByteBuffer>
-    private(set) var offset: Int
-    private(set) var end: Int
     var depthLeft: Int
     private var elementsLeft: Int
     /// Whether all has been passed over before, with the checks of ``passValue()``.
@@ -58,8 +55,7 @@ struct ValueReader {
     ) throws(AMQPError) -> T {
         let result: Result<T, CodecFault> = withUnsafePointer(to: buffer) { pointer in
             buffer.withUnsafeReadableBytes { bytes in
-                guard let base = bytes.baseAddress else { return .failure(CodecFault(.truncated, at: 0, 1)) }
-                var reader = ValueReader(base, bytes.count, pointer, limits)
+                var reader = ValueReader(ByteCursor(bytes), pointer, limits)
                 do throws(CodecFault) {
                     return .success(try body(&reader))
                 } catch {
@@ -73,16 +69,9 @@ struct ValueReader {
         }
     }
 
-    private init(
-        _ bytes: UnsafeRawPointer,
-        _ count: Int,
-        _ buffer: UnsafePointer<ByteBuffer>,
-        _ limits: AMQPDecodingLimits
-    ) {
-        self.bytes = bytes
+    private init(_ cursor: ByteCursor, _ buffer: UnsafePointer<ByteBuffer>, _ limits: AMQPDecodingLimits) {
+        self.cursor = cursor
         self.buffer = buffer
-        self.offset = 0
-        self.end = count
         self.depthLeft = min(max(limits.maximumDepth, 0), AMQPDecodingLimits.highestDepth)
         self.elementsLeft = max(limits.maximumElements, 0)
         self.isPassed = false
@@ -90,11 +79,9 @@ struct ValueReader {
     }
 
     /// Reads what has been passed over before, from an offset on.
-    init(passed bytes: UnsafeRawBufferPointer, from offset: Int, _ buffer: UnsafePointer<ByteBuffer>) {
-        self.bytes = UnsafeRawPointer(bytes.baseAddress ?? UnsafeRawPointer(buffer))
+    init(passed cursor: ByteCursor, _ buffer: UnsafePointer<ByteBuffer>) {
+        self.cursor = cursor
         self.buffer = buffer
-        self.offset = offset
-        self.end = bytes.count
         self.depthLeft = AMQPDecodingLimits.highestDepth
         self.elementsLeft = .max
         self.isPassed = true
@@ -104,53 +91,55 @@ struct ValueReader {
     // MARK: Bytes
 
     @inline(__always)
-    var isAtEnd: Bool { self.offset == self.end }
+    var offset: Int { self.cursor.offset }
+
+    @inline(__always)
+    var isAtEnd: Bool { self.cursor.left == 0 }
+
+    /// The fault of `count` wanted bytes that are not all there.
+    @inline(__always)
+    private func truncated(_ count: Int) -> CodecFault {
+        CodecFault(.truncated, at: self.cursor.end, count - self.cursor.left)
+    }
 
     /// Makes sure that `count` bytes are left.
     @inline(__always)
-    func need(_ count: Int) throws(CodecFault) {
-        guard self.end - self.offset >= count else {
-            throw CodecFault(.truncated, at: self.end, count - (self.end - self.offset))
-        }
+    private func need(_ count: Int) throws(CodecFault) {
+        guard self.cursor.left >= count else { throw self.truncated(count) }
     }
 
     @inline(__always)
     mutating func fixed<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type) throws(CodecFault) -> T {
-        try self.need(MemoryLayout<T>.size)
-        let value = self.bytes.loadUnaligned(fromByteOffset: self.offset, as: T.self)
-        self.offset &+= MemoryLayout<T>.size
-        return T(bigEndian: value)
+        guard let value = self.cursor.integer(type) else { throw self.truncated(MemoryLayout<T>.size) }
+        return value
     }
 
     /// The next byte, which is left where it is.
     @inline(__always)
     func peek() throws(CodecFault) -> UInt8 {
-        try self.need(1)
-        return self.bytes.load(fromByteOffset: self.offset, as: UInt8.self)
+        guard let byte = self.cursor.peek() else { throw self.truncated(1) }
+        return byte
     }
 
-    /// The number of the section that begins here, if its descriptor has the usual form, which is then passed over.
+    /// Passes over bytes.
     @inline(__always)
-    mutating func usualSection() -> UInt8? {
-        guard self.end - self.offset >= 3 else { return nil }
-        let head = self.bytes.loadUnaligned(fromByteOffset: self.offset, as: UInt16.self)
-        guard UInt16(bigEndian: head) == UInt16(Code.described) << 8 | UInt16(Code.smallUlong) else { return nil }
-        let section = self.bytes.load(fromByteOffset: self.offset &+ 2, as: UInt8.self)
-        guard section >= Section.header, section <= Section.footer else { return nil }
-        self.offset &+= 3
-        return section
+    mutating func skip(_ count: Int) throws(CodecFault) {
+        guard self.cursor.skip(count) else { throw self.truncated(count) }
     }
 
+    /// A size or a count.
     @inline(__always)
-    mutating func skip(_ count: Int) {
-        self.offset &+= count
+    private mutating func number(wide: Bool) throws(CodecFault) -> Int {
+        guard let number = self.cursor.number(isWide: wide) else { throw self.truncated(wide ? 4 : 1) }
+        return number
     }
 
+    /// The content of a binary, a string or a symbol.
     @inline(__always)
-    mutating func length(wide: Bool) throws(CodecFault) -> Int {
-        let length = wide ? Int(clamping: try self.fixed(UInt32.self)) : Int(try self.fixed(UInt8.self))
-        try self.need(length)
-        return length
+    mutating func sized(wide: Bool) throws(CodecFault) -> UnsafeRawBufferPointer {
+        let count = try self.number(wide: wide)
+        guard let bytes = self.cursor.bytes(count) else { throw self.truncated(count) }
+        return bytes
     }
 
     // MARK: Values
@@ -226,18 +215,14 @@ struct ValueReader {
     }
 
     mutating func uuid() throws(CodecFault) -> UUID {
-        try self.need(16)
-        let uuid = UUID(uuid: self.bytes.loadUnaligned(fromByteOffset: self.offset, as: uuid_t.self))
-        self.offset &+= 16
-        return uuid
+        guard let bytes = self.cursor.bytes(16) else { throw self.truncated(16) }
+        return UUID(uuid: bytes.loadUnaligned(as: uuid_t.self))
     }
 
     @inline(__always)
     mutating func binary(wide: Bool) throws(CodecFault) -> ByteBuffer {
-        let length = try self.length(wide: wide)
-        let start = self.offset
-        self.offset &+= length
-        return self.slice(from: start, to: self.offset)
+        let count = try self.sized(wide: wide).count
+        return self.slice(from: self.offset &- count, to: self.offset)
     }
 
     /// Bytes that have been passed over, in the buffer's memory.
@@ -249,36 +234,35 @@ struct ValueReader {
 
     @inline(__always)
     mutating func string(wide: Bool) throws(CodecFault) -> String {
-        let length = try self.length(wide: wide)
-        let text = UnsafeRawBufferPointer(start: self.bytes + self.offset, count: length)
-        if text.isASCII {
-            self.offset &+= length
-            return text.asciiString
-        }
+        let text = try self.sized(wide: wide)
+        if text.isASCII { return text.asciiString }
         let string = String(decoding: text, as: UTF8.self)
         // Bytes that are not UTF-8 have been replaced; `init(validating:)` costs three times as much.
         guard string.utf8.elementsEqual(text) else {
-            throw CodecFault(.invalidUTF8, at: self.offset &+ text.validUTF8Prefix)
+            throw self.fault(.invalidUTF8, at: text.validUTF8Prefix, in: text)
         }
-        self.offset &+= length
         return string
     }
 
     @inline(__always)
     mutating func symbol(wide: Bool) throws(CodecFault) -> AMQPSymbol {
-        let length = try self.length(wide: wide)
-        let text = UnsafeRawBufferPointer(start: self.bytes + self.offset, count: length)
+        let text = try self.sized(wide: wide)
         try self.checkSymbol(text)
-        self.offset &+= length
         return AMQPSymbol(rawValue: text.asciiString)
     }
 
-    /// Makes sure that text which begins at the offset is ASCII.
+    /// Makes sure that text, which has just been passed over, is ASCII.
     @inline(__always)
     func checkSymbol(_ text: UnsafeRawBufferPointer) throws(CodecFault) {
         guard text.isASCII else {
-            throw CodecFault(.nonASCIISymbol, at: self.offset &+ (text.firstIndex { $0 >= 0x80 } ?? 0))
+            throw self.fault(.nonASCIISymbol, at: text.firstIndex { $0 >= 0x80 } ?? 0, in: text)
         }
+    }
+
+    /// The fault at a place in text that has just been passed over.
+    @inline(__always)
+    func fault(_ kind: CodecFault.Kind, at place: Int, in text: UnsafeRawBufferPointer) -> CodecFault {
+        CodecFault(kind, at: self.offset &- text.count &+ place)
     }
 
     // MARK: Compound values
@@ -296,31 +280,29 @@ struct ValueReader {
         self.elementsLeft &-= count
     }
 
-    /// Reads size and count and narrows `end` to the compound value; gives the count and the former end.
+    /// Reads size and count and enters the compound value; gives the count and the former end.
     @inline(__always)
     mutating func enter(wide: Bool) throws(CodecFault) -> (count: Int, outerEnd: Int) {
         try self.descend()
-        let size = try self.length(wide: wide)
+        let size = try self.number(wide: wide)
+        guard let outerEnd = self.cursor.enter(size) else { throw self.truncated(size) }
         guard size >= (wide ? 4 : 1) else {
             throw CodecFault(.sizeTooSmall, at: self.offset &- (wide ? 4 : 1), size)
         }
-        let outerEnd = self.end
-        self.end = self.offset &+ size
-        let count = wide ? Int(clamping: try self.fixed(UInt32.self)) : Int(try self.fixed(UInt8.self))
-        return (count, outerEnd)
+        return (try self.number(wide: wide), outerEnd)
     }
 
     @inline(__always)
     mutating func leave(to outerEnd: Int) throws(CodecFault) {
-        guard self.offset == self.end else { throw CodecFault(.bytesLeft, at: self.offset, self.end - self.offset) }
-        self.end = outerEnd
+        guard self.isAtEnd else { throw CodecFault(.bytesLeft, at: self.offset, self.cursor.left) }
+        self.cursor.leave(to: outerEnd)
         self.depthLeft &+= 1
     }
 
     /// Makes sure that `count` elements of at least `width` bytes fit what is left, and takes them from the budget.
     @inline(__always)
     mutating func admit(_ count: Int, width: Int, countWidth: Int) throws(CodecFault) {
-        if width > 0, count > (self.end - self.offset) / width {
+        if width > 0, count > self.cursor.left / width {
             throw CodecFault(.countTooLarge, at: self.offset &- countWidth, count)
         }
         try self.charge(count)
