@@ -21,9 +21,11 @@ SENDING = ("send-each", "send-enqueue", "send-settled", "send-try", "send-batch"
 SENDING += ("send-stream",)
 RECEIVING = ("receive-each", "receive-alone", "receive-batch", "receive-links", "receive-large", "receive-stream")
 CODEC = ("encode-message", "decode-message", "read-message", "encode-map", "decode-map", "read-map")
-CASES = SENDING + RECEIVING + CODEC
+CASES = SENDING + RECEIVING + ("connect",) + CODEC
 # The messages of the smaller of two runs: allocations are counted at the speed of the program.
 COUNTS = {"allocations": 12_800, "bytes": 12_800, "instructions": 3_200}
+# Of connections, each of which costs as much as a hundred messages.
+FEWER = {"connect": 10}
 # Seeds of hashes would change the order of entries, and with it the steps.
 ENVIRONMENT = {"SWIFT_DETERMINISTIC_HASHING": "1", "LC_ALL": "C"}
 

@@ -38,6 +38,8 @@ struct Gates: ParsableCommand {
         case receiveLarge = "receive-large"
         /// Messages of 64 transfers of 10 KiB, streamed; a transfer is counted.
         case receiveStream = "receive-stream"
+        /// A connection with a session, opened and closed.
+        case connect
         case encodeMessage = "encode-message"
         case decodeMessage = "decode-message"
         /// Decoded, and every value looked at.
@@ -73,6 +75,7 @@ struct Gates: ParsableCommand {
         case .receiveLinks: try self.receive(links: Self.links) { try await GateReceiver.each($0, count) }
         case .receiveLarge: try self.receive(size: 10_240) { try await GateReceiver.batches($0[0], count) }
         case .receiveStream: try self.receiveStream()
+        case .connect: for _ in 0..<count { try InMemory.run(ScriptedPeer()) { _ in } }
         case .encodeMessage: try Self.encode(CodecMessages.message, count)
         case .decodeMessage: try Self.decode(CodecMessages.message, count)
         case .readMessage: try Self.read(CodecMessages.message, count)

@@ -60,6 +60,13 @@ final class Outbox: Sendable {
         }
     }
 
+    /// What wakes the loop. An object, because a function that leaves the lock is wrapped anew each time.
+    private final class Waker: Sendable {
+        let wake: @Sendable () -> Void
+
+        init(wake: @escaping @Sendable () -> Void) { self.wake = wake }
+    }
+
     private struct State {
         var mail = Mail()
         var gate = SendGate<Waiter>()
@@ -68,7 +75,7 @@ final class Outbox: Sendable {
         var outcomes = OutcomeSource()
         var nextID: UInt64 = 0
         var nextStream: UInt32 = 0
-        var wake: (@Sendable () -> Void)?
+        var waker: Waker?
         var closed: AMQPError?
 
         mutating func post(
@@ -103,16 +110,16 @@ final class Outbox: Sendable {
     var isScheduled: Bool { self.scheduled.load(ordering: .acquiring) }
 
     /// Returns what wakes the loop, unless it comes anyway. Called with the lock.
-    private func schedule(_ state: borrowing State) -> (@Sendable () -> Void)? {
+    private func schedule(_ state: borrowing State) -> Waker? {
         guard !self.scheduled.load(ordering: .relaxed) else { return nil }
         self.scheduled.store(true, ordering: .releasing)
-        return state.wake
+        return state.waker
     }
 
     /// Sets what wakes the loop; what was posted before is taken at once.
     func open(wake: @escaping @Sendable () -> Void) {
         let isScheduled = self.state.withLock { state in
-            state.wake = wake
+            state.waker = Waker(wake: wake)
             return self.isScheduled
         }
         if isScheduled { wake() }
@@ -120,12 +127,12 @@ final class Outbox: Sendable {
 
     /// Puts something into the mail. Returns false when the connection is gone.
     private func post(_ body: (inout Mail) -> Void) -> Bool {
-        let (isOpen, wake) = self.state.withLock { state -> (Bool, (@Sendable () -> Void)?) in
+        let (isOpen, waker) = self.state.withLock { state -> (Bool, Waker?) in
             guard state.closed == nil else { return (false, nil) }
             body(&state.mail)
             return (true, self.schedule(state))
         }
-        wake?()
+        waker?.wake()
         return isOpen
     }
 
@@ -200,7 +207,7 @@ extension Outbox {
         isSettled: Bool,
         choice: SendChoice? = nil
     ) -> Admission {
-        let (admission, wake) = self.state.withLock { state -> (Admission, (@Sendable () -> Void)?) in
+        let (admission, waker) = self.state.withLock { state -> (Admission, Waker?) in
             switch state.gate.admit(max(1, count), at: node) {
             case .closed: return (.closed, nil)
             case .full(let level): return (.full(level, bytes: max(1, count)), nil)
@@ -209,7 +216,7 @@ extension Outbox {
                 return (.admitted(reply), self.schedule(state))
             }
         }
-        wake?()
+        waker?.wake()
         return admission
     }
 
@@ -271,8 +278,8 @@ extension Outbox {
                     place: place,
                     continuation: continuation
                 )
-                if let (result, wake) = self.admitOrWait(waiter, id: id) {
-                    wake?()
+                if let (result, waker) = self.admitOrWait(waiter, id: id) {
+                    waker?.wake()
                     continuation.resume(returning: result)
                 } else if let command {
                     self.post(command)
@@ -286,7 +293,7 @@ extension Outbox {
     private func admitOrWait(
         _ waiter: Waiter,
         id: UInt64
-    ) -> (Result<OutcomeReply, AMQPError>, (@Sendable () -> Void)?)? {
+    ) -> (Result<OutcomeReply, AMQPError>, Waker?)? {
         self.state.withLock { state in
             guard state.gate.isOpen(waiter.node) else { return (.failure(.senderClosed), nil) }
             if Task.isCancelled { return (.failure(.sendCancelled), nil) }
@@ -408,7 +415,7 @@ extension Outbox {
     /// What follows from a release, for when no lock is held.
     private typealias Passed = (
         waiters: [(Waiter, OutcomeReply)],
-        wake: (@Sendable () -> Void)?,
+        waker: Waker?,
         repayment: BudgetShare.Repayment?
     )
 
@@ -419,7 +426,7 @@ extension Outbox {
     }
 
     private static func resume(_ passed: Passed) {
-        passed.wake?()
+        passed.waker?.wake()
         for (waiter, reply) in passed.waiters { waiter.continuation.resume(returning: .success(reply)) }
         passed.repayment?.pay()
     }
@@ -469,7 +476,7 @@ extension Outbox {
                 state.outcomes.close()
             }
             state.closed = state.closed ?? error
-            state.wake = nil
+            state.waker = nil
             state.gate.share?.close()
             return (state.mail, state.gate.share?.takeRepayment())
         }

@@ -20,7 +20,9 @@ extension ConnectionHandler {
     static let rounds = 16
 
     /// Moves everything that can move: the outbox, Proton's events, slices, and Proton's bytes.
-    func pump() {
+    ///
+    /// - Parameter isFresh: All events have been acted upon just now.
+    func pump(isFresh: Bool = false) {
         guard !self.isDead else { return }
         guard !self.isPumping else {
             self.isPumpNeeded = true
@@ -42,9 +44,11 @@ extension ConnectionHandler {
             self.isLookNeeded = false
             hasMail = self.takeMail()
             if isLookOnly, !hasMail { break }
-            self.processEvents()
-            self.receiving.update()
-            self.closeFlushed()
+            if hasMail || rounds > 0 || !isFresh {
+                self.processEvents()
+                self.receiving.update()
+            }
+            if !self.flushing.isEmpty { self.closeFlushed() }
             repeat {
                 self.feed()
                 // What is written early is at work at the peer while the rest is still being made.
@@ -133,8 +137,7 @@ extension ConnectionHandler {
 
     /// Notes what blocks the lanes that have been filled and did not empty since.
     private func noteFilledLanes() {
-        for lane in self.filledLanes where !lane.isEmpty { lane.link.noteCause() }
-        self.filledLanes.removeAll(keepingCapacity: true)
+        while let lane = self.filledLanes.popLast() { if !lane.isEmpty { lane.link.noteCause() } }
     }
 
     private func enqueue(_ part: StreamPart) {
@@ -169,7 +172,7 @@ extension ConnectionHandler {
 
     /// Hands slices to Proton while the socket has room, and writes all that Proton made of them and had to send besides.
     private func feed() {
-        self.abortGivenUp()
+        if !self.aborting.isEmpty { self.abortGivenUp() }
         let batch = self.hasRoomForBatch ? Self.batch : 0
         var budget = batch
         let payload = self.transferPayload
@@ -200,7 +203,8 @@ extension ConnectionHandler {
 
     /// Whether there is more to hand over, and room for it.
     private var hasMore: Bool {
-        self.queue.hasReadyLane && self.hasRoomForBatch || self.aborting.contains(where: \.mayAbort)
+        self.queue.hasReadyLane && self.hasRoomForBatch
+            || !self.aborting.isEmpty && self.aborting.contains(where: \.mayAbort)
     }
 
     /// Whether the socket has room for a batch. For less nothing is handed over: each small write that ends would make room

@@ -45,8 +45,13 @@ extension ConnectionHandler {
     }
 
     private func takeFramed() {
-        for session in self.touchedSessions { session.takeFramed(into: &self.pendingWrites) }
-        self.touchedSessions.removeAll(keepingCapacity: true)
+        // One as a rule.
+        if self.touchedSessions.count == 1 {
+            self.touchedSessions.removeLast().takeFramed(into: &self.pendingWrites)
+        } else {
+            for session in self.touchedSessions { session.takeFramed(into: &self.pendingWrites) }
+            self.touchedSessions.removeAll(keepingCapacity: true)
+        }
     }
 
     /// An empty frame alone.
@@ -139,7 +144,7 @@ extension ConnectionHandler {
         var failure: AMQPError?
         if case .failure(let error)? = result { failure = self.endError ?? self.translate(error) }
         self.writes.end(confirmed.writes, isDone: failure == nil)
-        self.writeWaits.finish(self.writes.done)
+        if !self.writeWaits.isEmpty { self.writeWaits.finish(self.writes.done) }
         if self.isDead {
             if self.writes.isIdle { self.writeWaits.fail(failure ?? self.gone) }
             self.reportUnsent()

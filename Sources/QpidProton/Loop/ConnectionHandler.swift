@@ -230,7 +230,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        self.pump()
+        self.pump(isFresh: true)
         context.fireChannelReadComplete()
     }
 

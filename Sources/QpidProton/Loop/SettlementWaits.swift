@@ -19,6 +19,8 @@ struct SettlementWaits {
 struct WriteWaits {
     private var replies: Deque<(write: Int, reply: Reply<AMQPSettlementResult>)> = []
 
+    var isEmpty: Bool { self.replies.isEmpty }
+
     mutating func add(_ write: Int, _ reply: Reply<AMQPSettlementResult>) {
         // Who asks late may wait for an earlier write.
         let place = self.replies.lastIndex { $0.write <= write }.map { $0 + 1 } ?? 0
