@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from Bench import gates_where, machine
-from Bench.gates_count import C_CASES, CASES, COUNTS, allocations, c_count, count, prepare, versions
+from Bench.gates_count import C_CASES, CASES, COUNTS, allocations, c_count, count, messages, prepare, versions
 from Bench.processes import Failure
 
 FILE = "Benchmarks/Gates/figures.tsv"
@@ -148,7 +148,7 @@ def main():
     prepare()
     if found.where:
         for case in dict.fromkeys(name.split(".")[0] for name in names):
-            few = COUNTS["allocations"]
+            few = messages(case, "allocations")
             texts = [allocations(case, times * few, where=True) for times in (1, 2)]
             print("\n".join(gates_where.lines(case, *texts, few)))
         return 0
