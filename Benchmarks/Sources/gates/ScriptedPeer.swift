@@ -63,7 +63,8 @@ final class ScriptedPeer: ChannelDuplexHandler {
         self.linksLeft = links
         self.isAlone = isAlone
         self.burst = isAlone ? 1 : 64
-        self.transfers = TransferBurst(message, count: self.burst, links: self.links, isStream: isStream)
+        let transfers = count == 0 ? 0 : self.burst
+        self.transfers = TransferBurst(message, count: transfers, links: self.links, isStream: isStream)
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }

@@ -99,8 +99,8 @@ extension AMQPConnection {
         public init() {}
 
         func validate() throws(AMQPError) {
-            func require(_ condition: Bool, _ text: String) throws(AMQPError) {
-                if !condition { throw AMQPError(condition: .invalidArgument, detail: text) }
+            func require(_ condition: Bool, _ text: @autoclosure () -> String) throws(AMQPError) {
+                if !condition { throw AMQPError(condition: .invalidArgument, detail: text()) }
             }
             try require(self.maxFrameSize >= 512, "maxFrameSize is \(self.maxFrameSize): 512 B is the least")
             try require(

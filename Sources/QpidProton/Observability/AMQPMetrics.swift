@@ -75,8 +75,8 @@ public struct AMQPMetrics: Sendable {
     public init() {}
 
     func validate() throws(AMQPError) {
-        func require(_ condition: Bool, _ text: String) throws(AMQPError) {
-            if !condition { throw AMQPError(condition: .invalidArgument, detail: text) }
+        func require(_ condition: Bool, _ text: @autoclosure () -> String) throws(AMQPError) {
+            if !condition { throw AMQPError(condition: .invalidArgument, detail: text()) }
         }
         try require(
             self.interval >= .milliseconds(1) && self.interval <= .seconds(36_500 * 86_400),
