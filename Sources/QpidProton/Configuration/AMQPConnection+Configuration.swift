@@ -120,7 +120,7 @@ extension AMQPConnection {
                 (0...0.5).contains(self.lowPriorityShare),
                 "lowPriorityShare is \(self.lowPriorityShare): it must be from 0 to 0.5"
             )
-            try self.sendLimit?.validate()
+            try self.sendLimit?.validateShared()
             try self.metrics?.validate()
             if let budget = self.receiveBudget {
                 try require(

@@ -174,9 +174,11 @@ final class Outbox: Sendable {
     /// Takes what was posted; `spare` gives its storage for what comes next. Releases bytes by the way.
     ///
     /// After a take that finds something the loop comes back by itself, and posting does not wake it.
-    func take(_ spare: inout Mail, releasing releases: [Release]) {
+    ///
+    /// - Parameter now: The time of the loop's clock, in nanoseconds.
+    func take(_ spare: inout Mail, releasing releases: [Release], at now: Int64) {
         let passed = self.state.withLock { state -> Passed in
-            let passed = self.release(releases, &state)
+            let passed = self.release(releases, &state, at: now)
             swap(&state.mail, &spare)
             if spare.isEmpty { self.scheduled.store(false, ordering: .releasing) }
             return passed
@@ -198,17 +200,20 @@ extension Outbox {
 
     /// Counts a message and hands it over if there is room now.
     ///
-    /// - Parameter bytes: Makes the message's bytes, when it is admitted.
+    /// - Parameters:
+    ///   - bytes: Makes the message's bytes, when it is admitted.
+    ///   - mayWait: Whether the message comes again, to wait, when there is no room.
     func tryEnqueue(
         _ bytes: @autoclosure () -> MessageBytes,
         count: Int,
         lane: SlotKey,
         node: SlotKey,
         isSettled: Bool,
-        choice: SendChoice? = nil
+        choice: SendChoice? = nil,
+        mayWait: Bool = false
     ) -> Admission {
         let (admission, waker) = self.state.withLock { state -> (Admission, Waker?) in
-            switch state.gate.admit(max(1, count), at: node) {
+            switch state.gate.admit(max(1, count), at: node, mayWait: mayWait) {
             case .closed: return (.closed, nil)
             case .full(let level): return (.full(level, bytes: max(1, count)), nil)
             case .admitted:
@@ -403,11 +408,16 @@ extension Outbox {
         Self.resume(self.state.withLock { self.release(releases, &$0) })
     }
 
-    private func release(_ releases: [Release], _ state: inout State) -> Passed {
+    /// - Parameter now: When the socket took the bytes; nil where they did not leave.
+    private func release(_ releases: [Release], _ state: inout State, at now: Int64? = nil) -> Passed {
         var admitted: [Waiter] = []
         for (bytes, node) in releases {
+            let wasWaiting = state.gate.hasWaiters(node)
             let passed = state.gate.release(bytes, at: node)
             if !passed.isEmpty { admitted += passed }
+            guard let now, state.gate.hasTuners, let link = state.links[node] else { continue }
+            let credit = link.credit.load(ordering: .relaxed)
+            admitted += state.gate.tune(node, released: bytes, wasWaiting: wasWaiting, credit: credit, at: now)
         }
         return self.pass(admitted, &state)
     }
@@ -443,7 +453,8 @@ extension Outbox {
         let high = limit?.high.bytes ?? .max
         let low = limit?.low.bytes ?? .max
         return self.state.withLock { state in
-            let node = state.gate.addLevel(ByteLedger(high: high, low: low), parent: parent)
+            let isAutomatic = link != nil && limit?.isAutomatic == true
+            let node = state.gate.addLevel(ByteLedger(high: high, low: low), parent: parent, isAutomatic: isAutomatic)
             state.links[node] = link
             return node
         }

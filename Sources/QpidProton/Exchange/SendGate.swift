@@ -33,6 +33,8 @@ struct SendGate<Waiter> {
         var isClosed = false
         /// The message that has begun to pass, and whose last part has not; 0 for none.
         var message: UInt32 = 0
+        /// It has an ``AdmissionTuner``.
+        var isTuned = false
 
         /// Changes the level; returns its parent.
         mutating func apply(_ body: (inout Self) -> Void) -> Node? {
@@ -50,11 +52,41 @@ struct SendGate<Waiter> {
     private var levels = SlotMap<Level>()
     private var waiters: [Node: Waiters] = [:]
     private var waitingLinks: Deque<Node> = []
+    /// Of the links whose limit finds itself.
+    private var tuners: [Node: AdmissionTuner] = [:]
     /// What is shared with other connections, behind the levels of this one.
     var share: BudgetShare?
 
-    mutating func addLevel(_ ledger: ByteLedger, parent: Node?) -> Node {
-        self.levels.insert(Level(ledger: ledger, parent: parent))
+    /// - Parameter isAutomatic: Whether the limit finds itself, up to that of the ledger.
+    mutating func addLevel(_ ledger: ByteLedger, parent: Node?, isAutomatic: Bool = false) -> Node {
+        let node = self.levels.insert(Level(ledger: ledger, parent: parent, isTuned: isAutomatic))
+        if isAutomatic { self.tuners[node] = AdmissionTuner(ceiling: ledger.high) }
+        return node
+    }
+
+    var hasTuners: Bool { !self.tuners.isEmpty }
+
+    /// The limit of a link for items that may wait; nil where it is that of its ledger.
+    func tunedLimit(_ link: Node) -> Int? { self.tuners[link]?.limit }
+
+    /// Bytes of a link have been released at a time: its limit may change. Returns those who pass now.
+    ///
+    /// - Parameters:
+    ///   - wasWaiting: Whether tasks waited for room at the link until then.
+    ///   - credit: How many more messages the peer takes.
+    mutating func tune(
+        _ link: Node,
+        released bytes: Int,
+        wasWaiting: Bool,
+        credit: Int,
+        at now: Int64
+    ) -> [Waiter] {
+        guard var tuner = self.tuners[link] else { return [] }
+        let isChanged = tuner.release(bytes, wasWaiting: wasWaiting, credit: credit, at: now)
+        self.tuners[link] = tuner
+        guard isChanged else { return [] }
+        self.levels[link]?.ledger.setMarks(high: tuner.limit, low: tuner.low)
+        return self.levels[link]?.ledger.unblockIfLow() == true ? self.retry() : []
     }
 
     /// Closes a level: returns those who waited there, in order, and those who pass now that they are gone. What the level
@@ -87,25 +119,29 @@ struct SendGate<Waiter> {
     ///
     /// At or below it nothing is marked, for nothing may follow that would end the block: who waits marks it itself.
     ///
-    /// - Parameter isWaiting: Whether the item will wait if it is refused.
+    /// - Parameters:
+    ///   - isWaiting: Whether the item is refused only to wait at once.
+    ///   - mayWait: Whether it comes again, to wait, when it is refused.
     mutating func admit(
         _ bytes: Int,
         at link: Node,
         as place: GatePlace = .whole,
-        isWaiting: Bool = false
+        isWaiting: Bool = false,
+        mayWait: Bool = false
     ) -> Admission {
         guard self.isOpen(link) else { return .closed }
         // Who comes behind others waits for what the first of them waits for.
         if !place.isPart, self.hasWaiters(link), let first = self.first(at: link) { return .full(first.level) }
         guard self.isNext(place, at: link) else { return .full(.stream) }
-        return self.pass(bytes, at: link, as: place, isWaiting: isWaiting).map { .full($0) } ?? .admitted
+        let refusing = self.pass(bytes, at: link, as: place, isWaiting: isWaiting, mayWait: mayWait || isWaiting)
+        return refusing.map { .full($0) } ?? .admitted
     }
 
     /// The size of the first who waits at a link, and what refuses it.
     func first(at link: Node) -> (bytes: Int, level: SendRefusal.Level)? {
         guard let first = self.waiters[link]?.first else { return nil }
         if !self.isNext(first.place, at: link) { return (first.bytes, .stream) }
-        let refusing = self.refusing(first.bytes, at: link)
+        let refusing = self.refusing(first.bytes, at: link, mayWait: true)
         return (first.bytes, refusing.map { self.level(of: $0, from: link) } ?? (self.share == nil ? .link : .budget))
     }
 
@@ -147,7 +183,9 @@ struct SendGate<Waiter> {
     mutating func wait(_ waiter: Waiter, id: UInt64, bytes: Int, at link: Node, as place: GatePlace = .whole) {
         if !self.hasWaiters(link) {
             self.waitingLinks.append(link)
-            if let refusing = self.refusing(bytes, at: link) { self.levels[refusing]?.ledger.block() }
+            if let refusing = self.refusing(bytes, at: link, mayWait: true) {
+                self.levels[refusing]?.ledger.refuse(bytes, mayWait: refusing == link, isWaiting: true)
+            }
         }
         if place.isPart {
             self.waiters[link, default: []].prepend((id, bytes, place, waiter))
@@ -235,13 +273,16 @@ struct SendGate<Waiter> {
         var next: Node? = node
         while let current = next, let level = self.levels[current] {
             next = level.parent
-            if level.isClosed, level.ledger.used == 0 { self.levels.remove(current) }
+            guard level.isClosed, level.ledger.used == 0 else { continue }
+            self.levels.remove(current)
+            if level.isTuned { self.tuners[current] = nil }
         }
     }
 
     /// The first level from the link to the root that does not admit the bytes.
-    private func refusing(_ bytes: Int, at link: Node) -> Node? {
-        var next: Node? = link
+    private func refusing(_ bytes: Int, at link: Node, mayWait: Bool) -> Node? {
+        guard let level = self.levels[link], level.ledger.admits(bytes, mayWait: mayWait) else { return link }
+        var next = level.parent
         while let current = next {
             guard let level = self.levels[current], level.ledger.admits(bytes) else { return current }
             next = level.parent
@@ -254,16 +295,16 @@ struct SendGate<Waiter> {
         _ bytes: Int,
         at link: Node,
         as place: GatePlace,
-        isWaiting: Bool = false
+        isWaiting: Bool = false,
+        mayWait: Bool = false
     ) -> SendRefusal.Level? {
-        if let refusing = self.refusing(bytes, at: link) {
-            if isWaiting || self.levels[refusing]?.ledger.isAboveLow == true {
-                self.levels[refusing]?.ledger.block()
-            }
+        if let refusing = self.refusing(bytes, at: link, mayWait: mayWait) {
+            self.levels[refusing]?.ledger.refuse(bytes, mayWait: mayWait && refusing == link, isWaiting: isWaiting)
             return self.level(of: refusing, from: link)
         }
         if self.share?.tryReserve(bytes, isWaiting: isWaiting) == false { return .budget }
         self.forEachLevel(from: link) { $0.ledger.add(bytes) }
+        if !self.tuners.isEmpty { self.tuners[link]?.admit(bytes) }
         self.note(place, at: link)
         return nil
     }
@@ -286,7 +327,7 @@ struct SendGate<Waiter> {
         for link in self.waitingLinks {
             let before = admitted.count
             while let head = self.waiters[link]?.first, self.isNext(head.place, at: link),
-                self.pass(head.bytes, at: link, as: head.place, isWaiting: true) == nil
+                self.pass(head.bytes, at: link, as: head.place, isWaiting: true, mayWait: true) == nil
             {
                 _ = self.takeWaiter(0, link)
                 admitted.append(head.waiter)

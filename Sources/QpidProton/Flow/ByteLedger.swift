@@ -2,22 +2,35 @@
 ///
 /// Bytes are admitted while the sum stays at or below `high`; after a refusal nothing more is admitted until the sum is
 /// at or below `low`. An item larger than `high` is admitted when the ledger is empty, so that it can ever be.
+///
+/// Items that may wait can have a lower pair of marks of their own, which changes.
 struct ByteLedger {
     private(set) var used = 0
     private(set) var peak = 0
     private(set) var isBlocked = false
     let high: Int
     let low: Int
+    /// The marks for items that may wait; `.max` where they are the same.
+    private var patientHigh = Int.max
+    private var patientLow = Int.max
+    private var isPatientBlocked = false
 
     init(high: Int, low: Int) {
         self.high = max(1, high)
         self.low = min(max(0, low), self.high)
     }
 
-    var isAboveLow: Bool { self.used > self.low }
+    /// - Parameter mayWait: Whether the item waits if it is refused.
+    func admits(_ bytes: Int, mayWait: Bool = false) -> Bool {
+        guard !self.isBlocked, self.used == 0 || bytes <= self.high - self.used else { return false }
+        guard mayWait, self.patientHigh < self.high else { return true }
+        return !self.isPatientBlocked && (self.used == 0 || bytes <= self.patientHigh - self.used)
+    }
 
-    func admits(_ bytes: Int) -> Bool {
-        !self.isBlocked && (self.used == 0 || bytes <= self.high - self.used)
+    /// Sets the marks for items that may wait.
+    mutating func setMarks(high: Int, low: Int) {
+        self.patientHigh = high
+        self.patientLow = low
     }
 
     /// The bytes that must leave for so many to fit, blocked or not.
@@ -25,8 +38,19 @@ struct ByteLedger {
         bytes > self.high ? self.used : max(0, bytes - (self.high - self.used))
     }
 
-    mutating func block() {
-        self.isBlocked = true
+    /// Has all that follows wait until the sum is at the low mark, for an item that was refused.
+    ///
+    /// At or below the mark nothing is marked, for nothing may follow that would end the block: an item that waits marks it itself.
+    ///
+    /// - Parameters:
+    ///   - mayWait: Whether the item comes again, to wait.
+    ///   - isWaiting: Whether it waits.
+    mutating func refuse(_ bytes: Int, mayWait: Bool, isWaiting: Bool) {
+        if mayWait, self.patientHigh < self.high, self.admits(bytes) {
+            if isWaiting || self.used > self.patientLow { self.isPatientBlocked = true }
+        } else if isWaiting || self.used > self.low {
+            self.isBlocked = true
+        }
     }
 
     mutating func add(_ bytes: Int) {
@@ -42,8 +66,15 @@ struct ByteLedger {
 
     /// Ends a block whose cause may have gone. Returns true when it did end one.
     mutating func unblockIfLow() -> Bool {
-        guard self.isBlocked, self.used <= self.low else { return false }
-        self.isBlocked = false
-        return true
+        var isUnblocked = false
+        if self.isBlocked, self.used <= self.low {
+            self.isBlocked = false
+            isUnblocked = true
+        }
+        if self.isPatientBlocked, self.used <= self.patientLow || self.patientHigh >= self.high {
+            self.isPatientBlocked = false
+            isUnblocked = true
+        }
+        return isUnblocked
     }
 }

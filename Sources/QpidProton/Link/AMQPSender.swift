@@ -125,7 +125,7 @@ public final class AMQPSender: AMQPLink {
         options: AMQPSendOptions = .init()
     ) async throws(AMQPError) -> AMQPTracker {
         let choice = try self.choice(options)
-        switch try self.admit(message, settled, choice) {
+        switch try self.admit(message, settled, choice, mayWait: true) {
         case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
         case .full(let level, let bytes):
@@ -148,7 +148,7 @@ public final class AMQPSender: AMQPLink {
         options: AMQPSendOptions = .init()
     ) async throws(AMQPError) -> AMQPTracker {
         let choice = try self.choice(options)
-        switch try self.admit(encoded, settled, choice) {
+        switch try self.admit(encoded, settled, choice, mayWait: true) {
         case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
         case .full(let level, let bytes):
@@ -232,17 +232,18 @@ public final class AMQPSender: AMQPLink {
     private func admit(
         _ message: AMQPMessage,
         _ settled: Bool?,
-        _ choice: SendChoice?
+        _ choice: SendChoice?,
+        mayWait: Bool = false
     ) throws(AMQPError) -> Outbox.Admission {
         let isSettled = try self.isSettled(settled)
         do {
-            let admission = try self.place(isSettled, choice) { () throws(AMQPError) in
+            let admission = try self.place(isSettled, choice, mayWait) { () throws(AMQPError) in
                 try message.encodingRoom()
             } write: { (memory) throws(AMQPError) in
                 try message.encode(to: memory)
             }
             if let admission { return admission }
-            return try self.admitWhole(message.encoded(), isSettled, choice)
+            return try self.admitWhole(message.encoded(), isSettled, choice, mayWait)
         } catch {
             // It could not be encoded.
             throw error.telling(.notSent)
@@ -252,11 +253,12 @@ public final class AMQPSender: AMQPLink {
     private func admit(
         _ encoded: ByteBuffer,
         _ settled: Bool?,
-        _ choice: SendChoice?
+        _ choice: SendChoice?,
+        mayWait: Bool = false
     ) throws(AMQPError) -> Outbox.Admission {
         let isSettled = try self.isSettled(settled)
         let count = encoded.readableBytes
-        let admission = try self.place(isSettled, choice) {
+        let admission = try self.place(isSettled, choice, mayWait) {
             count
         } write: { memory in
             guard count <= memory.count else { return nil }
@@ -264,14 +266,15 @@ public final class AMQPSender: AMQPLink {
             return count
         }
         if let admission { return admission }
-        return try self.admitWhole(encoded, isSettled, choice)
+        return try self.admitWhole(encoded, isSettled, choice, mayWait)
     }
 
     /// Hands over a message that is too large to be written behind others.
     private func admitWhole(
         _ encoded: ByteBuffer,
         _ isSettled: Bool,
-        _ choice: SendChoice?
+        _ choice: SendChoice?,
+        _ mayWait: Bool
     ) throws(AMQPError) -> Outbox.Admission {
         let count = encoded.readableBytes
         try self.check(count)
@@ -281,7 +284,8 @@ public final class AMQPSender: AMQPLink {
             lane: self.lane,
             node: self.node,
             isSettled: isSettled,
-            choice: choice
+            choice: choice,
+            mayWait: mayWait
         )
     }
 
@@ -290,6 +294,7 @@ public final class AMQPSender: AMQPLink {
     private func place(
         _ isSettled: Bool,
         _ choice: SendChoice?,
+        _ mayWait: Bool,
         bound: () throws(AMQPError) -> Int,
         write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int?
     ) throws(AMQPError) -> Outbox.Admission? {
@@ -303,7 +308,8 @@ public final class AMQPSender: AMQPLink {
                     lane: self.lane,
                     node: self.node,
                     isSettled: isSettled,
-                    choice: choice
+                    choice: choice,
+                    mayWait: mayWait
                 )
                 if case .admitted = admission { return true }
                 return false

@@ -77,7 +77,7 @@ extension ConnectionHandler {
         defer { if ended > 0 { self.endedLanes.removeFirst(ended) } }
         guard self.outbox.isScheduled || !self.releases.isEmpty else { return false }
         // In place: nothing that follows from the mail takes other mail.
-        self.outbox.take(&self.mail, releasing: self.releases)
+        self.outbox.take(&self.mail, releasing: self.releases, at: self.now)
         self.releases.removeAll(keepingCapacity: true)
         guard !self.mail.isEmpty else { return false }
         if !self.mail.choices.isEmpty { self.keepChoices(&self.mail.choices) }

@@ -46,7 +46,9 @@ final class SenderEndpoint: LinkEndpoint {
             priority: configuration.priority,
             weight: configuration.weight
         )
-        let node = self.handler.outbox.addLevel(configuration.sendLimit, parent: self.session.node, self.status)
+        // Another policy than to wait keeps all the bytes that the user gave.
+        let limit = configuration.overflow == .suspend ? configuration.sendLimit : configuration.sendLimit?.fixed
+        let node = self.handler.outbox.addLevel(limit, parent: self.session.node, self.status)
         self.lane = lane
         self.node = node
         self.meter = self.handler.metrics?.meter(self, to: configuration.target, node: node)

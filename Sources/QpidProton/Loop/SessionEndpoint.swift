@@ -76,7 +76,7 @@ final class SessionEndpoint {
         guard configuration.outgoingWindow > 0, configuration.outgoingWindow <= Int32.max else {
             throw AMQPError(condition: .invalidArgument, detail: "outgoingWindow must be from 1 to 2,147,483,647")
         }
-        try configuration.sendLimit.validate()
+        try configuration.sendLimit.validateShared()
         self.incomingCapacity = configuration.incomingCapacity.bytes
         let incoming = IncomingWindow(
             capacity: max(2 * frame, self.handler.receiving.budget.share(of: configuration.incomingCapacity.bytes)),

@@ -8,6 +8,26 @@ public struct AMQPSendLimit: Hashable, Sendable {
     /// The bytes at which suspended sending resumes; at most ``high``.
     public var low: AMQPByteCount
 
+    /// Whether the sender lowers the limit by itself: see ``automatic(upTo:)``.
+    public private(set) var isAutomatic = false
+
+    /// A limit that keeps the queue of a sender short.
+    ///
+    /// A full queue adds its length to the time of every message, and makes nothing faster: 1 MiB holds 10,000 messages of
+    /// 100 bytes. While tasks wait for room all the time, the sender lowers its limit towards the bytes that it sends
+    /// in 2 ms, to 32 KiB at least, and not below what the peer's credit takes now. It raises the limit again when its
+    /// queue runs dry or no task waits.
+    ///
+    /// Only calls that suspend meet the lower limit. ``AMQPSender/trySend(_:settled:options:)`` and other overflow
+    /// policies than ``AMQPOverflow/suspend`` use `ceiling`. For a sender alone, not for a session or connection.
+    ///
+    /// - Parameter ceiling: The most bytes that are accepted, and the limit at first.
+    public static func automatic(upTo ceiling: AMQPByteCount) -> Self {
+        var limit = Self(high: ceiling)
+        limit.isAutomatic = true
+        return limit
+    }
+
     /// Creates a limit.
     ///
     /// - Parameters:
@@ -17,6 +37,18 @@ public struct AMQPSendLimit: Hashable, Sendable {
     public init(high: AMQPByteCount, low: AMQPByteCount? = nil) {
         self.high = high
         self.low = min(low ?? AMQPByteCount(high.bytes - high.bytes / 8), high)
+    }
+
+    /// The limit, always the same.
+    var fixed: Self { Self(high: self.high, low: self.low) }
+
+    /// Checks the limit of a session or a connection.
+    func validateShared() throws(AMQPError) {
+        try self.validate()
+        guard !self.isAutomatic else {
+            let text = "sendLimit is automatic, which only a sender's can be: give a session or connection a fixed one"
+            throw AMQPError(condition: .invalidArgument, detail: text)
+        }
     }
 
     func validate() throws(AMQPError) {

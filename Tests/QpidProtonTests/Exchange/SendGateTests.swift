@@ -11,7 +11,7 @@ import Testing
         ledger.add(60)
         #expect(ledger.admits(40))
         #expect(!ledger.admits(41))
-        ledger.block()
+        ledger.refuse(100, mayWait: true, isWaiting: true)
         #expect(!ledger.admits(1))
         #expect(ledger.remove(19) == false)
         #expect(ledger.remove(1) == true)
@@ -184,5 +184,41 @@ import Testing
         }
         #expect(links.allSatisfy { $0.waiting.isEmpty })
         #expect(gate.ledger(session)?.used == 0)
+    }
+
+    /// A limit that finds itself holds up items that may wait, and no others.
+    @Test func anAutomaticLimitFallsForItemsThatMayWait() throws {
+        var gate = SendGate<Int>()
+        let link = gate.addLevel(ByteLedger(high: 1_000_000, low: 900_000), parent: nil, isAutomatic: true)
+        while gate.admit(1_000, at: link, mayWait: true) == .admitted {}
+        #expect(gate.ledger(link)?.used == 1_000_000)
+        gate.wait(0, id: 0, bytes: 1_000, at: link)
+        var id: UInt64 = 0
+        for step in 1...200 {
+            let released = min(10_000, gate.ledger(link)?.used ?? 0)
+            let wasWaiting = gate.hasWaiters(link)
+            var passed = gate.release(released, at: link)
+            let now = Int64(step) * 1_000_000
+            passed += gate.tune(link, released: released, wasWaiting: wasWaiting, credit: 0, at: now)
+            for _ in passed {
+                // The task comes again until it has to wait.
+                while gate.admit(1_000, at: link, mayWait: true) == .admitted {}
+                id += 1
+                gate.wait(0, id: id, bytes: 1_000, at: link)
+            }
+        }
+        #expect(gate.tunedLimit(link) == AdmissionTuner.least)
+        #expect((gate.ledger(link)?.used ?? .max) <= AdmissionTuner.least)
+        _ = gate.cancel(id, at: link)
+        while gate.admit(1_000, at: link, mayWait: true) == .admitted {}
+        #expect(gate.ledger(link)?.used == 32_000)
+        #expect(gate.admit(900_000, at: link) == .admitted)
+        #expect(gate.admit(900_000, at: link) == .full(.link))
+        #expect(gate.ledger(link)?.used == 932_000)
+        // What has left makes room for those who may wait when the sum is at their low mark.
+        _ = gate.release(900_000, at: link)
+        #expect(gate.admit(1_000, at: link, mayWait: true) == .full(.link))
+        _ = gate.release(4_000, at: link)
+        #expect(gate.admit(1_000, at: link, mayWait: true) == .admitted)
     }
 }

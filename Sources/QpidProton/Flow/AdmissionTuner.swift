@@ -1,0 +1,80 @@
+/// Finds how many bytes a sender may queue so that a message waits about 2 ms before it leaves.
+///
+/// A queue that tasks keep full adds its length to the time of every message, and moves nothing faster than a short one. The limit
+/// begins at the ceiling. While tasks wait for room all the time, it falls towards what the link sends in the target time.
+/// It rises again while no task waits. It never falls below what the peer's credit takes now.
+struct AdmissionTuner {
+    /// How long a message is to wait in the queue, in nanoseconds.
+    static let target: Int64 = 2_000_000
+    /// How long the link is observed before the limit changes.
+    static let period: Int64 = 4_000_000
+    /// How many periods tasks have waited before the limit falls.
+    static let patience = 4
+    /// The lowest limit, in bytes: one write of the loop.
+    static let least = 32_768
+
+    let ceiling: Int
+    private(set) var limit: Int
+    private var periodStart: Int64?
+    private var sent = 0
+    /// Tasks have waited for room throughout the period.
+    private var isBacklogged = true
+    private var backloggedPeriods = 0
+    /// The average size of a message, in bytes.
+    private var size = 0
+
+    init(ceiling: Int) {
+        self.ceiling = max(1, ceiling)
+        self.limit = self.ceiling
+    }
+
+    /// The bytes at which waiting tasks are admitted again.
+    var low: Int { self.limit - self.limit / 8 }
+
+    /// A message has been admitted.
+    mutating func admit(_ bytes: Int) {
+        if self.size == 0 { self.size = bytes } else { self.size += (bytes - self.size) / 16 }
+    }
+
+    /// Bytes of the link have been written. Returns whether the limit has changed.
+    ///
+    /// - Parameters:
+    ///   - wasWaiting: Whether tasks waited for room at the link until then.
+    ///   - credit: How many more messages the peer takes now.
+    ///   - now: The time of the loop's clock, in nanoseconds.
+    mutating func release(_ bytes: Int, wasWaiting: Bool, credit: Int, at now: Int64) -> Bool {
+        let before = self.limit
+        self.sent += bytes
+        if !wasWaiting { self.isBacklogged = false }
+        if let start = self.periodStart {
+            if now - start >= Self.period { self.end(after: now - start, credit: credit, at: now) }
+        } else {
+            self.begin(at: now)
+        }
+        return self.limit != before
+    }
+
+    private mutating func begin(at now: Int64) {
+        self.periodStart = now
+        self.sent = 0
+        self.isBacklogged = true
+    }
+
+    private mutating func end(after time: Int64, credit: Int, at now: Int64) {
+        defer { self.begin(at: now) }
+        guard self.isBacklogged else {
+            self.backloggedPeriods = 0
+            self.limit = min(self.ceiling, self.limit + max(1, self.limit / 4))
+            return
+        }
+        self.backloggedPeriods += 1
+        guard self.backloggedPeriods >= Self.patience else { return }
+        let wanted = Double(self.sent) * Double(Self.target) / Double(time)
+        let taken = self.size.multipliedReportingOverflow(by: max(0, credit))
+        let floor = max(Self.least, taken.overflow ? .max : taken.partialValue)
+        let aim = min(self.ceiling, max(floor, Int(min(wanted, Double(self.ceiling)))))
+        // Half of the way down, so that one slow period costs little; all of the way up.
+        self.limit = aim < self.limit ? aim + (self.limit - aim) / 2 : aim
+        if self.limit - aim < aim / 16 { self.limit = aim }
+    }
+}

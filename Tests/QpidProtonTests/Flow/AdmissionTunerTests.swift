@@ -1,0 +1,81 @@
+import Testing
+
+@testable import QpidProton
+
+/// A sender's limit falls towards what the link sends in 2 ms while tasks wait, and rises while none waits.
+struct AdmissionTunerTests {
+    private static let millisecond: Int64 = 1_000_000
+
+    /// Releases bytes at a rate for a time, in steps of a millisecond.
+    private func run(
+        _ tuner: inout AdmissionTuner,
+        milliseconds: Int,
+        bytesEach: Int,
+        wasWaiting: Bool = true,
+        credit: Int = 0,
+        from start: inout Int64
+    ) {
+        for _ in 0..<milliseconds {
+            start += Self.millisecond
+            _ = tuner.release(bytesEach, wasWaiting: wasWaiting, credit: credit, at: start)
+        }
+    }
+
+    @Test func aSustainedBacklogLowersTheLimitToTwoMillisecondsOfWork() {
+        var tuner = AdmissionTuner(ceiling: 1 << 20)
+        var now: Int64 = 0
+        tuner.admit(100)
+        self.run(&tuner, milliseconds: 12, bytesEach: 60_000, from: &now)
+        #expect(tuner.limit == 1 << 20, "it waits for some periods first")
+        self.run(&tuner, milliseconds: 100, bytesEach: 60_000, from: &now)
+        #expect((110_000...130_000).contains(tuner.limit))
+        #expect(tuner.low == tuner.limit - tuner.limit / 8)
+        // A slower link needs less, a faster one more, at once.
+        self.run(&tuner, milliseconds: 100, bytesEach: 30_000, from: &now)
+        #expect((55_000...65_000).contains(tuner.limit))
+        self.run(&tuner, milliseconds: 8, bytesEach: 300_000, from: &now)
+        #expect(tuner.limit >= 550_000)
+    }
+
+    @Test func theLimitRisesWhileNoTaskWaits() {
+        var tuner = AdmissionTuner(ceiling: 1 << 20)
+        var now: Int64 = 0
+        self.run(&tuner, milliseconds: 200, bytesEach: 10_000, from: &now)
+        #expect(tuner.limit == AdmissionTuner.least)
+        self.run(&tuner, milliseconds: 100, bytesEach: 10_000, wasWaiting: false, from: &now)
+        #expect(tuner.limit == 1 << 20)
+    }
+
+    @Test func theLimitStaysAboveWhatTheCreditTakes() {
+        var tuner = AdmissionTuner(ceiling: 1 << 20)
+        var now: Int64 = 0
+        for _ in 0..<100 { tuner.admit(1_000) }
+        self.run(&tuner, milliseconds: 200, bytesEach: 10_000, credit: 500, from: &now)
+        #expect(tuner.limit == 500_000)
+        self.run(&tuner, milliseconds: 200, bytesEach: 10_000, credit: .max, from: &now)
+        #expect(tuner.limit == 1 << 20)
+    }
+
+    /// Whatever comes, the limit is from 32 KiB, or the ceiling if that is lower, to the ceiling.
+    @Test func theLimitIsAlwaysWithinItsBounds() {
+        let seed = SeededGenerator.chosenSeed
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<200 {
+            let ceiling = Int.random(in: 1...4_000_000, using: &random)
+            var tuner = AdmissionTuner(ceiling: ceiling)
+            var now = Int64.random(in: 0...1_000_000_000, using: &random)
+            for _ in 0..<200 {
+                now += Int64.random(in: 0...10_000_000, using: &random)
+                if Bool.random(using: &random) { tuner.admit(Int.random(in: 1...1_000_000, using: &random)) }
+                _ = tuner.release(
+                    Int.random(in: 0...10_000_000, using: &random),
+                    wasWaiting: Int.random(in: 0..<10, using: &random) > 0,
+                    credit: Int.random(in: -5...5_000, using: &random),
+                    at: now
+                )
+                let isBounded = min(ceiling, AdmissionTuner.least)...ceiling ~= tuner.limit && tuner.low <= tuner.limit
+                #expect(isBounded, "QPID_PROTON_SEED=\(seed): \(tuner)")
+            }
+        }
+    }
+}
