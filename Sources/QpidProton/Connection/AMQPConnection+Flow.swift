@@ -1,4 +1,5 @@
 internal import NIOCore
+internal import Synchronization
 
 extension AMQPConnection {
     /// Returns all limits of the connection, its sessions and links, their use, and the causes that block the links.
@@ -35,18 +36,29 @@ extension AMQPConnection {
 extension AMQPSession {
     /// Returns the limits of the session and its links; see ``AMQPConnection/snapshot()``.
     ///
-    /// - Throws: `AMQPError` if the session has ended on both sides, or the task was cancelled.
+    /// After the end of the session it returns its last figures, with those of its links.
+    ///
+    /// - Throws: `AMQPError` if the connection is gone and the session left no figures, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPSessionSnapshot {
-        try await self.outbox.ask { .session(self.status, .snapshot($0)) }
+        do {
+            return try await self.outbox.ask { .session(self.status, .snapshot($0)) }
+        } catch {
+            guard error.condition != .cancelled, let last = self.status.lastSnapshot.withLock({ $0 }) else {
+                throw error
+            }
+            return last
+        }
     }
 }
 
 extension AMQPSender {
     /// Returns the limits of the link, and the cause that blocks it; see ``AMQPConnection/snapshot()``.
     ///
-    /// - Throws: `AMQPError` if the link has ended on both sides, or the task was cancelled.
+    /// After the end of the link it returns its last figures.
+    ///
+    /// - Throws: `AMQPError` if the connection is gone and the link left no figures, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
-        try await self.outbox.ask { .sender(self.core.status, .snapshot($0)) }
+        try await self.core.snapshot { .sender(self.core.status, .snapshot($0)) }
     }
 
     /// Returns the events of this link's blocks; see ``AMQPConnection/flowEvents(after:)``.
@@ -58,13 +70,31 @@ extension AMQPSender {
 extension AMQPReceiver {
     /// Returns the limits of the link, and the cause that blocks it; see ``AMQPConnection/snapshot()``.
     ///
-    /// - Throws: `AMQPError` if the link has ended on both sides, or the task was cancelled.
+    /// After the end of the link it returns the last figures.
+    ///
+    /// - Throws: `AMQPError` if the connection is gone and the link left no figures, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
-        try await self.outbox.ask { .receiver(self.core.status, .snapshot($0)) }
+        try await self.core.snapshot { .receiver(self.core.status, .snapshot($0)) }
     }
 
     /// Returns the events of this link's blocks; see ``AMQPConnection/flowEvents(after:)``.
     public func flowEvents(after: Duration = .milliseconds(10)) -> some AsyncSequence<AMQPFlowEvent, Never> & Sendable {
         self.session.connection.flowEvents(after: after, of: self.name)
+    }
+}
+
+extension LinkCore {
+    /// The figures of the link: now, or when it ended.
+    fileprivate func snapshot(
+        _ command: (Reply<AMQPLinkSnapshot>) -> Command
+    ) async throws(AMQPError) -> AMQPLinkSnapshot {
+        do {
+            return try await self.session.outbox.ask(command)
+        } catch {
+            guard error.condition != .cancelled, let last = self.status.lastSnapshot.withLock({ $0 }) else {
+                throw error
+            }
+            return last
+        }
     }
 }

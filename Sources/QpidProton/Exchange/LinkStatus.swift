@@ -50,6 +50,8 @@ final class LinkStatus: Sendable {
     /// On a sender: what was dropped for lack of room.
     let droppedMessages = Atomic(0)
     let droppedBytes = Atomic(0)
+    /// The figures of the link when it ended.
+    let lastSnapshot = Mutex<AMQPLinkSnapshot?>(nil)
     /// On a sender: the messages that the peer takes in all, those that have begun included.
     let deliveryLimit = ObservedValue()
 

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// What tasks see of a session. The loop writes it.
 final class SessionStatus: Sendable {
     /// Among the sessions of its connection.
@@ -8,6 +10,8 @@ final class SessionStatus: Sendable {
     let closed = Reply<Void>()
     /// What its links leave unfinished when it is closed.
     let report = CloseReport()
+    /// The figures of the session when it ended.
+    let lastSnapshot = Mutex<AMQPSessionSnapshot?>(nil)
 
     init(key: SlotKey) { self.key = key }
 }

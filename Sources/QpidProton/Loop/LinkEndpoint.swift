@@ -194,6 +194,8 @@ class LinkEndpoint {
     }
 
     private func release(_ answer: Result<Void, AMQPError>?) {
+        let snapshot = self.snapshot(at: self.handler.now)
+        self.status.lastSnapshot.withLock { $0 = snapshot }
         self.isDone = true
         self.isOfPeer = false
         self.isDetaching = false

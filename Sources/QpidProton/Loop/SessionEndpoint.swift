@@ -1,6 +1,7 @@
 internal import DequeModule
 internal import Logging
 internal import NIOCore
+internal import Synchronization
 
 /// The loop's side of a session. It is used on the event loop alone.
 final class SessionEndpoint {
@@ -340,6 +341,8 @@ final class SessionEndpoint {
     }
 
     private func endLocally(_ error: AMQPError?, _ cause: AMQPError) {
+        let snapshot = self.snapshot
+        self.status.lastSnapshot.withLock { $0 = snapshot }
         self.leavePeer()
         self.ended.resolve(error.map { .failure($0) } ?? .success(cause))
         self.opened.resolve(.failure(cause))
