@@ -14,7 +14,7 @@ struct Flow: AsyncParsableCommand {
             Example: swift run -c release flow never-reads
             """,
         subcommands: [
-            NeverReads.self, SlowConsumer.self, Priority.self, Neighbour.self,
+            NeverReads.self, SlowConsumer.self, Priority.self, Neighbour.self, Queue.self,
             Soak.self, Offer.self, Consume.self, Sink.self,
         ]
     )
