@@ -67,6 +67,8 @@ final class IncomingStream: Sendable {
 final class ArrivingStream {
     /// Held by the delivery: when that is gone, nobody reads the message.
     private weak var stream: IncomingStream?
+    /// The sequence of the delivery on its link.
+    let sequence: UInt64
     /// The key of the delivery; nil for one that the sender had settled.
     let slot: SlotKey?
     /// What the beginning of the message counts for in the window.
@@ -84,8 +86,9 @@ final class ArrivingStream {
     /// The application has decided, and the delivery is to be settled when all of it has come.
     var isDecided = false
 
-    init(_ stream: IncomingStream, slot: SlotKey?, count: Int, weight: Int) {
+    init(_ stream: IncomingStream, sequence: UInt64, slot: SlotKey?, count: Int, weight: Int) {
         self.stream = stream
+        self.sequence = sequence
         self.weight = weight
         self.slot = slot
         self.count = count

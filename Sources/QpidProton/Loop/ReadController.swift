@@ -124,7 +124,7 @@ final class ReadController {
         for session in self.handler.sessions.values {
             for case let receiver as ReceiverEndpoint in session.links.values where receiver.isLocallyOpen {
                 let held = receiver.share?.held ?? 0
-                guard held > 0 || receiver.isHeldBack else { continue }
+                guard held > 0 || receiver.state.message.isHeldBack else { continue }
                 if held > largest?.share?.held ?? -1 { largest = receiver }
             }
         }

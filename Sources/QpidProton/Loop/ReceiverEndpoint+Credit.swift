@@ -6,7 +6,7 @@ internal import Synchronization
 extension ReceiverEndpoint {
     /// The application has taken messages that hold a place until then, or waits for one and has left none untold.
     func taken(_ count: Int) {
-        if self.window.outstanding == 0, self.window.policy != .onDemand { self.window.starve() }
+        if self.state.window.outstanding == 0, self.state.window.policy != .onDemand { self.state.starve() }
         var bytes = 0
         for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
         self.giveBack(count, bytes: bytes)
@@ -23,96 +23,68 @@ extension ReceiverEndpoint {
     func giveBack(_ count: Int, bytes: Int) {
         self.steps &+= 1
         self.account(-bytes)
-        self.window.free(count, bytes: bytes)
+        self.state.free(count, bytes: bytes)
     }
 
     /// Takes what was held back, and grants credit.
     func useRoom() {
-        if self.isHeldBack { self.receive() }
+        if self.state.message.isHeldBack { self.receive() }
         self.topUp()
     }
 
     func grant(_ credit: Int) {
         guard self.isLocallyOpen else { return }
-        if self.window.isPaused {
-            // Credit granted now would cancel the drain that is under way, or the pause.
-            self.pendingCredit += credit
-        } else {
-            let granted = min(credit, self.unsettledCredit)
-            self.pendingCredit += credit - granted
-            self.flow(self.window.grant(granted))
-            self.note(self.waitsForSettling ? .unsettled : nil)
-        }
+        self.flow(self.state.grant(credit, unsettled: self.unsettled.count))
+        if !self.state.window.isPaused { self.note(self.waitsForSettling ? .unsettled : nil) }
     }
 
     /// Grants what the limit of unsettled messages has kept back of credit that is granted by hand.
-    private func grantPending() {
-        guard self.pendingCredit > 0 else { return }
-        guard !self.window.isPaused, self.unsettledCredit > 0 else {
-            return self.note(self.waitsForSettling ? .unsettled : nil)
-        }
-        let credit = self.pendingCredit
-        self.pendingCredit = 0
-        self.grant(credit)
+    func grantWithheld() {
+        guard self.state.withheldCredit > 0 else { return }
+        self.flow(self.state.grantWithheld(unsettled: self.unsettled.count))
+        self.note(self.waitsForSettling ? .unsettled : nil)
     }
 
     /// Not before the peer has attached: see ``ProtonLink/grant(_:)``.
     func topUp() {
         guard self.isAttached else { return }
-        guard self.window.policy != .manual else { return self.grantPending() }
-        let isIdle =
-            self.window.outstanding == 0 && !self.isMidMessage && !self.window.isPaused && self.arrivals.isEmpty
-        if isIdle, self.inbox?.hasWaiters == true { self.window.starve() }
+        guard self.state.window.policy != .manual else { return self.grantWithheld() }
+        let isIdle = self.state.isIdle && !self.state.window.isPaused && self.arrivals.isEmpty
+        if isIdle, self.inbox?.hasWaiters == true { self.state.starve() }
         let limit = self.creditLimit
-        self.flow(self.pace == nil ? self.window.topUp(limit: limit) : self.pacedTopUp(limit: limit))
+        self.flow(self.pace == nil ? self.state.topUp(limit: limit) : self.pacedTopUp(limit: limit))
         self.promise()
         self.noteCause()
     }
 
     private func flow(_ credit: Int) {
         guard credit > 0 else { return }
-        let withoutIt = self.window.outstanding - credit + (self.isMidMessage ? 1 : 0)
+        let withoutIt = self.state.window.outstanding - credit + (self.state.message.hasBegun ? 1 : 0)
         self.proof.granted(after: self.sequence + UInt64(max(0, withoutIt)), self.handler.writes.next)
         self.link.grant(credit)
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        self.status.credit.store(self.state.window.outstanding, ordering: .relaxed)
         self.learn()
     }
 
     // MARK: The account
 
     /// Whether messages give bytes back when they are taken.
-    var countsUntaken: Bool { self.window.budget != nil || self.share != nil }
+    var countsUntaken: Bool { self.state.window.budget != nil || self.share != nil }
 
     /// The credit that the connection has room for.
     private var creditLimit: Int {
-        let isIdle = self.window.outstanding == 0 && !self.isMidMessage
-        let limit = self.share?.credit(isIdle: isIdle, of: &self.handler.receiving.budget) ?? .max
-        return min(limit, self.unsettledCredit)
-    }
-
-    // MARK: Unsettled messages
-
-    /// The messages that the limit counts, without credit.
-    private var unsettledCount: Int { self.unsettled.count + (self.isMidMessage && self.stream == nil ? 1 : 0) }
-
-    /// The credit that the limit of unsettled messages leaves.
-    private var unsettledCredit: Int {
-        guard self.unsettledLimit.most < .max else { return .max }
-        return self.unsettledLimit.credit(unsettled: self.unsettledCount, outstanding: self.window.outstanding)
+        let limit = self.share?.credit(isIdle: self.state.isIdle, of: &self.handler.receiving.budget) ?? .max
+        return min(limit, self.state.unsettledCredit(self.unsettled.count))
     }
 
     /// Whether the receiver would grant credit, and waits for the sender to settle.
     var waitsForSettling: Bool {
-        guard self.unsettledLimit.most < .max, self.window.outstanding == 0, !self.window.isPaused,
-            self.unsettled.count > self.unsettled.orderedCount
-        else { return false }
-        let isWanted = self.window.policy == .manual ? self.pendingCredit > 0 : self.window.wantsCredit
-        return isWanted && self.unsettledLimit.room(unsettled: self.unsettledCount, outstanding: 0) == 0
+        self.state.waitsForSettling(unsettled: self.unsettled.count, undecided: self.unsettled.orderedCount)
     }
 
     /// Tells the connection what is expected for the credit that is out.
     func promise() {
-        self.share?.promise(self.isLocallyOpen ? self.window.outstanding : 0, to: &self.handler.receiving.budget)
+        self.share?.promise(self.isLocallyOpen ? self.state.window.outstanding : 0, to: &self.handler.receiving.budget)
     }
 
     /// Counts what the link holds more, or less.

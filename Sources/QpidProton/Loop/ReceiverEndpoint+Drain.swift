@@ -6,36 +6,32 @@ internal import Synchronization
 extension ReceiverEndpoint {
     /// A flow of the peer has come.
     func creditCame() {
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        self.status.credit.store(self.state.window.outstanding, ordering: .relaxed)
         guard !self.isDone, !self.link.isAwaitingDrain else { return }
         let credit = self.link.takeReturnedCredit()
-        if self.isDraining {
-            self.proof.drained()
-            self.answerDrains(credit)
-        } else if credit > 0 {
-            // The answer to a drain that nobody waits for any more.
-            self.window.giveBack(credit)
+        if self.state.drain.isUnderWay { self.proof.drained() }
+        self.perform(self.state.returned(credit))
+    }
+
+    private func perform(_ step: DrainStep) {
+        switch step {
+        case .none: break
+        case .request:
+            self.proof.drains(self.handler.writes.next)
+            self.link.drain()
+        case .late(let credit):
             self.pace?.giveBack(credit)
-            self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+            self.status.credit.store(self.state.window.outstanding, ordering: .relaxed)
             self.topUp()
+        case .end(let credit): self.endDrain(credit)
         }
     }
 
-    /// The peer has answered. A message that has begun is on its way still, and comes before the answer.
-    private func answerDrains(_ credit: Int) {
-        if self.isMidMessage {
-            self.creditBack = (self.creditBack ?? 0) + credit
-        } else {
-            self.finishDrain((self.creditBack ?? 0) + credit)
-        }
-    }
-
-    /// The last message that was on its way has come, behind the peer's answer or with the last credit: a peer that has none
-    /// left to give back need not answer.
-    func finishDrainIfUsedUp() {
-        // Without a message that has begun nothing is left in Proton.
-        guard self.isDraining, !self.isDone, !self.isMidMessage else { return }
-        if let credit = self.creditBack ?? (self.window.outstanding == 0 ? 0 : nil) { self.finishDrain(credit) }
+    /// Proton holds nothing more of what has come.
+    @inline(__always)
+    func caughtUp() {
+        guard self.state.drain.isUnderWay, !self.isDone else { return }
+        self.perform(self.state.caughtUp())
     }
 
     /// Asks the peer to use all credit or to give it back. The answer is the credit that came back.
@@ -56,53 +52,41 @@ extension ReceiverEndpoint {
             let error = AMQPError(condition: .timeout, detail: "the peer did not answer the drain within \(timeout)")
             guard reply.resolve(.failure(error)) else { return }
             self.drains.removeAll { $0 === reply }
-            if self.drains.isEmpty { self.finishDrain(nil) }
+            if self.drains.isEmpty { self.giveUpDrain() }
         }
         reply.whenResolved { _ in timer.cancel() }
-        guard !self.isDraining else { return }
-        self.isDraining = true
-        self.window.pause()
-        guard self.window.outstanding > 0 else { return self.answerDrains(0) }
-        self.proof.drains(self.handler.writes.next)
-        self.link.drain()
+        self.perform(self.state.requestDrain())
     }
 
-    /// Ends the handshake.
-    ///
-    /// - Parameter credit: What the peer has given back; nil when it did not answer and nobody waits any more.
-    private func finishDrain(_ credit: Int?) {
-        guard self.isDraining else { return }
-        self.isDraining = false
-        // A drain that is given up while a message arrives may have been answered.
-        if credit == nil {
-            self.window.giveBack(self.creditBack ?? 0)
-            self.pace?.giveBack(self.creditBack ?? 0)
-        }
-        self.creditBack = nil
+    /// The peer did not answer, and no task waits any more.
+    private func giveUpDrain() {
+        guard let credit = self.state.giveUpDrain() else { return }
+        self.pace?.giveBack(credit)
+        self.flushArrived()
+        self.status.credit.store(self.state.window.outstanding, ordering: .relaxed)
+        self.becameQuiet()
+        self.reopen(self.state.endDrain())
+    }
+
+    /// The peer has answered, and returned so much credit.
+    private func endDrain(_ credit: Int) {
         // What came before the answer must be seen before it.
         self.flushArrived()
-        if credit != nil {
-            self.pace?.giveBack(self.window.outstanding)
-            self.window.drained()
-        }
+        let unused = self.state.takeCredit()
+        self.pace?.giveBack(unused)
         // Before the answer: whoever waits for it looks.
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
-        if let credit {
-            let drains = self.drains
-            self.drains = []
-            for reply in drains { reply.resolve(.success(credit)) }
-        }
+        self.status.credit.store(self.state.window.outstanding, ordering: .relaxed)
+        let drains = self.drains
+        self.drains = []
+        for reply in drains { reply.resolve(.success(credit)) }
         self.becameQuiet()
-        self.grantAgain()
+        self.reopen(self.state.endDrain())
     }
 
-    /// Grants what was kept back, unless the receiver is paused or a drain is under way.
-    func grantAgain() {
-        guard !self.isPausedHere, !self.isDraining else { return }
-        self.window.resume()
-        let pendingCredit = self.pendingCredit
-        self.pendingCredit = 0
-        if pendingCredit > 0 { self.grant(pendingCredit) }
+    /// Grants what was withheld, if credit may be granted again.
+    func reopen(_ isOpen: Bool) {
+        guard isOpen else { return }
+        if self.isLocallyOpen, self.state.withheldCredit > 0 { self.grantWithheld() }
         self.topUp()
     }
 
@@ -119,8 +103,10 @@ extension ReceiverEndpoint {
 
     /// With credit by hand, a wait with a timeout needs one.
     func grantForTimeout() {
-        guard self.window.policy == .manual, !self.timeouts.isEmpty, !self.isPausedHere else { return }
-        if self.window.outstanding == 0, self.pendingCredit == 0 { self.grant(1) }
+        guard self.state.window.policy == .manual, !self.timeouts.isEmpty, self.state.purpose == .receiving else {
+            return
+        }
+        if self.state.window.outstanding == 0, self.state.withheldCredit == 0 { self.grant(1) }
     }
 
     private func scheduleTimeouts() {

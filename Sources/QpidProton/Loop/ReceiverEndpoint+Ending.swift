@@ -22,7 +22,9 @@ extension ReceiverEndpoint {
             error ?? self.status.endError
             ?? AMQPError(scope: .link, condition: .closed, detail: "the receiver was closed")
         self.endStreams(cause)
-        let dropped = self.isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
+        let isHeldBack = self.state.message.isHeldBack
+        self.note(.upToDate)
+        let dropped = isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
         self.dropPartial()
         if !isReleased || error != nil { self.logUntaken(untaken.count + dropped, cause) }
         for slot in untaken { self.unsettled.remove(slot) }
@@ -30,7 +32,6 @@ extension ReceiverEndpoint {
         self.endSettling(cause)
         // Those who wait get the end of the link, not that of their drain.
         self.inbox?.finish(error)
-        self.isHeldBack = false
         // What stays to be taken is counted no more.
         self.account(-(self.share?.held ?? 0))
         self.promise()
@@ -47,7 +48,7 @@ extension ReceiverEndpoint {
             self.flushArrived()
             return []
         }
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        self.status.credit.store(self.state.window.outstanding, ordering: .relaxed)
         let isUnsettled = { (slot: SlotKey) in self.unsettled[slot] != nil }
         var slots = self.stopping?.setAside.filter(isUnsettled) ?? []
         self.stopping?.setAside = []
@@ -119,7 +120,7 @@ extension ReceiverEndpoint {
             if delivery.isRemotelySettled, !isStreaming, self.completeHeldBack(delivery) { continue }
             isStreaming = false
             self.dropPartial()
-            self.isMidMessage = false
+            self.state.drop()
             guard self.link.dropCurrent() != nil else { break }
             if !delivery.isRemotelySettled, !delivery.isAborted {
                 delivery.release()
@@ -136,7 +137,7 @@ extension ReceiverEndpoint {
     private func completeHeldBack(_ delivery: ProtonDelivery) -> Bool {
         guard !delivery.isPartial, !delivery.isAborted else { return false }
         let pending = delivery.pendingBytes
-        guard pending <= self.largestWhole - self.partial.readableBytes, self.isMidMessage || self.window.arrive()
+        guard pending <= self.largestWhole - self.partial.readableBytes, self.state.arrive()
         else { return false }
         if pending > 0 {
             let count = self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: pending) { bytes in

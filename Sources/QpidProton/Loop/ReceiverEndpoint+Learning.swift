@@ -6,16 +6,16 @@ extension ReceiverEndpoint {
     /// The peer has attached the link.
     func wasAnswered() {
         guard let openTime = self.openTime else { return }
-        self.window.answered(after: (self.handler.eventLoop.now - openTime).nanoseconds)
+        self.state.attached(after: (self.handler.eventLoop.now - openTime).nanoseconds)
     }
 
     /// Looks at what has come and gone, once for all that came or went together.
     ///
     /// - Parameter time: When; now if nil.
     func learn(at time: Int64? = nil) {
-        guard self.window.isAutomatic else { return }
-        self.window.learn(at: time ?? self.handler.nanoseconds)
-        if self.share == nil, let count = self.window.learned {
+        guard self.state.window.isAutomatic else { return }
+        self.state.tune(at: time ?? self.handler.nanoseconds)
+        if self.share == nil, let count = self.state.window.learned {
             self.inbox?.setReportEvery(max(1, min(count / 4, 64)))
         }
     }
@@ -25,14 +25,14 @@ extension ReceiverEndpoint {
     /// A budget that is no hard limit has room for one whole message to an application that waits and has none left to
     /// take, however large the message is and whatever the application holds.
     func room(for size: Int) -> Int {
-        let room = self.window.room(after: 0)
-        guard room < size, self.window.isAutomatic, self.arrivals.isEmpty else { return room }
-        return self.window.heldBytes == 0 || self.inbox?.hasWaiters == true ? size : room
+        let room = self.state.window.room(after: 0)
+        guard room < size, self.state.window.isAutomatic, self.arrivals.isEmpty else { return room }
+        return self.state.window.heldBytes == 0 || self.inbox?.hasWaiters == true ? size : room
     }
 
     /// Takes what waits in Proton for room, while tasks wait for it.
     func takeHeldBack() {
-        while self.isHeldBack, self.window.isAutomatic, self.inbox?.hasWaiters == true {
+        while self.state.message.isHeldBack, self.state.window.isAutomatic, self.inbox?.hasWaiters == true {
             self.receive()
             guard !self.arrivals.isEmpty else { return }
             self.inbox?.push(self.arrivals.take())

@@ -11,8 +11,6 @@ extension ReceiverEndpoint {
         /// What nobody gets any more, in order. It is given back when nothing more comes: the peer could send it once more
         /// for the credit that is left.
         var setAside: [SlotKey] = []
-        /// Nothing more comes.
-        var isQuiet = false
     }
 
     // MARK: Pausing
@@ -21,19 +19,18 @@ extension ReceiverEndpoint {
     func pause(_ reply: Reply<Int>) {
         if self.isLocallyOpen {
             self.tellAll()
-            self.isPausedHere = true
+            self.state.pause()
             self.status.isPaused.store(true, ordering: .relaxed)
-            self.window.pause()
         }
         self.drain(reply)
     }
 
     func resume() {
-        guard self.stopping == nil else { return }
-        self.isPausedHere = false
+        guard !self.state.purpose.isStopping else { return }
+        let isOpen = self.state.resume()
         self.status.isPaused.store(false, ordering: .relaxed)
         guard self.isLocallyOpen else { return }
-        self.grantAgain()
+        self.reopen(isOpen)
         self.grantForTimeout()
     }
 
@@ -46,8 +43,8 @@ extension ReceiverEndpoint {
     ///   - done: Called when the link has ended on this side.
     func stop(for limit: Duration, _ done: @escaping () -> Void) {
         guard self.isLocallyOpen, self.key != nil else { return done() }
-        let isFirst = self.stopping == nil
-        self.stopping = self.stopping ?? Stopping()
+        let isFirst = self.state.stop()
+        if isFirst { self.stopping = Stopping() }
         self.stopping?.replies.append(done)
         if isFirst { self.setAsideUntaken() }
         guard limit > .zero else { return self.close(nil) }
@@ -71,8 +68,7 @@ extension ReceiverEndpoint {
 
     /// Nothing more comes, or the peer does not say so in time.
     func becameQuiet() {
-        guard self.stopping != nil else { return }
-        self.stopping?.isQuiet = true
+        guard self.state.becomeQuiet() else { return }
         self.releaseSetAside()
         self.closeIfSettled()
     }
@@ -85,7 +81,7 @@ extension ReceiverEndpoint {
 
     /// Closes the link if the application holds nothing any more that it could settle.
     func closeIfSettled() {
-        guard let stopping, stopping.isQuiet, self.isLocallyOpen, self.unsettled.orderedCount == 0 else { return }
+        guard self.state.purpose == .stopped, self.isLocallyOpen, self.unsettled.orderedCount == 0 else { return }
         self.close(nil)
     }
 

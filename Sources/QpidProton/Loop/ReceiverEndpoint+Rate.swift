@@ -21,11 +21,11 @@ extension ReceiverEndpoint {
     ///
     /// - Parameter limit: The most to grant for other reasons.
     func pacedTopUp(limit: Int) -> Int {
-        guard self.window.wantsCredit else { return 0 }
+        guard self.state.window.wantsCredit else { return 0 }
         let now = self.handler.nanoseconds
-        let credit = self.window.topUp(limit: min(limit, self.pace?.allowance(now) ?? .max))
+        let credit = self.state.topUp(limit: min(limit, self.pace?.allowance(now) ?? .max))
         self.pace?.grant(credit)
-        guard self.window.wantsCredit, self.paceTimer == nil, let next = self.pace?.limiter.nextTime(now: now)
+        guard self.state.window.wantsCredit, self.paceTimer == nil, let next = self.pace?.limiter.nextTime(now: now)
         else { return credit }
         // A limit so low that its time cannot be told is looked at again.
         let time = min(max(next, now + 1_000_000), now + 3_600_000_000_000)

@@ -19,7 +19,7 @@ extension ReceiverEndpoint {
         let rest = self.partial
         // The beginning counts until the message gives its place back; the rest piece by piece.
         let weight = max(CreditWindow.leastSize, start)
-        self.window.hold(weight)
+        self.state.stream(self.sequence + 1, bytes: weight)
         self.account(weight - start - rest.readableBytes)
         self.partial = ByteBuffer()
         self.sequence += 1
@@ -28,8 +28,7 @@ extension ReceiverEndpoint {
         let isReported = slot == nil || !self.isHeldUntilSettled
         if isReported, self.countsUntaken { self.untaken.append(weight) }
         let stream = self.makeStream(sequence)
-        let arriving = ArrivingStream(stream, slot: slot, count: start, weight: weight)
-        self.stream = arriving
+        let arriving = ArrivingStream(stream, sequence: sequence, slot: slot, count: start, weight: weight)
         self.streams[sequence] = arriving
         self.push(rest, to: arriving)
         let (tagCount, _) = self.placeTag(of: delivery)
@@ -56,7 +55,7 @@ extension ReceiverEndpoint {
     private func push(_ piece: ByteBuffer, to stream: ArrivingStream) {
         let held = stream.heldBytes
         stream.push(piece)
-        self.window.hold(stream.heldBytes - held)
+        self.state.hold(stream.heldBytes - held)
         self.account(stream.heldBytes - held)
         self.count(stream.heldBytes - held)
     }
@@ -90,7 +89,7 @@ extension ReceiverEndpoint {
             left -= piece.readableBytes
             self.push(piece, to: stream)
         }
-        self.isHeldBack = left > 0
+        self.note(left > 0 ? .heldBack : .upToDate)
         guard left == 0, !delivery.isPartial else { return false }
         self.completeStream(stream, delivery)
         return true
@@ -99,17 +98,15 @@ extension ReceiverEndpoint {
     /// The bytes that may be read. A budget that is no hard limit leaves the buffer of streams alone.
     private var streamRoom: Int {
         let room = max(0, (self.streamBuffer ?? 0) - self.streamedBytes)
-        return self.window.isAutomatic ? room : min(room, self.window.room(after: 0))
+        return self.state.window.isAutomatic ? room : min(room, self.state.window.room(after: 0))
     }
 
     private func completeStream(_ stream: ArrivingStream, _ delivery: ProtonDelivery) {
         let isSettled = delivery.isRemotelySettled
-        self.window.completeStreamed(min(stream.count, self.streamBuffer ?? 0))
+        self.state.completeStream(min(stream.count, self.streamBuffer ?? 0))
         self.pace?.complete(stream.count)
         self.meter?.receive(stream.count)
         self.link.advance()
-        self.isMidMessage = false
-        self.stream = nil
         stream.finish(nil)
         if let slot = stream.slot {
             let isOpen = self.unsettled.isInOrder(slot)
@@ -118,16 +115,13 @@ extension ReceiverEndpoint {
         } else {
             delivery.settle()
         }
-        self.forgetIfRead(self.streams.first { $0.value === stream }?.key)
+        self.forgetIfRead(stream.sequence)
         // Who waits for the next message was not idle while this one came.
         self.topUp()
     }
 
     /// The sender has aborted the message, and the delivery is about to be settled.
-    func abortStream() {
-        guard let stream = self.stream else { return }
-        self.stream = nil
-        self.window.completeStreamed(0)
+    func abort(_ stream: ArrivingStream) {
         stream.finish(
             AMQPError(
                 scope: .delivery,
@@ -140,7 +134,7 @@ extension ReceiverEndpoint {
             self.unsettled.remove(slot)
             if self.isHeldUntilSettled { self.giveBack(1, bytes: stream.weight) }
         }
-        self.forgetIfRead(self.streams.first { $0.value === stream }?.key)
+        self.forgetIfRead(stream.sequence)
     }
 
     /// The application has decided about a message. Returns whether it is one that is settled later, when all of it has come.
@@ -175,8 +169,8 @@ extension ReceiverEndpoint {
         self.free(0, bytes: bytes)
     }
 
-    private func forgetIfRead(_ sequence: UInt64?) {
-        guard let sequence, let stream = self.streams[sequence], !stream.isArriving, stream.heldBytes == 0 else {
+    private func forgetIfRead(_ sequence: UInt64) {
+        guard let stream = self.streams[sequence], !stream.isArriving, stream.heldBytes == 0 else {
             return
         }
         self.streams[sequence] = nil
@@ -185,7 +179,7 @@ extension ReceiverEndpoint {
     /// The link has ended.
     func endStreams(_ cause: AMQPError) {
         for stream in self.streams.values where stream.isArriving { stream.finish(cause) }
-        self.stream = nil
+        self.state.endStream()
         self.streams = [:]
     }
 }

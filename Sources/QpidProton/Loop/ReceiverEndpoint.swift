@@ -20,11 +20,9 @@ final class ReceiverEndpoint: LinkEndpoint {
     // Those that are looked at for each message are not checked for overlapping accesses, as the backlog of a lane: each is one
     // call of a plain value.
     @exclusivity(unchecked) var inbox: Inbox?
-    @exclusivity(unchecked) var window = CreditWindow(.manual)
+    @exclusivity(unchecked) var state = ReceiverState()
     private(set) var isHeldUntilSettled = true
     private var settleMode: AMQPReceiverSettleMode = .first
-    /// How many messages may be kept that the sender has to settle first.
-    private(set) var unsettledLimit = UnsettledLimit.none
     /// A buffer holds no more.
     private(set) var maxMessageSize = Int(Int32.max)
     /// The largest message that is handed over whole.
@@ -33,15 +31,6 @@ final class ReceiverEndpoint: LinkEndpoint {
     private(set) var streamBuffer: Int?
 
     @exclusivity(unchecked) var partial = ByteBuffer()
-    var isMidMessage = false
-    /// The window has no room for what Proton holds of the message that has begun.
-    var isHeldBack = false {
-        didSet {
-            guard self.isHeldBack != oldValue else { return }
-            self.status.isHeldBack.store(self.isHeldBack, ordering: .relaxed)
-            self.handler.receiving.heldBack += self.isHeldBack ? 1 : -1
-        }
-    }
     /// What the link holds of what the connection may; nil where that is not bounded.
     @exclusivity(unchecked) var share: ReceiveShare?
     /// What messages count for in the window until they are taken, in order.
@@ -53,8 +42,6 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Whether unsettled messages that no task has taken are still handed out when the link has ended.
     private(set) var deliversUnsettledAfterEnd = false
     let arrivals = Arrivals()
-    /// The message that is handed over while it arrives.
-    @exclusivity(unchecked) var stream: ArrivingStream?
     /// The streamed messages that have not been read to their end, by their sequence.
     var streams: [UInt64: ArrivingStream] = [:]
     /// What they hold together.
@@ -71,15 +58,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// When the link was opened here.
     var openTime: NIODeadline?
 
-    // The state of drains and pauses, see ReceiverEndpoint+Drain.swift and ReceiverEndpoint+Pause.swift.
+    /// Those who wait for the drain.
     var drains: [Reply<Int>] = []
-    var isDraining = false
-    /// What the peer answered to the drain while a message was arriving.
-    var creditBack: Int?
-    /// Credit that is granted when nothing keeps it back any more.
-    var pendingCredit = 0
-    /// The application has paused the receiver.
-    var isPausedHere = false
     var stopping: Stopping?
     var timeouts: [(id: UInt64, deadline: NIODeadline)] = []
     var timeoutTimer: LoopTimer?
@@ -104,9 +84,9 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.link.setSettleModes(sender: configuration.senderSettleMode, receiver: configuration.settleMode)
         if self.handler.receiving.budget.shared != nil { self.share = ReceiveShare() }
         let policy = configuration.window.policy
-        self.window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
+        let window = CreditWindow(policy, maxMessageSize: configuration.maxMessageSize?.bytes ?? .max)
         // A message that is larger than the window's bytes could never be whole.
-        let largest = min(self.window.largest ?? .max, self.handler.receiving.budget.largestMessage)
+        let largest = min(window.largest ?? .max, self.handler.receiving.budget.largestMessage)
         let wholeLimit = configuration.streamsMessages || largest == .max ? nil : largest
         if let limit = [configuration.maxMessageSize?.bytes, wholeLimit].compactMap({ $0 }).min() {
             self.link.setMaxMessageSize(limit)
@@ -120,9 +100,8 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
         self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
         self.settleMode = configuration.settleMode
-        if configuration.settleMode == .second, let limit = configuration.unsettledLimit {
-            self.unsettledLimit = UnsettledLimit(limit)
-        }
+        let unsettledLimit = configuration.settleMode == .second ? configuration.unsettledLimit : nil
+        self.state = ReceiverState(window, unsettledLimit: unsettledLimit.map { UnsettledLimit($0) } ?? .none)
         self.deliversUnsettledAfterEnd = configuration.deliversUnsettledAfterEnd ?? self.isOfPeer
         self.telling.delay = max(0, min(configuration.settlementDelay, .seconds(3_600)).nanoseconds)
         self.meter = self.handler.metrics?.meter(self, from: configuration.source)
@@ -130,7 +109,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.key = key
         // What is taken of a window of bytes may be what Proton's bytes wait for: it is told at once.
         let reportEvery =
-            switch self.window.policy {
+            switch window.policy {
             case _ where self.share != nil: 1
             case .messages(let count): max(1, count / 4)
             case .bytes, .automatic: 1
@@ -173,12 +152,29 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.receive()
     }
 
+    /// The message that is handed over while it arrives.
+    var stream: ArrivingStream? {
+        guard case .streaming(let sequence, _) = self.state.message else { return nil }
+        return self.streams[sequence]
+    }
+
+    /// Takes whether something of the message that has begun stays in Proton.
+    @inline(__always)
+    func note(_ reading: ArrivingMessage.Reading) {
+        if self.state.read(reading) { self.publish(reading) }
+    }
+
+    private func publish(_ reading: ArrivingMessage.Reading) {
+        self.status.isHeldBack.store(reading == .heldBack, ordering: .relaxed)
+        self.handler.receiving.heldBack += reading == .heldBack ? 1 : -1
+    }
+
     /// Empties everything that Proton holds for this link, complete or not.
     func receive() {
         guard !self.isDone else { return }
         // What is taken now leaves room in the session's window.
-        if self.isHeldBack { self.session.incomingTaken() }
-        self.isHeldBack = false
+        if self.state.message.isHeldBack { self.session.incomingTaken() }
+        self.note(.upToDate)
         while !self.isDone, let delivery = self.link.current {
             if delivery.isAborted {
                 self.aborted(delivery)
@@ -195,8 +191,9 @@ final class ReceiverEndpoint: LinkEndpoint {
             if isTooLarge, !self.mayStream { return self.refuseOversize() }
             let room = min(size, self.room(for: size)) - self.partial.readableBytes
             // What is left stays in Proton, and closes the session's window in the end.
-            self.isHeldBack = room < pending
-            let isPartial = self.isHeldBack || delivery.isPartial
+            let isHeldBack = room < pending
+            self.note(isHeldBack ? .heldBack : .upToDate)
+            let isPartial = isHeldBack || delivery.isPartial
             if isTooLarge, !isPartial { return self.refuseOversize() }
             if !isPartial, size == pending, size <= ArrivalChunk.smallLimit {
                 self.completeSmall(delivery, size)
@@ -215,10 +212,10 @@ final class ReceiverEndpoint: LinkEndpoint {
             }
             self.completeLarge(delivery)
         }
-        self.finishDrainIfUsedUp()
+        self.caughtUp()
         // Who has begun to wait meanwhile did not see yet that something is held back. A stream waits for room in its buffer.
-        if !self.isDone, self.stream == nil, self.isHeldBack, self.window.isAutomatic, self.arrivals.isEmpty,
-            self.inbox?.hasWaiters == true
+        if !self.isDone, self.state.message == .gathering(.heldBack), self.state.window.isAutomatic,
+            self.arrivals.isEmpty, self.inbox?.hasWaiters == true
         {
             self.receive()
         }
@@ -227,8 +224,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Counts the message at its first byte. Returns false when the link takes no messages.
     private func begin() -> Bool {
         guard self.isLocallyOpen, self.inbox != nil else { return false }
-        guard !self.isMidMessage else { return true }
-        guard self.window.arrive() else {
+        guard self.state.arrive() else {
             self.close(
                 AMQPError(
                     scope: .link,
@@ -238,7 +234,6 @@ final class ReceiverEndpoint: LinkEndpoint {
             )
             return false
         }
-        self.isMidMessage = true
         return true
     }
 
@@ -276,7 +271,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     private func complete(_ delivery: ProtonDelivery, _ count: Int) -> (slot: UInt, isReported: Bool) {
         self.sequence += 1
         let isSettled = delivery.isRemotelySettled
-        var weight = self.window.complete(count)
+        var weight = self.state.complete(count)
         if self.share != nil {
             weight = max(weight, count)
             self.account(weight - count)
@@ -295,7 +290,6 @@ final class ReceiverEndpoint: LinkEndpoint {
         }
         let isReported = isSettled || !self.isHeldUntilSettled
         if isReported, self.countsUntaken { self.untaken.append(weight) }
-        self.isMidMessage = false
         return (slot, isReported)
     }
 
@@ -315,13 +309,14 @@ final class ReceiverEndpoint: LinkEndpoint {
     private func aborted(_ delivery: ProtonDelivery) {
         self.dropPartial()
         // An abort that is the first that is seen of a message has used its credit too, and needs it.
-        guard self.isMidMessage || self.begin() else { return self.discard() }
-        if self.stream != nil { self.abortStream() } else { self.window.abort() }
+        guard self.state.message.hasBegun || self.begin() else { return self.discard() }
+        let stream = self.stream
+        self.state.abort()
+        if let stream { self.abort(stream) }
         self.pace?.complete(0)
         delivery.settle()
-        self.isMidMessage = false
         // Who waits next must see that the credit is used: nothing is handed over that would show it.
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        self.status.credit.store(self.state.window.outstanding, ordering: .relaxed)
         self.topUp()
     }
 
@@ -348,7 +343,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     func flushArrived() {
         guard !self.arrivals.isEmpty else { return }
         self.proof.arrived(self.sequence)
-        self.status.credit.store(self.window.outstanding, ordering: .relaxed)
+        self.status.credit.store(self.state.window.outstanding, ordering: .relaxed)
         if self.stopping != nil { return self.setAside(self.arrivals.take()) }
         self.inbox?.push(self.arrivals.take())
         self.promise()

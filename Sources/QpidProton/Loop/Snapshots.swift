@@ -96,7 +96,7 @@ extension ReceiverEndpoint {
         let streamed = self.status.streamedBytes.load(ordering: .relaxed)
         return LinkFigures(
             bytes: AMQPFill(
-                limit: self.window.budget,
+                limit: self.state.window.budget,
                 used: (self.inbox?.weight ?? 0) + streamed,
                 peak: max(self.inbox?.peakWeight ?? 0, self.status.bufferedBytesPeak.load(ordering: .relaxed))
             ),
@@ -112,9 +112,9 @@ extension ReceiverEndpoint {
 
     private var cause: AMQPBlockCause? {
         // The peer may send, or what it sends is on its way.
-        guard self.isLocallyOpen, self.window.outstanding == 0, !self.window.isPaused else { return nil }
+        guard self.isLocallyOpen, self.state.window.outstanding == 0, !self.state.window.isPaused else { return nil }
         // Nothing was granted, for nobody waits.
-        if self.window.policy == .onDemand, self.window.held == 0 { return nil }
+        if self.state.window.policy == .onDemand, self.state.window.held == 0 { return nil }
         if self.paceTimer != nil { return .rate }
         if self.handler.receiving.budget.room == 0 { return .memoryBudget }
         if self.waitsForSettling { return .unsettled }

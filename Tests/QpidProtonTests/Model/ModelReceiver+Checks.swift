@@ -96,7 +96,8 @@ extension ModelReceiver {
         guard let endpoint = self.endpoint else { return }
         self.checkRate()
         // At the end settled messages that waited for room come on top.
-        if let budget = endpoint.window.budget, !endpoint.window.isAutomatic, !self.configuration.streamsMessages,
+        if let budget = endpoint.state.window.budget, !endpoint.state.window.isAutomatic,
+            !self.configuration.streamsMessages,
             self.receiver.error == nil
         {
             let peak = self.receiver.bufferedBytesPeak
@@ -112,7 +113,7 @@ extension ModelReceiver {
         }
         guard isQuiet, self.isOpen, let link = self.link else { return }
         self.checkCredit(endpoint, link)
-        if self.hasSentAll, !endpoint.isHeldBack {
+        if self.hasSentAll, !endpoint.state.message.isHeldBack {
             self.checkPlaces(endpoint)
             if !self.configuration.streamsMessages {
                 let waiting = self.messages.filter { $0.isWhole && $0.taken == 0 && !$0.isAborted }
@@ -130,21 +131,21 @@ extension ModelReceiver {
     /// Both sides count the same credit.
     private func checkCredit(_ endpoint: ReceiverEndpoint, _ link: OpaquePointer) {
         let credit = Int(pn_link_credit(link)) + Int(pn_link_queued(link))
-        let own = endpoint.window.outstanding
+        let own = endpoint.state.window.outstanding
         // What waits for room in Proton has not begun to arrive. What has is off the credit here, and there when it has been sent.
         let slack = self.current != nil || !self.hasSentAll ? 1 : 0
         self.world.require(
-            (own <= credit || endpoint.isHeldBack) && own >= credit - slack,
+            (own <= credit || endpoint.state.message.isHeldBack) && own >= credit - slack,
             "\(self.name): has granted \(own), and the peer has \(credit)"
         )
         // Tasks are not told of every message that begins.
         let shown = self.receiver.credit
         self.world.require(
-            shown == own || (endpoint.isMidMessage && shown == own + 1),
+            shown == own || (endpoint.state.message.hasBegun && shown == own + 1),
             "\(self.name): shows credit \(shown), not \(own)"
         )
-        if case .messages(let count) = endpoint.window.policy {
-            let used = own + endpoint.window.held
+        if case .messages(let count) = endpoint.state.window.policy {
+            let used = own + endpoint.state.window.held
             self.world.require(used <= count, "\(self.name): \(used) places of \(count) are taken")
         }
     }
@@ -156,7 +157,7 @@ extension ModelReceiver {
         var unsure = endpoint.inbox?.reportEvery ?? 0
         if unsure == .max { unsure = 1 << 32 }
         // What is learned lets tasks report more often than before.
-        if endpoint.window.isAutomatic { unsure = 64 }
+        if endpoint.state.window.isAutomatic { unsure = 64 }
         for message in self.messages where message.offered > 0 && !message.isAborted {
             let isOver =
                 endpoint.isHeldUntilSettled ? message.decision != nil || message.isPeerSettled : message.taken > 0
@@ -166,7 +167,7 @@ extension ModelReceiver {
                 held += 1
             }
         }
-        let own = endpoint.window.held
+        let own = endpoint.state.window.held
         if !endpoint.isHeldUntilSettled, self.configuration.streamsMessages { unsure += self.messages.count }
         self.world.require(
             own >= held - (self.configuration.streamsMessages ? 1 : 0) && own <= held + unsure,
@@ -176,9 +177,9 @@ extension ModelReceiver {
 
     /// Credit and windows that are wanted are there.
     private func checkProgress(_ endpoint: ReceiverEndpoint, _ link: OpaquePointer) {
-        let window = endpoint.window
+        let window = endpoint.state.window
         let isWaiting = endpoint.inbox?.hasWaiters == true
-        if !window.isPaused, endpoint.pace == nil, !endpoint.isMidMessage {
+        if !window.isPaused, endpoint.pace == nil, !endpoint.state.message.hasBegun {
             switch window.policy {
             case .messages(let count):
                 let used = window.outstanding + window.held

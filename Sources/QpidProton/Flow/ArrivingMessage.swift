@@ -1,0 +1,38 @@
+/// The message whose first byte has arrived and whose end has not.
+enum ArrivingMessage: Equatable {
+    /// How far its received bytes have been read out of Proton.
+    enum Reading: Equatable {
+        /// All of them.
+        case upToDate
+        /// The window, or the buffer of streams, has no room for the rest.
+        case heldBack
+    }
+
+    /// The last message is complete, and no byte of the next one has arrived.
+    case none
+    /// Its bytes are gathered, to be handed over whole.
+    case gathering(Reading)
+    /// The application reads it while it arrives. It has the sequence of its delivery.
+    case streaming(UInt64, Reading)
+
+    /// A message has begun: its credit is used.
+    @inline(__always) var hasBegun: Bool {
+        if case .none = self { false } else { true }
+    }
+
+    @inline(__always) var isHeldBack: Bool {
+        switch self {
+        case .none: false
+        case .gathering(let reading), .streaming(_, let reading): reading == .heldBack
+        }
+    }
+
+    /// The same message, read as far as `reading` says.
+    func read(_ reading: Reading) -> Self {
+        switch self {
+        case .none: .none
+        case .gathering: .gathering(reading)
+        case .streaming(let sequence, _): .streaming(sequence, reading)
+        }
+    }
+}

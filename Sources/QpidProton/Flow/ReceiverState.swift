@@ -1,0 +1,261 @@
+/// The state of a receiver: the message that arrives, the credit it grants or withholds, its drain, and what it is open for.
+///
+/// The loop reports events and does what the answers say. On the way of a message each answer is a number, a Boolean or an
+/// enum without payload.
+struct ReceiverState {
+    /// Paused if and only if a drain is not over or the purpose is not to receive.
+    private(set) var window: CreditWindow
+    private(set) var message = ArrivingMessage.none
+    private(set) var drain = DrainPhase.none
+    private(set) var purpose = ReceivePurpose.receiving
+    /// Credit that the application granted by hand, and the peer has not got yet.
+    private(set) var withheldCredit = 0
+    private let unsettledLimit: UnsettledLimit
+
+    init(_ window: CreditWindow = CreditWindow(.manual), unsettledLimit: UnsettledLimit = .none) {
+        self.window = window
+        self.unsettledLimit = unsettledLimit
+    }
+
+    /// Neither credit nor a part of a message is under way.
+    var isIdle: Bool { self.window.outstanding == 0 && !self.message.hasBegun }
+
+    // MARK: The arriving message
+
+    /// Takes the first byte of a message, or another one. Returns false for a message without credit.
+    @inline(__always)
+    mutating func arrive() -> Bool {
+        if self.message.hasBegun { return true }
+        guard self.window.arrive() else { return false }
+        self.message = .gathering(.upToDate)
+        return true
+    }
+
+    /// Takes how far the message has been read. Returns whether that has changed.
+    @inline(__always)
+    mutating func read(_ reading: ArrivingMessage.Reading) -> Bool {
+        guard self.message.hasBegun, self.message.isHeldBack != (reading == .heldBack) else { return false }
+        self.message = self.message.read(reading)
+        return true
+    }
+
+    /// The gathered message is complete. Returns the bytes that it counts for in the window until they are freed.
+    @inline(__always)
+    mutating func complete(_ size: Int) -> Int {
+        self.message = .none
+        return self.window.complete(size)
+    }
+
+    /// The gathered message is read while it arrives from now on.
+    ///
+    /// - Parameters:
+    ///   - sequence: Of its delivery.
+    ///   - bytes: What its sections before the body count for.
+    mutating func stream(_ sequence: UInt64, bytes: Int) {
+        self.message = .streaming(sequence, self.message.isHeldBack ? .heldBack : .upToDate)
+        self.window.hold(bytes)
+    }
+
+    /// The streamed message is complete.
+    mutating func completeStream(_ size: Int) {
+        self.message = .none
+        self.window.completeStreamed(size)
+    }
+
+    /// The sender aborted the message. The place of a streamed one is free when the application has settled it.
+    mutating func abort() {
+        if case .streaming = self.message { self.window.completeStreamed(0) } else { self.window.abort() }
+        self.message = .none
+    }
+
+    /// The link has ended: what has arrived of the message is dropped.
+    mutating func drop() { self.message = .none }
+
+    /// The link has ended: no one reads the message while it arrives any more.
+    mutating func endStream() {
+        guard case .streaming(_, let reading) = self.message else { return }
+        self.message = .gathering(reading)
+    }
+
+    // MARK: Draining
+
+    /// The application, or the receiver itself, asks for the outstanding credit.
+    mutating func requestDrain() -> DrainStep {
+        guard !self.drain.isUnderWay else { return .none }
+        self.drain = .requested
+        self.window.pause()
+        return self.window.outstanding > 0 ? .request : self.returned(0)
+    }
+
+    /// The peer has returned credit.
+    mutating func returned(_ credit: Int) -> DrainStep {
+        switch self.drain {
+        case .none, .ending:
+            guard credit > 0 else { return .none }
+            self.window.giveBack(credit)
+            return .late(credit)
+        case .requested:
+            // A message that has begun comes before the answer.
+            guard !self.message.hasBegun else {
+                self.drain = .answered(credit)
+                return .none
+            }
+            return self.end(credit)
+        case .answered(let earlier):
+            guard !self.message.hasBegun else {
+                self.drain = .answered(earlier + credit)
+                return .none
+            }
+            return self.end(earlier + credit)
+        }
+    }
+
+    /// Proton holds no more of what has arrived. A drain ends behind the last message, or with the last credit: a peer that
+    /// has none left need not answer.
+    @inline(__always)
+    mutating func caughtUp() -> DrainStep {
+        guard self.drain.isUnderWay, !self.message.hasBegun else { return .none }
+        if case .answered(let credit) = self.drain { return self.end(credit) }
+        return self.window.outstanding == 0 ? self.end(0) : .none
+    }
+
+    private mutating func end(_ credit: Int) -> DrainStep {
+        self.drain = .ending
+        return .end(credit)
+    }
+
+    /// The peer did not answer in time. Returns the credit that came back while a message was arriving; nil when no drain is
+    /// under way.
+    mutating func giveUpDrain() -> Int? {
+        switch self.drain {
+        case .none, .ending: return nil
+        case .requested:
+            self.drain = .ending
+            return 0
+        case .answered(let credit):
+            self.drain = .ending
+            self.window.giveBack(credit)
+            return credit
+        }
+    }
+
+    /// The peer's answer takes all unused credit. Returns that credit.
+    mutating func takeCredit() -> Int {
+        let credit = self.window.outstanding
+        self.window.drained()
+        return credit
+    }
+
+    /// The answer has been handed over. Returns whether credit may be granted again.
+    mutating func endDrain() -> Bool {
+        if self.drain == .ending { self.drain = .none }
+        return self.reopen()
+    }
+
+    /// Lets credit be granted again unless a drain is under way or the receiver is to get none.
+    private mutating func reopen() -> Bool {
+        guard self.drain == .none, self.purpose == .receiving else { return false }
+        self.window.resume()
+        return true
+    }
+
+    // MARK: Pausing and stopping
+
+    /// Withholds all credit until ``resume()``.
+    mutating func pause() {
+        if self.purpose == .receiving { self.purpose = .paused }
+        self.window.pause()
+    }
+
+    /// Ends a pause; a receiver that stops stays paused. Returns whether credit may be granted again.
+    mutating func resume() -> Bool {
+        if self.purpose == .paused { self.purpose = .receiving }
+        return self.reopen()
+    }
+
+    /// Withholds all credit for good. Returns false when the receiver was stopping before.
+    mutating func stop() -> Bool {
+        guard !self.purpose.isStopping else { return false }
+        self.purpose = .stopping
+        self.window.pause()
+        return true
+    }
+
+    /// No more messages arrive. Returns whether the receiver is stopping.
+    mutating func becomeQuiet() -> Bool {
+        guard self.purpose.isStopping else { return false }
+        self.purpose = .stopped
+        return true
+    }
+
+    // MARK: Granting credit. What is granted is counted here at once: the loop must advertise it.
+
+    /// Grants credit by hand, and withholds what the pause, the drain or the limit of unsettled messages forbids.
+    ///
+    /// - Parameter unsettled: The deliveries that are not settled by both sides.
+    /// - Returns: The credit to advertise.
+    mutating func grant(_ credit: Int, unsettled: Int) -> Int {
+        let allowed = self.window.isPaused ? 0 : min(credit, self.unsettledCredit(unsettled))
+        self.withheldCredit += credit - allowed
+        return self.window.grant(allowed)
+    }
+
+    /// Grants withheld credit as far as nothing forbids it any more. Returns the credit to advertise.
+    mutating func grantWithheld(unsettled: Int) -> Int {
+        let credit = self.withheldCredit
+        self.withheldCredit = 0
+        return self.grant(credit, unsettled: unsettled)
+    }
+
+    /// Renews the credit of a window that is not granted by hand. Returns the credit to advertise.
+    @inline(__always)
+    mutating func topUp(limit: Int) -> Int { self.window.topUp(limit: limit) }
+
+    /// The application waits for a message, and had no credit left.
+    @inline(__always)
+    mutating func starve() { self.window.starve() }
+
+    /// Streamed bytes wait to be read.
+    mutating func hold(_ bytes: Int) { self.window.hold(bytes) }
+
+    /// Messages have returned their places and their bytes.
+    @inline(__always)
+    mutating func free(_ count: Int, bytes: Int) { self.window.free(count, bytes: bytes) }
+
+    /// The peer has answered the attach after so many nanoseconds.
+    mutating func attached(after nanoseconds: Int64) { self.window.answered(after: nanoseconds) }
+
+    /// Tunes a window that sizes itself, after messages have arrived or returned their places.
+    @inline(__always)
+    mutating func tune(at now: Int64) { self.window.learn(at: now) }
+
+    // MARK: Unsettled messages
+
+    /// The most credit that the limit of unsettled messages leaves.
+    @inline(__always)
+    func unsettledCredit(_ unsettled: Int) -> Int {
+        guard self.unsettledLimit.most < .max else { return .max }
+        return self.unsettledLimit.credit(
+            unsettled: self.counted(unsettled),
+            outstanding: self.window.outstanding
+        )
+    }
+
+    /// Whether the receiver would grant credit, and waits for the sender to settle.
+    ///
+    /// - Parameters:
+    ///   - unsettled: The deliveries that are not settled by both sides.
+    ///   - undecided: Of these, the deliveries that the application has not settled.
+    func waitsForSettling(unsettled: Int, undecided: Int) -> Bool {
+        guard self.unsettledLimit.most < .max, self.window.outstanding == 0, !self.window.isPaused,
+            unsettled > undecided
+        else { return false }
+        let isWanted = self.window.policy == .manual ? self.withheldCredit > 0 : self.window.wantsCredit
+        return isWanted && self.unsettledLimit.room(unsettled: self.counted(unsettled), outstanding: 0) == 0
+    }
+
+    /// A gathered message counts from its first byte. A streamed one is a delivery already.
+    private func counted(_ unsettled: Int) -> Int {
+        if case .gathering = self.message { unsettled + 1 } else { unsettled }
+    }
+}
