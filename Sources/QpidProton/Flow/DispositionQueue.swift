@@ -2,9 +2,8 @@
 ///
 /// A value can leave the order and still be found by its key. It can also be decided and keep its place: it is ripe when no
 /// undecided value is before it, and waiting otherwise. Every step takes the same time, however many values there are.
-/// A class with memory of its own, which is used for every message: an array in it would be checked at each step for others
-/// who use it. It belongs to one event loop.
-final class DispositionQueue<Value: BitwiseCopyable> {
+/// It is used for every message, and has memory of its own: each step of an array would check for other uses of it.
+struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
     private enum Place: UInt8 { case free, inOrder, waiting, ripe, withdrawn }
 
     private struct Node {
@@ -50,7 +49,7 @@ final class DispositionQueue<Value: BitwiseCopyable> {
     var first: SlotKey? { self.undecided == Node.none ? nil : self.key(self.undecided) }
 
     /// Puts a value at the end of the order.
-    func append(_ value: Value) -> SlotKey {
+    mutating func append(_ value: Value) -> SlotKey {
         let index = self.takeFree()
         let node = self.nodes + Int(index)
         node.pointee.value = value
@@ -65,7 +64,7 @@ final class DispositionQueue<Value: BitwiseCopyable> {
         return self.key(index)
     }
 
-    private func takeFree() -> UInt32 {
+    private mutating func takeFree() -> UInt32 {
         if self.free != Node.none {
             defer { self.free = self.nodes[Int(self.free)].next }
             return self.free
@@ -76,7 +75,7 @@ final class DispositionQueue<Value: BitwiseCopyable> {
         return UInt32(self.used - 1)
     }
 
-    private func grow() {
+    private mutating func grow() {
         let nodes = UnsafeMutablePointer<Node>.allocate(capacity: self.capacity * 2)
         nodes.moveInitialize(from: self.nodes, count: self.used)
         self.nodes.deallocate()
@@ -93,7 +92,7 @@ final class DispositionQueue<Value: BitwiseCopyable> {
     }
 
     /// Takes a value out of the order, and gives it; nil when it is not in it.
-    func withdraw(_ key: SlotKey) -> Value? {
+    mutating func withdraw(_ key: SlotKey) -> Value? {
         guard let index = self.index(key), self.nodes[index].place == .inOrder else { return nil }
         self.unlink(index)
         return self.nodes[index].value
@@ -101,7 +100,7 @@ final class DispositionQueue<Value: BitwiseCopyable> {
 
     /// Changes a value in the order, which keeps its place as a decided one, and gives it; nil when it is not in the order, or
     /// decided.
-    func decide(_ key: SlotKey, at time: Int64, _ change: (inout Value) -> Void) -> Value? {
+    mutating func decide(_ key: SlotKey, at time: Int64, _ change: (inout Value) -> Void) -> Value? {
         guard let index = self.index(key), self.nodes[index].place == .inOrder, var value = self.nodes[index].value
         else { return nil }
         change(&value)
@@ -116,7 +115,7 @@ final class DispositionQueue<Value: BitwiseCopyable> {
     }
 
     /// Goes on to the next that is not decided: those before it are ripe.
-    private func ripen() {
+    private mutating func ripen() {
         var index = self.undecided
         while index != Node.none, self.nodes[Int(index)].place == .waiting {
             let node = self.nodes + Int(index)
@@ -130,7 +129,7 @@ final class DispositionQueue<Value: BitwiseCopyable> {
     }
 
     /// Takes the first value out if it is ripe.
-    func removeRipe() -> Value? {
+    mutating func removeRipe() -> Value? {
         guard self.head != Node.none, self.nodes[Int(self.head)].place == .ripe else { return nil }
         return self.remove(Int(self.head))
     }
@@ -151,9 +150,9 @@ final class DispositionQueue<Value: BitwiseCopyable> {
 
     /// Takes a value out.
     @discardableResult
-    func remove(_ key: SlotKey) -> Value? { self.index(key).flatMap { self.remove($0) } }
+    mutating func remove(_ key: SlotKey) -> Value? { self.index(key).flatMap { self.remove($0) } }
 
-    private func remove(_ index: Int) -> Value? {
+    private mutating func remove(_ index: Int) -> Value? {
         let node = self.nodes + index
         let value = node.pointee.value
         if node.pointee.place != .withdrawn { self.unlink(index) }
@@ -174,13 +173,13 @@ final class DispositionQueue<Value: BitwiseCopyable> {
     }
 
     /// Takes all values out.
-    func removeAll() {
+    mutating func removeAll() {
         for index in 0..<self.used where self.nodes[index].place != .free {
             self.remove(self.key(UInt32(index)))
         }
     }
 
-    private func unlink(_ index: Int) {
+    private mutating func unlink(_ index: Int) {
         let node = self.nodes + index
         let (previous, next) = (node.pointee.previous, node.pointee.next)
         switch node.pointee.place {

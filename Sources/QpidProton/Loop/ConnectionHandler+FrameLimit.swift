@@ -79,7 +79,7 @@ extension LinkEndpoint {
     }
 }
 
-extension ReceiverEndpoint {
+extension LinkEndpoint {
     /// Sets the outcome of a delivery, as far as a frame of the peer's size holds it: a long text of an error is shortened, and
     /// annotations that do not fit are left out and logged.
     func set(_ outcome: AMQPOutcome, of delivery: ProtonDelivery) {

@@ -41,39 +41,6 @@ struct WriteWaits {
     }
 }
 
-extension ReceiverEndpoint {
-    /// Answers when the settlement of a delivery has ended.
-    func awaitSettlement(_ slot: SlotKey, _ sequence: UInt64, _ reply: Reply<AMQPSettlementResult>) {
-        if self.unsettled[slot] != nil {
-            self.settlementWaits.add(sequence, reply)
-            // Somebody waits for the decision: it does not wait for its neighbours.
-            if !self.unsettled.isInOrder(slot) { self.tellAll() }
-            return
-        }
-        // It was told: at the latest in the last write that carries decisions.
-        self.handler.answer([reply], afterWrite: self.unwritten.lastWrite)
-    }
-
-    /// The decision of a delivery leaves with the next write, and nothing follows it.
-    @inline(__always)
-    func noteTold(_ entry: Unsettled) {
-        guard !self.settlementWaits.isEmpty else { return }
-        self.handler.answer(self.settlementWaits.take(entry.sequence), afterWrite: self.handler.writes.next)
-    }
-
-    /// The sender has settled a delivery.
-    func noteSettledBySender(_ entry: Unsettled) {
-        guard !self.settlementWaits.isEmpty else { return }
-        let result: AMQPSettlementResult =
-            switch entry.delivery.remoteOutcome {
-            case .success(let outcome)?: .settledBySender(outcome)
-            case .failure(let error)?: .inDoubt(error)
-            case nil: .settledBySender(.settled)
-            }
-        for reply in self.settlementWaits.take(entry.sequence) { reply.resolve(.success(result)) }
-    }
-}
-
 extension ConnectionHandler {
     /// Answers when the settlement of a delivery has ended.
     func awaitSettlement(
@@ -84,7 +51,7 @@ extension ConnectionHandler {
     ) {
         let unsent = settler.unsent
         if let receiver = self.receivers[settler.receiver] {
-            receiver.awaitSettlement(slot, sequence, reply)
+            receiver.dispositions.answer(reply, whenSettled: slot, sequence, on: receiver)
         } else if unsent.wasTold(slot), let ending = self.endingReceivers.first(where: { $0.unsent === unsent }) {
             self.answer([reply], afterWrite: ending.unwritten.lastWrite)
         } else {

@@ -101,7 +101,7 @@ extension ReceiverEndpoint {
                 peak: max(self.inbox?.peakWeight ?? 0, self.status.bufferedBytesPeak.load(ordering: .relaxed))
             ),
             messages: self.inbox?.count ?? 0,
-            unsettled: self.unsettled.count
+            unsettled: self.dispositions.queue.count
         )
     }
 

@@ -104,8 +104,8 @@ extension ModelReceiver {
             self.world.require(peak <= budget, "\(self.name): \(peak) bytes were buffered, of \(budget)")
         }
         if self.configuration.streamsMessages {
-            let bytes = endpoint.streamedBytes
-            let held = endpoint.streams.values.reduce(0) { $0 + $1.heldBytes }
+            let bytes = endpoint.streams?.heldBytes ?? 0
+            let held = (endpoint.streams?.streams ?? [:]).values.reduce(0) { $0 + $1.heldBytes }
             // The first piece comes with the sections before the body.
             let most = max(self.configuration.streamBuffer.bytes, CreditWindow.leastSize) + 40_000
             self.world.require(bytes <= most, "\(self.name): \(bytes) streamed bytes wait, of \(most)")

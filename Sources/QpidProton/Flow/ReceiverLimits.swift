@@ -1,0 +1,24 @@
+/// The sizes of messages that a receiver takes, in bytes.
+struct ReceiverLimits {
+    /// The largest message. A buffer holds no more.
+    private(set) var maxMessageSize = Int(Int32.max)
+    /// The largest message that is handed over whole.
+    private(set) var largestWhole = Int(Int32.max)
+    /// The max-message-size of the attach; nil for none.
+    private(set) var advertised: Int?
+
+    init() {}
+
+    /// - Parameters:
+    ///   - window: Its bytes hold the largest whole message.
+    ///   - largest: The largest message that the memory of the connection has room for.
+    init(_ configuration: AMQPReceiver.Configuration, _ window: CreditWindow, largest: Int) {
+        // A message that is larger than the window's bytes could never be whole.
+        let largest = min(window.largest ?? .max, largest)
+        let whole = configuration.streamsMessages || largest == .max ? nil : largest
+        self.advertised = [configuration.maxMessageSize?.bytes, whole].compactMap { $0 }.min()
+        if let advertised = self.advertised { self.maxMessageSize = min(advertised, self.maxMessageSize) }
+        self.largestWhole = min(self.maxMessageSize, largest)
+        if configuration.streamsMessages, configuration.maxMessageSize == nil { self.maxMessageSize = .max }
+    }
+}

@@ -1,0 +1,230 @@
+internal import NIOCore
+
+/// The unsettled deliveries of a receiver, and what was decided about them, on its way to the peer.
+///
+/// Dispositions that carry nothing leave in ranges: ``DispositionPace`` decides when. The place in the window is free at once.
+struct ReceiverDispositions: ~Copyable {
+    /// A delivery that this side has not settled.
+    struct Unsettled: BitwiseCopyable {
+        let delivery: ProtonDelivery
+        let sequence: UInt64
+        /// What the message counts for in the window.
+        let weight: Int
+        /// The pending disposition is released, and not accepted.
+        var isReleased = false
+    }
+
+    /// In their order, those that are not settled here; beside it, those with a disposition that the sender has to settle first.
+    private(set) var queue = DispositionQueue<Unsettled>()
+    private var pace = DispositionPace()
+    /// Which sent dispositions the peer has certainly read.
+    var proof = DecisionProof()
+    /// The dispositions that were handed to Proton, by the write that carries them.
+    private(set) var unwritten = UnwrittenCounts()
+    /// Tasks that wait for the settlement of a delivery.
+    private(set) var waits = SettlementWaits()
+    /// The sender waits for nothing but the outcome: this side settles with it.
+    private(set) var settlesFirst = true
+
+    /// - Parameter delay: The longest that a disposition is kept back for its neighbours, in nanoseconds.
+    mutating func open(delay: Int64, _ mode: AMQPReceiverSettleMode) {
+        self.pace.delay = delay
+        self.settlesFirst = mode == .first
+    }
+
+    @inline(__always)
+    mutating func append(_ delivery: ProtonDelivery, _ sequence: UInt64, weight: Int) -> SlotKey {
+        let slot = self.queue.append(Unsettled(delivery: delivery, sequence: sequence, weight: weight))
+        delivery.setKey(slot.bitPattern)
+        return slot
+    }
+
+    // MARK: Settling
+
+    /// A batch of settlements is being applied.
+    @inline(__always) var isInBatch: Bool { self.pace.isInBatch }
+
+    mutating func beginBatch(at now: Int64) { self.pace.begin(at: now) }
+
+    /// All settlements of the batch have been applied. Returns when it began.
+    mutating func endBatch() -> Int64 { self.pace.end() }
+
+    /// Settles a delivery. Returns it; nil when it is settled already.
+    mutating func settle(_ slot: SlotKey, _ outcome: AMQPOutcome, on link: LinkEndpoint) -> Unsettled? {
+        guard self.settlesFirst else { return self.send(slot, outcome, on: link) }
+        switch outcome {
+        case .accepted: return self.queue.decide(slot, at: self.pace.time) { $0.isReleased = false }
+        case .released: return self.queue.decide(slot, at: self.pace.time) { $0.isReleased = true }
+        case .rejected, .modified, .settled: return self.send(slot, outcome, on: link)
+        }
+    }
+
+    /// Sends the outcome of one delivery at once.
+    private mutating func send(_ slot: SlotKey, _ outcome: AMQPOutcome, on link: LinkEndpoint) -> Unsettled? {
+        guard let entry = self.queue.withdraw(slot) else { return nil }
+        link.set(outcome, of: entry.delivery)
+        self.noteSent(outcome, on: link)
+        // The sender has to settle first.
+        if self.settlesFirst || entry.delivery.isRemotelySettled {
+            self.answerWaits(of: entry, on: link)
+            self.forget(slot)
+        }
+        return entry
+    }
+
+    /// Sends the outcome of a delivery that is still arriving, so that the sender need not send the rest.
+    mutating func sendEarly(_ slot: SlotKey, _ outcome: AMQPOutcome, on link: LinkEndpoint) {
+        guard let entry = self.queue.withdraw(slot) else { return }
+        link.set(outcome, of: entry.delivery)
+    }
+
+    /// Counts the outcome of a delivery as sent.
+    mutating func noteSent(_ outcome: AMQPOutcome, on link: LinkEndpoint) {
+        link.meter?.decide(outcome)
+        self.proof.tell(link.handler.writes.next)
+        self.unwritten.add(1, link.handler.writes)
+    }
+
+    /// Takes a delivery out of the order without a disposition.
+    mutating func withdraw(_ slot: SlotKey) -> Unsettled? { self.queue.withdraw(slot) }
+
+    /// Takes a delivery out.
+    mutating func remove(_ slot: SlotKey) { self.queue.remove(slot) }
+
+    /// Takes a delivery out, and settles it.
+    mutating func forget(_ slot: SlotKey) {
+        guard let entry = self.queue.remove(slot) else { return }
+        entry.delivery.settle()
+    }
+
+    /// The sender has settled a delivery: a decided one is final, an undecided one has no more use.
+    ///
+    /// - Returns: The delivery, and whether it was decided; nil when it was settled already.
+    mutating func settledBySender(_ slot: SlotKey) -> (entry: Unsettled, isDecided: Bool)? {
+        guard let entry = self.queue[slot] else { return nil }
+        let isDecided = !self.queue.isInOrder(slot)
+        if !self.waits.isEmpty {
+            let result = AMQPSettlementResult(bySender: entry.delivery.remoteOutcome)
+            for reply in self.waits.take(entry.sequence) { reply.resolve(.success(result)) }
+        }
+        self.forget(slot)
+        return (entry, isDecided)
+    }
+
+    // MARK: Sending in ranges
+
+    /// Sends what is due after a batch of settlements.
+    ///
+    /// - Parameter untaken: How many messages no task has taken.
+    mutating func sendDue(at time: Int64, untaken: @autoclosure () -> Int, on link: LinkEndpoint) {
+        guard self.queue.ripeCount > 0 || self.queue.waitingCount > 0 else { return }
+        // Nothing else is in work: its neighbours are not decided soon.
+        if self.pace.delay == 0 || self.queue.orderedCount == 0 || self.queue.orderedCount <= untaken() {
+            return self.sendAll(on: link)
+        }
+        let step = self.pace.step(ripe: self.queue.ripeCount, waiting: self.queue.waitingCount)
+        if step.isRipe { self.sendRipe(on: link) }
+        if step.isWaiting { self.sendWaiting(decidedBefore: .max, on: link) }
+        if self.queue.waitingCount > 0 { self.pace.wait(since: time) }
+    }
+
+    /// When dispositions are to be sent at the latest; nil when there are none.
+    var deadline: Int64? {
+        self.pace.deadline(ripeSince: self.queue.ripeSince, hasWaiting: self.queue.waitingCount > 0)
+    }
+
+    /// Sends what was kept back long enough.
+    mutating func sendOverdue(on link: LinkEndpoint) {
+        let now = link.handler.now
+        if self.pace.isRipeDue(self.queue.ripeSince, at: now) { self.sendRipe(on: link) }
+        guard self.queue.waitingCount > 0, self.pace.isWaitingDue(at: now) else { return }
+        // Some that were decided first may have been sent since.
+        var oldest = Int64.max
+        self.queue.forEachWaiting { _, decided in oldest = min(oldest, decided) }
+        self.pace.sent(oldest: oldest)
+        if self.pace.isWaitingDue(at: now) { self.sendWaiting(decidedBefore: self.pace.lastDue(at: now), on: link) }
+    }
+
+    /// Sends all dispositions that are kept back.
+    mutating func sendAll(on link: LinkEndpoint) {
+        guard !link.isDone else { return }
+        self.sendRipe(on: link)
+        self.sendWaiting(decidedBefore: .max, on: link)
+    }
+
+    private mutating func sendRipe(on link: LinkEndpoint) {
+        self.unwritten.add(self.queue.ripeCount, link.handler.writes)
+        while let entry = self.queue.removeRipe() { self.send(entry, on: link) }
+    }
+
+    private mutating func sendWaiting(decidedBefore time: Int64, on link: LinkEndpoint) {
+        guard self.queue.waitingCount > 0 else { return self.pace.sent(oldest: .max) }
+        var due: [SlotKey] = []
+        var oldest = Int64.max
+        self.queue.forEachWaiting { key, decided in
+            if decided <= time { due.append(key) } else { oldest = min(oldest, decided) }
+        }
+        self.unwritten.add(due.count, link.handler.writes)
+        for key in due { if let entry = self.queue.remove(key) { self.send(entry, on: link) } }
+        self.pace.sent(oldest: oldest)
+    }
+
+    private mutating func send(_ entry: Unsettled, on link: LinkEndpoint) {
+        link.meter?.decide(entry.isReleased ? .released : .accepted)
+        self.proof.tell(link.handler.writes.next)
+        if entry.isReleased { entry.delivery.release() } else { entry.delivery.accept() }
+        entry.delivery.settle()
+        self.answerWaits(of: entry, on: link)
+    }
+
+    // MARK: Waits
+
+    /// Answers when the settlement of a delivery has ended.
+    mutating func answer(
+        _ reply: Reply<AMQPSettlementResult>,
+        whenSettled slot: SlotKey,
+        _ sequence: UInt64,
+        on link: LinkEndpoint
+    ) {
+        // It was sent: at the latest in the last write that carries dispositions.
+        guard self.queue[slot] != nil else { return link.handler.answer([reply], afterWrite: self.unwritten.lastWrite) }
+        self.waits.add(sequence, reply)
+        // Somebody waits for the disposition: it does not wait for its neighbours.
+        if !self.queue.isInOrder(slot) { self.sendAll(on: link) }
+    }
+
+    /// The disposition leaves with the next write, and nothing follows it.
+    @inline(__always)
+    private mutating func answerWaits(of entry: Unsettled, on link: LinkEndpoint) {
+        guard !self.waits.isEmpty else { return }
+        link.handler.answer(self.waits.take(entry.sequence), afterWrite: link.handler.writes.next)
+    }
+
+    /// The link has ended: takes all deliveries out. Returns those without a disposition, with their sequence.
+    mutating func end() -> [SlotKey: UInt64] {
+        var undecided: [SlotKey: UInt64] = [:]
+        while let first = self.queue.first, let entry = self.queue.withdraw(first) { undecided[first] = entry.sequence }
+        self.queue.removeAll()
+        return undecided
+    }
+
+    /// The link has ended: answers the waits for these deliveries.
+    mutating func endWaits(_ slots: [SlotKey], _ result: AMQPSettlementResult) {
+        guard !self.waits.isEmpty else { return }
+        for slot in slots {
+            guard let entry = self.queue[slot] else { continue }
+            for reply in self.waits.take(entry.sequence) { reply.resolve(.success(result)) }
+        }
+    }
+}
+
+extension AMQPSettlementResult {
+    /// What a delivery that the sender settled has come to.
+    fileprivate init(bySender outcome: Result<AMQPOutcome, AMQPError>?) {
+        switch outcome {
+        case .success(let outcome)?: self = .settledBySender(outcome)
+        case .failure(let error)?: self = .inDoubt(error)
+        case nil: self = .settledBySender(.settled)
+        }
+    }
+}

@@ -1,0 +1,168 @@
+internal import NIOCore
+internal import Synchronization
+
+/// Drains and pauses of a receiver, and the waits with a timeout that end with a drain.
+///
+/// The peer uses its credit or returns it. All who ask at the same time share one drain.
+final class ReceiverDrains {
+    private unowned let receiver: ReceiverEndpoint
+    /// Those who wait for the end of the drain.
+    private var replies: [Reply<Int>] = []
+    /// The tasks of the inbox that wait for a message until a deadline.
+    private var waits: [(id: UInt64, deadline: NIODeadline)] = []
+    private var timer: LoopTimer?
+
+    init(of receiver: ReceiverEndpoint) {
+        self.receiver = receiver
+    }
+
+    // MARK: Draining
+
+    /// Asks the peer to use all credit or to return it. The answer is the returned credit.
+    ///
+    /// - Parameter timeout: How long the peer has to answer; `operationTimeout` if nil.
+    func drain(_ reply: Reply<Int>, timeout: Duration? = nil) {
+        let receiver = self.receiver
+        guard receiver.isLocallyOpen else {
+            let error = receiver.status.endError
+            reply.resolve(
+                .failure(error ?? AMQPError(scope: .link, condition: .closed, detail: "the link is not open"))
+            )
+            return
+        }
+        self.replies.append(reply)
+        let timeout = timeout ?? receiver.handler.configuration.operationTimeout
+        let timer = receiver.handler.schedule(in: timeout) { [unowned self] in
+            let error = AMQPError(condition: .timeout, detail: "the peer did not answer the drain within \(timeout)")
+            guard reply.resolve(.failure(error)) else { return }
+            self.replies.removeAll { $0 === reply }
+            if self.replies.isEmpty { self.giveUp() }
+        }
+        reply.whenResolved { _ in timer.cancel() }
+        receiver.perform(receiver.state.requestDrain())
+    }
+
+    func perform(_ step: DrainStep) {
+        let receiver = self.receiver
+        switch step {
+        case .none: break
+        case .request:
+            receiver.dispositions.proof.drains(receiver.handler.writes.next)
+            receiver.link.drain()
+        case .late(let credit):
+            receiver.refund(credit)
+            receiver.showCredit()
+            receiver.topUp()
+        case .end(let credit):
+            // What came before the answer must be seen before it.
+            receiver.flushArrived()
+            receiver.refund(receiver.state.takeCredit())
+            self.end(credit)
+        }
+    }
+
+    /// The peer did not answer, and no task waits any more.
+    private func giveUp() {
+        guard let credit = self.receiver.state.giveUpDrain() else { return }
+        self.receiver.refund(credit)
+        self.receiver.flushArrived()
+        self.end(nil)
+    }
+
+    private func end(_ credit: Int?) {
+        // Before the answer: whoever waits for it looks.
+        self.receiver.showCredit()
+        if let credit { self.answer(.success(credit)) }
+        if self.receiver.state.becomeQuiet() { self.receiver.stopping?.becameQuiet() }
+        if self.receiver.state.endDrain() { self.grantAgain() }
+    }
+
+    private func answer(_ result: Result<Int, AMQPError>) {
+        let replies = self.replies
+        self.replies = []
+        for reply in replies { reply.resolve(result) }
+    }
+
+    /// Grants what was withheld.
+    private func grantAgain() {
+        if self.receiver.isLocallyOpen { self.receiver.grantWithheld() }
+        self.receiver.topUp()
+    }
+
+    // MARK: Pausing
+
+    /// Withholds all credit, and has the peer return what it has. The answer means that no message is on its way.
+    func pause(_ reply: Reply<Int>) {
+        let receiver = self.receiver
+        if receiver.isLocallyOpen {
+            receiver.dispositions.sendAll(on: receiver)
+            receiver.state.pause()
+            receiver.status.isPaused.store(true, ordering: .relaxed)
+        }
+        self.drain(reply)
+    }
+
+    func resume() {
+        let receiver = self.receiver
+        guard !receiver.state.purpose.isStopping else { return }
+        let isOpen = receiver.state.resume()
+        receiver.status.isPaused.store(false, ordering: .relaxed)
+        guard receiver.isLocallyOpen else { return }
+        if isOpen { self.grantAgain() }
+        self.grantForWaits()
+    }
+
+    // MARK: Waits with a timeout
+
+    /// Ends the wait of a `receive(timeout:)` when its time is over: with a drain, so that no message can be on its way.
+    func limitWait(_ id: UInt64, _ timeout: Duration) {
+        guard self.receiver.isLocallyOpen else { return }
+        self.waits.removeAll { self.receiver.inbox?.isWaiting($0.id) != true }
+        self.waits.append((id, self.receiver.handler.deadline(in: timeout)))
+        self.grantForWaits()
+        self.schedule()
+    }
+
+    /// With credit by hand, a wait with a timeout needs one.
+    private func grantForWaits() {
+        let state = self.receiver.state
+        guard state.window.policy == .manual, !self.waits.isEmpty, state.purpose == .receiving,
+            state.window.outstanding == 0, state.withheldCredit == 0
+        else { return }
+        self.receiver.grant(1)
+    }
+
+    private func schedule() {
+        self.timer?.cancel()
+        self.timer = nil
+        guard self.receiver.isLocallyOpen, let next = self.waits.map(\.deadline).min() else { return }
+        self.timer = self.receiver.handler.schedule(at: next) { [unowned self] in
+            let now = self.receiver.handler.eventLoop.now
+            let due = self.waits.filter { $0.deadline <= now && self.receiver.inbox?.isWaiting($0.id) == true }
+            self.waits.removeAll { $0.deadline <= now }
+            for wait in due { self.endWait(wait.id) }
+            self.schedule()
+        }
+    }
+
+    private func endWait(_ id: UInt64) {
+        let reply = Reply<Int>()
+        reply.whenResolved { [inbox = self.receiver.inbox] answer in
+            switch answer {
+            case .success: inbox?.endWait(id, .success(nil))
+            case .failure(let error): inbox?.endWait(id, .failure(error))
+            }
+        }
+        self.drain(reply)
+    }
+
+    // MARK: The end of the link
+
+    /// No wait ends with a drain any more.
+    func cancelWaits() {
+        self.timer?.cancel()
+        self.waits = []
+    }
+
+    func end(_ cause: AMQPError) { self.answer(.failure(cause)) }
+}

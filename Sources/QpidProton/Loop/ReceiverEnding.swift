@@ -1,0 +1,149 @@
+internal import Logging
+internal import NIOCore
+internal import Synchronization
+
+/// The end of a receiver: what becomes of the messages that are here, and of all who wait.
+struct ReceiverEnding {
+    private let receiver: ReceiverEndpoint
+    /// What ended the link; nil where a side detached without an error.
+    private let error: AMQPError?
+    private let cause: AMQPError
+    /// The peer hears outcomes. One that has detached does not.
+    private let isHeard: Bool
+
+    init(of receiver: ReceiverEndpoint, _ error: AMQPError?) {
+        self.receiver = receiver
+        self.error = error
+        self.cause =
+            error ?? receiver.status.endError
+            ?? AMQPError(scope: .link, condition: .closed, detail: "the receiver was closed")
+        self.isHeard = !receiver.isEndedByPeer && !receiver.isAbandoned
+    }
+
+    /// Ends all that waits on the receiver, and what it holds.
+    func run() {
+        let receiver = self.receiver
+        receiver.usedDrains?.cancelWaits()
+        let untaken = self.removeUntaken()
+        receiver.cancelTimers()
+        // Before the detach.
+        if !receiver.isEndedByPeer, receiver.session.isHeardByPeer { receiver.dispositions.sendAll(on: receiver) }
+        if self.isHeard { for slot in untaken { receiver.release(slot) } }
+        let isStreaming = receiver.streams?.arriving != nil
+        receiver.streams?.end(self.cause)
+        let isHeldBack = receiver.state.message.isHeldBack
+        receiver.note(.upToDate)
+        let dropped = isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
+        receiver.dropPartial()
+        if !self.isHeard || self.error != nil { self.logUntaken(untaken.count + dropped) }
+        for slot in untaken { receiver.dispositions.remove(slot) }
+        receiver.stopping?.end()
+        self.endSettling()
+        // Those who wait get the end of the link, not that of their drain.
+        receiver.inbox?.finish(self.error)
+        // What stays to be taken is counted no more.
+        receiver.account(-(receiver.share?.held ?? 0))
+        receiver.promise()
+        receiver.usedDrains?.end(self.cause)
+    }
+
+    /// Removes the messages that no task has taken and that are unsettled on both sides, and returns their keys.
+    ///
+    /// Those that the sender has settled stay to be taken.
+    private func removeUntaken() -> [SlotKey] {
+        let receiver = self.receiver
+        let isClosedInOrder = self.error == nil && self.isHeard
+        if receiver.deliversUnsettledAfterEnd, receiver.stopping == nil, !isClosedInOrder {
+            receiver.flushArrived()
+            return []
+        }
+        receiver.showCredit()
+        let isUnsettled = { (slot: SlotKey) in receiver.dispositions.queue[slot] != nil }
+        var slots = receiver.stopping?.takeSetAside().filter(isUnsettled) ?? []
+        slots += receiver.inbox?.removeUnsettled(isUnsettled) ?? []
+        if !receiver.arrivals.isEmpty {
+            receiver.dispositions.proof.arrived(receiver.sequence)
+            var batch = receiver.arrivals.take()
+            slots += batch.removeUnsettled(isUnsettled)
+            receiver.inbox?.push(batch)
+        }
+        return slots
+    }
+
+    /// Forgets what is not settled, and counts the dispositions that do not leave any more.
+    private func endSettling() {
+        let receiver = self.receiver
+        let unsent = receiver.dispositions.queue.ripeCount + receiver.dispositions.queue.waitingCount
+        let undisposed = receiver.dispositions.queue.keys(withdrawn: false)
+        let unconfirmed = receiver.dispositions.queue.keys(withdrawn: true)
+        receiver.dispositions.endWaits(undisposed, .notWritten(self.cause))
+        receiver.dispositions.endWaits(unconfirmed, .inDoubt(self.cause))
+        let undecided = receiver.dispositions.end()
+        guard let key = receiver.key, let counter = receiver.inbox?.settler.unsent else { return }
+        let isEndedHere = !receiver.isEndedByPeer && receiver.session.isHeardByPeer
+        receiver.handler.receivers.remove(key)
+        counter.end(
+            self.cause,
+            undecided: undecided,
+            unsent: unsent,
+            untold: undisposed,
+            unconfirmed: unconfirmed,
+            inDoubt: receiver.dispositions.settlesFirst
+                ? .untilAnswer(receiver.dispositions.proof.unproven, isAnswerable: isEndedHere)
+                : .forGood(unconfirmed.count),
+            untaken: receiver.inbox?.unsettledCount { undecided[$0] != nil } ?? 0
+        )
+        let ended = CloseReport.Receiver(
+            linkName: receiver.status.name,
+            address: receiver.address,
+            settlements: counter
+        )
+        for report in receiver.reports { report.add(ended) }
+        if !undecided.isEmpty { receiver.handler.endedReceivers.add(key, counter) }
+        receiver.handler.endingReceivers.append(.init(unsent: counter, unwritten: receiver.dispositions.unwritten))
+    }
+
+    private func logUntaken(_ count: Int) {
+        guard count > 0 else { return }
+        self.receiver.handler.logger.info(
+            "messages that no task had taken go back to their source: the link has ended",
+            metadata: self.receiver.logMetadata([.messages: "\(count)"], error: self.cause)
+        )
+    }
+
+    /// Empties what waits in Proton for room: bytes that stay there would stay in the session's window for good.
+    ///
+    /// Whole messages that the sender has settled stay to be taken. Returns how many unsettled ones were dropped.
+    private func dropHeldBack(isStreaming: Bool) -> Int {
+        let receiver = self.receiver
+        var dropped = 0
+        var isStreaming = isStreaming
+        while !receiver.isDone, let delivery = receiver.link.current {
+            if delivery.isRemotelySettled, !isStreaming, self.completeHeldBack(delivery) { continue }
+            isStreaming = false
+            receiver.dropPartial()
+            receiver.state.drop()
+            guard receiver.link.dropCurrent() != nil else { break }
+            if !delivery.isRemotelySettled, !delivery.isAborted {
+                delivery.release()
+                dropped += 1
+            }
+            delivery.settle()
+        }
+        if !receiver.arrivals.isEmpty { receiver.inbox?.push(receiver.arrivals.take()) }
+        if !receiver.isDone { receiver.session.incomingTaken() }
+        return dropped
+    }
+
+    /// Reads a message to its end whatever room there is. Returns false when it is not whole, or too large.
+    private func completeHeldBack(_ delivery: ProtonDelivery) -> Bool {
+        guard !delivery.isPartial, !delivery.isAborted else { return false }
+        let pending = delivery.pendingBytes
+        guard pending <= self.receiver.limits.largestWhole - self.receiver.partial.readableBytes,
+            self.receiver.state.arrive()
+        else { return false }
+        if pending > 0 { self.receiver.gather(pending) }
+        self.receiver.completeLarge(delivery)
+        return true
+    }
+}

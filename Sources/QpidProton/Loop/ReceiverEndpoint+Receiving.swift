@@ -1,0 +1,240 @@
+internal import NIOCore
+internal import Synchronization
+
+// Receiving: from Proton to the tasks.
+
+extension ReceiverEndpoint {
+    /// The message that is handed over while it arrives.
+    private var arriving: ArrivingStream? {
+        if case .streaming = self.state.message { self.streams?.arriving } else { nil }
+    }
+
+    /// Empties everything that Proton holds for this link, complete or not.
+    func receive() {
+        guard !self.isDone else { return }
+        // What is taken now leaves room in the session's window.
+        if self.state.message.isHeldBack { self.session.incomingTaken() }
+        self.note(.upToDate)
+        while !self.isDone, let delivery = self.link.current {
+            if delivery.isAborted {
+                self.aborted(delivery)
+                continue
+            }
+            guard self.begin() else { return self.discard() }
+            if let stream = self.arriving {
+                guard self.streams?.receive(stream, delivery) == true else { break }
+                continue
+            }
+            let pending = delivery.pendingBytes
+            let size = self.partial.readableBytes + pending
+            let isTooLarge = size > self.limits.largestWhole
+            if isTooLarge, self.streams?.mayBegin != true { return self.refuseOversize() }
+            let room = min(size, self.room(for: size)) - self.partial.readableBytes
+            // What is left stays in Proton, and closes the session's window in the end.
+            let isHeldBack = room < pending
+            self.note(isHeldBack ? .heldBack : .upToDate)
+            let isPartial = isHeldBack || delivery.isPartial
+            if isTooLarge, !isPartial { return self.refuseOversize() }
+            if !isPartial, size == pending, size <= ArrivalChunk.smallLimit {
+                self.completeSmall(delivery, size)
+                continue
+            }
+            if room > 0 { self.gather(room) }
+            if isPartial {
+                if self.streams?.begin(delivery) == true { continue }
+                if isTooLarge { return self.refuseOversize() }
+                break
+            }
+            self.completeLarge(delivery)
+        }
+        self.caughtUp()
+        // Who has begun to wait meanwhile did not see yet that something is held back. A stream waits for room in its buffer.
+        if !self.isDone, self.state.message == .gathering(.heldBack), self.state.window.isAutomatic,
+            self.arrivals.isEmpty, self.inbox?.hasWaiters == true
+        {
+            self.receive()
+        }
+    }
+
+    /// Takes whether something of the message that has begun stays in Proton.
+    @inline(__always)
+    func note(_ reading: ArrivingMessage.Reading) {
+        if self.state.read(reading) { self.publish(reading) }
+    }
+
+    private func publish(_ reading: ArrivingMessage.Reading) {
+        self.status.isHeldBack.store(reading == .heldBack, ordering: .relaxed)
+        self.handler.receiving.heldBack += reading == .heldBack ? 1 : -1
+    }
+
+    /// How many bytes of a message may be read.
+    ///
+    /// A budget that is no hard limit has room for one whole message to an application that waits and has none left to
+    /// take, however large the message is and whatever the application holds.
+    private func room(for size: Int) -> Int {
+        let room = self.state.window.room(after: 0)
+        guard room < size, self.state.window.isAutomatic, self.arrivals.isEmpty else { return room }
+        return self.state.window.heldBytes == 0 || self.inbox?.hasWaiters == true ? size : room
+    }
+
+    /// Counts the message at its first byte. Returns false when the link takes no messages.
+    private func begin() -> Bool {
+        guard self.isLocallyOpen, self.inbox != nil else { return false }
+        guard self.state.arrive() else {
+            self.close(
+                AMQPError(
+                    scope: .link,
+                    condition: .linkTransferLimitExceeded,
+                    detail: "a message was sent without credit"
+                )
+            )
+            return false
+        }
+        return true
+    }
+
+    /// Reads bytes of the message that is gathered.
+    func gather(_ count: Int) {
+        let read = self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
+            self.link.receive(into: bytes.baseAddress, count)
+        }
+        self.account(read)
+    }
+
+    /// Reads a whole message to where it waits.
+    private func completeSmall(_ delivery: ProtonDelivery, _ count: Int) {
+        let (tagCount, room) = self.placeTag(of: delivery, before: count)
+        let read = count > 0 ? self.link.receive(into: room, count) : 0
+        self.account(read)
+        let (slot, isReported) = self.complete(delivery, read)
+        self.arrivals.append(
+            tagCount: tagCount,
+            count: read,
+            slot: slot,
+            sequence: self.sequence,
+            isReported: isReported
+        )
+    }
+
+    /// Hands on the message that was gathered.
+    func completeLarge(_ delivery: ProtonDelivery) {
+        let (tagCount, _) = self.placeTag(of: delivery)
+        let payload = self.partial
+        self.partial = ByteBuffer()
+        let (slot, isReported) = self.complete(delivery, payload.readableBytes)
+        self.arrivals.append(
+            large: .whole(payload),
+            tagCount: tagCount,
+            slot: slot,
+            sequence: self.sequence,
+            isReported: isReported
+        )
+    }
+
+    /// Moves on behind the message. Returns its key's bits, 0 where it is settled, and whether its taking is to be reported.
+    private func complete(_ delivery: ProtonDelivery, _ count: Int) -> (slot: UInt, isReported: Bool) {
+        self.sequence += 1
+        let isSettled = delivery.isRemotelySettled
+        var weight = self.state.complete(count)
+        if self.share != nil {
+            weight = max(weight, count)
+            self.account(weight - count)
+            self.share?.complete(count)
+        }
+        self.count(count)
+        var slot: UInt = 0
+        if isSettled {
+            delivery.settle()
+        } else {
+            slot = self.dispositions.append(delivery, self.sequence, weight: weight).bitPattern
+        }
+        let isReported = isSettled || !self.isHeldUntilSettled
+        if isReported, self.countsUntaken { self.untaken.append(weight) }
+        return (slot, isReported)
+    }
+
+    /// Counts a whole message, and moves on behind it.
+    @inline(__always)
+    func count(_ bytes: Int) {
+        self.pace?.complete(bytes)
+        self.meter?.receive(bytes)
+        self.link.advance()
+    }
+
+    /// Begins a message that is handed over: writes its tag, which is gone from Proton with the delivery. A ``MarkedTag`` keeps
+    /// its mark; other tags of more than 32 bytes are against the standard, and cut. Returns the room for `count` bytes behind
+    /// the tag.
+    func placeTag(of delivery: ProtonDelivery, before count: Int = 0) -> (count: Int, room: UnsafeMutableRawPointer) {
+        let tag = delivery.tag
+        let isMarked = tag.count == MarkedTag.count && self.handler.frames.receivesFormats
+        let tagCount = isMarked ? MarkedTag.count : min(tag.count, MarkedTag.longest)
+        let room = self.arrivals.room(for: tagCount + count)
+        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tagCount) }
+        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        return (tagCount, room + tagCount)
+    }
+
+    private func aborted(_ delivery: ProtonDelivery) {
+        self.dropPartial()
+        // An abort that is the first that is seen of a message has used its credit too, and needs it.
+        guard self.state.message.hasBegun || self.begin() else { return self.discard() }
+        let stream = self.arriving
+        self.state.abort()
+        if let stream { self.streams?.abort(stream) }
+        self.pace?.complete(0)
+        delivery.settle()
+        // Who waits next must see that the credit is used: nothing is handed over that would show it.
+        self.showCredit()
+        self.topUp()
+    }
+
+    func refuseOversize() {
+        let text = "a message is larger than the max-message-size of \(self.limits.maxMessageSize) bytes"
+        self.close(AMQPError(scope: .link, condition: .linkMessageSizeExceeded, detail: text))
+        self.discard()
+    }
+
+    /// Reads and drops what still comes on a link that is closed here, so that the session's window does not leak.
+    private func discard() {
+        self.dropPartial()
+        defer { if !self.isDone { self.session.incomingTaken() } }
+        while !self.isDone, let delivery = self.link.dropCurrent() {
+            // The peer must not take it for done.
+            if !delivery.isRemotelySettled, !delivery.isAborted {
+                delivery.release()
+            }
+            delivery.settle()
+        }
+    }
+
+    func dropPartial() {
+        self.account(-self.partial.readableBytes)
+        self.partial = ByteBuffer()
+    }
+
+    /// Hands what has arrived to the tasks.
+    func flushArrived() {
+        guard !self.arrivals.isEmpty else { return }
+        self.dispositions.proof.arrived(self.sequence)
+        self.showCredit()
+        if let stopping = self.stopping { return stopping.setAside(self.arrivals.take()) }
+        self.inbox?.push(self.arrivals.take())
+        self.promise()
+        self.streams?.showBuffered()
+        self.steps &+= 1
+        self.session.noteIncoming()
+        self.takeHeldBack()
+        self.tune()
+        // Others may wait still, and the size that messages are expected to have may have changed.
+        self.topUp()
+    }
+
+    /// Takes what waits in Proton for room, while tasks wait for it.
+    private func takeHeldBack() {
+        while self.state.message.isHeldBack, self.state.window.isAutomatic, self.inbox?.hasWaiters == true {
+            self.receive()
+            guard !self.arrivals.isEmpty else { return }
+            self.inbox?.push(self.arrivals.take())
+        }
+    }
+}

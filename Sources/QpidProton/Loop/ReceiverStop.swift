@@ -1,0 +1,70 @@
+internal import NIOCore
+
+/// The end of a receiver in three steps: stop, settle, detach.
+final class ReceiverStop {
+    private unowned let receiver: ReceiverEndpoint
+    private var replies: [() -> Void] = []
+    private var timer: LoopTimer?
+    /// Messages that no task gets any more, in order. They are released when no more arrive: the peer could send them again for
+    /// the credit that is left.
+    private var setAside: [SlotKey] = []
+
+    init(of receiver: ReceiverEndpoint) {
+        self.receiver = receiver
+    }
+
+    /// - Parameters:
+    ///   - limit: How long to wait for the application.
+    ///   - done: Called when the link has ended on this side.
+    func wait(for limit: Duration, isFirst: Bool, _ done: @escaping () -> Void) {
+        self.replies.append(done)
+        if isFirst { self.setAsideUntaken() }
+        guard limit > .zero else { return self.receiver.close(nil) }
+        let timer = self.receiver.handler.schedule(in: limit) { [unowned self] in self.receiver.close(nil) }
+        self.timer?.cancel()
+        self.timer = timer
+        guard isFirst else { return self.closeIfSettled() }
+        self.receiver.drains.pause(Reply())
+    }
+
+    private func isUnsettled(_ slot: SlotKey) -> Bool { self.receiver.dispositions.queue[slot] != nil }
+
+    private func setAsideUntaken() {
+        self.setAside += self.receiver.inbox?.removeUnsettled(self.isUnsettled) ?? []
+    }
+
+    /// Sets aside what has arrived. Messages that the sender has settled cannot be released: tasks still take them.
+    func setAside(_ batch: Arrivals.Batch) {
+        var batch = batch
+        self.setAside += batch.removeUnsettled(self.isUnsettled)
+        self.receiver.inbox?.push(batch)
+    }
+
+    /// No more messages arrive, or the peer does not say so in time.
+    func becameQuiet() {
+        for slot in self.takeSetAside() { self.receiver.release(slot) }
+        self.closeIfSettled()
+    }
+
+    /// The messages that were set aside.
+    func takeSetAside() -> [SlotKey] {
+        defer { self.setAside = [] }
+        return self.setAside
+    }
+
+    /// Closes the link if the application holds no message any more that it could settle.
+    func closeIfSettled() {
+        guard self.receiver.state.purpose == .stopped, self.receiver.isLocallyOpen,
+            self.receiver.dispositions.queue.orderedCount == 0
+        else { return }
+        self.receiver.close(nil)
+    }
+
+    /// The link ends: the closes that waited for the application go on.
+    func end() {
+        self.timer?.cancel()
+        let replies = self.replies
+        self.replies = []
+        for reply in replies { reply() }
+    }
+}

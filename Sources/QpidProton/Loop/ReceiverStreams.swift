@@ -1,0 +1,202 @@
+internal import NIOCore
+
+/// The messages of a receiver that are handed over while they arrive.
+///
+/// All of them share one buffer: bytes that have no room there stay in Proton, and close the session's window.
+final class ReceiverStreams {
+    /// The most bytes before the body: a message with more is handed over whole.
+    private static let longestBeginning = 1 << 20
+    /// The most bytes of a piece.
+    private static let piece = 65_536
+
+    private unowned let receiver: ReceiverEndpoint
+    /// The most bytes that may wait to be read.
+    private let buffer: Int
+    /// The messages that have not been read to their end, by their sequence.
+    private(set) var streams: [UInt64: ArrivingStream] = [:]
+    /// The bytes that wait to be read.
+    private(set) var heldBytes = 0
+
+    init(of receiver: ReceiverEndpoint, _ buffer: AMQPByteCount) {
+        self.receiver = receiver
+        self.buffer = max(CreditWindow.leastSize, buffer.bytes)
+    }
+
+    /// The message of which not all has come.
+    var arriving: ArrivingStream? {
+        guard case .streaming(let sequence, _) = self.receiver.state.message else { return nil }
+        return self.streams[sequence]
+    }
+
+    // MARK: Arriving
+
+    /// Whether the message that has begun may be handed over before its end.
+    var mayBegin: Bool { self.receiver.partial.readableBytes <= Self.longestBeginning }
+
+    /// Hands over the message that has begun, if all that is before its body has come.
+    func begin(_ delivery: ProtonDelivery) -> Bool {
+        let receiver = self.receiver
+        guard self.mayBegin, let start = try? SectionFront.bodyStart(receiver.partial),
+            let beginning = receiver.partial.readSlice(length: start)
+        else { return false }
+        let rest = receiver.partial
+        receiver.partial = ByteBuffer()
+        receiver.sequence += 1
+        let sequence = receiver.sequence
+        // The beginning counts until the message returns its place; the rest piece by piece.
+        let weight = max(CreditWindow.leastSize, start)
+        receiver.state.stream(sequence, bytes: weight)
+        receiver.account(weight - start - rest.readableBytes)
+        let slot =
+            delivery.isRemotelySettled ? nil : receiver.dispositions.append(delivery, sequence, weight: weight)
+        let isReported = slot == nil || !receiver.isHeldUntilSettled
+        if isReported, receiver.countsUntaken { receiver.untaken.append(weight) }
+        let stream = IncomingStream(of: receiver.status, sequence: sequence, outbox: receiver.handler.outbox)
+        let arriving = ArrivingStream(stream, sequence: sequence, slot: slot, count: start, weight: weight)
+        self.streams[sequence] = arriving
+        self.push(rest, to: arriving)
+        let (tagCount, _) = receiver.placeTag(of: delivery)
+        receiver.arrivals.append(
+            large: .streamed(beginning, stream),
+            tagCount: tagCount,
+            slot: slot?.bitPattern ?? 0,
+            sequence: sequence,
+            isReported: isReported
+        )
+        return true
+    }
+
+    /// Takes what has come of the message. Returns whether it has ended.
+    func receive(_ stream: ArrivingStream, _ delivery: ProtonDelivery) -> Bool {
+        let receiver = self.receiver
+        let pending = delivery.pendingBytes
+        guard pending <= receiver.limits.maxMessageSize - stream.count else {
+            receiver.refuseOversize()
+            return false
+        }
+        var left = pending
+        while left > 0 {
+            let count = min(left, stream.isDiscarding ? .max : self.room, Self.piece)
+            guard count > 0 else { break }
+            var piece = ByteBuffer()
+            piece.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
+                receiver.link.receive(into: bytes.baseAddress, count)
+            }
+            guard piece.readableBytes > 0 else { break }
+            left -= piece.readableBytes
+            self.push(piece, to: stream)
+        }
+        receiver.note(left > 0 ? .heldBack : .upToDate)
+        guard left == 0, !delivery.isPartial else { return false }
+        self.complete(stream, delivery)
+        return true
+    }
+
+    private func push(_ piece: ByteBuffer, to stream: ArrivingStream) {
+        let held = stream.heldBytes
+        stream.push(piece)
+        let more = stream.heldBytes - held
+        self.receiver.state.hold(more)
+        self.receiver.account(more)
+        self.count(more)
+    }
+
+    /// The bytes that may be read. A budget that is no hard limit leaves the buffer of streams alone.
+    private var room: Int {
+        let room = max(0, self.buffer - self.heldBytes)
+        let window = self.receiver.state.window
+        return window.isAutomatic ? room : min(room, window.room(after: 0))
+    }
+
+    private func complete(_ stream: ArrivingStream, _ delivery: ProtonDelivery) {
+        let receiver = self.receiver
+        let isSettled = delivery.isRemotelySettled
+        receiver.state.completeStream(min(stream.count, self.buffer))
+        receiver.count(stream.count)
+        stream.finish(nil)
+        if let slot = stream.slot {
+            let isOpen = receiver.dispositions.queue.isInOrder(slot)
+            if isSettled || (stream.isDecided && receiver.dispositions.settlesFirst) {
+                receiver.dispositions.forget(slot)
+            }
+            if receiver.isHeldUntilSettled, !isOpen || isSettled { receiver.free(1, bytes: stream.weight) }
+        } else {
+            delivery.settle()
+        }
+        self.forgetIfRead(stream)
+        // Who waits for the next message was not idle while this one came.
+        receiver.topUp()
+    }
+
+    /// The sender has aborted the message, and the delivery is about to be settled.
+    func abort(_ stream: ArrivingStream) {
+        stream.finish(
+            AMQPError(
+                scope: .delivery,
+                condition: .aborted,
+                detail: "the sender has aborted the message",
+                origin: .peer
+            )
+        )
+        if let slot = stream.slot {
+            self.receiver.dispositions.remove(slot)
+            if self.receiver.isHeldUntilSettled { self.receiver.returnPlaces(1, bytes: stream.weight) }
+        }
+        self.forgetIfRead(stream)
+    }
+
+    // MARK: Settling and reading
+
+    /// The application has settled a message. Returns whether its delivery is settled later, when all of it has come.
+    func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Bool {
+        guard !self.streams.isEmpty, self.receiver.dispositions.queue.isInOrder(slot),
+            let entry = self.receiver.dispositions.queue[slot], let stream = self.streams[entry.sequence]
+        else { return false }
+        self.discard(entry.sequence)
+        guard stream.isArriving else { return false }
+        self.receiver.dispositions.sendEarly(slot, outcome, on: self.receiver)
+        stream.isDecided = true
+        return true
+    }
+
+    /// A task has taken pieces.
+    func read(_ count: Int, of sequence: UInt64) {
+        guard !self.receiver.isDone, let stream = self.streams[sequence] else { return }
+        self.free(stream.taken(count), of: stream)
+    }
+
+    /// No task reads the message any more: drops what waits, and what still comes.
+    func discard(_ sequence: UInt64) {
+        guard !self.receiver.isDone, let stream = self.streams[sequence] else { return }
+        self.free(stream.discard(), of: stream)
+    }
+
+    private func free(_ bytes: Int, of stream: ArrivingStream) {
+        self.count(-bytes)
+        self.forgetIfRead(stream)
+        self.receiver.free(0, bytes: bytes)
+    }
+
+    private func forgetIfRead(_ stream: ArrivingStream) {
+        if !stream.isArriving, stream.heldBytes == 0 { self.streams[stream.sequence] = nil }
+    }
+
+    private func count(_ bytes: Int) {
+        self.heldBytes += bytes
+        self.show()
+    }
+
+    private func show() {
+        self.receiver.status.countStreamed(self.heldBytes, beside: self.receiver.inbox?.weight ?? 0)
+    }
+
+    /// Shows how much waits beside the messages of the inbox, which have changed.
+    func showBuffered() { if self.heldBytes > 0 { self.show() } }
+
+    /// The link has ended.
+    func end(_ cause: AMQPError) {
+        for stream in self.streams.values where stream.isArriving { stream.finish(cause) }
+        self.receiver.state.endStream()
+        self.streams = [:]
+    }
+}
