@@ -20,6 +20,12 @@ struct ReceiverState {
     /// Neither credit nor a part of a message is under way.
     var isIdle: Bool { self.window.outstanding == 0 && !self.message.hasBegun }
 
+    /// The peer may not send: it has no credit, and a task may want a message.
+    var isBlocked: Bool {
+        self.window.outstanding == 0 && !self.window.isPaused
+            && !(self.window.policy == .onDemand && self.window.held == 0)
+    }
+
     // MARK: The arriving message
 
     /// Takes the first byte of a message, or another one. Returns false for a message without credit.

@@ -6,7 +6,7 @@ extension Inbox {
         let handler = receiver.handler
         let isAutomatic = receiver.state.window.policy != .manual
         self.init(
-            reportEvery: Self.reportEvery(receiver.state.window.policy, isBudgeted: receiver.share != nil),
+            reportEvery: Self.reportEvery(receiver.state.window.policy, isBudgeted: receiver.account.share != nil),
             isStarved: { [status = receiver.status] in
                 let isShort = status.credit.load(ordering: .relaxed) == 0 || status.isHeldBack.load(ordering: .relaxed)
                 return isAutomatic && isShort

@@ -123,9 +123,9 @@ final class ReadController {
         var largest: ReceiverEndpoint?
         for session in self.handler.sessions.values {
             for case let receiver as ReceiverEndpoint in session.links.values where receiver.isLocallyOpen {
-                let held = receiver.share?.held ?? 0
+                let held = receiver.account.share?.held ?? 0
                 guard held > 0 || receiver.state.message.isHeldBack else { continue }
-                if held > largest?.share?.held ?? -1 { largest = receiver }
+                if held > largest?.account.share?.held ?? -1 { largest = receiver }
             }
         }
         let text = "what has come of this link has no room, and nothing of it was taken or settled"

@@ -17,6 +17,8 @@ struct ReceiverDispositions: ~Copyable {
     /// In their order, those that are not settled here; beside it, those with a disposition that the sender has to settle first.
     private(set) var queue = DispositionQueue<Unsettled>()
     private var pace = DispositionPace()
+    /// Sends what is overdue.
+    private var timer: (deadline: Int64, scheduled: LoopTimer)?
     /// Which sent dispositions the peer has certainly read.
     var proof = DecisionProof()
     /// The dispositions that were handed to Proton, by the write that carries them.
@@ -128,13 +130,28 @@ struct ReceiverDispositions: ~Copyable {
         if self.queue.waitingCount > 0 { self.pace.wait(since: time) }
     }
 
-    /// When dispositions are to be sent at the latest; nil when there are none.
-    var deadline: Int64? {
-        self.pace.deadline(ripeSince: self.queue.ripeSince, hasWaiting: self.queue.waitingCount > 0)
+    /// Comes back when dispositions are overdue.
+    mutating func schedule(on receiver: ReceiverEndpoint) {
+        let (ripeSince, hasWaiting) = (self.queue.ripeSince, self.queue.waitingCount > 0)
+        guard let deadline = self.pace.deadline(ripeSince: ripeSince, hasWaiting: hasWaiting) else { return }
+        if let timer = self.timer, timer.deadline <= deadline { return }
+        self.cancelTimer()
+        let timer = receiver.handler.schedule(at: .uptimeNanoseconds(UInt64(max(0, deadline)))) { [unowned receiver] in
+            receiver.dispositions.timer = nil
+            guard !receiver.isDone else { return }
+            receiver.dispositions.sendOverdue(on: receiver)
+            receiver.dispositions.schedule(on: receiver)
+        }
+        self.timer = (deadline, timer)
+    }
+
+    mutating func cancelTimer() {
+        self.timer?.scheduled.cancel()
+        self.timer = nil
     }
 
     /// Sends what was kept back long enough.
-    mutating func sendOverdue(on link: LinkEndpoint) {
+    private mutating func sendOverdue(on link: LinkEndpoint) {
         let now = link.handler.now
         if self.pace.isRipeDue(self.queue.ripeSince, at: now) { self.sendRipe(on: link) }
         guard self.queue.waitingCount > 0, self.pace.isWaitingDue(at: now) else { return }

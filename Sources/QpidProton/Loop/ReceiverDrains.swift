@@ -50,13 +50,13 @@ final class ReceiverDrains {
             receiver.dispositions.proof.drains(receiver.handler.writes.next)
             receiver.link.drain()
         case .late(let credit):
-            receiver.refund(credit)
+            receiver.account.refund(credit)
             receiver.showCredit()
             receiver.topUp()
         case .end(let credit):
             // What came before the answer must be seen before it.
             receiver.flushArrived()
-            receiver.refund(receiver.state.takeCredit())
+            receiver.account.refund(receiver.state.takeCredit())
             self.end(credit)
         }
     }
@@ -64,7 +64,7 @@ final class ReceiverDrains {
     /// The peer did not answer, and no task waits any more.
     private func giveUp() {
         guard let credit = self.receiver.state.giveUpDrain() else { return }
-        self.receiver.refund(credit)
+        self.receiver.account.refund(credit)
         self.receiver.flushArrived()
         self.end(nil)
     }

@@ -23,12 +23,13 @@ struct ReceiverEnding {
     /// Ends all that waits on the receiver, and what it holds.
     func run() {
         let receiver = self.receiver
-        receiver.usedDrains?.cancelWaits()
+        receiver.drains.cancelWaits()
         let untaken = self.removeUntaken()
-        receiver.cancelTimers()
+        receiver.dispositions.cancelTimer()
+        receiver.account.cancelTimer()
         // Before the detach.
         if !receiver.isEndedByPeer, receiver.session.isHeardByPeer { receiver.dispositions.sendAll(on: receiver) }
-        if self.isHeard { for slot in untaken { receiver.release(slot) } }
+        if self.isHeard { for slot in untaken { Self.release(slot, of: receiver) } }
         let isStreaming = receiver.streams?.arriving != nil
         receiver.streams?.end(self.cause)
         let isHeldBack = receiver.state.message.isHeldBack
@@ -42,9 +43,9 @@ struct ReceiverEnding {
         // Those who wait get the end of the link, not that of their drain.
         receiver.inbox?.finish(self.error)
         // What stays to be taken is counted no more.
-        receiver.account(-(receiver.share?.held ?? 0))
+        receiver.account.add(-(receiver.account.share?.held ?? 0), of: receiver)
         receiver.promise()
-        receiver.usedDrains?.end(self.cause)
+        receiver.drains.end(self.cause)
     }
 
     /// Removes the messages that no task has taken and that are unsettled on both sides, and returns their keys.
@@ -68,6 +69,15 @@ struct ReceiverEnding {
             receiver.inbox?.push(batch)
         }
         return slots
+    }
+
+    /// Releases a message that no task gets. One that is still arriving ends with the link: no task has received it.
+    static func release(_ slot: SlotKey, of receiver: ReceiverEndpoint) {
+        if receiver.isLocallyOpen, receiver.streams?.settle(slot, .released) == true { return }
+        guard let entry = receiver.dispositions.queue[slot] else { return }
+        if slot == receiver.streams?.arriving?.slot { return _ = receiver.dispositions.withdraw(slot) }
+        entry.delivery.set(.released)
+        receiver.dispositions.forget(slot)
     }
 
     /// Forgets what is not settled, and counts the dispositions that do not leave any more.

@@ -4,11 +4,6 @@ internal import Synchronization
 // Receiving: from Proton to the tasks.
 
 extension ReceiverEndpoint {
-    /// The message that is handed over while it arrives.
-    private var arriving: ArrivingStream? {
-        if case .streaming = self.state.message { self.streams?.arriving } else { nil }
-    }
-
     /// Empties everything that Proton holds for this link, complete or not.
     func receive() {
         guard !self.isDone else { return }
@@ -21,7 +16,7 @@ extension ReceiverEndpoint {
                 continue
             }
             guard self.begin() else { return self.discard() }
-            if let stream = self.arriving {
+            if let stream = self.streams?.arriving {
                 guard self.streams?.receive(stream, delivery) == true else { break }
                 continue
             }
@@ -81,13 +76,7 @@ extension ReceiverEndpoint {
     private func begin() -> Bool {
         guard self.isLocallyOpen, self.inbox != nil else { return false }
         guard self.state.arrive() else {
-            self.close(
-                AMQPError(
-                    scope: .link,
-                    condition: .linkTransferLimitExceeded,
-                    detail: "a message was sent without credit"
-                )
-            )
+            self.close(.overrun("a message was sent without credit"))
             return false
         }
         return true
@@ -98,14 +87,14 @@ extension ReceiverEndpoint {
         let read = self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
             self.link.receive(into: bytes.baseAddress, count)
         }
-        self.account(read)
+        self.account.add(read, of: self)
     }
 
     /// Reads a whole message to where it waits.
     private func completeSmall(_ delivery: ProtonDelivery, _ count: Int) {
-        let (tagCount, room) = self.placeTag(of: delivery, before: count)
+        let (tagCount, room) = self.place(delivery.tag, before: count)
         let read = count > 0 ? self.link.receive(into: room, count) : 0
-        self.account(read)
+        self.account.add(read, of: self)
         let (slot, isReported) = self.complete(delivery, read)
         self.arrivals.append(
             tagCount: tagCount,
@@ -118,7 +107,7 @@ extension ReceiverEndpoint {
 
     /// Hands on the message that was gathered.
     func completeLarge(_ delivery: ProtonDelivery) {
-        let (tagCount, _) = self.placeTag(of: delivery)
+        let (tagCount, _) = self.place(delivery.tag, before: 0)
         let payload = self.partial
         self.partial = ByteBuffer()
         let (slot, isReported) = self.complete(delivery, payload.readableBytes)
@@ -135,13 +124,9 @@ extension ReceiverEndpoint {
     private func complete(_ delivery: ProtonDelivery, _ count: Int) -> (slot: UInt, isReported: Bool) {
         self.sequence += 1
         let isSettled = delivery.isRemotelySettled
-        var weight = self.state.complete(count)
-        if self.share != nil {
-            weight = max(weight, count)
-            self.account(weight - count)
-            self.share?.complete(count)
-        }
-        self.count(count)
+        let weight = self.account.complete(count, &self.state, of: self)
+        self.meter?.receive(count)
+        self.link.advance()
         var slot: UInt = 0
         if isSettled {
             delivery.settle()
@@ -149,39 +134,26 @@ extension ReceiverEndpoint {
             slot = self.dispositions.append(delivery, self.sequence, weight: weight).bitPattern
         }
         let isReported = isSettled || !self.isHeldUntilSettled
-        if isReported, self.countsUntaken { self.untaken.append(weight) }
+        if isReported { self.account.keep(weight, isCounted: self.state.window.budget != nil) }
         return (slot, isReported)
     }
 
-    /// Counts a whole message, and moves on behind it.
-    @inline(__always)
-    func count(_ bytes: Int) {
-        self.pace?.complete(bytes)
-        self.meter?.receive(bytes)
-        self.link.advance()
-    }
-
-    /// Begins a message that is handed over: writes its tag, which is gone from Proton with the delivery. A ``MarkedTag`` keeps
-    /// its mark; other tags of more than 32 bytes are against the standard, and cut. Returns the room for `count` bytes behind
-    /// the tag.
-    func placeTag(of delivery: ProtonDelivery, before count: Int = 0) -> (count: Int, room: UnsafeMutableRawPointer) {
-        let tag = delivery.tag
-        let isMarked = tag.count == MarkedTag.count && self.handler.frames.receivesFormats
-        let tagCount = isMarked ? MarkedTag.count : min(tag.count, MarkedTag.longest)
-        let room = self.arrivals.room(for: tagCount + count)
-        if let start = tag.baseAddress { room.copyMemory(from: start, byteCount: tagCount) }
+    /// Begins a message that is handed over: writes its tag, which is gone from Proton with the delivery. Returns the tag's length
+    /// and the room for `count` bytes behind it.
+    func place(_ tag: UnsafeRawBufferPointer, before count: Int) -> (count: Int, room: UnsafeMutableRawPointer) {
+        let placed = self.arrivals.place(tag, before: count, keepsMark: self.handler.frames.receivesFormats)
         if self.arrivals.isEmpty { self.handler.markArrived(self) }
-        return (tagCount, room + tagCount)
+        return placed
     }
 
     private func aborted(_ delivery: ProtonDelivery) {
         self.dropPartial()
         // An abort that is the first that is seen of a message has used its credit too, and needs it.
         guard self.state.message.hasBegun || self.begin() else { return self.discard() }
-        let stream = self.arriving
+        let stream = self.streams?.arriving
         self.state.abort()
         if let stream { self.streams?.abort(stream) }
-        self.pace?.complete(0)
+        self.account.count(0)
         delivery.settle()
         // Who waits next must see that the credit is used: nothing is handed over that would show it.
         self.showCredit()
@@ -208,7 +180,7 @@ extension ReceiverEndpoint {
     }
 
     func dropPartial() {
-        self.account(-self.partial.readableBytes)
+        self.account.add(-self.partial.readableBytes, of: self)
         self.partial = ByteBuffer()
     }
 

@@ -1,39 +1,30 @@
-internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
 /// The loop's side of a receiver: it empties Proton at once, grants credit and settles. It is used on the event loop alone.
 ///
-/// ``ReceiverState`` decides. Its parts act where something is to be said to the peer or to tasks: ``ReceiverDispositions``,
-/// ``ReceiverDrains``, ``ReceiverStop``, ``ReceiverStreams`` and ``ReceiverEnding``.
+/// ``ReceiverState`` decides what the peer may send. ``ReceiverDispositions``, ``ReceiverDrains``, ``ReceiverStop``,
+/// ``ReceiverStreams`` and ``ReceiverEnding`` each do one other job.
 final class ReceiverEndpoint: LinkEndpoint {
     private(set) var key: SlotKey?
-    // Those that are used for each message are not checked for overlapping accesses: each is one call of a plain value.
+    // Used for each message, and not checked for overlapping accesses: each access is one call of a value.
     @exclusivity(unchecked) var inbox: Inbox?
     @exclusivity(unchecked) var state = ReceiverState()
     @exclusivity(unchecked) var dispositions = ReceiverDispositions()
     /// What has come of the message that is gathered.
     @exclusivity(unchecked) var partial = ByteBuffer()
-    /// What the link holds of what the connection may; nil where that is not bounded.
-    @exclusivity(unchecked) var share: ReceiveShare?
-    /// The credit that the rate limit leaves; nil without one.
-    @exclusivity(unchecked) var pace: CreditPace?
+    @exclusivity(unchecked) var account = ReceiverAccount()
     private(set) var limits = ReceiverLimits()
     private(set) var isHeldUntilSettled = true
     /// Whether unsettled messages that no task has taken are still handed out when the link has ended.
     private(set) var deliversUnsettledAfterEnd = false
-    /// What messages count for in the window until they are taken, in order.
-    var untaken: Deque<Int> = []
     var sequence: UInt64 = 0
     let arrivals = Arrivals()
     /// The messages that are handed over while they arrive; nil where messages are handed over whole.
     private(set) var streams: ReceiverStreams?
-    /// Nil before the first drain.
-    private(set) var usedDrains: ReceiverDrains?
+    private(set) lazy var drains = ReceiverDrains(of: self)
     /// The close that waits for the application.
     private(set) var stopping: ReceiverStop?
-    var paceTimer: LoopTimer?
-    private var dispositionTimer: (deadline: Int64, scheduled: LoopTimer)?
     /// When the link was opened here.
     private var openTime: NIODeadline?
 
@@ -42,12 +33,8 @@ final class ReceiverEndpoint: LinkEndpoint {
     /// Opens the link on this side, with an inbox of its own.
     func open(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) -> OpenedReceiver {
         try configuration.validate()
-        try self.link.setSource(configuration.source)
-        try self.link.setTarget(configuration.target)
-        try CheckedText.check(configuration.properties, "the receiver's properties")
-        try self.link.setProperties(configuration.properties, configuration.capabilities)
-        self.link.setSettleModes(sender: configuration.senderSettleMode, receiver: configuration.settleMode)
-        if self.handler.receiving.budget.shared != nil { self.share = ReceiveShare() }
+        try self.link.prepare(configuration)
+        self.account = ReceiverAccount(isBudgeted: self.handler.receiving.budget.shared != nil)
         let window = CreditWindow(
             configuration.window.policy,
             maxMessageSize: configuration.maxMessageSize?.bytes ?? .max
@@ -84,7 +71,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.topUp()
     }
 
-    override var figures: LinkFigures { self.ownFigures }
+    override var figures: LinkFigures { LinkFigures(of: self) }
 
     // MARK: What the peer sends
 
@@ -97,8 +84,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     override func flowed() {
         guard self.isDone || self.link.remoteCredit >= 0 else {
-            let text = "the peer counts more messages than it was granted credit for"
-            return self.close(AMQPError(scope: .link, condition: .linkTransferLimitExceeded, detail: text))
+            return self.close(.overrun("the peer counts more messages than it was granted credit for"))
         }
         self.showCredit()
         guard !self.isDone, !self.link.isAwaitingDrain else { return }
@@ -114,12 +100,6 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.perform(self.state.caughtUp())
     }
 
-    var drains: ReceiverDrains {
-        let drains = self.usedDrains ?? ReceiverDrains(of: self)
-        self.usedDrains = drains
-        return drains
-    }
-
     func perform(_ step: DrainStep) {
         if step != .none { self.drains.perform(step) }
     }
@@ -128,7 +108,10 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     func settle(_ settlement: Settlement) {
         guard !self.isDone else { return }
-        if !self.dispositions.isInBatch { self.beginBatch() }
+        if !self.dispositions.isInBatch {
+            self.dispositions.beginBatch(at: self.handler.now)
+            self.handler.settlingReceivers.append(self)
+        }
         if settlement.includesEarlier {
             // Deciding takes it out of those that are not decided.
             while let first = self.dispositions.queue.first, let entry = self.dispositions.queue[first],
@@ -149,11 +132,6 @@ final class ReceiverEndpoint: LinkEndpoint {
         if self.isHeldUntilSettled { self.returnPlaces(1, bytes: entry.weight) }
     }
 
-    private func beginBatch() {
-        self.dispositions.beginBatch(at: self.handler.now)
-        self.handler.settlingReceivers.append(self)
-    }
-
     /// All settlements of a batch have been applied.
     func settled() {
         let time = self.dispositions.endBatch()
@@ -161,7 +139,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.tune(at: time)
         self.useRoom()
         self.dispositions.sendDue(at: time, untaken: (self.inbox?.count ?? 0) + self.arrivals.messages, on: self)
-        self.scheduleDispositions()
+        self.dispositions.schedule(on: self)
         self.stopping?.closeIfSettled()
     }
 
@@ -173,26 +151,9 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.stopping?.closeIfSettled()
     }
 
-    private func scheduleDispositions() {
-        guard let deadline = self.dispositions.deadline else { return }
-        if let timer = self.dispositionTimer, timer.deadline <= deadline { return }
-        self.dispositionTimer?.scheduled.cancel()
-        let timer = self.handler.schedule(at: .uptimeNanoseconds(UInt64(max(0, deadline)))) { [unowned self] in
-            self.dispositionTimer = nil
-            guard !self.isDone else { return }
-            self.dispositions.sendOverdue(on: self)
-            self.scheduleDispositions()
-        }
-        self.dispositionTimer = (deadline, timer)
-    }
-
     // MARK: Stopping and ending
 
-    /// Pauses, waits until the application has settled what it holds, and closes the link.
-    ///
-    /// - Parameters:
-    ///   - limit: How long to wait for the application.
-    ///   - done: Called when the link has ended on this side.
+    /// Closes the link when the application has settled its messages, or after `limit`: see ``ReceiverStop``.
     func stop(for limit: Duration, _ done: @escaping () -> Void) {
         guard self.isLocallyOpen, self.key != nil else { return done() }
         let isFirst = self.state.stop()
@@ -202,20 +163,4 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     override func end(_ error: AMQPError?) { ReceiverEnding(of: self, error).run() }
-
-    /// Releases a message that no task gets. One that is still arriving ends with the link: no task has received it.
-    func release(_ slot: SlotKey) {
-        if self.isLocallyOpen, self.streams?.settle(slot, .released) == true { return }
-        guard let entry = self.dispositions.queue[slot] else { return }
-        if slot == self.streams?.arriving?.slot { return _ = self.dispositions.withdraw(slot) }
-        entry.delivery.set(.released)
-        self.dispositions.forget(slot)
-    }
-
-    /// The link has ended: nothing is sent or granted later.
-    func cancelTimers() {
-        self.dispositionTimer?.scheduled.cancel()
-        self.dispositionTimer = nil
-        self.paceTimer?.cancel()
-    }
 }

@@ -42,7 +42,7 @@ final class ReceiverStop {
 
     /// No more messages arrive, or the peer does not say so in time.
     func becameQuiet() {
-        for slot in self.takeSetAside() { self.receiver.release(slot) }
+        for slot in self.takeSetAside() { ReceiverEnding.release(slot, of: self.receiver) }
         self.closeIfSettled()
     }
 

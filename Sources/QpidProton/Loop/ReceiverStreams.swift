@@ -46,16 +46,16 @@ final class ReceiverStreams {
         // The beginning counts until the message returns its place; the rest piece by piece.
         let weight = max(CreditWindow.leastSize, start)
         receiver.state.stream(sequence, bytes: weight)
-        receiver.account(weight - start - rest.readableBytes)
+        receiver.account.add(weight - start - rest.readableBytes, of: receiver)
         let slot =
             delivery.isRemotelySettled ? nil : receiver.dispositions.append(delivery, sequence, weight: weight)
         let isReported = slot == nil || !receiver.isHeldUntilSettled
-        if isReported, receiver.countsUntaken { receiver.untaken.append(weight) }
+        if isReported { receiver.account.keep(weight, isCounted: receiver.state.window.budget != nil) }
         let stream = IncomingStream(of: receiver.status, sequence: sequence, outbox: receiver.handler.outbox)
         let arriving = ArrivingStream(stream, sequence: sequence, slot: slot, count: start, weight: weight)
         self.streams[sequence] = arriving
         self.push(rest, to: arriving)
-        let (tagCount, _) = receiver.placeTag(of: delivery)
+        let (tagCount, _) = receiver.place(delivery.tag, before: 0)
         receiver.arrivals.append(
             large: .streamed(beginning, stream),
             tagCount: tagCount,
@@ -97,7 +97,7 @@ final class ReceiverStreams {
         stream.push(piece)
         let more = stream.heldBytes - held
         self.receiver.state.hold(more)
-        self.receiver.account(more)
+        self.receiver.account.add(more, of: self.receiver)
         self.count(more)
     }
 
@@ -112,7 +112,9 @@ final class ReceiverStreams {
         let receiver = self.receiver
         let isSettled = delivery.isRemotelySettled
         receiver.state.completeStream(min(stream.count, self.buffer))
-        receiver.count(stream.count)
+        receiver.account.count(stream.count)
+        receiver.meter?.receive(stream.count)
+        receiver.link.advance()
         stream.finish(nil)
         if let slot = stream.slot {
             let isOpen = receiver.dispositions.queue.isInOrder(slot)

@@ -91,33 +91,30 @@ extension SenderEndpoint {
     }
 }
 
-extension ReceiverEndpoint {
-    var ownFigures: LinkFigures {
-        let streamed = self.status.streamedBytes.load(ordering: .relaxed)
-        return LinkFigures(
-            bytes: AMQPFill(
-                limit: self.state.window.budget,
-                used: (self.inbox?.weight ?? 0) + streamed,
-                peak: max(self.inbox?.peakWeight ?? 0, self.status.bufferedBytesPeak.load(ordering: .relaxed))
-            ),
-            messages: self.inbox?.count ?? 0,
-            unsettled: self.dispositions.queue.count
+extension LinkFigures {
+    init(of receiver: ReceiverEndpoint) {
+        let streamed = receiver.status.streamedBytes.load(ordering: .relaxed)
+        self.bytes = AMQPFill(
+            limit: receiver.state.window.budget,
+            used: (receiver.inbox?.weight ?? 0) + streamed,
+            peak: max(receiver.inbox?.peakWeight ?? 0, receiver.status.bufferedBytesPeak.load(ordering: .relaxed))
         )
+        self.messages = receiver.inbox?.count ?? 0
+        self.unsettled = receiver.dispositions.queue.count
     }
+}
 
-    /// Looks what keeps the peer from sending.
-    func noteCause() {
-        self.note(self.cause)
-    }
-
-    private var cause: AMQPBlockCause? {
-        // The peer may send, or what it sends is on its way.
-        guard self.isLocallyOpen, self.state.window.outstanding == 0, !self.state.window.isPaused else { return nil }
-        // Nothing was granted, for nobody waits.
-        if self.state.window.policy == .onDemand, self.state.window.held == 0 { return nil }
-        if self.paceTimer != nil { return .rate }
-        if self.handler.receiving.budget.room == 0 { return .memoryBudget }
-        if self.waitsForSettling { return .unsettled }
-        return .application
+extension AMQPBlockCause {
+    /// What keeps the peer from sending.
+    init?(of receiver: ReceiverEndpoint) {
+        // The peer may send, or what it sends is on its way; or nothing was granted because no task waits.
+        guard receiver.isLocallyOpen, receiver.state.isBlocked else { return nil }
+        if receiver.account.isPaced {
+            self = .rate
+        } else if receiver.handler.receiving.budget.room == 0 {
+            self = .memoryBudget
+        } else {
+            self = receiver.waitsForSettling ? .unsettled : .application
+        }
     }
 }

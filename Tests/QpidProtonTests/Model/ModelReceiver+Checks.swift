@@ -179,7 +179,7 @@ extension ModelReceiver {
     private func checkProgress(_ endpoint: ReceiverEndpoint, _ link: OpaquePointer) {
         let window = endpoint.state.window
         let isWaiting = endpoint.inbox?.hasWaiters == true
-        if !window.isPaused, endpoint.pace == nil, !endpoint.state.message.hasBegun {
+        if !window.isPaused, !endpoint.account.hasRateLimit, !endpoint.state.message.hasBegun {
             switch window.policy {
             case .messages(let count):
                 let used = window.outstanding + window.held

@@ -4,9 +4,9 @@ import Testing
 
 @testable import QpidProton
 
-/// P57: decisions are told in ranges, whatever the order in which handlers finish.
+/// P57: dispositions are sent in ranges, whatever the order in which handlers finish.
 @Suite(.deadline(minutes: 2))
-struct ReceiverTellingTests {
+struct ReceiverDispositionTests {
     private static let slow = ReceiverDrainTests.slow
 
     private func send(_ peer: InMemoryPeer, _ count: Int) async throws {

@@ -1,0 +1,17 @@
+extension ProtonLink {
+    /// Sets what the attach of a receiver carries, beside its max-message-size.
+    func prepare(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) {
+        try self.setSource(configuration.source)
+        try self.setTarget(configuration.target)
+        try CheckedText.check(configuration.properties, "the receiver's properties")
+        try self.setProperties(configuration.properties, configuration.capabilities)
+        self.setSettleModes(sender: configuration.senderSettleMode, receiver: configuration.settleMode)
+    }
+}
+
+extension AMQPError {
+    /// The peer sent more than it had credit for. Source: AMQP 1.0 §2.8.15.
+    static func overrun(_ detail: String) -> AMQPError {
+        AMQPError(scope: .link, condition: .linkTransferLimitExceeded, detail: detail)
+    }
+}

@@ -1,0 +1,115 @@
+internal import DequeModule
+internal import NIOCore
+
+/// What a receiver holds and expects of its connection's memory, and what its rate limit leaves.
+struct ReceiverAccount {
+    /// Nil where the memory of the connection is not bounded.
+    private(set) var share: ReceiveShare?
+    /// Nil without a rate limit.
+    private var pace: CreditPace?
+    /// Renews the credit when the rate limit allows more.
+    private var timer: LoopTimer?
+    /// What messages count for in the window until they are taken, in order.
+    private var untaken: Deque<Int> = []
+
+    var hasRateLimit: Bool { self.pace != nil }
+    /// The rate limit withholds credit.
+    var isPaced: Bool { self.timer != nil }
+
+    init(isBudgeted: Bool = false) {
+        if isBudgeted { self.share = ReceiveShare() }
+    }
+
+    // MARK: Memory
+
+    /// Counts what the link holds more, or less.
+    @inline(__always)
+    mutating func add(_ bytes: Int, of link: LinkEndpoint) {
+        if self.share != nil { self.share?.add(bytes, to: &link.handler.receiving.budget) }
+    }
+
+    /// The gathered message is complete. Returns the bytes that it counts for until it returns its place.
+    @inline(__always)
+    mutating func complete(_ count: Int, _ state: inout ReceiverState, of link: LinkEndpoint) -> Int {
+        var weight = state.complete(count)
+        if self.share != nil {
+            weight = max(weight, count)
+            self.add(weight - count, of: link)
+            self.share?.complete(count)
+        }
+        self.pace?.complete(count)
+        return weight
+    }
+
+    /// A message returns its place when it is taken.
+    ///
+    /// - Parameter isCounted: Whether the window counts bytes.
+    @inline(__always)
+    mutating func keep(_ weight: Int, isCounted: Bool) {
+        if self.share != nil || isCounted { self.untaken.append(weight) }
+    }
+
+    /// Messages were taken. Returns their bytes.
+    mutating func take(_ count: Int) -> Int {
+        var bytes = 0
+        for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
+        return bytes
+    }
+
+    /// Announces to the connection what is expected for the credit that is out.
+    mutating func promise(_ credit: Int, of link: LinkEndpoint) {
+        self.share?.promise(credit, to: &link.handler.receiving.budget)
+    }
+
+    // MARK: Credit
+
+    /// Renews the credit of a window that is not granted by hand, as far as the memory and the rate limit allow. Returns the
+    /// credit to advertise.
+    ///
+    /// - Parameter unsettled: The deliveries that are not settled by both sides.
+    mutating func renew(_ state: inout ReceiverState, unsettled: Int, of receiver: ReceiverEndpoint) -> Int {
+        let room = self.share?.credit(isIdle: state.isIdle, of: &receiver.handler.receiving.budget) ?? .max
+        let limit = min(room, state.unsettledCredit(unsettled))
+        return self.pace == nil ? state.topUp(limit: limit) : self.renewPaced(&state, limit: limit, receiver)
+    }
+
+    /// What the rate limit withholds follows by itself.
+    private mutating func renewPaced(_ state: inout ReceiverState, limit: Int, _ receiver: ReceiverEndpoint) -> Int {
+        guard state.window.wantsCredit else { return 0 }
+        let now = receiver.handler.nanoseconds
+        let credit = state.topUp(limit: min(limit, self.pace?.allowance(now) ?? .max))
+        self.pace?.grant(credit)
+        guard state.window.wantsCredit, self.timer == nil, let next = self.pace?.limiter.nextTime(now: now) else {
+            return credit
+        }
+        // A limit so low that its time cannot be told is looked at again.
+        let time = min(max(next, now + 1_000_000), now + 3_600_000_000_000)
+        self.timer = receiver.handler.schedule(at: .uptimeNanoseconds(UInt64(clamping: time))) { [unowned receiver] in
+            receiver.account.timer = nil
+            receiver.topUp()
+        }
+        return credit
+    }
+
+    /// Sets or takes away the rate limit, from now on.
+    mutating func setRate(_ limit: AMQPRateLimit?, at now: Int64) {
+        self.cancelTimer()
+        if let limit, self.pace != nil {
+            self.pace?.limiter.change(to: limit, now: now)
+        } else {
+            self.pace = limit.map { CreditPace($0, now: now) }
+        }
+    }
+
+    /// A message has come that is not gathered, or was aborted.
+    @inline(__always)
+    mutating func count(_ bytes: Int) { self.pace?.complete(bytes) }
+
+    /// Credit came back.
+    mutating func refund(_ credit: Int) { self.pace?.giveBack(credit) }
+
+    mutating func cancelTimer() {
+        self.timer?.cancel()
+        self.timer = nil
+    }
+}
