@@ -32,8 +32,8 @@ struct CreditPace {
         if first.count == 1 { self.granted.removeFirst() } else { self.granted[0].count -= 1 }
     }
 
-    /// Credit has come back: the latest first.
-    mutating func giveBack(_ credit: Int) {
+    /// Credit was returned: the latest first.
+    mutating func refund(_ credit: Int) {
         var rest = credit
         while rest > 0, let last = self.granted.last {
             let count = min(rest, last.count)

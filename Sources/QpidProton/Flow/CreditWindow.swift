@@ -121,17 +121,17 @@ struct CreditWindow {
     }
 
     /// Learns from what has happened: after each grant, when messages have come, and when some were given back.
-    mutating func learn(at now: Int64) {
+    mutating func tune(at now: Int64) {
         self.tuner.update(self.totals, held: self.held, size: self.expectedSize, at: now)
     }
 
     /// The peer has answered the attach.
-    mutating func answered(after nanoseconds: Int64) {
+    mutating func attached(after nanoseconds: Int64) {
         self.tuner.answered(after: nanoseconds)
     }
 
     /// How many messages the window has places for; nil where it is not learned.
-    var learned: Int? { self.isAutomatic ? self.places?.size : nil }
+    var tunedSize: Int? { self.isAutomatic ? self.places?.size : nil }
 
     /// The application waits for a message, and there was no credit left when it began to.
     mutating func starve() {
@@ -200,7 +200,7 @@ struct CreditWindow {
     }
 
     /// The peer has given back credit after the drain was given up.
-    mutating func giveBack(_ credit: Int) {
+    mutating func returned(_ credit: Int) {
         let back = min(credit, self.outstanding)
         self.totals.granted -= back
         self.outstanding -= back

@@ -12,28 +12,28 @@ struct DecisionProof {
     }
 
     /// The decisions that were handed to Proton.
-    private(set) var told = 0
+    private(set) var sent = 0
     /// Of these, the decisions that the peer has certainly read.
     private(set) var proven = 0
     /// The write with the latest decision, and the decisions in the writes before it.
     private var write = 0
-    private var toldBefore = 0
+    private var sentBefore = 0
     private var grant: Grant?
     private var laterGrant: Grant?
-    private var toldBeforeDrain = 0
+    private var sentBeforeDrain = 0
 
     /// The decisions that nothing proves.
-    var unproven: Int { self.told - self.proven }
+    var unproven: Int { self.sent - self.proven }
 
     /// Counts a decision that leaves with a write.
     @inline(__always)
-    mutating func tell(_ write: Int) {
-        if write != self.write { (self.write, self.toldBefore) = (write, self.told) }
-        self.told += 1
+    mutating func send(_ write: Int) {
+        if write != self.write { (self.write, self.sentBefore) = (write, self.sent) }
+        self.sent += 1
     }
 
     /// The decisions that leave before a write. Proton frames flows before the decisions of the same write.
-    private func told(before write: Int) -> Int { write == self.write ? self.toldBefore : self.told }
+    private func sent(before write: Int) -> Int { write == self.write ? self.sentBefore : self.sent }
 
     /// Credit is granted.
     ///
@@ -41,7 +41,7 @@ struct DecisionProof {
     ///   - messages: The number of the last message that may come without it.
     ///   - write: The write that carries the flow.
     mutating func granted(after messages: UInt64, _ write: Int) {
-        let grant = Grant(messages: messages, decisions: self.told(before: write))
+        let grant = Grant(messages: messages, decisions: self.sent(before: write))
         guard grant.decisions > self.proven else { return }
         // Of many unused grants the first and the last are enough.
         if self.grant == nil { self.grant = grant } else { self.laterGrant = grant }
@@ -63,10 +63,10 @@ struct DecisionProof {
     }
 
     /// A drain is asked for with a write.
-    mutating func drains(_ write: Int) { self.toldBeforeDrain = self.told(before: write) }
+    mutating func drains(_ write: Int) { self.sentBeforeDrain = self.sent(before: write) }
 
     /// The peer has answered the drain.
-    mutating func drained() { self.prove(self.toldBeforeDrain) }
+    mutating func drained() { self.prove(self.sentBeforeDrain) }
 
     private mutating func prove(_ decisions: Int) { self.proven = max(self.proven, decisions) }
 }

@@ -98,7 +98,7 @@ struct ReceiverState {
         switch self.drain {
         case .none, .ending:
             guard credit > 0 else { return .none }
-            self.window.giveBack(credit)
+            self.window.returned(credit)
             return .late(credit)
         case .requested:
             // A message that has begun comes before the answer.
@@ -140,7 +140,7 @@ struct ReceiverState {
             return 0
         case .answered(let credit):
             self.drain = .ending
-            self.window.giveBack(credit)
+            self.window.returned(credit)
             return credit
         }
     }
@@ -228,12 +228,12 @@ struct ReceiverState {
     @inline(__always)
     mutating func free(_ count: Int, bytes: Int) { self.window.free(count, bytes: bytes) }
 
-    /// The peer has answered the attach after so many nanoseconds.
-    mutating func attached(after nanoseconds: Int64) { self.window.answered(after: nanoseconds) }
+    /// The peer has answered the attach after this many nanoseconds.
+    mutating func attached(after nanoseconds: Int64) { self.window.attached(after: nanoseconds) }
 
     /// Tunes a window that sizes itself, after messages have arrived or returned their places.
     @inline(__always)
-    mutating func tune(at now: Int64) { self.window.learn(at: now) }
+    mutating func tune(at now: Int64) { self.window.tune(at: now) }
 
     // MARK: Unsettled messages
 

@@ -82,7 +82,7 @@ struct ReceiverAccount {
         guard state.window.wantsCredit, self.timer == nil, let next = self.pace?.limiter.nextTime(now: now) else {
             return credit
         }
-        // A limit so low that its time cannot be told is looked at again.
+        // A limit may be so low that its time cannot be computed: it is checked again.
         let time = min(max(next, now + 1_000_000), now + 3_600_000_000_000)
         self.timer = receiver.handler.schedule(at: .uptimeNanoseconds(UInt64(clamping: time))) { [unowned receiver] in
             receiver.account.timer = nil
@@ -106,7 +106,7 @@ struct ReceiverAccount {
     mutating func count(_ bytes: Int) { self.pace?.complete(bytes) }
 
     /// Credit came back.
-    mutating func refund(_ credit: Int) { self.pace?.giveBack(credit) }
+    mutating func refund(_ credit: Int) { self.pace?.refund(credit) }
 
     mutating func cancelTimer() {
         self.timer?.cancel()

@@ -83,7 +83,7 @@ struct ReceiverDispositions: ~Copyable {
     /// Counts the outcome of a delivery as sent.
     mutating func noteSent(_ outcome: AMQPOutcome, on link: LinkEndpoint) {
         link.meter?.decide(outcome)
-        self.proof.tell(link.handler.writes.next)
+        self.proof.send(link.handler.writes.next)
         self.unwritten.add(1, link.handler.writes)
     }
 
@@ -188,7 +188,7 @@ struct ReceiverDispositions: ~Copyable {
 
     private mutating func send(_ entry: Unsettled, on link: LinkEndpoint) {
         link.meter?.decide(entry.isReleased ? .released : .accepted)
-        self.proof.tell(link.handler.writes.next)
+        self.proof.send(link.handler.writes.next)
         if entry.isReleased { entry.delivery.release() } else { entry.delivery.accept() }
         entry.delivery.settle()
         self.answerWaits(of: entry, on: link)

@@ -70,7 +70,7 @@ final class ReceiverDrains {
     }
 
     private func end(_ credit: Int?) {
-        // Before the answer: whoever waits for it looks.
+        // Before the answer, because the waiting task reads it.
         self.receiver.showCredit()
         if let credit { self.answer(.success(credit)) }
         if self.receiver.state.becomeQuiet() { self.receiver.stopping?.becameQuiet() }

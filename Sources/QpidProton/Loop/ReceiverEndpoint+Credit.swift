@@ -73,7 +73,7 @@ extension ReceiverEndpoint {
     func tune(at time: Int64? = nil) {
         guard self.state.window.isAutomatic else { return }
         self.state.tune(at: time ?? self.handler.nanoseconds)
-        if self.account.share == nil, let count = self.state.window.learned {
+        if self.account.share == nil, let count = self.state.window.tunedSize {
             self.inbox?.setReportEvery(max(1, min(count / 4, 64)))
         }
     }
@@ -86,6 +86,7 @@ extension ReceiverEndpoint {
 
     /// Announces to the connection what is expected for the credit that is out.
     func promise() {
+        guard self.account.share != nil else { return }
         self.account.promise(self.isLocallyOpen ? self.state.window.outstanding : 0, of: self)
     }
 

@@ -16,7 +16,7 @@ extension ReceiverEndpoint {
                 continue
             }
             guard self.begin() else { return self.discard() }
-            if let stream = self.streams?.arriving {
+            if case .streaming = self.state.message, let stream = self.streams?.arriving {
                 guard self.streams?.receive(stream, delivery) == true else { break }
                 continue
             }
@@ -189,10 +189,12 @@ extension ReceiverEndpoint {
         guard !self.arrivals.isEmpty else { return }
         self.dispositions.proof.arrived(self.sequence)
         self.showCredit()
-        if let stopping = self.stopping { return stopping.setAside(self.arrivals.take()) }
+        if self.state.purpose.isStopping, let stopping = self.stopping {
+            return stopping.setAside(self.arrivals.take())
+        }
         self.inbox?.push(self.arrivals.take())
         self.promise()
-        self.streams?.showBuffered()
+        if self.streams != nil { self.streams?.showBuffered() }
         self.steps &+= 1
         self.session.noteIncoming()
         self.takeHeldBack()

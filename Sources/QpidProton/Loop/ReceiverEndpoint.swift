@@ -124,7 +124,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) {
-        if let streams = self.streams, streams.settle(slot, outcome) {
+        if self.streams != nil, self.streams?.settle(slot, outcome) == true {
             return self.dispositions.noteSent(outcome, on: self)
         }
         guard let entry = self.dispositions.settle(slot, outcome, on: self) else { return }
@@ -140,15 +140,15 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.useRoom()
         self.dispositions.sendDue(at: time, untaken: (self.inbox?.count ?? 0) + self.arrivals.messages, on: self)
         self.dispositions.schedule(on: self)
-        self.stopping?.closeIfSettled()
+        if self.state.purpose == .stopped { self.stopping?.closeIfSettled() }
     }
 
     private func settledBySender(_ slot: SlotKey) {
         // What has not come yet must be read before it is settled.
-        if self.streams?.arriving?.slot == slot { return }
+        if case .streaming = self.state.message, self.streams?.arriving?.slot == slot { return }
         guard let (entry, isDecided) = self.dispositions.settledBySender(slot) else { return }
         if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) } else { self.topUp() }
-        self.stopping?.closeIfSettled()
+        if self.state.purpose == .stopped { self.stopping?.closeIfSettled() }
     }
 
     // MARK: Stopping and ending

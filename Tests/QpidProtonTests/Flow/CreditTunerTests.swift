@@ -46,7 +46,7 @@ private struct Simulation {
     private mutating func flow(_ index: Int, _ credit: Int) {
         guard credit > 0 else { return }
         self.consumers[index].credits.append((self.now + self.way, credit))
-        self.consumers[index].window.learn(at: self.now)
+        self.consumers[index].window.tune(at: self.now)
     }
 
     private mutating func take(_ index: Int) {
@@ -90,20 +90,20 @@ private struct Simulation {
         switch kind {
         case 1:
             self.consumers[which].isAttached = true
-            self.consumers[which].window.answered(after: 2 * self.way)
+            self.consumers[which].window.attached(after: 2 * self.way)
         case 2: self.consumers[which].credit += self.consumers[which].credits.removeFirst().count
         case 3:
             self.consumers[which].arrivals.removeFirst()
             _ = self.consumers[which].window.arrive()
             self.consumers[which].buffered.append(self.consumers[which].window.complete(self.size))
-            self.consumers[which].window.learn(at: self.now)
+            self.consumers[which].window.tune(at: self.now)
             if self.consumers[which].working == nil { self.take(which) }
         case 4:
             let weight = self.consumers[which].working?.weight ?? 0
             self.consumers[which].working = nil
             self.consumers[which].done += 1
             self.consumers[which].window.free(1, bytes: weight)
-            self.consumers[which].window.learn(at: self.now)
+            self.consumers[which].window.tune(at: self.now)
             self.take(which)
         default:
             self.turn = (which + 1) % self.consumers.count
@@ -258,25 +258,25 @@ struct CreditTunerTests {
     @Test func theRoundTripIsMeasuredAgain() {
         var window = CreditWindow(.automatic(Self.budget))
         var now: Int64 = 1_000_000_000
-        window.answered(after: 50_000_000)
+        window.attached(after: 50_000_000)
         func step(_ time: Int64, _ body: (inout CreditWindow) -> Void) {
             now += time
             body(&window)
-            window.learn(at: now)
+            window.tune(at: now)
         }
         var way: Int64 = 25_000_000
         // A peer that sends at once what there is credit for.
         func work(_ seconds: Int64) {
             let end = now + seconds * 1_000_000_000
             while now < end {
-                if window.topUp() > 0 { window.learn(at: now) }
+                if window.topUp() > 0 { window.tune(at: now) }
                 step(2 * way) { _ in }
                 let count = min(window.outstanding, 100)
                 for _ in 0..<count {
                     _ = window.arrive()
                     _ = window.complete(100)
                 }
-                window.learn(at: now)
+                window.tune(at: now)
                 step(10_000) { $0.free(count, bytes: count * CreditWindow.leastSize) }
             }
         }
@@ -297,22 +297,22 @@ struct CreditTunerTests {
             var window = CreditWindow(.automatic(Self.budget))
             let start: Int64 = 1_000_000_000
             var now = start
-            window.answered(after: 50_000_000)
+            window.attached(after: 50_000_000)
             while window.tuner.roundTrip ?? 0 > 1_000_000, now < start + 30_000_000_000 {
                 // Others get theirs first, and it is never out of credit but for a measurement: then the way is all there is.
                 let isMeasuring = window.tuner.isProbing
                 let isAlone = isMeasuring && window.outstanding == 0
-                if window.topUp() > 0 { window.learn(at: now) }
+                if window.topUp() > 0 { window.tune(at: now) }
                 let count = min(isMeasuring ? window.outstanding : window.outstanding - 1, perTurn)
                 now += isAlone ? 500_000 : 50_000_000
                 for _ in 0..<count {
                     _ = window.arrive()
                     _ = window.complete(100)
                 }
-                window.learn(at: now)
+                window.tune(at: now)
                 now += 10_000
                 window.free(count, bytes: count * CreditWindow.leastSize)
-                window.learn(at: now)
+                window.tune(at: now)
             }
             return (now - start) / 1_000_000_000
         }
@@ -325,19 +325,19 @@ struct CreditTunerTests {
     @Test func aMeasurementBeginsWithoutCredit() {
         var window = CreditWindow(.automatic(Self.budget))
         var now: Int64 = 1_000_000_000
-        window.answered(after: 1_000_000)
+        window.attached(after: 1_000_000)
         _ = window.topUp()
-        window.learn(at: now)
+        window.tune(at: now)
         func takeOne() {
             _ = window.arrive()
             _ = window.complete(100)
             window.free(1, bytes: CreditWindow.leastSize)
             now += 10_000
-            window.learn(at: now)
+            window.tune(at: now)
         }
         while !window.tuner.isProbing {
             takeOne()
-            if window.topUp() > 0 { window.learn(at: now) }
+            if window.topUp() > 0 { window.tune(at: now) }
         }
         #expect(now > 11_000_000_000)
         while window.outstanding > 0 {
@@ -347,11 +347,11 @@ struct CreditTunerTests {
         }
         let credit = window.topUp()
         #expect(credit > 0)
-        window.learn(at: now)
+        window.tune(at: now)
         #expect(!window.tuner.isProbing)
         now += 5_000
         _ = window.arrive()
-        window.learn(at: now)
+        window.tune(at: now)
         #expect(window.tuner.roundTrip == 5_000)
     }
 
@@ -375,13 +375,13 @@ struct CreditTunerTests {
     @Test func creditThatIsGivenBackIsGrantedAgain() {
         var window = CreditWindow(.automatic(Self.budget))
         #expect(window.topUp() == CreditTuner.start)
-        window.learn(at: 1)
+        window.tune(at: 1)
         window.pause()
         window.drained()
         #expect(window.topUp() == 0 && window.outstanding == 0)
         window.resume()
         #expect(window.topUp() == CreditTuner.start)
-        window.giveBack(1_000)
+        window.returned(1_000)
         #expect(window.outstanding == 0)
     }
 }

@@ -7,20 +7,20 @@ struct DecisionProofTests {
     @Test func laterCreditProvesEarlierDecisions() {
         var proof = DecisionProof()
         proof.arrived(10)
-        for _ in 0..<5 { proof.tell(1) }
+        for _ in 0..<5 { proof.send(1) }
         // Twenty messages may come without the credit of the flow.
         proof.granted(after: 30, 2)
-        proof.tell(2)
+        proof.send(2)
         proof.arrived(30)
-        #expect(proof.told == 6 && proof.proven == 0)
+        #expect(proof.sent == 6 && proof.proven == 0)
         proof.arrived(31)
         #expect(proof.proven == 5 && proof.unproven == 1)
     }
 
     @Test func aFlowGoesBeforeTheDecisionsOfItsWrite() {
         var proof = DecisionProof()
-        proof.tell(1)
-        proof.tell(2)
+        proof.send(1)
+        proof.send(2)
         proof.granted(after: 0, 2)
         proof.arrived(1)
         #expect(proof.proven == 1)
@@ -28,9 +28,9 @@ struct DecisionProofTests {
 
     @Test func theAnswerToADrainProvesWhatWentBefore() {
         var proof = DecisionProof()
-        for _ in 0..<3 { proof.tell(1) }
+        for _ in 0..<3 { proof.send(1) }
         proof.drains(2)
-        proof.tell(2)
+        proof.send(2)
         #expect(proof.proven == 0)
         proof.drained()
         #expect(proof.proven == 3)
@@ -39,7 +39,7 @@ struct DecisionProofTests {
     @Test func manyUnusedGrantsKeepTheFirstAndTheLast() {
         var proof = DecisionProof()
         for write in 1...10 {
-            proof.tell(write)
+            proof.send(write)
             proof.granted(after: UInt64(write) * 10, write + 1)
         }
         proof.arrived(11)

@@ -49,7 +49,7 @@ import Testing
         #expect(window.outstanding == 0)
         window.free(100, bytes: 100)
         #expect(window.held == 0)
-        window.giveBack(5)
+        window.returned(5)
         #expect(window.outstanding == 0)
         #expect(CreditWindow(.messages(-3)).policy == .messages(1))
     }
@@ -88,7 +88,7 @@ import Testing
                     credit = 0
                 case 4 where credit > 0:
                     let back = Int.random(in: 1...credit, using: &random)
-                    window.giveBack(back)
+                    window.returned(back)
                     credit -= back
                 default: window.starve()
                 }

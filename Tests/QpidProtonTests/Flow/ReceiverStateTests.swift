@@ -27,7 +27,8 @@ import Testing
             add(ReceiverModel(policy: policy, limit: 4))
         }
         var seen: Set<Visit> = []
-        for _ in 0..<30 {
+        let visits = Visit.all
+        for round in 0..<30 where round < 5 || seen.count < visits.count {
             for index in pool.indices {
                 for event in ReceiverEvent.allCases {
                     guard var model = pool[index].models.randomElement(using: &random) else { continue }
@@ -41,7 +42,7 @@ import Testing
                 }
             }
         }
-        let missing = Visit.all.subtracting(seen)
+        let missing = visits.subtracting(seen)
         #expect(missing.isEmpty, "for instance \(missing.first.debugDescription)")
     }
 
@@ -103,7 +104,7 @@ import Testing
     }
 }
 
-/// What the walk tells states apart by, and the event it gives.
+/// A state, as far as the walk distinguishes states, and the event that it gets.
 private struct Visit: Hashable {
     struct Phase: Hashable {
         let message: String
@@ -217,7 +218,7 @@ private struct ReceiverModel {
             self.require(!isAllowed || self.state.message.hasBegun, "the message has not begun")
         case .holdBack, .catchUp:
             let isChanged = self.state.read(event == .holdBack ? .heldBack : .upToDate)
-            self.require(isChanged == (self.state.message != message), "a change of the reading is told wrongly")
+            self.require(isChanged == (self.state.message != message), "a change of the reading is reported wrongly")
             self.require(self.state.message.hasBegun == message.hasBegun, "a reading began or ended the message")
         case .complete: _ = self.state.complete(number * 100)
         case .stream:
@@ -249,7 +250,7 @@ private struct ReceiverModel {
             let step = self.state.returned(number)
             self.require(
                 wasUnderWay || step == (number > 0 ? .late(number) : .none),
-                "credit came back and was not told"
+                "credit came back and was not reported"
             )
             self.take(step)
             self.require(!wasUnderWay || step != .none || self.state.message.hasBegun, "an answered drain did not end")
