@@ -172,7 +172,7 @@ struct MemoryBudgetTests {
                     var releases: [Outbox.Release] = []
                     var count = 0
                     while count < 900 {
-                        outbox.take(&mail, releasing: releases)
+                        outbox.take(&mail, releasing: releases, at: 0)
                         releases = []
                         for case .message(let message) in mail.items {
                             releases.append((message.ledgerBytes, message.node))
