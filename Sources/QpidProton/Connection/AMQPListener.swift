@@ -79,10 +79,10 @@ public final class AMQPListener: AsyncSequence, Sendable {
             .urgentChildChannelOption()
             // Answered piece by piece: credit for the first messages goes out before the last are read.
             .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(.recvAllocator, value: ConnectionHandler.reads)
+            .childChannelOption(.recvAllocator, value: SocketReader.buffers)
             .childChannelOption(
                 .writeBufferWaterMark,
-                value: ConnectionHandler.waterMark(isTLS: acceptor.context != nil)
+                value: SocketWriter.waterMark(isTLS: acceptor.context != nil)
             )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try acceptor.accept(channel) }

@@ -59,8 +59,8 @@ struct Connector {
             .urgentChannelOption()
             // Answered piece by piece: credit for the first messages goes out before the last are read.
             .channelOption(.maxMessagesPerRead, value: 1)
-            .channelOption(.recvAllocator, value: ConnectionHandler.reads)
-            .channelOption(.writeBufferWaterMark, value: ConnectionHandler.waterMark(isTLS: self.context != nil))
+            .channelOption(.recvAllocator, value: SocketReader.buffers)
+            .channelOption(.writeBufferWaterMark, value: SocketWriter.waterMark(isTLS: self.context != nil))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try attempts.check()

@@ -7,7 +7,7 @@ struct PendingMessage: Sendable {
     /// The ledger of its link.
     let node: SlotKey
     let isSettled: Bool
-    /// A tag or a format was chosen for it: see ``ConnectionHandler/choices``.
+    /// A tag or a format was chosen for it: see ``SendChoices``.
     var hasChoice = false
     /// The number of a message whose bytes are its beginning alone, with parts that follow; 0 for a whole one.
     var stream: UInt32 = 0

@@ -1,5 +1,3 @@
-internal import NIOCore
-
 /// The incoming window of a session: how many transfers the peer may send. Source: AMQP 1.0 §2.5.6.
 ///
 /// It is told in transfers and bounds bytes: as many transfers as fit into what is free, by the size that they had lately. At
@@ -14,7 +12,6 @@ struct IncomingWindow {
     /// The window that the session begins with, in transfers.
     let initial: UInt32
     let outgoingWindow: UInt32
-    private let free: () -> Int
     private let frameSize: Int
     /// What a transfer is expected to have, times 16.
     private var expected: Int
@@ -26,11 +23,9 @@ struct IncomingWindow {
     /// - Parameters:
     ///   - capacity: The bytes that may be held.
     ///   - frameSize: The largest frame.
-    ///   - free: The bytes that may be held besides those that are held now.
-    init(capacity: Int, frameSize: Int, outgoingWindow: UInt32, free: @escaping () -> Int) {
+    init(capacity: Int, frameSize: Int, outgoingWindow: UInt32) {
         self.initial = UInt32(clamping: min(capacity / frameSize, 1 << 28))
         self.outgoingWindow = outgoingWindow
-        self.free = free
         self.frameSize = frameSize
         self.expected = frameSize << 4
         self.quarter = max(1, Int(self.initial) / 4)
@@ -48,24 +43,26 @@ struct IncomingWindow {
         return self.arrived >= self.quarter
     }
 
-    /// The transfers that fit into what is free.
-    private var transfers: Int {
+    /// The transfers that fit into so many bytes.
+    private func transfers(_ free: Int) -> Int {
         let size = max(Self.leastTransfer, min(self.expected >> 4, self.frameSize))
-        return min(max(0, self.free()) / size, 1 << 28)
+        return min(max(0, free) / size, 1 << 28)
     }
 
     /// How far the limit can be moved on that the peer was told, if that is worth a frame.
     ///
-    /// - Parameter left: The transfers that the peer may still send.
-    func gain(left: Int) -> Int? {
-        let transfers = self.transfers
+    /// - Parameters:
+    ///   - left: The transfers that the peer may still send.
+    ///   - free: The bytes that may be held besides those that are held now.
+    func gain(left: Int, free: Int) -> Int? {
+        let transfers = self.transfers(free)
         let gain = transfers - left
         // A quarter of a window that has become small is less than one of what was told.
         return gain > 0 && (left <= 0 || gain >= min(self.quarter, max(1, transfers / 4))) ? gain : nil
     }
 
-    /// As ``gain(left:)``, for a frame that is sent anyway.
-    func smallGain(left: Int) -> Int { max(0, self.transfers - left) }
+    /// As ``gain(left:free:)``, for a frame that is sent anyway.
+    func smallGain(left: Int, free: Int) -> Int { max(0, self.transfers(free) - left) }
 
     /// The peer has been told that it may send so many transfers.
     mutating func told(_ left: Int) {

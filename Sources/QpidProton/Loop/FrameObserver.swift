@@ -6,64 +6,6 @@ internal import Synchronization
 ///
 /// Accesses that are not checked for overlapping are each one call of a plain value, which calls nothing back.
 final class FrameObserver {
-    /// One session as the peer sees it.
-    final class PeerSession {
-        @exclusivity(unchecked) fileprivate(set) var window: RemoteWindow
-        /// Called when the peer has changed its window.
-        var onChange: (() -> Void)?
-        /// Called when the peer has sent more than its window allows; nil when the session has ended.
-        var onViolation: (() -> Void)?
-        /// Called before Proton sees the end of a session that was not begun here: Proton cannot begin it afterwards.
-        var onEarlyEnd: (() -> Void)?
-        fileprivate var isEndHeld = false
-        /// The channel on which this side has ended the session.
-        fileprivate var endedChannel: UInt16?
-        fileprivate var isEndedByPeer = false
-        /// This side's incoming window; nil until the session is begun here.
-        @exclusivity(unchecked) var incoming: IncomingWindow?
-        /// The id that the next transfer of the peer has.
-        @exclusivity(unchecked) fileprivate(set) var nextIncomingID: UInt32
-        @exclusivity(unchecked) var isDue = false
-        /// The links on which nothing arrives are to be looked at too.
-        var isIdleLookDue = false
-        /// Some of them were left out at the last look.
-        var owesIdleLinks = false
-        /// When they were looked at last.
-        var idleLookTime = -PeerSession.idlePause
-        fileprivate(set) var localChannel: UInt16?
-        @exclusivity(unchecked) var links = PeerLinks()
-        /// What the flows say of the links.
-        var flows = LinkFlows()
-        /// What this side's sender of a name has, for the answer to an echo.
-        var senderState: ((String) -> FlowFrame.Sender?)?
-        /// The first id of the peer that is behind the window that it was told last.
-        @exclusivity(unchecked) fileprivate(set) var toldLimit: UInt32
-        /// What the peer said of its own window.
-        fileprivate var outgoingWindow: (nextID: UInt32, window: UInt32)?
-        var isEchoDue = false
-
-        fileprivate init(_ window: RemoteWindow, nextIncomingID: UInt32) {
-            self.window = window
-            self.nextIncomingID = nextIncomingID
-            self.toldLimit = nextIncomingID
-        }
-
-        /// The transfers that the peer says it may still send; nil while it has said nothing.
-        var remoteOutgoingWindow: Int? {
-            self.outgoingWindow.map { Int($0.window) + Int(Int32(bitPattern: $0.nextID &- self.nextIncomingID)) }
-        }
-
-        /// The transfers that the peer may still send.
-        var left: Int { Int(Int32(bitPattern: self.toldLimit &- self.nextIncomingID)) }
-
-        /// Moves the limit on for a frame that tells it. Returns what is told.
-        func tell(_ gain: Int) -> UInt32 {
-            self.toldLimit &+= UInt32(clamping: gain)
-            self.incoming?.told(self.left)
-            return UInt32(max(0, self.left))
-        }
-    }
-
     @exclusivity(unchecked) private var input: FrameScanner
     /// Shows whole frames: what lies behind a long name or address is needed too.
     @exclusivity(unchecked) var output = FrameScanner(maxSize: Int(UInt32.max))
@@ -84,25 +26,10 @@ final class FrameObserver {
     private var begun: [UInt16: FrameHeader.Begin] = [:]
     /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
     private var arrived: Deque<PeerSession> = []
-    /// A link that the peer has attached, as far as Proton does not show it.
-    struct Attached {
-        /// Why it is refused; nil for most.
-        var refusal: AMQPError?
-        var capabilities = LinkCapabilities()
-    }
-
     /// The links that the peer has attached, for Proton's events of them, which come in the same order.
-    private var attached: Deque<Attached> = []
-    /// Sessions of whose window the peer has used a quarter.
-    @exclusivity(unchecked) var due: [PeerSession] = []
-    /// Sessions of which the peer wants to know the state.
-    @exclusivity(unchecked) var echoes: [PeerSession] = []
-    /// Whether the flows that renew windows name links: not at a peer that resumes all links at any flow.
-    var namesLinks = true
-    /// There may be frames to send that Proton does not make.
-    var hasNews: Bool { !self.due.isEmpty || !self.echoes.isEmpty || self.mayOweIdleLinks }
-    /// A window was told, and links on which nothing arrives may need a flow that names them.
-    var mayOweIdleLinks = false
+    private var attached: Deque<PeerAttach> = []
+    /// What this side owes the peer beside Proton's frames.
+    @exclusivity(unchecked) var renewals = WindowRenewals()
 
     /// The links that the peer has attached, and those that this side has.
     private var attachedByPeer = 0
@@ -126,14 +53,6 @@ final class FrameObserver {
     /// Called when this side has ended a session on one of its channels, and whether the peer has too.
     var onEnd: ((_ channel: UInt16, _ isOver: Bool) -> Void)?
 
-    /// How much of a read may go to Proton now.
-    struct Reading {
-        /// The bytes up to a frame that has to wait for an answer to those before it, or that Proton must not see.
-        var count: Int
-        /// What is wrong with that frame; nil where it has to wait.
-        var violation: AMQPError?
-    }
-
     /// - Parameters:
     ///   - maxFrameSize: The largest frame that the peer may send.
     ///   - openLinks: How many links the peer may have attached that are not attached on this side.
@@ -150,7 +69,7 @@ final class FrameObserver {
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
     /// The link of the next event of a link that the peer has attached.
-    func nextAttached() -> Attached { self.attached.popFirst() ?? Attached() }
+    func nextAttached() -> PeerAttach { self.attached.popFirst() ?? PeerAttach() }
 
     /// The bytes that have come of a frame that is not complete. Proton has those behind the head, and tells nothing of them.
     var incompleteBytes: Int { self.input.incomplete }
@@ -159,8 +78,8 @@ final class FrameObserver {
     ///
     /// Proton 0.37 lets a peer begin a session twice: its count of who refers to the session is then wrong, and it frees
     /// memory twice. See ``PeerLinks`` for the links.
-    func received(_ bytes: UnsafeRawBufferPointer) -> Reading {
-        var reading = Reading(count: 0)
+    func received(_ bytes: UnsafeRawBufferPointer) -> FrameReading {
+        var reading = FrameReading(count: 0)
         reading.count = self.input.walk(bytes) { head in
             if self.isOpenNew {
                 self.isOpenNew = false
@@ -244,10 +163,10 @@ final class FrameObserver {
         if self.lastPeer?.channel != channel { self.lastPeer = self.byPeerChannel[channel].map { (channel, $0) } }
         guard let session = self.lastPeer?.session else { return self.isOpened ? nil : Self.notOpened }
         session.nextIncomingID &+= 1
-        if session.incoming?.arrive(size) == true { self.look(at: session) }
+        if session.incoming?.arrive(size) == true { self.renewals.look(at: session) }
         if session.left < 0, let violation = self.violation(session) { return violation }
         let violation = session.links.transfer(transfer, nextID: session.nextIncomingID)
-        if session.nextIncomingID == session.links.wakeID { self.look(at: session) }
+        if session.nextIncomingID == session.links.wakeID { self.renewals.look(at: session) }
         return violation
     }
 
@@ -273,7 +192,7 @@ final class FrameObserver {
             session.window.update(nextIncomingID: flow.nextIncomingID, incomingWindow: flow.incomingWindow)
             if let id = flow.nextOutgoingID, let window = flow.outgoingWindow { session.outgoingWindow = (id, window) }
             session.flows.peerSent(flow)
-            if flow.echo { self.echo(session) }
+            if flow.echo { self.renewals.echo(session) }
             session.onChange?()
         case .attach(let channel, let attach):
             guard let session = self.byPeerChannel[channel] else { return nil }
@@ -286,7 +205,7 @@ final class FrameObserver {
                     detail: "the \($0) in the peer's attach holds a zero byte"
                 )
             }
-            self.attached.append(Attached(refusal: refusal, capabilities: attach.capabilities))
+            self.attached.append(PeerAttach(refusal: refusal, capabilities: attach.capabilities))
             self.attachedByPeer += 1
             guard self.attachedByPeer - self.attachedHere <= self.openLinks else {
                 let text = "the peer attached \(self.openLinks + 1) links that are not attached on this side"
@@ -350,18 +269,8 @@ final class FrameObserver {
         return nil
     }
 
-    /// Looks with the next output whether the window of a session is to be renewed.
-    func look(at session: PeerSession) {
-        guard !session.isDue else { return }
-        session.isDue = true
-        self.due.append(session)
-    }
-
-    private func echo(_ session: PeerSession) {
-        guard !session.isEchoDue else { return }
-        session.isEchoDue = true
-        self.echoes.append(session)
-    }
+    /// Looks with the next output at the links on which nothing arrives.
+    func lookAtIdleLinks() { self.renewals.lookAtIdleLinks(of: self.byLocalChannel.values) }
 
     /// A range of 2³¹ ids is negative to Proton, which then looks for each of them.
     private static let widestDisposition: UInt32 = 0x7FFF_FFFE
@@ -389,9 +298,9 @@ final class FrameObserver {
             return begin.incomingWindow
         case .flow(let channel, let flow):
             guard let session = self.byLocalChannel[channel] else { return self.begun[channel]?.incomingWindow }
-            let window = session.tell(session.incoming?.smallGain(left: session.left) ?? 0)
+            let window = session.tell(session.smallGain)
             session.flows.sent(flow, limit: session.toldLimit)
-            self.told(session)
+            self.renewals.told(session)
             // Proton counts a transfer when all of it has come, and here it counts from its head: what was told stays told.
             guard let id = flow.nextIncomingID else { return window }
             return UInt32(max(0, Int32(bitPattern: session.toldLimit &- id)))

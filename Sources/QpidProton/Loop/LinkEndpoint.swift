@@ -7,14 +7,10 @@ class LinkEndpoint {
     @exclusivity(unchecked) final private(set) var link: ProtonLink
     let session: SessionEndpoint
     let status: LinkStatus
-    /// The link has been freed, and `link` is empty.
-    private(set) var isDone = false
-    /// The link has ended on this side.
-    private(set) var hasEnded = false
-    /// The peer has detached, in order or with an error.
-    private(set) var isEndedByPeer = false
-    /// The session or the connection is gone, or closing, and the link with it.
-    private(set) var isAbandoned = false
+    /// Not checked either: it calls nothing but its observer.
+    @exclusivity(unchecked) final private(set) var phase = LinkPhase.open {
+        didSet { self.session.detaching += (self.phase.isDetaching ? 1 : 0) - (oldValue.isDetaching ? 1 : 0) }
+    }
 
     /// The peer has attached it of itself.
     var isOfPeer = false {
@@ -23,11 +19,6 @@ class LinkEndpoint {
 
     /// What the peer's attach offers and desires.
     var peerCapabilities = LinkCapabilities()
-
-    /// This side has detached, and the peer has not answered.
-    private var isDetaching = false {
-        didSet { self.session.detaching += (self.isDetaching ? 1 : 0) - (oldValue ? 1 : 0) }
-    }
 
     /// The number of the link on its connection, which no other gets.
     let number: UInt64
@@ -39,9 +30,15 @@ class LinkEndpoint {
     var steps = 0
 
     var handler: ConnectionHandler { self.session.handler }
-    var isLocallyOpen: Bool {
-        !self.isDone && !self.hasEnded && self.link.isLocallyActive
-    }
+    /// The link has been freed, and `link` is empty.
+    @inline(__always) final var isDone: Bool { self.phase.isDone }
+    /// The link has ended on this side.
+    final var hasEnded: Bool { !self.phase.isOpen }
+    /// The peer has detached, in order or with an error.
+    final var isEndedByPeer: Bool { self.phase.isEndedByPeer }
+    /// The session or the connection is gone, or closing, and the link with it.
+    final var isAbandoned: Bool { self.phase.isAbandoned }
+    var isLocallyOpen: Bool { self.phase.isOpen && self.link.isLocallyActive }
     /// Attached from both sides, so that Proton sends flows of it.
     var isAttached: Bool {
         self.isLocallyOpen && self.link.isRemotelyActive
@@ -53,7 +50,8 @@ class LinkEndpoint {
         self.session = session
         let key = LinkKey(session: session.status.key, link: session.links.nextKey)
         self.status = LinkStatus(name: name, key: key)
-        self.number = session.handler.makeLinkNumber()
+        session.handler.linkCount += 1
+        self.number = session.handler.linkCount
         _ = session.links.insert(self)
         self.link.setContext(self)
     }
@@ -108,11 +106,11 @@ class LinkEndpoint {
     /// Closes or detaches from this side. The status' `detached` tells when the peer has answered.
     func close(_ error: AMQPError?, detach: Bool = false) {
         guard !self.isDone, !self.link.isLocallyClosed else { return }
-        self.endLocally(error, .link(by: .local, detach ? .detached : .closed))
+        self.endLocally(.close, error, .link(by: .local, detach ? .detached : .closed))
         if let error { self.link.setError(error.fitted(to: self.handler.peerFrameSize)) }
         self.session.whenBegun {
             guard !self.isDone, self.closeInProton(detach: detach, refuses: true) else { return }
-            if self.isRemotelyClosed { self.finish(nil) } else { self.isDetaching = !self.isOfPeer }
+            if self.isRemotelyClosed { self.finish(nil) } else if !self.isOfPeer { self.phase.take(.detach) }
         }
     }
 
@@ -136,15 +134,15 @@ class LinkEndpoint {
             "link closed by the peer",
             metadata: self.logMetadata(error: error)
         )
-        self.isEndedByPeer = true
         if !self.link.isLocallyClosed {
-            self.endLocally(error, .link(by: .peer, ending))
+            self.endLocally(.peerDetach, error, .link(by: .peer, ending))
             self.handler.isEndWaiting = true
             return self.session.whenBegun {
                 guard !self.isDone, self.closeInProton(detach: detach, refuses: false) else { return }
                 self.finish(error)
             }
         }
+        self.phase.take(.peerDetach)
         self.finish(error)
     }
 
@@ -155,8 +153,7 @@ class LinkEndpoint {
     ///   - cause: The same, or a description of the orderly end.
     func abandon(_ error: AMQPError?, _ cause: AMQPError) {
         guard !self.isDone else { return }
-        self.isAbandoned = true
-        self.endLocally(error, .withAll(cause))
+        self.endLocally(.abandon, error, .withAll(cause))
         self.link.abandon()
         // The peer's answer to an orderly end of this side is the answer to the link's end too.
         if error == nil, cause.origin == .local {
@@ -170,13 +167,14 @@ class LinkEndpoint {
 
     /// Frees a link whose opening failed on this side.
     func discard(_ error: AMQPError) {
-        self.endLocally(error)
+        self.endLocally(.close, error, .link(by: .local, .closed))
         self.finish(error)
     }
 
-    private func endLocally(_ error: AMQPError?, _ end: LinkStatus.End = .link(by: .local, .closed)) {
-        guard !self.hasEnded else { return }
-        self.hasEnded = true
+    private func endLocally(_ event: LinkPhase.Event, _ error: AMQPError?, _ end: LinkStatus.End) {
+        let wasOpen = self.phase.isOpen
+        self.phase.take(event)
+        guard wasOpen else { return }
         self.status.ended.resolve(error.map { .failure($0) } ?? .success(end))
         let refusal = error ?? self.status.closedError(end)
         self.status.attachment.resolve(.failure(refusal))
@@ -196,9 +194,8 @@ class LinkEndpoint {
     private func release(_ answer: Result<Void, AMQPError>?) {
         let snapshot = self.snapshot(at: self.handler.now)
         self.status.lastSnapshot.withLock { $0 = snapshot }
-        self.isDone = true
+        self.phase.take(.free)
         self.isOfPeer = false
-        self.isDetaching = false
         if let answer { self.status.detached.resolve(answer) }
     }
 }

@@ -34,7 +34,7 @@ struct PeerLinks {
     /// The links in the middle of a message, and those on which something arrived lately, in the order in which flows are to name
     /// them.
     private(set) var active: [UInt32] = []
-    /// The next-incoming-id at which an active link may need a flow that names it: see ``FrameObserver/PeerSession/renew(at:_:)``.
+    /// The next-incoming-id at which an active link may need a flow that names it: see ``PeerSession/renew(at:namesLinks:_:)``.
     var wakeID: UInt32 = .max
 
     var count: Int { self.links.count }

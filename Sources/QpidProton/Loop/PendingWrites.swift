@@ -1,13 +1,5 @@
 internal import DequeModule
 
-/// Bytes that were handed to Proton and are not yet written to the socket.
-struct InFlightBytes {
-    var bytes: Int
-    let node: SlotKey
-    /// A message that was sent settled: it is done when it has been written.
-    let settled: OutcomePromise?
-}
-
 /// The writes that the socket has not confirmed, oldest first, and the bytes of messages that each carries.
 ///
 /// The socket confirms a write by its promise, which confirms those before it too. Writes without one come before all with one.

@@ -5,7 +5,7 @@ internal import NIOCore
 /// resort the socket is not read. It is used on the event loop alone.
 final class ReadController {
     /// The most bytes that wait for the socket to take them before it is read no more.
-    private static let mostUnwritten = 4 * ConnectionHandler.writeBudget
+    private static let mostUnwritten = 4 * SocketWriter.budget
 
     private unowned let handler: ConnectionHandler
     /// Not checked for overlapping accesses: each is one call of a plain value.
@@ -98,7 +98,7 @@ final class ReadController {
             self.handler.logger.debug(
                 "reading from the socket is suspended: received or unwritten bytes fill their limit"
             )
-            self.handler.suspendIdleTimeout()
+            self.suspendIdleTimeout()
             self.limitWithholding()
         } else {
             self.withholdTimer?.cancel()
@@ -141,20 +141,20 @@ final class ReadController {
         shared.release(self.budget.close() + (self.permit?.close() ?? 0))
         shared.leaveReaders(self.id, margin: self.margin)
     }
-}
 
-extension ConnectionHandler {
+    // MARK: The idle timeout
+
     /// A peer whose bytes are not read must not be taken for one that sends none.
-    func suspendIdleTimeout() {
-        guard self.configuration.idleTimeout != nil else { return }
-        self.engine.setIdleTimeout(nil)
-        self.isIdleTimeoutSuspended = true
+    private func suspendIdleTimeout() {
+        guard self.handler.configuration.idleTimeout != nil else { return }
+        self.handler.engine.setIdleTimeout(nil)
+        self.handler.isIdleTimeoutSuspended = true
     }
 
     /// Bytes were read again: from here on the peer's silence counts.
     func resumeIdleTimeout() {
-        guard self.isIdleTimeoutSuspended, let idle = self.configuration.idleTimeout else { return }
-        self.isIdleTimeoutSuspended = false
-        self.engine.setIdleTimeout(idle)
+        guard !self.isReadingWithheld, let idle = self.handler.configuration.idleTimeout else { return }
+        self.handler.isIdleTimeoutSuspended = false
+        self.handler.engine.setIdleTimeout(idle)
     }
 }

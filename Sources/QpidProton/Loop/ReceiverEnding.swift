@@ -109,8 +109,8 @@ struct ReceiverEnding {
             settlements: counter
         )
         for report in receiver.reports { report.add(ended) }
-        if !undecided.isEmpty { receiver.handler.endedReceivers.add(key, counter) }
-        receiver.handler.endingReceivers.append(.init(unsent: counter, unwritten: receiver.dispositions.unwritten))
+        let unwritten = receiver.dispositions.unwritten
+        receiver.handler.decisionWrites.add(key, counter, unwritten, isDecided: undecided.isEmpty)
     }
 
     private func logUntaken(_ count: Int) {

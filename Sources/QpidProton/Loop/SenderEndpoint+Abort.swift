@@ -23,27 +23,15 @@ extension SenderEndpoint {
         guard self.isAborting else { return }
         let isEndedByPeer = self.isEndedByPeer || self.session.session.isRemotelyClosed
         if isEndedByPeer || self.mayAbort { self.abortCurrent() }
-        self.isAborting = false
-        self.handler.aborting.removeAll { $0 === self }
+        self.state.take(.abort)
+        self.handler.sending.hasAborted(self)
     }
 
     private func abortCurrent() {
-        self.isAborting = false
+        self.state.take(.abort)
         guard let current = self.link.current else { return }
         self.freeTag(of: current)
         current.abort()
         self.session.handedAbort()
-    }
-}
-
-extension ConnectionHandler {
-    /// Tells Proton of the messages that were given up and of which the peers can be told: before others are handed over,
-    /// which would be taken for more of them.
-    func abortGivenUp() {
-        guard !self.aborting.isEmpty else { return }
-        // Taken out while they are asked, which may bring others.
-        let senders = self.aborting
-        self.aborting = []
-        self.aborting.insert(contentsOf: senders.filter { !$0.abortIfPossible() }, at: 0)
     }
 }

@@ -8,7 +8,7 @@ extension SenderEndpoint {
         let outbox = self.handler.outbox
         while let shortage = outbox.shortage(node) {
             let used = outbox.ledger(node)?.used ?? 0
-            guard shortage <= used, let dropped = self.handler.queue.removeOldest(shortage, from: lane) else {
+            guard shortage <= used, let dropped = self.handler.sending.queue.removeOldest(shortage, from: lane) else {
                 guard !isAgain else { return outbox.dropFirst(node, self.status) }
                 outbox.post(.sender(self.status, .makeRoom(isAgain: true)))
                 return
@@ -16,7 +16,7 @@ extension SenderEndpoint {
             let bytes = dropped.reduce(0) { $0 + $1.ledgerBytes + lane.dropParts(of: $1) }
             self.status.drop(dropped.count, bytes: bytes)
             for message in dropped {
-                self.handler.dropChoice(of: message)
+                self.handler.choices.drop(of: message)
                 message.fail(.droppedForNewer)
             }
             // Others may have come behind it while a message passed in parts.

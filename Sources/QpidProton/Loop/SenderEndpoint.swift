@@ -5,26 +5,20 @@ internal import Synchronization
 /// The loop's side of a sender: it hands slices to Proton and answers transfers. It is used on the event loop alone.
 final class SenderEndpoint: LinkEndpoint {
     /// Until the link ends: the lane holds this endpoint.
-    private(set) var lane: SendQueue<SenderEndpoint>.Lane?
+    private(set) var lane: SendFeed.Lane?
     private(set) var node: SlotKey?
-    /// The messages that have begun to be sent.
-    var begun = 0
-    /// How many numbers the library's tags have skipped, because the application had chosen them.
-    var skippedTags = 0
-    /// The tags of the unsettled deliveries, with the numbers of their messages; nil until the application chooses a tag or a
-    /// format.
-    @exclusivity(unchecked) var tagsInUse: [[UInt8]: Int]?
+    @exclusivity(unchecked) var state = SenderState.unopened
+    @exclusivity(unchecked) var tags = DeliveryTags()
     /// What was chosen for the last message with options that began.
     var begunChoice: SendChoice?
     /// How many messages may be sent that the peer has not settled.
     private var unsettledLimit = Int.max
     /// That keeps credit of the peer from being used.
     private var isCapped = false
-    /// See ``setRate(_:)``.
-    var limiter: RateLimiter?
-    var paceTimer: LoopTimer?
+    /// Nil without a rate limit: see ``setRate(_:)``.
+    @exclusivity(unchecked) var pacer: SendPacer?
     /// The message that has begun was given up, and Proton has not been told: see ``abortIfPossible()``.
-    var isAborting = false
+    @inline(__always) var isAborting: Bool { self.state.isAborting }
     /// Called when the link ends: see ``flush(for:_:)``.
     var flushes: [() -> Void] = []
 
@@ -41,7 +35,7 @@ final class SenderEndpoint: LinkEndpoint {
         try self.link.setProperties(configuration.properties, configuration.capabilities)
         self.link.setSettleModes(sender: configuration.settleMode, receiver: configuration.receiverSettleMode)
         try self.checkAttach()
-        let lane = self.handler.queue.addLane(
+        let lane = self.handler.sending.queue.addLane(
             self,
             priority: configuration.priority,
             weight: configuration.weight
@@ -54,9 +48,10 @@ final class SenderEndpoint: LinkEndpoint {
         self.meter = self.handler.metrics?.meter(self, to: configuration.target, node: node)
         // Of messages that are sent settled nothing stays.
         if configuration.settleMode != .settled { self.unsettledLimit = configuration.unsettledLimit ?? .max }
+        self.state.take(.open)
         self.link.open()
         if let rate = configuration.rateLimit { self.setRate(rate) }
-        if self.session.isBlocked { self.handler.queue.setBlocked(true, on: lane) }
+        if self.session.isBlocked { self.handler.sending.queue.setBlocked(true, on: lane) }
         // A peer that attached first may have granted credit already.
         self.flowed()
         return OpenedSender(status: self.status, lane: lane.key, node: node, overflow: configuration.overflow)
@@ -96,11 +91,11 @@ final class SenderEndpoint: LinkEndpoint {
 
     var isDraining: Bool { !self.isDone && self.link.isDraining }
 
-    private func setCredit(_ credit: Int, isHeld: Bool = false, _ lane: SendQueue<SenderEndpoint>.Lane) {
-        self.handler.queue.setCredit(credit, isHeld: isHeld, isCapped: self.isCapped, on: lane)
+    private func setCredit(_ credit: Int, isHeld: Bool = false, _ lane: SendFeed.Lane) {
+        self.handler.sending.queue.setCredit(credit, isHeld: isHeld, isCapped: self.isCapped, on: lane)
         self.noteCause()
         self.status.credit.store(max(0, credit), ordering: .relaxed)
-        self.status.deliveryLimit.set(self.begun + max(0, credit))
+        self.status.deliveryLimit.set(self.tags.begun + max(0, credit))
     }
 
     /// Hands one slice to Proton.
@@ -116,7 +111,7 @@ final class SenderEndpoint: LinkEndpoint {
             if !message.isSettled { delivery?.setContext(message.outcome.pointer) }
         }
         slice.bytes.withBytes(slice.range) { self.link.send($0) }
-        self.meter?.handOver(slice, number: self.begun, at: self.handler.now)
+        self.meter?.handOver(slice, number: self.tags.begun, at: self.handler.now)
         if slice.endsBytes { slice.bytes.done() }
         var settled: OutcomePromise?
         if slice.isLast {
@@ -135,13 +130,12 @@ final class SenderEndpoint: LinkEndpoint {
 
     /// Begins a delivery.
     private func makeDelivery(_ message: PendingMessage) throws(AMQPError) -> ProtonDelivery? {
-        if message.hasChoice || self.tagsInUse != nil { return try self.makeChosenDelivery(message) }
+        if message.hasChoice || self.tags.areKept { return try self.makeChosenDelivery(message) }
         return self.makePlainDelivery()
     }
 
     func makePlainDelivery() -> ProtonDelivery? {
-        self.begun += 1
-        return Self.withTag(self.begun + self.skippedTags) { self.link.beginDelivery(tag: $0) }
+        DeliveryTags.withTag(self.tags.begin()) { self.link.beginDelivery(tag: $0) }
     }
 
     // MARK: Settling
@@ -152,7 +146,7 @@ final class SenderEndpoint: LinkEndpoint {
         guard let outcome = delivery.remoteOutcome, let promise = Self.takeOutcome(delivery) else {
             return
         }
-        self.meter?.outcome(outcome, number: self.number(of: delivery), at: self.handler.now)
+        self.meter?.outcome(outcome, number: self.tags.number(of: delivery.tag), at: self.handler.now)
         if self.link.current == delivery {
             _ = self.dropCurrent()
         } else {
@@ -167,12 +161,12 @@ final class SenderEndpoint: LinkEndpoint {
     /// Takes out the message that has begun and will not be finished, to be aborted. Returns it, not answered yet.
     private func dropCurrent() -> PendingMessage? {
         guard let lane = self.lane, let current = self.link.current,
-            let (message, rest) = self.handler.queue.dropCurrent(lane)
+            let (message, rest) = self.handler.sending.queue.dropCurrent(lane)
         else { return nil }
         _ = Self.takeOutcome(current)
         if rest > 0 { self.handler.outbox.release([(rest, message.node)]) }
-        self.isAborting = true
-        self.handler.aborting.append(self)
+        self.state.take(.giveUp)
+        self.handler.sending.willAbort(self)
         return message
     }
 
@@ -193,10 +187,10 @@ final class SenderEndpoint: LinkEndpoint {
 
     /// Takes back a message that has not begun to be sent. Does nothing when it has.
     func cancel(_ reply: OutcomeReply) {
-        guard let lane = self.lane, let message = self.handler.queue.remove(reply, from: lane) else { return }
+        guard let lane = self.lane, let message = self.handler.sending.queue.remove(reply, from: lane) else { return }
         self.handler.outbox.release([(message.ledgerBytes + lane.dropParts(of: message), message.node)])
         self.meter?.fail(unsent: 1, inDoubt: 0)
-        self.handler.dropChoice(of: message)
+        self.handler.choices.drop(of: message)
         message.fail(AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.notSent))
         // A drain may have waited for the message.
         self.answerDrain()
@@ -207,56 +201,49 @@ final class SenderEndpoint: LinkEndpoint {
 
     override func end(_ error: AMQPError?) {
         guard let lane = self.lane, let node = self.node else { return }
-        self.paceTimer?.cancel()
-        self.paceTimer = nil
+        self.pacer?.stop()
         let reports = self.reports
         if !reports.isEmpty {
-            let unfinished = self.unfinished(lane)
+            let unfinished = AMQPUnfinished(self, lane)
             for report in reports { report.add(unfinished, lane: lane.key) }
         }
-        let counts = reports.isEmpty ? self.allReports.map(\.unread) : []
-        let unread = counts.isEmpty ? nil : UnreadFailure(counts: counts, isInDoubt: false)
-        let unreadInDoubt = counts.isEmpty ? nil : UnreadFailure(counts: counts, isInDoubt: true)
-        let cause = error ?? self.status.endError ?? .senderClosed
-        let (unsent, unsettled) = (cause.telling(.notSent), cause.telling(.inDoubt))
-        self.handler.outbox.closeLevel(node, unsent)
-        var (abortedCount, unsettledCount) = (0, 0)
+        var ending = SenderEnding(
+            error ?? self.status.endError ?? .senderClosed,
+            reports.isEmpty ? self.allReports.map(\.unread) : []
+        )
+        self.handler.outbox.closeLevel(node, ending.notSent)
         if let message = self.dropCurrent() {
-            // Its last bytes have not been handed over: the peer cannot have it.
-            abortedCount = 1
-            let aborted = cause.telling(.aborted)
-            self.meter?.fail(aborted)
-            message.outcome.fail(aborted, unread: unread)
+            self.meter?.fail(ending.aborted)
+            ending.fail(begun: message)
         }
         self.endAborting()
-        let messages = self.handler.queue.removeLane(lane)
-        self.handler.endedLanes.append(
+        let messages = self.handler.sending.queue.removeLane(lane)
+        self.handler.mail.end(
             EndedLane(
                 key: lane.key,
-                error: unsent,
+                error: ending.notSent,
                 linkName: self.status.name,
                 address: self.address,
                 reports: reports,
-                unread: unread
+                unread: ending.unread
             )
         )
         self.lane = nil
+        self.state.take(.end)
         for message in messages {
-            self.handler.dropChoice(of: message)
-            message.fail(unsent, unread: unread)
+            self.handler.choices.drop(of: message)
+            ending.fail(waiting: message)
         }
         self.handler.outbox.release(messages.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
         for current in self.link.unsettled {
-            guard let promise = Self.takeOutcome(current) else { continue }
-            unsettledCount += 1
-            promise.fail(unsettled, unread: unreadInDoubt)
+            if let promise = Self.takeOutcome(current) { ending.fail(unsettled: promise) }
         }
-        self.meter?.fail(unsent: messages.count, inDoubt: unsettledCount)
-        self.handler.logGivenUp(
-            abortedCount + messages.count,
-            unsettled: unsettledCount,
-            link: self,
-            cause
+        self.meter?.fail(unsent: messages.count, inDoubt: ending.inDoubtCount)
+        self.handler.logger.gaveUp(
+            unsent: ending.unsentCount,
+            unsettled: ending.inDoubtCount,
+            ending.cause,
+            of: self.logMetadata()
         )
         let flushes = self.flushes
         self.flushes = []

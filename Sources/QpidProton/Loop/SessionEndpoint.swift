@@ -13,10 +13,10 @@ final class SessionEndpoint {
     /// Looked through in one order in every run.
     var links = SlotMap<LinkEndpoint>()
     private(set) var node: SlotKey?
-    /// The peer's window is closed: nothing of this session may be handed to Proton.
-    private(set) var isBlocked = true
+    /// Not checked either: it calls nothing.
+    @exclusivity(unchecked) private var state = SessionState.open(isBlocked: true)
     /// The session as the peer sees it, once it has begun it.
-    private(set) var peer: FrameObserver.PeerSession?
+    private(set) var peer: PeerSession?
     private var incoming: IncomingWindow?
     private(set) var incomingCapacity = 0
     private(set) var incomingPeak = 0
@@ -25,13 +25,11 @@ final class SessionEndpoint {
     private var isTouched = false
     /// Senders answer a drain when what was handed to Proton has been framed.
     var hasDrains = false
-    private(set) var isDone = false
     /// The links that this side opened and detached, and whose detach the peer has not answered.
     var detaching = 0
 
     /// Not checked for overlapping accesses, as the backlog of a lane.
-    @exclusivity(unchecked) private var handed: Deque<InFlightBytes> = []
-    private var handedBytes = 0
+    @exclusivity(unchecked) private var handed = HandedBytes()
 
     init(_ session: consuming ProtonSession, handler: ConnectionHandler) {
         self.session = session
@@ -51,14 +49,11 @@ final class SessionEndpoint {
         session.context(as: SessionEndpoint.self)
     }
 
-    var isLocallyOpen: Bool {
-        !self.isDone && !self.endsWhenBegun && self.session.isLocallyActive
-    }
-    private var isLocallyClosed: Bool {
-        self.endsWhenBegun || self.session.isLocallyClosed
-    }
-    /// The session was closed here before the peer had begun it.
-    private var endsWhenBegun = false
+    /// The session has been freed, or the connection has ended.
+    @inline(__always) var isDone: Bool { self.state.isDone }
+    /// Nothing of this session may be handed to Proton.
+    @inline(__always) var isBlocked: Bool { self.state.isBlocked }
+    var isLocallyOpen: Bool { self.state.isOpen && self.session.isLocallyActive }
     /// What answers links of the peer that were refused or detached before the session is begun here.
     private var answers: [() -> Void] = []
 
@@ -82,8 +77,7 @@ final class SessionEndpoint {
         let incoming = IncomingWindow(
             capacity: max(2 * frame, self.handler.receiving.budget.share(of: configuration.incomingCapacity.bytes)),
             frameSize: frame,
-            outgoingWindow: configuration.outgoingWindow,
-            free: { [unowned self] in self.freeIncoming }
+            outgoingWindow: configuration.outgoingWindow
         )
         self.session.setIncomingWindow(
             transfers: incoming.disguised,
@@ -94,7 +88,7 @@ final class SessionEndpoint {
         self.peer?.incoming = incoming
         let node = self.handler.outbox.addLevel(configuration.sendLimit, parent: self.handler.node)
         self.node = node
-        self.handler.begin(self)
+        self.handler.channels.begin(self)
         return OpenedSession(status: self.status, node: node)
     }
 
@@ -115,10 +109,11 @@ final class SessionEndpoint {
     /// What tasks need of the session, once it is begun on this side.
     var openedHere: OpenedSession? { self.node.map { OpenedSession(status: self.status, node: $0) } }
 
-    func remoteOpened(_ peer: FrameObserver.PeerSession?) {
+    func remoteOpened(_ peer: PeerSession?) {
         self.handler.logger.debug("session begun")
         self.peer = peer
         peer?.incoming = self.incoming
+        peer?.freeBytes = { [unowned self] in self.freeIncoming }
         peer?.onViolation = { [unowned self] in
             let text = "more transfers came than the incoming window of the session allows"
             self.close(AMQPError(scope: .session, condition: .sessionWindowViolation, detail: text))
@@ -127,7 +122,7 @@ final class SessionEndpoint {
             guard !self.isDone, self.session.isLocallyUnopened else { return }
             // The links go with the session.
             self.answers = []
-            self.handler.begin(self)
+            self.handler.channels.begin(self)
         }
         peer?.onChange = { [unowned self] in
             // A window that closes does so at once, and one that opens when Proton has seen it.
@@ -137,10 +132,7 @@ final class SessionEndpoint {
         peer?.senderState = { [unowned self] in self.senderState(of: $0) }
         self.updateBlocked()
         self.opened.resolve(.success(()))
-        if self.endsWhenBegun {
-            self.endsWhenBegun = false
-            self.session.end()
-        }
+        if self.state.take(.peerBegin) { self.session.end() }
     }
 
     /// Runs what answers a link of the peer, once the session is begun here: Proton drops what it has to say of one before.
@@ -186,17 +178,7 @@ final class SessionEndpoint {
 
     /// Counts what was handed to Proton: never more transfers than the peer's window has room for.
     func handOver(_ handed: InFlightBytes, transfers: Int) {
-        self.handedBytes += handed.bytes
-        if let last = self.handed.indices.last, self.handed[last].node == handed.node, self.handed[last].settled == nil
-        {
-            self.handed[last] = InFlightBytes(
-                bytes: self.handed[last].bytes + handed.bytes,
-                node: handed.node,
-                settled: handed.settled
-            )
-        } else {
-            self.handed.append(handed)
-        }
+        self.handed.add(handed)
         self.count(transfers)
     }
 
@@ -217,27 +199,14 @@ final class SessionEndpoint {
     func touch() {
         guard !self.isTouched else { return }
         self.isTouched = true
-        self.handler.markTouched(self)
+        self.handler.touchedSessions.append(self)
     }
 
-    /// Takes what Proton has framed out of what was handed to it. Proton frames in the order in which it was handed.
+    /// Takes what Proton has framed out of what was handed to it.
     func takeFramed(into writes: inout PendingWrites) {
         self.isTouched = false
         guard !self.isDone else { return }
-        let outgoing = self.session.outgoingBytes
-        var count = self.handedBytes - outgoing
-        self.handedBytes = outgoing
-        while count > 0, let first = self.handed.first {
-            if first.bytes <= count {
-                writes.add(first)
-                self.handed.removeFirst()
-                count -= first.bytes
-            } else {
-                writes.add(InFlightBytes(bytes: count, node: first.node, settled: nil))
-                self.handed[self.handed.startIndex].bytes -= count
-                count = 0
-            }
-        }
+        self.handed.takeFramed(leaving: self.session.outgoingBytes, into: &writes)
         self.updateBlocked()
         guard self.hasDrains else { return }
         self.hasDrains = false
@@ -255,11 +224,10 @@ final class SessionEndpoint {
     }
 
     private func setBlocked(_ isBlocked: Bool) {
-        guard isBlocked != self.isBlocked else { return }
-        self.isBlocked = isBlocked
+        guard isBlocked != self.isBlocked, self.state.take(isBlocked ? .block : .unblock) else { return }
         for case let sender as SenderEndpoint in self.links.values {
             guard let lane = sender.lane else { continue }
-            self.handler.queue.setBlocked(isBlocked, on: lane)
+            self.handler.sending.queue.setBlocked(isBlocked, on: lane)
             sender.noteCause()
         }
     }
@@ -274,26 +242,27 @@ final class SessionEndpoint {
 
     /// Proton holds less than it did: the peer may send more.
     func incomingTaken() {
-        if let peer = self.peer { self.handler.frames.look(at: peer) }
+        if let peer = self.peer { self.handler.frames.renewals.look(at: peer) }
     }
 
     // MARK: Ending
 
     func close(_ error: AMQPError?) {
-        guard !self.isDone, !self.isLocallyClosed else { return }
+        guard self.state.isOpen else { return }
         self.endLocally(error, error ?? Self.closedError(by: .local))
         if let error { self.session.setError(error.fitted(to: self.handler.peerFrameSize)) }
         if self.session.isLocallyUnopened {
             // The peer has not heard of a session that waits for a channel number.
             guard self.isBegunByPeer else { return self.finish(nil) }
             // A session that was never begun here must be begun before it can be refused.
-            self.handler.begin(self)
+            self.handler.channels.begin(self)
         }
         // The begin that answers comes first: see ``ProtonSession/end()``.
         if self.session.isRemotelyUnopened {
-            self.endsWhenBegun = true
+            self.state.take(.endUnbegun)
             return
         }
+        self.state.take(.end)
         self.session.end()
         if self.session.isRemotelyClosed { self.finish(nil) }
     }
@@ -302,8 +271,9 @@ final class SessionEndpoint {
         let ending: AMQPError.Ending = self.opened.answer == nil ? .refused : .closed
         let error = self.session.remoteError(ending)
         self.handler.logger.debug("session ended by the peer", metadata: .amqp(error: error))
-        if !self.isLocallyClosed {
+        if self.state.isOpen {
             self.endLocally(error, error ?? Self.closedError(by: .peer))
+            self.state.take(.end)
             self.session.end()
             self.handler.isEndWaiting = true
         }
@@ -319,7 +289,7 @@ final class SessionEndpoint {
         guard !self.isDone else { return }
         self.endLocally(error, cause)
         self.session.abandon()
-        self.isDone = true
+        self.state.take(.free)
         // The peer's answer to an orderly close of this side is the answer to the session's end too.
         if error == nil, cause.origin == .local {
             let closed = self.closed
@@ -348,11 +318,10 @@ final class SessionEndpoint {
         self.opened.resolve(.failure(cause))
         self.abandonLinks(error, cause)
         // Bytes that were handed to Proton will not be written any more.
-        self.handler.outbox.release(self.handed.map { ($0.bytes, $0.node) })
-        self.handler.metrics?.lost(self.handed)
-        for handed in self.handed { handed.settled?.resolve(.failure(cause.telling(.inDoubt))) }
-        self.handed = []
-        self.handedBytes = 0
+        let lost = self.handed.takeAll()
+        self.handler.outbox.release(lost.map { ($0.bytes, $0.node) })
+        self.handler.metrics?.lost(lost)
+        for handed in lost { handed.settled?.resolve(.failure(cause.telling(.inDoubt))) }
         if let node = self.node { self.handler.outbox.closeLevel(node, cause) }
     }
 
@@ -379,7 +348,7 @@ final class SessionEndpoint {
         self.leavePeer()
         // A link that the peer attached after the session was closed here goes with it.
         self.abandonLinks(error, error ?? Self.closedError(by: .local))
-        self.isDone = true
+        self.state.take(.free)
         self.handler.sessions.remove(self.status.key)
         self.closed.resolve(error.map { .failure($0) } ?? .success(()))
         self.session.free()

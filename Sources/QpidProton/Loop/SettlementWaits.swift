@@ -42,33 +42,8 @@ struct WriteWaits {
 }
 
 extension ConnectionHandler {
-    /// Answers when the settlement of a delivery has ended.
-    func awaitSettlement(
-        _ settler: Settler,
-        _ slot: SlotKey,
-        _ sequence: UInt64,
-        _ reply: Reply<AMQPSettlementResult>
-    ) {
-        let unsent = settler.unsent
-        if let receiver = self.receivers[settler.receiver] {
-            receiver.dispositions.answer(reply, whenSettled: slot, sequence, on: receiver)
-        } else if unsent.wasTold(slot), let ending = self.endingReceivers.first(where: { $0.unsent === unsent }) {
-            self.answer([reply], afterWrite: ending.unwritten.lastWrite)
-        } else {
-            reply.resolve(.success(unsent.result(of: slot)))
-        }
-    }
-
     /// Answers when the socket has taken a write.
     func answer(_ replies: [Reply<AMQPSettlementResult>], afterWrite write: Int) {
-        for reply in replies {
-            if write <= self.writes.done {
-                reply.resolve(.success(.settled))
-            } else if self.isDead, self.writes.isIdle {
-                reply.resolve(.success(.inDoubt(self.gone)))
-            } else {
-                self.writeWaits.add(write, reply)
-            }
-        }
+        self.decisionWrites.answer(replies, afterWrite: write, self.writes, gone: self.isDead ? self.gone : nil)
     }
 }

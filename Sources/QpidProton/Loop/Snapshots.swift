@@ -1,19 +1,20 @@
 internal import Logging
 internal import Synchronization
 
-extension ConnectionHandler {
-    var snapshot: AMQPConnectionSnapshot {
-        let ledger = self.outbox.ledger(self.node)
-        let budget = self.configuration.sendBudget
-        return AMQPConnectionSnapshot(
+extension AMQPConnectionSnapshot {
+    init(_ handler: ConnectionHandler) {
+        let ledger = handler.outbox.ledger(handler.node)
+        let writer = handler.writer
+        let budget = handler.configuration.sendBudget
+        self.init(
             outgoing: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
-            socket: AMQPFill(limit: Self.writeBudget, used: self.unwrittenBytes, peak: self.unwrittenPeak),
+            socket: AMQPFill(limit: SocketWriter.budget, used: writer.unwrittenBytes, peak: writer.unwrittenPeak),
             sendBudget: budget.map { AMQPFill(limit: $0.limit.bytes, used: $0.used.bytes, peak: $0.peak.bytes) },
-            receiveBudget: self.configuration.receiveBudget.map {
+            receiveBudget: handler.configuration.receiveBudget.map {
                 AMQPFill(limit: $0.limit.bytes, used: $0.used.bytes, peak: $0.peak.bytes)
             },
-            isReadingWithheld: self.receiving.isReadingWithheld,
-            sessions: self.sessions.values.map(\.snapshot)
+            isReadingWithheld: handler.receiving.isReadingWithheld,
+            sessions: handler.sessions.values.map(\.snapshot)
         )
     }
 }

@@ -48,7 +48,7 @@ final class TimedClose {
     private func start(_ limit: Duration) {
         self.request.report.begin()
         if case .receiver(let status, let ended) = self.request.target,
-            self.handler.receiver(status)?.hasEnded ?? true
+            self.handler.sessions.receiver(status)?.hasEnded ?? true
         {
             self.request.report.add(ended)
         }
@@ -66,21 +66,51 @@ final class TimedClose {
         case .connection:
             self.work(for: limit) { [handler] in handler.sessions.values.flatMap(\.links.values) }
         case .session(let status):
-            self.work(for: limit) { [handler] in handler.session(status).map { Array($0.links.values) } ?? [] }
+            self.work(for: limit) { [handler] in handler.sessions[status].map { Array($0.links.values) } ?? [] }
         case .sender(let status):
-            guard let sender = self.handler.sender(status) else { return self.worked() }
+            guard let sender = self.handler.sessions.sender(status) else { return self.worked() }
             sender.flush(for: limit) { self.worked() }
         case .receiver(let status, _):
-            guard let receiver = self.handler.receiver(status) else { return self.worked() }
+            guard let receiver = self.handler.sessions.receiver(status) else { return self.worked() }
             receiver.stop(for: limit) { self.worked() }
         }
     }
 
     private func work(for limit: Duration, on links: @escaping () -> [LinkEndpoint]) {
-        guard self.request.stopsReceivers else {
-            return self.handler.flush(links().compactMap { $0 as? SenderEndpoint }, for: limit) { self.worked() }
+        guard self.request.stopsReceivers else { return self.flush(links(), for: limit) }
+        self.finish(links, for: limit)
+    }
+
+    /// Flushes the senders of some links at the same time.
+    private func flush(_ links: [LinkEndpoint], for limit: Duration) {
+        let senders = links.compactMap { $0 as? SenderEndpoint }
+        var left = senders.count
+        guard left > 0 else { return self.worked() }
+        for sender in senders {
+            sender.flush(for: limit) {
+                left -= 1
+                if left == 0 { self.worked() }
+            }
         }
-        self.handler.finish(links, for: limit) { self.worked() }
+    }
+
+    /// Stops receivers at the same time, and flushes the senders in the rest of the limit: handlers may send until their
+    /// messages are settled.
+    private func finish(_ links: @escaping () -> [LinkEndpoint], for limit: Duration) {
+        let deadline = self.handler.deadline(in: limit)
+        let flush = {
+            let rest = Duration.nanoseconds(max(0, (deadline - self.handler.eventLoop.now).nanoseconds))
+            self.flush(links(), for: rest)
+        }
+        let receivers = links().compactMap { $0 as? ReceiverEndpoint }
+        var left = receivers.count
+        guard left > 0 else { return flush() }
+        for receiver in receivers {
+            receiver.stop(for: limit) {
+                left -= 1
+                if left == 0 { flush() }
+            }
+        }
     }
 
     private func worked() {
@@ -100,9 +130,10 @@ final class TimedClose {
         let error = self.request.error
         switch self.request.target {
         case .connection: self.handler.close(error)
-        case .session(let status): self.handler.session(status)?.close(error)
-        case .sender(let status): self.handler.sender(status)?.close(error, detach: self.request.detaches)
-        case .receiver(let status, _): self.handler.receiver(status)?.close(error, detach: self.request.detaches)
+        case .session(let status): self.handler.sessions[status]?.close(error)
+        case .sender(let status): self.handler.sessions.sender(status)?.close(error, detach: self.request.detaches)
+        case .receiver(let status, _):
+            self.handler.sessions.receiver(status)?.close(error, detach: self.request.detaches)
         }
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         self.request.answered.whenResolved { answer in
@@ -131,7 +162,9 @@ final class TimedClose {
         guard self.reply.answer == nil else { return }
         self.timer?.cancel()
         self.request.report.end()
-        let result = self.request.report.result(error, isLate: self.isLate) { self.handler.unwritten(of: $0) }
+        let result = self.request.report.result(error, isLate: self.isLate) {
+            self.handler.decisionWrites.unwritten(of: $0, self.handler.writes)
+        }
         self.reply.resolve(.success(result))
     }
 

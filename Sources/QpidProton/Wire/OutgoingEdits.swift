@@ -35,3 +35,39 @@ enum OutgoingEdits {
         return bytes
     }
 }
+
+extension OutgoingEdits {
+    /// The highest handle that Proton keeps apart from those that are not attached.
+    private static let handleMax = UInt32(Int32.max)
+
+    /// Tells the window in a begin or a flow, where it lies if it can be told there.
+    ///
+    /// - Parameters:
+    ///   - head: The frame, as it lies in the bytes or was gathered from earlier ones.
+    ///   - limit: The largest frame that the peer takes, in bytes.
+    static func window(
+        _ window: UInt32,
+        in head: UnsafeRawBufferPointer,
+        of bytes: UnsafeMutableRawBufferPointer,
+        limit: Int
+    ) -> [UInt8]? {
+        let isBegin = head.count > 10 && head[10] == 0x11
+        if !isBegin, let start = bytes.baseAddress, let place = head.baseAddress {
+            // A head that came in pieces lies elsewhere.
+            let offset = place - UnsafeRawPointer(start)
+            if offset >= 0, offset + head.count <= bytes.count {
+                let frame = UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<offset + head.count])
+                if FrameEditor.store(incomingWindow: window, in: frame) { return nil }
+            }
+        }
+        guard var editor = FrameEditor(head), let field = editor.incomingWindowField else { return nil }
+        editor.performative.set(field, to: window)
+        let told = editor
+        if isBegin { editor.performative.set(4, to: handleMax) }
+        // A begin that has no room for the handle tells the window alone.
+        for editor in [editor, told] {
+            if case .edited(let bytes) = editor.result(limit: limit) { return bytes }
+        }
+        return nil
+    }
+}

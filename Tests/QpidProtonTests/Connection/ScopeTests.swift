@@ -93,7 +93,9 @@ struct ScopeTests {
             let scope =
                 seconds == 30
                 ? Self.run(kind, on: connection) : Self.run(kind, on: connection, within: .seconds(seconds))
-            try await eventually("the end of the scope begins") { try await peer.run { !$0.handler.flushing.isEmpty } }
+            try await eventually("the end of the scope begins") {
+                try await peer.run { !$0.handler.sending.flushing.isEmpty }
+            }
             try await peer.run { pn_link_flow($0.links[0], 2) }
             await peer.advance(by: .seconds(Int64(seconds - 1)))
             #expect(!scope.isDone)

@@ -123,9 +123,9 @@ struct ReceiveWithholdTests {
                 return rounds
             }
             #expect(withheld > 1_000 && withheld < 20_000)
-            #expect(try await peer.run { $0.wire.flushedBytes } < 5 * ConnectionHandler.writeBudget)
+            #expect(try await peer.run { $0.wire.flushedBytes } < 5 * SocketWriter.budget)
             // Each answer is a small write of its own.
-            #expect(try await peer.run { $0.wire.heldBytes } < 20 * ConnectionHandler.writeBudget)
+            #expect(try await peer.run { $0.wire.heldBytes } < 20 * SocketWriter.budget)
             #expect(session.connection.error == nil)
             // What the peer has not read goes, and it is read again.
             try await peer.run { _ = $0.wire.take(.max) }

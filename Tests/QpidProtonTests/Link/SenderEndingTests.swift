@@ -64,7 +64,7 @@ struct SenderEndingTests {
             try await peer.run { peer in
                 if let transfer = try? sender.trySend(encoded: payload(1)) { answers.watch([transfer]) }
                 let cause = AMQPError(scope: .link, condition: .resourceDeleted, detail: "the queue is gone")
-                peer.handler.sender(sender.core.status)?.close(cause)
+                peer.handler.sessions.sender(sender.core.status)?.close(cause)
             }
             await peer.settle()
             let error = try #require(answers.error(0))

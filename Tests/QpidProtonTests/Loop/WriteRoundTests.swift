@@ -17,7 +17,7 @@ struct WriteRoundTests {
                 peer.toPeer.allowance = 0
                 for _ in 0..<6_000 { try peer.inject(Frame.flow(echo: true)) }
                 let full = peer.wire.flushedBytes
-                #expect(full >= ConnectionHandler.writeBudget)
+                #expect(full >= SocketWriter.budget)
                 try peer.inject(Frame.flow(echo: true))
                 #expect(peer.wire.flushedBytes == full)
                 // From now on the socket takes all, beginning with the answer to this.

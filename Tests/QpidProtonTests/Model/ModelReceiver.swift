@@ -81,7 +81,7 @@ final class ModelReceiver: @unchecked Sendable {
         _ world: ModelWorld
     ) {
         self.receiver = receiver
-        self.endpoint = world.peer.handler.receiver(receiver.core.status)
+        self.endpoint = world.peer.handler.sessions.receiver(receiver.core.status)
         self.session = session
         self.configuration = configuration
         self.openTime = openTime

@@ -70,7 +70,7 @@ final class ModelSender: @unchecked Sendable {
         _ world: ModelWorld
     ) {
         self.sender = sender
-        self.endpoint = world.peer.handler.sender(sender.core.status)
+        self.endpoint = world.peer.handler.sessions.sender(sender.core.status)
         self.session = session
         self.overflow = overflow
         self.high = high

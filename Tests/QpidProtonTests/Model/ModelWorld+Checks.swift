@@ -99,7 +99,7 @@ extension ModelWorld {
         let most = max(session.high, session.largest)
         self.require(session.session.outgoingBytesPeak <= most, "more than \(most) was admitted in a session")
         if isQuiet, session.isOpen, self.peer.handler.unwrittenBytes == 0 {
-            let endpoint = self.peer.handler.session(session.session.status)
+            let endpoint = self.peer.handler.sessions[session.session.status]
             let handed = endpoint?.session.outgoingBytes ?? 0
             self.require(
                 outgoing == queued + handed,
@@ -112,7 +112,7 @@ extension ModelWorld {
     /// What is shown of the flow agrees with it.
     private func checkSnapshot() {
         let now = self.peer.loop.now
-        let snapshot = self.peer.handler.snapshot
+        let snapshot = AMQPConnectionSnapshot(self.peer.handler)
         self.require(
             snapshot.outgoing.used.bytes == self.connection.outgoingBytes.bytes,
             "the snapshot shows \(snapshot.outgoing)"

@@ -139,9 +139,9 @@ struct ChannelTests {
     @Test func nothingStaysBehind() async throws {
         try await withPeer { connection, peer in
             for _ in 0..<50 { try await connection.openSession().close().check() }
-            #expect(try await peer.run { $0.handler.heldChannels.count } == 49)
+            #expect(try await peer.run { $0.handler.channels.held.count } == 49)
             await peer.advance(by: .milliseconds(300))
-            #expect(try await peer.run { $0.handler.heldChannels.isEmpty })
+            #expect(try await peer.run { $0.handler.channels.held.isEmpty })
             #expect(try await peer.run { pn_session_head($0.handler.engine.connection, 0) == nil })
             let frames = try await peer.framesOfLibrary()
             #expect(frames.count { $0.code == .begin } == 50)

@@ -202,7 +202,7 @@ struct PeerStateTests {
                 }
                 return most
             }
-            #expect(most > 100_000 && most < ConnectionHandler.writeBudget + 1_000)
+            #expect(most > 100_000 && most < SocketWriter.budget + 1_000)
             try await peer.run { $0.toPeer.allowance = nil }
             await peer.settle()
             #expect(session.connection.error == nil)

@@ -59,7 +59,7 @@ private struct RenewalModel {
 
     private var random: SeededGenerator
     private let observer = FrameObserver(maxFrameSize: 65_536, openLinks: 1_000)
-    private let session: FrameObserver.PeerSession
+    private let session: PeerSession
     private let names = (0..<4).map { "link\($0)" }
     private var own: [Own]
     private var peers: [Peer]
@@ -107,9 +107,9 @@ private struct RenewalModel {
         self.session.incoming = IncomingWindow(
             capacity: 32 * 512,
             frameSize: 512,
-            outgoingWindow: 1_000,
-            free: { room.free }
+            outgoingWindow: 1_000
         )
+        self.session.freeBytes = { room.free }
     }
 
     mutating func step() throws {
@@ -131,7 +131,7 @@ private struct RenewalModel {
             self.observer.lookAtIdleLinks()
             try self.renew()
         default:
-            self.observer.look(at: self.session)
+            self.observer.renewals.look(at: self.session)
             try self.renew()
         }
     }
@@ -197,7 +197,7 @@ private struct RenewalModel {
 
     private mutating func renew() throws {
         var frames: [ByteBuffer] = []
-        _ = self.observer.renewals(at: self.now) { frames.append($0) }
+        _ = self.observer.renewals.renew(at: self.now) { frames.append($0) }
         for frame in Frame.parse(frames.reduce(into: ByteBuffer()) { $0.writeImmutableBuffer($1) }, header: false) {
             self.renewals += 1
             self.trace.append("renewal: \(frame.fields)")

@@ -204,7 +204,7 @@ struct SessionOrderTests {
                 // As an application that accepts the second link in the very turn in which the first one ends.
                 peer.channel.pipeline.fireChannelRead(bytes)
                 if case .sender(let status, _)? = peer.handler.incoming.poll() {
-                    _ = peer.handler.sender(status)?.accept(.init(target: "q"))
+                    _ = peer.handler.sessions.sender(status)?.accept(.init(target: "q"))
                 }
                 peer.channel.pipeline.fireChannelReadComplete()
             }

@@ -64,8 +64,8 @@ enum FuzzFrameTap {
                 session.remoteOutgoingWindow ?? .min, violations,
             ]
         }
-        observer.echoAnswers { seen.frames.insert($0) }
-        _ = observer.renewals(at: 0) { seen.frames.insert($0) }
+        observer.renewals.answerEchoes { seen.frames.insert($0) }
+        _ = observer.renewals.renew(at: 0) { seen.frames.insert($0) }
         return seen
     }
 
@@ -86,7 +86,7 @@ enum FuzzFrameTap {
 
     /// A session that both sides have begun, with a link each way.
     private static func open(_ observer: FrameObserver, onViolation: @escaping () -> Void) throws
-        -> FrameObserver.PeerSession
+        -> PeerSession
     {
         let (begin, attaches) = (FuzzDialogue.begin, [FuzzDialogue.sending, FuzzDialogue.receiving])
         let own = attaches.map { attach in
@@ -105,7 +105,8 @@ enum FuzzFrameTap {
             }
         }
         guard let session = observer.nextArrived() else { throw ModelFailure("the session was not seen") }
-        session.incoming = IncomingWindow(capacity: 65_536, frameSize: 512, outgoingWindow: 2_048) { 65_536 }
+        session.incoming = IncomingWindow(capacity: 65_536, frameSize: 512, outgoingWindow: 2_048)
+        session.freeBytes = { 65_536 }
         session.onViolation = onViolation
         session.senderState = { $0 == "sender" ? FlowFrame.Sender(credit: 7, available: 3, isDraining: false) : nil }
         return session

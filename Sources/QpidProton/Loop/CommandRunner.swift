@@ -2,59 +2,75 @@ internal import NIOCore
 
 // The commands of tasks: each finds its object by its key, or is answered with the cause of the object's end.
 
-extension ConnectionHandler {
+extension SlotMap<SessionEndpoint> {
+    subscript(status: SessionStatus) -> SessionEndpoint? { self[status.key] }
+
+    func sender(_ status: LinkStatus) -> SenderEndpoint? {
+        self[status.key.session]?.links[status.key.link] as? SenderEndpoint
+    }
+
+    func receiver(_ status: LinkStatus) -> ReceiverEndpoint? {
+        self[status.key.session]?.links[status.key.link] as? ReceiverEndpoint
+    }
+}
+
+/// Carries out the commands of tasks, on the event loop.
+struct CommandRunner {
+    let handler: ConnectionHandler
+
     func perform(_ command: Command) {
         switch command {
         case .connection(let command): self.perform(command)
         case .session(let status, let command):
-            guard let session = self.session(status) else { return command.fail(self.gone(status)) }
+            guard let session = self.handler.sessions[status] else { return command.fail(self.gone(status)) }
             self.perform(command, on: session)
         case .sender(let status, let command):
-            guard let sender = self.sender(status) else { return command.fail(self.gone(status)) }
+            guard let sender = self.handler.sessions.sender(status) else { return command.fail(self.gone(status)) }
             sender.perform(command)
         case .receiver(let status, let command):
-            guard let receiver = self.receiver(status) else { return command.fail(self.gone(status)) }
+            guard let receiver = self.handler.sessions.receiver(status) else { return command.fail(self.gone(status)) }
             receiver.perform(command)
         }
     }
 
-    // MARK: Finding
-
-    func session(_ status: SessionStatus) -> SessionEndpoint? { self.sessions[status.key] }
-
-    func sender(_ status: LinkStatus) -> SenderEndpoint? {
-        self.sessions[status.key.session]?.links[status.key.link] as? SenderEndpoint
-    }
-
-    func receiver(_ status: LinkStatus) -> ReceiverEndpoint? {
-        self.sessions[status.key.session]?.links[status.key.link] as? ReceiverEndpoint
-    }
-
     private func gone(_ status: SessionStatus) -> AMQPError {
-        self.ended.cause ?? status.ended.cause
-            ?? AMQPError(scope: .session, condition: .closed, detail: "the session is closed")
+        self.handler.ended.cause ?? status.goneError
     }
 
     private func gone(_ status: LinkStatus) -> AMQPError {
         status.endError ?? AMQPError(scope: .link, condition: .closed, detail: "the link is not open")
     }
 
-    // MARK: Performing
-
     private func perform(_ command: ConnectionCommand) {
         switch command {
-        case .close(let error): self.close(error)
-        case .run(let request, let limit, let call): TimedClose.run(request, within: limit, call, on: self)
+        case .close(let error): self.handler.close(error)
+        case .run(let request, let limit, let call): TimedClose.run(request, within: limit, call, on: self.handler)
         case .openSession(let configuration, let timeout, let reply):
-            self.openSession(configuration, within: timeout, reply)
+            EndpointOpener(handler: self.handler).openSession(configuration, within: timeout, reply)
         case .awaitSettlement(let settler, let slot, let sequence, let reply):
             self.awaitSettlement(settler, slot, sequence, reply)
-        case .snapshot(let reply): reply.resolve(.success(self.snapshot))
+        case .snapshot(let reply): reply.resolve(.success(AMQPConnectionSnapshot(self.handler)))
         case .observeFlow(let continuation, let shortest, let link):
-            self.watch.subscribe(continuation, after: shortest, link: link)
-        case .endObservingFlow(let id): self.watch.unsubscribe(id)
-        case .receiveBudgetHasRoom: self.receiving.hasRoom()
-        case .receiveBudgetIsReadable: self.receiving.update()
+            self.handler.watch.subscribe(continuation, after: shortest, link: link)
+        case .endObservingFlow(let id): self.handler.watch.unsubscribe(id)
+        case .receiveBudgetHasRoom: self.handler.receiving.hasRoom()
+        case .receiveBudgetIsReadable: self.handler.receiving.update()
+        }
+    }
+
+    /// Answers when the settlement of a delivery has ended.
+    private func awaitSettlement(
+        _ settler: Settler,
+        _ slot: SlotKey,
+        _ sequence: UInt64,
+        _ reply: Reply<AMQPSettlementResult>
+    ) {
+        let handler = self.handler
+        if let receiver = handler.receivers[settler.receiver] {
+            receiver.dispositions.answer(reply, whenSettled: slot, sequence, on: receiver)
+        } else {
+            let gone = handler.isDead ? handler.gone : nil
+            handler.decisionWrites.answer(reply, of: slot, settler.unsent, handler.writes, gone: gone)
         }
     }
 
@@ -63,9 +79,9 @@ extension ConnectionHandler {
         case .close(let error): session.close(error)
         case .accept(let configuration, let reply): reply.resolve(session.accept(configuration))
         case .openSender(let configuration, let timeout, let reply):
-            self.openSender(on: session, configuration, within: timeout, reply)
+            EndpointOpener(handler: self.handler).openSender(on: session, configuration, within: timeout, reply)
         case .openReceiver(let configuration, let timeout, let reply):
-            self.openReceiver(on: session, configuration, within: timeout, reply)
+            EndpointOpener(handler: self.handler).openReceiver(on: session, configuration, within: timeout, reply)
         case .snapshot(let reply): reply.resolve(.success(session.snapshot))
         }
     }
@@ -104,5 +120,12 @@ extension ReceiverEndpoint {
         case .setRate(let limit): self.setRate(limit)
         case .snapshot(let reply): reply.resolve(.success(self.snapshot(at: self.handler.now)))
         }
+    }
+}
+
+extension SessionStatus {
+    /// What ended the session.
+    var goneError: AMQPError {
+        self.ended.cause ?? AMQPError(scope: .session, condition: .closed, detail: "the session is closed")
     }
 }

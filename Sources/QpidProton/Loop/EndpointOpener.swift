@@ -1,9 +1,8 @@
 internal import NIOCore
 
-extension ConnectionHandler {
-    var gone: AMQPError {
-        self.ended.cause ?? AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
-    }
+/// Opens the sessions and links that tasks ask for, on the event loop.
+struct EndpointOpener {
+    let handler: ConnectionHandler
 
     /// Begins a session; the handle is given at once, its `opened` tells when the peer has answered.
     ///
@@ -13,17 +12,18 @@ extension ConnectionHandler {
         within timeout: Duration? = nil,
         _ reply: Reply<OpenedSession>
     ) {
-        guard !self.isDead, self.ended.answer == nil else { return _ = reply.resolve(.failure(self.gone)) }
+        let handler = self.handler
+        guard !handler.isDead, handler.ended.answer == nil else { return _ = reply.resolve(.failure(handler.gone)) }
         // Counted before Proton is asked: see ``ProtonSession/init(of:)``.
-        guard self.sessions.count < self.channels else {
-            let text = "the connection has \(self.sessions.count) sessions, and channel-max allows no more"
+        guard handler.sessions.count < handler.channels.count else {
+            let text = "the connection has \(handler.sessions.count) sessions, and channel-max allows no more"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
-        guard let session = ProtonSession(of: self.engine) else {
+        guard let session = ProtonSession(of: handler.engine) else {
             let text = "Proton could not make a session"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
-        let endpoint = SessionEndpoint(session, handler: self)
+        let endpoint = SessionEndpoint(session, handler: handler)
         do {
             let opened = try endpoint.open(configuration)
             self.limit(endpoint.opened, "the begin", within: timeout) { endpoint.close(nil) }
@@ -32,11 +32,6 @@ extension ConnectionHandler {
             endpoint.discard(error)
             reply.resolve(.failure(error))
         }
-    }
-
-    /// The channels that both sides allow. A session that has ended keeps its own until the peer has ended it too.
-    var channels: Int {
-        1 + min(Int(self.configuration.channelMax), Int(self.engine.remoteChannelMax))
     }
 
     /// Attaches a sender; its `attachment` tells when the peer has answered.
@@ -88,9 +83,11 @@ extension ConnectionHandler {
         _ wrap: (consuming ProtonLink, SessionEndpoint, String) -> Endpoint,
         _ open: (Endpoint) throws(AMQPError) -> Opened
     ) {
-        guard session.isLocallyOpen else { return _ = reply.resolve(.failure(self.gone(session))) }
+        guard session.isLocallyOpen else {
+            return _ = reply.resolve(.failure(self.handler.ended.cause ?? session.status.goneError))
+        }
         // Each is kept until the peer answers: one that never does must not fill the memory.
-        guard session.detaching < self.detachLimit else {
+        guard session.detaching < self.handler.detachLimit else {
             let text = "the peer has not answered the detach of \(session.detaching) links of this session"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
@@ -115,11 +112,6 @@ extension ConnectionHandler {
         }
     }
 
-    private func gone(_ session: SessionEndpoint) -> AMQPError {
-        self.ended.cause ?? session.ended.cause
-            ?? AMQPError(scope: .session, condition: .closed, detail: "the session is closed")
-    }
-
     private static func makeLinkName() -> String {
         "link-" + String(UInt64.random(in: .min ... .max), radix: 36)
     }
@@ -134,8 +126,8 @@ extension ConnectionHandler {
         onTimeout: @escaping () -> Void
     ) {
         guard reply.answer == nil else { return }
-        let timeout = timeout ?? self.configuration.operationTimeout
-        let timer = self.schedule(in: timeout) {
+        let timeout = timeout ?? self.handler.configuration.operationTimeout
+        let timer = self.handler.schedule(in: timeout) {
             let error = AMQPError(condition: .timeout, detail: "the peer did not answer \(what) within \(timeout)")
             if reply.resolve(.failure(error)) { onTimeout() }
         }

@@ -6,7 +6,7 @@ internal import NIOCore
 // flow that names a link, and a router that resumes on this event would never resume. So renewals name links, but at
 // RabbitMQ: it resumes all links at any flow, and ends a session whose flow names a link that it has just detached.
 
-extension FrameObserver.PeerSession {
+extension PeerSession {
     /// The most links that are named with one output.
     static let mostNamed = 16
     /// How often a link is named on which nothing arrives, in nanoseconds.
@@ -28,10 +28,10 @@ extension FrameObserver.PeerSession {
         self.isIdleLookDue = false
         guard let channel = self.localChannel, let incoming = self.incoming else { return false }
         let wasClosed = self.left <= 0
-        let gain = incoming.gain(left: self.left)
+        let gain = incoming.gain(left: self.left, free: self.freeBytes())
         // A link that is named while the window is closed would stop again.
         guard gain != nil || !wasClosed else { return false }
-        let raise = gain ?? incoming.smallGain(left: self.left)
+        let raise = gain ?? self.smallGain
         let limit = self.toldLimit &+ UInt32(clamping: raise)
         var links: [FlowFrame.Link] = []
         var isLeft = false
@@ -128,12 +128,12 @@ extension FrameObserver.PeerSession {
     }
 
     /// The answer to what the peer asked for.
-    fileprivate func takeEchoes() -> [ByteBuffer] {
+    func takeEchoes() -> [ByteBuffer] {
         self.isEchoDue = false
         guard let channel = self.localChannel, let incoming = self.incoming else { return [] }
         var frame = FlowFrame(
             nextIncomingID: self.nextIncomingID,
-            incomingWindow: self.tell(incoming.smallGain(left: self.left)),
+            incomingWindow: self.tell(self.smallGain),
             nextOutgoingID: self.window.nextOutgoingID,
             outgoingWindow: incoming.outgoingWindow
         )
@@ -143,55 +143,6 @@ extension FrameObserver.PeerSession {
             self.flows.named(link.handle, limit: self.toldLimit)
             frame.link = link
             return frame.encoded(channel: channel)
-        }
-    }
-}
-
-extension FrameObserver {
-    /// Gives the frames that renew the windows of which the peer has used a quarter, and those that have opened again.
-    ///
-    /// - Parameter now: The time of the loop's clock, in nanoseconds.
-    /// - Returns: Whether there is more to give with the next output.
-    func renewals(at now: Int64, _ body: (ByteBuffer) -> Void) -> Bool {
-        guard !self.due.isEmpty else { return false }
-        let count = self.due.count
-        for index in 0..<count {
-            let session = self.due[index]
-            let limit = session.toldLimit
-            session.isDue = false
-            if session.renew(at: now, namesLinks: self.namesLinks, body) { self.look(at: session) }
-            if session.toldLimit != limit || session.owesIdleLinks { self.noteIdleLinks(session) }
-        }
-        self.due.removeFirst(count)
-        return !self.due.isEmpty
-    }
-
-    /// Gives the frames that answer what the peer asked for: one a link, however often it has asked.
-    func echoAnswers(_ body: (ByteBuffer) -> Void) {
-        guard !self.echoes.isEmpty else { return }
-        for session in self.echoes {
-            session.takeEchoes().forEach(body)
-            self.told(session)
-        }
-        self.echoes.removeAll(keepingCapacity: true)
-    }
-
-    /// A flow told a session's window and may have named another link than those that wait for it.
-    func told(_ session: PeerSession) {
-        if session.mayHaveWaiting { self.look(at: session) }
-        self.noteIdleLinks(session)
-    }
-
-    private func noteIdleLinks(_ session: PeerSession) {
-        if self.namesLinks, session.flows.ownCount > session.links.active.count { self.mayOweIdleLinks = true }
-    }
-
-    /// Looks with the next output at the links on which nothing arrives.
-    func lookAtIdleLinks() {
-        self.mayOweIdleLinks = false
-        for session in self.byLocalChannel.values {
-            session.isIdleLookDue = true
-            self.look(at: session)
         }
     }
 }

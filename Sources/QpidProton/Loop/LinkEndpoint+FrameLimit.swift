@@ -3,48 +3,6 @@ internal import Logging
 // No frame of this side is larger than the peer's max-frame-size (AMQP 1.0 §2.7.1). Proton keeps to it with transfers alone
 // (P62), so what an application can make long is checked, or shortened, before Proton has it.
 
-extension ConnectionHandler {
-    /// The largest frame that the peer accepts, in bytes.
-    var peerFrameSize: Int { self.frames.peerMaxFrameSize }
-
-    /// Logs the frames that are too large all the same.
-    func watchFrameSizes() {
-        self.frames.onLargeFrame = { [unowned self] size, isOpen in
-            if isOpen {
-                self.logger.info(
-                    "the open frame is larger than 512 bytes, which a peer need not accept",
-                    metadata: .amqp([.size: "\(size)", .limit: "512"])
-                )
-            } else {
-                self.logger.error(
-                    "a frame was sent that is larger than the peer accepts",
-                    metadata: .amqp([.size: "\(size)", .limit: "\(self.peerFrameSize)"])
-                )
-            }
-        }
-    }
-
-    /// Leaves out of the open, where the peer has opened first, what its frames do not hold. Returns false where even the
-    /// names do not fit.
-    func fitOpen() -> Bool {
-        let limit = self.peerFrameSize
-        guard self.role == .server, self.engine.isLocallyUnopened else { return true }
-        let size = self.engine.openSize
-        guard size > limit else { return true }
-        self.logger.warning(
-            "the open frame is larger than the peer accepts: its properties are left out, and its capabilities if need be",
-            metadata: .amqp([.size: "\(size)", .limit: "\(limit)"])
-        )
-        self.engine.clearProperties()
-        if self.engine.openSize > limit { self.engine.clearCapabilities() }
-        guard self.engine.openSize > limit else { return true }
-        // A close needs an open before it.
-        self.engine.setContainerID("")
-        self.engine.setHostname(nil)
-        return false
-    }
-}
-
 extension LinkEndpoint {
     /// Throws where the attach frame would be larger than the peer accepts. To be called before the link is opened.
     func checkAttach() throws(AMQPError) {

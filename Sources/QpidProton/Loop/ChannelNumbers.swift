@@ -1,0 +1,117 @@
+internal import NIOCore
+
+/// The channel numbers of a connection, which rest between two sessions: see ``ChannelRest``. It is used on the event loop alone.
+///
+/// Proton gives a new session the lowest free number. A session that only holds a number keeps Proton from taking it. The begin
+/// and the end of such a session are not sent.
+final class ChannelNumbers {
+    private unowned let handler: ConnectionHandler
+    /// How long the numbers of ended sessions have rested.
+    private var rest = ChannelRest()
+    /// The sessions that keep Proton from taking a number.
+    private(set) var held: [UInt16: ProtonChannelHolder] = [:]
+    private var holdTimer: LoopTimer?
+    /// Sessions that are begun when a number has rested.
+    private var waiting: [SessionEndpoint] = []
+
+    init(_ handler: ConnectionHandler) { self.handler = handler }
+
+    private var frames: FrameObserver { self.handler.frames }
+
+    /// The channels that both sides allow. A session that has ended keeps its own until the peer has ended it too.
+    var count: Int {
+        1 + min(Int(self.handler.configuration.channelMax), Int(self.handler.engine.remoteChannelMax))
+    }
+
+    /// Begins a session on this side. A session of this side's own waits while every free channel number rests; the answer to
+    /// the peer's begin does not.
+    func begin(_ session: SessionEndpoint) {
+        guard !session.isDone else { return }
+        if session.isBegunByPeer {
+            // Proton has to find a number.
+            if self.holdResting() != nil { self.release { _ in true } }
+            return session.begin()
+        }
+        guard self.waiting.isEmpty else { return self.waiting.append(session) }
+        guard let wait = self.holdResting() else { return session.begin() }
+        self.waiting = [session]
+        _ = self.handler.schedule(in: .nanoseconds(wait)) { [unowned self] in
+            let waiting = self.waiting
+            self.waiting = []
+            for session in waiting { self.begin(session) }
+        }
+    }
+
+    /// Notes that a session of this side has ended on a channel.
+    ///
+    /// - Parameter isOver: Whether the peer has ended it too.
+    func ended(_ channel: UInt16, isOver: Bool) {
+        if isOver {
+            self.rest.ended(channel, at: self.handler.nanoseconds)
+        } else {
+            self.rest.endedHere(channel)
+        }
+    }
+
+    /// The connection is gone.
+    func close() { self.waiting = [] }
+
+    /// Leaves Proton a number that has rested as the lowest free one.
+    ///
+    /// - Returns: How long it takes until there is one, in nanoseconds; nil when there is one now.
+    private func holdResting() -> Int64? {
+        let now = self.handler.nanoseconds
+        self.rest.expire(at: now)
+        guard !self.rest.isEmpty || !self.held.isEmpty, self.handler.engine.transportError == nil,
+            self.handler.engine.isLocallyActive
+        else { return nil }
+        // Begins and ends that Proton has not framed take and free numbers.
+        while self.handler.produce() {}
+        guard !self.handler.isDead else { return nil }
+        let chosen: UInt16
+        switch self.rest.choose(at: now, channels: self.count, isInUse: { self.frames.isInUse($0) }) {
+        case .wait(let time): return time
+        case .take(let channel): chosen = channel
+        }
+        self.release { $0 >= chosen }
+        let resting = (0..<chosen).filter { !self.frames.isInUse($0) && self.held[$0] == nil }
+        let holders = resting.compactMap { _ in ProtonChannelHolder(self.handler.engine) }
+        for holder in holders { holder.begin() }
+        for (holder, channel) in zip(holders, self.frameUnsent()) { self.held[channel] = holder }
+        if !self.held.isEmpty, self.holdTimer == nil {
+            self.holdTimer = self.handler.schedule(in: .nanoseconds(ChannelRest.rest)) { [unowned self] in
+                self.holdTimer = nil
+                self.release { _ in true }
+            }
+        }
+        return nil
+    }
+
+    private func release(_ isReleased: (UInt16) -> Bool) {
+        let released = self.held.filter { isReleased($0.key) }
+        guard !released.isEmpty else { return }
+        while self.handler.produce() {}
+        for (channel, holder) in released {
+            self.held[channel] = nil
+            holder.end()
+        }
+        _ = self.frameUnsent()
+    }
+
+    /// Has Proton frame what was done to sessions that hold numbers, and drops the frames. There are no others, because all that
+    /// Proton had to send was written before.
+    ///
+    /// - Returns: The channels of the frames.
+    private func frameUnsent() -> [UInt16] {
+        var bytes = ByteBuffer()
+        self.handler.engine.write { bytes.writeBytes($0) }
+        var channels: [UInt16] = []
+        while let size = bytes.getInteger(at: bytes.readerIndex, as: UInt32.self),
+            let channel = bytes.getInteger(at: bytes.readerIndex + 6, as: UInt16.self),
+            bytes.readSlice(length: Int(size)) != nil
+        {
+            channels.append(channel)
+        }
+        return channels
+    }
+}

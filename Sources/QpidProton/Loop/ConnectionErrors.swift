@@ -1,0 +1,56 @@
+internal import NIOCore
+internal import NIOSSL
+
+/// Says in the library's errors what ended a connection.
+struct ConnectionErrors {
+    /// The host that was connected to; nil on the server's side.
+    let host: String?
+    let idleTimeout: Duration?
+
+    var lost: AMQPError {
+        AMQPError(
+            scope: .connection,
+            condition: .connectionLost,
+            detail: "the peer closed the socket without closing the connection"
+        )
+    }
+
+    /// An error of the channel.
+    func translate(_ error: any Error, _ context: ChannelHandlerContext?) -> AMQPError {
+        if let error = error as? AMQPError { return error }
+        let tls = try? context?.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
+        var translated =
+            error is ChannelError
+            ? self.lost
+            : AMQPTLSErrors.translate(error, host: self.host, handler: tls)
+                ?? AMQPError(scope: .connection, condition: .connectionLost, detail: NetworkError.cause(error))
+        translated.underlying = error
+        return translated
+    }
+
+    /// The error that Proton found, if there is one.
+    func transportError(of engine: borrowing ProtonEngine) -> AMQPError? {
+        guard let error = engine.transportError else { return nil }
+        guard error.condition == .resourceLimitExceeded, error.detail == ProtonEngine.idleTimeoutText else {
+            return error
+        }
+        let limit = self.idleTimeout.map { " for \($0)" } ?? ""
+        return AMQPError(
+            scope: .connection,
+            condition: .idleTimeout,
+            detail: "nothing came from the peer\(limit)"
+        )
+    }
+
+    /// What the peer answered to the close of this side, or why it did not.
+    func closeAnswer(_ error: AMQPError, _ engine: borrowing ProtonEngine) -> Result<Void, AMQPError> {
+        guard !engine.isRemotelyClosed else {
+            return engine.remoteError(.closed).map { .failure($0) } ?? .success(())
+        }
+        guard error.condition == .closed || error.condition == .connectionLost else { return .failure(error) }
+        var lost = error
+        (lost.condition, lost.ending) = (.connectionLost, .lost)
+        lost.detail = "the peer closed the socket without answering the close"
+        return .failure(lost)
+    }
+}

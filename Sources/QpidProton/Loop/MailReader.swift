@@ -1,0 +1,157 @@
+internal import DequeModule
+internal import Logging
+
+/// Reads what tasks have posted: queues messages, applies settlements, and carries out commands. It is used on the event loop
+/// alone.
+final class MailReader {
+    private let outbox: Outbox
+    private let sending: SendFeed
+    // Changed in short steps: nothing that follows from the mail takes other mail.
+    @exclusivity(unchecked) private var mail = Outbox.Mail()
+    /// Bytes that have left the process, or were given up, and are still on the ledgers.
+    @exclusivity(unchecked) private var releases: [Outbox.Release] = []
+    /// Lanes that are gone, and why messages for them that lie in the outbox still are not sent.
+    @exclusivity(unchecked) private var endedLanes: [EndedLane] = []
+
+    init(_ outbox: Outbox, _ sending: SendFeed) {
+        self.outbox = outbox
+        self.sending = sending
+    }
+
+    /// Takes bytes off the ledgers with the next mail.
+    @inline(__always)
+    func release(_ bytes: Int, _ node: SlotKey) { self.releases.append((bytes, node)) }
+
+    /// The lane of a sender is gone.
+    func end(_ lane: EndedLane) { self.endedLanes.append(lane) }
+
+    /// Acts on what was posted. Returns whether there was any.
+    func read(for handler: ConnectionHandler) -> Bool {
+        // Nothing is posted for a lane that has ended: what there is of it comes with this mail.
+        let ended = self.endedLanes.count
+        defer { if ended > 0 { self.endedLanes.removeFirst(ended) } }
+        guard self.outbox.isScheduled || !self.releases.isEmpty else { return false }
+        // In place: nothing that follows from the mail takes other mail.
+        self.outbox.take(&self.mail, releasing: self.releases, at: handler.now)
+        self.releases.removeAll(keepingCapacity: true)
+        guard !self.mail.isEmpty else { return false }
+        if !self.mail.choices.isEmpty { self.keepChoices(for: handler) }
+        if !self.mail.settlements.isEmpty { self.settle(&self.mail.settlements, for: handler) }
+        var index = 0
+        while index < self.mail.items.count {
+            switch self.mail.items[index] {
+            case .message(let message):
+                index = self.enqueue(message, at: index, for: handler)
+                continue
+            case .part(let part): self.enqueue(part)
+            case .taken(let count, let receiver): handler.receivers[receiver]?.taken(count)
+            case .command:
+                if let command = self.mail.commands.popFirst() { CommandRunner(handler: handler).perform(command) }
+            }
+            index += 1
+        }
+        self.mail.items.removeAll(keepingCapacity: true)
+        return true
+    }
+
+    /// Keeps what was chosen for messages that have come with the mail.
+    private func keepChoices(for handler: ConnectionHandler) {
+        if let next = self.mail.choices.values.compactMap(\.deadline).min() {
+            handler.timers.expireMessages(of: handler, at: next)
+        }
+        if handler.choices.keep(&self.mail.choices) { self.sending.makeRoomForTags() }
+    }
+
+    /// Queues a run of messages of one lane. Returns where the run ends.
+    private func enqueue(_ first: PendingMessage, at start: Int, for handler: ConnectionHandler) -> Int {
+        guard let lane = self.sending.queue.lane(first.lane) else {
+            return self.failLate(first, at: start, for: handler)
+        }
+        var index = start
+        var message = first
+        repeat {
+            self.sending.queue.append(message, to: lane)
+            index += 1
+            guard index < self.mail.items.count, case .message(let next) = self.mail.items[index] else { break }
+            message = next
+        } while message.lane == first.lane
+        self.sending.filled(lane)
+        return index
+    }
+
+    /// Fails a run of messages of a lane that has ended. Returns where the run ends.
+    private func failLate(_ first: PendingMessage, at start: Int, for handler: ConnectionHandler) -> Int {
+        var index = start
+        let ended = self.endedLanes.first { $0.key == first.lane }
+        let error = ended?.error ?? .senderClosed
+        while index < self.mail.items.count, case .message(let message) = self.mail.items[index],
+            message.lane == first.lane
+        {
+            self.releases.append((message.ledgerBytes, message.node))
+            handler.metrics?.count(error, of: message)
+            let options = handler.choices.take(of: message)?.options ?? AMQPSendOptions()
+            if let ended { ended.fail(message, options) } else { message.fail(error) }
+            index += 1
+        }
+        handler.logger.gaveUp(unsent: index - start, error)
+        return index
+    }
+
+    private func enqueue(_ part: StreamPart) {
+        if let lane = self.sending.queue.lane(part.lane), self.sending.queue.enqueue(part, on: lane) {
+            return lane.link.noteCause()
+        }
+        self.releases.append((part.ledgerBytes, part.node))
+        part.bytes.done()
+    }
+
+    /// Settles in the order of arrival, so that Proton can tell the peer in ranges.
+    private func settle(_ settlements: inout [Settlement], for handler: ConnectionHandler) {
+        // Not where one decides for those before it: of two decisions the first counts. Most come in order.
+        let isInOrder = zip(settlements, settlements.dropFirst()).allSatisfy { $0.sequence < $1.sequence }
+        if !isInOrder, !settlements.contains(where: \.includesEarlier) {
+            let sorted = settlements.enumerated().sorted {
+                ($0.element.sequence, $0.offset) < ($1.element.sequence, $1.offset)
+            }
+            settlements = sorted.map(\.element)
+        }
+        var late: [Settlement] = []
+        for settlement in settlements {
+            if let receiver = handler.receivers[settlement.receiver] {
+                receiver.settle(settlement)
+            } else {
+                late.append(settlement)
+            }
+        }
+        if !late.isEmpty { handler.decisionWrites.settle(late) }
+        settlements.removeAll(keepingCapacity: true)
+        for receiver in handler.settlingReceivers { receiver.settled() }
+        handler.settlingReceivers.removeAll(keepingCapacity: true)
+    }
+
+    /// Closes the outbox, and fails what lies in it.
+    ///
+    /// - Parameter cause: What ended the connection.
+    func close(_ cause: AMQPError, for handler: ConnectionHandler) {
+        let mail = self.outbox.close(cause)
+        handler.decisionWrites.settle(mail.settlements)
+        let unsent = cause.telling(.notSent)
+        var unsentCount = 0
+        defer { handler.logger.gaveUp(unsent: unsentCount, cause) }
+        for item in mail.items {
+            switch item {
+            case .message(let message):
+                unsentCount += 1
+                handler.metrics?.count(unsent, of: message)
+                if let lane = self.endedLanes.first(where: { $0.key == message.lane }) {
+                    lane.fail(message, mail.choices[message.outcome.number]?.options ?? AMQPSendOptions())
+                } else {
+                    message.fail(unsent)
+                }
+            case .part(let part): part.bytes.done()
+            case .taken, .command: break
+            }
+        }
+        for command in mail.commands { CommandRunner(handler: handler).perform(command) }
+    }
+}

@@ -1,0 +1,167 @@
+internal import Logging
+internal import NIOCore
+
+/// The bytes between Proton and the socket: makes writes of them, and counts those that the socket has not taken.
+///
+/// It is used on the event loop alone. What follows from writes that have ended is the handler's.
+final class SocketWriter {
+    /// The bytes that may be on their way from Proton to the socket. More would wait where nothing can be taken back.
+    static let budget = 131_072
+    /// The most memory that is kept for the next write, in bytes.
+    private static let largestOutput = 131_072
+
+    // Changed in short steps that call nothing which comes back.
+    @exclusivity(unchecked) private(set) var unwrittenBytes = 0
+    private(set) var unwrittenPeak = 0
+    @exclusivity(unchecked) private(set) var numbers = WriteNumbers()
+    @exclusivity(unchecked) var pending = PendingWrites()
+    /// What was written last, whose memory is used again.
+    @exclusivity(unchecked) private var output: ByteBuffer?
+    @exclusivity(unchecked) private var isFlushNeeded = false
+    /// Whether the channel is writable only while it holds nothing: its water marks are 1, and nothing before it keeps bytes back.
+    private let confirmsByWritability: Bool
+    /// Nil where the frames are not logged.
+    var trace: FrameTrace?
+
+    init(confirmsByWritability: Bool) { self.confirmsByWritability = confirmsByWritability }
+
+    /// The water marks of a channel: with marks of 1 it is writable only while it holds nothing. TLS keeps bytes back before it.
+    static func waterMark(isTLS: Bool) -> ChannelOptions.Types.WriteBufferWaterMark {
+        isTLS ? .init(low: 32_768, high: 65_536) : .init(low: 1, high: 1)
+    }
+
+    // MARK: Making a write
+
+    /// Takes what Proton has to send; nil when that is nothing.
+    @inline(__always)
+    func take(from engine: borrowing ProtonEngine, _ context: ChannelHandlerContext) -> ByteBuffer? {
+        var out: ByteBuffer?
+        engine.write { bytes in
+            // The peer will get bytes without it, and one that does not read must not be sent more and more of them.
+            if self.unwrittenBytes > 0, Self.isHeartbeat(bytes) { return }
+            if out == nil { out = self.takeOutput(context) }
+            out?.writeBytes(bytes)
+        }
+        return out
+    }
+
+    /// An empty frame alone.
+    private static func isHeartbeat(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.count == 8 && bytes.loadUnaligned(as: UInt64.self).bigEndian == 0x0000_0008_0200_0000
+    }
+
+    /// The memory of the last write, if that has gone and the memory is of the usual size.
+    func takeOutput(_ context: ChannelHandlerContext) -> ByteBuffer {
+        guard var out = self.output else { return context.channel.allocator.buffer(capacity: 4_096) }
+        self.output = nil
+        // New memory where the last write still holds it.
+        out.clear()
+        return out
+    }
+
+    /// Writes what was taken, and keeps its memory for the next write.
+    @inline(__always)
+    func writeTaken(_ out: ByteBuffer, _ context: ChannelHandlerContext, for handler: ConnectionHandler) {
+        if out.capacity <= Self.largestOutput { self.output = out }
+        // Behind much that waits a small write takes no more memory than it needs: a peer that does not read can have many made.
+        let isLean = self.unwrittenBytes > SendFeed.batch && out.readableBytes < out.capacity / 8
+        self.write(isLean ? context.channel.allocator.buffer(buffer: out) : out, context, for: handler)
+    }
+
+    /// Writes bytes. A promise confirms them if the channel does not show by itself that it has written all, or has not so far.
+    ///
+    /// - Parameter handler: What is told of the end of a write that has a promise.
+    func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext, for handler: ConnectionHandler) {
+        let count = bytes.readableBytes
+        self.trace?.sent(bytes)
+        self.unwrittenBytes += count
+        if self.unwrittenBytes > self.unwrittenPeak { self.unwrittenPeak = self.unwrittenBytes }
+        self.isFlushNeeded = true
+        self.numbers.issue()
+        let isPromised = !self.confirmsByWritability || self.pending.promised > 0
+        self.pending.add(bytes: count, isPromised: isPromised)
+        context.write(NIOAny(bytes), promise: isPromised ? self.makeConfirmation(handler) : nil)
+    }
+
+    private func makeConfirmation(_ handler: ConnectionHandler) -> EventLoopPromise<Void> {
+        let promise = handler.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { handler.confirm(handler.writer.pending.confirm(), $0) }
+        return promise
+    }
+
+    /// Writes a close with the reason, behind all that Proton has to send. Proton makes none of its own where this side finds
+    /// the error; its text would name another reason too.
+    ///
+    /// A peer that did not begin with the AMQP header gets that header alone. Source: AMQP 1.0 §2.2, §2.4.1.
+    func sayFarewell(_ error: AMQPError, for handler: ConnectionHandler) {
+        guard let context = handler.context, handler.engine.transportError == nil else { return }
+        guard handler.reader.hasSeenHeader else {
+            // A client has sent its own at the start.
+            if handler.role == .server { self.write(ByteBuffer(bytes: HeaderCheck.expected), context, for: handler) }
+            return
+        }
+        if handler.engine.isLocallyUnopened { handler.engine.open() }
+        while handler.produce() {}
+        guard !handler.isDead, !handler.engine.isLocallyClosed else { return }
+        var frame = context.channel.allocator.buffer(capacity: 256)
+        do {
+            try CloseFrame.write(error.fitted(to: handler.peerFrameSize), into: &frame)
+        } catch {
+            return handler.logger.debug("no close was sent", metadata: .amqp(error: error))
+        }
+        self.write(frame, context, for: handler)
+    }
+
+    // MARK: The socket
+
+    /// Flushes the channel. Returns the writes that the socket has taken at once; nil where a promise will tell.
+    @inline(__always)
+    func flush(_ context: ChannelHandlerContext, for handler: ConnectionHandler) -> PendingWrites.Confirmed? {
+        guard self.isFlushNeeded else { return nil }
+        self.isFlushNeeded = false
+        context.flush()
+        guard self.pending.hasUnpromised, !handler.isDead else { return nil }
+        let channel = context.channel
+        if channel.isWritable, channel.isActive { return self.pending.confirm() }
+        // The socket is full: a mark behind what it has not taken tells when it has.
+        self.pending.add(bytes: 0, isPromised: true)
+        context.writeAndFlush(NIOAny(ByteBuffer()), promise: self.makeConfirmation(handler))
+        return nil
+    }
+
+    /// Takes what was framed without a byte to write, if no write is on its way that could carry it.
+    @inline(__always)
+    func confirmFramed() -> PendingWrites.Confirmed? {
+        self.pending.hasNewMessages && !self.pending.addToLast() ? self.pending.confirmNew() : nil
+    }
+
+    /// Takes the last writes, which no promise confirms, when the connection is over.
+    func takeUnpromised() -> PendingWrites.Confirmed? {
+        self.pending.hasUnpromised ? self.pending.confirm() : nil
+    }
+
+    /// Ends writes that the socket has taken, or lost: their bytes leave the ledgers, and what was sent settled is done.
+    @inline(__always)
+    func end(_ confirmed: PendingWrites.Confirmed, _ failure: AMQPError?, for handler: ConnectionHandler) {
+        self.unwrittenBytes -= confirmed.bytes
+        self.numbers.end(confirmed.writes, isDone: failure == nil)
+        handler.decisionWrites.finish(self.numbers.done)
+        if handler.isDead {
+            handler.decisionWrites.fail(failure ?? handler.gone, self.numbers)
+            handler.decisionWrites.report(self.numbers, isDead: true)
+        }
+        self.release(confirmed, failure, for: handler)
+    }
+
+    private func release(_ confirmed: PendingWrites.Confirmed, _ failure: AMQPError?, for handler: ConnectionHandler) {
+        var confirmed = confirmed
+        let outcome = failure.map { OutcomeBlock.Answer.failure($0.telling(.inDoubt)) } ?? .success(.settled)
+        while let message = self.pending.next(of: &confirmed) {
+            handler.metrics?.written(message, isDone: failure == nil)
+            // With the next look into the outbox, which follows.
+            handler.mail.release(message.bytes, message.node)
+            message.settled?.resolve(outcome)
+        }
+        handler.metrics?.flushIfStopped()
+    }
+}

@@ -1,0 +1,78 @@
+internal import NIOCore
+
+/// The sessions of which this side owes the peer flows that Proton does not make: renewals of windows, and answers to echoes.
+struct WindowRenewals {
+    /// Sessions of whose window the peer has used a quarter.
+    private var due: [PeerSession] = []
+    /// Sessions of which the peer wants to know the state.
+    private var echoes: [PeerSession] = []
+    /// A window was told, and links on which nothing arrives may need a flow that names them.
+    private(set) var mayOweIdleLinks = false
+    /// Whether the flows name links: not at a peer that resumes all links at any flow.
+    var namesLinks = true
+
+    /// There may be frames to send.
+    @inline(__always) var areDue: Bool { !self.due.isEmpty || !self.echoes.isEmpty || self.mayOweIdleLinks }
+
+    /// Looks with the next output whether the window of a session is to be renewed.
+    @inline(__always)
+    mutating func look(at session: PeerSession) {
+        guard !session.isDue else { return }
+        session.isDue = true
+        self.due.append(session)
+    }
+
+    /// The peer wants to know the state of a session.
+    mutating func echo(_ session: PeerSession) {
+        guard !session.isEchoDue else { return }
+        session.isEchoDue = true
+        self.echoes.append(session)
+    }
+
+    /// A flow told a session's window and may have named another link than those that wait for it.
+    mutating func told(_ session: PeerSession) {
+        if session.mayHaveWaiting { self.look(at: session) }
+        self.noteIdleLinks(session)
+    }
+
+    private mutating func noteIdleLinks(_ session: PeerSession) {
+        if self.namesLinks, session.flows.ownCount > session.links.active.count { self.mayOweIdleLinks = true }
+    }
+
+    /// Looks with the next output at the links on which nothing arrives.
+    mutating func lookAtIdleLinks(of sessions: some Sequence<PeerSession>) {
+        self.mayOweIdleLinks = false
+        for session in sessions {
+            session.isIdleLookDue = true
+            self.look(at: session)
+        }
+    }
+
+    /// Gives the frames that renew the windows of which the peer has used a quarter, and those that have opened again.
+    ///
+    /// - Parameter now: The time of the loop's clock, in nanoseconds.
+    /// - Returns: Whether there is more to give with the next output.
+    mutating func renew(at now: Int64, _ body: (ByteBuffer) -> Void) -> Bool {
+        guard !self.due.isEmpty else { return false }
+        let count = self.due.count
+        for index in 0..<count {
+            let session = self.due[index]
+            let limit = session.toldLimit
+            session.isDue = false
+            if session.renew(at: now, namesLinks: self.namesLinks, body) { self.look(at: session) }
+            if session.toldLimit != limit || session.owesIdleLinks { self.noteIdleLinks(session) }
+        }
+        self.due.removeFirst(count)
+        return !self.due.isEmpty
+    }
+
+    /// Gives the frames that answer what the peer asked for: one a link, however often it has asked.
+    mutating func answerEchoes(_ body: (ByteBuffer) -> Void) {
+        guard !self.echoes.isEmpty else { return }
+        for session in self.echoes {
+            session.takeEchoes().forEach(body)
+            self.told(session)
+        }
+        self.echoes.removeAll(keepingCapacity: true)
+    }
+}
