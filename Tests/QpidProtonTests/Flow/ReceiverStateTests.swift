@@ -12,9 +12,12 @@ import Testing
         var random = SeededGenerator(seed: seed)
         // Some histories for each phase, in the order in which the phases were found.
         var pool: [(phase: Visit.Phase, models: [ReceiverModel])] = []
+        var places: [Visit.Phase: Int] = [:]
         func add(_ model: ReceiverModel) {
-            guard let index = pool.firstIndex(where: { $0.phase == model.phase }) else {
-                return pool.append((model.phase, [model]))
+            let phase = model.phase
+            guard let index = places[phase] else {
+                places[phase] = pool.count
+                return pool.append((phase, [model]))
             }
             if pool[index].models.count < 8 {
                 pool[index].models.append(model)
@@ -28,11 +31,11 @@ import Testing
         }
         var seen: Set<Visit> = []
         let visits = Visit.all
-        for round in 0..<30 where round < 5 || seen.count < visits.count {
+        for round in 0..<60 where round < 20 || seen.count < visits.count {
             for index in pool.indices {
                 for event in ReceiverEvent.allCases {
                     guard var model = pool[index].models.randomElement(using: &random) else { continue }
-                    seen.insert(Visit(phase: model.phase, event: event))
+                    seen.insert(Visit(phase: pool[index].phase, event: event))
                     model.apply(event, &random)
                     if let failure = model.failure {
                         Issue.record("\(failure), after \(model.history)")
@@ -106,9 +109,12 @@ import Testing
 
 /// A state, as far as the walk distinguishes states, and the event that it gets.
 private struct Visit: Hashable {
+    enum Message: CaseIterable { case none, gathering, gatheringHeldBack, streaming, streamingHeldBack }
+    enum Drain: CaseIterable { case none, requested, answered, ending }
+
     struct Phase: Hashable {
-        let message: String
-        let drain: String
+        let message: Message
+        let drain: Drain
         let purpose: ReceivePurpose
     }
 
@@ -117,8 +123,8 @@ private struct Visit: Hashable {
 
     static var all: Set<Visit> {
         var visits: Set<Visit> = []
-        for message in ["none", "gathering", "gathering, held back", "streaming", "streaming, held back"] {
-            for drain in ["none", "requested", "answered", "ending"] {
+        for message in Message.allCases {
+            for drain in Drain.allCases {
                 for purpose in [ReceivePurpose.receiving, .paused, .stopping, .stopped] {
                     let phase = Phase(message: message, drain: drain, purpose: purpose)
                     for event in ReceiverEvent.allCases { visits.insert(Visit(phase: phase, event: event)) }
@@ -159,25 +165,20 @@ private struct ReceiverModel {
     }
 
     var phase: Visit.Phase {
-        let message =
+        let message: Visit.Message =
             switch self.state.message {
-            case .none: "none"
-            case .gathering: "gathering"
-            case .streaming: "streaming"
+            case .none: .none
+            case .gathering(let reading): reading == .heldBack ? .gatheringHeldBack : .gathering
+            case .streaming(_, let reading): reading == .heldBack ? .streamingHeldBack : .streaming
             }
-        let drain =
+        let drain: Visit.Drain =
             switch self.state.drain {
-            case .none: "none"
-            case .requested: "requested"
-            case .answered: "answered"
-            case .ending: "ending"
+            case .none: .none
+            case .requested: .requested
+            case .answered: .answered
+            case .ending: .ending
             }
-        let isHeldBack = self.state.message.isHeldBack
-        return Visit.Phase(
-            message: message + (isHeldBack ? ", held back" : ""),
-            drain: drain,
-            purpose: self.state.purpose
-        )
+        return Visit.Phase(message: message, drain: drain, purpose: self.state.purpose)
     }
 
     private mutating func require(_ holds: Bool, _ text: @autoclosure () -> String) {
