@@ -100,7 +100,7 @@ extension SenderEndpoint {
             reply.resolve(.success(()))
         case .makeRoom(let isAgain): self.makeRoom(isAgain: isAgain)
         case .setRate(let limit): self.setRate(limit)
-        case .snapshot(let reply): reply.resolve(.success(self.snapshot(at: self.handler.now)))
+        case .snapshot(let reply): reply.resolve(.success(self.lastSnapshot))
         }
     }
 }
@@ -118,7 +118,7 @@ extension ReceiverEndpoint {
         case .read(let pieces, let sequence): self.streams?.read(pieces, of: sequence)
         case .discard(let sequence): self.streams?.discard(sequence)
         case .setRate(let limit): self.setRate(limit)
-        case .snapshot(let reply): reply.resolve(.success(self.snapshot(at: self.handler.now)))
+        case .snapshot(let reply): reply.resolve(.success(self.lastSnapshot))
         }
     }
 }

@@ -165,6 +165,17 @@ class LinkEndpoint {
         }
     }
 
+    /// Keeps the figures of the link for a snapshot that comes after its end.
+    private func keepFigures() {
+        let snapshot = self.snapshot(at: self.handler.now)
+        self.status.lastSnapshot.withLock { $0 = snapshot }
+    }
+
+    /// The figures of the link: now, or when it ended on this side.
+    var lastSnapshot: AMQPLinkSnapshot {
+        self.status.lastSnapshot.withLock { $0 } ?? self.snapshot(at: self.handler.now)
+    }
+
     /// Frees a link whose opening failed on this side.
     func discard(_ error: AMQPError) {
         self.endLocally(.close, error, .link(by: .local, .closed))
@@ -173,6 +184,7 @@ class LinkEndpoint {
 
     private func endLocally(_ event: LinkPhase.Event, _ error: AMQPError?, _ end: LinkStatus.End) {
         let wasOpen = self.phase.isOpen
+        if wasOpen { self.keepFigures() }
         self.phase.take(event)
         guard wasOpen else { return }
         self.status.ended.resolve(error.map { .failure($0) } ?? .success(end))
@@ -192,8 +204,6 @@ class LinkEndpoint {
     }
 
     private func release(_ answer: Result<Void, AMQPError>?) {
-        let snapshot = self.snapshot(at: self.handler.now)
-        self.status.lastSnapshot.withLock { $0 = snapshot }
         self.phase.take(.free)
         self.isOfPeer = false
         if let answer { self.status.detached.resolve(answer) }
