@@ -1,0 +1,48 @@
+/// Decides how long to wait before each try: one try at once in each window, then full jitter below a growing bound.
+///
+/// Times are durations since any fixed moment.
+struct Backoff: Sendable {
+    /// The settings of a back-off.
+    struct Limits: Hashable, Sendable {
+        /// The first bound of a delay; it doubles with each try.
+        var first: Duration = .milliseconds(100)
+        /// The highest bound of a delay.
+        var longest: Duration = .seconds(30)
+        /// How often a try may go at once.
+        var window: Duration = .seconds(30)
+        /// How long something must have been open until its next loss counts as the first.
+        var stable: Duration = .seconds(30)
+    }
+
+    let limits: Limits
+    /// The delayed tries since the last stable time.
+    private(set) var tries = 0
+    private var lastAtOnce: Duration?
+
+    init(_ limits: Limits = Limits()) {
+        self.limits = limits
+    }
+
+    /// Returns the delay of the next try.
+    mutating func delay(at now: Duration, using random: inout some RandomNumberGenerator) -> Duration {
+        if self.lastAtOnce.map({ now - $0 >= self.limits.window }) ?? true {
+            self.lastAtOnce = now
+            return .zero
+        }
+        let bound = self.bound
+        self.tries += 1
+        return bound > .zero ? .nanoseconds(Int64.random(in: 0...bound.nanoseconds, using: &random)) : .zero
+    }
+
+    /// The longest that the next delayed try may wait.
+    var bound: Duration {
+        let doublings = min(self.tries, 40)
+        let (nanoseconds, overflows) = self.limits.first.nanoseconds.multipliedReportingOverflow(by: 1 << doublings)
+        return overflows ? self.limits.longest : min(self.limits.longest, .nanoseconds(nanoseconds))
+    }
+
+    /// Notes the end of something that had opened at a time.
+    mutating func ended(openSince start: Duration, at now: Duration) {
+        if now - start >= self.limits.stable { self.tries = 0 }
+    }
+}

@@ -1,0 +1,368 @@
+/// The messages of one sender, from acceptance to settlement, across any number of links.
+///
+/// A pure value without a clock: times are durations since any fixed moment. Messages leave in the order of their
+/// acceptance. When a link is lost, the queue starts again from its first message. Those in doubt come first, because
+/// messages leave in order.
+///
+/// A link has a turn: it begins with ``begin()`` and is lost with the first failure or with ``end()``. The next turn
+/// begins when every message of the last has been answered: see ``isAnswered``.
+struct ReplayQueue<Content> {
+    /// The settings.
+    struct Limits: Hashable, Sendable {
+        /// The most bytes that are kept, with the overhead of each message.
+        var bytes = 16 << 20
+        /// Whether messages in doubt are sent again; otherwise they fail.
+        var replays = true
+        /// A message at the head of so many losses in a row is not sent again.
+        var poison = 3
+    }
+
+    /// The bytes that each message counts beside its own, for its place in the queue.
+    static var overhead: Int { 256 }
+
+    /// The name of a message in the queue.
+    struct Key: Hashable, Sendable {
+        fileprivate(set) var slot: Int
+        let sequence: UInt64
+    }
+
+    /// A message.
+    struct Entry {
+        /// Its number, from 0 in the order of acceptance.
+        let sequence: UInt64
+        /// The bytes of the encoded message.
+        let bytes: Int
+        /// The time by which it must begin to leave.
+        let deadline: Duration?
+        /// Whether it is sent settled.
+        let isSettled: Bool
+        fileprivate(set) var isInFlight = false
+        /// How often it may have left.
+        fileprivate(set) var attempts = 0
+        var content: Content
+
+        /// Whether it may have left, and waits to be sent again.
+        var isInDoubt: Bool { !self.isInFlight && self.attempts > 0 }
+        fileprivate var charge: Int { self.bytes + ReplayQueue.overhead }
+    }
+
+    /// The reason why the queue gave a message its fate.
+    enum Cause: Hashable, Sendable {
+        /// Its time limit passed.
+        case expired
+        /// It was in doubt, and is not sent again.
+        case lost
+        /// It was at the head of too many losses.
+        case poison(losses: Int)
+        /// A newer message needed its room.
+        case dropped
+        /// The sender ended.
+        case ended
+    }
+
+    /// A message whose fate the queue has decided.
+    struct Finished {
+        let entry: Entry
+        let fate: AMQPError.Fate
+        let cause: Cause
+    }
+
+    fileprivate struct Slot {
+        var entry: Entry?
+        var previous = -1
+        var next = -1
+    }
+
+    let limits: Limits
+    private(set) var counts = FateCounts()
+    /// The bytes of all messages, with their overhead.
+    private(set) var used = 0
+    private(set) var peak = 0
+    /// Messages that wait to be sent again.
+    private(set) var doubtful = 0
+    /// Whether a link has its turn.
+    private(set) var isOpen = false
+    /// Whether the sender has ended: what comes back is not sent again.
+    private(set) var hasEnded = false
+    private var slots: [Slot] = []
+    private var free: [Int] = []
+    private var first = -1
+    private var last = -1
+    /// The first message that the link of this turn has not got.
+    private var cursor = -1
+    private var nextSequence: UInt64 = 0
+    /// The first message that came back in doubt in this turn.
+    private var head: Key?
+    private var poison: (sequence: UInt64, losses: Int)?
+    private var isLossOpen = false
+    private var finished: [Finished] = []
+
+    init(_ limits: Limits = Limits()) {
+        self.limits = limits
+    }
+
+    /// The messages in the queue and on the link.
+    var count: Int { self.counts.queued + self.counts.inFlight }
+    var isEmpty: Bool { self.count == 0 }
+    /// Whether no message of the last turn waits for its answer.
+    var isAnswered: Bool { self.counts.inFlight == 0 }
+
+    // MARK: Acceptance
+
+    /// Whether a message fits: one that is too large does if it is alone.
+    func hasRoom(for bytes: Int) -> Bool {
+        self.isEmpty || bytes + Self.overhead <= self.limits.bytes - self.used
+    }
+
+    /// Accepts a message, whether it fits or not.
+    mutating func accept(
+        _ content: Content,
+        bytes: Int,
+        deadline: Duration? = nil,
+        isSettled: Bool = false
+    ) -> Key {
+        let entry = Entry(
+            sequence: self.nextSequence,
+            bytes: bytes,
+            deadline: deadline,
+            isSettled: isSettled,
+            content: content
+        )
+        self.nextSequence += 1
+        self.counts.handedOver += 1
+        self.counts.queued += 1
+        self.used += entry.charge
+        self.peak = max(self.peak, self.used)
+        let slot = self.append(entry)
+        if self.cursor < 0 { self.cursor = slot }
+        return Key(slot: slot, sequence: entry.sequence)
+    }
+
+    /// Counts a message that was handed over and not accepted.
+    mutating func refuse(_ fate: AMQPError.Fate) {
+        self.counts.handedOver += 1
+        self.counts.count(fate)
+    }
+
+    /// Drops the oldest messages that have never left, until a message fits or none is left.
+    mutating func dropOldest(for bytes: Int) {
+        var slot = self.first
+        while slot >= 0, !self.hasRoom(for: bytes) {
+            let next = self.slots[slot].next
+            if let entry = self.slots[slot].entry, !entry.isInFlight, entry.attempts == 0 {
+                self.finish(slot, .dropped, .dropped)
+            }
+            slot = next
+        }
+    }
+
+    // MARK: A turn
+
+    /// Begins the turn of a link. All messages of the last turn must have been answered.
+    mutating func begin() {
+        precondition(self.isAnswered && !self.isOpen, "a turn begins before the last has ended")
+        self.isOpen = true
+        self.cursor = self.first
+        self.head = nil
+    }
+
+    /// Takes the next message for the link; nil for none. Expired ones are finished in its stead.
+    mutating func next(at now: Duration) -> (key: Key, entry: Entry)? {
+        guard self.isOpen else { return nil }
+        while self.cursor >= 0, let entry = self.slots[self.cursor].entry {
+            let slot = self.cursor
+            guard entry.deadline.map({ $0 > now }) ?? true else {
+                self.expire(slot)
+                continue
+            }
+            if entry.isInDoubt { self.doubtful -= 1 }
+            self.slots[slot].entry?.isInFlight = true
+            self.slots[slot].entry?.attempts += 1
+            self.counts.queued -= 1
+            self.counts.inFlight += 1
+            self.cursor = self.slots[slot].next
+            return self.slots[slot].entry.map { (Key(slot: slot, sequence: $0.sequence), $0) }
+        }
+        return nil
+    }
+
+    /// Whether a message waits for the link.
+    var hasNext: Bool { self.isOpen && self.cursor >= 0 }
+
+    /// Puts the message back that was taken last: the link had no room.
+    mutating func putBack(_ key: Key) {
+        guard self.comeBack(key, hasLeft: false) else { return }
+        self.cursor = key.slot
+    }
+
+    /// Takes a settled message out.
+    mutating func settle(_ key: Key, _ outcome: AMQPOutcome) -> Entry? {
+        guard let entry = self.entry(key) else { return nil }
+        self.counts.count(outcome)
+        self.remove(key.slot)
+        self.completeLoss()
+        return entry
+    }
+
+    /// Takes a message out that failed by itself, without its link.
+    ///
+    /// - Returns: The message and its fate: one that was in doubt before remains so.
+    mutating func fail(_ key: Key, _ fate: AMQPError.Fate) -> (entry: Entry, fate: AMQPError.Fate)? {
+        guard let entry = self.entry(key) else { return nil }
+        let fate = entry.attempts > 1 ? .inDoubt : fate
+        self.counts.count(fate)
+        self.remove(key.slot)
+        self.completeLoss()
+        return (entry, fate)
+    }
+
+    /// Takes a message back from a link that was lost. The turn ends with it.
+    ///
+    /// - Parameter fate: The fate that the link gave it. The peer may have a message in doubt, and no other.
+    mutating func comeBack(_ key: Key, _ fate: AMQPError.Fate) {
+        self.isOpen = false
+        self.isLossOpen = true
+        let hasLeft = fate == .inDoubt
+        guard self.comeBack(key, hasLeft: hasLeft), let entry = self.slots[key.slot].entry else { return }
+        if hasLeft, self.head.map({ key.sequence < $0.sequence }) ?? true { self.head = key }
+        if hasLeft, entry.isSettled || !self.limits.replays {
+            self.finish(key.slot, .inDoubt, .lost)
+        } else if self.hasEnded {
+            self.finish(key.slot, entry.isInDoubt ? .inDoubt : fate, .ended)
+        }
+        self.completeLoss()
+    }
+
+    /// Ends the turn: the link is gone.
+    mutating func end() {
+        if self.isOpen { self.isLossOpen = true }
+        self.isOpen = false
+        self.completeLoss()
+    }
+
+    /// When all messages of a lost link have come back: what was first in too many losses is not sent again.
+    private mutating func completeLoss() {
+        guard self.isLossOpen, self.isAnswered else { return }
+        self.isLossOpen = false
+        guard let head = self.head else { return }
+        self.head = nil
+        let losses = self.poison.map { $0.sequence == head.sequence ? $0.losses + 1 : 1 } ?? 1
+        self.poison = (head.sequence, losses)
+        guard losses >= self.limits.poison, self.entry(head) != nil else { return }
+        self.finish(head.slot, .inDoubt, .poison(losses: losses))
+    }
+
+    // MARK: Without a link
+
+    /// Takes a message out that has never left.
+    mutating func withdraw(_ key: Key) -> Entry? {
+        guard let entry = self.entry(key), !entry.isInFlight, entry.attempts == 0 else { return nil }
+        self.counts.count(.notSent)
+        self.remove(key.slot)
+        return entry
+    }
+
+    /// Finishes what has expired, and returns the next deadline of the rest.
+    mutating func expire(at now: Duration) -> Duration? {
+        var earliest: Duration?
+        var slot = self.first
+        while slot >= 0 {
+            let next = self.slots[slot].next
+            if let entry = self.slots[slot].entry, !entry.isInFlight, let deadline = entry.deadline {
+                if deadline <= now { self.expire(slot) } else { earliest = min(earliest ?? deadline, deadline) }
+            }
+            slot = next
+        }
+        return earliest
+    }
+
+    /// Ends the sender: finishes what no link has. The rest is finished when it comes back.
+    mutating func endAll() {
+        self.hasEnded = true
+        self.end()
+        var slot = self.first
+        while slot >= 0 {
+            let next = self.slots[slot].next
+            if let entry = self.slots[slot].entry, !entry.isInFlight {
+                self.finish(slot, entry.isInDoubt ? .inDoubt : .notSent, .ended)
+            }
+            slot = next
+        }
+    }
+
+    /// Takes the messages whose fate the queue has decided since the last call.
+    mutating func takeFinished() -> [Finished] {
+        if self.finished.isEmpty { return [] }
+        defer { self.finished = [] }
+        return self.finished
+    }
+
+    /// The message of a key; nil when it is gone.
+    func entry(_ key: Key) -> Entry? {
+        guard self.slots.indices.contains(key.slot), let entry = self.slots[key.slot].entry,
+            entry.sequence == key.sequence
+        else { return nil }
+        return entry
+    }
+
+    // MARK: Parts
+
+    private mutating func comeBack(_ key: Key, hasLeft: Bool) -> Bool {
+        guard let entry = self.entry(key), entry.isInFlight else { return false }
+        self.slots[key.slot].entry?.isInFlight = false
+        if !hasLeft { self.slots[key.slot].entry?.attempts -= 1 }
+        self.counts.inFlight -= 1
+        self.counts.queued += 1
+        if self.slots[key.slot].entry?.isInDoubt == true { self.doubtful += 1 }
+        return true
+    }
+
+    private mutating func expire(_ slot: Int) {
+        let isInDoubt = self.slots[slot].entry?.isInDoubt ?? false
+        self.finish(slot, isInDoubt ? .inDoubt : .expired, .expired)
+    }
+
+    private mutating func finish(_ slot: Int, _ fate: AMQPError.Fate, _ cause: Cause) {
+        guard let entry = self.slots[slot].entry else { return }
+        self.counts.count(fate)
+        self.remove(slot)
+        self.finished.append(Finished(entry: entry, fate: fate, cause: cause))
+    }
+
+    private mutating func append(_ entry: Entry) -> Int {
+        let slot: Int
+        if let reused = self.free.popLast() {
+            slot = reused
+        } else {
+            slot = self.slots.count
+            self.slots.append(Slot())
+        }
+        self.slots[slot] = Slot(entry: entry, previous: self.last, next: -1)
+        if self.last >= 0 { self.slots[self.last].next = slot } else { self.first = slot }
+        self.last = slot
+        return slot
+    }
+
+    private mutating func remove(_ slot: Int) {
+        guard let entry = self.slots[slot].entry else { return }
+        if entry.isInFlight { self.counts.inFlight -= 1 } else { self.counts.queued -= 1 }
+        if entry.isInDoubt { self.doubtful -= 1 }
+        self.used -= entry.charge
+        let (previous, next) = (self.slots[slot].previous, self.slots[slot].next)
+        if previous >= 0 { self.slots[previous].next = next } else { self.first = next }
+        if next >= 0 { self.slots[next].previous = previous } else { self.last = previous }
+        if self.cursor == slot { self.cursor = next }
+        self.slots[slot] = Slot()
+        self.free.append(slot)
+        if self.first < 0 {
+            // Nothing is left: give back the memory of a burst.
+            self.slots.removeAll(keepingCapacity: self.slots.count <= 1_024)
+            self.free.removeAll(keepingCapacity: self.free.count <= 1_024)
+        }
+    }
+}
+
+extension ReplayQueue: Sendable where Content: Sendable {}
+extension ReplayQueue.Entry: Sendable where Content: Sendable {}
+extension ReplayQueue.Finished: Sendable where Content: Sendable {}
+extension ReplayQueue.Slot: Sendable where Content: Sendable {}
