@@ -7,24 +7,8 @@
 /// A link has a turn: it begins with ``begin()`` and is lost with the first failure or with ``end()``. The next turn
 /// begins when every message of the last has been answered: see ``isAnswered``.
 struct ReplayQueue<Content> {
-    /// The settings.
-    struct Limits: Hashable, Sendable {
-        /// The most bytes that are kept, with the overhead of each message.
-        var bytes = 16 << 20
-        /// Whether messages in doubt are sent again; otherwise they fail.
-        var replays = true
-        /// A message at the head of so many losses in a row is not sent again.
-        var poison = 3
-    }
-
     /// The bytes that each message counts beside its own, for its place in the queue.
     static var overhead: Int { 256 }
-
-    /// The name of a message in the queue.
-    struct Key: Hashable, Sendable {
-        fileprivate(set) var slot: Int
-        let sequence: UInt64
-    }
 
     /// A message.
     struct Entry {
@@ -44,27 +28,6 @@ struct ReplayQueue<Content> {
         /// Whether it may have left, and waits to be sent again.
         var isInDoubt: Bool { !self.isInFlight && self.attempts > 0 }
         fileprivate var charge: Int { self.bytes + ReplayQueue.overhead }
-    }
-
-    /// The reason why the queue gave a message its fate.
-    enum Cause: Hashable, Sendable {
-        /// Its time limit passed.
-        case expired
-        /// It was in doubt, and is not sent again.
-        case lost
-        /// It was at the head of too many losses.
-        case poison(losses: Int)
-        /// A newer message needed its room.
-        case dropped
-        /// The sender ended.
-        case ended
-    }
-
-    /// A message whose fate the queue has decided.
-    struct Finished {
-        let entry: Entry
-        let fate: AMQPError.Fate
-        let cause: Cause
     }
 
     fileprivate struct Slot {
@@ -106,6 +69,16 @@ struct ReplayQueue<Content> {
     var isEmpty: Bool { self.count == 0 }
     /// Whether no message of the last turn waits for its answer.
     var isAnswered: Bool { self.counts.inFlight == 0 }
+
+    /// The bytes of the messages that wait to be sent again.
+    var doubtfulBytes: Int {
+        var (slot, bytes) = (self.first, 0)
+        while slot >= 0 {
+            if let entry = self.slots[slot].entry, entry.isInDoubt { bytes += entry.bytes }
+            slot = self.slots[slot].next
+        }
+        return bytes
+    }
 
     // MARK: Acceptance
 
@@ -364,5 +337,4 @@ struct ReplayQueue<Content> {
 
 extension ReplayQueue: Sendable where Content: Sendable {}
 extension ReplayQueue.Entry: Sendable where Content: Sendable {}
-extension ReplayQueue.Finished: Sendable where Content: Sendable {}
 extension ReplayQueue.Slot: Sendable where Content: Sendable {}

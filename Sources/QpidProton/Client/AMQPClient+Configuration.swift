@@ -1,0 +1,77 @@
+extension AMQPClient {
+    /// The settings of a client.
+    public struct Configuration: Sendable {
+        /// The settings of each connection. The idle timeout is 15 s by default, so that a silent peer is a loss within
+        /// 20 s.
+        public var connection: AMQPConnection.Configuration
+        /// The settings of each session. The ``AMQPSession/Configuration/incomingCapacity`` is 1 MiB by default,
+        /// because the client begins up to ``sessionLimit`` of them.
+        public var session = AMQPSession.Configuration(incomingCapacity: .mebibytes(1))
+        /// How the client finds a connection again.
+        public var recovery = Recovery()
+        /// Returns the login method; called before each attempt, in place of the connection's `sasl`.
+        ///
+        /// If the peer refuses the login, the client calls it once more. New credentials are used for the next attempt;
+        /// the same ones end the client. An error that it throws fails the attempt: see ``AMQPError/isRetryable``.
+        public var credentials: (@Sendable () async throws -> AMQPSASL)?
+        /// Returns the TLS settings, for example with a renewed certificate; called before each attempt, in place of the
+        /// connection's `tls`.
+        public var tls: (@Sendable () async throws -> AMQPTLS)?
+        /// The most sessions: 16 by default, at least 1. Each link has a session of its own up to this number, because a
+        /// broker such as RabbitMQ ends a whole session for one refused link. Further links are tried on a session of
+        /// their own first, and then share one.
+        public var sessionLimit = 16
+
+        /// Creates a configuration with the defaults.
+        public init() {
+            self.connection = AMQPConnection.Configuration()
+            self.connection.idleTimeout = .seconds(15)
+        }
+    }
+
+    /// How a client finds a lost connection, session or link again.
+    ///
+    /// The first try follows at once, but only one in each 30 s. Each further try waits for a random time, from zero to
+    /// a bound that doubles with each try. It starts again at ``firstDelay`` only after 30 s without a loss.
+    public struct Recovery: Hashable, Sendable {
+        /// The first bound of the random delay: 100 ms by default.
+        public var firstDelay: Duration = .milliseconds(100)
+        /// The highest bound of the random delay: 30 s by default.
+        public var longestDelay: Duration = .seconds(30)
+        /// How long the first connection may take with all its attempts: 60 s by default; `nil` for no limit.
+        public var firstConnectionTimeout: Duration? = .seconds(60)
+        /// How long an outage may last until the client ends; `nil`, the default, for no limit.
+        public var giveUpAfter: Duration?
+
+        /// Creates the default settings.
+        public init() {}
+    }
+}
+
+extension AMQPClient.Configuration {
+    func validate() throws(AMQPError) {
+        func require(_ condition: Bool, _ text: String) throws(AMQPError) {
+            if !condition { throw AMQPError(condition: .invalidArgument, detail: text) }
+        }
+        try require(self.sessionLimit >= 1, "sessionLimit is \(self.sessionLimit): it must be at least 1")
+        let recovery = self.recovery
+        try require(
+            recovery.firstDelay > .zero,
+            "recovery.firstDelay is \(recovery.firstDelay): it must be more than 0"
+        )
+        try require(
+            recovery.longestDelay >= recovery.firstDelay,
+            "recovery.longestDelay is \(recovery.longestDelay): it must be at least recovery.firstDelay"
+        )
+        for (name, time) in [
+            ("firstConnectionTimeout", recovery.firstConnectionTimeout), ("giveUpAfter", recovery.giveUpAfter),
+        ] {
+            guard let time else { continue }
+            try require(time > .zero, "recovery.\(name) is \(time): it must be more than 0, or nil for no limit")
+        }
+    }
+}
+
+extension AMQPClient.Recovery {
+    var backoff: Backoff.Limits { Backoff.Limits(first: self.firstDelay, longest: self.longestDelay) }
+}

@@ -1,0 +1,165 @@
+extension AMQPClient {
+    /// Opens a receiver from an address that outlives its connections.
+    ///
+    /// Connects if the client has not connected yet. Suspends until the peer has attached the link, also through an
+    /// outage. Cancellation abandons the receiver.
+    ///
+    /// - Parameters:
+    ///   - address: The name of the node.
+    ///   - window: How many messages or bytes may be on their way to the application.
+    ///   - timeout: How long it may take; `nil`, the default, for as long as the client tries to connect.
+    /// - Throws: `AMQPError` if the peer refuses the link, if the client ends, or at the timeout.
+    public func receiver(
+        from address: String,
+        window: AMQPReceiver.Window = .automatic,
+        timeout: Duration? = nil
+    ) async throws(AMQPError) -> Receiver {
+        try await self.receiver(.init(source: AMQPSource(address: address), window: window), timeout: timeout)
+    }
+
+    /// Opens a receiver that outlives its connections; see ``receiver(from:window:timeout:)``.
+    ///
+    /// - Parameters:
+    ///   - configuration: The settings of each link. All links have the same name, given here or generated once. The
+    ///     receiver decides itself about messages that are left of a lost link:
+    ///     ``AMQPReceiver/Configuration/deliversUnsettledAfterEnd`` has no effect.
+    ///   - timeout: How long it may take; `nil`, the default, for as long as the client tries to connect.
+    ///   - change: Changes the settings before each attach but the first, for example the offset of a stream to the one
+    ///     after the last that was handled.
+    public func receiver(
+        _ configuration: AMQPReceiver.Configuration,
+        timeout: Duration? = nil,
+        reattaching change: (@Sendable (inout AMQPReceiver.Configuration) -> Void)? = nil
+    ) async throws(AMQPError) -> Receiver {
+        try configuration.validate()
+        let name = self.linkName(configuration.name)
+        let core = ClientReceiver(configuration, name: name, self.supervisor.clock, reattaching: change)
+        try await self.supervisor.add(core, timeout: timeout)
+        return Receiver(core, self)
+    }
+
+    /// Receives messages, from one link after the other: an asynchronous sequence that goes on after a loss.
+    ///
+    /// When a link is lost, tasks that wait go on waiting, in their order. Unsettled messages that no task has received
+    /// are dropped and counted: they return to their source. A decision about a message of a lost link is
+    /// ``AMQPSettlement/stale``, and the peer sends that message again.
+    ///
+    /// Each new link begins with the credit of its window. A paused receiver remains paused. With
+    /// ``AMQPReceiver/Window/manual`` the receiver grants the credit again that had brought no message.
+    ///
+    /// The release of the last reference closes the receiver.
+    public final class Receiver: AsyncSequence, Sendable {
+        /// A message that has arrived.
+        public typealias Element = AMQPDelivery
+        /// The error that ends the sequence.
+        public typealias Failure = AMQPError
+
+        let core: ClientReceiver
+        private let client: AMQPClient
+
+        init(_ core: ClientReceiver, _ client: AMQPClient) {
+            self.core = core
+            self.client = client
+        }
+
+        deinit {
+            let (core, client) = (self.core, self.client)
+            Task { await client.supervisor.remove(core, .receiverIsClosed) }
+        }
+
+        /// The name of the links. Source: AMQP 1.0 §2.6.1.
+        public var name: String { self.core.name }
+        /// The link that brings the messages now; `nil` during an outage.
+        public var link: AMQPReceiver? { self.core.link }
+        /// The error that ended the receiver for good; `nil` while it goes on.
+        public var error: AMQPError? { self.core.end }
+        /// The number of unsettled messages that were dropped because their link was lost before a task received them.
+        public var droppedDeliveries: Int { self.core.dropped }
+        /// Whether the receiver is paused with ``pause()``.
+        public var isPaused: Bool { self.core.isPaused }
+
+        // MARK: Taking messages
+
+        /// Returns the next message, and suspends until there is one, also through outages.
+        ///
+        /// A cancelled task gets no further message; they stay for other tasks.
+        ///
+        /// - Returns: The delivery; `nil` if this side has closed the receiver or the client.
+        /// - Throws: `AMQPError` if an error ended the receiver for good, or the task was cancelled.
+        public func next() async throws(AMQPError) -> AMQPDelivery? { try await self.core.next() }
+
+        /// Returns the next message if one is there. Never suspends, and works in a cancelled task too.
+        public func poll() -> AMQPDelivery? { self.core.poll() }
+
+        /// Returns up to `count` messages: suspends until there is one, and returns it with those that have already
+        /// arrived.
+        ///
+        /// - Parameter count: The most messages to return, at least 1.
+        /// - Returns: The deliveries in order; none if this side has closed the receiver or the client.
+        /// - Throws: The same errors as ``next()``, and ``AMQPCondition/invalidArgument`` for a count below 1.
+        public func nextBatch(max count: Int) async throws(AMQPError) -> [AMQPDelivery] {
+            guard count > 0 else {
+                throw .client(.invalidArgument, "a batch of \(count) messages is empty: max must be at least 1")
+            }
+            return try await self.core.take(max: count)
+        }
+
+        /// Returns the next message, or `nil` if the peer has none; see ``AMQPReceiver/receive(timeout:)``.
+        ///
+        /// A loss does not move the timeout.
+        ///
+        /// - Parameter timeout: How long to wait for a message before asking the peer.
+        /// - Throws: The same errors as ``next()``, and ``AMQPCondition/timeout`` if the link was lost and is not
+        ///   attached again in time, or if the peer does not answer.
+        public func receive(timeout: Duration) async throws(AMQPError) -> AMQPDelivery? {
+            let limit = self.client.configuration.connection.operationTimeout
+            return try await self.core.receive(timeout: timeout, drainingWithin: limit)
+        }
+
+        /// Grants credit for more messages, for a receiver with ``AMQPReceiver/Window/manual``.
+        ///
+        /// - Parameter credit: The number of further messages that the peer may send; a number below 1 does nothing.
+        public func grant(credit: Int) { self.core.grant(credit) }
+
+        /// Stops the peer, and returns when no more messages can arrive; see ``AMQPReceiver/pause()``.
+        ///
+        /// During an outage it returns at once. Messages that the next link brings before it is paused wait in it.
+        ///
+        /// - Throws: The same errors as ``AMQPReceiver/pause()``, except for the loss of the link.
+        public func pause() async throws(AMQPError) { try await self.core.pause() }
+
+        /// Grants credit again after ``pause()``. Never suspends.
+        public func resume() { self.core.resume() }
+
+        /// Sets another rate limit, or removes it, for this link and those to come. Never suspends.
+        ///
+        /// - Parameter limit: The limit from now on; `nil` for none.
+        /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` if a rate is not positive and finite.
+        public func setRateLimit(_ limit: AMQPRateLimit?) throws(AMQPError) { try self.core.setRate(limit) }
+
+        /// Receives messages one by one.
+        public struct AsyncIterator: AsyncIteratorProtocol {
+            fileprivate let receiver: Receiver
+
+            /// Returns the next message; see ``AMQPClient/Receiver/next()``.
+            public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPDelivery? {
+                try await self.receiver.next()
+            }
+        }
+
+        /// Returns the messages one by one. Leaving the loop leaves the receiver open.
+        public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(receiver: self) }
+
+        // MARK: Closing
+
+        /// Closes the receiver in order; see ``AMQPReceiver/close(within:)``.
+        ///
+        /// - Parameter limit: How long the whole close may take; with zero, the default, it does not wait for the
+        ///   application.
+        /// - Returns: The unfinished work, and the reason if the close was not orderly.
+        @discardableResult
+        public func close(within limit: Duration = .zero) async -> AMQPCloseResult {
+            await self.client.supervisor.close(self.core, within: limit)
+        }
+    }
+}

@@ -1,0 +1,267 @@
+public import NIOCore
+
+extension AMQPClient {
+    /// Opens a sender to an address that outlives its connections.
+    ///
+    /// Connects if the client has not connected yet. Suspends until the peer has attached the link, also through an
+    /// outage. Cancellation abandons the sender.
+    ///
+    /// - Parameters:
+    ///   - address: The name of the node; `nil` for the anonymous terminus, to which each message names its own in
+    ///     `to`.
+    ///   - timeout: How long it may take; `nil`, the default, for as long as the client tries to connect.
+    /// - Throws: `AMQPError` if the peer refuses the link, if the client ends, or at the timeout.
+    public func sender(to address: String?, timeout: Duration? = nil) async throws(AMQPError) -> Sender {
+        try await self.sender(Sender.Configuration(target: AMQPTarget(address: address)), timeout: timeout)
+    }
+
+    /// Opens a sender that outlives its connections; see ``sender(to:timeout:)``.
+    ///
+    /// - Parameters:
+    ///   - configuration: The settings of the sender and its links.
+    ///   - timeout: How long it may take; `nil`, the default, for as long as the client tries to connect.
+    public func sender(
+        _ configuration: Sender.Configuration,
+        timeout: Duration? = nil
+    ) async throws(AMQPError) -> Sender {
+        try configuration.validate()
+        let core = ClientSender(configuration, name: self.linkName(configuration.link.name), self.supervisor.clock)
+        try await self.supervisor.add(core, timeout: timeout)
+        return Sender(core, self)
+    }
+
+    /// Sends messages, on one link after the other.
+    ///
+    /// The sender keeps each message that it has accepted until the peer has settled it, and sends it again if its link
+    /// was lost first. Messages leave in order: after a loss first those in doubt, then those that had not left, then
+    /// new ones. A message may arrive twice only if it was in doubt: ``Tracker/attempts`` is then 2 or more.
+    ///
+    /// A message that is sent settled leaves at most once. It is sent again only if it surely had not left.
+    ///
+    /// The release of the last reference does not withdraw accepted messages.
+    public final class Sender: Sendable {
+        /// The settings of a sender.
+        public struct Configuration: Hashable, Sendable {
+            /// The settings of each link. All links have the same name, given here or generated once.
+            ///
+            /// ``AMQPSender/Configuration/overflow`` decides about a message for which ``replayLimit`` has no room.
+            public var link: AMQPSender.Configuration
+            /// What becomes of messages in doubt when a link is lost: they are sent again by default.
+            public var onLoss = LossPolicy.replay
+            /// The most bytes that are accepted and not settled: 16 MiB by default.
+            ///
+            /// A message counts for its encoded bytes and 256 B. A larger one is accepted if it is alone. Sending
+            /// suspends at the limit, whether a connection is open or not.
+            public var replayLimit: AMQPByteCount = .mebibytes(16)
+            /// How many losses in a row a message may be the first in doubt of: 3 by default, at least 1.
+            ///
+            /// It then fails with ``AMQPCondition/poison``, is in doubt, and the others go on.
+            public var poisonLimit = 3
+            /// Whether a message that may have arrived before carries the annotation `x-opt-replayed`; false by default.
+            public var marksReplays = false
+
+            /// Creates a configuration.
+            ///
+            /// - Parameter target: The target of the messages; the anonymous terminus by default.
+            public init(target: AMQPTarget = .anonymous) { self.link = AMQPSender.Configuration(target: target) }
+        }
+
+        /// What becomes of messages that were sent and not settled when a link is lost.
+        public enum LossPolicy: Hashable, Sendable {
+            /// They are sent again: nothing is lost, and a message may arrive twice.
+            case replay
+            /// They fail with the fate ``AMQPError/Fate/inDoubt``: nothing arrives twice.
+            case fail
+        }
+
+        let core: ClientSender
+        private let client: AMQPClient
+
+        init(_ core: ClientSender, _ client: AMQPClient) {
+            self.core = core
+            self.client = client
+        }
+
+        deinit {
+            let (core, client) = (self.core, self.client)
+            // The client remains until the messages have their fates.
+            Task {
+                await core.flush()
+                await client.supervisor.remove(core, .senderIsClosed)
+            }
+        }
+
+        /// The name of the links. Source: AMQP 1.0 §2.6.1.
+        public var name: String { self.core.name }
+        /// The link that has the messages now; `nil` during an outage.
+        public var link: AMQPSender? { self.core.link }
+        /// The error that ended the sender for good; `nil` while it goes on.
+        public var error: AMQPError? { self.core.end }
+        /// The bytes of the messages that were accepted and are not settled, with 256 B for each.
+        public var unsettledBytes: AMQPByteCount { AMQPByteCount(self.core.bytes.used) }
+
+        // MARK: Sending
+
+        /// Sends a message and waits for its outcome.
+        ///
+        /// Suspends for room, for the peer's credit and outcome, and through outages. If the task is cancelled and the
+        /// message has not left, the sender withdraws it: its ``AMQPError/fate`` is ``AMQPError/Fate/notSent``.
+        /// Otherwise the fate is ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` can still await the outcome.
+        ///
+        /// - Parameters:
+        ///   - message: The message.
+        ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
+        ///   - options: The delivery-tag, the message-format and the time limit of the message. The limit, and the
+        ///     ``AMQPHeader/timeToLive`` of the message, count from the call and go on during an outage.
+        /// - Returns: The receiver's decision.
+        /// - Throws: `AMQPError` if the message cannot be encoded, has expired or is poison, or if the sender ends.
+        @discardableResult
+        public func send(
+            _ message: AMQPMessage,
+            settled: Bool? = nil,
+            options: AMQPSendOptions = .init()
+        ) async throws(AMQPError) -> AMQPOutcome {
+            try await self.core.settlement(of: self.enqueue(message, settled: settled, options: options))
+        }
+
+        /// Accepts a message, and suspends only until there is room for it.
+        ///
+        /// - Parameters:
+        ///   - message: The message.
+        ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
+        ///   - options: The delivery-tag, the message-format and the time limit of the message.
+        /// - Returns: The tracker, which can await the outcome.
+        /// - Throws: `AMQPError` if the message cannot be encoded, the sender has ended, the task was cancelled, or
+        ///   there is no room and the policy is to fail. In each case the message was not sent.
+        @discardableResult
+        public func enqueue(
+            _ message: AMQPMessage,
+            settled: Bool? = nil,
+            options: AMQPSendOptions = .init()
+        ) async throws(AMQPError) -> Tracker {
+            try await self.enqueue(encoded: Self.encoded(message), settled: settled, options: options)
+        }
+
+        /// Accepts a message that is already encoded. Otherwise the same as ``enqueue(_:settled:options:)``.
+        ///
+        /// - Parameters:
+        ///   - encoded: The sections of the message.
+        ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
+        ///   - options: The delivery-tag, the message-format and the time limit of the message.
+        @discardableResult
+        public func enqueue(
+            encoded: ByteBuffer,
+            settled: Bool? = nil,
+            options: AMQPSendOptions = .init()
+        ) async throws(AMQPError) -> Tracker {
+            try await self.core.enqueue(self.core.message(encoded, settled, options))
+        }
+
+        /// Accepts a message if there is room for it now. Never suspends.
+        ///
+        /// - Parameters:
+        ///   - message: The message.
+        ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
+        ///   - options: The delivery-tag, the message-format and the time limit of the message.
+        /// - Returns: The tracker, which can await the outcome.
+        /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` if there is no room. Otherwise the same errors as
+        ///   ``enqueue(_:settled:options:)``.
+        @discardableResult
+        public func trySend(
+            _ message: AMQPMessage,
+            settled: Bool? = nil,
+            options: AMQPSendOptions = .init()
+        ) throws(AMQPError) -> Tracker {
+            try self.trySend(encoded: Self.encoded(message), settled: settled, options: options)
+        }
+
+        /// Accepts a message that is already encoded if there is room for it now. Otherwise the same as
+        /// ``trySend(_:settled:options:)``.
+        ///
+        /// - Parameters:
+        ///   - encoded: The sections of the message.
+        ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
+        ///   - options: The delivery-tag, the message-format and the time limit of the message.
+        @discardableResult
+        public func trySend(
+            encoded: ByteBuffer,
+            settled: Bool? = nil,
+            options: AMQPSendOptions = .init()
+        ) throws(AMQPError) -> Tracker {
+            try self.core.trySend(self.core.message(encoded, settled, options))
+        }
+
+        private static func encoded(_ message: AMQPMessage) throws(AMQPError) -> ByteBuffer {
+            do throws(AMQPError) { return try message.encoded() } catch { throw error.concerning(.notSent) }
+        }
+
+        /// Sends the accepted messages, waits for their outcomes, and closes the sender, within a limit.
+        ///
+        /// The sender accepts no message after the call. During an outage it waits for the next connection, within the
+        /// limit. Cancellation ends the remaining time.
+        ///
+        /// - Parameter limit: How long the whole close may take.
+        /// - Returns: The messages that were not sent, and those in doubt.
+        @discardableResult
+        public func close(within limit: Duration = .seconds(30)) async -> AMQPCloseResult {
+            await self.client.supervisor.close(self.core, within: limit)
+        }
+    }
+
+    /// Tracks a message that a ``Sender`` has accepted.
+    ///
+    /// Keep the tracker to await the outcome, or drop it: the message is sent either way.
+    public struct Tracker: Hashable, Sendable {
+        let tracker: AMQPTracker
+        let count: AttemptCount
+        let key: ClientSender.Queue.Key?
+
+        /// The outcome of the message, or the error in its place; `nil` while neither is known.
+        public var result: Result<AMQPOutcome, AMQPError>? { self.tracker.result }
+
+        /// How often the message may have left: more than 1 if it was in doubt and was sent again.
+        public var attempts: Int { self.count.value }
+
+        /// Suspends until the message is settled, or has another fate.
+        ///
+        /// Cancellation ends only the wait and does not affect the message.
+        ///
+        /// - Throws: `AMQPError` with the ``AMQPError/fate`` of the message. ``AMQPCondition/cancelled`` if the task was
+        ///   cancelled.
+        public func outcome() async throws(AMQPError) -> AMQPOutcome { try await self.tracker.outcome() }
+
+        /// Calls `body` once with the outcome of the message or the error in its place; see
+        /// ``AMQPTracker/whenSettled(_:)``.
+        ///
+        /// - Parameter body: The callback. It must be short and must not block.
+        public func whenSettled(_ body: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
+            self.tracker.whenSettled(body)
+        }
+
+        /// Whether two values are the same tracker.
+        public static func == (left: Self, right: Self) -> Bool { left.tracker == right.tracker }
+
+        /// Hashes the identity of the tracker.
+        public func hash(into hasher: inout Hasher) { hasher.combine(self.tracker) }
+    }
+
+    /// The name of a link, generated once where none is given.
+    func linkName(_ name: String?) -> String { name ?? "client-\(UInt64.random(in: .min ... .max))" }
+}
+
+extension AMQPClient.Sender.Configuration {
+    var limits: ClientSender.Queue.Limits {
+        ClientSender.Queue.Limits(
+            bytes: self.replayLimit.bytes,
+            replays: self.onLoss == .replay,
+            poison: self.poisonLimit
+        )
+    }
+
+    func validate() throws(AMQPError) {
+        try self.link.validate()
+        guard self.poisonLimit >= 1 else {
+            throw .client(.invalidArgument, "poisonLimit is \(self.poisonLimit): it must be at least 1")
+        }
+    }
+}

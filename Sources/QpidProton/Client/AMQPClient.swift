@@ -1,0 +1,221 @@
+public import Logging
+
+/// A client whose senders and receivers outlive their connections.
+///
+/// When a connection is lost, the client connects again: to the next of its URLs, at once and then with random delays.
+/// It attaches its links again, sends the messages that were not settled, and goes on to receive. Calls that suspend
+/// go on waiting. ``Sender`` keeps each accepted message until it is settled, within a limit in bytes.
+///
+/// The client connects at its first use, or with ``connect()`` or ``run()``. Keep it, or a sender or receiver of it: the
+/// release of the last reference closes it, once the messages that its senders have accepted have their fates.
+///
+/// | State | What happens |
+/// |---|---|
+/// | ``State/idle`` | nothing, until the first use |
+/// | ``State/connecting`` | attempts, for at most ``Recovery/firstConnectionTimeout`` |
+/// | ``State/open(generation:)`` | links are attached, and attached again if they alone are lost |
+/// | ``State/recovering(_:)`` | attempts, for at most ``Recovery/giveUpAfter``; senders accept within their limits |
+/// | ``State/closing`` | the links finish their work, within the limit of the close |
+/// | ``State/closed(_:)`` | every message has its fate |
+///
+/// An error that another attempt cannot repair ends the client: see ``AMQPError/isRetryable``.
+public final class AMQPClient: Sendable {
+    /// The settings of the client.
+    public let configuration: Configuration
+    let supervisor: ClientSupervisor
+
+    /// Creates a client of a peer with several URLs, which take turns.
+    ///
+    /// Does not connect yet. An unusable URL or setting is thrown by the first call that needs the connection.
+    ///
+    /// - Parameters:
+    ///   - urls: The URLs, without addresses, for example `amqps://user:password@a.example`.
+    ///   - configuration: The settings.
+    ///   - logger: Receives one warning for each loss and one line for each recovery, and the log of the connections.
+    public init(
+        urls: [String],
+        configuration: Configuration = .init(),
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
+    ) {
+        let parsed: Result<[AMQPURL], AMQPError>
+        do throws(AMQPError) {
+            var all: [AMQPURL] = []
+            for url in urls { all.append(try AMQPURL(url)) }
+            parsed = .success(all)
+        } catch {
+            parsed = .failure(error)
+        }
+        self.configuration = configuration
+        self.supervisor = ClientSupervisor(parsed, configuration, logger)
+    }
+
+    /// Creates a client of a peer with several URLs, which take turns; see ``init(urls:configuration:logger:)-([String],_,_)``.
+    ///
+    /// - Parameters:
+    ///   - urls: The URLs, without addresses.
+    ///   - configuration: The settings.
+    ///   - logger: Receives one warning for each loss and one line for each recovery.
+    public init(
+        urls: [AMQPURL],
+        configuration: Configuration = .init(),
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
+    ) {
+        self.configuration = configuration
+        self.supervisor = ClientSupervisor(.success(urls), configuration, logger)
+    }
+
+    /// Creates a client of a peer with one URL; see ``init(urls:configuration:logger:)-([String],_,_)``.
+    ///
+    /// - Parameters:
+    ///   - url: The URL, without an address.
+    ///   - configuration: The settings.
+    ///   - logger: Receives one warning for each loss and one line for each recovery.
+    public convenience init(
+        url: String,
+        configuration: Configuration = .init(),
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
+    ) {
+        self.init(urls: [url], configuration: configuration, logger: logger)
+    }
+
+    deinit {
+        let supervisor = self.supervisor
+        supervisor.closeAtOnce()
+    }
+
+    // MARK: State
+
+    /// The state of the connection.
+    public var state: State { self.supervisor.phase }
+
+    /// The health of the client, for a readiness probe.
+    public var health: Health { self.supervisor.health }
+
+    /// The events of the client from now on.
+    ///
+    /// Each call returns a sequence of its own. The last 1,024 events wait for the task that reads them; older ones are
+    /// dropped. The sequence ends with the client, and a cancelled task gets no further event.
+    public var events: some AsyncSequence<Event, Never> & Sendable { self.supervisor.events() }
+
+    // MARK: Running
+
+    /// Connects, and suspends until a connection is open.
+    ///
+    /// Returns at once if one is open. During an outage it suspends until the client is connected again. Cancellation
+    /// ends only the wait.
+    ///
+    /// - Throws: `AMQPError` if the client ends: with an error that another attempt cannot repair, at
+    ///   ``Recovery/firstConnectionTimeout`` or ``Recovery/giveUpAfter``, or because it is closed.
+    public func connect() async throws(AMQPError) { try await self.supervisor.connect() }
+
+    /// Connects, and suspends until the client has ended. Cancellation closes the client at once.
+    ///
+    /// - Throws: `AMQPError` if an error ended the client, or the task was cancelled.
+    public func run() async throws(AMQPError) {
+        do throws(AMQPError) {
+            try await self.connect()
+            _ = try await self.supervisor.ended.value()
+        } catch {
+            if error.condition == .cancelled { await self.close(within: .zero) }
+            throw error
+        }
+        if case .closed(let error?) = self.state { throw error }
+    }
+
+    /// Finishes the work of all links and closes the client, within a limit.
+    ///
+    /// First the receivers stop: the application can settle the messages that it holds, and its senders work as before.
+    /// Then the senders accept nothing more and send what they have. During an outage the client does not wait for
+    /// another connection. Any task may call it, more than once: all get the same result, and the shortest limit counts.
+    /// Cancellation ends the remaining time.
+    ///
+    /// - Parameter limit: How long the whole close may take: 30 s by default.
+    /// - Returns: The messages that were not sent, those in doubt, and the other unfinished work of the links.
+    @discardableResult
+    public func close(within limit: Duration = .seconds(30)) async -> AMQPCloseResult {
+        await self.supervisor.close(within: limit)
+    }
+
+    /// Runs `body` with a client, and closes the client, also if `body` throws or the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - urls: The URLs, without addresses.
+    ///   - configuration: The settings.
+    ///   - logger: Receives one warning for each loss and one line for each recovery.
+    ///   - limit: How long the end of the scope may take; 30 s by default, at most 1 s if the task is cancelled.
+    ///   - body: The closure that uses the client.
+    /// - Throws: The error of `body`. If it threw none, `AMQPError` with the numbers of messages that were not sent or
+    ///   not settled in time, or the error of the close.
+    @discardableResult
+    public static func withClient<Result>(
+        urls: [String],
+        configuration: Configuration = .init(),
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() },
+        closingWithin limit: Duration = .seconds(30),
+        _ body: (AMQPClient) async throws -> Result
+    ) async throws -> Result {
+        let client = AMQPClient(urls: urls, configuration: configuration, logger: logger)
+        let result: Result
+        do {
+            result = try await body(client)
+        } catch {
+            await client.endScope(within: limit)
+            throw error
+        }
+        try await client.endScope(within: limit).checkScope(within: limit)
+        return result
+    }
+
+    /// Runs `body` with a client of one URL, as
+    /// ``withClient(urls:configuration:logger:closingWithin:_:)`` does.
+    ///
+    /// - Parameters:
+    ///   - url: The URL, without an address.
+    ///   - configuration: The settings.
+    ///   - logger: Receives one warning for each loss and one line for each recovery.
+    ///   - limit: How long the end of the scope may take; 30 s by default.
+    ///   - body: The closure that uses the client.
+    @discardableResult
+    public static func withClient<Result>(
+        url: String,
+        configuration: Configuration = .init(),
+        logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() },
+        closingWithin limit: Duration = .seconds(30),
+        _ body: (AMQPClient) async throws -> Result
+    ) async throws -> Result {
+        try await self.withClient(
+            urls: [url],
+            configuration: configuration,
+            logger: logger,
+            closingWithin: limit,
+            body
+        )
+    }
+
+    /// Closes in a task of its own, so that a cancelled scope still has its second.
+    @discardableResult
+    private func endScope(within limit: Duration) async -> AMQPCloseResult {
+        let closing = Task { await self.close(within: limit) }
+        return await withTaskCancellationHandler {
+            await closing.value
+        } onCancel: {
+            Task { await self.close(within: .seconds(1)) }
+        }
+    }
+}
+
+extension AMQPCloseResult {
+    /// Throws what a scope throws whose body did not throw. A delivery that was left unsettled is no error.
+    fileprivate func checkScope(within limit: Duration) throws(AMQPError) {
+        let (unsent, doubtful) = (self.notSent, self.inDoubt)
+        guard unsent + doubtful + self.settlementsNotWritten + self.settlementsInDoubt > 0 else {
+            if let error = self.error { throw error }
+            return
+        }
+        var error =
+            self.error ?? .client(.timeout, "the peer did not take and settle all within \(limit)", scope: .connection)
+        error.detail = "unfinished at the end of the scope: \(self)"
+        error.fate = doubtful > 0 ? .inDoubt : unsent > 0 ? .notSent : nil
+        throw error
+    }
+}

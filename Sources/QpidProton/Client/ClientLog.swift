@@ -1,0 +1,147 @@
+internal import CoreMetrics
+internal import Logging
+
+/// What a client tells of losses and recoveries: one warning a loss, one line a recovery, and the metrics.
+struct ClientLog: Sendable {
+    let logger: Logger
+    let metrics: AMQPMetrics?
+
+    /// The logger of the connections: their links' losses are told once, by the client.
+    var connectionLogger: Logger {
+        let logger = self.logger
+        return Logger(label: logger.label) { _ in QuietLosses(inner: logger.handler) }
+    }
+
+    private func metadata(
+        _ fields: KeyValuePairs<String, Logger.MetadataValue>,
+        _ error: AMQPError? = nil
+    ) -> Logger.Metadata {
+        var metadata: Logger.Metadata = [:]
+        for (key, value) in fields { metadata[key] = value }
+        if let error {
+            metadata["amqp.condition"] = "\(error.condition)"
+            metadata["amqp.error"] = "\(error)"
+        }
+        return metadata
+    }
+
+    func attempt(_ number: Int, _ url: AMQPURL) {
+        self.count("amqp.client.attempts")
+        self.logger.debug("connecting", metadata: self.metadata(["amqp.peer": "\(url)", "amqp.attempt": "\(number)"]))
+    }
+
+    func attemptFailed(_ number: Int, _ url: AMQPURL, _ error: AMQPError) {
+        self.logger.debug(
+            "connecting failed",
+            metadata: self.metadata(["amqp.peer": "\(url)", "amqp.attempt": "\(number)"], error)
+        )
+    }
+
+    func lost(_ error: AMQPError, _ figures: LossFigures) {
+        self.count("amqp.client.losses")
+        self.count("amqp.client.in_doubt", figures.inDoubt)
+        self.logger.warning("the connection was lost", metadata: self.metadata(Self.fields(figures), error))
+    }
+
+    func linkLost(_ link: any ClientLink, _ error: AMQPError, _ figures: LossFigures) {
+        self.count("amqp.client.link_losses")
+        self.count("amqp.client.in_doubt", figures.inDoubt)
+        var metadata = self.metadata(Self.fields(figures), error)
+        metadata.merge(Self.fields(link)) { $1 }
+        self.logger.warning("a link was lost", metadata: metadata)
+    }
+
+    /// A link that has never been attached fails the call that asked for it, which is no matter for the log.
+    func linkFailed(_ link: any ClientLink, _ error: AMQPError) {
+        guard case .success? = link.first.answer else { return }
+        self.logger.warning(
+            "a link has ended for good",
+            metadata: self.metadata([:], error).merging(Self.fields(link)) { $1 }
+        )
+    }
+
+    private static func fields(_ link: any ClientLink) -> Logger.Metadata {
+        var metadata: Logger.Metadata = ["amqp.link": "\(link.name)"]
+        metadata["amqp.address"] = link.address.map { "\($0)" }
+        return metadata
+    }
+
+    private static func fields(_ figures: LossFigures) -> KeyValuePairs<String, Logger.MetadataValue> {
+        [
+            "amqp.unsettled": "\(figures.inDoubt)", "amqp.bytes": "\(figures.bytes)",
+            "amqp.deliveries": "\(figures.dropped)",
+        ]
+    }
+
+    func recovered(_ generation: Int, replayed: Int, after time: Duration) {
+        self.count("amqp.client.replayed", replayed)
+        if let metrics = self.metrics {
+            CoreMetrics.Timer(
+                label: metrics.name("amqp.client.down"),
+                dimensions: metrics.dimensions,
+                factory: self.factory
+            )
+            .recordNanoseconds(time.nanoseconds)
+        }
+        self.logger.info(
+            "the connection is open again",
+            metadata: self.metadata([
+                "amqp.generation": "\(generation)", "amqp.messages": "\(replayed)", "amqp.seconds": "\(time.seconds)",
+            ])
+        )
+    }
+
+    func closed(_ error: AMQPError?, _ result: AMQPCloseResult) {
+        if let error {
+            self.logger.error("the client has ended", metadata: self.metadata(["amqp.detail": "\(result)"], error))
+        } else {
+            self.logger.debug("the client is closed", metadata: self.metadata(["amqp.detail": "\(result)"]))
+        }
+    }
+
+    private var factory: any MetricsFactory { self.metrics?.factory ?? MetricsSystem.factory }
+
+    private func count(_ name: String, _ number: Int = 1) {
+        guard let metrics = self.metrics, number > 0 else { return }
+        Counter(label: metrics.name(name), dimensions: metrics.dimensions, factory: self.factory).increment(by: number)
+    }
+}
+
+extension Duration {
+    /// The seconds, with a fraction.
+    fileprivate var seconds: Double { self / .seconds(1) }
+}
+
+/// Passes a log on, but for the warnings of messages that the client sends again: they are for debugging.
+private struct QuietLosses: LogHandler {
+    var inner: any LogHandler
+
+    var metadata: Logger.Metadata {
+        get { self.inner.metadata }
+        set { self.inner.metadata = newValue }
+    }
+    var logLevel: Logger.Level {
+        get { self.inner.logLevel }
+        set { self.inner.logLevel = newValue }
+    }
+    var metadataProvider: Logger.MetadataProvider? {
+        get { self.inner.metadataProvider }
+        set { self.inner.metadataProvider = newValue }
+    }
+
+    subscript(metadataKey key: String) -> Logger.MetadataValue? {
+        get { self.inner[metadataKey: key] }
+        set { self.inner[metadataKey: key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        var event = event
+        let keys = event.metadata ?? [:]
+        let isOfLoss = keys["amqp.unsent"] != nil || keys["amqp.messages"] != nil && keys["amqp.condition"] != nil
+        if event.level == .warning, isOfLoss {
+            guard self.inner.logLevel <= .debug else { return }
+            event.level = .debug
+        }
+        self.inner.log(event: event)
+    }
+}

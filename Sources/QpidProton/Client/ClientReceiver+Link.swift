@@ -1,0 +1,160 @@
+internal import DequeModule
+internal import Synchronization
+
+// What the supervisor and the application do with a receiver beside taking messages.
+
+extension ClientReceiver: ClientLink {
+    var address: String? { self.settings.source.address }
+    var replayed: Int { 0 }
+    var addressChange: (from: String?, to: String?)? { self.state.withLock { $0.addressChange } }
+
+    func attach(on session: AMQPSession) async throws(AMQPError) {
+        var configuration = self.settings
+        if self.first.answer != nil { self.change?(&configuration) }
+        configuration.name = self.name
+        configuration.rateLimit = self.state.withLock { $0.rate }
+        // The client looks through what is left of a lost link itself: it counts it.
+        configuration.deliversUnsettledAfterEnd = true
+        let link = try await session.openReceiver(configuration)
+        if self.state.withLock({ $0.isPaused }) { try? await link.pause() }
+        let (end, granted) = self.state.withLock { state -> (AMQPError?, Int) in
+            if let end = state.end { return (end, 0) }
+            state.link = link
+            state.last = link
+            state.addressChange = nil
+            let address = link.remoteSource.address
+            if configuration.source.isDynamic {
+                if let known = state.knownAddress, known != address { state.addressChange = (known, address) }
+                state.knownAddress = .some(address)
+            }
+            return (nil, state.granted)
+        }
+        if let end {
+            _ = await link.close()
+            throw end
+        }
+        if self.isManual { link.grant(credit: granted) }
+        self.first.resolve(.success(()))
+        self.pullIfNeeded()
+    }
+
+    func probe(on session: AMQPSession) async throws(AMQPError) {
+        var configuration = self.settings
+        configuration.window = .manual
+        let link = try await session.openReceiver(configuration)
+        _ = await link.close()
+    }
+
+    func waitUntilLost() async -> AMQPError {
+        guard let link = self.state.withLock({ $0.last }) else { return .receiverIsClosed }
+        try? await link.waitUntilClosed()
+        return link.error ?? .receiverIsClosed
+    }
+
+    func lose() async -> LossFigures {
+        let link = self.state.withLock { state -> AMQPReceiver? in
+            if state.link != nil { state.letGo() }
+            defer { state.last = nil }
+            return state.last
+        }
+        guard let link else { return LossFigures() }
+        var (settled, dropped): ([AMQPDelivery], Int) = ([], 0)
+        while let delivery = link.poll() {
+            if delivery.isSettled { settled.append(delivery) } else { dropped += 1 }
+        }
+        let all = self.state.withLock { state in
+            let before = state.spare.count
+            state.spare.removeAll { !$0.isSettled }
+            dropped += before - state.spare.count
+            state.spare += settled
+            state.dropped += dropped
+            return dropped
+        }
+        self.serveLine()
+        return LossFigures(dropped: all)
+    }
+
+    /// Gives the line what is left of a lost link.
+    private func serveLine() {
+        let served = self.state.withLock { state in
+            var served: [(Reply<AMQPDelivery?>, AMQPDelivery)] = []
+            while !state.line.isEmpty, let delivery = state.spare.popFirst() {
+                served.append((state.line.removeFirst().reply, delivery))
+            }
+            return served
+        }
+        for (reply, delivery) in served { reply.resolve(.success(delivery)) }
+    }
+
+    func finish(_ error: AMQPError) async {
+        let (link, line) = self.state.withLock { state -> (AMQPReceiver?, [Waiting]) in
+            if state.end == nil { state.end = error }
+            let link = state.link
+            if link != nil { state.letGo() }
+            defer { state.line = [] }
+            return (link, state.line)
+        }
+        self.first.resolve(.failure(error))
+        let isOrderly = error == .receiverIsClosed || error == .clientClosed
+        for waiting in line { waiting.reply.resolve(isOrderly ? .success(nil) : .failure(error)) }
+        if let link, link.error == nil { _ = await link.close() }
+    }
+
+    /// Stops the link in order; what remains unfinished goes into ``unfinished``.
+    func stop(_ error: AMQPError, until deadline: Duration) async -> AMQPError? {
+        let link = self.state.withLock { state in
+            if state.end == nil { state.end = error }
+            return state.link
+        }
+        guard let link, link.error == nil else { return nil }
+        let result = await link.close(within: max(.zero, deadline - self.clock.now))
+        self.state.withLock { state in
+            if let unfinished = result.unfinished.first { state.unfinished = unfinished }
+        }
+        return result.error
+    }
+
+    // MARK: The application
+
+    func pause() async throws(AMQPError) {
+        let link = self.state.withLock { state in
+            state.isPaused = true
+            return state.link
+        }
+        do {
+            try await link?.pause()
+        } catch {
+            // The next link is paused before anything is taken from it.
+            if error.condition != .cancelled, link?.error != nil { return }
+            throw error
+        }
+    }
+
+    func resume() {
+        let link = self.state.withLock { state in
+            state.isPaused = false
+            return state.link
+        }
+        link?.resume()
+    }
+
+    var isPaused: Bool { self.state.withLock { $0.isPaused } }
+
+    func setRate(_ rate: AMQPRateLimit?) throws(AMQPError) {
+        try rate?.validate()
+        let link = self.state.withLock { state in
+            state.rate = rate
+            return state.link
+        }
+        try link?.setRateLimit(rate)
+    }
+
+    func grant(_ credit: Int) {
+        guard credit > 0, self.isManual else { return }
+        let link = self.state.withLock { state in
+            state.granted += min(credit, Int(Int32.max))
+            return state.link
+        }
+        link?.grant(credit: credit)
+    }
+}

@@ -1,0 +1,293 @@
+internal import DequeModule
+internal import NIOCore
+internal import Synchronization
+
+/// What a client's receiver is beneath its handle: the link for the time being, and the tasks that have outlived one.
+///
+/// A task waits at the link itself, without a hop. When the link is lost, the tasks that waited there form a line in
+/// their order, and one task takes messages from the next link for them. When the line is empty, tasks wait at the link
+/// again.
+final class ClientReceiver: Sendable {
+    /// A task in the line.
+    struct Waiting: Sendable {
+        let ticket: UInt64
+        let reply: Reply<AMQPDelivery?>
+    }
+
+    struct State: Sendable {
+        var link: AMQPReceiver?
+        /// The last link that was attached, until it has been looked through.
+        var last: AMQPReceiver?
+        /// Counts the links that were lost.
+        var turn = 0
+        /// Tasks that wait at the link, and those that have not come back from the one before.
+        var direct = 0
+        var stragglers = 0
+        var line: [Waiting] = []
+        var nextTicket: UInt64 = 0
+        /// A task takes messages for the line.
+        var isPulling = false
+        /// Messages that came for the line when it was empty, and settled ones of a lost link.
+        var spare: Deque<AMQPDelivery> = []
+        var isPaused = false
+        var rate: AMQPRateLimit?
+        /// What was granted with a manual window, and has not come.
+        var granted = 0
+        var dropped = 0
+        var end: AMQPError?
+        var unfinished: AMQPUnfinished
+        var knownAddress: String??
+        var addressChange: (from: String?, to: String?)?
+    }
+
+    /// Where a task gets its message.
+    enum Place: Sendable {
+        case taken(AMQPDelivery)
+        case link(AMQPReceiver, turn: Int)
+        case line(Reply<AMQPDelivery?>)
+        case end(AMQPError)
+    }
+
+    let settings: AMQPReceiver.Configuration
+    let name: String
+    let clock: ClientClock
+    let first = Reply<Void>()
+    let change: (@Sendable (inout AMQPReceiver.Configuration) -> Void)?
+    let state: Mutex<State>
+
+    init(
+        _ settings: AMQPReceiver.Configuration,
+        name: String,
+        _ clock: ClientClock,
+        reattaching change: (@Sendable (inout AMQPReceiver.Configuration) -> Void)? = nil
+    ) {
+        self.settings = settings
+        self.name = name
+        self.clock = clock
+        self.change = change
+        var state = State(unfinished: AMQPUnfinished(linkName: name, address: settings.source.address))
+        state.rate = settings.rateLimit
+        self.state = Mutex(state)
+    }
+
+    var isManual: Bool { self.settings.window == .manual }
+    var link: AMQPReceiver? { self.state.withLock { $0.link } }
+    var end: AMQPError? { self.state.withLock { $0.end } }
+    var unfinished: AMQPUnfinished { self.state.withLock { $0.unfinished } }
+    var dropped: Int { self.state.withLock { $0.dropped } }
+
+    // MARK: Taking messages
+
+    /// Returns up to `count` messages; none at an end without an error.
+    ///
+    /// - Parameter ticket: The place of a task that has waited before.
+    func take(max count: Int, ticket: UInt64? = nil) async throws(AMQPError) -> [AMQPDelivery] {
+        if Task.isCancelled { throw .cancelledWait }
+        var ticket = ticket
+        while true {
+            switch self.place(&ticket) {
+            case .taken(let delivery): return [delivery]
+            case .end(let error): return try self.atEnd(error)
+            case .line(let reply):
+                do {
+                    return try await reply.value().map { [$0] } ?? []
+                } catch let error where error.condition == .cancelled {
+                    guard let answer = await self.leaveLine(reply) else { throw error }
+                    return try answer.get().map { [$0] } ?? []
+                }
+            case .link(let link, let turn):
+                let taken: [AMQPDelivery]
+                do {
+                    taken = count == 1 ? try await link.next().map { [$0] } ?? [] : try await link.nextBatch(max: count)
+                } catch {
+                    self.leave(link, turn, hasEnded: error.condition != .cancelled)
+                    if error.condition == .cancelled { throw error }
+                    continue
+                }
+                self.leave(link, turn, hasEnded: taken.isEmpty)
+                let usable = self.usable(taken, of: link)
+                if !usable.isEmpty { return usable }
+            }
+        }
+    }
+
+    /// The next message; nil at an end without an error. The common case of ``take(max:)``, without an array.
+    func next() async throws(AMQPError) -> AMQPDelivery? {
+        guard let (link, turn, ticket) = self.enter() else { return try await self.take(max: 1).first }
+        let delivery: AMQPDelivery?
+        do {
+            delivery = try await link.next()
+        } catch {
+            self.leave(link, turn, hasEnded: error.condition != .cancelled)
+            if error.condition == .cancelled { throw error }
+            return try await self.take(max: 1, ticket: ticket).first
+        }
+        self.leave(link, turn, hasEnded: delivery == nil)
+        if let delivery, !self.isStale(delivery, of: link) {
+            self.noteTaken(1)
+            return delivery
+        }
+        if delivery != nil { self.state.withLock { $0.dropped += 1 } }
+        return try await self.take(max: 1, ticket: ticket).first
+    }
+
+    /// The next message if one is there.
+    func poll() -> AMQPDelivery? {
+        while true {
+            let (taken, link) = self.state.withLock { state -> (AMQPDelivery?, AMQPReceiver?) in
+                guard state.line.isEmpty else { return (nil, nil) }
+                if let spare = state.spare.popFirst() { return (spare, nil) }
+                return (nil, state.link)
+            }
+            guard let delivery = taken ?? link?.poll() else { return nil }
+            guard let link, self.isStale(delivery, of: link) else {
+                if taken == nil { self.noteTaken(1) }
+                return delivery
+            }
+            self.state.withLock { $0.dropped += 1 }
+        }
+    }
+
+    /// The next message, or nil if the peer has none. A link that is lost meanwhile does not move the deadline.
+    func receive(timeout: Duration, drainingWithin limit: Duration) async throws(AMQPError) -> AMQPDelivery? {
+        let deadline = self.clock.now + max(.zero, timeout)
+        var ticket: UInt64?
+        while true {
+            switch self.place(&ticket) {
+            case .taken(let delivery): return delivery
+            case .end(let error): return try self.atEnd(error).first
+            case .line(let reply): return try await self.wait(for: reply, until: deadline, drainingWithin: limit)
+            case .link(let link, let turn):
+                let delivery: AMQPDelivery?
+                do {
+                    delivery = try await link.receive(timeout: max(.zero, deadline - self.clock.now))
+                } catch {
+                    let isLost = link.error != nil
+                    self.leave(link, turn, hasEnded: isLost)
+                    if !isLost || error.condition == .cancelled { throw error }
+                    continue
+                }
+                self.leave(link, turn, hasEnded: delivery == nil && link.error != nil)
+                guard let delivery else {
+                    if link.error == nil { return nil }
+                    continue
+                }
+                if let usable = self.usable([delivery], of: link).first { return usable }
+            }
+        }
+    }
+
+    private func wait(
+        for reply: Reply<AMQPDelivery?>,
+        until deadline: Duration,
+        drainingWithin limit: Duration
+    ) async throws(AMQPError) -> AMQPDelivery? {
+        await reply.wait(until: deadline, self.clock)
+        if let answer = reply.answer { return try answer.get() }
+        // Those before it have got nothing either: what the peer has is on its way, or there is nothing.
+        if !Task.isCancelled, let link = self.link {
+            _ = try? await link.drain(timeout: limit)
+            if let answer = reply.answer { return try answer.get() }
+            if let answer = await self.leaveLine(reply) { return try answer.get() }
+            if link.error == nil { return nil }
+        } else if let answer = await self.leaveLine(reply) {
+            return try answer.get()
+        }
+        if Task.isCancelled { throw .cancelledWait }
+        throw .client(.timeout, "the link was lost, and is not attached again yet")
+    }
+
+    private func atEnd(_ error: AMQPError) throws(AMQPError) -> [AMQPDelivery] {
+        if error == .receiverIsClosed || error == .clientClosed { return [] }
+        throw error
+    }
+
+    // MARK: Places
+
+    /// Goes to the link, if nothing is in the way.
+    private func enter() -> (AMQPReceiver, turn: Int, ticket: UInt64)? {
+        if Task.isCancelled { return nil }
+        return self.state.withLock { state in
+            guard let link = state.link, state.isClear else { return nil }
+            defer { state.nextTicket += 1 }
+            state.direct += 1
+            return (link, state.turn, state.nextTicket)
+        }
+    }
+
+    private func place(_ ticket: inout UInt64?) -> Place {
+        let known = ticket
+        let (place, number) = self.state.withLock { state -> (Place, UInt64) in
+            let number = known ?? state.nextTicket
+            if known == nil { state.nextTicket += 1 }
+            if state.line.isEmpty, let spare = state.spare.popFirst() { return (.taken(spare), number) }
+            if let end = state.end { return (.end(end), number) }
+            if let link = state.link, state.isClear {
+                state.direct += 1
+                return (.link(link, turn: state.turn), number)
+            }
+            let reply = Reply<AMQPDelivery?>()
+            let index = state.line.firstIndex { $0.ticket > number } ?? state.line.endIndex
+            state.line.insert(Waiting(ticket: number, reply: reply), at: index)
+            return (.line(reply), number)
+        }
+        ticket = number
+        if case .line = place { self.pullIfNeeded() }
+        return place
+    }
+
+    /// Comes back from the link.
+    private func leave(_ link: AMQPReceiver, _ turn: Int, hasEnded: Bool) {
+        self.state.withLock { state in
+            if turn == state.turn { state.direct -= 1 } else { state.stragglers -= 1 }
+            if hasEnded, state.link === link { state.letGo() }
+        }
+        if hasEnded { self.pullIfNeeded() }
+    }
+
+    /// Leaves the line. Returns what it was given if that was first.
+    private func leaveLine(_ reply: Reply<AMQPDelivery?>) async -> Result<AMQPDelivery?, AMQPError>? {
+        let isOut = self.state.withLock { state in
+            guard let index = state.line.firstIndex(where: { $0.reply === reply }) else { return false }
+            state.line.remove(at: index)
+            return true
+        }
+        return isOut ? nil : await reply.finalAnswer()
+    }
+
+    // MARK: Deliveries
+
+    /// Whether no decision about a delivery can reach the sender.
+    func isStale(_ delivery: AMQPDelivery, of link: AMQPReceiver) -> Bool {
+        !delivery.isSettled && link.error != nil
+    }
+
+    private func usable(_ deliveries: [AMQPDelivery], of link: AMQPReceiver) -> [AMQPDelivery] {
+        let usable = link.error == nil ? deliveries : deliveries.filter(\.isSettled)
+        let dropped = deliveries.count - usable.count
+        if dropped > 0 { self.state.withLock { $0.dropped += dropped } }
+        self.noteTaken(usable.count)
+        return usable
+    }
+
+    private func noteTaken(_ count: Int) {
+        if self.isManual { self.state.withLock { $0.granted -= count } }
+    }
+}
+
+extension ClientReceiver.State {
+    /// Whether a task may go to the link: no other is before it.
+    fileprivate var isClear: Bool { !self.isPulling && self.line.isEmpty && self.stragglers == 0 && self.spare.isEmpty }
+
+    /// The link has ended: those who wait there are to come back.
+    mutating func letGo() {
+        self.link = nil
+        self.turn += 1
+        self.stragglers += self.direct
+        self.direct = 0
+    }
+}
+
+extension AMQPError {
+    static let cancelledWait = AMQPError(condition: .cancelled, detail: "the waiting task was cancelled")
+}

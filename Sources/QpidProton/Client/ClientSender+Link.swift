@@ -1,0 +1,116 @@
+internal import DequeModule
+internal import Synchronization
+
+// What the supervisor does with a sender.
+
+extension ClientSender: ClientLink {
+    var address: String? { self.settings.link.target.address }
+
+    func attach(on session: AMQPSession) async throws(AMQPError) {
+        var configuration = self.settings.link
+        configuration.name = self.name
+        // The client's own limit decides about a message without room.
+        configuration.overflow = .suspend
+        let link = try await session.openSender(configuration)
+        await self.waitUntilAnswered()
+        let end = self.change { state, _ -> AMQPError? in
+            if let end = state.end, state.queue.hasEnded { return end }
+            state.link = link
+            state.isFeeding = false
+            state.replayed = state.queue.doubtful
+            state.addressChange = nil
+            if configuration.target.isDynamic {
+                let address = link.remoteTarget.address
+                if let known = state.knownAddress, known != address { state.addressChange = (known, address) }
+                state.knownAddress = .some(address)
+            }
+            state.queue.begin()
+            return nil
+        }
+        guard let end else { return _ = self.first.resolve(.success(())) }
+        _ = await link.close()
+        throw end
+    }
+
+    func probe(on session: AMQPSession) async throws(AMQPError) {
+        let link = try await session.openSender(self.settings.link)
+        _ = await link.close()
+    }
+
+    func waitUntilLost() async -> AMQPError {
+        guard let link = self.link else { return .senderIsClosed }
+        try? await link.waitUntilClosed()
+        return link.error ?? .senderIsClosed
+    }
+
+    func lose() async -> LossFigures {
+        self.change { state, _ in
+            state.link = nil
+            state.isFeeding = false
+            state.queue.end()
+        }
+        await self.waitUntilAnswered()
+        return self.change { state, work in
+            self.expire(&state, at: self.clock.now, &work)
+            return LossFigures(inDoubt: state.queue.doubtful, bytes: state.queue.doubtfulBytes)
+        }
+    }
+
+    var replayed: Int { self.change { state, _ in state.replayed } }
+    var addressChange: (from: String?, to: String?)? { self.change { state, _ in state.addressChange } }
+
+    /// Suspends until the link of the last turn has answered for all its messages.
+    private func waitUntilAnswered() async {
+        let reply = Reply<Void>()
+        self.change { state, _ in state.answered.append(reply) }
+        _ = await reply.finalAnswer()
+    }
+
+    // MARK: The end
+
+    /// Accepts no more messages; tasks that wait for room fail.
+    func stopAccepting(_ error: AMQPError) {
+        self.change { state, work in
+            if state.end == nil { state.end = error }
+            for waiting in state.waiting {
+                work.admitted.append((waiting.reply, .failure(error.concerning(.notSent))))
+            }
+            state.waiting = []
+        }
+    }
+
+    /// Suspends until every message has its fate, or a time has come.
+    func flush(until deadline: Duration? = nil) async {
+        let reply = Reply<Void>()
+        self.change { state, _ in state.emptied.append(reply) }
+        guard let deadline else { return _ = await reply.finalAnswer() }
+        await reply.wait(until: deadline, self.clock)
+    }
+
+    func finish(_ error: AMQPError) async {
+        self.stopAccepting(error)
+        let link = self.change { state, _ in
+            state.queue.endAll()
+            defer { state.link = nil }
+            return state.link
+        }
+        self.first.resolve(.failure(error))
+        if let link, link.error == nil { _ = await link.close() }
+        await self.waitUntilAnswered()
+    }
+
+    /// Whether nothing is left to be sent.
+    var isEmpty: Bool { self.change { state, _ in state.queue.isEmpty && state.waiting.isEmpty } }
+}
+
+extension Reply {
+    /// Suspends until the answer, or until a time, or until the task is cancelled.
+    func wait(until deadline: Duration, _ clock: ClientClock) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { _ = try? await self.value() }
+            group.addTask { try? await clock.sleep(until: deadline) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+}

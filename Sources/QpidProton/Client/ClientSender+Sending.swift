@@ -1,0 +1,166 @@
+internal import NIOCore
+
+// What tasks do with a sender.
+
+extension ClientSender {
+    /// What becomes of a message that is handed over.
+    enum Admission: Sendable {
+        case accepted(AMQPClient.Tracker)
+        case waits(Reply<AMQPClient.Tracker>)
+        case refused(AMQPError)
+    }
+
+    /// Checks a message that a task hands over.
+    func message(
+        _ encoded: ByteBuffer,
+        _ settled: Bool?,
+        _ options: AMQPSendOptions
+    ) throws(AMQPError) -> ClientMessage {
+        if let tag = options.deliveryTag, !(1...32).contains(tag.count) {
+            let text = "the delivery-tag has \(tag.count) bytes, and 1 to 32 are allowed"
+            throw .client(.invalidArgument, text, fate: .notSent)
+        }
+        let mode = self.settings.link.settleMode
+        let isSettled =
+            switch mode {
+            case .settled: true
+            case .unsettled: false
+            case .mixed: settled ?? false
+            }
+        if let settled, settled != isSettled {
+            let text = "the link's settle mode is \(isSettled ? "settled" : "unsettled")"
+            throw .client(.invalidArgument, text, fate: .notSent)
+        }
+        return ClientMessage(encoded, options, isSettled: isSettled, at: self.clock.now)
+    }
+
+    /// Accepts a message, and suspends until there is room for it.
+    func enqueue(_ message: ClientMessage) async throws(AMQPError) -> AMQPClient.Tracker {
+        switch self.admit(message, waits: true) {
+        case .accepted(let tracker): return tracker
+        case .refused(let error): throw error
+        case .waits(let reply):
+            do {
+                return try await reply.value()
+            } catch let error where error.condition == .cancelled {
+                guard let tracker = await self.stopWaiting(reply) else {
+                    throw .client(.cancelled, "the task was cancelled while it waited for room", fate: .notSent)
+                }
+                return try tracker.get()
+            }
+        }
+    }
+
+    /// Accepts a message if there is room for it now.
+    func trySend(_ message: ClientMessage) throws(AMQPError) -> AMQPClient.Tracker {
+        switch self.admit(message, waits: false) {
+        case .accepted(let tracker): return tracker
+        case .refused(let error): throw error
+        case .waits: throw .client(.wouldBlock, "the replay limit is full", fate: .notSent)
+        }
+    }
+
+    private func admit(_ message: ClientMessage, waits: Bool) -> Admission {
+        self.change { state, work in
+            if let end = state.end { return .refused(end.concerning(.notSent)) }
+            let bytes = message.encoded.readableBytes
+            if state.waiting.isEmpty, state.queue.hasRoom(for: bytes) {
+                return .accepted(self.accept(message, &state))
+            }
+            switch self.settings.link.overflow {
+            case .suspend where waits:
+                let reply = Reply<AMQPClient.Tracker>()
+                state.waiting.append(Waiting(message: message, reply: reply))
+                if let deadline = message.deadline { state.nextExpiry = min(state.nextExpiry ?? deadline, deadline) }
+                return .waits(reply)
+            case .dropOldest where waits:
+                state.queue.dropOldest(for: bytes)
+                if state.queue.hasRoom(for: bytes) { return .accepted(self.accept(message, &state)) }
+                return .accepted(self.drop(message, &state, &work))
+            case .dropNewest where waits: return .accepted(self.drop(message, &state, &work))
+            case .suspend, .fail, .dropOldest, .dropNewest: return .refused(self.refusal(bytes, state))
+            }
+        }
+    }
+
+    private func accept(_ message: ClientMessage, _ state: inout State) -> AMQPClient.Tracker {
+        let (promise, tracker) = state.trackers.next()
+        let key = state.queue.accept(
+            Accepted(message: message, promise: promise, tracker: tracker),
+            bytes: message.encoded.readableBytes,
+            deadline: message.deadline,
+            isSettled: message.isSettled
+        )
+        if let deadline = message.deadline { state.nextExpiry = min(state.nextExpiry ?? deadline, deadline) }
+        return AMQPClient.Tracker(tracker: tracker, count: message.attempts, key: key)
+    }
+
+    private func drop(_ message: ClientMessage, _ state: inout State, _ work: inout Work) -> AMQPClient.Tracker {
+        let (promise, tracker) = state.trackers.next()
+        state.queue.refuse(.dropped)
+        var error = self.refusal(message.encoded.readableBytes, state).concerning(.dropped)
+        error.condition = .dropped
+        error.scope = .delivery
+        work.resolved.append((promise, .failure(error)))
+        return AMQPClient.Tracker(tracker: tracker, count: message.attempts, key: nil)
+    }
+
+    private func refusal(_ bytes: Int, _ state: State) -> AMQPError {
+        let limit = AMQPByteCount(self.settings.replayLimit.bytes)
+        let cause = state.link == nil ? ", and the link is lost" : ""
+        let text =
+            "the replay limit of \(limit) is full: \(state.queue.used) bytes are not settled\(cause); the message has \(bytes) bytes"
+        var error = AMQPError.client(.wouldBlock, text, fate: .notSent)
+        error.blockedBy = [.linkLimit] + (state.link == nil ? [.closed] : [])
+        return error
+    }
+
+    /// Lets waiting tasks in, in their order, while there is room.
+    func admit(_ state: inout State, at now: Duration, _ work: inout Work) {
+        while let first = state.waiting.first, state.queue.hasRoom(for: first.message.encoded.readableBytes) {
+            state.waiting.removeFirst()
+            work.admitted.append((first.reply, .success(self.accept(first.message, &state))))
+        }
+        guard !work.admitted.isEmpty, !state.isFeeding, let link = state.link else { return }
+        self.pump(&state, link, at: now, &work)
+    }
+
+    /// Takes a waiting task out. Returns what it was given if that was first.
+    private func stopWaiting(
+        _ reply: Reply<AMQPClient.Tracker>
+    ) async -> Result<AMQPClient.Tracker, AMQPError>? {
+        let isOut = self.change { state, _ in
+            guard let index = state.waiting.firstIndex(where: { $0.reply === reply }) else { return false }
+            state.waiting.remove(at: index)
+            return true
+        }
+        // Whoever took it out of the list answers it in a moment.
+        return isOut ? nil : await reply.finalAnswer()
+    }
+
+    // MARK: Outcomes
+
+    /// Waits for the outcome of a message. Cancellation takes it back if it has never left.
+    func settlement(of tracker: AMQPClient.Tracker) async throws(AMQPError) -> AMQPOutcome {
+        do {
+            return try await tracker.outcome()
+        } catch let error where error.condition == .cancelled && tracker.result == nil {
+            guard let key = tracker.key, self.withdraw(key) else {
+                if let result = tracker.result { return try result.get() }
+                var error = AMQPError.client(.cancelled, "the task was cancelled", fate: .inDoubt)
+                error.tracker = tracker.tracker
+                throw error
+            }
+            throw .client(.cancelled, "the task was cancelled", fate: .notSent)
+        }
+    }
+
+    private func withdraw(_ key: Queue.Key) -> Bool {
+        self.change { state, work in
+            guard let entry = state.queue.withdraw(key) else { return false }
+            let error = AMQPError.client(.cancelled, "the task was cancelled", fate: .notSent)
+            work.resolved.append((entry.content.promise, .failure(error)))
+            return true
+        }
+    }
+}

@@ -1,0 +1,151 @@
+internal import Synchronization
+
+// The end of a client.
+
+extension ClientSupervisor {
+    /// The longest that a close may take: far from the end of the clock.
+    private static let longest = Duration.seconds(36_500 * 86_400)
+
+    /// Closes the client within a limit, and returns what remains unfinished. Several closes share one result, and the
+    /// shortest of their limits counts.
+    func close(within limit: Duration) async -> AMQPCloseResult {
+        let deadline = self.clock.now + min(max(.zero, limit), Self.longest)
+        self.state.withLock { $0.closeBy = min($0.closeBy ?? deadline, deadline) }
+        self.send(.close)
+        let answer = await withTaskCancellationHandler {
+            await self.ended.finalAnswer()
+        } onCancel: {
+            self.hurry()
+        }
+        switch answer {
+        case .success(let result): return result
+        case .failure(let error): return AMQPCloseResult(error: error)
+        }
+    }
+
+    /// Closes the client when nobody keeps it any more.
+    func closeAtOnce() {
+        guard !self.state.withLock({ $0.hasClosed }) else { return }
+        Task { await self.close(within: .zero) }
+    }
+
+    /// Closes a sender within a limit.
+    func close(_ sender: ClientSender, within limit: Duration) async -> AMQPCloseResult {
+        let (deadline, workEnd) = self.deadlines(limit)
+        sender.stopAccepting(.senderIsClosed)
+        await sender.flush(until: workEnd)
+        var error: AMQPError?
+        if let link = sender.link, link.error == nil {
+            error = await link.close(within: max(.zero, deadline - self.clock.now)).error
+        }
+        await self.remove(sender, .senderIsClosed)
+        return AMQPCloseResult(error: error, unfinished: [sender.unfinished])
+    }
+
+    /// Closes a receiver within a limit.
+    func close(_ receiver: ClientReceiver, within limit: Duration) async -> AMQPCloseResult {
+        let (deadline, _) = self.deadlines(limit)
+        let error = await receiver.stop(.receiverIsClosed, until: deadline)
+        await self.remove(receiver, .receiverIsClosed)
+        return AMQPCloseResult(error: error, unfinished: [receiver.unfinished])
+    }
+
+    /// The end of a limit, and the end of the work within it: the rest is for the peer's answer.
+    private func deadlines(_ limit: Duration) -> (end: Duration, workEnd: Duration) {
+        let limit = min(max(.zero, limit), Self.longest)
+        let end = self.clock.now + limit
+        return (end, end - min(.seconds(1), limit / 40))
+    }
+
+    /// Ends the time that a close has left.
+    private func hurry() {
+        let task = self.state.withLock { state in
+            state.closeBy = min(state.closeBy ?? self.clock.now, self.clock.now)
+            return state.closing
+        }
+        task?.cancel()
+    }
+
+    /// Finishes the work of all links, and closes the connection.
+    func shut(_ generation: Int) async {
+        let (connection, links, deadline) = self.state.withLock { state in
+            (state.connection, state.links.values.map(\.link), state.closeBy ?? self.clock.now)
+        }
+        guard let connection else { return self.send(.shut(generation: generation)) }
+        // Part of the time is for the peer's answer.
+        let left = max(.zero, deadline - self.clock.now)
+        let workEnd = deadline - min(.seconds(1), left / 40)
+        let work = Task {
+            await withTaskGroup(of: Void.self) { group in
+                for case let receiver as ClientReceiver in links {
+                    group.addTask { _ = await receiver.stop(.clientClosed, until: workEnd) }
+                }
+            }
+            // The application may send until its receivers have stopped.
+            await withTaskGroup(of: Void.self) { group in
+                for case let sender as ClientSender in links {
+                    sender.stopAccepting(.clientClosed)
+                    group.addTask { await sender.flush(until: workEnd) }
+                }
+            }
+        }
+        let lost = Task {
+            try? await connection.waitUntilClosed()
+            work.cancel()
+        }
+        await withTaskCancellationHandler {
+            await work.value
+        } onCancel: {
+            work.cancel()
+        }
+        lost.cancel()
+        let cause = connection.error
+        let result = await connection.close(within: max(.zero, deadline - self.clock.now))
+        self.state.withLock { $0.closeError = cause ?? result.error }
+        self.send(.shut(generation: generation))
+    }
+
+    /// Ends all links, and answers those who wait for the end.
+    func finish(_ error: AMQPError?) async {
+        let (links, connection, opened, brought, loss) = self.state.withLock { state in
+            state.hasClosed = true
+            state.timer?.task.cancel()
+            state.timer = nil
+            let links = state.links.values.map { ($0.link, $0.task) }
+            let brought = Array(state.brought.values)
+            defer {
+                state.links = [:]
+                state.opened = []
+                state.connection = nil
+                state.brought = [:]
+            }
+            return (links, state.connection, state.opened, brought, error ?? state.closeError ?? state.lastLoss)
+        }
+        let end = error ?? .clientClosed
+        for reply in opened { reply.resolve(.failure(end)) }
+        for (_, task) in links { task?.cancel() }
+        await withTaskGroup(of: Void.self) { group in
+            for (link, task) in links {
+                group.addTask {
+                    await link.finish(end)
+                    await task?.value
+                }
+            }
+            for connection in brought + (connection.map { [$0] } ?? []) where connection.error == nil {
+                group.addTask { _ = await connection.close() }
+            }
+        }
+        let senders = links.compactMap { ($0.0 as? ClientSender)?.unfinished }
+        let receivers = links.compactMap { ($0.0 as? ClientReceiver)?.unfinished }
+        let result = AMQPCloseResult(error: loss, unfinished: senders + receivers)
+        self.log.closed(error, result)
+        self.emit(.closed(error))
+        for subscriber in self.state.withLock({ state in
+            defer { state.subscribers = [:] }
+            return Array(state.subscribers.values)
+        }) {
+            subscriber.finish()
+        }
+        self.ended.resolve(.success(result))
+    }
+}

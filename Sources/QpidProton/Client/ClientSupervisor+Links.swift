@@ -1,0 +1,165 @@
+internal import Synchronization
+
+// The links of a client: attached on each connection, and again when they alone are lost.
+
+extension ClientSupervisor {
+    /// Takes a link in, connects if needed, and suspends until the link is attached.
+    ///
+    /// - Parameter timeout: How long it may take; nil for as long as the client goes on.
+    func add(_ link: any ClientLink, timeout: Duration?) async throws(AMQPError) {
+        let error = self.state.withLock { state -> AMQPError? in
+            switch state.machine.phase {
+            case .closing, .closed: return self.endError(state)
+            case .idle, .connecting, .open, .recovering:
+                state.links[ObjectIdentifier(link)] = Managed(link: link)
+                return nil
+            }
+        }
+        if let error { throw error }
+        do throws(AMQPError) {
+            let result = await self.limited(timeout) { () async throws(AMQPError) in
+                try await self.connect()
+                self.run(link)
+                try await link.first.value()
+            }
+            try result.get()
+        } catch {
+            let isLate = error.condition == .cancelled && !Task.isCancelled
+            let cause =
+                isLate ? AMQPError.client(.timeout, "the link was not attached within \(timeout ?? .zero)") : error
+            await self.remove(link, cause)
+            throw cause
+        }
+    }
+
+    /// Runs a call until a limit, at which it is cancelled.
+    private func limited(
+        _ timeout: Duration?,
+        _ call: @escaping @Sendable () async throws(AMQPError) -> Void
+    ) async -> Result<Void, AMQPError> {
+        await withTaskGroup(of: Result<Void, AMQPError>?.self) { group in
+            group.addTask {
+                do throws(AMQPError) { return .success(try await call()) } catch { return .failure(error) }
+            }
+            if let timeout {
+                group.addTask {
+                    try? await Task.sleep(for: timeout)
+                    return nil
+                }
+            }
+            var result: Result<Void, AMQPError>?
+            for await answer in group {
+                result = result ?? answer
+                group.cancelAll()
+            }
+            return result ?? .failure(.cancelledWait)
+        }
+    }
+
+    /// Lets a link go, for good.
+    func remove(_ link: any ClientLink, _ error: AMQPError) async {
+        let task = self.state.withLock { $0.links.removeValue(forKey: ObjectIdentifier(link))?.task }
+        task?.cancel()
+        await link.finish(error)
+        self.noteAttached()
+    }
+
+    /// Attaches a link on the present connection, and goes on until the link or the connection ends.
+    func run(_ link: any ClientLink) {
+        self.state.withLock { state in
+            let id = ObjectIdentifier(link)
+            guard let connection = state.connection, let sessions = state.sessions, let managed = state.links[id],
+                managed.generation != state.generation
+            else { return }
+            let (generation, before) = (state.generation, managed.task)
+            state.links[id]?.generation = generation
+            state.leaving[generation, default: Leaving()].runners += 1
+            state.links[id]?.task = Task {
+                // The last connection's task lets go of its link first.
+                await before?.value
+                let figures = await self.keep(link, connection, sessions, generation)
+                self.state.withLock { state in
+                    var leaving = state.leaving[generation] ?? Leaving()
+                    leaving.runners -= 1
+                    leaving.figures = leaving.figures + figures
+                    state.leaving[generation] = leaving
+                }
+                self.tellLoss(of: generation)
+            }
+        }
+    }
+
+    /// Keeps a link attached while a connection lasts. Returns what the link left when the connection ended.
+    private func keep(
+        _ link: any ClientLink,
+        _ connection: AMQPConnection,
+        _ sessions: ClientSessions,
+        _ generation: Int
+    ) async -> LossFigures {
+        var backoff = Backoff(self.configuration.recovery.backoff)
+        var random = SystemRandomNumberGenerator()
+        var session: AMQPSession?
+        var figures = LossFigures()
+        while connection.error == nil, link.end == nil, !Task.isCancelled {
+            let (start, error, isAttached) = await self.attach(link, sessions, generation, &session)
+            figures = await link.lose()
+            self.note(link, isAttached: false, generation)
+            if error.scope == .connection || connection.error != nil || Task.isCancelled || link.end != nil { break }
+            if isAttached {
+                backoff.ended(openSince: start, at: self.clock.now)
+                self.emit(.linkLost(name: link.name, address: link.address, error, inDoubt: figures.inDoubt))
+                self.log.linkLost(link, error, figures)
+            }
+            guard error.isRetryable else {
+                self.emit(.linkFailed(name: link.name, address: link.address, error))
+                self.log.linkFailed(link, error)
+                Task { await self.remove(link, error) }
+                break
+            }
+            let delay = backoff.delay(at: self.clock.now, using: &random)
+            try? await self.clock.sleep(until: self.clock.now + delay)
+        }
+        if let session, connection.error == nil { await sessions.leave(session) }
+        return figures
+    }
+
+    /// Attaches a link, and suspends until it has ended. Returns when it was attached, why it has ended, and whether it
+    /// was attached at all.
+    private func attach(
+        _ link: any ClientLink,
+        _ sessions: ClientSessions,
+        _ generation: Int,
+        _ session: inout AMQPSession?
+    ) async -> (Duration, AMQPError, Bool) {
+        let start = self.clock.now
+        do throws(AMQPError) {
+            if let old = session, old.error != nil {
+                session = nil
+                await sessions.leave(old)
+            }
+            let place: AMQPSession
+            if let session { place = session } else { place = try await sessions.session(for: link) }
+            session = place
+            try await link.attach(on: place)
+        } catch {
+            return (start, error, false)
+        }
+        let attached = self.clock.now
+        self.note(link, isAttached: true, generation)
+        return (attached, await link.waitUntilLost(), true)
+    }
+
+    /// Notes that a link is attached, or no longer, on the connection of a generation.
+    private func note(_ link: any ClientLink, isAttached: Bool, _ generation: Int) {
+        self.state.withLock { state in
+            guard state.connection != nil, state.generation == generation else { return }
+            state.links[ObjectIdentifier(link)]?.isAttached = isAttached
+            if isAttached { state.replayed += link.replayed }
+        }
+        guard isAttached else { return }
+        if let change = link.addressChange {
+            self.emit(.addressChanged(name: link.name, from: change.from, to: change.to))
+        }
+        self.noteAttached()
+    }
+}

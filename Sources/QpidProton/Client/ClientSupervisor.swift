@@ -1,0 +1,253 @@
+internal import DequeModule
+internal import Logging
+internal import Synchronization
+
+/// Does what a client's state decides: attempts, timers, the links of each connection, events.
+///
+/// Events come from any task. Their actions are done one after the other, by whoever brings the first.
+final class ClientSupervisor: Sendable {
+    /// A link with the task that attaches it again.
+    struct Managed: Sendable {
+        let link: any ClientLink
+        var task: Task<Void, Never>?
+        /// The connection that the task is about.
+        var generation = 0
+        var isAttached = false
+    }
+
+    /// The links of one connection that was or will be lost: what they leave is told when the last has let go.
+    struct Leaving: Sendable {
+        var runners = 0
+        var figures = LossFigures()
+        var cause: AMQPError?
+    }
+
+    struct State: Sendable {
+        var machine: ClientState
+        var random = SystemRandomNumberGenerator()
+        var actions: Deque<ClientState.Action> = []
+        var isActing = false
+        var attempts: [Int: Task<Void, Never>] = [:]
+        /// Connections that attempts have brought and that are not used yet.
+        var brought: [Int: AMQPConnection] = [:]
+        var connection: AMQPConnection?
+        var sessions: ClientSessions?
+        var generation = 0
+        var timer: (at: Duration, task: Task<Void, Never>)?
+        var links: [ObjectIdentifier: Managed] = [:]
+        var leaving: [Int: Leaving] = [:]
+        /// Since when the connection has been lost; nil when all links are attached again.
+        var lostSince: Duration?
+        var replayed = 0
+        /// Those who wait for the first connection.
+        var opened: [Reply<Void>] = []
+        var subscribers: [Int: AsyncStream<AMQPClient.Event>.Continuation] = [:]
+        var nextSubscriber = 0
+        /// Why the connection was lost that is not open again.
+        var lastLoss: AMQPError?
+        var closeBy: Duration?
+        /// The close of the connection that runs.
+        var closing: Task<Void, Never>?
+        var closeError: AMQPError?
+        var hasClosed = false
+    }
+
+    let urls: [AMQPURL]
+    /// An unusable URL or setting.
+    let invalid: AMQPError?
+    let configuration: AMQPClient.Configuration
+    let log: ClientLog
+    let clock = ClientClock()
+    let ended = Reply<AMQPCloseResult>()
+    let state: Mutex<State>
+
+    init(
+        _ urls: Result<[AMQPURL], AMQPError>,
+        _ configuration: AMQPClient.Configuration,
+        _ logger: Logger
+    ) {
+        (self.urls, self.invalid) = Self.check(urls, configuration)
+        self.configuration = configuration
+        self.log = ClientLog(logger: logger, metrics: configuration.connection.metrics)
+        let limits = ClientState.Limits(
+            urls: self.urls.count,
+            backoff: configuration.recovery.backoff,
+            firstConnection: configuration.recovery.firstConnectionTimeout,
+            giveUpAfter: configuration.recovery.giveUpAfter
+        )
+        self.state = Mutex(State(machine: ClientState(limits)))
+    }
+
+    private static func check(
+        _ urls: Result<[AMQPURL], AMQPError>,
+        _ configuration: AMQPClient.Configuration
+    ) -> ([AMQPURL], AMQPError?) {
+        do throws(AMQPError) {
+            try configuration.validate()
+            let urls = try urls.get()
+            return (urls, urls.isEmpty ? .client(.invalidArgument, "the client has no URL") : nil)
+        } catch {
+            return ([], error)
+        }
+    }
+
+    // MARK: Events and actions
+
+    func send(_ event: ClientState.Event) {
+        let isFree = self.state.withLock { state in
+            state.actions += state.machine.handle(event, at: self.clock.now, using: &state.random)
+            defer { state.isActing = true }
+            return !state.isActing
+        }
+        guard isFree else { return }
+        while let action = self.nextAction() { self.perform(action) }
+        self.setTimer()
+    }
+
+    private func nextAction() -> ClientState.Action? {
+        self.state.withLock { state in
+            let next = state.actions.popFirst()
+            if next == nil { state.isActing = false }
+            return next
+        }
+    }
+
+    /// Sets the timer that the state asks for.
+    private func setTimer() {
+        self.state.withLock { state in
+            let wakeUp = state.machine.wakeUp
+            guard wakeUp != state.timer?.at else { return }
+            state.timer?.task.cancel()
+            state.timer = wakeUp.map { at in
+                let task = Task {
+                    do { try await self.clock.sleep(until: at) } catch { return }
+                    self.state.withLock { if $0.timer?.at == at { $0.timer = nil } }
+                    self.send(.tick)
+                }
+                return (at, task)
+            }
+        }
+    }
+
+    private func perform(_ action: ClientState.Action) {
+        switch action {
+        case .connect(let attempt, let url): self.connect(attempt, self.urls[url])
+        case .cancel(let attempt): self.state.withLock { $0.attempts.removeValue(forKey: attempt)?.cancel() }
+        case .discard(let attempt): self.discard(attempt)
+        case .open(let generation, let attempt, let url): self.open(generation, attempt, self.urls[url])
+        case .lose(let generation, let error): self.lose(generation, error)
+        case .shut(let generation):
+            let task = Task { await self.shut(generation) }
+            self.state.withLock { $0.closing = task }
+        case .finish(let error): Task { await self.finish(error) }
+        }
+    }
+
+    // MARK: Attempts
+
+    private func connect(_ number: Int, _ url: AMQPURL) {
+        let (count, isRecovery) = self.state.withLock { ($0.machine.attempts, $0.machine.generation > 0) }
+        self.emit(.attempt(number: count, url: url))
+        self.log.attempt(count, url)
+        let attempt = ClientAttempt(
+            configuration: self.configuration,
+            logger: self.log.connectionLogger,
+            isRecovery: isRecovery
+        )
+        let task = Task {
+            do throws(ClientAttempt.Failure) {
+                let connection = try await attempt.connect(to: url)
+                self.state.withLock { state in
+                    state.attempts[number] = nil
+                    state.brought[number] = connection
+                }
+                self.send(.connected(attempt: number))
+            } catch {
+                self.state.withLock { $0.attempts[number] = nil }
+                if error.error.condition != .cancelled {
+                    self.emit(.attemptFailed(number: count, url: url, error.error))
+                    self.log.attemptFailed(count, url, error.error)
+                }
+                self.send(.failed(attempt: number, error.error, isFatal: error.isFatal))
+            }
+        }
+        self.state.withLock { state in
+            // It may be over already.
+            if state.machine.running == number, state.brought[number] == nil { state.attempts[number] = task }
+        }
+    }
+
+    private func discard(_ attempt: Int) {
+        let connection = self.state.withLock { $0.brought.removeValue(forKey: attempt) }
+        if let connection { Task { _ = await connection.close() } }
+    }
+
+    // MARK: Generations
+
+    private func open(_ generation: Int, _ attempt: Int, _ url: AMQPURL) {
+        guard let connection = self.state.withLock({ $0.brought.removeValue(forKey: attempt) }) else { return }
+        let (links, opened) = self.state.withLock { state in
+            state.connection = connection
+            state.sessions = ClientSessions(connection, self.configuration)
+            state.generation = generation
+            state.replayed = 0
+            state.lastLoss = nil
+            defer { state.opened = [] }
+            return (state.links.values.map(\.link), state.opened)
+        }
+        self.emit(.open(generation: generation, url: url))
+        for reply in opened { reply.resolve(.success(())) }
+        for link in links { self.run(link) }
+        self.noteAttached()
+        Task {
+            try? await connection.waitUntilClosed()
+            let error =
+                connection.error
+                ?? AMQPError(scope: .connection, condition: .connectionLost, detail: "the connection has ended")
+            self.send(.lost(generation: generation, error, isFatal: !error.isRetryable))
+        }
+    }
+
+    private func lose(_ generation: Int, _ error: AMQPError) {
+        let tasks = self.state.withLock { state in
+            state.connection = nil
+            state.sessions = nil
+            state.lastLoss = error
+            if state.lostSince == nil { state.lostSince = self.clock.now }
+            state.leaving[generation, default: Leaving()].cause = error
+            for id in state.links.keys { state.links[id]?.isAttached = false }
+            return state.links.values.compactMap(\.task)
+        }
+        // They sleep, or wait for what the connection has ended.
+        for task in tasks { task.cancel() }
+        self.tellLoss(of: generation)
+    }
+
+    /// Tells a loss once all links of the generation have let go.
+    func tellLoss(of generation: Int) {
+        let told = self.state.withLock { state -> (AMQPError, LossFigures)? in
+            guard let leaving = state.leaving[generation], let cause = leaving.cause, leaving.runners == 0 else {
+                return nil
+            }
+            state.leaving[generation] = nil
+            return (cause, leaving.figures)
+        }
+        guard let (cause, figures) = told else { return }
+        self.emit(.lost(cause, inDoubt: figures.inDoubt, bytes: AMQPByteCount(figures.bytes)))
+        self.log.lost(cause, figures)
+    }
+
+    /// Tells a recovery once all links are attached.
+    func noteAttached() {
+        let told = self.state.withLock { state -> (Int, Int, Duration)? in
+            guard let since = state.lostSince, state.connection != nil,
+                state.links.values.allSatisfy(\.isAttached)
+            else { return nil }
+            state.lostSince = nil
+            return (state.generation, state.replayed, self.clock.now - since)
+        }
+        guard let (generation, replayed, time) = told else { return }
+        self.emit(.recovered(generation: generation, replayed: replayed, after: time))
+        self.log.recovered(generation, replayed: replayed, after: time)
+    }
+}

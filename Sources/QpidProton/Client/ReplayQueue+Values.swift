@@ -1,0 +1,42 @@
+// The values of a sender's queue.
+
+extension ReplayQueue {
+    /// The settings.
+    struct Limits: Hashable, Sendable {
+        /// The most bytes that are kept, with the overhead of each message.
+        var bytes = 16 << 20
+        /// Whether messages in doubt are sent again; otherwise they fail.
+        var replays = true
+        /// A message at the head of so many losses in a row is not sent again.
+        var poison = 3
+    }
+
+    /// The name of a message in the queue.
+    struct Key: Hashable, Sendable {
+        let slot: Int
+        let sequence: UInt64
+    }
+
+    /// The reason why the queue gave a message its fate.
+    enum Cause: Hashable, Sendable {
+        /// Its time limit passed.
+        case expired
+        /// It was in doubt, and is not sent again.
+        case lost
+        /// It was at the head of too many losses.
+        case poison(losses: Int)
+        /// A newer message needed its room.
+        case dropped
+        /// The sender ended.
+        case ended
+    }
+
+    /// A message whose fate the queue has decided.
+    struct Finished {
+        let entry: Entry
+        let fate: AMQPError.Fate
+        let cause: Cause
+    }
+}
+
+extension ReplayQueue.Finished: Sendable where Content: Sendable {}
