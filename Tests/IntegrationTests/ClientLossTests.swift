@@ -86,9 +86,13 @@ struct ClientLossTests {
         var account = Account(name: name)
         for id in 0..<count {
             account.trackers.append(try await sender.enqueue(AMQPMessage(body: "\(name)-\(id)")))
+            let fates = sender.fates
+            let sum = fates.finished + fates.queued + fates.inFlight
+            #expect(fates.handedOver == id + 1 && sum == id + 1, "the fates do not add up: \(fates)")
             if id % 50 == 49 { try await Task.sleep(for: .milliseconds(2)) }
         }
         for tracker in account.trackers { _ = try? await tracker.outcome() }
+        #expect(sender.fates.accepted == count && sender.unsettledBytes == 0)
         return account
     }
 

@@ -99,6 +99,8 @@ extension AMQPClient {
         public var error: AMQPError? { self.core.end }
         /// The bytes of the messages that were accepted and are not settled, with 256 B for each.
         public var unsettledBytes: AMQPByteCount { AMQPByteCount(self.core.bytes.used) }
+        /// What became of the messages that were handed over so far.
+        public var fates: Fates { self.core.counts }
 
         // MARK: Sending
 

@@ -75,7 +75,7 @@ final class ClientSender: Sendable {
         self.state.withLock { $0.trackers.close() }
     }
 
-    var counts: FateCounts { self.state.withLock { $0.queue.counts } }
+    var counts: AMQPClient.Fates { self.state.withLock { $0.queue.counts } }
     var bytes: (used: Int, peak: Int) { self.state.withLock { ($0.queue.used, $0.queue.peak) } }
     var link: AMQPSender? { self.state.withLock { $0.link } }
     var end: AMQPError? { self.state.withLock { $0.queue.hasEnded ? $0.end : nil } }

@@ -104,13 +104,16 @@ extension ClientSupervisor {
             let (start, error, isAttached) = await self.attach(link, sessions, generation, &session)
             figures = await link.lose()
             self.note(link, isAttached: false, generation)
+            let isOwn = error.condition == .closed && error.origin == .local
             if error.scope == .connection || connection.error != nil || Task.isCancelled || link.end != nil { break }
+            // The close of the client closes the links, and collects what they leave.
+            if isOwn, self.isClosing { break }
             if isAttached {
                 backoff.ended(openSince: start, at: self.clock.now)
                 self.emit(.linkLost(name: link.name, address: link.address, error, inDoubt: figures.inDoubt))
                 self.log.linkLost(link, error, figures)
             }
-            guard error.isRetryable else {
+            guard error.isRetryable || isOwn else {
                 self.emit(.linkFailed(name: link.name, address: link.address, error))
                 self.log.linkFailed(link, error)
                 Task { await self.remove(link, error) }
@@ -121,6 +124,13 @@ extension ClientSupervisor {
         }
         if let session, connection.error == nil { await sessions.leave(session) }
         return figures
+    }
+
+    private var isClosing: Bool {
+        switch self.phase {
+        case .closing, .closed: true
+        case .idle, .connecting, .open, .recovering: false
+        }
     }
 
     /// Attaches a link, and suspends until it has ended. Returns when it was attached, why it has ended, and whether it

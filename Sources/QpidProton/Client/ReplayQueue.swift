@@ -30,14 +30,8 @@ struct ReplayQueue<Content> {
         fileprivate var charge: Int { self.bytes + ReplayQueue.overhead }
     }
 
-    fileprivate struct Slot {
-        var entry: Entry?
-        var previous = -1
-        var next = -1
-    }
-
     let limits: Limits
-    private(set) var counts = FateCounts()
+    private(set) var counts = AMQPClient.Fates()
     /// The bytes of all messages, with their overhead.
     private(set) var used = 0
     private(set) var peak = 0
@@ -47,10 +41,7 @@ struct ReplayQueue<Content> {
     private(set) var isOpen = false
     /// Whether the sender has ended: what comes back is not sent again.
     private(set) var hasEnded = false
-    private var slots: [Slot] = []
-    private var free: [Int] = []
-    private var first = -1
-    private var last = -1
+    private var list = PlaceList<Entry>()
     /// The first message that the link of this turn has not got.
     private var cursor = -1
     private var nextSequence: UInt64 = 0
@@ -72,10 +63,10 @@ struct ReplayQueue<Content> {
 
     /// The bytes of the messages that wait to be sent again.
     var doubtfulBytes: Int {
-        var (slot, bytes) = (self.first, 0)
+        var (slot, bytes) = (self.list.first, 0)
         while slot >= 0 {
-            if let entry = self.slots[slot].entry, entry.isInDoubt { bytes += entry.bytes }
-            slot = self.slots[slot].next
+            if let entry = self.list[slot], entry.isInDoubt { bytes += entry.bytes }
+            slot = self.list.next(slot)
         }
         return bytes
     }
@@ -106,7 +97,7 @@ struct ReplayQueue<Content> {
         self.counts.queued += 1
         self.used += entry.charge
         self.peak = max(self.peak, self.used)
-        let slot = self.append(entry)
+        let slot = self.list.append(entry)
         if self.cursor < 0 { self.cursor = slot }
         return Key(slot: slot, sequence: entry.sequence)
     }
@@ -119,10 +110,10 @@ struct ReplayQueue<Content> {
 
     /// Drops the oldest messages that have never left, until a message fits or none is left.
     mutating func dropOldest(for bytes: Int) {
-        var slot = self.first
+        var slot = self.list.first
         while slot >= 0, !self.hasRoom(for: bytes) {
-            let next = self.slots[slot].next
-            if let entry = self.slots[slot].entry, !entry.isInFlight, entry.attempts == 0 {
+            let next = self.list.next(slot)
+            if let entry = self.list[slot], !entry.isInFlight, entry.attempts == 0 {
                 self.finish(slot, .dropped, .dropped)
             }
             slot = next
@@ -135,32 +126,29 @@ struct ReplayQueue<Content> {
     mutating func begin() {
         precondition(self.isAnswered && !self.isOpen, "a turn begins before the last has ended")
         self.isOpen = true
-        self.cursor = self.first
+        self.cursor = self.list.first
         self.head = nil
     }
 
     /// Takes the next message for the link; nil for none. Expired ones are finished in its stead.
     mutating func next(at now: Duration) -> (key: Key, entry: Entry)? {
         guard self.isOpen else { return nil }
-        while self.cursor >= 0, let entry = self.slots[self.cursor].entry {
+        while self.cursor >= 0, let entry = self.list[self.cursor] {
             let slot = self.cursor
             guard entry.deadline.map({ $0 > now }) ?? true else {
                 self.expire(slot)
                 continue
             }
             if entry.isInDoubt { self.doubtful -= 1 }
-            self.slots[slot].entry?.isInFlight = true
-            self.slots[slot].entry?.attempts += 1
+            self.list[slot]?.isInFlight = true
+            self.list[slot]?.attempts += 1
             self.counts.queued -= 1
             self.counts.inFlight += 1
-            self.cursor = self.slots[slot].next
-            return self.slots[slot].entry.map { (Key(slot: slot, sequence: $0.sequence), $0) }
+            self.cursor = self.list.next(slot)
+            return self.list[slot].map { (Key(slot: slot, sequence: $0.sequence), $0) }
         }
         return nil
     }
-
-    /// Whether a message waits for the link.
-    var hasNext: Bool { self.isOpen && self.cursor >= 0 }
 
     /// Puts the message back that was taken last: the link had no room.
     mutating func putBack(_ key: Key) {
@@ -196,7 +184,7 @@ struct ReplayQueue<Content> {
         self.isOpen = false
         self.isLossOpen = true
         let hasLeft = fate == .inDoubt
-        guard self.comeBack(key, hasLeft: hasLeft), let entry = self.slots[key.slot].entry else { return }
+        guard self.comeBack(key, hasLeft: hasLeft), let entry = self.list[key.slot] else { return }
         if hasLeft, self.head.map({ key.sequence < $0.sequence }) ?? true { self.head = key }
         if hasLeft, entry.isSettled || !self.limits.replays {
             self.finish(key.slot, .inDoubt, .lost)
@@ -238,10 +226,10 @@ struct ReplayQueue<Content> {
     /// Finishes what has expired, and returns the next deadline of the rest.
     mutating func expire(at now: Duration) -> Duration? {
         var earliest: Duration?
-        var slot = self.first
+        var slot = self.list.first
         while slot >= 0 {
-            let next = self.slots[slot].next
-            if let entry = self.slots[slot].entry, !entry.isInFlight, let deadline = entry.deadline {
+            let next = self.list.next(slot)
+            if let entry = self.list[slot], !entry.isInFlight, let deadline = entry.deadline {
                 if deadline <= now { self.expire(slot) } else { earliest = min(earliest ?? deadline, deadline) }
             }
             slot = next
@@ -253,10 +241,10 @@ struct ReplayQueue<Content> {
     mutating func endAll() {
         self.hasEnded = true
         self.end()
-        var slot = self.first
+        var slot = self.list.first
         while slot >= 0 {
-            let next = self.slots[slot].next
-            if let entry = self.slots[slot].entry, !entry.isInFlight {
+            let next = self.list.next(slot)
+            if let entry = self.list[slot], !entry.isInFlight {
                 self.finish(slot, entry.isInDoubt ? .inDoubt : .notSent, .ended)
             }
             slot = next
@@ -272,9 +260,7 @@ struct ReplayQueue<Content> {
 
     /// The message of a key; nil when it is gone.
     func entry(_ key: Key) -> Entry? {
-        guard self.slots.indices.contains(key.slot), let entry = self.slots[key.slot].entry,
-            entry.sequence == key.sequence
-        else { return nil }
+        guard let entry = self.list[key.slot], entry.sequence == key.sequence else { return nil }
         return entry
     }
 
@@ -282,59 +268,35 @@ struct ReplayQueue<Content> {
 
     private mutating func comeBack(_ key: Key, hasLeft: Bool) -> Bool {
         guard let entry = self.entry(key), entry.isInFlight else { return false }
-        self.slots[key.slot].entry?.isInFlight = false
-        if !hasLeft { self.slots[key.slot].entry?.attempts -= 1 }
+        self.list[key.slot]?.isInFlight = false
+        if !hasLeft { self.list[key.slot]?.attempts -= 1 }
         self.counts.inFlight -= 1
         self.counts.queued += 1
-        if self.slots[key.slot].entry?.isInDoubt == true { self.doubtful += 1 }
+        if self.list[key.slot]?.isInDoubt == true { self.doubtful += 1 }
         return true
     }
 
     private mutating func expire(_ slot: Int) {
-        let isInDoubt = self.slots[slot].entry?.isInDoubt ?? false
+        let isInDoubt = self.list[slot]?.isInDoubt ?? false
         self.finish(slot, isInDoubt ? .inDoubt : .expired, .expired)
     }
 
     private mutating func finish(_ slot: Int, _ fate: AMQPError.Fate, _ cause: Cause) {
-        guard let entry = self.slots[slot].entry else { return }
+        guard let entry = self.list[slot] else { return }
         self.counts.count(fate)
         self.remove(slot)
         self.finished.append(Finished(entry: entry, fate: fate, cause: cause))
     }
 
-    private mutating func append(_ entry: Entry) -> Int {
-        let slot: Int
-        if let reused = self.free.popLast() {
-            slot = reused
-        } else {
-            slot = self.slots.count
-            self.slots.append(Slot())
-        }
-        self.slots[slot] = Slot(entry: entry, previous: self.last, next: -1)
-        if self.last >= 0 { self.slots[self.last].next = slot } else { self.first = slot }
-        self.last = slot
-        return slot
-    }
-
     private mutating func remove(_ slot: Int) {
-        guard let entry = self.slots[slot].entry else { return }
+        guard let entry = self.list[slot] else { return }
         if entry.isInFlight { self.counts.inFlight -= 1 } else { self.counts.queued -= 1 }
         if entry.isInDoubt { self.doubtful -= 1 }
         self.used -= entry.charge
-        let (previous, next) = (self.slots[slot].previous, self.slots[slot].next)
-        if previous >= 0 { self.slots[previous].next = next } else { self.first = next }
-        if next >= 0 { self.slots[next].previous = previous } else { self.last = previous }
-        if self.cursor == slot { self.cursor = next }
-        self.slots[slot] = Slot()
-        self.free.append(slot)
-        if self.first < 0 {
-            // Nothing is left: give back the memory of a burst.
-            self.slots.removeAll(keepingCapacity: self.slots.count <= 1_024)
-            self.free.removeAll(keepingCapacity: self.free.count <= 1_024)
-        }
+        if self.cursor == slot { self.cursor = self.list.next(slot) }
+        self.list.remove(slot)
     }
 }
 
 extension ReplayQueue: Sendable where Content: Sendable {}
 extension ReplayQueue.Entry: Sendable where Content: Sendable {}
-extension ReplayQueue.Slot: Sendable where Content: Sendable {}

@@ -1,0 +1,57 @@
+/// A list whose elements leave from anywhere in constant time: doubly linked, in one array.
+///
+/// An element has a place, which another element gets when it has left. A place that does not exist is -1.
+struct PlaceList<Element> {
+    fileprivate struct Place {
+        var element: Element?
+        var previous = -1
+        var next = -1
+    }
+
+    private var places: [Place] = []
+    private var free: [Int] = []
+    /// The places of the first and the last element; -1 if there is none.
+    private(set) var first = -1
+    private(set) var last = -1
+
+    /// The element at a place; nil if there is none.
+    subscript(place: Int) -> Element? {
+        get { self.places.indices.contains(place) ? self.places[place].element : nil }
+        _modify { yield &self.places[place].element }
+    }
+
+    /// The place behind a place; -1 at the end.
+    func next(_ place: Int) -> Int { self.places[place].next }
+
+    /// Adds an element at the end, and returns its place.
+    mutating func append(_ element: Element) -> Int {
+        let place: Int
+        if let reused = self.free.popLast() {
+            place = reused
+        } else {
+            place = self.places.count
+            self.places.append(Place())
+        }
+        self.places[place] = Place(element: element, previous: self.last, next: -1)
+        if self.last >= 0 { self.places[self.last].next = place } else { self.first = place }
+        self.last = place
+        return place
+    }
+
+    /// Takes an element out.
+    mutating func remove(_ place: Int) {
+        let (previous, next) = (self.places[place].previous, self.places[place].next)
+        if previous >= 0 { self.places[previous].next = next } else { self.first = next }
+        if next >= 0 { self.places[next].previous = previous } else { self.last = previous }
+        self.places[place] = Place()
+        self.free.append(place)
+        if self.first < 0 {
+            // Nothing is left: give back the memory of a burst.
+            self.places.removeAll(keepingCapacity: self.places.count <= 1_024)
+            self.free.removeAll(keepingCapacity: self.free.count <= 1_024)
+        }
+    }
+}
+
+extension PlaceList: Sendable where Element: Sendable {}
+extension PlaceList.Place: Sendable where Element: Sendable {}

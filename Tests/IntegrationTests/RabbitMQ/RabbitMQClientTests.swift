@@ -1,0 +1,144 @@
+import Foundation
+import QpidProton
+import QpidProtonRabbitMQ
+import Synchronization
+import Testing
+
+extension RabbitMQTests {
+    /// A client that outlives the broker's restarts.
+    @Suite(.timeLimit(.minutes(10)))
+    struct Clients {
+        private static func client(_ broker: RabbitMQBroker) -> AMQPClient {
+            AMQPClient(url: broker.url)
+        }
+
+        @Test func aMissingQueueEndsNoOtherLink() async throws {
+            try await RabbitMQScene.with { scene in
+                let queue = try await scene.declare()
+                try await AMQPClient.withClient(url: scene.broker.url) { client in
+                    let sender = try await client.sender(to: RabbitMQAddress.queue(queue))
+                    let receiver = try await client.receiver(from: RabbitMQAddress.queue(queue))
+                    let (one, other) = (sender.link, receiver.link)
+                    let error = try await failure(of: "the sender") {
+                        try await client.sender(to: RabbitMQAddress.queue("missing"))
+                    }
+                    #expect(error.condition == .notFound && error.scope == .session)
+                    #expect(try await sender.send(AMQPMessage(body: "m")) == .accepted)
+                    #expect(try await receiver.next()?.accept() == .queued)
+                    #expect(one?.error == nil && other?.error == nil && client.health.links == 2)
+                }
+                try await scene.expectEmpty(queue)
+            }
+        }
+
+        @Test func linksBeyondTheLimitAreTriedFirst() async throws {
+            try await RabbitMQScene.with { scene in
+                let queue = try await scene.declare()
+                try await AMQPClient.withClient(url: scene.broker.url) { client in
+                    var senders: [AMQPClient.Sender] = []
+                    for _ in 0..<20 { senders.append(try await client.sender(to: RabbitMQAddress.queue(queue))) }
+                    let error = try await failure(of: "the sender") {
+                        try await client.sender(to: RabbitMQAddress.queue("missing"))
+                    }
+                    #expect(error.condition == .notFound)
+                    for sender in senders { try await sender.send(AMQPMessage(body: "m")) }
+                    #expect(client.state == .open(generation: 1))
+                }
+            }
+        }
+
+        @Test func closedConnectionsAreOpenedAgain() async throws {
+            try await RabbitMQScene.with { scene in
+                let queue = try await scene.declare()
+                try await AMQPClient.withClient(url: scene.broker.url) { client in
+                    let sender = try await client.sender(to: RabbitMQAddress.queue(queue))
+                    let receiver = try await client.receiver(from: RabbitMQAddress.queue(queue))
+                    for round in 1...3 {
+                        try await scene.broker.control("close_all_connections", "maintenance")
+                        try await sender.send(AMQPMessage(body: "\(round)"))
+                        let delivery = try #require(try await receiver.next())
+                        #expect(try delivery.decodeMessage().bodyString == "\(round)")
+                        delivery.accept()
+                        _ = try await delivery.settled()
+                    }
+                    #expect(client.state != .open(generation: 1))
+                }
+            }
+        }
+
+        @Test func nothingIsLostWhenTheBrokerIsKilled() async throws {
+            let broker = try RabbitMQBroker.required()
+            try await broker.run("status")
+            let kills = ProcessInfo.processInfo.environment["QPID_PROTON_RABBITMQ_KILLS"].flatMap(Int.init) ?? 2
+            let queue = RabbitMQQueue("test-\(UUID().uuidString)", kind: .quorum)
+            try await Self.manage(broker) { try await $0.declare(queue) }
+            // RabbitMQ 4.0 writes down that there is a queue some time after it has declared it.
+            try await broker.run("stop")
+            try await broker.run("start")
+            let client = Self.client(broker)
+            let sender = try await client.sender(to: RabbitMQAddress.queue(queue.name))
+            let stops = Mutex(false)
+            let sending = Task {
+                var trackers: [AMQPClient.Tracker] = []
+                while !stops.withLock({ $0 }) {
+                    trackers.append(try await sender.enqueue(AMQPMessage(body: "\(trackers.count)")))
+                    if trackers.count % 20 == 0 { try await Task.sleep(for: .milliseconds(5)) }
+                }
+                return trackers
+            }
+            for _ in 0..<kills {
+                try await Task.sleep(for: .seconds(1))
+                try await broker.run("stop", "--kill")
+                try await broker.run("start")
+                try await waitUntil("the recovery") { client.health.isReady }
+            }
+            try await Task.sleep(for: .seconds(1))
+            stops.withLock { $0 = true }
+            let trackers = try await sending.value
+            for tracker in trackers { #expect(try await tracker.outcome() == .accepted) }
+            // What the broker has, read by a connection of its own.
+            let receiver = try await client.receiver(from: RabbitMQAddress.queue(queue.name))
+            var counts: [Int: Int] = [:]
+            while let delivery = try await receiver.receive(timeout: .seconds(2)) {
+                if let number = try delivery.decodeMessage().bodyString.flatMap(Int.init) {
+                    counts[number, default: 0] += 1
+                }
+                delivery.accept()
+            }
+            let lost = trackers.indices.filter { counts[$0] == nil }
+            let doubles = trackers.indices.filter { counts[$0] ?? 0 > 1 }
+            let unflagged = doubles.filter { trackers[$0].attempts < 2 }
+            let flagged = trackers.count { $0.attempts > 1 }
+            print(
+                "\(kills) kills: \(trackers.count) messages, \(flagged) flagged, \(doubles.count) twice, \(lost.count) lost"
+            )
+            #expect(lost.isEmpty && unflagged.isEmpty)
+            #expect(await client.close().isComplete)
+            try await Self.manage(broker) { try await $0.deleteQueue(queue.name) }
+        }
+
+        @Test func aDeletedQueueEndsItsReceiverAlone() async throws {
+            try await RabbitMQScene.with { scene in
+                let (gone, kept) = (try await scene.declare(), try await scene.declare())
+                try await AMQPClient.withClient(url: scene.broker.url) { client in
+                    let one = try await client.receiver(from: RabbitMQAddress.queue(gone))
+                    let other = try await client.receiver(from: RabbitMQAddress.queue(kept))
+                    try await scene.management.deleteQueue(gone)
+                    let error = try await failure(of: "receiving") { try await one.next() }
+                    #expect(error.condition == .resourceDeleted)
+                    try await scene.fill(kept, numbers: 0..<1)
+                    #expect(try await other.next()?.accept() == .queued)
+                }
+            }
+        }
+
+        private static func manage(
+            _ broker: RabbitMQBroker,
+            _ body: @escaping @Sendable (RabbitMQManagement) async throws -> Void
+        ) async throws {
+            try await AMQPConnection.withConnection(to: broker.url) { connection in
+                try await RabbitMQManagement.withManagement(on: connection) { try await body($0) }
+            }
+        }
+    }
+}
