@@ -16,7 +16,7 @@ struct ClientLossTests {
         static let all: [Run] = {
             let environment = ProcessInfo.processInfo.environment
             let isLong = environment["QPID_PROTON_LONG_TESTS"] != nil
-            let messages = environment["QPID_PROTON_CHAOS_MESSAGES"].flatMap { Int($0) } ?? (isLong ? 300_000 : 4_000)
+            let messages = environment["QPID_PROTON_CHAOS_MESSAGES"].flatMap { Int($0) } ?? (isLong ? 50_000 : 4_000)
             if let seed = environment["QPID_PROTON_CHAOS_SEED"].flatMap({ UInt64($0) }) {
                 return [Run(seed: seed, messages: messages, longest: isLong ? 1_000 : 150)]
             }

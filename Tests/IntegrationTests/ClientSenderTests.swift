@@ -186,6 +186,28 @@ struct ClientSenderTests {
         }
     }
 
+    @Test func aTimeoutOfASendGoesOnDuringAnOutage() async throws {
+        try await withClient { client, peer, proxy in
+            let sender = try await client.sender(to: "q")
+            peer.settle(false)
+            let doubt = try await failure(of: "the first") {
+                try await sender.send(AMQPMessage(body: "doubtful"), timeout: .milliseconds(300))
+            }
+            #expect(doubt.condition == .timeout && doubt.fate == .inDoubt && doubt.tracker != nil)
+            proxy.beginOutage()
+            try await waitUntil("the loss") { sender.link == nil }
+            let error = try await failure(of: "the second") {
+                try await sender.send(AMQPMessage(body: "withdrawn"), timeout: .milliseconds(50))
+            }
+            #expect(error.condition == .timeout && error.fate == .notSent)
+            peer.settle(true)
+            proxy.endOutage()
+            #expect(try await doubt.tracker?.outcome() == .accepted)
+            try await sender.send(AMQPMessage(body: "third"), timeout: .seconds(60))
+            #expect(peer.ids == ["doubtful", "doubtful", "third"])
+        }
+    }
+
     @Test func aCancelledSendIsWithdrawnDuringAnOutage() async throws {
         try await withClient { client, peer, proxy in
             let sender = try await client.sender(to: "q")

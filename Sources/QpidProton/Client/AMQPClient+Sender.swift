@@ -106,9 +106,10 @@ extension AMQPClient {
 
         /// Sends a message and waits for its outcome.
         ///
-        /// Suspends for room, for the peer's credit and outcome, and through outages. If the task is cancelled and the
-        /// message has not left, the sender withdraws it: its ``AMQPError/fate`` is ``AMQPError/Fate/notSent``.
-        /// Otherwise the fate is ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` can still await the outcome.
+        /// Suspends for room, for the peer's credit and outcome, and through outages. If the task is cancelled and no
+        /// link has got the message yet, the sender withdraws it: its ``AMQPError/fate`` is
+        /// ``AMQPError/Fate/notSent``. Otherwise the fate is ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` can
+        /// still await the outcome.
         ///
         /// - Parameters:
         ///   - message: The message.
@@ -124,6 +125,32 @@ extension AMQPClient {
             options: AMQPSendOptions = .init()
         ) async throws(AMQPError) -> AMQPOutcome {
             try await self.core.settlement(of: self.enqueue(message, settled: settled, options: options))
+        }
+
+        /// Sends a message and waits for its outcome, for a limited time, which goes on during an outage. Otherwise the
+        /// same as ``send(_:settled:options:)``.
+        ///
+        /// - Parameters:
+        ///   - message: The message.
+        ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
+        ///   - options: The delivery-tag, the message-format and the time limit of the message.
+        ///   - timeout: How long the call may take.
+        /// - Throws: The same errors, and ``AMQPCondition/timeout`` at the limit, with the ``AMQPError/fate`` that a
+        ///   cancellation gives the message.
+        @discardableResult
+        public func send(
+            _ message: AMQPMessage,
+            settled: Bool? = nil,
+            options: AMQPSendOptions = .init(),
+            timeout: Duration
+        ) async throws(AMQPError) -> AMQPOutcome {
+            let (result, isLate) = await withLimit(timeout) { () async throws(AMQPError) in
+                try await self.send(message, settled: settled, options: options)
+            }
+            guard isLate, case .failure(var error) = result else { return try result.get() }
+            error.condition = .timeout
+            error.detail = "the message was not settled within \(timeout)"
+            throw error
         }
 
         /// Accepts a message, and suspends only until there is room for it.

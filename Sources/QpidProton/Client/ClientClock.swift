@@ -9,3 +9,32 @@ struct ClientClock: Sendable {
         try await Task.sleep(until: self.start + time, clock: .continuous)
     }
 }
+
+/// Runs a call until a limit, at which it is cancelled. Returns what it returned, and whether the limit was why.
+///
+/// - Parameter limit: How long the call may take; nil for no limit.
+func withLimit<Value: Sendable>(
+    _ limit: Duration?,
+    _ call: @escaping @Sendable () async throws(AMQPError) -> Value
+) async -> (result: Result<Value, AMQPError>, isLate: Bool) {
+    let answer = await withTaskGroup(of: Result<Value, AMQPError>?.self) { group in
+        group.addTask {
+            do throws(AMQPError) { return .success(try await call()) } catch { return .failure(error) }
+        }
+        if let limit {
+            group.addTask {
+                try? await Task.sleep(for: limit)
+                return nil
+            }
+        }
+        var result: Result<Value, AMQPError>?
+        for await answer in group {
+            result = result ?? answer
+            // The first answer cancels the other task.
+            group.cancelAll()
+        }
+        return result ?? .failure(.cancelledWait)
+    }
+    guard case .failure(let error) = answer, error.condition == .cancelled else { return (answer, false) }
+    return (answer, limit != nil && !Task.isCancelled)
+}

@@ -16,44 +16,16 @@ extension ClientSupervisor {
             }
         }
         if let error { throw error }
-        do throws(AMQPError) {
-            let result = await self.limited(timeout) { () async throws(AMQPError) in
-                try await self.connect()
-                self.run(link)
-                try await link.first.value()
-            }
-            try result.get()
-        } catch {
-            let isLate = error.condition == .cancelled && !Task.isCancelled
-            let cause =
-                isLate ? AMQPError.client(.timeout, "the link was not attached within \(timeout ?? .zero)") : error
-            await self.remove(link, cause)
-            throw cause
+        let (result, isLate) = await withLimit(timeout) { () async throws(AMQPError) in
+            try await self.connect()
+            self.run(link)
+            try await link.first.value()
         }
-    }
-
-    /// Runs a call until a limit, at which it is cancelled.
-    private func limited(
-        _ timeout: Duration?,
-        _ call: @escaping @Sendable () async throws(AMQPError) -> Void
-    ) async -> Result<Void, AMQPError> {
-        await withTaskGroup(of: Result<Void, AMQPError>?.self) { group in
-            group.addTask {
-                do throws(AMQPError) { return .success(try await call()) } catch { return .failure(error) }
-            }
-            if let timeout {
-                group.addTask {
-                    try? await Task.sleep(for: timeout)
-                    return nil
-                }
-            }
-            var result: Result<Void, AMQPError>?
-            for await answer in group {
-                result = result ?? answer
-                group.cancelAll()
-            }
-            return result ?? .failure(.cancelledWait)
-        }
+        guard case .failure(let error) = result else { return }
+        let cause =
+            isLate ? AMQPError.client(.timeout, "the link was not attached within \(timeout ?? .zero)") : error
+        await self.remove(link, cause)
+        throw cause
     }
 
     /// Lets a link go, for good.

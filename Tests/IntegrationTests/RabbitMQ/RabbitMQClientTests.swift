@@ -48,22 +48,23 @@ extension RabbitMQTests {
         }
 
         @Test func closedConnectionsAreOpenedAgain() async throws {
-            try await RabbitMQScene.with { scene in
-                let queue = try await scene.declare()
-                try await AMQPClient.withClient(url: scene.broker.url) { client in
-                    let sender = try await client.sender(to: RabbitMQAddress.queue(queue))
-                    let receiver = try await client.receiver(from: RabbitMQAddress.queue(queue))
-                    for round in 1...3 {
-                        try await scene.broker.control("close_all_connections", "maintenance")
-                        try await sender.send(AMQPMessage(body: "\(round)"))
-                        let delivery = try #require(try await receiver.next())
-                        #expect(try delivery.decodeMessage().bodyString == "\(round)")
-                        delivery.accept()
-                        _ = try await delivery.settled()
-                    }
-                    #expect(client.state != .open(generation: 1))
+            let broker = try RabbitMQBroker.required()
+            let queue = RabbitMQQueue("test-\(UUID().uuidString)")
+            try await Self.manage(broker) { try await $0.declare(queue) }
+            try await AMQPClient.withClient(url: broker.url) { client in
+                let sender = try await client.sender(to: RabbitMQAddress.queue(queue.name))
+                let receiver = try await client.receiver(from: RabbitMQAddress.queue(queue.name))
+                for round in 1...3 {
+                    try await broker.control("close_all_connections", "maintenance")
+                    try await waitUntil("the recovery") { client.state == .open(generation: round + 1) }
+                    try await sender.send(AMQPMessage(body: "\(round)"))
+                    let delivery = try #require(try await receiver.next())
+                    #expect(try delivery.decodeMessage().bodyString == "\(round)")
+                    #expect(delivery.accept() == .queued)
+                    _ = try await delivery.settled()
                 }
             }
+            try await Self.manage(broker) { try await $0.deleteQueue(queue.name) }
         }
 
         @Test func nothingIsLostWhenTheBrokerIsKilled() async throws {
