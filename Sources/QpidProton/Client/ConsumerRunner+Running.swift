@@ -1,0 +1,172 @@
+internal import Logging
+internal import Synchronization
+
+// A consumer's life: it opens its receiver, takes messages, stops, and closes.
+
+extension ConsumerRunner {
+    /// Runs the consumer until it is stopped or its receiver ends. Returns the error that ended it.
+    func run(_ client: AMQPClient) async -> AMQPError? {
+        let opened = Reply<AMQPClient.Receiver>()
+        let opening = Task {
+            do throws(AMQPError) {
+                opened.resolve(.success(try await self.openReceiver(client)))
+            } catch {
+                opened.resolve(.failure(error))
+            }
+        }
+        self.keepUntilStop(opening)
+        switch await opened.finalAnswer() {
+        case .failure(let error):
+            let isStopped = !self.isOpen
+            self.stop(within: .zero)
+            return isStopped ? nil : error
+        case .success(let receiver):
+            self.open(receiver)
+            let ended = Reply<Void>()
+            let pulling = Task {
+                do throws(AMQPError) {
+                    try await self.pull(receiver)
+                    ended.resolve(.success(()))
+                } catch {
+                    ended.resolve(.failure(error))
+                }
+            }
+            self.keepUntilStop(pulling)
+            let end = await ended.finalAnswer()
+            let isStopped = !self.isOpen
+            self.stop(within: self.configuration.stopLimit)
+            await self.close(receiver)
+            if case .failure(let error) = end, !isStopped || error.condition != .cancelled { return error }
+            return nil
+        }
+    }
+
+    private func openReceiver(_ client: AMQPClient) async throws(AMQPError) -> AMQPClient.Receiver {
+        try await client.receiver(self.configuration.link) { [self] link in
+            // A stream goes on after the last message that was taken: its handler goes on through the loss.
+            guard let next = self.guarded.withLock({ $0.nextOffset }) else { return }
+            let filter = AMQPFilter.streamOffset(.offset(next))
+            link.source.filters.removeAll { $0.name == filter.name }
+            link.source.filters.append(filter)
+        }
+    }
+
+    /// Takes messages while there is room for them.
+    private func pull(_ receiver: AMQPClient.Receiver) async throws(AMQPError) {
+        while await self.waitForRoom() {
+            let link = receiver.link
+            guard let delivery = try await receiver.next() else { return }
+            self.arrive(delivery, from: receiver.link === link ? link : nil)
+        }
+    }
+
+    private func waitForRoom() async -> Bool {
+        let reply = self.guarded.withLock { guarded -> Reply<Void>? in
+            guard guarded.state.phase == .open, !guarded.state.hasRoom else { return nil }
+            let reply = Reply<Void>()
+            guarded.room = reply
+            return reply
+        }
+        _ = try? await reply?.value()
+        return self.isOpen
+    }
+
+    // MARK: Stopping
+
+    /// Stops within a limit: the shortest of several counts.
+    func stop(within limit: Duration) {
+        let limit = min(max(.zero, limit), .seconds(36_500 * 86_400))
+        let deadline = self.clock.now + limit
+        let (tasks, isNew) = self.guarded.withLock { guarded -> ([Task<Void, Never>], Bool) in
+            let isNew = guarded.deadline.map { deadline < $0 } ?? true
+            if isNew { guarded.deadline = deadline }
+            defer { guarded.untilStop = [] }
+            return (guarded.untilStop, isNew)
+        }
+        self.handle(.stop)
+        for task in tasks { task.cancel() }
+        if isNew { self.setClockwork(deadline, limit) }
+    }
+
+    /// Cancels the handlers shortly before the end of the limit, and lets go of them before the link closes.
+    private func setClockwork(_ deadline: Duration, _ limit: Duration) {
+        let reserve = min(.seconds(1), limit / 10)
+        let clockwork = Task {
+            do { try await self.clock.sleep(until: deadline - reserve * 2) } catch { return }
+            self.hurry()
+            do { try await self.clock.sleep(until: deadline - reserve) } catch { return }
+            self.handle(.expire)
+        }
+        let former = self.guarded.withLock { guarded in
+            let former = guarded.clockwork
+            guarded.clockwork = clockwork
+            return former
+        }
+        former?.cancel()
+    }
+
+    private func hurry() {
+        self.handle(.hurry)
+        let tasks = self.guarded.withLock { guarded in
+            defer { guarded.untilHurry = [] }
+            return guarded.untilHurry
+        }
+        for task in tasks { task.cancel() }
+    }
+
+    private func keepUntilStop(_ task: Task<Void, Never>) {
+        let isOpen = self.guarded.withLock { guarded in
+            guard guarded.state.phase == .open else { return false }
+            guarded.untilStop = [task]
+            return true
+        }
+        if !isOpen { task.cancel() }
+    }
+
+    private func keepUntilHurry(_ task: Task<Void, Never>) {
+        let mayRun = self.guarded.withLock { guarded in
+            guard guarded.state.phase < .hurrying else { return false }
+            guarded.untilHurry = [task]
+            return true
+        }
+        if !mayRun { task.cancel() }
+    }
+
+    /// Returns the credit, gives back what no handler got, waits for the handlers, and closes the link.
+    private func close(_ receiver: AMQPClient.Receiver) async {
+        let pausing = Task { _ = try? await receiver.pause() }
+        self.keepUntilHurry(pausing)
+        await pausing.value
+        self.giveBack(receiver)
+        _ = await self.idle.finalAnswer()
+        let deadline = self.guarded.withLock { $0.deadline } ?? .zero
+        let closed = await receiver.close(within: max(.zero, deadline - self.clock.now))
+        self.guarded.withLock { guarded in
+            guarded.clockwork?.cancel()
+            guarded.receiver = nil
+            guarded.result.dropped += receiver.droppedDeliveries
+            guarded.result.settlementsNotWritten = closed.settlementsNotWritten
+            guarded.result.settlementsInDoubt = closed.settlementsInDoubt
+        }
+        self.logger.info(
+            "a consumer has ended",
+            metadata: [
+                "amqp.address": "\(self.configuration.receiver.source.address ?? "")",
+                "amqp.detail": "\(self.result)",
+            ]
+        )
+    }
+
+    private func giveBack(_ receiver: AMQPClient.Receiver) {
+        var rest: [AMQPDelivery] = []
+        while let delivery = receiver.poll() { rest.append(delivery) }
+        let settled = rest.count(where: \.isSettled)
+        let settlement = rest.releaseAll()
+        self.guarded.withLock { guarded in
+            guarded.result.dropped += settled
+            let given = rest.count - settled
+            guarded.result.received += given
+            if settlement == .queued { guarded.result.released += given } else { guarded.result.stale += given }
+        }
+    }
+}
