@@ -46,7 +46,7 @@ extension RabbitMQTests {
         let letters = try await scene.declare()
         let queue = try await scene.declare(kind) { queue in
           queue.deadLetterExchange = ""
-          queue.deadLetterRoutingKey = letters
+          queue.deadLetterKey = letters
         }
         try await scene.fill(queue, (0..<10).map { AMQPMessage(body: $0 == 3 ? "bad" : "\($0)") })
         let attempts = Attempts()
