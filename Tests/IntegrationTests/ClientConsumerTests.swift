@@ -211,6 +211,27 @@ struct ClientConsumerTests {
         }
     }
 
+    @Test(arguments: [ProtonExample.broker, .cppBroker])
+    func aBrokerThatIsNotOursWorksToo(_ broker: ProtonExample) async throws {
+        try await broker.withBroker { _, port in
+            try await AMQPClient.withClient(url: "amqp://127.0.0.1:\(port)") { client in
+                let sender = try await client.sender(to: "jobs")
+                for number in 0..<200 { _ = try await sender.enqueue(AMQPMessage(body: "\(number)")) }
+                let consumer = AMQPConsumer(client, .init(source: "jobs")) { _ in }
+                let running = Task { try await consumer.run() }
+                try await waitUntil("the messages") { consumer.result.accepted == 200 }
+                // These brokers do not answer a drain.
+                let start = ContinuousClock.now
+                await consumer.stop(within: .seconds(60))
+                let time = ContinuousClock.now - start
+                #expect(time < .seconds(20), "\(time)")
+                print("stop", broker, time)
+                let result = try await running.value
+                #expect(result.received == 200 && result.handled == 200 && result.stale == 0, "\(result)")
+            }
+        }
+    }
+
     @Test func poisonousMessagesStopNothingElse() async throws {
         try await self.withConsumer {
             $0.concurrency = 2
@@ -388,6 +409,26 @@ struct ClientConsumerTests {
             try await waitUntil("the loss") { sender.error != nil }
             let result = try await within("the stop") { await consumer.stop(within: .seconds(30)) }
             #expect(result.accepted == 1)
+        }
+    }
+
+    @Test func aPeerThatFallsSilentDoesNotOutlastTheLimit() async throws {
+        let log = Log()
+        try await self.withConsumer { _ in
+            log.add("begun")
+            try await log.pass("end")
+        } _: { consumer, sender, _, proxy in
+            _ = try await sender.enqueue(AMQPMessage(body: "m"))
+            try await waitUntil("the handler") { log.all.count == 1 }
+            for direction in FaultDirection.allCases { proxy.end(.blackHole, direction) }
+            log.open("end")
+            let start = ContinuousClock.now
+            let result = try await within("the stop") { await consumer.stop(within: .seconds(2)) }
+            let time = ContinuousClock.now - start
+            #expect(time < .seconds(5), "\(time)")
+            // The decision may have been written, but no one knows whether it was read.
+            #expect(result.accepted == 1 && result.inProgress == 0)
+            #expect(result.settlementsInDoubt + result.settlementsNotWritten == 1, "\(result)")
         }
     }
 

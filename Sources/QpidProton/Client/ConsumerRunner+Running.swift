@@ -73,6 +73,9 @@ extension ConsumerRunner {
 
     // MARK: Stopping
 
+    /// How long the peer has to return its credit.
+    private static let patience = Duration.seconds(2)
+
     /// Stops within a limit: the shortest of several counts.
     func stop(within limit: Duration) {
         let limit = min(max(.zero, limit), .seconds(36_500 * 86_400))
@@ -136,7 +139,13 @@ extension ConsumerRunner {
     private func close(_ receiver: AMQPClient.Receiver) async {
         let pausing = Task { _ = try? await receiver.pause() }
         self.keepUntilHurry(pausing)
+        // Not every peer returns its credit. The close of the link does it too, only later.
+        let impatience = Task {
+            do { try await Task.sleep(for: Self.patience) } catch { return }
+            pausing.cancel()
+        }
         await pausing.value
+        impatience.cancel()
         self.giveBack(receiver)
         _ = await self.idle.finalAnswer()
         let deadline = self.guarded.withLock { $0.deadline } ?? .zero

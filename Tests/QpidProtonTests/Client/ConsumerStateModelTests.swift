@@ -63,7 +63,7 @@ private struct ConsumerModel {
     }
 
     private mutating func reset() {
-        self.limits.concurrency = self.random.number(1...5)
+        self.limits.concurrency = self.random.number(1...(self.random.chance(20) ? 12 : 5))
         self.limits.attempts = self.random.chance(80) ? self.random.number(1...4) : nil
         self.limits.backlog = self.random.number(1...6)
         self.limits.prefetch =
@@ -86,10 +86,20 @@ private struct ConsumerModel {
             self.credit -= 1
         }
         self.note(event)
+        let isCurrent = self.isCurrent(event)
         let actions = self.state.handle(event, at: self.now)
+        self.require(isCurrent || actions.isEmpty, "an earlier attempt acts: \(event)")
         self.trace.append("\(self.now) \(event) → \(actions)")
         self.check(actions)
         self.checkState()
+    }
+
+    /// Whether an event belongs to the attempt that runs.
+    private func isCurrent(_ event: ConsumerState.Event) -> Bool {
+        switch event {
+        case .overran(let id, let attempt), .decided(let id, let attempt): self.messages[id]?.attempt == attempt
+        default: true
+        }
     }
 
     /// An event: most fit the state, and some come too late or from nowhere.
