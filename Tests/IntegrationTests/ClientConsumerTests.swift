@@ -225,7 +225,6 @@ struct ClientConsumerTests {
                 await consumer.stop(within: .seconds(60))
                 let time = ContinuousClock.now - start
                 #expect(time < .seconds(20), "\(time)")
-                print("stop", broker, time)
                 let result = try await running.value
                 #expect(result.received == 200 && result.handled == 200 && result.stale == 0, "\(result)")
             }

@@ -54,9 +54,9 @@ extension ConsumerRunner {
     /// Takes messages while there is room for them.
     private func pull(_ receiver: AMQPClient.Receiver) async throws(AMQPError) {
         while await self.waitForRoom() {
-            let link = receiver.link
             guard let delivery = try await receiver.next() else { return }
-            self.arrive(delivery, from: receiver.link === link ? link : nil)
+            // This link, or one after the link of the message.
+            self.arrive(delivery, from: receiver.link)
         }
     }
 
@@ -137,19 +137,13 @@ extension ConsumerRunner {
 
     /// Returns the credit, gives back what no handler got, waits for the handlers, and closes the link.
     private func close(_ receiver: AMQPClient.Receiver) async {
-        let pausing = Task { _ = try? await receiver.pause() }
-        self.keepUntilHurry(pausing)
-        // Not every peer returns its credit. The close of the link does it too, only later.
-        let impatience = Task {
-            do { try await Task.sleep(for: Self.patience) } catch { return }
-            pausing.cancel()
-        }
-        await pausing.value
-        impatience.cancel()
+        let isQuiet = await self.pause(receiver)
         self.giveBack(receiver)
         _ = await self.idle.finalAnswer()
         let deadline = self.guarded.withLock { $0.deadline } ?? .zero
-        let closed = await receiver.close(within: max(.zero, deadline - self.clock.now))
+        // The close of the link waits for the credit, too.
+        let left = max(.zero, deadline - self.clock.now)
+        let closed = await receiver.close(within: isQuiet ? left : min(left, Self.patience))
         self.guarded.withLock { guarded in
             guarded.clockwork?.cancel()
             guarded.receiver = nil
@@ -164,6 +158,27 @@ extension ConsumerRunner {
                 "amqp.detail": "\(self.result)",
             ]
         )
+    }
+
+    /// Returns the credit. Not every peer answers: the close of the link returns it, too, only later.
+    private func pause(_ receiver: AMQPClient.Receiver) async -> Bool {
+        let paused = Reply<Void>()
+        let pausing = Task {
+            do throws(AMQPError) {
+                try await receiver.pause()
+                paused.resolve(.success(()))
+            } catch {
+                paused.resolve(.failure(error))
+            }
+        }
+        self.keepUntilHurry(pausing)
+        let impatience = Task {
+            do { try await Task.sleep(for: Self.patience) } catch { return }
+            pausing.cancel()
+        }
+        defer { impatience.cancel() }
+        if case .success = await paused.finalAnswer() { return true }
+        return false
     }
 
     private func giveBack(_ receiver: AMQPClient.Receiver) {

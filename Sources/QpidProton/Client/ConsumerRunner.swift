@@ -9,7 +9,7 @@ final class ConsumerRunner: Sendable {
     /// A message, until nothing more happens with it.
     struct Entry: Sendable {
         let delivery: AMQPDelivery
-        /// The link that brought it; nil if that is not known.
+        /// The link that brought it, or a later one; nil if that is not known.
         let link: AMQPReceiver?
         let envelope: ConsumerEnvelope
         var attempt = 0
