@@ -64,11 +64,16 @@ final class ReceiverEndpoint: LinkEndpoint {
     override var hasRemoteTerminus: Bool { self.link.hasRemoteSource }
 
     override func remoteOpened() {
-        super.remoteOpened()
         if let openTime = self.openTime {
             self.state.attached(after: (self.handler.eventLoop.now - openTime).nanoseconds)
         }
-        self.topUp()
+        super.remoteOpened()
+    }
+
+    /// The task that opened the link gets it with its credit.
+    override func attach() {
+        if self.status.attachment.answer == nil { self.topUp() }
+        super.attach()
     }
 
     override var figures: LinkFigures { LinkFigures(of: self) }

@@ -14,6 +14,17 @@ struct ReceiverWindowTests {
         return configuration
     }()
 
+    /// The task runs on another thread than the loop: 100 times.
+    @Test func anOpenedReceiverHasItsCredit() async throws {
+        try await withSession { session, _ in
+            for _ in 0..<100 {
+                let receiver = try await session.openReceiver(from: "q", window: .messages(10))
+                #expect(receiver.credit == 10)
+                await receiver.close()
+            }
+        }
+    }
+
     /// The peer uses its credit for messages far larger than those before them.
     @Test(arguments: [AMQPReceiver.CreditReturn.onSettlement, .onReceipt], [true, false])
     func bytesAreNeverExceeded(creditReturn: AMQPReceiver.CreditReturn, isSettled: Bool) async throws {
