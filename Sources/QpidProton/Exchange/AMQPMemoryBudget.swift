@@ -1,4 +1,3 @@
-internal import DequeModule
 internal import Synchronization
 
 /// A limit in bytes that any number of connections share.
@@ -14,15 +13,10 @@ internal import Synchronization
 public final class AMQPMemoryBudget: Sendable {
     typealias ID = ObjectIdentifier
 
-    struct Waiter: Sendable {
-        let id: ID
-        let callback: @Sendable () -> Void
-    }
-
     struct State: Sendable {
         var used = 0
         var peak = 0
-        var waiters: Deque<Waiter> = []
+        var waiters = WaitList<ID, @Sendable () -> Void>()
         var waitingIDs: Set<ID> = []
         /// A task calls those who wait. What others release meanwhile it must see: see `isAgain`.
         var isServing = false
@@ -40,12 +34,11 @@ public final class AMQPMemoryBudget: Sendable {
 
         mutating func wait(_ id: ID, _ callback: @escaping @Sendable () -> Void) {
             guard self.waitingIDs.insert(id).inserted else { return }
-            let waiter = Waiter(id: id, callback: callback)
             // Whose turn brought it nothing keeps its place.
             if self.served == id, !self.hasGained {
-                self.waiters.prepend(waiter)
+                self.waiters.prepend(id, callback)
             } else {
-                self.waiters.append(waiter)
+                self.waiters.append(id, callback)
             }
         }
 
@@ -60,20 +53,22 @@ public final class AMQPMemoryBudget: Sendable {
             return true
         }
 
-        mutating func next() -> Waiter? {
-            let isStuck = self.served != nil && !self.hasGained && self.waiters.first?.id == self.served
+        /// The callback of the one whose turn it is.
+        mutating func next() -> (@Sendable () -> Void)? {
+            let id = self.waiters.first?.id
+            let isStuck = self.served != nil && !self.hasGained && id == self.served
             self.served = nil
-            guard !isStuck || self.isAgain, let next = self.waiters.popFirst() else {
+            guard !isStuck || self.isAgain, let id, let callback = self.waiters.popFirst() else {
                 self.isServing = false
                 self.isAgain = false
                 return nil
             }
-            self.waitingIDs.remove(next.id)
+            self.waitingIDs.remove(id)
             self.isAgain = false
-            self.served = next.id
+            self.served = id
             self.hasGained = false
             self.isRefused = false
-            return next
+            return callback
         }
     }
 
@@ -170,13 +165,13 @@ public final class AMQPMemoryBudget: Sendable {
     func withdraw(_ id: ID) -> Bool {
         self.state.withLock { state in
             guard state.waitingIDs.remove(id) != nil else { return false }
-            state.waiters.removeAll { $0.id == id }
+            _ = state.waiters.remove(id)
             return state.mustServe()
         }
     }
 
     /// Calls those who wait, in turn, until one gets nothing.
     func serve() {
-        while let waiter = self.state.withLock({ $0.next() }) { waiter.callback() }
+        while let callback = self.state.withLock({ $0.next() }) { callback() }
     }
 }

@@ -1,5 +1,3 @@
-internal import DequeModule
-
 /// Who waits at an inbox, its end, and how much of what was taken is to be reported.
 struct InboxWaits<Item: Sendable>: Sendable {
     typealias Answer = Result<Item?, AMQPError>
@@ -14,7 +12,7 @@ struct InboxWaits<Item: Sendable>: Sendable {
     }
 
     private var nextID: UInt64 = 0
-    private var waiters: Deque<(id: UInt64, continuation: Continuation)> = []
+    private var waiters = WaitList<UInt64, Continuation>()
     /// What follows the last item, for each that asks: the error, or nil.
     private(set) var end: Answer?
     var unreported = 0
@@ -27,30 +25,26 @@ struct InboxWaits<Item: Sendable>: Sendable {
         return self.nextID
     }
 
-    func contains(_ id: UInt64) -> Bool { self.waiters.contains { $0.id == id } }
+    func contains(_ id: UInt64) -> Bool { self.waiters.contains(id) }
 
     mutating func append(_ id: UInt64, _ continuation: Continuation) {
-        self.waiters.append((id, continuation))
+        self.waiters.append(id, continuation)
     }
 
     mutating func remove(_ id: UInt64) -> Continuation? {
-        guard let index = self.waiters.firstIndex(where: { $0.id == id }) else { return nil }
-        return self.waiters.remove(at: index).continuation
+        self.waiters.remove(id)
     }
 
     /// Gives the first who waits its item.
     mutating func serve(_ item: Item) -> Resumption? {
-        self.waiters.popFirst().map { Resumption(continuation: $0.continuation, answer: .success(item)) }
+        self.waiters.popFirst().map { Resumption(continuation: $0, answer: .success(item)) }
     }
 
-    /// The first end stays. Returns the waits that it ends: who waits finds the inbox empty.
-    mutating func finish(_ error: AMQPError?) -> [Resumption] {
-        guard self.end == nil else { return [] }
-        let answer: Answer = error.map { .failure($0) } ?? .success(nil)
-        self.end = answer
-        guard !self.waiters.isEmpty else { return [] }
-        defer { self.waiters = [] }
-        return self.waiters.map { Resumption(continuation: $0.continuation, answer: answer) }
+    /// Takes the end, if it is the first. Returns the waits that it ends: who waits finds the inbox empty.
+    mutating func finish(_ end: Answer) -> WaitList<UInt64, Continuation> {
+        guard self.end == nil else { return WaitList() }
+        self.end = end
+        return self.waiters.takeAll()
     }
 
     /// What is to be reported now, if it is at least `least`; 0 otherwise.
@@ -111,7 +105,8 @@ extension WaitingInbox {
 
     /// Ends the sequence behind what it holds. The first end stays. Every waiting task gets it, and every later one.
     func finish(_ error: AMQPError? = nil) {
-        for resumption in self.withState({ $0.waits.finish(error) }) { resumption.resume() }
+        let end: Answer = error.map { .failure($0) } ?? .success(nil)
+        self.withState { $0.waits.finish(end) }.forEach { $0.resume(returning: end) }
     }
 
     /// Takes something out under the lock, and reports what is due.
@@ -142,29 +137,26 @@ extension WaitingInbox {
         if Task.isCancelled { throw AMQPError.cancelled }
         if let item = self.take({ $0.pop() }) { return item }
         let id = id ?? self.makeWaitID()
-        let answer = await withTaskCancellationHandler {
-            await withWaitingTask { (continuation: InboxWaits<Item>.Continuation) in
-                let answer = self.take { state -> Answer? in
-                    if Task.isCancelled { return .failure(.cancelled) }
-                    if let item = state.pop() { return .success(item) }
-                    if let end = state.waits.end { return end }
-                    state.waits.append(id, continuation)
-                    return nil
-                }
-                guard let answer else {
-                    if self.isStarved() { self.report(self.withState { $0.waits.takeUnreported() }) }
-                    return onWait()
-                }
-                continuation.resume(returning: answer)
+        let item = try await waitForAnswer { continuation in
+            let answer = self.take { state -> Answer? in
+                if Task.isCancelled { return .failure(.cancelled) }
+                if let item = state.pop() { return .success(item) }
+                if let end = state.waits.end { return end }
+                state.waits.append(id, continuation)
+                return nil
             }
-        } onCancel: {
-            self.endWait(id, .failure(.cancelled))
+            guard answer == nil else { return answer }
+            if self.isStarved() { self.report(self.withState { $0.waits.takeUnreported() }) }
+            onWait()
+            return nil
+        } leave: {
+            self.withState { $0.waits.remove(id) }
         }
         #if THREAD_SANITIZER
             // It does not see what a continuation brings that is resumed before it waits.
             self.withState { _ in }
         #endif
-        return try answer.get()
+        return item
     }
 
     /// Ends one wait without an item, if it still waits.

@@ -35,29 +35,10 @@ final class Outbox: Sendable {
         let node: SlotKey
         let isSettled: Bool
         let choice: SendChoice?
-        var place = StreamPlace.whole
+        let part: MessagePart
+        /// The outcome of the message whose further part this is; nil for a message.
+        let reply: OutcomeReply?
         let continuation: WaitingTask<Result<OutcomeReply, AMQPError>>
-    }
-
-    /// What bytes are of a message.
-    enum StreamPlace: Sendable {
-        case whole
-        /// The beginning of one that is made while it is sent.
-        case beginning(UInt32)
-        case part(UInt32, OutcomeReply, isLast: Bool)
-
-        var isWhole: Bool { if case .whole = self { true } else { false } }
-
-        /// The number of a message that begins and is made while it is sent; 0 for others.
-        fileprivate var stream: UInt32 { if case .beginning(let number) = self { number } else { 0 } }
-
-        fileprivate var inGate: GatePlace {
-            switch self {
-            case .whole: .whole
-            case .beginning(let number): .beginning(number)
-            case .part(_, _, let isLast): isLast ? .last : .part
-            }
-        }
     }
 
     /// What wakes the loop. An object, because a function that leaves the lock is wrapped anew each time.
@@ -258,14 +239,17 @@ extension Outbox {
     ///
     /// Cancellation while it waits takes the message back.
     ///
-    /// - Parameter command: Posted when the message has to wait.
+    /// - Parameters:
+    ///   - reply: The outcome of the message whose further part the bytes are; nil for a message.
+    ///   - command: Posted when the message has to wait.
     func enqueue(
         _ bytes: ByteBuffer,
         lane: SlotKey,
         node: SlotKey,
         isSettled: Bool,
         choice: SendChoice? = nil,
-        place: StreamPlace = .whole,
+        part: MessagePart = .whole,
+        of reply: OutcomeReply? = nil,
         orPost command: Command? = nil
     ) async throws(AMQPError) -> OutcomeReply {
         let id = self.state.withLock { state in
@@ -280,7 +264,8 @@ extension Outbox {
                     node: node,
                     isSettled: isSettled,
                     choice: choice,
-                    place: place,
+                    part: part,
+                    reply: reply,
                     continuation: continuation
                 )
                 if let (result, waker) = self.admitOrWait(waiter, id: id) {
@@ -303,9 +288,8 @@ extension Outbox {
             guard state.gate.isOpen(waiter.node) else { return (.failure(.senderClosed), nil) }
             if Task.isCancelled { return (.failure(.sendCancelled), nil) }
             let bytes = max(1, waiter.bytes.readableBytes)
-            let place = waiter.place.inGate
-            guard case .admitted = state.gate.admit(bytes, at: waiter.node, as: place, isWaiting: true) else {
-                state.gate.wait(waiter, id: id, bytes: bytes, at: waiter.node, as: place)
+            guard case .admitted = state.gate.admit(bytes, at: waiter.node, as: waiter.part, isWaiting: true) else {
+                state.gate.wait(waiter, id: id, bytes: bytes, at: waiter.node, as: waiter.part)
                 return nil
             }
             return (.success(self.post(waiter, &state)), self.schedule(state))
@@ -314,21 +298,25 @@ extension Outbox {
 
     private func post(_ waiter: Waiter, _ state: inout State) -> OutcomeReply {
         let bytes = MessageChunk.message(waiter.bytes)
-        switch waiter.place {
-        case .whole, .beginning:
+        guard let reply = waiter.reply else {
             return state.post(
                 bytes,
                 lane: waiter.lane,
                 node: waiter.node,
                 isSettled: waiter.isSettled,
                 choice: waiter.choice,
-                stream: waiter.place.stream
+                stream: waiter.part.number
             )
-        case .part(let stream, let reply, let isLast):
-            let part = StreamPart(bytes: bytes, lane: waiter.lane, node: waiter.node, stream: stream, isLast: isLast)
-            state.mail.items.append(.part(part))
-            return reply
         }
+        let part = StreamPart(
+            bytes: bytes,
+            lane: waiter.lane,
+            node: waiter.node,
+            stream: waiter.part.number,
+            isLast: waiter.part.isLast
+        )
+        state.mail.items.append(.part(part))
+        return reply
     }
 
     /// Lets others pass behind a message of which no more parts come.

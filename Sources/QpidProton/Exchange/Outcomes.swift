@@ -93,7 +93,7 @@ final class OutcomeBlock: @unchecked Sendable {
     /// Those who wait for an answer that has been given, by the state before it. An answer that comes while a slot is claimed is seen
     /// by the one that has claimed it.
     fileprivate func takeWaiters(_ index: Int, _ before: State, _ rest: inout Rest) -> Waiters {
-        before == .listed ? rest.waiters.removeValue(forKey: index) ?? .none : .none
+        before == .listed ? rest.waiters.removeValue(forKey: index) ?? Waiters() : Waiters()
     }
 }
 
@@ -166,7 +166,7 @@ struct OutcomePromise: @unchecked Sendable {
     private func resolveListed(_ answer: OutcomeBlock.Answer) {
         self.slot.pointee.block._withUnsafeGuaranteedRef { block in
             block.rest.withLock { block.takeWaiters(self.slot - block.slots, .listed, &$0) }
-        }.resume(answer)
+        }.forEach { $0.resume(answer) }
     }
 
     private func resolveOther(_ answer: OutcomeBlock.Answer, unread: UnreadFailure?) {
@@ -184,7 +184,7 @@ struct OutcomePromise: @unchecked Sendable {
             }
         }
         if before == .watched { self.slot.takeTask()?.resume(returning: answer) }
-        waiters.resume(answer)
+        waiters.forEach { $0.resume(answer) }
         self.done()
     }
 
@@ -214,9 +214,9 @@ struct OutcomeReply: Replying, Hashable {
 
     func makeID() -> UInt64 { UInt64(self.block.nextID.wrappingAdd(1, ordering: .relaxed).newValue) }
 
-    func wait(_ waiter: ReplyState<AMQPOutcome>.Waiter) -> Answer? {
-        guard case .task(let id, let task) = waiter, self.slot.change(.open, to: .claimed) else {
-            return self.waitInList(waiter)
+    func wait(_ waiter: ReplyState<AMQPOutcome>.Waiter, _ id: UInt64) -> Answer? {
+        guard case .task(let task) = waiter, self.slot.change(.open, to: .claimed) else {
+            return self.waitInList(waiter, id)
         }
         self.slot.pointee.id = UInt32(truncatingIfNeeded: id)
         self.slot.pointee.task = task
@@ -230,34 +230,36 @@ struct OutcomeReply: Replying, Hashable {
     }
 
     /// Waits beside others, or for a callback.
-    private func waitInList(_ waiter: ReplyState<AMQPOutcome>.Waiter) -> Answer? {
-        let (answer, others) = self.block.rest.withLock { self.list(waiter, &$0) }
-        if let answer { others.resume(answer) }
+    private func waitInList(_ waiter: ReplyState<AMQPOutcome>.Waiter, _ id: UInt64) -> Answer? {
+        let (answer, others) = self.block.rest.withLock { self.list(waiter, id, &$0) }
+        if let answer { others.forEach { $0.resume(answer) } }
         return answer
     }
 
     /// Adds one who waits to the list, with the task in the slot. Returns the answer if there is one, and whom it is for besides.
     private func list(
         _ waiter: ReplyState<AMQPOutcome>.Waiter,
+        _ id: UInt64,
         _ rest: inout OutcomeBlock.Rest
     ) -> (answer: Answer?, others: OutcomeBlock.Waiters) {
         rest.markRead(self.index)
         while !self.slot.pointee.state.load(ordering: .acquiring).isAnswered {
             if self.slot.change(.watched, to: .claimed) {
-                let first = self.slot.takeTask().map { ReplyState.Waiter.task(id: UInt64(self.slot.pointee.id), $0) }
-                if let first { rest.waiters[self.index, default: .none].append(first) }
+                if let first = self.slot.takeTask() {
+                    rest.waiters[self.index, default: .init()].append(UInt64(self.slot.pointee.id), .task(first))
+                }
                 // The answer may have come meanwhile.
                 _ = self.slot.change(.claimed, to: .listed)
             }
             // Another thread may have claimed the slot, for a few instructions.
             guard self.slot.change(.open, to: .listed) || self.slot.change(.listed, to: .listed) else { continue }
             // The handler of a task that is cancelled already has run and found no waiter.
-            if case .task = waiter, Task.isCancelled { return (.failure(.cancelled), .none) }
-            rest.waiters[self.index, default: .none].append(waiter)
-            return (nil, .none)
+            if case .task = waiter, Task.isCancelled { return (.failure(.cancelled), .init()) }
+            rest.waiters[self.index, default: .init()].append(id, waiter)
+            return (nil, .init())
         }
         let answer = self.slot.pointee.state.load(ordering: .acquiring).answer ?? rest.answers[self.index]
-        return (answer, rest.waiters.removeValue(forKey: self.index) ?? .none)
+        return (answer, rest.waiters.removeValue(forKey: self.index) ?? .init())
     }
 
     func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>? {
@@ -273,7 +275,7 @@ struct OutcomeReply: Replying, Hashable {
             }
             return nil
         }
-        return self.block.rest.withLock { $0.waiters[self.index]?.remove(id) }
+        return self.block.rest.withLock { $0.waiters[self.index]?.remove(id)?.task }
     }
 
     static func == (left: Self, right: Self) -> Bool { left.block === right.block && left.index == right.index }

@@ -5,56 +5,25 @@ struct ReplyState<Value: Sendable>: Sendable {
     typealias Answer = Result<Value, AMQPError>
 
     enum Waiter: Sendable {
-        case task(id: UInt64, WaitingTask<Answer>)
+        case task(WaitingTask<Answer>)
         case callback(@Sendable (Answer) -> Void)
-    }
 
-    /// Most replies have no waiter or one, which takes no memory of its own.
-    enum Waiters: Sendable {
-        case none
-        case one(Waiter)
-        case several([Waiter])
+        var task: WaitingTask<Answer>? { if case .task(let task) = self { task } else { nil } }
 
-        var isEmpty: Bool {
+        func resume(_ answer: Answer) {
             switch self {
-            case .none: true
-            case .one: false
-            case .several(let waiters): waiters.isEmpty
-            }
-        }
-
-        mutating func append(_ waiter: Waiter) {
-            switch self {
-            case .none: self = .one(waiter)
-            case .one(let first): self = .several([first, waiter])
-            case .several(var waiters):
-                self = .none
-                waiters.append(waiter)
-                self = .several(waiters)
-            }
-        }
-
-        mutating func remove(_ id: UInt64) -> WaitingTask<Answer>? {
-            switch self {
-            case .one(.task(id, let continuation)):
-                self = .none
-                return continuation
-            case .several(var waiters):
-                for index in waiters.indices {
-                    guard case .task(id, let continuation) = waiters[index] else { continue }
-                    waiters.remove(at: index)
-                    self = .several(waiters)
-                    return continuation
-                }
-                return nil
-            case .none, .one: return nil
+            case .task(let task): task.resume(returning: answer)
+            case .callback(let callback): callback(answer)
             }
         }
     }
+
+    /// By the numbers of the tasks; callbacks have the number 0, and stay.
+    typealias Waiters = WaitList<UInt64, Waiter>
 
     private(set) var answer: Answer?
     private var nextID: UInt64 = 0
-    var waiters = Waiters.none
+    var waiters = Waiters()
 
     mutating func makeID() -> UInt64 {
         self.nextID += 1
@@ -62,11 +31,11 @@ struct ReplyState<Value: Sendable>: Sendable {
     }
 
     /// Adds one who waits, or returns the answer for it.
-    mutating func wait(_ waiter: Waiter) -> Answer? {
+    mutating func wait(_ waiter: Waiter, _ id: UInt64) -> Answer? {
         if let answer = self.answer { return answer }
         // The handler of a task that is cancelled already has run and found no waiter.
         if case .task = waiter, Task.isCancelled { return .failure(.cancelled) }
-        self.waiters.append(waiter)
+        self.waiters.append(id, waiter)
         return nil
     }
 
@@ -74,28 +43,7 @@ struct ReplyState<Value: Sendable>: Sendable {
     mutating func resolve(_ answer: Answer) -> Waiters? {
         guard self.answer == nil else { return nil }
         self.answer = answer
-        defer { self.waiters = .none }
-        return self.waiters
-    }
-}
-
-extension ReplyState.Waiters {
-    /// Gives the answer to all.
-    func resume(_ answer: ReplyState.Answer) {
-        switch self {
-        case .none: break
-        case .one(let waiter): waiter.resume(answer)
-        case .several(let waiters): for waiter in waiters { waiter.resume(answer) }
-        }
-    }
-}
-
-extension ReplyState.Waiter {
-    fileprivate func resume(_ answer: ReplyState.Answer) {
-        switch self {
-        case .task(_, let continuation): continuation.resume(returning: answer)
-        case .callback(let callback): callback(answer)
-        }
+        return self.waiters.takeAll()
     }
 }
 
@@ -108,8 +56,8 @@ protocol Replying<Value>: Sendable {
     var answer: Answer? { get }
     /// A name for one who is about to wait.
     func makeID() -> UInt64
-    /// Adds one who waits, or returns the answer for it.
-    func wait(_ waiter: ReplyState<Value>.Waiter) -> Answer?
+    /// Adds one who waits, or returns the answer for it. A callback has the number 0.
+    func wait(_ waiter: ReplyState<Value>.Waiter, _ id: UInt64) -> Answer?
     /// Takes out one who waits no longer.
     func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>?
 }
@@ -117,7 +65,7 @@ protocol Replying<Value>: Sendable {
 extension Replying {
     /// Calls `callback` with the answer, at once if there is one, else from where it is given.
     func whenResolved(_ callback: @escaping @Sendable (Answer) -> Void) {
-        if let answer = self.wait(.callback(callback)) { callback(answer) }
+        if let answer = self.wait(.callback(callback), 0) { callback(answer) }
     }
 
     /// Waits for an answer that comes soon and must not be lost: a cancelled task waits for it too.
@@ -133,13 +81,11 @@ extension Replying {
     func value() async throws(AMQPError) -> Value {
         if let answer = self.answer { return try answer.get() }
         let id = self.makeID()
-        return try await withTaskCancellationHandler {
-            await withWaitingTask { (continuation: WaitingTask<Answer>) in
-                if let answer = self.wait(.task(id: id, continuation)) { continuation.resume(returning: answer) }
-            }
-        } onCancel: {
-            self.stopWaiting(id)?.resume(returning: .failure(.cancelled))
-        }.get()
+        return try await waitForAnswer {
+            self.wait(.task($0), id)
+        } leave: {
+            self.stopWaiting(id)
+        }
     }
 }
 
@@ -155,7 +101,7 @@ final class Reply<Value: Sendable>: Replying {
     @discardableResult
     func resolve(_ answer: Answer) -> Bool {
         guard let waiters = self.state.withLock({ $0.resolve(answer) }) else { return false }
-        waiters.resume(answer)
+        waiters.forEach { $0.resume(answer) }
         return true
     }
 
@@ -163,12 +109,12 @@ final class Reply<Value: Sendable>: Replying {
         self.state.withLock { $0.makeID() }
     }
 
-    func wait(_ waiter: ReplyState<Value>.Waiter) -> Answer? {
-        self.state.withLock { $0.wait(waiter) }
+    func wait(_ waiter: ReplyState<Value>.Waiter, _ id: UInt64) -> Answer? {
+        self.state.withLock { $0.wait(waiter, id) }
     }
 
     func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>? {
-        self.state.withLock { $0.waiters.remove(id) }
+        self.state.withLock { $0.waiters.remove(id) }?.task
     }
 }
 

@@ -1,20 +1,5 @@
 internal import DequeModule
 
-/// What an item is of a message.
-enum GatePlace: Sendable {
-    case whole
-    /// The beginning of a message that passes in parts, with its number.
-    case beginning(UInt32)
-    case part, last
-
-    fileprivate var isPart: Bool {
-        switch self {
-        case .part, .last: true
-        case .whole, .beginning: false
-        }
-    }
-}
-
 /// A tree of ledgers (connection, sessions, links) in front of the send queue, with those who wait at each link.
 ///
 /// An item passes when every ledger from its link to the root admits it. Items of one link pass in order; links that wait
@@ -23,7 +8,12 @@ enum GatePlace: Sendable {
 struct SendGate<Waiter> {
     typealias Node = SlotKey
 
-    private typealias Waiters = Deque<(id: UInt64, bytes: Int, place: GatePlace, waiter: Waiter)>
+    /// One who waits with bytes.
+    private struct Waiting {
+        let bytes: Int
+        let part: MessagePart
+        let waiter: Waiter
+    }
 
     /// A plain value, for it is looked at for every message; those who wait are elsewhere.
     private struct Level {
@@ -50,7 +40,7 @@ struct SendGate<Waiter> {
     }
 
     private var levels = SlotMap<Level>()
-    private var waiters: [Node: Waiters] = [:]
+    private var waiters: [Node: WaitList<UInt64, Waiting>] = [:]
     private var waitingLinks: Deque<Node> = []
     /// Of the links whose limit finds itself.
     private var tuners: [Node: AdmissionTuner] = [:]
@@ -92,14 +82,15 @@ struct SendGate<Waiter> {
     /// Closes a level: returns those who waited there, in order, and those who pass now that they are gone. What the level
     /// holds is counted until it is released.
     mutating func closeLevel(_ node: Node) -> (refused: [Waiter], admitted: [Waiter]) {
-        let waiters = self.waiters.removeValue(forKey: node) ?? []
+        var refused: [Waiter] = []
+        self.waiters.removeValue(forKey: node)?.forEach { refused.append($0.waiter) }
         self.levels[node]?.isClosed = true
         self.waitingLinks.removeAll { $0 == node }
         // Those who are gone may have been what a level waited to have room for.
         self.forEachLevel(from: node) { _ = $0.ledger.unblockIfLow() }
         self.removeIfDone(node)
-        if !waiters.isEmpty { self.share?.withdraw() }
-        return (waiters.map(\.waiter), self.retry())
+        if !refused.isEmpty { self.share?.withdraw() }
+        return (refused, self.retry())
     }
 
     func ledger(_ node: Node) -> ByteLedger? {
@@ -125,22 +116,22 @@ struct SendGate<Waiter> {
     mutating func admit(
         _ bytes: Int,
         at link: Node,
-        as place: GatePlace = .whole,
+        as part: MessagePart = .whole,
         isWaiting: Bool = false,
         mayWait: Bool = false
     ) -> Admission {
         guard self.isOpen(link) else { return .closed }
         // Who comes behind others waits for what the first of them waits for.
-        if !place.isPart, self.hasWaiters(link), let first = self.first(at: link) { return .full(first.level) }
-        guard self.isNext(place, at: link) else { return .full(.stream) }
-        let refusing = self.pass(bytes, at: link, as: place, isWaiting: isWaiting, mayWait: mayWait || isWaiting)
+        if !part.follows, self.hasWaiters(link), let first = self.first(at: link) { return .full(first.level) }
+        guard self.isNext(part, at: link) else { return .full(.stream) }
+        let refusing = self.pass(bytes, at: link, as: part, isWaiting: isWaiting, mayWait: mayWait || isWaiting)
         return refusing.map { .full($0) } ?? .admitted
     }
 
     /// The size of the first who waits at a link, and what refuses it.
     func first(at link: Node) -> (bytes: Int, level: SendRefusal.Level)? {
-        guard let first = self.waiters[link]?.first else { return nil }
-        if !self.isNext(first.place, at: link) { return (first.bytes, .stream) }
+        guard let first = self.waiters[link]?.first?.waiter else { return nil }
+        if !self.isNext(first.part, at: link) { return (first.bytes, .stream) }
         let refusing = self.refusing(first.bytes, at: link, mayWait: true)
         return (first.bytes, refusing.map { self.level(of: $0, from: link) } ?? (self.share == nil ? .link : .budget))
     }
@@ -170,8 +161,8 @@ struct SendGate<Waiter> {
         return false
     }
 
-    private func isNext(_ place: GatePlace, at link: Node) -> Bool {
-        place.isPart || self.levels[link]?.message == 0
+    private func isNext(_ part: MessagePart, at link: Node) -> Bool {
+        part.follows || self.levels[link]?.message == 0
     }
 
     /// Of a message that has begun to pass no more parts come. Returns those who pass now.
@@ -180,29 +171,30 @@ struct SendGate<Waiter> {
         return self.retry()
     }
 
-    mutating func wait(_ waiter: Waiter, id: UInt64, bytes: Int, at link: Node, as place: GatePlace = .whole) {
+    mutating func wait(_ waiter: Waiter, id: UInt64, bytes: Int, at link: Node, as part: MessagePart = .whole) {
         if !self.hasWaiters(link) {
             self.waitingLinks.append(link)
             if let refusing = self.refusing(bytes, at: link, mayWait: true) {
                 self.levels[refusing]?.ledger.refuse(bytes, mayWait: refusing == link, isWaiting: true)
             }
         }
-        if place.isPart {
-            self.waiters[link, default: []].prepend((id, bytes, place, waiter))
+        let waiting = Waiting(bytes: bytes, part: part, waiter: waiter)
+        if part.follows {
+            self.waiters[link, default: WaitList()].prepend(id, waiting)
         } else {
-            self.waiters[link, default: []].append((id, bytes, place, waiter))
+            self.waiters[link, default: WaitList()].append(id, waiting)
         }
     }
 
     /// Takes one out who waits no longer; returns it, and those who pass now that it is gone.
     mutating func cancel(_ id: UInt64, at link: Node) -> (cancelled: Waiter?, admitted: [Waiter]) {
-        guard let index = self.waiters[link]?.firstIndex(where: { $0.id == id }) else { return (nil, []) }
-        let cancelled = self.takeWaiter(index, link)
+        let isFirst = self.waiters[link]?.first?.id == id
+        guard let cancelled = self.takeWaiter(link, { $0.remove(id) }) else { return (nil, []) }
         if !self.hasWaiters(link) { self.waitingLinks.removeAll { $0 == link } }
         // The one that is gone may have been what a level waited to have room for.
         self.forEachLevel(from: link) { _ = $0.ledger.unblockIfLow() }
         // Only the first of a link can be what the connection waits for; the others must not cost it its place.
-        if index == 0 { self.share?.withdraw() }
+        if isFirst { self.share?.withdraw() }
         return (cancelled, self.retry())
     }
 
@@ -210,7 +202,8 @@ struct SendGate<Waiter> {
     /// for whom others may go, or who may go.
     func shortage(at link: Node) -> Int? {
         // Behind a message that passes in parts no room is needed before its end, and no part of it can be left out.
-        guard let first = self.waiters[link]?.first, !first.place.isPart, self.isNext(first.place, at: link) else {
+        guard let first = self.waiters[link]?.first?.waiter, !first.part.follows, self.isNext(first.part, at: link)
+        else {
             return nil
         }
         var shortage = self.share?.shortage(first.bytes) ?? 0
@@ -228,15 +221,15 @@ struct SendGate<Waiter> {
         var isUnblocked = false
         self.share?.release(bytes)
         self.forEachLevel(from: link) { if $0.ledger.remove(bytes) { isUnblocked = true } }
-        guard let first = self.waiters[link]?.first, self.shortage(at: link) == 0,
+        guard let (id, first) = self.waiters[link]?.first, self.shortage(at: link) == 0,
             self.share?.exchange(bytes, for: first.bytes) ?? true
         else {
             self.removeIfDone(link)
             return (nil, isUnblocked ? self.retry() : [])
         }
         self.forEachLevel(from: link) { $0.ledger.add(first.bytes) }
-        self.note(first.place, at: link)
-        let (replaced, admitted) = self.cancel(first.id, at: link)
+        self.note(first.part, at: link)
+        let (replaced, admitted) = self.cancel(id, at: link)
         return (replaced, admitted)
     }
 
@@ -246,10 +239,14 @@ struct SendGate<Waiter> {
         return self.cancel(first.id, at: link)
     }
 
-    private mutating func takeWaiter(_ index: Int, _ link: Node) -> Waiter? {
-        let waiter = self.waiters[link]?.remove(at: index).waiter
-        if self.waiters[link]?.isEmpty == true { self.waiters[link] = nil }
-        return waiter
+    private mutating func takeWaiter(
+        _ link: Node,
+        _ take: (inout WaitList<UInt64, Waiting>) -> Waiting?
+    ) -> Waiter? {
+        guard let index = self.waiters.index(forKey: link) else { return nil }
+        let taken = take(&self.waiters.values[index])
+        if self.waiters.values[index].isEmpty { self.waiters.remove(at: index) }
+        return taken?.waiter
     }
 
     /// Takes bytes off a link and its parents; returns those who pass now, in order.
@@ -294,7 +291,7 @@ struct SendGate<Waiter> {
     private mutating func pass(
         _ bytes: Int,
         at link: Node,
-        as place: GatePlace,
+        as part: MessagePart,
         isWaiting: Bool = false,
         mayWait: Bool = false
     ) -> SendRefusal.Level? {
@@ -305,15 +302,15 @@ struct SendGate<Waiter> {
         if self.share?.tryReserve(bytes, isWaiting: isWaiting) == false { return .budget }
         self.forEachLevel(from: link) { $0.ledger.add(bytes) }
         if !self.tuners.isEmpty { self.tuners[link]?.admit(bytes) }
-        self.note(place, at: link)
+        self.note(part, at: link)
         return nil
     }
 
     /// Keeps in mind which message has begun to pass.
-    private mutating func note(_ place: GatePlace, at link: Node) {
-        switch place {
-        case .whole, .part: break
-        case .beginning(let number): self.levels[link]?.message = number
+    private mutating func note(_ part: MessagePart, at link: Node) {
+        switch part {
+        case .whole, .middle: break
+        case .first(let number): self.levels[link]?.message = number
         case .last: self.levels[link]?.message = 0
         }
     }
@@ -326,10 +323,10 @@ struct SendGate<Waiter> {
         var refused: [Node] = []
         for link in self.waitingLinks {
             let before = admitted.count
-            while let head = self.waiters[link]?.first, self.isNext(head.place, at: link),
-                self.pass(head.bytes, at: link, as: head.place, isWaiting: true, mayWait: true) == nil
+            while let head = self.waiters[link]?.first?.waiter, self.isNext(head.part, at: link),
+                self.pass(head.bytes, at: link, as: head.part, isWaiting: true, mayWait: true) == nil
             {
-                _ = self.takeWaiter(0, link)
+                _ = self.takeWaiter(link) { $0.popFirst() }
                 admitted.append(head.waiter)
             }
             guard self.hasWaiters(link) else { continue }

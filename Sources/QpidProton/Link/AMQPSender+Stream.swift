@@ -98,7 +98,7 @@ struct StreamedMessage {
         self.sender = sender
         self.number = sender.outbox.makeStream()
         let isSettled = try sender.isSettled(settled)
-        self.transfer = try await sender.admit(encoded, .beginning(self.number), isSettled: isSettled, choice)
+        self.transfer = try await sender.admit(encoded, .first(self.number), isSettled: isSettled, choice)
     }
 
     // MARK: The body
@@ -171,8 +171,8 @@ struct StreamedMessage {
         try self.sender.check(self.total)
         // What the peer has settled already takes no more.
         if self.transfer.result != nil { return }
-        let place = Outbox.StreamPlace.part(self.number, self.transfer.reply, isLast: isLast)
-        _ = try await self.sender.admit(bytes, place, isSettled: false)
+        let part = isLast ? MessagePart.last(self.number) : .middle(self.number)
+        _ = try await self.sender.admit(bytes, part, of: self.transfer.reply, isSettled: false)
     }
 
     // MARK: The outcome

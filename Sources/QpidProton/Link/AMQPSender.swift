@@ -329,15 +329,16 @@ public final class AMQPSender: AMQPLink {
     /// Waits for room for bytes, and hands them over. A message that expires waits no longer than it lives.
     func admit(
         _ encoded: ByteBuffer,
-        _ place: Outbox.StreamPlace,
+        _ part: MessagePart,
+        of reply: OutcomeReply? = nil,
         isSettled: Bool,
         _ choice: SendChoice? = nil
     ) async throws(AMQPError) -> AMQPTracker {
         guard let choice, let deadline = choice.deadline, let limit = choice.options.expiresAfter else {
-            return try await self.place(encoded, place, isSettled, choice)
+            return try await self.place(encoded, part, of: reply, isSettled, choice)
         }
         return try await self.session.connection.until(deadline) { () async throws(AMQPError) in
-            try await self.place(encoded, place, isSettled, choice)
+            try await self.place(encoded, part, of: reply, isSettled, choice)
         } observing: {
         } atLimit: { _, _ in
             .expired(after: limit)
@@ -346,7 +347,8 @@ public final class AMQPSender: AMQPLink {
 
     private func place(
         _ encoded: ByteBuffer,
-        _ place: Outbox.StreamPlace,
+        _ part: MessagePart,
+        of reply: OutcomeReply?,
         _ isSettled: Bool,
         _ choice: SendChoice?
     ) async throws(AMQPError) -> AMQPTracker {
@@ -357,8 +359,9 @@ public final class AMQPSender: AMQPLink {
                 node: self.node,
                 isSettled: isSettled,
                 choice: choice,
-                place: place,
-                orPost: place.isWhole ? self.roomMaker : nil
+                part: part,
+                of: reply,
+                orPost: part.number == 0 ? self.roomMaker : nil
             )
             return AMQPTracker(reply)
         } catch let error where error == .senderClosed {
