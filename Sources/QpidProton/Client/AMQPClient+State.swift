@@ -5,7 +5,7 @@ extension AMQPClient {
         case idle
         /// The first connection is on its way.
         case connecting
-        /// A connection is open: the first, or the one after so many losses.
+        /// A connection is open. The generation is 1 for the first, and increases by 1 with each further connection.
         case open(generation: Int)
         /// The connection was lost, for this reason, and the client tries to connect again.
         case recovering(AMQPError)
@@ -23,7 +23,7 @@ extension AMQPClient {
         case attemptFailed(number: Int, url: AMQPURL, AMQPError)
         /// A connection has opened.
         case open(generation: Int, url: AMQPURL)
-        /// The connection was lost. So many messages were sent and not settled, with so many bytes.
+        /// The connection was lost. `inDoubt` is the number of messages that were sent and not settled, `bytes` their size.
         case lost(AMQPError, inDoubt: Int, bytes: AMQPByteCount)
         /// A link was lost while its connection remained, and is attached again.
         case linkLost(name: String, address: String?, AMQPError, inDoubt: Int)
@@ -31,7 +31,7 @@ extension AMQPClient {
         case linkFailed(name: String, address: String?, AMQPError)
         /// A link with a dynamic node has another address than before.
         case addressChanged(name: String, from: String?, to: String?)
-        /// All links are attached again. So many messages in doubt are sent again.
+        /// All links are attached again. `replayed` is the number of messages in doubt that are sent again.
         case recovered(generation: Int, replayed: Int, after: Duration)
         /// The client has ended.
         case closed(AMQPError?)

@@ -27,7 +27,7 @@ extension AMQPConsumer {
 
         /// The encoded message; see ``AMQPDelivery/payload``.
         public var payload: ByteBuffer { self.delivery.payload }
-        /// Decodes the message, anew at every call; see ``AMQPDelivery/decodeMessage()``.
+        /// Decodes the message at every call; see ``AMQPDelivery/decodeMessage()``.
         ///
         /// - Throws: `AMQPError` with ``AMQPCondition/decodeError`` when the peer's bytes are not a message.
         public func decodeMessage() throws(AMQPError) -> AMQPMessage { try self.delivery.decodeMessage() }

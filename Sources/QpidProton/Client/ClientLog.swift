@@ -6,7 +6,7 @@ struct ClientLog: Sendable {
     let logger: Logger
     let metrics: AMQPMetrics?
 
-    /// The logger of the connections: their links' losses are told once, by the client.
+    /// The logger of the connections. The client logs the loss of a link once, so the connections do not.
     var connectionLogger: Logger {
         let logger = self.logger
         return Logger(label: logger.label) { _ in QuietLosses(inner: logger.handler) }

@@ -83,7 +83,7 @@ final class ClientSender: Sendable {
 
     // MARK: Changes
 
-    /// Changes the state, and does what comes of it.
+    /// Changes the state, and does the work that follows from the change.
     func change<Value: Sendable>(_ body: (inout State, inout Work) -> Value) -> Value {
         let (value, work) = self.state.withLock { state in
             var work = Work()

@@ -23,7 +23,7 @@ extension ClientSupervisor {
         }
     }
 
-    /// Closes the client when nobody keeps it any more.
+    /// Closes the client when its last reference is released.
     func closeAtOnce() {
         guard !self.state.withLock({ $0.hasClosed }) else { return }
         Task { await self.close(within: .zero) }

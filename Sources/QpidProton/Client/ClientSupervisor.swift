@@ -15,7 +15,7 @@ final class ClientSupervisor: Sendable {
         var isAttached = false
     }
 
-    /// The links of one connection that was or will be lost: what they leave is told when the last has let go.
+    /// The links of one connection that was or will be lost. The last one that lets go reports the messages in doubt.
     struct Leaving: Sendable {
         var runners = 0
         var figures = LossFigures()

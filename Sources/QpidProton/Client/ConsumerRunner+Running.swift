@@ -135,7 +135,7 @@ extension ConsumerRunner {
         if !mayRun { task.cancel() }
     }
 
-    /// Returns the credit, gives back what no handler got, waits for the handlers, and closes the link.
+    /// Returns the credit, releases the messages without a handler, waits for the handlers, and closes the link.
     private func close(_ receiver: AMQPClient.Receiver) async {
         let isQuiet = await self.pause(receiver)
         self.giveBack(receiver)

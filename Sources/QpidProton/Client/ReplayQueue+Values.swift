@@ -7,7 +7,7 @@ extension ReplayQueue {
         var bytes = 16 << 20
         /// Whether messages in doubt are sent again; otherwise they fail.
         var replays = true
-        /// A message at the head of so many losses in a row is not sent again.
+        /// The number of losses in a row after which the message at the head is not sent again.
         var poison = 3
     }
 

@@ -39,7 +39,7 @@ struct ReplayQueue<Content> {
     private(set) var doubtful = 0
     /// Whether a link has its turn.
     private(set) var isOpen = false
-    /// Whether the sender has ended: what comes back is not sent again.
+    /// Whether the sender has ended: messages that return are not sent again.
     private(set) var hasEnded = false
     private var list = PlaceList<Entry>()
     /// The first message that the link of this turn has not got.

@@ -43,7 +43,7 @@ struct IncomingWindow {
         return self.arrived >= self.quarter
     }
 
-    /// The transfers that fit into so many bytes.
+    /// The number of transfers that fit into the free bytes.
     private func transfers(_ free: Int) -> Int {
         let size = max(Self.leastTransfer, min(self.expected >> 4, self.frameSize))
         return min(max(0, free) / size, 1 << 28)

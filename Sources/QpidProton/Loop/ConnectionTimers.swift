@@ -41,7 +41,8 @@ final class ConnectionTimers {
         guard !handler.isDead, self.close == nil else { return }
         let timeout = handler.configuration.operationTimeout
         self.close = handler.schedule(in: timeout) { [unowned handler] in
-            handler.die(AMQPError(condition: .timeout, detail: "the peer did not answer the close within \(timeout)"))
+            let text = "the peer did not answer the close within \(timeout)"
+            handler.die(AMQPError(scope: .connection, condition: .timeout, detail: text))
         }
     }
 
