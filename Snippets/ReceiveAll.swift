@@ -1,12 +1,16 @@
-// Prints every message of a queue, and accepts it.
+// Prints and accepts each message of a queue.
 
 import QpidProton
 
-try await AMQPConnection.withConnection(to: "amqp://localhost") { connection in
-    let session = try await connection.openSession()
-    let receiver = try await session.openReceiver(from: "greetings")
-    for try await delivery in receiver {
-        print(try delivery.decodeMessage().bodyString ?? "no text")
-        delivery.accept()
+do {
+    try await AMQPConnection.withConnection(to: "amqp://localhost") { connection in
+        let session = try await connection.openSession()
+        let receiver = try await session.openReceiver(from: "greetings")
+        for try await delivery in receiver {
+            print(try delivery.decodeMessage().bodyString ?? "no text")
+            delivery.accept()
+        }
     }
+} catch {
+    print("stopped: \(error)")
 }

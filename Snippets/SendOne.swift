@@ -1,10 +1,14 @@
-// Sends one message and prints what became of it.
+// Sends one message and prints its outcome.
 
 import QpidProton
 
-try await AMQPConnection.withConnection(to: "amqp://localhost") { connection in
-    let session = try await connection.openSession()
-    let sender = try await session.openSender(to: "greetings")
-    let outcome = try await sender.send(AMQPMessage(body: "hello"))
-    print(outcome)
+do {
+    try await AMQPConnection.withConnection(to: "amqp://localhost") { connection in
+        let session = try await connection.openSession()
+        let sender = try await session.openSender(to: "greetings")
+        let outcome = try await sender.send(AMQPMessage(body: "hello"))
+        print(outcome)
+    }
+} catch {
+    print("not sent: \(error)")
 }

@@ -13,6 +13,13 @@ enum Repository {
         try ["README.md"] + Self.libraries.flatMap { try Self.files(in: Self.catalogue(of: $0), withExtension: "md") }
     }
 
+    /// The Markdown that a forge shows.
+    static func pages() throws -> [String] {
+        let folders = ["Documentation", "Examples", "FuzzTesting", "Tests/IntegrationTests/Peers"]
+        return try ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+            + folders.flatMap { try Self.files(in: $0, withExtension: "md") } + Self.documents().dropFirst()
+    }
+
     static func catalogue(of library: String) -> String { "Sources/\(library)/\(library).docc" }
 
     static func snippets() throws -> [Snippet] {
@@ -41,23 +48,22 @@ struct Snippet {
     let path: String
     /// The lines without the markers and without indentation.
     private(set) var lines: [Substring] = []
-    /// The names of the slices that hold something.
-    private(set) var slices: Set<String> = []
+    /// The slices by their names.
+    private(set) var slices: [String: [Substring]] = [:]
 
     init(_ text: String, path: String) {
         self.path = path
+        var slice: String?
         for line in text.codeLines {
             if line.hasPrefix("// snippet.") {
                 let name = String(line.dropFirst("// snippet.".count))
-                if name != "end" { self.slices.insert(name) }
+                slice = name == "end" ? nil : name
             } else {
                 self.lines.append(line)
+                if let slice { self.slices[slice, default: []].append(line) }
             }
         }
     }
-
-    /// The name that an article calls it by.
-    var name: String { String(self.path.dropLast(".swift".count)) }
 
     func contains(_ block: [Substring]) -> Bool {
         guard !block.isEmpty, block.count <= self.lines.count else { return false }
