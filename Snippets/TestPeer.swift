@@ -54,7 +54,8 @@ private func serve(_ connection: AMQPConnection, _ peer: TestPeer) async throws 
         for try await request in connection.incoming {
             switch request {
             case .session(let session): _ = try await session.accept()
-            case .sender(let link): link.refuse(AMQPError(scope: .link, condition: .notImplemented, detail: "no queues"))
+            case .sender(let link):
+                link.refuse(AMQPError(scope: .link, condition: .notImplemented, detail: "no queues"))
             case .receiver(let link):
                 group.addTask { for try await delivery in try await link.accept() { try await peer.settle(delivery) } }
             }

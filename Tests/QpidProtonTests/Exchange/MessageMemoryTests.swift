@@ -51,8 +51,7 @@ import Testing
     }
 
     @Test func messagesKeepTheirBytes() throws {
-        let seed = UInt64.random(in: .min ... .max)
-        print("MessageMemoryTests.messagesKeepTheirBytes: seed \(seed)")
+        let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
         var arena = MessageMemory()
         var waiting: [(bytes: MessageBytes, size: Int, byte: UInt8)] = []

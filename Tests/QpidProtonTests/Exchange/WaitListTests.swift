@@ -28,7 +28,7 @@ import Testing
 
     /// An array is the model.
     @Test func randomSteps() {
-        let seed = SeededGenerator.chosenSeed
+        let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
         for _ in 0..<200 {
             var list = WaitList<Int, Int>()

@@ -37,8 +37,7 @@ private final class Queue {
     }
 
     @Test func stepsAreThoseOfAModel() {
-        let seed = UInt64.random(in: .min ... .max)
-        print("DispositionQueueTests: seed \(seed)")
+        let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
         let slots = Queue()
         var model: [Entry] = []

@@ -121,10 +121,11 @@ struct SessionOrderTests {
                 }
                 return accepted
             }
+            var random = SeededGenerator(seed: SeededGenerator.seed())
             for round in 0..<200 {
                 let channel = UInt16(round % 3)
                 try await adversary.send(.begin(channel: channel))
-                for _ in 0..<Int.random(in: 0...3) { await Task.yield() }
+                for _ in 0..<Int.random(in: 0...3, using: &random) { await Task.yield() }
                 try await adversary.send(Self.end(channel))
             }
             try await self.expectNothingLeft(adversary)

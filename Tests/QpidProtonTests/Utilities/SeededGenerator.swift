@@ -8,9 +8,13 @@ struct SeededGenerator: RandomNumberGenerator {
         self.state = seed
     }
 
-    /// The seed in QPID_PROTON_SEED, with which a failed run names itself; any other one without it.
-    static var chosenSeed: UInt64 {
-        ProcessInfo.processInfo.environment["QPID_PROTON_SEED"].flatMap { UInt64($0) } ?? .random(in: 0...999_999)
+    /// The seed of a random test: the value of QPID_PROTON_SEED, or any other. Prints the line that replays the test.
+    static func seed(_ file: String = #fileID, _ test: String = #function) -> UInt64 {
+        let given = ProcessInfo.processInfo.environment["QPID_PROTON_SEED"].flatMap { UInt64($0) }
+        let seed = given ?? .random(in: .min ... .max)
+        let suite = file.split(separator: "/").last?.prefix { $0 != "." } ?? ""
+        print("replay: QPID_PROTON_SEED=\(seed) ./dev/test --filter '\(suite)/\(test.prefix { $0 != "(" })'")
+        return seed
     }
 
     mutating func next() -> UInt64 {
