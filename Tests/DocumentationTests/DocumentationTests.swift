@@ -56,7 +56,7 @@ import Testing
             let path = link.output.path
             // DocC finds an image of a catalogue by its name alone.
             guard path.contains("/") || path.contains(".") else { continue }
-            #expect(Repository.exists(folder + path), "\(page): there is no \(folder)\(path)")
+            #expect(Repository.exists("\(folder)\(path)"), "\(page): there is no \(folder)\(path)")
         }
     }
 
