@@ -112,7 +112,7 @@ struct Queue: AsyncParsableCommand {
             let tasks = (0..<load.producers).map { _ in
                 load.isOnLoop
                     ? Task(executorPreference: connection.taskExecutor) { await work() }
-                    : Task.detached(operation: work)
+                    : Task.detached { await work() }
             }
             try await Task.sleep(for: .milliseconds(300))
             seen.isWarm.store(true, ordering: .relaxed)
