@@ -7,7 +7,7 @@ internal import NIOPosix
     private enum NotSentLimit {
         /// TCP_NOTSENT_LOWAT.
         static let option = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: 25))
-        /// Measured: see Documentation/decisions.md.
+        /// Measured: see Documentation/adr/0015-the-backlog-stays-in-swift.md.
         static let bytes = 131_072
     }
 
