@@ -89,6 +89,7 @@ struct ManagementResponse: Equatable {
         let condition: AMQPCondition =
             switch self.status {
             case _ where isMissing: .notFound
+            case 400 where words.hasPrefix("cannot obtain exclusive access to locked"): .resourceLocked
             case 400: .invalidField
             case 401: .unauthorizedAccess
             case 403: .notAllowed

@@ -140,6 +140,13 @@ public struct RabbitMQBinding: Hashable, Sendable {
             .first { Self.isSame($0["arguments"]?.mapValue ?? [:], self.arguments) }?["location"]?.stringValue
     }
 
+    /// Whether two bindings are one for the broker.
+    func isSame(as other: Self) -> Bool {
+        self.exchange.isSame(as: other.exchange) && self.destination.mark == other.destination.mark
+            && self.destination.name.isSame(as: other.destination.name) && self.key.isSame(as: other.key)
+            && Self.isSame(self.arguments, other.arguments)
+    }
+
     /// Whether arguments are the same for the broker: it gives them back in another order, and integers in other widths.
     private static func isSame(_ left: AMQPMap, _ right: AMQPMap) -> Bool {
         left.count == right.count

@@ -15,7 +15,10 @@ extension RabbitMQManagement {
     @discardableResult
     public func declare(_ queue: RabbitMQQueue) async throws(AMQPError) -> RabbitMQQueueInfo {
         let request = try ManagementRequest(.put, "queues", queue.name, body: .map(queue.declaration))
-        return try RabbitMQQueueInfo(try await self.answer(to: request).map())
+        let answer = try await self.recording(.queue(queue)) { () async throws(AMQPError) in
+            try await self.answer(to: request)
+        }
+        return try RabbitMQQueueInfo(answer.map())
     }
 
     /// Tells what the broker knows of a queue, and suspends until it has answered.
@@ -35,7 +38,12 @@ extension RabbitMQManagement {
     /// - Throws: `AMQPError`: what the broker refused; what ended the links; `timeout`; `cancelled`.
     @discardableResult
     public func deleteQueue(_ name: String) async throws(AMQPError) -> Int {
-        try await self.answer(to: ManagementRequest(.delete, "queues", name)).messageCount()
+        let request = try ManagementRequest(.delete, "queues", name)
+        return try await self.forgetting {
+            $0.forgetQueue(name)
+        } in: { () async throws(AMQPError) in
+            try await self.answer(to: request)
+        }.messageCount()
     }
 
     /// Deletes the messages of a queue that no consumer has, and suspends until they are gone.
@@ -57,8 +65,10 @@ extension RabbitMQManagement {
     /// - Throws: `AMQPError`: `preconditionFailed` when there is an exchange of that name with other properties, `invalidField` for a
     ///   kind that the broker does not know, `notAllowed` for a name that is reserved; what ended the links; `timeout`; `cancelled`.
     public func declare(_ exchange: RabbitMQExchange) async throws(AMQPError) {
-        let body = AMQPValue.map(exchange.declaration)
-        try await self.answer(to: ManagementRequest(.put, "exchanges", exchange.name, body: body))
+        let request = try ManagementRequest(.put, "exchanges", exchange.name, body: .map(exchange.declaration))
+        try await self.recording(.exchange(exchange)) { () async throws(AMQPError) in
+            try await self.answer(to: request)
+        }
     }
 
     /// Deletes an exchange with its bindings, and suspends until it is gone. It need not be there.
@@ -66,7 +76,12 @@ extension RabbitMQManagement {
     /// - Parameter name: The name of the exchange as it is.
     /// - Throws: `AMQPError`: `notAllowed` for one of the broker's own; what ended the links; `timeout`; `cancelled`.
     public func deleteExchange(_ name: String) async throws(AMQPError) {
-        try await self.answer(to: ManagementRequest(.delete, "exchanges", name))
+        let request = try ManagementRequest(.delete, "exchanges", name)
+        try await self.forgetting {
+            $0.forgetExchange(name)
+        } in: { () async throws(AMQPError) in
+            try await self.answer(to: request)
+        }
     }
 
     // MARK: Bindings
@@ -77,7 +92,10 @@ extension RabbitMQManagement {
     /// - Throws: `AMQPError`: `notFound` when an end of it is not there; what else the broker refused; what ended the links; `timeout`;
     ///   `cancelled`.
     public func bind(_ binding: RabbitMQBinding) async throws(AMQPError) {
-        try await self.answer(to: ManagementRequest(.post, "/bindings", body: .map(binding.declaration)))
+        let request = ManagementRequest(.post, "/bindings", body: .map(binding.declaration))
+        try await self.recording(.binding(binding)) { () async throws(AMQPError) in
+            try await self.answer(to: request)
+        }
     }
 
     /// Takes a binding back, and suspends until it is gone. It need not be there.
@@ -85,14 +103,54 @@ extension RabbitMQManagement {
     /// - Parameter binding: The binding, with the arguments that it was made with.
     /// - Throws: `AMQPError`: what the broker refused; what ended the links; `timeout`; `cancelled`.
     public func unbind(_ binding: RabbitMQBinding) async throws(AMQPError) {
-        var path: String? = binding.path
-        // One limit for both requests.
-        let deadline = self.deadline
-        if !binding.arguments.isEmpty {
-            // The path holds a sum of the arguments that only the broker can make.
-            let list = try await self.answer(to: ManagementRequest(.get, binding.listPath), by: deadline)
-            path = try binding.location(in: list.body)
+        try await self.forgetting {
+            $0.forget(binding)
+        } in: { () async throws(AMQPError) in
+            var path: String? = binding.path
+            // One limit for both requests.
+            let deadline = self.deadline
+            if !binding.arguments.isEmpty {
+                // The path holds a sum of the arguments that only the broker can make.
+                let list = try await self.answer(to: ManagementRequest(.get, binding.listPath), by: deadline)
+                path = try binding.location(in: list.body)
+            }
+            if let path { try await self.answer(to: ManagementRequest(.delete, path), by: deadline) }
         }
-        if let path { try await self.answer(to: ManagementRequest(.delete, path), by: deadline) }
+    }
+
+    // MARK: The record
+
+    /// Records a declaration before it is asked for, so that a loss in between leaves it to the next connection. One that
+    /// has failed is taken back.
+    @discardableResult
+    private func recording<Value: Sendable>(
+        _ entity: RabbitMQTopology.Entity,
+        _ request: () async throws(AMQPError) -> Value
+    ) async throws(AMQPError) -> Value {
+        guard let topology = self.topology else { return try await request() }
+        let former = try topology.change { (record) throws(AMQPError) in try record.note(entity) }
+        do throws(AMQPError) {
+            return try await request()
+        } catch {
+            topology.change { $0.takeBack(entity, former) }
+            throw error
+        }
+    }
+
+    /// Forgets what is deleted, unless the broker refuses it.
+    @discardableResult
+    private func forgetting<Value: Sendable>(
+        _ change: @Sendable (inout TopologyRecord) -> Void,
+        in request: () async throws(AMQPError) -> Value
+    ) async throws(AMQPError) -> Value {
+        do throws(AMQPError) {
+            let value = try await request()
+            self.topology?.change(change)
+            return value
+        } catch {
+            // Without an answer the broker may have deleted it.
+            if error.info[.symbol("status")] == nil { self.topology?.change(change) }
+            throw error
+        }
     }
 }

@@ -12,6 +12,8 @@ public actor RabbitMQManagement {
     private let session: AMQPSession
     private let sender: AMQPSender
     private let receiver: AMQPReceiver
+    /// Records what is declared, bound and deleted.
+    let topology: RabbitMQTopology?
     private var pending: [UInt64: Pending] = [:]
     private var lastID: UInt64 = 0
     private var ended: AMQPError?
@@ -24,11 +26,18 @@ public actor RabbitMQManagement {
         case answered(Result<ManagementResponse, AMQPError>)
     }
 
-    private init(_ session: AMQPSession, _ sender: AMQPSender, _ receiver: AMQPReceiver, _ timeout: Duration) {
+    private init(
+        _ session: AMQPSession,
+        _ sender: AMQPSender,
+        _ receiver: AMQPReceiver,
+        _ timeout: Duration,
+        _ topology: RabbitMQTopology?
+    ) {
         self.session = session
         self.sender = sender
         self.receiver = receiver
         self.timeout = timeout
+        self.topology = topology
     }
 
     deinit {
@@ -53,6 +62,14 @@ public actor RabbitMQManagement {
         on connection: AMQPConnection,
         timeout: Duration = .seconds(30)
     ) async throws(AMQPError) -> RabbitMQManagement {
+        try await self.open(on: connection, timeout: timeout, recording: nil)
+    }
+
+    private static func open(
+        on connection: AMQPConnection,
+        timeout: Duration,
+        recording topology: RabbitMQTopology?
+    ) async throws(AMQPError) -> RabbitMQManagement {
         guard connection.peer.offeredCapabilities.contains("LINK_PAIR_V1_0") else {
             let text =
                 "the peer offers no LINK_PAIR_V1_0, which its management needs: RabbitMQ 4.0 is the first that does"
@@ -60,13 +77,14 @@ public actor RabbitMQManagement {
         }
         let limit = connection.configuration.operationTimeout
         return try await within(limit, "the broker did not open its management node within \(limit)") {
-            () async throws(AMQPError) in try await self.openLinks(on: connection, timeout)
+            () async throws(AMQPError) in try await self.openLinks(on: connection, timeout, topology)
         }
     }
 
     private static func openLinks(
         on connection: AMQPConnection,
-        _ timeout: Duration
+        _ timeout: Duration,
+        _ topology: RabbitMQTopology?
     ) async throws(AMQPError) -> RabbitMQManagement {
         let session = try await connection.openSession(.init(incomingCapacity: .mebibytes(1)))
         do {
@@ -81,7 +99,7 @@ public actor RabbitMQManagement {
             (receiving.senderSettleMode, sending.settleMode) = (.settled, .settled)
             let receiver = try await session.openReceiver(receiving)
             let sender = try await session.openSender(sending)
-            let management = RabbitMQManagement(session, sender, receiver, timeout)
+            let management = RabbitMQManagement(session, sender, receiver, timeout, topology)
             await management.start()
             return management
         } catch {
@@ -107,7 +125,16 @@ public actor RabbitMQManagement {
         timeout: Duration = .seconds(30),
         _ body: (RabbitMQManagement) async throws -> Result
     ) async throws -> Result {
-        let management = try await self.open(on: connection, timeout: timeout)
+        try await self.withManagement(on: connection, timeout: timeout, recording: nil, body)
+    }
+
+    static func withManagement<Result>(
+        on connection: AMQPConnection,
+        timeout: Duration,
+        recording topology: RabbitMQTopology?,
+        _ body: (RabbitMQManagement) async throws -> Result
+    ) async throws -> Result {
+        let management = try await self.open(on: connection, timeout: timeout, recording: topology)
         let result: Result
         do {
             result = try await body(management)

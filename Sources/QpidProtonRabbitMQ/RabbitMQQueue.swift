@@ -72,6 +72,21 @@ public struct RabbitMQQueue: Hashable, Sendable {
         self.kind = kind
     }
 
+    /// Describes a queue for one connection, which ends with it: exclusive, with a name that no other has.
+    ///
+    /// RabbitMQ names no queue itself over AMQP 1.0. A ``RabbitMQTopology`` declares it again under the same name, so links
+    /// find it after a lost connection.
+    ///
+    /// - Parameter prefix: The beginning of the name.
+    public static func temporary(prefix: String = "client") -> Self {
+        let number = UInt64.random(in: .min ... .max)
+        var queue = Self(
+            "\(prefix)-\(String(number, radix: 36))-\(String(UInt64.random(in: .min ... .max), radix: 36))"
+        )
+        (queue.isExclusive, queue.isDurable) = (true, false)
+        return queue
+    }
+
     /// The body of the request that declares it.
     var declaration: AMQPMap {
         var arguments: AMQPMap = [:]

@@ -29,6 +29,7 @@ final class FakeManagement: Sendable {
     private let requests = Mutex<[Request]>([])
     private let attaches = Mutex<[AMQPAttach]>([])
     private let sender = Mutex<AMQPSender?>(nil)
+    private let connections = Mutex<[AMQPConnection]>([])
     private let late = Mutex<[AMQPMessage]>([])
 
     private init(_ react: @escaping @Sendable (Request) -> Reaction) {
@@ -46,14 +47,24 @@ final class FakeManagement: Sendable {
         _ react: @escaping @Sendable (Request) -> Reaction,
         _ body: (FakeManagement, AMQPConnection) async throws -> Void
     ) async throws {
+        try await self.withURL(capabilities: capabilities, react) { fake, url in
+            try await AMQPConnection.withConnection(to: url) { try await body(fake, $0) }
+        }
+    }
+
+    /// Runs `body` with the URL of a node that reacts so.
+    static func withURL(
+        capabilities: [AMQPSymbol] = ["LINK_PAIR_V1_0", "ANONYMOUS-RELAY"],
+        _ react: @escaping @Sendable (Request) -> Reaction,
+        _ body: (FakeManagement, String) async throws -> Void
+    ) async throws {
         var configuration = AMQPListener.Configuration()
         configuration.connection.offeredCapabilities = capabilities
         let listener = try await AMQPListener.bind(port: 0, configuration: configuration)
         let fake = FakeManagement(react)
         let service = Task { await fake.serve(listener) }
         do {
-            let url = "amqp://127.0.0.1:\(listener.port)"
-            try await AMQPConnection.withConnection(to: url) { try await body(fake, $0) }
+            try await body(fake, "amqp://127.0.0.1:\(listener.port)")
         } catch {
             service.cancel()
             await listener.close()
@@ -73,7 +84,17 @@ final class FakeManagement: Sendable {
         }
     }
 
+    /// Closes all connections, as an operator does.
+    func closeConnections() async {
+        let connections = self.connections.withLock { connections in
+            defer { connections = [] }
+            return connections
+        }
+        for connection in connections { _ = await connection.close(AMQPError(condition: .connectionForced)) }
+    }
+
     private func serve(_ connection: AMQPConnection) async {
+        self.connections.withLock { $0.append(connection) }
         await withDiscardingTaskGroup { group in
             let wishes = connection.incoming.makeAsyncIterator()
             while let wish = try? await wishes.next(isolation: nil) {

@@ -88,6 +88,7 @@ import Testing
         (400, "bad", AMQPCondition.invalidField), (401, "who?", .unauthorizedAccess), (403, "no", .notAllowed),
         (404, "gone", .notFound), (405, "how?", .notImplemented), (409, "another", .preconditionFailed),
         (500, "oh", .internalError), (503, "later", .internalError), (302, "there", .internalError),
+        (400, "cannot obtain exclusive access to locked queue 'x' in vhost '/'", .resourceLocked),
         (400, "no queue 'x' in vhost '/'", .notFound), (400, "no exchange 'x' in vhost '/'", .notFound),
     ])
     func anErrorHasTheStatusAndTheWords(_ status: Int, _ words: String, _ condition: AMQPCondition) throws {

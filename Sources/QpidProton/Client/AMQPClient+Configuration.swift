@@ -17,6 +17,17 @@ extension AMQPClient {
         /// Returns the TLS settings, for example with a renewed certificate; called before each attempt, in place of the
         /// connection's `tls`.
         public var tls: (@Sendable () async throws -> AMQPTLS)?
+        /// Prepares each new connection before any link is attached; `nil`, the default, for nothing.
+        ///
+        /// Called with the connection and the number of its generation. It declares queues, for example: see
+        /// `RabbitMQTopology` of QpidProtonRabbitMQ. The client is open when it has returned, so a sender or receiver
+        /// of the client cannot be opened in it.
+        ///
+        /// An error that it throws fails the attempt, and the client tries again: see ``AMQPClient/Event/onConnectFailed(generation:url:_:)``.
+        /// An `AMQPError` that is not ``AMQPError/isRetryable`` ends the client.
+        public var onConnect: (@Sendable (_ connection: AMQPConnection, _ generation: Int) async throws -> Void)?
+        /// How long ``onConnect`` may take: 30 s by default. Its task is cancelled at the limit, and the attempt fails.
+        public var onConnectLimit: Duration = .seconds(30)
         /// The most sessions: 16 by default, at least 1. Each link has a session of its own up to this number, because a
         /// broker such as RabbitMQ ends a whole session for one refused link. Further links are tried on a session of
         /// their own first, and then share one.
@@ -54,6 +65,10 @@ extension AMQPClient.Configuration {
             if !condition { throw AMQPError(condition: .invalidArgument, detail: text) }
         }
         try require(self.sessionLimit >= 1, "sessionLimit is \(self.sessionLimit): it must be at least 1")
+        try require(
+            self.onConnectLimit > .zero,
+            "onConnectLimit is \(self.onConnectLimit): it must be more than 0"
+        )
         let recovery = self.recovery
         try require(
             recovery.firstDelay > .zero,

@@ -21,7 +21,9 @@ extension AMQPClient {
         case attempt(number: Int, url: AMQPURL)
         /// An attempt has failed.
         case attemptFailed(number: Int, url: AMQPURL, AMQPError)
-        /// A connection has opened.
+        /// ``Configuration/onConnect`` has failed, and its connection is closed. The attempt has failed, too.
+        case onConnectFailed(generation: Int, url: AMQPURL, AMQPError)
+        /// A connection has opened, and ``Configuration/onConnect`` has prepared it.
         case open(generation: Int, url: AMQPURL)
         /// The connection was lost. `inDoubt` is the number of messages that were sent and not settled, `bytes` their size.
         case lost(AMQPError, inDoubt: Int, bytes: AMQPByteCount)
@@ -31,7 +33,8 @@ extension AMQPClient {
         case linkFailed(name: String, address: String?, AMQPError)
         /// A link with a dynamic node has another address than before.
         case addressChanged(name: String, from: String?, to: String?)
-        /// All links are attached again. `replayed` is the number of messages in doubt that are sent again.
+        /// All links are attached again, and the receivers have their credit. `replayed` is the number of messages in
+        /// doubt that are sent again.
         case recovered(generation: Int, replayed: Int, after: Duration)
         /// The client has ended.
         case closed(AMQPError?)

@@ -88,6 +88,11 @@ public final class AMQPClient: Sendable {
     /// The state of the connection.
     public var state: State { self.supervisor.phase }
 
+    /// The connection that is open now; `nil` during an outage.
+    ///
+    /// Use it for sessions and links that need not outlive it. Close the client, not the connection.
+    public var connection: AMQPConnection? { self.supervisor.connection }
+
     /// The health of the client, for a readiness probe.
     public var health: Health { self.supervisor.health }
 
@@ -129,7 +134,8 @@ public final class AMQPClient: Sendable {
     /// another connection. Any task may call it, more than once: all get the same result, and the shortest limit counts.
     /// Cancellation ends the remaining time.
     ///
-    /// - Parameter limit: How long the whole close may take: 30 s by default.
+    /// - Parameter limit: How long the whole close may take: 30 s by default. With zero it waits for no work, and the peer
+    ///   has `operationTimeout` to answer.
     /// - Returns: The messages that were not sent, those in doubt, and the other unfinished work of the links.
     @discardableResult
     public func close(within limit: Duration = .seconds(30)) async -> AMQPCloseResult {

@@ -28,6 +28,55 @@ struct ClientAttempt: Sendable {
         }
     }
 
+    /// Prepares a connection with the application's hook, within its limit. One that fails is closed.
+    func prepare(_ connection: AMQPConnection, _ generation: Int) async throws(Failure) {
+        guard let failure = await self.runHook(connection, generation) else { return }
+        Task { await connection.close(within: .seconds(1)) }
+        throw failure
+    }
+
+    private func runHook(_ connection: AMQPConnection, _ generation: Int) async -> Failure? {
+        guard let hook = self.configuration.onConnect else { return nil }
+        let limit = self.configuration.onConnectLimit
+        let done = Reply<Failure?>()
+        let work = Task {
+            do {
+                try await hook(connection, generation)
+                done.resolve(.success(nil))
+            } catch {
+                done.resolve(.success(Self.failure(ofHook: error)))
+            }
+        }
+        let watch = Task {
+            try? await connection.waitUntilClosed()
+            if !Task.isCancelled { done.resolve(.success(nil)) }
+        }
+        let timer = Task {
+            do { try await Task.sleep(for: limit) } catch { return }
+            let error = AMQPError.client(.timeout, "onConnect did not finish within \(limit)", scope: .connection)
+            done.resolve(.success(Failure(error: error, isFatal: false)))
+        }
+        // A hook that does not end when it is cancelled goes on without the client.
+        defer { for task in [work, watch, timer] { task.cancel() } }
+        do throws(AMQPError) {
+            let failure = try await done.value()
+            // What ended the connection is why the hook failed.
+            return connection.error.map { Failure(error: $0, isFatal: !$0.isRetryable) } ?? failure
+        } catch {
+            return Failure(error: error, isFatal: false)
+        }
+    }
+
+    /// The failure of a hook. An error that is none of AMQP's may not come again.
+    private static func failure(ofHook error: any Error) -> Failure {
+        if let error = error as? AMQPError {
+            return Failure(error: error, isFatal: !error.isRetryable && error.condition != .cancelled)
+        }
+        var failure = AMQPError.client(.internalError, "onConnect failed: \(error)", scope: .connection)
+        failure.underlying = error
+        return Failure(error: failure, isFatal: false)
+    }
+
     /// The failure of a provider. One that says nothing else may succeed later.
     private static func failure(of error: any Error) -> Failure {
         if let error = error as? AMQPError { return Failure(error: error, isFatal: !error.isRetryable) }

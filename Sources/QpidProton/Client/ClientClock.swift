@@ -4,6 +4,12 @@ struct ClientClock: Sendable {
 
     var now: Duration { ContinuousClock.now - self.start }
 
+    /// What is left of a limit. Only a limit of zero leaves zero, because a link or a connection takes that for no limit
+    /// of the peer's answer but `operationTimeout`.
+    func left(of limit: Duration, until deadline: Duration) -> Duration {
+        limit <= .zero ? .zero : max(.milliseconds(1), deadline - self.now)
+    }
+
     /// Suspends until a time. Cancellation ends it with an error.
     func sleep(until time: Duration) async throws {
         try await Task.sleep(until: self.start + time, clock: .continuous)

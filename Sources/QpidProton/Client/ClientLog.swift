@@ -37,6 +37,13 @@ struct ClientLog: Sendable {
         )
     }
 
+    func hookFailed(_ generation: Int, _ url: AMQPURL, _ error: AMQPError) {
+        self.logger.warning(
+            "onConnect failed",
+            metadata: self.metadata(["amqp.peer": "\(url)", "amqp.generation": "\(generation)"], error)
+        )
+    }
+
     func lost(_ error: AMQPError, _ figures: LossFigures) {
         self.count("amqp.client.losses")
         self.count("amqp.client.in_doubt", figures.inDoubt)

@@ -12,14 +12,15 @@ extension ClientReceiver: ClientLink {
         var configuration = self.settings
         if self.first.answer != nil { self.change?(&configuration) }
         configuration.name = self.name
-        configuration.rateLimit = self.state.withLock { $0.rate }
+        let rate = self.state.withLock { $0.rate }
+        configuration.rateLimit = rate
         // The client looks through what is left of a lost link itself: it counts it.
         configuration.deliversUnsettledAfterEnd = true
+        configuration.startsPaused = true
         let link = try await session.openReceiver(configuration)
-        if self.state.withLock({ $0.isPaused }) { try? await link.pause() }
-        let (end, granted) = self.state.withLock { state -> (AMQPError?, Int) in
-            if let end = state.end { return (end, 0) }
-            state.link = link
+        let end = self.state.withLock { state -> AMQPError? in
+            if let end = state.end { return end }
+            (state.held, state.heldRate) = (link, rate)
             state.last = link
             state.addressChange = nil
             let address = link.remoteSource.address
@@ -27,14 +28,35 @@ extension ClientReceiver: ClientLink {
                 if let known = state.knownAddress, known != address { state.addressChange = (known, address) }
                 state.knownAddress = .some(address)
             }
-            return (nil, state.granted)
+            return nil
         }
         if let end {
             _ = await link.close()
             throw end
         }
-        if self.isManual { link.grant(credit: granted) }
+        self.use()
         self.first.resolve(.success(()))
+    }
+
+    /// Lets no link of a connection have credit until ``use(_:)``.
+    func hold(_ generation: Int) { self.state.withLock { $0.holding = generation } }
+
+    /// Gives the link of a connection its credit, and to the tasks that wait.
+    func use(_ generation: Int) {
+        self.state.withLock { if $0.holding == generation { $0.holding = nil } }
+        self.use()
+    }
+
+    private func use() {
+        self.state.withLock { state in
+            guard state.holding == nil, let link = state.held else { return }
+            state.held = nil
+            state.link = link
+            // Under the lock: a pause that comes meanwhile reaches the link after this.
+            if self.isManual { link.grant(credit: state.granted) }
+            if state.rate != state.heldRate { try? link.setRateLimit(state.rate) }
+            if !state.isPaused { link.resume() }
+        }
         self.pullIfNeeded()
     }
 
@@ -54,6 +76,7 @@ extension ClientReceiver: ClientLink {
     func lose() async -> LossFigures {
         let link = self.state.withLock { state -> AMQPReceiver? in
             if state.link != nil { state.letGo() }
+            state.held = nil
             defer { state.last = nil }
             return state.last
         }
@@ -89,25 +112,29 @@ extension ClientReceiver: ClientLink {
     func finish(_ error: AMQPError) async {
         let (link, line) = self.state.withLock { state -> (AMQPReceiver?, [Waiting]) in
             if state.end == nil { state.end = error }
-            let link = state.link
-            if link != nil { state.letGo() }
+            let link = state.link ?? state.held
+            if state.link != nil { state.letGo() }
+            state.held = nil
             defer { state.line = [] }
             return (link, state.line)
         }
         self.first.resolve(.failure(error))
         let isOrderly = error == .receiverIsClosed || error == .clientClosed
         for waiting in line { waiting.reply.resolve(isOrderly ? .success(nil) : .failure(error)) }
-        if let link, link.error == nil { _ = await link.close() }
+        // Its end is not waited for: the peer may answer nothing.
+        if let link, link.error == nil { Task { await link.close() } }
     }
 
     /// Stops the link in order; what remains unfinished goes into ``unfinished``.
-    func stop(_ error: AMQPError, until deadline: Duration) async -> AMQPError? {
+    ///
+    /// - Parameter limit: The whole limit; zero for no wait for the application.
+    func stop(_ error: AMQPError, within limit: Duration, until deadline: Duration) async -> AMQPError? {
         let link = self.state.withLock { state in
             if state.end == nil { state.end = error }
-            return state.link
+            return state.link ?? state.held
         }
         guard let link, link.error == nil else { return nil }
-        let result = await link.close(within: max(.zero, deadline - self.clock.now))
+        let result = await link.close(within: self.clock.left(of: limit, until: deadline))
         self.state.withLock { state in
             if let unfinished = result.unfinished.first { state.unfinished = unfinished }
         }

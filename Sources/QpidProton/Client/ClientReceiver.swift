@@ -16,6 +16,10 @@ final class ClientReceiver: Sendable {
 
     struct State: Sendable {
         var link: AMQPReceiver?
+        /// A link without credit, which no task uses yet, and the connection whose links have none.
+        var held: AMQPReceiver?
+        var heldRate: AMQPRateLimit?
+        var holding: Int?
         /// The last link that was attached, until it has been looked through.
         var last: AMQPReceiver?
         /// Counts the links that were lost.

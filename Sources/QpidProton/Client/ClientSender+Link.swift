@@ -59,6 +59,21 @@ extension ClientSender: ClientLink {
     var replayed: Int { self.change { state, _ in state.replayed } }
     var addressChange: (from: String?, to: String?)? { self.change { state, _ in state.addressChange } }
 
+    /// Suspends until the peer has credit for the messages that are sent again, or the link is lost or the task cancelled.
+    func waitUntilReplayed() async {
+        let (link, count) = self.change { state, _ in (state.link, state.replayed) }
+        guard let link, count > 0 else { return }
+        // They are the first of the link.
+        var limit = link.deliveryLimit
+        while limit < count {
+            guard let next = try? await link.deliveryLimit(after: limit) else { return }
+            limit = next
+        }
+        let handed = Reply<Void>()
+        self.change { state, _ in state.handed.append(handed) }
+        _ = try? await handed.value()
+    }
+
     /// Suspends until the link of the last turn has answered for all its messages.
     private func waitUntilAnswered() async {
         let reply = Reply<Void>()
@@ -95,7 +110,8 @@ extension ClientSender: ClientLink {
             return state.link
         }
         self.first.resolve(.failure(error))
-        if let link, link.error == nil { _ = await link.close() }
+        // Its end is not waited for: the peer may answer nothing. The link gives its messages back at once.
+        if let link, link.error == nil { Task { await link.close() } }
         await self.waitUntilAnswered()
     }
 

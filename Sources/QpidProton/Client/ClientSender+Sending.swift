@@ -111,8 +111,14 @@ extension ClientSender {
         let text =
             "the replay limit of \(limit) is full: \(state.queue.used) bytes are not settled\(cause); the message has \(bytes) bytes"
         var error = AMQPError.client(.wouldBlock, text, fate: .notSent)
-        error.blockedBy = [.linkLimit] + (state.link == nil ? [.closed] : [])
+        error.blockedBy = [.replayLimit, Self.cause(of: state.link)]
         return error
+    }
+
+    /// Why the replay limit does not empty.
+    private static func cause(of link: AMQPSender?) -> AMQPBlockCause {
+        guard let link else { return .closed }
+        return link.outgoingBytes > 0 && link.credit == 0 ? .credit : .unsettled
     }
 
     /// Lets waiting tasks in, in their order, while there is room.

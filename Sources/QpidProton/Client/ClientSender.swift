@@ -35,6 +35,8 @@ final class ClientSender: Sendable {
         /// Those who wait until the last link has answered for all its messages, and until no message is left.
         var answered: [Reply<Void>] = []
         var emptied: [Reply<Void>] = []
+        /// Those who wait until the link has got all messages in doubt.
+        var handed: [Reply<Void>] = []
         /// The earliest deadline that may concern a message without a link, and the one that a timer waits for.
         var nextExpiry: Duration?
         var armed: Duration?
@@ -104,6 +106,10 @@ final class ClientSender: Sendable {
         if !state.answered.isEmpty, !state.queue.isOpen, state.queue.isAnswered {
             work.replies += state.answered
             state.answered = []
+        }
+        if !state.handed.isEmpty, state.link == nil || state.queue.doubtful == 0 {
+            work.replies += state.handed
+            state.handed = []
         }
         if !state.emptied.isEmpty, state.queue.isEmpty, state.waiting.isEmpty {
             work.replies += state.emptied

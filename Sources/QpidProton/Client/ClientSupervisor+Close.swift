@@ -10,8 +10,14 @@ extension ClientSupervisor {
     /// shortest of their limits counts.
     func close(within limit: Duration) async -> AMQPCloseResult {
         let deadline = self.clock.now + min(max(.zero, limit), Self.longest)
-        self.state.withLock { $0.closeBy = min($0.closeBy ?? deadline, deadline) }
+        let isShorter = self.state.withLock { state in
+            defer { state.closeBy = min(state.closeBy ?? deadline, deadline) }
+            if limit <= .zero { state.closesAtOnce = true }
+            return state.closeBy.map { deadline < $0 } ?? false
+        }
         self.send(.close)
+        let end = isShorter ? Task { await self.endClose(at: deadline) } : nil
+        defer { end?.cancel() }
         let answer = await withTaskCancellationHandler {
             await self.ended.finalAnswer()
         } onCancel: {
@@ -21,6 +27,12 @@ extension ClientSupervisor {
         case .success(let result): return result
         case .failure(let error): return AMQPCloseResult(error: error)
         }
+    }
+
+    /// Ends the work of a close that runs already when a shorter limit is over.
+    private func endClose(at deadline: Duration) async {
+        do { try await self.clock.sleep(until: deadline) } catch { return }
+        self.hurry()
     }
 
     /// Closes the client when its last reference is released.
@@ -36,7 +48,7 @@ extension ClientSupervisor {
         await sender.flush(until: workEnd)
         var error: AMQPError?
         if let link = sender.link, link.error == nil {
-            error = await link.close(within: max(.zero, deadline - self.clock.now)).error
+            error = await link.close(within: self.clock.left(of: limit, until: deadline)).error
         }
         await self.remove(sender, .senderIsClosed)
         return AMQPCloseResult(error: error, unfinished: [sender.unfinished])
@@ -45,7 +57,7 @@ extension ClientSupervisor {
     /// Closes a receiver within a limit.
     func close(_ receiver: ClientReceiver, within limit: Duration) async -> AMQPCloseResult {
         let (deadline, _) = self.deadlines(limit)
-        let error = await receiver.stop(.receiverIsClosed, until: deadline)
+        let error = await receiver.stop(.receiverIsClosed, within: limit, until: deadline)
         await self.remove(receiver, .receiverIsClosed)
         return AMQPCloseResult(error: error, unfinished: [receiver.unfinished])
     }
@@ -68,8 +80,8 @@ extension ClientSupervisor {
 
     /// Finishes the work of all links, and closes the connection.
     func shut(_ generation: Int) async {
-        let (connection, links, deadline) = self.state.withLock { state in
-            (state.connection, state.links.values.map(\.link), state.closeBy ?? self.clock.now)
+        let (connection, links, deadline, isAtOnce) = self.state.withLock { state in
+            (state.connection, state.links.values.map(\.link), state.closeBy ?? self.clock.now, state.closesAtOnce)
         }
         guard let connection else { return self.send(.shut(generation: generation)) }
         // Part of the time is for the peer's answer.
@@ -78,7 +90,9 @@ extension ClientSupervisor {
         let work = Task {
             await withTaskGroup(of: Void.self) { group in
                 for case let receiver as ClientReceiver in links {
-                    group.addTask { _ = await receiver.stop(.clientClosed, until: workEnd) }
+                    group.addTask {
+                        _ = await receiver.stop(.clientClosed, within: isAtOnce ? .zero : left, until: workEnd)
+                    }
                 }
             }
             // The application may send until its receivers have stopped.
@@ -100,7 +114,7 @@ extension ClientSupervisor {
         }
         lost.cancel()
         let cause = connection.error
-        let result = await connection.close(within: max(.zero, deadline - self.clock.now))
+        let result = await connection.close(within: self.clock.left(of: isAtOnce ? .zero : left, until: deadline))
         self.state.withLock { $0.closeError = cause ?? result.error }
         self.send(.shut(generation: generation))
     }
@@ -131,9 +145,10 @@ extension ClientSupervisor {
                     await task?.value
                 }
             }
-            for connection in brought + (connection.map { [$0] } ?? []) where connection.error == nil {
-                group.addTask { _ = await connection.close() }
-            }
+        }
+        for connection in brought + (connection.map { [$0] } ?? []) where connection.error == nil {
+            // Its end is not waited for: the peer may answer nothing.
+            Task { await connection.close(within: .seconds(1)) }
         }
         let senders = links.compactMap { ($0.0 as? ClientSender)?.unfinished }
         let receivers = links.compactMap { ($0.0 as? ClientReceiver)?.unfinished }

@@ -30,8 +30,9 @@ extension ClientSupervisor {
 
     /// Lets a link go, for good.
     func remove(_ link: any ClientLink, _ error: AMQPError) async {
-        let task = self.state.withLock { $0.links.removeValue(forKey: ObjectIdentifier(link))?.task }
-        task?.cancel()
+        let managed = self.state.withLock { $0.links.removeValue(forKey: ObjectIdentifier(link)) }
+        managed?.task?.cancel()
+        managed?.tried?.resolve(.success(()))
         await link.finish(error)
         self.noteAttached()
     }
@@ -133,11 +134,13 @@ extension ClientSupervisor {
 
     /// Notes that a link is attached, or no longer, on the connection of a generation.
     private func note(_ link: any ClientLink, isAttached: Bool, _ generation: Int) {
-        self.state.withLock { state in
-            guard state.connection != nil, state.generation == generation else { return }
+        let tried = self.state.withLock { state -> Reply<Void>? in
+            guard state.connection != nil, state.generation == generation else { return nil }
             state.links[ObjectIdentifier(link)]?.isAttached = isAttached
             if isAttached { state.replayed += link.replayed }
+            return state.links[ObjectIdentifier(link)]?.tried
         }
+        tried?.resolve(.success(()))
         guard isAttached else { return }
         if let change = link.addressChange {
             self.emit(.addressChanged(name: link.name, from: change.from, to: change.to))

@@ -5,6 +5,8 @@ internal import Synchronization
 extension ClientSupervisor {
     var phase: AMQPClient.State { self.state.withLock { $0.machine.phase.state } }
 
+    var connection: AMQPConnection? { self.state.withLock { $0.connection } }
+
     var health: AMQPClient.Health {
         self.state.withLock { state in
             AMQPClient.Health(

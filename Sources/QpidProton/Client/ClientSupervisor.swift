@@ -13,6 +13,8 @@ final class ClientSupervisor: Sendable {
         /// The connection that the task is about.
         var generation = 0
         var isAttached = false
+        /// Answered when it is attached on the connection, or when the first try has failed.
+        var tried: Reply<Void>?
     }
 
     /// The links of one connection that was or will be lost. The last one that lets go reports the messages in doubt.
@@ -33,6 +35,8 @@ final class ClientSupervisor: Sendable {
         var connection: AMQPConnection?
         var sessions: ClientSessions?
         var generation = 0
+        /// Attaches the links of a new connection, until the receivers have their credit.
+        var restoring: Task<Void, Never>?
         var timer: (at: Duration, task: Task<Void, Never>)?
         var links: [ObjectIdentifier: Managed] = [:]
         var leaving: [Int: Leaving] = [:]
@@ -46,6 +50,8 @@ final class ClientSupervisor: Sendable {
         /// Why the connection was lost that is not open again.
         var lastLoss: AMQPError?
         var closeBy: Duration?
+        /// A close with a limit of zero waits for no work, and for the peer's answer as long as any operation.
+        var closesAtOnce = false
         /// The close of the connection that runs.
         var closing: Task<Void, Never>?
         var closeError: AMQPError?
@@ -146,17 +152,23 @@ final class ClientSupervisor: Sendable {
     // MARK: Attempts
 
     private func connect(_ number: Int, _ url: AMQPURL) {
-        let (count, isRecovery) = self.state.withLock { ($0.machine.attempts, $0.machine.generation > 0) }
+        let (count, last) = self.state.withLock { ($0.machine.attempts, $0.machine.generation) }
         self.emit(.attempt(number: count, url: url))
         self.log.attempt(count, url)
         let attempt = ClientAttempt(
             configuration: self.configuration,
             logger: self.log.connectionLogger,
-            isRecovery: isRecovery
+            isRecovery: last > 0
         )
         let task = Task {
             do throws(ClientAttempt.Failure) {
                 let connection = try await attempt.connect(to: url)
+                do throws(ClientAttempt.Failure) {
+                    try await attempt.prepare(connection, last + 1)
+                } catch {
+                    self.hookFailed(last + 1, url, error.error)
+                    throw error
+                }
                 self.state.withLock { state in
                     state.attempts[number] = nil
                     state.brought[number] = connection
@@ -177,6 +189,12 @@ final class ClientSupervisor: Sendable {
         }
     }
 
+    private func hookFailed(_ generation: Int, _ url: AMQPURL, _ error: AMQPError) {
+        guard error.condition != .cancelled else { return }
+        self.emit(.onConnectFailed(generation: generation, url: url, error))
+        self.log.hookFailed(generation, url, error)
+    }
+
     private func discard(_ attempt: Int) {
         let connection = self.state.withLock { $0.brought.removeValue(forKey: attempt) }
         if let connection { Task { _ = await connection.close() } }
@@ -192,13 +210,13 @@ final class ClientSupervisor: Sendable {
             state.generation = generation
             state.replayed = 0
             state.lastLoss = nil
+            for id in state.links.keys { state.links[id]?.tried = Reply() }
             defer { state.opened = [] }
-            return (state.links.values.map(\.link), state.opened)
+            return (Array(state.links.values), state.opened)
         }
         self.emit(.open(generation: generation, url: url))
+        self.restore(links, generation)
         for reply in opened { reply.resolve(.success(())) }
-        for link in links { self.run(link) }
-        self.noteAttached()
         Task {
             try? await connection.waitUntilClosed()
             let error =
@@ -212,6 +230,8 @@ final class ClientSupervisor: Sendable {
         let tasks = self.state.withLock { state in
             state.connection = nil
             state.sessions = nil
+            state.restoring?.cancel()
+            state.restoring = nil
             state.lastLoss = error
             if state.lostSince == nil { state.lostSince = self.clock.now }
             state.leaving[generation, default: Leaving()].cause = error
@@ -240,7 +260,7 @@ final class ClientSupervisor: Sendable {
     /// Tells a recovery once all links are attached.
     func noteAttached() {
         let told = self.state.withLock { state -> (Int, Int, Duration)? in
-            guard let since = state.lostSince, state.connection != nil,
+            guard let since = state.lostSince, state.connection != nil, state.restoring == nil,
                 state.links.values.allSatisfy(\.isAttached)
             else { return nil }
             state.lostSince = nil

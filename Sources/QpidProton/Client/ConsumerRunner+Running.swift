@@ -142,8 +142,8 @@ extension ConsumerRunner {
         _ = await self.idle.finalAnswer()
         let deadline = self.guarded.withLock { $0.deadline } ?? .zero
         // The close of the link waits for the credit, too.
-        let left = max(.zero, deadline - self.clock.now)
-        let closed = await self.close(receiver, within: isQuiet ? left : min(left, Self.patience))
+        let left = max(.milliseconds(1), deadline - self.clock.now)
+        let closed = await receiver.close(within: isQuiet ? left : min(left, Self.patience))
         self.guarded.withLock { guarded in
             guarded.clockwork?.cancel()
             guarded.receiver = nil
@@ -158,21 +158,6 @@ extension ConsumerRunner {
                 "amqp.detail": "\(self.result)",
             ]
         )
-    }
-
-    /// Closes the receiver. If the peer does not answer in time, that goes on without the consumer.
-    private func close(_ receiver: AMQPClient.Receiver, within limit: Duration) async -> AMQPCloseResult {
-        let closed = Reply<AMQPCloseResult>()
-        Task { closed.resolve(.success(await receiver.close(within: limit))) }
-        let impatience = Task {
-            do { try await Task.sleep(for: limit + .seconds(1)) } catch { return }
-            closed.resolve(.failure(.client(.timeout, "the peer did not answer the detach", scope: .link)))
-        }
-        defer { impatience.cancel() }
-        switch await closed.finalAnswer() {
-        case .success(let result): return result
-        case .failure(let error): return AMQPCloseResult(error: error, unfinished: [receiver.core.unfinished])
-        }
     }
 
     /// Returns the credit. Not every peer answers: the close of the link returns it, too, only later.

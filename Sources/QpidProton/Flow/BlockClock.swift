@@ -55,6 +55,7 @@ extension AMQPBlockCause {
         case .messages: 10
         case .closed: 11
         case .stream: 12
+        case .replayLimit: 13
         }
     }
 }

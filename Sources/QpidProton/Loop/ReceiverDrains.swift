@@ -102,6 +102,12 @@ final class ReceiverDrains {
         self.drain(reply)
     }
 
+    /// Withholds all credit from the start.
+    func begin() {
+        self.receiver.state.pause()
+        self.receiver.status.isPaused.store(true, ordering: .relaxed)
+    }
+
     func resume() {
         let receiver = self.receiver
         guard !receiver.state.purpose.isStopping else { return }

@@ -44,6 +44,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         try self.checkAttach()
         let unsettledLimit = configuration.settleMode == .second ? configuration.unsettledLimit : nil
         self.state = ReceiverState(window, unsettledLimit: unsettledLimit.map { UnsettledLimit($0) } ?? .none)
+        if configuration.startsPaused { self.drains.begin() }
         if configuration.streamsMessages { self.streams = ReceiverStreams(of: self, configuration.streamBuffer) }
         self.isHeldUntilSettled = configuration.creditReturn == .onSettlement
         self.deliversUnsettledAfterEnd = configuration.deliversUnsettledAfterEnd ?? self.isOfPeer

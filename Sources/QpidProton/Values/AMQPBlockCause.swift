@@ -9,6 +9,8 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
     case sessionLimit
     /// The send limit of the connection is full.
     case connectionLimit
+    /// The ``AMQPClient/Sender/Configuration/replayLimit`` of a client's sender is full: too many bytes are not settled.
+    case replayLimit
     /// The ``AMQPMemoryBudget`` is full.
     case memoryBudget
     /// A streamed message of the link has not ended: see ``AMQPSender/stream(_:length:settled:options:body:)``.
@@ -38,6 +40,7 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
         case .linkLimit: "the link's send limit is full"
         case .sessionLimit: "the session's send limit is full"
         case .connectionLimit: "the connection's send limit is full"
+        case .replayLimit: "the sender's replay limit is full"
         case .memoryBudget: "the memory budget is full"
         case .stream: "a streamed message has not ended"
         case .credit: "the peer granted no credit"

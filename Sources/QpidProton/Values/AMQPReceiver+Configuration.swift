@@ -63,6 +63,8 @@ extension AMQPReceiver {
         public var target = AMQPTarget()
         /// How many messages or bytes may be on their way to the application.
         public var window: Window = .automatic
+        /// Whether the receiver grants no credit until ``AMQPReceiver/resume()``, as if it was paused; false by default.
+        public var startsPaused = false
         /// The time at which a message frees its place in the window.
         public var creditReturn: CreditReturn = .onSettlement
         /// Whether to ask the sender to settle its messages itself.

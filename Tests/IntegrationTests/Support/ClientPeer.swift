@@ -17,6 +17,8 @@ final class ClientPeer: Sendable {
         var senders: [AMQPSender] = []
         var connections: [AMQPConnection] = []
         var settles = true
+        var withholdsCredit = false
+        var attaches: [String] = []
         var refusals: [String: AMQPError] = [:]
         var endsSessions = false
     }
@@ -35,6 +37,12 @@ final class ClientPeer: Sendable {
     /// The senders of the client's receivers.
     var senders: [AMQPSender] { self.state.withLock { $0.senders } }
     var connections: [AMQPConnection] { self.state.withLock { $0.connections } }
+
+    /// The addresses of the links that were asked for, in their order.
+    var attaches: [String] { self.state.withLock { $0.attaches } }
+
+    /// Whether the client's further senders get no credit but by hand.
+    func withholdCredit(_ withholds: Bool) { self.state.withLock { $0.withholdsCredit = withholds } }
 
     /// Whether messages are accepted as they arrive.
     func settle(_ settles: Bool) { self.state.withLock { $0.settles = settles } }
@@ -79,6 +87,7 @@ final class ClientPeer: Sendable {
                 switch wish {
                 case .session(let session): last = try? await session.accept()
                 case .receiver(let incoming):
+                    self.note(incoming.attach.target?.address)
                     if let refusal = self.refusal(incoming.attach.target?.address) {
                         if self.state.withLock({ $0.endsSessions }), let last {
                             // The client tries a link on a session of its own.
@@ -90,6 +99,7 @@ final class ClientPeer: Sendable {
                     }
                     group.addTask { await self.receive(incoming) }
                 case .sender(let incoming):
+                    self.note(incoming.attach.source?.address)
                     if let refusal = self.refusal(incoming.attach.source?.address) {
                         incoming.refuse(refusal)
                         continue
@@ -104,12 +114,16 @@ final class ClientPeer: Sendable {
         await Task { _ = await connection.close() }.value
     }
 
+    private func note(_ address: String?) { self.state.withLock { $0.attaches.append(address ?? "") } }
+
     private func refusal(_ address: String?) -> AMQPError? {
         self.state.withLock { $0.refusals[address ?? ""] }
     }
 
     private func receive(_ incoming: AMQPIncomingReceiver) async {
-        guard let receiver = try? await incoming.accept() else { return }
+        var configuration = AMQPReceiver.Configuration()
+        if self.state.withLock({ $0.withholdsCredit }) { configuration.window = .manual }
+        guard let receiver = try? await incoming.accept(configuration) else { return }
         self.state.withLock { $0.receivers.append(receiver) }
         while let delivery = (try? await receiver.next()) ?? nil {
             guard let message = try? delivery.decodeMessage() else { continue }

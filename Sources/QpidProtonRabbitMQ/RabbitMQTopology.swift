@@ -1,0 +1,192 @@
+public import QpidProton
+internal import Synchronization
+
+/// The exchanges, queues and bindings that a client has declared, and declares again at each new connection.
+///
+/// Give its ``restore(_:_:)`` to the client's configuration, and declare with ``withManagement(on:timeout:_:)``:
+///
+/// ```swift
+/// let topology = RabbitMQTopology()
+/// configuration.onConnect = topology.restore
+/// let client = AMQPClient(url: url, configuration: configuration)
+/// let queue = RabbitMQQueue.temporary()
+/// try await topology.withManagement(on: client) { management in
+///     try await management.declare(queue)
+///     try await management.bind(RabbitMQBinding(exchange: "events", to: .queue(queue.name), key: "order.#"))
+/// }
+/// let orders = try await client.receiver(from: RabbitMQAddress.queue(queue.name))
+/// ```
+///
+/// | Declaration | Made again by default |
+/// |---|---|
+/// | queue | if it is exclusive, is deleted with its last consumer, or is not durable |
+/// | exchange | if it is deleted with its last binding, or is not durable |
+/// | binding | if its exchange or its destination is made again |
+///
+/// Exchanges come first, then queues, then bindings; the client attaches its links afterwards. Names do not change: links
+/// find their queues. A deletion forgets the entity and its bindings.
+///
+/// Delete a queue that is deleted with its last consumer when you close its receiver. Otherwise it comes back after a loss,
+/// and no one takes its messages.
+public final class RabbitMQTopology: Sendable {
+    /// A declaration.
+    public enum Entity: Hashable, Sendable {
+        /// An exchange.
+        case exchange(RabbitMQExchange)
+        /// A queue.
+        case queue(RabbitMQQueue)
+        /// A binding.
+        case binding(RabbitMQBinding)
+    }
+
+    /// The declarations that are made again.
+    public enum Scope: Hashable, Sendable {
+        /// Those that may be gone after a lost connection or a restart of the broker; the default.
+        case vanishing
+        /// All.
+        case all
+    }
+
+    /// A declaration that could not be made again: the `underlying` error of `AMQPClient.Event.onConnectFailed`.
+    ///
+    /// The client connects again and repeats it, whatever the cause: the broker has taken the declaration before.
+    public struct Failure: Error, CustomStringConvertible {
+        /// The declaration.
+        public let entity: Entity
+        /// The cause.
+        public let error: AMQPError
+
+        /// The declaration and the cause in words.
+        public var description: String { "\(self.entity) was not declared: \(self.error)" }
+    }
+
+    /// How many requests wait for the broker at a time.
+    private static let concurrency = 32
+    /// How long an exclusive queue may be locked by the lost connection, until the attempt fails.
+    private static let lockLimit = Duration.seconds(10)
+
+    private let scope: Scope
+    private let isWanted: @Sendable (Entity) -> Bool
+    private let record = Mutex(TopologyRecord())
+
+    /// Creates a topology without declarations.
+    ///
+    /// - Parameters:
+    ///   - scope: The declarations that are made again.
+    ///   - isWanted: Whether one of these is made again: all by default.
+    public init(
+        restoring scope: Scope = .vanishing,
+        where isWanted: @escaping @Sendable (Entity) -> Bool = { _ in true }
+    ) {
+        self.scope = scope
+        self.isWanted = isWanted
+    }
+
+    /// The recorded declarations: exchanges, queues, bindings. At most 10,000; a further one throws
+    /// `resourceLimitExceeded`.
+    public var entities: [Entity] { self.record.withLock { $0.entities } }
+
+    // MARK: Declaring
+
+    /// Runs `body` with the management node of a client's connection, and records what it declares, binds and deletes.
+    ///
+    /// Suspends until the client is connected; see ``RabbitMQManagement/withManagement(on:timeout:_:)`` for the rest.
+    ///
+    /// - Parameters:
+    ///   - client: The client, whose `onConnect` is ``restore(_:_:)``.
+    ///   - timeout: How long each call that asks the broker may take.
+    ///   - body: What to do.
+    /// - Throws: The error of `body`, of the opening, or of the client. A call that has failed is not recorded.
+    @discardableResult
+    public func withManagement<Result>(
+        on client: AMQPClient,
+        timeout: Duration = .seconds(30),
+        _ body: (RabbitMQManagement) async throws -> Result
+    ) async throws -> Result {
+        var connection: AMQPConnection?
+        while connection == nil {
+            try await client.connect()
+            connection = client.connection
+            // It may be lost again.
+            await Task.yield()
+        }
+        guard let connection else { throw CancellationError() }
+        return try await RabbitMQManagement.withManagement(on: connection, timeout: timeout, recording: self, body)
+    }
+
+    /// Changes the record.
+    func change<Value: Sendable, Failure: Error>(
+        _ body: (inout TopologyRecord) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        try self.record.withLock { (record) throws(Failure) in try body(&record) }
+    }
+
+    // MARK: Restoring
+
+    /// Makes the recorded declarations on a new connection: for `AMQPClient.Configuration.onConnect`.
+    ///
+    /// Suspends until the broker has answered all. If an exclusive queue is still locked by the lost connection, it is
+    /// declared again for up to 10 s.
+    ///
+    /// - Parameters:
+    ///   - connection: The new connection.
+    ///   - generation: Its number.
+    /// - Throws: ``Failure`` with the first declaration that failed.
+    public func restore(_ connection: AMQPConnection, _ generation: Int) async throws {
+        let stages = self.record.withLock { $0.stages(self.scope, self.isWanted) }
+        guard !stages.isEmpty else { return }
+        try await RabbitMQManagement.withManagement(on: connection) { management in
+            for stage in stages {
+                var rest = stage[...]
+                while !rest.isEmpty {
+                    try await Self.declare(rest.prefix(Self.concurrency), management)
+                    rest = rest.dropFirst(Self.concurrency)
+                }
+            }
+        }
+    }
+
+    private static func declare(_ entities: ArraySlice<Entity>, _ management: RabbitMQManagement) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for entity in entities { group.addTask { try await self.declare(entity, management) } }
+            try await group.waitForAll()
+        }
+    }
+
+    private static func declare(_ entity: Entity, _ management: RabbitMQManagement) async throws {
+        let deadline = ContinuousClock.now + self.lockLimit
+        var delay = Duration.milliseconds(50)
+        while true {
+            do throws(AMQPError) {
+                return try await management.declare(entity)
+            } catch {
+                guard error.condition == .resourceLocked, .now + delay < deadline else {
+                    throw Failure(entity: entity, error: error)
+                }
+            }
+            try await Task.sleep(for: delay)
+            delay = min(delay * 2, .seconds(1))
+        }
+    }
+}
+
+extension RabbitMQTopology.Entity: CustomStringConvertible {
+    /// The kind and the names.
+    public var description: String {
+        switch self {
+        case .exchange(let exchange): "exchange '\(exchange.name)'"
+        case .queue(let queue): "queue '\(queue.name)'"
+        case .binding(let binding): "binding of \(binding.destination) to exchange '\(binding.exchange)'"
+        }
+    }
+}
+
+extension RabbitMQManagement {
+    fileprivate func declare(_ entity: RabbitMQTopology.Entity) async throws(AMQPError) {
+        switch entity {
+        case .exchange(let exchange): try await self.declare(exchange)
+        case .queue(let queue): try await self.declare(queue)
+        case .binding(let binding): try await self.bind(binding)
+        }
+    }
+}
