@@ -12,6 +12,20 @@ let swiftSettings: [SwiftSetting] =
         .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     ] + warnings
 
+/// What the trait ServiceLifecycle adds.
+let lifecycle: [Target.Dependency] = [
+    .product(
+        name: "ServiceLifecycle",
+        package: "swift-service-lifecycle",
+        condition: .when(traits: ["ServiceLifecycle"])
+    )
+]
+
+/// What the trait Configuration adds.
+let configuration: [Target.Dependency] = [
+    .product(name: "Configuration", package: "swift-configuration", condition: .when(traits: ["Configuration"]))
+]
+
 /// One of the executables in Examples/.
 func example(_ name: String) -> Target {
     .executableTarget(
@@ -37,6 +51,19 @@ let package = Package(
         .library(name: "QpidProton", targets: ["QpidProton"]),
         .library(name: "QpidProtonRabbitMQ", targets: ["QpidProtonRabbitMQ"]),
     ],
+    traits: [
+        // On by default: nearly every program that needs a broker is a service, which needs both. `traits: []` turns them
+        // off, and their packages are then neither fetched nor built.
+        .default(enabledTraits: ["ServiceLifecycle", "Configuration"]),
+        .trait(
+            name: "ServiceLifecycle",
+            description: "The client, the consumer and the listener are services of swift-service-lifecycle."
+        ),
+        .trait(
+            name: "Configuration",
+            description: "The settings of a client can be read with swift-configuration."
+        ),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
@@ -45,6 +72,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: []),
         .package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.5.0"),
     ],
     targets: [
@@ -64,7 +93,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "DequeModule", package: "swift-collections"),
-            ],
+            ] + lifecycle + configuration,
             swiftSettings: swiftSettings
         ),
         .target(name: "QpidProtonRabbitMQ", dependencies: ["QpidProton"], swiftSettings: swiftSettings),
@@ -95,7 +124,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
-            ],
+            ] + configuration,
             exclude: ["Golden/Traces"],
             swiftSettings: swiftSettings
         ),
@@ -114,7 +143,12 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Logging", package: "swift-log"),
-            ],
+                .product(
+                    name: "ServiceLifecycleTestKit",
+                    package: "swift-service-lifecycle",
+                    condition: .when(traits: ["ServiceLifecycle"])
+                ),
+            ] + lifecycle,
             exclude: ["Peers"],
             swiftSettings: swiftSettings
         ),

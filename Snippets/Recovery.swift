@@ -1,5 +1,6 @@
 // A client that survives its broker.
 
+import Configuration
 import QpidProton
 
 // snippet.service
@@ -25,6 +26,13 @@ func makeClient(_ urls: [String], token: @escaping @Sendable () async throws -> 
     // Asked before each attempt.
     configuration.credentials = { .plain(username: "service", password: try await token()) }
     return AMQPClient(urls: urls, configuration: configuration)
+}
+// snippet.end
+
+// snippet.reader
+func makeClient() throws -> AMQPClient {
+    // For example AMQP_URLS=amqps://a.example,amqps://b.example and AMQP_RECOVERY_GIVE_UP_AFTER=3600.
+    try AMQPClient(reader: ConfigReader(provider: EnvironmentVariablesProvider()))
 }
 // snippet.end
 

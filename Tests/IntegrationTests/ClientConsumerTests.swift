@@ -184,7 +184,8 @@ struct ClientConsumerTests {
                 await consumer.stop(within: .seconds(60))
                 let time = ContinuousClock.now - start
                 #expect(time < .seconds(20), "\(time)")
-                let result = try await running.value
+                try await running.value
+                let result = consumer.result
                 #expect(result.received == 200 && result.handled == 200 && result.stale == 0, "\(result)")
             }
         }
@@ -216,15 +217,5 @@ struct ClientConsumerTests {
             let result = await consumer.stop()
             #expect(result.received == 300 && result.accepted + result.failed == 300)
         }
-    }
-}
-
-extension Sequence {
-    fileprivate func asyncMap<Value>(_ transform: (Element) async throws -> Value) async rethrows
-        -> [Value]
-    {
-        var values: [Value] = []
-        for element in self { values.append(try await transform(element)) }
-        return values
     }
 }

@@ -32,6 +32,9 @@ extension AMQPClient {
         /// broker such as RabbitMQ ends a whole session for one refused link. Further links are tried on a session of
         /// their own first, and then share one.
         public var sessionLimit = 16
+        /// How long a graceful shutdown of a service group may take for the client and its consumers together: 25 s by
+        /// default. See ``AMQPClient/run()``.
+        public var shutdownLimit: Duration = .seconds(25)
 
         /// Creates a configuration with the defaults.
         public init() {
@@ -68,6 +71,10 @@ extension AMQPClient.Configuration {
         try require(
             self.onConnectLimit > .zero,
             "onConnectLimit is \(self.onConnectLimit): it must be more than 0"
+        )
+        try require(
+            self.shutdownLimit > .zero,
+            "shutdownLimit is \(self.shutdownLimit): it must be more than 0"
         )
         let recovery = self.recovery
         try require(

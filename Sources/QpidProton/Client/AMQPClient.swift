@@ -113,24 +113,10 @@ public final class AMQPClient: Sendable {
     ///   ``Recovery/firstConnectionTimeout`` or ``Recovery/giveUpAfter``, or because it is closed.
     public func connect() async throws(AMQPError) { try await self.supervisor.connect() }
 
-    /// Connects, and suspends until the client has ended. Cancellation closes the client at once.
-    ///
-    /// - Throws: `AMQPError` if an error ended the client, or the task was cancelled.
-    public func run() async throws(AMQPError) {
-        do throws(AMQPError) {
-            try await self.connect()
-            _ = try await self.supervisor.ended.value()
-        } catch {
-            if error.condition == .cancelled { await self.close(within: .zero) }
-            throw error
-        }
-        if case .closed(let error?) = self.state { throw error }
-    }
-
     /// Finishes the work of all links and closes the client, within a limit.
     ///
-    /// First the receivers stop: the application can settle the messages that it holds, and its senders work as before.
-    /// Then the senders accept nothing more and send what they have. During an outage the client does not wait for
+    /// First the consumers and receivers stop: the application can settle the messages that it holds, and its senders work
+    /// as before. Then the senders accept nothing more and send what they have. During an outage the client does not wait for
     /// another connection. Any task may call it, more than once: all get the same result, and the shortest limit counts.
     /// Cancellation ends the remaining time.
     ///

@@ -49,15 +49,16 @@ public final class AMQPConsumer: Sendable {
 
     /// Opens the receiver, and handles messages until the consumer is stopped.
     ///
-    /// Returns after ``stop(within:)``, after the close of the client, or if the task is cancelled, which stops the
-    /// consumer within ``Configuration/stopLimit``.
+    /// Returns after ``stop(within:)`` and after the close of the client; ``result`` then has the numbers. In a service
+    /// group, put the consumer behind its client. A graceful shutdown of the group stops it as ``stop(within:)`` does,
+    /// within the ``AMQPClient/Configuration/shutdownLimit`` that it shares with its client.
     ///
-    /// - Returns: The numbers.
+    /// Cancellation stops the consumer within ``Configuration/stopLimit``, or at once if it stops already.
+    ///
     /// - Throws: `AMQPError` if the settings are wrong, the peer refuses the link, or an error ends it for good. The
     ///   handlers have then finished, or the limit was over: see ``result``. A second call throws
     ///   ``AMQPCondition/invalidArgument``.
-    @discardableResult
-    public func run() async throws(AMQPError) -> AMQPConsumerResult {
+    public func run() async throws(AMQPError) {
         try self.configuration.validate()
         let former = self.life.withLock { life in
             defer { if life == .new { life = .running } }
@@ -65,18 +66,29 @@ public final class AMQPConsumer: Sendable {
         }
         switch former {
         case .running: throw .client(.invalidArgument, "the consumer runs already, or has run: make another one")
-        case .stopped: return self.result
+        case .stopped: return
         case .new: break
         }
-        let running = Task { await self.runner.run(self.client) }
-        let error = await withTaskCancellationHandler {
-            await running.value
-        } onCancel: {
-            self.runner.stop(within: self.configuration.stopLimit)
-        }
+        let shutdown = self.client.supervisor.shutdown
+        shutdown.add(self.runner)
+        let error = await self.runUntilStopped()
+        shutdown.remove(self.runner)
         self.ended.resolve(.success(()))
         if let error { throw error }
-        return self.result
+    }
+
+    private func runUntilStopped() async -> AMQPError? {
+        let running = Task { await self.runner.run(self.client) }
+        // It throws nothing: the error is a value.
+        return try? await withShutdownHandler { () async throws(AMQPError) in
+            await withTaskCancellationHandler {
+                await running.value
+            } onCancel: {
+                self.runner.stop(within: self.runner.isOpen ? self.configuration.stopLimit : .zero)
+            }
+        } onShutdown: {
+            self.runner.stop(within: self.client.supervisor.shutdown.beginForConsumer())
+        }
     }
 
     /// Stops the consumer within a limit, and returns the numbers.
@@ -143,6 +155,8 @@ extension AMQPClient {
         _ configuration: AMQPConsumer.Configuration,
         _ handler: @escaping @Sendable (AMQPConsumer.Delivery) async throws -> Void
     ) async throws(AMQPError) -> AMQPConsumerResult {
-        try await AMQPConsumer(self, configuration, handler: handler).run()
+        let consumer = AMQPConsumer(self, configuration, handler: handler)
+        try await consumer.run()
+        return consumer.result
     }
 }

@@ -101,6 +101,11 @@ struct ClientLog: Sendable {
     func closed(_ error: AMQPError?, _ result: AMQPCloseResult) {
         if let error {
             self.logger.error("the client has ended", metadata: self.metadata(["amqp.detail": "\(result)"], error))
+        } else if result.summary != nil {
+            self.logger.warning(
+                "the client has closed with unfinished work",
+                metadata: self.metadata(["amqp.detail": "\(result)"], result.error)
+            )
         } else {
             self.logger.debug("the client is closed", metadata: self.metadata(["amqp.detail": "\(result)"]))
         }

@@ -15,6 +15,7 @@ extension ClientSupervisor {
             if limit <= .zero { state.closesAtOnce = true }
             return state.closeBy.map { deadline < $0 } ?? false
         }
+        self.shutdown.stopConsumers(closingWithin: limit)
         self.send(.close)
         let end = isShorter ? Task { await self.endClose(at: deadline) } : nil
         defer { end?.cancel() }
@@ -71,6 +72,7 @@ extension ClientSupervisor {
 
     /// Ends the time that a close has left.
     private func hurry() {
+        self.shutdown.stopConsumers(closingWithin: .zero)
         let task = self.state.withLock { state in
             state.closeBy = min(state.closeBy ?? self.clock.now, self.clock.now)
             return state.closing

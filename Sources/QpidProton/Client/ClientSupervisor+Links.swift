@@ -99,7 +99,7 @@ extension ClientSupervisor {
         return figures
     }
 
-    private var isClosing: Bool {
+    var isClosing: Bool {
         switch self.phase {
         case .closing, .closed: true
         case .idle, .connecting, .open, .recovering: false

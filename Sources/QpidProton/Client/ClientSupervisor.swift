@@ -65,6 +65,7 @@ final class ClientSupervisor: Sendable {
     let log: ClientLog
     let clock = ClientClock()
     let ended = Reply<AMQPCloseResult>()
+    let shutdown: ClientShutdown
     let state: Mutex<State>
 
     init(
@@ -74,6 +75,7 @@ final class ClientSupervisor: Sendable {
     ) {
         (self.urls, self.invalid) = Self.check(urls, configuration)
         self.configuration = configuration
+        self.shutdown = ClientShutdown(configuration.shutdownLimit, self.clock)
         self.log = ClientLog(logger: logger, metrics: configuration.connection.metrics)
         let limits = ClientState.Limits(
             urls: self.urls.count,

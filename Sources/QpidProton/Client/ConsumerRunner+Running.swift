@@ -73,7 +73,7 @@ extension ConsumerRunner {
 
     // MARK: Stopping
 
-    /// How long the peer has to return its credit.
+    /// How long the peer has to return its credit, and no longer than half of the time that is left.
     private static let patience = Duration.seconds(2)
 
     /// Stops within a limit: the shortest of several counts.
@@ -151,11 +151,13 @@ extension ConsumerRunner {
             guarded.result.settlementsNotWritten = closed.settlementsNotWritten
             guarded.result.settlementsInDoubt = closed.settlementsInDoubt
         }
-        self.logger.info(
-            "a consumer has ended",
+        let result = self.result
+        self.logger.log(
+            level: result.unfinished > 0 ? .warning : .info,
+            result.unfinished > 0 ? "a consumer has ended with unfinished handlers" : "a consumer has ended",
             metadata: [
                 "amqp.address": "\(self.configuration.receiver.source.address ?? "")",
-                "amqp.detail": "\(self.result)",
+                "amqp.detail": "\(result)",
             ]
         )
     }
@@ -172,8 +174,10 @@ extension ConsumerRunner {
             }
         }
         self.keepUntilHurry(pausing)
+        let left = (self.guarded.withLock { $0.deadline } ?? .zero) - self.clock.now
+        let patience = min(Self.patience, max(.zero, left) / 2)
         let impatience = Task {
-            do { try await Task.sleep(for: Self.patience) } catch { return }
+            do { try await Task.sleep(for: patience) } catch { return }
             pausing.cancel()
         }
         defer { impatience.cancel() }

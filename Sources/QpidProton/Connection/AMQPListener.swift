@@ -25,6 +25,8 @@ public final class AMQPListener: AsyncSequence, Sendable {
         /// The most opened connections that may wait in the listener: 256 by default, at least 1. The listener refuses
         /// further ones.
         public var backlog = 256
+        /// How long a graceful shutdown of a service group may take: 25 s by default. See ``AMQPListener/run(_:)``.
+        public var shutdownLimit: Duration = .seconds(25)
 
         /// Creates a configuration with the defaults: no TLS, and every peer is accepted as ANONYMOUS.
         public init() {}
@@ -32,12 +34,23 @@ public final class AMQPListener: AsyncSequence, Sendable {
 
     private let channel: any Channel
     private let inbox: WaitingQueue<AMQPConnection>
+    let accepted: AcceptedConnections
+    /// Answered when the socket is closed.
+    let ended = Reply<Void>()
+    let shutdownLimit: Duration
+    let logger: Logger
 
-    private init(_ channel: any Channel, _ inbox: WaitingQueue<AMQPConnection>) {
+    private init(_ channel: any Channel, _ acceptor: Acceptor) {
         self.channel = channel
-        self.inbox = inbox
+        self.inbox = acceptor.inbox
+        self.accepted = acceptor.accepted
+        self.shutdownLimit = acceptor.configuration.shutdownLimit
+        self.logger = acceptor.logger
         // Also where its event loop shuts down under it.
-        channel.closeFuture.whenComplete { _ in inbox.finish() }
+        channel.closeFuture.whenComplete { [inbox, ended] _ in
+            inbox.finish()
+            ended.resolve(.success(()))
+        }
     }
 
     deinit {
@@ -88,7 +101,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
                 channel.eventLoop.makeCompletedFuture { try acceptor.accept(channel) }
             }
         do {
-            return AMQPListener(try await bootstrap.bind(host: host, port: port).get(), acceptor.inbox)
+            return AMQPListener(try await bootstrap.bind(host: host, port: port).get(), acceptor)
         } catch {
             let cause = NetworkError.bind(error, host, port)
             logger.debug("binding failed", metadata: .amqp([.detail: "\(error)"], error: cause))
@@ -164,6 +177,7 @@ private struct Acceptor {
     let logger: Logger
     let context: NIOSSLContext?
     let inbox = WaitingQueue<AMQPConnection>()
+    let accepted = AcceptedConnections()
 
     init(configuration: AMQPListener.Configuration, logger: Logger) throws(AMQPError) {
         try configuration.connection.validate()
@@ -174,6 +188,12 @@ private struct Acceptor {
             throw AMQPError(
                 condition: .invalidArgument,
                 detail: "backlog is \(configuration.backlog): it must be at least 1"
+            )
+        }
+        guard configuration.shutdownLimit > .zero else {
+            throw AMQPError(
+                condition: .invalidArgument,
+                detail: "shutdownLimit is \(configuration.shutdownLimit): it must be more than 0"
             )
         }
         self.configuration = configuration
@@ -210,7 +230,7 @@ private struct Acceptor {
                 parts.channel.close(promise: nil)
             }
         }
-        parts.opened.whenResolved { [configuration, inbox] answer in
+        parts.opened.whenResolved { [configuration, inbox, accepted] answer in
             timer.cancel()
             guard case .success(let peer) = answer else { return }
             let connection = AMQPConnection(parts, peer, configuration.connection)
@@ -220,6 +240,7 @@ private struct Acceptor {
                 parts.outbox.post(.connection(.close(refusal)))
                 return
             }
+            accepted.add(connection, until: parts.closed)
             inbox.push(contentsOf: [WaitingQueue.Entry(element: connection, weight: 1, isReported: false)])
         }
     }

@@ -36,7 +36,8 @@ extension RabbitMQTests {
                 let running = Task { try await consumer.run() }
                 try await waitUntil("the messages") { isDone(consumer.result) }
                 await consumer.stop(within: .seconds(10))
-                return try await running.value
+                try await running.value
+                return consumer.result
             }
         }
 

@@ -45,3 +45,13 @@ func withConsumer(
         _ = try? await within("the end of the consumer") { try await running.value }
     }
 }
+
+extension Sequence {
+    func asyncMap<Value>(_ transform: (Element) async throws -> Value) async rethrows
+        -> [Value]
+    {
+        var values: [Value] = []
+        for element in self { values.append(try await transform(element)) }
+        return values
+    }
+}
