@@ -133,6 +133,20 @@ let package = Package(
             dependencies: ["QpidProton", "QpidProtonRabbitMQ"],
             swiftSettings: swiftSettings
         ),
+        // Its folder Faults holds links to files of IntegrationTests.
+        .executableTarget(
+            name: "chaos",
+            dependencies: [
+                "QpidProton",
+                "QpidProtonRabbitMQ",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Tests/Chaos",
+            swiftSettings: swiftSettings
+        ),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [

@@ -49,6 +49,27 @@ struct ClientLifecycleTests {
         await client.close()
     }
 
+    @Test func aClosedLinkIsNotAttachedAgain() async throws {
+        try await ClientPeer.with { peer in
+            let client = AMQPClient.impatient([peer.url])
+            let events = client.events
+            for _ in 0..<20 {
+                let (sender, receiver) = (try await client.sender(to: "q"), try await client.receiver(from: "q"))
+                try await sender.send(AMQPMessage(body: "m"))
+                #expect(await sender.close().isComplete)
+                #expect(await receiver.close().isComplete)
+            }
+            await client.close()
+            for await event in events {
+                switch event {
+                case .linkLost, .linkFailed: Issue.record("\(event)")
+                default: break
+                }
+            }
+            #expect(peer.receivers.count == 20 && peer.senders.count == 20)
+        }
+    }
+
     @Test func urlsTakeTurns() async throws {
         let dead = try RawSocket()
         try await ClientPeer.with { peer in

@@ -94,6 +94,16 @@ extension ClientSender: ClientLink {
         }
     }
 
+    /// Closes the link, and attaches no other, after ``stopAccepting(_:)``. Returns the error of the close.
+    func leave(of limit: Duration, until deadline: Duration) async -> AMQPError? {
+        let link = self.change { state, _ in
+            state.isLeaving = true
+            return state.link
+        }
+        guard let link, link.error == nil else { return nil }
+        return await link.close(within: self.clock.left(of: limit, until: deadline)).error
+    }
+
     /// Suspends until every message has its fate, or a time has come.
     func flush(until deadline: Duration? = nil) async {
         let reply = Reply<Void>()

@@ -31,6 +31,8 @@ final class ClientSender: Sendable {
         var waiting: Deque<Waiting> = []
         /// Why no more messages are accepted.
         var end: AMQPError?
+        /// The link closes, and no other follows it.
+        var isLeaving = false
         var lastLoss: AMQPError?
         /// Those who wait until the last link has answered for all its messages, and until no message is left.
         var answered: [Reply<Void>] = []
@@ -80,7 +82,7 @@ final class ClientSender: Sendable {
     var counts: AMQPClient.Fates { self.state.withLock { $0.queue.counts } }
     var bytes: (used: Int, peak: Int) { self.state.withLock { ($0.queue.used, $0.queue.peak) } }
     var link: AMQPSender? { self.state.withLock { $0.link } }
-    var end: AMQPError? { self.state.withLock { $0.queue.hasEnded ? $0.end : nil } }
+    var end: AMQPError? { self.state.withLock { $0.queue.hasEnded || $0.isLeaving ? $0.end : nil } }
     var unfinished: AMQPUnfinished { self.state.withLock { $0.unfinished } }
 
     // MARK: Changes

@@ -47,10 +47,7 @@ extension ClientSupervisor {
         let (deadline, workEnd) = self.deadlines(limit)
         sender.stopAccepting(.senderIsClosed)
         await sender.flush(until: workEnd)
-        var error: AMQPError?
-        if let link = sender.link, link.error == nil {
-            error = await link.close(within: self.clock.left(of: limit, until: deadline)).error
-        }
+        let error = await sender.leave(of: limit, until: deadline)
         await self.remove(sender, .senderIsClosed)
         return AMQPCloseResult(error: error, unfinished: [sender.unfinished])
     }

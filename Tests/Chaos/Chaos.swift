@@ -1,0 +1,54 @@
+import ArgumentParser
+import Foundation
+
+/// The parts that dev/chaos puts together: a load on a client, a proxy that breaks connections, a consumer, a queue.
+@main
+struct Chaos: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "chaos",
+        abstract: "Loads and faults for dev/chaos, which starts each part as a process of its own.",
+        discussion: "Each part ends when its standard input ends. See dev/chaos --help.",
+        subcommands: [Send.self, Consume.self, Proxy.self, Queue.self, Cost.self]
+    )
+}
+
+/// The time of this machine that Python's time.monotonic() shows too, in nanoseconds.
+enum Clock {
+    static var now: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
+
+/// The lines of standard input, for a process that ends with them.
+enum Commands {
+    static func lines() -> AsyncStream<String> {
+        signal(SIGPIPE, SIG_IGN)
+        let (stream, continuation) = AsyncStream<String>.makeStream()
+        Thread.detachNewThread {
+            while let line = readLine() { continuation.yield(line) }
+            continuation.finish()
+        }
+        return stream
+    }
+
+    static func answer(_ line: String) {
+        FileHandle.standardOutput.write(Data("\(line)\n".utf8))
+    }
+}
+
+/// Numbers that are the same for the same seed (SplitMix64).
+struct SeededRandom: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { self.state = seed }
+
+    mutating func next() -> UInt64 {
+        self.state &+= 0x9e37_79b9_7f4a_7c15
+        var value = self.state
+        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
+        return value ^ (value >> 31)
+    }
+}
