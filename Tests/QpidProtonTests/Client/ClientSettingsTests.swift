@@ -124,7 +124,7 @@
             ("AMQP_SESSION_LIMIT", "0", "amqp.sessionLimit is 0: it must be at least 1"),
             ("AMQP_MAX_FRAME_SIZE", "100", "amqp.maxFrameSize is 100 B: 512 B is the least"),
             ("AMQP_MAX_FRAME_SIZE", "64K", "amqp.maxFrameSize is \"64K\": it must be a number of bytes, for example"),
-            ("AMQP_INCOMING_CAPACITY", "1000", "amqp.incomingCapacity is 1,000 B: it must be at least twice"),
+            ("AMQP_INCOMING_CAPACITY", "1000", "amqp.incomingCapacity is 1000 B: it must be at least twice"),
             (
                 "AMQP_ALLOWS_PLAIN_WITHOUT_TLS", "maybe",
                 "amqp.allowsPlainWithoutTLS is \"maybe\": it must be true or false"
