@@ -27,22 +27,90 @@ let configuration: [Target.Dependency] = [
 ]
 
 /// One of the executables in Examples/.
-func example(_ name: String) -> Target {
+func example(_ name: String, _ others: [Target.Dependency] = []) -> Target {
     .executableTarget(
         name: name,
         dependencies: [
             "ExampleSupport",
             "QpidProton",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            .product(name: "DequeModule", package: "swift-collections"),
             .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             .product(name: "NIOCore", package: "swift-nio"),
-            .product(name: "NIOPosix", package: "swift-nio"),
-        ],
+        ] + others,
         path: "Examples/\(name)",
         swiftSettings: swiftSettings
     )
 }
+
+/// The examples, and the tests with sockets and processes.
+let programs: [Target] = [
+    .target(
+        name: "ExampleSupport",
+        dependencies: [
+            "QpidProton",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "Logging", package: "swift-log"),
+            .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+        ],
+        path: "Examples/Support",
+        swiftSettings: swiftSettings
+    ),
+    .target(
+        name: "ExampleFiles",
+        dependencies: [
+            "ExampleSupport",
+            "QpidProton",
+            .product(name: "Crypto", package: "swift-crypto"),
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+        ],
+        path: "Examples/Files",
+        swiftSettings: swiftSettings
+    ),
+    example("sender", ["ExampleFiles"]),
+    example("receiver", ["ExampleFiles", .product(name: "NIOPosix", package: "swift-nio")]),
+    example("broker", [.product(name: "DequeModule", package: "swift-collections")]),
+    example("demo", ["ExampleFiles"]),
+    // Its folder Faults holds links to files of IntegrationTests.
+    .executableTarget(
+        name: "chaos",
+        dependencies: [
+            "QpidProton",
+            "QpidProtonRabbitMQ",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+        ],
+        path: "Tests/Chaos",
+        swiftSettings: swiftSettings
+    ),
+    .testTarget(
+        name: "IntegrationTests",
+        dependencies: [
+            "QpidProton",
+            "QpidProtonRabbitMQ",
+            .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            .product(name: "Logging", package: "swift-log"),
+            .product(
+                name: "ServiceLifecycleTestKit",
+                package: "swift-service-lifecycle",
+                condition: .when(traits: ["ServiceLifecycle"])
+            ),
+        ] + lifecycle,
+        exclude: ["Peers"],
+        swiftSettings: swiftSettings
+    ),
+    .testTarget(name: "DocumentationTests", exclude: ["Dependent"], swiftSettings: swiftSettings),
+]
+
+/// Whether only the library and its unit tests are built, which takes half the time: `./dev/test --unit`.
+let isUnit = Context.environment["QPID_PROTON_UNIT_TESTS"] != nil
 
 let package = Package(
     name: "swift-qpid-proton",
@@ -88,7 +156,6 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOFoundationCompat", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -97,24 +164,6 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
         .target(name: "QpidProtonRabbitMQ", dependencies: ["QpidProton"], swiftSettings: swiftSettings),
-        .target(
-            name: "ExampleSupport",
-            dependencies: [
-                "QpidProton",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            path: "Examples/Support",
-            swiftSettings: swiftSettings
-        ),
-        example("sender"),
-        example("receiver"),
-        example("broker"),
-        example("demo"),
         .testTarget(
             name: "QpidProtonTests",
             dependencies: [
@@ -133,40 +182,6 @@ let package = Package(
             dependencies: ["QpidProton", "QpidProtonRabbitMQ"],
             swiftSettings: swiftSettings
         ),
-        // Its folder Faults holds links to files of IntegrationTests.
-        .executableTarget(
-            name: "chaos",
-            dependencies: [
-                "QpidProton",
-                "QpidProtonRabbitMQ",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            path: "Tests/Chaos",
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(
-            name: "IntegrationTests",
-            dependencies: [
-                "QpidProton",
-                "QpidProtonRabbitMQ",
-                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(
-                    name: "ServiceLifecycleTestKit",
-                    package: "swift-service-lifecycle",
-                    condition: .when(traits: ["ServiceLifecycle"])
-                ),
-            ] + lifecycle,
-            exclude: ["Peers"],
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(name: "DocumentationTests", exclude: ["Dependent"], swiftSettings: swiftSettings),
-    ],
+    ] + (isUnit ? [] : programs),
     swiftLanguageModes: [.v6]
 )

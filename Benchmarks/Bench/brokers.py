@@ -9,7 +9,7 @@ import subprocess
 from Bench.contenders import PEERS
 from Bench.processes import Failure, NotSupported
 
-OURS = ".build/release/broker"
+OURS = "Benchmarks/.build/release/broker"
 PROTON = f"{PEERS}/broker"
 RABBITMQ = "dev/rabbitmq"
 INSTALLED = ".build-rabbitmq/4/complete"

@@ -15,7 +15,9 @@ struct ProcessFigures: Codable {
     static func measured() -> ProcessFigures {
         Allocator.trim()
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
-        let targets = names.compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)") }
+        let targets = names.compactMap {
+            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
+        }
         return ProcessFigures(
             resident: Self.resident,
             allocated: Allocator.allocated,

@@ -22,7 +22,8 @@ struct Send: AsyncParsableCommand {
     @Option(help: "The bytes of a message's body.") var size = 200
     @Option(help: "The replay limit of each sender in bytes.") var replayLimit = 4 << 20
     @Option(help: "The losses after which a message at the head is not sent again.") var poisonLimit = 3
-    @Option(help: "The longest delay between two attempts in seconds; without it, the library's.") var longestDelay: Double?
+    @Option(help: "The longest delay between two attempts in seconds; without it, the library's.") var longestDelay:
+        Double?
     @Option(help: "The idle timeout in seconds; without it, the client's.") var idleTimeout: Double?
     @Option(help: "The seconds that the messages may take to get their fates after the last was handed over.")
     var finishWithin = 120.0

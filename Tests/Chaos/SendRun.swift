@@ -44,7 +44,10 @@ final class SendRun: Sendable {
         try FileManager.default.createDirectory(atPath: options.folder, withIntermediateDirectories: true)
         self.log = try FateLog(options.folder + "/fates.tsv")
         self.events = try LineFile(options.folder + "/events.tsv", "# ns\tevent\tdetails")
-        self.samples = try LineFile(options.folder + "/samples.tsv", "# ns\tresident\tledger\thanded\tfinished\taccepted\tlosses")
+        self.samples = try LineFile(
+            options.folder + "/samples.tsv",
+            "# ns\tresident\tledger\thanded\tfinished\taccepted\tlosses"
+        )
     }
 
     func run() async throws {

@@ -1,1 +1,1 @@
-../../IntegrationTests/Support/Mutex.swift
+../../../Sources/QpidProton/Exchange/Mutex.swift

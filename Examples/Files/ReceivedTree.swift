@@ -1,3 +1,4 @@
+package import ExampleSupport
 import Foundation
 package import NIOCore
 
