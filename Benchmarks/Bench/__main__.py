@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 
-from Bench import brokers, contenders, goals, machine, report, scenarios, table
+from Bench import brokers, contenders, goals, machine, picture, report, scenarios, table
 from Bench.processes import Failure
 from Bench.run import Context, Run
 
@@ -26,6 +26,7 @@ def options():
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--render", metavar="FILE")
+    parser.add_argument("--picture", metavar="DIR")
     found = parser.parse_args()
     if found.rounds is None:
         found.rounds = 1 if found.quick else 5
@@ -117,6 +118,8 @@ def main():
         results = measure(found, chosen, cases)
         save(found.out, results)
     figures = show(found.out, results)
+    if found.picture and not picture.save(found.picture, results):
+        raise Failure("there is nothing to draw: measure the scenario throughput")
     short = [figure for figure in figures if figure.is_met is False]
     if found.check and short:
         print(f"bench: short of their goals: {len(short)}", file=sys.stderr)

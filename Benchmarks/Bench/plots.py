@@ -10,12 +10,13 @@ ROW = 22
 LABEL, VALUE = 92, 68
 
 
-def bars(title, groups, unit):
+def bars(title, groups, unit, names=None):
     """Horizontal bars of medians with whiskers from least to most: groups of (head, [(label, summary)])."""
+    names = names or {}
     most = max(found["max"] for _, rows in groups for _, found in rows)
     places = [place for place in ticks(most) if place <= most]
     # A bold letter is about 7.4 wide.
-    left = max(LABEL, max(len(label) for _, rows in groups for label, _ in rows) * 7.4 + 12)
+    left = max(LABEL, max(len(names.get(label, label)) for _, rows in groups for label, _ in rows) * 7.4 + 12)
     right = WIDTH - VALUE
     scale = (right - left) / (most or 1)
     parts, y = [], 4
@@ -28,8 +29,9 @@ def bars(title, groups, unit):
         for label, found in rows:
             middle = y + ROW / 2
             end = left + found["median"] * scale
-            body.append(text(left - 8, middle + 4, label, "own" if series(label) == 0 else "", "end"))
-            tip = f"{label}: {spread(found)} {unit}"
+            name = names.get(label, label)
+            body.append(text(left - 8, middle + 4, name, "own" if series(label) == 0 else "", "end"))
+            tip = f"{name}: {spread(found)} {unit}"
             place = f'x="{left:.1f}" y="{y + 4}" width="{max(end - left, 1):.1f}" height="{ROW - 8}"'
             body.append(f'<rect {place} rx="2" class="{style(label)}"><title>{escape(tip)}</title></rect>')
             low, high = left + found["min"] * scale, left + found["max"] * scale

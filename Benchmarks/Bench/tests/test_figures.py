@@ -2,8 +2,9 @@
 
 import re
 import unittest
+import xml.dom.minidom
 
-from Bench import flow, goals, report, stats, table
+from Bench import flow, goals, picture, report, stats, table
 
 
 def case(scenario, name, kind, settings, **entries):
@@ -106,6 +107,17 @@ class ReportTest(unittest.TestCase):
         self.assertIn("a &lt;fast&gt; one", page)
         self.assertIsNone(re.search(r"https?:|<script|url\(|@import", page))
         self.assertEqual(page.count("<svg"), page.count("</svg>"))
+
+    def test_pictures_stand_alone_in_two_colours(self):
+        found = picture.pictures(results(headline(300_000.0, 500_000.0)))
+        self.assertEqual(list(found), ["", "-dark"])
+        for text in found.values():
+            self.assertIn("this library", text)
+            self.assertIn("Proton C", text)
+            self.assertNotIn("var(", text)
+            xml.dom.minidom.parseString(text)
+        self.assertNotEqual(found[""], found["-dark"])
+        self.assertEqual(picture.pictures(results()), {})
 
     def test_text_table(self):
         lines = list(table.lines(results(headline(800_000.0, 640_000.0))))
