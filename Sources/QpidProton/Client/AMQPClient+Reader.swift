@@ -11,11 +11,14 @@
         /// - Parameters:
         ///   - reader: The configuration. Scope it for a client of its own keys: `reader.scoped(to: "orders")`.
         ///   - logger: Receives one warning for each loss and one line for each recovery.
+        ///   - change: Changes the settings that were read, and adds those that have no key, such as
+        ///     ``Configuration/onConnect``.
         /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` if a value cannot be used: its text names the key,
         ///   the value and the remedy.
         public convenience init(
             reader: ConfigReader,
-            logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() }
+            logger: Logger = Logger(label: "swift-qpid-proton") { _ in SwiftLogNoOpLogHandler() },
+            _ change: (inout Configuration) throws(AMQPError) -> Void = { _ in }
         ) throws(AMQPError) {
             let list = try ClientSettings(reader: reader).list(.urls)
             guard !list.isEmpty else {
@@ -33,7 +36,9 @@
                     throw error
                 }
             }
-            self.init(urls: urls, configuration: try Configuration(reader: reader), logger: logger)
+            var configuration = try Configuration(reader: reader)
+            try change(&configuration)
+            self.init(urls: urls, configuration: configuration, logger: logger)
         }
     }
 

@@ -27,6 +27,17 @@
             }
         }
 
+        @Test func settingsWithoutAKeyAreAdded() throws {
+            let environment = ["AMQP_URLS": "amqp://a.example", "AMQP_SHUTDOWN_LIMIT": "20"]
+            let client = try AMQPClient(reader: Self.reader(environment)) { configuration in
+                #expect(configuration.shutdownLimit == .seconds(20))
+                configuration.shutdownLimit = .seconds(5)
+                configuration.connection.metrics = AMQPMetrics()
+            }
+            #expect(client.configuration.shutdownLimit == .seconds(5))
+            #expect(client.configuration.connection.metrics != nil)
+        }
+
         @Test func theEnvironmentSetsEveryKey() throws {
             let environment = [
                 "AMQP_URLS": "amqps://a.example, amqp://b.example:5673", "AMQP_USER": "orders",
