@@ -22,12 +22,15 @@ package struct ByteSize: ExpressibleByArgument, Sendable {
 /// How to reach a peer, or where to listen, and as whom.
 package struct ConnectionOptions: ParsableArguments {
     @Argument(
-        help: """
-            amqp[s]://[user[:password]@]host[:port][/address]; the scheme may be left out. The address is the path without its \
-            first slash: //queues/orders for /queues/orders.
+        help: ArgumentHelp(
             """
+            amqp[s]://[user[:password]@]host[:port][/address]; the scheme may be left out. The address is the path without its \
+            first slash: //queues/orders for /queues/orders. With --reconnect, several URLs may be given.
+            """,
+            valueName: "url"
+        )
     )
-    package var url: String
+    package var urls: [String]
 
     @Option(help: ArgumentHelp("The address; the URL's if left out.", valueName: "address"))
     package var address: String?
@@ -73,7 +76,7 @@ package struct ConnectionOptions: ParsableArguments {
     package func check() throws {
         guard (self.cert == nil) == (self.key == nil) else { throw ValidationError("--cert and --key go together") }
         // A URL that cannot be read has an error of its own.
-        let isNamed = (try? AMQPURL(listeningAt: self.url)).map { $0.username != nil } ?? true
+        let isNamed = self.urls.allSatisfy { (try? AMQPURL(listeningAt: $0)).map { $0.username != nil } ?? true }
         guard self.passwordFile == nil || self.user != nil || isNamed else {
             throw ValidationError("--password-file needs a user: give --user, or a URL with one")
         }
@@ -94,35 +97,53 @@ package struct ConnectionOptions: ParsableArguments {
     /// The time without progress after which a wait fails; nil for never.
     package var stallLimit: Duration? { self.timeout > 0 ? .seconds(self.timeout) : nil }
 
-    /// The URL with `--user` and `--password-file` in it.
-    ///
-    /// - Parameter isListening: Whether it says where to listen: the port may then be 0.
-    package func resolvedURL(isListening: Bool = false) async throws -> AMQPURL {
-        var url = try isListening ? AMQPURL(listeningAt: self.url) : AMQPURL(self.url)
-        if let user = self.user { url.username = user }
-        if let path = self.passwordFile {
-            url.password = try await TextFile.lines(of: path, most: 1, within: self.stallLimit).first ?? ""
+    /// The URLs with `--user` and `--password-file` in them, without an address.
+    package func resolvedURLs() async throws -> [AMQPURL] {
+        var urls = try self.urls.map { try AMQPURL($0) }
+        let password = try await self.password()
+        for index in urls.indices {
+            if let user = self.user { urls[index].username = user }
+            if let password { urls[index].password = password }
+            urls[index].address = nil
         }
+        return urls
+    }
+
+    /// Where to listen, with `--user` and `--password-file` in it: the port may be 0.
+    package func listeningURL() async throws -> AMQPURL {
+        var url = try AMQPURL(listeningAt: self.urls[0])
+        if let user = self.user { url.username = user }
+        if let password = try await self.password() { url.password = password }
         return url
     }
 
-    /// The address to use; a failure where neither an option nor the URL names one.
+    private func password() async throws -> String? {
+        guard let path = self.passwordFile else { return nil }
+        return try await TextFile.lines(of: path, most: 1, within: self.stallLimit).first ?? ""
+    }
+
+    /// The address to use; a failure where neither an option nor a URL names one, and where URLs name several.
     package func resolvedAddress() throws -> String {
-        if let address = try self.address ?? AMQPURL(self.url).address, !address.isEmpty { return address }
-        throw Failure("no address: give --address, or a URL that ends with /address")
+        if let address = self.address { return address }
+        let addresses = try self.urls.compactMap { try AMQPURL($0).address }.filter { !$0.isEmpty }
+        guard let address = addresses.first else {
+            throw Failure("no address: give --address, or a URL that ends with /address")
+        }
+        guard let other = addresses.first(where: { !$0.hasSameBytes(as: address) }) else { return address }
+        throw Failure("the URLs name several addresses, '\(address)' and '\(other)': give one, or --address")
     }
 
     /// Runs `open` on a connection, and adds to the peer's refusal of an address how it is written for that peer.
     package func explaining<Link>(
         _ address: String,
-        _ connection: AMQPConnection,
+        _ connection: @autoclosure () -> AMQPConnection?,
         _ open: () async throws -> Link
     ) async throws -> Link {
         do {
             return try await open()
         } catch let error as AMQPError where error.origin == .peer {
-            let properties = connection.peer.properties
-            guard properties[symbol: "product"]?.stringValue == "RabbitMQ",
+            guard let properties = connection()?.peer.properties,
+                properties[symbol: "product"]?.stringValue == "RabbitMQ",
                 properties[symbol: "version"]?.stringValue?.hasPrefix("3.") != true, !address.hasPrefix("/")
             else { throw error }
             let isPath = address.hasPrefix("queues/") || address.hasPrefix("exchanges/")

@@ -80,7 +80,7 @@ package enum Program {
     }
 
     private static func parse<Command: ExampleCommand>(_ type: Command.Type) throws -> Command {
-        let arguments = self.joiningNegatives(Array(CommandLine.arguments.dropFirst()))
+        let arguments = self.joiningNumbers(Array(CommandLine.arguments.dropFirst()))
         do {
             guard let command = try Command.parseAsRoot(arguments) as? Command else { throw CleanExit.helpRequest() }
             try command.check()
@@ -101,19 +101,24 @@ package enum Program {
         }
     }
 
-    /// Joins a negative number with the option before it: the parser takes `-1` in `--count -1` for an option.
-    private static func joiningNegatives(_ arguments: [String]) -> [String] {
+    /// Joins a number with the option before it: the parser takes `-1` in `--count -1` for an option, and a URL behind
+    /// `--reconnect` for its number.
+    private static func joiningNumbers(_ arguments: [String]) -> [String] {
         var joined: [String] = []
+        var isBehindReconnect = false
         for argument in arguments {
-            if Double(argument).map({ $0 < 0 }) == true, let last = joined.last, last.hasPrefix("--"), last.count > 2,
-                !last.contains("=")
+            let number = Double(argument)
+            if isBehindReconnect, number == nil { joined[joined.count - 1] += "=\(OutageLimit.none)" }
+            isBehindReconnect = argument == ReconnectOptions.name
+            if let number, let last = joined.last, last.hasPrefix("--"), last.count > 2, !last.contains("="),
+                number < 0 || last == ReconnectOptions.name
             {
                 joined[joined.count - 1] = "\(last)=\(argument)"
             } else {
                 joined.append(argument)
             }
         }
-        return joined
+        return isBehindReconnect ? joined.dropLast() + [joined[joined.count - 1] + "=\(OutageLimit.none)"] : joined
     }
 
     /// Calls `handler` whenever one of the signals comes, in place of what it does by default.

@@ -20,6 +20,7 @@ package final class Progress: Sendable {
         var isStopped = false
         var look: (@Sendable () async -> FlowLook?)?
         var link: (@Sendable () async -> AMQPLinkSnapshot?)?
+        var isDown: (@Sendable () -> Bool)?
         var blockedTimes: [AMQPBlockCause: Duration]?
         /// The link as it was seen last.
         var last: FlowLook?
@@ -100,30 +101,48 @@ package final class Progress: Sendable {
 
     /// Shows a link too, from now on.
     package func watch(_ sender: AMQPSender) {
-        self.watch(sender, isSender: true) { try? await sender.snapshot() }
+        self.watch(isSender: true, { sender }) { try? await $0.snapshot() }
     }
 
     /// Shows a link too, from now on.
     package func watch(_ receiver: AMQPReceiver) {
-        self.watch(receiver, isSender: false) { try? await receiver.snapshot() }
+        self.watch(isSender: false, { receiver }) { try? await $0.snapshot() }
     }
 
-    private func watch(
-        _ link: some AMQPLink,
+    /// Shows the link that a client's sender has at the time, from now on.
+    package func watch(_ sender: AMQPClient.Sender) {
+        self.watch(isSender: true, { sender.link }) { try? await $0.snapshot() }
+    }
+
+    /// Shows the link that a client's receiver has at the time, from now on.
+    package func watch(_ receiver: AMQPClient.Receiver) {
+        self.watch(isSender: false, { receiver.link }) { try? await $0.snapshot() }
+    }
+
+    /// - Parameter link: The link; nil during an outage.
+    private func watch<Link: AMQPLink>(
         isSender: Bool,
-        _ snapshot: @escaping @Sendable () async -> AMQPLinkSnapshot?
+        _ link: @escaping @Sendable () -> Link?,
+        _ snapshot: @escaping @Sendable (Link) async -> AMQPLinkSnapshot?
     ) {
-        let (name, connection) = (link.name, link.session.connection)
         self.state.withLock { state in
             state.hasLink = true
-            state.link = { await Task { await snapshot() }.value }
+            state.isDown = { link() == nil }
+            state.link = {
+                guard let link = link() else { return nil }
+                return await Task { await snapshot(link) }.value
+            }
             state.look = {
+                guard let link = link() else { return nil }
                 // A task that is cancelled wants to know it all the same.
-                let snapshot = await Task { try? await connection.snapshot() }.value
-                return snapshot.flatMap { FlowLook($0, link: name, isSender: isSender) }
+                let snapshot = await Task { try? await link.session.connection.snapshot() }.value
+                return snapshot.flatMap { FlowLook($0, link: link.name, isSender: isSender) }
             }
         }
     }
+
+    /// Whether a link is watched and lost, so that there is none now.
+    package var isDown: Bool { self.state.withLock { $0.isDown }?() ?? false }
 
     /// How long each cause kept the link from moving: until ``finish()``, or as it was seen last.
     package var blockedTimes: [AMQPBlockCause: Duration] {
@@ -157,6 +176,7 @@ package final class Progress: Sendable {
             state.task = nil
             state.look = nil
             state.link = nil
+            state.isDown = nil
             if self.isShown, self.isTerminal { Console.showStatus(nil) }
         }
     }
@@ -199,7 +219,11 @@ package final class Progress: Sendable {
         }
         let bad = self.notAccepted.load(ordering: .relaxed)
         if bad > 0 { line.add("\(Units.count(bad)) not accepted", importance: 9) }
-        look?.add(to: &line, since: before, interval)
+        if self.isDown {
+            line.add("no connection", importance: 9)
+        } else {
+            look?.add(to: &line, since: before, interval)
+        }
         // Under the lock: nothing is shown after the end.
         self.state.withLock { state in
             guard !state.isStopped else { return }
@@ -247,6 +271,9 @@ package enum Units {
         perSecond > 0 && perSecond < 9.95
             ? String(format: "%.1f/s", perSecond) : "\(self.count(Int(min(perSecond, 1e15).rounded())))/s"
     }
+
+    /// A short time with one decimal, for example `2.3 s`.
+    package static func seconds(_ time: Duration) -> String { String(format: "%.1f s", time.inSeconds) }
 
     /// A time in its two largest units.
     package static func time(_ seconds: Double) -> String {

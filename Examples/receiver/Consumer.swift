@@ -16,6 +16,8 @@ final class Tally {
     private(set) var aborted = 0
     /// Messages whose acceptance could not be sent, because the link had ended.
     var notSettled = 0
+    /// Messages that could not be settled because their link was lost, and that come again.
+    private(set) var stale = 0
     /// The most messages that are named on stderr.
     static let mostNamed = 100
     private var named = 0
@@ -36,6 +38,7 @@ final class Tally {
         var summary = Summary("received", self.messages, of: total)
         summary.add(self.rejected, "rejected")
         summary.add(self.aborted, "aborted by the sender")
+        summary.add(self.stale, "not settled before a loss")
         summary.add(self.notSettled, "not settled")
         return summary.line(bytes: self.bytes, self.duration)
     }
@@ -50,6 +53,9 @@ final class Tally {
             case .aborted(let text):
                 self.aborted += 1
                 self.name("incomplete: \(text)")
+                continue
+            case .stale:
+                self.stale += 1
                 continue
             case .good(_, let count): bytes += count
             case .mismatch(let error):
@@ -98,6 +104,8 @@ enum Verdict {
     case refused(AMQPError)
     /// Its end did not come, for the reason that the text states: it is no message any more.
     case aborted(String)
+    /// It comes again, because its link was lost before it was settled.
+    case stale
 }
 
 /// Takes messages in batches, has them written, settles them and grants credit.
@@ -112,8 +120,7 @@ struct Consumer {
     let credit: Int?
     let progress: Progress
 
-    func run(_ receiver: AMQPReceiver, _ sink: any Sink, _ tally: Tally, _ sequence: inout SequenceCheck?) async throws
-    {
+    func run(_ receiver: any Inlet, _ sink: any Sink, _ tally: Tally, _ sequence: inout SequenceCheck?) async throws {
         var granted = 0
         while tally.messages < self.count ?? .max {
             if let count = self.count, let credit = self.credit {
@@ -129,8 +136,8 @@ struct Consumer {
             guard !batch.isEmpty else { return }
             tally.begin()
             if let delay = self.delay { try await Task.sleep(for: delay) }
-            let verdicts = try await self.verdicts(of: batch, sink)
-            self.settle(batch, verdicts, &sequence)
+            var verdicts = try await self.verdicts(of: batch, sink)
+            self.settle(batch, &verdicts, &sequence, comesAgain: receiver.outlivesLinks)
             let before = tally.messages
             let bytes = tally.add(verdicts)
             self.progress.add(messages: tally.messages - before, bytes: sink.showsProgress ? 0 : bytes)
@@ -151,59 +158,36 @@ struct Consumer {
         }
     }
 
-    private func settle(_ batch: [AMQPDelivery], _ verdicts: [Verdict], _ sequence: inout SequenceCheck?) {
+    /// - Parameter comesAgain: Whether a message whose link was lost comes again, so that it does not count.
+    private func settle(
+        _ batch: [AMQPDelivery],
+        _ verdicts: inout [Verdict],
+        _ sequence: inout SequenceCheck?,
+        comesAgain: Bool
+    ) {
         var areAllGood = true
         for verdict in verdicts {
             if case .good(let id, _) = verdict { sequence?.add(id) } else { areAllGood = false }
         }
         // All at once costs less than each by itself.
-        guard !areAllGood else { return _ = batch.acceptAll() }
-        for (delivery, verdict) in zip(batch, verdicts) {
-            switch verdict {
-            case .good: delivery.accept()
-            case .aborted: break
-            case .mismatch(let error), .refused(let error): delivery.reject(error)
+        if areAllGood, !comesAgain { return _ = batch.acceptAll() }
+        for (index, delivery) in batch.enumerated() {
+            let settlement: AMQPSettlement
+            switch verdicts[index] {
+            case .good: settlement = delivery.accept()
+            case .aborted, .stale: continue
+            case .mismatch(let error), .refused(let error): settlement = delivery.reject(error)
             }
+            if comesAgain, settlement == .stale { verdicts[index] = .stale }
         }
     }
 
-    private func nextBatch(_ receiver: AMQPReceiver, _ most: Int) async throws -> [AMQPDelivery] {
+    private func nextBatch(_ receiver: any Inlet, _ most: Int) async throws -> [AMQPDelivery] {
         guard let limit = self.idleTimeout else { return try await receiver.nextBatch(max: most) }
         var batch: [AMQPDelivery] = []
         while batch.count < most, let delivery = receiver.poll() { batch.append(delivery) }
         if batch.isEmpty, let delivery = try await receiver.receive(within: limit) { batch.append(delivery) }
         return batch
-    }
-}
-
-extension AMQPReceiver {
-    /// How long a peer may take to answer the drain that ends a wait.
-    private static let answerLimit: Duration = .seconds(1)
-
-    /// Takes the next message; nil when none comes within the limit, also from a peer that answers no drain.
-    func receive(within limit: Duration) async throws -> AMQPDelivery? {
-        try await withThrowingTaskGroup(of: AMQPDelivery??.self) { group in
-            group.addTask {
-                do throws(AMQPError) {
-                    return .some(try await self.receive(timeout: limit))
-                } catch {
-                    guard error.condition == .cancelled else { throw error }
-                    return nil
-                }
-            }
-            group.addTask {
-                try? await Task.sleep(for: limit + Self.answerLimit)
-                return nil
-            }
-            var found: AMQPDelivery?
-            while let result = try await group.next() {
-                if case .some(let delivery) = result { found = delivery }
-                // What was handed over before the cancellation is returned.
-                group.cancelAll()
-            }
-            if found == nil { try Task.checkCancellation() }
-            return found
-        }
     }
 }
 
@@ -240,7 +224,10 @@ struct SequenceCheck: CustomStringConvertible {
         return word * 64 + 63 - self.seen[word].leadingZeroBitCount - self.distinct
     }
 
-    var isGood: Bool { self.duplicates == 0 && self.missing == 0 && self.outOfOrder == 0 && self.unnumbered == 0 }
+    /// Whether each number came, and none but numbers did.
+    var isComplete: Bool { self.missing == 0 && self.unnumbered == 0 }
+    /// Whether each came once and in order.
+    var isGood: Bool { self.isComplete && self.duplicates == 0 && self.outOfOrder == 0 }
 
     var description: String {
         "\(self.missing) missing, \(self.duplicates) twice, \(self.outOfOrder) out of order, \(self.unnumbered) unnumbered"

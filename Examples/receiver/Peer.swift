@@ -2,29 +2,29 @@ import ExampleSupport
 import QpidProton
 import Synchronization
 
-/// Who sends: the connection and the link.
+/// Who sends: the way to it and the link.
 struct Peer: Sendable {
-    let connection: AMQPConnection
-    let receiver: AMQPReceiver
-    let isServer: Bool
+    let way: Way
+    let receiver: any Inlet
+    var isServer = false
 
     /// Closes the link, the session and the connection. Cancellation of the task does not reach it.
     func close(within limit: Duration) async throws {
-        let peer = self
+        guard let link = self.receiver as? AMQPReceiver else { return try await self.way.close(within: limit) }
+        let (connection, isServer) = (link.session.connection, self.isServer)
         try await Closing.run(within: limit) {
-            if peer.receiver.error == nil { try await peer.receiver.close().check() }
+            if link.error == nil { try await link.close().check() }
             // A sender that came here closes its own connection: it may be waiting for the last outcomes.
-            if peer.isServer { await peer.waitForPeer(.seconds(5)) }
-            if peer.receiver.session.error == nil { try await peer.receiver.session.close().check() }
+            if isServer { await Self.wait(for: connection, .seconds(5)) }
+            if link.session.error == nil { try await link.session.close().check() }
             // It may have ended already: its last bytes must leave before the program does.
-            let hasEnded = peer.connection.error != nil
-            let result = await peer.connection.close()
+            let hasEnded = connection.error != nil
+            let result = await connection.close()
             if !hasEnded { try result.check() }
         }
     }
 
-    private func waitForPeer(_ limit: Duration) async {
-        let connection = self.connection
+    private static func wait(for connection: AMQPConnection, _ limit: Duration) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await connection.waitUntilClosed() }
             group.addTask { try? await Task.sleep(for: limit) }
@@ -98,7 +98,7 @@ struct Doorman: Sendable {
                 } else if isTaken.take() {
                     let receiver = try await incoming.accept(self.configuration)
                     Task { try await Self.refuseAll(connection) }
-                    return Peer(connection: connection, receiver: receiver, isServer: true)
+                    return Peer(way: .connection(connection), receiver: receiver, isServer: true)
                 } else {
                     incoming.refuse(
                         AMQPError(scope: .link, condition: .resourceLocked, detail: "another sender was first")

@@ -22,6 +22,7 @@ struct Receiver: ExampleCommand {
               receiver localhost/backup --stream - | tar x
               receiver localhost/orders --window auto --budget 1M --output orders.txt
               receiver localhost/load --window 10 --handler-delay 50 --rate 100 --progress
+              receiver amqps://a.example/orders amqps://b.example --reconnect --output orders.txt
 
             RabbitMQ 4 takes addresses that begin with a slash, and the URL's path without its first slash is the address:
               receiver amqp://guest:guest@localhost//queues/orders --count 1 --output -
@@ -35,6 +36,10 @@ struct Receiver: ExampleCommand {
             The receiver ends after --count messages, or when no message comes for --idle-timeout. With --stream it ends after
             one message, with --listen when the sender closes its link. Without any of these, it runs until Ctrl-C.
 
+            With --reconnect, the receiver survives lost connections: stderr shows each loss, each failed attempt and each
+            recovery. A message whose acceptance did not reach the peer comes again and is written again, so --verify-sequence
+            then accepts duplicates and another order. More than --count messages may be asked for; the rest is released.
+
             Exit codes:
               0    all messages that were asked for were accepted; also after Ctrl-C, without any of these options
               1    an error, messages that were rejected, incomplete or not settled, or fewer than --count; without --listen
@@ -47,6 +52,7 @@ struct Receiver: ExampleCommand {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup var flow: FlowOptions
+    @OptionGroup var reconnect: ReconnectOptions
 
     @Option(
         help: ArgumentHelp(
@@ -146,12 +152,19 @@ struct Receiver: ExampleCommand {
     func check() throws {
         try self.connection.check()
         try self.flow.check()
+        try self.reconnect.check(self.connection)
+        guard !self.reconnect.isOn || self.stream == nil && !self.listen else {
+            throw ValidationError("--reconnect does not go with --stream and --listen")
+        }
         guard [self.outputPath, self.directory, self.stream].count(where: { $0 != nil }) <= 1 else {
             throw ValidationError("give one of --output, --directory and --stream")
         }
         for (name, path) in [("--output", self.outputPath), ("--directory", self.directory), ("--stream", self.stream)]
         {
             try ConnectionOptions.check(path, of: name)
+        }
+        guard !self.listen || self.connection.urls.count == 1 else {
+            throw ValidationError("--listen takes one URL: where to listen")
         }
         guard self.stream == nil || (self.count ?? 1) == 1 && !self.verifySequence else {
             throw ValidationError("--stream takes one message: leave out --count and --verify-sequence")
@@ -205,6 +218,7 @@ struct Receiver: ExampleCommand {
         var failure: (any Error)?
         var peak = 0
         var isClosedByPeer = false
+        var outages: OutageReport?
         do {
             var target: StreamTarget?
             if let path = self.stream { target = try await StreamTarget(path) }
@@ -216,14 +230,14 @@ struct Receiver: ExampleCommand {
                 credit: self.grantedCredit,
                 progress: progress
             )
-            let peer = try await self.listen ? self.waitForSender() : self.connectToBroker()
-            progress.watch(peer.receiver)
+            let peer = try await self.listen ? self.waitForSender(progress) : self.connectToBroker(progress)
+            outages = peer.way.outages
             do {
                 if let target {
                     try await target.take(from: peer.receiver, within: consumer.idleTimeout, tally, progress)
                 } else {
                     // Messages that are only counted need no other thread; files would block the connection's.
-                    try await withTaskExecutorPreference(sink.isBlocking ? nil : peer.connection.taskExecutor) {
+                    try await withTaskExecutorPreference(sink.isBlocking ? nil : peer.way.taskExecutor) {
                         try await consumer.run(peer.receiver, sink, tally, &sequence)
                     }
                 }
@@ -232,23 +246,23 @@ struct Receiver: ExampleCommand {
             }
             isClosedByPeer = peer.receiver.error != nil
             await progress.finish()
-            peak = peer.receiver.bufferedBytesPeak
+            let link = peer.receiver.link
+            peak = link?.bufferedBytesPeak ?? 0
             do {
                 let isGivenUp = failure != nil || Program.isInterrupted
-                let limit = peer.connection.configuration.operationTimeout
-                try await peer.close(within: isGivenUp ? Closing.shortLimit : limit)
+                try await peer.close(within: isGivenUp ? Closing.shortLimit : peer.way.limit)
             } catch let error as AMQPError where error.condition == .closed {
                 // The peer closed the connection in order at the same time.
             } catch {
                 failure = failure ?? error
             }
-            tally.notSettled = peer.receiver.unsentSettlements
+            tally.notSettled = link?.unsentSettlements ?? 0
         } catch {
             failure = error
         }
         progress.stop()
         let reason = self.failure(failure, tally, sequence, hasLink: progress.hasLink, isClosedByPeer)
-        let report = self.output.json ? self.report(tally, sequence, peak, progress.blockedTimes) : nil
+        let report = self.output.json ? self.report(tally, sequence, outages, peak, progress.blockedTimes) : nil
         try Ending("receiver", reason, tally.summary(of: self.count), hasBegun: progress.hasLink)
             .finish(report, isOnStandardError: self.outputPath == "-" || self.stream == "-")
     }
@@ -261,14 +275,16 @@ struct Receiver: ExampleCommand {
     /// The credit that is granted by hand, so that no message comes that is not wanted; nil where the library grants it.
     private var grantedCredit: Int? {
         // Credit that is granted by hand has no rate.
-        guard self.count != nil, self.flow.rateLimit == nil, case .messages(let credit) = self.chosenWindow else {
+        guard self.count != nil, self.flow.rateLimit == nil, !self.reconnect.isOn,
+            case .messages(let credit) = self.chosenWindow
+        else {
             return nil
         }
         return credit
     }
 
     private func makeSink(_ progress: Progress) async throws -> any Sink {
-        if let path = self.directory { return try DirectorySink(path, progress) }
+        if let path = self.directory { return try DirectorySink(path, progress, comesAgain: self.reconnect.isOn) }
         if let path = self.outputPath { return try await LineSink(path) }
         return CountingSink()
     }
@@ -291,7 +307,9 @@ struct Receiver: ExampleCommand {
             )
         }
         do { try tally.check() } catch { return error }
-        if let sequence, !sequence.isGood { return Failure("the sequence is broken: \(sequence)") }
+        if let sequence, !(self.reconnect.isOn ? sequence.isComplete : sequence.isGood) {
+            return Failure("the sequence is broken: \(sequence)")
+        }
         if isClosedByPeer, !self.listen, self.count == nil, self.stream == nil { return Failure(closed) }
         return nil
     }
@@ -304,6 +322,7 @@ struct Receiver: ExampleCommand {
     private func report(
         _ tally: Tally,
         _ sequence: SequenceCheck?,
+        _ outages: OutageReport?,
         _ peak: Int,
         _ blocked: [AMQPBlockCause: Duration]
     ) -> Report {
@@ -315,6 +334,10 @@ struct Receiver: ExampleCommand {
         report.add("refused", tally.refused)
         report.add("aborted", tally.aborted)
         report.add("not_settled", tally.notSettled)
+        if let outages {
+            report.add("stale", tally.stale)
+            outages.add(to: &report)
+        }
         sequence?.add(to: &report)
         report.add("buffered_bytes_peak", peak)
         report.addBlocked(blocked)
@@ -354,26 +377,47 @@ struct Receiver: ExampleCommand {
         return configuration
     }
 
-    private func connectToBroker() async throws -> Peer {
+    private func connectToBroker(_ progress: Progress) async throws -> Peer {
         let address = try self.connection.resolvedAddress()
-        var url = try await self.connection.resolvedURL()
-        url.address = nil
-        let connection = try await AMQPConnection.connect(
-            to: url,
-            configuration: self.connectionConfiguration,
-            logger: Console.logger(of: "receiver")
-        )
-        let session = try await connection.openSession(self.sessionConfiguration)
+        let urls = try await self.connection.resolvedURLs()
+        let logger = Console.logger(of: "receiver", without: OutageReport.logged)
         var configuration = self.makeConfiguration()
         configuration.source = AMQPSource(address: address)
-        let receiver = try await self.connection.explaining(address, connection) {
-            try await session.openReceiver(configuration)
+        let settings = configuration
+        guard self.reconnect.isOn else {
+            let connection = try await AMQPConnection.connect(
+                to: urls[0],
+                configuration: self.connectionConfiguration,
+                logger: logger
+            )
+            let session = try await connection.openSession(self.sessionConfiguration)
+            let receiver = try await self.connection.explaining(address, connection) {
+                try await session.openReceiver(settings)
+            }
+            progress.watch(receiver)
+            return Peer(way: .connection(connection), receiver: receiver)
         }
-        return Peer(connection: connection, receiver: receiver, isServer: false)
+        var clientSettings = self.reconnect.configuration(
+            self.connectionConfiguration,
+            first: self.connection.stallLimit
+        )
+        clientSettings.session = self.sessionConfiguration
+        let client = AMQPClient(urls: urls, configuration: clientSettings, logger: logger)
+        let way = Way.client(client, "receiver")
+        do {
+            let receiver = try await self.connection.explaining(address, client.connection) {
+                try await client.receiver(settings)
+            }
+            progress.watch(receiver)
+            return Peer(way: way, receiver: receiver)
+        } catch {
+            try? await way.close(within: Closing.shortLimit)
+            throw error
+        }
     }
 
-    private func waitForSender() async throws -> Peer {
-        let url = try await self.connection.resolvedURL(isListening: true)
+    private func waitForSender(_ progress: Progress) async throws -> Peer {
+        let url = try await self.connection.listeningURL()
         var configuration = AMQPListener.Configuration()
         configuration.connection = self.connectionConfiguration
         if url.isTLS {
@@ -400,6 +444,7 @@ struct Receiver: ExampleCommand {
         )
         let limit: Duration? = self.idleTimeout.map { .seconds($0) }
         let peer = try await doorman.firstSender(at: listener, within: limit)
+        if let link = peer.receiver.link { progress.watch(link) }
         await listener.close()
         return peer
     }

@@ -115,10 +115,13 @@ final class LineSink: Sink {
 final class DirectorySink: Sink {
     private let tree: ReceivedTree
     private let progress: ExampleSupport.Progress
+    private let comesAgain: Bool
 
-    init(_ path: String, _ progress: ExampleSupport.Progress) throws {
+    /// - Parameter comesAgain: Whether a message whose link was lost comes again.
+    init(_ path: String, _ progress: ExampleSupport.Progress, comesAgain: Bool) throws {
         self.tree = try ReceivedTree(path)
         self.progress = progress
+        self.comesAgain = comesAgain
     }
 
     var showsProgress: Bool { true }
@@ -165,6 +168,7 @@ final class DirectorySink: Sink {
             } catch let error as AMQPError where error.condition == .decodeError {
                 return .mismatch(error)
             } catch let error as AMQPError where error.condition != .cancelled {
+                if self.comesAgain, error.condition != .aborted { return .stale }
                 return .aborted("\(shown): \(error.detail)")
             }
             guard digest.lowercased() == own.finish() else {

@@ -12,7 +12,7 @@ struct StreamTarget: Sendable {
 
     /// Takes one message, writes it piece by piece, and accepts it when it is in place.
     func take(
-        from receiver: AMQPReceiver,
+        from receiver: any Inlet,
         within limit: Duration?,
         _ tally: Tally,
         _ progress: ExampleSupport.Progress

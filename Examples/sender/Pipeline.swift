@@ -12,12 +12,12 @@ struct Pipeline {
     /// How many messages are sent before another task of this thread gets its turn.
     private static let batch = 64
 
-    private let sender: AMQPSender
+    private let sender: any Outlet
     private let tally: Tally
     private let progress: Progress
 
     /// - Parameter isAhead: Whether messages are made also while there is no room for them.
-    init(_ sender: AMQPSender, isAhead: Bool, _ tally: Tally, _ progress: Progress) {
+    init(_ sender: any Outlet, isAhead: Bool, _ tally: Tally, _ progress: Progress) {
         self.highestOutstanding = isAhead ? 1 << 20 : 32_768
         self.sender = sender
         self.tally = tally
@@ -80,13 +80,14 @@ struct Pipeline {
         let digest = try await file.digest { tally.moved() }
         var message = file.message(digest)
         template.apply(to: &message)
-        let body = file.body(digest) { count in
-            tally.moved()
-            progress.add(messages: 0, bytes: count)
-        }
         // One data section holds 4 GiB at most.
         let length = digest.count <= UInt32.max ? AMQPByteCount(digest.count) : nil
-        let outcome = try await self.sender.stream(message, length: length, body: body)
+        let outcome = try await self.sender.stream(message, length: length) {
+            file.body(digest) { count in
+                tally.moved()
+                progress.add(messages: 0, bytes: count)
+            }
+        }
         tally.ended(.success(outcome), bytes: digest.count)
         progress.add(outcome, bytes: 0)
     }
@@ -105,9 +106,9 @@ struct Pipeline {
         _ note: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void
     ) async throws {
         do {
-            let tracker = try await self.sender.enqueue(message)
+            let accepted = try await self.sender.accept(message)
             self.tally.sent()
-            tracker.whenSettled(note)
+            accepted.whenSettled(note)
         } catch let error where error.condition == .wouldBlock {
             self.tally.sent()
             self.tally.wasRefused(error)

@@ -49,7 +49,7 @@ struct ReleaseBackoff {
     /// Reports are no more frequent than this.
     private static let reportInterval: Duration = .seconds(30)
 
-    let sender: AMQPSender
+    let sender: any Outlet
     /// The rate limit of the options.
     let rateLimit: AMQPRateLimit?
     let tally: Tally
@@ -68,7 +68,7 @@ struct ReleaseBackoff {
                 Console.error("sender: the peer releases every message: sending slowly until it accepts one")
             }
             try await self.slowDown(clock)
-            try self.sender.setRateLimit(self.rateLimit)
+            try self.sender.link?.setRateLimit(self.rateLimit)
             if isReported, !Task.isCancelled { Console.error("sender: the peer accepts messages again") }
         }
     }
@@ -82,7 +82,7 @@ struct ReleaseBackoff {
             var limit = self.rateLimit ?? AMQPRateLimit()
             limit.messagesPerSecond = next
             limit.burst = .zero
-            try self.sender.setRateLimit(limit)
+            try self.sender.link?.setRateLimit(limit)
             let end = clock.now + .seconds(1 / next)
             repeat {
                 try await clock.sleep(for: Self.interval)

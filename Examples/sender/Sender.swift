@@ -24,6 +24,7 @@ struct Sender: ExampleCommand {
               tar c photos | sender localhost/backup --stream -
               sender localhost/mails --file mails.txt --rate 50 --byte-rate 1M
               sensor | sender localhost/readings --file - --limit 64K --overflow drop-oldest --priority 9
+              sender amqps://a.example/orders amqps://b.example --reconnect 600 --file orders.txt
 
             RabbitMQ 4 takes addresses that begin with a slash, and the URL's path without its first slash is the address:
               sender amqp://guest:guest@localhost//queues/orders --body 'hello'
@@ -35,6 +36,10 @@ struct Sender: ExampleCommand {
 
             If the peer releases every message (a router without a consumer does), the sender slows down to one message every
             2 seconds. It ends after --released-limit. Released messages are not sent again: they count as not accepted.
+
+            With --reconnect, the sender survives lost connections: stderr shows each loss, each failed attempt and each recovery.
+            Messages that were sent and not settled are sent again, so these may arrive twice. --limit then also counts the
+            messages that are not settled (default: 16M), and the figures of the link are those of the last one.
 
             Exit codes:
               0    every message was accepted (with --settled: written), or dropped because --overflow allows it
@@ -48,6 +53,7 @@ struct Sender: ExampleCommand {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup var flow: FlowOptions
+    @OptionGroup var reconnect: ReconnectOptions
 
     @Option(help: ArgumentHelp("Send this text as one message.", valueName: "text"))
     var body: String?
@@ -147,6 +153,7 @@ struct Sender: ExampleCommand {
     func check() throws {
         try self.connection.check()
         try self.flow.check()
+        try self.reconnect.check(self.connection)
         let sources = [
             self.body != nil, self.file != nil, self.directory != nil, self.stream != nil, self.count != nil,
         ]
@@ -178,6 +185,9 @@ struct Sender: ExampleCommand {
         guard (0...255).contains(self.messagePriority ?? 4) else {
             throw ValidationError("--message-priority takes 0 to 255")
         }
+        guard !self.reconnect.isOn || self.stream == nil else {
+            throw ValidationError("--reconnect does not go with --stream: a message that has begun is not sent again")
+        }
         guard self.overflow == nil || self.stream == nil else {
             throw ValidationError("--overflow does not go with --stream: a message that has begun is not dropped")
         }
@@ -196,33 +206,24 @@ struct Sender: ExampleCommand {
         var source: Source?
         do {
             let address = try self.connection.resolvedAddress()
-            let url = try await self.connection.resolvedURL()
+            let urls = try await self.connection.resolvedURLs()
             let made = try await self.makeSource(tally, progress)
             source = made
             progress.setGoal(self.goal(made))
-            var configuration = self.connection.configuration()
-            self.flow.apply(to: &configuration)
-            let limit = configuration.operationTimeout
-            // The summary has the number of the messages that were not sent or not settled.
-            let ignored: Set = ["messages were given up: their sender has ended"]
-            let logger = Console.logger(of: "sender", without: ignored)
-            var server = url
-            server.address = nil
-            let connection = try await AMQPConnection.connect(to: server, configuration: configuration, logger: logger)
+            let way = try await self.connect(to: urls)
             do {
-                try await self.send(made, to: address, on: connection, tally, progress)
+                try await self.send(made, to: address, on: way, tally, progress)
                 run.isDone = true
             } catch {
                 run.failure = error
             }
-            run.peak = connection.outgoingBytesPeak
+            run.peak = way.connection?.outgoingBytesPeak ?? 0
             do {
-                try await Closing.run(within: run.isDone ? limit : Closing.shortLimit) {
-                    try await connection.close().check()
-                }
+                try await way.close(within: run.isDone ? way.limit : Closing.shortLimit)
             } catch {
                 run.failure = run.failure ?? error
             }
+            run.outages = way.outages
         } catch {
             run.failure = error
         }
@@ -237,6 +238,8 @@ struct Sender: ExampleCommand {
         var isDone = false
         /// The most bytes that the connection held for the socket.
         var peak = 0
+        /// What was seen of lost connections, with `--reconnect`.
+        var outages: OutageReport?
     }
 
     /// Reports the end of a run; throws where not everything was done.
@@ -264,6 +267,7 @@ struct Sender: ExampleCommand {
         var report: Report?
         if self.output.json {
             var figures = tally.report(seconds)
+            run.outages?.add(to: &figures)
             figures.add("skipped", skipped)
             figures.add("symbolic_links", links)
             figures.add("outgoing_bytes_peak", run.peak)
@@ -301,43 +305,90 @@ struct Sender: ExampleCommand {
         return .messages(NumberSource(count: self.count ?? 0, size: self.size?.bytes ?? 100))
     }
 
+    /// Connects once, or with `--reconnect` makes a client, which connects at its first use.
+    private func connect(to urls: [AMQPURL]) async throws -> Way {
+        var configuration = self.connection.configuration()
+        self.flow.apply(to: &configuration)
+        // The summary has the number of the messages that were not sent or not settled.
+        let ignored = OutageReport.logged.union(["messages were given up: their sender has ended"])
+        let logger = Console.logger(of: "sender", without: ignored)
+        guard self.reconnect.isOn else {
+            return .connection(
+                try await AMQPConnection.connect(to: urls[0], configuration: configuration, logger: logger)
+            )
+        }
+        var settings = self.reconnect.configuration(configuration, first: self.connection.stallLimit)
+        if let limit = self.limit { settings.session.sendLimit = AMQPSendLimit(high: AMQPByteCount(limit.bytes)) }
+        return .client(AMQPClient(urls: urls, configuration: settings, logger: logger), "sender")
+    }
+
+    /// The settings of the link.
+    private func link(to address: String) -> AMQPSender.Configuration {
+        var link = AMQPSender.Configuration(target: AMQPTarget(address: address))
+        link.settleMode = self.settled ? .settled : .unsettled
+        link.rateLimit = self.flow.rateLimit
+        link.priority = self.priority ?? link.priority
+        link.overflow = (self.overflow ?? .suspend).policy
+        return link
+    }
+
+    private func open(_ address: String, on way: Way, _ progress: Progress) async throws -> any Outlet {
+        switch way.kind {
+        case .connection(let connection):
+            var settings = AMQPSession.Configuration()
+            if let limit = self.limit { settings.sendLimit = AMQPSendLimit(high: AMQPByteCount(limit.bytes)) }
+            let session = try await connection.openSession(settings)
+            let sender = try await self.connection.explaining(address, connection) {
+                try await session.openSender(self.link(to: address))
+            }
+            progress.watch(sender)
+            return sender
+        case .client(let client):
+            var settings = AMQPClient.Sender.Configuration()
+            settings.link = self.link(to: address)
+            if let limit = self.limit { settings.replayLimit = AMQPByteCount(limit.bytes) }
+            let sender = try await self.connection.explaining(address, client.connection) {
+                try await client.sender(settings)
+            }
+            progress.watch(sender)
+            return sender
+        }
+    }
+
     private func send(
         _ source: Source,
         to address: String,
-        on connection: AMQPConnection,
+        on way: Way,
         _ tally: Tally,
         _ progress: Progress
     ) async throws {
-        var settings = AMQPSession.Configuration()
-        if let limit = self.limit { settings.sendLimit = AMQPSendLimit(high: AMQPByteCount(limit.bytes)) }
-        var link = AMQPSender.Configuration(target: AMQPTarget(address: address))
-        link.settleMode = self.settled ? .settled : .unsettled
         let rateLimit = self.flow.rateLimit
-        link.rateLimit = rateLimit
-        link.priority = self.priority ?? link.priority
-        let overflow = (self.overflow ?? .suspend).policy
-        link.overflow = overflow
+        let isAhead = (self.overflow ?? .suspend) != .suspend
         let template = self.template
-        let session = try await connection.openSession(settings)
-        let sender = try await self.connection.explaining(address, connection) {
-            try await session.openSender(link)
-        }
-        progress.watch(sender)
+        let sender = try await self.open(address, on: way, progress)
         do {
             // Messages that are made here need no other thread; files would block the connection's.
-            try await withTaskExecutorPreference(source.isBlocking ? nil : connection.taskExecutor) {
+            try await withTaskExecutorPreference(source.isBlocking ? nil : way.taskExecutor) {
                 try await tally.whileMoving {
-                    Tally.Movement(deliveryLimit: sender.deliveryLimit, outgoingBytes: sender.outgoingBytes.bytes)
+                    let link = sender.link
+                    return Tally.Movement(
+                        deliveryLimit: link?.deliveryLimit ?? 0,
+                        outgoingBytes: link?.outgoingBytes.bytes ?? 0
+                    )
                 } isPaced: {
-                    await progress.look()?.link.blockedBy == .rate
+                    // An outage has a limit of its own.
+                    if progress.isDown { return true }
+                    return await progress.look()?.link.blockedBy == .rate
                 } beside: {
                     try await ReleaseBackoff(sender: sender, rateLimit: rateLimit, tally: tally).run()
                 } _: {
-                    switch source {
-                    case .messages(let source):
-                        let pipeline = Pipeline(sender, isAhead: overflow != .suspend, tally, progress)
+                    switch (source, sender) {
+                    case (.messages(let source), _):
+                        let pipeline = Pipeline(sender, isAhead: isAhead, tally, progress)
                         try await pipeline.send(source, template)
-                    case .stream(let body): try await Self.stream(body, on: sender, tally, progress, template)
+                    case (.stream(let body), let sender as AMQPSender):
+                        try await Self.stream(body, on: sender, tally, progress, template)
+                    case (.stream, _): throw Failure("--stream does not go with --reconnect")
                     }
                 }
             }
@@ -345,19 +396,22 @@ struct Sender: ExampleCommand {
             let error = Self.cause(of: error, sender)
             await Self.note(sender, tally, progress)
             // The link is closed before the connection, also when the work was given up.
-            try? await Closing.run(within: Closing.shortLimit) {
-                try await sender.close().check()
-                try await session.close().check()
+            if let link = sender as? AMQPSender {
+                try? await Closing.run(within: Closing.shortLimit) {
+                    try await link.close().check()
+                    try await link.session.close().check()
+                }
             }
             throw error
         }
         await Self.note(sender, tally, progress)
-        try await sender.close().check()
-        try await session.close().check()
+        guard let link = sender as? AMQPSender else { return }
+        try await link.close().check()
+        try await link.session.close().check()
     }
 
     /// The error that ended the link, where a message failed because of that.
-    private static func cause(of error: any Error, _ sender: AMQPSender) -> any Error {
+    private static func cause(of error: any Error, _ sender: any Outlet) -> any Error {
         guard let error = error as? AMQPError, error.fate != nil || error.condition == .closed,
             error.condition != .cancelled, let cause = sender.error
         else { return error }
@@ -367,7 +421,7 @@ struct Sender: ExampleCommand {
     }
 
     /// Records the figures of the link while it is there.
-    private static func note(_ sender: AMQPSender, _ tally: Tally, _ progress: Progress) async {
+    private static func note(_ sender: any Outlet, _ tally: Tally, _ progress: Progress) async {
         await progress.finish()
         tally.wereDropped(sender.droppedMessages)
     }
@@ -403,66 +457,5 @@ struct Sender: ExampleCommand {
             },
             contentType: self.contentType.map { AMQPSymbol($0) }
         )
-    }
-}
-
-/// What becomes of a message for which there is no room.
-enum Overflow: String, CaseIterable, ExpressibleByArgument {
-    case suspend
-    case fail
-    case dropOldest = "drop-oldest"
-    case dropNewest = "drop-newest"
-
-    var policy: AMQPOverflow {
-        switch self {
-        case .suspend: .suspend
-        case .fail: .fail
-        case .dropOldest: .dropOldest
-        case .dropNewest: .dropNewest
-        }
-    }
-}
-
-/// What is sent.
-private enum Source: Sendable {
-    case messages(any MessageSource)
-    case stream(FileBody)
-
-    /// What should have been sent and was left out.
-    var skipped: Int {
-        if case .messages(let source) = self { source.skipped } else { 0 }
-    }
-
-    /// The symbolic links, which are never sent.
-    var links: Int {
-        if case .messages(let source) = self { source.links } else { 0 }
-    }
-
-    /// How many messages there are; nil where that is not known.
-    ///
-    /// - Parameter count: The number of `--count`.
-    func messageCount(_ count: Int?) -> Int? {
-        switch self {
-        case .messages(let source): count ?? (source is TextSource ? 1 : nil)
-        case .stream: 1
-        }
-    }
-
-    /// Whether making a message may wait for a file on the thread that sends.
-    var isBlocking: Bool {
-        if case .messages(let source) = self { source.isBlocking } else { false }
-    }
-}
-
-/// What the options of the command line set in each message.
-struct Template: Sendable {
-    let header: AMQPHeader
-    let properties: [(key: String, value: String)]
-    let contentType: AMQPSymbol?
-
-    func apply(to message: inout AMQPMessage) {
-        message.header = self.header
-        for property in self.properties { message.applicationProperties[property.key] = .string(property.value) }
-        if let contentType = self.contentType { message.properties.contentType = contentType }
     }
 }

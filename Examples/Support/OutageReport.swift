@@ -1,0 +1,115 @@
+package import QpidProton
+import Synchronization
+
+/// Shows on stderr what a client does about lost connections and links, and counts it.
+package final class OutageReport: Sendable {
+    fileprivate struct State {
+        var losses = 0
+        var linkLosses = 0
+        var failedAttempts = 0
+        var inDoubt = 0
+        var replayed = 0
+        var down = Duration.zero
+        /// The attempts since the start or the last loss, and where the last one led.
+        var attempt = 0
+        var url: AMQPURL?
+        /// Whether no loss was shown since the last recovery.
+        var isUp = false
+        /// Failed attempts after a loss that is not shown yet: its numbers come a little later.
+        var held: [String] = []
+    }
+
+    /// What the client logs and this shows in other words.
+    package static let logged: Set = [
+        "the connection was lost", "a link was lost", "a link has ended for good", "the client has ended",
+        "the client has closed with unfinished work",
+    ]
+
+    private let program: String
+    private let state = Mutex(State())
+
+    /// - Parameter program: The name that the lines begin with.
+    package init(_ program: String) { self.program = program }
+
+    /// Shows the events of a client from now on, until it ends.
+    ///
+    /// - Returns: A task that ends with the client.
+    package func watch(_ client: AMQPClient) -> Task<Void, Never> {
+        let events = client.events
+        return Task.detached {
+            for await event in events {
+                let lines = self.state.withLock { $0.lines(of: event) }
+                for line in lines { Console.error("\(self.program): \(line)") }
+            }
+        }
+    }
+
+    /// Adds the numbers.
+    package func add(to report: inout Report) {
+        let state = self.state.withLock { $0 }
+        report.add("losses", state.losses)
+        report.add("link_losses", state.linkLosses)
+        report.add("failed_attempts", state.failedAttempts)
+        report.add("in_doubt_at_loss", state.inDoubt)
+        report.add("replayed", state.replayed)
+        report.add("down_seconds", seconds: state.down)
+    }
+}
+
+extension OutageReport.State {
+    /// Counts an event, and returns the lines that show what is known now.
+    mutating func lines(of event: AMQPClient.Event) -> [String] {
+        guard let line = self.line(of: event) else { return [] }
+        switch event {
+        case .attemptFailed where self.isUp, .onConnectFailed where self.isUp:
+            self.held.append(line)
+            return []
+        case .lost:
+            self.isUp = false
+            defer { self.held = [] }
+            return [line] + self.held
+        case .open, .recovered: self.isUp = true
+        default: break
+        }
+        return [line]
+    }
+
+    /// Counts an event, and returns the line that shows it.
+    private mutating func line(of event: AMQPClient.Event) -> String? {
+        switch event {
+        case .attempt(let number, let url):
+            (self.attempt, self.url) = (number, url)
+            return nil
+        case .attemptFailed(let number, let url, let error), .onConnectFailed(let number, let url, let error):
+            self.failedAttempts += 1
+            return "attempt \(number) at \(url) failed: \(Program.text(of: error))"
+        case .open(let generation, let url):
+            self.url = url
+            // The others follow when their links are attached.
+            return generation == 1 ? "connected to \(url)" : nil
+        case .lost(let error, let inDoubt, let bytes):
+            self.losses += 1
+            self.inDoubt += inDoubt
+            return "connection lost\(Self.doubts(inDoubt, bytes)): \(Program.text(of: error))"
+        case .linkLost(_, _, let error, let inDoubt):
+            self.linkLosses += 1
+            self.inDoubt += inDoubt
+            return "link lost\(Self.doubts(inDoubt, nil)): \(Program.text(of: error))"
+        case .recovered(let generation, let replayed, let time):
+            self.replayed += replayed
+            guard generation > 1 else { return nil }
+            self.down += time
+            let place = self.url.map { " to \($0)" } ?? ""
+            let attempts = self.attempt == 1 ? "1 attempt" : "\(self.attempt) attempts"
+            let again = replayed > 0 ? ", \(Units.messages(replayed)) sent again" : ""
+            return "connected again\(place) after \(Units.seconds(time)) and \(attempts)\(again)"
+        case .linkFailed, .addressChanged, .closed: return nil
+        }
+    }
+
+    private static func doubts(_ count: Int, _ bytes: AMQPByteCount?) -> String {
+        guard count > 0 else { return "" }
+        let size = bytes.map { " of \(Units.bytes($0.bytes))" } ?? ""
+        return " with \(Units.messages(count))\(size) in doubt"
+    }
+}

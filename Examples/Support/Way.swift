@@ -1,0 +1,60 @@
+package import QpidProton
+
+/// The way to a peer: one connection, or a client that finds a lost one again.
+package struct Way: Sendable {
+    package enum Kind: Sendable {
+        case connection(AMQPConnection)
+        case client(AMQPClient)
+    }
+
+    package let kind: Kind
+    /// What was seen of lost connections.
+    package let outages: OutageReport?
+    private let watching: Task<Void, Never>?
+
+    package static func connection(_ connection: AMQPConnection) -> Way {
+        Way(kind: .connection(connection), outages: nil, watching: nil)
+    }
+
+    /// - Parameter program: The name that lines on stderr begin with.
+    package static func client(_ client: AMQPClient, _ program: String) -> Way {
+        let outages = OutageReport(program)
+        return Way(kind: .client(client), outages: outages, watching: outages.watch(client))
+    }
+
+    /// The connection that is open now.
+    package var connection: AMQPConnection? {
+        switch self.kind {
+        case .connection(let connection): connection
+        case .client(let client): client.connection
+        }
+    }
+
+    /// The executor of the connection; nil where there may be another one after a loss.
+    package var taskExecutor: (any TaskExecutor)? {
+        if case .connection(let connection) = self.kind { connection.taskExecutor } else { nil }
+    }
+
+    /// How long the peer may take to answer.
+    package var limit: Duration {
+        switch self.kind {
+        case .connection(let connection): connection.configuration.operationTimeout
+        case .client(let client): client.configuration.connection.operationTimeout
+        }
+    }
+
+    /// Closes it. Cancellation of the task does not reach it.
+    ///
+    /// - Throws: The error that it ended with.
+    package func close(within limit: Duration) async throws {
+        switch self.kind {
+        case .connection(let connection):
+            try await Closing.run(within: limit) { try await connection.close().check() }
+        case .client(let client):
+            _ = await Task { await client.close(within: limit) }.value
+            await self.watching?.value
+            // A loss is no error of a client: what it left undone shows in the numbers.
+            if case .closed(let error?) = client.state { throw error }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+import NIOCore
+import QpidProton
+
+/// Where messages go: the link of one connection, or a client's sender, which outlives its links.
+protocol Outlet: AnyObject, Sendable {
+    /// The link that has the messages now; nil during an outage.
+    var link: AMQPSender? { get }
+    /// The error that ended it for good.
+    var error: AMQPError? { get }
+    /// The messages that were dropped for lack of room.
+    var droppedMessages: Int { get }
+
+    /// Hands a message over as soon as there is room for it.
+    func accept(_ message: AMQPMessage) async throws(AMQPError) -> AcceptedMessage
+
+    /// Sends a message whose body is not held whole, and waits for its outcome.
+    ///
+    /// - Parameter body: Makes the body from its beginning.
+    func stream(
+        _ message: AMQPMessage,
+        length: AMQPByteCount?,
+        body: @Sendable () -> LargeFile.Body
+    ) async throws -> AMQPOutcome
+}
+
+/// A message that an outlet has accepted.
+enum AcceptedMessage: Sendable {
+    case link(AMQPTracker)
+    case client(AMQPClient.Tracker)
+
+    /// Calls a closure once with the fate of the message.
+    func whenSettled(_ note: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
+        switch self {
+        case .link(let tracker): tracker.whenSettled(note)
+        case .client(let tracker): tracker.whenSettled(note)
+        }
+    }
+}
+
+extension AMQPSender: Outlet {
+    var link: AMQPSender? { self }
+
+    func accept(_ message: AMQPMessage) async throws(AMQPError) -> AcceptedMessage {
+        .link(try await self.enqueue(message))
+    }
+
+    func stream(
+        _ message: AMQPMessage,
+        length: AMQPByteCount?,
+        body: @Sendable () -> LargeFile.Body
+    ) async throws -> AMQPOutcome {
+        try await self.stream(message, length: length, body: body())
+    }
+}
+
+extension AMQPClient.Sender: Outlet {
+    /// How many losses in a row one streamed message may see, as with the library's `poisonLimit`.
+    private static let mostLosses = 3
+
+    var droppedMessages: Int { self.fates.dropped }
+
+    func accept(_ message: AMQPMessage) async throws(AMQPError) -> AcceptedMessage {
+        .client(try await self.enqueue(message))
+    }
+
+    /// A streamed message belongs to its link: after a loss, it begins again on the next.
+    func stream(
+        _ message: AMQPMessage,
+        length: AMQPByteCount?,
+        body: @Sendable () -> LargeFile.Body
+    ) async throws -> AMQPOutcome {
+        var losses = 0
+        while true {
+            if let error = self.error { throw error }
+            guard let link = self.link else {
+                try await Task.sleep(for: .milliseconds(50))
+                continue
+            }
+            do {
+                return try await link.stream(message, length: length, body: body())
+            } catch {
+                losses += 1
+                guard link.error != nil, !Task.isCancelled, losses < Self.mostLosses else { throw error }
+            }
+        }
+    }
+}
