@@ -30,7 +30,7 @@ let configuration: [Target.Dependency] = [
 func example(_ name: String, _ others: [Target.Dependency] = []) -> Target {
     .executableTarget(
         name: name,
-        dependencies: [
+        dependencies: others + [
             "ExampleSupport",
             "QpidProton",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -73,6 +73,21 @@ let programs: [Target] = [
     example("receiver", ["ExampleFiles", .product(name: "NIOPosix", package: "swift-nio")]),
     example("broker", [.product(name: "DequeModule", package: "swift-collections")]),
     example("demo", ["ExampleFiles"]),
+    example(
+        "service",
+        lifecycle + configuration + [
+            "QpidProtonRabbitMQ",
+            .product(
+                name: "UnixSignals",
+                package: "swift-service-lifecycle",
+                condition: .when(traits: ["ServiceLifecycle"])
+            ),
+            .product(name: "CoreMetrics", package: "swift-metrics"),
+            .product(name: "Logging", package: "swift-log"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+        ]
+    ),
     // Its folder Faults holds links to files of IntegrationTests.
     .executableTarget(
         name: "chaos",

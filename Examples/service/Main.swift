@@ -1,0 +1,64 @@
+#if ServiceLifecycle && Configuration
+    import Configuration
+    import CoreMetrics
+    import Foundation
+    import Logging
+    import QpidProton
+    import ServiceLifecycle
+    import UnixSignals
+
+    /// A service that takes orders, has workers price them, and survives its broker.
+    ///
+    /// ```
+    /// orders → Intake → jobs → Workers → done
+    ///                           ↓    ↑
+    ///                        prices  replies
+    ///                           ↓    ↑
+    ///                         PriceDesk
+    /// ```
+    @main
+    enum Main {
+        static func main() async {
+            let logger = Logger(label: "service") { StreamLogHandler.standardError(label: $0) }
+            do {
+                try await self.run(logger)
+            } catch {
+                logger.error("the service has failed", metadata: ["error": "\(error)"])
+                exit(1)
+            }
+        }
+
+        private static func run(_ logger: Logger) async throws {
+            let settings = try Settings(reader: ConfigReader(provider: EnvironmentVariablesProvider()))
+            let board = MetricsBoard()
+            MetricsSystem.bootstrap(board)
+            let client = try makeClient(settings, logger)
+            let prices = PriceRequests(client, settings)
+            // They shut down from the last to the first: orders end first, and a worker has its price until it is done.
+            let services: [any Service] = [
+                Probes(client: client, board: board, settings: settings, logger: logger),
+                client,
+                prices,
+                PriceDesk(client: client, settings: settings),
+                Workers(client: client, settings: settings, prices: prices, logger: logger),
+                try await Intake(client, settings, logger),
+            ]
+            try await ServiceGroup(
+                services: services,
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger
+            ).run()
+            // It is closed already: this is its result.
+            let result = await client.close()
+            logger.info(
+                "the service has stopped",
+                metadata: ["not_sent": "\(result.notSent)", "in_doubt": "\(result.inDoubt)"]
+            )
+        }
+    }
+#else
+    @main
+    enum Main {
+        static func main() { print("service: build it with the traits ServiceLifecycle and Configuration") }
+    }
+#endif

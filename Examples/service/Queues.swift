@@ -1,0 +1,31 @@
+import QpidProton
+import QpidProtonRabbitMQ
+
+/// The queues of the service.
+enum Queues: CaseIterable {
+    case jobs
+    case done
+    case prices
+    /// Replies for this process alone.
+    case replies
+
+    private static let own = "replies-\(UInt64.random(in: .min ... .max))"
+
+    var name: String { self == .replies ? Self.own : "\(self)" }
+
+    /// The description for RabbitMQ. Replies are gone a minute after this process.
+    private var description: RabbitMQQueue {
+        guard self == .replies else { return RabbitMQQueue(self.name, kind: .quorum) }
+        var queue = RabbitMQQueue(self.name, kind: .classic)
+        queue.arguments["x-expires"] = .long(60_000)
+        return queue
+    }
+
+    /// Declares the queues at RabbitMQ. Queues of other brokers appear with their links.
+    static func declare(on connection: AMQPConnection) async throws {
+        guard connection.peer.properties[symbol: "product"]?.stringValue == "RabbitMQ" else { return }
+        try await RabbitMQManagement.withManagement(on: connection) { management in
+            for queue in Self.allCases { try await management.declare(queue.description) }
+        }
+    }
+}

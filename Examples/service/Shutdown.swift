@@ -1,0 +1,13 @@
+#if ServiceLifecycle && Configuration
+    import QpidProton
+    import ServiceLifecycle
+
+    /// Opens a link. Returns nil if the shutdown comes first: the client, which shuts down later, may have no connection.
+    func untilShutdown<Link: Sendable>(_ open: @escaping @Sendable () async throws -> Link) async throws -> Link? {
+        do {
+            return try await cancelWhenGracefulShutdown(open)
+        } catch let error as AMQPError where error.condition == .cancelled && Task.isShuttingDownGracefully {
+            return nil
+        }
+    }
+#endif
