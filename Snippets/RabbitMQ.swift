@@ -1,4 +1,4 @@
-// Pieces of the README and of the documentation of QpidProtonRabbitMQ.
+// Code of the article "RabbitMQ 4 in truth" and of the documentation of QpidProtonRabbitMQ.
 
 import QpidProton
 import QpidProtonRabbitMQ
@@ -37,3 +37,38 @@ func read(_ session: AMQPSession) async throws {
     }
     // snippet.end
 }
+
+// snippet.returns
+func returns(of delivery: AMQPDelivery) throws -> Int {
+    try delivery.decodeMessage().messageAnnotations[symbol: "x-delivery-count"]?.intValue ?? 0
+}
+// snippet.end
+
+// snippet.delivery-limit
+func declareJobs(_ management: RabbitMQManagement) async throws {
+    var jobs = RabbitMQQueue("jobs", kind: .quorum)
+    jobs.deliveryLimit = 100
+    jobs.deadLetterExchange = "refused"
+    try await management.declare(jobs)
+}
+// snippet.end
+
+// snippet.replies
+func requestPrice(_ connection: AMQPConnection) async throws {
+    let session = try await connection.openSession()
+    try await RabbitMQManagement.withManagement(on: connection) { management in
+        let queue = RabbitMQQueue.temporary(prefix: "replies")
+        try await management.declare(queue)
+        let replies = try await session.openReceiver(from: RabbitMQAddress.queue(queue.name))
+        let sender = try await session.openSender(to: RabbitMQAddress.queue("prices"))
+        var request = AMQPMessage(body: "oranges")
+        request.properties.messageID = "request-1"
+        request.properties.replyTo = RabbitMQAddress.queue(queue.name)
+        try await sender.send(request)
+        if let delivery = try await replies.receive(timeout: .seconds(5)) {
+            print(try delivery.decodeMessage().bodyString ?? "no text")
+            delivery.accept()
+        }
+    }
+}
+// snippet.end
