@@ -3,7 +3,7 @@ import NIOCore
 
 /// How a client logs in.
 ///
-/// A password is shown by no description, dump, log or error.
+/// No description, dump, log or error shows a password.
 ///
 /// Source: AMQP 1.0 §5.3.
 public struct AMQPSASL: Hashable, Sendable {
@@ -17,35 +17,39 @@ public struct AMQPSASL: Hashable, Sendable {
 
     let method: Method
 
-    /// Whether PLAIN may send the password over a connection without TLS to another machine. It is false by default:
-    /// the connection then fails before the password leaves. A loopback address and a Unix socket need no permission.
+    /// Whether PLAIN may send the password over a connection without TLS to another machine; false by default.
+    ///
+    /// Without permission the connection fails before the password leaves. Loopback addresses and Unix sockets need
+    /// none.
     public var allowsPlainWithoutTLS = false
 
-    /// The largest SASL frame that is taken from the server, and the most bytes that are held before the login is
-    /// done, in bytes; at least 512.
+    /// The largest SASL frame that the server may send, in bytes; at least 512.
+    ///
+    /// It also limits the bytes that are buffered until the login is complete.
     public var maxFrameSize: AMQPByteCount = .kibibytes(64)
 
     private init(_ method: Method) {
         self.method = method
     }
 
-    /// The strongest mechanism that fits what is known and what the server offers.
+    /// The strongest mechanism that the credentials allow and the server offers.
     ///
-    /// With a user and a password (from the URL or the configuration): PLAIN, or EXTERNAL if the server does not offer
-    /// PLAIN and a client certificate is configured; never ANONYMOUS, so that a login is not dropped silently. Without:
-    /// EXTERNAL if a client certificate is configured and the server offers it, else ANONYMOUS.
+    /// With a user and a password (from the URL or the configuration) that is PLAIN. If the server does not offer PLAIN
+    /// and a client certificate is configured, it is EXTERNAL. It is never ANONYMOUS, because that would drop the login
+    /// without a word. Without a user it is EXTERNAL if a client certificate is configured and the server offers it,
+    /// otherwise ANONYMOUS.
     public static let automatic = Self(.automatic)
 
-    /// ANONYMOUS: nobody logs in. Source: RFC 4505.
+    /// ANONYMOUS: a login without a user. Source: RFC 4505.
     public static let anonymous = Self(.anonymous)
 
-    /// EXTERNAL: the server takes the identity from the TLS client certificate. Source: RFC 4422, appendix A.
+    /// EXTERNAL: the server reads the identity from the TLS client certificate. Source: RFC 4422, appendix A.
     public static let external = Self(.external)
 
     /// No SASL layer: the connection starts with the AMQP header. Source: AMQP 1.0 §2.2.
     public static let none = Self(.none)
 
-    /// PLAIN with this user and password, whatever the URL says. Source: RFC 4616.
+    /// Returns PLAIN with this user and password, which replace those of the URL. Source: RFC 4616.
     ///
     /// - Parameters:
     ///   - username: The user; not empty and without a zero byte.
@@ -55,7 +59,7 @@ public struct AMQPSASL: Hashable, Sendable {
         Self(.plain(username: username, password: Redacted(password)))
     }
 
-    /// A copy that may send the password of PLAIN without TLS to another machine.
+    /// Returns a copy that may send the password of PLAIN without TLS to another machine.
     ///
     /// - Returns: The copy, with ``allowsPlainWithoutTLS`` set.
     public func allowingPlainWithoutTLS() -> Self {
@@ -82,15 +86,15 @@ extension AMQPSASL: CustomStringConvertible, CustomDebugStringConvertible {
 }
 
 extension AMQPSASL {
-    /// Makes the handler for one connection, or nil where there is no SASL layer.
+    /// Creates the handler for one connection, or `nil` without a SASL layer.
     ///
     /// - Parameters:
     ///   - username: The user from the URL.
     ///   - password: The password from the URL.
     ///   - hasClientCertificate: Whether TLS is configured with a client certificate.
     ///   - hostname: The host that the client wants to reach, for the `hostname` field of `sasl-init`.
-    ///   - logger: Gets the steps at debug level.
-    /// - Throws: ``AMQPError`` with ``AMQPCondition/invalidArgument`` where the configuration cannot log in anywhere.
+    ///   - logger: Logs the steps at debug level.
+    /// - Throws: ``AMQPError`` with ``AMQPCondition/invalidArgument`` if the configuration cannot log in anywhere.
     func makeClientHandler(
         username: String?,
         password: String?,
@@ -116,10 +120,10 @@ extension AMQPSASL {
         }
     }
 
-    /// Checks the login before a connection is made, as far as it does not depend on the server.
+    /// Checks the login before connecting, as far as it does not depend on the server.
     ///
     /// - Parameters:
-    ///   - url: Has the user and the password.
+    ///   - url: The URL with the user and the password.
     ///   - hasClientCertificate: Whether TLS is configured with a client certificate.
     /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument``.
     func validate(_ url: AMQPURL, hasClientCertificate: Bool) throws(AMQPError) {
@@ -132,13 +136,13 @@ extension AMQPSASL {
             password: url.password.map { Redacted($0) },
             hasClientCertificate: hasClientCertificate
         )
-        // The addresses of a name are checked one by one, once the resolver has found them.
+        // Each address of a name is checked after the resolver has found it.
         if let address = AddressChecks.ipAddress(url.host, port: url.port) {
             try self.check(address, isTLS: url.isTLS, candidates ?? [])
         }
     }
 
-    /// Throws where a login would send the password readable over a network. It is called before the address is connected to.
+    /// Throws if a login would send the password unencrypted over a network; called before connecting to the address.
     func check(_ address: SocketAddress, isTLS: Bool, _ candidates: [any SASLClientMechanism]) throws(AMQPError) {
         guard !isTLS, !self.allowsPlainWithoutTLS, candidates.contains(where: \.revealsPassword),
             !SASLTransportSecurity.isLocal(address)
@@ -146,7 +150,7 @@ extension AMQPSASL {
         throw .passwordWithoutTLS
     }
 
-    /// The mechanisms to use, best first; nil where there is no SASL layer.
+    /// The mechanisms to use, best first; `nil` without a SASL layer.
     func candidates(
         username: String?,
         password: Redacted<String>?,
@@ -172,7 +176,7 @@ extension AMQPSASL {
             guard let password else {
                 throw AMQPError(
                     condition: .invalidArgument,
-                    detail: "there is a user but no password: give the password too, or leave the user out"
+                    detail: "there is a user but no password: add the password, or remove the user"
                 )
             }
             return [try SASLPlainClient(checking: username, password)] + external

@@ -1,40 +1,46 @@
 import Logging
 
-/// How a listener lets clients log in.
+/// How clients log in at a listener.
 ///
 /// Source: AMQP 1.0 §5.3.
 public struct AMQPServerSASL: Sendable {
     /// Whether ANONYMOUS is offered. Source: RFC 4505.
     public var allowsAnonymous: Bool
 
-    /// Checks the user and the password of PLAIN; PLAIN is offered where it is set. It runs outside the event loop
-    /// and may suspend; the task is cancelled when the connection closes first. Source: RFC 4616.
+    /// Checks the user and the password of PLAIN; without it the listener does not offer PLAIN.
+    ///
+    /// It runs outside the event loop and may suspend. If the connection closes first, its task is cancelled.
+    /// Source: RFC 4616.
     public var checkPassword: (@Sendable (_ username: String, _ password: String) async -> Bool)?
 
-    /// Whether EXTERNAL is offered to a client whose TLS certificate has been verified. The user is then the
-    /// certificate's common name. Source: RFC 4422, appendix A.
+    /// Whether EXTERNAL is offered to a client whose TLS certificate has been verified.
+    ///
+    /// The certificate's common name is then the user. Source: RFC 4422, appendix A.
     public var allowsExternal: Bool
 
-    /// Whether PLAIN is offered over a connection without TLS from another machine. It is false by default, so that
-    /// clients are not led to send passwords that others can read.
+    /// Whether PLAIN is offered over a connection without TLS from another machine; false by default.
+    ///
+    /// An offer would invite clients to send passwords that others can read.
     public var allowsPlainWithoutTLS: Bool
 
-    /// Whether a client may leave the SASL layer out and begin with the AMQP header. Nil, the default, lets it in only
-    /// if ANONYMOUS is offered and there is no password check.
+    /// Whether a client may omit the SASL layer and start with the AMQP header; `nil` by default.
+    ///
+    /// `nil` accepts such a client only if ANONYMOUS is offered and there is no password check.
     public var allowsNoSASL: Bool?
 
-    /// The largest SASL frame that is taken from a client, and the most bytes that are held before the login is done,
-    /// in bytes; at least 512.
+    /// The largest SASL frame that a client may send, in bytes; at least 512.
+    ///
+    /// It also limits the bytes that are buffered until the login is complete.
     public var maxFrameSize: AMQPByteCount
 
-    /// Makes a configuration; as it stands it lets everybody in as ANONYMOUS.
+    /// Creates a configuration; without arguments it accepts every client as ANONYMOUS.
     ///
     /// - Parameters:
-    ///   - allowsAnonymous: Whether ANONYMOUS is offered; nil offers it only where there is no password check.
+    ///   - allowsAnonymous: Whether ANONYMOUS is offered; `nil` offers it only without a password check.
     ///   - allowsExternal: Whether EXTERNAL is offered to a client with a verified certificate.
     ///   - allowsPlainWithoutTLS: Whether PLAIN is offered over a connection without TLS from another machine.
-    ///   - allowsNoSASL: Whether a client may leave the SASL layer out; nil decides as ``allowsNoSASL`` says.
-    ///   - maxFrameSize: The largest SASL frame.
+    ///   - allowsNoSASL: Whether a client may omit the SASL layer; for `nil` see ``allowsNoSASL``.
+    ///   - maxFrameSize: The largest SASL frame, in bytes.
     ///   - checkPassword: Checks the user and the password of PLAIN.
     public init(
         allowsAnonymous: Bool? = nil,
@@ -52,12 +58,12 @@ public struct AMQPServerSASL: Sendable {
         self.checkPassword = checkPassword
     }
 
-    /// Everybody is let in as ANONYMOUS, with a SASL layer or without.
+    /// Accepts every client as ANONYMOUS, with or without a SASL layer.
     public static let anonymous = Self()
 }
 
 extension AMQPServerSASL {
-    /// Makes the handler for one connection.
+    /// Creates the handler for one connection.
     func makeServerHandler(logger: Logger) -> SASLServerHandler {
         SASLServerHandler(
             machine: SASLServerMachine(configuration: self),
@@ -66,7 +72,7 @@ extension AMQPServerSASL {
         )
     }
 
-    /// Checks the configuration of a listener before it is bound.
+    /// Checks the configuration of a listener before it binds.
     ///
     /// - Parameter showsCertificates: Whether its clients may show a TLS certificate.
     /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument``.
@@ -78,7 +84,7 @@ extension AMQPServerSASL {
         let offersAny = self.allowsAnonymous || self.checkPassword != nil || self.allowsExternal && showsCertificates
         guard offersAny || self.letsInWithoutSASL else {
             let remedy = "allow ANONYMOUS, set checkPassword, or ask for client certificates with TLS"
-            throw AMQPError(condition: .invalidArgument, detail: "no client could log in: \(remedy)")
+            throw AMQPError(condition: .invalidArgument, detail: "no client can log in: \(remedy)")
         }
     }
 
@@ -97,7 +103,7 @@ extension AMQPServerSASL {
         return mechanisms
     }
 
-    /// Whether a client may begin with the AMQP header.
+    /// Whether a client may start with the AMQP header.
     var letsInWithoutSASL: Bool {
         self.allowsNoSASL ?? (self.allowsAnonymous && self.checkPassword == nil)
     }

@@ -1,4 +1,4 @@
-/// The client's side: header, mechanisms, init, challenges, outcome. Source: AMQP 1.0 §5.3.2.
+/// The client's side of SASL: header, mechanisms, init, challenges, outcome. Source: AMQP 1.0 §5.3.2.
 struct SASLClientMachine: SASLMachine {
     private enum State {
         case header
@@ -24,7 +24,7 @@ struct SASLClientMachine: SASLMachine {
     }
 
     func start(_ security: SASLTransportSecurity) throws(AMQPError) -> [SASLAction] {
-        // Checked for every candidate before the first byte: no server can talk this side into sending the password.
+        // Checked for every candidate before the first byte, so that no server can make this side send the password.
         if !security.isConfidential && !self.allowsPlainWithoutTLS && self.candidates.contains(where: \.revealsPassword)
         {
             throw .passwordWithoutTLS
@@ -37,11 +37,11 @@ struct SASLClientMachine: SASLMachine {
         _ security: SASLTransportSecurity
     ) throws(AMQPError) -> [SASLAction] {
         guard header == .sasl else {
-            let remedy = header == .plain ? "; connect with SASL set to none if no login is needed" : ""
+            let remedy = header == .plain ? "; set sasl to none if it needs no login" : ""
             throw AMQPError(
                 scope: .connection,
                 condition: .connectionFramingError,
-                detail: "The server did not answer with the SASL header: it speaks \(header.explanation)\(remedy)"
+                detail: "the server did not answer with the SASL header: it speaks \(header.explanation)\(remedy)"
             )
         }
         self.state = .mechanisms
@@ -57,8 +57,8 @@ struct SASLClientMachine: SASLMachine {
                     scope: .connection,
                     condition: .unauthorizedAccess,
                     detail:
-                        "No SASL mechanism in common: the server offers \(shortened(offered)); this side is set up for "
-                        + "\(usable). Change the login here, or the server's mechanisms."
+                        "no SASL mechanism in common: the server offers \(shortened(offered)), and this side uses "
+                        + "\(usable); change the login here, or the server's mechanisms"
                 )
             }
             let response = try mechanism.initialResponse()
@@ -69,7 +69,7 @@ struct SASLClientMachine: SASLMachine {
                 throw AMQPError(
                     scope: .connection,
                     condition: .illegalState,
-                    detail: "The server sent more than \(maxSASLSteps) SASL challenges."
+                    detail: "the server sent more than \(maxSASLSteps) SASL challenges"
                 )
             }
             let response = try mechanism.response(to: challenge)
@@ -98,16 +98,16 @@ struct SASLClientMachine: SASLMachine {
         case .ok: return nil
         case .auth:
             condition = .unauthorizedAccess
-            text = "The server refused the login with SASL \(mechanism) (auth): check the user and the password."
+            text = "the server refused the login with SASL \(mechanism) (auth): check the user and the password"
         case .sys:
             condition = .internalError
-            text = "The server could not check the login with SASL \(mechanism), by a fault of its own (sys)."
+            text = "the server could not check the login with SASL \(mechanism) because of a fault of its own (sys)"
         case .sysPerm:
             condition = .internalError
-            text = "The server cannot check the login with SASL \(mechanism) until it is repaired (sys-perm)."
+            text = "the server cannot check the login with SASL \(mechanism) until it is repaired (sys-perm)"
         case .sysTemp:
             condition = .internalError
-            text = "The server cannot check the login with SASL \(mechanism) for now (sys-temp): try again later."
+            text = "the server cannot check the login with SASL \(mechanism) for now (sys-temp): try again later"
         }
         return AMQPError(scope: .connection, condition: condition, detail: text, origin: .peer)
     }

@@ -8,7 +8,7 @@ enum SASLFrame: Hashable, Sendable {
     case response([UInt8])
     case outcome(SASLCode, additionalData: [UInt8]?)
 
-    /// The frame's name in AMQP, for logs and errors: a frame's content may be a password.
+    /// The frame's name in AMQP. Logs and errors show it alone, because the content may be a password.
     var name: String {
         switch self {
         case .mechanisms: "sasl-mechanisms"
@@ -47,7 +47,7 @@ extension SASLFrame {
     /// Appends the whole frame, header included.
     func write(into buffer: inout ByteBuffer) {
         let start = buffer.writerIndex
-        // Size, to be filled in; data offset 2 words; type 1; two bytes that mean nothing.
+        // Size, filled in later; data offset 2 words; type 1; two unused bytes.
         buffer.writeInteger(UInt32(0))
         buffer.writeBytes([2, 1, 0, 0])
         buffer.writeBytes([0x00, 0x53, self.code, 0xd0])

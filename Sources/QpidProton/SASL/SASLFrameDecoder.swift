@@ -2,12 +2,12 @@ import NIOCore
 
 /// Reads the body of one SASL frame.
 ///
-/// Not the message codec: a peer that has not logged in reaches these lines and the cursor alone, and they know seven types,
+/// It is not the message codec: before its login a peer reaches only this code and the cursor. They know seven types,
 /// one level deep. Source: AMQP 1.0 §1.6 and §5.3.3.
 struct SASLFrameDecoder {
     private var cursor: ByteCursor
 
-    /// Decodes the body of a frame, from its descriptor on.
+    /// Decodes the body of a frame from its descriptor.
     static func decode(_ body: ByteBuffer) throws(AMQPError) -> SASLFrame {
         let frame = body.withUnsafeReadableBytes { bytes -> Result<SASLFrame, AMQPError> in
             var decoder = SASLFrameDecoder(cursor: ByteCursor(bytes))
@@ -51,13 +51,13 @@ struct SASLFrameDecoder {
             frame = .outcome(outcome, additionalData: additionalData)
         }
         guard fields <= 0, self.cursor.left == 0 else {
-            throw Self.error("\(frame.name) has more fields or bytes than it may have")
+            throw Self.error("\(frame.name) has too many fields or bytes")
         }
         return frame
     }
 
     private mutating func readDescriptor() throws(AMQPError) -> UInt64 {
-        guard try self.readByte() == Code.described else { throw Self.error("a frame holds no described list") }
+        guard try self.readByte() == Code.described else { throw Self.error("a frame contains no described list") }
         let constructor = try self.readByte()
         let code: UInt64? =
             switch constructor {
@@ -67,31 +67,31 @@ struct SASLFrameDecoder {
             default: nil
             }
         guard let code, (0x40...0x44).contains(code) else {
-            throw Self.error("a frame holds a performative that SASL does not have")
+            throw Self.error("a frame contains a performative that SASL does not define")
         }
         return code
     }
 
-    /// The number of a descriptor that is a symbol.
+    /// The numeric code of a symbolic descriptor.
     private static func code(_ symbol: UnsafeRawBufferPointer) -> UInt64? {
         SASLFrame.symbols.firstIndex(of: String(decoding: symbol, as: UTF8.self)).map { 0x40 + UInt64($0) }
     }
 
-    /// Reads a list's header and returns the number of its fields; what follows must be the rest of the frame.
+    /// Reads a list's header and returns the number of its fields, which must fill the rest of the frame.
     private mutating func readListHeader() throws(AMQPError) -> Int {
         let constructor = try self.readByte()
         let list: (end: Int, count: Int)?
         switch constructor {
         case Code.list0: list = (self.cursor.offset, 0)
         case Code.list8, Code.list32: list = self.cursor.compound(isWide: Code.isWide(constructor))
-        default: throw Self.error("a frame holds no list")
+        default: throw Self.error("a frame contains no list")
         }
         guard let list else { throw Self.tooShort }
         guard list.end == self.cursor.end else { throw Self.error("a list does not fill its frame") }
         return list.count
     }
 
-    /// Reads one symbol, or an array of them, or null for none.
+    /// Reads one symbol, an array of symbols, or null for none.
     private mutating func readSymbols() throws(AMQPError) -> [String] {
         guard let array = self.cursor.peek(), array & ~Code.wide == Code.array8 else {
             return try self.readText(Code.symbol8, "mechanisms").map { [$0] } ?? []
@@ -103,7 +103,7 @@ struct SASLFrameDecoder {
         let count = try self.readNumber(array)
         let constructor = try self.readByte()
         guard constructor & ~Code.wide == Code.symbol8 else { throw Self.error("mechanisms are not symbols") }
-        // Each symbol takes a byte at least, so a count that the bytes cannot hold fails before it costs anything.
+        // Each symbol needs at least one byte, so a count beyond the bytes fails before it allocates.
         guard count <= self.cursor.left else { throw Self.error("an array has too few bytes") }
         var names: [String] = []
         for _ in 0..<count {
@@ -121,12 +121,12 @@ struct SASLFrameDecoder {
         try self.readSized(Code.binary8, field).map { Array($0) }
     }
 
-    /// The content of a field of a kind, in its narrow or its wide form; nil for null.
+    /// The content of a field of a kind, in its narrow or its wide form; `nil` for null.
     private mutating func readSized(_ kind: UInt8, _ field: String) throws(AMQPError) -> UnsafeRawBufferPointer? {
         let constructor = try self.readByte()
         if constructor == Code.null { return nil }
         guard constructor & ~Code.wide == kind else {
-            throw Self.error("the field \(field) has another type than it must have")
+            throw Self.error("the field \(field) has a wrong type")
         }
         return try self.readSized(constructor)
     }
@@ -139,7 +139,7 @@ struct SASLFrameDecoder {
         guard !isSymbol || bytes.allSatisfy({ (0x21...0x7e).contains($0) }),
             let text = String(validating: bytes, as: UTF8.self)
         else {
-            throw self.error("the field \(field) holds bytes that are not its text")
+            throw self.error("the field \(field) is not valid text")
         }
         return text
     }
@@ -161,13 +161,13 @@ struct SASLFrameDecoder {
         return byte
     }
 
-    private static var tooShort: AMQPError { self.error("a frame ends too early") }
+    private static var tooShort: AMQPError { self.error("a frame is cut short") }
 
     private static func error(_ cause: String) -> AMQPError {
         AMQPError(
             scope: .connection,
             condition: .decodeError,
-            detail: "The peer's SASL bytes cannot be decoded: \(cause)."
+            detail: "the peer's SASL bytes cannot be decoded: \(cause)"
         )
     }
 }

@@ -6,14 +6,14 @@ typealias SASLClientHandler = SASLHandler<SASLClientMachine>
 /// The server's SASL layer.
 typealias SASLServerHandler = SASLHandler<SASLServerMachine>
 
-/// The SASL layer of a connection: in the pipeline after TLS and before the AMQP handler.
+/// The SASL layer of a connection, between TLS and the AMQP handler in the pipeline.
 ///
-/// It begins when the channel is active and keeps `channelActive`, all bytes, and `channelReadComplete` from the next
-/// handler. After the outcome it fires ``SASLCompleted`` and `channelActive`, forwards the bytes that followed, and
-/// removes itself. On failure it fires one ``AMQPError`` and closes the channel; the next handler then sees
+/// It starts when the channel is active, and withholds `channelActive`, all bytes, and `channelReadComplete` from the
+/// next handler. After the outcome it fires ``SASLCompleted`` and `channelActive`, forwards the bytes that followed,
+/// and removes itself. On failure it fires one ``AMQPError`` and closes the channel. The next handler then sees
 /// `errorCaught` and `channelInactive` without a `channelActive`.
 ///
-/// It holds at most its largest frame in bytes. It sets no deadline: the connection's own does.
+/// It buffers at most its largest frame. It sets no deadline, because the connection sets one.
 final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -23,12 +23,12 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     private enum Phase {
         case idle
         case negotiating
-        /// A check runs outside the event loop.
+        /// A password check runs outside the event loop.
         case checking
-        /// The events that were held back are on their way to the next handler.
+        /// The withheld events are on their way to the next handler.
         case completing
         case done
-        /// An error was fired, or this side closed the channel.
+        /// The handler has fired an error, or this side has closed the channel.
         case ended
     }
 
@@ -36,7 +36,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     private var machine: Machine
     private var reader: SASLReader
     private var check: Task<Void, Never>?
-    /// Whether a `channelReadComplete` is still to come for bytes that have come.
+    /// Whether received bytes still wait for their `channelReadComplete`.
     private var isReading = false
     private let logger: Logger
     private let security: (ChannelHandlerContext) -> SASLTransportSecurity
@@ -44,8 +44,8 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     /// - Parameters:
     ///   - machine: The side of the exchange.
     ///   - maxFrameSize: The largest frame, and the most bytes held, in bytes.
-    ///   - logger: Gets the steps at debug level.
-    ///   - security: What the layers below know.
+    ///   - logger: Logs the steps at debug level.
+    ///   - security: The security of the layers below.
     init(
         machine: Machine,
         maxFrameSize: Int,
@@ -107,7 +107,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // The lower layer has said what is wrong; the end of input that follows adds nothing.
+        // The lower layer has reported the cause; the end of input that follows adds nothing.
         if self.phase != .done && self.phase != .completing { self.end() }
         context.fireErrorCaught(error)
     }
@@ -120,7 +120,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
                 AMQPError(
                     scope: .connection,
                     condition: .illegalState,
-                    detail: "Nothing can be sent before the SASL layer is done."
+                    detail: "nothing can be sent before the SASL layer is complete"
                 )
             )
         }
@@ -140,7 +140,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         self.process(context)
     }
 
-    /// Takes what has come as far as it goes.
+    /// Handles the received bytes as far as they are complete.
     private func process(_ context: ChannelHandlerContext) {
         while self.phase == .negotiating {
             if self.machine.expectsHeader {
@@ -148,7 +148,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
                 self.perform(context) { machine throws(AMQPError) in
                     try machine.receive(header, self.security(context))
                 }
-                // After the last step the header is still there where the next handler is to have it.
+                // If the next handler needs the header, it is still in the buffer after the last step.
                 if self.phase == .negotiating { self.reader.dropHeader() }
             } else {
                 let before = self.reader.count
@@ -174,7 +174,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
             return
         }
         for action in actions {
-            // A write can fail at once and close the channel.
+            // A write can fail at once, and then closes the channel.
             guard self.phase == .negotiating else { return }
             switch action {
             case .sendHeader:
@@ -196,7 +196,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         if self.phase == .negotiating { context.flush() }
     }
 
-    /// Runs a check outside the event loop; its answer comes back to the loop, and is dropped if the channel is closed.
+    /// Runs a check outside the event loop. Its answer returns to the loop, and is dropped if the channel is closed.
     private func run(_ check: @escaping @Sendable () async -> SASLServerStep, _ context: ChannelHandlerContext) {
         self.phase = .checking
         let promise = context.eventLoop.makePromise(of: SASLServerStep.self)
@@ -220,7 +220,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         }
         guard self.phase == .completing else { return }
         self.phase = .done
-        // After a check no read is going on, and so no other event would tell the next handler to flush.
+        // After a check there is no read in progress, so no other event would make the next handler flush.
         if !self.isReading { context.fireChannelReadComplete() }
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
     }
@@ -232,8 +232,8 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
                 scope: .connection,
                 condition: .connectionLost,
                 detail:
-                    "The peer closed the connection before the SASL layer was done: it may have refused the login, or not "
-                    + "speak AMQP 1.0 on this port."
+                    "the peer closed the connection before the SASL layer was complete: it may have refused the "
+                    + "login, or not speak AMQP 1.0 on this port"
             )
             self.fail(context, error, closes: closes)
         case .completing, .done:
@@ -258,7 +258,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         _ = self.reader.takeRest()
     }
 
-    /// What may be logged of a frame: never a response or a challenge.
+    /// The parts of a frame that may be logged: never a response or a challenge.
     private static func metadata(of frame: SASLFrame) -> Logger.Metadata {
         let name = Logger.MetadataValue.string(frame.name)
         return switch frame {
@@ -273,7 +273,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         AMQPError(
             scope: .connection,
             condition: .connectionFramingError,
-            detail: "The peer sent more than \(limit) bytes before the SASL layer was done."
+            detail: "the peer sent more than \(limit) bytes before the SASL layer was complete"
         )
     }
 }

@@ -1,46 +1,46 @@
-/// One side of a SASL exchange as a pure value: it is told what came, and says what to do.
+/// One side of a SASL exchange as a pure value: received headers and frames go in, actions come out.
 ///
-/// A thrown error ends the connection after the actions that came before it.
+/// A thrown error ends the connection after the actions before it.
 protocol SASLMachine {
-    /// Whether the peer's protocol header has yet to come.
+    /// Whether the peer's protocol header is still outstanding.
     var expectsHeader: Bool { get }
-    /// The connection is there.
+    /// Starts the exchange on a new connection.
     mutating func start(_ security: SASLTransportSecurity) throws(AMQPError) -> [SASLAction]
-    /// The peer's protocol header came. `security` is fresh: by now TLS knows the peer's certificate.
+    /// Handles the peer's protocol header. `security` is current: TLS knows the peer's certificate now.
     mutating func receive(_ header: ProtocolHeader, _ security: SASLTransportSecurity) throws(AMQPError) -> [SASLAction]
-    /// A frame came.
+    /// Handles a received frame.
     mutating func receive(_ frame: SASLFrame) throws(AMQPError) -> [SASLAction]
-    /// A ``SASLAction/check(_:)`` has its answer.
+    /// Handles the answer of a ``SASLAction/check(_:)``.
     mutating func resume(_ step: SASLServerStep) throws(AMQPError) -> [SASLAction]
 }
 
-/// What the handler is to do.
+/// An action for the handler.
 enum SASLAction: Sendable {
     case sendHeader
     case send(SASLFrame)
-    /// Run this outside the event loop, and give the machine its answer.
+    /// Run this outside the event loop, and pass its answer to the machine.
     case check(@Sendable () async -> SASLServerStep)
-    /// The SASL layer is done, and what follows on the connection is for the next handler: a header too, where it is
-    /// the answer to a header and so the peer has used no SASL layer.
+    /// The SASL layer is complete, and the following bytes are for the next handler. If the peer uses no SASL layer,
+    /// they start with its AMQP header.
     case complete(AMQPAuthenticatedIdentity)
     case fail(AMQPError)
 }
 
-/// Bounds a peer that never ends its challenges or answers: SCRAM needs two.
+/// Limits a peer that never ends its challenges or answers; SCRAM needs two.
 let maxSASLSteps = 16
 
-/// Names from a peer for a log or an error: few, and short.
+/// Shortens names from a peer for a log or an error.
 func shortened(_ names: [String]) -> String {
     if names.isEmpty { return "nothing" }
     let shown = names.prefix(10).map { $0.utf8.count > 20 ? "\($0.prefix(20))…" : $0 }.joined(separator: ", ")
     return names.count > 10 ? "\(shown) and \(names.count - 10) more" : shown
 }
 
-/// The error for a frame that may not come now.
+/// The error for a frame out of order.
 func unexpectedFrame(_ frame: SASLFrame, _ expected: String) -> AMQPError {
     AMQPError(
         scope: .connection,
         condition: .illegalState,
-        detail: "The peer sent \(frame.name) where \(expected) was due."
+        detail: "the peer sent \(frame.name) instead of \(expected)"
     )
 }

@@ -1,8 +1,8 @@
-/// ANONYMOUS, RFC 4505: nobody logs in.
+/// ANONYMOUS, RFC 4505: a login without a user.
 struct SASLAnonymous: SASLClientMechanism, SASLServerMechanism {
     let name = "ANONYMOUS"
 
-    // Empty, but present: the trace information of RFC 4505 is optional, and a null would call for a challenge.
+    // Empty, not null: the trace information of RFC 4505 is optional, and a null would require a challenge.
     func initialResponse() -> [UInt8]? { [] }
 
     func step(_ response: [UInt8]?) -> SASLServerStep { .accept(username: nil) }
@@ -12,11 +12,11 @@ struct SASLAnonymous: SASLClientMechanism, SASLServerMechanism {
 struct SASLExternalClient: SASLClientMechanism {
     let name = "EXTERNAL"
 
-    // Empty: the server takes the identity from the certificate.
+    // Empty, because the server reads the identity from the certificate.
     func initialResponse() -> [UInt8]? { [] }
 }
 
-/// EXTERNAL on the server's side. It is offered only where TLS has verified a certificate of the client.
+/// EXTERNAL on the server's side. It is offered only if TLS has verified a certificate of the client.
 struct SASLExternalServer: SASLServerMechanism {
     let name = "EXTERNAL"
     /// The common name in the client's certificate.
@@ -24,15 +24,15 @@ struct SASLExternalServer: SASLServerMechanism {
 
     func step(_ response: [UInt8]?) -> SASLServerStep {
         guard let response, !response.isEmpty else { return .accept(username: self.certificateName) }
-        // A client may not act as somebody else than its certificate names.
+        // A client may not act under an identity that its certificate does not name.
         guard let name = self.certificateName, response.elementsEqual(name.utf8) else {
-            return .refuse("the client asked for another identity than its certificate names")
+            return .refuse("the client requested an identity that its certificate does not name")
         }
         return .accept(username: name)
     }
 }
 
-/// PLAIN, RFC 4616: the user and the password as they are.
+/// PLAIN, RFC 4616: the user and the password in clear text.
 struct SASLPlainClient: SASLClientMechanism {
     let name = "PLAIN"
     let revealsPassword = true
@@ -44,7 +44,7 @@ struct SASLPlainClient: SASLClientMechanism {
         self.password = password
     }
 
-    /// Makes the mechanism for a login that it can carry.
+    /// Creates the mechanism for a login that PLAIN can encode.
     init(checking username: String, _ password: Redacted<String>) throws(AMQPError) {
         self.init(username: username, password: password)
         _ = try self.initialResponse()
@@ -52,7 +52,7 @@ struct SASLPlainClient: SASLClientMechanism {
 
     func initialResponse() throws(AMQPError) -> [UInt8]? {
         if self.username.isEmpty {
-            throw AMQPError(condition: .invalidArgument, detail: "the user of SASL PLAIN is empty: give a name")
+            throw AMQPError(condition: .invalidArgument, detail: "the user of SASL PLAIN is empty: set a name")
         }
         try CheckedText.check(self.username, "the user of SASL PLAIN")
         try CheckedText.check(self.password.value, "the password of SASL PLAIN")
@@ -66,7 +66,7 @@ struct SASLPlainServer: SASLServerMechanism {
     let check: @Sendable (_ username: String, _ password: String) async -> Bool
 
     func step(_ response: [UInt8]?) -> SASLServerStep {
-        // RFC 4422 §5.1: without an initial response the server asks for it with an empty challenge.
+        // RFC 4422 §5.1: without an initial response the server requests it with an empty challenge.
         guard let response else { return .challenge([]) }
         let parts = response.split(separator: 0, omittingEmptySubsequences: false)
         guard parts.count == 3,
@@ -78,7 +78,7 @@ struct SASLPlainServer: SASLServerMechanism {
             return .refuse("its PLAIN message is malformed")
         }
         guard authorization.isEmpty || authorization.utf8.elementsEqual(username.utf8) else {
-            return .refuse("it asked to act as another user than the one it logs in as")
+            return .refuse("it requested to act as another user than the one of its login")
         }
         let check = self.check
         return .check {

@@ -1,49 +1,49 @@
 import NIOCore
 
-/// What the first eight bytes of a peer are. Source: AMQP 1.0 §2.2 and §5.3.1.
+/// The first eight bytes of a peer. Source: AMQP 1.0 §2.2 and §5.3.1.
 enum ProtocolHeader: Hashable, Sendable {
     /// `AMQP`, a protocol id, and a version.
     case amqp(id: UInt8, major: UInt8, minor: UInt8, revision: UInt8)
-    /// The bytes are not AMQP; these are the first of them, eight at most.
+    /// Bytes that are not AMQP: the first of them, at most eight.
     case foreign([UInt8])
 
     static let sasl = Self.amqp(id: 3, major: 1, minor: 0, revision: 0)
     static let plain = Self.amqp(id: 0, major: 1, minor: 0, revision: 0)
     static let saslBytes: [UInt8] = Array("AMQP".utf8) + [3, 1, 0, 0]
 
-    /// What the peer seems to speak, for an error's text.
+    /// The protocol that the peer seems to speak, for an error's text.
     var explanation: String {
         switch self {
         case .sasl: return "SASL 1.0"
         case .plain: return "AMQP 1.0 without a SASL layer"
         case .amqp(id: 2, _, _, _): return "AMQP 1.0 with TLS inside AMQP, which is not supported: use a TLS port"
         case .amqp(id: 0, major: 0, 9, _), .amqp(id: 1, _, _, _), .amqp(id: 0, major: 9, _, _):
-            return "AMQP 0-9-1 or older, another protocol than AMQP 1.0"
+            return "AMQP 0-9-1 or older, not AMQP 1.0"
         case .amqp(let id, let major, let minor, let revision):
             return "AMQP protocol \(id) version \(major).\(minor).\(revision), not 1.0.0"
         case .foreign(let bytes) where bytes.first == 0x15 || bytes.first == 0x16:
             return "TLS: one side uses TLS and the other does not"
         case .foreign(let bytes) where bytes.starts(with: "HTTP".utf8):
-            return "HTTP: is the port right?"
-        case .foreign: return "no AMQP at all: is the port right?"
+            return "HTTP: check the port"
+        case .foreign: return "no AMQP at all: check the port"
         }
     }
 }
 
-/// Cuts the bytes of the SASL layer into a header and frames, and holds what has not been cut yet.
+/// Splits the bytes of the SASL layer into a header and frames, and buffers an incomplete rest.
 struct SASLReader {
     private var buffer = ByteBuffer()
-    /// The largest frame, and the most bytes that ``buffer`` may hold, in bytes.
+    /// The largest frame and the largest ``buffer``, in bytes.
     let maxFrameSize: Int
 
     init(maxFrameSize: Int) {
         self.maxFrameSize = max(SASLReader.minimumMaxFrameSize, maxFrameSize)
     }
 
-    /// Every peer must take frames of this size. Source: AMQP 1.0 §5.3.1, MIN-MAX-FRAME-SIZE.
+    /// Every peer must accept frames of this size. Source: AMQP 1.0 §5.3.1, MIN-MAX-FRAME-SIZE.
     static let minimumMaxFrameSize = 512
 
-    /// Bytes held.
+    /// Buffered bytes.
     var count: Int { self.buffer.readableBytes }
 
     mutating func append(_ bytes: inout ByteBuffer) {
@@ -55,7 +55,7 @@ struct SASLReader {
         }
     }
 
-    /// The header, or nil until it is here. It stays in the buffer until ``dropHeader()``.
+    /// The header, or `nil` until it is complete. It stays in the buffer until ``dropHeader()``.
     func header() -> ProtocolHeader? {
         let bytes = self.buffer.getBytes(at: self.buffer.readerIndex, length: min(8, self.buffer.readableBytes)) ?? []
         let name = Array("AMQP".utf8)
@@ -68,10 +68,10 @@ struct SASLReader {
         self.buffer.moveReaderIndex(forwardBy: min(8, self.buffer.readableBytes))
     }
 
-    /// Cuts off the next frame, or returns nil until it is here whole. A frame that is too large is refused by its
-    /// header, before its bytes are held.
+    /// Removes and returns the next frame, or returns `nil` until it is complete. A frame that is too large is refused
+    /// by its header, before its bytes are buffered.
     mutating func nextFrame() throws(AMQPError) -> SASLFrame? {
-        // Read before the whole header is there, so that a frame is refused early.
+        // Read before the header is complete, so that a large frame is refused early.
         let header = self.buffer.withUnsafeReadableBytes { bytes in
             var cursor = ByteCursor(bytes)
             return (size: cursor.number(isWide: true), offset: cursor.byte(), type: cursor.byte())
@@ -81,7 +81,7 @@ struct SASLReader {
             throw AMQPError(
                 scope: .connection,
                 condition: .connectionFramingError,
-                detail: "The peer announces a SASL frame of \(size) bytes; at most \(self.maxFrameSize) are taken."
+                detail: "the peer announced a SASL frame of \(size) bytes: at most \(self.maxFrameSize) are allowed"
             )
         }
         if size < 8 { throw Self.framingError("a frame of \(size) bytes is smaller than its header") }
@@ -94,7 +94,7 @@ struct SASLReader {
         return try SASLFrameDecoder.decode(frame)
     }
 
-    /// Takes everything that is left.
+    /// Removes and returns all remaining bytes.
     mutating func takeRest() -> ByteBuffer? {
         guard self.buffer.readableBytes > 0 else { return nil }
         defer { self.buffer = ByteBuffer() }
@@ -105,7 +105,7 @@ struct SASLReader {
         AMQPError(
             scope: .connection,
             condition: .connectionFramingError,
-            detail: "The peer's SASL bytes are not frames: \(cause)."
+            detail: "the peer's SASL bytes are not frames: \(cause)"
         )
     }
 }

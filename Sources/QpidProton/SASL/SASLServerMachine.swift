@@ -1,4 +1,4 @@
-/// The server's side: header, mechanisms, init, challenges, outcome. Source: AMQP 1.0 §5.3.2.
+/// The server's side of SASL: header, mechanisms, init, challenges, outcome. Source: AMQP 1.0 §5.3.2.
 struct SASLServerMachine: SASLMachine {
     private enum State {
         case header
@@ -19,7 +19,7 @@ struct SASLServerMachine: SASLMachine {
         if case .header = self.state { true } else { false }
     }
 
-    // The client speaks first, and TLS knows its certificate only then.
+    // The client sends first, and TLS knows its certificate only then.
     func start(_ security: SASLTransportSecurity) -> [SASLAction] { [] }
 
     mutating func receive(_ header: ProtocolHeader, _ security: SASLTransportSecurity) -> [SASLAction] {
@@ -28,7 +28,7 @@ struct SASLServerMachine: SASLMachine {
             return [.complete(AMQPAuthenticatedIdentity(mechanism: nil, username: nil))]
         }
         guard header == .sasl else {
-            // AMQP 1.0 §2.2: the answer to a header that is not accepted is one that is, and then a close.
+            // AMQP 1.0 §2.2: the answer to an unsupported header is a supported one and a close.
             self.state = .done
             return [.sendHeader, .fail(Self.headerError(header))]
         }
@@ -38,8 +38,8 @@ struct SASLServerMachine: SASLMachine {
             let error = AMQPError(
                 scope: .connection,
                 condition: .unauthorizedAccess,
-                detail: "There is no SASL mechanism to offer to this client: use TLS, or set allowsPlainWithoutTLS, "
-                    + "allowsAnonymous, or a password check."
+                detail: "there is no SASL mechanism to offer to this client: use TLS, or set allowsPlainWithoutTLS, "
+                    + "allowsAnonymous, or a password check"
             )
             return [.sendHeader, .send(.mechanisms([])), .fail(error)]
         }
@@ -51,7 +51,7 @@ struct SASLServerMachine: SASLMachine {
         switch (self.state, frame) {
         case (.initialise(let mechanisms), .initialise(let name, let response, _)):
             guard let mechanism = mechanisms.first(where: { $0.name.hasSameUTF8(as: name) }) else {
-                return self.refuse("it asked for the mechanism \(shortened([name])), which was not offered")
+                return self.refuse("it requested the mechanism \(shortened([name])), which was not offered")
             }
             return try self.step(mechanism, response, steps: 0)
         case (.response(let mechanism, let steps), .response(let response)):
@@ -64,7 +64,7 @@ struct SASLServerMachine: SASLMachine {
 
     mutating func resume(_ step: SASLServerStep) throws(AMQPError) -> [SASLAction] {
         guard case .checking(let mechanism, let steps) = self.state else { return [] }
-        if case .check = step { return self.refuse("its mechanism asked for a second check in a row") }
+        if case .check = step { return self.refuse("its mechanism requested a second check in a row") }
         return try self.act(on: step, mechanism, steps: steps)
     }
 
@@ -77,7 +77,7 @@ struct SASLServerMachine: SASLMachine {
             throw AMQPError(
                 scope: .connection,
                 condition: .illegalState,
-                detail: "The client needs more than \(maxSASLSteps) SASL steps."
+                detail: "the client needs more than \(maxSASLSteps) SASL steps"
             )
         }
         var mechanism = mechanism
@@ -114,7 +114,7 @@ struct SASLServerMachine: SASLMachine {
         let error = AMQPError(
             scope: .connection,
             condition: .unauthorizedAccess,
-            detail: "The client was not let in: \(reason)."
+            detail: "login refused: \(reason)"
         )
         return [.send(.outcome(.auth, additionalData: nil)), .fail(error)]
     }
@@ -124,13 +124,13 @@ struct SASLServerMachine: SASLMachine {
             return AMQPError(
                 scope: .connection,
                 condition: .unauthorizedAccess,
-                detail: "The client left the SASL layer out, and this listener asks for a login (see allowsNoSASL)."
+                detail: "the client omitted the SASL layer, but this listener requires a login (see allowsNoSASL)"
             )
         }
         return AMQPError(
             scope: .connection,
             condition: .connectionFramingError,
-            detail: "The client did not begin with the SASL or the AMQP header: it speaks \(header.explanation)"
+            detail: "the client did not start with the SASL or the AMQP header: it speaks \(header.explanation)"
         )
     }
 }

@@ -1,28 +1,28 @@
 import NIOCore
 import NIOSSL
 
-/// What the layers below SASL know about the connection.
+/// The security of a connection, as the layers below SASL know it.
 struct SASLTransportSecurity: Hashable, Sendable {
     /// Whether the bytes are encrypted.
     var isEncrypted: Bool
-    /// Whether the peer is on this machine, so that the bytes never reach a network.
+    /// Whether the peer is on this machine, so that no byte reaches a network.
     var isLocal: Bool
     /// Whether TLS has verified a certificate of the peer.
     var hasPeerCertificate = false
     /// The common name in that certificate.
     var peerCertificateName: String?
 
-    /// Whether a password may travel as it is.
+    /// Whether a password may be sent in clear text.
     var isConfidential: Bool { self.isEncrypted || self.isLocal }
 }
 
 extension SASLTransportSecurity {
-    /// Looks at the pipeline and the remote address. The certificate is known only after the TLS handshake, so a server
-    /// looks when the client's first decrypted bytes are here.
+    /// Reads the pipeline and the remote address. The certificate is known only after the TLS handshake, so a server
+    /// reads it with the client's first decrypted bytes.
     ///
     /// - Parameters:
     ///   - context: The place of the SASL layer in the pipeline.
-    ///   - address: Where a client connected to. The socket forgets it when the peer resets the connection.
+    ///   - address: The address that a client connected to. The socket loses it when the peer resets the connection.
     init(context: ChannelHandlerContext, address: SocketAddress?) {
         let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
         let certificate = tls?.peerCertificate
@@ -39,7 +39,7 @@ extension SASLTransportSecurity {
     /// Whether an address is a loopback address or a Unix socket.
     static func isLocal(_ address: SocketAddress?) -> Bool {
         switch address {
-        // The text is canonical: inet_ntop made it of the address's bytes.
+        // The text is canonical, because inet_ntop wrote it from the address's bytes.
         case .v4: return address?.ipAddress?.hasPrefix("127.") ?? false
         case .v6: return address?.ipAddress.map { $0 == "::1" || $0.hasPrefix("::ffff:127.") } ?? false
         case .unixDomainSocket: return true

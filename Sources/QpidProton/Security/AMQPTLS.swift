@@ -19,7 +19,7 @@ public struct AMQPTLS: Hashable, Sendable {
 
         /// Only the certificates in a PEM file.
         ///
-        /// - Parameter path: The file, which is read when the connection is made.
+        /// - Parameter path: The file. The library reads it when it connects.
         /// - Returns: The roots.
         public static func file(_ path: String) -> Self { Self(kind: .pem(.file(path))) }
 
@@ -37,7 +37,7 @@ public struct AMQPTLS: Hashable, Sendable {
         let certificateChain: AMQPTLSSource
         let privateKey: AMQPTLSSource
 
-        /// A chain and a key in PEM files, which are read when the connection is made.
+        /// A chain and a key in PEM files. The library reads them when it connects.
         ///
         /// - Parameters:
         ///   - certificateChain: The file with this side's certificate first, then the intermediate ones.
@@ -91,13 +91,13 @@ public struct AMQPTLS: Hashable, Sendable {
 
     /// The trusted certificate authorities.
     public var trustRoots: TrustRoots
-    /// The client's own certificate and key, for servers that ask for one and for SASL EXTERNAL.
+    /// The client's own certificate and key, for servers that request one and for SASL EXTERNAL.
     public var identity: Identity?
     /// The checks of the server's certificate.
     public var verification: Verification
     /// The name to request (SNI) and to verify, instead of the host of the connection.
     ///
-    /// A host's name in ASCII, not an IP address. A final dot is not sent (RFC 6066 §3).
+    /// A host's name in ASCII, not an IP address. The library removes a final dot (RFC 6066 §3).
     public var serverName: String?
     /// The oldest accepted version of TLS.
     public var minimumVersion: Version
@@ -139,7 +139,7 @@ public struct AMQPServerTLS: Hashable, Sendable {
 
         let kind: Kind
 
-        /// The listener does not ask clients for a certificate.
+        /// The listener requests no certificate.
         public static let none = Self(kind: .none)
 
         /// A client may show a certificate; the listener refuses one that does not lead to these roots.

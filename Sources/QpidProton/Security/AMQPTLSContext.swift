@@ -2,8 +2,8 @@ import NIOCore
 import NIOSSL
 
 extension AMQPTLS {
-    /// Builds what all connections of this configuration share. It reads files and blocks: call it outside the event
-    /// loop, once.
+    /// Builds the context that all connections of this configuration share. It reads files and blocks, so call it once
+    /// and outside the event loop.
     func makeContext() throws(AMQPError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.minimumTLSVersion = self.minimumVersion.version
@@ -20,14 +20,13 @@ extension AMQPTLS {
         return try configuration.makeContext(self.identity)
     }
 
-    /// Makes the handler for one connection.
+    /// Creates the handler for one connection.
     ///
-    /// An IP address as host is not sent as SNI; the certificate is then checked against the address that the channel
-    /// is connected to.
+    /// An IP address is not sent as SNI. The certificate is then verified against the address of the channel's peer.
     ///
     /// - Parameters:
-    ///   - host: The host that is connected to.
-    ///   - context: What ``makeContext()`` built.
+    ///   - host: The host of the connection.
+    ///   - context: The context from ``makeContext()``.
     func makeClientHandler(host: String, context: NIOSSLContext) throws(AMQPError) -> NIOSSLClientHandler {
         let name = try self.name(for: host)
         do {
@@ -38,27 +37,28 @@ extension AMQPTLS {
         }
     }
 
-    /// The name to ask for and to verify, without a final dot (RFC 6066 §3); `nil` for an IP address, which is not sent.
+    /// The name to request and to verify, without a final dot (RFC 6066 §3); `nil` for an IP address, which is not
+    /// sent.
     ///
-    /// - Parameter host: The host that is connected to; ``serverName`` goes before it.
-    /// - Throws: `AMQPError` for a name that no server can be asked for, or that no certificate can match.
+    /// - Parameter host: The host of the connection; ``serverName`` takes precedence.
+    /// - Throws: `AMQPError` for a name that cannot be requested, or that no certificate can match.
     func name(for host: String) throws(AMQPError) -> String? {
         if self.serverName == nil, AddressChecks.isIPAddress(host) { return nil }
         var name = self.serverName ?? host
         let field = self.serverName == nil ? "the host" : "serverName"
         let shown = "\(field) \(name.debugDescription)"
         if name.hasSuffix(".") { name.removeLast() }
-        if name.isEmpty { throw AMQPTLSSource.error("\(shown) is empty", "give a host's name, or nil for the host") }
+        if name.isEmpty { throw AMQPTLSSource.error("\(shown) is empty", "set a host's name, or nil for the host") }
         if AddressChecks.isIPAddress(name) {
             throw AMQPTLSSource.error(
-                "\(shown) is an IP address, which TLS cannot ask for",
-                "give a host's name, or nil to verify the address that is connected to"
+                "\(shown) is an IP address, which TLS cannot request",
+                "set a host's name, or nil to verify the address of the connection"
             )
         }
         if name.utf8.contains(where: { $0 >= 0x80 }) {
             throw AMQPTLSSource.error(
                 "\(shown) cannot be verified with TLS: it is not ASCII",
-                "write it in its ASCII form, which begins with xn--"
+                "write it in its ASCII form, which starts with xn--"
             )
         }
         guard name.utf8.allSatisfy(AddressChecks.isNameByte) else {
@@ -84,7 +84,7 @@ extension AMQPTLS {
         return name
     }
 
-    /// Builds the context and the handler in one go. It reads files and blocks.
+    /// Builds the context and the handler. It reads files and blocks.
     func makeClientHandler(host: String) throws(AMQPError) -> NIOSSLClientHandler {
         try self.makeClientHandler(host: host, context: try self.makeContext())
     }
@@ -92,8 +92,8 @@ extension AMQPTLS {
 }
 
 extension AMQPServerTLS {
-    /// Builds what all connections of this configuration share. It reads files and blocks: call it outside the event
-    /// loop, once.
+    /// Builds the context that all connections of this configuration share. It reads files and blocks, so call it once
+    /// and outside the event loop.
     func makeContext() throws(AMQPError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: try self.identity.certificates(),
@@ -107,19 +107,19 @@ extension AMQPServerTLS {
             configuration.certificateVerification = .optionalVerification
             configuration.trustRoots = try trustRoots.roots()
         case .required(let trustRoots):
-            // The chain alone: a client's certificate names no host.
+            // The chain alone, because a client's certificate names no host.
             configuration.certificateVerification = .noHostnameVerification
             configuration.trustRoots = try trustRoots.roots()
         }
         return try configuration.makeContext(self.identity)
     }
 
-    /// Makes the handler for one connection.
+    /// Creates the handler for one connection.
     func makeServerHandler(context: NIOSSLContext) -> NIOSSLServerHandler {
         NIOSSLServerHandler(context: context)
     }
 
-    /// Builds the context and the handler in one go. It reads files and blocks.
+    /// Builds the context and the handler. It reads files and blocks.
     func makeServerHandler() throws(AMQPError) -> NIOSSLServerHandler {
         self.makeServerHandler(context: try self.makeContext())
     }
@@ -158,12 +158,12 @@ extension TLSConfiguration {
         do {
             return try NIOSSLContext(configuration: self)
         } catch NIOSSLError.failedToLoadPrivateKey {
-            // The key itself has been read: what fails here is that it fits the certificate.
+            // The key has been read, so the failure is that it does not fit the certificate.
             let key = identity?.privateKey.place ?? "the configuration"
             let chain = identity?.certificateChain.place ?? "the configuration"
             throw AMQPTLSSource.error(
                 "the private key in \(key) does not belong to the first certificate in \(chain)",
-                "give the key that the certificate was made for, and a chain with that certificate first"
+                "set the key of the certificate, and a chain with that certificate first"
             )
         } catch {
             var remedy = "check the certificates"

@@ -9,14 +9,14 @@ import NIOSSL
     import Glibc
 #endif
 
-/// Turns what swift-nio-ssl reports into an ``AMQPError`` that says what is wrong and what to do.
+/// Translates errors of swift-nio-ssl into an ``AMQPError`` with a cause and a remedy.
 enum AMQPTLSErrors {
-    /// Translates an error of the TLS layer, or returns nil where it is none.
+    /// Translates an error of the TLS layer, or returns `nil` for any other error.
     ///
     /// - Parameters:
-    ///   - error: What the pipeline caught.
-    ///   - host: The host that was connected to; nil on the server's side.
-    ///   - handler: The TLS handler, whose peer certificate tells an expired one from an unknown one.
+    ///   - error: The error from the pipeline.
+    ///   - host: The host of the connection; `nil` on the server's side.
+    ///   - handler: The TLS handler. Its peer certificate distinguishes an expired one from an unknown one.
     static func translate(_ error: any Error, host: String?, handler: NIOSSLHandler?) -> AMQPError? {
         self.translate(error, host: host, certificate: handler?.peerCertificate)
     }
@@ -31,7 +31,7 @@ enum AMQPTLSErrors {
             )
         case let error as NIOSSLExtraError where error == .serverHostnameImpossibleToMatch:
             return self.failed(
-                "the name of \(side) holds characters that no certificate can match",
+                "the name of \(side) contains characters that no certificate can match",
                 "connect with a name of letters, digits, dots and hyphens, or set serverName"
             )
         case is NIOSSLExtraError:
@@ -44,7 +44,7 @@ enum AMQPTLSErrors {
             return AMQPError(
                 scope: .connection,
                 condition: .connectionLost,
-                detail: "TLS was not closed in order by \(side) in time"
+                detail: "TLS was not closed by \(side) in time"
             )
         default:
             return nil
@@ -64,17 +64,17 @@ enum AMQPTLSErrors {
             return AMQPError(
                 scope: .connection,
                 condition: .connectionLost,
-                detail: "the connection was cut by \(side): TCP ended without the end of TLS"
+                detail: "\(side) cut the connection: TCP ended before TLS"
             )
         case .noCertificateToValidate:
-            return self.failed("\(side) shows no certificate", "give it one, or do not ask for one")
+            return self.failed("\(side) shows no certificate", "give it one, or request none")
         case .unableToValidateCertificate:
             return self.unverified(side, certificate)
         case .shutdownFailed, .writeDuringTLSShutdown:
             return AMQPError(
                 scope: .connection,
                 condition: .connectionLost,
-                detail: "TLS was not closed in order by \(side)"
+                detail: "TLS was not closed by \(side)"
             )
         default:
             return self.unexplained(side)
@@ -95,10 +95,10 @@ enum AMQPTLSErrors {
         if stack.contains(.eofDuringHandshake) {
             return self.failed(
                 "\(side) closed the connection during the TLS handshake",
-                "check that the port speaks TLS, and which TLS versions and certificates it asks for"
+                "check that the port speaks TLS, and which TLS versions and certificates it requires"
             )
         }
-        // BoringSSL's reasons are known by name only: swift-nio-ssl keeps their codes to itself.
+        // BoringSSL's reasons are known by name only, because swift-nio-ssl does not publish their codes.
         let text = stack.map(\.description).joined(separator: "; ")
         let reason = self.reasons.first { text.contains($0.name) }
         switch reason?.meaning {
@@ -130,7 +130,7 @@ enum AMQPTLSErrors {
         }
     }
 
-    /// The name of an error's reason in plain words, such as "bad record mac"; nil where the stack names none.
+    /// The name of an error's reason in plain words, such as "bad record mac"; `nil` if the stack names none.
     ///
     /// An entry of the stack reads `Error: CODE error:CODE:LIBRARY:FUNCTION:REASON at FILE:LINE`.
     private static func reasonName(in text: String) -> String? {
@@ -144,7 +144,7 @@ enum AMQPTLSErrors {
         return name?.lowercased().replacing("_", with: " ")
     }
 
-    /// A failure that has no text of ours: the log has it at debug level.
+    /// A failure without a text of its own; the log shows it at debug level.
     private static func unexplained(_ side: String) -> AMQPError {
         self.failed("TLS with \(side) failed", "check the TLS settings of both sides")
     }
@@ -192,7 +192,7 @@ enum AMQPTLSErrors {
         case noAgreement
     }
 
-    /// A more specific name stands before one that it contains.
+    /// A more specific name precedes one that it contains.
     private static let reasons: [(name: String, meaning: Meaning)] = [
         ("WRONG_VERSION_NUMBER", .notTLS),
         ("HTTP_REQUEST", .notTLS),
@@ -202,12 +202,12 @@ enum AMQPTLSErrors {
         ("ALERT_UNKNOWN_CA", .rejected("it does not know the certificate authority")),
         ("ALERT_CERTIFICATE_EXPIRED", .rejected("it has expired")),
         ("ALERT_CERTIFICATE_REVOKED", .rejected("it was revoked")),
-        ("ALERT_CERTIFICATE_REQUIRED", .rejected("it asks for one and got none")),
+        ("ALERT_CERTIFICATE_REQUIRED", .rejected("it requires one and received none")),
         ("ALERT_BAD_CERTIFICATE", .rejected("it is not acceptable")),
         ("ALERT_CERTIFICATE_UNKNOWN", .rejected("it is not acceptable")),
         ("ALERT_UNSUPPORTED_CERTIFICATE", .rejected("its kind is not supported")),
         ("ALERT_ACCESS_DENIED", .rejected("access is denied")),
-        ("ALERT_NO_CERTIFICATE", .rejected("it asks for one and got none")),
+        ("ALERT_NO_CERTIFICATE", .rejected("it requires one and received none")),
         ("ALERT_PROTOCOL_VERSION", .version),
         ("UNSUPPORTED_PROTOCOL", .version),
         ("ALERT_HANDSHAKE_FAILURE", .noAgreement),

@@ -28,8 +28,8 @@ enum AMQPTLSSource: Hashable, Sendable {
             return try NIOSSLCertificate.fromPEMBytes(bytes)
         } catch {
             throw Self.error(
-                "\(self.place) does not hold \(role) in PEM form",
-                "it must contain BEGIN CERTIFICATE blocks; turn DER into PEM with 'openssl x509 -inform der'"
+                "\(self.place) contains no PEM form of \(role)",
+                "it must contain BEGIN CERTIFICATE blocks; 'openssl x509 -inform der' converts DER to PEM"
             )
         }
     }
@@ -38,24 +38,24 @@ enum AMQPTLSSource: Hashable, Sendable {
     func privateKey() throws(AMQPError) -> NIOSSLPrivateKey {
         let bytes = try self.read("the private key")
         do {
-            // An encrypted key must not make BoringSSL ask on the terminal: the passphrase is an empty one.
+            // An empty passphrase, so that BoringSSL does not ask for one on the terminal.
             return try NIOSSLPrivateKey(bytes: bytes, format: .pem) { setter in setter([UInt8]()) }
         } catch {
             throw Self.error(
-                "\(self.place) does not hold a private key in PEM form that can be read",
+                "\(self.place) contains no readable private key in PEM form",
                 "it must contain a PRIVATE KEY block without a passphrase; 'openssl pkey -in OLD -out NEW' removes one"
             )
         }
     }
 
-    /// Reads a whole file; it blocks, so it does not belong on an event loop.
+    /// Reads a whole file. It blocks, so call it outside the event loop.
     private func read(_ role: String) throws(AMQPError) -> [UInt8] {
         let path: String
         switch self {
         case .bytes(let bytes): return bytes.value
         case .file(let name): path = name
         }
-        // The system would open what the path names before a zero byte.
+        // The system would read the path only up to a zero byte.
         guard !path.utf8.contains(0) else {
             throw Self.error("the path \(path.debugDescription) for \(role) contains a zero byte", "remove it")
         }
