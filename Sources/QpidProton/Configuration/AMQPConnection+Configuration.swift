@@ -32,7 +32,8 @@ extension AMQPConnection {
         public var connectTimeout: Duration = .seconds(10)
         /// How long TLS, SASL and the open together may take; 10 s by default, 36,500 days at most.
         public var openTimeout: Duration = .seconds(10)
-        /// How long the peer may take to answer a begin, attach, detach, end, close or drain; 30 s by default, 36,500 days at most.
+        /// How long the peer may take to answer a begin, attach, detach, end, close or drain; 30 s by default, 36,500
+        /// days at most.
         public var operationTimeout: Duration = .seconds(30)
         /// The properties of the connection that this side announces to the peer.
         public var properties: AMQPMap = [:]
@@ -125,7 +126,7 @@ extension AMQPConnection {
             if let budget = self.receiveBudget {
                 try require(
                     budget.limit >= .mebibytes(1),
-                    "receiveBudget is \(budget.limit): 1 MiB is the least, for what one read of a socket brings is a part of it"
+                    "receiveBudget is \(budget.limit): 1 MiB is the least, because it includes one read of a socket"
                 )
             }
             if let idle = self.idleTimeout {
@@ -146,10 +147,10 @@ extension AMQPConnection {
             try self.validateTexts()
         }
 
-        /// Checks what goes into the open.
+        /// Checks the fields of the open.
         private func validateTexts() throws(AMQPError) {
             if self.containerID?.isEmpty == true {
-                let text = "containerID is empty: give a name, or nil for one that is made"
+                let text = "containerID is empty: set a name, or nil for a generated one"
                 throw AMQPError(condition: .invalidArgument, detail: text)
             }
             try CheckedText.check(self.containerID, "containerID")

@@ -12,7 +12,7 @@ enum LogKey: String, CaseIterable {
     case connection = "amqp.connection"
     /// The container id of the peer, once the connection is open.
     case container = "amqp.container"
-    /// What a line is about, in words with numbers.
+    /// The subject of a line, in words with numbers.
     case detail = "amqp.detail"
     /// An error in words.
     case error = "amqp.error"
@@ -22,7 +22,7 @@ enum LogKey: String, CaseIterable {
     case limit = "amqp.limit"
     /// The name of a link.
     case link = "amqp.link"
-    /// How many messages a line is about.
+    /// The number of messages in a line.
     case messages = "amqp.messages"
     /// The host and port of the other side of the socket.
     case peer = "amqp.peer"
@@ -38,18 +38,18 @@ enum LogKey: String, CaseIterable {
     case saslMechanism = "amqp.sasl.mechanism"
     /// The SASL mechanisms that the server offers.
     case saslMechanisms = "amqp.sasl.mechanisms"
-    /// How long a link has not moved, in seconds.
+    /// How long a link has made no progress, in seconds.
     case seconds = "amqp.seconds"
     /// The size of a frame, in bytes.
     case size = "amqp.size"
-    /// How many messages of a sender were not sent.
+    /// The number of a sender's unsent messages.
     case unsent = "amqp.unsent"
-    /// How many messages of a sender were sent and not settled.
+    /// The number of a sender's sent and unsettled messages.
     case unsettled = "amqp.unsettled"
 }
 
 extension Logger.Metadata {
-    /// Makes metadata of the keys of this library. An error adds its condition and its text.
+    /// Creates metadata with the keys of this library. An error adds its condition and its text.
     static func amqp(
         _ fields: KeyValuePairs<LogKey, Logger.MetadataValue> = [:],
         error: AMQPError? = nil

@@ -23,14 +23,14 @@ enum MetricName: String, CaseIterable {
     case settlementsLost = "amqp.settlements_lost"
 }
 
-/// What is counted of the links of one address and role.
+/// The counts of the links with one address and role.
 enum LinkCount: Int, CaseIterable {
     case messagesSent, bytesSent, messagesReceived, bytesReceived
     case accepted, rejected, released, modified, settled
     case notSent, inDoubt, aborted, dropped, expired
     case decidedAccepted, decidedRejected, decidedReleased, decidedModified, decidedSettled
 
-    /// What became of a message that was accepted for sending.
+    /// The outcome or fate of an accepted message.
     init(_ answer: OutcomeBlock.Answer) {
         switch answer {
         case .success(.accepted): self = .accepted
@@ -52,7 +52,7 @@ enum LinkCount: Int, CaseIterable {
         }
     }
 
-    /// What the application decided about a message that came.
+    /// The application's decision about a received message.
     init(deciding outcome: AMQPOutcome) {
         switch outcome {
         case .accepted: self = .decidedAccepted
@@ -75,7 +75,7 @@ enum LinkCount: Int, CaseIterable {
         }
     }
 
-    /// The dimension `outcome`; nil for what has none.
+    /// The dimension `outcome`; `nil` for metrics without it.
     var outcome: String? {
         switch self {
         case .messagesSent, .bytesSent, .messagesReceived, .bytesReceived: nil
@@ -94,7 +94,7 @@ enum LinkCount: Int, CaseIterable {
 }
 
 extension AMQPCondition {
-    /// The dimension `condition`: of a set that no peer can make larger.
+    /// The dimension `condition`, from a set that no peer can enlarge.
     var dimension: String { Self.named.contains(self) ? self.rawValue : MetricsHub.other }
 
     private static let named: Set<AMQPCondition> = [

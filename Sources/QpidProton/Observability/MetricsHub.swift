@@ -3,9 +3,9 @@ internal import Synchronization
 
 /// The series that connections share: gauges that are sums over them, and counters and timers that outlive them.
 ///
-/// Only gauges are destroyed. Counters and timers are as many as the dimensions allow, in which addresses are limited.
+/// Only gauges are destroyed. The dimensions limit the number of counters and timers, because addresses are limited.
 final class MetricsHub: Sendable {
-    /// The dimension of what is beyond a limit.
+    /// The dimension of everything beyond a limit.
     static let other = "other"
     /// The longest address that becomes a dimension, in bytes.
     private static let longestAddress = 256
@@ -30,7 +30,7 @@ final class MetricsHub: Sendable {
 
     private let state = Mutex(State())
 
-    /// The dimension of an address: the address itself as long as there are few.
+    /// The dimension of an address: the address itself within the limit.
     func dimension(of address: String, limit: Int) -> String {
         guard address.utf8.count <= Self.longestAddress else { return Self.other }
         return self.state.withLock { state in
@@ -61,7 +61,7 @@ final class MetricsHub: Sendable {
         }
     }
 
-    /// Begins to add to a gauge.
+    /// Starts to add to a gauge.
     func share(_ series: MetricSeries) -> GaugeShare {
         let key = series.key
         self.state.withLock { state in
@@ -74,7 +74,7 @@ final class MetricsHub: Sendable {
         return GaugeShare(self, key)
     }
 
-    // The gauge is set under the lock: a sum that is older must not come last.
+    // The gauge is set under the lock, so that an older sum does not overwrite a newer one.
 
     fileprivate func change(_ key: Key, by change: Int64) {
         self.state.withLock { state in
@@ -106,7 +106,7 @@ struct MetricSeries {
     }
 }
 
-/// What one connection adds to a gauge. It is used on its event loop alone.
+/// One connection's part of a gauge, used on its event loop only.
 final class GaugeShare {
     private let hub: MetricsHub
     private let key: MetricsHub.Key
@@ -125,7 +125,7 @@ final class GaugeShare {
         self.value = value
     }
 
-    /// Adds nothing any more.
+    /// Stops adding to the gauge.
     func end() {
         guard !self.hasEnded else { return }
         self.hasEnded = true
@@ -148,7 +148,7 @@ extension AMQPMetrics {
         self.hub.counter(self.series(name, more))
     }
 
-    /// Counts an error that ended a connection, or kept it from being made.
+    /// Counts an error that ended a connection, or prevented it.
     func count(connectionError error: AMQPError) {
         self.counter(.connectionErrors, [("condition", error.condition.dimension)]).increment()
     }

@@ -1,11 +1,11 @@
-/// The fields of an attach that travel through Proton in the place of its properties: see ``OutgoingEdits``.
+/// The fields of an attach that pass through Proton as its properties: see ``OutgoingEdits``.
 enum AttachFields {
     /// The offered-capabilities, the desired-capabilities and the properties among the fields of an attach.
     static let all = 11...13
-    /// The properties among them.
+    /// The index of the properties in that range.
     static let properties = 13
 
-    /// Where each of the fields lies in the binary.
+    /// The place of each field in the binary.
     static func split(_ bytes: UnsafeRawBufferPointer) -> [Range<Int>]? {
         var reader = FieldReader(bytes, offset: 0)
         var ranges: [Range<Int>] = []

@@ -1,6 +1,6 @@
 internal import NIOCore
 
-/// A close that this side writes itself. Source: AMQP 1.0 §2.7.9.
+/// A close frame that the library writes without Proton. Source: AMQP 1.0 §2.7.9.
 enum CloseFrame {
     /// Writes the frame, on channel 0.
     static func write(_ error: AMQPError, into buffer: inout ByteBuffer) throws(AMQPError) {

@@ -1,13 +1,13 @@
 /// A described list in its encoded form: a performative, a terminus, a delivery state or an error.
 ///
-/// A field that is not replaced keeps its bytes, and so does all of a composite in which nothing is replaced.
+/// Fields that are not replaced keep their bytes. Without a replacement the whole composite keeps its bytes.
 /// Source: AMQP 1.0 §1.4.
 struct EncodedComposite {
     /// No composite of the standard has more than 15 fields.
     private static let mostFields = 64
     private static let null: [UInt8] = [Code.null]
 
-    /// What the composite had before a change.
+    /// The parts of the composite before a change.
     private let original: ArraySlice<UInt8>
     private(set) var descriptor: FieldReader.Descriptor
     private var encodedDescriptor: ArraySlice<UInt8>
@@ -15,10 +15,10 @@ struct EncodedComposite {
     private var fields: [ArraySlice<UInt8>]
     private(set) var isChanged = false
 
-    /// The bytes that the composite had before a change.
+    /// The bytes of the composite before a change.
     var originalCount: Int { self.original.count }
 
-    /// Reads the composite at the start of `bytes`. Nil where there is none, or where its fields do not end with its list.
+    /// Reads the composite at the start of `bytes`; `nil` if there is none, or if its fields do not end with its list.
     init?(_ bytes: ArraySlice<UInt8>) {
         let start = bytes.startIndex
         let parts = bytes.withUnsafeBytes {
@@ -37,12 +37,12 @@ struct EncodedComposite {
         self.fields = fields.map { bytes[start + $0.lowerBound..<start + $0.upperBound] }
     }
 
-    /// The encoded value of a field; that of null where the list ends before it.
+    /// The encoded value of a field; that of null if the list ends before it.
     subscript(_ field: Int) -> ArraySlice<UInt8> {
         self.fields.indices.contains(field) ? self.fields[field] : Self.null[...]
     }
 
-    /// Replaces a field. Fields that the list leaves out before it become null.
+    /// Replaces a field. Omitted fields before it become null.
     ///
     /// - Parameter value: One encoded value.
     mutating func set(_ field: Int, to value: [UInt8]) {
@@ -64,13 +64,13 @@ struct EncodedComposite {
 
     func isBinary(_ field: Int) -> Bool { self[field].first.map { $0 & ~Code.wide } == Code.binary8 }
 
-    /// The bytes of a field that is a binary, empty for null; nil for what is neither.
+    /// The bytes of a binary field, empty for null; `nil` for any other type.
     func binary(_ field: Int) -> ArraySlice<UInt8>? {
         if self[field].first == Code.null { return [] }
         return self.isBinary(field) ? self.text(field) : nil
     }
 
-    /// The content of a field that is a binary, a string or a symbol; nil for another type.
+    /// The content of a binary, string or symbol field; `nil` for any other type.
     private func text(_ field: Int) -> ArraySlice<UInt8>? {
         let value = self[field]
         return value.withUnsafeBytes { ByteCursor($0).text(at: 0)?.bytes.count }.map { value.suffix($0) }
@@ -83,7 +83,7 @@ struct EncodedComposite {
         self.isChanged = true
     }
 
-    /// Changes the composite that is a field. Does nothing where the field is none.
+    /// Changes the composite in a field. Does nothing if the field contains none.
     mutating func edit(_ field: Int, _ body: (inout EncodedComposite) -> Void) {
         guard var composite = EncodedComposite(self[field]), composite.originalCount == self[field].count else {
             return
@@ -102,7 +102,7 @@ struct EncodedComposite {
         self.set(field, to: [isShort ? constructor : constructor | Code.wide] + length + whole)
     }
 
-    /// The composite with what was replaced. Its list keeps its kind while all fits in.
+    /// The composite with its replacements. Its list keeps its width if the fields fit in.
     var encoded: [UInt8] {
         guard self.isChanged else { return Array(self.original) }
         var bytes = [Code.described] + self.encodedDescriptor

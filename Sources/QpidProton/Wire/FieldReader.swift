@@ -1,9 +1,8 @@
 internal import NIOCore
 
-/// Reads the fields of a performative one after the other, in the encodings that the standard allows for them and in no
-/// others.
+/// Reads the fields of a performative in order, only in the encodings that the standard allows.
 ///
-/// Proton goes by a list's size, and this by its number of fields: a list in which the two do not agree is not read.
+/// Proton reads a list by its size, and this type by its number of fields. A list in which the two disagree is refused.
 struct FieldReader {
     enum Field<Value> {
         case null
@@ -24,9 +23,9 @@ struct FieldReader {
     }
 
     private var cursor: ByteCursor
-    /// The fields of the list that are left; those beyond it are null.
+    /// The remaining fields of the list; fields beyond it are null.
     private var count = 0
-    /// Where the list ends, which may be behind the bytes.
+    /// The end of the list, which may be beyond the bytes.
     private(set) var end = 0
 
     init(_ bytes: UnsafeRawBufferPointer, offset: Int) {
@@ -37,7 +36,7 @@ struct FieldReader {
         self.cursor = cursor
     }
 
-    /// Where the next byte is read.
+    /// The place of the next byte.
     var offset: Int { self.cursor.offset }
 
     /// The code of the descriptor: a small or a full ulong.
@@ -61,10 +60,10 @@ struct FieldReader {
         return self.cursor.sized(isWide: Code.isWide(code)).map { .name(String(decoding: $0, as: UTF8.self)) }
     }
 
-    /// The number of the descriptor that comes next, if it has the usual form; it is left where it is.
+    /// The code of the next descriptor, if it has the usual form; the place does not move.
     var usualDescriptor: UInt8? { self.cursor.usualDescriptor }
 
-    /// Passes over the head of a list.
+    /// Skips the head of a list.
     mutating func list() -> Bool {
         switch self.cursor.byte() {
         case Code.list0:
@@ -83,21 +82,21 @@ struct FieldReader {
         return true
     }
 
-    /// Whether the fields that are left are such that Proton can decode them: see ``ValueGuard``.
+    /// Whether Proton can decode the remaining fields safely: see ``ValueGuard``.
     ///
-    /// - Parameter few: The bytes up to which they need not be looked at. In 12 there is no room for a state that is an array
-    ///   of more than 255 elements, behind another field.
+    /// - Parameter few: The number of bytes up to which no check is needed. After another field, 12 bytes have no room
+    ///   for a state that is an array of more than 255 elements.
     @inline(__always)
     func isSound(few: Int = 12) -> Bool {
         (self.offset <= self.end && self.end - self.offset <= few)
             || ValueGuard.accepts(self.cursor, count: self.count, end: self.end)
     }
 
-    /// The bytes of the list's fields that are left.
+    /// The bytes of the remaining fields of the list.
     var left: Int { self.end - self.offset }
 
-    /// Where each of the fields that are left lies. Nil where one ends behind the bytes, where they do not end with the
-    /// list, and where there are more than `most`.
+    /// The place of each remaining field. `nil` if one ends beyond the bytes, if they do not end with the list, or if
+    /// there are more than `most`.
     mutating func fieldRanges(most: Int) -> [Range<Int>]? {
         guard self.count <= most else { return nil }
         var ranges: [Range<Int>] = []
@@ -108,19 +107,19 @@ struct FieldReader {
         return self.offset == self.end ? ranges : nil
     }
 
-    /// Whether fields are left.
+    /// Whether fields remain.
     var hasMore: Bool { self.count > 0 }
 
-    /// Passes over the next field. Returns where it lies; nil where it ends behind the bytes.
+    /// Skips the next field and returns its place; `nil` if it ends beyond the bytes.
     mutating func nextField() -> Range<Int>? {
         let start = self.offset
         return self.passAny() ? start..<self.offset : nil
     }
 
-    /// Passes over the head of a list, if Proton can decode all that is in it.
+    /// Skips the head of a list, if Proton can decode the list safely.
     mutating func isSoundList() -> Bool { self.list() && self.isSound(few: 0) }
 
-    /// The constructor of the next field; that of null behind the end of the list.
+    /// The constructor of the next field; that of null after the end of the list.
     @inline(__always)
     private mutating func constructor() -> UInt8? {
         guard self.count > 0 else { return self.offset == self.end ? Code.null : nil }
@@ -128,7 +127,7 @@ struct FieldReader {
         return self.cursor.byte()
     }
 
-    /// Nil for what is not a uint.
+    /// `nil` for any other type than uint.
     mutating func uint() -> Field<UInt32>? {
         switch self.constructor() {
         case Code.null: .null
@@ -139,14 +138,14 @@ struct FieldReader {
         }
     }
 
-    /// Where the four bytes of the next field are; nil when it is not a uint of this width.
+    /// The place of the next field's four bytes; `nil` if it is not a uint of this width.
     mutating func wideUint() -> Int? {
         guard self.constructor() == Code.uint else { return nil }
         let start = self.offset
         return self.cursor.skip(4) ? start : nil
     }
 
-    /// Nil for what is not a ushort.
+    /// `nil` for any other type than ushort.
     mutating func ushort() -> Field<UInt16>? {
         switch self.constructor() {
         case Code.null: .null
@@ -155,7 +154,7 @@ struct FieldReader {
         }
     }
 
-    /// Nil for what is not a boolean.
+    /// `nil` for any other type than boolean.
     mutating func bool() -> Field<Bool>? {
         switch self.constructor() {
         case Code.null: .null
@@ -166,13 +165,13 @@ struct FieldReader {
         }
     }
 
-    /// Nil for what is not a string. Bytes that are not UTF-8 are replaced.
+    /// `nil` for any other type than string. Bytes that are not UTF-8 are replaced.
     mutating func string() -> String? {
         guard let code = self.constructor(), code == Code.string8 || code == Code.string32 else { return nil }
         return self.cursor.sized(isWide: Code.isWide(code)).map { String(decoding: $0, as: UTF8.self) }
     }
 
-    /// Nil for what is not a map, and for a map that is larger than is worth while, or ends behind the bytes.
+    /// `nil` for any other type than map, for a map above the limit, and for one that ends beyond the bytes.
     mutating func map() -> AMQPMap? {
         let start = self.offset
         guard let code = self.constructor(), code == Code.map8 || code == Code.map32,
@@ -183,10 +182,10 @@ struct FieldReader {
         return (try? AMQPValue(decoding: &buffer, limits: Self.limits))?.mapValue
     }
 
-    /// What a map may hold that is shown and not needed.
+    /// The limits of a map that the library shows but does not need.
     private static let limits = AMQPDecodingLimits(maximumDepth: 8, maximumElements: 1_024)
 
-    /// Passes over a binary or null. False for what is neither.
+    /// Skips a binary or null; `false` for any other type.
     mutating func passBinary() -> Bool {
         switch self.constructor() {
         case Code.null: true
@@ -196,19 +195,19 @@ struct FieldReader {
         }
     }
 
-    /// Where the bytes of the next field are; nil when it is not a binary of the short form.
+    /// The place of the next field's bytes; `nil` if it is not a binary of the short form.
     mutating func smallBinary() -> Range<Int>? {
         guard self.constructor() == Code.binary8, let bytes = self.cursor.sized(isWide: false) else { return nil }
         return self.offset - bytes.count..<self.offset
     }
 
-    /// Passes over the next value, of no list. Returns where it lies; nil where it ends behind the bytes.
+    /// Skips the next value outside a list and returns its place; `nil` if it ends beyond the bytes.
     mutating func nextValue() -> Range<Int>? {
         let start = self.offset
         return self.passValue(depth: 0) ? start..<self.offset : nil
     }
 
-    /// The symbols of the next field: one, or an array of them. Empty where there are none, and where they cannot be read.
+    /// The symbols of the next field: one, or an array. Empty without symbols, or if they cannot be read.
     mutating func symbols() -> [AMQPSymbol] {
         guard self.hasMore, let range = self.nextField() else { return [] }
         let field = self.cursor.passed(from: range.lowerBound)
@@ -219,8 +218,8 @@ struct FieldReader {
         return (value.arrayValue.map { Array($0) } ?? value.listValue ?? []).compactMap(\.symbolValue)
     }
 
-    /// Passes over a value of any type. Returns whether it is a text with a zero byte, where C would cut it; nil where it
-    /// ends behind the bytes.
+    /// Skips a value of any type. Returns whether it is a text with a zero byte, at which C would cut it; `nil` if it
+    /// ends beyond the bytes.
     mutating func passText() -> Bool? {
         guard let code = self.constructor() else { return nil }
         switch code {
@@ -230,7 +229,7 @@ struct FieldReader {
         }
     }
 
-    /// Passes over a source or target. Returns whether its address is a text with a zero byte; nil where it ends behind the
+    /// Skips a source or target. Returns whether its address is a text with a zero byte; `nil` if it ends beyond the
     /// bytes.
     mutating func passTerminus() -> Bool? {
         guard self.count > 0 else { return self.passAny() ? false : nil }
@@ -240,7 +239,7 @@ struct FieldReader {
         return terminus.passText() ?? false
     }
 
-    /// Passes over a value of any type. False where it ends behind the bytes.
+    /// Skips a value of any type; `false` if it ends beyond the bytes.
     mutating func passAny() -> Bool {
         guard let code = self.constructor() else { return false }
         return self.passContent(of: code, depth: 0)

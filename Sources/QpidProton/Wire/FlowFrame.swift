@@ -1,8 +1,8 @@
 internal import NIOCore
 
-/// A flow that this side writes itself, beside those of Proton. Source: AMQP 1.0 §2.7.4.
+/// A flow frame that the library writes in addition to Proton's. Source: AMQP 1.0 §2.7.4.
 struct FlowFrame {
-    /// What is said of a link.
+    /// The fields of a link.
     struct Link: Equatable {
         var handle: UInt32
         var deliveryCount: UInt32
@@ -11,11 +11,11 @@ struct FlowFrame {
         var isDraining: Bool
     }
 
-    /// What a sender of this side has.
+    /// The state of a local sender.
     struct Sender {
-        /// The credit that Proton has not used.
+        /// The unused credit in Proton.
         var credit: UInt32
-        /// The messages that wait.
+        /// The waiting messages.
         var available: UInt32
         var isDraining: Bool
     }

@@ -1,24 +1,24 @@
-/// Replaces fields of one frame, in either direction, and leaves every other byte as it is.
+/// Replaces fields of one frame, in either direction, and keeps every other byte.
 ///
-/// It takes a frame of AMQP that is whole, or the head of a transfer that holds its performative: what lies behind the head
-/// follows the edited head unchanged.
+/// It edits a complete AMQP frame, or the head of a transfer that contains its performative. The bytes after the head
+/// follow unchanged.
 struct FrameEditor {
     enum Result: Equatable {
         case unchanged
-        /// The frame, or the head, with what was replaced.
+        /// The frame, or the head, with its replacements.
         case edited([UInt8])
-        /// The frame would have this size, which is more than it may have. Nothing is replaced.
+        /// The frame would have this size, which is above the limit. Nothing is replaced.
         case tooLarge(Int)
     }
 
     var performative: EncodedComposite
     /// The header and the extended header.
     private let front: ArraySlice<UInt8>
-    /// What follows the performative.
+    /// The bytes after the performative.
     private let rest: ArraySlice<UInt8>
     private let size: Int
 
-    /// Nil for a frame that is empty, is none of AMQP, or whose performative cannot be read.
+    /// `nil` for an empty frame, a frame of another type than AMQP, and an unreadable performative.
     init?(_ head: UnsafeRawBufferPointer) {
         guard let prefix = FramePrefix(head), let offset = prefix.bodyOffset, offset < head.count else { return nil }
         let bytes = Array(head)
@@ -29,7 +29,7 @@ struct FrameEditor {
         self.size = prefix.size
     }
 
-    /// The frame with what was replaced.
+    /// The frame with its replacements.
     ///
     /// - Parameter limit: The size to which the frame may grow, in bytes.
     func result(limit: Int) -> Result {
@@ -40,8 +40,8 @@ struct FrameEditor {
         return .edited(EncodedComposite.bigEndian(field) + self.front.dropFirst(4) + encoded + self.rest)
     }
 
-    /// Writes the incoming-window of a begin or a flow over the one in the frame: the short way for one that has four bytes
-    /// of its own. Returns whether it has.
+    /// Overwrites the incoming-window of a begin or a flow in place, which needs a window of four bytes. Returns
+    /// whether the frame has one.
     static func store(incomingWindow: UInt32, in frame: UnsafeMutableRawBufferPointer) -> Bool {
         let bytes = UnsafeRawBufferPointer(frame)
         guard let bodyOffset = FramePrefix(bytes)?.bodyOffset else { return false }
@@ -57,7 +57,7 @@ struct FrameEditor {
         return true
     }
 
-    /// Where the incoming-window is among the fields of a begin or a flow; nil in other performatives.
+    /// The index of the incoming-window among the fields of a begin or a flow; `nil` for other performatives.
     var incomingWindowField: Int? {
         switch self.performative.descriptor {
         case .code(0x11): 2

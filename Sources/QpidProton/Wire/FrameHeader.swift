@@ -1,4 +1,4 @@
-/// The performatives of the sessions and links, as far as the flow control and the guards need them.
+/// The fields of performatives that flow control and the guards need.
 enum FrameHeader {
     case open(Open)
     case begin(channel: UInt16, Begin)
@@ -9,15 +9,15 @@ enum FrameHeader {
     case detach(channel: UInt16, handle: UInt32)
     case end(channel: UInt16)
     case close
-    /// One of these whose fields cannot be read.
+    /// A known performative with unreadable fields.
     case unreadable(String)
-    /// Not a frame of AMQP, and why. Proton drops some of these, and with them what came in the same read.
+    /// Not a frame of AMQP, with the cause. Proton drops some of these, with all other bytes of the same read.
     case foreign(String)
 
     struct Open {
-        /// Nil where there is no limit.
+        /// `nil` without a limit.
         var maxFrameSize: UInt32?
-        /// The text that Proton would cut at a zero byte.
+        /// The field that Proton would cut at a zero byte.
         var flaw: String?
     }
 
@@ -31,41 +31,41 @@ enum FrameHeader {
     struct Attach {
         var name: String
         var handle: UInt32
-        /// The role of who attaches.
+        /// The role of the attaching side.
         var isReceiver: Bool
-        /// Nil where it lies behind the head.
+        /// `nil` if it is beyond the head.
         var initialDeliveryCount: UInt32?
-        /// The text that Proton would cut at a zero byte.
+        /// The field that Proton would cut at a zero byte.
         var flaw: String?
         var capabilities = LinkCapabilities()
     }
 
-    /// A flow. What cannot be read behind the windows is as if it were not there: nothing depends on it but what is shown.
+    /// A flow. Unreadable fields after the windows count as absent, because nothing depends on them but snapshots.
     struct Flow {
         var nextIncomingID: UInt32?
         var incomingWindow: UInt32
         var nextOutgoingID: UInt32?
         var outgoingWindow: UInt32?
-        /// The link; nil for a flow of the session alone.
+        /// The link; `nil` for a flow of the session alone.
         var handle: UInt32?
         var deliveryCount: UInt32?
         var linkCredit: UInt32?
         var available: UInt32?
         var drain = false
         var echo = false
-        /// Nil where there are none, or not all of them lie in the head.
+        /// `nil` if there are none, or if they are not all in the head.
         var properties: AMQPMap?
     }
 
     struct Transfer {
         var handle: UInt32
         var deliveryID: UInt32?
-        /// 0 where it is left out.
+        /// 0 if it is absent.
         var messageFormat: UInt32
         var hasMore: Bool
-        /// There is room for a state that is named by its symbol.
+        /// Whether the frame has room for a state with a symbolic descriptor.
         var mayNameState: Bool
-        /// The message is aborted, or it cannot be told.
+        /// Whether the message is aborted, or whether that is unknown.
         var mayBeAborted: Bool
     }
 
@@ -74,7 +74,7 @@ enum FrameHeader {
         FramePrefix(head)?.size ?? 0
     }
 
-    /// Reads a frame, or its head. Nil for an empty one.
+    /// Reads a frame, or its head; `nil` for an empty frame.
     init?(_ head: UnsafeRawBufferPointer) {
         guard let prefix = FramePrefix(head) else { return nil }
         let channel = prefix.channel
@@ -99,7 +99,7 @@ enum FrameHeader {
         }
     }
 
-    /// The channel of a frame, if it is a transfer that begins as those of Proton do.
+    /// The channel of a frame, if it is a transfer in Proton's form.
     static func channelOfTransfer(_ head: UnsafeRawBufferPointer) -> UInt16? {
         guard let prefix = FramePrefix(head), prefix.dataOffset == 2, prefix.type == 0,
             ByteCursor(head, offset: FramePrefix.count).usualDescriptor == 0x14
@@ -134,7 +134,7 @@ enum FrameHeader {
             let role = fields.bool()?.value
         else { return nil }
         var attach = Attach(name: name, handle: handle, isReceiver: role)
-        // Behind the settle modes. What is said of unsettled deliveries comes before the count.
+        // After the settle modes. The unsettled map precedes the count.
         guard fields.passAny(), fields.passAny(), let isSourceCut = fields.passTerminus(),
             let isTargetCut = fields.passTerminus()
         else { return .attach(channel: channel, attach) }
@@ -147,7 +147,7 @@ enum FrameHeader {
             return .attach(channel: channel, attach)
         }
         attach.initialDeliveryCount = count.value
-        // Behind the max-message-size.
+        // After the max-message-size.
         if fields.passAny() {
             attach.capabilities.offered = fields.symbols()
             attach.capabilities.desired = fields.symbols()
@@ -170,7 +170,7 @@ enum FrameHeader {
         return .flow(channel: channel, flow)
     }
 
-    /// The channel and the fields of a frame, if it is a transfer that begins as most do: read much more often than any other.
+    /// The channel and the fields of a frame, if it is a transfer in the usual form, which is by far the most frequent.
     static func transfer(_ head: UnsafeRawBufferPointer) -> (channel: UInt16, Transfer)? {
         guard let channel = self.channelOfTransfer(head) else { return nil }
         var fields = FieldReader(head, offset: 11)
@@ -191,10 +191,10 @@ enum FrameHeader {
 }
 
 extension FrameHeader.Transfer {
-    /// Nil where a field is not what it must be.
+    /// `nil` if a field has a wrong type.
     @inline(__always)
     init?(_ fields: inout FieldReader) {
-        // Whether it is settled is Proton's to read.
+        // Proton reads `settled`.
         guard fields.list(), let handle = fields.uint()?.value, let id = fields.uint(), fields.passBinary(),
             let format = fields.uint(), fields.bool() != nil, let more = fields.bool(), fields.isSound()
         else { return nil }
@@ -204,7 +204,7 @@ extension FrameHeader.Transfer {
         self.deliveryID = id.value
         self.hasMore = more.value == true
         self.mayBeAborted = self.hasMore
-        // Behind the settle mode and the state. Resume comes before aborted.
+        // After the settle mode and the state. Resume precedes aborted.
         if self.hasMore, fields.passAny(), fields.passAny(), fields.bool() != nil, let aborted = fields.bool() {
             self.mayBeAborted = aborted.value == true
         }

@@ -1,15 +1,15 @@
-/// The eight bytes that each frame begins with. Source: AMQP 1.0 §2.3.1.
+/// The first eight bytes of each frame. Source: AMQP 1.0 §2.3.1.
 struct FramePrefix {
     static let count = 8
 
     /// The bytes of the whole frame.
     let size: Int
-    /// Where the body begins, in words of four bytes.
+    /// The start of the body, in words of four bytes.
     let dataOffset: UInt8
     let type: UInt8
     let channel: UInt16
 
-    /// Nil where not all of it is there.
+    /// `nil` if the prefix is not complete.
     @inline(__always)
     init?(_ frame: UnsafeRawBufferPointer) {
         var cursor = ByteCursor(frame)
@@ -22,7 +22,8 @@ struct FramePrefix {
         self.channel = channel
     }
 
-    /// Where the body begins, in bytes; nil for a frame that is none of AMQP, or whose body would begin within the prefix.
+    /// The start of the body, in bytes; `nil` for a frame of another type, or a body that would start within the
+    /// prefix.
     @inline(__always)
     var bodyOffset: Int? {
         let offset = Int(self.dataOffset) * 4

@@ -1,15 +1,15 @@
-/// Walks the frames of a byte stream, in whatever pieces it comes, and shows the head of each, which may be replaced.
+/// Walks the frames of a byte stream, in pieces of any size, and presents the head of each, which may be replaced.
 ///
-/// The stream goes on with what was replaced: see ``forEachPart(of:_:)``. A head that comes in pieces goes on when all of it
-/// is there, and everything else where it lies.
+/// ``forEachPart(of:_:)`` returns the stream with its replacements. A head in several pieces is forwarded when it is
+/// complete, and everything else at once.
 struct FrameScanner {
-    /// Enough of a frame for the fixed fields of a `begin` or a `flow`, and for those of an `attach` behind a long name.
+    /// Enough of a frame for the fixed fields of a `begin` or a `flow`, and for those of an `attach` after a long name.
     static let headLength = 1_024
 
-    /// Bytes of the last piece that do not go on as they are.
+    /// Bytes of the last piece that are not forwarded unchanged.
     private struct Change {
         enum Replacement {
-            /// They are kept: they belong to a head that is not complete.
+            /// They are buffered, because their head is not complete.
             case nothing
             /// The head that they complete.
             case head
@@ -20,48 +20,48 @@ struct FrameScanner {
         let replacement: Replacement
     }
 
-    /// The largest frame that there may be, which is shown whole if it is no transfer; nil where only heads are looked at.
+    /// The largest allowed frame. A frame other than a transfer is presented whole; `nil` presents heads alone.
     private let maxSize: Int?
-    /// Bytes to pass over: at first the protocol header, then the rest of each frame.
+    /// Bytes to skip: at first the protocol header, then the rest of each frame.
     private var skip = 8
-    /// The size of the frame whose rest is passed over.
+    /// The size of the frame whose rest is skipped.
     private var frameSize = 8
-    /// The head of a frame that came in pieces.
+    /// The head of a frame that arrived in pieces.
     private var head: [UInt8] = []
-    /// The head of that kind that the last piece completed. A piece completes one at most.
+    /// The head in pieces that the last piece completed. A piece completes at most one.
     private var completed: [UInt8] = []
     private var changes: [Change] = []
-    /// The size of a frame that cannot be: there is nothing more to see.
+    /// The impossible size of a frame, at which the walk ends for good.
     private(set) var badSize: Int?
 
     init(maxSize: Int? = nil) {
         self.maxSize = maxSize
     }
 
-    /// The bytes that have come of a frame that is not complete.
+    /// The received bytes of an incomplete frame.
     var incomplete: Int { self.skip > 0 ? self.frameSize - self.skip : self.head.count }
 
-    /// Whether the last piece goes on otherwise than it came.
+    /// Whether the last piece is forwarded with changes.
     var hasChanges: Bool { !self.changes.isEmpty }
 
-    /// What becomes of a head.
+    /// The treatment of a head.
     enum Verdict {
         case pass
         case replace([UInt8])
-        /// The walk ends before the frame, which the next call shows again.
+        /// The walk ends before the frame, and the next call presents it again.
         case stop
     }
 
-    /// Shows the heads that end in a piece of the stream.
+    /// Presents the heads that end in a piece of the stream.
     ///
-    /// - Parameter visit: Returns what takes the place of the head, or nil.
+    /// - Parameter visit: Returns the replacement of the head, or `nil`.
     mutating func consume(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> [UInt8]?) {
         self.walk(bytes) { head in visit(head).map { .replace($0) } ?? .pass }
     }
 
-    /// Shows the heads that end in a piece of the stream, until a frame has to wait.
+    /// Presents the heads that end in a piece of the stream, until a frame has to wait.
     ///
-    /// - Returns: The bytes that were walked over: all of them, unless the walk ended before a frame, or at ``badSize``.
+    /// - Returns: The number of walked bytes: all, unless the walk ended before a frame or at ``badSize``.
     @discardableResult
     mutating func walk(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Verdict) -> Int {
         if !self.changes.isEmpty { self.changes.removeAll(keepingCapacity: true) }
@@ -92,9 +92,9 @@ struct FrameScanner {
         return offset
     }
 
-    /// Gives what is to go on of the piece that was consumed last, in order.
+    /// Passes the parts to forward of the last piece, in order.
     ///
-    /// - Parameter bytes: The bytes that were walked over.
+    /// - Parameter bytes: The walked bytes.
     func forEachPart(of bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
         guard self.hasChanges else { return body(bytes) }
         var start = 0
@@ -112,7 +112,7 @@ struct FrameScanner {
         if start < bytes.count { body(UnsafeRawBufferPointer(rebasing: bytes[start...])) }
     }
 
-    /// Puts a head together from pieces. Returns how many bytes it took; nil where the walk ends.
+    /// Assembles a head from pieces. Returns the number of used bytes; `nil` if the walk ends.
     private mutating func collect(
         _ rest: UnsafeRawBufferPointer,
         at offset: Int,
@@ -145,7 +145,7 @@ struct FrameScanner {
         return count
     }
 
-    /// How much of a frame is to be shown, as far as its first bytes tell.
+    /// The number of bytes of a frame to present, as far as its first bytes show.
     @inline(__always)
     private func wanted(_ bytes: UnsafeRawBufferPointer, _ size: Int) -> Int {
         size <= Self.headLength ? size : self.wantedOfLarge(bytes, size)
@@ -156,7 +156,7 @@ struct FrameScanner {
         return FrameHeader.channelOfTransfer(bytes) == nil ? size : Self.headLength
     }
 
-    /// The size of the frame that begins here, once its first eight bytes are there.
+    /// The size of the frame that starts here, once its first eight bytes are known.
     private mutating func size(_ bytes: UnsafeRawBufferPointer) -> Int? {
         guard let size = FramePrefix(bytes)?.size else { return nil }
         guard size >= FramePrefix.count, size <= self.maxSize ?? .max else {

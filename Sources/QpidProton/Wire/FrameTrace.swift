@@ -3,7 +3,7 @@ internal import NIOCore
 
 /// Logs each frame of one connection as it is on the wire, at trace level.
 ///
-/// SASL has a handler of its own before this one, so its frames never come here.
+/// A handler before this one handles SASL frames, so they never arrive here.
 final class FrameTrace {
     private let logger: Logger
     private var received = FrameScanner()
@@ -15,7 +15,7 @@ final class FrameTrace {
         self.logger = logger
     }
 
-    /// Logs the frames that begin in bytes of the socket, before anything is changed in them.
+    /// Logs the frames that start in bytes from the socket, before any edit.
     func received(_ bytes: UnsafeRawBufferPointer) {
         if !self.hasReceived { self.log("<- AMQP") }
         self.hasReceived = true
@@ -25,7 +25,7 @@ final class FrameTrace {
         }
     }
 
-    /// Logs the frames in bytes for the socket, after everything is changed in them.
+    /// Logs the frames in bytes for the socket, after all edits.
     func sent(_ buffer: ByteBuffer) {
         if !self.hasSent { self.log("-> AMQP") }
         self.hasSent = true
@@ -42,9 +42,9 @@ final class FrameTrace {
     }
 }
 
-/// Frames as text for people. Source: AMQP 1.0 §2.3.1, §2.7, §3.4 and §3.5.
+/// Formats frames as text. Source: AMQP 1.0 §2.3.1, §2.7, §3.4 and §3.5.
 enum FrameText {
-    /// The characters of one field, and of a frame, that are shown at most.
+    /// The most characters of one field, and of a frame, in the text.
     private static let fieldLimit = 256
     static let limit = 2_048
     private static let decoding = AMQPDecodingLimits(maximumDepth: 16, maximumElements: 1_024)
@@ -117,7 +117,7 @@ enum FrameText {
 
     /// A frame in one line: its channel, performative and fields, and the bytes of its payload.
     ///
-    /// - Parameter head: The frame, or as much of it as is shown; what lies behind is left out.
+    /// - Parameter head: The frame, or its first bytes; the text omits the rest.
     static func text(_ head: UnsafeRawBufferPointer, direction: String) -> String {
         guard let prefix = FramePrefix(head) else { return "\(direction) (part of a frame)" }
         let (channel, size) = (prefix.channel, prefix.size)
@@ -185,7 +185,7 @@ enum FrameText {
         text.count > limit ? text.prefix(limit) + "…" : text
     }
 
-    /// Control characters of a peer must not look like other lines of the log.
+    /// Escapes control characters, so that a peer cannot forge lines of the log.
     private static func escaped(_ text: String) -> String {
         guard text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else { return text }
         return text.unicodeScalars.reduce(into: "") { result, scalar in

@@ -1,26 +1,26 @@
 internal import NIOCore
 
-/// Checks that a peer begins with the AMQP 1.0 header, before a byte of it reaches Proton.
+/// Checks that a peer starts with the AMQP 1.0 header, before any byte reaches Proton.
 ///
-/// Proton would take other headers too, and answer them with a SASL or TLS layer of its own.
+/// Proton would accept other headers too, and answer them with a SASL or TLS layer of its own.
 struct HeaderCheck {
     static let expected: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
     private static let count = 8
     private var seen = 0
-    /// The peer has sent the whole header.
+    /// Whether the peer has sent the whole header.
     var isPassed: Bool { self.seen == Self.count }
 
-    /// Returns why the peer is refused, or nil while its bytes are as expected.
+    /// Returns the error that refuses the peer, or `nil` if its bytes are as expected.
     mutating func check(_ buffer: ByteBuffer) -> AMQPError? {
         guard self.seen < Self.expected.count else { return nil }
         let bytes = buffer.readableBytesView.prefix(Self.expected.count - self.seen)
         guard bytes.elementsEqual(Self.expected[self.seen..<self.seen + bytes.count]) else {
-            // The header of the SASL layer: the peer asks for a login. Source: AMQP 1.0 §5.3.2.
+            // The header of the SASL layer: the peer requires a login. Source: AMQP 1.0 §5.3.2.
             if self.seen <= 4, bytes.count + self.seen >= 5, bytes[bytes.startIndex + 4 - self.seen] == 3 {
                 return AMQPError(
                     scope: .connection,
                     condition: .connectionFramingError,
-                    detail: "the peer begins with SASL in place of AMQP: configure a login (`sasl`)",
+                    detail: "the peer starts with SASL instead of AMQP: configure a login (`sasl`)",
                     ending: .refused
                 )
             }
@@ -28,7 +28,7 @@ struct HeaderCheck {
             return AMQPError(
                 scope: .connection,
                 condition: .connectionFramingError,
-                detail: "the peer does not speak AMQP 1.0: in place of the protocol header it sent the bytes \(hex)"
+                detail: "the peer does not speak AMQP 1.0: instead of the protocol header it sent the bytes \(hex)"
             )
         }
         self.seen += bytes.count

@@ -1,8 +1,8 @@
-/// What is changed in the peer's frames before Proton reads them.
+/// The edits of the peer's frames before Proton reads them.
 ///
-/// Proton 0.37 knows performatives, delivery states and the coordinator by the numbers of their descriptors alone, and takes
-/// a state with a symbol for none. It keeps the texts of errors as C strings, which end at the first zero byte. It keeps no
-/// message-format.
+/// Proton 0.37 knows performatives, delivery states and the coordinator by numeric descriptors alone, and ignores a
+/// state with a symbolic one. It stores the texts of errors as C strings, which end at the first zero byte. It stores
+/// no message-format.
 enum IncomingEdits {
     private static let performatives: [String: UInt8] = [
         "amqp:open:list": 0x10, "amqp:begin:list": 0x11, "amqp:attach:list": 0x12, "amqp:flow:list": 0x13,
@@ -17,9 +17,9 @@ enum IncomingEdits {
         "amqp:source:list": 0x28, "amqp:target:list": 0x29, "amqp:coordinator:list": 0x30,
     ]
 
-    /// The frame for Proton, or its head; nil where it is the one that came. Throws where it cannot be given to Proton.
+    /// The edited frame for Proton, or its head; `nil` if it needs no edit. Throws if Proton cannot receive it.
     ///
-    /// - Parameter limit: The largest frame that Proton takes, in bytes.
+    /// - Parameter limit: The largest frame that Proton accepts, in bytes.
     static func edit(_ head: UnsafeRawBufferPointer, limit: Int) throws(AMQPError) -> [UInt8]? {
         guard self.mayBeNeeded(head), var editor = FrameEditor(head) else { return nil }
         Self.edit(&editor.performative)
@@ -27,12 +27,12 @@ enum IncomingEdits {
         case .unchanged: return nil
         case .edited(let bytes): return bytes
         case .tooLarge:
-            let text = "the text of an error holds zero bytes, and does not fit into a frame once they are replaced"
+            let text = "the text of an error contains zero bytes, and does not fit into a frame after their replacement"
             throw AMQPError(scope: .connection, condition: .decodeError, detail: text)
         }
     }
 
-    /// Whether a frame may need an edit. The first bytes or the size decide for most frames.
+    /// Whether a frame may need an edit. For most frames the first bytes or the size decide.
     private static func mayBeNeeded(_ head: UnsafeRawBufferPointer) -> Bool {
         guard head.count > 11, FramePrefix(head)?.dataOffset == 2,
             let code = ByteCursor(head, offset: FramePrefix.count).usualDescriptor
@@ -44,7 +44,7 @@ enum IncomingEdits {
         }
     }
 
-    /// Whether a disposition says accepted, released or nothing, as most do.
+    /// Whether a disposition has the state accepted, released or none, as most do.
     private static func isPlain(_ disposition: UnsafeRawBufferPointer) -> Bool {
         var fields = FieldReader(disposition, offset: 11)
         guard fields.list(), fields.bool() != nil, fields.uint() != nil, fields.uint() != nil, fields.bool() != nil
@@ -56,10 +56,10 @@ enum IncomingEdits {
         return code == 0x24 || code == 0x26
     }
 
-    /// The first transfer of a message with its format in its tag: see ``MarkedTag``. Nil where that cannot be done, and the
-    /// format is lost.
+    /// The first transfer of a message with the format in its tag: see ``MarkedTag``. `nil` if that is impossible: then
+    /// the format is lost.
     ///
-    /// - Parameter limit: The largest frame that Proton takes, in bytes.
+    /// - Parameter limit: The largest frame that Proton accepts, in bytes.
     static func mark(_ head: UnsafeRawBufferPointer, format: UInt32, limit: Int) -> [UInt8]? {
         guard var editor = FrameEditor(head), let tag = editor.performative.binary(2), tag.count <= MarkedTag.longest
         else { return nil }
@@ -92,7 +92,7 @@ enum IncomingEdits {
         if case .name(let name) = state.descriptor { state.describe(as: Self.states[name] ?? UnknownState.code) }
         switch state.descriptor {
         case .code(0x25): state.edit(0, Self.editError)
-        // The outcome within a transaction.
+        // The outcome in a transaction.
         case .code(0x34): state.edit(1) { Self.rename(&$0, Self.states) }
         default: break
         }

@@ -1,10 +1,10 @@
 internal import NIOCore
 
-/// What is changed in this side's frames after Proton has made them.
+/// The edits of this side's frames after Proton has written them.
 ///
 /// Proton 0.37 writes 0 as the message-format of each transfer, and no capabilities into an attach.
 enum OutgoingEdits {
-    /// The head of a transfer with the tag and the format that a ``MarkedTag`` carries; nil for one whose tag is not marked.
+    /// The head of a transfer with the tag and the format of a ``MarkedTag``; `nil` for a tag without a mark.
     static func transfer(_ head: UnsafeRawBufferPointer) -> [UInt8]? {
         var fields = FieldReader(head, offset: 11)
         guard fields.list(), fields.uint() != nil, fields.uint() != nil, let range = fields.smallBinary(),
@@ -14,12 +14,12 @@ enum OutgoingEdits {
         else { return nil }
         editor.performative.set(2, toBinary: tag)
         editor.performative.set(3, to: format)
-        // The frame becomes shorter.
+        // The edited frame is shorter.
         guard case .edited(let bytes) = editor.result(limit: .max) else { return nil }
         return bytes
     }
 
-    /// An attach with the capabilities that travel in the place of the properties; nil for one that has none.
+    /// An attach with the capabilities that its properties carry; `nil` without capabilities.
     static func attach(_ frame: UnsafeRawBufferPointer) -> [UInt8]? {
         guard var editor = FrameEditor(frame), editor.performative.isBinary(AttachFields.properties),
             let content = editor.performative.binary(AttachFields.properties),
@@ -37,14 +37,14 @@ enum OutgoingEdits {
 }
 
 extension OutgoingEdits {
-    /// The highest handle that Proton keeps apart from those that are not attached.
+    /// The highest handle that Proton distinguishes from unattached ones.
     private static let handleMax = UInt32(Int32.max)
 
-    /// Tells the window in a begin or a flow, where it lies if it can be told there.
+    /// Writes the window into a begin or a flow, in place if possible.
     ///
     /// - Parameters:
-    ///   - head: The frame, as it lies in the bytes or was gathered from earlier ones.
-    ///   - limit: The largest frame that the peer takes, in bytes.
+    ///   - head: The frame, in place or assembled from pieces.
+    ///   - limit: The largest frame that the peer accepts, in bytes.
     static func window(
         _ window: UInt32,
         in head: UnsafeRawBufferPointer,
@@ -53,7 +53,7 @@ extension OutgoingEdits {
     ) -> [UInt8]? {
         let isBegin = head.count > 10 && head[10] == 0x11
         if !isBegin, let start = bytes.baseAddress, let place = head.baseAddress {
-            // A head that came in pieces lies elsewhere.
+            // A head in pieces is not in place.
             let offset = place - UnsafeRawPointer(start)
             if offset >= 0, offset + head.count <= bytes.count {
                 let frame = UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<offset + head.count])
@@ -64,7 +64,7 @@ extension OutgoingEdits {
         editor.performative.set(field, to: window)
         let told = editor
         if isBegin { editor.performative.set(4, to: handleMax) }
-        // A begin that has no room for the handle tells the window alone.
+        // A begin without room for the handle carries the window alone.
         for editor in [editor, told] {
             if case .edited(let bytes) = editor.result(limit: limit) { return bytes }
         }

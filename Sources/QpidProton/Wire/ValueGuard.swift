@@ -1,21 +1,20 @@
-/// Looks through encoded values before Proton decodes them, and refuses those that would cost it stack or memory without a
-/// limit.
+/// Checks encoded values before Proton decodes them, and refuses those that would cost unlimited stack or memory.
 ///
-/// Proton 0.37 decodes values that lie in each other by recursion, to any depth, and makes 72 bytes of each element that an
-/// array claims to have, be it null. It goes by the number of elements, and passes over values by their size: where the two
-/// do not agree, nothing is known of what it would decode.
+/// Proton 0.37 decodes nested values by recursion, to any depth. It allocates 72 bytes for each element that an array
+/// claims, even for null. It counts elements, but skips values by their size: if the two disagree, its result is
+/// unpredictable.
 struct ValueGuard {
-    /// How deep lists, maps, arrays and described values may lie in each other.
+    /// The deepest nesting of lists, maps, arrays and described values.
     static let depth = 64
-    /// How many values a performative may hold.
+    /// The most values in a performative.
     static let elements = 4_096
 
-    /// A list, map or array, or a described value, that has been entered.
+    /// An entered list, map, array or described value.
     private struct Level {
         var remaining: Int
-        /// Where it ends; nil for a described value, which does not say.
+        /// Its end; `nil` for a described value, which has no size.
         let end: Int?
-        /// What all elements of an array have in common.
+        /// The constructor that all elements of an array share.
         var constructor: UInt8?
     }
 
@@ -23,7 +22,7 @@ struct ValueGuard {
     private var levels: [Level] = []
     private var elements = 0
 
-    /// Whether the next `count` values end where they must, and are neither too deep nor too many.
+    /// Whether the next `count` values end at the right place, and are neither too deep nor too many.
     static func accepts(_ cursor: ByteCursor, count: Int, end: Int) -> Bool {
         var walk = ValueGuard(cursor)
         guard cursor.offset <= end, count <= Self.elements, walk.cursor.enter(end - cursor.offset) != nil else {
@@ -38,7 +37,7 @@ struct ValueGuard {
         self.cursor = cursor
     }
 
-    /// Passes over the next value, or enters it. Returns false where it cannot be borne.
+    /// Skips the next value, or enters it; `false` if it must be refused.
     private mutating func step() -> Bool {
         let last = self.levels.count - 1
         guard self.levels[last].remaining > 0 else {
@@ -67,7 +66,7 @@ struct ValueGuard {
         guard isArray else { return self.enter(count, end: end) }
         guard var constructor = self.cursor.byte() else { return false }
         if constructor == Code.described {
-            // One descriptor for all elements, which Proton takes if it holds nothing else.
+            // One descriptor for all elements. Proton accepts it if it contains no other value.
             guard self.passPlain(), let next = self.cursor.byte(), next != Code.described else { return false }
             constructor = next
         }
@@ -80,7 +79,7 @@ struct ValueGuard {
         return true
     }
 
-    /// Passes over a value that holds no others.
+    /// Skips a value that contains no others.
     private mutating func passPlain() -> Bool {
         guard let code = self.cursor.byte(), code >> 4 < 0xC else { return false }
         return self.cursor.skipContent(of: code)
