@@ -47,7 +47,7 @@ struct ManagementResponse: Equatable {
     var status: Int
     var body: AMQPValue
 
-    /// Reads an answer. Nil for a message that answers no request of ours.
+    /// Reads an answer. `nil` for a message that answers no request of ours.
     static func read(_ message: AMQPMessage) -> (id: UInt64, result: Result<Self, AMQPError>)? {
         guard case .ulong(let id) = message.properties.correlationID else { return nil }
         guard let subject = message.properties.subject, let status = Int(subject), (100...599).contains(status) else {

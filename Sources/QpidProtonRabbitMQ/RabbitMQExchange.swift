@@ -7,9 +7,9 @@ public struct RabbitMQExchange: Hashable, Sendable {
         /// The name.
         public let rawValue: String
 
-        /// Makes a kind of any name.
+        /// Creates a kind of any name.
         public init(rawValue: String) { self.rawValue = rawValue }
-        /// Makes a kind of a literal name.
+        /// Creates a kind of a literal name.
         public init(stringLiteral value: String) { self.rawValue = value }
         /// The name.
         public var description: String { self.rawValue }
@@ -28,7 +28,7 @@ public struct RabbitMQExchange: Hashable, Sendable {
     public var name: String
     /// How messages are routed.
     public var kind: Kind
-    /// Whether the exchange is there after the broker has been started anew.
+    /// Whether the exchange is there after the broker has been started again.
     public var isDurable = true
     /// Whether the exchange is deleted with its last binding.
     public var isAutoDelete = false
@@ -131,7 +131,7 @@ public struct RabbitMQBinding: Hashable, Sendable {
             "/bindings?\(self.destination.mark)=\(destination)&key=\(RabbitMQAddress.encoded(self.key))&src=\(source)"
     }
 
-    /// The path of this binding in that list; nil where it is not there.
+    /// The path of this binding in that list; `nil` if it is not there.
     func location(in list: AMQPValue) throws(AMQPError) -> String? {
         guard let bindings = list.listValue else {
             throw AMQPError(condition: .decodeError, detail: "the broker's answer is no list of bindings: \(list)")

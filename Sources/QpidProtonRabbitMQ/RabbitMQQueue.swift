@@ -7,9 +7,9 @@ public struct RabbitMQQueue: Hashable, Sendable {
         /// The name, as in the argument `x-queue-type`.
         public let rawValue: String
 
-        /// Makes a kind of any name.
+        /// Creates a kind of any name.
         public init(rawValue: String) { self.rawValue = rawValue }
-        /// Makes a kind of a literal name.
+        /// Creates a kind of a literal name.
         public init(stringLiteral value: String) { self.rawValue = value }
         /// The name.
         public var description: String { self.rawValue }
@@ -34,9 +34,9 @@ public struct RabbitMQQueue: Hashable, Sendable {
 
     /// The name as it is.
     public var name: String
-    /// What keeps the messages; nil for the default of the virtual host.
+    /// What keeps the messages; `nil` for the default of the virtual host.
     public var kind: Kind?
-    /// Whether the queue is there after the broker has been started anew.
+    /// Whether the queue is there after the broker has been started again.
     public var isDurable = true
     /// Whether only this connection may use the queue, which ends with it.
     public var isExclusive = false
@@ -51,7 +51,7 @@ public struct RabbitMQQueue: Hashable, Sendable {
     /// The exchange that gets the messages that were rejected, are too old, or were dropped (`x-dead-letter-exchange`); the
     /// default exchange has the empty name.
     public var deadLetterExchange: String?
-    /// The routing key of those messages; nil for the one that they have (`x-dead-letter-routing-key`).
+    /// The routing key of those messages; `nil` for the one that they have (`x-dead-letter-routing-key`).
     public var deadLetterKey: String?
     /// The highest priority that a classic queue tells from lower ones, 1 to 255 (`x-max-priority`).
     public var maxPriority: Int?
@@ -66,7 +66,7 @@ public struct RabbitMQQueue: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - name: The name as it is.
-    ///   - kind: What keeps the messages; nil for the default of the virtual host.
+    ///   - kind: What keeps the messages; `nil` for the default of the virtual host.
     public init(_ name: String, kind: Kind? = nil) {
         self.name = name
         self.kind = kind
@@ -126,7 +126,7 @@ public struct RabbitMQQueueInfo: Hashable, Sendable {
     public var virtualHost: String
     /// What keeps the messages.
     public var kind: RabbitMQQueue.Kind
-    /// Whether the queue is there after the broker has been started anew.
+    /// Whether the queue is there after the broker has been started again.
     public var isDurable: Bool
     /// Whether only one connection may use the queue.
     public var isExclusive: Bool
@@ -138,7 +138,7 @@ public struct RabbitMQQueueInfo: Hashable, Sendable {
     public var messageCount: Int
     /// The consumers.
     public var consumerCount: Int
-    /// The node that leads the queue; nil where there is none.
+    /// The node that leads the queue; `nil` if there is none.
     public var leader: String?
     /// The nodes that have the queue.
     public var replicas: [String]

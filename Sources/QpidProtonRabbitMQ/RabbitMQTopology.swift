@@ -123,7 +123,7 @@ public final class RabbitMQTopology: Sendable {
 
     // MARK: Restoring
 
-    /// Makes the recorded declarations on a new connection: for `AMQPClient.Configuration.onConnect`.
+    /// Creates the recorded declarations on a new connection: for `AMQPClient.Configuration.onConnect`.
     ///
     /// Suspends until the broker has answered all. If an exclusive queue is still locked by the lost connection, it is
     /// declared again for up to 10 s.

@@ -5,7 +5,7 @@ extension AMQPConnection {
     ///
     /// - Parameters:
     ///   - limit: The time for all steps; zero for no work before the close, and `operationTimeout` for the answer.
-    ///   - grace: The time that a cancelled task leaves the close; nil for no wait at all.
+    ///   - grace: The time that a cancelled task leaves the close; `nil` for no wait at all.
     func close(_ request: CloseRequest, within limit: Duration, grace: Duration? = nil) async -> AMQPCloseResult {
         let call = CloseCall()
         let limit = max(.zero, limit)

@@ -3,7 +3,7 @@ internal import NIOCore
 internal import NIOPosix
 internal import NIOSSL
 
-/// Makes one client connection. Everything that can be checked is checked when it is made, before any socket or name is used.
+/// Creates one client connection. Everything that can be checked is checked when it is made, before any socket or name is used.
 struct Connector {
     private let url: AMQPURL
     private let configuration: AMQPConnection.Configuration

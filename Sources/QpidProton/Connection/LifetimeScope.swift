@@ -7,7 +7,7 @@ enum LifetimeScope {
 
     /// Runs `body`, then `close`. An error of `body` goes first.
     ///
-    /// - Parameter end: Returns what has ended the connection, session or link; nil while it is open.
+    /// - Parameter end: Returns what has ended the connection, session or link; `nil` while it is open.
     static func run<Result>(
         _ scope: AMQPError.Scope,
         within limit: Duration,

@@ -111,7 +111,7 @@ public struct AMQPError: Error, Sendable {
     /// Most answers are no errors, and each has room for one: what an error holds lies behind a reference.
     private var box: CopyOnWriteBox<Fields>
 
-    /// The fields, which nobody else has.
+    /// The fields, which no one else has.
     private var own: CopyOnWriteBox<Fields> {
         mutating get {
             if !isKnownUniquelyReferenced(&self.box) { self.box = CopyOnWriteBox(self.box.value) }
@@ -132,7 +132,7 @@ public struct AMQPError: Error, Sendable {
         get { self.box.value.condition }
         _modify { yield &self.own.value.condition }
     }
-    /// A text for people. If ``origin`` is ``Origin/peer``, the text is the peer's. It may be empty.
+    /// A readable text. If ``origin`` is ``Origin/peer``, the text is the peer's. It may be empty.
     public var detail: String {
         get { self.box.value.detail }
         _modify { yield &self.own.value.detail }
@@ -195,7 +195,7 @@ public struct AMQPError: Error, Sendable {
     /// - Parameters:
     ///   - scope: The part that the error ends. Not sent.
     ///   - condition: The name of the error.
-    ///   - detail: A text for people.
+    ///   - detail: A readable text.
     ///   - info: Further data, by symbol.
     public init(scope: Scope = .call, condition: AMQPCondition, detail: String = "", info: AMQPMap = [:]) {
         self.init(scope: scope, condition: condition, detail: detail, info: info, origin: .local)
@@ -254,7 +254,7 @@ extension AMQPError: CustomStringConvertible {
         return (self.info.isEmpty ? line : "\(line) \(self.info)").onOneLine
     }
 
-    /// The loss, or what the peer did, in plain words; nil for what this side found, where the text says it.
+    /// The loss, or what the peer did, in plain words; `nil` for what this side found, where the text says it.
     private var happening: String? {
         if self.ending == .lost { return "the connection was lost" }
         guard self.origin == .peer, !self.condition.isLocal else { return nil }

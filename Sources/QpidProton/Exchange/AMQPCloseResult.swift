@@ -124,7 +124,7 @@ private struct UnfinishedCounts {
     var settlementsInDoubt = 0
     var deliveriesNotSettled = 0
 
-    /// Nil where nothing was left unfinished.
+    /// `nil` if nothing was left unfinished.
     var text: String? {
         let parts = [
             (self.notSent, self.notSent.counted("message", "messages") + " not sent"),
@@ -155,7 +155,7 @@ extension AMQPCloseResult: CustomStringConvertible {
         return parts.isEmpty ? "closed, nothing unfinished" : parts.joined(separator: ": ")
     }
 
-    /// The numbers of all links; nil where nothing was left unfinished.
+    /// The numbers of all links; `nil` if nothing was left unfinished.
     var summary: String? {
         let now = UnfinishedCounts(
             notSent: self.notSent,

@@ -38,7 +38,7 @@ extension AMQPMemoryBudget {
         self.state.withLock { $0.readers.margins += difference }
     }
 
-    /// Takes room for a read of at most so many bytes, in place of what was taken for the last.
+    /// Takes room for a read of at most that many bytes, in place of what was taken for the last.
     ///
     /// - Parameter incomplete: Bytes of a frame that the read may complete, and that are not counted before.
     /// - Returns: How many bytes may be read, and for how many room was taken.

@@ -21,7 +21,7 @@ public final class AMQPMemoryBudget: Sendable {
         /// A task calls those who wait. What others release meanwhile it must see: see `isAgain`.
         var isServing = false
         var isAgain = false
-        /// The one that is being called. Nobody else is admitted meanwhile.
+        /// The one that is being called. No one else is admitted meanwhile.
         var served: ID?
         var hasGained = false
         var isRefused = false
@@ -97,7 +97,7 @@ public final class AMQPMemoryBudget: Sendable {
 
     // MARK: For the ledgers
 
-    /// Takes bytes if there is room and nobody waits for it.
+    /// Takes bytes if there is room and no one waits for it.
     ///
     /// - Parameters:
     ///   - bytes: How many.

@@ -61,7 +61,7 @@ final class ArrivalChunk: @unchecked Sendable {
         self.isOnePiece = false
     }
 
-    /// Copies so many bytes and records.
+    /// Copies that many bytes and records.
     init(copying bytes: UnsafeRawBufferPointer, _ records: UnsafeBufferPointer<Record>) {
         let size = records.count * MemoryLayout<Record>.stride
         let memory = UnsafeMutableRawPointer.allocate(

@@ -96,14 +96,14 @@ final class Arrivals {
         )
     }
 
-    /// Gives what has arrived, and begins anew.
+    /// Gives what has arrived, and begins again.
     func take() -> Batch {
         self.seal()
         defer { self.done = Batch() }
         return self.done
     }
 
-    /// Makes a chunk of what there is.
+    /// Creates a chunk of what there is.
     private func seal() {
         guard self.count > 0, let records = self.records, let bytes = self.bytes else { return }
         self.expected = (self.used, self.count)

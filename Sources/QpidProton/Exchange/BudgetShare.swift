@@ -43,7 +43,7 @@ struct BudgetShare: Sendable {
         return true
     }
 
-    /// The bytes that must leave for so many to fit.
+    /// The bytes that must leave for that many to fit.
     func shortage(_ bytes: Int) -> Int {
         let (used, limit) = (self.budget.used.bytes - self.returned, self.budget.limit.bytes)
         return bytes > limit ? used : max(0, bytes - (limit - used))

@@ -51,7 +51,7 @@ final class CloseCall: Sendable {
 
     /// The task was cancelled.
     ///
-    /// - Parameter grace: The time that is left for the close; nil for no wait at all.
+    /// - Parameter grace: The time that is left for the close; `nil` for no wait at all.
     func cancel(_ grace: Duration?) {
         let cancel = self.state.withLock { state -> (@Sendable (Duration?) -> Void)? in
             if case .running(let cancel) = state { return cancel }

@@ -2,7 +2,7 @@
 typealias EndReply = Reply<AMQPError>
 
 extension Reply where Value == AMQPError {
-    /// What ended it; nil while it is open.
+    /// What ended it; `nil` while it is open.
     var cause: AMQPError? {
         switch self.answer {
         case nil: nil

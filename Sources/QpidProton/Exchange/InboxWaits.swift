@@ -13,7 +13,7 @@ struct InboxWaits<Item: Sendable>: Sendable {
 
     private var nextID: UInt64 = 0
     private var waiters = WaitList<UInt64, Continuation>()
-    /// What follows the last item, for each that asks: the error, or nil.
+    /// What follows the last item, for each that asks: the error, or `nil`.
     private(set) var end: Answer?
     var unreported = 0
 
@@ -126,7 +126,7 @@ extension WaitingInbox {
         self.withState { $0.waits.contains(id) }
     }
 
-    /// Waits for the next item; nil at the end, or when the wait is ended with ``endWait(_:_:)``.
+    /// Waits for the next item; `nil` at the end, or when the wait is ended with ``endWait(_:_:)``.
     ///
     /// A cancelled task gets no item: it is asked before each taking. An item that was handed to a waiting task before its
     /// cancellation is returned.

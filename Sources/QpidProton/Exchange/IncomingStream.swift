@@ -38,7 +38,7 @@ final class IncomingStream: Sendable {
         self.inbox.finish(error)
     }
 
-    /// Drops what nobody has read.
+    /// Drops what no one has read.
     func drop() {
         _ = self.inbox.removeAll()
     }
@@ -47,7 +47,7 @@ final class IncomingStream: Sendable {
 
     var footer: AMQPMap? { self.splitter.withLock { $0.footer } }
 
-    /// The next bytes of the body; nil at its end. Suspends until there are some.
+    /// The next bytes of the body; `nil` at its end. Suspends until there are some.
     func next() async throws(AMQPError) -> ByteBuffer? {
         if Task.isCancelled { throw AMQPError.cancelled }
         while true {
@@ -65,23 +65,23 @@ final class IncomingStream: Sendable {
 
 /// The loop's side of a message that is handed over while it arrives.
 final class ArrivingStream {
-    /// Held by the delivery: when that is gone, nobody reads the message.
+    /// Held by the delivery: when that is gone, no one reads the message.
     private weak var stream: IncomingStream?
     /// The sequence of the delivery on its link.
     let sequence: UInt64
-    /// The key of the delivery; nil for one that the sender had settled.
+    /// The key of the delivery; `nil` for one that the sender had settled.
     let slot: SlotKey?
     /// What the beginning of the message counts for in the window.
     let weight: Int
-    /// The sizes of the pieces that nobody has taken, in order.
+    /// The sizes of the pieces that no one has taken, in order.
     private var sizes: Deque<Int> = []
     /// The bytes of the message that have come so far.
     private(set) var count: Int
-    /// The bytes that nobody has taken.
+    /// The bytes that no one has taken.
     private(set) var heldBytes = 0
     /// The rest of the message has not come yet.
     var isArriving = true
-    /// What still comes is dropped: the application has decided, or nobody reads any more.
+    /// What still comes is dropped: the application has decided, or no one reads any more.
     var isDiscarding = false
     /// The application has decided, and the delivery is to be settled when all of it has come.
     var isDecided = false
@@ -110,7 +110,7 @@ final class ArrivingStream {
         return bytes
     }
 
-    /// Drops what nobody has taken, and all that still comes. Returns the bytes that were held.
+    /// Drops what no one has taken, and all that still comes. Returns the bytes that were held.
     func discard() -> Int {
         self.isDiscarding = true
         self.stream?.drop()

@@ -69,7 +69,7 @@ final class LinkStatus: Sendable {
         }
     }
 
-    /// Why the link is of no more use; nil while it is.
+    /// Why the link is of no more use; `nil` while it is.
     var endError: AMQPError? {
         switch self.ended.answer {
         case nil: nil

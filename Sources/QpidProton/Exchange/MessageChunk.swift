@@ -117,7 +117,7 @@ struct MessageBytes: Sendable {
     }
 }
 
-/// Where one sender's messages are encoded: in a chunk that is begun anew as soon as all in it is done, else in the next.
+/// Where one sender's messages are encoded: in a chunk that is begun again as soon as all in it is done, else in the next.
 ///
 /// Chunks belong to one sender, so that a link that cannot move holds only memory that its own messages fill.
 struct MessageMemory {
@@ -136,7 +136,7 @@ struct MessageMemory {
     ///
     /// - Parameters:
     ///   - bound: What the message takes at most; asked for where the chunk's rest does not suffice.
-    ///   - write: Writes the message and returns its size; nil where the memory does not suffice.
+    ///   - write: Writes the message and returns its size; `nil` if the memory does not suffice.
     ///   - handOver: Takes the message; false when there is no room for it.
     /// - Returns: Whether the message was small enough.
     @inline(__always)

@@ -36,12 +36,12 @@ final class Outbox: Sendable {
         let isSettled: Bool
         let choice: SendChoice?
         let part: MessagePart
-        /// The outcome of the message whose further part this is; nil for a message.
+        /// The outcome of the message whose further part this is; `nil` for a message.
         let reply: OutcomeReply?
         let continuation: WaitingTask<Result<OutcomeReply, AMQPError>>
     }
 
-    /// What wakes the loop. An object, because a function that leaves the lock is wrapped anew each time.
+    /// What wakes the loop. An object, because a function that leaves the lock is wrapped again each time.
     private final class Waker: Sendable {
         let wake: @Sendable () -> Void
 
@@ -240,7 +240,7 @@ extension Outbox {
     /// Cancellation while it waits takes the message back.
     ///
     /// - Parameters:
-    ///   - reply: The outcome of the message whose further part the bytes are; nil for a message.
+    ///   - reply: The outcome of the message whose further part the bytes are; `nil` for a message.
     ///   - command: Posted when the message has to wait.
     func enqueue(
         _ bytes: ByteBuffer,
@@ -341,14 +341,14 @@ extension Outbox {
         Self.resume(passed)
     }
 
-    /// An outcome that is known already; nil when the connection is gone.
+    /// An outcome that is known already; `nil` when the connection is gone.
     func answered(_ error: AMQPError) -> OutcomeReply? {
         let outcome = self.state.withLock { $0.closed == nil ? $0.outcomes.next() : nil }
         outcome?.promise.resolve(.failure(error))
         return outcome?.reply
     }
 
-    /// The bytes that must leave for the first who waits at a link to have room; nil if nobody waits.
+    /// The bytes that must leave for the first who waits at a link to have room; `nil` if no one waits.
     func shortage(_ node: SlotKey) -> Int? {
         self.state.withLock { $0.gate.shortage(at: node) }
     }
@@ -383,7 +383,7 @@ extension Outbox {
         Self.resume(passed)
     }
 
-    /// Why the first message that waits for room at a link has none; nil if none waits.
+    /// Why the first message that waits for room at a link has none; `nil` if none waits.
     func refusalOfFirst(_ node: SlotKey) -> SendRefusal? { self.state.withLock { Self.refusalOfFirst(node, $0) } }
 
     private static func refusalOfFirst(_ node: SlotKey, _ state: State) -> SendRefusal? {
@@ -396,7 +396,7 @@ extension Outbox {
         Self.resume(self.state.withLock { self.release(releases, &$0) })
     }
 
-    /// - Parameter now: When the socket took the bytes; nil where they did not leave.
+    /// - Parameter now: When the socket took the bytes; `nil` if they did not leave.
     private func release(_ releases: [Release], _ state: inout State, at now: Int64? = nil) -> Passed {
         var admitted: [Waiter] = []
         for (bytes, node) in releases {
@@ -465,7 +465,7 @@ extension Outbox {
 
     /// Closes for good: nothing is posted or admitted any more. Returns what was posted and not taken.
     ///
-    /// The levels of the links have been closed before, so that nobody waits.
+    /// The levels of the links have been closed before, so that no one waits.
     func close(_ error: AMQPError) -> Mail {
         let (mail, repayment) = self.state.withLock { state -> (Mail, BudgetShare.Repayment?) in
             defer {

@@ -266,7 +266,7 @@ struct OutcomeReply: Replying, Hashable {
         if self.slot.change(.watched, to: .claimed) {
             guard UInt64(self.slot.pointee.id) != id else {
                 let task = self.slot.takeTask()
-                // Where that fails, the answer has come, and nobody waits for it.
+                // Where that fails, the answer has come, and no one waits for it.
                 _ = self.slot.change(.claimed, to: .open)
                 return task
             }
@@ -286,7 +286,7 @@ struct OutcomeReply: Replying, Hashable {
     }
 }
 
-/// Makes the outcomes of a connection's messages, block by block.
+/// Creates the outcomes of a connection's messages, block by block.
 struct OutcomeSource {
     private var block: OutcomeBlock?
     private var count = 0

@@ -23,7 +23,7 @@ final class ReadReservation: Sendable {
         AMQPMemoryBudget.margin + self.incomplete.load(ordering: .relaxed) + (self.isTLS ? Self.record : 0)
     }
 
-    /// Takes room for a read of at most so many bytes. Returns how many may be read.
+    /// Takes room for a read of at most that many bytes. Returns how many may be read.
     func take(_ bytes: Int) -> Int {
         // What comes while TLS is being shut down is dropped.
         guard !self.isClosed.load(ordering: .relaxed) else { return AMQPMemoryBudget.margin }
@@ -34,7 +34,7 @@ final class ReadReservation: Sendable {
         return read
     }
 
-    /// What was read is counted from here on, but for so many bytes of a frame that is not complete. Returns what the budget
+    /// What was read is counted from here on, but for that many bytes of a frame that is not complete. Returns what the budget
     /// is to get back.
     func end(leaving incomplete: Int) -> Int {
         let before = self.incomplete.exchange(incomplete, ordering: .relaxed)

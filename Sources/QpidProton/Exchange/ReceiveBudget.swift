@@ -5,7 +5,7 @@ struct ReceiveBudget {
     /// The most that comes with one read of the socket.
     static let read = 65_536
 
-    /// What the connection shares with others; nil where only the capacities of its sessions bound it.
+    /// What the connection shares with others; `nil` if only the capacities of its sessions bound it.
     let shared: AMQPMemoryBudget?
     /// The bytes of the receivers: messages that arrive, wait, or hold their place in a window.
     private(set) var held = 0
@@ -24,23 +24,23 @@ struct ReceiveBudget {
 
     // MARK: What is free
 
-    /// The bytes for which the windows may be told; nil for no bound. What is above the low mark is for what is on its way.
+    /// The bytes for which the windows may be told; `nil` for no bound. What is above the low mark is for what is on its way.
     var room: Int? { self.shared.map { max(0, $0.low.bytes + 1 - $0.used.bytes) } }
 
-    /// The bytes for which credit may be granted; nil for no bound.
+    /// The bytes for which credit may be granted; `nil` for no bound.
     var creditRoom: Int? {
         self.shared.map { max(0, $0.low.bytes + 1 - $0.used.bytes - $0.promised.load(ordering: .relaxed)) }
     }
 
-    /// The bytes for which the window of one of so many sessions may be told, of those that are free in it. At or below the
-    /// low mark there is room for a frame: nobody is called when the budget falls further.
+    /// The bytes for which the window of one of that many sessions may be told, of those that are free in it. At or below the
+    /// low mark there is room for a frame: no one is called when the budget falls further.
     mutating func sessionRoom(_ free: Int, frameSize: Int, sessions: Int) -> Int {
         guard let room = self.room else { return free }
         if room == 0 { self.wasShort = true }
         return room > 0 ? min(free, max(frameSize, room / max(1, sessions))) : 0
     }
 
-    /// The bytes that a session may begin with, of so many.
+    /// The bytes that a session may begin with, of that many.
     func share(of capacity: Int) -> Int { self.shared.map { min(capacity, $0.limit.bytes / 8) } ?? capacity }
 
     /// The largest message that can become whole.

@@ -39,7 +39,7 @@ struct ReplyState<Value: Sendable>: Sendable {
         return nil
     }
 
-    /// Sets the answer and returns those who wait; nil when there was an answer already.
+    /// Sets the answer and returns those who wait; `nil` when there was an answer already.
     mutating func resolve(_ answer: Answer) -> Waiters? {
         guard self.answer == nil else { return nil }
         self.answer = answer

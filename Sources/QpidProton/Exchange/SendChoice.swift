@@ -5,7 +5,7 @@ final class SendChoice: Sendable {
     let options: AMQPSendOptions
     /// Where the message waits to be sent.
     let lane: SlotKey
-    /// When it expires, on the clock of the loop; nil for never.
+    /// When it expires, on the clock of the loop; `nil` for never.
     let deadline: NIODeadline?
 
     init(_ options: AMQPSendOptions, lane: SlotKey, now: NIODeadline) {
@@ -14,7 +14,7 @@ final class SendChoice: Sendable {
         self.deadline = options.expiresAfter.map { now + .nanoseconds(max(.zero, $0).nanoseconds) }
     }
 
-    /// Nil for a tag of the library.
+    /// `nil` for a tag of the library.
     var tag: [UInt8]? { self.options.deliveryTag }
     var format: UInt32 { self.options.messageFormat }
     /// Whether the transfer differs from that of a message without options.

@@ -56,7 +56,7 @@ struct SendGate<Waiter> {
 
     var hasTuners: Bool { !self.tuners.isEmpty }
 
-    /// The limit of a link for items that may wait; nil where it is that of its ledger.
+    /// The limit of a link for items that may wait; `nil` if it is that of its ledger.
     func tunedLimit(_ link: Node) -> Int? { self.tuners[link]?.limit }
 
     /// Bytes of a link have been released at a time: its limit may change. Returns those who pass now.
@@ -198,7 +198,7 @@ struct SendGate<Waiter> {
         return (cancelled, self.retry())
     }
 
-    /// The bytes that must leave for the first who waits at a link to pass, however the levels are marked; nil if nobody waits
+    /// The bytes that must leave for the first who waits at a link to pass, however the levels are marked; `nil` if no one waits
     /// for whom others may go, or who may go.
     func shortage(at link: Node) -> Int? {
         // Behind a message that passes in parts no room is needed before its end, and no part of it can be left out.

@@ -15,7 +15,7 @@ struct SendRefusal: Equatable, Sendable {
     let low: Int
     /// The bytes that the level holds.
     let used: Int
-    /// What the link waits for that has the most bytes there; nil when this connection has none.
+    /// What the link waits for that has the most bytes there; `nil` when this connection has none.
     let cause: LaneCause?
 
     /// The outermost first.

@@ -17,7 +17,7 @@ struct UseCount: ~Copyable, Sendable {
         self.balance.add(total, ordering: .acquiringAndReleasing).newValue == 0
     }
 
-    /// Whether all that were handed out so far are back; it can be begun anew then.
+    /// Whether all that were handed out so far are back; it can be begun again then.
     func restart(after total: Int) -> Bool {
         guard self.balance.load(ordering: .acquiring) == -total else { return false }
         self.balance.store(0, ordering: .relaxed)

@@ -60,7 +60,7 @@ final class WaitingQueue<Element: Sendable>: WaitingInbox {
         }
     }
 
-    /// Takes away what nobody has taken, and returns it.
+    /// Takes away what no one has taken, and returns it.
     func removeAll() -> [Element] {
         self.withState { state in
             defer {
@@ -71,7 +71,7 @@ final class WaitingQueue<Element: Sendable>: WaitingInbox {
         }
     }
 
-    /// The next element if there is one; nil when there is none now, or never again.
+    /// The next element if there is one; `nil` when there is none now, or never again.
     func poll() -> Element? {
         self.take { $0.pop() }
     }

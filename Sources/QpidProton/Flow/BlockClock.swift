@@ -1,6 +1,6 @@
 /// How long a link has been kept from moving, and by what: each moment counts for one cause or for none.
 struct BlockClock {
-    /// What keeps the link from moving now; nil when it moves or has nothing to move.
+    /// What keeps the link from moving now; `nil` when it moves or has nothing to move.
     private(set) var cause: AMQPBlockCause?
     /// Since when, in nanoseconds of the event loop's clock.
     private(set) var since: Int64 = 0

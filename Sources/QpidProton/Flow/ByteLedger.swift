@@ -33,7 +33,7 @@ struct ByteLedger {
         self.patientLow = low
     }
 
-    /// The bytes that must leave for so many to fit, blocked or not.
+    /// The bytes that must leave for that many to fit, blocked or not.
     func shortage(_ bytes: Int) -> Int {
         bytes > self.high ? self.used : max(0, bytes - (self.high - self.used))
     }

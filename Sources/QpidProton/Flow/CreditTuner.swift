@@ -29,7 +29,7 @@ struct CreditTuner {
     /// What the window may be, of what is given back in a round trip: while it grows, and afterwards.
     private static let growth = 32.0
     private static let steady = 1.5
-    /// It grows until so many spans in turn have not brought so many times what the best before them did.
+    /// It grows until that many spans in turn have not brought that many times what the best before them did.
     private static let flatSpans = 3
     private static let gain = 1.25
     /// The least time, in nanoseconds, for what is given back by the clock, and how long the highest counts.

@@ -45,7 +45,7 @@ struct CreditWindow {
     /// The bytes that the next messages are expected to have each; 0 when bytes are not counted.
     var expectedSize: Int { self.expected.bytes }
 
-    /// The bytes that may be held; nil when bytes are not counted.
+    /// The bytes that may be held; `nil` when bytes are not counted.
     var budget: Int? {
         switch self.policy {
         case .bytes(let bytes), .automatic(let bytes): bytes
@@ -53,7 +53,7 @@ struct CreditWindow {
         }
     }
 
-    /// The largest message that can become whole; nil for any.
+    /// The largest message that can become whole; `nil` for any.
     var largest: Int? {
         if case .bytes(let bytes) = self.policy { bytes } else { nil }
     }
@@ -130,7 +130,7 @@ struct CreditWindow {
         self.tuner.answered(after: nanoseconds)
     }
 
-    /// How many messages the window has places for; nil where it is not learned.
+    /// How many messages the window has places for; `nil` if it is not learned.
     var tunedSize: Int? { self.isAutomatic ? self.places?.size : nil }
 
     /// The application waits for a message, and there was no credit left when it began to.

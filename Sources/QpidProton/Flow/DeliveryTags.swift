@@ -7,7 +7,7 @@ struct DeliveryTags {
     private(set) var begun = 0
     /// How many numbers the library's tags have skipped, because the application had chosen them.
     private var skipped = 0
-    /// The tags of the unsettled deliveries, with the numbers of their messages; nil until the application chooses one.
+    /// The tags of the unsettled deliveries, with the numbers of their messages; `nil` until the application chooses one.
     private var inUse: [[UInt8]: Int]?
 
     /// Whether the tags are kept.
@@ -27,7 +27,7 @@ struct DeliveryTags {
     /// Throws where the chosen tag is in use.
     ///
     /// - Parameters:
-    ///   - chosen: The tag that the application has chosen; nil for one of the library.
+    ///   - chosen: The tag that the application has chosen; `nil` for one of the library.
     ///   - isSettled: Whether the message is sent settled, and so never unsettled.
     mutating func begin(_ chosen: [UInt8]?, isSettled: Bool) throws(AMQPError) -> [UInt8] {
         if let chosen, self.inUse?[chosen] != nil { throw .tagInUse(chosen) }

@@ -58,7 +58,7 @@ struct DispositionPace {
     /// - Parameter oldest: When the first of those that still wait was decided; `.max` when none waits.
     mutating func sent(oldest: Int64) { self.waitingSince = oldest }
 
-    /// When dispositions are to be sent at the latest; nil when there are none.
+    /// When dispositions are to be sent at the latest; `nil` when there are none.
     ///
     /// - Parameters:
     ///   - ripeSince: When the first ripe delivery was decided; `.max` when none is ripe.

@@ -82,7 +82,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         (self.nodes, self.capacity) = (nodes, self.capacity * 2)
     }
 
-    /// The value; nil when it has been taken out.
+    /// The value; `nil` when it has been taken out.
     subscript(key: SlotKey) -> Value? {
         self.index(key).flatMap { self.nodes[$0].value }
     }
@@ -91,14 +91,14 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         self.index(key).map { self.nodes[$0].place == .inOrder } ?? false
     }
 
-    /// Takes a value out of the order, and gives it; nil when it is not in it.
+    /// Takes a value out of the order, and gives it; `nil` when it is not in it.
     mutating func withdraw(_ key: SlotKey) -> Value? {
         guard let index = self.index(key), self.nodes[index].place == .inOrder else { return nil }
         self.unlink(index)
         return self.nodes[index].value
     }
 
-    /// Changes a value in the order, which keeps its place as a decided one, and gives it; nil when it is not in the order, or
+    /// Changes a value in the order, which keeps its place as a decided one, and gives it; `nil` when it is not in the order, or
     /// decided.
     mutating func decide(_ key: SlotKey, at time: Int64, _ change: (inout Value) -> Void) -> Value? {
         guard let index = self.index(key), self.nodes[index].place == .inOrder, var value = self.nodes[index].value

@@ -6,7 +6,7 @@ struct ExpectedSize {
         self.bytes = bytes
     }
 
-    /// A message of so many bytes has come. Grows at once, and shrinks slowly: a large message among small ones is not
+    /// A message of that many bytes has come. Grows at once, and shrinks slowly: a large message among small ones is not
     /// forgotten soon.
     mutating func note(_ size: Int) {
         self.bytes = max(size, self.bytes - self.bytes / 16)

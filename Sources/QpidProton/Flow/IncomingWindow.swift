@@ -1,7 +1,7 @@
 /// The incoming window of a session: how many transfers the peer may send. Source: AMQP 1.0 §2.5.6.
 ///
 /// It is told in transfers and bounds bytes: as many transfers as fit into what is free, by the size that they had lately. At
-/// first each counts for a whole frame. What was told is never taken back. The peer is told anew when it has used a quarter:
+/// first each counts for a whole frame. What was told is never taken back. The peer is told again when it has used a quarter:
 /// Proton 0.37 would wait until the window is used up, and a peer far away would stand still for a round trip.
 struct IncomingWindow {
     /// What the smallest transfer counts for.
@@ -34,7 +34,7 @@ struct IncomingWindow {
     /// The window that Proton is given, in transfers, so that its begin carries the initial one: see ``disguise``.
     var disguised: Int { Self.disguise + Int(self.initial) }
 
-    /// A transfer has come. Returns whether the peer is to be told anew.
+    /// A transfer has come. Returns whether the peer is to be told again.
     mutating func arrive(_ frameBytes: Int) -> Bool {
         let difference = frameBytes << 4 - self.expected
         // Grows faster than it shrinks.
@@ -64,7 +64,7 @@ struct IncomingWindow {
     /// As ``gain(left:free:)``, for a frame that is sent anyway.
     func smallGain(left: Int, free: Int) -> Int { max(0, self.transfers(free) - left) }
 
-    /// The peer has been told that it may send so many transfers.
+    /// The peer has been told that it may send that many transfers.
     mutating func told(_ left: Int) {
         self.arrived = 0
         self.quarter = max(1, left / 4)

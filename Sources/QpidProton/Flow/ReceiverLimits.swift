@@ -4,7 +4,7 @@ struct ReceiverLimits {
     private(set) var maxMessageSize = Int(Int32.max)
     /// The largest message that is handed over whole.
     private(set) var largestWhole = Int(Int32.max)
-    /// The max-message-size of the attach; nil for none.
+    /// The max-message-size of the attach; `nil` for none.
     private(set) var advertised: Int?
 
     init() {}

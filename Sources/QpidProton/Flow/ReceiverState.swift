@@ -130,7 +130,7 @@ struct ReceiverState {
         return .end(credit)
     }
 
-    /// The peer did not answer in time. Returns the credit that came back while a message was arriving; nil when no drain is
+    /// The peer did not answer in time. Returns the credit that came back while a message was arriving; `nil` when no drain is
     /// under way.
     mutating func giveUpDrain() -> Int? {
         switch self.drain {

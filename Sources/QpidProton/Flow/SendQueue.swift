@@ -90,7 +90,7 @@ struct SendQueue<Link> {
             )
         }
 
-        /// Takes the next piece, of at most `limit` bytes; nil when the lane cannot move.
+        /// Takes the next piece, of at most `limit` bytes; `nil` when the lane cannot move.
         func next(limit: Int) -> Slice? {
             guard self.canMove, let message = self.backlog.first else { return nil }
             if !self.isMidMessage {
@@ -163,7 +163,7 @@ struct SendQueue<Link> {
         if message.stream != 0 { lane.streams[message.stream] = [] }
     }
 
-    /// Takes a message out that has not begun. Returns it, or nil when it has begun or is not there.
+    /// Takes a message out that has not begun. Returns it, or `nil` when it has begun or is not there.
     mutating func remove(_ reply: OutcomeReply, from lane: Lane) -> PendingMessage? {
         guard let index = lane.backlog.firstIndex(where: { $0.outcome.belongs(to: reply) }),
             index > 0 || !lane.isMidMessage
@@ -180,7 +180,7 @@ struct SendQueue<Link> {
         return removed
     }
 
-    /// Takes the oldest messages out that have not begun, until they make up for so many bytes; nil, and none, if they do not.
+    /// Takes the oldest messages out that have not begun, until they make up for that many bytes; nil, and none, if they do not.
     mutating func removeOldest(_ bytes: Int, from lane: Lane) -> [PendingMessage]? {
         let start = lane.isMidMessage ? 1 : 0
         var end = start
@@ -232,7 +232,7 @@ struct SendQueue<Link> {
     /// Whether a lane may be able to move.
     var hasReadyLane: Bool { self.readyPriorities != 0 }
 
-    /// The next lane that can move, or nil.
+    /// The next lane that can move, or `nil`.
     ///
     /// Take slices from it, up to its ``Lane/allowance`` if another lane is ready, then call ``yield(_:used:)``.
     mutating func nextLane() -> Lane? {

@@ -23,7 +23,7 @@ struct SendTimes {
         while self.times.count > Self.limit { self.dropFirst() }
     }
 
-    /// Takes out the time of a message; nil where it has none, or no more.
+    /// Takes out the time of a message; `nil` if it has none, or no more.
     mutating func end(_ number: Int) -> Int64? {
         let place = number - self.first
         guard self.times.indices.contains(place), self.times[place] != Self.none else { return nil }

@@ -91,7 +91,7 @@ struct SlotMap<Value> {
             && self.slots[Int(key.index)].value != nil
     }
 
-    /// The value, or nil when it has been taken out. Writing to a key that finds nothing does nothing.
+    /// The value, or `nil` when it has been taken out. Writing to a key that finds nothing does nothing.
     @inline(__always)
     subscript(key: SlotKey) -> Value? {
         get { self.contains(key) ? self.slots[Int(key.index)].value : nil }

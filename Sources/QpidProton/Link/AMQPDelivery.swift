@@ -13,9 +13,9 @@ public struct AMQPDelivery: Sendable {
     /// The encoded message, as it arrived. If ``isStreamed`` is true, the sections before its body.
     public let payload: ByteBuffer
     let storedTag: StoredTag
-    /// Nil for a message that the sender had settled.
+    /// `nil` for a message that the sender had settled.
     let settler: Settler?
-    /// Nil for a message that has come as a whole.
+    /// `nil` for a message that has come as a whole.
     let stream: IncomingStream?
     /// The bits of the delivery's key at its receiver.
     private let slot: UInt
@@ -37,7 +37,7 @@ public struct AMQPDelivery: Sendable {
         self.sequence = sequence
     }
 
-    /// Decodes the message, anew at every call: keep it in a constant.
+    /// Decodes the message, again at every call: keep it in a constant.
     ///
     /// - Throws: `AMQPError` with ``AMQPCondition/decodeError`` and the offset when the peer's bytes are not a message.
     ///   ``reject(_:)`` takes that error as it is.

@@ -6,12 +6,12 @@ extension AMQPSender {
     /// The bytes of the dropped messages, as they count against the send limits.
     public var droppedBytes: AMQPByteCount { AMQPByteCount(self.core.status.droppedBytes.load(ordering: .relaxed)) }
 
-    /// The work that makes room for a message that waits; nil where it waits for the peer.
+    /// The work that makes room for a message that waits; `nil` if it waits for the peer.
     var roomMaker: Command? {
         self.overflow == .dropOldest ? .sender(self.core.status, .makeRoom(isAgain: false)) : nil
     }
 
-    /// What becomes of a message for which a level has no room; nil when it is to wait.
+    /// What becomes of a message for which a level has no room; `nil` when it is to wait.
     func overflow(_ level: SendRefusal.Level, _ bytes: Int) throws(AMQPError) -> AMQPTracker? {
         switch self.overflow {
         case .suspend, .dropOldest: return nil

@@ -200,7 +200,7 @@ struct StreamedMessage {
         try? await sender.outbox.askAtOnce { .sender(sender.core.status, .abort(self.transfer.reply, error, $0)) }
     }
 
-    /// The beginning of a data section of so many bytes.
+    /// The beginning of a data section of that many bytes.
     private static func writeSection(_ count: Int, to buffer: inout ByteBuffer) {
         buffer.writeBytes([Code.described, Code.smallUlong, Section.data])
         if let small = UInt8(exactly: count) {

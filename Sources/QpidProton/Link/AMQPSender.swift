@@ -289,7 +289,7 @@ public final class AMQPSender: AMQPLink {
         )
     }
 
-    /// Has a message written behind the others, if it is small. Returns nil if it is not.
+    /// Has a message written behind the others, if it is small. Returns `nil` if it is not.
     @inline(__always)
     private func place(
         _ isSettled: Bool,

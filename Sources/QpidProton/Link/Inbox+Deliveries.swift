@@ -1,7 +1,7 @@
 internal import NIOCore
 
 extension Inbox {
-    /// The next delivery if there is one; nil when there is none now, or never again.
+    /// The next delivery if there is one; `nil` when there is none now, or never again.
     func poll() -> AMQPDelivery? {
         self.take { $0.pop() }.flatMap { self.delivery($0) }
     }

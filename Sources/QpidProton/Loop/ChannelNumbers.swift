@@ -58,7 +58,7 @@ final class ChannelNumbers {
 
     /// Leaves Proton a number that has rested as the lowest free one.
     ///
-    /// - Returns: How long it takes until there is one, in nanoseconds; nil when there is one now.
+    /// - Returns: How long it takes until there is one, in nanoseconds; `nil` when there is one now.
     private func holdResting() -> Int64? {
         let now = self.handler.nanoseconds
         self.rest.expire(at: now)

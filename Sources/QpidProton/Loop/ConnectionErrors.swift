@@ -3,7 +3,7 @@ internal import NIOSSL
 
 /// Says in the library's errors what ended a connection.
 struct ConnectionErrors {
-    /// The host that was connected to; nil on the server's side.
+    /// The host that was connected to; `nil` on the server's side.
     let host: String?
     let idleTimeout: Duration?
 

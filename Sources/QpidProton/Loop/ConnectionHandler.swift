@@ -31,7 +31,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     var sessions = SlotMap<SessionEndpoint>()
     var receivers = SlotMap<ReceiverEndpoint>()
-    /// Who logged in; nil without a SASL layer. Answered before the connection is opened.
+    /// Who logged in; `nil` without a SASL layer. Answered before the connection is opened.
     let identity = Reply<AMQPAuthenticatedIdentity?>()
     /// What its links leave unfinished when it is closed.
     let report = CloseReport()
@@ -48,7 +48,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private(set) var channels: ChannelNumbers!
     /// Tells what keeps links from moving.
     private(set) var watch: StallMonitor!
-    /// Nil where nothing is reported.
+    /// `nil` if nothing is reported.
     let metrics: FlowMetrics?
     let errors: ConnectionErrors
     var choices = SendChoices()

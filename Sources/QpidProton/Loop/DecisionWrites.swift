@@ -57,7 +57,7 @@ struct DecisionWrites {
 
     /// Answers when the socket has taken a write.
     ///
-    /// - Parameter gone: What ended the connection; nil while it lives.
+    /// - Parameter gone: What ended the connection; `nil` while it lives.
     mutating func answer(
         _ replies: [Reply<AMQPSettlementResult>],
         afterWrite write: Int,

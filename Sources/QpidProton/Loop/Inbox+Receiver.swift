@@ -1,7 +1,7 @@
 internal import Synchronization
 
 extension Inbox {
-    /// Makes the inbox of a receiver, whose tasks report to it by its key.
+    /// Creates the inbox of a receiver, whose tasks report to it by its key.
     convenience init(of receiver: ReceiverEndpoint, key: SlotKey) {
         let handler = receiver.handler
         let isAutomatic = receiver.state.window.policy != .manual

@@ -24,7 +24,7 @@ class LinkEndpoint {
     let number: UInt64
     /// How long the link was kept from moving, and by what.
     @exclusivity(unchecked) var blocks = BlockClock()
-    /// Nil where nothing is reported.
+    /// `nil` if nothing is reported.
     @exclusivity(unchecked) final var meter: LinkMeter?
     /// Counts everything that moves.
     var steps = 0
@@ -149,7 +149,7 @@ class LinkEndpoint {
     /// The session or the connection has ended, and the link with it.
     ///
     /// - Parameters:
-    ///   - error: The error that ended it; nil for an orderly end.
+    ///   - error: The error that ended it; `nil` for an orderly end.
     ///   - cause: The same, or a description of the orderly end.
     func abandon(_ error: AMQPError?, _ cause: AMQPError) {
         guard !self.isDone else { return }

@@ -36,7 +36,7 @@ struct LinkFlows {
         /// This side has detached: what it attaches under the name later is another link.
         var isOver = false
 
-        /// The count that it began with; nil where that is not known.
+        /// The count that it began with; `nil` if that is not known.
         let initialCount: UInt32?
 
         init(_ attach: FrameHeader.Attach) {
@@ -64,7 +64,7 @@ struct LinkFlows {
         var isAmbiguous = false
         /// The peer has detached: what it attaches under the name later is another link.
         var isOver = false
-        /// The first id behind the session's window as the last flow that named the link told it; nil before the first.
+        /// The first id behind the session's window as the last flow that named the link told it; `nil` before the first.
         var namedLimit: UInt32?
         /// When the link was last named though nothing arrived on it, in nanoseconds.
         var wakeTime: Int64?
@@ -179,11 +179,11 @@ struct LinkFlows {
     /// What a renewal of the session's window may say of one link.
     struct Renewal {
         var link: FlowFrame.Link
-        /// The first id behind the window as the last flow that named the link told it; nil before the first.
+        /// The first id behind the window as the last flow that named the link told it; `nil` before the first.
         var namedLimit: UInt32?
     }
 
-    /// What a renewal may say of the link that the peer has attached with a handle, without changing its credit: nil unless
+    /// What a renewal may say of the link that the peer has attached with a handle, without changing its credit: `nil` unless
     /// both sides have attached it and neither has detached, and it is in the middle of a message or has credit.
     ///
     /// The sum of count and credit is the limit that the last flow told. The count follows the messages, as Proton's does: one

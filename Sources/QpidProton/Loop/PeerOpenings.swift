@@ -82,7 +82,7 @@ struct PeerOpenings {
         return false
     }
 
-    /// Why a session or link of the peer is refused without asking the application; nil when it is to be asked.
+    /// Why a session or link of the peer is refused without asking the application; `nil` when it is to be asked.
     private var refusal: AMQPError? {
         let configuration = self.handler.configuration
         guard configuration.acceptsIncoming else {

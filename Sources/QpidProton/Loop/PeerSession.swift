@@ -7,7 +7,7 @@ final class PeerSession {
     @exclusivity(unchecked) var window: RemoteWindow
     /// Called when the peer has changed its window.
     var onChange: (() -> Void)?
-    /// Called when the peer has sent more than its window allows; nil when the session has ended.
+    /// Called when the peer has sent more than its window allows; `nil` when the session has ended.
     var onViolation: (() -> Void)?
     /// Called before Proton sees the end of a session that was not begun here: Proton cannot begin it afterwards.
     var onEarlyEnd: (() -> Void)?
@@ -17,7 +17,7 @@ final class PeerSession {
     var isEndedByPeer = false
     /// The bytes that this side may hold besides those that it holds now.
     var freeBytes: () -> Int = { 0 }
-    /// This side's incoming window; nil until the session is begun here.
+    /// This side's incoming window; `nil` until the session is begun here.
     @exclusivity(unchecked) var incoming: IncomingWindow?
     /// The id that the next transfer of the peer has.
     @exclusivity(unchecked) var nextIncomingID: UInt32
@@ -46,7 +46,7 @@ final class PeerSession {
         self.toldLimit = nextIncomingID
     }
 
-    /// The transfers that the peer says it may still send; nil while it has said nothing.
+    /// The transfers that the peer says it may still send; `nil` while it has said nothing.
     var remoteOutgoingWindow: Int? {
         self.outgoingWindow.map { Int($0.window) + Int(Int32(bitPattern: $0.nextID &- self.nextIncomingID)) }
     }

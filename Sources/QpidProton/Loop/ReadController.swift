@@ -10,7 +10,7 @@ final class ReadController {
     private unowned let handler: ConnectionHandler
     /// Not checked for overlapping accesses: each is one call of a plain value.
     @exclusivity(unchecked) var budget: ReceiveBudget
-    /// What bounds the reads of the socket; nil where they are not bounded, or come of no socket.
+    /// What bounds the reads of the socket; `nil` if they are not bounded, or come of no socket.
     private let permit: ReadReservation?
     private var isWaiting = false
     private var isClosed = false

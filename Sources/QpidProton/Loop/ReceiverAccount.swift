@@ -3,7 +3,7 @@ internal import NIOCore
 
 /// What a receiver holds and expects of its connection's memory, and what its rate limit leaves.
 struct ReceiverAccount {
-    /// Nil where the memory of the connection is not bounded.
+    /// `nil` if the memory of the connection is not bounded.
     private(set) var share: ReceiveShare?
     /// Nil without a rate limit.
     private var pace: CreditPace?

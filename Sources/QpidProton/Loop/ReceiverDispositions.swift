@@ -51,7 +51,7 @@ struct ReceiverDispositions: ~Copyable {
     /// All settlements of the batch have been applied. Returns when it began.
     mutating func endBatch() -> Int64 { self.pace.end() }
 
-    /// Settles a delivery. Returns it; nil when it is settled already.
+    /// Settles a delivery. Returns it; `nil` when it is settled already.
     mutating func settle(_ slot: SlotKey, _ outcome: AMQPOutcome, on link: LinkEndpoint) -> Unsettled? {
         guard self.settlesFirst else { return self.send(slot, outcome, on: link) }
         switch outcome {
@@ -101,7 +101,7 @@ struct ReceiverDispositions: ~Copyable {
 
     /// The sender has settled a delivery: a decided one is final, an undecided one has no more use.
     ///
-    /// - Returns: The delivery, and whether it was decided; nil when it was settled already.
+    /// - Returns: The delivery, and whether it was decided; `nil` when it was settled already.
     mutating func settledBySender(_ slot: SlotKey) -> (entry: Unsettled, isDecided: Bool)? {
         guard let entry = self.queue[slot] else { return nil }
         let isDecided = !self.queue.isInOrder(slot)

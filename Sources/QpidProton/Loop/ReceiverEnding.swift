@@ -5,7 +5,7 @@ internal import Synchronization
 /// The end of a receiver: what becomes of the messages that are here, and of all who wait.
 struct ReceiverEnding {
     private let receiver: ReceiverEndpoint
-    /// What ended the link; nil where a side detached without an error.
+    /// What ended the link; `nil` if a side detached without an error.
     private let error: AMQPError?
     private let cause: AMQPError
     /// The peer hears outcomes. One that has detached does not.

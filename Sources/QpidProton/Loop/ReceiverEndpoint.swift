@@ -20,7 +20,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     private(set) var deliversUnsettledAfterEnd = false
     var sequence: UInt64 = 0
     let arrivals = Arrivals()
-    /// The messages that are handed over while they arrive; nil where messages are handed over whole.
+    /// The messages that are handed over while they arrive; `nil` if messages are handed over whole.
     private(set) var streams: ReceiverStreams?
     private(set) lazy var drains = ReceiverDrains(of: self)
     /// The close that waits for the application.

@@ -54,7 +54,7 @@ struct SendChoices {
 
     // MARK: Expiry
 
-    /// The time when the next message expires; nil when none does.
+    /// The time when the next message expires; `nil` when none does.
     var nextDeadline: NIODeadline? { self.kept.values.compactMap(\.choice.deadline).min() }
 
     /// The lanes with messages that have waited too long.
@@ -64,7 +64,7 @@ struct SendChoices {
 }
 
 extension SendChoice {
-    /// The error of a message that has waited too long; nil while it has not.
+    /// The error of a message that has waited too long; `nil` while it has not.
     func expiry(at now: NIODeadline) -> AMQPError? {
         guard let deadline = self.deadline, let limit = self.options.expiresAfter, deadline <= now else { return nil }
         return .expired(after: limit)

@@ -28,7 +28,7 @@ final class SendPacer {
         return used
     }
 
-    /// The most bytes of the next slice; nil when the limit allows none now. The lane then moves on by itself later.
+    /// The most bytes of the next slice; `nil` when the limit allows none now. The lane then moves on by itself later.
     private func tokens(_ now: Int64, _ lane: SendFeed.Lane) -> Int? {
         guard !lane.isEmpty else { return nil }
         let (messages, bytes) = self.limiter.available(now: now)

@@ -5,7 +5,7 @@ struct SenderEnding {
     let notSent: AMQPError
     let aborted: AMQPError
     private let inDoubt: AMQPError
-    /// Where the messages are counted until their outcomes are read; nil where a close lists them.
+    /// Where the messages are counted until their outcomes are read; `nil` if a close lists them.
     let unread: UnreadFailure?
     private let unreadInDoubt: UnreadFailure?
     private(set) var unsentCount = 0

@@ -11,7 +11,7 @@ extension SenderEndpoint {
         )
     }
 
-    /// What the peer is told when it asks for the state of the link; nil when there is none.
+    /// What the peer is told when it asks for the state of the link; `nil` when there is none.
     var flowState: FlowFrame.Sender? {
         guard self.isAttached, let lane = self.lane else { return nil }
         // Proton counts a message off the credit when it is handed over, and the peer when it is framed.

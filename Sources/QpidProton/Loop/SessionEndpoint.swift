@@ -283,7 +283,7 @@ final class SessionEndpoint {
     /// The connection has ended, and the session with it.
     ///
     /// - Parameters:
-    ///   - error: The error that ended it; nil for an orderly end.
+    ///   - error: The error that ended it; `nil` for an orderly end.
     ///   - cause: The same, or a description of the orderly end.
     func abandon(_ error: AMQPError?, _ cause: AMQPError) {
         guard !self.isDone else { return }

@@ -55,7 +55,7 @@ extension LinkEndpoint {
         return metadata
     }
 
-    /// The address of the terminus at the peer; nil where there is none, and once the link is freed.
+    /// The address of the terminus at the peer; `nil` if there is none, and once the link is freed.
     var address: String? {
         guard !self.isDone else { return nil }
         return self is SenderEndpoint

@@ -8,7 +8,7 @@ final class SocketReader {
 
     @exclusivity(unchecked) private var header = HeaderCheck()
     private let frames: FrameObserver
-    /// Nil where the frames are not logged.
+    /// `nil` if the frames are not logged.
     var trace: FrameTrace?
 
     init(_ frames: FrameObserver) { self.frames = frames }

@@ -20,7 +20,7 @@ final class SocketWriter {
     @exclusivity(unchecked) private var isFlushNeeded = false
     /// Whether the channel is writable only while it holds nothing: its water marks are 1, and nothing before it keeps bytes back.
     private let confirmsByWritability: Bool
-    /// Nil where the frames are not logged.
+    /// `nil` if the frames are not logged.
     var trace: FrameTrace?
 
     init(confirmsByWritability: Bool) { self.confirmsByWritability = confirmsByWritability }
@@ -32,7 +32,7 @@ final class SocketWriter {
 
     // MARK: Making a write
 
-    /// Takes what Proton has to send; nil when that is nothing.
+    /// Takes what Proton has to send; `nil` when that is nothing.
     @inline(__always)
     func take(from engine: borrowing ProtonEngine, _ context: ChannelHandlerContext) -> ByteBuffer? {
         var out: ByteBuffer?
@@ -114,7 +114,7 @@ final class SocketWriter {
 
     // MARK: The socket
 
-    /// Flushes the channel. Returns the writes that the socket has taken at once; nil where a promise will tell.
+    /// Flushes the channel. Returns the writes that the socket has taken at once; `nil` if a promise will tell.
     @inline(__always)
     func flush(_ context: ChannelHandlerContext, for handler: ConnectionHandler) -> PendingWrites.Confirmed? {
         guard self.isFlushNeeded else { return nil }

@@ -170,7 +170,7 @@ final class TimedClose {
 
     /// The task was cancelled.
     ///
-    /// - Parameter grace: The time that is left for all that has not been done; nil for no wait at all.
+    /// - Parameter grace: The time that is left for all that has not been done; `nil` for no wait at all.
     func cancel(_ grace: Duration?) {
         guard self.reply.answer == nil else { return }
         self.deadline = min(self.deadline, self.handler.deadline(in: grace ?? .zero))

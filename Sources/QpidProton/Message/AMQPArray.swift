@@ -12,7 +12,7 @@ public struct AMQPArray: Hashable, Sendable {
     /// The elements' primitive type, below their descriptors.
     public let elementType: AMQPType
 
-    /// Makes an array of at least one value.
+    /// Creates an array of at least one value.
     ///
     /// - Throws: `local:invalid-argument` where the values are of more than one type or descriptor, or there is none:
     ///   an empty array is made with ``init(emptyOf:descriptors:)``.
@@ -30,22 +30,22 @@ public struct AMQPArray: Hashable, Sendable {
         self.init(uniform: elements, type: type, descriptors: descriptors)
     }
 
-    /// Makes an empty array of a type.
+    /// Creates an empty array of a type.
     public init(emptyOf type: AMQPType, descriptors: [AMQPValue] = []) {
         self.init(uniform: [], type: type, descriptors: descriptors)
     }
 
-    /// Makes an array of symbols, as capabilities are written.
+    /// Creates an array of symbols, as capabilities are written.
     public init(symbols: [AMQPSymbol]) {
         self.init(uniform: symbols.map { .symbol($0) }, type: .symbol, descriptors: [])
     }
 
-    /// Makes an array of strings.
+    /// Creates an array of strings.
     public init(strings: [String]) {
         self.init(uniform: strings.map { .string($0) }, type: .string, descriptors: [])
     }
 
-    /// Takes elements that are known to be of one type.
+    /// Adopts elements that are known to be of one type.
     init(uniform elements: [AMQPValue], type: AMQPType, descriptors: [AMQPValue]) {
         self.elements = elements
         self.descriptors = descriptors
@@ -61,7 +61,7 @@ extension AMQPArray: RandomAccessCollection, CustomStringConvertible {
     /// The element at an index.
     public subscript(position: Int) -> AMQPValue { self.elements[position] }
 
-    /// A text for people: `type[element, …]`.
+    /// A readable text: `type[element, …]`.
     public var description: String {
         let descriptors = self.descriptors.map { "@\($0) " }.joined()
         return "\(descriptors)\(self.elementType.rawValue)[\(self.map(\.description).joined(separator: ", "))]"

@@ -5,7 +5,7 @@ public struct AMQPDecimal32: Hashable, Sendable, CustomStringConvertible {
     /// The bits.
     public var bitPattern: UInt32
 
-    /// Makes a number of its bits.
+    /// Creates a number of its bits.
     public init(bitPattern: UInt32) {
         self.bitPattern = bitPattern
     }
@@ -21,7 +21,7 @@ public struct AMQPDecimal64: Hashable, Sendable, CustomStringConvertible {
     /// The bits.
     public var bitPattern: UInt64
 
-    /// Makes a number of its bits.
+    /// Creates a number of its bits.
     public init(bitPattern: UInt64) {
         self.bitPattern = bitPattern
     }
@@ -39,7 +39,7 @@ public struct AMQPDecimal128: Hashable, Sendable, CustomStringConvertible {
     /// The lower 64 bits.
     public var low: UInt64
 
-    /// Makes a number of its bits.
+    /// Creates a number of its bits.
     public init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low

@@ -16,7 +16,7 @@ public struct AMQPDecodingLimits: Hashable, Sendable {
     /// and an unknown section throw in both cases.
     public var isStrict: Bool
 
-    /// Makes limits.
+    /// Creates limits.
     ///
     /// - Parameters:
     ///   - maximumDepth: How deep values may be nested.

@@ -7,12 +7,12 @@ public struct AMQPDescribed: Hashable, Sendable, CustomStringConvertible {
     /// The value.
     public var value: AMQPValue
 
-    /// Makes a described value.
+    /// Creates a described value.
     public init(descriptor: AMQPValue, value: AMQPValue) {
         self.descriptor = descriptor
         self.value = value
     }
 
-    /// A text for people: `@descriptor value`.
+    /// A readable text: `@descriptor value`.
     public var description: String { "@\(self.descriptor) \(self.value)" }
 }

@@ -14,7 +14,7 @@ public struct AMQPHeader: Hashable, Sendable {
     /// The priority: a larger one is more urgent, 4 is the usual one.
     public var priority: UInt8
 
-    /// Makes a header.
+    /// Creates a header.
     ///
     /// - Parameters:
     ///   - durable: Whether the message must survive a failure of the node that holds it.
@@ -38,7 +38,7 @@ public struct AMQPHeader: Hashable, Sendable {
         self.timeToLive = timeToLive
     }
 
-    /// How long the message is of use, nil for always.
+    /// How long the message is of use; `nil` for always.
     ///
     /// It travels in whole milliseconds: a part of one counts as one, a negative duration as 0, and one above
     /// 4,294,967,295 ms (49.7 days) as that.

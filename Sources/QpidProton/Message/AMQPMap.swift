@@ -38,12 +38,12 @@ public struct AMQPMap: Sendable {
         }
     }
 
-    /// Makes an empty map.
+    /// Creates an empty map.
     public init() {
         self.storage = .flat([])
     }
 
-    /// Makes a map of pairs. Where a key occurs twice, the last value counts, in the first one's place.
+    /// Creates a map of pairs. Where a key occurs twice, the last value counts, in the first one's place.
     public init(_ pairs: some Sequence<Element>) {
         var flat: [AMQPValue] = []
         flat.reserveCapacity(2 * pairs.underestimatedCount)
@@ -60,7 +60,7 @@ public struct AMQPMap: Sendable {
         self.storage = .flat(flat)
     }
 
-    /// Takes keys and values in turn that are known to hold no key twice.
+    /// Adopts keys and values in turn that are known to hold no key twice.
     init(uniqueKeysAndValues flat: [AMQPValue]) {
         self.storage = .flat(flat)
     }
@@ -69,9 +69,9 @@ public struct AMQPMap: Sendable {
         self.storage = .encoded(map)
     }
 
-    /// The value of a key, nil where there is none.
+    /// The value of a key, or `nil`.
     ///
-    /// Setting a key that is there replaces its value in its place; a new key goes to the end. Setting nil takes the
+    /// Setting a key that is there replaces its value in its place; a new key goes to the end. Setting `nil` takes the
     /// key out: to store AMQP's null, set `.null`.
     public subscript(_ key: AMQPValue) -> AMQPValue? {
         get {
@@ -84,7 +84,7 @@ public struct AMQPMap: Sendable {
         set { self.set(key, newValue, at: self.place { $0 == key }) }
     }
 
-    /// The value of a string key, nil where there is none.
+    /// The value of a string key, or `nil`.
     public subscript(_ key: String) -> AMQPValue? {
         get {
             if case .encoded(let map) = self.storage { return map.value(Code.string8, key) }
@@ -93,7 +93,7 @@ public struct AMQPMap: Sendable {
         set { self.set(.string(key), newValue, at: self.place(of: key)) }
     }
 
-    /// The value of a symbol key, nil where there is none.
+    /// The value of a symbol key, or `nil`.
     public subscript(symbol key: AMQPSymbol) -> AMQPValue? {
         get {
             if case .encoded(let map) = self.storage { return map.value(Code.symbol8, key.rawValue) }
@@ -179,7 +179,7 @@ extension AMQPMap: Collection {
             self.pairsLeft = map.count
         }
 
-        /// The next pair, nil behind the last.
+        /// The next pair, `nil` behind the last.
         public mutating func next() -> Element? {
             guard self.pairsLeft > 0 else { return nil }
             self.pairsLeft &-= 1
@@ -204,12 +204,12 @@ extension AMQPMap: Hashable {
 }
 
 extension AMQPMap: ExpressibleByDictionaryLiteral, CustomStringConvertible {
-    /// Makes a map of a literal. Where a key occurs twice, the last value counts.
+    /// Creates a map of a literal. Where a key occurs twice, the last value counts.
     public init(dictionaryLiteral elements: (AMQPValue, AMQPValue)...) {
         self.init(elements.lazy.map { (key: $0.0, value: $0.1) })
     }
 
-    /// A text for people: `{"key": value, …}`.
+    /// A readable text: `{"key": value, …}`.
     public var description: String {
         "{\(self.map { "\($0.key): \($0.value)" }.joined(separator: ", "))}"
     }

@@ -27,37 +27,37 @@ extension AMQPMessage {
         }
     }
 
-    /// Makes a message with a body.
+    /// Creates a message with a body.
     public init(body: Body) {
         self.init()
         self.body = body
     }
 
-    /// Makes a message of a text: an amqp-value section with a string.
+    /// Creates a message of a text: an amqp-value section with a string.
     public init(body: String) {
         self.init()
         self.storedBody = .value(.string(body))
     }
 
-    /// Makes a message of bytes: one data section.
+    /// Creates a message of bytes: one data section.
     public init(body: [UInt8]) {
         self.init()
         self.storedBody = .data(ByteBuffer(bytes: body))
     }
 
-    /// Makes a message of the buffer's readable bytes: one data section, not copied before it is encoded.
+    /// Creates a message of the buffer's readable bytes: one data section, not copied before it is encoded.
     public init(body: ByteBuffer) {
         self.init()
         self.storedBody = .data(body)
     }
 
-    /// Makes a message of a value: an amqp-value section.
+    /// Creates a message of a value: an amqp-value section.
     public init(body: AMQPValue) {
         self.init()
         self.storedBody = .value(body)
     }
 
-    /// The body as a text, nil where it is none.
+    /// The body as a text; `nil` if it is none.
     ///
     /// A text is a string value, or data (joined, or a binary value) that is valid UTF-8.
     public var bodyString: String? {
@@ -65,10 +65,10 @@ extension AMQPMessage {
         return self.bodyBytes.flatMap { String(validating: $0.readableBytesView, as: UTF8.self) }
     }
 
-    /// The body as bytes, nil where it is neither data nor a binary value.
+    /// The body as bytes; `nil` if it is neither data nor a binary value.
     ///
     /// One data section is given as it is, without a copy; several are joined into a new buffer. Setting it makes the
-    /// buffer the only data section; setting nil leaves no body.
+    /// buffer the only data section; setting `nil` leaves no body.
     public var bodyBytes: ByteBuffer? {
         get {
             switch self.storedBody {
@@ -90,7 +90,7 @@ extension AMQPMessage {
 }
 
 extension AMQPMessage: CustomStringConvertible {
-    /// A text for people: the sections that the message has, and how long its data is. Data itself is not shown.
+    /// A readable text: the sections that the message has, and how long its data is. Data itself is not shown.
     public var description: String {
         var parts: [String] = []
         if !self.header.isEmpty { parts.append("header: \(self.header)") }
@@ -112,7 +112,7 @@ extension AMQPMessage: CustomStringConvertible {
 }
 
 extension AMQPHeader: CustomStringConvertible {
-    /// A text for people: the fields that differ from their defaults.
+    /// A readable text: the fields that differ from their defaults.
     public var description: String {
         var parts: [String] = []
         if self.durable { parts.append("durable") }
@@ -125,7 +125,7 @@ extension AMQPHeader: CustomStringConvertible {
 }
 
 extension AMQPProperties: CustomStringConvertible {
-    /// A text for people: the properties that are set. The user id is shown as its length alone.
+    /// A readable text: the properties that are set. The user id is shown as its length alone.
     public var description: String {
         let parts: [(String, String?)] = [
             ("messageID", self.messageID?.description),

@@ -23,7 +23,7 @@ extension AMQPMessage {
         self = try ValueReader.message(buffer, limits)
     }
 
-    /// Appends the encoded message to a buffer. Where it throws, the buffer is as before.
+    /// Appends the encoded message to a buffer. If it throws, the buffer is as before.
     ///
     /// - Throws: `local:invalid-argument` where a symbol is not ASCII, values lie deeper in each other than
     ///   ``AMQPDecodingLimits/highestDepth``, or the message is larger than 2 GiB.
@@ -37,7 +37,7 @@ extension AMQPMessage {
 
     /// The encoded message, in one allocation.
     ///
-    /// - Throws: As ``encode(into:)``.
+    /// - Throws: the same as ``encode(into:)``.
     public func encoded() throws(AMQPError) -> ByteBuffer {
         var buffer = ByteBuffer()
         try self.encode(into: &buffer)
@@ -55,7 +55,7 @@ extension AMQPMessage {
         return ValueWriter.room(for: size.bytes)
     }
 
-    /// Encodes to the front of memory. Returns how many bytes; nil where the memory does not suffice.
+    /// Encodes to the front of memory. Returns how many bytes; `nil` if the memory does not suffice.
     func encode(to memory: UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int? {
         do throws(CodecFault) {
             return try ValueWriter.write(to: memory) { (writer) throws(CodecFault) in try writer.message(self) }
@@ -75,7 +75,7 @@ extension AMQPMessage {
 extension AMQPValue {
     /// Decodes one value from the front of a buffer, and moves the reader index behind it.
     ///
-    /// Binary values share the buffer's memory. Where it throws, the buffer is as before.
+    /// Binary values share the buffer's memory. If it throws, the buffer is as before.
     ///
     /// - Throws: `amqp:decode-error` with the offset (from the reader index) of the byte where the bytes stop to be a
     ///   value: too few, a constructor that AMQP does not define, text that is not UTF-8, a symbol that is not ASCII,
@@ -89,7 +89,7 @@ extension AMQPValue {
         self = result.value
     }
 
-    /// Appends the encoded value to a buffer, in the smallest form that AMQP has for it. Where it throws, the buffer
+    /// Appends the encoded value to a buffer, in the smallest form that AMQP has for it. If it throws, the buffer
     /// is as before.
     ///
     /// - Throws: `local:invalid-argument` where a symbol is not ASCII, values lie deeper in each other than

@@ -7,7 +7,7 @@ import NIOCore
 #endif
 
 extension AMQPMessage {
-    /// Makes a message of a value as JSON: one data section, with the content type `application/json`.
+    /// Creates a message of a value as JSON: one data section, with the content type `application/json`.
     ///
     /// - Throws: `local:invalid-argument` where the value cannot be encoded.
     public init(json value: some Encodable, encoder: JSONEncoder = JSONEncoder()) throws(AMQPError) {

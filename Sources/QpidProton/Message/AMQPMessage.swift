@@ -30,7 +30,7 @@ public struct AMQPMessage: Sendable {
         /// One bit a section.
         let rawValue: UInt8
 
-        /// Makes a set of its bits.
+        /// Creates a set of its bits.
         init(rawValue: UInt8) {
             self.rawValue = rawValue
         }
@@ -78,7 +78,7 @@ public struct AMQPMessage: Sendable {
     /// something the bit has no meaning.
     var emptySections: EmptySections = []
 
-    /// Makes a message without a body.
+    /// Creates a message without a body.
     public init() {}
 
     /// The delivery annotations, for the next node only.
@@ -169,7 +169,7 @@ extension AMQPMessage: Hashable {
 // Sendable: who holds a box changes `value` only after `isKnownUniquelyReferenced`, in `makeUnique` and in what is called `own`, or
 // before it is shared: while a single reference exists.
 final class CopyOnWriteBox<Value: Sendable>: @unchecked Sendable {
-    /// The compiler cannot see that only a box that nobody else holds is changed, and would check every access.
+    /// The compiler cannot see that only a box that no one else holds is changed, and would check every access.
     @exclusivity(unchecked) var value: Value
 
     init(_ value: Value) {
@@ -178,7 +178,7 @@ final class CopyOnWriteBox<Value: Sendable>: @unchecked Sendable {
 }
 
 extension Optional {
-    /// Makes sure that there is a box and that nobody else holds it.
+    /// Makes sure that there is a box and that no one else holds it.
     @inline(__always)
     mutating func makeUnique<Value: Sendable>(or value: @autoclosure () -> Value)
     where Wrapped == CopyOnWriteBox<Value> {

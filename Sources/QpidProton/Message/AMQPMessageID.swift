@@ -31,7 +31,7 @@ public enum AMQPMessageID: Hashable, Sendable {
         }
     }
 
-    /// Makes an id of a value, nil where the value is of a type that is no id.
+    /// Creates an id of a value; `nil` if the value is of a type that is no id.
     public init?(_ value: AMQPValue) {
         switch value {
         case .ulong(let value): self = .ulong(value)
@@ -52,17 +52,17 @@ extension AMQPMessageID {
 }
 
 extension AMQPMessageID: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, CustomStringConvertible {
-    /// Makes a ``string(_:)``.
+    /// Creates a ``string(_:)``.
     public init(stringLiteral value: String) {
         self = .string(value)
     }
 
-    /// Makes a ``ulong(_:)``.
+    /// Creates a ``ulong(_:)``.
     public init(integerLiteral value: UInt64) {
         self = .ulong(value)
     }
 
-    /// A text for people: the id without its type.
+    /// A readable text: the id without its type.
     public var description: String {
         switch self {
         case .ulong(let value): "\(value)"

@@ -65,7 +65,7 @@ public struct AMQPProperties: Hashable, Sendable {
 
     private var storage: Storage = .none
 
-    /// Nil where no property was ever set.
+    /// `nil` if no property was ever set.
     var box: CopyOnWriteBox<Fields>? {
         switch self.storage {
         case .none: nil
@@ -74,7 +74,7 @@ public struct AMQPProperties: Hashable, Sendable {
         }
     }
 
-    /// The fields, which nobody else has.
+    /// The fields, which no one else has.
     private var own: CopyOnWriteBox<Fields> {
         mutating get {
             guard case .fields(var own) = self.storage else {
@@ -182,10 +182,10 @@ public struct AMQPProperties: Hashable, Sendable {
         }
     }
 
-    /// Makes properties of which none is set.
+    /// Creates properties of which none is set.
     public init() {}
 
-    /// Makes properties of those that came.
+    /// Creates properties of those that came.
     init(_ encoded: EncodedProperties) {
         self.storage = .encoded(encoded)
     }

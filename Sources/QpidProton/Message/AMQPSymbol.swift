@@ -10,17 +10,17 @@ public struct AMQPSymbol: RawRepresentable, Hashable, Sendable, Comparable, Expr
     /// The text.
     public var rawValue: String
 
-    /// Makes a symbol of a text.
+    /// Creates a symbol of a text.
     public init(rawValue: String) {
         self.rawValue = rawValue
     }
 
-    /// Makes a symbol of a text.
+    /// Creates a symbol of a text.
     public init(_ text: String) {
         self.rawValue = text
     }
 
-    /// Makes a symbol of a literal text.
+    /// Creates a symbol of a literal text.
     public init(stringLiteral value: String) {
         self.rawValue = value
     }

@@ -11,12 +11,12 @@ public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvert
     /// Milliseconds since 1970-01-01 00:00 UTC, leap seconds not counted. It may be negative.
     public var millisecondsSinceEpoch: Int64
 
-    /// Makes a point in time of milliseconds since 1970.
+    /// Creates a point in time of milliseconds since 1970.
     public init(millisecondsSinceEpoch: Int64) {
         self.millisecondsSinceEpoch = millisecondsSinceEpoch
     }
 
-    /// Makes a point in time of a date, to the nearest millisecond. A date out of range becomes the nearest one in it.
+    /// Creates a point in time of a date, to the nearest millisecond. A date out of range becomes the nearest one in it.
     public init(_ date: Date) {
         let milliseconds = (date.timeIntervalSince1970 * 1000).rounded()
         if let exact = Int64(exactly: milliseconds) {

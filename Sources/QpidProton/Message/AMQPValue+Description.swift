@@ -1,7 +1,7 @@
 import NIOCore
 
 extension AMQPValue: CustomStringConvertible {
-    /// A text for people: not a format to be read back. Binary values show at most 32 bytes.
+    /// A readable text: not a format to be read back. Binary values show at most 32 bytes.
     public var description: String {
         switch self {
         case .null: "null"

@@ -12,7 +12,7 @@ extension AMQPValue {
         if case .null = self { true } else { false }
     }
 
-    /// The boolean, nil for another type.
+    /// The boolean; `nil` for another type.
     public var boolValue: Bool? {
         if case .bool(let value) = self { value } else { nil }
     }
@@ -47,7 +47,7 @@ extension AMQPValue {
         }
     }
 
-    /// The number of a `float` or a `double`, nil for another type.
+    /// The number of a `float` or a `double`; `nil` for another type.
     public var doubleValue: Double? {
         switch self {
         case .float(let value): Double(value)
@@ -56,52 +56,52 @@ extension AMQPValue {
         }
     }
 
-    /// The text of a `string`, nil for another type, symbols too.
+    /// The text of a `string`; `nil` for another type, symbols too.
     public var stringValue: String? {
         if case .string(let value) = self { value } else { nil }
     }
 
-    /// The symbol, nil for another type, strings too.
+    /// The symbol; `nil` for another type, strings too.
     public var symbolValue: AMQPSymbol? {
         if case .symbol(let value) = self { value } else { nil }
     }
 
-    /// The Unicode scalar of a `char`, nil for another type.
+    /// The Unicode scalar of a `char`; `nil` for another type.
     public var charValue: Unicode.Scalar? {
         if case .char(let value) = self { value } else { nil }
     }
 
-    /// The bytes of a `binary`, nil for another type.
+    /// The bytes of a `binary`; `nil` for another type.
     public var binaryValue: ByteBuffer? {
         if case .binary(let value) = self { value } else { nil }
     }
 
-    /// The point in time, nil for another type.
+    /// The point in time; `nil` for another type.
     public var timestampValue: AMQPTimestamp? {
         if case .timestamp(let value) = self { value } else { nil }
     }
 
-    /// The UUID, nil for another type.
+    /// The UUID; `nil` for another type.
     public var uuidValue: UUID? {
         if case .uuid(let value) = self { value } else { nil }
     }
 
-    /// The elements of a `list`, nil for another type, arrays too.
+    /// The elements of a `list`; `nil` for another type, arrays too.
     public var listValue: [AMQPValue]? {
         if case .list(let value) = self { value } else { nil }
     }
 
-    /// The map, nil for another type.
+    /// The map; `nil` for another type.
     public var mapValue: AMQPMap? {
         if case .map(let value) = self { value } else { nil }
     }
 
-    /// The array, nil for another type, lists too.
+    /// The array; `nil` for another type, lists too.
     public var arrayValue: AMQPArray? {
         if case .array(let value) = self { value } else { nil }
     }
 
-    /// The described value, nil for another type.
+    /// The described value; `nil` for another type.
     public var describedValue: AMQPDescribed? {
         if case .described(let value) = self { value } else { nil }
     }

@@ -6,32 +6,32 @@ extension AMQPValue: ExpressibleByNilLiteral, ExpressibleByBooleanLiteral, Expre
         self = .null
     }
 
-    /// Makes a ``bool(_:)``.
+    /// Creates a ``bool(_:)``.
     public init(booleanLiteral value: Bool) {
         self = .bool(value)
     }
 
-    /// Makes a ``long(_:)``, the AMQP type of a Swift `Int`. For another width name the case: `.uint(7)`.
+    /// Creates a ``long(_:)``, the AMQP type of a Swift `Int`. For another width name the case: `.uint(7)`.
     public init(integerLiteral value: Int64) {
         self = .long(value)
     }
 
-    /// Makes a ``double(_:)``.
+    /// Creates a ``double(_:)``.
     public init(floatLiteral value: Double) {
         self = .double(value)
     }
 
-    /// Makes a ``string(_:)``. For a symbol name the case: `.symbol("amqp:accepted:list")`.
+    /// Creates a ``string(_:)``. For a symbol name the case: `.symbol("amqp:accepted:list")`.
     public init(stringLiteral value: String) {
         self = .string(value)
     }
 
-    /// Makes a ``list(_:)``.
+    /// Creates a ``list(_:)``.
     public init(arrayLiteral elements: AMQPValue...) {
         self = .list(elements)
     }
 
-    /// Makes a ``map(_:)``. Where a key occurs twice, the last value counts.
+    /// Creates a ``map(_:)``. Where a key occurs twice, the last value counts.
     public init(dictionaryLiteral elements: (AMQPValue, AMQPValue)...) {
         self = .map(AMQPMap(elements.lazy.map { (key: $0.0, value: $0.1) }))
     }

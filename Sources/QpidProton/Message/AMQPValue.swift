@@ -10,7 +10,7 @@ public import NIOCore
 ///
 /// Literals make the natural case: `nil`, `true`, `42` (a ``long(_:)``), `1.5` (a ``double(_:)``), `"text"` (a
 /// ``string(_:)``), `[1, 2]` (a ``list(_:)``), `["key": 1]` (a ``map(_:)``). The typed getters, such as
-/// ``stringValue``, answer nil where the value is of another type.
+/// ``stringValue``, answer `nil` if the value is of another type.
 ///
 /// Two values are equal when AMQP would say so: the types are equal and the bits are. A NaN equals a NaN of the same
 /// bits, `-0.0` differs from `0.0`, `int` 1 differs from `long` 1, and strings are compared by their UTF-8 bytes, not
@@ -71,7 +71,7 @@ public enum AMQPValue: Sendable {
 }
 
 extension AMQPValue {
-    /// The primitive type, nil for a described value.
+    /// The primitive type; `nil` for a described value.
     public var type: AMQPType? {
         switch self {
         case .null: .null

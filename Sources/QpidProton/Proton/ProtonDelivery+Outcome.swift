@@ -28,7 +28,7 @@ extension ProtonDelivery {
         }
     }
 
-    /// What the peer decided; nil while it has decided nothing that ends the delivery.
+    /// What the peer decided; `nil` while it has decided nothing that ends the delivery.
     var remoteOutcome: Result<AMQPOutcome, AMQPError>? {
         let delivery = self.pointer
         let state = pn_delivery_remote_state(delivery)

@@ -11,7 +11,7 @@ extension ProtonEngine {
 
     func setChannelMax(_ channel: UInt16) { pn_transport_set_channel_max(self.transport, channel) }
 
-    /// Sets how long the peer may be silent; nil for no limit. Proton advertises half of it (P56).
+    /// Sets how long the peer may be silent; `nil` for no limit. Proton advertises half of it (P56).
     func setIdleTimeout(_ timeout: Duration?) {
         pn_transport_set_idle_timeout(self.transport, timeout.map { pn_millis_t(clamping: $0.milliseconds) } ?? 0)
     }
@@ -24,7 +24,7 @@ extension ProtonEngine {
     /// The idle-time-out of the peer, in milliseconds; 0 for none. Proton sends an empty frame each half of it.
     var remoteIdleTimeout: UInt32 { pn_transport_get_remote_idle_timeout(self.transport) }
 
-    /// Runs Proton's timers. Returns when they want to run next, in milliseconds of the same clock, or nil for never: until
+    /// Runs Proton's timers. Returns when they want to run next, in milliseconds of the same clock, or `nil` for never: until
     /// an idle timeout is set (P31).
     func tick(_ milliseconds: Int64) -> Int64? {
         let next = pn_transport_tick(self.transport, milliseconds)

@@ -16,7 +16,7 @@ enum ProtonEvent {
     case transportError
     case transportClosed
 
-    /// Nil for an event that needs no act.
+    /// `nil` for an event that needs no act.
     init?(_ event: OpaquePointer) {
         switch pn_event_type(event) {
         case PN_DELIVERY: self = .delivery(ProtonDelivery(pointer: pn_event_delivery(event)), link: Self.link(event))

@@ -42,18 +42,18 @@ extension ProtonLink {
     /// The bytes of the attach frame, before it is sent.
     var attachSize: Int { ProtonFrameSize.attach(self.pointer) }
 
-    /// The source of this side; nil where it is left out.
+    /// The source of this side; `nil` if it is left out.
     var source: AMQPSource? { ProtonTerminus.source(pn_link_source(self.pointer)) }
 
-    /// The target of this side; nil where it is left out.
+    /// The target of this side; `nil` if it is left out.
     var target: AMQPTarget? { ProtonTerminus.target(pn_link_target(self.pointer)) }
 
     // MARK: The attach of the peer
 
-    /// Nil where the peer refuses the link.
+    /// `nil` if the peer refuses the link.
     var remoteSource: AMQPSource? { ProtonTerminus.source(pn_link_remote_source(self.pointer)) }
 
-    /// Nil where the peer refuses the link, and where it answers with a coordinator.
+    /// `nil` if the peer refuses the link, and where it answers with a coordinator.
     var remoteTarget: AMQPTarget? { ProtonTerminus.target(pn_link_remote_target(self.pointer)) }
 
     var hasRemoteSource: Bool { pn_terminus_get_type(pn_link_remote_source(self.pointer)) != PN_UNSPECIFIED }

@@ -12,7 +12,7 @@ extension ProtonLink {
 
     /// Begins a message. The tag has 32 bytes at most, which Proton does not check (P34).
     ///
-    /// - Returns: The delivery, now the current one; nil when Proton has no memory.
+    /// - Returns: The delivery, now the current one; `nil` when Proton has no memory.
     @inline(__always)
     func beginDelivery(tag: UnsafeRawBufferPointer) -> ProtonDelivery? {
         pn_delivery(self.pointer, pn_dtag(tag.baseAddress?.assumingMemoryBound(to: CChar.self), tag.count))

@@ -13,7 +13,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
         var name: String { pn_link_name(self.pointer).map { String(cString: $0) } ?? "" }
         var session: ProtonSession.View { ProtonSession.View(pointer: pn_link_session(self.pointer)) }
 
-        /// The object that ``ProtonLink/setContext(_:)`` was given; nil before that, and once the link is freed or abandoned.
+        /// The object that ``ProtonLink/setContext(_:)`` was given; `nil` before that, and once the link is freed or abandoned.
         @inline(__always)
         func context<Object: AnyObject>(as type: Object.Type) -> Object? {
             pn_link_get_context(self.pointer).map { Unmanaged<Object>.fromOpaque($0).takeUnretainedValue() }
@@ -33,7 +33,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
         self.owned = view.pointer
     }
 
-    /// Owns a link that this side has made; nil for nil.
+    /// Owns a link that this side has made; `nil` for nil.
     init?(_ made: OpaquePointer?) {
         guard let made else { return nil }
         self.owned = made
@@ -83,7 +83,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
     /// Detaches without closing. The link stays locally active.
     func detach() { pn_link_detach(self.pointer) }
 
-    /// The error in the detach of the peer; nil where it detached without one.
+    /// The error in the detach of the peer; `nil` if it detached without one.
     func remoteError(_ ending: AMQPError.Ending) -> AMQPError? {
         ProtonCondition.get(pn_link_remote_condition(self.pointer), .link, ending)
     }

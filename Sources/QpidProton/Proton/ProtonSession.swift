@@ -9,7 +9,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     struct View: BitwiseCopyable {
         let pointer: OpaquePointer
 
-        /// The object that ``ProtonSession/setContext(_:)`` was given; nil before that, and once the session is freed.
+        /// The object that ``ProtonSession/setContext(_:)`` was given; `nil` before that, and once the session is freed.
         @inline(__always)
         func context<Object: AnyObject>(as type: Object.Type) -> Object? {
             pn_session_get_context(self.pointer).map { Unmanaged<Object>.fromOpaque($0).takeUnretainedValue() }
@@ -23,7 +23,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
         self.owned = view.pointer
     }
 
-    /// Makes a session of this side. Nil when Proton has no memory.
+    /// Creates a session of this side. Nil when Proton has no memory.
     ///
     /// Proton aborts the process when a connection has more sessions than channels: count them first.
     init?(of engine: borrowing ProtonEngine) {
@@ -64,10 +64,10 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
 
     // MARK: Links
 
-    /// Makes a sending link. Nil when Proton has no memory.
+    /// Creates a sending link. Nil when Proton has no memory.
     func makeSender(_ name: String) -> ProtonLink? { ProtonLink(pn_sender(self.pointer, name)) }
 
-    /// Makes a receiving link. Nil when Proton has no memory.
+    /// Creates a receiving link. Nil when Proton has no memory.
     func makeReceiver(_ name: String) -> ProtonLink? { ProtonLink(pn_receiver(self.pointer, name)) }
 
     // MARK: Begin and end
@@ -82,7 +82,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     /// that begin. Data without credit holds the end up (P8, P32).
     func end() { pn_session_close(self.pointer) }
 
-    /// The error in the end of the peer; nil where it ended the session without one.
+    /// The error in the end of the peer; `nil` if it ended the session without one.
     func remoteError(_ ending: AMQPError.Ending) -> AMQPError? {
         ProtonCondition.get(pn_session_remote_condition(self.pointer), .session, ending)
     }

@@ -32,7 +32,7 @@ enum ProtonVersion {
         return has("pn_connection_driver_read_buffer_sized") ? "0.37" : "0.36 or older"
     }
 
-    /// A function of the Proton that the process has loaded; nil where it has none of this name.
+    /// A function of the Proton that the process has loaded; `nil` if it has none of this name.
     static func function(_ name: String) -> UnsafeMutableRawPointer? {
         guard let process = dlopen(nil, RTLD_NOW) else { return nil }
         defer { dlclose(process) }

@@ -2,11 +2,11 @@
 enum CreditPolicy: Hashable, Sendable {
     /// The application grants it by hand.
     case manual
-    /// At most so many messages are on their way to the application.
+    /// At most that many messages are on their way to the application.
     case messages(Int)
-    /// At most so many bytes are, by the size that messages are expected to have.
+    /// At most that many bytes are, by the size that messages are expected to have.
     case bytes(Int)
-    /// As many messages as are worth while, within so many bytes.
+    /// As many messages as are worth while, within that many bytes.
     case automatic(Int)
     /// One at a time, and only while the application waits.
     case onDemand

@@ -13,7 +13,7 @@ enum MarkedTag {
             + withUnsafeBytes(of: format.bigEndian) { Array($0) }
     }
 
-    /// The tag and the format; nil for a tag that is not marked.
+    /// The tag and the format; `nil` for a tag that is not marked.
     static func read(_ bytes: UnsafeRawBufferPointer) -> (tag: UnsafeRawBufferPointer, format: UInt32)? {
         guard bytes.count == Self.count, bytes[Self.longest] <= Self.longest,
             bytes[Int(bytes[Self.longest])..<Self.longest].allSatisfy({ $0 == 0 })

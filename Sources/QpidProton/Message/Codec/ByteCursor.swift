@@ -121,7 +121,7 @@ struct ByteCursor {
         return self.start.load(fromByteOffset: self.offset &+ 2, as: UInt8.self)
     }
 
-    /// The content of the binary, string or symbol that lies between an earlier offset and this one; nil for another type.
+    /// The content of the binary, string or symbol that lies between an earlier offset and this one; `nil` for another type.
     @inline(__always)
     func passedText(from earlier: Int) -> UnsafeRawBufferPointer? {
         guard earlier < self.offset else { return nil }
@@ -131,7 +131,7 @@ struct ByteCursor {
         return UnsafeRawBufferPointer(start: self.start + content, count: self.offset &- content)
     }
 
-    /// The content of the binary, string or symbol at an offset, and its constructor in the narrow form; nil for another type.
+    /// The content of the binary, string or symbol at an offset, and its constructor in the narrow form; `nil` for another type.
     func text(at offset: Int) -> (kind: UInt8, bytes: UnsafeRawBufferPointer)? {
         var cursor = self.moved(to: offset)
         guard let code = cursor.byte(), Code.isText(code), let bytes = cursor.sized(isWide: Code.isWide(code)) else {
@@ -142,7 +142,7 @@ struct ByteCursor {
 
     // MARK: Within a compound value
 
-    /// Moves the end to `size` bytes behind the offset. Returns the former end, for ``leave(to:)``; nil if fewer bytes are left.
+    /// Moves the end to `size` bytes behind the offset. Returns the former end, for ``leave(to:)``; `nil` if fewer bytes are left.
     @inline(__always)
     mutating func enter(_ size: Int) -> Int? {
         guard size >= 0, size <= self.left else { return nil }

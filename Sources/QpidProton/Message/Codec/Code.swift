@@ -59,7 +59,7 @@ enum Code {
         }
     }
 
-    /// The type of a constructor, nil where AMQP defines none.
+    /// The type of a constructor; `nil` if AMQP defines none.
     @inline(__always)
     static func type(of code: UInt8) -> AMQPType? {
         switch code {
@@ -122,7 +122,7 @@ enum Section {
     static let value: UInt8 = 0x77
     static let footer: UInt8 = 0x78
 
-    /// The section with a descriptor, which is the number or the symbol; nil where AMQP defines none.
+    /// The section with a descriptor, which is the number or the symbol; `nil` if AMQP defines none.
     static func number(_ descriptor: AMQPValue) -> UInt8? {
         switch descriptor {
         case .ulong(let number) where number >= UInt64(self.header) && number <= UInt64(self.footer): UInt8(number)

@@ -8,7 +8,7 @@ struct MapKeys {
     private var stepsLeft: Int
     private var all: Set<AMQPValue>?
 
-    /// How many places the table of so many keys has: at least twice as many.
+    /// How many places the table of that many keys has: at least twice as many.
     static func places(for keys: Int) -> Int { 1 << (Int.bitWidth - (2 * keys - 1).leadingZeroBitCount) }
 
     /// Takes memory for the table, which is initialized here.

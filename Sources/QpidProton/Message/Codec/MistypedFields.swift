@@ -12,7 +12,7 @@ enum FieldNames {
 // A message with a field of an unexpected type is rare: its two lists are made of values and encoded as such.
 
 extension AMQPHeader {
-    /// The fields as a list, with a mistyped value where the field has its default; nil when no field is set.
+    /// The fields as a list, with a mistyped value where the field has its default; `nil` when no field is set.
     func list(_ mistyped: [String: AMQPValue]) -> [AMQPValue]? {
         FieldNames.list(
             [
@@ -29,7 +29,7 @@ extension AMQPHeader {
 }
 
 extension AMQPProperties.Fields {
-    /// The fields as a list, with a mistyped value where the field is nil; nil when no field is set.
+    /// The fields as a list, with a mistyped value where the field is nil; `nil` when no field is set.
     func list(_ mistyped: [String: AMQPValue]) -> [AMQPValue]? {
         FieldNames.list(
             [

@@ -70,7 +70,7 @@ struct SectionFront: Equatable {
 }
 
 extension SectionFront {
-    /// Where the body begins in the first bytes of a message; nil when that is not known yet.
+    /// Where the body begins in the first bytes of a message; `nil` when that is not known yet.
     ///
     /// - Throws: Where the bytes are not sections, or the body is not binary data.
     static func bodyStart(_ message: ByteBuffer) throws(AMQPError) -> Int? {
@@ -107,7 +107,7 @@ struct BodySplitter {
         if self.rest.readableBytes == 0 { self.rest = bytes } else { self.rest.writeImmutableBuffer(bytes) }
     }
 
-    /// The next bytes of the body that are there; nil when none are.
+    /// The next bytes of the body that are there; `nil` when none are.
     mutating func next() throws(AMQPError) -> ByteBuffer? {
         while true {
             if self.dataLeft > 0 {

@@ -179,7 +179,7 @@ extension ValueReader {
         guard code == Code.null, !self.isStrict else { throw CodecFault(wanted: wanted, at: self.offset - 1) }
     }
 
-    /// The fields of a section that is a list; nil for the empty list, which has no size and no count, and for null.
+    /// The fields of a section that is a list; `nil` for the empty list, which has no size and no count, and for null.
     @inline(__always)
     private mutating func sectionFields(maximum: Int) throws(CodecFault) -> (count: Int, outerEnd: Int)? {
         let code = try self.fixed(UInt8.self)
@@ -215,7 +215,7 @@ extension ValueReader {
 
     private static let headerTypes: [CodecFault.Wanted] = [.boolean, .ubyte, .uint, .boolean, .uint]
 
-    /// The properties, which are looked through and kept as they came; nil where none is set.
+    /// The properties, which are looked through and kept as they came; `nil` if none is set.
     private mutating func properties(_ sections: inout Sections) throws(CodecFault) -> AMQPProperties? {
         guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return nil }
         let start = self.offset

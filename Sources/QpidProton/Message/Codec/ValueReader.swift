@@ -273,7 +273,7 @@ struct ValueReader {
         self.depthLeft &-= 1
     }
 
-    /// Takes elements from the budget before memory is taken for them.
+    /// Adopts elements from the budget before memory is taken for them.
     @inline(__always)
     mutating func charge(_ count: Int) throws(CodecFault) {
         guard count <= self.elementsLeft else { throw CodecFault(.tooManyElements, at: self.offset) }

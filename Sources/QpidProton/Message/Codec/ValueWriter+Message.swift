@@ -21,7 +21,7 @@ extension ValueWriter {
             let fields = message.properties.box?.value ?? AMQPProperties.Fields()
             try self.list(fields.list(mistyped), Section.properties, empty.contains(.properties))
         } else if let box = message.properties.box {
-            // By pointer, and changed by nobody: a copy would count the references of all fields.
+            // By pointer, and changed by no one: a copy would count the references of all fields.
             try withUnsafePointer(to: &box.value) { (fields) throws(CodecFault) in
                 try self.properties(fields, evenIfEmpty: empty.contains(.properties))
             }

@@ -62,7 +62,7 @@ struct ValueWriter {
     /// The size of the memory that ``write(to:_:)`` needs for what takes `bound` bytes at most.
     static func room(for bound: Int) -> Int { bound + Self.slack }
 
-    /// Writes to the front of memory. Returns how many bytes; nil where the memory does not suffice.
+    /// Writes to the front of memory. Returns how many bytes; `nil` if the memory does not suffice.
     @inline(__always)
     static func write(
         to memory: UnsafeMutableRawBufferPointer,
