@@ -20,8 +20,8 @@ extension AMQPConnection {
     /// - Throws: `AMQPError`. ``AMQPCondition/invalidArgument`` for an unusable value. ``AMQPCondition/connectFailed``
     ///   if no address of the host accepts a connection, with each address and its cause. ``AMQPCondition/tlsFailed``,
     ///   ``AMQPCondition/unauthorizedAccess`` or ``AMQPCondition/timeout``. ``AMQPCondition/connectionFramingError`` if
-    ///   the peer does not speak AMQP 1.0, ``AMQPCondition/connectionLost`` if it closes the socket. Otherwise the error
-    ///   with which the peer closed.
+    ///   the peer does not speak AMQP 1.0, ``AMQPCondition/connectionLost`` if it closes the socket. Otherwise the
+    ///   error with which the peer closed.
     public static func connect(
         to url: String,
         configuration: Configuration = .init(),

@@ -25,7 +25,7 @@ extension AMQPConnection {
                 configuration: configuration,
                 eventLoop: channel.eventLoop,
                 logger: logger,
-                // The channel of such a program takes all at once.
+                // The channel of such a program accepts all bytes at once.
                 confirmsByWritability: true
             )
             try channel.pipeline.syncOperations.addHandler(handler)

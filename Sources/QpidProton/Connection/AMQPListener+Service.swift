@@ -10,9 +10,9 @@ internal import Synchronization
 extension AMQPListener {
     /// Stops accepting, and finishes the work of the accepted connections, within a limit.
     ///
-    /// Each connection closes as with ``AMQPConnection/close(within:)``: first its receivers stop, then its senders send
-    /// what they have. Connections that no task has taken close too. Any task may call it, more than once: the shortest
-    /// limit counts. Cancellation ends the remaining time.
+    /// Each connection closes as with ``AMQPConnection/close(within:)``: first its receivers stop, then its senders
+    /// send what they have. Connections that no task has taken close too. Any task may call it, more than once: the
+    /// shortest limit counts. Cancellation ends the remaining time.
     ///
     /// - Parameter limit: How long the whole close may take.
     /// - Returns: The unfinished work of all connections, with the first error.
@@ -34,13 +34,13 @@ extension AMQPListener {
         }
     }
 
-    /// Calls a handler for each connection, each in a task of its own, and suspends until the listener is closed and all
-    /// handlers have returned.
+    /// Calls a handler for each connection, each in a task of its own, and suspends until the listener is closed and
+    /// all handlers have returned.
     ///
-    /// To run it in a service group, put the call into a `ClosureService`. At a graceful shutdown of the group, the listener
-    /// stops accepting, and closes its connections within ``Configuration/shutdownLimit``, as ``close(within:)`` does. The
-    /// handlers' sequences end then. The tasks of handlers that have not returned at the end are cancelled. The listener
-    /// logs what remains unfinished.
+    /// To run it in a service group, put the call into a `ClosureService`. At a graceful shutdown of the group, the
+    /// listener stops accepting, and closes its connections within ``Configuration/shutdownLimit``, as
+    /// ``close(within:)`` does. The handlers' sequences end then. The tasks of handlers that have not returned at the
+    /// end are cancelled. The listener logs what remains unfinished.
     ///
     /// Cancellation closes the listener and its connections at once, and cancels the handlers.
     ///
@@ -60,8 +60,8 @@ extension AMQPListener {
     /// Suspends until the listener is closed, while other tasks take its connections.
     ///
     /// At a graceful shutdown of a service group, and at a cancellation, it does the same as ``run(_:)``. Take the
-    /// connections outside of the group, for example in a task beside it: a service that returns before its turn ends the
-    /// group.
+    /// connections outside of the group, for example in a task beside it: a service that returns before its turn ends
+    /// the group.
     public func run() async { await self.run(Task { _ = await self.ended.finalAnswer() }) }
 
     /// Suspends until some work is done, and closes the listener at a shutdown or a cancellation.

@@ -146,7 +146,8 @@ public final class AMQPListener: AsyncSequence, Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let listener: AMQPListener
 
-        /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until there is one.
+        /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until there
+        /// is one.
         ///
         /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it gets no further
         ///   connection, and waiting ones stay for other tasks.
@@ -155,7 +156,8 @@ public final class AMQPListener: AsyncSequence, Sendable {
         }
     }
 
-    /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until there is one.
+    /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until there is
+    /// one.
     ///
     /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it gets no further connection,
     ///   and waiting ones stay for other tasks.

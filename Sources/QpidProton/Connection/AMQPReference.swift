@@ -19,7 +19,7 @@ extension AMQPReference where Self: AnyObject {
     public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
 }
 
-/// The end of a description of something that has ended.
+/// The last part of a description, for an ended object.
 private func ending(_ error: AMQPError?) -> String { error.map { ", ended: \($0)" } ?? "" }
 
 extension AMQPConnection: AMQPReference, Hashable {

@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// The open connections of a listener. It keeps none of them open.
+/// The open connections of a listener, without strong references.
 final class AcceptedConnections: Sendable {
     private struct Accepted: Sendable {
         weak var connection: AMQPConnection?

@@ -4,16 +4,16 @@ extension AMQPConnection {
     /// Runs a close within a limit, and waits for its end.
     ///
     /// - Parameters:
-    ///   - limit: The time for all steps; zero for no work before the close, and `operationTimeout` for the answer.
-    ///   - grace: The time that a cancelled task leaves the close; `nil` for no wait at all.
+    ///   - limit: The time for all steps; zero closes at once, with `operationTimeout` for the answer.
+    ///   - grace: The remaining time of the close after a cancellation; `nil` for no wait.
     func close(_ request: CloseRequest, within limit: Duration, grace: Duration? = nil) async -> AMQPCloseResult {
         let call = CloseCall()
         let limit = max(.zero, limit)
         guard self.outbox.post(.connection(.run(request, within: limit, call))) else {
-            // The connection is gone, and its socket nearly.
+            // The connection has ended, and its socket closes now.
             return await self.closed(request, within: limit > .zero ? limit : self.configuration.operationTimeout)
         }
-        // A task that is cancelled waits for the result too: it comes soon.
+        // A cancelled task waits for the result too, because it arrives soon.
         let answer = await withTaskCancellationHandler {
             await call.reply.finalAnswer()
         } onCancel: {
@@ -25,7 +25,7 @@ extension AMQPConnection {
         }
     }
 
-    /// Waits until what is closed is gone too, when its connection is.
+    /// Waits for the end of the connection too, if the close includes it.
     private func closed(_ request: CloseRequest, within limit: Duration) async -> AMQPCloseResult {
         let reply = Reply<Void>()
         request.answered.whenResolved { reply.resolve($0) }

@@ -4,8 +4,8 @@ import Synchronization
 
 /// The addresses of a host that one connect call tries, and the one that answered first.
 ///
-/// NIO makes a socket for each address (RFC 8305). Each socket has a ``ConnectAttempt`` and nothing else until its address
-/// has won: an attempt that loses holds no handler, no engine and no share of a budget.
+/// NIO opens a socket for each address (RFC 8305). Until its address has won, each socket has only a
+/// ``ConnectAttempt``: a losing attempt has no handler, no engine and no share of a budget.
 final class ConnectAttempts: Sendable {
     private struct Attempt {
         let address: SocketAddress
@@ -18,7 +18,7 @@ final class ConnectAttempts: Sendable {
         var isOver = false
     }
 
-    /// The parts of the connection that was made, or the reason why there is none.
+    /// The parts of the new connection, or the error.
     let connected = Reply<AMQPConnection.Parts>()
     private let place: String
     private let host: String
@@ -35,7 +35,7 @@ final class ConnectAttempts: Sendable {
         self.timeout = timeout
     }
 
-    /// Throws once the task has stopped waiting: no further address is tried then.
+    /// Throws once the task has stopped waiting, so that no further address is tried.
     func check() throws(AMQPError) {
         if self.state.withLock({ $0.isOver }) { throw .cancelled }
     }
@@ -57,9 +57,9 @@ final class ConnectAttempts: Sendable {
         }
     }
 
-    /// Hands out the connection of the address that answered first.
+    /// Returns the connection of the address that answered first.
     func succeed(_ parts: AMQPConnection.Parts) {
-        // Before the look at the state: whichever of this and ``giveUp()`` comes second closes the socket.
+        // Before the state is read: the later one of this call and ``giveUp()`` closes the socket.
         let isFirst = self.connected.resolve(.success(parts))
         let isOver = self.state.withLock { state in
             state.attempts = []
@@ -68,7 +68,7 @@ final class ConnectAttempts: Sendable {
         if isOver || !isFirst { parts.channel.close(promise: nil) }
     }
 
-    /// Closes the sockets of all attempts: the task has stopped waiting.
+    /// Closes the sockets of all attempts, because the task has stopped waiting.
     func giveUp() {
         let channels = self.state.withLock { state in
             defer { state.attempts = [] }
@@ -96,7 +96,7 @@ final class ConnectAttempts: Sendable {
             return self.failure(.connectFailed, cause ?? NetworkError.cause(resolver: 0))
         case let error as NIOConnectionError:
             let failures = error.connectionErrors
-            // A setting that every address refuses is the caller's mistake, and no failure of the network.
+            // A setting that every address refuses is an error of the caller, not of the network.
             let refusals = failures.compactMap { $0.error as? AMQPError }
             if refusals.count == failures.count, let refusal = refusals.first { return refusal }
             return self.failure(.connectFailed, failures.map { ($0.target, NetworkError.cause($0.error)) })
@@ -115,7 +115,7 @@ final class ConnectAttempts: Sendable {
     private static let mostNamed = 8
 
     private func failure(_ condition: AMQPCondition, _ causes: [(address: SocketAddress, cause: String)]) -> AMQPError {
-        // The host is the address: it is named once.
+        // The host is the address, so the text names it once.
         if causes.count == 1, causes[0].address.ipAddress == self.host {
             return self.failure(condition, causes[0].cause)
         }
@@ -143,8 +143,8 @@ final class ConnectAttempt: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// - Parameters:
     ///   - attempts: The attempts that this one belongs to.
-    ///   - check: Throws for an address that must not be connected to.
-    ///   - addHandlers: Adds the handlers of a connection to a channel that is active, with the address it connected to.
+    ///   - check: Throws for a forbidden address.
+    ///   - addHandlers: Adds the handlers of a connection to an active channel, with the address of its peer.
     init(
         _ attempts: ConnectAttempts,
         check: @escaping (SocketAddress) throws(AMQPError) -> Void,

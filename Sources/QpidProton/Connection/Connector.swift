@@ -3,7 +3,8 @@ internal import NIOCore
 internal import NIOPosix
 internal import NIOSSL
 
-/// Creates one client connection. Everything that can be checked is checked when it is made, before any socket or name is used.
+/// Creates one client connection. Everything that can be checked is checked when it is made, before any socket or name
+/// is used.
 struct Connector {
     private let url: AMQPURL
     private let configuration: AMQPConnection.Configuration
@@ -12,9 +13,9 @@ struct Connector {
     private let resolver: (any Resolver & Sendable)?
 
     /// - Parameters:
-    ///   - url: Where to connect to.
+    ///   - url: The peer.
     ///   - configuration: The settings of the connection.
-    ///   - logger: Gets the protocol's steps.
+    ///   - logger: Logs the steps of the protocol.
     ///   - resolver: Finds the addresses of the host; `nil` for the system's resolver.
     /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` for a setting that cannot be used.
     init(
@@ -45,7 +46,7 @@ struct Connector {
         self.resolver = resolver
     }
 
-    /// Connects and opens. Cancellation closes the sockets that have been made.
+    /// Connects and opens. Cancellation closes the sockets.
     func connect() async throws(AMQPError) -> AMQPConnection {
         let attempts = ConnectAttempts(
             host: self.url.host,
@@ -57,7 +58,7 @@ struct Connector {
             .connectTimeout(.nanoseconds(self.configuration.connectTimeout.nanoseconds))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .urgentChannelOption()
-            // Answered piece by piece: credit for the first messages goes out before the last are read.
+            // Answers after each read: credit for the first messages leaves before the last ones are read.
             .channelOption(.maxMessagesPerRead, value: 1)
             .channelOption(.recvAllocator, value: SocketReader.buffers)
             .channelOption(.writeBufferWaterMark, value: SocketWriter.waterMark(isTLS: self.context != nil))
@@ -98,7 +99,7 @@ struct Connector {
         return try await self.open(parts)
     }
 
-    /// Throws for an address that a login must not be sent to.
+    /// Throws for an address that must not receive a login.
     private func check(_ address: SocketAddress) throws(AMQPError) {
         let candidates = try self.configuration.sasl.candidates(
             username: self.url.username,
@@ -110,7 +111,7 @@ struct Connector {
 
     private var hasCertificate: Bool { self.url.isTLS && self.configuration.tls.identity != nil }
 
-    /// Adds the connection's handlers to the channel that has won, which is active.
+    /// Adds the connection's handlers to the active channel that has won.
     private func addHandlers(_ channel: any Channel, _ address: SocketAddress?) throws -> ConnectionHandler {
         let pipeline = channel.pipeline.syncOperations
         let handler = try ConnectionHandler(
@@ -122,8 +123,8 @@ struct Connector {
             permit: try ReadReservation.make(for: channel, self.configuration, isTLS: self.context != nil),
             confirmsByWritability: self.context == nil
         )
-        // First the handler that takes errors: in an active channel TLS and SASL begin as soon as they are added. Then TLS, so
-        // that no byte of SASL passes it by.
+        // First the handler of errors, because in an active channel TLS and SASL start at once. Then TLS, so that no
+        // byte of SASL bypasses it.
         try pipeline.addHandler(handler)
         if let context = self.context {
             let tls = try self.configuration.tls.makeClientHandler(host: self.url.host, context: context)

@@ -1,13 +1,13 @@
 internal import NIOCore
 
-/// Runs the parts of a lifetime that is a scope.
+/// Runs the parts of a scoped lifetime.
 enum LifetimeScope {
     /// How long the end of a scope may take when its task is cancelled.
     static let cancelled = Duration.seconds(1)
 
-    /// Runs `body`, then `close`. An error of `body` goes first.
+    /// Runs `body`, then `close`. An error of `body` takes precedence.
     ///
-    /// - Parameter end: Returns what has ended the connection, session or link; `nil` while it is open.
+    /// - Parameter end: Returns the error that ended the connection, session or link; `nil` while it is open.
     static func run<Result>(
         _ scope: AMQPError.Scope,
         within limit: Duration,
@@ -24,16 +24,16 @@ enum LifetimeScope {
         }
         let before = end()
         let closed = await close()
-        // A peer may have ended it while it closed.
+        // The peer may have ended it during the close.
         try closed.check(scope, within: limit, ended: before ?? end().flatMap { $0.origin == .peer ? $0 : nil })
         return result
     }
 }
 
 extension AMQPCloseResult {
-    /// Throws what a scope throws whose body did not throw. A delivery that the application left unsettled is no error.
+    /// Throws the error of a scope whose body did not throw. A delivery without a decision is no error.
     ///
-    /// - Parameter ended: What ended it, if it was not the end of the scope.
+    /// - Parameter ended: The error that ended it before the end of the scope.
     func check(_ scope: AMQPError.Scope, within limit: Duration, ended: AMQPError?) throws(AMQPError) {
         let (unsent, doubtful) = (self.notSent + self.notSentBefore, self.inDoubt + self.inDoubtBefore)
         let lost = unsent + doubtful + self.settlementsNotWritten + self.settlementsInDoubt
@@ -42,7 +42,7 @@ extension AMQPCloseResult {
             return
         }
         var error = self.error ?? ended ?? Self.cause(within: limit, isLate: self.isLate)
-        // A link that ended before tells its own cause in its trackers. The description names the peer and the condition.
+        // The trackers of an ended link report its cause. The description names the peer and the condition.
         let isBefore = lost == self.notSentBefore + self.inDoubtBefore && self.error == nil && ended == nil
         let cause = isBefore || error.detail.isEmpty ? "" : ": \(error.detail)"
         error.detail = "unfinished at the end of the scope: \(summary)\(cause)"
@@ -54,7 +54,7 @@ extension AMQPCloseResult {
     private static func cause(within limit: Duration, isLate: Bool) -> AMQPError {
         if Task.isCancelled { return AMQPError(condition: .cancelled, detail: "the task was cancelled") }
         if isLate {
-            let text = "the peer did not take and settle all within \(limit)"
+            let text = "the peer did not accept and settle all messages within \(limit)"
             return AMQPError(condition: .timeout, detail: text)
         }
         let text = limit > .zero ? "a link ended before it had finished" : "closingWithin is zero"
@@ -63,7 +63,7 @@ extension AMQPCloseResult {
 }
 
 extension AMQPConnection {
-    /// Ends a scope within a limit, or shortly when the task is cancelled.
+    /// Ends a scope within a limit, or within a short time if the task is cancelled.
     func endScope(_ request: CloseRequest, within limit: Duration) async -> AMQPCloseResult {
         await self.close(request, within: limit, grace: LifetimeScope.cancelled)
     }

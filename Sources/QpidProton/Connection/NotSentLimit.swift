@@ -1,7 +1,7 @@
 internal import NIOCore
 internal import NIOPosix
 
-// What lies in the kernel unsent cannot be overtaken: the socket takes more only when little is left there.
+// Nothing can overtake unsent bytes in the kernel, so the socket accepts more only when few are left.
 
 #if os(Linux)
     private enum NotSentLimit {

@@ -1,9 +1,9 @@
 /// The sizes that a peer sets for the frames of this side. Source: AMQP 1.0 §2.4.1 and §2.7.1.
 enum FrameLimit {
-    /// The frame that every peer accepts, in bytes: the least max-frame-size, and the limit until the peer has opened the
-    /// connection.
+    /// The frame that every peer accepts, in bytes: the least max-frame-size, and the limit until the peer has opened
+    /// the connection.
     static let least = 512
-    /// What a frame with an error takes at most beside the error, in bytes: the longest such frame is a disposition.
+    /// The most bytes of a frame besides its error; the longest such frame is a disposition.
     static let aroundError = 48
 }
 
@@ -11,10 +11,10 @@ extension AMQPError {
     private static let cutMark = "… (shortened)"
     private static let infoMark = " (info left out)"
 
-    /// The error in a form that a frame of the peer's size holds.
+    /// The error in a form that fits into a frame of the peer's size.
     ///
-    /// The text is cut between two characters, and says so. The info map stays if a shorter text makes room for it; otherwise
-    /// it is left out, and the text says so.
+    /// A long text is cut between two characters and marked. The info map stays if a shorter text makes room for it.
+    /// Otherwise it is omitted, and the text says so.
     ///
     /// - Parameter frameSize: The peer's max-frame-size, in bytes.
     func fitted(to frameSize: Int) -> AMQPError {
@@ -27,7 +27,7 @@ extension AMQPError {
             if !error.info.isEmpty { note = Self.infoMark }
             error.info = [:]
         }
-        // A condition cannot be cut: it would be another.
+        // A cut condition would be another one.
         if error.encodedBound + Self.cutMark.utf8.count + note.utf8.count > room { error.condition = .internalError }
         let left = max(0, room - error.encodedBound - note.utf8.count)
         error.detail = (self.detail.utf8.count <= left ? self.detail : Self.cut(self.detail, to: left)) + note
@@ -44,13 +44,13 @@ extension AMQPError {
         return String(text.unicodeScalars[..<end]) + Self.cutMark
     }
 
-    /// The most bytes that the error takes as the described list of §2.8.14.
+    /// The most bytes of the error as the described list of §2.8.14.
     private var encodedBound: Int {
         var size = EncodedSize()
         // The descriptor, the list, and the sizes of the symbol and the text.
         size.add(bytes: 3 + 9 + 5 + 5 + self.condition.rawValue.utf8.count + self.detail.utf8.count)
         guard !self.info.isEmpty else { return size.bytes + 1 }
-        // A map that cannot be encoded is left out.
+        // A map that cannot be encoded is omitted.
         do { try size.add(self.info) } catch { return .max / 2 }
         return size.bytes
     }

@@ -14,7 +14,7 @@ extension AMQPError {
         switch self.condition {
         case .connectionLost, .idleTimeout, .timeout, .connectFailed, .wouldBlock: true
         case .connectionForced, .linkDetachForced, .resourceLimitExceeded, .resourceLocked: true
-        // RabbitMQ stops in order with this condition. What cannot be repaired without the operator says so itself.
+        // RabbitMQ shuts down with this condition. Faults for the operator have their own conditions.
         case .internalError: self.origin == .peer
         // An orderly end without an error.
         case .closed: self.origin == .peer

@@ -1,4 +1,4 @@
-// What becomes of a message that is not settled.
+// The errors of unsettled messages.
 
 extension AMQPError {
     /// The error, for a message with this fate.
@@ -8,7 +8,7 @@ extension AMQPError {
         return error
     }
 
-    /// The error that a part of a message was told, for the message: it has begun to be sent.
+    /// The error of a message's part as the error of the message, which has started to leave.
     var aborted: AMQPError { self.fate == .notSent ? self.telling(.aborted) : self }
 
     static let senderClosed = AMQPError(

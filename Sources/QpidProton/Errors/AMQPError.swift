@@ -108,10 +108,10 @@ public struct AMQPError: Error, Sendable {
         var underlying: (any Error)?
     }
 
-    /// Most answers are no errors, and each has room for one: what an error holds lies behind a reference.
+    /// Boxed: most results succeed, and a boxed error keeps every `Result` one pointer wide.
     private var box: CopyOnWriteBox<Fields>
 
-    /// The fields, which no one else has.
+    /// The fields in a box with a single reference.
     private var own: CopyOnWriteBox<Fields> {
         mutating get {
             if !isKnownUniquelyReferenced(&self.box) { self.box = CopyOnWriteBox(self.box.value) }
@@ -152,7 +152,7 @@ public struct AMQPError: Error, Sendable {
         get { self.box.value.ending ?? self.usualEnding }
         set { self.own.value.ending = newValue }
     }
-    /// How what the error names ends, where nothing else is said.
+    /// The default kind of end for a scope.
     private var usualEnding: Ending? {
         guard self.scope != .call, self.scope != .delivery else { return nil }
         switch self.condition {
@@ -168,9 +168,9 @@ public struct AMQPError: Error, Sendable {
     }
     /// The causes that kept a message from being accepted, the outermost first.
     ///
-    /// The first cause is the full limit. The next is the reason why that limit does not empty, as in
-    /// `[.sessionLimit, .credit]`. Set with the conditions ``AMQPCondition/wouldBlock`` and ``AMQPCondition/timeout``, and
-    /// with ``AMQPCondition/dropped`` for a new message without room. Empty otherwise. Never sent.
+    /// The first cause is the full limit. The next is the reason why that limit does not empty, as in `[.sessionLimit,
+    /// .credit]`. Set with the conditions ``AMQPCondition/wouldBlock`` and ``AMQPCondition/timeout``, and with
+    /// ``AMQPCondition/dropped`` for a new message without room. Empty otherwise. Never sent.
     public var blockedBy: [AMQPBlockCause] {
         get { self.box.value.blockedBy }
         _modify { yield &self.own.value.blockedBy }
@@ -250,11 +250,11 @@ extension AMQPError: CustomStringConvertible {
     public var description: String {
         let parts = [self.fate.map { "message \($0)" }, self.happening, self.name, self.detail.nonEmpty]
         let line = parts.compactMap(\.self).joined(separator: ": ")
-        // A peer's text must not look like other lines of a log.
+        // A peer must not forge lines of a log.
         return (self.info.isEmpty ? line : "\(line) \(self.info)").onOneLine
     }
 
-    /// The loss, or what the peer did, in plain words; `nil` for what this side found, where the text says it.
+    /// The loss, or the peer's action, in plain words; `nil` for this side's errors, whose text says it.
     private var happening: String? {
         if self.ending == .lost { return "the connection was lost" }
         guard self.origin == .peer, !self.condition.isLocal else { return nil }
@@ -267,7 +267,7 @@ extension AMQPError: CustomStringConvertible {
         }
     }
 
-    /// The condition, where the text does not say it already.
+    /// The condition, unless the text already contains it.
     private var name: String? {
         self.condition.isLocal && !self.detail.isEmpty ? nil : self.condition.rawValue
     }

@@ -69,7 +69,7 @@ enum NetworkError {
         return words.prefix(1).lowercased() + words.dropFirst()
     }
 
-    /// A failure that no case above names; the log has it at debug level.
+    /// A failure without a case above; the log shows it at debug level.
     static let unknown = "an unexpected failure of the network layer"
 
     /// A host and a port as a URL shows them: an IPv6 address in brackets.

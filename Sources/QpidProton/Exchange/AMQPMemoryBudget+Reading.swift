@@ -1,29 +1,28 @@
 internal import Synchronization
 
-// What connections that share a budget read of their sockets at the same time fits into it too: room for a read is taken
-// before it is made.
+// Concurrent reads of connections that share a budget fit into it too: each read reserves room before it starts.
 
 extension AMQPMemoryBudget {
-    /// Who reads, and who waits to.
+    /// The reading connections, and those that wait to read.
     struct Readers: Sendable {
-        /// What all may read without room, when a socket has become readable and there is none: see ``margin``.
+        /// The bytes that all may read without room if a socket is readable and there is none: see ``margin``.
         fileprivate var margins = 0
         fileprivate var waiting: [ID: (room: Int, callback: @Sendable () -> Void)] = [:]
     }
 
-    /// The least room with which a socket is read.
+    /// The smallest reservation for a read.
     static let leastRead = 2_048
-    /// What is read where there is no room: a socket that is readable cannot be asked for nothing.
+    /// The size of a read without room, because a readable socket cannot be asked for zero bytes.
     static let margin = 512
 
-    /// A connection reads from here on.
+    /// Registers a reading connection.
     ///
-    /// - Parameter margin: The most that one read may bring without room.
+    /// - Parameter margin: The most bytes of one read without room.
     func joinReaders(margin: Int) {
         self.state.withLock { $0.readers.margins += margin }
     }
 
-    /// It reads no more. The caller must hold no lock.
+    /// Unregisters a reading connection. The caller must hold no lock.
     func leaveReaders(_ id: ID, margin: Int) {
         let callbacks = self.state.withLock { state in
             state.readers.margins -= margin
@@ -33,15 +32,15 @@ extension AMQPMemoryBudget {
         for callback in callbacks { callback() }
     }
 
-    /// It may bring so much more, or less, without room.
+    /// Changes the margin of a connection.
     func moveMargin(by difference: Int) {
         self.state.withLock { $0.readers.margins += difference }
     }
 
-    /// Takes room for a read of at most that many bytes, in place of what was taken for the last.
-    ///
+    /// Reserves room for a read of at most that many bytes, in place of the last reservation.
+    /// - Parameter incomplete: The uncounted bytes of a frame that the read may complete.
     /// - Parameter incomplete: Bytes of a frame that the read may complete, and that are not counted before.
-    /// - Returns: How many bytes may be read, and for how many room was taken.
+    /// - Returns: The number of bytes to read, and the number of reserved bytes.
     func reserveRead(_ bytes: Int, completing incomplete: Int, insteadOf last: Int) -> (read: Int, taken: Int) {
         self.state.withLock { state in
             state.used -= last
@@ -61,8 +60,8 @@ extension AMQPMemoryBudget {
         self.state.withLock { self.readRoom($0) >= Self.leastRead + self.bounded(incomplete) }
     }
 
-    /// Calls `callback` once when there is room for a read that may complete a frame, at once if there is. The caller must hold
-    /// no lock. One `id` waits once.
+    /// Calls `callback` once when there is room for a read that may complete a frame, at once if there is. Each `id`
+    /// waits once. The caller must hold no lock.
     func whenReadable(_ id: ID, completing incomplete: Int, _ callback: @escaping @Sendable () -> Void) {
         let wanted = Self.leastRead + self.bounded(incomplete)
         let isReadable = self.state.withLock { state in
@@ -73,7 +72,7 @@ extension AMQPMemoryBudget {
         if isReadable { callback() }
     }
 
-    /// Those who wait to read and have room for it. They are to be called without a lock.
+    /// The waiting readers that have room now. The caller calls them without a lock.
     func takeReaders(_ state: inout State) -> [@Sendable () -> Void] {
         guard !state.readers.waiting.isEmpty else { return [] }
         let room = self.readRoom(state)
@@ -85,7 +84,8 @@ extension AMQPMemoryBudget {
     /// A frame that is larger than the budget must be read too.
     private func bounded(_ incomplete: Int) -> Int { min(incomplete, self.limit.bytes / 4) }
 
-    /// The margins of many connections must not take all: half of what is above the low mark is for reads with room.
+    /// The margins of many connections must not use all room, so half of the bytes above the low mark stays for
+    /// reserved reads.
     private func readRoom(_ state: State) -> Int {
         self.limit.bytes - state.used - min(state.readers.margins, (self.limit.bytes - self.low.bytes) / 2)
     }

@@ -18,10 +18,10 @@ public final class AMQPMemoryBudget: Sendable {
         var peak = 0
         var waiters = WaitList<ID, @Sendable () -> Void>()
         var waitingIDs: Set<ID> = []
-        /// A task calls those who wait. What others release meanwhile it must see: see `isAgain`.
+        /// Whether a task is calling waiters. It must see what others release meanwhile: see `isAgain`.
         var isServing = false
         var isAgain = false
-        /// The one that is being called. No one else is admitted meanwhile.
+        /// The waiter that is being called. No other one is admitted meanwhile.
         var served: ID?
         var hasGained = false
         var isRefused = false
@@ -34,7 +34,7 @@ public final class AMQPMemoryBudget: Sendable {
 
         mutating func wait(_ id: ID, _ callback: @escaping @Sendable () -> Void) {
             guard self.waitingIDs.insert(id).inserted else { return }
-            // Whose turn brought it nothing keeps its place.
+            // A waiter whose turn was in vain keeps its place.
             if self.served == id, !self.hasGained {
                 self.waiters.prepend(id, callback)
             } else {
@@ -42,7 +42,7 @@ public final class AMQPMemoryBudget: Sendable {
             }
         }
 
-        /// Returns whether the caller has to serve those who wait.
+        /// Returns whether the caller has to call the waiters.
         mutating func mustServe() -> Bool {
             guard !self.waiters.isEmpty || self.isServing else { return false }
             if self.isServing {
@@ -53,7 +53,7 @@ public final class AMQPMemoryBudget: Sendable {
             return true
         }
 
-        /// The callback of the one whose turn it is.
+        /// The callback of the next waiter.
         mutating func next() -> (@Sendable () -> Void)? {
             let id = self.waiters.first?.id
             let isStuck = self.served != nil && !self.hasGained && id == self.served
@@ -77,7 +77,7 @@ public final class AMQPMemoryBudget: Sendable {
     /// The bytes at which waiting connections resume.
     public let low: AMQPByteCount
     let state = Mutex(State())
-    /// Bytes that are expected for credit that receivers have granted.
+    /// The bytes expected for granted credit of receivers.
     let promised = Atomic(0)
 
     /// Creates a budget.
@@ -97,13 +97,12 @@ public final class AMQPMemoryBudget: Sendable {
 
     // MARK: For the ledgers
 
-    /// Takes bytes if there is room and no one waits for it.
+    /// Reserves bytes if there is room and no one waits.
     ///
     /// - Parameters:
-    ///   - bytes: How many.
-    ///   - id: Who takes them; needed for those who are called, for whom others are held back meanwhile.
-    ///   - callback: Called later if the bytes are refused, as in ``whenBelowLow(_:_:)``. It is registered in the same step:
-    ///     no release can come between.
+    ///   - bytes: The number of bytes.
+    ///   - callback: Called later if the bytes are refused, as in ``whenBelowLow(_:_:)``. It is registered in the same
+    ///     step, so that no release can intervene.
     func tryReserve(_ bytes: Int, as id: ID? = nil, orCall callback: (@Sendable () -> Void)? = nil) -> Bool {
         self.state.withLock { state in
             let isItsTurn =
@@ -121,12 +120,12 @@ public final class AMQPMemoryBudget: Sendable {
         }
     }
 
-    /// Takes bytes, whether there is room or not.
+    /// Reserves bytes with or without room.
     func reserve(_ bytes: Int) {
         self.state.withLock { $0.add(bytes) }
     }
 
-    /// Puts bytes in the place of others that its holder gives back, if they fit. Takes and releases nothing if not.
+    /// Replaces released bytes of a holder by others, if they fit. Otherwise changes nothing.
     func exchange(_ released: Int, for bytes: Int) -> Bool {
         self.state.withLock { state in
             let rest = state.used - released
@@ -137,7 +136,7 @@ public final class AMQPMemoryBudget: Sendable {
         }
     }
 
-    /// Gives bytes back, and calls those who wait if they may go on. The caller must hold no lock.
+    /// Releases bytes, and calls waiters that may continue. The caller must hold no lock.
     func release(_ bytes: Int) {
         guard bytes > 0 else { return }
         let (mustServe, readers) = self.state.withLock { state in
@@ -148,11 +147,11 @@ public final class AMQPMemoryBudget: Sendable {
         for reader in readers { reader() }
     }
 
-    /// Calls `callback` once when the budget has fallen to its low mark and those who came before have been called; at once if
-    /// that is so already.
+    /// Calls `callback` once when the budget has fallen to its low mark and earlier waiters have been called; at once
+    /// if that is so already.
     ///
-    /// In the callback take bytes with ``tryReserve(_:as:orCall:)`` and the same `id`: it is this one's turn. Neither the
-    /// caller nor the callback may hold a lock that the callback of another takes. One `id` waits once.
+    /// In the callback, reserve bytes with ``tryReserve(_:as:orCall:)`` and the same `id`. Neither the caller nor the
+    /// callback may hold a lock that another callback needs. Each `id` waits once.
     func whenBelowLow(_ id: ID, _ callback: @escaping @Sendable () -> Void) {
         let mustServe = self.state.withLock { state in
             state.wait(id, callback)
@@ -161,7 +160,7 @@ public final class AMQPMemoryBudget: Sendable {
         if mustServe { self.serve() }
     }
 
-    /// Takes one out who waits no longer. Returns whether the caller has to ``serve()`` those behind it, without a lock.
+    /// Removes a waiter. Returns whether the caller has to ``serve()`` the waiters after it, without a lock.
     func withdraw(_ id: ID) -> Bool {
         self.state.withLock { state in
             guard state.waitingIDs.remove(id) != nil else { return false }
@@ -170,7 +169,7 @@ public final class AMQPMemoryBudget: Sendable {
         }
     }
 
-    /// Calls those who wait, in turn, until one gets nothing.
+    /// Calls the waiters in turn, until one reserves nothing.
     func serve() {
         while let callback = self.state.withLock({ $0.next() }) { callback() }
     }

@@ -45,7 +45,7 @@ public struct AMQPTracker: Hashable, Sendable {
 }
 
 extension AMQPError {
-    /// The task that waited for the outcome was cancelled.
+    /// Handles the cancellation of the task that waited for the outcome.
     static func inDoubt(_ tracker: AMQPTracker) -> AMQPError {
         var error = AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.inDoubt)
         error.tracker = tracker

@@ -1,12 +1,12 @@
 internal import NIOCore
 
-/// A message that has memory of its own.
+/// A message with memory of its own.
 enum LargeArrival: Sendable {
     case whole(ByteBuffer)
-    /// The sections before the body, and where the rest comes.
+    /// The sections before the body, and the source of the rest.
     case streamed(ByteBuffer, IncomingStream)
 
-    /// The bytes that wait until the message is taken.
+    /// The bytes that are buffered until a task receives the message.
     var weight: Int {
         switch self {
         case .whole(let payload), .streamed(let payload, _): payload.readableBytes
@@ -14,18 +14,18 @@ enum LargeArrival: Sendable {
     }
 }
 
-/// Messages that have arrived together, as plain memory, so that none of them is allocated here and freed on another thread.
+/// Messages that arrived together, as plain memory, so that none is allocated on one thread and freed on another.
 ///
-/// Small messages lie in the chunk; a larger one is a buffer of its own beside it. A message that is taken is copied out: the
-/// chunk lives only while messages in it wait. ``Arrivals`` makes it.
-// Sendable: nothing changes it or its memory once it is made.
+/// Small messages are stored in the chunk, larger ones in a buffer each. A received message is copied out, so the chunk
+/// lives only while it has waiting messages. ``Arrivals`` creates it.
+// Sendable: neither the chunk nor its memory changes after its creation.
 final class ArrivalChunk: @unchecked Sendable {
-    /// The largest message that lies in a chunk, in bytes.
+    /// The largest message in a chunk, in bytes.
     static let smallLimit = 4_096
     /// The most bytes of a chunk.
     static let limit = 65_536
 
-    /// What there is in messages: their bytes, those whose taking is reported, and the large ones.
+    /// The contents in numbers: the bytes, the messages whose receipt is reported, and the large messages.
     struct Sums: Equatable {
         var weight = 0
         var reported = 0
@@ -34,15 +34,15 @@ final class ArrivalChunk: @unchecked Sendable {
 
     /// A message.
     struct Record {
-        /// Where the tag begins, with the payload of a small message behind it.
+        /// The start of the tag, which the payload of a small message follows.
         let offset: UInt32
         let tagCount: UInt8
         let isLarge: Bool
         let count: Int
-        /// The bits of the key of a delivery that is to be settled; 0 for one that is settled.
+        /// The bits of the delivery's key; 0 for a settled delivery.
         let slot: UInt
         let sequence: UInt64
-        /// From the beginning of the chunk to the end of this message.
+        /// The bytes from the start of the chunk to the end of this message.
         let sums: Sums
     }
 
@@ -50,10 +50,10 @@ final class ArrivalChunk: @unchecked Sendable {
     private let records: UnsafeMutablePointer<Record>
     let count: Int
 
-    /// Whether the bytes lie behind the records in one piece of memory.
+    /// Whether the bytes follow the records in one piece of memory.
     private let isOnePiece: Bool
 
-    /// Takes over memory that was allocated.
+    /// Adopts allocated memory.
     init(bytes: UnsafeMutableRawPointer, records: UnsafeMutablePointer<Record>, count: Int) {
         self.bytes = bytes
         self.records = records
@@ -61,7 +61,7 @@ final class ArrivalChunk: @unchecked Sendable {
         self.isOnePiece = false
     }
 
-    /// Copies that many bytes and records.
+    /// Copies bytes and records.
     init(copying bytes: UnsafeRawBufferPointer, _ records: UnsafeBufferPointer<Record>) {
         let size = records.count * MemoryLayout<Record>.stride
         let memory = UnsafeMutableRawPointer.allocate(
@@ -86,7 +86,7 @@ final class ArrivalChunk: @unchecked Sendable {
         return self.records[index]
     }
 
-    /// What there is in a part.
+    /// The contents of a part, in numbers.
     func sums(_ range: Range<Int>) -> Sums {
         var sums = self.sums(before: range.upperBound)
         let start = self.sums(before: range.lowerBound)
@@ -100,12 +100,12 @@ final class ArrivalChunk: @unchecked Sendable {
 
     func tag(_ record: Record) -> StoredTag { StoredTag(self.tagBytes(record)) }
 
-    /// The tag as it is kept: marked where the message has another format than 0.
+    /// The stored tag: marked if the message has a format other than 0.
     func tagBytes(_ record: Record) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: self.bytes + Int(record.offset), count: Int(record.tagCount))
     }
 
-    /// A small message in a buffer of its own.
+    /// Copies a small message into a buffer of its own.
     func payload(_ record: Record) -> ByteBuffer {
         guard record.count > 0 else { return ByteBuffer() }
         var payload = ByteBufferAllocator().buffer(capacity: record.count)

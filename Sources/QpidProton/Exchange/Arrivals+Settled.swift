@@ -1,11 +1,12 @@
 internal import NIOCore
 
-// Messages that the sender has settled are taken even after the end of their link: no one sends them again.
+// Tasks can receive messages that the sender has settled even after the end of their link, because no one sends them
+// again.
 
 extension Arrivals.Batch {
     /// Removes the messages that the sender has not settled, and returns their keys. The others stay, in order.
     ///
-    /// - Parameter isUnsettled: Whether the delivery of a key is unsettled still.
+    /// - Parameter isUnsettled: Whether the delivery of a key is still unsettled.
     mutating func removeUnsettled(_ isUnsettled: (SlotKey) -> Bool) -> [SlotKey] {
         var keys: [SlotKey] = []
         let kept = Arrivals()
@@ -19,7 +20,7 @@ extension Arrivals.Batch {
 extension Arrivals {
     /// Adds the settled messages of a part of a chunk, and appends the keys of the others to `removed`.
     ///
-    /// Returns how many of those that it added are reported when they are taken.
+    /// Returns the number of added messages whose receipt is reported.
     func keep(
         _ chunk: ArrivalChunk,
         _ range: Range<Int>,
@@ -43,7 +44,7 @@ extension Arrivals {
         return reported
     }
 
-    /// Adds a message that has arrived before.
+    /// Adds a message that arrived earlier.
     private func append(
         _ record: Record,
         tag: UnsafeRawBufferPointer,

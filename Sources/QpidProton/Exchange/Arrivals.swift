@@ -1,20 +1,20 @@
 internal import NIOCore
 
-/// What has arrived since the last hand-over. It is filled on the event loop alone.
+/// The messages that arrived since the last hand-over. Only the event loop fills it.
 final class Arrivals {
     typealias Record = ArrivalChunk.Record
 
-    /// What is handed over: chunks, and the payloads of the large messages beside them, both in order.
+    /// The parts of a hand-over: chunks, and the payloads of the large messages, both in order.
     struct Batch: Sendable {
         var chunks: [ArrivalChunk] = []
         var large: [LargeArrival] = []
     }
 
-    /// The memory that is taken at first, in bytes and messages.
+    /// The first allocation, in bytes and messages.
     private static let least = 512
     private static let fewest = 4
 
-    /// The memory of the chunk that is being filled; none before its first message.
+    /// The memory of the current chunk; none before its first message.
     private var bytes: UnsafeMutableRawPointer?
     private var capacity = 0
     private var used = 0
@@ -22,9 +22,9 @@ final class Arrivals {
     private var recordCapacity = 0
     private var count = 0
     private var sums = ArrivalChunk.Sums()
-    /// Not checked for overlapping accesses: each is one call of a plain value.
+    /// Not checked for overlapping accesses, because each is one call on a plain value.
     @exclusivity(unchecked) private var done = Batch()
-    /// What the last chunk held, so that the next one need not grow.
+    /// The contents of the last chunk, so that the next one need not grow.
     private var expected = (bytes: 0, count: 0)
 
     deinit {
@@ -34,10 +34,10 @@ final class Arrivals {
 
     var isEmpty: Bool { self.count == 0 && self.done.chunks.isEmpty }
 
-    /// The messages that have not been handed over.
+    /// The messages since the last hand-over.
     var messages: Int { self.done.chunks.reduce(self.count) { $0 + $1.count } }
 
-    /// Room for the tag and the payload of one small message, or for the tag of a large one.
+    /// Returns room for the tag and the payload of one small message, or for the tag of a large one.
     func room(for count: Int) -> UnsafeMutableRawPointer {
         let needed = self.used + count
         if let bytes = self.bytes, needed <= self.capacity { return bytes + self.used }
@@ -53,7 +53,7 @@ final class Arrivals {
         return self.bytes! + self.used
     }
 
-    /// Adds the message whose tag, and payload where it is small, were written into the ``room(for:)``.
+    /// Adds the message whose tag (and payload if it is small) is in the ``room(for:)``.
     func append(tagCount: Int, count: Int, isLarge: Bool = false, slot: UInt, sequence: UInt64, isReported: Bool) {
         if self.count == self.recordCapacity { self.growRecords() }
         self.sums.weight += count
@@ -83,7 +83,7 @@ final class Arrivals {
         (self.records, self.recordCapacity) = (records, capacity)
     }
 
-    /// Adds a large or a streamed message, whose tag was written into the ``room(for:)``.
+    /// Adds a large or a streamed message whose tag is in the ``room(for:)``.
     func append(large: LargeArrival, tagCount: Int, slot: UInt, sequence: UInt64, isReported: Bool) {
         self.done.large.append(large)
         self.append(
@@ -96,14 +96,14 @@ final class Arrivals {
         )
     }
 
-    /// Gives what has arrived, and begins again.
+    /// Returns the arrived messages, and starts again.
     func take() -> Batch {
         self.seal()
         defer { self.done = Batch() }
         return self.done
     }
 
-    /// Creates a chunk of what there is.
+    /// Creates a chunk of the current messages.
     private func seal() {
         guard self.count > 0, let records = self.records, let bytes = self.bytes else { return }
         self.expected = (self.used, self.count)
@@ -111,13 +111,13 @@ final class Arrivals {
             (self.used, self.count) = (0, 0)
             self.sums = ArrivalChunk.Sums()
         }
-        // Few come at a time where there are many links: what they are gathered in is kept, and is small.
+        // With many links only few messages arrive at a time, so their small memory is kept.
         if self.capacity <= Self.least, self.recordCapacity <= Self.fewest {
             let bytes = UnsafeRawBufferPointer(start: bytes, count: self.used)
             let records = UnsafeBufferPointer(start: records, count: self.count)
             return self.done.chunks.append(ArrivalChunk(copying: bytes, records))
         }
-        // A few messages that wait must not hold the memory of many.
+        // A few waiting messages must not keep the memory of many.
         let fitting = self.used * 4 < self.capacity ? Self.moved(bytes, self.used, to: max(self.used, 1)) : bytes
         self.done.chunks.append(ArrivalChunk(bytes: fitting, records: records, count: self.count))
         self.bytes = nil

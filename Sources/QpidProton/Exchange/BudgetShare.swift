@@ -1,6 +1,6 @@
-/// The part that one connection has in an ``AMQPMemoryBudget``. It is used behind the connection's lock.
+/// One connection's part of an ``AMQPMemoryBudget``, protected by the connection's lock.
 struct BudgetShare: Sendable {
-    /// What is owed to the budget. It is paid when no lock is held, for others may be called then.
+    /// The debt to the budget. It is paid without a lock, because others may be called then.
     struct Repayment: Sendable {
         fileprivate let budget: AMQPMemoryBudget
         fileprivate let bytes: Int
@@ -21,21 +21,21 @@ struct BudgetShare: Sendable {
 
     /// - Parameters:
     ///   - id: The connection.
-    ///   - callback: Called without a lock when it is the connection's turn to take from the budget.
+    ///   - callback: Called without a lock when the connection may reserve from the budget.
     init(_ budget: AMQPMemoryBudget, id: ObjectIdentifier, callback: @escaping @Sendable () -> Void) {
         self.budget = budget
         self.id = id
         self.callback = callback
     }
 
-    /// Takes bytes; when they are refused and `isWaiting`, the callback is called when it may be tried again.
+    /// Reserves bytes. If they are refused and `isWaiting`, the callback announces the next attempt.
     mutating func tryReserve(_ bytes: Int, isWaiting: Bool) -> Bool {
         guard self.budget.tryReserve(bytes, as: self.id, orCall: isWaiting ? self.callback : nil) else { return false }
         self.held += bytes
         return true
     }
 
-    /// Takes bytes in the place of others that have been given back and not yet repaid.
+    /// Reserves bytes in place of released ones that are not repaid yet.
     mutating func exchange(_ released: Int, for bytes: Int) -> Bool {
         guard self.returned >= released, self.budget.exchange(released, for: bytes) else { return false }
         self.returned -= released
@@ -43,7 +43,7 @@ struct BudgetShare: Sendable {
         return true
     }
 
-    /// The bytes that must leave for that many to fit.
+    /// The bytes that must be released for that many to fit.
     func shortage(_ bytes: Int) -> Int {
         let (used, limit) = (self.budget.used.bytes - self.returned, self.budget.limit.bytes)
         return bytes > limit ? used : max(0, bytes - (limit - used))
@@ -54,12 +54,12 @@ struct BudgetShare: Sendable {
         self.returned += bytes
     }
 
-    /// The connection need not be called any more, unless it is refused again.
+    /// Cancels the wait, unless the budget refuses again.
     mutating func withdraw() {
         if self.budget.withdraw(self.id) { self.mustServe = true }
     }
 
-    /// The connection is gone: all that it holds is owed.
+    /// Ends the share: all its bytes become debt.
     mutating func close() {
         self.withdraw()
         self.release(self.held)

@@ -1,10 +1,10 @@
 internal import Synchronization
 
-/// Gathers what the links of a connection, of a session, or one link leave unfinished while closes of it run.
+/// Collects the unfinished work of a connection's links, a session's links or one link during closes.
 ///
-/// A link that ends adds itself on the loop. Every close of the same thing returns the same list.
+/// A link that ends adds itself on the loop. Every close of the same object returns the same list.
 final class CloseReport: Sendable {
-    /// A receiver that ended.
+    /// An ended receiver.
     struct Receiver: Sendable {
         let linkName: String
         let address: String?
@@ -12,18 +12,18 @@ final class CloseReport: Sendable {
     }
 
     private struct State: Sendable {
-        /// The closes that run.
+        /// The number of running closes.
         var closes = 0
-        /// By the lanes of the senders.
+        /// The senders by their lanes.
         var senders: [(lane: SlotKey, unfinished: AMQPUnfinished)] = []
         var receivers: [Receiver] = []
     }
 
     private let state = Mutex(State())
-    /// What failed while no close ran.
+    /// The failures outside of any close.
     let unread = UnreadFailures()
 
-    /// Whether a close runs, so that links that end are to be added.
+    /// Whether a close is running, so that ended links must be added.
     var isOpen: Bool { self.state.withLock { $0.closes > 0 } }
 
     func begin() { self.state.withLock { $0.closes += 1 } }
@@ -31,7 +31,7 @@ final class CloseReport: Sendable {
 
     func add(_ sender: AMQPUnfinished, lane: SlotKey) { self.state.withLock { $0.senders.append((lane, sender)) } }
 
-    /// Adds a message that was accepted before a sender ended, and that came to the loop after it.
+    /// Adds a message that was accepted before a sender ended, and arrived on the loop after it.
     func add(_ message: AMQPUnfinished.Unsent, to sender: EndedLane) {
         self.state.withLock { state in
             if let index = state.senders.firstIndex(where: { $0.lane == sender.key }) {
@@ -81,19 +81,19 @@ final class CloseReport: Sendable {
     }
 }
 
-/// A sender that has ended, for the messages of it that come to the loop later.
+/// An ended sender, for its messages that arrive on the loop later.
 struct EndedLane {
     let key: SlotKey
-    /// Why these messages are not sent.
+    /// The error of these messages.
     let error: AMQPError
     let linkName: String
     let address: String?
     /// The closes that list these messages.
     let reports: [CloseReport]
-    /// Where they are counted if no close lists them.
+    /// The counts for these messages if no close lists them.
     let unread: UnreadFailure?
 
-    /// Fails a message, and lists it. Its ledger bytes are the caller's to release.
+    /// Fails a message and lists it. The caller releases its ledger bytes.
     func fail(_ message: PendingMessage, _ options: AMQPSendOptions) {
         if !self.reports.isEmpty, message.stream == 0 {
             let tracker = AMQPTracker(message.outcome.reply)

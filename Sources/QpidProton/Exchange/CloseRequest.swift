@@ -1,28 +1,28 @@
 internal import Synchronization
 
-/// A close: of what, and how.
+/// A close: its object and its kind.
 struct CloseRequest: Sendable {
     enum Target: Sendable {
         case connection
         case session(SessionStatus)
         case sender(LinkStatus)
-        /// With what is known of the receiver, should it have ended already.
+        /// With the counts of the receiver, in case it has ended already.
         case receiver(LinkStatus, CloseReport.Receiver)
     }
 
     let target: Target
     /// The reason for the peer.
     var error: AMQPError?
-    /// A link detaches, and does not close.
+    /// Whether a link detaches instead of closing.
     var detaches = false
-    /// The receivers of a connection or session stop before its senders are flushed.
+    /// Whether the receivers of a connection or session stop before its senders flush.
     var stopsReceivers = true
-    /// What is left unfinished.
+    /// The unfinished work.
     let report: CloseReport
-    /// The peer has answered, or what is closed is gone.
+    /// The answer of the peer, or the end of the object.
     let answered: Reply<Void>
 
-    /// The answer of the peer, for texts.
+    /// The name of the peer's answer, for texts.
     var what: String {
         switch self.target {
         case .connection: "the close"
@@ -31,7 +31,8 @@ struct CloseRequest: Sendable {
         }
     }
 
-    /// What has ended when the peer does not answer; ``AMQPError/Scope/call`` where something waits for the answer still.
+    /// The scope of the error if the peer does not answer; ``AMQPError/Scope/call`` if something still waits for the
+    /// answer.
     var scope: AMQPError.Scope {
         if case .connection = self.target { .connection } else { .call }
     }
@@ -41,7 +42,7 @@ struct CloseRequest: Sendable {
 final class CloseCall: Sendable {
     private enum State: Sendable {
         case waiting
-        /// The task was cancelled before the loop began the close.
+        /// The task was cancelled before the loop started the close.
         case cancelled(grace: Duration?)
         case running(@Sendable (Duration?) -> Void)
     }
@@ -49,9 +50,9 @@ final class CloseCall: Sendable {
     let reply = Reply<AMQPCloseResult>()
     private let state = Mutex(State.waiting)
 
-    /// The task was cancelled.
+    /// Handles the cancellation of the task.
     ///
-    /// - Parameter grace: The time that is left for the close; `nil` for no wait at all.
+    /// - Parameter grace: The remaining time for the close; `nil` for no wait.
     func cancel(_ grace: Duration?) {
         let cancel = self.state.withLock { state -> (@Sendable (Duration?) -> Void)? in
             if case .running(let cancel) = state { return cancel }
@@ -61,7 +62,7 @@ final class CloseCall: Sendable {
         cancel?(grace)
     }
 
-    /// The loop has begun the close, and `cancel` cuts it short. Called at once if the task was cancelled before.
+    /// The loop has started the close, and `cancel` shortens it. Called at once if the task was cancelled before.
     func begin(_ cancel: @escaping @Sendable (Duration?) -> Void) {
         let before = self.state.withLock { state -> State in
             defer { state = .running(cancel) }

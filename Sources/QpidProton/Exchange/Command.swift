@@ -1,6 +1,6 @@
-/// Work that a task posts to the event loop of its connection: a plain value that names the object of the work by its key.
+/// Work that a task posts to the event loop of its connection: a plain value that names its object by a key.
 ///
-/// The loop looks the object up. If it has gone, the loop answers the command with the cause of its end.
+/// The loop looks the object up. If it has ended, the loop answers the command with the cause.
 indirect enum Command: Sendable {
     case connection(ConnectionCommand)
     case session(SessionStatus, SessionCommand)
@@ -12,12 +12,12 @@ enum ConnectionCommand: Sendable {
     case close(AMQPError?)
     /// Runs a close with its steps, within a limit.
     case run(CloseRequest, within: Duration, CloseCall)
-    /// The answer comes at once; the session's status has that of the peer.
+    /// Answered at once; the session's status holds the answer of the peer.
     case openSession(AMQPSession.Configuration, within: Duration?, Reply<OpenedSession>)
-    /// Answers when the settlement of a delivery has ended.
+    /// Answered when the settlement of a delivery has ended.
     case awaitSettlement(Settler, SlotKey, sequence: UInt64, Reply<AMQPSettlementResult>)
     case snapshot(Reply<AMQPConnectionSnapshot>)
-    /// Reports the blocks of a link, or of all links, that last for a time.
+    /// Reports long blocks of a link, or of all links.
     case observeFlow(AsyncStream<AMQPFlowEvent>.Continuation, after: Duration, link: String?)
     case endObservingFlow(UInt64)
     /// The shared budget has fallen below its low mark.
@@ -37,11 +37,11 @@ enum SessionCommand: Sendable {
 enum SenderCommand: Sendable {
     case close(AMQPError?)
     case accept(AMQPSender.Configuration, Reply<AcceptedSender>)
-    /// Takes back a message that has not begun to be sent.
+    /// Withdraws a message that has not started to leave.
     case cancel(OutcomeReply, Reply<Void>)
-    /// Gives up a message that is made while it is sent.
+    /// Abandons a message that is created while it is sent.
     case abort(OutcomeReply, AMQPError, Reply<Void>)
-    /// Makes room for the first message that waits, by dropping older ones.
+    /// Makes room for the first waiting message by dropping older ones.
     case makeRoom(isAgain: Bool)
     case setRate(AMQPRateLimit?)
     case snapshot(Reply<AMQPLinkSnapshot>)
@@ -54,11 +54,11 @@ enum ReceiverCommand: Sendable {
     case pause(Reply<Int>)
     case resume
     case drain(Reply<Int>, within: Duration)
-    /// Ends a wait for a message at a timeout.
+    /// Ends the wait for a message at a timeout.
     case limitWait(UInt64, Duration)
-    /// Pieces of a streamed message, named by its sequence, have been read.
+    /// Reports read pieces of a streamed message, named by its sequence.
     case read(pieces: Int, of: UInt64)
-    /// No task can read the rest of a streamed message.
+    /// Reports that no task can read the rest of a streamed message.
     case discard(UInt64)
     case setRate(AMQPRateLimit?)
     case snapshot(Reply<AMQPLinkSnapshot>)

@@ -1,8 +1,8 @@
-/// How a session or a connection ended: a failure for an end with an error, a description of an orderly end otherwise.
+/// The end of a session or a connection: a failure for an end with an error, otherwise a description.
 typealias EndReply = Reply<AMQPError>
 
 extension Reply where Value == AMQPError {
-    /// What ended it; `nil` while it is open.
+    /// The error that ended it; `nil` while it is open.
     var cause: AMQPError? {
         switch self.answer {
         case nil: nil

@@ -2,11 +2,11 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// The messages that wait for the tasks of one receiver, in order, until an end.
+/// The waiting messages of one receiver, in order, until an end.
 ///
-/// Messages wait in chunks. A task takes a part of a chunk with one short lock, and makes the deliveries from it without.
+/// Messages wait in chunks. A task takes a part of a chunk under one short lock, and creates the deliveries without it.
 final class Inbox: WaitingInbox {
-    /// A part of a chunk that a task has taken.
+    /// A part of a chunk in a task.
     struct Part: Sendable {
         let chunk: ArrivalChunk
         let range: Range<Int>
@@ -16,7 +16,7 @@ final class Inbox: WaitingInbox {
 
     struct State: InboxState {
         fileprivate var chunks: Deque<ArrivalChunk> = []
-        /// How many messages of the first chunk have been taken.
+        /// The number of messages that tasks have taken from the first chunk.
         fileprivate var taken = 0
         fileprivate var large: Deque<LargeArrival> = []
         fileprivate var count = 0
@@ -35,7 +35,7 @@ final class Inbox: WaitingInbox {
 
         mutating func pop() -> Part? { self.pop(max: 1) }
 
-        /// Takes up to `count` messages out of the first chunk, in a time that does not depend on their number.
+        /// Takes up to `count` messages out of the first chunk, in constant time.
         mutating func pop(max count: Int) -> Part? {
             guard count > 0, let chunk = self.chunks.first else { return nil }
             let range = self.taken..<(self.taken + min(count, chunk.count - self.taken))
@@ -61,7 +61,7 @@ final class Inbox: WaitingInbox {
     let settler: Settler
 
     /// - Parameters: See ``WaitingInbox``.
-    ///   - settler: Where decisions about the deliveries go.
+    ///   - settler: The destination of decisions about the deliveries.
     init(
         reportEvery: Int = .max,
         isStarved: @escaping @Sendable () -> Bool = { false },
@@ -88,9 +88,9 @@ final class Inbox: WaitingInbox {
     var peakWeight: Int { self.withState { $0.peakWeight } }
     var count: Int { self.withState { $0.count } }
 
-    /// How many of the messages that wait are not settled.
+    /// The number of waiting messages that are not settled.
     ///
-    /// - Parameter isUnsettled: Whether the delivery of a key is unsettled still.
+    /// - Parameter isUnsettled: Whether the delivery of a key is still unsettled.
     func unsettledCount(_ isUnsettled: (SlotKey) -> Bool) -> Int {
         self.withState { state in
             var count = 0
@@ -114,7 +114,7 @@ final class Inbox: WaitingInbox {
 
     /// Removes the messages that the sender has not settled, and returns their keys. The others stay, in order.
     ///
-    /// - Parameter isUnsettled: Whether the delivery of a key is unsettled still.
+    /// - Parameter isUnsettled: Whether the delivery of a key is still unsettled.
     func removeUnsettled(_ isUnsettled: (SlotKey) -> Bool) -> [SlotKey] {
         self.withState { state in
             var keys: [SlotKey] = []

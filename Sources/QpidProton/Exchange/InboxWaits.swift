@@ -1,9 +1,9 @@
-/// Who waits at an inbox, its end, and how much of what was taken is to be reported.
+/// The waiting tasks of an inbox, its end, and the unreported part of the taken elements.
 struct InboxWaits<Item: Sendable>: Sendable {
     typealias Answer = Result<Item?, AMQPError>
     typealias Continuation = WaitingTask<Answer>
 
-    /// A wait that is over, to be told so without the lock.
+    /// A finished wait, which is answered without the lock.
     struct Resumption: Sendable {
         let continuation: Continuation
         let answer: Answer
@@ -13,7 +13,7 @@ struct InboxWaits<Item: Sendable>: Sendable {
 
     private var nextID: UInt64 = 0
     private var waiters = WaitList<UInt64, Continuation>()
-    /// What follows the last item, for each that asks: the error, or `nil`.
+    /// The result after the last item, for each task: the error, or `nil`.
     private(set) var end: Answer?
     var unreported = 0
 
@@ -35,19 +35,19 @@ struct InboxWaits<Item: Sendable>: Sendable {
         self.waiters.remove(id)
     }
 
-    /// Gives the first who waits its item.
+    /// Gives an item to the first waiting task.
     mutating func serve(_ item: Item) -> Resumption? {
         self.waiters.popFirst().map { Resumption(continuation: $0, answer: .success(item)) }
     }
 
-    /// Takes the end, if it is the first. Returns the waits that it ends: who waits finds the inbox empty.
+    /// Sets the first end. Returns the waits that it ends; their inbox is empty.
     mutating func finish(_ end: Answer) -> WaitList<UInt64, Continuation> {
         guard self.end == nil else { return WaitList() }
         self.end = end
         return self.waiters.takeAll()
     }
 
-    /// What is to be reported now, if it is at least `least`; 0 otherwise.
+    /// The number to report now, if it is at least `least`; otherwise 0.
     mutating func takeUnreported(least: Int = 0) -> Int {
         guard self.unreported >= least else { return 0 }
         defer { self.unreported = 0 }
@@ -55,27 +55,27 @@ struct InboxWaits<Item: Sendable>: Sendable {
     }
 }
 
-/// What an inbox holds behind its lock.
+/// The state of an inbox behind its lock.
 protocol InboxState {
     associatedtype Item: Sendable
     var waits: InboxWaits<Item> { get set }
-    /// Takes the next item out, and counts it in what is to be reported.
+    /// Takes the next item, and adds it to the unreported part.
     mutating func pop() -> Item?
 }
 
 extension InboxState {
-    /// Gives the first who waits the next item.
+    /// Gives the next item to the first waiting task.
     fileprivate mutating func serve() -> InboxWaits<Item>.Resumption? { self.pop().flatMap { self.waits.serve($0) } }
 }
 
-/// The waiting for what the event loop has for tasks: items in order, until an end.
+/// The queue between the event loop and the tasks: items in order, until an end.
 protocol WaitingInbox: AnyObject, Sendable {
     associatedtype State: InboxState
-    /// How many reported elements are taken before `report` is called with their number.
+    /// The number of taken elements after which `report` is called.
     var reportEvery: Int { get }
-    /// Whether a wait that begins is to report what was taken, be it nothing, so that more can come.
+    /// Whether the start of a wait reports the taken elements, even none, so that more can arrive.
     var isStarved: @Sendable () -> Bool { get }
-    /// Called from the task that takes an element.
+    /// Called on the task that takes an element.
     var report: @Sendable (Int) -> Void { get }
     func withState<Part: Sendable>(_ body: (inout State) -> Part) -> Part
 }
@@ -86,10 +86,10 @@ extension WaitingInbox {
 
     var hasWaiters: Bool { self.withState { !$0.waits.isEmpty } }
 
-    /// Adds to what is there, and serves those who wait, in the order in which they came.
+    /// Appends items, and serves the waiting tasks in order.
     func add(_ body: (inout State) -> Void) {
         typealias Resumption = InboxWaits<Item>.Resumption
-        // Mostly there is one who waits: no array is made for it.
+        // Usually one task waits, so no array is created for it.
         let (first, rest, due) = self.withState { state -> (Resumption?, [Resumption], Int) in
             guard !state.waits.hasEnded else { return (nil, [], 0) }
             body(&state)
@@ -103,13 +103,13 @@ extension WaitingInbox {
         if due > 0 { self.report(due) }
     }
 
-    /// Ends the sequence behind what it holds. The first end stays. Every waiting task gets it, and every later one.
+    /// Ends the sequence after its items. The first end counts, for every waiting and every later task.
     func finish(_ error: AMQPError? = nil) {
         let end: Answer = error.map { .failure($0) } ?? .success(nil)
         self.withState { $0.waits.finish(end) }.forEach { $0.resume(returning: end) }
     }
 
-    /// Takes something out under the lock, and reports what is due.
+    /// Takes elements under the lock, and reports the due number.
     func take<Taken: Sendable>(_ body: (inout State) -> Taken) -> Taken {
         let (taken, due) = self.withState { state in
             (body(&state), state.waits.takeUnreported(least: self.reportEvery))
@@ -126,12 +126,12 @@ extension WaitingInbox {
         self.withState { $0.waits.contains(id) }
     }
 
-    /// Waits for the next item; `nil` at the end, or when the wait is ended with ``endWait(_:_:)``.
+    /// Waits for the next item; `nil` at the end, or after ``endWait(_:_:)``.
     ///
-    /// A cancelled task gets no item: it is asked before each taking. An item that was handed to a waiting task before its
-    /// cancellation is returned.
+    /// A cancelled task gets no item, because its cancellation is checked before each take. An item that was handed to
+    /// a waiting task before its cancellation is returned.
     ///
-    /// - Parameter onWait: Called when the wait has begun, so that it can be ended.
+    /// - Parameter onWait: Called when the wait has started, so that it can be ended.
     @inline(__always)
     func nextItem(id: UInt64?, onWait: () -> Void) async throws(AMQPError) -> Item? {
         if Task.isCancelled { throw AMQPError.cancelled }
@@ -153,13 +153,13 @@ extension WaitingInbox {
             self.withState { $0.waits.remove(id) }
         }
         #if THREAD_SANITIZER
-            // It does not see what a continuation brings that is resumed before it waits.
+            // The thread sanitizer does not see the order if a continuation is resumed before it waits.
             self.withState { _ in }
         #endif
         return item
     }
 
-    /// Ends one wait without an item, if it still waits.
+    /// Ends one wait without an item, if it is still waiting.
     func endWait(_ id: UInt64, _ answer: Answer) {
         self.withState { $0.waits.remove(id) }?.resume(returning: answer)
     }

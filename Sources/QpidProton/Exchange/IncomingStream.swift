@@ -2,7 +2,7 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// A message that is handed over while it arrives: its pieces wait here for the task that reads its body.
+/// A message that is handed over while it arrives. Its pieces wait here for the task that reads the body.
 final class IncomingStream: Sendable {
     private let inbox: WaitingQueue<ByteBuffer>
     private let splitter: Mutex<BodySplitter>
@@ -13,7 +13,7 @@ final class IncomingStream: Sendable {
     /// - Parameters:
     ///   - receiver: The link that the message arrives on.
     ///   - sequence: The sequence of the message on the link.
-    ///   - outbox: Where the stream reports which pieces have been read, and when no task can read any more.
+    ///   - outbox: The destination of reports about read pieces and the last reader.
     init(of receiver: LinkStatus, sequence: UInt64, outbox: Outbox) {
         self.receiver = receiver
         self.sequence = sequence
@@ -33,12 +33,12 @@ final class IncomingStream: Sendable {
         self.inbox.push(contentsOf: [WaitingQueue.Entry(element: piece, weight: piece.readableBytes, isReported: true)])
     }
 
-    /// Ends the message: with an error, when it did not come to its end.
+    /// Ends the message; with an error if it is incomplete.
     func finish(_ error: AMQPError?) {
         self.inbox.finish(error)
     }
 
-    /// Drops what no one has read.
+    /// Drops the unread pieces.
     func drop() {
         _ = self.inbox.removeAll()
     }
@@ -65,25 +65,25 @@ final class IncomingStream: Sendable {
 
 /// The loop's side of a message that is handed over while it arrives.
 final class ArrivingStream {
-    /// Held by the delivery: when that is gone, no one reads the message.
+    /// Held by the delivery. Without it, no one reads the message.
     private weak var stream: IncomingStream?
     /// The sequence of the delivery on its link.
     let sequence: UInt64
     /// The key of the delivery; `nil` for one that the sender had settled.
     let slot: SlotKey?
-    /// What the beginning of the message counts for in the window.
+    /// The part of the window that the start of the message uses.
     let weight: Int
-    /// The sizes of the pieces that no one has taken, in order.
+    /// The sizes of the unread pieces, in order.
     private var sizes: Deque<Int> = []
-    /// The bytes of the message that have come so far.
+    /// The received bytes of the message.
     private(set) var count: Int
-    /// The bytes that no one has taken.
+    /// The unread bytes.
     private(set) var heldBytes = 0
-    /// The rest of the message has not come yet.
+    /// Whether the rest of the message is still outstanding.
     var isArriving = true
-    /// What still comes is dropped: the application has decided, or no one reads any more.
+    /// Whether later bytes are dropped, because the application has decided or no one reads any more.
     var isDiscarding = false
-    /// The application has decided, and the delivery is to be settled when all of it has come.
+    /// Whether the application has decided, and the delivery is settled when it is complete.
     var isDecided = false
 
     init(_ stream: IncomingStream, sequence: UInt64, slot: SlotKey?, count: Int, weight: Int) {
@@ -102,7 +102,7 @@ final class ArrivingStream {
         self.stream?.push(piece)
     }
 
-    /// Pieces were taken. Returns their bytes.
+    /// Removes read pieces. Returns their bytes.
     func taken(_ count: Int) -> Int {
         var bytes = 0
         for _ in 0..<count { bytes += self.sizes.popFirst() ?? 0 }
@@ -110,7 +110,7 @@ final class ArrivingStream {
         return bytes
     }
 
-    /// Drops what no one has taken, and all that still comes. Returns the bytes that were held.
+    /// Drops all unread and later pieces. Returns the number of buffered bytes.
     func discard() -> Int {
         self.isDiscarding = true
         self.stream?.drop()

@@ -1,8 +1,8 @@
 internal import Synchronization
 
-/// What the tasks see of a link. The loop writes it.
+/// The state of a link for tasks. The loop writes it.
 final class LinkStatus: Sendable {
-    /// What the peer answered to the attach.
+    /// The peer's answer to the attach.
     struct Attachment: Sendable {
         var source: AMQPSource
         var target: AMQPTarget
@@ -13,46 +13,46 @@ final class LinkStatus: Sendable {
         var receiverSettleMode: AMQPReceiverSettleMode
     }
 
-    /// How a link ended without an error.
+    /// The end of a link without an error.
     enum End: Sendable {
         /// One side closed or detached the link.
         case link(by: AMQPError.Origin, AMQPError.Ending)
-        /// The session or the connection ended in order, and the link with it.
+        /// The session or the connection ended without an error, and the link with it.
         case withAll(AMQPError)
     }
 
     let name: String
     let key: LinkKey
-    /// What the link leaves unfinished when it is closed.
+    /// The unfinished work of a closed link.
     let report = CloseReport()
     let attachment = Reply<Attachment>()
-    /// The link is of no more use; a failure when an error ended it.
+    /// The end of the link; a failure if an error ended it.
     let ended = Reply<End>()
-    /// Both sides have detached, or what the link was on is gone.
+    /// Whether both sides have detached, or the session or connection has ended.
     let detached = Reply<Void>()
     let credit = Atomic<Int>(0)
-    /// On a receiver: the bytes that wait of messages that are handed over while they arrive.
+    /// On a receiver: the waiting bytes of streamed messages.
     let streamedBytes = Atomic<Int>(0)
-    /// The most that waited while there were such bytes, with the messages that wait to be taken.
+    /// The largest number of waiting bytes with streamed messages, including waiting messages.
     let bufferedBytesPeak = Atomic<Int>(0)
-    /// What the peer's last flow said of the messages that it has; -1 for nothing.
+    /// The number of available messages in the peer's last flow; -1 if absent.
     let available = Atomic<Int>(-1)
     /// The link-credit in the peer's last flow.
     let granted = Atomic<UInt32>(0)
     /// The properties in the peer's last flow.
     let flowProperties = Mutex<AMQPMap>([:])
-    /// On a receiver: what has come is more than there is room for.
+    /// On a receiver: whether more has arrived than there is room for.
     let isHeldBack = Atomic<Bool>(false)
-    /// On a receiver: the application has paused it.
+    /// On a receiver: whether the application has paused it.
     let isPaused = Atomic<Bool>(false)
-    /// On a sender: what its bytes wait for.
+    /// On a sender: the cause that its bytes wait for.
     let cause = Atomic<LaneCause>(.socket)
-    /// On a sender: what was dropped for lack of room.
+    /// On a sender: the messages dropped for lack of room.
     let droppedMessages = Atomic(0)
     let droppedBytes = Atomic(0)
-    /// The figures of the link when it ended.
+    /// The last figures of an ended link.
     let lastSnapshot = Mutex<AMQPLinkSnapshot?>(nil)
-    /// On a sender: the messages that the peer takes in all, those that have begun included.
+    /// On a sender: the total number of messages that the peer's credit allows, including started ones.
     let deliveryLimit = ObservedValue()
 
     init(name: String, key: LinkKey) {
@@ -60,7 +60,7 @@ final class LinkStatus: Sendable {
         self.key = key
     }
 
-    /// Counts the bytes of streamed messages that wait, beside those of the messages that wait to be taken. Called on the loop.
+    /// Counts the waiting bytes of streamed messages in addition to waiting messages. Called on the loop.
     func countStreamed(_ bytes: Int, beside waiting: Int) {
         self.streamedBytes.store(bytes, ordering: .relaxed)
         let all = bytes + waiting
@@ -69,7 +69,7 @@ final class LinkStatus: Sendable {
         }
     }
 
-    /// Why the link is of no more use; `nil` while it is.
+    /// The error that ended the link; `nil` while it is open.
     var endError: AMQPError? {
         switch self.ended.answer {
         case nil: nil

@@ -1,13 +1,13 @@
 internal import NIOCore
 internal import Synchronization
 
-/// Memory for the encoded messages of one sender, one behind the other, or one large message.
+/// Memory for the encoded messages of one sender, one after the other, or for one large message.
 ///
-/// Proof of being Sendable: bytes are written before the message that they belong to is handed over under a lock, and
-/// are only read from then on until it is done.
+/// Sendable: bytes are written before their message is handed over under a lock, and are then only read until it is
+/// done.
 final class MessageChunk: @unchecked Sendable {
     let memory: UnsafeMutableRawBufferPointer
-    /// A message that came as a buffer, or is too large to be copied.
+    /// A message that is a buffer already, or is too large to copy.
     private let buffer: ByteBuffer?
     let uses = UseCount()
 
@@ -16,12 +16,12 @@ final class MessageChunk: @unchecked Sendable {
         self.buffer = buffer
     }
 
-    /// A chunk that lives until its uses are closed and all are back.
+    /// A chunk that lives until it is closed and all uses have ended.
     static func make(capacity: Int) -> MessageChunk {
         self.retained(MessageChunk(ChunkPool.shared.take(capacity), nil))
     }
 
-    /// One message, in memory of its own.
+    /// One message in memory of its own.
     static func message(_ buffer: ByteBuffer) -> MessageBytes {
         let chunk = self.retained(MessageChunk(.init(start: nil, count: 0), buffer))
         _ = chunk.uses.close(after: 1)
@@ -43,15 +43,15 @@ final class MessageChunk: @unchecked Sendable {
     }
 }
 
-/// Memory for the large chunks of all connections that are done: the system takes such memory back at once where it is freed, and
-/// to be given new costs as much as to copy the messages.
+/// Memory of finished large chunks of all connections. The system reclaims freed memory of this size at once, and a new
+/// allocation costs as much as copying the messages.
 final class ChunkPool: Sendable {
     static let shared = ChunkPool()
-    /// The chunks that are kept, in bytes each; 4 MiB of them at most.
+    /// The size of the kept chunks, in bytes; together at most 4 MiB.
     static let size = 65_536
     static let most = 64
 
-    // Sendable: whoever takes it from the pool is the only one who has it.
+    // Sendable: only the task that took it from the pool uses it.
     private struct Spare: @unchecked Sendable {
         let memory: UnsafeMutableRawBufferPointer
     }
@@ -60,7 +60,7 @@ final class ChunkPool: Sendable {
 
     deinit { self.spares.withLock { $0.forEach { $0.memory.deallocate() } } }
 
-    /// How many chunks are kept.
+    /// The number of kept chunks.
     var count: Int { self.spares.withLock { $0.count } }
 
     func take(_ capacity: Int) -> UnsafeMutableRawBufferPointer {
@@ -82,9 +82,9 @@ final class ChunkPool: Sendable {
     }
 }
 
-/// The bytes of one message in a chunk: a plain value, whose use has to be given back once with ``done()``.
+/// The bytes of one message in a chunk: a plain value that must be released once with ``done()``.
 ///
-/// Nothing is counted when it is copied: messages pass many hands on their way, on two threads.
+/// Copies are not counted, because messages pass many places on two threads.
 struct MessageBytes: Sendable {
     private let chunk: Unmanaged<MessageChunk>
     private let offset: UInt32
@@ -104,26 +104,26 @@ struct MessageBytes: Sendable {
         self.chunk._withUnsafeGuaranteedRef { $0.withBytes(start..<start + range.count, body) }
     }
 
-    /// A copy for others.
+    /// Returns a copy for others.
     var buffer: ByteBuffer {
         var buffer = ByteBuffer()
         self.withBytes(0..<self.count) { buffer.writeBytes($0) }
         return buffer
     }
 
-    /// Gives the bytes back: they must not be touched any more.
+    /// Releases the bytes, which must not be used afterwards.
     func done() {
         if self.chunk._withUnsafeGuaranteedRef({ $0.uses.done() }) { self.chunk.release() }
     }
 }
 
-/// Where one sender's messages are encoded: in a chunk that is begun again as soon as all in it is done, else in the next.
+/// The memory for one sender's messages: a chunk that is used again when all its messages are done, otherwise the next.
 ///
-/// Chunks belong to one sender, so that a link that cannot move holds only memory that its own messages fill.
+/// Chunks belong to one sender, so a stalled link holds only memory of its own messages.
 struct MessageMemory {
-    /// Messages up to this size share chunks; larger ones have memory of their own.
+    /// The largest message in a shared chunk; larger ones have memory of their own.
     static let largestMessage = 16_384
-    /// Up to this size they share small chunks, the first of which is smaller still.
+    /// The largest message in a small chunk; the first small chunk is smaller still.
     private static let smallMessage = 4_096
     private static let firstChunk = 8_192
     private static let smallChunk = 16_384
@@ -132,12 +132,12 @@ struct MessageMemory {
     private var offset = 0
     private var messages = 0
 
-    /// Has a message written and handed over, unless it is larger than ``largestMessage``: then nothing is done.
+    /// Writes a message and hands it over, unless it is larger than ``largestMessage``: then it does nothing.
     ///
     /// - Parameters:
-    ///   - bound: What the message takes at most; asked for where the chunk's rest does not suffice.
+    ///   - bound: The largest possible size; evaluated if the rest of the chunk may be too small.
     ///   - write: Writes the message and returns its size; `nil` if the memory does not suffice.
-    ///   - handOver: Takes the message; false when there is no room for it.
+    ///   - handOver: Receives the message; returns false if there is no room for it.
     /// - Returns: Whether the message was small enough.
     @inline(__always)
     mutating func place(
@@ -191,7 +191,7 @@ struct MessageMemory {
         return chunk
     }
 
-    /// Gives the chunk up; it goes when its messages have gone.
+    /// Abandons the chunk, which is freed with its last message.
     mutating func close() {
         guard let chunk = self.chunk else { return }
         if chunk.uses.close(after: self.messages) { Unmanaged.passUnretained(chunk).release() }

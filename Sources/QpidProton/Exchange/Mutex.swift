@@ -1,9 +1,9 @@
 #if THREAD_SANITIZER
     internal import NIOConcurrencyHelpers
 
-    /// Stands in for the standard library's type of this name under the thread sanitizer, which knows pthread's mutex and
-    /// not that one's futex, and would take all that it protects for races.
-    // Sendable: the value is touched under the lock alone.
+    /// Replaces the standard library's type under the thread sanitizer. The sanitizer knows pthread's mutex but not a
+    /// futex, and would report races.
+    // Sendable: the value is accessed under the lock only.
     final class Mutex<Value>: @unchecked Sendable {
         private let lock = NIOLock()
         private var value: Value

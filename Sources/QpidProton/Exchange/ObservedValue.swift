@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// A number that the loop changes, and whose next change tasks can wait for.
+/// A number that the loop changes, and whose next change tasks can await.
 final class ObservedValue: Sendable {
     private typealias Waiters = WaitList<UInt64, WaitingTask<Result<Int, AMQPError>>>
 
@@ -23,7 +23,7 @@ final class ObservedValue: Sendable {
         }.forEach { $0.resume(returning: .success(value)) }
     }
 
-    /// All who wait, now or later, get the error.
+    /// Gives the error to all current and later waiters.
     func end(_ error: AMQPError) {
         self.state.withLock { state in
             state.end = state.end ?? error

@@ -1,16 +1,16 @@
 internal import Synchronization
 
-/// What tasks see of a session. The loop writes it.
+/// The state of a session for tasks. The loop writes it.
 final class SessionStatus: Sendable {
-    /// Among the sessions of its connection.
+    /// The key among the sessions of its connection.
     let key: SlotKey
     let opened = Reply<Void>()
     let ended = EndReply()
-    /// Both sides have ended, or the connection is gone.
+    /// Whether both sides have ended, or the connection has ended.
     let closed = Reply<Void>()
-    /// What its links leave unfinished when it is closed.
+    /// The unfinished work of the links of a closed session.
     let report = CloseReport()
-    /// The figures of the session when it ended.
+    /// The last figures of an ended session.
     let lastSnapshot = Mutex<AMQPSessionSnapshot?>(nil)
 
     init(key: SlotKey) { self.key = key }
@@ -22,14 +22,14 @@ struct LinkKey: Hashable, Sendable {
     let link: SlotKey
 }
 
-/// What tasks need to use a session.
+/// The parts that tasks need to use a session.
 struct OpenedSession: Sendable {
     let status: SessionStatus
     /// Its ledger.
     let node: SlotKey
 }
 
-/// What tasks need to send on a link.
+/// The parts that tasks need to send on a link.
 struct OpenedSender: Sendable {
     let status: LinkStatus
     let lane: SlotKey
@@ -38,7 +38,7 @@ struct OpenedSender: Sendable {
     let overflow: AMQPOverflow
 }
 
-/// What tasks need to receive on a link.
+/// The parts that tasks need to receive on a link.
 struct OpenedReceiver: Sendable {
     let status: LinkStatus
     let inbox: Inbox
@@ -59,8 +59,8 @@ struct AcceptedReceiver: Sendable {
 /// A request of the peer that waits for the application's decision.
 enum IncomingRequest: Sendable {
     case session(SessionStatus)
-    /// This side would be the sender.
+    /// This side is the sender.
     case sender(LinkStatus, AMQPAttach)
-    /// This side would be the receiver.
+    /// This side is the receiver.
     case receiver(LinkStatus, AMQPAttach)
 }

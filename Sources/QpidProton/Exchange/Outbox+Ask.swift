@@ -1,11 +1,11 @@
 /// Commands whose answer a task waits for.
 extension Outbox {
-    /// Posts a command, and waits for its answer. Cancellation ends the wait alone.
+    /// Posts a command and waits for its answer. Cancellation ends only the wait.
     func ask<Value: Sendable>(_ command: (Reply<Value>) -> Command) async throws(AMQPError) -> Value {
         try await self.reply(command).value()
     }
 
-    /// The same for an answer that the loop gives at once and that must not be lost: a cancelled task waits for it too.
+    /// The same for an immediate answer that must not be lost: a cancelled task waits for it too.
     func askAtOnce<Value: Sendable>(_ command: (Reply<Value>) -> Command) async throws(AMQPError) -> Value {
         try await self.reply(command).finalAnswer().get()
     }

@@ -2,12 +2,12 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// What tasks hand to the event loop of one connection: messages, settlements, and work to do there.
+/// The path from tasks to the event loop of one connection: messages, settlements and commands.
 ///
-/// A call takes one short lock and wakes the loop at most once a batch. The ledgers are behind the same lock, so that a
+/// A call acquires one short lock, and wakes the loop at most once per batch. The ledgers share the lock, so that a
 /// message is counted and queued in one step.
 final class Outbox: Sendable {
-    /// Plain values: what holds references waits beside them, so that a message costs no more than its bytes.
+    /// Plain values. Their references wait beside them, so that a message costs only its bytes.
     enum Item: Sendable {
         case message(PendingMessage)
         case part(StreamPart)
@@ -16,13 +16,13 @@ final class Outbox: Sendable {
         case command
     }
 
-    /// What was posted, in order.
+    /// The posted items, in order.
     struct Mail: Sendable {
         var items: [Item] = []
         var commands: Deque<Command> = []
-        /// What was chosen for messages among the items, by the numbers of their outcomes.
+        /// The options of messages among the items, by the numbers of their outcomes.
         var choices: [UInt: SendChoice] = [:]
-        /// Not in order with the items: what was settled is settled before any of them.
+        /// Not ordered with the items: settlements precede all of them.
         var settlements: [Settlement] = []
 
         var isEmpty: Bool { self.items.isEmpty && self.settlements.isEmpty }
@@ -41,7 +41,7 @@ final class Outbox: Sendable {
         let continuation: WaitingTask<Result<OutcomeReply, AMQPError>>
     }
 
-    /// What wakes the loop. An object, because a function that leaves the lock is wrapped again each time.
+    /// The object that wakes the loop. A function would be wrapped again each time it leaves the lock.
     private final class Waker: Sendable {
         let wake: @Sendable () -> Void
 
@@ -51,7 +51,7 @@ final class Outbox: Sendable {
     private struct State {
         var mail = Mail()
         var gate = SendGate<Waiter>()
-        /// The links by their levels, to find out what fills a level.
+        /// The links by their levels, to find the link that fills a level.
         var links: [SlotKey: LinkStatus] = [:]
         var outcomes = OutcomeSource()
         var nextID: UInt64 = 0
@@ -84,20 +84,20 @@ final class Outbox: Sendable {
     }
 
     private let state = Mutex(State())
-    /// The loop comes for the mail. Changed with the lock.
+    /// Whether the loop will fetch the mail. Changed under the lock.
     private let scheduled = Atomic(false)
 
-    /// Whether the loop has something to take, or has taken something last: without the lock, for the loop alone.
+    /// Whether the loop has mail, or had some at its last fetch: without the lock, for the loop only.
     var isScheduled: Bool { self.scheduled.load(ordering: .acquiring) }
 
-    /// Returns what wakes the loop, unless it comes anyway. Called with the lock.
+    /// Returns the waker of the loop, unless the loop comes anyway. Called under the lock.
     private func schedule(_ state: borrowing State) -> Waker? {
         guard !self.scheduled.load(ordering: .relaxed) else { return nil }
         self.scheduled.store(true, ordering: .releasing)
         return state.waker
     }
 
-    /// Sets what wakes the loop; what was posted before is taken at once.
+    /// Sets the waker of the loop, and fetches earlier mail at once.
     func open(wake: @escaping @Sendable () -> Void) {
         let isScheduled = self.state.withLock { state in
             state.waker = Waker(wake: wake)
@@ -106,7 +106,7 @@ final class Outbox: Sendable {
         if isScheduled { wake() }
     }
 
-    /// Puts something into the mail. Returns false when the connection is gone.
+    /// Posts to the mail. Returns `false` after the end of the connection.
     private func post(_ body: (inout Mail) -> Void) -> Bool {
         let (isOpen, waker) = self.state.withLock { state -> (Bool, Waker?) in
             guard state.closed == nil else { return (false, nil) }
@@ -117,22 +117,22 @@ final class Outbox: Sendable {
         return isOpen
     }
 
-    /// Settles a delivery. Returns `false` when the connection is gone.
+    /// Settles a delivery. Returns `false` after the end of the connection.
     func settle(_ settlement: Settlement) -> Bool {
         self.post { $0.settlements.append(settlement) }
     }
 
-    /// Settles deliveries. Returns `false` when the connection is gone.
+    /// Settles deliveries. Returns `false` after the end of the connection.
     func settle(contentsOf settlements: [Settlement]) -> Bool {
         self.post { $0.settlements.append(contentsOf: settlements) }
     }
 
-    /// Tells that messages were taken which hold their places in a receiver's window until then.
+    /// Reports taken messages, which hold their places in a receiver's window until then.
     func taken(_ count: Int, receiver: SlotKey) {
         _ = self.post { $0.items.append(.taken(count, receiver: receiver)) }
     }
 
-    /// Posts a command. Returns `false` when the connection is gone.
+    /// Posts a command. Returns `false` after the end of the connection.
     @discardableResult
     func post(_ command: Command) -> Bool {
         self.post { mail in
@@ -143,18 +143,18 @@ final class Outbox: Sendable {
 
     var isClosed: Bool { self.state.withLock { $0.closed != nil } }
 
-    /// Why the connection is gone.
+    /// The error that ended the connection.
     var closedError: AMQPError {
         self.state.withLock { $0.closed }
             ?? AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
     }
 
-    /// Bytes to take off the ledger of a link and of those above it.
+    /// Bytes to remove from the ledger of a link and from its parents.
     typealias Release = (bytes: Int, node: SlotKey)
 
-    /// Takes what was posted; `spare` gives its storage for what comes next. Releases bytes by the way.
+    /// Fetches the mail, and reuses the storage of `spare`. Also releases bytes.
     ///
-    /// After a take that finds something the loop comes back by itself, and posting does not wake it.
+    /// After a fetch with mail the loop comes back by itself, and posting does not wake it.
     ///
     /// - Parameter now: The time of the loop's clock, in nanoseconds.
     func take(_ spare: inout Mail, releasing releases: [Release], at now: Int64) {
@@ -179,11 +179,11 @@ extension Outbox {
         case closed
     }
 
-    /// Counts a message and hands it over if there is room now.
+    /// Counts a message and hands it over, if there is room now.
     ///
     /// - Parameters:
-    ///   - bytes: Makes the message's bytes, when it is admitted.
-    ///   - mayWait: Whether the message comes again, to wait, when there is no room.
+    ///   - bytes: Creates the message's bytes after its admission.
+    ///   - mayWait: Whether a refused message comes again to wait.
     func tryEnqueue(
         _ bytes: @autoclosure () -> MessageBytes,
         count: Int,
@@ -206,7 +206,7 @@ extension Outbox {
         return admission
     }
 
-    /// Why a level that was full has no room for a message of a link.
+    /// The cause for which a full level has no room for a message of a link.
     func refusal(_ level: SendRefusal.Level, bytes: Int, _ link: SlotKey) -> SendRefusal {
         self.state.withLock { Self.refusal(level, bytes, link, $0) }
     }
@@ -219,7 +219,7 @@ extension Outbox {
     ) -> SendRefusal {
         let (node, ledger) = state.gate.ledger(level, from: link) ?? (link, ByteLedger(high: .max, low: .max))
         let budget = level == .budget ? state.gate.share?.budget : nil
-        // Of those below the level, the one that has the most there.
+        // The link below the level with the most bytes there.
         var heaviest: (bytes: Int, cause: LaneCause)?
         for (other, status) in state.links where state.gate.isLevel(node, above: other) {
             let used = state.gate.ledger(other)?.used ?? 0
@@ -237,11 +237,11 @@ extension Outbox {
 
     /// Counts a message and hands it over as soon as there is room, in the order of the calls.
     ///
-    /// Cancellation while it waits takes the message back.
+    /// Cancellation during the wait withdraws the message.
     ///
     /// - Parameters:
-    ///   - reply: The outcome of the message whose further part the bytes are; `nil` for a message.
-    ///   - command: Posted when the message has to wait.
+    ///   - reply: The outcome of the message of which the bytes are a further part; `nil` for a message.
+    ///   - command: Posted if the message has to wait.
     func enqueue(
         _ bytes: ByteBuffer,
         lane: SlotKey,
@@ -319,12 +319,12 @@ extension Outbox {
         return reply
     }
 
-    /// Lets others pass behind a message of which no more parts come.
+    /// Lets other messages pass after a message that has no further parts.
     func endStream(_ number: UInt32, node: SlotKey) {
         Self.resume(self.state.withLock { self.pass($0.gate.endMessage(number, at: node), &$0) })
     }
 
-    /// A number for a message that is made while it is sent.
+    /// A number for a message that is created while it is sent.
     func makeStream() -> UInt32 {
         self.state.withLock { state in
             state.nextStream = state.nextStream == .max ? 1 : state.nextStream + 1
@@ -341,19 +341,20 @@ extension Outbox {
         Self.resume(passed)
     }
 
-    /// An outcome that is known already; `nil` when the connection is gone.
+    /// A known outcome; `nil` after the end of the connection.
     func answered(_ error: AMQPError) -> OutcomeReply? {
         let outcome = self.state.withLock { $0.closed == nil ? $0.outcomes.next() : nil }
         outcome?.promise.resolve(.failure(error))
         return outcome?.reply
     }
 
-    /// The bytes that must leave for the first who waits at a link to have room; `nil` if no one waits.
+    /// The bytes that must be released for the first waiter at a link; `nil` if no one waits.
     func shortage(_ node: SlotKey) -> Int? {
         self.state.withLock { $0.gate.shortage(at: node) }
     }
 
-    /// Takes bytes off the ledgers, and lets the first who waits at the link in, in their place. Returns whether it has room.
+    /// Removes bytes from the ledgers, and admits the first waiter of the link in their place. Returns whether it has
+    /// room.
     func replace(_ bytes: Int, _ node: SlotKey) -> Bool {
         let (isReplaced, passed) = self.state.withLock { state in
             let (replaced, admitted) = state.gate.replace(bytes, at: node)
@@ -363,7 +364,7 @@ extension Outbox {
         return isReplaced
     }
 
-    /// Drops the first message that waits at a link.
+    /// Drops the first waiting message at a link.
     func dropFirst(_ node: SlotKey, _ status: LinkStatus) {
         let (dropped, passed) = self.state.withLock { state in
             let refusal = Self.refusalOfFirst(node, state)
@@ -391,12 +392,12 @@ extension Outbox {
         return Self.refusal(level, bytes, node, state)
     }
 
-    /// Takes bytes off the ledgers and lets those in who have room now. Called on the loop.
+    /// Removes bytes from the ledgers, and admits waiters that have room now. Called on the loop.
     func release(_ releases: [Release]) {
         Self.resume(self.state.withLock { self.release(releases, &$0) })
     }
 
-    /// - Parameter now: When the socket took the bytes; `nil` if they did not leave.
+    /// - Parameter now: The time at which the socket accepted the bytes; `nil` if they did not leave.
     private func release(_ releases: [Release], _ state: inout State, at now: Int64? = nil) -> Passed {
         var admitted: [Waiter] = []
         for (bytes, node) in releases {
@@ -410,7 +411,7 @@ extension Outbox {
         return self.pass(admitted, &state)
     }
 
-    /// What follows from a release, for when no lock is held.
+    /// The consequences of a release, to be carried out without a lock.
     private typealias Passed = (
         waiters: [(Waiter, OutcomeReply)],
         waker: Waker?,
@@ -429,7 +430,7 @@ extension Outbox {
         passed.repayment?.pay()
     }
 
-    /// Shares a budget with others, from now to the close.
+    /// Shares a budget with other connections until the close.
     func share(_ budget: AMQPMemoryBudget) {
         let share = BudgetShare(budget, id: ObjectIdentifier(self)) {
             Self.resume(self.state.withLock { self.pass($0.gate.retry(), &$0) })
@@ -448,7 +449,7 @@ extension Outbox {
         }
     }
 
-    /// Closes a level: those who wait there get the error, and nothing more is admitted.
+    /// Closes a level: its waiters get the error, and nothing more is admitted.
     func closeLevel(_ node: SlotKey, _ error: AMQPError) {
         let (refused, passed) = self.state.withLock { state in
             state.links[node] = nil
@@ -463,9 +464,9 @@ extension Outbox {
         self.state.withLock { $0.gate.ledger(node) }
     }
 
-    /// Closes for good: nothing is posted or admitted any more. Returns what was posted and not taken.
+    /// Closes for good: nothing is posted or admitted any more. Returns the mail that no one has fetched.
     ///
-    /// The levels of the links have been closed before, so that no one waits.
+    /// The levels of the links are already closed, so that no one waits.
     func close(_ error: AMQPError) -> Mail {
         let (mail, repayment) = self.state.withLock { state -> (Mail, BudgetShare.Repayment?) in
             defer {

@@ -1,9 +1,9 @@
 internal import Synchronization
 
-/// The outcomes of a run of messages, in one allocation: there is one for every message.
+/// The outcomes of a run of messages in one allocation, because there is one for every message.
 ///
-/// Proof of being Sendable: the slots' states are atomic. The task in a slot belongs to the one that has changed the state from or to
-/// ``OutcomeBlock/State/watched`` last.
+/// Sendable: the slots' states are atomic. The task in a slot belongs to the thread that last changed the state from or
+/// to ``OutcomeBlock/State/watched``.
 final class OutcomeBlock: @unchecked Sendable {
     typealias Answer = Result<AMQPOutcome, AMQPError>
     fileprivate typealias Waiters = ReplyState<AMQPOutcome>.Waiters
@@ -13,18 +13,18 @@ final class OutcomeBlock: @unchecked Sendable {
     fileprivate struct Slot: ~Copyable {
         let block: Unmanaged<OutcomeBlock>
         let state = Atomic<State>(.open)
-        /// The name of the task that waits here.
+        /// The name of the waiting task.
         var id: UInt32 = 0
         var task: WaitingTask<Answer>?
     }
 
     fileprivate enum State: UInt8, AtomicRepresentable {
         case open
-        /// A task is about to wait in the slot, or is taken out of it.
+        /// A thread is about to store a task in the slot, or to remove it.
         case claimed
         /// One task waits in the slot.
         case watched
-        /// Those who wait are in ``Rest``.
+        /// The waiters are in ``Rest``.
         case listed
         case accepted
         case settled
@@ -32,7 +32,7 @@ final class OutcomeBlock: @unchecked Sendable {
         /// The answer is in ``Rest``.
         case other
 
-        /// The states that are an answer by themselves.
+        /// The states that are answers.
         init(_ answer: Answer) {
             switch answer {
             case .success(.accepted): self = .accepted
@@ -54,11 +54,11 @@ final class OutcomeBlock: @unchecked Sendable {
         var isAnswered: Bool { self.rawValue >= Self.accepted.rawValue }
     }
 
-    /// What a slot cannot hold, by slot: several who wait, and answers with a reason.
+    /// Everything that a slot cannot hold, by slot: several waiters, and answers with a reason.
     fileprivate struct Rest: Sendable {
         var waiters: [Int: Waiters] = [:]
         var answers: [Int: Answer] = [:]
-        /// The failures that no one has read, where they are counted.
+        /// The unread failures, with their counts.
         var unread: [Int: UnreadFailure] = [:]
 
         mutating func markRead(_ index: Int) {
@@ -69,7 +69,7 @@ final class OutcomeBlock: @unchecked Sendable {
     fileprivate let slots: UnsafeMutablePointer<Slot>
     fileprivate let rest = Mutex(Rest())
     fileprivate let nextID = Atomic<UInt32>(0)
-    /// Promises that have not been kept.
+    /// The promises without an answer.
     fileprivate let uses = UseCount()
 
     fileprivate init() {
@@ -77,7 +77,7 @@ final class OutcomeBlock: @unchecked Sendable {
         for index in 0..<Self.capacity {
             (self.slots + index).initialize(to: Slot(block: Unmanaged.passUnretained(self)))
         }
-        // Given back with the last use.
+        // Freed with the last use.
         _ = Unmanaged.passRetained(self)
     }
 
@@ -90,8 +90,8 @@ final class OutcomeBlock: @unchecked Sendable {
         if self.uses.close(after: total) { Unmanaged.passUnretained(self).release() }
     }
 
-    /// Those who wait for an answer that has been given, by the state before it. An answer that comes while a slot is claimed is seen
-    /// by the one that has claimed it.
+    /// The waiters for a given answer, by the state before it. If an answer arrives while a slot is claimed, the
+    /// claiming thread handles it.
     fileprivate func takeWaiters(_ index: Int, _ before: State, _ rest: inout Rest) -> Waiters {
         before == .listed ? rest.waiters.removeValue(forKey: index) ?? Waiters() : Waiters()
     }
@@ -116,9 +116,9 @@ extension UnsafeMutablePointer<OutcomeBlock.Slot> {
     }
 }
 
-/// The connection's side of an outcome: a plain value that has to be resolved once, on the event loop.
+/// The connection's side of an outcome: a plain value that must be resolved once, on the event loop.
 ///
-/// Proof of being Sendable: the slot's state is atomic, and the block lives until the promise is resolved.
+/// Sendable: the slot's state is atomic, and the block lives until the promise is resolved.
 struct OutcomePromise: @unchecked Sendable {
     private let slot: UnsafeMutablePointer<OutcomeBlock.Slot>
 
@@ -126,10 +126,10 @@ struct OutcomePromise: @unchecked Sendable {
         self.slot = slot
     }
 
-    /// The promise where C keeps a pointer.
+    /// The promise as a pointer for C.
     var pointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(self.slot) }
 
-    /// Tells the promise from all others that have not been kept.
+    /// Distinguishes the promise from all other open ones.
     var number: UInt { UInt(bitPattern: self.slot) }
 
     init(pointer: UnsafeMutableRawPointer) {
@@ -146,7 +146,7 @@ struct OutcomePromise: @unchecked Sendable {
         self.slot == reply.block.slots + reply.index
     }
 
-    /// Gives the answer. The promise must not be used any more.
+    /// Sets the answer. The promise must not be used afterwards.
     func resolve(_ answer: OutcomeBlock.Answer) {
         let state = OutcomeBlock.State(answer)
         guard state != .other else { return self.resolveOther(answer, unread: nil) }
@@ -158,7 +158,7 @@ struct OutcomePromise: @unchecked Sendable {
         self.done()
     }
 
-    /// Gives an error as the answer, and counts it until it is read. The promise must not be used any more.
+    /// Sets an error as the answer, and counts it until it is read. The promise must not be used afterwards.
     func fail(_ error: AMQPError, unread: UnreadFailure?) {
         self.resolveOther(.failure(error), unread: unread)
     }
@@ -194,7 +194,7 @@ struct OutcomePromise: @unchecked Sendable {
     }
 }
 
-/// The outcome of one message, for those who wait for it.
+/// The outcome of one message, for its waiters.
 struct OutcomeReply: Replying, Hashable {
     typealias Value = AMQPOutcome
 
@@ -224,19 +224,19 @@ struct OutcomeReply: Replying, Hashable {
             _ = self.slot.takeTask()
             return self.answer
         }
-        // The handler of a task that was cancelled before may have run, and found no task here.
+        // The handler of an earlier cancellation may have run and found no task here.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         return Task.isCancelled && self.stopWaiting(id) != nil ? .failure(.cancelled) : nil
     }
 
-    /// Waits beside others, or for a callback.
+    /// Waits beside others, or with a callback.
     private func waitInList(_ waiter: ReplyState<AMQPOutcome>.Waiter, _ id: UInt64) -> Answer? {
         let (answer, others) = self.block.rest.withLock { self.list(waiter, id, &$0) }
         if let answer { others.forEach { $0.resume(answer) } }
         return answer
     }
 
-    /// Adds one who waits to the list, with the task in the slot. Returns the answer if there is one, and whom it is for besides.
+    /// Adds a waiter to the list, with the task in the slot. Returns the answer if there is one, and its other waiters.
     private func list(
         _ waiter: ReplyState<AMQPOutcome>.Waiter,
         _ id: UInt64,
@@ -248,12 +248,12 @@ struct OutcomeReply: Replying, Hashable {
                 if let first = self.slot.takeTask() {
                     rest.waiters[self.index, default: .init()].append(UInt64(self.slot.pointee.id), .task(first))
                 }
-                // The answer may have come meanwhile.
+                // The answer may have arrived meanwhile.
                 _ = self.slot.change(.claimed, to: .listed)
             }
-            // Another thread may have claimed the slot, for a few instructions.
+            // Another thread may have claimed the slot for a few instructions.
             guard self.slot.change(.open, to: .listed) || self.slot.change(.listed, to: .listed) else { continue }
-            // The handler of a task that is cancelled already has run and found no waiter.
+            // The handler of a cancelled task has already run and found no waiter.
             if case .task = waiter, Task.isCancelled { return (.failure(.cancelled), .init()) }
             rest.waiters[self.index, default: .init()].append(id, waiter)
             return (nil, .init())
@@ -266,7 +266,7 @@ struct OutcomeReply: Replying, Hashable {
         if self.slot.change(.watched, to: .claimed) {
             guard UInt64(self.slot.pointee.id) != id else {
                 let task = self.slot.takeTask()
-                // Where that fails, the answer has come, and no one waits for it.
+                // If that fails, the answer has arrived, and no one waits for it.
                 _ = self.slot.change(.claimed, to: .open)
                 return task
             }
@@ -301,7 +301,7 @@ struct OutcomeSource {
         return (OutcomePromise(block.slots + index), OutcomeReply(block: block, index: index))
     }
 
-    /// Lets the block go when all its promises are kept.
+    /// Frees the block when all its promises are resolved.
     mutating func close() {
         self.block?.close(after: self.count)
         self.block = nil

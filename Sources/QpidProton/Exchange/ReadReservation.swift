@@ -1,10 +1,10 @@
 internal import NIOCore
 internal import Synchronization
 
-/// The room in a shared budget for the next read of one socket. It is taken when the socket is readable, and given back when
-/// what was read has been counted.
+/// The room in a shared budget for the next read of one socket. It is reserved when the socket is readable, and
+/// released when the bytes have been counted.
 final class ReadReservation: Sendable {
-    /// The most bytes of a TLS record that waits for its end, and comes with the bytes of the next read.
+    /// The most bytes of an incomplete TLS record, which arrive with the bytes of the next read.
     private static let record = 16_384
 
     private let budget: AMQPMemoryBudget
@@ -18,14 +18,14 @@ final class ReadReservation: Sendable {
         self.isTLS = isTLS
     }
 
-    /// What one read may bring without room.
+    /// The most bytes of one read without room.
     var margin: Int {
         AMQPMemoryBudget.margin + self.incomplete.load(ordering: .relaxed) + (self.isTLS ? Self.record : 0)
     }
 
-    /// Takes room for a read of at most that many bytes. Returns how many may be read.
+    /// Reserves room for a read of at most that many bytes. Returns the number of bytes to read.
     func take(_ bytes: Int) -> Int {
-        // What comes while TLS is being shut down is dropped.
+        // Bytes during the shutdown of TLS are dropped.
         guard !self.isClosed.load(ordering: .relaxed) else { return AMQPMemoryBudget.margin }
         let last = self.taken.load(ordering: .relaxed)
         let incomplete = self.incomplete.load(ordering: .relaxed)
@@ -34,22 +34,22 @@ final class ReadReservation: Sendable {
         return read
     }
 
-    /// What was read is counted from here on, but for that many bytes of a frame that is not complete. Returns what the budget
-    /// is to get back.
+    /// The read bytes are counted from here on, except that many bytes of an incomplete frame. Returns the bytes to
+    /// release in the budget.
     func end(leaving incomplete: Int) -> Int {
         let before = self.incomplete.exchange(incomplete, ordering: .relaxed)
         if before != incomplete { self.budget.moveMargin(by: incomplete - before) }
         return self.taken.exchange(0, ordering: .relaxed)
     }
 
-    /// As ``end(leaving:)``, and no room is taken any more.
+    /// The same as ``end(leaving:)``, and ends all reservations.
     func close() -> Int {
         self.isClosed.store(true, ordering: .relaxed)
         return self.end(leaving: 0)
     }
 }
 
-/// Buffers of the size that reads had lately, and no larger than there is room for.
+/// Allocates buffers of the size of recent reads, within the reserved room.
 struct BoundedReads: RecvByteBufferAllocator {
     let permit: ReadReservation
     private var sizes = AdaptiveRecvByteBufferAllocator()
@@ -60,11 +60,11 @@ struct BoundedReads: RecvByteBufferAllocator {
 
     func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
         let room = self.permit.take(self.sizes.nextBufferSize() ?? ReceiveBudget.read)
-        // A buffer's capacity is a power of two, and all of it is read into.
+        // A buffer's capacity is a power of two, and a read fills all of it.
         return allocator.buffer(capacity: 1 << (Int.bitWidth - 1 - room.leadingZeroBitCount))
     }
 
-    /// Always true: a buffer that is used again would be as large as it was.
+    /// Always true, because a reused buffer would keep its size.
     mutating func record(actualReadBytes: Int) -> Bool {
         _ = self.sizes.record(actualReadBytes: actualReadBytes)
         return true

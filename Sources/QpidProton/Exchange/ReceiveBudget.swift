@@ -1,21 +1,21 @@
 internal import Synchronization
 
-/// What a connection holds of what has come, and for how much more there is room: credit, windows and what is read follow it.
+/// The received bytes of a connection, and its room for more: credit, windows and reads depend on it.
 struct ReceiveBudget {
-    /// The most that comes with one read of the socket.
+    /// The most bytes of one read of the socket.
     static let read = 65_536
 
-    /// What the connection shares with others; `nil` if only the capacities of its sessions bound it.
+    /// The shared budget; `nil` if only the capacities of its sessions limit it.
     let shared: AMQPMemoryBudget?
     /// The bytes of the receivers: messages that arrive, wait, or hold their place in a window.
     private(set) var held = 0
-    /// What is expected for the credit of the receivers.
+    /// The bytes expected for the credit of the receivers.
     private var promised = 0
-    /// What the shared budget was told.
+    /// The bytes reported to the shared budget.
     private var reserved = 0
-    /// The bytes that receivers have given back in all, to see whether anything moves.
+    /// The total of released bytes of receivers, which shows progress.
     private(set) var freed = 0
-    /// Credit or a window was refused for lack of room, which others may have made since.
+    /// Whether credit or a window was refused for lack of room.
     var wasShort = false
 
     init(_ shared: AMQPMemoryBudget?) {
@@ -24,7 +24,8 @@ struct ReceiveBudget {
 
     // MARK: What is free
 
-    /// The bytes for which the windows may be told; `nil` for no bound. What is above the low mark is for what is on its way.
+    /// The bytes by which windows may grow; `nil` for no limit. Bytes above the low mark are reserved for bytes on
+    /// their way.
     var room: Int? { self.shared.map { max(0, $0.low.bytes + 1 - $0.used.bytes) } }
 
     /// The bytes for which credit may be granted; `nil` for no bound.
@@ -32,23 +33,23 @@ struct ReceiveBudget {
         self.shared.map { max(0, $0.low.bytes + 1 - $0.used.bytes - $0.promised.load(ordering: .relaxed)) }
     }
 
-    /// The bytes for which the window of one of that many sessions may be told, of those that are free in it. At or below the
-    /// low mark there is room for a frame: no one is called when the budget falls further.
+    /// The bytes by which the window of one of that many sessions may grow. At or below the low mark there is room for
+    /// a frame: no one is called when the budget falls further.
     mutating func sessionRoom(_ free: Int, frameSize: Int, sessions: Int) -> Int {
         guard let room = self.room else { return free }
         if room == 0 { self.wasShort = true }
         return room > 0 ? min(free, max(frameSize, room / max(1, sessions))) : 0
     }
 
-    /// The bytes that a session may begin with, of that many.
+    /// The first bytes of a session, of that many.
     func share(of capacity: Int) -> Int { self.shared.map { min(capacity, $0.limit.bytes / 8) } ?? capacity }
 
-    /// The largest message that can become whole.
+    /// The largest message that can be completed.
     var largestMessage: Int {
         self.shared.map { max($0.low.bytes / 2, $0.low.bytes - 2 * Self.read) } ?? .max
     }
 
-    /// There is no room for credit and windows, and whoever waits is called when there is.
+    /// Credit or windows have no room; the waiting connection is called when there is some.
     var isShort: Bool { self.shared.map { $0.used > $0.low } ?? false }
 
     // MARK: What is held
@@ -58,22 +59,22 @@ struct ReceiveBudget {
         if bytes < 0 { self.freed -= bytes }
     }
 
-    /// What is expected for credit has changed.
+    /// Updates the bytes expected for credit.
     mutating func promise(_ bytes: Int) {
         self.promised += bytes
         self.shared?.promised.add(bytes, ordering: .relaxed)
     }
 
-    /// Counts what there is now, with what Proton holds. Returns how much more the shared budget is to be told.
+    /// Counts the current bytes, including those in Proton. Returns the change for the shared budget.
     ///
-    /// It is told outside: others whom it calls then may look here.
+    /// The caller reports it without a lock, because others that it calls may read this value.
     mutating func update(inProton: Int) -> Int {
         let more = self.held + inProton - self.reserved
         self.reserved += more
         return more
     }
 
-    /// The connection is gone. Returns what the shared budget gets back.
+    /// Ends the connection's part. Returns the bytes to release in the shared budget.
     mutating func close() -> Int {
         self.promise(-self.promised)
         self.held = 0
@@ -81,7 +82,7 @@ struct ReceiveBudget {
     }
 }
 
-/// What one receiver holds of its connection's ``ReceiveBudget``, and expects to.
+/// The held and expected bytes of one receiver in its connection's ``ReceiveBudget``.
 struct ReceiveShare {
     private(set) var held = 0
     private var expected = ExpectedSize(ReceiveBudget.read)
@@ -92,22 +93,22 @@ struct ReceiveShare {
         budget.add(bytes)
     }
 
-    /// A message has come whole.
+    /// A message is complete.
     mutating func complete(_ size: Int) {
         self.expected.note(max(CreditWindow.leastSize, size))
     }
 
-    /// The most credit that there is room for, by the size that messages had lately.
+    /// The most credit that has room, by the size of recent messages.
     ///
-    /// - Parameter isIdle: Nothing is on its way: the last that there is room for goes to those that have nothing, so that
-    ///   each link moves.
+    /// - Parameter isIdle: Nothing is on its way. The last room goes to links without messages, so that each link makes
+    ///   progress.
     func credit(isIdle: Bool, of budget: inout ReceiveBudget) -> Int {
         guard let room = budget.creditRoom else { return .max }
         if room == 0 { budget.wasShort = true }
         return max(room / self.expected.bytes, isIdle && budget.room ?? 0 > 0 ? 1 : 0)
     }
 
-    /// Tells what is expected for the credit that is out.
+    /// Reports the bytes expected for outstanding credit.
     mutating func promise(_ credit: Int, to budget: inout ReceiveBudget) {
         let bytes = credit * self.expected.bytes
         budget.promise(bytes - self.promised)

@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// One answer that arrives once, and those who wait for it.
+/// One answer that arrives once, with its waiters.
 struct ReplyState<Value: Sendable>: Sendable {
     typealias Answer = Result<Value, AMQPError>
 
@@ -30,16 +30,16 @@ struct ReplyState<Value: Sendable>: Sendable {
         return self.nextID
     }
 
-    /// Adds one who waits, or returns the answer for it.
+    /// Adds a waiter, or returns the answer.
     mutating func wait(_ waiter: Waiter, _ id: UInt64) -> Answer? {
         if let answer = self.answer { return answer }
-        // The handler of a task that is cancelled already has run and found no waiter.
+        // The handler of a cancelled task has already run and found no waiter.
         if case .task = waiter, Task.isCancelled { return .failure(.cancelled) }
         self.waiters.append(id, waiter)
         return nil
     }
 
-    /// Sets the answer and returns those who wait; `nil` when there was an answer already.
+    /// Sets the answer and returns the waiters; `nil` if there was an answer already.
     mutating func resolve(_ answer: Answer) -> Waiters? {
         guard self.answer == nil else { return nil }
         self.answer = answer
@@ -47,28 +47,28 @@ struct ReplyState<Value: Sendable>: Sendable {
     }
 }
 
-/// An answer that any number of tasks wait for.
+/// An answer that any number of tasks can await.
 protocol Replying<Value>: Sendable {
     associatedtype Value: Sendable
     typealias Answer = Result<Value, AMQPError>
 
-    /// The answer, if it has come.
+    /// The answer, if it has arrived.
     var answer: Answer? { get }
-    /// A name for one who is about to wait.
+    /// A number for the next waiter.
     func makeID() -> UInt64
-    /// Adds one who waits, or returns the answer for it. A callback has the number 0.
+    /// Adds a waiter, or returns the answer. A callback has the number 0.
     func wait(_ waiter: ReplyState<Value>.Waiter, _ id: UInt64) -> Answer?
-    /// Takes out one who waits no longer.
+    /// Removes a waiter.
     func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>?
 }
 
 extension Replying {
-    /// Calls `callback` with the answer, at once if there is one, else from where it is given.
+    /// Calls `callback` with the answer: at once if there is one, otherwise on the thread that sets it.
     func whenResolved(_ callback: @escaping @Sendable (Answer) -> Void) {
         if let answer = self.wait(.callback(callback), 0) { callback(answer) }
     }
 
-    /// Waits for an answer that comes soon and must not be lost: a cancelled task waits for it too.
+    /// Waits for an imminent answer that must not be lost: a cancelled task waits for it too.
     func finalAnswer() async -> Answer {
         if let answer = self.answer { return answer }
         return await withWaitingTask { (continuation: WaitingTask<Answer>) in
@@ -76,7 +76,7 @@ extension Replying {
         }
     }
 
-    /// Waits for the answer. A cancelled task stops waiting and throws; the answer stays open for the others.
+    /// Waits for the answer. A cancelled task stops waiting and throws; other tasks still get the answer.
     @inline(__always)
     func value() async throws(AMQPError) -> Value {
         if let answer = self.answer { return try answer.get() }
@@ -97,7 +97,7 @@ final class Reply<Value: Sendable>: Replying {
 
     var answer: Answer? { self.state.withLock { $0.answer } }
 
-    /// Gives the answer. Returns false when there was one already: it stays.
+    /// Sets the answer. Returns false if there was one already, which stays.
     @discardableResult
     func resolve(_ answer: Answer) -> Bool {
         guard let waiters = self.state.withLock({ $0.resolve(answer) }) else { return false }

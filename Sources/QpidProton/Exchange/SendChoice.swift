@@ -1,11 +1,11 @@
 internal import NIOCore
 
-/// The options of one message that has other than the usual ones. Most messages have none, and hold nothing.
+/// The options of one message with other than the default ones. Most messages have none and need no memory.
 final class SendChoice: Sendable {
     let options: AMQPSendOptions
-    /// Where the message waits to be sent.
+    /// The place where the message waits to be sent.
     let lane: SlotKey
-    /// When it expires, on the clock of the loop; `nil` for never.
+    /// The time at which it expires, on the loop's clock; `nil` for never.
     let deadline: NIODeadline?
 
     init(_ options: AMQPSendOptions, lane: SlotKey, now: NIODeadline) {

@@ -1,29 +1,29 @@
 internal import DequeModule
 
-/// A tree of ledgers (connection, sessions, links) in front of the send queue, with those who wait at each link.
+/// A tree of ledgers (connection, sessions, links) before the send queue, with the waiters of each link.
 ///
-/// An item passes when every ledger from its link to the root admits it. Items of one link pass in order; links that wait
-/// are tried again in turn when a ledger falls to its low watermark. From the beginning of a message to its last part only its
-/// parts pass at its link: what passed between them would be behind them, and could hold the room that they need.
+/// An item passes if every ledger from its link to the root admits it. Items of one link pass in order. When a ledger
+/// falls to its low watermark, waiting links are tried again in turn. While a message passes in parts, only its parts
+/// pass at its link: other items would wait behind them, and could use the room that they need.
 struct SendGate<Waiter> {
     typealias Node = SlotKey
 
-    /// One who waits with bytes.
+    /// A waiter with its bytes.
     private struct Waiting {
         let bytes: Int
         let part: MessagePart
         let waiter: Waiter
     }
 
-    /// A plain value, for it is looked at for every message; those who wait are elsewhere.
+    /// A plain value, because every message reads it. The waiters are elsewhere.
     private struct Level {
         var ledger: ByteLedger
         let parent: Node?
-        /// A closed level admits nothing, and goes when its bytes have gone.
+        /// A closed level admits nothing, and is removed with its last bytes.
         var isClosed = false
-        /// The message that has begun to pass, and whose last part has not; 0 for none.
+        /// The message whose first part has passed and whose last part has not; 0 for none.
         var message: UInt32 = 0
-        /// It has an ``AdmissionTuner``.
+        /// Whether it has an ``AdmissionTuner``.
         var isTuned = false
 
         /// Changes the level; returns its parent.
@@ -42,12 +42,12 @@ struct SendGate<Waiter> {
     private var levels = SlotMap<Level>()
     private var waiters: [Node: WaitList<UInt64, Waiting>] = [:]
     private var waitingLinks: Deque<Node> = []
-    /// Of the links whose limit finds itself.
+    /// The tuners of the links with automatic limits.
     private var tuners: [Node: AdmissionTuner] = [:]
-    /// What is shared with other connections, behind the levels of this one.
+    /// The budget shared with other connections, after the levels of this one.
     var share: BudgetShare?
 
-    /// - Parameter isAutomatic: Whether the limit finds itself, up to that of the ledger.
+    /// - Parameter isAutomatic: Whether the limit tunes itself, up to that of the ledger.
     mutating func addLevel(_ ledger: ByteLedger, parent: Node?, isAutomatic: Bool = false) -> Node {
         let node = self.levels.insert(Level(ledger: ledger, parent: parent, isTuned: isAutomatic))
         if isAutomatic { self.tuners[node] = AdmissionTuner(ceiling: ledger.high) }
@@ -56,14 +56,14 @@ struct SendGate<Waiter> {
 
     var hasTuners: Bool { !self.tuners.isEmpty }
 
-    /// The limit of a link for items that may wait; `nil` if it is that of its ledger.
+    /// The limit of a link for items that may wait; `nil` for the limit of its ledger.
     func tunedLimit(_ link: Node) -> Int? { self.tuners[link]?.limit }
 
-    /// Bytes of a link have been released at a time: its limit may change. Returns those who pass now.
+    /// Bytes of a link were released at a time, so its limit may change. Returns the items that pass now.
     ///
     /// - Parameters:
     ///   - wasWaiting: Whether tasks waited for room at the link until then.
-    ///   - credit: How many more messages the peer takes.
+    ///   - credit: The peer's remaining credit, in messages.
     mutating func tune(
         _ link: Node,
         released bytes: Int,
@@ -79,14 +79,14 @@ struct SendGate<Waiter> {
         return self.levels[link]?.ledger.unblockIfLow() == true ? self.retry() : []
     }
 
-    /// Closes a level: returns those who waited there, in order, and those who pass now that they are gone. What the level
-    /// holds is counted until it is released.
+    /// Closes a level. Returns its waiters in order, and the items that pass without them. The level's bytes count
+    /// until their release.
     mutating func closeLevel(_ node: Node) -> (refused: [Waiter], admitted: [Waiter]) {
         var refused: [Waiter] = []
         self.waiters.removeValue(forKey: node)?.forEach { refused.append($0.waiter) }
         self.levels[node]?.isClosed = true
         self.waitingLinks.removeAll { $0 == node }
-        // Those who are gone may have been what a level waited to have room for.
+        // A level may have waited for room for the removed waiters.
         self.forEachLevel(from: node) { _ = $0.ledger.unblockIfLow() }
         self.removeIfDone(node)
         if !refused.isEmpty { self.share?.withdraw() }
@@ -106,13 +106,14 @@ struct SendGate<Waiter> {
         !self.waitingLinks.isEmpty && self.waiters[node] != nil
     }
 
-    /// Admits bytes of a link on every level, or on none and marks the level that refused, if that is above its low mark.
+    /// Admits bytes of a link on every level. If a level refuses, it admits them on none, and marks that level if it is
+    /// above its low mark.
     ///
-    /// At or below it nothing is marked, for nothing may follow that would end the block: who waits marks it itself.
+    /// At or below the low mark it marks nothing, because no event would end the block: the waiter marks it itself.
     ///
     /// - Parameters:
-    ///   - isWaiting: Whether the item is refused only to wait at once.
-    ///   - mayWait: Whether it comes again, to wait, when it is refused.
+    ///   - isWaiting: Whether the item waits at once after a refusal.
+    ///   - mayWait: Whether a refused item comes again to wait.
     mutating func admit(
         _ bytes: Int,
         at link: Node,
@@ -121,14 +122,14 @@ struct SendGate<Waiter> {
         mayWait: Bool = false
     ) -> Admission {
         guard self.isOpen(link) else { return .closed }
-        // Who comes behind others waits for what the first of them waits for.
+        // A later item waits for the same cause as the first waiter.
         if !part.follows, self.hasWaiters(link), let first = self.first(at: link) { return .full(first.level) }
         guard self.isNext(part, at: link) else { return .full(.stream) }
         let refusing = self.pass(bytes, at: link, as: part, isWaiting: isWaiting, mayWait: mayWait || isWaiting)
         return refusing.map { .full($0) } ?? .admitted
     }
 
-    /// The size of the first who waits at a link, and what refuses it.
+    /// The size of a link's first waiter, and the level that refuses it.
     func first(at link: Node) -> (bytes: Int, level: SendRefusal.Level)? {
         guard let first = self.waiters[link]?.first?.waiter else { return nil }
         if !self.isNext(first.part, at: link) { return (first.bytes, .stream) }
@@ -141,7 +142,7 @@ struct SendGate<Waiter> {
         return self.levels[link]?.parent == node ? .session : .connection
     }
 
-    /// The ledger that stands for a level, seen from a link.
+    /// The ledger of a level, as seen from a link.
     func ledger(_ level: SendRefusal.Level, from link: Node) -> (node: Node, ledger: ByteLedger)? {
         var node = link
         let steps = level == .link || level == .stream ? 0 : level == .session ? 1 : 2
@@ -165,7 +166,7 @@ struct SendGate<Waiter> {
         part.follows || self.levels[link]?.message == 0
     }
 
-    /// Of a message that has begun to pass no more parts come. Returns those who pass now.
+    /// A message in parts has no further parts. Returns the items that pass now.
     mutating func endMessage(_ number: UInt32, at link: Node) -> [Waiter] {
         if self.levels[link]?.message == number { self.levels[link]?.message = 0 }
         return self.retry()
@@ -186,22 +187,22 @@ struct SendGate<Waiter> {
         }
     }
 
-    /// Takes one out who waits no longer; returns it, and those who pass now that it is gone.
+    /// Removes a waiter. Returns it, and the items that pass without it.
     mutating func cancel(_ id: UInt64, at link: Node) -> (cancelled: Waiter?, admitted: [Waiter]) {
         let isFirst = self.waiters[link]?.first?.id == id
         guard let cancelled = self.takeWaiter(link, { $0.remove(id) }) else { return (nil, []) }
         if !self.hasWaiters(link) { self.waitingLinks.removeAll { $0 == link } }
-        // The one that is gone may have been what a level waited to have room for.
+        // A level may have waited for room for the removed waiter.
         self.forEachLevel(from: link) { _ = $0.ledger.unblockIfLow() }
-        // Only the first of a link can be what the connection waits for; the others must not cost it its place.
+        // The connection waits only for the first waiter of a link, so the others must not cost it its place.
         if isFirst { self.share?.withdraw() }
         return (cancelled, self.retry())
     }
 
-    /// The bytes that must leave for the first who waits at a link to pass, however the levels are marked; `nil` if no one waits
-    /// for whom others may go, or who may go.
+    /// The bytes that must be released for a link's first waiter, independent of the marks; `nil` without a waiter that
+    /// may pass.
     func shortage(at link: Node) -> Int? {
-        // Behind a message that passes in parts no room is needed before its end, and no part of it can be left out.
+        // After a message in parts no room helps before its end, and none of its parts can be dropped.
         guard let first = self.waiters[link]?.first?.waiter, !first.part.follows, self.isNext(first.part, at: link)
         else {
             return nil
@@ -215,8 +216,8 @@ struct SendGate<Waiter> {
         return shortage
     }
 
-    /// Takes bytes off, and lets the first who waits at the link in, in their place. Returns it unless there is no room still,
-    /// and those who pass besides.
+    /// Removes bytes, and admits the link's first waiter in their place. Returns it if there was room, and other items
+    /// that pass.
     mutating func replace(_ bytes: Int, at link: Node) -> (replaced: Waiter?, admitted: [Waiter]) {
         var isUnblocked = false
         self.share?.release(bytes)
@@ -233,7 +234,7 @@ struct SendGate<Waiter> {
         return (replaced, admitted)
     }
 
-    /// Takes out the first who waits at a link.
+    /// Removes the first waiter of a link.
     mutating func cancelFirst(at link: Node) -> (cancelled: Waiter?, admitted: [Waiter]) {
         guard let first = self.waiters[link]?.first else { return (nil, []) }
         return self.cancel(first.id, at: link)
@@ -249,7 +250,7 @@ struct SendGate<Waiter> {
         return taken?.waiter
     }
 
-    /// Takes bytes off a link and its parents; returns those who pass now, in order.
+    /// Removes bytes from a link and its parents. Returns the items that pass now, in order.
     mutating func release(_ bytes: Int, at link: Node) -> [Waiter] {
         guard self.levels.contains(link) else { return [] }
         var isUnblocked = false
@@ -287,7 +288,7 @@ struct SendGate<Waiter> {
         return nil
     }
 
-    /// Counts bytes on every level, or on none. Returns which level refused.
+    /// Counts bytes on every level, or on none. Returns the level that refused.
     private mutating func pass(
         _ bytes: Int,
         at link: Node,
@@ -306,7 +307,7 @@ struct SendGate<Waiter> {
         return nil
     }
 
-    /// Keeps in mind which message has begun to pass.
+    /// Records the message that has started to pass.
     private mutating func note(_ part: MessagePart, at link: Node) {
         switch part {
         case .whole, .middle: break
@@ -315,7 +316,7 @@ struct SendGate<Waiter> {
         }
     }
 
-    /// Tries those who wait, in turn. Returns those who pass.
+    /// Tries the waiters in turn. Returns the items that pass.
     mutating func retry() -> [Waiter] {
         guard !self.waitingLinks.isEmpty else { return [] }
         var admitted: [Waiter] = []
@@ -332,7 +333,7 @@ struct SendGate<Waiter> {
             guard self.hasWaiters(link) else { continue }
             if admitted.count > before { served.append(link) } else { refused.append(link) }
         }
-        // Who had nothing this time comes first the next time.
+        // A waiter without success comes first the next time.
         self.waitingLinks = Deque(refused + served)
         return admitted
     }

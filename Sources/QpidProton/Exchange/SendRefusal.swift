@@ -1,24 +1,24 @@
-/// Why there is no room for a message now.
+/// The cause for which there is no room for a message now.
 struct SendRefusal: Equatable, Sendable {
-    /// Where a message was refused, of the levels that it has to pass.
+    /// The level that refused a message.
     enum Level: Equatable, Sendable {
         case link, session, connection, budget
-        /// A message of the link that is made while it is sent, behind which others wait.
+        /// A message that is created while it is sent, which other messages of the link wait for.
         case stream
     }
 
     let level: Level
     /// The bytes of the message.
     let bytes: Int
-    /// The most bytes that the level admits, and where it goes on after it was full.
+    /// The limit of the level, and its low mark.
     let high: Int
     let low: Int
-    /// The bytes that the level holds.
+    /// The bytes on the level.
     let used: Int
-    /// What the link waits for that has the most bytes there; `nil` when this connection has none.
+    /// The cause that blocks the link with the most bytes there; `nil` if this connection has none.
     let cause: LaneCause?
 
-    /// The outermost first.
+    /// The causes, outermost first.
     var blockedBy: [AMQPBlockCause] {
         let full: AMQPBlockCause =
             switch self.level {
@@ -31,7 +31,7 @@ struct SendRefusal: Equatable, Sendable {
         return [full] + (self.cause.map { [$0.blockCause] } ?? [])
     }
 
-    /// The sentence with its figures.
+    /// The text with its figures.
     var text: String {
         if self.level == .stream {
             let reason = self.cause.map { ", which waits because \($0.blockCause)" } ?? ""

@@ -1,6 +1,6 @@
-/// What an application decided of one delivery, on its way to the loop.
+/// An application's decision about one delivery, on its way to the loop.
 struct Settlement: Sendable {
-    /// The outcomes that carry nothing, and a reference for the others: many settlements wait, are sorted and copied.
+    /// The outcomes without data, and a reference for the others, because many settlements wait, are sorted and copied.
     private enum Decision: Sendable {
         case accepted
         case released
@@ -14,10 +14,10 @@ struct Settlement: Sendable {
 
     let receiver: SlotKey
     let slot: SlotKey
-    /// The delivery's place in the order of arrival, by which settlements are sorted so that ranges form.
+    /// The delivery's number in the order of arrival. Settlements are sorted by it, so that ranges form.
     let sequence: UInt64
     private let decision: Decision
-    /// Whether every earlier delivery of the receiver that is not settled gets the same outcome.
+    /// Whether all earlier unsettled deliveries of the receiver get the same outcome.
     let includesEarlier: Bool
 
     init(receiver: SlotKey, slot: SlotKey, sequence: UInt64, outcome: AMQPOutcome, includesEarlier: Bool) {

@@ -1,9 +1,9 @@
-/// Where the decisions about the deliveries of one receiver go. Apart from the outbox, whose memory is changed all the
-/// time: every copy of a delivery counts a reference here.
+/// The destination of decisions about one receiver's deliveries. It is separate from the outbox, whose memory changes
+/// all the time, because every copy of a delivery counts a reference here.
 final class Settler: Sendable {
     let outbox: Outbox
     let receiver: SlotKey
-    /// The decisions that did not leave.
+    /// The decisions that were not sent.
     let unsent: UnsentSettlements
 
     init(outbox: Outbox, receiver: SlotKey, unsent: UnsentSettlements) {

@@ -2,12 +2,12 @@
     internal import ServiceLifecycle
 #endif
 
-/// Runs a call, and calls a handler once if the service group of the task asks it to shut down. That may come before the
-/// call begins.
+/// Runs a call. Calls a handler once if the service group of the task requests a graceful shutdown, possibly before the
+/// call starts.
 ///
-/// Without the trait `ServiceLifecycle` there is no group, and no call of the handler.
+/// Without the trait `ServiceLifecycle` there is no group, and the handler is never called.
 ///
-/// - Parameter onShutdown: Called behind a lock of the group: it must not wait.
+/// - Parameter onShutdown: Called under a lock of the group, so it must not wait.
 func withShutdownHandler<Value: Sendable>(
     _ call: () async throws(AMQPError) -> Value,
     onShutdown: @escaping @Sendable () -> Void

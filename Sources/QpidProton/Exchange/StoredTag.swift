@@ -1,4 +1,4 @@
-/// The delivery-tag of a delivery: up to 32 bytes, in place, with the message-format in what would be padding.
+/// A delivery-tag of up to 32 bytes, stored inline, with the message-format in the padding.
 struct StoredTag: Sendable {
     var storage: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
     var count: UInt8 = 0

@@ -1,12 +1,12 @@
-/// The side that answers a tracker. It must be answered exactly once.
+/// The side that resolves a tracker. It must resolve it exactly once.
 struct TrackerPromise: Sendable {
     fileprivate let promise: OutcomePromise
 
-    /// Gives the outcome, or the error in its place.
+    /// Sets the outcome, or the error in its place.
     func resolve(_ answer: Result<AMQPOutcome, AMQPError>) { self.promise.resolve(answer) }
 }
 
-/// Makes trackers of messages that no link has accepted yet: whoever holds the messages answers them.
+/// Creates trackers of messages that no link has accepted yet. The holder of the messages resolves them.
 struct TrackerSource: Sendable {
     private var source = OutcomeSource()
 
@@ -16,6 +16,6 @@ struct TrackerSource: Sendable {
         return (TrackerPromise(promise: next.promise), AMQPTracker(next.reply))
     }
 
-    /// Lets the memory go when all promises are kept.
+    /// Frees the memory when all promises are resolved.
     mutating func close() { self.source.close() }
 }

@@ -1,12 +1,12 @@
 internal import Synchronization
 
-/// The messages that failed because their link ended while no close ran, and whose outcome no one has read.
+/// The unread failures of messages whose link ended outside of a close.
 final class UnreadFailures: Sendable {
     let notSent = Atomic(0)
     let inDoubt = Atomic(0)
 }
 
-/// A failed message, where it is counted until its outcome is read: for its link, its session and its connection.
+/// A failed message. It counts for its link, its session and its connection until its outcome is read.
 struct UnreadFailure: Sendable {
     let counts: [UnreadFailures]
     let isInDoubt: Bool

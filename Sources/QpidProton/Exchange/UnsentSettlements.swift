@@ -1,19 +1,19 @@
 internal import Logging
 internal import Synchronization
 
-/// Counts the decisions about one receiver's messages that were not written to the socket because the link ended first.
+/// Counts the decisions about one receiver's messages that were not written to the socket before the link ended.
 ///
-/// The loop counts those made before the end. Later ones are counted where they are made, each message once.
+/// The loop counts decisions before the end. Later ones are counted by their callers, once per message.
 final class UnsentSettlements: Sendable {
-    /// The decisions that the peer was told and may not have read when the link ended.
+    /// The decisions that were sent, but that the peer may not have read before the link ended.
     enum InDoubt {
-        /// The peer's answer to the end of the link proves that it has read them, if this side ended the link.
+        /// If this side ended the link, the peer's answer to the end proves that it has read them.
         case untilAnswer(Int, isAnswerable: Bool)
         /// The sender had to settle and did not.
         case forGood(Int)
     }
 
-    /// What is left of the settlements of a receiver that has ended.
+    /// The settlements of an ended receiver.
     struct Rest {
         var notWritten: Int
         var inDoubt: Int
@@ -22,29 +22,29 @@ final class UnsentSettlements: Sendable {
 
     fileprivate struct State {
         var count = 0
-        /// Those of them that were in writes which were not done.
+        /// The decisions among them in incomplete writes.
         var unwritten = 0
         /// The messages that the application held without a decision at the end, by key, with their sequence.
         var undecided: [SlotKey: UInt64] = [:]
-        /// The messages whose decision was not handed to Proton before the end, and those that were decided for which the sender
-        /// had to settle and did not.
+        /// The messages whose decision Proton did not get before the end, and the decided ones that the sender had to
+        /// settle and did not.
         var notWritten: Set<SlotKey> = []
         var unconfirmed: Set<SlotKey> = []
         var inDoubt = InDoubt.forGood(0)
-        /// The messages without a decision that no task had taken.
+        /// The messages without a decision that no task had received.
         var untaken = 0
         var cause: AMQPError?
-        /// Everything that was decided before the end is counted.
+        /// Whether all decisions before the end are counted.
         var isComplete = false
         var isLogged = false
     }
 
     private let state = Mutex(State())
     private let ended = Atomic(false)
-    /// The link, for the log.
+    /// The link, for log lines.
     private let metadata: Logger.Metadata
     private let logger: Logger
-    /// Gets the number of decisions that are lost beyond those before.
+    /// Receives the number of further lost decisions.
     private let onLoss: (@Sendable (Int) -> Void)?
 
     init(metadata: Logger.Metadata, logger: Logger, onLoss: (@Sendable (Int) -> Void)? = nil) {
@@ -54,18 +54,18 @@ final class UnsentSettlements: Sendable {
     }
 
     var count: Int { self.state.withLock { $0.count } }
-    /// The link has ended, as far as is known here.
+    /// The link has ended, as far as this side knows.
     var hasEnded: Bool { self.ended.load(ordering: .relaxed) }
 
     /// The link has ended.
     ///
     /// - Parameters:
     ///   - undecided: The messages that the application holds without a decision, with their sequence.
-    ///   - unsent: How many decisions had not been handed to Proton.
-    ///   - untold: The messages of which the peer was told nothing.
-    ///   - unconfirmed: The messages of which the peer was told a decision, and which it has not settled.
-    ///   - inDoubt: The decisions that the peer was told and may not have read.
-    ///   - untaken: How many of the undecided messages no task has taken.
+    ///   - unsent: The number of decisions that Proton did not get.
+    ///   - untold: The messages about which nothing was sent to the peer.
+    ///   - unconfirmed: The messages whose decision was sent, and which the peer has not settled.
+    ///   - inDoubt: The sent decisions that the peer may not have read.
+    ///   - untaken: The number of undecided messages that no task has received.
     func end(
         _ cause: AMQPError,
         undecided: [SlotKey: UInt64],
@@ -88,27 +88,27 @@ final class UnsentSettlements: Sendable {
         if unsent > 0 { self.onLoss?(unsent) }
     }
 
-    /// Whether the peer was told the decision about a message before the end, and has nothing to answer.
+    /// Whether the decision about a message was sent before the end, and needs no answer of the peer.
     func wasTold(_ slot: SlotKey) -> Bool {
         self.state.withLock { !$0.notWritten.contains(slot) && !$0.unconfirmed.contains(slot) }
     }
 
-    /// How the settlement of a message ended whose receiver has ended.
+    /// The end of a settlement after its receiver has ended.
     func result(of slot: SlotKey) -> AMQPSettlementResult {
         self.state.withLock { state in
             let cause = state.cause ?? AMQPError(scope: .link, condition: .closed, detail: "the receiver was closed")
             if state.notWritten.contains(slot) { return .notWritten(cause) }
-            // Of the decisions in writes that were not done, it may be one.
+            // It may be one of the decisions in incomplete writes.
             let isCertain = state.isComplete && state.unwritten == 0 && !state.unconfirmed.contains(slot)
             return isCertain ? .settled : .inDoubt(cause)
         }
     }
 
-    /// What is left.
+    /// The remaining numbers.
     ///
     /// - Parameters:
-    ///   - isAnswered: Whether the peer has answered the end of the link, or of what it was on.
-    ///   - unwritten: The decisions that are on their way to the socket still.
+    ///   - isAnswered: Whether the peer has answered the end of the link, session or connection.
+    ///   - unwritten: The decisions that are still on their way to the socket.
     func rest(isAnswered: Bool, unwritten: Int) -> Rest {
         self.state.withLock { state in
             let lost = state.isComplete ? state.unwritten : unwritten
@@ -123,7 +123,7 @@ final class UnsentSettlements: Sendable {
         }
     }
 
-    /// Counts the rest of what was decided before the end, and logs the number if there is one.
+    /// Counts the remaining decisions before the end, and logs their number if it is not 0.
     func complete(adding count: Int) {
         self.log { state in
             state.count += count
@@ -132,7 +132,7 @@ final class UnsentSettlements: Sendable {
         }
     }
 
-    /// Counts decisions that were made after the end, or too late for the loop to see before it. The first is logged.
+    /// Counts decisions after the end, or too late for the loop. The first one is logged.
     func add(_ settlements: some Sequence<Settlement>) {
         self.log { state in
             for settlement in settlements { state.add(settlement) }
@@ -168,10 +168,10 @@ extension UnsentSettlements.State {
     }
 }
 
-/// What decisions about the messages of receivers that have ended are counted with. It is used on the event loop alone.
+/// The counts for decisions about messages of ended receivers, used on the event loop only.
 struct EndedReceivers {
     private struct Entry {
-        /// Held by the receiver's deliveries: when they are gone, no one decides any more.
+        /// Held by the receiver's deliveries. Without it, no one can decide any more.
         weak var unsent: UnsentSettlements?
     }
 

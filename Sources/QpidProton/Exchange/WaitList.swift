@@ -1,8 +1,8 @@
 internal import DequeModule
 
-/// The tasks that wait for one thing, in the order in which they came.
+/// The tasks that wait for one thing, in their order.
 ///
-/// One waiter takes no memory of its own: most lists have none or one.
+/// One waiter needs no memory of its own, because most lists have none or one.
 struct WaitList<ID: Equatable, Waiter> {
     typealias Entry = (id: ID, waiter: Waiter)
 
@@ -39,7 +39,7 @@ struct WaitList<ID: Equatable, Waiter> {
         self.storage = .several(entries)
     }
 
-    /// Adds one before all others.
+    /// Adds a waiter before all others.
     mutating func prepend(_ id: ID, _ waiter: Waiter) {
         guard !self.isEmpty else { return self.storage = .one((id, waiter)) }
         var entries = self.takeEntries()
@@ -56,7 +56,7 @@ struct WaitList<ID: Equatable, Waiter> {
         }
     }
 
-    /// Takes out the first.
+    /// Removes the first waiter.
     mutating func popFirst() -> Waiter? {
         if case .one(let entry) = self.storage {
             self.storage = .none
@@ -65,7 +65,7 @@ struct WaitList<ID: Equatable, Waiter> {
         return self.take { $0.popFirst() }
     }
 
-    /// Takes out one who waits no longer; `nil` if it is not there.
+    /// Removes a waiter; `nil` if it is not in the list.
     mutating func remove(_ id: ID) -> Waiter? {
         if case .one(let entry) = self.storage {
             guard entry.id == id else { return nil }
@@ -85,7 +85,7 @@ struct WaitList<ID: Equatable, Waiter> {
         return entry?.waiter
     }
 
-    /// Takes out all, in order.
+    /// Removes all waiters, in order.
     mutating func takeAll() -> Self {
         defer { self.storage = .none }
         return self
@@ -106,8 +106,9 @@ extension WaitList.Storage: Sendable where ID: Sendable, Waiter: Sendable {}
 /// Suspends until the task gets an answer, or is cancelled.
 ///
 /// - Parameters:
-///   - enlist: Lists the task, or returns its answer. Looks whether the task is cancelled in the same step: `leave` may have run.
-///   - leave: Takes the task out of the list, when it is cancelled.
+///   - enlist: Lists the task, or returns its answer. Checks for a cancellation in the same step, because `leave` may
+///     have run.
+///   - leave: Removes a cancelled task from the list.
 @inline(__always)
 func waitForAnswer<Value: Sendable>(
     _ enlist: (WaitingTask<Result<Value, AMQPError>>) -> Result<Value, AMQPError>?,

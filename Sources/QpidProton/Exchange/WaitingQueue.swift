@@ -1,11 +1,11 @@
 internal import DequeModule
 internal import Synchronization
 
-/// What the event loop has for tasks that wait: elements in order, with their weight, until an end.
+/// The elements of the event loop for waiting tasks: in order, with their weight, until an end.
 ///
-/// How many elements it holds is bounded by whoever pushes; it counts their weight and its peak.
+/// The caller that pushes limits the number of elements. The queue counts their weight and its peak.
 final class WaitingQueue<Element: Sendable>: WaitingInbox {
-    /// An element, its weight in bytes, and whether taking it is to be reported.
+    /// An element, its weight in bytes, and whether its receipt is reported.
     struct Entry: Sendable {
         let element: Element
         let weight: Int
@@ -60,7 +60,7 @@ final class WaitingQueue<Element: Sendable>: WaitingInbox {
         }
     }
 
-    /// Takes away what no one has taken, and returns it.
+    /// Removes and returns all elements.
     func removeAll() -> [Element] {
         self.withState { state in
             defer {
@@ -71,12 +71,12 @@ final class WaitingQueue<Element: Sendable>: WaitingInbox {
         }
     }
 
-    /// The next element if there is one; `nil` when there is none now, or never again.
+    /// The next element; `nil` if there is none now, or none any more.
     func poll() -> Element? {
         self.take { $0.pop() }
     }
 
-    /// Up to `count` elements that are there now.
+    /// Up to `count` current elements.
     func poll(max count: Int) -> [Element] {
         self.take { state in
             var elements: [Element] = []

@@ -1,8 +1,8 @@
 #if THREAD_SANITIZER
     internal import NIOConcurrencyHelpers
 
-    /// A task that waits for one answer. The thread sanitizer does not see the order of two threads where the task is
-    /// resumed before it has come to wait, and would take all that the answer refers to for races: a lock shows it.
+    /// A task that waits for one answer. If it is resumed before it waits, the thread sanitizer misses the order and
+    /// would report races on the answer's references. A lock makes the order visible.
     struct WaitingTask<Answer: Sendable>: Sendable {
         fileprivate let continuation: CheckedContinuation<Answer, Never>
         fileprivate let order: NIOLock
@@ -13,11 +13,11 @@
         }
     }
 #elseif DEBUG
-    /// A task that waits for one answer. Debug builds find out when it is resumed twice or forgotten.
+    /// A task that waits for one answer. Debug builds detect a second or a missing resume.
     typealias WaitingTask<Answer> = CheckedContinuation<Answer, Never>
 #else
-    /// A task that waits for one answer. The layout of the checked kind is not known before the program runs: what holds
-    /// it is then copied by way of its metadata, which are looked up each time.
+    /// A task that waits for one answer. The layout of the checked kind is known at run time only, so each copy of its
+    /// holder would look up metadata.
     typealias WaitingTask<Answer> = UnsafeContinuation<Answer, Never>
 #endif
 

@@ -1,30 +1,33 @@
 /// A sequence of values of one type.
 ///
-/// All elements have one constructor: the same primitive type and, where they are described, the same descriptors. An
-/// empty array still has an element type. A described element appears as an ``AMQPValue/described(_:)``.
+/// All elements share one constructor: the same primitive type and, if they are described, the same descriptors. An
+/// empty array has an element type too. A described element appears as an ``AMQPValue/described(_:)``.
 ///
 /// Source: AMQP 1.0 §1.6.24.
 public struct AMQPArray: Hashable, Sendable {
     /// The elements.
     public let elements: [AMQPValue]
-    /// The elements' descriptors, outermost first; empty where the elements are not described.
+    /// The elements' descriptors, outermost first; empty if the elements are not described.
     public let descriptors: [AMQPValue]
     /// The elements' primitive type, below their descriptors.
     public let elementType: AMQPType
 
     /// Creates an array of at least one value.
     ///
-    /// - Throws: `local:invalid-argument` where the values are of more than one type or descriptor, or there is none:
-    ///   an empty array is made with ``init(emptyOf:descriptors:)``.
+    /// - Throws: `local:invalid-argument` if the values have more than one type or descriptor, or if there is none. Use
+    ///   ``init(emptyOf:descriptors:)`` for an empty array.
     public init(_ elements: [AMQPValue]) throws(AMQPError) {
         guard let first = elements.first else {
-            throw AMQPError(condition: .invalidArgument, detail: "an array without elements must be made with a type")
+            throw AMQPError(
+                condition: .invalidArgument,
+                detail: "an array without elements needs a type: use init(emptyOf:descriptors:)"
+            )
         }
         let (descriptors, type) = first.constructor
         for (index, element) in elements.enumerated() where !element.has(descriptors[...], type) {
             throw AMQPError(
                 condition: .invalidArgument,
-                detail: "element \(index) of the array is not of the first one's type"
+                detail: "element \(index) of the array has another type than the first one"
             )
         }
         self.init(uniform: elements, type: type, descriptors: descriptors)
@@ -35,7 +38,7 @@ public struct AMQPArray: Hashable, Sendable {
         self.init(uniform: [], type: type, descriptors: descriptors)
     }
 
-    /// Creates an array of symbols, as capabilities are written.
+    /// Creates an array of symbols, the form of capabilities.
     public init(symbols: [AMQPSymbol]) {
         self.init(uniform: symbols.map { .symbol($0) }, type: .symbol, descriptors: [])
     }

@@ -1,11 +1,11 @@
-/// The 32 bits of an IEEE 754 decimal32 number. They are carried, not computed with.
+/// The 32 bits of an IEEE 754 decimal32 number. The library transports them and does not compute with them.
 ///
 /// Source: AMQP 1.0 §1.6.13 (BID encoding).
 public struct AMQPDecimal32: Hashable, Sendable, CustomStringConvertible {
     /// The bits.
     public var bitPattern: UInt32
 
-    /// Creates a number of its bits.
+    /// Creates a number from its bits.
     public init(bitPattern: UInt32) {
         self.bitPattern = bitPattern
     }
@@ -14,14 +14,14 @@ public struct AMQPDecimal32: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "decimal32(0x\(String(self.bitPattern, radix: 16)))" }
 }
 
-/// The 64 bits of an IEEE 754 decimal64 number. They are carried, not computed with.
+/// The 64 bits of an IEEE 754 decimal64 number. The library transports them and does not compute with them.
 ///
 /// Source: AMQP 1.0 §1.6.14 (BID encoding).
 public struct AMQPDecimal64: Hashable, Sendable, CustomStringConvertible {
     /// The bits.
     public var bitPattern: UInt64
 
-    /// Creates a number of its bits.
+    /// Creates a number from its bits.
     public init(bitPattern: UInt64) {
         self.bitPattern = bitPattern
     }
@@ -30,16 +30,16 @@ public struct AMQPDecimal64: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "decimal64(0x\(String(self.bitPattern, radix: 16)))" }
 }
 
-/// The 128 bits of an IEEE 754 decimal128 number. They are carried, not computed with.
+/// The 128 bits of an IEEE 754 decimal128 number. The library transports them and does not compute with them.
 ///
 /// Source: AMQP 1.0 §1.6.15 (BID encoding).
 public struct AMQPDecimal128: Hashable, Sendable, CustomStringConvertible {
-    /// The upper 64 bits, which travel first.
+    /// The upper 64 bits, which are first on the wire.
     public var high: UInt64
     /// The lower 64 bits.
     public var low: UInt64
 
-    /// Creates a number of its bits.
+    /// Creates a number from its bits.
     public init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low

@@ -1,8 +1,8 @@
-/// A value with a descriptor, which says what the value means.
+/// A value with a descriptor, which defines the value's meaning.
 ///
 /// Source: AMQP 1.0 §1.2 and §1.3.
 public struct AMQPDescribed: Hashable, Sendable, CustomStringConvertible {
-    /// The descriptor: as a rule an `ulong` or a symbol.
+    /// The descriptor, usually a `ulong` or a symbol.
     public var descriptor: AMQPValue
     /// The value.
     public var value: AMQPValue

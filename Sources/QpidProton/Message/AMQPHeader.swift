@@ -1,27 +1,27 @@
-/// The header of a message: what the network is asked to do with it.
+/// The header of a message: its delivery in the network.
 ///
 /// Source: AMQP 1.0 §3.2.1.
 public struct AMQPHeader: Hashable, Sendable {
-    /// The delivery count: how many attempts to deliver the message failed before.
+    /// The number of earlier failed attempts to deliver the message.
     public var deliveryCount: UInt32
-    /// The time to live in milliseconds, meaningful where `hasTimeToLive` is set.
+    /// The time to live in milliseconds, valid if `hasTimeToLive` is set.
     private(set) var timeToLiveMilliseconds: UInt32
     private(set) var hasTimeToLive: Bool
-    /// Whether the message must survive a failure of the node that holds it.
+    /// Whether the message must survive a failure of the node that stores it.
     public var durable: Bool
-    /// Whether no other link has acquired the message before.
+    /// Whether this link is the first to acquire the message.
     public var firstAcquirer: Bool
-    /// The priority: a larger one is more urgent, 4 is the usual one.
+    /// The priority; 4 by default, and more urgent if larger.
     public var priority: UInt8
 
     /// Creates a header.
     ///
     /// - Parameters:
-    ///   - durable: Whether the message must survive a failure of the node that holds it.
+    ///   - durable: Whether the message must survive a failure of the node that stores it.
     ///   - priority: A larger one is more urgent.
-    ///   - timeToLive: How long the message is of use; see ``timeToLive``.
-    ///   - firstAcquirer: Whether no other link has acquired the message before.
-    ///   - deliveryCount: How many attempts to deliver the message failed before.
+    ///   - timeToLive: How long the message is valid; see ``timeToLive``.
+    ///   - firstAcquirer: Whether the link is the first to acquire the message.
+    ///   - deliveryCount: The number of earlier failed attempts to deliver the message.
     public init(
         durable: Bool = false,
         priority: UInt8 = 4,
@@ -38,10 +38,10 @@ public struct AMQPHeader: Hashable, Sendable {
         self.timeToLive = timeToLive
     }
 
-    /// How long the message is of use; `nil` for always.
+    /// How long the message is valid; `nil` for no limit.
     ///
-    /// It travels in whole milliseconds: a part of one counts as one, a negative duration as 0, and one above
-    /// 4,294,967,295 ms (49.7 days) as that.
+    /// The unit on the wire is a millisecond. A part of one counts as one, a negative duration as 0, and a longer one
+    /// as 4,294,967,295 ms (49.7 days).
     public var timeToLive: Duration? {
         get { self.hasTimeToLive ? .milliseconds(self.timeToLiveMilliseconds) : nil }
         set {
@@ -62,7 +62,7 @@ public struct AMQPHeader: Hashable, Sendable {
 
     private static func milliseconds(_ duration: Duration) -> UInt32 {
         let (seconds, attoseconds) = duration.components
-        // Seconds beyond this bound are clamped below in any case, and the product cannot overflow.
+        // More seconds are clamped below anyway, and the product cannot overflow.
         guard seconds < 4_294_968 else { return .max }
         guard seconds >= 0 else { return 0 }
         let parts = max(0, attoseconds)

@@ -1,11 +1,10 @@
-/// Keys and values in an order.
+/// Ordered keys and values.
 ///
-/// The order counts: AMQP calls two maps with the same pairs in another order different, and so does `==`. A key
-/// occurs once. Looking a key up takes a walk over the pairs, which is quick for the small maps that messages carry.
+/// The order counts: in AMQP and for `==`, two maps with the same pairs in another order differ. Each key occurs once.
+/// A lookup walks the pairs, which is fast for the small maps of messages.
 ///
-/// A map that was decoded keeps the bytes that it came in, which share the memory of what was decoded, as binary values
-/// do. Its keys and values are made each time they are asked for. To keep a map for long without that memory, or
-/// to walk it often, keep `AMQPMap(Array(map))`.
+/// A decoded map keeps its encoded bytes, which share the memory of the decoded buffer. Each access decodes keys and
+/// values again. To release that memory, or to read the map often, keep `AMQPMap(Array(map))`.
 ///
 /// Source: AMQP 1.0 §1.6.23.
 public struct AMQPMap: Sendable {
@@ -20,7 +19,7 @@ public struct AMQPMap: Sendable {
 
     private var storage: Storage
 
-    /// All keys and values in turn.
+    /// Keys and values alternately.
     private(set) var flat: [AMQPValue] {
         @inline(__always)
         get {
@@ -31,7 +30,7 @@ public struct AMQPMap: Sendable {
         }
         _modify {
             var values = self.flat
-            // Taken out while it is changed, so that it is not copied.
+            // Moved out during the change, so that it is not copied.
             self.storage = .flat([])
             defer { self.storage = .flat(values) }
             yield &values
@@ -43,7 +42,7 @@ public struct AMQPMap: Sendable {
         self.storage = .flat([])
     }
 
-    /// Creates a map of pairs. Where a key occurs twice, the last value counts, in the first one's place.
+    /// Creates a map of pairs. If a key occurs twice, the last value counts, in the place of the first.
     public init(_ pairs: some Sequence<Element>) {
         var flat: [AMQPValue] = []
         flat.reserveCapacity(2 * pairs.underestimatedCount)
@@ -60,7 +59,7 @@ public struct AMQPMap: Sendable {
         self.storage = .flat(flat)
     }
 
-    /// Adopts keys and values in turn that are known to hold no key twice.
+    /// Adopts alternating keys and values without a repeated key.
     init(uniqueKeysAndValues flat: [AMQPValue]) {
         self.storage = .flat(flat)
     }
@@ -71,8 +70,8 @@ public struct AMQPMap: Sendable {
 
     /// The value of a key, or `nil`.
     ///
-    /// Setting a key that is there replaces its value in its place; a new key goes to the end. Setting `nil` takes the
-    /// key out: to store AMQP's null, set `.null`.
+    /// Setting an existing key replaces its value in place; a new key is appended. Setting `nil` removes the key. To
+    /// store AMQP's null, set `.null`.
     public subscript(_ key: AMQPValue) -> AMQPValue? {
         get {
             switch key {
@@ -127,10 +126,10 @@ public struct AMQPMap: Sendable {
 }
 
 extension AMQPMap: Collection {
-    /// The place of a pair. It is its own type so that `map[0]` can only mean the key 0.
+    /// The place of a pair. It has its own type, so that `map[0]` can only mean the key 0.
     public struct Index: Hashable, Sendable, Comparable {
         let place: Int
-        /// Where its bytes begin, in a map that was decoded.
+        /// The start of its bytes in a decoded map.
         let offset: Int
 
         /// Whether the left place comes before the right one.
@@ -148,7 +147,7 @@ extension AMQPMap: Collection {
         case .encoded(let map): map.count / 2
         }
     }
-    /// Whether there is no pair.
+    /// Whether the map has no pairs.
     public var isEmpty: Bool { self.count == 0 }
     /// The first pair's place.
     public var startIndex: Index { Index(place: 0, offset: 0) }
@@ -167,11 +166,11 @@ extension AMQPMap: Collection {
         return (key: flat[2 * position.place], value: flat[2 * position.place + 1])
     }
 
-    /// Gives the pairs in their order: one call a pair, where a walk over the places takes three.
+    /// Returns an iterator over the pairs in order: one call per pair instead of three for a walk over the places.
     public struct Iterator: IteratorProtocol {
         private let map: AMQPMap
         private var pairsLeft: Int
-        /// In an array of values or in the bytes.
+        /// The place in an array of values or in the bytes.
         private var place = 0
 
         fileprivate init(_ map: AMQPMap) {
@@ -179,7 +178,7 @@ extension AMQPMap: Collection {
             self.pairsLeft = map.count
         }
 
-        /// The next pair, `nil` behind the last.
+        /// The next pair; `nil` after the last.
         public mutating func next() -> Element? {
             guard self.pairsLeft > 0 else { return nil }
             self.pairsLeft &-= 1
@@ -192,7 +191,7 @@ extension AMQPMap: Collection {
         }
     }
 
-    /// Gives the pairs in their order.
+    /// Returns an iterator over the pairs in order.
     public func makeIterator() -> Iterator { Iterator(self) }
 }
 
@@ -204,7 +203,7 @@ extension AMQPMap: Hashable {
 }
 
 extension AMQPMap: ExpressibleByDictionaryLiteral, CustomStringConvertible {
-    /// Creates a map of a literal. Where a key occurs twice, the last value counts.
+    /// Creates a map from a literal. If a key occurs twice, the last value counts.
     public init(dictionaryLiteral elements: (AMQPValue, AMQPValue)...) {
         self.init(elements.lazy.map { (key: $0.0, value: $0.1) })
     }

@@ -1,7 +1,7 @@
 public import NIOCore
 
 extension AMQPMessage {
-    /// The body. `.data([])` and `.sequence([])` hold no section and thus are `.empty`.
+    /// The body. `.data([])` and `.sequence([])` contain no section and become `.empty`.
     public var body: Body {
         get {
             switch self.storedBody {
@@ -33,33 +33,33 @@ extension AMQPMessage {
         self.body = body
     }
 
-    /// Creates a message of a text: an amqp-value section with a string.
+    /// Creates a message from a text: an amqp-value section with a string.
     public init(body: String) {
         self.init()
         self.storedBody = .value(.string(body))
     }
 
-    /// Creates a message of bytes: one data section.
+    /// Creates a message from bytes: one data section.
     public init(body: [UInt8]) {
         self.init()
         self.storedBody = .data(ByteBuffer(bytes: body))
     }
 
-    /// Creates a message of the buffer's readable bytes: one data section, not copied before it is encoded.
+    /// Creates a message from a buffer's readable bytes: one data section, which is not copied before encoding.
     public init(body: ByteBuffer) {
         self.init()
         self.storedBody = .data(body)
     }
 
-    /// Creates a message of a value: an amqp-value section.
+    /// Creates a message from a value: an amqp-value section.
     public init(body: AMQPValue) {
         self.init()
         self.storedBody = .value(body)
     }
 
-    /// The body as a text; `nil` if it is none.
+    /// The body as a text; `nil` if it is not text.
     ///
-    /// A text is a string value, or data (joined, or a binary value) that is valid UTF-8.
+    /// Text is a string value, joined data or a binary value in valid UTF-8.
     public var bodyString: String? {
         if case .value(.string(let text)) = self.storedBody { return text }
         return self.bodyBytes.flatMap { String(validating: $0.readableBytesView, as: UTF8.self) }
@@ -67,8 +67,8 @@ extension AMQPMessage {
 
     /// The body as bytes; `nil` if it is neither data nor a binary value.
     ///
-    /// One data section is given as it is, without a copy; several are joined into a new buffer. Setting it makes the
-    /// buffer the only data section; setting `nil` leaves no body.
+    /// One data section is returned without a copy; several are joined into a new buffer. Setting it replaces the body
+    /// with one data section; setting `nil` removes the body.
     public var bodyBytes: ByteBuffer? {
         get {
             switch self.storedBody {
@@ -90,7 +90,7 @@ extension AMQPMessage {
 }
 
 extension AMQPMessage: CustomStringConvertible {
-    /// A readable text: the sections that the message has, and how long its data is. Data itself is not shown.
+    /// A readable text: the sections of the message, and the length of its data without the data itself.
     public var description: String {
         var parts: [String] = []
         if !self.header.isEmpty { parts.append("header: \(self.header)") }
@@ -125,7 +125,7 @@ extension AMQPHeader: CustomStringConvertible {
 }
 
 extension AMQPProperties: CustomStringConvertible {
-    /// A readable text: the properties that are set. The user id is shown as its length alone.
+    /// A readable text: the set properties. It shows only the length of the user id.
     public var description: String {
         let parts: [(String, String?)] = [
             ("messageID", self.messageID?.description),

@@ -1,18 +1,18 @@
 public import NIOCore
 
 extension AMQPMessage {
-    /// Decodes a message from all the readable bytes of a buffer.
+    /// Decodes a message from all readable bytes of a buffer.
     ///
-    /// The body's data and other binary values share the buffer's memory: nothing of them is copied, and the buffer's
-    /// memory lives as long as one of them.
+    /// The body's data and other binary values share the buffer's memory without a copy, and keep it alive.
     ///
-    /// A message that breaks a rule and whose meaning is certain is decoded, unless ``AMQPDecodingLimits/isStrict`` is set.
+    /// Decoding accepts a message that breaks a rule if its meaning is certain, unless ``AMQPDecodingLimits/isStrict``
+    /// is set.
     ///
     /// - Parameters:
     ///   - buffer: The encoded message.
-    ///   - limits: What the message may hold, and how strictly it is read.
-    /// - Throws: `amqp:decode-error` with the offset of the byte where the bytes stop to be a message: see
-    ///   ``AMQPValue/init(decoding:limits:)``. A section that is unknown or occurs twice, and a body of two kinds, throw too.
+    ///   - limits: The limits of the message, and the strictness of decoding.
+    /// - Throws: `amqp:decode-error` with the offset of the first wrong byte: see ``AMQPValue/init(decoding:limits:)``.
+    ///   An unknown or repeated section, and a body of two kinds, throw too.
     ///
     /// Source: AMQP 1.0 §3.2.
     public init(decoding buffer: ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {
@@ -23,9 +23,9 @@ extension AMQPMessage {
         self = try ValueReader.message(buffer, limits)
     }
 
-    /// Appends the encoded message to a buffer. If it throws, the buffer is as before.
+    /// Appends the encoded message to a buffer. If it throws, the buffer is unchanged.
     ///
-    /// - Throws: `local:invalid-argument` where a symbol is not ASCII, values lie deeper in each other than
+    /// - Throws: `local:invalid-argument` if a symbol is not ASCII, the nesting exceeds
     ///   ``AMQPDecodingLimits/highestDepth``, or the message is larger than 2 GiB.
     ///
     /// Source: AMQP 1.0 §3.2.
@@ -55,7 +55,7 @@ extension AMQPMessage {
         return ValueWriter.room(for: size.bytes)
     }
 
-    /// Encodes to the front of memory. Returns how many bytes; `nil` if the memory does not suffice.
+    /// Encodes to the start of the memory and returns the number of bytes; `nil` if the memory is too small.
     func encode(to memory: UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int? {
         do throws(CodecFault) {
             return try ValueWriter.write(to: memory) { (writer) throws(CodecFault) in try writer.message(self) }
@@ -64,7 +64,7 @@ extension AMQPMessage {
         }
     }
 
-    /// A number of bytes that the encoded message does not exceed, at most a few more per value than it takes.
+    /// An upper bound for the bytes of the encoded message, a few too many per value at most.
     public var encodedSizeHint: Int {
         var size = EncodedSize()
         try? size.add(self)
@@ -73,14 +73,13 @@ extension AMQPMessage {
 }
 
 extension AMQPValue {
-    /// Decodes one value from the front of a buffer, and moves the reader index behind it.
+    /// Decodes one value from the start of a buffer, and moves the reader index past it.
     ///
-    /// Binary values share the buffer's memory. If it throws, the buffer is as before.
+    /// Binary values share the buffer's memory. If it throws, the buffer is unchanged.
     ///
-    /// - Throws: `amqp:decode-error` with the offset (from the reader index) of the byte where the bytes stop to be a
-    ///   value: too few, a constructor that AMQP does not define, text that is not UTF-8, a symbol that is not ASCII,
-    ///   a `char` that is no Unicode scalar, a map with half a pair or with a key that occurs twice, or what exceeds
-    ///   the limits.
+    /// - Throws: `amqp:decode-error` with the offset of the first wrong byte from the reader index. Errors are missing
+    ///   bytes, an undefined constructor, text that is not UTF-8, a symbol that is not ASCII, and a `char` that is no
+    ///   Unicode scalar. Others are a map with half a pair or a repeated key, and values beyond the limits.
     ///
     /// Source: AMQP 1.0 §1.2–1.6.
     public init(decoding buffer: inout ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {
@@ -89,10 +88,9 @@ extension AMQPValue {
         self = result.value
     }
 
-    /// Appends the encoded value to a buffer, in the smallest form that AMQP has for it. If it throws, the buffer
-    /// is as before.
+    /// Appends the encoded value to a buffer, in its smallest AMQP form. If it throws, the buffer is unchanged.
     ///
-    /// - Throws: `local:invalid-argument` where a symbol is not ASCII, values lie deeper in each other than
+    /// - Throws: `local:invalid-argument` if a symbol is not ASCII, the nesting exceeds
     ///   ``AMQPDecodingLimits/highestDepth``, or the value is larger than 2 GiB.
     ///
     /// Source: AMQP 1.0 §1.2–1.6.

@@ -7,9 +7,9 @@ import NIOCore
 #endif
 
 extension AMQPMessage {
-    /// Creates a message of a value as JSON: one data section, with the content type `application/json`.
+    /// Creates a message from a value as JSON: one data section with the content type `application/json`.
     ///
-    /// - Throws: `local:invalid-argument` where the value cannot be encoded.
+    /// - Throws: `local:invalid-argument` if the value cannot be encoded.
     public init(json value: some Encodable, encoder: JSONEncoder = JSONEncoder()) throws(AMQPError) {
         let data: Data
         do {
@@ -25,9 +25,9 @@ extension AMQPMessage {
         self.properties.contentType = "application/json"
     }
 
-    /// Decodes the body as JSON: data, a binary value or a string value, whatever the content type says.
+    /// Decodes data, a binary value or a string value as JSON, independent of the content type.
     ///
-    /// - Throws: `amqp:decode-error` where the body is none of these or is not JSON of the type.
+    /// - Throws: `amqp:decode-error` if the body is none of these, or not JSON of the type.
     public func decodeJSON<T: Decodable>(
         _ type: T.Type = T.self,
         decoder: JSONDecoder = JSONDecoder()
@@ -52,8 +52,8 @@ extension AMQPMessage {
     }
 }
 
-/// Names what a JSON encoder or decoder reports, with the path of the value. An error of the application's own types keeps its
-/// text.
+/// Translates an error of a JSON encoder or decoder, with the path of the value. Errors of the application's types keep
+/// their text.
 private enum JSONFault {
     static func cause(_ error: any Error) -> String {
         switch error {
@@ -71,7 +71,7 @@ private enum JSONFault {
         }
     }
 
-    /// Where a value is, such as " at 'lines.0.price'"; nothing for the whole.
+    /// The place of a value, such as " at 'lines.0.price'"; empty for the whole.
     private static func place(_ path: [any CodingKey]) -> String {
         let steps = path.map { $0.intValue.map(String.init) ?? $0.stringValue }
         return steps.isEmpty ? "" : " at '\(steps.joined(separator: "."))'"

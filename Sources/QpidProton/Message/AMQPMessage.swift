@@ -1,13 +1,13 @@
 public import NIOCore
 
-/// A message: the bare message, and what the network adds to it.
+/// A message: the bare message, and the annotations of the network.
 ///
-/// All sections of AMQP 1.0 are here and survive decoding and encoding: several data or sequence sections, the footer,
-/// and sections that are present and hold nothing. A message is a value; its copies share memory
-/// until one is changed.
+/// All sections of AMQP 1.0 survive decoding and encoding, including several data or sequence sections, the footer and
+/// empty sections. A message is a value. Its copies share memory until one is changed.
 ///
-/// Keys and values of the maps are carried as they are. AMQP asks for symbols (or `ulong`) as keys of annotations, and
-/// for strings as keys and no compound types as values of application properties; brokers may refuse other ones.
+/// The library does not check the keys and values of the maps. AMQP requires symbols (or `ulong`) as keys of
+/// annotations. Application properties need strings as keys, and values without compound types. Brokers may refuse
+/// others.
 ///
 /// Source: AMQP 1.0 §3.2.
 public struct AMQPMessage: Sendable {
@@ -15,7 +15,7 @@ public struct AMQPMessage: Sendable {
     ///
     /// Source: AMQP 1.0 §3.2.6–3.2.8.
     public enum Body: Hashable, Sendable {
-        /// No body. AMQP asks for one: a peer may refuse a message without.
+        /// No body. AMQP requires one, so a peer may refuse the message.
         case empty
         /// One or more data sections: bytes.
         case data([ByteBuffer])
@@ -25,12 +25,12 @@ public struct AMQPMessage: Sendable {
         case value(AMQPValue)
     }
 
-    /// Sections that may be present and hold nothing.
+    /// Sections that may be present and empty.
     struct EmptySections: OptionSet, Hashable, Sendable {
-        /// One bit a section.
+        /// One bit per section.
         let rawValue: UInt8
 
-        /// Creates a set of its bits.
+        /// Creates a set from its bits.
         init(rawValue: UInt8) {
             self.rawValue = rawValue
         }
@@ -41,7 +41,7 @@ public struct AMQPMessage: Sendable {
         static let deliveryAnnotations = Self(rawValue: 2)
         /// The message annotations.
         static let messageAnnotations = Self(rawValue: 4)
-        /// The properties, none set.
+        /// The properties, without values.
         static let properties = Self(rawValue: 8)
         /// The application properties.
         static let applicationProperties = Self(rawValue: 16)
@@ -49,7 +49,7 @@ public struct AMQPMessage: Sendable {
         static let footer = Self(rawValue: 32)
     }
 
-    /// One data section, by far the most frequent body, lies here without an array around it.
+    /// One data section, by far the most frequent body, stored without an array.
     enum StoredBody: Sendable {
         case empty
         case data(ByteBuffer)
@@ -58,7 +58,7 @@ public struct AMQPMessage: Sendable {
         case value(AMQPValue)
     }
 
-    /// The sections that few messages carry.
+    /// The rare sections.
     struct Extras: Sendable {
         var deliveryAnnotations = AMQPMap()
         var messageAnnotations = AMQPMap()
@@ -67,15 +67,15 @@ public struct AMQPMessage: Sendable {
     }
 
     var storedBody: StoredBody = .empty
-    /// The properties; none set where the message carries none.
+    /// The properties; empty if the message carries none.
     public var properties = AMQPProperties()
     var extrasBox: CopyOnWriteBox<Extras>?
-    /// The application properties: strings and simple values of the application's own.
+    /// The application properties: strings with simple values.
     public var applicationProperties = AMQPMap()
-    /// The header; default values where the message carries none.
+    /// The header; default values if the message carries none.
     public var header = AMQPHeader()
-    /// The sections that are encoded although they hold nothing. Decoding notes them here; for a section that holds
-    /// something the bit has no meaning.
+    /// The sections that are encoded although they are empty. Decoding sets the bits. The bit of a filled section has
+    /// no effect.
     var emptySections: EmptySections = []
 
     /// Creates a message without a body.
@@ -90,7 +90,7 @@ public struct AMQPMessage: Sendable {
         }
     }
 
-    /// The message annotations, which travel with the message from node to node.
+    /// The message annotations, which nodes pass on with the message.
     public var messageAnnotations: AMQPMap {
         get { self.extrasBox?.value.messageAnnotations ?? AMQPMap() }
         _modify {
@@ -99,7 +99,7 @@ public struct AMQPMessage: Sendable {
         }
     }
 
-    /// The footer, for what is computed over the message.
+    /// The footer, for example for a checksum of the message.
     public var footer: AMQPMap {
         get { self.extrasBox?.value.footer ?? AMQPMap() }
         _modify {
@@ -108,11 +108,11 @@ public struct AMQPMessage: Sendable {
         }
     }
 
-    /// Header fields and properties that arrived with a type other than the one that AMQP defines for them, as they came.
+    /// Received header fields and properties of another type than AMQP defines, unchanged.
     ///
-    /// The key is the field's name in AMQP 1.0, for example `content-type` or `ttl`. The typed property of such a field is
-    /// nil, or the default in the header. Encoding writes a value of this dictionary in the field's place while the typed
-    /// property is nil or the default, and ignores keys that name no field. Empty when every field has its defined type.
+    /// The key is the field's name in AMQP 1.0, for example `content-type` or `ttl`. The typed property of such a field
+    /// is `nil`, or the default in the header. While it is, encoding writes the value of this dictionary instead.
+    /// Encoding ignores keys that name no field. The dictionary is empty if every field has its defined type.
     ///
     /// Source: AMQP 1.0 §3.2.1 and §3.2.4.
     public var mistypedFields: [String: AMQPValue] {
@@ -123,7 +123,7 @@ public struct AMQPMessage: Sendable {
         }
     }
 
-    /// The empty sections that count: those that do hold nothing.
+    /// The present sections that are really empty.
     var effectiveEmptySections: EmptySections {
         var sections = self.emptySections
         guard !sections.isEmpty else { return sections }
@@ -143,7 +143,7 @@ public struct AMQPMessage: Sendable {
 }
 
 extension AMQPMessage: Hashable {
-    /// Whether all sections are equal, and the same ones are present.
+    /// Whether the same sections are present and equal.
     public static func == (left: AMQPMessage, right: AMQPMessage) -> Bool {
         left.header == right.header && left.body == right.body && left.properties == right.properties
             && left.applicationProperties == right.applicationProperties
@@ -165,11 +165,11 @@ extension AMQPMessage: Hashable {
     }
 }
 
-/// A value on the heap that is copied before it is changed where it is shared.
-// Sendable: who holds a box changes `value` only after `isKnownUniquelyReferenced`, in `makeUnique` and in what is called `own`, or
-// before it is shared: while a single reference exists.
+/// A value on the heap, copied before a change if it is shared.
+// Sendable: `value` changes only while a single reference exists, after `isKnownUniquelyReferenced` in `makeUnique` and
+// `own`, or before the box is shared.
 final class CopyOnWriteBox<Value: Sendable>: @unchecked Sendable {
-    /// The compiler cannot see that only a box that no one else holds is changed, and would check every access.
+    /// Unchecked, because only a box with a single reference changes, which the compiler cannot see.
     @exclusivity(unchecked) var value: Value
 
     init(_ value: Value) {
@@ -178,7 +178,7 @@ final class CopyOnWriteBox<Value: Sendable>: @unchecked Sendable {
 }
 
 extension Optional {
-    /// Makes sure that there is a box and that no one else holds it.
+    /// Ensures that there is a box with a single reference.
     @inline(__always)
     mutating func makeUnique<Value: Sendable>(or value: @autoclosure () -> Value)
     where Wrapped == CopyOnWriteBox<Value> {

@@ -8,7 +8,7 @@ public import NIOCore
 
 /// The id of a message: one of the four types that AMQP allows.
 ///
-/// Ids of different types are different, even where they look alike.
+/// Ids of different types differ, even if their texts are equal.
 ///
 /// Source: AMQP 1.0 §3.2.11–3.2.14.
 public enum AMQPMessageID: Hashable, Sendable {
@@ -31,7 +31,7 @@ public enum AMQPMessageID: Hashable, Sendable {
         }
     }
 
-    /// Creates an id of a value; `nil` if the value is of a type that is no id.
+    /// Creates an id from a value; `nil` if its type is not allowed for an id.
     public init?(_ value: AMQPValue) {
         switch value {
         case .ulong(let value): self = .ulong(value)

@@ -1,11 +1,11 @@
 public import NIOCore
 
-/// The properties of a message, which stay as the sender set them.
+/// The properties of a message, which no node changes.
 ///
 /// Source: AMQP 1.0 §3.2.4.
 public struct AMQPProperties: Hashable, Sendable {
-    /// The fields in the order in which they are encoded. They are large, and most messages carry few of them: they lie behind a
-    /// reference, so that a copy of a message costs one.
+    /// The fields in the order of their encoding. They are boxed, because they are large and most messages use few: a
+    /// copy of a message then costs one reference.
     struct Fields: Hashable, Sendable {
         var messageID: AMQPMessageID?
         var userID: ByteBuffer?
@@ -56,16 +56,16 @@ public struct AMQPProperties: Hashable, Sendable {
     }
 
     private enum Storage: Sendable {
-        /// No property was ever set.
+        /// No property has been set.
         case none
         case fields(CopyOnWriteBox<Fields>)
-        /// None was changed since they came.
+        /// Received and unchanged.
         case encoded(EncodedProperties)
     }
 
     private var storage: Storage = .none
 
-    /// `nil` if no property was ever set.
+    /// `nil` if no property has been set.
     var box: CopyOnWriteBox<Fields>? {
         switch self.storage {
         case .none: nil
@@ -74,7 +74,7 @@ public struct AMQPProperties: Hashable, Sendable {
         }
     }
 
-    /// The fields, which no one else has.
+    /// The fields in a box with a single reference.
     private var own: CopyOnWriteBox<Fields> {
         mutating get {
             guard case .fields(var own) = self.storage else {
@@ -82,7 +82,7 @@ public struct AMQPProperties: Hashable, Sendable {
                 self.storage = .fields(own)
                 return own
             }
-            // What is held here twice would seem to be shared.
+            // A second reference here would look like a shared box.
             self.storage = .none
             if !isKnownUniquelyReferenced(&own) { own = CopyOnWriteBox(own.value) }
             self.storage = .fields(own)
@@ -97,35 +97,35 @@ public struct AMQPProperties: Hashable, Sendable {
             yield &self.own.value.messageID
         }
     }
-    /// The user that made the message. Brokers compare it with the login.
+    /// The user that created the message. Brokers compare it with the login.
     public var userID: ByteBuffer? {
         get { self.box?.value.userID }
         _modify {
             yield &self.own.value.userID
         }
     }
-    /// The address of the node the message is for.
+    /// The address of the destination node.
     public var to: String? {
         get { self.box?.value.to }
         _modify {
             yield &self.own.value.to
         }
     }
-    /// What the message is about.
+    /// The subject of the message.
     public var subject: String? {
         get { self.box?.value.subject }
         _modify {
             yield &self.own.value.subject
         }
     }
-    /// The address of the node that replies are to be sent to.
+    /// The address for replies.
     public var replyTo: String? {
         get { self.box?.value.replyTo }
         _modify {
             yield &self.own.value.replyTo
         }
     }
-    /// The id of the message that this one belongs to, for example replies to.
+    /// The id of a related message, for example of the request.
     public var correlationID: AMQPMessageID? {
         get { self.box?.value.correlationID }
         _modify {
@@ -139,28 +139,28 @@ public struct AMQPProperties: Hashable, Sendable {
             yield &self.own.value.contentType
         }
     }
-    /// How the body is encoded besides, for example `gzip`.
+    /// The additional encoding of the body, for example `gzip`.
     public var contentEncoding: AMQPSymbol? {
         get { self.box?.value.contentEncoding }
         _modify {
             yield &self.own.value.contentEncoding
         }
     }
-    /// When the message expires.
+    /// The time at which the message expires.
     public var absoluteExpiryTime: AMQPTimestamp? {
         get { self.box?.value.absoluteExpiryTime }
         _modify {
             yield &self.own.value.absoluteExpiryTime
         }
     }
-    /// When the message was made.
+    /// The time at which the message was created.
     public var creationTime: AMQPTimestamp? {
         get { self.box?.value.creationTime }
         _modify {
             yield &self.own.value.creationTime
         }
     }
-    /// The group that the message belongs to.
+    /// The group of the message.
     public var groupID: String? {
         get { self.box?.value.groupID }
         _modify {
@@ -174,7 +174,7 @@ public struct AMQPProperties: Hashable, Sendable {
             yield &self.own.value.groupSequence
         }
     }
-    /// The group that replies belong to.
+    /// The group of the replies.
     public var replyToGroupID: String? {
         get { self.box?.value.replyToGroupID }
         _modify {
@@ -182,10 +182,10 @@ public struct AMQPProperties: Hashable, Sendable {
         }
     }
 
-    /// Creates properties of which none is set.
+    /// Creates empty properties.
     public init() {}
 
-    /// Creates properties of those that came.
+    /// Creates properties from received ones.
     init(_ encoded: EncodedProperties) {
         self.storage = .encoded(encoded)
     }

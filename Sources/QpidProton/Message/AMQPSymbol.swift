@@ -1,7 +1,7 @@
 /// A name from a limited set, in ASCII.
 ///
-/// A symbol may hold any text here; encoding one that is not ASCII throws `local:invalid-argument`, and decoding one
-/// throws `amqp:decode-error`.
+/// The type accepts any text. Encoding text that is not ASCII throws `local:invalid-argument`, and decoding it throws
+/// `amqp:decode-error`.
 ///
 /// Source: AMQP 1.0 §1.6.21.
 public struct AMQPSymbol: RawRepresentable, Hashable, Sendable, Comparable, ExpressibleByStringLiteral,
@@ -10,17 +10,17 @@ public struct AMQPSymbol: RawRepresentable, Hashable, Sendable, Comparable, Expr
     /// The text.
     public var rawValue: String
 
-    /// Creates a symbol of a text.
+    /// Creates a symbol from a text.
     public init(rawValue: String) {
         self.rawValue = rawValue
     }
 
-    /// Creates a symbol of a text.
+    /// Creates a symbol from a text.
     public init(_ text: String) {
         self.rawValue = text
     }
 
-    /// Creates a symbol of a literal text.
+    /// Creates a symbol from a literal.
     public init(stringLiteral value: String) {
         self.rawValue = value
     }
@@ -36,7 +36,7 @@ public struct AMQPSymbol: RawRepresentable, Hashable, Sendable, Comparable, Expr
     /// Hashes the UTF-8 bytes.
     public func hash(into hasher: inout Hasher) { self.rawValue.hashBytes(into: &hasher) }
 
-    /// Whether the left text's UTF-8 bytes come before the right one's.
+    /// Whether the UTF-8 bytes of the left text precede those of the right one.
     public static func < (left: AMQPSymbol, right: AMQPSymbol) -> Bool {
         left.rawValue.utf8.lexicographicallyPrecedes(right.rawValue.utf8)
     }

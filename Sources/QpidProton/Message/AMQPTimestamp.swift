@@ -8,15 +8,16 @@
 ///
 /// Source: AMQP 1.0 §1.6.17.
 public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvertible {
-    /// Milliseconds since 1970-01-01 00:00 UTC, leap seconds not counted. It may be negative.
+    /// Milliseconds since 1970-01-01 00:00 UTC without leap seconds; may be negative.
     public var millisecondsSinceEpoch: Int64
 
-    /// Creates a point in time of milliseconds since 1970.
+    /// Creates a point in time from milliseconds since 1970.
     public init(millisecondsSinceEpoch: Int64) {
         self.millisecondsSinceEpoch = millisecondsSinceEpoch
     }
 
-    /// Creates a point in time of a date, to the nearest millisecond. A date out of range becomes the nearest one in it.
+    /// Creates a point in time from a date, rounded to a millisecond. A date out of range becomes the nearest one in
+    /// it.
     public init(_ date: Date) {
         let milliseconds = (date.timeIntervalSince1970 * 1000).rounded()
         if let exact = Int64(exactly: milliseconds) {
@@ -26,7 +27,7 @@ public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvert
         }
     }
 
-    /// The present, by the system's clock.
+    /// The current time of the system's clock.
     public static func now() -> AMQPTimestamp {
         AMQPTimestamp(Date())
     }

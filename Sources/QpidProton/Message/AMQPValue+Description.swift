@@ -1,7 +1,7 @@
 import NIOCore
 
 extension AMQPValue: CustomStringConvertible {
-    /// A readable text: not a format to be read back. Binary values show at most 32 bytes.
+    /// A readable text, which no parser reads back. Binary values show at most 32 bytes.
     public var description: String {
         switch self {
         case .null: "null"
@@ -34,7 +34,7 @@ extension AMQPValue: CustomStringConvertible {
 }
 
 extension ByteBuffer {
-    /// The first 32 bytes in hexadecimal, and how many there are where there are more.
+    /// The first 32 bytes in hexadecimal, and the number of bytes if there are more.
     var shortHex: String {
         let digits = self.readableBytesView.prefix(32).map { byte in
             byte < 16 ? "0" + String(byte, radix: 16) : String(byte, radix: 16)

@@ -17,7 +17,7 @@ extension AMQPValue {
         if case .bool(let value) = self { value } else { nil }
     }
 
-    /// The integer, of any of the eight integer types, where it fits an `Int`; nil otherwise.
+    /// The integer, of any of the eight integer types, if it fits an `Int`; `nil` otherwise.
     public var intValue: Int? {
         switch self {
         case .ubyte(let value): Int(value)
@@ -32,7 +32,7 @@ extension AMQPValue {
         }
     }
 
-    /// The integer, of any of the eight integer types, where it is not negative; nil otherwise.
+    /// The integer, of any of the eight integer types, if it is not negative; `nil` otherwise.
     public var uintValue: UInt64? {
         switch self {
         case .ubyte(let value): UInt64(value)
@@ -56,12 +56,12 @@ extension AMQPValue {
         }
     }
 
-    /// The text of a `string`; `nil` for another type, symbols too.
+    /// The text of a `string`; `nil` for any other type, including symbols.
     public var stringValue: String? {
         if case .string(let value) = self { value } else { nil }
     }
 
-    /// The symbol; `nil` for another type, strings too.
+    /// The symbol; `nil` for any other type, including strings.
     public var symbolValue: AMQPSymbol? {
         if case .symbol(let value) = self { value } else { nil }
     }
@@ -86,7 +86,7 @@ extension AMQPValue {
         if case .uuid(let value) = self { value } else { nil }
     }
 
-    /// The elements of a `list`; `nil` for another type, arrays too.
+    /// The elements of a `list`; `nil` for any other type, including arrays.
     public var listValue: [AMQPValue]? {
         if case .list(let value) = self { value } else { nil }
     }
@@ -96,7 +96,7 @@ extension AMQPValue {
         if case .map(let value) = self { value } else { nil }
     }
 
-    /// The array; `nil` for another type, lists too.
+    /// The array; `nil` for any other type, including lists.
     public var arrayValue: AMQPArray? {
         if case .array(let value) = self { value } else { nil }
     }

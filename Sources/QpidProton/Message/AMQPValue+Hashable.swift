@@ -54,7 +54,7 @@ extension AMQPValue: Hashable {
         case .timestamp(let value): hasher.combine(value)
         case .uuid(let value): hasher.combine(value)
         case .binary(let value): hasher.combine(value)
-        // The bytes: canonically equivalent texts would all fall into one place of a table.
+        // The bytes, because canonically equivalent texts would all collide.
         case .string(let value): value.hashBytes(into: &hasher)
         case .symbol(let value): hasher.combine(value)
         case .list(let value): hasher.combine(value)
@@ -66,7 +66,7 @@ extension AMQPValue: Hashable {
 }
 
 extension String {
-    /// Whether the UTF-8 bytes are equal: Swift's `==` also equates canonically equivalent texts, AMQP does not.
+    /// Whether the UTF-8 bytes are equal. Swift's `==` also equates canonically equivalent texts; AMQP does not.
     @inline(__always)
     func hasSameUTF8(as other: String) -> Bool {
         let isSame = self.utf8.withContiguousStorageIfAvailable { own in

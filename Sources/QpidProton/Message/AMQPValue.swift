@@ -8,13 +8,13 @@ public import NIOCore
 
 /// One value of the AMQP 1.0 type system.
 ///
-/// Literals make the natural case: `nil`, `true`, `42` (a ``long(_:)``), `1.5` (a ``double(_:)``), `"text"` (a
+/// Literals create the natural case: `nil`, `true`, `42` (a ``long(_:)``), `1.5` (a ``double(_:)``), `"text"` (a
 /// ``string(_:)``), `[1, 2]` (a ``list(_:)``), `["key": 1]` (a ``map(_:)``). The typed getters, such as
-/// ``stringValue``, answer `nil` if the value is of another type.
+/// ``stringValue``, return `nil` for a value of another type.
 ///
-/// Two values are equal when AMQP would say so: the types are equal and the bits are. A NaN equals a NaN of the same
-/// bits, `-0.0` differs from `0.0`, `int` 1 differs from `long` 1, and strings are compared by their UTF-8 bytes, not
-/// by canonical equivalence.
+/// Two values are equal if their types and bits are equal, as in AMQP. A NaN equals a NaN of the same bits, `-0.0`
+/// differs from `0.0`, and `int` 1 differs from `long` 1. Strings are compared by their UTF-8 bytes, not by canonical
+/// equivalence.
 ///
 /// Source: AMQP 1.0 §1.6.
 public enum AMQPValue: Sendable {
@@ -54,7 +54,7 @@ public enum AMQPValue: Sendable {
     case timestamp(AMQPTimestamp)
     /// A UUID of RFC 4122, §1.6.18.
     case uuid(UUID)
-    /// Bytes, §1.6.19. A decoded value shares the memory of the buffer it was decoded from.
+    /// Bytes, §1.6.19. A decoded value shares the memory of its buffer.
     case binary(ByteBuffer)
     /// Unicode text, §1.6.20.
     case string(String)
@@ -62,7 +62,7 @@ public enum AMQPValue: Sendable {
     case symbol(AMQPSymbol)
     /// A sequence of values of any types, §1.6.22.
     case list([AMQPValue])
-    /// Keys and values in an order, §1.6.23.
+    /// Ordered keys and values, §1.6.23.
     case map(AMQPMap)
     /// A sequence of values of one type, §1.6.24.
     case array(AMQPArray)

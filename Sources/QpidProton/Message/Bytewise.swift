@@ -1,4 +1,4 @@
-/// A text, or none, that is compared by its UTF-8 bytes: AMQP names are equal only when their bytes are.
+/// An optional text that is compared by its UTF-8 bytes, because AMQP names are equal only if their bytes are.
 ///
 /// Swift's `==` also equates canonically equivalent texts, such as the two forms of "é".
 struct Bytewise<Text: BytewiseText>: Hashable, Sendable, CustomReflectable, CustomStringConvertible {
@@ -9,7 +9,7 @@ struct Bytewise<Text: BytewiseText>: Hashable, Sendable, CustomReflectable, Cust
     static func == (left: Self, right: Self) -> Bool { Text.haveSameBytes(left.text, right.text) }
     func hash(into hasher: inout Hasher) { self.text.hashBytes(into: &hasher) }
 
-    /// What is shown of the text itself.
+    /// The text for descriptions.
     var description: String { "\(self.text)" }
     var customMirror: Mirror { Mirror(reflecting: self.text) }
 }
@@ -23,7 +23,7 @@ protocol BytewiseText: Sendable {
 extension String: BytewiseText {
     static func haveSameBytes(_ left: String, _ right: String) -> Bool { left.hasSameUTF8(as: right) }
 
-    /// Feeds the UTF-8 bytes to a hasher, and their number, which keeps neighbouring texts apart.
+    /// Feeds the UTF-8 bytes to a hasher, and their number, which separates adjacent texts.
     func hashBytes(into hasher: inout Hasher) {
         var text = self
         text.withUTF8 { bytes in

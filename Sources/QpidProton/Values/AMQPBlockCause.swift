@@ -9,7 +9,8 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
     case sessionLimit
     /// The send limit of the connection is full.
     case connectionLimit
-    /// The ``AMQPClient/Sender/Configuration/replayLimit`` of a client's sender is full: too many bytes are not settled.
+    /// The ``AMQPClient/Sender/Configuration/replayLimit`` of a client's sender is full: too many bytes are not
+    /// settled.
     case replayLimit
     /// The ``AMQPMemoryBudget`` is full.
     case memoryBudget
@@ -47,8 +48,8 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
         case .unsettled: "the peer has not settled enough messages"
         case .remoteWindow: "the peer closed the session's window"
         case .rate: "the rate limit allows no more now"
-        case .socket: "the socket takes no more"
-        case .application: "the application has not taken or settled what it was given"
+        case .socket: "the socket accepts no more bytes"
+        case .application: "the application has not settled enough messages"
         case .messages: "there are no messages"
         case .closed: "it is closed"
         }

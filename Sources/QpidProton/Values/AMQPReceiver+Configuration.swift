@@ -63,7 +63,8 @@ extension AMQPReceiver {
         public var target = AMQPTarget()
         /// How many messages or bytes may be on their way to the application.
         public var window: Window = .automatic
-        /// Whether the receiver grants no credit until ``AMQPReceiver/resume()``, as if it was paused; false by default.
+        /// Whether the receiver grants no credit until ``AMQPReceiver/resume()``, as if it was paused; false by
+        /// default.
         public var startsPaused = false
         /// The time at which a message frees its place in the window.
         public var creditReturn: CreditReturn = .onSettlement
@@ -91,8 +92,8 @@ extension AMQPReceiver {
         /// default.
         ///
         /// The receiver sends them at once if the application holds no other undecided message. It also sends a run of
-        /// 64 at once, all of them at 8,192, and the rest at a pause and before the link ends. Behind an undecided message, a decision waits
-        /// at most five times as long.
+        /// 64 at once, all of them at 8,192, and the rest at a pause and before the link ends. Behind an undecided
+        /// message, a decision waits at most five times as long.
         ///
         /// Credit does not wait for this delay, so the peer may count more unsettled messages than the window. Zero
         /// sends each batch of decisions at once. More than an hour counts as an hour.

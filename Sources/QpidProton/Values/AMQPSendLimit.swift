@@ -13,10 +13,10 @@ public struct AMQPSendLimit: Hashable, Sendable {
 
     /// A limit that keeps the queue of a sender short.
     ///
-    /// A full queue adds its length to the time of every message, and makes nothing faster: 1 MiB holds 10,000 messages of
-    /// 100 bytes. While tasks wait for room all the time, the sender lowers its limit towards the bytes that it sends
-    /// in 2 ms, to 32 KiB at least, and not below what the peer's credit takes now. It raises the limit again when its
-    /// queue runs dry or no task waits.
+    /// A full queue adds its length to the time of every message, and makes nothing faster: 1 MiB holds 10,000 messages
+    /// of 100 bytes. While tasks wait for room all the time, the sender lowers its limit towards the bytes that it
+    /// sends in 2 ms, to 32 KiB at least, and not below what the peer's credit takes now. It raises the limit again
+    /// when its queue runs dry or no task waits.
     ///
     /// Only calls that suspend meet the lower limit. ``AMQPSender/trySend(_:settled:options:)`` and other overflow
     /// policies than ``AMQPOverflow/suspend`` use `ceiling`. For a sender alone, not for a session or connection.

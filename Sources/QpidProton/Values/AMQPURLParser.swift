@@ -1,7 +1,7 @@
 import NIOCore
 
-/// Reads an ``AMQPURL``. It works on UTF-8 bytes, and no message of it quotes user info, host, port or address: with
-/// one unescaped slash or colon any of them may be a piece of a password.
+/// Parses an ``AMQPURL`` by its UTF-8 bytes. No error text quotes user info, host, port or address, because after an
+/// unescaped slash or colon any of them may be part of a password.
 struct AMQPURLParser {
     private var rest: Substring.UTF8View
 
@@ -101,7 +101,7 @@ struct AMQPURLParser {
             if host.isEmpty {
                 throw self.error("the URL has no host", "write it as amqp://host:port")
             }
-            // A name beyond ASCII is left to the resolver.
+            // The resolver decides about a name beyond ASCII.
             guard host.utf8.allSatisfy({ self.isLetterOrDigit($0) || "-._".utf8.contains($0) || $0 >= 0x80 }) else {
                 throw self.error(
                     "the URL's host contains a character that a host's name cannot have",

@@ -1,27 +1,27 @@
 import NIOCore
 
-/// Checks of hosts and ports, before a name is looked up or a socket is made.
+/// Checks hosts and ports before any lookup or socket.
 enum AddressChecks {
-    /// Checks a port; `least` is 0 where the system may choose one.
+    /// Checks a port; `least` is 0 if the system may choose one.
     static func check(port: Int, least: Int = 1) throws(AMQPError) {
         guard (least...65_535).contains(port) else {
             throw self.error("port is \(port): it must be from \(least) to 65535")
         }
     }
 
-    /// Checks a host's name or its IP address. The resolver takes it as a C string, which ends at a zero byte.
+    /// Checks a host's name or its IP address. For the resolver it is a C string, which ends at a zero byte.
     static func check(host: String) throws(AMQPError) {
         let shown = host.debugDescription
-        if host.isEmpty { throw self.error("the host is empty: give a name or an IP address") }
+        if host.isEmpty { throw self.error("the host is empty: set a name or an IP address") }
         if self.isIPAddress(host) { return }
         if host.utf8.contains(0) { throw self.error("the host \(shown) contains a zero byte: remove it") }
         if host.utf8.first == UInt8(ascii: "[") {
             throw self.error("the host \(shown) is not a host's name: write an IPv6 address without brackets")
         }
         if host.utf8.contains(UInt8(ascii: ":")) {
-            throw self.error("the host \(shown) contains a colon and is not an IPv6 address: give the port by itself")
+            throw self.error("the host \(shown) contains a colon and is not an IPv6 address: pass the port separately")
         }
-        // A name beyond ASCII is left to the resolver.
+        // The resolver decides about a name beyond ASCII.
         guard host.utf8.allSatisfy({ self.isNameByte($0) || $0 >= 0x80 }) else {
             throw self.error("the host \(shown) contains a character that a host's name cannot have: remove it")
         }
@@ -62,12 +62,12 @@ enum AddressChecks {
 }
 
 extension AMQPURL {
-    /// Checks what connecting uses of the URL. The texts show neither the password nor the user.
-    /// A connection has no address: one in its URL would be dropped in silence.
+    /// Checks the parts of the URL that connecting uses. The error texts show neither the password nor the user.
+    /// A connection has no address, so an address in its URL would be ignored without a word.
     func validateAddress() throws(AMQPError) {
         guard let address = self.address, !address.isEmpty else { return }
         throw self.error(
-            "the URL has the address \(address.debugDescription), which a connection does not use: give it to openSender or openReceiver, and leave it out of the URL"
+            "the URL has the address \(address.debugDescription), which a connection does not use: pass it to openSender or openReceiver, and remove it from the URL"
         )
     }
 
@@ -75,12 +75,12 @@ extension AMQPURL {
         try AddressChecks.check(host: self.host)
         try AddressChecks.check(port: self.port)
         if let username = self.username {
-            if username.isEmpty { throw self.error("the user of the URL is empty: give a name, or nil for no login") }
+            if username.isEmpty { throw self.error("the user of the URL is empty: set a name, or nil for no login") }
             try CheckedText.check(username, "the user of the URL")
         }
         if let password = self.password {
             guard self.username != nil else {
-                throw self.error("the URL has a password but no user: give the user too, or leave the password out")
+                throw self.error("the URL has a password but no user: add the user, or remove the password")
             }
             try CheckedText.check(password, "the password of the URL")
         }

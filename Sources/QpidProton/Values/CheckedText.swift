@@ -1,21 +1,22 @@
 internal import NIOCore
 
-/// Texts of this side before they become C strings, which end at the first zero byte.
+/// Checks texts of this side before they become C strings, which end at the first zero byte.
 ///
-/// What a caller gave is refused. A text that must reach the peer whatever it holds, such as the reason of a close, is
-/// changed where it cannot be sent.
+/// A wrong text of the caller is refused. A text that must reach the peer, such as the reason of a close, is changed
+/// instead.
 enum CheckedText {
     /// Throws for a text that contains a zero byte, because Proton would send only the bytes before it.
     ///
     /// - Parameters:
-    ///   - text: The text; `nil` is nothing to check.
+    ///   - text: The text; `nil` passes.
     ///   - field: Names the text in the error.
     static func check(_ text: String?, _ field: @autoclosure () -> String) throws(AMQPError) {
         guard let text, text.utf8.contains(0) else { return }
         throw AMQPError(condition: .invalidArgument, detail: "\(field()) contains a zero byte: remove it")
     }
 
-    /// Throws for a symbol that is not ASCII (AMQP 1.0 §1.6.21), or that contains a zero byte, where many peers would cut it.
+    /// Throws for a symbol that is not ASCII (AMQP 1.0 §1.6.21), or that contains a zero byte, at which many peers
+    /// would cut it.
     static func check(_ symbol: AMQPSymbol, _ field: @autoclosure () -> String) throws(AMQPError) {
         guard let byte = symbol.rawValue.utf8.first(where: { $0 == 0 || $0 >= 0x80 }) else { return }
         let shown = symbol.rawValue.debugDescription
@@ -23,7 +24,7 @@ enum CheckedText {
         throw AMQPError(condition: .invalidArgument, detail: "\(field()) \(shown) \(cause): remove the character")
     }
 
-    /// Checks each of a list of symbols.
+    /// Checks each symbol of a list.
     static func check(_ symbols: [AMQPSymbol], _ field: @autoclosure () -> String) throws(AMQPError) {
         for symbol in symbols { try self.check(symbol, field()) }
     }
@@ -50,8 +51,8 @@ enum CheckedText {
 
     /// The condition of an error for a peer: an ASCII symbol that is not empty (AMQP 1.0 §2.8.14).
     ///
-    /// A condition of this library alone (`local:…`) and an empty one become `amqp:internal-error`. A character that a symbol
-    /// cannot have becomes a question mark.
+    /// A condition of this library alone (`local:…`) and an empty one become `amqp:internal-error`. A question mark
+    /// replaces a character that a symbol cannot contain.
     static func sendable(_ condition: AMQPCondition) -> AMQPCondition {
         let name = condition.rawValue
         if name.isEmpty || name.utf8.starts(with: "local:".utf8) { return .internalError }

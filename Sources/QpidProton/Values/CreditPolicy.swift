@@ -1,15 +1,15 @@
-/// How a receiver's credit is made.
+/// The rule by which a receiver grants credit.
 enum CreditPolicy: Hashable, Sendable {
-    /// The application grants it by hand.
+    /// The application grants it.
     case manual
-    /// At most that many messages are on their way to the application.
+    /// For at most this number of messages on their way to the application.
     case messages(Int)
-    /// At most that many bytes are, by the size that messages are expected to have.
+    /// For at most this number of bytes, by the expected size of messages.
     case bytes(Int)
-    /// As many messages as are worth while, within that many bytes.
+    /// For the number of messages that keeps the line busy, within this number of bytes.
     case automatic(Int)
-    /// One at a time, and only while the application waits.
+    /// For one message, only while the application waits.
     case onDemand
-    /// As much as the peer can use.
+    /// Without a limit.
     case unbounded
 }

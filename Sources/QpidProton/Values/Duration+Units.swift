@@ -1,5 +1,5 @@
 extension Duration {
-    /// The whole nanoseconds, as far as they fit.
+    /// The whole nanoseconds, clamped to the type.
     var nanoseconds: Int64 {
         let (seconds, attoseconds) = self.components
         let (whole, isTooLarge) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
@@ -8,6 +8,6 @@ extension Duration {
         return overflows ? (seconds < 0 ? .min : .max) : sum
     }
 
-    /// The whole milliseconds, as far as they fit.
+    /// The whole milliseconds, clamped to the type.
     var milliseconds: Int64 { self.nanoseconds / 1_000_000 }
 }

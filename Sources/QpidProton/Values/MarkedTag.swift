@@ -1,11 +1,11 @@
-/// A delivery-tag that carries a message-format through Proton 0.37, which keeps no format and sends 0 alone.
+/// A delivery-tag that carries a message-format through Proton 0.37, which stores no format and always sends 0.
 ///
-/// It is longer than any legal tag: the tag, filled up to 32 bytes, then its length in one byte and the format in four. Proton
-/// alone sees it: ``OutgoingEdits`` and ``IncomingEdits`` put the two fields of the wire in its place, and the other way round.
+/// It is longer than any legal tag: the tag padded to 32 bytes, its length in one byte, and the format in four. Only
+/// Proton sees it, because ``OutgoingEdits`` and ``IncomingEdits`` translate between it and the two fields of the wire.
 enum MarkedTag {
     /// The most bytes of a tag. Source: AMQP 1.0 §2.8.7.
     static let longest = 32
-    /// The bytes of a tag that is marked.
+    /// The length of a marked tag, in bytes.
     static let count = Self.longest + 5
 
     static func bytes(_ tag: some Collection<UInt8>, format: UInt32) -> [UInt8] {
@@ -13,7 +13,7 @@ enum MarkedTag {
             + withUnsafeBytes(of: format.bigEndian) { Array($0) }
     }
 
-    /// The tag and the format; `nil` for a tag that is not marked.
+    /// The tag and the format; `nil` for a tag without a mark.
     static func read(_ bytes: UnsafeRawBufferPointer) -> (tag: UnsafeRawBufferPointer, format: UInt32)? {
         guard bytes.count == Self.count, bytes[Self.longest] <= Self.longest,
             bytes[Int(bytes[Self.longest])..<Self.longest].allSatisfy({ $0 == 0 })

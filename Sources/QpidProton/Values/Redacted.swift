@@ -1,4 +1,4 @@
-/// A secret whose text never reaches a description, a dump or a log; only code that asks for ``value`` sees it.
+/// A secret whose text never reaches a description, a dump or a log; only code that reads ``value`` sees it.
 struct Redacted<Value: Hashable & Sendable>: Hashable, Sendable {
     var value: Value
 

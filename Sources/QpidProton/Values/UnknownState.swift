@@ -1,5 +1,5 @@
-/// The delivery-state that stands for one without a number, on its way through Proton.
+/// The delivery-state that represents one without a number inside Proton.
 enum UnknownState {
-    /// The descriptor of a state that is not known here, for one with a symbol: no state of the standard has it.
+    /// The descriptor for an unknown symbolic state; no state of the standard uses it.
     static let code: UInt8 = 0xFF
 }
