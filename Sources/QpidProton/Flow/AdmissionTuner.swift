@@ -1,14 +1,14 @@
-/// Finds how many bytes a sender may queue so that a message waits about 2 ms before it leaves.
+/// Tunes the number of queued bytes of a sender so that a message waits about 2 ms before it leaves.
 ///
-/// A queue that tasks keep full adds its length to the time of every message, and moves nothing faster than a short one. The limit
-/// begins at the ceiling. While tasks wait for room all the time, it falls towards what the link sends in the target time.
-/// It rises again while no task waits. It never falls below what the peer's credit takes now.
+/// A full queue adds its length to the time of every message, and is no faster than a short one. The limit starts at
+/// the ceiling. While tasks always wait for room, it falls towards the bytes that the link sends in the target time. It
+/// rises while no task waits. It never falls below the bytes that the peer's current credit allows.
 struct AdmissionTuner {
-    /// How long a message is to wait in the queue, in nanoseconds.
+    /// The target for the wait of a message in the queue, in nanoseconds.
     static let target: Int64 = 2_000_000
     /// How long the link is observed before the limit changes.
     static let period: Int64 = 4_000_000
-    /// How many periods tasks have waited before the limit falls.
+    /// The number of periods with waiting tasks before the limit falls.
     static let patience = 4
     /// The lowest limit, in bytes: one write of the loop.
     static let least = 32_768
@@ -17,7 +17,7 @@ struct AdmissionTuner {
     private(set) var limit: Int
     private var periodStart: Int64?
     private var sent = 0
-    /// Tasks have waited for room throughout the period.
+    /// Whether tasks have waited for room throughout the period.
     private var isBacklogged = true
     private var backloggedPeriods = 0
     /// The average size of a message, in bytes.
@@ -31,16 +31,16 @@ struct AdmissionTuner {
     /// The bytes at which waiting tasks are admitted again.
     var low: Int { self.limit - self.limit / 8 }
 
-    /// A message has been admitted.
+    /// Counts an admitted message.
     mutating func admit(_ bytes: Int) {
         if self.size == 0 { self.size = bytes } else { self.size += (bytes - self.size) / 16 }
     }
 
-    /// Bytes of the link have been written. Returns whether the limit has changed.
+    /// Counts written bytes of the link. Returns whether the limit has changed.
     ///
     /// - Parameters:
     ///   - wasWaiting: Whether tasks waited for room at the link until then.
-    ///   - credit: How many more messages the peer takes now.
+    ///   - credit: The peer's current credit, in messages.
     ///   - now: The time of the loop's clock, in nanoseconds.
     mutating func release(_ bytes: Int, wasWaiting: Bool, credit: Int, at now: Int64) -> Bool {
         let before = self.limit

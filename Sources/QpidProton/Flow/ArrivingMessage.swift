@@ -1,21 +1,21 @@
 /// The message whose first byte has arrived and whose end has not.
 enum ArrivingMessage: Equatable {
-    /// How far its received bytes have been read out of Proton.
+    /// The extent to which its received bytes have been read out of Proton.
     enum Reading: Equatable {
         /// All of them.
         case upToDate
-        /// The window, or the buffer of streams, has no room for the rest.
+        /// Not all, because the window or the stream buffer has no room for the rest.
         case heldBack
     }
 
     /// The last message is complete, and no byte of the next one has arrived.
     case none
-    /// Its bytes are gathered, to be handed over whole.
+    /// Its bytes are collected until it is complete.
     case gathering(Reading)
     /// The application reads it while it arrives. It has the sequence of its delivery.
     case streaming(UInt64, Reading)
 
-    /// A message has begun: its credit is used.
+    /// A message has started: its credit is used.
     @inline(__always) var hasBegun: Bool {
         if case .none = self { false } else { true }
     }
@@ -27,7 +27,7 @@ enum ArrivingMessage: Equatable {
         }
     }
 
-    /// The same message, read as far as `reading` says.
+    /// The same message in another reading state.
     func read(_ reading: Reading) -> Self {
         switch self {
         case .none: .none

@@ -1,22 +1,22 @@
-/// How long a link has been kept from moving, and by what: each moment counts for one cause or for none.
+/// Measures how long each cause has blocked a link: each moment counts for one cause or for none.
 struct BlockClock {
-    /// What keeps the link from moving now; `nil` when it moves or has nothing to move.
+    /// The current cause; `nil` while the link moves or has no work.
     private(set) var cause: AMQPBlockCause?
-    /// Since when, in nanoseconds of the event loop's clock.
+    /// The start of the current block, in nanoseconds of the event loop's clock.
     private(set) var since: Int64 = 0
-    /// Somebody was told of the block that lasts.
+    /// Whether the current block has been reported.
     var isAnnounced = false
-    /// Of each cause at its place: its hash would be that of its name.
+    /// The times by the index of the cause, because hashing a cause would hash its name.
     private var totals = Array(repeating: Int64(0), count: AMQPBlockCause.allCases.count)
 
-    /// A block that is over.
+    /// A finished block.
     struct Ended: Equatable {
         let cause: AMQPBlockCause
         let duration: Int64
         let wasAnnounced: Bool
     }
 
-    /// Takes the cause from now on. Returns the block that this ends, if there was one.
+    /// Sets the current cause. Returns the block that this ends, if there was one.
     mutating func note(_ cause: AMQPBlockCause?, at now: Int64) -> Ended? {
         guard cause != self.cause else { return nil }
         let ended = self.cause.map { Ended(cause: $0, duration: now - self.since, wasAnnounced: self.isAnnounced) }
@@ -27,7 +27,7 @@ struct BlockClock {
         return ended
     }
 
-    /// The time that each cause has taken, the block that lasts included.
+    /// The total time of each cause, including the current block.
     func totals(at now: Int64) -> [AMQPBlockCause: Duration] {
         var totals: [AMQPBlockCause: Duration] = [:]
         for cause in AMQPBlockCause.allCases {
@@ -39,7 +39,7 @@ struct BlockClock {
 }
 
 extension AMQPBlockCause {
-    /// A place for each.
+    /// One place for each cause.
     fileprivate var place: Int {
         switch self {
         case .linkLimit: 0

@@ -1,16 +1,16 @@
 /// Counts bytes against one high and one low watermark.
 ///
-/// Bytes are admitted while the sum stays at or below `high`; after a refusal nothing more is admitted until the sum is
-/// at or below `low`. An item larger than `high` is admitted when the ledger is empty, so that it can ever be.
+/// Bytes are admitted while the sum stays at or below `high`. After a refusal nothing more is admitted until the sum is
+/// at or below `low`. An item larger than `high` is admitted when the ledger is empty, so that it can ever pass.
 ///
-/// Items that may wait can have a lower pair of marks of their own, which changes.
+/// Items that may wait can have a lower, variable pair of marks.
 struct ByteLedger {
     private(set) var used = 0
     private(set) var peak = 0
     private(set) var isBlocked = false
     let high: Int
     let low: Int
-    /// The marks for items that may wait; `.max` where they are the same.
+    /// The marks for items that may wait; `.max` if they are the same.
     private var patientHigh = Int.max
     private var patientLow = Int.max
     private var isPatientBlocked = false
@@ -33,17 +33,17 @@ struct ByteLedger {
         self.patientLow = low
     }
 
-    /// The bytes that must leave for that many to fit, blocked or not.
+    /// The bytes that must be released for that many to fit, blocked or not.
     func shortage(_ bytes: Int) -> Int {
         bytes > self.high ? self.used : max(0, bytes - (self.high - self.used))
     }
 
-    /// Has all that follows wait until the sum is at the low mark, for an item that was refused.
+    /// Blocks all later items until the sum is at the low mark, because of a refused item.
     ///
-    /// At or below the mark nothing is marked, for nothing may follow that would end the block: an item that waits marks it itself.
+    /// At or below the mark nothing is marked, because no event would end the block: a waiting item marks it itself.
     ///
     /// - Parameters:
-    ///   - mayWait: Whether the item comes again, to wait.
+    ///   - mayWait: Whether the item comes again to wait.
     ///   - isWaiting: Whether it waits.
     mutating func refuse(_ bytes: Int, mayWait: Bool, isWaiting: Bool) {
         if mayWait, self.patientHigh < self.high, self.admits(bytes) {
@@ -58,13 +58,13 @@ struct ByteLedger {
         self.peak = max(self.peak, self.used)
     }
 
-    /// Takes bytes off. Returns true when that ended a block.
+    /// Removes bytes. Returns true if that ended a block.
     mutating func remove(_ bytes: Int) -> Bool {
         self.used -= bytes
         return self.unblockIfLow()
     }
 
-    /// Ends a block whose cause may have gone. Returns true when it did end one.
+    /// Ends a block whose cause may have vanished. Returns true if there was one.
     mutating func unblockIfLow() -> Bool {
         var isUnblocked = false
         if self.isBlocked, self.used <= self.low {

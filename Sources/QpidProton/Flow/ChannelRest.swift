@@ -1,16 +1,16 @@
-/// The channel numbers of ended sessions. Each rests before it is used again.
+/// The channel numbers of ended sessions. Each rests before its next use.
 ///
-/// RabbitMQ 4.0 answers the end of a session a moment before it forgets the session's channel, and loses a begin that comes in
-/// between: it never answers. On an idle machine the moment is shorter than a millisecond, on a busy one it takes several.
+/// RabbitMQ 4.0 answers the end of a session shortly before it frees the channel, and loses a begin in between without
+/// an answer. On an idle machine that time is below a millisecond, on a busy one several.
 struct ChannelRest {
-    /// After this time a number is as good as one that was never used, in nanoseconds.
+    /// The time after which a number counts as unused, in nanoseconds.
     static let rest: Int64 = 100_000_000
-    /// The rest of a number where no better one is free, in nanoseconds.
+    /// The rest of a number if no better one is free, in nanoseconds.
     static let leastRest: Int64 = 20_000_000
 
     enum Choice: Equatable {
         case take(UInt16)
-        /// Each free number still has to rest for this time or longer, in nanoseconds.
+        /// Each free number must rest for at least this time, in nanoseconds.
         case wait(Int64)
     }
 
@@ -25,13 +25,13 @@ struct ChannelRest {
 
     var isEmpty: Bool { self.states.isEmpty }
 
-    /// This side has ended its session on a channel, and the peer has not.
+    /// This side has ended its session on a channel; the peer has not.
     mutating func endedHere(_ channel: UInt16) { self.states[channel] = .ending }
 
     /// Both sides have ended the session on a channel of this side.
     mutating func ended(_ channel: UInt16, at now: Int64) { self.states[channel] = .ended(at: now) }
 
-    /// Forgets the numbers that have rested.
+    /// Removes the numbers that have rested.
     mutating func expire(at now: Int64) {
         guard !self.states.isEmpty else { return }
         self.states = self.states.filter { _, state in
@@ -42,8 +42,8 @@ struct ChannelRest {
     /// The number for the next session: the lowest one that has rested, or else the one that has rested longest.
     ///
     /// - Parameters:
-    ///   - channels: How many numbers there are.
-    ///   - isInUse: Whether a session has a number.
+    ///   - channels: The number of channels.
+    ///   - isInUse: Whether a session uses a number.
     func choose(at now: Int64, channels: Int, isInUse: (UInt16) -> Bool) -> Choice {
         var oldest: (channel: UInt16, time: Int64)?
         for channel in 0..<UInt16(clamping: channels) where !isInUse(channel) {

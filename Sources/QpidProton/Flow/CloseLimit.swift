@@ -1,6 +1,6 @@
-/// How a close divides its limit.
+/// Divides the limit of a close.
 enum CloseLimit {
-    /// How long the work before the close may take: the rest, a fortieth and one second at most, is for the peer's answer.
+    /// The time for the work before the close. The rest, a fortieth and at most one second, is for the peer's answer.
     static func work(within limit: Duration) -> Duration {
         limit - min(limit / 40, .seconds(1))
     }

@@ -1,18 +1,18 @@
 internal import DequeModule
 
-/// The credit that a rate limit leaves to a receiver: what was granted and is not used yet is taken off the limit.
+/// The credit that a rate limit leaves to a receiver: the limit minus unused credit.
 struct CreditPace {
     var limiter: RateLimiter
-    /// The size that a message is expected to have: an average of those that came, weighted to the latest.
+    /// The expected size of a message: a moving average that favours recent ones.
     private var expectedSize = 1_024
-    /// Credit, in the order of its grants, with the size that was expected then.
+    /// Unused credit in the order of its grants, with the size expected then.
     private var granted: Deque<(count: Int, size: Int)> = []
 
     init(_ limit: AMQPRateLimit, now: Int64) {
         self.limiter = RateLimiter(limit, now: now)
     }
 
-    /// The credit that may be granted now. One message may be larger than what is there; what follows then waits longer.
+    /// The credit to grant now. One message may be larger than the remaining allowance; the next one then waits longer.
     mutating func allowance(_ now: Int64) -> Int {
         let (messages, bytes) = self.limiter.available(now: now)
         return bytes > 0 ? min(messages, max(1, bytes / self.expectedSize)) : 0
@@ -24,7 +24,7 @@ struct CreditPace {
         self.granted.append((count, self.expectedSize))
     }
 
-    /// A message has come whole, or was aborted: its true size counts.
+    /// A message is complete or aborted: its true size counts.
     mutating func complete(_ size: Int) {
         self.expectedSize = max(1, self.expectedSize + (size - self.expectedSize) / 8)
         guard let first = self.granted.first else { return }
@@ -32,7 +32,7 @@ struct CreditPace {
         if first.count == 1 { self.granted.removeFirst() } else { self.granted[0].count -= 1 }
     }
 
-    /// Credit was returned: the latest first.
+    /// Credit was returned, the latest first.
     mutating func refund(_ credit: Int) {
         var rest = credit
         while rest > 0, let last = self.granted.last {

@@ -1,33 +1,33 @@
-/// Decides how much credit a receiver grants.
+/// Computes the credit that a receiver grants.
 ///
-/// A message takes one place of the window, and its bytes, from the grant of its credit until the application has settled
-/// it, or until it has taken it, as configured. Free places are granted when they are at least a quarter of the window, and
-/// fewer when the application waits and no credit is left: else the link would stall.
+/// A message uses one place of the window, and its bytes, from the grant of its credit until the application has
+/// settled it or received it, as configured. Free places are granted when they are at least a quarter of the window.
+/// Fewer are granted if the application waits without credit, because the link would stall.
 struct CreditWindow {
-    /// The least that a message counts for: what is kept beside its bytes is not nothing.
+    /// The least weight of a message, because its overhead is not zero.
     static let leastSize = 256
-    /// The credit that an unbounded window keeps up. It is renewed when a quarter of it is used.
+    /// The credit of an unbounded window. It is renewed when a quarter is used.
     static let unboundedCredit = 1 << 20
 
     let policy: CreditPolicy
-    /// Credit granted for which no message has begun to arrive.
+    /// Granted credit for which no message has started to arrive.
     private(set) var outstanding = 0
-    /// Messages that hold a place: begun to arrive, and not yet settled or taken.
+    /// Messages with a place: started to arrive, and not yet settled or received.
     private(set) var held = 0
-    /// The bytes of the messages that hold a place and are complete.
+    /// The bytes of the complete messages with a place.
     private(set) var heldBytes = 0
     private var expected = ExpectedSize(0)
     private(set) var isPaused = false
-    /// The application waits for a message, and there was no credit left.
+    /// Whether the application waits for a message and had no credit left.
     private var isStarved = false
     private var isMidMessage = false
-    /// How many messages are worth while, of ``CreditPolicy/automatic(_:)``.
+    /// The useful number of messages of ``CreditPolicy/automatic(_:)``.
     private(set) var tuner = CreditTuner()
     private var totals = CreditTuner.Totals()
 
     /// - Parameters:
-    ///   - policy: How credit is made.
-    ///   - maxMessageSize: The largest message that may come, in bytes.
+    ///   - policy: The rule for granting credit.
+    ///   - maxMessageSize: The largest allowed message, in bytes.
     init(_ policy: CreditPolicy, maxMessageSize: Int = .max) {
         switch policy {
         case .messages(let count): self.policy = .messages(max(1, count))
@@ -36,16 +36,16 @@ struct CreditWindow {
         case .manual, .onDemand, .unbounded: self.policy = policy
         }
         if let budget = self.budget {
-            // Four messages at first, however small they may turn out to be; or as many as a window that is learned begins with.
+            // Four messages at first, whatever their size, or the first window of a tuned one.
             let count = self.isAutomatic ? CreditTuner.start : 4
             self.expected = ExpectedSize(max(Self.leastSize, min(budget / count, maxMessageSize)))
         }
     }
 
-    /// The bytes that the next messages are expected to have each; 0 when bytes are not counted.
+    /// The expected bytes of each further message; 0 if bytes are not counted.
     var expectedSize: Int { self.expected.bytes }
 
-    /// The bytes that may be held; `nil` when bytes are not counted.
+    /// The limit in bytes; `nil` if bytes are not counted.
     var budget: Int? {
         switch self.policy {
         case .bytes(let bytes), .automatic(let bytes): bytes
@@ -53,7 +53,7 @@ struct CreditWindow {
         }
     }
 
-    /// The largest message that can become whole; `nil` for any.
+    /// The largest message that can be completed; `nil` for any.
     var largest: Int? {
         if case .bytes(let bytes) = self.policy { bytes } else { nil }
     }
@@ -62,12 +62,12 @@ struct CreditWindow {
         if case .automatic = self.policy { true } else { false }
     }
 
-    /// How many more bytes may be read of a message of which `count` have been read.
+    /// The bytes that may still be read of a message of which `count` have been read.
     func room(after count: Int) -> Int {
         self.budget.map { max(0, $0 - self.heldBytes - count) } ?? .max
     }
 
-    /// Counts credit that the application granted. Returns what may be granted: never a negative number or an overflow.
+    /// Counts credit from the application. Returns the credit to grant, which is never negative and never overflows.
     mutating func grant(_ credit: Int) -> Int {
         let granted = min(max(0, credit), Int(Int32.max) - self.outstanding)
         self.outstanding += granted
@@ -77,7 +77,7 @@ struct CreditWindow {
 
     /// The credit to grant now under an automatic window; 0 until a quarter of it is free.
     ///
-    /// Half of it would leave a window of twice what is on its way in one round trip no margin.
+    /// Half of it would leave no margin to a window of twice the messages in one round trip.
     ///
     /// - Parameter limit: The most to grant.
     mutating func topUp(limit: Int = .max) -> Int {
@@ -87,7 +87,7 @@ struct CreditWindow {
         return self.grant(min(limit, max(1, self.places?.free ?? 1)))
     }
 
-    /// Whether credit is to be granted now.
+    /// Whether to grant credit now.
     var wantsCredit: Bool {
         guard !self.isPaused, let (size, free) = self.places else { return false }
         guard free > 0 else { return self.isShort }
@@ -95,12 +95,12 @@ struct CreditWindow {
         return free >= max(1, size / 4) || (self.isStarved && self.outstanding == 0)
     }
 
-    /// Who holds messages and waits for more must not wait for ever, where no number was asked for.
+    /// A task that holds messages and waits for more must not wait forever, if no number was configured.
     private var isShort: Bool {
         self.isAutomatic && self.isStarved && self.outstanding == 0 && self.places?.free ?? 0 < 1
     }
 
-    /// All places of the window, and those of them that are free.
+    /// All places of the window, and the free ones.
     private var places: (size: Int, free: Int)? {
         switch self.policy {
         case .manual: return nil
@@ -120,7 +120,7 @@ struct CreditWindow {
         return (max(1, budget / self.expectedSize), free)
     }
 
-    /// Learns from what has happened: after each grant, when messages have come, and when some were given back.
+    /// Tunes the window: after each grant, after arrivals, and after returns.
     mutating func tune(at now: Int64) {
         self.tuner.update(self.totals, held: self.held, size: self.expectedSize, at: now)
     }
@@ -130,15 +130,15 @@ struct CreditWindow {
         self.tuner.answered(after: nanoseconds)
     }
 
-    /// How many messages the window has places for; `nil` if it is not learned.
+    /// The number of places of a tuned window; otherwise `nil`.
     var tunedSize: Int? { self.isAutomatic ? self.places?.size : nil }
 
-    /// The application waits for a message, and there was no credit left when it began to.
+    /// The application waits for a message, and had no credit left at the start.
     mutating func starve() {
         self.isStarved = true
     }
 
-    /// A message has begun to arrive. Returns false when it had no credit.
+    /// A message has started to arrive. Returns false if it had no credit.
     mutating func arrive() -> Bool {
         guard self.outstanding > 0 else { return false }
         self.outstanding -= 1
@@ -148,7 +148,7 @@ struct CreditWindow {
         return true
     }
 
-    /// The message that had begun is complete. Returns the bytes that it counts for until they are freed.
+    /// The started message is complete. Returns its bytes until they are released.
     mutating func complete(_ size: Int) -> Int {
         self.isMidMessage = false
         guard let budget = self.budget else { return 0 }
@@ -159,32 +159,32 @@ struct CreditWindow {
         return counted
     }
 
-    /// Bytes wait of a message that is handed over while it arrives, until they are freed.
+    /// Bytes of a streamed message wait until they are released.
     mutating func hold(_ bytes: Int) {
         self.heldBytes += bytes
     }
 
-    /// The message that had begun is complete, or was given up; its bytes were held one by one, and its place stays.
+    /// The started message is complete or abandoned. Its bytes were counted one by one, and its place stays.
     mutating func completeStreamed(_ size: Int) {
         self.isMidMessage = false
         guard let budget = self.budget else { return }
         self.expected.note(min(max(Self.leastSize, size), budget))
     }
 
-    /// The message that had begun was aborted.
+    /// The started message was aborted.
     mutating func abort() {
         self.isMidMessage = false
         self.free(1, bytes: 0)
     }
 
-    /// Messages have given their places and their bytes back.
+    /// Messages have returned their places and bytes.
     mutating func free(_ count: Int, bytes: Int) {
         self.held = max(0, self.held - count)
         self.totals.freed += count
         self.heldBytes = max(0, self.heldBytes - bytes)
     }
 
-    /// No top-up until ``resume()``: credit granted before a drain is answered would cancel it.
+    /// Stops grants until ``resume()``, because credit before the answer to a drain would cancel it.
     mutating func pause() {
         self.isPaused = true
     }
@@ -193,13 +193,13 @@ struct CreditWindow {
         self.isPaused = false
     }
 
-    /// The peer has given back all the credit that it did not use.
+    /// The peer has returned all unused credit.
     mutating func drained() {
         self.totals.granted -= self.outstanding
         self.outstanding = 0
     }
 
-    /// The peer has given back credit after the drain was given up.
+    /// The peer has returned credit after the drain was abandoned.
     mutating func returned(_ credit: Int) {
         let back = min(credit, self.outstanding)
         self.totals.granted -= back

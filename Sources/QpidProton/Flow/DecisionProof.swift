@@ -1,19 +1,19 @@
-/// Which decisions about a receiver's messages the peer has certainly read.
+/// Tracks the decisions about a receiver's messages that the peer has certainly read.
 ///
-/// The peer reads in order. A message for credit that was granted in a later write than a decision proves that the peer has read
-/// that decision; so does the answer to a drain. Source: AMQP 1.0 §2.6.7.
+/// The peer reads in order. A message for credit of a later write proves that the peer has read the decisions of
+/// earlier writes. So does the answer to a drain. Source: AMQP 1.0 §2.6.7.
 struct DecisionProof {
-    /// A grant of credit, as yet unused.
+    /// An unused grant of credit.
     private struct Grant {
-        /// The messages that may come without it.
+        /// The number of messages that may arrive without it.
         let messages: UInt64
         /// The decisions that the peer reads before it.
         let decisions: Int
     }
 
-    /// The decisions that were handed to Proton.
+    /// The decisions in Proton and beyond.
     private(set) var sent = 0
-    /// Of these, the decisions that the peer has certainly read.
+    /// The decisions among them that the peer has certainly read.
     private(set) var proven = 0
     /// The write with the latest decision, and the decisions in the writes before it.
     private var write = 0
@@ -22,7 +22,7 @@ struct DecisionProof {
     private var laterGrant: Grant?
     private var sentBeforeDrain = 0
 
-    /// The decisions that nothing proves.
+    /// The decisions without proof.
     var unproven: Int { self.sent - self.proven }
 
     /// Counts a decision that leaves with a write.
@@ -43,11 +43,11 @@ struct DecisionProof {
     mutating func granted(after messages: UInt64, _ write: Int) {
         let grant = Grant(messages: messages, decisions: self.sent(before: write))
         guard grant.decisions > self.proven else { return }
-        // Of many unused grants the first and the last are enough.
+        // Of many unused grants, the first and the last are enough.
         if self.grant == nil { self.grant = grant } else { self.laterGrant = grant }
     }
 
-    /// Messages have come.
+    /// Messages have arrived.
     ///
     /// - Parameter messages: The number of the last one.
     @inline(__always)
@@ -62,7 +62,7 @@ struct DecisionProof {
         self.arrived(messages)
     }
 
-    /// A drain is asked for with a write.
+    /// A drain is requested with a write.
     mutating func drains(_ write: Int) { self.sentBeforeDrain = self.sent(before: write) }
 
     /// The peer has answered the drain.

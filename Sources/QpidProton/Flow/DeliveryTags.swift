@@ -1,34 +1,34 @@
 /// The delivery-tags of a sender, and the numbers of its messages.
 ///
-/// A tag is the number of its message, until the application chooses a tag or a format. From then on the tags of the unsettled
-/// deliveries are kept, so that none is used twice.
+/// A tag is the number of its message, until the application chooses a tag or a format. From then on the tags of
+/// unsettled deliveries are stored, so that none is used twice.
 struct DeliveryTags {
-    /// The messages that have begun to be sent.
+    /// The messages that have started to leave.
     private(set) var begun = 0
-    /// How many numbers the library's tags have skipped, because the application had chosen them.
+    /// The numbers that the library has skipped, because the application had chosen them.
     private var skipped = 0
     /// The tags of the unsettled deliveries, with the numbers of their messages; `nil` until the application chooses one.
     private var inUse: [[UInt8]: Int]?
 
-    /// Whether the tags are kept.
+    /// Whether the tags are stored.
     @inline(__always) var areKept: Bool { self.inUse != nil }
 
     // MARK: Beginning a delivery
 
-    /// Begins a message with a tag of the library. Returns the number that its tag is made of.
+    /// Starts a message with a tag of the library. Returns its number.
     @inline(__always)
     mutating func begin() -> Int {
         self.begun += 1
         return self.begun + self.skipped
     }
 
-    /// Begins a message. Returns its tag.
+    /// Starts a message. Returns its tag.
     ///
-    /// Throws where the chosen tag is in use.
+    /// Throws if the chosen tag is in use.
     ///
     /// - Parameters:
     ///   - chosen: The tag that the application has chosen; `nil` for one of the library.
-    ///   - isSettled: Whether the message is sent settled, and so never unsettled.
+    ///   - isSettled: Whether the message is sent settled, and is never unsettled.
     mutating func begin(_ chosen: [UInt8]?, isSettled: Bool) throws(AMQPError) -> [UInt8] {
         if let chosen, self.inUse?[chosen] != nil { throw .tagInUse(chosen) }
         var tag = chosen ?? self.nextOwn
@@ -44,7 +44,7 @@ struct DeliveryTags {
     /// The library's tag of the next message.
     private var nextOwn: [UInt8] { Self.withTag(self.begun + 1 + self.skipped) { Array($0) } }
 
-    /// Lends a number as a tag. Leading zeros are left out: a tag has 1 to 8 bytes, where AMQP allows 32.
+    /// Lends a number as a tag without leading zeros: 1 to 8 bytes, of 32 allowed ones.
     @inline(__always)
     static func withTag<Result>(_ number: Int, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
         withUnsafeBytes(of: number.bigEndian) { bytes in
@@ -54,23 +54,23 @@ struct DeliveryTags {
 
     // MARK: The tags in use
 
-    /// Keeps the tags from now on.
+    /// Stores the tags from now on.
     mutating func keep() {
         if self.inUse == nil { self.inUse = [:] }
     }
 
-    /// Keeps the tag of an unsettled delivery that had begun before. Nothing was chosen then: the tag is the message's number.
+    /// Stores the tag of an earlier unsettled delivery. Nothing was chosen then, so the tag is the message's number.
     mutating func keep(_ tag: UnsafeRawBufferPointer) {
         self.inUse?[Self.unmarked(tag)] = Self.number(tag)
     }
 
-    /// A delivery is about to be settled, and its tag may be used again.
+    /// A delivery is about to be settled, and its tag becomes free.
     @inline(__always)
     mutating func free(_ tag: UnsafeRawBufferPointer) {
         if self.inUse != nil { self.inUse?[Self.unmarked(tag)] = nil }
     }
 
-    /// The number of the message of a delivery whose tag has not been freed.
+    /// The message number of a delivery whose tag is still in use.
     func number(of tag: UnsafeRawBufferPointer) -> Int {
         guard let inUse = self.inUse else { return Self.number(tag) }
         return inUse[Self.unmarked(tag)] ?? 0
@@ -78,7 +78,7 @@ struct DeliveryTags {
 
     private static func unmarked(_ tag: UnsafeRawBufferPointer) -> [UInt8] { Array(MarkedTag.read(tag)?.tag ?? tag) }
 
-    /// The number that the library has made a tag of.
+    /// The number in a tag of the library.
     private static func number(_ tag: UnsafeRawBufferPointer) -> Int {
         Int(truncatingIfNeeded: tag.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
     }

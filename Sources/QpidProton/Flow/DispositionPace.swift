@@ -1,17 +1,18 @@
-/// When a receiver sends dispositions. It keeps accepted and released ones back, so that neighbours leave as one range.
+/// Decides when a receiver sends dispositions. It holds accepted and released ones back, so that neighbours leave as
+/// one range.
 ///
 /// Proton merges dispositions of consecutive deliveries only in their order (P57), and concurrent handlers settle out of
 /// order. Of the decided deliveries, the *ripe* ones have no undecided delivery before them, and the others are *waiting*.
 /// Times are nanoseconds of the event loop's clock.
 struct DispositionPace {
-    /// Ripe dispositions leave at once when there are this many.
+    /// The number of ripe dispositions that leave at once.
     static let run = 64
-    /// Waiting dispositions leave at once when there are this many, because Proton keeps each as a range of its own.
+    /// The number of waiting dispositions that leave at once, because Proton keeps each as a range of its own.
     static let mostWaiting = 8_192
-    /// A waiting disposition waits for at most this many delays.
+    /// The longest wait of a waiting disposition, in delays.
     static let patience: Int64 = 5
 
-    /// What to send now.
+    /// The dispositions to send now.
     enum Step: Equatable {
         case nothing, ripe, waiting, all
 
@@ -23,46 +24,46 @@ struct DispositionPace {
         }
     }
 
-    /// The longest that a ripe disposition is kept back.
+    /// The longest delay of a ripe disposition.
     var delay: Int64 = 0
-    /// No waiting delivery was decided before; `.max` when none waits.
+    /// The earliest decision of a waiting delivery; `.max` without one.
     private(set) var waitingSince = Int64.max
-    /// When the batch of settlements began that is being applied; nil between batches.
+    /// The start of the current batch of settlements; `nil` between batches.
     private var batch: Int64?
 
-    /// When the batch that is being applied began.
+    /// The start of the current batch.
     @inline(__always) var time: Int64 { self.batch ?? 0 }
 
-    /// A batch is being applied.
+    /// Whether a batch is being applied.
     @inline(__always) var isInBatch: Bool { self.batch != nil }
 
     /// The first settlement of a batch is applied.
     mutating func begin(at now: Int64) { self.batch = now }
 
-    /// All settlements of the batch have been applied. Returns when it began.
+    /// All settlements of the batch have been applied. Returns its start.
     mutating func end() -> Int64 {
         defer { self.batch = nil }
         return self.time
     }
 
-    /// What to send after a batch, while the application holds deliveries that it has not settled.
+    /// The dispositions to send after a batch, while the application holds undecided deliveries.
     func step(ripe: Int, waiting: Int) -> Step {
         Step(ripe: ripe >= Self.run, waiting: waiting >= Self.mostWaiting)
     }
 
-    /// Deliveries that were decided at a time wait.
+    /// Deliveries decided at a time are waiting.
     mutating func wait(since time: Int64) { self.waitingSince = min(self.waitingSince, time) }
 
     /// Waiting dispositions were sent.
     ///
-    /// - Parameter oldest: When the first of those that still wait was decided; `.max` when none waits.
+    /// - Parameter oldest: The earliest decision of those that still wait; `.max` without one.
     mutating func sent(oldest: Int64) { self.waitingSince = oldest }
 
-    /// When dispositions are to be sent at the latest; `nil` when there are none.
+    /// The latest time for the next dispositions; `nil` without any.
     ///
     /// - Parameters:
-    ///   - ripeSince: When the first ripe delivery was decided; `.max` when none is ripe.
-    ///   - hasWaiting: Whether deliveries wait.
+    ///   - ripeSince: The earliest decision of a ripe delivery; `.max` without one.
+    ///   - hasWaiting: Whether deliveries are waiting.
     func deadline(ripeSince: Int64, hasWaiting: Bool) -> Int64? {
         var deadline = Int64.max
         if ripeSince < .max { deadline = ripeSince + self.delay }
@@ -80,7 +81,7 @@ struct DispositionPace {
         self.waitingSince < .max && self.waitingSince + Self.patience * self.delay <= now
     }
 
-    /// The waiting deliveries that were decided at this time or before are sent when others are overdue: neighbours of later
-    /// ones are decided soon.
+    /// When others are overdue, waiting deliveries decided at or before this time are sent too. Neighbours of later
+    /// ones will be decided soon.
     func lastDue(at now: Int64) -> Int64 { now - self.delay }
 }

@@ -1,8 +1,8 @@
-/// Plain values by key, found without hashing, and in the order in which they were put in.
+/// Plain values by key, found without hashing, in the order of their insertion.
 ///
-/// A value can leave the order and still be found by its key. It can also be decided and keep its place: it is ripe when no
-/// undecided value is before it, and waiting otherwise. Every step takes the same time, however many values there are.
-/// It is used for every message, and has memory of its own: each step of an array would check for other uses of it.
+/// A value can leave the order and still be found by its key. It can also be decided and keep its place: it is ripe if
+/// no undecided value precedes it, otherwise it waits. Every step takes constant time. Every message uses the queue, so
+/// it has memory of its own: each step of an array would check for other references.
 struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
     private enum Place: UInt8 { case free, inOrder, waiting, ripe, withdrawn }
 
@@ -10,10 +10,10 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         var value: Value?
         var generation: UInt32 = 0
         var place = Place.free
-        /// The next free node too.
+        /// Also the next free node.
         var next = Self.none
         var previous = Self.none
-        /// When it was decided.
+        /// The time of its decision.
         var time: Int64 = 0
 
         static var none: UInt32 { .max }
@@ -21,21 +21,21 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
 
     private var nodes: UnsafeMutablePointer<Node>
     private var capacity: Int
-    /// The nodes that have been used.
+    /// The number of used nodes.
     private var used = 0
     private(set) var count = 0
-    /// The values in the order that are not decided.
+    /// The undecided values in the order.
     private(set) var orderedCount = 0
-    /// The decided values behind one that is not.
+    /// The decided values after an undecided one.
     private(set) var waitingCount = 0
-    /// The decided values with no other before them.
+    /// The decided values without an undecided one before them.
     private(set) var ripeCount = 0
-    /// No ripe value was decided before; `.max` when there is none.
+    /// The earliest decision of a ripe value; `.max` without one.
     private(set) var ripeSince = Int64.max
     private var free = Node.none
     private var head = Node.none
     private var tail = Node.none
-    /// The first that is not decided.
+    /// The first undecided value.
     private var undecided = Node.none
 
     init() {
@@ -45,10 +45,10 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
 
     deinit { self.nodes.deallocate() }
 
-    /// The key of the oldest value in the order that is not decided.
+    /// The key of the first undecided value in the order.
     var first: SlotKey? { self.undecided == Node.none ? nil : self.key(self.undecided) }
 
-    /// Puts a value at the end of the order.
+    /// Appends a value to the order.
     mutating func append(_ value: Value) -> SlotKey {
         let index = self.takeFree()
         let node = self.nodes + Int(index)
@@ -82,7 +82,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         (self.nodes, self.capacity) = (nodes, self.capacity * 2)
     }
 
-    /// The value; `nil` when it has been taken out.
+    /// The value; `nil` after its removal.
     subscript(key: SlotKey) -> Value? {
         self.index(key).flatMap { self.nodes[$0].value }
     }
@@ -91,15 +91,14 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         self.index(key).map { self.nodes[$0].place == .inOrder } ?? false
     }
 
-    /// Takes a value out of the order, and gives it; `nil` when it is not in it.
+    /// Removes a value from the order and returns it; `nil` if it is not in the order.
     mutating func withdraw(_ key: SlotKey) -> Value? {
         guard let index = self.index(key), self.nodes[index].place == .inOrder else { return nil }
         self.unlink(index)
         return self.nodes[index].value
     }
 
-    /// Changes a value in the order, which keeps its place as a decided one, and gives it; `nil` when it is not in the order, or
-    /// decided.
+    /// Marks a value in the order as decided and returns it; `nil` if it is not in the order, or decided already.
     mutating func decide(_ key: SlotKey, at time: Int64, _ change: (inout Value) -> Void) -> Value? {
         guard let index = self.index(key), self.nodes[index].place == .inOrder, var value = self.nodes[index].value
         else { return nil }
@@ -114,7 +113,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         return value
     }
 
-    /// Goes on to the next that is not decided: those before it are ripe.
+    /// Moves on to the next undecided value. The values before it are ripe.
     private mutating func ripen() {
         var index = self.undecided
         while index != Node.none, self.nodes[Int(index)].place == .waiting {
@@ -128,7 +127,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         self.undecided = index
     }
 
-    /// Takes the first value out if it is ripe.
+    /// Removes the first value if it is ripe.
     mutating func removeRipe() -> Value? {
         guard self.head != Node.none, self.nodes[Int(self.head)].place == .ripe else { return nil }
         return self.remove(Int(self.head))
@@ -148,7 +147,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         }
     }
 
-    /// Takes a value out.
+    /// Removes a value.
     @discardableResult
     mutating func remove(_ key: SlotKey) -> Value? { self.index(key).flatMap { self.remove($0) } }
 
@@ -164,7 +163,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         return value
     }
 
-    /// The keys of all values that have left the order, or of those that have not.
+    /// The keys of all values outside the order, or in it.
     func keys(withdrawn: Bool) -> [SlotKey] {
         (0..<self.used).compactMap { index in
             let place = self.nodes[index].place
@@ -172,7 +171,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         }
     }
 
-    /// Takes all values out.
+    /// Removes all values.
     mutating func removeAll() {
         for index in 0..<self.used where self.nodes[index].place != .free {
             self.remove(self.key(UInt32(index)))

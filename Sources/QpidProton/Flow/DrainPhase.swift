@@ -1,9 +1,9 @@
-/// How far a drain has got: the peer uses its credit or returns it. Source: AMQP 1.0 §2.6.7.
+/// The phase of a drain: the peer uses its credit or returns it. Source: AMQP 1.0 §2.6.7.
 enum DrainPhase: Equatable {
     case none
     /// The peer has not answered.
     case requested
-    /// The peer returned this credit while a message was arriving. The drain ends behind that message.
+    /// The peer returned this credit while a message was arriving. The drain ends after that message.
     case answered(Int)
     /// The drain has ended. Nothing is granted until the received messages and the answer have been handed over.
     case ending
@@ -17,18 +17,18 @@ enum DrainPhase: Equatable {
     }
 }
 
-/// What follows from an event of a drain.
+/// The consequence of an event for a drain.
 enum DrainStep: Equatable {
     case none
-    /// The peer is to be asked for its credit.
+    /// The peer must be asked for its credit.
     case request
-    /// Credit came back for a drain that had been given up.
+    /// Credit returned for an abandoned drain.
     case late(Int)
     /// The drain has ended. The peer returned this credit.
     case end(Int)
 }
 
-/// What a receiver is open for.
+/// The purpose for which a receiver is open.
 enum ReceivePurpose: Equatable {
     case receiving
     /// The application paused it.

@@ -1,4 +1,4 @@
-/// The size that the next messages of a link are expected to have: the largest that came lately.
+/// The expected size of a link's next messages: the largest recent one.
 struct ExpectedSize {
     private(set) var bytes: Int
 
@@ -6,8 +6,8 @@ struct ExpectedSize {
         self.bytes = bytes
     }
 
-    /// A message of that many bytes has come. Grows at once, and shrinks slowly: a large message among small ones is not
-    /// forgotten soon.
+    /// A message of that many bytes has arrived. The size grows at once and shrinks slowly, so that a large message
+    /// among small ones is remembered.
     mutating func note(_ size: Int) {
         self.bytes = max(size, self.bytes - self.bytes / 16)
     }

@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// Why the bytes of a link do not leave, in a form that the loop writes and any task reads.
+/// The cause that blocks the bytes of a link, in a form that the loop writes and any task reads.
 enum LaneCause: UInt8, AtomicRepresentable {
     case socket, credit, remoteWindow, rate, unsettled
 
@@ -15,23 +15,23 @@ enum LaneCause: UInt8, AtomicRepresentable {
     }
 }
 
-/// What a lane of the send queue has, and what it lacks.
+/// The work of a lane, and its missing resources.
 struct LaneState {
     var isEmpty = true
     var isMidMessage = false
     var credit = 0
-    /// There would be more credit, had the peer settled what was sent.
+    /// Whether the peer would grant more credit if it settled sent messages.
     var isCapped = false
-    /// The peer has taken back the credit of the message that has begun.
+    /// Whether the peer has revoked the credit of the started message.
     var isHeld = false
-    /// The window of the session is closed.
+    /// Whether the window of the session is closed.
     var isBlocked = false
-    /// The rate limit allows no more now.
+    /// Whether the rate limit allows no more now.
     var isPaced = false
 
-    /// What the bytes of the link wait for.
+    /// The cause that the bytes of the link wait for.
     ///
-    /// Where nothing else is lacking it is the socket: also for an empty lane, all of whose bytes have been handed over.
+    /// Without another cause it is the socket, also for an empty lane whose bytes have all been handed over.
     var cause: LaneCause {
         if self.isEmpty { return .socket }
         if self.isMidMessage ? self.isHeld : self.credit == 0 { return self.isCapped ? .unsettled : .credit }

@@ -1,21 +1,21 @@
-/// How far the life of a link has come on this side.
+/// The phase of a link on this side.
 enum LinkPhase: Equatable {
-    /// What ended a link, or has happened to it since.
+    /// The end of a link, and later events.
     enum End: Equatable {
-        /// This side ended it, and the peer has not heard of it, or need not answer.
+        /// This side ended it. The peer has not been notified, or need not answer.
         case here
-        /// This side has detached, and the peer is to answer.
+        /// This side has detached, and the peer must answer.
         case detaching
-        /// The peer has detached, in order or with an error: first, or in answer.
+        /// The peer has detached, with or without an error, first or as the answer.
         case byPeer
-        /// The session or the connection is gone, or closing, and the link with it.
+        /// The session or the connection has ended or is closing, and the link with it.
         case withAll
     }
 
     enum Event: CaseIterable {
         /// This side ends the link.
         case close
-        /// Proton was told to detach, and the peer has to answer.
+        /// Proton has the detach, and the peer must answer.
         case detach
         case peerDetach
         /// The session or the connection ends.
@@ -29,7 +29,7 @@ enum LinkPhase: Equatable {
     case ended(End)
     case done
 
-    /// Takes an event. An event that comes too late changes nothing.
+    /// Applies an event. A late event changes nothing.
     mutating func take(_ event: Event) {
         switch (event, self) {
         case (.free, _): self = .done

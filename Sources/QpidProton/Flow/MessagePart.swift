@@ -1,7 +1,7 @@
-/// Which part of a message bytes are, on their way through the ledgers.
+/// The part of a message to which bytes belong, on their way through the ledgers.
 enum MessagePart: Sendable {
     case whole
-    /// The beginning of the message with a number, which is made while it is sent.
+    /// The start of the numbered message, which is created while it is sent.
     case first(UInt32)
     case middle(UInt32)
     case last(UInt32)
@@ -14,7 +14,7 @@ enum MessagePart: Sendable {
         }
     }
 
-    /// The number of a message that is made while it is sent; 0 for a whole one.
+    /// The number of a message that is created while it is sent; 0 for a whole one.
     var number: UInt32 {
         switch self {
         case .whole: 0

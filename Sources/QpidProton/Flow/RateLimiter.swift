@@ -1,19 +1,19 @@
-/// Two token buckets, of messages and of bytes, on a clock that the caller reads: nanoseconds from anywhere.
+/// Two token buckets, for messages and for bytes, on the caller's clock in nanoseconds.
 ///
-/// What has been earned is counted from one point in time on, and not added up in steps, so that no rounding adds up
-/// either. The bytes may go into debt, by the size of one piece.
+/// Tokens are computed from one point in time and not added up in steps, so that no rounding accumulates. The bytes may
+/// go into debt by the size of one piece.
 struct RateLimiter: Sendable {
-    /// The pieces of messages that are not cut smaller, for a frame around each costs too.
+    /// The smallest piece of a message, because each frame adds a cost.
     static let leastSlice = 4_096
 
     private struct Bucket {
         let rate: Double
         let capacity: Int
-        /// What is worth waiting for: what comes in a millisecond, and one at least.
+        /// The amount worth waiting for: that of a millisecond, at least one.
         let step: Int
-        /// When the bucket was full last.
+        /// The last time at which the bucket was full.
         var start: Int64
-        /// What has been taken since.
+        /// The tokens used since then.
         var taken = 0
 
         init(_ rate: Double, burst: Duration, least: Int, now: Int64) {
@@ -31,13 +31,13 @@ struct RateLimiter: Sendable {
             return Int(min(self.rate * Double(max(0, isTooLong ? .max : elapsed)) / 1e9, 0x1p60))
         }
 
-        /// What can be taken; below 0 when more was taken than there was.
+        /// The available tokens; below 0 in debt.
         func tokens(at now: Int64) -> Int {
             self.capacity - max(0, self.taken - self.earned(at: now))
         }
 
         mutating func refill(_ now: Int64) -> Int {
-            // A part of a token beyond a full bucket is kept: where a bucket is as small as one, it is full each time.
+            // A part of a token beyond a full bucket is kept, because a bucket of one token is full each time.
             if self.earned(at: now) > self.taken {
                 self.start = now
                 self.taken = 0
@@ -45,13 +45,13 @@ struct RateLimiter: Sendable {
             return self.tokens(at: now)
         }
 
-        /// When a step can be taken.
+        /// The time at which a step is available.
         func nextTime(_ now: Int64) -> Int64 {
             let missing = self.taken + self.step - self.capacity
             guard missing > self.earned(at: now) else { return now }
             let wait = (Double(missing) * 1e9 / self.rate).rounded(.up)
             guard wait < 0x1p62, self.start < 1 << 61, now < .max else { return .max }
-            // After months a time in nanoseconds has more digits than the number in which it was reckoned.
+            // After months, a time in nanoseconds has more digits than the type of the calculation.
             var (time, more) = (max(now + 1, self.start + Int64(wait)), Int64(1))
             while self.earned(at: time) < missing, more < 1 << 20 {
                 time += more
@@ -74,25 +74,25 @@ struct RateLimiter: Sendable {
         self.bytes = limit.bytesPerSecond.map { Bucket($0, burst: limit.burst, least: 16_384, now: now) }
     }
 
-    /// What may pass now.
+    /// The allowance now.
     mutating func available(now: Int64) -> (messages: Int, bytes: Int) {
         (max(0, self.messages?.refill(now) ?? .max), max(0, self.bytes?.refill(now) ?? .max))
     }
 
-    /// Counts what has passed.
+    /// Counts passed messages and bytes.
     mutating func take(messages: Int, bytes: Int) {
         self.messages?.taken += messages
         self.bytes?.taken += bytes
     }
 
-    /// When it is worth looking again: a message, or what comes in a millisecond, may pass then.
+    /// The next time worth a check: when a message, or the amount of a millisecond, may pass.
     ///
-    /// - Parameter isMidMessage: What is to pass is the rest of a message that has been counted.
+    /// - Parameter isMidMessage: Whether only the rest of a counted message is to pass.
     func nextTime(now: Int64, isMidMessage: Bool = false) -> Int64 {
         max((isMidMessage ? nil : self.messages)?.nextTime(now) ?? now, self.bytes?.nextTime(now) ?? now)
     }
 
-    /// Goes on with another limit. What is in the buckets is kept as far as there is room for it, and so is a debt.
+    /// Changes the limit. Tokens are kept as far as there is room, and so is a debt.
     mutating func change(to limit: AMQPRateLimit, now: Int64) {
         let old = self
         self = RateLimiter(limit, now: now)

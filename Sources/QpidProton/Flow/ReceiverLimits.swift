@@ -1,6 +1,6 @@
-/// The sizes of messages that a receiver takes, in bytes.
+/// The sizes of messages that a receiver accepts, in bytes.
 struct ReceiverLimits {
-    /// The largest message. A buffer holds no more.
+    /// The largest message. No buffer holds more.
     private(set) var maxMessageSize = Int(Int32.max)
     /// The largest message that is handed over whole.
     private(set) var largestWhole = Int(Int32.max)
@@ -10,10 +10,10 @@ struct ReceiverLimits {
     init() {}
 
     /// - Parameters:
-    ///   - window: Its bytes hold the largest whole message.
-    ///   - largest: The largest message that the memory of the connection has room for.
+    ///   - window: The window whose bytes limit a whole message.
+    ///   - largest: The largest message that fits into the memory of the connection.
     init(_ configuration: AMQPReceiver.Configuration, _ window: CreditWindow, largest: Int) {
-        // A message that is larger than the window's bytes could never be whole.
+        // A message larger than the window's bytes could never be complete.
         let largest = min(window.largest ?? .max, largest)
         let whole = configuration.streamsMessages || largest == .max ? nil : largest
         self.advertised = [configuration.maxMessageSize?.bytes, whole].compactMap { $0 }.min()

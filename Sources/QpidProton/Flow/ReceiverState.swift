@@ -1,14 +1,14 @@
-/// The state of a receiver: the message that arrives, the credit it grants or withholds, its drain, and what it is open for.
+/// The state of a receiver: the arriving message, its credit, its drain and its purpose.
 ///
-/// The loop reports events and does what the answers say. On the way of a message each answer is a number, a Boolean or an
-/// enum without payload.
+/// The loop reports events and follows the results. For each message a result is a number, a Boolean or an enum without
+/// payload.
 struct ReceiverState {
     /// Paused if and only if a drain is not over or the purpose is not to receive.
     private(set) var window: CreditWindow
     private(set) var message = ArrivingMessage.none
     private(set) var drain = DrainPhase.none
     private(set) var purpose = ReceivePurpose.receiving
-    /// Credit that the application granted by hand, and the peer has not got yet.
+    /// Credit from the application that the peer has not received yet.
     private(set) var withheldCredit = 0
     private let unsettledLimit: UnsettledLimit
 
@@ -17,10 +17,10 @@ struct ReceiverState {
         self.unsettledLimit = unsettledLimit
     }
 
-    /// Neither credit nor a part of a message is under way.
+    /// Whether no credit is outstanding and no message is arriving.
     var isIdle: Bool { self.window.outstanding == 0 && !self.message.hasBegun }
 
-    /// The peer may not send: it has no credit, and a task may want a message.
+    /// Whether the peer may not send although a task may want a message: it has no credit.
     var isBlocked: Bool {
         self.window.outstanding == 0 && !self.window.isPaused
             && !(self.window.policy == .onDemand && self.window.held == 0)
@@ -28,7 +28,7 @@ struct ReceiverState {
 
     // MARK: The arriving message
 
-    /// Takes the first byte of a message, or another one. Returns false for a message without credit.
+    /// Handles the first byte of a message. Returns false for a message without credit.
     @inline(__always)
     mutating func arrive() -> Bool {
         if self.message.hasBegun { return true }
@@ -37,7 +37,7 @@ struct ReceiverState {
         return true
     }
 
-    /// Takes how far the message has been read. Returns whether that has changed.
+    /// Updates the reading state of the message. Returns whether it has changed.
     @inline(__always)
     mutating func read(_ reading: ArrivingMessage.Reading) -> Bool {
         guard self.message.hasBegun, self.message.isHeldBack != (reading == .heldBack) else { return false }
@@ -45,18 +45,18 @@ struct ReceiverState {
         return true
     }
 
-    /// The gathered message is complete. Returns the bytes that it counts for in the window until they are freed.
+    /// The collected message is complete. Returns its bytes in the window until they are released.
     @inline(__always)
     mutating func complete(_ size: Int) -> Int {
         self.message = .none
         return self.window.complete(size)
     }
 
-    /// The gathered message is read while it arrives from now on.
+    /// The collected message is streamed from now on.
     ///
     /// - Parameters:
-    ///   - sequence: Of its delivery.
-    ///   - bytes: What its sections before the body count for.
+    ///   - sequence: The sequence of its delivery.
+    ///   - bytes: The weight of its sections before the body.
     mutating func stream(_ sequence: UInt64, bytes: Int) {
         self.message = .streaming(sequence, self.message.isHeldBack ? .heldBack : .upToDate)
         self.window.hold(bytes)
@@ -68,16 +68,16 @@ struct ReceiverState {
         self.window.completeStreamed(size)
     }
 
-    /// The sender aborted the message. The place of a streamed one is free when the application has settled it.
+    /// The sender aborted the message. The place of a streamed one becomes free when the application has settled it.
     mutating func abort() {
         if case .streaming = self.message { self.window.completeStreamed(0) } else { self.window.abort() }
         self.message = .none
     }
 
-    /// The link has ended: what has arrived of the message is dropped.
+    /// The link has ended: the received part of the message is dropped.
     mutating func drop() { self.message = .none }
 
-    /// The link has ended: no one reads the message while it arrives any more.
+    /// The link has ended: no task reads the streamed message any more.
     mutating func endStream() {
         guard case .streaming(_, let reading) = self.message else { return }
         self.message = .gathering(reading)
@@ -101,7 +101,7 @@ struct ReceiverState {
             self.window.returned(credit)
             return .late(credit)
         case .requested:
-            // A message that has begun comes before the answer.
+            // A started message precedes the answer.
             guard !self.message.hasBegun else {
                 self.drain = .answered(credit)
                 return .none
@@ -116,8 +116,8 @@ struct ReceiverState {
         }
     }
 
-    /// Proton holds no more of what has arrived. A drain ends behind the last message, or with the last credit: a peer that
-    /// has none left need not answer.
+    /// Proton has no more received messages. A drain ends after the last message, or with the last credit, because a
+    /// peer without credit need not answer.
     @inline(__always)
     mutating func caughtUp() -> DrainStep {
         guard self.drain.isUnderWay, !self.message.hasBegun else { return .none }
@@ -130,8 +130,8 @@ struct ReceiverState {
         return .end(credit)
     }
 
-    /// The peer did not answer in time. Returns the credit that came back while a message was arriving; `nil` when no drain is
-    /// under way.
+    /// The peer did not answer in time. Returns the credit that came back while a message was arriving; `nil` without a
+    /// drain.
     mutating func giveUpDrain() -> Int? {
         switch self.drain {
         case .none, .ending: return nil
@@ -145,7 +145,7 @@ struct ReceiverState {
         }
     }
 
-    /// The peer's answer takes all unused credit. Returns that credit.
+    /// The peer's answer returns all unused credit. Returns that credit.
     mutating func takeCredit() -> Int {
         let credit = self.window.outstanding
         self.window.drained()
@@ -158,7 +158,7 @@ struct ReceiverState {
         return self.reopen()
     }
 
-    /// Lets credit be granted again unless a drain is under way or the receiver is to get none.
+    /// Allows grants again, unless a drain is in progress or the receiver must get no credit.
     private mutating func reopen() -> Bool {
         guard self.drain == .none, self.purpose == .receiving else { return false }
         self.window.resume()
@@ -179,7 +179,7 @@ struct ReceiverState {
         return self.reopen()
     }
 
-    /// Withholds all credit for good. Returns false when the receiver was stopping before.
+    /// Withholds all credit for good. Returns false if the receiver was stopping already.
     mutating func stop() -> Bool {
         guard !self.purpose.isStopping else { return false }
         self.purpose = .stopping
@@ -194,7 +194,7 @@ struct ReceiverState {
         return true
     }
 
-    // MARK: Granting credit. What is granted is counted here at once: the loop must advertise it.
+    // MARK: Granting credit. Granted credit is counted here at once: the loop must advertise it.
 
     /// Grants credit by hand, and withholds what the pause, the drain or the limit of unsettled messages forbids.
     ///
@@ -206,14 +206,14 @@ struct ReceiverState {
         return self.window.grant(allowed)
     }
 
-    /// Grants withheld credit as far as nothing forbids it any more. Returns the credit to advertise.
+    /// Grants withheld credit that nothing forbids any more. Returns the credit to advertise.
     mutating func grantWithheld(unsettled: Int) -> Int {
         let credit = self.withheldCredit
         self.withheldCredit = 0
         return self.grant(credit, unsettled: unsettled)
     }
 
-    /// Renews the credit of a window that is not granted by hand. Returns the credit to advertise.
+    /// Renews the credit of an automatic window. Returns the credit to advertise.
     @inline(__always)
     mutating func topUp(limit: Int) -> Int { self.window.topUp(limit: limit) }
 
@@ -231,7 +231,7 @@ struct ReceiverState {
     /// The peer has answered the attach after this many nanoseconds.
     mutating func attached(after nanoseconds: Int64) { self.window.attached(after: nanoseconds) }
 
-    /// Tunes a window that sizes itself, after messages have arrived or returned their places.
+    /// Tunes an automatic window after messages have arrived or returned their places.
     @inline(__always)
     mutating func tune(at now: Int64) { self.window.tune(at: now) }
 
@@ -260,7 +260,7 @@ struct ReceiverState {
         return isWanted && self.unsettledLimit.room(unsettled: self.counted(unsettled), outstanding: 0) == 0
     }
 
-    /// A gathered message counts from its first byte. A streamed one is a delivery already.
+    /// A collected message counts from its first byte. A streamed one is a delivery already.
     private func counted(_ unsettled: Int) -> Int {
         if case .gathering = self.message { unsettled + 1 } else { unsettled }
     }

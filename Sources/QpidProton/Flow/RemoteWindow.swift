@@ -1,12 +1,12 @@
-/// How many more transfers the peer of a session takes now. Source: AMQP 1.0 §2.5.6.
+/// The transfers that the peer of a session accepts now. Source: AMQP 1.0 §2.5.6.
 ///
-/// Proton keeps this number unsigned: when a peer shrinks its window below what is on its way, as brokers do that run out
-/// of memory, it wraps to 4 billion. Here it has a sign, and room for every window that a peer can name.
+/// Proton's number is unsigned. If a peer shrinks its window below the transfers on their way, as brokers without
+/// memory do, it wraps to 4 billion. Here it is signed, and has room for every window of a peer.
 struct RemoteWindow {
-    /// The id that the next transfer to be framed will have.
+    /// The id of the next transfer to frame.
     private(set) var nextOutgoingID: UInt32
     private let initialOutgoingID: UInt32
-    /// Transfers that may be framed now; 0 or less when the window is closed.
+    /// The transfers that may be framed now; 0 or less if the window is closed.
     private(set) var available: Int
 
     init(initialOutgoingID: UInt32, incomingWindow: UInt32) {
@@ -20,9 +20,9 @@ struct RemoteWindow {
         self.available -= transfers
     }
 
-    /// Takes what a begin or a flow of the peer says.
+    /// Applies a begin or a flow of the peer.
     ///
-    /// - Parameter nextIncomingID: Nil while the peer has not seen the begin of this side.
+    /// - Parameter nextIncomingID: `nil` while the peer has not received the begin of this side.
     mutating func update(nextIncomingID: UInt32?, incomingWindow: UInt32) {
         // Ids are serial numbers (RFC 1982), and fewer than half of them are on their way.
         let onTheWay = Int32(bitPattern: self.nextOutgoingID &- (nextIncomingID ?? self.initialOutgoingID))

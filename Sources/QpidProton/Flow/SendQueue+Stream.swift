@@ -1,12 +1,13 @@
 internal import DequeModule
 
-// Messages that are made while they are sent: their parts wait beside the backlog, in which only their beginning is, so that
-// what is enqueued meanwhile stays behind them.
+// Messages that are created while they are sent. Their parts wait beside the backlog, which contains only their start,
+// so that later messages stay after them.
 
 // rooms: PendingMessage, StreamPart, MessageBytes, OutcomeReply: plain values; the queue moves them, and asks for their sizes.
 
 extension SendQueue {
-    /// Puts a part behind the others of its message. Returns false when the message has gone: the part is the caller's.
+    /// Appends a part to the others of its message. Returns false if the message has ended: then the caller keeps the
+    /// part.
     mutating func enqueue(_ part: StreamPart, on lane: Lane) -> Bool {
         guard lane.append(part) else { return false }
         self.makeReadyIfMovable(lane)
@@ -15,7 +16,7 @@ extension SendQueue {
 }
 
 extension SendQueue.Lane {
-    /// Whether a message is the one that has begun.
+    /// Whether a message is the started one.
     func isCurrent(_ reply: OutcomeReply) -> Bool {
         self.isMidMessage && self.backlog.first?.outcome.belongs(to: reply) == true
     }
@@ -26,7 +27,7 @@ extension SendQueue.Lane {
         return true
     }
 
-    /// The next piece of the message that has begun or begins.
+    /// The next piece of the started message, or of the next one.
     func nextOfStream(_ message: PendingMessage, _ limit: Int) -> SendQueue.Slice? {
         let part = self.isInParts ? self.streams[message.stream]?.first : nil
         if self.isInParts, part == nil { return nil }
@@ -54,7 +55,7 @@ extension SendQueue.Lane {
         return slice
     }
 
-    /// The next message is to begin.
+    /// Starts the next message.
     func beginAnew() {
         self.offset = 0
         self.isMidMessage = false
@@ -62,7 +63,7 @@ extension SendQueue.Lane {
         self.isDry = false
     }
 
-    /// Gives back the parts that wait of a message. Returns what they count in the ledgers.
+    /// Releases the waiting parts of a message. Returns their weight in the ledgers.
     func dropParts(of message: PendingMessage) -> Int {
         guard message.stream != 0, let parts = self.streams.removeValue(forKey: message.stream) else { return 0 }
         for part in parts { part.bytes.done() }

@@ -2,64 +2,64 @@ internal import DequeModule
 
 // rooms: PendingMessage, StreamPart, MessageBytes, OutcomeReply: plain values; the queue moves them, and asks for their sizes.
 
-/// The backlog of a connection: one lane a sender, of which the next that can move is chosen by priority.
+/// The backlog of a connection: one lane for each sender. The next movable lane is chosen by priority.
 ///
-/// Nothing is taken from a lane without credit, nor from a session whose window is closed, so a lane that cannot move
-/// costs the others nothing. Higher priorities go first, but for a share that keeps the lower ones from starving; lanes of
-/// one priority take turns in proportion to their weights (deficit round robin).
+/// A lane gives up nothing without credit or with a closed window, so a stalled lane costs the others nothing. Higher
+/// priorities go first, except for a share that keeps lower ones from starving. Lanes of one priority take turns in
+/// proportion to their weights (deficit round robin).
 struct SendQueue<Link> {
-    /// What a lane of weight 1 may hand over in one turn, in bytes.
+    /// The bytes of one turn for a lane of weight 1.
     static var quantum: Int { 16_384 }
 
     /// A piece of one message, to hand to Proton now: a plain value.
     struct Slice {
         let message: PendingMessage
-        /// Those of the message, or of one of its parts.
+        /// The bytes of the message, or of one of its parts.
         let bytes: MessageBytes
         let range: Range<Int>
         let isFirst: Bool
         let isLast: Bool
-        /// Whether the bytes are of no more use when the piece has been handed over.
+        /// Whether the bytes can be freed after the hand-over of the piece.
         var endsBytes: Bool { self.range.upperBound == self.bytes.count }
-        /// What handing the piece over takes off the ledgers.
+        /// The bytes that the hand-over removes from the ledgers.
         var ledgerBytes: Int { self.bytes.count == 0 ? 1 : self.range.count }
     }
 
-    /// What waits to be sent on one link.
+    /// The messages that wait on one link.
     final class Lane {
         let link: Link
-        /// What the messages of the link name it by.
+        /// The key by which the messages of the link name it.
         let key: SlotKey
         fileprivate let priority: Int
         fileprivate let weight: Int
-        /// Not checked for overlapping accesses, which took a part in twenty of a message's instructions: it is private to the
-        /// queue's own short steps.
+        /// Not checked for overlapping accesses, which cost a twentieth of a message's instructions. Only the queue's
+        /// own short steps use it.
         @exclusivity(unchecked) var backlog: Deque<PendingMessage> = []
-        /// How much of the first message, or of the part of it that comes next, has been handed over.
+        /// The bytes that have been handed over of the first message, or of its next part.
         var offset = 0
-        /// The parts that wait of messages that are made while they are sent, by their number.
+        /// The waiting parts of messages that are created while they are sent, by their number.
         var streams: [UInt32: Deque<StreamPart>] = [:]
-        /// The beginning of the message that is made while it is sent has been handed over: its parts follow.
+        /// Whether the start of such a message has been handed over, and its parts follow.
         var isInParts = false
-        /// No part of it waits.
+        /// Whether no part of it waits.
         var isDry = false
-        /// Whether the first message has begun: its credit is taken, though it may be empty.
+        /// Whether the first message has started: it uses credit even if it is empty.
         var isMidMessage = false
-        /// How many messages may begin.
+        /// The number of messages that may start.
         fileprivate(set) var credit = 0
-        /// The peer has taken back the credit of the message that has begun, and no more: Proton, which counts without a sign,
-        /// would not frame the rest of it.
+        /// Whether the peer has revoked exactly the credit of the started message. Proton, which counts without a sign,
+        /// would not frame its rest.
         fileprivate var isHeld = false
-        /// There would be more credit, had the peer settled what was sent.
+        /// Whether the peer would grant more credit if it settled sent messages.
         fileprivate var isCapped = false
         fileprivate var isReady = false
         fileprivate var isBlocked = false
-        /// The rate limit of the link allows no more now.
+        /// Whether the rate limit of the link allows no more now.
         fileprivate var isPaced = false
 
-        /// What is left of the lane's turn, in bytes.
+        /// The remaining bytes of the lane's turn.
         fileprivate(set) var allowance = 0
-        /// The lane has its turn while one of a higher priority could move.
+        /// Whether the lane has its turn while a higher priority could move.
         fileprivate var isOutOfOrder = false
 
         fileprivate init(_ link: Link, _ key: SlotKey, _ priority: Int, _ weight: Int) {
@@ -70,14 +70,14 @@ struct SendQueue<Link> {
         }
 
         var isEmpty: Bool { self.backlog.isEmpty }
-        /// The messages that have not been handed over to their end, in order.
+        /// The messages that are not completely handed over, in order.
         var waiting: some Collection<PendingMessage> { self.backlog }
         var canMove: Bool {
             !self.isBlocked && !self.isPaced && !self.backlog.isEmpty
                 && (self.isMidMessage ? !self.isHeld && !self.isDry : self.credit > 0)
         }
 
-        /// What the lane has, and what it lacks.
+        /// The work of the lane, and its missing resources.
         var state: LaneState {
             LaneState(
                 isEmpty: self.backlog.isEmpty || self.isDry,
@@ -90,7 +90,7 @@ struct SendQueue<Link> {
             )
         }
 
-        /// Takes the next piece, of at most `limit` bytes; `nil` when the lane cannot move.
+        /// Returns the next piece, of at most `limit` bytes; `nil` if the lane cannot move.
         func next(limit: Int) -> Slice? {
             guard self.canMove, let message = self.backlog.first else { return nil }
             if !self.isMidMessage {
@@ -117,9 +117,9 @@ struct SendQueue<Link> {
 
     private var lanes = SlotMap<Lane>()
     private var ready: [Deque<Lane>] = Array(repeating: [], count: 10)
-    /// A bit for each priority that has a lane which may move.
+    /// A bit for each priority with a lane that may move.
     private var readyPriorities: UInt16 = 0
-    /// The part of the bytes that lower priorities get while a higher one could use all.
+    /// The share of the bytes for lower priorities while a higher one could use all.
     private let lowShare: Double
     /// The bytes that lower priorities have earned.
     private var lowAllowance = 0.0
@@ -133,12 +133,12 @@ struct SendQueue<Link> {
     ///
     /// - Parameters:
     ///   - priority: 0 to 9, the highest.
-    ///   - weight: How much the lane gets beside others of its priority.
+    ///   - weight: The share of the lane beside others of its priority.
     mutating func addLane(_ link: Link, priority: Int = 4, weight: Int = 1) -> Lane {
         self.lanes.insert { Lane(link, $0, min(max(0, priority), 9), max(1, weight)) }
     }
 
-    /// Takes a lane away; returns what had not begun to be sent. The message that had begun has been dropped before.
+    /// Removes a lane. Returns its messages that had not started. The started message has been dropped before.
     mutating func removeLane(_ lane: Lane) -> Deque<PendingMessage> {
         self.ready[lane.priority].removeAll { $0 === lane }
         if self.ready[lane.priority].isEmpty { self.readyPriorities &= ~(1 << lane.priority) }
@@ -147,23 +147,23 @@ struct SendQueue<Link> {
         return lane.backlog
     }
 
-    /// The lane with a key, if it is there still.
+    /// The lane with a key, if it still exists.
     func lane(_ key: SlotKey) -> Lane? { self.lanes[key] }
 
-    /// Puts messages behind the others of their lane.
+    /// Appends messages to their lane.
     mutating func enqueue(_ messages: some Sequence<PendingMessage>, on lane: Lane) {
         for message in messages { self.append(message, to: lane) }
         self.makeReadyIfMovable(lane)
     }
 
-    /// Puts a message behind the others of its lane. ``makeReadyIfMovable(_:first:)`` follows the last.
+    /// Appends a message to its lane. Call ``makeReadyIfMovable(_:first:)`` after the last one.
     @inline(__always)
     mutating func append(_ message: PendingMessage, to lane: Lane) {
         lane.backlog.append(message)
         if message.stream != 0 { lane.streams[message.stream] = [] }
     }
 
-    /// Takes a message out that has not begun. Returns it, or `nil` when it has begun or is not there.
+    /// Removes a message that has not started. Returns `nil` if it has started, or is not there.
     mutating func remove(_ reply: OutcomeReply, from lane: Lane) -> PendingMessage? {
         guard let index = lane.backlog.firstIndex(where: { $0.outcome.belongs(to: reply) }),
             index > 0 || !lane.isMidMessage
@@ -171,7 +171,7 @@ struct SendQueue<Link> {
         return lane.backlog.remove(at: index)
     }
 
-    /// Takes out all messages that have not begun and for which `body` is true.
+    /// Removes all messages that have not started and for which `body` is true.
     mutating func removeAll(from lane: Lane, where body: (PendingMessage) -> Bool) -> [PendingMessage] {
         let first = lane.isMidMessage ? lane.backlog.popFirst() : nil
         let removed = Array(lane.backlog.filter(body))
@@ -180,7 +180,8 @@ struct SendQueue<Link> {
         return removed
     }
 
-    /// Takes the oldest messages out that have not begun, until they make up for that many bytes; nil, and none, if they do not.
+    /// Removes the oldest messages that have not started, until they free that many bytes; `nil`, and none, if they
+    /// cannot.
     mutating func removeOldest(_ bytes: Int, from lane: Lane) -> [PendingMessage]? {
         let start = lane.isMidMessage ? 1 : 0
         var end = start
@@ -194,7 +195,7 @@ struct SendQueue<Link> {
         return Array(lane.backlog[start..<end])
     }
 
-    /// Sets how many messages may begin on a lane, and whether the one that has begun must wait.
+    /// Sets the number of messages that may start on a lane, and whether the started one must wait.
     mutating func setCredit(_ credit: Int, isHeld: Bool = false, isCapped: Bool = false, on lane: Lane) {
         lane.credit = max(0, credit)
         lane.isCapped = isCapped
@@ -202,20 +203,19 @@ struct SendQueue<Link> {
         self.makeReadyIfMovable(lane)
     }
 
-    /// Stops or frees a lane, as the window of its session closes or opens.
+    /// Stops or resumes a lane when the window of its session closes or opens.
     mutating func setBlocked(_ isBlocked: Bool, on lane: Lane) {
         lane.isBlocked = isBlocked
         self.makeReadyIfMovable(lane)
     }
 
-    /// Stops or frees a lane, as its rate limit says.
+    /// Stops or resumes a lane by its rate limit.
     mutating func setPaced(_ isPaced: Bool, on lane: Lane) {
         lane.isPaced = isPaced
         self.makeReadyIfMovable(lane)
     }
 
-    /// Drops the rest of the message that has begun. Returns it, its bytes given back, and what had not been handed over of
-    /// what it counts in the ledgers.
+    /// Drops the rest of the started message. Returns it with released bytes, and its remaining weight in the ledgers.
     mutating func dropCurrent(_ lane: Lane) -> (message: PendingMessage, rest: Int)? {
         guard lane.isMidMessage, let message = lane.backlog.popFirst() else { return nil }
         var rest = -lane.offset
@@ -252,7 +252,7 @@ struct SendQueue<Link> {
         guard let highest = Self.highest(of: self.readyPriorities) else { return nil }
         let lower = self.readyPriorities & ((1 << highest) - 1)
         guard lower != 0, self.lowAllowance >= Double(Self.quantum) else { return (highest, false) }
-        // The lower ones in turn, from the top down.
+        // The lower priorities in turn, from the highest.
         let priority = Self.highest(of: lower & ((1 << self.lastLow) - 1)) ?? Self.highest(of: lower) ?? highest
         self.lastLow = priority
         return (priority, true)
@@ -262,7 +262,7 @@ struct SendQueue<Link> {
         priorities == 0 ? nil : UInt16.bitWidth - 1 - priorities.leadingZeroBitCount
     }
 
-    /// Ends a lane's turn, or interrupts it when it has something left of it.
+    /// Ends a lane's turn, or interrupts it if a part of it remains.
     mutating func yield(_ lane: Lane, used bytes: Int) {
         lane.allowance = max(0, lane.allowance - bytes)
         if lane.isOutOfOrder {

@@ -1,10 +1,10 @@
 internal import DequeModule
 
-/// When messages began to be sent, by their number, until their outcome comes. It keeps the latest ``limit`` at most.
+/// The start times of messages by their number, until their outcome arrives. It keeps at most the latest ``limit``.
 struct SendTimes {
-    /// Each takes 8 bytes.
+    /// Each needs 8 bytes.
     static let limit = 65_536
-    /// Marks a number that has no time.
+    /// Marks a number without a time.
     private static let none = Int64.min
     private var times: Deque<Int64> = []
     /// The number of the first of the times.
@@ -12,7 +12,7 @@ struct SendTimes {
 
     var count: Int { self.times.count }
 
-    /// Notes the time of a message. Numbers rise; those left out have no time.
+    /// Records the time of a message. Numbers rise; skipped ones have no time.
     mutating func begin(_ number: Int, at time: Int64) {
         if self.times.isEmpty || number - self.first - self.times.count >= Self.limit {
             self.times.removeAll(keepingCapacity: true)
@@ -23,7 +23,7 @@ struct SendTimes {
         while self.times.count > Self.limit { self.dropFirst() }
     }
 
-    /// Takes out the time of a message; `nil` if it has none, or no more.
+    /// Removes and returns the time of a message; `nil` if it has none, or none any more.
     mutating func end(_ number: Int) -> Int64? {
         let place = number - self.first
         guard self.times.indices.contains(place), self.times[place] != Self.none else { return nil }

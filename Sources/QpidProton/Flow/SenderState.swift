@@ -1,21 +1,21 @@
-/// How far the life of a sender has come, and what is to become of the message that has begun.
+/// The phase of a sender, and the treatment of its started message.
 enum SenderState: Equatable {
-    /// What keeps a sender from beginning the next message.
+    /// The obstacle for the start of the next message.
     enum Current: Equatable {
-        /// Nothing but its queue: the message that has begun, if one has, goes on.
+        /// None but its queue: a started message continues.
         case sending
-        /// The message that has begun was given up, and Proton has not been told: it would take the next bytes for more of it.
+        /// The started message is abandoned, and Proton does not know: it would take the next bytes for its rest.
         case aborting
     }
 
     enum Event: CaseIterable {
         /// The sender is opened on this side.
         case open
-        /// No more messages are accepted: the link is closed when all are settled.
+        /// No more messages are accepted. The link closes when all are settled.
         case flush
-        /// The message that has begun is given up.
+        /// The started message is abandoned.
         case giveUp
-        /// Proton was told of it.
+        /// Proton knows that it is.
         case abort
         /// The link ends on this side.
         case end
@@ -26,7 +26,7 @@ enum SenderState: Equatable {
     case flushing(Current)
     case ended
 
-    /// Takes an event. Returns whether it has changed anything.
+    /// Applies an event. Returns whether it has changed the state.
     @discardableResult
     mutating func take(_ event: Event) -> Bool {
         let before = self

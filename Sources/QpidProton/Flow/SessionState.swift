@@ -1,14 +1,14 @@
-/// How far the life of a session has come on this side, and whether its bytes may leave.
+/// The phase of a session on this side, and whether its bytes may leave.
 enum SessionState: Equatable {
     enum Event: CaseIterable {
         /// The peer has begun the session.
         case peerBegin
-        /// The peer's window has closed, or its bytes wait in Proton.
+        /// The peer's window has closed, or bytes of the session wait in Proton.
         case block
         case unblock
-        /// This side ends the session, which the peer has begun.
+        /// This side ends a session that the peer has begun.
         case end
-        /// This side ends the session, which the peer has not begun.
+        /// This side ends a session that the peer has not begun.
         case endUnbegun
         /// Proton has freed the session, or the connection has ended.
         case free
@@ -16,15 +16,15 @@ enum SessionState: Equatable {
 
     /// Not ended on this side.
     ///
-    /// Nothing of the session may be handed to Proton while it is blocked: because the peer has not begun it, its window is
-    /// closed, or bytes wait in Proton that could not be framed.
+    /// Proton gets nothing of a blocked session: the peer has not begun it, its window is closed, or bytes in Proton
+    /// could not be framed.
     case open(isBlocked: Bool)
-    /// Ended before the peer had begun it: the end is sent when it has.
+    /// Ended before the peer had begun it. The end is sent afterwards.
     case endsWhenBegun
     case ended
     case done
 
-    /// Takes an event. Returns whether it has changed anything.
+    /// Applies an event. Returns whether it has changed the state.
     @discardableResult
     mutating func take(_ event: Event) -> Bool {
         let before = self
@@ -40,7 +40,7 @@ enum SessionState: Equatable {
         return self != before
     }
 
-    /// Whether nothing may be handed to Proton.
+    /// Whether Proton must get nothing.
     @inline(__always) var isBlocked: Bool { if case .open(isBlocked: false) = self { false } else { true } }
     @inline(__always) var isOpen: Bool { if case .open = self { true } else { false } }
     /// Whether the session has been freed.

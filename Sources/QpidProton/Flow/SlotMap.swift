@@ -1,4 +1,4 @@
-/// The place of a value in a ``SlotMap``: it finds nothing once the value has been taken out.
+/// The place of a value in a ``SlotMap``. It finds nothing after the removal of the value.
 struct SlotKey: Hashable, Sendable {
     fileprivate let index: UInt32
     fileprivate let generation: UInt32
@@ -8,7 +8,7 @@ struct SlotKey: Hashable, Sendable {
         self.generation = generation
     }
 
-    /// The key in one machine word, never 0, so that it fits where C keeps a pointer.
+    /// The key in one machine word, never 0, for use as a pointer in C.
     var bitPattern: UInt { UInt(self.generation) << 32 | UInt(self.index + 1) }
 
     init(bitPattern: UInt) {
@@ -19,9 +19,9 @@ struct SlotKey: Hashable, Sendable {
     }
 }
 
-/// Values by key, found without hashing; a place is used again under another key.
+/// Values by key, found without hashing. A place is used again under another key.
 ///
-/// Reading copies the value: where that is done often, it should be a plain one, or one reference.
+/// Reading copies the value, so a frequently read one should be plain, or one reference.
 struct SlotMap<Value> {
     private struct Slot {
         var generation: UInt32
@@ -31,7 +31,7 @@ struct SlotMap<Value> {
     private var slots: [Slot] = []
     private var free: [UInt32] = []
 
-    /// The key that the next value will get.
+    /// The key of the next value.
     var nextKey: SlotKey {
         self.free.last.map { SlotKey(index: $0, generation: self.slots[Int($0)].generation) }
             ?? SlotKey(index: UInt32(self.slots.count), generation: 0)
@@ -72,14 +72,14 @@ struct SlotMap<Value> {
         }
     }
 
-    /// In the order of their places.
+    /// The values in the order of their places.
     var values: some Sequence<Value> { self.slots.lazy.compactMap(\.value) }
 
     var count: Int { self.slots.count - self.free.count }
 
-    /// Changes a value where it is. Returns nil, and does nothing, when it has been taken out.
+    /// Changes a value in place. After the removal of the value it returns `nil` and does nothing.
     ///
-    /// What `body` changes lies in the array: writing through the subscript allocates the frame of its accessor each time.
+    /// The value is in the array: writing through the subscript would allocate the frame of its accessor each time.
     @inline(__always)
     mutating func update<Result>(_ key: SlotKey, _ body: (inout Value) -> Result) -> Result? {
         guard self.contains(key) else { return nil }
@@ -91,7 +91,7 @@ struct SlotMap<Value> {
             && self.slots[Int(key.index)].value != nil
     }
 
-    /// The value, or `nil` when it has been taken out. Writing to a key that finds nothing does nothing.
+    /// The value, or `nil` after its removal. Writing to a key without a value does nothing.
     @inline(__always)
     subscript(key: SlotKey) -> Value? {
         get { self.contains(key) ? self.slots[Int(key.index)].value : nil }

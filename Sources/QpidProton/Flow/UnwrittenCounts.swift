@@ -1,16 +1,16 @@
 internal import DequeModule
 
-/// The writes of a connection, numbered in their order. They end in this order too.
+/// The writes of a connection, numbered in order. They end in the same order.
 struct WriteNumbers {
     /// The last write that was handed to the socket.
     private(set) var issued = 0
-    /// The last write that the socket took as a whole.
+    /// The last write that the socket has accepted whole.
     private(set) var done = 0
     private var failed = 0
 
-    /// The write that carries what is framed next.
+    /// The write that will carry the next frames.
     var next: Int { self.issued + 1 }
-    /// No write is on its way.
+    /// Whether no write is in progress.
     var isIdle: Bool { self.issued == self.done + self.failed }
 
     mutating func issue() { self.issued += 1 }
@@ -20,16 +20,16 @@ struct WriteNumbers {
     }
 }
 
-/// Counts things by the write that carries them, until that write is done.
+/// Counts things by the write that carries them, until that write is complete.
 struct UnwrittenCounts {
     /// The latest write, and its count.
     private var write = 0
-    /// The last write that carries one; 0 before the first.
+    /// The last write that carries any; 0 before the first.
     var lastWrite: Int { self.count > 0 ? self.write : self.earlier.last?.write ?? 0 }
     private var count = 0
     private var earlier: Deque<(write: Int, count: Int)> = []
 
-    /// Counts things that the next write carries.
+    /// Counts things in the next write.
     @inline(__always)
     mutating func add(_ count: Int, _ writes: WriteNumbers) {
         if self.write != writes.next { self.begin(writes) }
@@ -42,7 +42,7 @@ struct UnwrittenCounts {
         (self.write, self.count) = (writes.next, 0)
     }
 
-    /// The count of the writes that are not done.
+    /// The count of the incomplete writes.
     func left(_ writes: WriteNumbers) -> Int {
         let latest = self.write > writes.done ? self.count : 0
         return self.earlier.reduce(latest) { $1.write > writes.done ? $0 + $1.count : $0 }
