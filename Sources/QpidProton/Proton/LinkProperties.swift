@@ -1,8 +1,8 @@
 internal import CProton
 internal import NIOCore
 
-/// The capabilities of a link on their way through Proton 0.37, which writes none: in the place of the properties, as one
-/// binary that holds the encoded capabilities and properties. ``OutgoingEdits`` puts each into its field of the attach.
+/// The capabilities of a link inside Proton 0.37, which writes none. They replace the properties, as one binary with
+/// the encoded capabilities and properties. ``OutgoingEdits`` moves each into its field of the attach.
 enum LinkProperties {
     static func set(
         _ link: OpaquePointer,
@@ -22,7 +22,7 @@ enum LinkProperties {
         }
     }
 
-    /// What the capabilities and the properties take of an attach frame, in bytes.
+    /// The bytes of the capabilities and the properties in an attach frame.
     static func size(_ data: OpaquePointer?) -> Int {
         guard let data, pn_data_size(data) > 0 else { return 3 }
         pn_data_rewind(data)

@@ -1,8 +1,8 @@
-/// A session that only holds the lowest free channel number, so that Proton gives it to no other.
+/// A session that only occupies the lowest free channel number, so that Proton does not assign it.
 final class ProtonChannelHolder {
     private var session: ProtonSession
 
-    /// Nil when Proton has no memory.
+    /// `nil` if Proton has no memory.
     init?(_ engine: borrowing ProtonEngine) {
         guard let session = ProtonSession(of: engine) else { return nil }
         self.session = session

@@ -1,9 +1,9 @@
 internal import CProton
 internal import NIOCore
 
-/// Values between Swift and a `pn_data_t`, by way of their encoded bytes, so that one codec knows all the types.
+/// Translates values between Swift and a `pn_data_t` through their encoded bytes, so that one codec handles all types.
 enum ProtonData {
-    /// Puts one value into `data`, in place of what it holds.
+    /// Puts one value into `data`, in place of its contents.
     static func set(_ data: OpaquePointer?, _ value: AMQPValue) throws(AMQPError) {
         guard let data else { return }
         pn_data_clear(data)
@@ -17,7 +17,7 @@ enum ProtonData {
         }
     }
 
-    /// The values in `data`. Values that a peer sent and this library cannot decode are left out.
+    /// The values in `data`. Received values that this library cannot decode are omitted.
     static func get(_ data: OpaquePointer?) -> [AMQPValue] {
         guard let data, pn_data_size(data) > 0 else { return [] }
         pn_data_rewind(data)
@@ -54,13 +54,13 @@ enum ProtonData {
     }
 }
 
-/// Errors between Swift and a `pn_condition_t`.
+/// Translates errors between Swift and a `pn_condition_t`.
 enum ProtonCondition {
     static func set(_ condition: OpaquePointer?, _ error: AMQPError) {
         guard let condition else { return }
         pn_condition_set_name(condition, CheckedText.sendable(error.condition).rawValue)
         if !error.detail.isEmpty { pn_condition_set_description(condition, CheckedText.sendable(error.detail)) }
-        // An info map that cannot be encoded must not keep the condition itself from the peer.
+        // An info map that cannot be encoded must not withhold the condition from the peer.
         try? ProtonData.set(pn_condition_info(condition), map: error.info)
     }
 

@@ -3,12 +3,12 @@ internal import CProton
 // Outcomes, between Swift and a `pn_disposition_t`.
 
 extension ProtonDelivery {
-    // Set one after the other: Proton sends the dispositions of ids that follow each other as one range (P57).
+    // Set in order, because Proton sends the dispositions of consecutive ids as one range (P57).
 
     @inline(__always) func accept() { pn_delivery_update(self.pointer, UInt64(PN_ACCEPTED)) }
     @inline(__always) func release() { pn_delivery_update(self.pointer, UInt64(PN_RELEASED)) }
 
-    /// Sets the outcome of this side, without settling.
+    /// Sets the outcome of this side without settling.
     func set(_ outcome: AMQPOutcome) {
         let delivery = self.pointer
         let local = pn_delivery_local(delivery)
@@ -21,14 +21,14 @@ extension ProtonDelivery {
         case .modified(let changes):
             pn_disposition_set_failed(local, changes.deliveryFailed)
             pn_disposition_set_undeliverable(local, changes.undeliverableHere)
-            // Annotations that cannot be encoded must not keep the outcome itself from the peer.
+            // Annotations that cannot be encoded must not withhold the outcome from the peer.
             try? ProtonData.set(pn_disposition_annotations(local), map: changes.messageAnnotations)
             pn_delivery_update(delivery, UInt64(PN_MODIFIED))
         case .settled: break
         }
     }
 
-    /// What the peer decided; `nil` while it has decided nothing that ends the delivery.
+    /// The peer's outcome; `nil` without a terminal one.
     var remoteOutcome: Result<AMQPOutcome, AMQPError>? {
         let delivery = self.pointer
         let state = pn_delivery_remote_state(delivery)
@@ -54,8 +54,8 @@ extension ProtonDelivery {
         }
     }
 
-    /// Sets the outcome of the receiver as the local state, for a sender that settles second: a rejection without its error, a
-    /// change without its annotations. Source: AMQP 1.0 §2.6.12.
+    /// Sets the receiver's outcome as the local state, for a sender that settles second: a rejection without its error,
+    /// a modification without its annotations. Source: AMQP 1.0 §2.6.12.
     func repeatRemoteOutcome() {
         let delivery = self.pointer
         let state = pn_delivery_remote_state(delivery)

@@ -1,30 +1,31 @@
 internal import CProton
 
-/// A view of one `pn_delivery_t`. Valid until the next event, or until it is settled where this side keeps it unsettled.
+/// A view of one `pn_delivery_t`. It is valid until the next event, or until its settlement if this side keeps it
+/// unsettled.
 ///
-/// Proton makes the next delivery of one that is settled on both sides, in the same place (P11, P47): keep no view longer, and
-/// tell deliveries apart by keys.
+/// Proton reuses a delivery that both sides have settled (P11, P47), so keep no view longer, and identify deliveries by
+/// keys.
 struct ProtonDelivery: BitwiseCopyable, Equatable {
     let pointer: OpaquePointer
 
     // MARK: What the peer has sent
 
-    /// The peer has sent a state, or settled, since ``clearUpdate()``.
+    /// Whether the peer has sent a state, or settled, since ``clearUpdate()``.
     @inline(__always) var isUpdated: Bool { pn_delivery_updated(self.pointer) }
     @inline(__always) func clearUpdate() { pn_delivery_clear(self.pointer) }
 
     @inline(__always) var isRemotelySettled: Bool { pn_delivery_settled(self.pointer) }
 
-    /// More of it comes, unless it was aborted.
+    /// Whether more bytes follow, unless it was aborted.
     @inline(__always) var isPartial: Bool { pn_delivery_partial(self.pointer) }
 
-    /// The sender gave it up. Its credit is used, and the pending bytes are wrong (P29).
+    /// Whether the sender aborted it. Its credit is used, and the pending bytes are wrong (P29).
     @inline(__always) var isAborted: Bool { pn_delivery_aborted(self.pointer) }
 
-    /// The bytes that have come and were not read.
+    /// The number of received and unread bytes.
     @inline(__always) var pendingBytes: Int { Int(pn_delivery_pending(self.pointer)) }
 
-    /// The tag, in the memory of Proton: it goes when the delivery is settled. Empty before its first transfer has come.
+    /// The tag in the memory of Proton, valid until the settlement. Empty before the first transfer.
     @inline(__always) var tag: UnsafeRawBufferPointer {
         let tag = pn_delivery_tag(self.pointer)
         return UnsafeRawBufferPointer(start: tag.start, count: tag.start == nil ? 0 : tag.size)
@@ -32,22 +33,22 @@ struct ProtonDelivery: BitwiseCopyable, Equatable {
 
     // MARK: Context
 
-    /// The context of a delivery of a sender: something that has to be taken before the delivery is settled.
+    /// The context of a sender's delivery: an object to take before the settlement.
     @inline(__always) var context: UnsafeMutableRawPointer? { pn_delivery_get_context(self.pointer) }
 
     @inline(__always) func setContext(_ context: UnsafeMutableRawPointer) {
         pn_delivery_set_context(self.pointer, context)
     }
 
-    /// Takes the context, once: whoever asks again finds none.
+    /// Takes the context once. A second call finds none.
     @inline(__always) func takeContext() -> UnsafeMutableRawPointer? {
         guard let context = self.context else { return nil }
         pn_delivery_set_context(self.pointer, nil)
         return context
     }
 
-    /// The key of a delivery of a receiver; 0 where none was set. It may find nothing any more: ``settle()`` leaves it, and Proton
-    /// clears it when it recycles the delivery.
+    /// The key of a receiver's delivery; 0 without one. It may find nothing, because ``settle()`` keeps it, and Proton
+    /// clears it only when it reuses the delivery.
     @inline(__always) var key: UInt { UInt(bitPattern: pn_delivery_get_context(self.pointer)) }
 
     @inline(__always) func setKey(_ key: UInt) {
@@ -56,28 +57,28 @@ struct ProtonDelivery: BitwiseCopyable, Equatable {
 
     // MARK: Ends
 
-    /// Settles the delivery. Settling the current one advances its link, once: do not advance behind it. One that has not come to
-    /// its end must be read first, or its bytes stay in the session's window for good (P3): see ``ProtonLink/dropCurrent()``.
+    /// Settles the delivery. The settlement of the current one advances its link once, so do not advance again. Read an
+    /// incomplete one first, or its bytes stay in the session's window for good (P3): see ``ProtonLink/dropCurrent()``.
     @inline(__always)
     func settle() {
         self.checkContext()
         pn_delivery_settle(self.pointer)
     }
 
-    /// Aborts the message that is being sent, settles it and advances its link. Proton frames an abort as a transfer: without
-    /// credit or window it keeps it, and the link's detach behind it (P8).
+    /// Aborts the message that is being sent, settles it and advances its link. Proton frames an abort as a transfer.
+    /// Without credit or window it keeps the abort, and the link's detach after it (P8).
     func abort() {
         self.checkContext()
         pn_delivery_abort(self.pointer)
     }
 
-    /// An event may name the delivery until Proton has framed the settlement: a context would be taken twice.
+    /// An event may name the delivery until Proton has framed the settlement, so a context could be taken twice.
     @inline(__always)
     private func checkContext() {
         assert(pn_link_is_receiver(pn_delivery_link(self.pointer)) || self.context == nil, "take the context first")
     }
 
-    /// Drops what has come of the current delivery of a receiving link. Returns the delivery when nothing more comes of it.
+    /// Drops the received bytes of a receiving link's current delivery. Returns the delivery if no more bytes follow.
     static func dropCurrent(of link: OpaquePointer) -> ProtonDelivery? {
         guard let delivery = pn_link_current(link).map({ ProtonDelivery(pointer: $0) }) else { return nil }
         withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { room in
@@ -87,7 +88,7 @@ struct ProtonDelivery: BitwiseCopyable, Equatable {
     }
 }
 
-/// The deliveries of a link that this side has not settled, oldest first. Each may be settled while it is visited.
+/// The deliveries of a link that this side has not settled, oldest first. The visitor may settle each.
 struct UnsettledDeliveries: Sequence, IteratorProtocol {
     private var following: OpaquePointer?
 

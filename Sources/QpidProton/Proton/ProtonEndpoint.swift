@@ -2,7 +2,7 @@ internal import CProton
 
 /// A C object that each side opens and closes: a connection, a session or a link.
 protocol ProtonEndpoint: ~Copyable {
-    /// What Proton keeps of both sides, in bits.
+    /// Proton's state of both sides, in bits.
     var state: pn_state_t { get }
 }
 

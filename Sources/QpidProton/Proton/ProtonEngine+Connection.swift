@@ -1,6 +1,6 @@
 internal import CProton
 
-// The connection: what the two open frames say, and the close.
+// The connection: the fields of both open frames, and the close.
 
 extension ProtonEngine: ProtonEndpoint {
     @inline(__always) var state: pn_state_t { pn_connection_state(self.connection) }
@@ -27,14 +27,14 @@ extension ProtonEngine: ProtonEndpoint {
 
     func clearProperties() { pn_data_clear(pn_connection_properties(self.connection)) }
 
-    /// The bytes of the open frame, before it is sent.
+    /// The size of the open frame in bytes, before it is sent.
     var openSize: Int { ProtonFrameSize.open(self.connection) }
 
     func open() { pn_connection_open(self.connection) }
 
     // MARK: The open of the peer
 
-    /// What the peer announced in its open frame: a copy, because Proton's goes with the transport.
+    /// The peer's announcements in its open frame: a copy, because Proton's is freed with the transport.
     var peer: AMQPPeer {
         let connection = self.connection
         let (largest, idle) = (self.remoteMaxFrameSize, self.remoteIdleTimeout)
@@ -52,10 +52,10 @@ extension ProtonEngine: ProtonEndpoint {
 
     // MARK: The close
 
-    /// Sets the error that the close of this side carries.
+    /// Sets the error in the close of this side.
     func setError(_ error: AMQPError) { ProtonCondition.set(pn_connection_condition(self.connection), error) }
 
-    /// Closes the connection. Data that waits for credit is dropped (P8, P32).
+    /// Closes the connection. Data without credit is dropped (P8, P32).
     func close() { pn_connection_close(self.connection) }
 
     /// The error in the close of the peer; `nil` if it closed without one.

@@ -1,9 +1,9 @@
 internal import CProton
 
-// The transport: its settings, its timers, and how it ends.
+// The transport: its settings, its timers, and its end.
 
 extension ProtonEngine {
-    /// Expects the peer to open first.
+    /// Makes the transport wait for the peer's open.
     func setServer() { pn_transport_set_server(self.transport) }
 
     /// Sets the largest frame that this side accepts. Without one, sessions have no window (P13).
@@ -16,22 +16,22 @@ extension ProtonEngine {
         pn_transport_set_idle_timeout(self.transport, timeout.map { pn_millis_t(clamping: $0.milliseconds) } ?? 0)
     }
 
-    /// The largest frame that the peer accepts, in bytes; `.max` where it named none.
+    /// The largest frame that the peer accepts, in bytes; `.max` if it named none.
     var remoteMaxFrameSize: UInt32 { pn_transport_get_remote_max_frame(self.transport) }
 
     var remoteChannelMax: UInt16 { pn_transport_remote_channel_max(self.transport) }
 
-    /// The idle-time-out of the peer, in milliseconds; 0 for none. Proton sends an empty frame each half of it.
+    /// The idle-time-out of the peer, in milliseconds; 0 for none. Proton sends an empty frame in each half of it.
     var remoteIdleTimeout: UInt32 { pn_transport_get_remote_idle_timeout(self.transport) }
 
-    /// Runs Proton's timers. Returns when they want to run next, in milliseconds of the same clock, or `nil` for never: until
-    /// an idle timeout is set (P31).
+    /// Runs Proton's timers. Returns their next time in milliseconds of the same clock; `nil` without any, until an
+    /// idle timeout is set (P31).
     func tick(_ milliseconds: Int64) -> Int64? {
         let next = pn_transport_tick(self.transport, milliseconds)
         return next == 0 ? nil : next
     }
 
-    /// What ``tick(_:)`` writes into the error of the transport when the peer was silent for too long.
+    /// The text that ``tick(_:)`` writes into the error of the transport after a silence of the peer.
     static let idleTimeoutText = "local-idle-timeout expired"
 
     /// The error of the transport, if there is one.
@@ -39,7 +39,7 @@ extension ProtonEngine {
         pn_transport_condition(self.transport).flatMap { ProtonCondition.get($0, .connection, origin: .local) }
     }
 
-    /// Fails the transport. The condition has to be set before the two halves close, or it is lost.
+    /// Fails the transport. Set the condition before the two halves close, or it is lost.
     func fail(_ error: AMQPError) {
         if let condition = pn_transport_condition(self.transport), !pn_condition_is_set(condition) {
             ProtonCondition.set(condition, error)

@@ -1,13 +1,13 @@
 internal import CProton
 internal import Logging
 
-/// The owner of one `pn_connection_driver_t`, with its connection and its transport: bytes in, events, bytes out. It belongs to
-/// one event loop.
+/// The owner of one `pn_connection_driver_t`, with its connection and its transport: received bytes in, events and
+/// bytes out. It belongs to one event loop.
 ///
-/// A connection is never bound to a second transport: its counters would underflow (P23).
+/// A connection is never bound to a second transport, because its counters would underflow (P23).
 struct ProtonEngine: ~Copyable {
     private let driver: UnsafeMutablePointer<pn_connection_driver_t>
-    /// Where Proton logs to until it is freed, and while that is done.
+    /// The destination of Proton's log until Proton is freed, and during that.
     private let logs = Logs()
 
     private final class Logs {
@@ -23,7 +23,7 @@ struct ProtonEngine: ~Copyable {
     }
 
     deinit {
-        // Before what it logs to, which goes with the members.
+        // Before its log, which is freed with the members.
         pn_connection_driver_destroy(self.driver)
         self.driver.deallocate()
     }
@@ -31,17 +31,17 @@ struct ProtonEngine: ~Copyable {
     var connection: OpaquePointer { self.driver.pointee.connection }
     var transport: OpaquePointer { self.driver.pointee.transport }
 
-    /// Leads what Proton logs to a logger.
+    /// Routes Proton's log to a logger.
     func log(to logger: Logger) {
         self.logs.log = ProtonLog(self.transport, logger)
     }
 
-    /// Binds the transport now, so that settings made before are in the open frame.
+    /// Binds the transport now, so that earlier settings are in the open frame.
     func bind() {
         pn_connection_driver_bind(self.driver)
     }
 
-    /// Feeds bytes from the socket. Returns how many Proton took: fewer when it reads no more.
+    /// Feeds bytes from the socket. Returns the number that Proton accepted: fewer if it reads no more.
     func read(_ bytes: UnsafeRawBufferPointer) -> Int {
         var offset = 0
         while offset < bytes.count {
@@ -55,14 +55,15 @@ struct ProtonEngine: ~Copyable {
         return offset
     }
 
-    /// Takes every byte that Proton has to send and hands it to `body`, piece by piece.
+    /// Passes all output of Proton to `body`, piece by piece.
     func write(_ body: (UnsafeRawBufferPointer) -> Void) {
         while true {
             let bytes = pn_connection_driver_write_buffer(self.driver)
             guard bytes.size > 0 else { return }
             body(UnsafeRawBufferPointer(start: bytes.start, count: bytes.size))
             pn_connection_driver_write_done(self.driver, bytes.size)
-            // Proton fills its buffer while it has something: what does not fill it is all, but for the end of its output.
+            // Proton fills its buffer while it has output, so a partly filled buffer is the last one, except at the end
+            // of the output.
             if bytes.size < Self.leastOutputBuffer, !self.mayEndOutput { return }
         }
     }
@@ -74,7 +75,7 @@ struct ProtonEngine: ~Copyable {
             || pn_condition_is_set(pn_transport_condition(self.transport))
     }
 
-    /// The next event. What it points to is valid until the next call.
+    /// The next event. Its objects are valid until the next call.
     func nextEvent() -> ProtonEvent? {
         while let event = pn_connection_driver_next_event(self.driver) {
             if let known = ProtonEvent(event) { return known }

@@ -1,8 +1,8 @@
 internal import CProton
 
-/// The events of Proton that this library acts on. What they name is valid until the next event is taken.
+/// The Proton events that this library handles. Their objects are valid until the next event.
 ///
-/// Many frames may raise one event: read until nothing is left (P36).
+/// Many frames may raise one event, so read until nothing is left (P36).
 enum ProtonEvent {
     case connectionRemoteOpen
     case connectionRemoteClose
@@ -16,7 +16,7 @@ enum ProtonEvent {
     case transportError
     case transportClosed
 
-    /// `nil` for an event that needs no act.
+    /// `nil` for an event without a handler.
     init?(_ event: OpaquePointer) {
         switch pn_event_type(event) {
         case PN_DELIVERY: self = .delivery(ProtonDelivery(pointer: pn_event_delivery(event)), link: Self.link(event))

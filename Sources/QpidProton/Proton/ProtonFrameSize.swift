@@ -1,20 +1,20 @@
 internal import CProton
 
-/// The sizes of the frames that Proton will make of what was set, before it makes them.
+/// Computes the sizes of Proton's frames before Proton writes them.
 ///
-/// Proton 0.37 frames every performative but the transfer without regard to the peer's max-frame-size (P62). Fields that are
-/// not known yet count as the largest they may be: the true size is up to 6 bytes smaller.
+/// Proton 0.37 writes every performative except the transfer without regard to the peer's max-frame-size (P62). Unknown
+/// fields count with their largest size, so the true frame is up to 6 bytes smaller.
 enum ProtonFrameSize {
     /// The frame header and the descriptor of a performative.
     private static let head = 8 + 3
 
-    /// The attach of a link that was not opened yet.
+    /// The attach of a link that is not opened yet.
     static func attach(_ link: OpaquePointer) -> Int {
         let limit = pn_link_max_message_size(link)
         return Self.head
             + Self.list([
                 Self.text(pn_link_name(link)),
-                // The handle, which Proton chooses when it makes the frame; the role, and the settle modes.
+                // The handle, which Proton chooses when it writes the frame; the role, and the settle modes.
                 5, 1, 2, 2,
                 Self.source(pn_link_source(link)), Self.target(pn_link_target(link)),
                 // The unsettled map, whether it is incomplete, and the initial delivery-count.
@@ -24,7 +24,7 @@ enum ProtonFrameSize {
             ])
     }
 
-    /// The open of a connection that was not opened yet.
+    /// The open of a connection that is not opened yet.
     static func open(_ connection: OpaquePointer) -> Int {
         Self.head
             + Self.list([
@@ -62,7 +62,7 @@ enum ProtonFrameSize {
             case PN_EXPIRE_WITH_LINK: 2 + "link-detach".utf8.count
             case PN_EXPIRE_WITH_CONNECTION: 2 + "connection-close".utf8.count
             case PN_EXPIRE_NEVER: 2 + "never".utf8.count
-            // Written only where it was set.
+            // Written only if it is set.
             default: 1
             }
         return [
@@ -88,7 +88,7 @@ enum ProtonFrameSize {
 
     private static func uint(_ value: UInt32) -> Int { value == 0 ? 1 : value <= 0xFF ? 2 : 5 }
 
-    /// Null where nothing was set.
+    /// Null if nothing is set.
     private static func data(_ data: OpaquePointer?) -> Int {
         guard let data, pn_data_size(data) > 0 else { return 1 }
         pn_data_rewind(data)

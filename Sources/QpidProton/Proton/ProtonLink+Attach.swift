@@ -1,6 +1,6 @@
 internal import CProton
 
-// What the attach frames of both sides say.
+// The fields of both attach frames.
 
 extension ProtonLink {
     // MARK: The attach of this side
@@ -22,15 +22,15 @@ extension ProtonLink {
         pn_link_set_rcv_settle_mode(self.pointer, ProtonSettleMode.receiver(receiver))
     }
 
-    /// Sets the largest message, which is advertised and never enforced (P21).
+    /// Sets the largest message, which Proton advertises and never enforces (P21).
     func setMaxMessageSize(_ bytes: Int) { pn_link_set_max_message_size(self.pointer, UInt64(bytes)) }
 
-    /// Leaves out the terminus that this side stands for, which refuses the link. Source: AMQP 1.0 §2.6.3.
+    /// Omits the terminus of this side, which refuses the link. Source: AMQP 1.0 §2.6.3.
     func clearOwnTerminus() {
         Self.clear(self.isSender ? pn_link_source(self.pointer) : pn_link_target(self.pointer))
     }
 
-    /// Leaves out all that makes the attach long, beside the link's name.
+    /// Omits everything that makes the attach long, except the link's name.
     func clearTerminiAndProperties() {
         Self.clear(pn_link_source(self.pointer))
         Self.clear(pn_link_target(self.pointer))
@@ -39,13 +39,13 @@ extension ProtonLink {
 
     private static func clear(_ terminus: OpaquePointer?) { pn_terminus_set_type(terminus, PN_UNSPECIFIED) }
 
-    /// The bytes of the attach frame, before it is sent.
+    /// The size of the attach frame in bytes, before it is sent.
     var attachSize: Int { ProtonFrameSize.attach(self.pointer) }
 
-    /// The source of this side; `nil` if it is left out.
+    /// The source of this side; `nil` if it is omitted.
     var source: AMQPSource? { ProtonTerminus.source(pn_link_source(self.pointer)) }
 
-    /// The target of this side; `nil` if it is left out.
+    /// The target of this side; `nil` if it is omitted.
     var target: AMQPTarget? { ProtonTerminus.target(pn_link_target(self.pointer)) }
 
     // MARK: The attach of the peer
@@ -53,17 +53,17 @@ extension ProtonLink {
     /// `nil` if the peer refuses the link.
     var remoteSource: AMQPSource? { ProtonTerminus.source(pn_link_remote_source(self.pointer)) }
 
-    /// `nil` if the peer refuses the link, and where it answers with a coordinator.
+    /// `nil` if the peer refuses the link, or answers with a coordinator.
     var remoteTarget: AMQPTarget? { ProtonTerminus.target(pn_link_remote_target(self.pointer)) }
 
     var hasRemoteSource: Bool { pn_terminus_get_type(pn_link_remote_source(self.pointer)) != PN_UNSPECIFIED }
 
-    /// A coordinator counts: it is a target of another kind.
+    /// A coordinator counts, because it is a target of another kind.
     var hasRemoteTarget: Bool { pn_terminus_get_type(pn_link_remote_target(self.pointer)) != PN_UNSPECIFIED }
 
     var remoteProperties: AMQPMap { ProtonData.map(pn_link_remote_properties(self.pointer)) }
 
-    /// In bytes; 0 where the peer names no largest message.
+    /// In bytes; 0 if the peer names no largest message.
     var remoteMaxMessageSize: UInt64 { pn_link_remote_max_message_size(self.pointer) }
 
     var remoteSenderSettleMode: AMQPSenderSettleMode {

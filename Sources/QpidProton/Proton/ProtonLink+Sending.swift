@@ -1,31 +1,31 @@
 internal import CProton
 
-// The sending side of a link. Proton queues without limit what has no credit or window, looks through all of it on each output
-// (P40), and holds the detach up for it (P8): hand over only what can leave.
+// The sending side of a link. Proton queues everything without credit or window, scans all of it on each output (P40),
+// and delays the detach (P8). So hand over only bytes that can leave.
 
 extension ProtonLink {
-    /// The credit that is left. Proton keeps no sign of it (P4, P17): where the peer took back more than was left, it is huge.
+    /// The remaining credit. Proton keeps no sign (P4, P17), so it is huge if the peer revoked more than was left.
     @inline(__always) var credit: UInt32 { UInt32(bitPattern: pn_link_credit(self.pointer)) }
 
-    /// The messages that have used credit, and that are not framed to their end.
+    /// The messages that have used credit and are not framed completely.
     var queuedCount: Int { Int(pn_link_queued(self.pointer)) }
 
-    /// Begins a message. The tag has 32 bytes at most, which Proton does not check (P34).
+    /// Starts a message. The tag has at most 32 bytes, which Proton does not check (P34).
     ///
-    /// - Returns: The delivery, now the current one; `nil` when Proton has no memory.
+    /// - Returns: The delivery, now the current one; `nil` if Proton has no memory.
     @inline(__always)
     func beginDelivery(tag: UnsafeRawBufferPointer) -> ProtonDelivery? {
         pn_delivery(self.pointer, pn_dtag(tag.baseAddress?.assumingMemoryBound(to: CChar.self), tag.count))
             .map { ProtonDelivery(pointer: $0) }
     }
 
-    /// Hands bytes of the current delivery over.
+    /// Hands over bytes of the current delivery.
     @inline(__always)
     func send(_ bytes: UnsafeRawBufferPointer) {
         pn_link_send(self.pointer, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
     }
 
-    /// Ends the current delivery as settled: no outcome follows, and its tag is free at once.
+    /// Ends the current delivery as settled: no outcome follows, and its tag becomes free.
     @inline(__always)
     func advanceSettled() {
         let delivery = self.current
@@ -33,9 +33,10 @@ extension ProtonLink {
         delivery?.settle()
     }
 
-    /// The peer wants the credit used or given back.
+    /// Whether the peer wants the credit used or returned.
     @inline(__always) var isDraining: Bool { pn_link_get_drain(self.pointer) }
 
-    /// Gives all credit back. Between messages: in the middle of one the delivery-counts of the two sides part (P10c).
+    /// Returns all credit. Call it between messages: within one, the delivery-counts of the two sides would diverge
+    /// (P10c).
     func returnCredit() { pn_link_drained(self.pointer) }
 }

@@ -2,10 +2,10 @@ internal import CProton
 
 /// The owner of one `pn_link_t`, a sender or a receiver. It belongs to one event loop.
 ///
-/// ``free()`` and ``abandon()`` empty it. An empty one is closed on both sides; every other use of it traps here, and not in
-/// memory that Proton has used again.
+/// ``free()`` and ``abandon()`` empty it. An empty one is closed on both sides. Any other use of it traps here, and
+/// does not touch memory that Proton has reused.
 struct ProtonLink: ~Copyable, ProtonEndpoint {
-    /// A link that an event names. Valid until the next event.
+    /// A link in an event. It is valid until the next event.
     struct View: BitwiseCopyable {
         let pointer: OpaquePointer
 
@@ -13,13 +13,14 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
         var name: String { pn_link_name(self.pointer).map { String(cString: $0) } ?? "" }
         var session: ProtonSession.View { ProtonSession.View(pointer: pn_link_session(self.pointer)) }
 
-        /// The object that ``ProtonLink/setContext(_:)`` was given; `nil` before that, and once the link is freed or abandoned.
+        /// The object of ``ProtonLink/setContext(_:)``; `nil` before it, and once the link is freed or abandoned.
         @inline(__always)
         func context<Object: AnyObject>(as type: Object.Type) -> Object? {
             pn_link_get_context(self.pointer).map { Unmanaged<Object>.fromOpaque($0).takeUnretainedValue() }
         }
 
-        /// Drops what has come of a link that no one has: it would stay in the window until the session ends (P3).
+        /// Drops the received bytes of a link without an owner, which would stay in the window until the session ends
+        /// (P3).
         func dropAll() {
             guard pn_link_is_receiver(self.pointer) else { return }
             while ProtonDelivery.dropCurrent(of: self.pointer) != nil { pn_link_advance(self.pointer) }
@@ -33,7 +34,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
         self.owned = view.pointer
     }
 
-    /// Owns a link that this side has made; `nil` for nil.
+    /// Owns a link of this side; `nil` for nil.
     init?(_ made: OpaquePointer?) {
         guard let made else { return nil }
         self.owned = made
@@ -50,34 +51,34 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
 
     var isSender: Bool { pn_link_is_sender(self.pointer) }
 
-    /// The object that acts on the events of the link. It is not retained: free or abandon the link before it goes.
+    /// The object that handles the events of the link. It is not retained, so free or abandon the link first.
     func setContext(_ object: AnyObject) {
         pn_link_set_context(self.pointer, Unmanaged.passUnretained(object).toOpaque())
     }
 
     // MARK: Deliveries
 
-    /// The delivery that is being sent or read; nil between messages.
+    /// The delivery that is being sent or read; `nil` between messages.
     @inline(__always) var current: ProtonDelivery? { pn_link_current(self.pointer).map { ProtonDelivery(pointer: $0) } }
 
-    /// Ends the current delivery on this side. Never behind ``ProtonDelivery/settle()`` of the same one, which advances by
-    /// itself: a second advance skips a message.
+    /// Ends the current delivery on this side. Never call it after ``ProtonDelivery/settle()`` of the same one, which
+    /// advances by itself: a second advance skips a message.
     @inline(__always) func advance() { pn_link_advance(self.pointer) }
 
     /// The deliveries that this side has not settled.
     @inline(__always) var unsettledCount: Int { Int(pn_link_unsettled(self.pointer)) }
 
-    /// Those deliveries, oldest first. Each may be settled while it is visited.
+    /// Those deliveries, oldest first. The visitor may settle each.
     var unsettled: UnsettledDeliveries { UnsettledDeliveries(of: self.pointer) }
 
     // MARK: Attach and detach
 
     func open() { pn_link_open(self.pointer) }
 
-    /// Sets the error that the detach of this side carries.
+    /// Sets the error in the detach of this side.
     func setError(_ error: AMQPError) { ProtonCondition.set(pn_link_condition(self.pointer), error) }
 
-    /// Detaches and closes the link. Data without credit holds that up (P8, P32).
+    /// Detaches and closes the link. Data without credit delays that (P8, P32).
     func close() { pn_link_close(self.pointer) }
 
     /// Detaches without closing. The link stays locally active.
@@ -95,7 +96,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
         pn_link_free(link)
     }
 
-    /// Forgets the link, which Proton frees with its session.
+    /// Abandons the link, which Proton frees with its session.
     mutating func abandon() {
         if let owned = self.owned { pn_link_set_context(owned, nil) }
         self.owned = nil

@@ -1,11 +1,11 @@
 internal import CProton
 internal import Logging
 
-/// Leads what Proton logs of one transport into a swift-log logger; by itself Proton writes to the standard error.
+/// Routes Proton's log of one transport into a swift-log logger. By default Proton writes to the standard error.
 final class ProtonLog {
     private let logger: Logger
 
-    /// Proton's own view of the frames is not logged: see ``FrameTrace``.
+    /// Proton's own trace of frames is not logged: see ``FrameTrace``.
     init(_ transport: OpaquePointer, _ logger: Logger) {
         self.logger = logger
         let proton = pn_transport_logger(transport)
@@ -16,7 +16,7 @@ final class ProtonLog {
                 let log = Unmanaged<ProtonLog>.fromOpaque(pointer).takeUnretainedValue()
                 log.write(severity, String(cString: message))
             },
-            // The engine holds this object for as long as the transport lives.
+            // The engine holds this object until the transport is freed.
             Int(bitPattern: Unmanaged.passUnretained(self).toOpaque())
         )
     }

@@ -2,14 +2,14 @@ internal import CProton
 
 /// The owner of one `pn_session_t`. It belongs to one event loop.
 ///
-/// ``free()`` and ``abandon()`` empty it. An empty one is closed on both sides; every other use of it traps here, and not in
-/// memory that Proton has used again.
+/// ``free()`` and ``abandon()`` empty it. An empty one is closed on both sides. Any other use of it traps here, and
+/// does not touch memory that Proton has reused.
 struct ProtonSession: ~Copyable, ProtonEndpoint {
-    /// A session that an event names. Valid until the next event.
+    /// A session in an event. It is valid until the next event.
     struct View: BitwiseCopyable {
         let pointer: OpaquePointer
 
-        /// The object that ``ProtonSession/setContext(_:)`` was given; `nil` before that, and once the session is freed.
+        /// The object of ``ProtonSession/setContext(_:)``; `nil` before it, and once the session is freed.
         @inline(__always)
         func context<Object: AnyObject>(as type: Object.Type) -> Object? {
             pn_session_get_context(self.pointer).map { Unmanaged<Object>.fromOpaque($0).takeUnretainedValue() }
@@ -23,9 +23,9 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
         self.owned = view.pointer
     }
 
-    /// Creates a session of this side. Nil when Proton has no memory.
+    /// Creates a session of this side; `nil` if Proton has no memory.
     ///
-    /// Proton aborts the process when a connection has more sessions than channels: count them first.
+    /// Proton aborts the process if a connection has more sessions than channels, so count them first.
     init?(of engine: borrowing ProtonEngine) {
         guard let session = pn_session(engine.connection) else { return nil }
         self.owned = session
@@ -40,46 +40,46 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
         self.owned.map { pn_session_state($0) } ?? PN_LOCAL_CLOSED | PN_REMOTE_CLOSED
     }
 
-    /// The object that acts on the events of the session. It is not retained: free or abandon the session before it goes.
+    /// The object that handles the events of the session. It is not retained, so free or abandon the session first.
     func setContext(_ object: AnyObject) {
         pn_session_set_context(self.pointer, Unmanaged.passUnretained(object).toOpaque())
     }
 
     // MARK: Windows
 
-    /// Sets the incoming window, before the session begins: a capacity that shrinks advertises a window of four billion, and one
-    /// that grows sends no flow (P7).
+    /// Sets the incoming window before the session begins. A capacity that shrinks later advertises a window of four
+    /// billion, and one that grows sends no flow (P7).
     func setIncomingWindow(transfers: Int, frameSize: Int) {
         ProtonWindow.set(self.pointer, transfers: transfers, frameSize: frameSize)
     }
 
-    /// Sets the outgoing window, which is advertised and never enforced (P35).
+    /// Sets the outgoing window, which Proton advertises and never enforces (P35).
     func setOutgoingWindow(_ transfers: UInt32) { pn_session_set_outgoing_window(self.pointer, Int(transfers)) }
 
-    /// The bytes that have come and that no one has read.
+    /// The number of received and unread bytes.
     @inline(__always) var incomingBytes: Int { Int(pn_session_incoming_bytes(self.pointer)) }
 
-    /// The bytes that were handed over and are not framed yet. Framed bytes may be far from written (P1).
+    /// The number of handed over and unframed bytes. Framed bytes may be written much later (P1).
     @inline(__always) var outgoingBytes: Int { Int(pn_session_outgoing_bytes(self.pointer)) }
 
     // MARK: Links
 
-    /// Creates a sending link. Nil when Proton has no memory.
+    /// Creates a sending link; `nil` if Proton has no memory.
     func makeSender(_ name: String) -> ProtonLink? { ProtonLink(pn_sender(self.pointer, name)) }
 
-    /// Creates a receiving link. Nil when Proton has no memory.
+    /// Creates a receiving link; `nil` if Proton has no memory.
     func makeReceiver(_ name: String) -> ProtonLink? { ProtonLink(pn_receiver(self.pointer, name)) }
 
     // MARK: Begin and end
 
-    /// Begins the session, which takes the lowest free channel with the next output (P66).
+    /// Begins the session, which gets the lowest free channel with the next output (P66).
     func begin() { pn_session_open(self.pointer) }
 
-    /// Sets the error that the end of this side carries.
+    /// Sets the error in the end of this side.
     func setError(_ error: AMQPError) { ProtonCondition.set(pn_session_condition(self.pointer), error) }
 
-    /// Ends the session. Proton forgets the channel with it, and fails the connection at a begin that answers later: wait for
-    /// that begin. Data without credit holds the end up (P8, P32).
+    /// Ends the session. Proton then forgets the channel, and fails the connection at a late begin: wait for that
+    /// begin. Data without credit delays the end (P8, P32).
     func end() { pn_session_close(self.pointer) }
 
     /// The error in the end of the peer; `nil` if it ended the session without one.
@@ -94,7 +94,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
         pn_session_free(session)
     }
 
-    /// Forgets the session, which Proton frees with the connection.
+    /// Abandons the session, which Proton frees with the connection.
     mutating func abandon() {
         if let owned = self.owned { pn_session_set_context(owned, nil) }
         self.owned = nil

@@ -1,6 +1,6 @@
 internal import CProton
 
-/// Settle modes between Swift and Proton.
+/// Translates settle modes between Swift and Proton.
 enum ProtonSettleMode {
     static func sender(_ mode: pn_snd_settle_mode_t) -> AMQPSenderSettleMode {
         switch mode {

@@ -1,6 +1,6 @@
 internal import CProton
 
-/// Sources and targets between Swift and a `pn_terminus_t`.
+/// Translates sources and targets between Swift and a `pn_terminus_t`.
 enum ProtonTerminus {
     static func set(_ terminus: OpaquePointer, _ source: AMQPSource) throws(AMQPError) {
         try Self.check("the source", source.address, source.timeout, source.dynamicNodeProperties, source.capabilities)
@@ -29,7 +29,7 @@ enum ProtonTerminus {
         try ProtonData.set(pn_terminus_capabilities(terminus), symbols: target.capabilities)
     }
 
-    /// Nil when the peer sent no source: it refuses the link.
+    /// `nil` if the peer sent no source, which refuses the link.
     static func source(_ terminus: OpaquePointer) -> AMQPSource? {
         guard pn_terminus_get_type(terminus) == PN_SOURCE else { return nil }
         var source = AMQPSource(address: Self.address(terminus))
@@ -50,7 +50,7 @@ enum ProtonTerminus {
         return source
     }
 
-    /// Nil when the peer sent no target, or one of another kind: it refuses the link.
+    /// `nil` if the peer sent no target, or one of another kind, which refuses the link.
     static func target(_ terminus: OpaquePointer) -> AMQPTarget? {
         guard pn_terminus_get_type(terminus) == PN_TARGET else { return nil }
         var target = AMQPTarget(address: Self.address(terminus))
@@ -63,7 +63,7 @@ enum ProtonTerminus {
         return target
     }
 
-    /// Throws for a field that would not be sent as it is.
+    /// Throws for a field that would change on the wire.
     private static func check(
         _ name: String,
         _ address: String?,
@@ -92,7 +92,7 @@ enum ProtonTerminus {
             .none: PN_NONDURABLE, .configuration: PN_CONFIGURATION, .unsettledState: PN_DELIVERIES,
         ]
         pn_terminus_set_durability(terminus, durabilities[durability] ?? PN_NONDURABLE)
-        // Proton writes the policy only when it was set; the default need not be sent.
+        // Proton writes the policy only if it is set; the default can be omitted.
         switch expiryPolicy {
         case .sessionEnd: break
         case .linkDetach: pn_terminus_set_expiry_policy(terminus, PN_EXPIRE_WITH_LINK)

@@ -10,29 +10,29 @@ internal import Synchronization
     internal import Darwin
 #endif
 
-/// The version of Proton-C: the one whose headers the library was built with, and the one that the process has loaded.
+/// The versions of Proton-C: that of the headers at build time, and that of the loaded library.
 ///
-/// The library rests on how Proton frames windows, channels and handles, which no interface promises. A version that was never
-/// tested is named in the log.
+/// The library depends on how Proton frames windows, channels and handles, which no interface promises. A log line
+/// names an untested version.
 enum ProtonVersion {
-    /// What the tests run with.
+    /// The version of the tests.
     static let tested = "0.37"
     /// The version of the headers.
     static let headers = "\(PN_VERSION_MAJOR).\(PN_VERSION_MINOR)"
-    /// The version that the process has loaded. Proton has no function that returns it: it shows in the functions that came with a
-    /// version.
+    /// The version of the loaded library. Proton has no function that returns it, so it is derived from functions that
+    /// a version added.
     static let loaded = Self.version { Self.function($0) != nil }
 
-    /// The version that has some of these functions and lacks others.
+    /// The version that has some of these functions and not others.
     static func version(_ has: (String) -> Bool) -> String {
-        // Nothing is found where Proton is linked statically.
+        // A statically linked Proton has no symbols to find.
         guard has("pn_transport") else { return "unknown" }
         if has("pn_session_set_incoming_window_and_lwm") { return "0.40 or newer" }
         if has("pn_class_create") { return "0.38 or 0.39" }
         return has("pn_connection_driver_read_buffer_sized") ? "0.37" : "0.36 or older"
     }
 
-    /// A function of the Proton that the process has loaded; `nil` if it has none of this name.
+    /// A function of the loaded Proton; `nil` if it has none of this name.
     static func function(_ name: String) -> UnsafeMutableRawPointer? {
         guard let process = dlopen(nil, RTLD_NOW) else { return nil }
         defer { dlclose(process) }
@@ -41,7 +41,7 @@ enum ProtonVersion {
 
     private static let isLogged = Atomic(false)
 
-    /// Logs a version that was never tested, once in the life of the process.
+    /// Logs an untested version, once per process.
     static func check(_ logger: Logger) {
         guard !self.isLogged.exchange(true, ordering: .relaxed) else { return }
         self.log(headers: self.headers, loaded: self.loaded, logger)

@@ -1,9 +1,9 @@
 internal import CProton
 
-/// The incoming window that Proton keeps of a session.
+/// The incoming window of a session in Proton.
 ///
-/// Proton 0.37 takes a capacity in bytes and divides it by the frame size. Proton 0.40 does so in 32 bits, ends a session whose
-/// window it finds used up, and has a function that takes transfers.
+/// Proton 0.37 divides a capacity in bytes by the frame size. Proton 0.40 does so in 32 bits, ends a session whose
+/// window is used up, and has a function for transfers.
 enum ProtonWindow {
     private typealias SetWindow = @convention(c) (OpaquePointer, UInt32, UInt32) -> CInt
 
