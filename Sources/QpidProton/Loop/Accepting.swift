@@ -1,4 +1,4 @@
-// What accepting a peer's session or link needs on the loop.
+// The steps of accepting a peer's session or link on the loop.
 
 extension SessionEndpoint {
     func accept(_ configuration: AMQPSession.Configuration) -> Result<OpenedSession, AMQPError> {
@@ -16,7 +16,7 @@ extension SessionEndpoint {
 }
 
 extension LinkEndpoint {
-    /// What the peer's attach says.
+    /// The fields of the peer's attach.
     var attachOfPeer: AMQPAttach {
         let limit = self.link.remoteMaxMessageSize
         return AMQPAttach(
@@ -32,7 +32,7 @@ extension LinkEndpoint {
         )
     }
 
-    /// Opens the link on this side, if it can still be opened, and attaches it.
+    /// Opens the link on this side, if that is still possible, and attaches it.
     fileprivate func accept<Accepted>(
         _ open: (OpenedSession) throws(AMQPError) -> Accepted
     ) -> Result<Accepted, AMQPError> {
@@ -48,7 +48,7 @@ extension LinkEndpoint {
             self.attach()
             return .success(accepted)
         } catch {
-            // What the peer asked for is longer than its own frames: another try would not be shorter.
+            // The peer's request exceeds its own frame size, so another attempt would not be shorter.
             if self.oversize != nil {
                 self.close(AMQPError(scope: .link, condition: .frameSizeTooSmall, detail: error.detail))
             }

@@ -1,6 +1,6 @@
 extension Arrivals {
-    /// Writes the tag of a delivery, before the room for `count` bytes. A ``MarkedTag`` keeps its mark; other tags of more than 32
-    /// bytes are against the standard, and cut.
+    /// Writes the tag of a delivery before the room for `count` bytes. A ``MarkedTag`` keeps its mark. Other tags of
+    /// more than 32 bytes violate the standard, and are cut.
     @inline(__always)
     func place(
         _ tag: UnsafeRawBufferPointer,

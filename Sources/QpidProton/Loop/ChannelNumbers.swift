@@ -1,34 +1,35 @@
 internal import NIOCore
 
-/// The channel numbers of a connection, which rest between two sessions: see ``ChannelRest``. It is used on the event loop alone.
+/// The channel numbers of a connection, which rest between two sessions: see ``ChannelRest``. Used on the event loop
+/// only.
 ///
-/// Proton gives a new session the lowest free number. A session that only holds a number keeps Proton from taking it. The begin
-/// and the end of such a session are not sent.
+/// Proton gives a new session the lowest free number. A placeholder session keeps Proton from using a number. Its begin
+/// and end are never sent.
 final class ChannelNumbers {
     private unowned let handler: ConnectionHandler
     /// How long the numbers of ended sessions have rested.
     private var rest = ChannelRest()
-    /// The sessions that keep Proton from taking a number.
+    /// The sessions that occupy numbers for Proton.
     private(set) var held: [UInt16: ProtonChannelHolder] = [:]
     private var holdTimer: LoopTimer?
-    /// Sessions that are begun when a number has rested.
+    /// The sessions that wait for a rested number.
     private var waiting: [SessionEndpoint] = []
 
     init(_ handler: ConnectionHandler) { self.handler = handler }
 
     private var frames: FrameObserver { self.handler.frames }
 
-    /// The channels that both sides allow. A session that has ended keeps its own until the peer has ended it too.
+    /// The channels that both sides allow. An ended session keeps its channel until the peer has ended it too.
     var count: Int {
         1 + min(Int(self.handler.configuration.channelMax), Int(self.handler.engine.remoteChannelMax))
     }
 
-    /// Begins a session on this side. A session of this side's own waits while every free channel number rests; the answer to
+    /// Begins a session on this side. A session of this side waits while every free channel number rests; the answer to
     /// the peer's begin does not.
     func begin(_ session: SessionEndpoint) {
         guard !session.isDone else { return }
         if session.isBegunByPeer {
-            // Proton has to find a number.
+            // Proton needs a free number.
             if self.holdResting() != nil { self.release { _ in true } }
             return session.begin()
         }
@@ -42,7 +43,7 @@ final class ChannelNumbers {
         }
     }
 
-    /// Notes that a session of this side has ended on a channel.
+    /// Records the end of a session of this side on a channel.
     ///
     /// - Parameter isOver: Whether the peer has ended it too.
     func ended(_ channel: UInt16, isOver: Bool) {
@@ -53,19 +54,19 @@ final class ChannelNumbers {
         }
     }
 
-    /// The connection is gone.
+    /// Handles the end of the connection.
     func close() { self.waiting = [] }
 
-    /// Leaves Proton a number that has rested as the lowest free one.
+    /// Leaves Proton a rested number as the lowest free one.
     ///
-    /// - Returns: How long it takes until there is one, in nanoseconds; `nil` when there is one now.
+    /// - Returns: The time until there is one, in nanoseconds; `nil` if there is one now.
     private func holdResting() -> Int64? {
         let now = self.handler.nanoseconds
         self.rest.expire(at: now)
         guard !self.rest.isEmpty || !self.held.isEmpty, self.handler.engine.transportError == nil,
             self.handler.engine.isLocallyActive
         else { return nil }
-        // Begins and ends that Proton has not framed take and free numbers.
+        // Unframed begins and ends use and free numbers.
         while self.handler.produce() {}
         guard !self.handler.isDead else { return nil }
         let chosen: UInt16
@@ -98,8 +99,8 @@ final class ChannelNumbers {
         _ = self.frameUnsent()
     }
 
-    /// Has Proton frame what was done to sessions that hold numbers, and drops the frames. There are no others, because all that
-    /// Proton had to send was written before.
+    /// Makes Proton write the frames of placeholder sessions, and drops them. There are no other frames, because all
+    /// output was written before.
     ///
     /// - Returns: The channels of the frames.
     private func frameUnsent() -> [UInt16] {

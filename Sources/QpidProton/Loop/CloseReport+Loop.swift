@@ -1,7 +1,7 @@
 extension LinkEndpoint {
-    /// The reports to which the link adds what it leaves unfinished.
+    /// The reports to which the link adds its unfinished work.
     var reports: [CloseReport] {
-        // Closes are rare, and so are links that end.
+        // Closes are rare, and so are ended links.
         self.allReports.filter(\.isOpen)
     }
 

@@ -1,6 +1,6 @@
 internal import NIOCore
 
-// The commands of tasks: each finds its object by its key, or is answered with the cause of the object's end.
+// The commands of tasks. Each finds its object by the key, or is answered with the cause of the object's end.
 
 extension SlotMap<SessionEndpoint> {
     subscript(status: SessionStatus) -> SessionEndpoint? { self[status.key] }
@@ -14,7 +14,7 @@ extension SlotMap<SessionEndpoint> {
     }
 }
 
-/// Carries out the commands of tasks, on the event loop.
+/// Executes the commands of tasks on the event loop.
 struct CommandRunner {
     let handler: ConnectionHandler
 
@@ -124,7 +124,7 @@ extension ReceiverEndpoint {
 }
 
 extension SessionStatus {
-    /// What ended the session.
+    /// The error that ended the session.
     var goneError: AMQPError {
         self.ended.cause ?? AMQPError(scope: .session, condition: .closed, detail: "the session is closed")
     }

@@ -1,9 +1,9 @@
 internal import NIOCore
 internal import NIOSSL
 
-/// Says in the library's errors what ended a connection.
+/// Translates the end of a connection into the library's errors.
 struct ConnectionErrors {
-    /// The host that was connected to; `nil` on the server's side.
+    /// The host of the connection; `nil` on the server's side.
     let host: String?
     let idleTimeout: Duration?
 
@@ -28,7 +28,7 @@ struct ConnectionErrors {
         return translated
     }
 
-    /// The error that Proton found, if there is one.
+    /// Proton's error, if there is one.
     func transportError(of engine: borrowing ProtonEngine) -> AMQPError? {
         guard let error = engine.transportError else { return nil }
         guard error.condition == .resourceLimitExceeded, error.detail == ProtonEngine.idleTimeoutText else {
@@ -42,7 +42,7 @@ struct ConnectionErrors {
         )
     }
 
-    /// What the peer answered to the close of this side, or why it did not.
+    /// The peer's answer to the close of this side, or the reason why there is none.
     func closeAnswer(_ error: AMQPError, _ engine: borrowing ProtonEngine) -> Result<Void, AMQPError> {
         guard !engine.isRemotelyClosed else {
             return engine.remoteError(.closed).map { .failure($0) } ?? .success(())

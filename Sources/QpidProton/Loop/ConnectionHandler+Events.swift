@@ -2,7 +2,7 @@ internal import Logging
 internal import NIOCore
 
 extension ConnectionHandler {
-    /// Acts on everything that Proton has to tell. Returns whether Proton may have been told something in turn.
+    /// Handles all events of Proton. Returns whether Proton may have new work.
     @discardableResult
     func processEvents() -> Bool {
         var wasAny = false
@@ -13,7 +13,7 @@ extension ConnectionHandler {
             case .linkFlow(let link):
                 let isSender = link.isSender
                 LinkEndpoint.of(link)?.flowed()
-                // Proton tells of each transfer that it has written as of a flow. A sender answers drains alone.
+                // Proton reports each written transfer as a flow. Only a sender answers drains.
                 if isSender { continue }
             case .linkRemoteOpen(let link): PeerOpenings(handler: self).linkOpened(link)
             case .linkRemoteClose(let link): LinkEndpoint.of(link)?.remoteClosed(detach: false)

@@ -2,12 +2,12 @@ internal import Logging
 internal import NIOCore
 
 extension ConnectionHandler {
-    /// How often the pump goes round before other connections of the loop have their turn.
+    /// The rounds of the pump before other connections of the loop have their turn.
     private static let rounds = 16
 
-    /// Moves everything that can move: the outbox, Proton's events, slices, and Proton's bytes.
+    /// Moves all work: the outbox, Proton's events, slices, and Proton's output.
     ///
-    /// - Parameter isFresh: All events have been acted upon just now.
+    /// - Parameter isFresh: Whether all events have just been handled.
     func pump(isFresh: Bool = false) {
         guard !self.isDead else { return }
         guard !self.isPumping else {
@@ -15,7 +15,7 @@ extension ConnectionHandler {
             return
         }
         self.isPumping = true
-        // Before the output: a heartbeat or an idle timeout that is due now has to go out now.
+        // Before the output, so that a due heartbeat or idle timeout leaves now.
         self.runTimers()
         if self.isEndWaiting {
             self.isEndWaiting = false
@@ -24,7 +24,7 @@ extension ConnectionHandler {
         var rounds = 0
         var hasMail = false
         repeat {
-            // Nothing waited for the bytes that have gone.
+            // No work waited for the written bytes.
             let isLookOnly = rounds > 0 && !self.isPumpNeeded
             self.isPumpNeeded = false
             self.isLookNeeded = false
@@ -37,9 +37,9 @@ extension ConnectionHandler {
             self.sending.closeFlushed()
             repeat {
                 self.feed()
-                // What is written early is at work at the peer while the rest is still being made.
+                // Early writes reach the peer while the rest is still being created.
                 self.flush()
-                // Writing may have shown that a session's window is open, and what Proton tells may have been answered.
+                // The write may have opened a session's window, and Proton's events may have been answered.
             } while !self.isDead && (self.processEvents() || self.hasMore)
             self.sending.noteFilled()
             rounds += 1
@@ -49,27 +49,27 @@ extension ConnectionHandler {
         self.decisionWrites.report(self.writes, isDead: false)
         self.receiving.update()
         if self.isPumpNeeded || self.isLookNeeded || hasMail {
-            // Where there was mail there is more soon: looking again costs less than being woken.
+            // After mail more follows soon, and a second check costs less than a wake-up.
             let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
             self.eventLoop.execute { bound.value.pump() }
         }
         self.closeIfDone()
     }
 
-    /// Hands slices to Proton while the socket has room, and writes all that Proton made of them and had to send besides.
+    /// Hands slices to Proton while the socket has room, and writes Proton's output.
     private func feed() {
         self.sending.abortGivenUp()
         self.sending.handOver(self.hasRoomForBatch ? SendFeed.batch : 0, at: self.now)
         self.produce()
     }
 
-    /// Whether there is more to hand over, and room for it.
+    /// Whether there are more slices, and room for them.
     private var hasMore: Bool {
         self.sending.queue.hasReadyLane && self.hasRoomForBatch || self.sending.mayAbort
     }
 
-    /// Whether the socket has room for a batch. For less nothing is handed over: each small write that ends would make room
-    /// for another as small, and these cost five times as much.
+    /// Whether the socket has room for a batch. Smaller slices wait, because each small write that ends would make room
+    /// for another one, and small writes cost five times as much.
     private var hasRoomForBatch: Bool { self.unwrittenBytes <= SocketWriter.budget - SendFeed.batch }
 
     func markArrived(_ receiver: ReceiverEndpoint) {
@@ -78,13 +78,13 @@ extension ConnectionHandler {
 
     // MARK: Timers and the end
 
-    /// Runs Proton's idle timers, and comes back when they want to run next.
+    /// Runs Proton's idle timers, and schedules their next run.
     private func runTimers() {
         self.now = self.nanoseconds
         if let next = self.engine.tick(self.now / 1_000_000) { self.timers.tick(at: next, for: self) }
     }
 
-    /// Closes the socket once both sides have said so and all has been written.
+    /// Closes the socket once both sides have closed and all output is written.
     private func closeIfDone() {
         guard self.unwrittenBytes == 0, self.engine.isWriteClosed else { return }
         if self.engine.isRemotelyClosed || self.engine.isReadClosed || self.engine.transportError != nil {

@@ -1,9 +1,9 @@
 internal import NIOCore
 
-// From Proton to the socket, and what follows when the socket has taken bytes.
+// From Proton to the socket, and the consequences of confirmed writes.
 
 extension ConnectionHandler {
-    /// Writes what Proton has to send. Returns whether it had anything.
+    /// Writes Proton's output. Returns whether there was any.
     @discardableResult
     func produce() -> Bool {
         guard let context = self.context else { return false }
@@ -19,20 +19,20 @@ extension ConnectionHandler {
         return true
     }
 
-    /// Adds frames that this side makes itself: answers to echoes and renewals of windows.
+    /// Adds frames that the library writes itself: answers to echoes and renewals of windows.
     private func addNews(to out: inout ByteBuffer?, _ context: ChannelHandlerContext) {
         func add(_ frame: ByteBuffer) {
             if out == nil { out = self.writer.takeOutput(context) }
             out?.writeImmutableBuffer(frame)
         }
-        // A peer that asks and does not read must not be answered without end.
+        // A peer that requests echoes and does not read gets no further answers.
         if self.unwrittenBytes < SocketWriter.budget { self.frames.renewals.answerEchoes(add) }
         if self.frames.renewals.renew(at: self.now, add) { self.isPumpNeeded = true }
         self.timers.lookAtIdleLinks(of: self)
     }
 
     private func takeFramed() {
-        // One as a rule.
+        // Usually one.
         if self.touchedSessions.count == 1 {
             self.touchedSessions.removeLast().takeFramed(into: &self.writer.pending)
         } else {
@@ -46,7 +46,7 @@ extension ConnectionHandler {
         self.confirm(confirmed, nil)
     }
 
-    /// The socket has taken writes, or lost them: their bytes leave the ledgers, and what was sent settled is done.
+    /// The socket has confirmed writes, or lost them: their bytes leave the ledgers, and settled messages are done.
     func confirm(_ confirmed: PendingWrites.Confirmed, _ result: Result<Void, any Error>?) {
         let wasFull = self.unwrittenBytes >= SocketWriter.budget
         var failure: AMQPError?
@@ -54,10 +54,11 @@ extension ConnectionHandler {
             failure = self.ended.answer?.failure ?? self.errors.translate(error, self.context)
         }
         self.writer.end(confirmed, failure, for: self)
-        // Nothing more may be handed over: it would count as sent.
+        // Nothing more may be handed over, because it would count as sent.
         if let failure { return self.die(failure) }
         guard self.isPumping else { return self.pump() }
-        // The round that writes hands over more itself. Answers wait for less than a full budget, and ends for the ledgers.
+        // The round that writes hands over more itself. Answers wait for room in the budget, and ends wait for the
+        // ledgers.
         if wasFull || !self.sending.flushing.isEmpty { self.isPumpNeeded = true } else { self.isLookNeeded = true }
     }
 }

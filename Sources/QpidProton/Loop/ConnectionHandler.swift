@@ -2,10 +2,10 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// The last handler of a connection's pipeline: it holds Proton, and moves bytes, events and the outbox through it.
+/// The last handler of a connection's pipeline. It owns Proton, and moves bytes, events and the outbox through it.
 ///
-/// Data goes one way: the outbox and the socket come in, Proton's events are acted upon, slices are handed to Proton,
-/// its bytes are written, and the completion of the write takes them off the ledgers.
+/// Data moves in one direction: the outbox and the socket are the inputs, Proton's events are handled, slices go to
+/// Proton, its bytes are written, and the completed write removes them from the ledgers.
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -14,7 +14,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     let role: Role
     let configuration: AMQPConnection.Configuration
-    /// All lines carry the number of the connection, and the peer's container id once it is open.
+    /// All lines carry the number of the connection, and the peer's container-id once it is known.
     var logger: Logger
     let eventLoop: any EventLoop
     let outbox = Outbox()
@@ -23,7 +23,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     let node: SlotKey
 
     let opened = Reply<AMQPPeer>()
-    /// The connection is of no more use; a failure when an error ended it.
+    /// The end of the connection; a failure if an error ended it.
     let ended = EndReply()
     /// The socket is closed.
     let closed = Reply<Void>()
@@ -31,9 +31,9 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     var sessions = SlotMap<SessionEndpoint>()
     var receivers = SlotMap<ReceiverEndpoint>()
-    /// Who logged in; `nil` without a SASL layer. Answered before the connection is opened.
+    /// The authenticated identity; `nil` without a SASL layer. Set before the connection is opened.
     let identity = Reply<AMQPAuthenticatedIdentity?>()
-    /// What its links leave unfinished when it is closed.
+    /// The unfinished work of its links in a close.
     let report = CloseReport()
 
     // The parts of the connection.
@@ -43,10 +43,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     let sending: SendFeed
     let writer: SocketWriter
     let timers = ConnectionTimers()
-    /// What has come and holds memory. Set once, when the handler is made, as the next two.
+    /// The received bytes in memory. Set once at the creation of the handler, as the next two.
     @exclusivity(unchecked) private(set) var receiving: ReadController!
     private(set) var channels: ChannelNumbers!
-    /// Tells what keeps links from moving.
+    /// Reports the causes that block links.
     private(set) var watch: StallMonitor!
     /// `nil` if nothing is reported.
     let metrics: FlowMetrics?
@@ -57,35 +57,35 @@ final class ConnectionHandler: ChannelInboundHandler {
     var context: ChannelHandlerContext?
     var isDead = false
     private var isClosedHere = false
-    /// Proton does not watch whether the peer sends.
+    /// Whether Proton ignores the peer's silence.
     var isIdleTimeoutSuspended = false
 
     // The pump's state, see ConnectionHandler+Pump.swift.
     var isPumping = false
     var isPumpNeeded = false
-    /// The loop checks the outbox once more, at least to release the bytes that have been written.
+    /// Whether the loop checks the outbox once more, at least to release written bytes.
     var isLookNeeded = false
-    // What is marked unchecked is changed on the event loop alone, in short steps that call nothing which comes back to it:
-    // checking each for overlapping accesses took a tenth of the instructions of a round trip.
-    /// Receivers that got messages in this turn.
+    // Changed on the event loop only and never re-entered, so exclusivity checks are off (they cost 10 % of a round
+    // trip).
+    /// Receivers with new messages in this turn.
     @exclusivity(unchecked) var arrivedReceivers: [ReceiverEndpoint] = []
-    /// Receivers of which something was settled with the mail.
+    /// Receivers with settlements in the mail.
     @exclusivity(unchecked) var settlingReceivers: [ReceiverEndpoint] = []
-    /// Sessions of which something was handed to Proton since it last wrote.
+    /// Sessions that have handed bytes to Proton since its last output.
     @exclusivity(unchecked) var touchedSessions: [SessionEndpoint] = []
-    /// The time of the loop's clock when the loop last began to work here, in nanoseconds.
+    /// The time of the loop's clock at the start of the current work, in nanoseconds.
     var now: Int64 = 0
-    /// Something that the peer has ended or detached is to be answered, before anything is begun or attached in its place.
+    /// Whether Proton must answer an end or a detach of the peer before any begin or attach in its place.
     var isEndWaiting = false
 
-    /// The links that there have been, which numbers them.
+    /// The number of links so far, which numbers them.
     var linkCount: UInt64 = 0
-    /// The links that the peer has attached of itself, until both sides have detached.
+    /// The links that the peer has attached on its own, until both sides have detached.
     var linksOfPeer = 0
     /// The most links of a session that this side has detached and the peer has not.
     var detachLimit = 8_192
 
-    /// The bytes that the socket has not taken.
+    /// The bytes that the socket has not accepted.
     @inline(__always) var unwrittenBytes: Int { self.writer.unwrittenBytes }
     @inline(__always) var writes: WriteNumbers { self.writer.numbers }
     /// The largest frame that the peer accepts, in bytes.
@@ -124,7 +124,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.watch = StallMonitor(self)
         self.frames.onEnd = { [unowned self] in self.channels.ended($0, isOver: $1) }
         self.frames.onOpenSent = { [unowned self] in
-            // The open has announced the smaller size. A peer's frame that is larger than that never comes here.
+            // The open has announced the smaller size. A larger frame of the peer never arrives here.
             self.engine.setMaxFrameSize(self.frames.protonFrameSize)
         }
     }
@@ -134,7 +134,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
-        // Until the handler is removed: not for one that never comes into a pipeline.
+        // Until the handler is removed; not for one that never enters a pipeline.
         if let budget = self.configuration.sendBudget { self.outbox.share(budget) }
         let pump: @Sendable () -> Void = { bound.value.pump() }
         self.outbox.open { [eventLoop] in eventLoop.execute(pump) }
@@ -169,7 +169,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.reader.checkHeader(buffer) { return self.fail(refusal) }
         if let violation = buffer.withUnsafeReadableBytes({ self.reader.read($0, for: self) }) {
-            // As if what is wrong had come in a read of its own.
+            // As if the wrong frame had arrived in a read of its own.
             self.processEvents()
             return self.fail(violation)
         }
@@ -194,7 +194,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.die(cause)
     }
 
-    /// What ended the connection.
+    /// The error that ended the connection.
     var gone: AMQPError {
         self.ended.cause ?? AMQPError(scope: .connection, condition: .closed, detail: "the connection is closed")
     }
@@ -241,7 +241,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         if !self.engine.isLocallyClosed { self.engine.close() }
     }
 
-    /// Tells the peer an error of the transport, as far as it still listens, and ends.
+    /// Sends the transport's error to the peer, if possible, and ends.
     func fail(_ error: AMQPError) {
         guard !self.isDead else { return }
         self.writer.sayFarewell(error, for: self)
@@ -251,7 +251,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.pump()
     }
 
-    /// Answers all who wait on the connection. The socket may still have a close to carry.
+    /// Answers all waiting calls of the connection. The socket may still have a close to send.
     func end(_ error: AMQPError?, _ cause: AMQPError) {
         self.timers.limitClose(of: self)
         if self.ended.resolve(error.map { .failure($0) } ?? .success(cause)) {
@@ -261,16 +261,16 @@ final class ConnectionHandler: ChannelInboundHandler {
         let sessionError = error ?? (cause.origin == .peer ? cause : nil)
         for session in self.sessions.values { session.abandon(sessionError, error ?? cause) }
         self.sessions.removeAll()
-        // What the peer asked for cannot be accepted any more.
+        // Requests of the peer cannot be accepted any more.
         _ = self.incoming.removeAll()
         self.incoming.finish(error)
         self.mail.close(error ?? cause, for: self)
     }
 
-    /// The socket is gone, or of no more use.
+    /// Handles the end of the socket.
     func die(_ error: AMQPError) {
         guard !self.isDead else { return }
-        // An error that Proton found, such as an idle timeout, tells more than the loss that follows from it.
+        // Proton's own error, such as an idle timeout, explains more than the loss that follows it.
         let error = self.errors.transportError(of: self.engine) ?? error
         self.end(error, error)
         self.isDead = true
@@ -303,12 +303,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.schedule(at: self.deadline(in: duration), work)
     }
 
-    /// Runs work on the loop at a time, and what follows from it.
+    /// Runs work on the loop at a time, and its consequences.
     func schedule(at deadline: NIODeadline, _ work: @escaping () -> Void) -> LoopTimer {
-        // Held strongly: a weak reference would make every count of the handler's references slow, for good.
+        // Held strongly, because a weak reference would slow down every reference count of the handler for good.
         LoopTimer(on: self.eventLoop, at: deadline) {
             guard !self.isDead else { return }
-            // What keeps links from moving is timed by it: the work may end a wait that began before it.
+            // The time of blocks, because the work may end a wait that started before it.
             self.now = self.nanoseconds
             work()
             self.pump()

@@ -1,16 +1,16 @@
 internal import NIOCore
 
-/// The timers of a connection itself. It is used on the event loop alone.
+/// The timers of a connection itself. Used on the event loop only.
 final class ConnectionTimers {
-    /// How long messages may wait at most beyond their time, so that many with different times take few looks.
+    /// The longest delay of an expiry, so that many messages with different times need few checks.
     private static let grain = TimeAmount.milliseconds(5)
 
-    /// When Proton's idle timers are to run, in milliseconds of the loop's clock; `.max` for never.
+    /// The next run of Proton's idle timers, in milliseconds of the loop's clock; `.max` for never.
     @exclusivity(unchecked) private var tickTime = Int64.max
     private var tick: LoopTimer?
     private var close: LoopTimer?
     private var idleLook: LoopTimer?
-    /// When the next message expires.
+    /// The time of the next expiry.
     private var expiry: (deadline: NIODeadline, timer: LoopTimer)?
 
     func cancel() {
@@ -21,7 +21,7 @@ final class ConnectionTimers {
         self.expiry = nil
     }
 
-    /// Runs Proton's idle timers again at a time, in milliseconds of the loop's clock, unless they run before it anyway.
+    /// Schedules Proton's idle timers at a time, in milliseconds of the loop's clock, unless they run earlier.
     @inline(__always)
     func tick(at time: Int64, for handler: ConnectionHandler) {
         if time < self.tickTime { self.setTick(at: time, for: handler) }
@@ -36,7 +36,7 @@ final class ConnectionTimers {
         }
     }
 
-    /// A peer that does not answer the close, or does not read it, must not hold the socket for ever.
+    /// A peer that does not answer the close, or does not read it, must not keep the socket open forever.
     func limitClose(of handler: ConnectionHandler) {
         guard !handler.isDead, self.close == nil else { return }
         let timeout = handler.configuration.operationTimeout
@@ -46,8 +46,8 @@ final class ConnectionTimers {
         }
     }
 
-    /// Looks again at links that have credit and on which nothing arrives, once a second at most: a flow that told the window may
-    /// not have woken their senders.
+    /// Checks links with credit and without arrivals, at most once a second, because a renewed window may not have
+    /// woken their senders.
     @inline(__always)
     func lookAtIdleLinks(of handler: ConnectionHandler) {
         if handler.frames.renewals.mayOweIdleLinks, self.idleLook == nil { self.scheduleIdleLook(of: handler) }
@@ -63,8 +63,7 @@ final class ConnectionTimers {
 
     // MARK: Messages that expire
 
-    /// Looks at the messages that must begin to be sent in time at this time, or earlier: see
-    /// ``AMQPSendOptions/expiresAfter``.
+    /// Checks the messages with a start limit at this time, or earlier: see ``AMQPSendOptions/expiresAfter``.
     func expireMessages(of handler: ConnectionHandler, at deadline: NIODeadline) {
         if let expiry = self.expiry, expiry.deadline <= deadline { return }
         self.expiry?.timer.cancel()
@@ -72,7 +71,7 @@ final class ConnectionTimers {
         self.expiry = (deadline, timer)
     }
 
-    /// Gives up the messages that have waited too long.
+    /// Fails the messages that have waited too long.
     private func expire(for handler: ConnectionHandler) {
         self.expiry?.timer.cancel()
         self.expiry = nil

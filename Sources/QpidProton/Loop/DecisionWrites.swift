@@ -1,44 +1,44 @@
-/// Decisions on their way to the socket: tasks that wait for them, and those of receivers that have ended since.
+/// Decisions on their way to the socket, the tasks that wait for them, and ended receivers with such decisions.
 ///
-/// It is used on the event loop alone.
+/// Used on the event loop only.
 struct DecisionWrites {
-    /// A receiver that has ended, with decisions in Proton's output or on their way to the socket.
+    /// An ended receiver with decisions in Proton's output or on their way to the socket.
     private struct EndingReceiver {
         let unsent: UnsentSettlements
         let unwritten: UnwrittenCounts
     }
 
     private var waits = WriteWaits()
-    /// Receivers that have ended, until all their decisions are written or lost.
+    /// Ended receivers, until all their decisions are written or lost.
     private var ending: [EndingReceiver] = []
-    /// Receivers that have ended, and of which the application holds messages.
+    /// Ended receivers whose messages the application still holds.
     private var ended = EndedReceivers()
 
     // MARK: Receivers that have ended
 
-    /// A receiver has ended.
+    /// Adds an ended receiver.
     ///
-    /// - Parameter isDecided: Whether the application holds no message of it.
+    /// - Parameter isDecided: Whether the application holds none of its messages.
     mutating func add(_ key: SlotKey, _ unsent: UnsentSettlements, _ unwritten: UnwrittenCounts, isDecided: Bool) {
         if !isDecided { self.ended.add(key, unsent) }
         self.ending.append(EndingReceiver(unsent: unsent, unwritten: unwritten))
     }
 
-    /// Counts decisions about the messages of receivers that have ended.
+    /// Counts decisions about the messages of ended receivers.
     func settle(_ settlements: some Sequence<Settlement>) {
         var byReceiver: [SlotKey: [Settlement]] = [:]
         for settlement in settlements { byReceiver[settlement.receiver, default: []].append(settlement) }
         for (key, settlements) in byReceiver { self.ended[key]?.add(settlements) }
     }
 
-    /// The decisions about the messages of an ended receiver that are on their way to the socket still.
+    /// The decisions about an ended receiver's messages that are still on their way to the socket.
     func unwritten(of unsent: UnsentSettlements, _ writes: WriteNumbers) -> Int {
         self.ending.first { $0.unsent === unsent }?.unwritten.left(writes) ?? 0
     }
 
-    /// Reports the decisions that were not written, of the receivers of which that is certain now.
+    /// Reports the unwritten decisions of receivers for which they are certain now.
     ///
-    /// - Parameter isDead: Whether no write follows those that are on their way.
+    /// - Parameter isDead: Whether no write follows the current ones.
     @inline(__always)
     mutating func report(_ writes: WriteNumbers, isDead: Bool) {
         if !self.ending.isEmpty { self.reportEnding(writes, isOver: isDead && writes.isIdle) }
@@ -55,9 +55,9 @@ struct DecisionWrites {
 
     // MARK: Tasks that wait
 
-    /// Answers when the socket has taken a write.
+    /// Answers when the socket has accepted a write.
     ///
-    /// - Parameter gone: What ended the connection; `nil` while it lives.
+    /// - Parameter gone: The error that ended the connection; `nil` while it is open.
     mutating func answer(
         _ replies: [Reply<AMQPSettlementResult>],
         afterWrite write: Int,
@@ -75,7 +75,7 @@ struct DecisionWrites {
         }
     }
 
-    /// Answers when the decision about a message has left whose receiver has ended.
+    /// Answers when the decision about an ended receiver's message has left.
     mutating func answer(
         _ reply: Reply<AMQPSettlementResult>,
         of slot: SlotKey,
@@ -89,13 +89,13 @@ struct DecisionWrites {
         self.answer([reply], afterWrite: ending.unwritten.lastWrite, writes, gone: gone)
     }
 
-    /// The socket has taken the writes up to this one.
+    /// The socket has accepted the writes up to this one.
     @inline(__always)
     mutating func finish(_ write: Int) {
         if !self.waits.isEmpty { self.waits.finish(write) }
     }
 
-    /// No write will be taken any more, once none is on its way.
+    /// No further write will be accepted once none is in progress.
     mutating func fail(_ error: AMQPError, _ writes: WriteNumbers) {
         if writes.isIdle { self.waits.fail(error) }
     }

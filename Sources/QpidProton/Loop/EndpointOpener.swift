@@ -1,12 +1,12 @@
 internal import NIOCore
 
-/// Opens the sessions and links that tasks ask for, on the event loop.
+/// Opens sessions and links for tasks, on the event loop.
 struct EndpointOpener {
     let handler: ConnectionHandler
 
-    /// Begins a session; the handle is given at once, its `opened` tells when the peer has answered.
+    /// Begins a session. The handle is returned at once; its `opened` has the peer's answer.
     ///
-    /// - Parameter timeout: How long the peer has to answer; `operationTimeout` if nil.
+    /// - Parameter timeout: The time for the peer's answer; `operationTimeout` if `nil`.
     func openSession(
         _ configuration: AMQPSession.Configuration,
         within timeout: Duration? = nil,
@@ -14,7 +14,7 @@ struct EndpointOpener {
     ) {
         let handler = self.handler
         guard !handler.isDead, handler.ended.answer == nil else { return _ = reply.resolve(.failure(handler.gone)) }
-        // Counted before Proton is asked: see ``ProtonSession/init(of:)``.
+        // Counted before Proton is called: see ``ProtonSession/init(of:)``.
         guard handler.sessions.count < handler.channels.count else {
             let text = "the connection has \(handler.sessions.count) sessions, and channel-max allows no more"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
@@ -34,7 +34,7 @@ struct EndpointOpener {
         }
     }
 
-    /// Attaches a sender; its `attachment` tells when the peer has answered.
+    /// Attaches a sender; its `attachment` has the peer's answer.
     func openSender(
         on session: SessionEndpoint,
         _ configuration: AMQPSender.Configuration,
@@ -54,7 +54,7 @@ struct EndpointOpener {
         }
     }
 
-    /// Attaches a receiver; its `attachment` tells when the peer has answered.
+    /// Attaches a receiver; its `attachment` has the peer's answer.
     func openReceiver(
         on session: SessionEndpoint,
         _ configuration: AMQPReceiver.Configuration,
@@ -86,13 +86,13 @@ struct EndpointOpener {
         guard session.isLocallyOpen else {
             return _ = reply.resolve(.failure(self.handler.ended.cause ?? session.status.goneError))
         }
-        // Each is kept until the peer answers: one that never does must not fill the memory.
+        // Each stays in memory until the peer answers, so a silent peer must not add more.
         guard session.detaching < self.handler.detachLimit else {
             let text = "the peer has not answered the detach of \(session.detaching) links of this session"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
-        // Proton would take the peer's answer to one link for that to another of the same name. A name that is made here is not
-        // looked for: among 4,000 links that costs as much as all else of opening one.
+        // Proton would confuse the answers to two links of one name. A generated name is not looked up, because among
+        // 4,000 links that costs as much as the rest of opening one.
         let isTaken =
             if let name {
                 session.links.values.contains { $0 is Endpoint && $0.status.name.hasSameUTF8(as: name) }
@@ -116,9 +116,9 @@ struct EndpointOpener {
         "link-" + String(UInt64.random(in: .min ... .max), radix: 36)
     }
 
-    /// Answers with an error when the peer does not answer in time.
+    /// Answers with an error if the peer does not answer in time.
     ///
-    /// - Parameter timeout: How long the peer has to answer; `operationTimeout` if nil.
+    /// - Parameter timeout: The time for the peer's answer; `operationTimeout` if `nil`.
     private func limit<Value>(
         _ reply: Reply<Value>,
         _ what: String,

@@ -1,7 +1,7 @@
 internal import CoreMetrics
 internal import Synchronization
 
-/// The metrics of one connection. It is used on its event loop alone.
+/// The metrics of one connection. Used on its event loop only.
 ///
 /// Counts are plain integers here. They are written to the series of ``MetricsHub`` in intervals, and at the end.
 final class FlowMetrics {
@@ -12,12 +12,12 @@ final class FlowMetrics {
 
     private let settings: AMQPMetrics
     private let shortest: Int64
-    /// While the connection runs: its number, and the bytes on their way.
+    /// The open connection: its number, and the bytes on their way.
     private var shares: (open: GaugeShare, outgoing: GaugeShare, socket: GaugeShare)?
     private var isOpen = false
     private var hasStopped = false
     private var groups: [GroupKey: LinkGroup] = [:]
-    /// The senders by their ledgers, until nothing of them is on its way.
+    /// The senders by their ledgers, until none of their bytes is on its way.
     private var senders: [SlotKey: LinkMeter] = [:]
 
     init(_ settings: AMQPMetrics) {
@@ -34,7 +34,7 @@ final class FlowMetrics {
         )
     }
 
-    /// The connection is gone. What becomes of the writes that are not done is still counted.
+    /// The connection has ended. The results of incomplete writes are still counted.
     func stop() {
         self.hasStopped = true
         for meter in self.senders.values { meter.updateDropped() }
@@ -84,17 +84,17 @@ final class FlowMetrics {
         return group
     }
 
-    /// Counts what became of a message that was not handed to Proton.
+    /// Counts the fate of a message that was not handed to Proton.
     func count(_ cause: AMQPError, of message: PendingMessage) { self.senders[message.node]?.fail(cause) }
 
-    /// The socket has taken bytes, or lost them. ``flushIfStopped()`` follows the last of them.
+    /// The socket has accepted bytes, or lost them. Call ``flushIfStopped()`` after the last of them.
     func written(_ message: InFlightBytes, isDone: Bool) {
         guard let meter = self.senders[message.node] else { return }
         if isDone { meter.write(message.bytes) }
         if message.settled != nil { meter.group.add(isDone ? .settled : .inDoubt) }
     }
 
-    /// What was handed to Proton will not be written.
+    /// Bytes in Proton will not be written.
     func lost(_ handed: some Sequence<InFlightBytes>) {
         for handed in handed where handed.settled != nil { self.senders[handed.node]?.group.add(.inDoubt) }
         self.flushIfStopped()
@@ -123,7 +123,7 @@ final class FlowMetrics {
         }
         for (node, meter) in self.senders where meter.hasEnded {
             meter.updateDropped()
-            // When the connection has ended the ledgers are gone before the bytes.
+            // After the end of the connection its ledgers are freed before the bytes.
             if handler.ended.answer == nil, handler.outbox.ledger(node) == nil { self.senders[node] = nil }
         }
         for group in self.groups.values {

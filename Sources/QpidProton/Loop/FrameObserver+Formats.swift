@@ -1,23 +1,23 @@
-// Message-formats, which Proton 0.37 does not keep: see ``MarkedTag``.
+// Message-formats, which Proton 0.37 does not store: see ``MarkedTag``.
 
 extension FrameObserver {
-    /// A frame that is edited may outgrow the largest one that the peer may send by this many bytes: see ``MarkedTag``.
+    /// The bytes by which an edited frame may exceed the peer's largest one: see ``MarkedTag``.
     private static let slack = 64
-    /// The largest frame that Proton has to accept once this side's open is sent.
+    /// The largest frame that Proton must accept once this side's open is sent.
     var protonFrameSize: Int { Int(self.maxFrameSize) + Self.slack }
 
-    /// Whether a transfer begins a message.
+    /// Whether a transfer starts a message.
     func isFirst(_ transfer: FrameHeader.Transfer, on channel: UInt16) -> Bool {
         self.byPeerChannel[channel]?.links.isInMessage(transfer.handle) == false
     }
 
-    /// Has Proton keep the format of the message that a transfer begins.
+    /// Makes Proton store the format of a message with its first transfer.
     func mark(
         _ edited: [UInt8]?,
         _ head: UnsafeRawBufferPointer,
         _ transfer: FrameHeader.Transfer
     ) -> [UInt8]? {
-        // Proton accepts no larger frames before, and no transfers.
+        // Proton accepts no larger frames earlier, and no transfers.
         guard self.isOpenSent else { return edited }
         self.receivesFormats = true
         func mark(_ head: UnsafeRawBufferPointer) -> [UInt8]? {

@@ -1,10 +1,9 @@
 internal import NIOCore
 
-// What this side sends, behind Proton.
+// The frames of this side, after Proton.
 
 extension FrameObserver {
-    /// Looks at what Proton has made, and writes what the peers are to be told into it: the windows, and with a begin the
-    /// highest handle.
+    /// Reads Proton's output, and writes the windows into it, and the highest handle into a begin.
     func sent(_ buffer: inout ByteBuffer?) {
         buffer?.withUnsafeMutableReadableBytes { self.look(at: $0) }
         guard self.output.hasChanges, let bytes = buffer else { return }

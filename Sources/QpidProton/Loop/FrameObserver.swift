@@ -2,25 +2,25 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// What the frames of both directions tell of the sessions, which Proton 0.37 does not show.
+/// Session flow state recovered from the frames of both directions, because Proton 0.37 does not expose it.
 ///
-/// Accesses that are not checked for overlapping are each one call of a plain value, which calls nothing back.
+/// Accesses without overlap checks are single calls on plain values, which call nothing back.
 final class FrameObserver {
     @exclusivity(unchecked) private var input: FrameScanner
-    /// Shows whole frames: what lies behind a long name or address is needed too.
+    /// Presents whole frames, because the fields after a long name or address are needed too.
     @exclusivity(unchecked) var output = FrameScanner(maxSize: Int(UInt32.max))
     let maxFrameSize: UInt32
-    /// The largest frame that the peer takes, in bytes: the least that all take until it has opened the connection.
+    /// The largest frame that the peer accepts, in bytes; the smallest allowed one until the peer has opened.
     private(set) var peerMaxFrameSize = 512
     /// The peer has opened the connection.
     private var isOpened = false
-    /// Called with the size of a frame that this side sent and that is too large, and whether it is an open.
+    /// Called with the size of an oversized frame of this side, and whether it is an open.
     var onLargeFrame: ((Int, Bool) -> Void)?
-    /// By the channel on which the peer sends.
+    /// The sessions by the peer's channels.
     @exclusivity(unchecked) private(set) var byPeerChannel: [UInt16: PeerSession] = [:]
-    /// The one of the last transfer: most follow one of the same session.
+    /// The session of the last transfer, because most transfers follow one of the same session.
     @exclusivity(unchecked) private var lastPeer: (channel: UInt16, session: PeerSession)?
-    /// By the channel on which this side sends.
+    /// The sessions by this side's channels.
     @exclusivity(unchecked) private(set) var byLocalChannel: [UInt16: PeerSession] = [:]
     /// The sessions that this side has begun and the peer has not.
     private var begun: [UInt16: FrameHeader.Begin] = [:]
@@ -28,34 +28,34 @@ final class FrameObserver {
     private var arrived: Deque<PeerSession> = []
     /// The links that the peer has attached, for Proton's events of them, which come in the same order.
     private var attached: Deque<PeerAttach> = []
-    /// What this side owes the peer beside Proton's frames.
+    /// The frames that this side must send in addition to Proton's.
     @exclusivity(unchecked) var renewals = WindowRenewals()
 
-    /// The links that the peer has attached, and those that this side has.
+    /// The links that the peer has attached, and those of this side.
     private var attachedByPeer = 0
     private var attachedHere = 0
-    /// How many more the first may be: those that this side has not answered, or has detached again.
+    /// The most unanswered links of the peer, including those that this side has detached again.
     private let openLinks: Int
-    /// The peer has opened the connection, and Proton has not answered it.
+    /// Whether the peer has opened the connection, and Proton has not answered.
     private var isOpenNew = false
-    /// The peer has ended or detached something since Proton last answered.
+    /// Whether the peer has ended or detached anything since Proton's last answer.
     private var hasEnded = false
     /// Sessions that the peer ends before they were begun here.
     private var endedEarly: [PeerSession] = []
-    /// Called when this side's open has been made.
+    /// Called when this side's open is written.
     var onOpenSent: (() -> Void)?
     private(set) var isOpenSent = false
-    /// Messages with another format than 0 were sent: their tags are marked.
+    /// Whether messages with formats other than 0 were sent, and their tags are marked.
     @exclusivity(unchecked) var sendsFormats = false
-    /// Such messages have come.
+    /// Whether such messages have arrived.
     var receivesFormats = false
 
-    /// Called when this side has ended a session on one of its channels, and whether the peer has too.
+    /// Called when this side has ended a session on one of its channels, with whether the peer has too.
     var onEnd: ((_ channel: UInt16, _ isOver: Bool) -> Void)?
 
     /// - Parameters:
     ///   - maxFrameSize: The largest frame that the peer may send.
-    ///   - openLinks: How many links the peer may have attached that are not attached on this side.
+    ///   - openLinks: The most links of the peer that are not attached on this side.
     init(maxFrameSize: UInt32, openLinks: Int) {
         self.maxFrameSize = maxFrameSize
         self.openLinks = openLinks
@@ -65,19 +65,19 @@ final class FrameObserver {
     /// Whether this side has a session on one of its channels, as far as Proton's frames show.
     func isInUse(_ channel: UInt16) -> Bool { self.byLocalChannel[channel] != nil || self.begun[channel] != nil }
 
-    /// The session that belongs to the next event of a session that the peer has opened.
+    /// The session of Proton's next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
     /// The link of the next event of a link that the peer has attached.
     func nextAttached() -> PeerAttach { self.attached.popFirst() ?? PeerAttach() }
 
-    /// The bytes that have come of a frame that is not complete. Proton has those behind the head, and tells nothing of them.
+    /// The received bytes of an incomplete frame. Proton has those after the head, and does not report them.
     var incompleteBytes: Int { self.input.incomplete }
 
-    /// Looks at bytes of the peer before Proton does, up to a frame that Proton must not see, or not yet.
+    /// Reads bytes of the peer before Proton does, up to a frame that Proton must not see, or not yet.
     ///
-    /// Proton 0.37 lets a peer begin a session twice: its count of who refers to the session is then wrong, and it frees
-    /// memory twice. See ``PeerLinks`` for the links.
+    /// Proton 0.37 lets a peer begin a session twice. Its reference count is then wrong, and it frees memory twice. See
+    /// ``PeerLinks`` for the links.
     func received(_ bytes: UnsafeRawBufferPointer) -> FrameReading {
         var reading = FrameReading(count: 0)
         reading.count = self.input.walk(bytes) { head in
@@ -116,10 +116,11 @@ final class FrameObserver {
         return reading
     }
 
-    /// Whether Proton has to answer the frames so far before it sees this one. Asked again for the same frame, it is false.
+    /// Whether Proton must answer the earlier frames before it sees this one. A second call for the same frame returns
+    /// false.
     ///
-    /// Proton writes each begin before each end, and each attach before each detach. It writes no answer to a begin behind
-    /// which it has seen the end.
+    /// Proton writes each begin before each end, and each attach before each detach. It does not answer a begin after
+    /// it has seen the end.
     private func hasToWait(_ frame: FrameHeader) -> Bool {
         switch frame {
         case .begin, .attach:
@@ -136,16 +137,16 @@ final class FrameObserver {
         }
     }
 
-    /// Has the sessions begun that the peer ends before they were begun here.
+    /// Begins the sessions that the peer ends before they were begun here.
     func beginEndedEarly() {
         guard !self.endedEarly.isEmpty else { return }
         for session in self.endedEarly { session.onEarlyEnd?() }
         self.endedEarly = []
     }
 
-    /// Gives what Proton is to read of the bytes that were received last, in order.
+    /// Passes the parts of the last received bytes for Proton, in order.
     func forEachPart(of bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
-        // As a rule they go on as they came.
+        // Usually they are unchanged.
         guard self.input.hasChanges else { return body(bytes) }
         self.input.forEachPart(of: bytes, body)
     }
@@ -258,7 +259,7 @@ final class FrameObserver {
         return nil
     }
 
-    /// The peer has sent more than it may: that ends the session, and what is on its way meanwhile is let pass.
+    /// The peer has exceeded the window: that ends the session, and transfers on their way are let pass.
     private func violation(_ session: PeerSession) -> AMQPError? {
         let text = "the peer sent more transfers than the session's incoming window allows"
         guard let onViolation = session.onViolation, let incoming = session.incoming else {
@@ -269,10 +270,10 @@ final class FrameObserver {
         return nil
     }
 
-    /// Looks with the next output at the links on which nothing arrives.
+    /// Checks the links without arrivals with the next output.
     func lookAtIdleLinks() { self.renewals.lookAtIdleLinks(of: self.byLocalChannel.values) }
 
-    /// A range of 2³¹ ids is negative to Proton, which then looks for each of them.
+    /// A range of 2³¹ ids is negative to Proton, which then searches for each of them.
     private static let widestDisposition: UInt32 = 0x7FFF_FFFE
 
     func sent(_ transfers: Int, on channel: UInt16) {
@@ -280,7 +281,7 @@ final class FrameObserver {
         self.byLocalChannel[channel]?.window.sent(transfers)
     }
 
-    /// Returns the window to tell in the frame's place.
+    /// Returns the window to advertise in the frame.
     func sent(_ frame: FrameHeader) -> UInt32? {
         switch frame {
         case .begin(let channel, var begin):
@@ -301,7 +302,8 @@ final class FrameObserver {
             let window = session.tell(session.smallGain)
             session.flows.sent(flow, limit: session.toldLimit)
             self.renewals.told(session)
-            // Proton counts a transfer when all of it has come, and here it counts from its head: what was told stays told.
+            // Proton counts a transfer when it is complete, and this type counts its head: an advertised window is
+            // never taken back.
             guard let id = flow.nextIncomingID else { return window }
             return UInt32(max(0, Int32(bitPattern: session.toldLimit &- id)))
         case .attach(let channel, let attach): self.count(channel) { $0.sent(attach) }

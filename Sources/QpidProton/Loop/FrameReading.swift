@@ -1,14 +1,14 @@
-/// How much of a read may go to Proton now.
+/// The part of a read that may go to Proton now.
 struct FrameReading {
-    /// The bytes up to a frame that has to wait for an answer to those before it, or that Proton must not see.
+    /// The bytes up to a frame that must wait for an answer, or that Proton must not see.
     var count: Int
-    /// What is wrong with that frame; `nil` if it has to wait.
+    /// The error of that frame; `nil` if it has to wait.
     var violation: AMQPError?
 }
 
-/// A link that the peer has attached, as far as Proton does not show it.
+/// A link of the peer, as far as Proton does not show it.
 struct PeerAttach {
-    /// Why it is refused; `nil` for most.
+    /// The reason to refuse it; `nil` for most.
     var refusal: AMQPError?
     var capabilities = LinkCapabilities()
 }

@@ -1,14 +1,14 @@
 internal import DequeModule
 
-/// Bytes that were handed to Proton and are not yet written to the socket.
+/// Bytes in Proton that are not yet written to the socket.
 struct InFlightBytes {
     var bytes: Int
     let node: SlotKey
-    /// A message that was sent settled: it is done when it has been written.
+    /// A message that was sent settled, which is done when it has been written.
     let settled: OutcomePromise?
 }
 
-/// The bytes of messages that were handed to Proton on one session, until Proton frames them.
+/// The bytes of messages that one session has handed to Proton, until Proton frames them.
 struct HandedBytes {
     private var queue: Deque<InFlightBytes> = []
     private var bytes = 0
@@ -27,9 +27,9 @@ struct HandedBytes {
         }
     }
 
-    /// Takes what Proton has framed. Proton frames in the order in which it was handed.
+    /// Removes the bytes that Proton has framed. Proton frames in the order of the hand-over.
     ///
-    /// - Parameter outgoing: The bytes that Proton has not framed.
+    /// - Parameter outgoing: The unframed bytes in Proton.
     @inline(__always)
     mutating func takeFramed(leaving outgoing: Int, into writes: inout PendingWrites) {
         var count = self.bytes - outgoing
@@ -47,7 +47,7 @@ struct HandedBytes {
         }
     }
 
-    /// Takes what will not be written any more.
+    /// Removes the bytes that will not be written any more.
     mutating func takeAll() -> Deque<InFlightBytes> {
         defer {
             self.queue = []

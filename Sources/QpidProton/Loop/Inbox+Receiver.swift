@@ -24,7 +24,7 @@ extension Inbox {
         )
     }
 
-    /// What is taken of a window of bytes may be what Proton's bytes wait for: it is reported at once.
+    /// With a window in bytes, Proton's bytes may wait for received ones, so each receipt is reported at once.
     private static func reportEvery(_ policy: CreditPolicy, isBudgeted: Bool) -> Int {
         switch policy {
         case _ where isBudgeted: 1

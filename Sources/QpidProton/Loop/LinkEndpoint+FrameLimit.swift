@@ -1,10 +1,10 @@
 internal import Logging
 
-// No frame of this side is larger than the peer's max-frame-size (AMQP 1.0 §2.7.1). Proton keeps to it with transfers alone
-// (P62), so what an application can make long is checked, or shortened, before Proton has it.
+// No frame of this side exceeds the peer's max-frame-size (AMQP 1.0 §2.7.1). Proton keeps to it only with transfers
+// (P62), so fields that an application can make long are checked or shortened before Proton has them.
 
 extension LinkEndpoint {
-    /// Throws where the attach frame would be larger than the peer accepts. To be called before the link is opened.
+    /// Throws if the attach frame would exceed the peer's limit. Call it before the link is opened.
     func checkAttach() throws(AMQPError) {
         guard let size = self.oversize else { return }
         let text =
@@ -13,16 +13,16 @@ extension LinkEndpoint {
         throw AMQPError(condition: .invalidArgument, detail: text)
     }
 
-    /// The size of the attach frame where that is larger than the peer accepts.
+    /// The size of the attach frame if it exceeds the peer's limit.
     var oversize: Int? {
         let size = self.link.attachSize
         return size > self.handler.peerFrameSize ? size : nil
     }
 
-    /// Opens a link of the peer here only to close it: without the termini and properties where these do not fit. A link whose
-    /// name alone does not fit cannot be answered at all, and the session ends.
+    /// Opens a link of the peer only to close it, without termini and properties if these do not fit. A link whose name
+    /// alone does not fit cannot be answered, and the session ends.
     ///
-    /// - Returns: Whether the link was opened; if not, it is gone with its session.
+    /// - Returns: Whether the link was opened; if not, it has ended with its session.
     func openToClose() -> Bool {
         if self.oversize != nil { self.link.clearTerminiAndProperties() }
         if let size = self.oversize {
@@ -38,8 +38,8 @@ extension LinkEndpoint {
 }
 
 extension LinkEndpoint {
-    /// Sets the outcome of a delivery, as far as a frame of the peer's size holds it: a long text of an error is shortened, and
-    /// annotations that do not fit are left out and logged.
+    /// Sets the outcome of a delivery within the peer's frame size. A long text of an error is shortened. Annotations
+    /// that do not fit are omitted and logged.
     func set(_ outcome: AMQPOutcome, of delivery: ProtonDelivery) {
         switch outcome {
         case .accepted, .released, .settled: delivery.set(outcome)
@@ -60,12 +60,12 @@ extension LinkEndpoint {
 }
 
 extension AMQPModified {
-    /// The most bytes that a disposition with the annotations takes, where that is more than a frame of the peer's size holds.
+    /// The most bytes of a disposition with the annotations, if they exceed the peer's frame size.
     fileprivate func oversize(frameSize: Int) -> Int? {
         guard !self.messageAnnotations.isEmpty else { return nil }
         var size = EncodedSize()
         size.add(bytes: FrameLimit.aroundError)
-        // What cannot be encoded is not sent.
+        // Values that cannot be encoded are not sent.
         do { try size.add(self.messageAnnotations) } catch { return nil }
         return size.bytes > frameSize ? size.bytes : nil
     }

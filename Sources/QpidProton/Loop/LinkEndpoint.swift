@@ -1,45 +1,45 @@
 internal import Logging
 internal import Synchronization
 
-/// The loop's side of a link: what senders and receivers share. It is used on the event loop alone.
+/// The loop's side of a link: the common part of senders and receivers. Used on the event loop only.
 class LinkEndpoint {
-    /// Not checked for overlapping accesses: each is one call of Proton.
+    /// Not checked for overlapping accesses, because each is one call of Proton.
     @exclusivity(unchecked) final private(set) var link: ProtonLink
     let session: SessionEndpoint
     let status: LinkStatus
-    /// Not checked either: it calls nothing but its observer.
+    /// Not checked either, because it calls only its observer.
     @exclusivity(unchecked) final private(set) var phase = LinkPhase.open {
         didSet { self.session.detaching += (self.phase.isDetaching ? 1 : 0) - (oldValue.isDetaching ? 1 : 0) }
     }
 
-    /// The peer has attached it of itself.
+    /// Whether the peer has attached it on its own.
     var isOfPeer = false {
         didSet { self.handler.linksOfPeer += (self.isOfPeer ? 1 : 0) - (oldValue ? 1 : 0) }
     }
 
-    /// What the peer's attach offers and desires.
+    /// The capabilities in the peer's attach.
     var peerCapabilities = LinkCapabilities()
 
-    /// The number of the link on its connection, which no other gets.
+    /// The number of the link on its connection, which is unique.
     let number: UInt64
-    /// How long the link was kept from moving, and by what.
+    /// The time and cause of each block.
     @exclusivity(unchecked) var blocks = BlockClock()
     /// `nil` if nothing is reported.
     @exclusivity(unchecked) final var meter: LinkMeter?
-    /// Counts everything that moves.
+    /// Counts all progress.
     var steps = 0
 
     var handler: ConnectionHandler { self.session.handler }
     /// The link has been freed, and `link` is empty.
     @inline(__always) final var isDone: Bool { self.phase.isDone }
-    /// The link has ended on this side.
+    /// Whether the link has ended on this side.
     final var hasEnded: Bool { !self.phase.isOpen }
-    /// The peer has detached, in order or with an error.
+    /// Whether the peer has detached, with or without an error.
     final var isEndedByPeer: Bool { self.phase.isEndedByPeer }
-    /// The session or the connection is gone, or closing, and the link with it.
+    /// Whether the session or the connection has ended or is closing, and the link with it.
     final var isAbandoned: Bool { self.phase.isAbandoned }
     var isLocallyOpen: Bool { self.phase.isOpen && self.link.isLocallyActive }
-    /// Attached from both sides, so that Proton sends flows of it.
+    /// Whether both sides have attached, so that Proton sends flows of it.
     var isAttached: Bool {
         self.isLocallyOpen && self.link.isRemotelyActive
     }
@@ -61,29 +61,29 @@ class LinkEndpoint {
         link.context(as: LinkEndpoint.self)
     }
 
-    // MARK: What senders and receivers do differently
+    // MARK: Differences of senders and receivers
 
-    /// The peer granted credit, drained it, or the link has moved on.
+    /// The peer granted credit, drained it, or the link has made progress.
     func flowed() {}
-    /// What a snapshot of the link shows beside what all links have.
+    /// The figures in a snapshot in addition to the common ones.
     var figures: LinkFigures { LinkFigures() }
     /// A delivery changed.
     func delivered(_ delivery: ProtonDelivery) {}
-    /// The link is of no more use: answer all that wait, before its deliveries are freed.
+    /// The link has ended: answers all waiting calls, before its deliveries are freed.
     func end(_ error: AMQPError?) {}
-    /// Whether the peer's attach carries the terminus without which it refuses the link.
+    /// Whether the peer's attach has the terminus whose absence refuses the link.
     var hasRemoteTerminus: Bool { true }
 
     // MARK: Opening
 
-    /// Takes what the peer's attach says.
+    /// Applies the peer's attach.
     func remoteOpened() {
-        // A refusal is an attach without a terminus, and a detach with the reason behind it.
+        // A refusal is an attach without a terminus, followed by a detach with the reason.
         guard self.hasRemoteTerminus else { return }
         if self.isLocallyOpen { self.attach() }
     }
 
-    /// Gives those who opened the link what the peer answered; closes it when none of them waits any more.
+    /// Answers the openers of the link with the peer's attach; closes it if none waits any more.
     func attach() {
         self.handler.logger.debug("link attached", metadata: self.logMetadata())
         self.meter?.open()
@@ -103,7 +103,7 @@ class LinkEndpoint {
 
     // MARK: Closing
 
-    /// Closes or detaches from this side. The status' `detached` tells when the peer has answered.
+    /// Closes or detaches from this side. The status' `detached` has the peer's answer.
     func close(_ error: AMQPError?, detach: Bool = false) {
         guard !self.isDone, !self.link.isLocallyClosed else { return }
         self.endLocally(.close, error, .link(by: .local, detach ? .detached : .closed))
@@ -114,7 +114,7 @@ class LinkEndpoint {
         }
     }
 
-    /// Returns whether the link was closed; if not, it is gone with its session.
+    /// Returns whether the link was closed; if not, it has ended with its session.
     private func closeInProton(detach: Bool, refuses: Bool) -> Bool {
         // A link that was never opened here must be attached before it can be refused, without a terminus of this side.
         if self.link.isLocallyUnopened {
@@ -126,7 +126,7 @@ class LinkEndpoint {
     }
 
     func remoteClosed(detach: Bool) {
-        // A peer that gives up a link of its own refuses nothing.
+        // A peer that abandons its own link refuses nothing.
         let isRefused = self.status.attachment.answer == nil && !self.isOfPeer
         let ending: AMQPError.Ending = isRefused ? .refused : detach ? .detached : .closed
         let error = self.link.remoteError(ending)
@@ -155,7 +155,7 @@ class LinkEndpoint {
         guard !self.isDone else { return }
         self.endLocally(.abandon, error, .withAll(cause))
         self.link.abandon()
-        // The peer's answer to an orderly end of this side is the answer to the link's end too.
+        // The peer's answer to an end of this side also answers the link's end.
         if error == nil, cause.origin == .local {
             let detached = self.status.detached
             self.session.closed.whenResolved { detached.resolve($0) }
@@ -165,13 +165,13 @@ class LinkEndpoint {
         }
     }
 
-    /// Keeps the figures of the link for a snapshot that comes after its end.
+    /// Stores the figures of the link for a snapshot after its end.
     private func keepFigures() {
         let snapshot = self.snapshot(at: self.handler.now)
         self.status.lastSnapshot.withLock { $0 = snapshot }
     }
 
-    /// The figures of the link: now, or when it ended on this side.
+    /// The figures of the link: the current ones, or those at its end on this side.
     var lastSnapshot: AMQPLinkSnapshot {
         self.status.lastSnapshot.withLock { $0 } ?? self.snapshot(at: self.handler.now)
     }

@@ -1,10 +1,10 @@
 internal import NIOCore
 internal import Synchronization
 
-/// What the flows of both sides say of the links of one session.
+/// The state of one session's links in the flows of both sides.
 ///
-/// A flow names a link by the handle of who sends it. The two handles of a link belong together by the name and the role in
-/// the attaches of both sides; Proton 0.37 shows neither handle.
+/// A flow names a link by the sender's handle. The attaches of both sides match the two handles by name and role;
+/// Proton 0.37 shows neither handle.
 struct LinkFlows {
     /// A link as one side has attached it.
     private struct Name: Hashable {
@@ -27,16 +27,16 @@ struct LinkFlows {
         var available: UInt32?
         var properties: AMQPMap = [:]
         var deliveryCount: UInt32 = 0
-        /// The first delivery-count for which there is no credit.
+        /// The first delivery-count without credit.
         var limit: UInt32 = 0
         var linkCredit: UInt32 = 0
-        /// What tasks see of the link, once it is known.
+        /// The status of the link for tasks, once it is known.
         var status: LinkStatus?
         var isEchoDue = false
-        /// This side has detached: what it attaches under the name later is another link.
+        /// Whether this side has detached: a later attach under the name is another link.
         var isOver = false
 
-        /// The count that it began with; `nil` if that is not known.
+        /// The initial count; `nil` if it is unknown.
         let initialCount: UInt32?
 
         init(_ attach: FrameHeader.Attach) {
@@ -52,24 +52,25 @@ struct LinkFlows {
         }
     }
 
-    /// A link as this side has attached it, with what its last flow said.
+    /// A link that this side has attached, with its last flow.
     private struct OwnLink {
         let handle: UInt32
         var deliveryCount: UInt32 = 0
         var linkCredit: UInt32 = 0
         var isDraining = false
-        /// The count that the peer began with is not known, and with it what the credit was granted for.
+        /// Whether the peer's initial count is unknown, and with it the meaning of the credit.
         var isUnknown = false
-        /// Credit was granted before the peer's count was known: the peer may reckon it from another count than Proton does.
+        /// Whether credit was granted before the peer's count was known, so that the peer may count it differently from
+        /// Proton.
         var isAmbiguous = false
-        /// The peer has detached: what it attaches under the name later is another link.
+        /// Whether the peer has detached: a later attach under the name is another link.
         var isOver = false
-        /// The first id behind the session's window as the last flow that named the link told it; `nil` before the first.
+        /// The first id after the session's window in the last flow of the link; `nil` before the first.
         var namedLimit: UInt32?
-        /// When the link was last named though nothing arrived on it, in nanoseconds.
+        /// The time of its last flow without arrivals, in nanoseconds.
         var wakeTime: Int64?
 
-        /// The first delivery-count for which there is no credit.
+        /// The first delivery-count without credit.
         var limit: UInt32 { self.deliveryCount &+ self.linkCredit }
 
         mutating func told(_ flow: FrameHeader.Flow, _ limit: UInt32, beforeAttach: Bool) {
@@ -102,7 +103,7 @@ struct LinkFlows {
         let link = PeerLink(attach)
         self.peers[attach.handle] = link
         self.peerHandles[link.name] = attach.handle
-        // Proton counts credit that was granted before from here.
+        // Proton counts earlier credit from here.
         if !attach.isReceiver, self.own[link.name.ofOtherSide]?.isOver == false {
             self.own[link.name.ofOtherSide]?.begin(link.initialCount)
         }
@@ -126,14 +127,14 @@ struct LinkFlows {
         if flow.echo { link.isEchoDue = true }
         link.publish(propertiesToo: hasOtherProperties)
         self.peers[handle] = link
-        // The answer to a drain moves the count on to the limit.
+        // The answer to a drain moves the count to the limit.
         let name = link.name.ofOtherSide
         if let own = self.own[name], own.isDraining, !link.name.isReceiver, link.deliveryCount == own.limit {
             self.own[name]?.isDraining = false
         }
     }
 
-    /// Shows what the peer says of a link to those who have it.
+    /// Shows the peer's figures of a link to its tasks.
     ///
     /// - Parameter isReceiver: Whether this side receives on it.
     mutating func observe(_ status: LinkStatus, isReceiver: Bool) {
@@ -161,14 +162,14 @@ struct LinkFlows {
         if !isOver, let peer = self.peerHandles[name.ofOtherSide] { self.peers[peer]?.isOver = true }
     }
 
-    /// - Parameter limit: The first id behind the session's window that the flow tells.
+    /// - Parameter limit: The first id after the session's window in the flow.
     mutating func sent(_ flow: FrameHeader.Flow, limit: UInt32) {
         guard let handle = flow.handle, let name = self.ownNames[handle] else { return }
         let peer = self.peerHandles[name.ofOtherSide].flatMap { self.peers[$0] }
         self.own[name]?.told(flow, limit, beforeAttach: peer?.isOver ?? true)
     }
 
-    /// A flow that this side wrote itself names the link.
+    /// A flow of the library itself names the link.
     mutating func named(_ handle: UInt32, limit: UInt32) {
         guard let name = self.ownNames[handle] else { return }
         self.own[name]?.namedLimit = limit
@@ -176,18 +177,18 @@ struct LinkFlows {
 
     // MARK: Renewals
 
-    /// What a renewal of the session's window may say of one link.
+    /// The fields of one link in a renewal of the session's window.
     struct Renewal {
         var link: FlowFrame.Link
-        /// The first id behind the window as the last flow that named the link told it; `nil` before the first.
+        /// The first id after the window in the last flow of the link; `nil` before the first.
         var namedLimit: UInt32?
     }
 
-    /// What a renewal may say of the link that the peer has attached with a handle, without changing its credit: `nil` unless
-    /// both sides have attached it and neither has detached, and it is in the middle of a message or has credit.
+    /// The fields of a renewal for the peer's link with a handle, without a change of its credit. `nil` unless both
+    /// sides have attached it, neither has detached, and it has credit or an incomplete message.
     ///
-    /// The sum of count and credit is the limit that the last flow told. The count follows the messages, as Proton's does: one
-    /// that has begun counts when it has ended.
+    /// The sum of count and credit is the limit of the last flow. The count follows the messages as Proton's does: a
+    /// message counts when it has ended.
     func renewal(of peerHandle: UInt32, isInMessage: Bool) -> Renewal? {
         guard let peer = self.peers[peerHandle], !peer.isOver, !peer.name.isReceiver,
             let own = self.own[peer.name.ofOtherSide], !own.isOver, !own.isUnknown, !own.isAmbiguous
@@ -207,11 +208,11 @@ struct LinkFlows {
         return Renewal(link: link, namedLimit: own.namedLimit)
     }
 
-    /// The links with credit on which nothing arrived since a flow named them, of which `isWaiting` holds, and whether some are
-    /// left out.
+    /// The links with credit and without arrivals since their last flow for which `isWaiting` holds, and whether some
+    /// are left out.
     ///
-    /// Each is named at once the first time, and from then on once in `pause` nanoseconds: a peer that has detached such a
-    /// link, and whose detach is on its way, may end the session when it is named.
+    /// Each is named at once the first time, and then once per `pause` nanoseconds. A peer whose detach of such a link
+    /// is on its way may end the session when it is named.
     mutating func idleRenewals(
         at now: Int64,
         pause: Int64,
@@ -237,9 +238,9 @@ struct LinkFlows {
 
     // MARK: Echoes
 
-    /// The state of the links of which the peer asked for it.
+    /// The state of the links for which the peer requested it.
     ///
-    /// - Parameter sender: What this side's sender of a name has.
+    /// - Parameter sender: The state of this side's sender with a name.
     mutating func takeEchoes(_ sender: (String) -> FlowFrame.Sender?) -> [FlowFrame.Link] {
         var links: [FlowFrame.Link] = []
         for (handle, peer) in self.peers where peer.isEchoDue {
@@ -247,7 +248,7 @@ struct LinkFlows {
             guard !peer.isOver, let own = self.own[peer.name.ofOtherSide], !own.isOver else { continue }
             if peer.name.isReceiver {
                 guard let sender = sender(peer.name.name) else { continue }
-                // Proton does not show its delivery-count: it is what is missing to the peer's limit.
+                // Proton does not show its delivery-count, so it is computed from the peer's limit.
                 links.append(
                     FlowFrame.Link(
                         handle: own.handle,
@@ -258,7 +259,7 @@ struct LinkFlows {
                     )
                 )
             } else if !own.isUnknown {
-                // The limit that was told last: neither more credit nor less.
+                // The last advertised limit: neither more credit nor less.
                 let credit = Int32(bitPattern: own.limit &- peer.deliveryCount)
                 links.append(
                     FlowFrame.Link(

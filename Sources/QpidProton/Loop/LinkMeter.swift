@@ -2,9 +2,9 @@ internal import CoreMetrics
 internal import DequeModule
 internal import Synchronization
 
-/// The metrics of the links of one connection that share an address and a role. It is used on its event loop alone.
+/// The metrics of one connection's links with the same address and role. Used on its event loop only.
 final class LinkGroup {
-    /// What its links have now, in the order of the gauges.
+    /// The current values of its links, in the order of the gauges.
     struct Levels {
         var links = 0
         var bytes = 0
@@ -62,7 +62,7 @@ final class LinkGroup {
         self.settings.counter(count.name, [self.address] + (count.outcome.map { [("outcome", $0)] } ?? []))
     }
 
-    /// Writes the gauges, as long as there are links.
+    /// Writes the gauges while there are links.
     func recordLevels() {
         guard self.levels.links > 0 else { return self.endGauges() }
         if self.gauges.isEmpty {
@@ -80,15 +80,15 @@ final class LinkGroup {
     }
 }
 
-/// What is measured of one link. It is used on its event loop alone.
+/// The measurements of one link. Used on its event loop only.
 final class LinkMeter {
     let group: LinkGroup
     private let status: LinkStatus
     private(set) var hasEnded = false
-    /// What the group was told of already.
+    /// The values already reported to the group.
     private var blocked: [AMQPBlockCause: Int64] = [:]
     private var dropped = 0
-    // Of a sender: the bytes that were handed to Proton and that were written, and where messages that are not written end in them.
+    // Of a sender: the bytes handed to Proton, the written ones, and the ends of unwritten messages among them.
     private var handed = 0
     private var written = 0
     @exclusivity(unchecked) private var ends: Deque<Int> = []
@@ -108,7 +108,7 @@ final class LinkMeter {
         if slice.isLast { self.ends.append(self.handed) }
     }
 
-    /// The socket has taken bytes.
+    /// The socket has accepted bytes.
     func write(_ bytes: Int) {
         self.written += bytes
         self.group.add(.bytesSent, bytes)
@@ -118,7 +118,7 @@ final class LinkMeter {
         }
     }
 
-    /// The peer has told the outcome of a delivery, which is not settled here yet.
+    /// The peer has sent the outcome of a delivery that is not settled here yet.
     func outcome(_ answer: OutcomeBlock.Answer, number: Int, at now: Int64) {
         self.group.add(LinkCount(answer))
         if let time = self.times.end(number) { self.group.recordOutcome(after: now - time) }
@@ -153,7 +153,7 @@ final class LinkMeter {
 
     func open() { self.group.settings.counter(.linksOpened, [self.group.role]).increment() }
 
-    /// Hands on what is counted elsewhere.
+    /// Passes on counts from elsewhere.
     func update(_ link: LinkEndpoint, _ now: Int64) {
         for (cause, duration) in link.blocks.totals(at: now) {
             self.group.addBlocked(duration.nanoseconds - self.blocked[cause, default: 0], cause)
@@ -168,7 +168,7 @@ final class LinkMeter {
         self.dropped = dropped
     }
 
-    /// The link has ended. What was handed to Proton may still be written, and be counted.
+    /// The link has ended. Bytes in Proton may still be written and counted.
     func end(_ error: AMQPError?, _ link: LinkEndpoint) {
         guard !self.hasEnded else { return }
         self.hasEnded = true

@@ -1,9 +1,9 @@
 internal import Logging
 
 extension Logger {
-    /// Warns of accepted messages that fail because their link, or what it is on, has ended.
+    /// Warns of accepted messages that fail because their link, session or connection has ended.
     ///
-    /// - Parameter link: What names the link, if there is one.
+    /// - Parameter link: The metadata of the link, if there is one.
     func gaveUp(unsent: Int, unsettled: Int = 0, _ cause: AMQPError, of link: @autoclosure () -> Metadata = [:]) {
         guard unsent + unsettled > 0 else { return }
         var metadata = Metadata.amqp([.unsent: "\(unsent)", .unsettled: "\(unsettled)"], error: cause)
@@ -11,7 +11,7 @@ extension Logger {
         self.warning("messages were given up: their sender has ended", metadata: metadata)
     }
 
-    /// Logs a frame of this side that is larger than the peer accepts, or an open that a peer need not accept.
+    /// Logs an oversized frame of this side, or an open that a peer need not accept.
     func sentLargeFrame(ofSize size: Int, isOpen: Bool, limit: Int) {
         if isOpen {
             self.info(

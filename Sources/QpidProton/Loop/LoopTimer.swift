@@ -3,8 +3,8 @@ internal import Synchronization
 
 /// Work that a loop runs at a time, unless it is cancelled before.
 ///
-/// NIO takes all work that is due off its queue before it runs any of it: what is cancelled by work of the same time would
-/// run nevertheless, for an endpoint that may be gone.
+/// NIO dequeues all due work before it runs any. Work that was cancelled by other due work would run nevertheless, for
+/// an endpoint that may have ended.
 struct LoopTimer: Sendable {
     private final class Mark: Sendable {
         let isCancelled = Atomic(false)
@@ -13,7 +13,7 @@ struct LoopTimer: Sendable {
     private let mark: Mark
     private let scheduled: Scheduled<Void>
 
-    /// To be called on the loop.
+    /// Call it on the loop.
     init(on eventLoop: any EventLoop, at deadline: NIODeadline, _ work: @escaping () -> Void) {
         let mark = Mark()
         self.mark = mark
@@ -22,7 +22,7 @@ struct LoopTimer: Sendable {
         }
     }
 
-    /// The work does not begin any more, once this was called on the loop.
+    /// The work does not start any more after a call on the loop.
     func cancel() {
         self.mark.isCancelled.store(true, ordering: .relaxed)
         self.scheduled.cancel()

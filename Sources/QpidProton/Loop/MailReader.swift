@@ -1,16 +1,15 @@
 internal import DequeModule
 internal import Logging
 
-/// Reads what tasks have posted: queues messages, applies settlements, and carries out commands. It is used on the event loop
-/// alone.
+/// Reads the mail of tasks: queues messages, applies settlements, and executes commands. Used on the event loop only.
 final class MailReader {
     private let outbox: Outbox
     private let sending: SendFeed
-    // Changed in short steps: nothing that follows from the mail takes other mail.
+    // Changed in short steps, because no consequence of the mail reads other mail.
     @exclusivity(unchecked) private var mail = Outbox.Mail()
-    /// Bytes that have left the process, or were given up, and are still on the ledgers.
+    /// Written or abandoned bytes that are still on the ledgers.
     @exclusivity(unchecked) private var releases: [Outbox.Release] = []
-    /// Lanes that are gone, and why messages for them that lie in the outbox still are not sent.
+    /// The ended lanes, with the error for their messages in the outbox.
     @exclusivity(unchecked) private var endedLanes: [EndedLane] = []
 
     init(_ outbox: Outbox, _ sending: SendFeed) {
@@ -18,20 +17,20 @@ final class MailReader {
         self.sending = sending
     }
 
-    /// Takes bytes off the ledgers with the next mail.
+    /// Removes bytes from the ledgers with the next mail.
     @inline(__always)
     func release(_ bytes: Int, _ node: SlotKey) { self.releases.append((bytes, node)) }
 
-    /// The lane of a sender is gone.
+    /// The lane of a sender has ended.
     func end(_ lane: EndedLane) { self.endedLanes.append(lane) }
 
-    /// Acts on what was posted. Returns whether there was any.
+    /// Handles the mail. Returns whether there was any.
     func read(for handler: ConnectionHandler) -> Bool {
-        // Nothing is posted for a lane that has ended: what there is of it comes with this mail.
+        // Nothing is posted for an ended lane: the rest of it is in this mail.
         let ended = self.endedLanes.count
         defer { if ended > 0 { self.endedLanes.removeFirst(ended) } }
         guard self.outbox.isScheduled || !self.releases.isEmpty else { return false }
-        // In place: nothing that follows from the mail takes other mail.
+        // In place, because no consequence of the mail reads other mail.
         self.outbox.take(&self.mail, releasing: self.releases, at: handler.now)
         self.releases.removeAll(keepingCapacity: true)
         guard !self.mail.isEmpty else { return false }
@@ -54,7 +53,7 @@ final class MailReader {
         return true
     }
 
-    /// Keeps what was chosen for messages that have come with the mail.
+    /// Stores the options of messages in the mail.
     private func keepChoices(for handler: ConnectionHandler) {
         if let next = self.mail.choices.values.compactMap(\.deadline).min() {
             handler.timers.expireMessages(of: handler, at: next)
@@ -62,7 +61,7 @@ final class MailReader {
         if handler.choices.keep(&self.mail.choices) { self.sending.makeRoomForTags() }
     }
 
-    /// Queues a run of messages of one lane. Returns where the run ends.
+    /// Queues a run of messages of one lane. Returns the end of the run.
     private func enqueue(_ first: PendingMessage, at start: Int, for handler: ConnectionHandler) -> Int {
         guard let lane = self.sending.queue.lane(first.lane) else {
             return self.failLate(first, at: start, for: handler)
@@ -79,7 +78,7 @@ final class MailReader {
         return index
     }
 
-    /// Fails a run of messages of a lane that has ended. Returns where the run ends.
+    /// Fails a run of messages of an ended lane. Returns the end of the run.
     private func failLate(_ first: PendingMessage, at start: Int, for handler: ConnectionHandler) -> Int {
         var index = start
         let ended = self.endedLanes.first { $0.key == first.lane }
@@ -105,9 +104,9 @@ final class MailReader {
         part.bytes.done()
     }
 
-    /// Settles in the order of arrival, so that Proton can tell the peer in ranges.
+    /// Settles in the order of arrival, so that Proton can send ranges.
     private func settle(_ settlements: inout [Settlement], for handler: ConnectionHandler) {
-        // Not where one decides for those before it: of two decisions the first counts. Most come in order.
+        // Not if one decides for earlier ones, because the first of two decisions counts. Most arrive in order.
         let isInOrder = zip(settlements, settlements.dropFirst()).allSatisfy { $0.sequence < $1.sequence }
         if !isInOrder, !settlements.contains(where: \.includesEarlier) {
             let sorted = settlements.enumerated().sorted {
@@ -129,9 +128,9 @@ final class MailReader {
         handler.settlingReceivers.removeAll(keepingCapacity: true)
     }
 
-    /// Closes the outbox, and fails what lies in it.
+    /// Closes the outbox, and fails its messages.
     ///
-    /// - Parameter cause: What ended the connection.
+    /// - Parameter cause: The error that ended the connection.
     func close(_ cause: AMQPError, for handler: ConnectionHandler) {
         let mail = self.outbox.close(cause)
         handler.decisionWrites.settle(mail.settlements)

@@ -1,50 +1,49 @@
-/// The links that the peer has attached in one session, and the frames on them that Proton 0.37 cannot bear.
+/// The links that the peer has attached in one session, and the guards for frames that Proton 0.37 mishandles.
 ///
-/// Proton frees memory twice when a link is attached on a handle in use, ends the process when a message of several
-/// transfers begins without a delivery-id, and takes a transfer on a link on which this side sends for one of its own.
+/// Proton frees memory twice if a link is attached on a handle in use. It ends the process if a message of several
+/// transfers starts without a delivery-id. It mistakes a transfer on a link of this side's sender for its own.
 struct PeerLinks {
     private struct Link {
-        /// The peer receives on it.
+        /// Whether the peer receives on it.
         let isReceiving: Bool
-        /// The peer has begun a message and not ended it.
+        /// Whether a message of the peer is incomplete.
         var isInMessage = false
-        /// It is one of ``active``.
+        /// Whether it is one of ``active``.
         var isActive = false
-        /// How many flows named it since something arrived on it.
+        /// The number of flows that have named it since the last arrival.
         var namings = 0
     }
 
-    /// A link leaves the active ones when this many flows named it and nothing arrived on it: others may have used up the window
-    /// before it.
+    /// The number of flows without arrivals after which a link leaves the active ones, because others may have used up
+    /// the window.
     private static let mostNamings = 3
 
-    /// What becomes of an active link that was visited.
+    /// The treatment of an active link after a visit.
     enum Visit {
-        /// A flow names it: it goes behind the others.
+        /// A flow names it, and it moves to the end.
         case named
         /// It keeps its place.
         case kept
-        /// It leaves the active links until something arrives on it again.
+        /// It leaves the active links until the next arrival.
         case left
     }
 
     private var links: [UInt32: Link] = [:]
-    /// The handle of the last transfer, when that ended a message: most messages follow one of the same link.
+    /// The handle of the last transfer if it ended a message, because most messages follow one of the same link.
     private var last: UInt32?
-    /// The links in the middle of a message, and those on which something arrived lately, in the order in which flows are to name
-    /// them.
+    /// The links with an incomplete message or a recent arrival, in the order in which flows name them.
     private(set) var active: [UInt32] = []
     /// The next-incoming-id at which an active link may need a flow that names it: see ``PeerSession/renew(at:namesLinks:_:)``.
     var wakeID: UInt32 = .max
 
     var count: Int { self.links.count }
 
-    /// Whether the peer has begun a message on a link and not ended it.
+    /// Whether a message of the peer on a link is incomplete.
     func isInMessage(_ handle: UInt32) -> Bool { self.links[handle]?.isInMessage == true }
 
     mutating func attach(_ attach: FrameHeader.Attach) -> AMQPError? {
         let handle = attach.handle
-        // Proton would cut it short there, and answer another name than was asked for.
+        // Proton would cut the name there, and answer a different one.
         guard !attach.name.utf8.contains(0) else {
             return AMQPError(
                 scope: .connection,
@@ -52,7 +51,7 @@ struct PeerLinks {
                 detail: "the peer attached a link whose name has a NUL character"
             )
         }
-        // Proton takes larger ones for links that are not attached.
+        // Proton treats larger ones as unattached links.
         guard handle <= UInt32(Int32.max) else {
             return AMQPError(
                 scope: .connection,
@@ -75,10 +74,10 @@ struct PeerLinks {
         return true
     }
 
-    /// - Parameter nextID: The id that the transfer behind this one has.
+    /// - Parameter nextID: The id of the next transfer.
     mutating func transfer(_ transfer: FrameHeader.Transfer, nextID: UInt32) -> AMQPError? {
         if transfer.handle == self.last, !transfer.hasMore { return nil }
-        // Proton refuses the transfers of links that are not attached.
+        // Proton refuses transfers on unattached links.
         guard let link = self.links[transfer.handle] else { return nil }
         if link.isReceiving {
             let text = "the peer sent a transfer on the handle \(transfer.handle), on which it receives"
@@ -99,16 +98,16 @@ struct PeerLinks {
         return nil
     }
 
-    // MARK: Whose turn it is
+    // MARK: The order of active links
 
     func isActive(_ handle: UInt32) -> Bool { self.links[handle]?.isActive == true }
 
-    /// The first active link in the middle of a message, or else the first on which something arrived since a flow named it.
+    /// The first active link with an incomplete message, or else the first with an arrival since its last flow.
     var nextActive: UInt32? {
         self.active.first { self.links[$0]?.isInMessage == true } ?? self.active.first { self.links[$0]?.namings == 0 }
     }
 
-    /// Visits the active links in turn. `visit` gets the handle, and whether the link is in the middle of a message.
+    /// Visits the active links in turn. `visit` gets the handle, and whether the link has an incomplete message.
     mutating func visitActive(_ visit: (UInt32, _ isInMessage: Bool) -> Visit) {
         guard !self.active.isEmpty else { return }
         var kept: [UInt32] = []
@@ -128,7 +127,7 @@ struct PeerLinks {
                 link.isActive = false
             }
             self.links[handle] = link
-            // The next transfer on it is to be seen.
+            // The next transfer on it must be seen.
             if self.last == handle { self.last = nil }
         }
         self.active = kept + named

@@ -1,6 +1,7 @@
 internal import Logging
 
-/// Takes the sessions and links that the peer opens: finds their endpoints, refuses them, or offers them to the application.
+/// Handles the sessions and links that the peer opens: finds their endpoints, refuses them, or offers them to the
+/// application.
 struct PeerOpenings {
     let handler: ConnectionHandler
 
@@ -15,7 +16,7 @@ struct PeerOpenings {
                 "the open frame of this container does not fit into the peer's frames of \(handler.peerFrameSize) bytes"
             return handler.fail(AMQPError(scope: .connection, condition: .frameSizeTooSmall, detail: text))
         }
-        // Proton would send empty frames without end: half of it is no time.
+        // Proton would send endless empty frames, because half of it is 0.
         guard handler.engine.remoteIdleTimeout != 1 else {
             return handler.fail(
                 AMQPError(
@@ -41,7 +42,7 @@ struct PeerOpenings {
         if let known = SessionEndpoint.of(session) { return known.remoteOpened(peer) }
         let endpoint = SessionEndpoint(ProtonSession(session), handler: handler)
         endpoint.remoteOpened(peer)
-        // Proton falls silent when a session of this side finds no channel, be it begun to be refused.
+        // Proton falls silent if a session of this side finds no channel, even one that is refused at once.
         let channels = handler.channels.count
         guard handler.sessions.count <= channels else {
             let text = "the peer began a session, and all \(channels) channels of this side are in use"
@@ -72,7 +73,7 @@ struct PeerOpenings {
         }
     }
 
-    /// Whether a new link of the peer is to be offered; if not, it is closed.
+    /// Whether to offer a new link of the peer; if not, it is closed.
     private func isWelcome(_ endpoint: LinkEndpoint, _ attach: PeerAttach) -> Bool {
         endpoint.isOfPeer = true
         endpoint.peerCapabilities = attach.capabilities
@@ -82,7 +83,7 @@ struct PeerOpenings {
         return false
     }
 
-    /// Why a session or link of the peer is refused without asking the application; `nil` when it is to be asked.
+    /// The error that refuses a peer's session or link without the application; `nil` to ask it.
     private var refusal: AMQPError? {
         let configuration = self.handler.configuration
         guard configuration.acceptsIncoming else {

@@ -1,35 +1,36 @@
 internal import NIOCore
 
-// The flows that this side writes itself: renewals of the sessions' windows, and answers to echoes.
+// The flows that the library writes itself: renewals of the sessions' windows, and answers to echoes.
 //
-// A flow of the session alone opens the window, but does not wake a link at every peer: Proton raises PN_LINK_FLOW only for a
-// flow that names a link, and a router that resumes on this event would never resume. So renewals name links, but at
-// RabbitMQ: it resumes all links at any flow, and ends a session whose flow names a link that it has just detached.
+// A flow of the session alone opens the window, but does not wake a link at every peer. Proton raises PN_LINK_FLOW only
+// for a flow that names a link, and a router that resumes on this event would never resume. So renewals name links,
+// except at RabbitMQ: it resumes all links at any flow, and ends a session whose flow names a link that it has just
+// detached.
 
 extension PeerSession {
-    /// The most links that are named with one output.
+    /// The most links named in one output.
     static let mostNamed = 16
-    /// How often a link is named on which nothing arrives, in nanoseconds.
+    /// The interval between two flows of a link without arrivals, in nanoseconds.
     static let idlePause: Int64 = 1_000_000_000
 
-    /// Renews the window where that is worth a frame, and names the links that may wait for it.
+    /// Renews the window if that is worth a frame, and names the links that may wait for it.
     ///
-    /// Links on which this side receives are named, because the window holds up their senders. A renewal names the next
-    /// active link in turn, those in the middle of a message first. A link whose last flow told a window that is used up
-    /// since may have stopped at its end: each of these is named, whether or not the window moves. A link with credit on
-    /// which nothing arrives is named when the window was closed, or with ``FrameObserver/lookAtIdleLinks()``, and seldom.
+    /// Receiving links of this side are named, because the window blocks their senders. A renewal names the next active
+    /// link in turn, those with an incomplete message first. A link whose last advertised window is used up may have
+    /// stopped at its end, so it is always named. A link with credit and without arrivals is named after a closed
+    /// window, or with ``FrameObserver/lookAtIdleLinks()``, and seldom.
     ///
     /// - Parameters:
     ///   - now: The time of the loop's clock, in nanoseconds.
     ///   - namesLinks: Whether the flows may name links.
-    /// - Returns: Whether links are left to be named with the next output.
+    /// - Returns: Whether links remain to be named with the next output.
     func renew(at now: Int64, namesLinks: Bool, _ body: (ByteBuffer) -> Void) -> Bool {
         let looksAtIdle = self.isIdleLookDue
         self.isIdleLookDue = false
         guard let channel = self.localChannel, let incoming = self.incoming else { return false }
         let wasClosed = self.left <= 0
         let gain = incoming.gain(left: self.left, free: self.freeBytes())
-        // A link that is named while the window is closed would stop again.
+        // A link named during a closed window would stop again.
         guard gain != nil || !wasClosed else { return false }
         let raise = gain ?? self.smallGain
         let limit = self.toldLimit &+ UInt32(clamping: raise)
@@ -57,9 +58,9 @@ extension PeerSession {
         return isLeft
     }
 
-    /// Takes the active links whose senders may have stopped at the end of the window that they know.
+    /// Takes the active links whose senders may have stopped at the end of their known window.
     ///
-    /// - Parameter limit: The first id behind the window that this flow advertises.
+    /// - Parameter limit: The first id after the window in this flow.
     private func takeWaiting(_ limit: UInt32) -> (links: [FlowFrame.Link], isLeft: Bool) {
         var links: [FlowFrame.Link] = []
         var isLeft = false
@@ -76,7 +77,7 @@ extension PeerSession {
         return (links, isLeft)
     }
 
-    /// Takes the active link whose turn it is; none where there is none.
+    /// Takes the next active link in turn; none if there is none.
     private func takeNext(_ limit: UInt32) -> [FlowFrame.Link] {
         guard let next = self.links.nextActive else { return [] }
         var links: [FlowFrame.Link] = []
@@ -90,9 +91,9 @@ extension PeerSession {
         return links
     }
 
-    /// Takes links with credit on which nothing arrives, and which may have stopped.
+    /// Takes links with credit and without arrivals that may have stopped.
     private func takeIdle(_ limit: UInt32, at now: Int64, most: Int) -> [FlowFrame.Link] {
-        // All links are looked at: of many not with every transfer.
+        // All links are checked, so with many not at every transfer.
         self.owesIdleLinks = true
         guard self.flows.ownCount <= 64 || now - self.idleLookTime >= Self.idlePause else { return [] }
         self.idleLookTime = now
@@ -108,7 +109,7 @@ extension PeerSession {
         return renewal.link
     }
 
-    /// Whether the peer has used all of the window that it knew when a link was named last.
+    /// Whether the peer has used all of the window in the link's last flow.
     private func isUsedUp(_ namedLimit: UInt32?) -> Bool {
         namedLimit.map { Int32(bitPattern: self.nextIncomingID &- $0) >= 0 } ?? true
     }
@@ -122,12 +123,12 @@ extension PeerSession {
         return self.nextIncomingID &+ (distances.filter { $0 > 0 }.min() ?? .max)
     }
 
-    /// Whether an active link may have stopped: a rough answer, for ``renew(at:_:)`` looks closely.
+    /// Whether an active link may have stopped: a rough answer, because ``renew(at:_:)`` checks exactly.
     var mayHaveWaiting: Bool {
         !self.links.active.isEmpty && Int32(bitPattern: self.nextIncomingID &- self.links.wakeID) >= 0
     }
 
-    /// The answer to what the peer asked for.
+    /// The answer to the peer's echo requests.
     func takeEchoes() -> [ByteBuffer] {
         self.isEchoDue = false
         guard let channel = self.localChannel, let incoming = self.incoming else { return [] }

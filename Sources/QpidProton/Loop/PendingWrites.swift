@@ -1,8 +1,9 @@
 internal import DequeModule
 
-/// The writes that the socket has not confirmed, oldest first, and the bytes of messages that each carries.
+/// The unconfirmed writes, oldest first, with the bytes of messages in each.
 ///
-/// The socket confirms a write by its promise, which confirms those before it too. Writes without one come before all with one.
+/// The socket confirms a write by its promise, which also confirms earlier ones. Writes without a promise precede all
+/// with one.
 struct PendingWrites {
     private struct Write {
         let bytes: Int
@@ -10,7 +11,7 @@ struct PendingWrites {
         let isPromised: Bool
     }
 
-    /// What the socket has taken, or lost.
+    /// The accepted or lost bytes.
     struct Confirmed {
         var writes = 0
         var bytes = 0
@@ -18,31 +19,31 @@ struct PendingWrites {
     }
 
     private var writes: Deque<Write> = []
-    /// The bytes of messages that the writes carry, and then those that have been framed since.
+    /// The bytes of messages in the writes, followed by those framed since.
     private var messages: Deque<InFlightBytes> = []
     private var newMessages = 0
-    /// How many writes have a promise.
+    /// The number of writes with a promise.
     private(set) var promised = 0
 
     var isEmpty: Bool { self.writes.isEmpty }
-    /// Writes that no promise confirms.
+    /// The writes that no promise confirms.
     var hasUnpromised: Bool { self.promised == 0 && !self.writes.isEmpty }
     var hasNewMessages: Bool { self.newMessages > 0 }
 
-    /// Adds bytes that Proton has framed: the next write carries them.
+    /// Adds framed bytes for the next write.
     mutating func add(_ message: InFlightBytes) {
         self.messages.append(message)
         self.newMessages += 1
     }
 
-    /// Adds a write, which carries what was framed before it.
+    /// Adds a write with the bytes framed before it.
     mutating func add(bytes: Int, isPromised: Bool) {
         self.writes.append(Write(bytes: bytes, messages: self.newMessages, isPromised: isPromised))
         self.newMessages = 0
         if isPromised { self.promised += 1 }
     }
 
-    /// Has the last write carry what was framed behind it without a byte, if there is a write.
+    /// Adds the marks framed after the last write without a byte to it, if there is one.
     mutating func addToLast() -> Bool {
         guard let last = self.writes.indices.last else { return false }
         self.writes[last].messages += self.newMessages
@@ -50,13 +51,13 @@ struct PendingWrites {
         return true
     }
 
-    /// Takes the writes up to the first with a promise, or all if there is none.
+    /// Takes the writes up to the first with a promise, or all without one.
     mutating func confirm() -> Confirmed {
         var confirmed = Confirmed()
         while let write = self.writes.popFirst() {
             confirmed.bytes += write.bytes
             confirmed.messages += write.messages
-            // A mark behind writes without promises is no write.
+            // A mark after writes without promises is no write.
             if write.bytes > 0 { confirmed.writes += 1 }
             guard write.isPromised else { continue }
             self.promised -= 1
@@ -65,13 +66,13 @@ struct PendingWrites {
         return confirmed
     }
 
-    /// Takes what was framed and is carried by no write.
+    /// Takes framed bytes that no write carries.
     mutating func confirmNew() -> Confirmed {
         defer { self.newMessages = 0 }
         return Confirmed(messages: self.newMessages)
     }
 
-    /// Takes the bytes of the next message that a confirmed write carried.
+    /// Takes the bytes of the next message in a confirmed write.
     @inline(__always)
     mutating func next(of confirmed: inout Confirmed) -> InFlightBytes? {
         guard confirmed.messages > 0 else { return nil }

@@ -3,7 +3,7 @@ internal import Logging
 // The open frame of this side.
 
 extension ProtonEngine {
-    /// Sets what the open frame announces, before the engine is bound.
+    /// Sets the fields of the open frame, before the engine is bound.
     func configure(_ configuration: AMQPConnection.Configuration, isServer: Bool) throws(AMQPError) {
         if isServer { self.setServer() }
         self.setMaxFrameSize(configuration.maxFrameSize.bytes)
@@ -22,8 +22,8 @@ extension ProtonEngine {
         "swift-qpid-proton-" + String(UInt64.random(in: .min ... .max), radix: 36)
     }
 
-    /// Leaves out of the open, where the peer has opened first, what its frames do not hold. Returns false where even the
-    /// names do not fit.
+    /// Removes fields from the open that do not fit into the frames of a peer that opened first. Returns false if even
+    /// the names do not fit.
     func fitOpen(into limit: Int, _ logger: Logger) -> Bool {
         let size = self.openSize
         guard size > limit else { return true }

@@ -1,5 +1,5 @@
 extension ProtonLink {
-    /// Sets what the attach of a receiver carries, beside its max-message-size.
+    /// Sets the fields of a receiver's attach, except its max-message-size.
     func prepare(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) {
         try self.setSource(configuration.source)
         try self.setTarget(configuration.target)
@@ -10,7 +10,7 @@ extension ProtonLink {
 }
 
 extension AMQPError {
-    /// The peer sent more than it had credit for. Source: AMQP 1.0 §2.8.15.
+    /// The peer exceeded its credit. Source: AMQP 1.0 §2.8.15.
     static func overrun(_ detail: String) -> AMQPError {
         AMQPError(scope: .link, condition: .linkTransferLimitExceeded, detail: detail)
     }

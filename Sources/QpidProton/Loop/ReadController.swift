@@ -1,25 +1,25 @@
 internal import Logging
 internal import NIOCore
 
-/// What follows when a connection holds too much of what has come: no more credit, then a closed window, and as the last
-/// resort the socket is not read. It is used on the event loop alone.
+/// Limits a connection with too many received bytes: it withholds credit, then closes the window, and as the last
+/// resort stops reading the socket. Used on the event loop only.
 final class ReadController {
-    /// The most bytes that wait for the socket to take them before it is read no more.
+    /// The most unwritten bytes before the socket is not read.
     private static let mostUnwritten = 4 * SocketWriter.budget
 
     private unowned let handler: ConnectionHandler
-    /// Not checked for overlapping accesses: each is one call of a plain value.
+    /// Not checked for overlapping accesses, because each is one call on a plain value.
     @exclusivity(unchecked) var budget: ReceiveBudget
-    /// What bounds the reads of the socket; `nil` if they are not bounded, or come of no socket.
+    /// The limit for reads of the socket; `nil` without a limit or a socket.
     private let permit: ReadReservation?
     private var isWaiting = false
     private var isClosed = false
-    /// The socket is not read.
+    /// Whether the socket is not read.
     private(set) var isReadingWithheld = false
     private var withholdTimer: LoopTimer?
-    /// It is not read because what has come has no room.
+    /// Whether it is not read because received bytes have no room.
     private var isOverfull = false
-    /// Receivers that hold something back in Proton.
+    /// Receivers with messages left in Proton.
     var heldBack = 0
 
     init(_ handler: ConnectionHandler, _ budget: AMQPMemoryBudget?, _ permit: ReadReservation?) {
@@ -29,15 +29,15 @@ final class ReadController {
         budget?.joinReaders(margin: self.margin)
     }
 
-    /// What one read may bring for which no room was taken.
+    /// The most bytes of one read without a reservation.
     private var margin: Int { self.permit?.margin ?? ReceiveBudget.read }
     private var id: ObjectIdentifier { ObjectIdentifier(self) }
-    /// What the next read may complete, where reads are bounded.
+    /// The bytes that the next read may complete, with limited reads.
     private var incomplete: Int { self.permit == nil ? 0 : self.handler.frames.incompleteBytes }
 
-    /// Tells the budget what there is now, and stops or resumes the reading of the socket.
+    /// Reports the current bytes to the budget, and stops or resumes reads of the socket.
     func update() {
-        // A peer that does not read, and sends on, has answers written to it without end.
+        // A peer that sends and does not read would make the answers pile up.
         let isUnwritten = self.handler.unwrittenBytes > Self.mostUnwritten
         let isBounded = self.budget.shared != nil
         guard isBounded || self.heldBack > 0 || self.isReadingWithheld || isUnwritten, !self.isClosed else { return }
@@ -61,7 +61,7 @@ final class ReadController {
         self.withhold(self.isOverfull || isUnwritten)
     }
 
-    /// Windows and credit are looked at again.
+    /// Windows and credit are checked again.
     private func useRoom() {
         for session in self.handler.sessions.values {
             session.incomingTaken()
@@ -69,7 +69,7 @@ final class ReadController {
         }
     }
 
-    /// Comes back when the budget has room again, which others may have made.
+    /// Continues when the budget has room again, possibly because of others.
     private func waitIfShort() {
         guard self.budget.isShort, !self.isWaiting else { return }
         self.isWaiting = true
@@ -77,7 +77,7 @@ final class ReadController {
         self.budget.shared?.whenBelowLow(self.id) { outbox.post(.connection(.receiveBudgetHasRoom)) }
     }
 
-    /// Comes back when there is room for a read.
+    /// Continues when there is room for a read.
     private func waitUntilReadable() {
         let outbox = self.handler.outbox
         self.budget.shared?.whenReadable(self.id, completing: self.incomplete) {
@@ -108,7 +108,8 @@ final class ReadController {
         if !isOverfull { context.read() }
     }
 
-    /// What waits may wait for something that only the socket brings: a link is given up when nothing moves.
+    /// If nothing is freed within `operationTimeout`, the link that holds most is closed: the application may be
+    /// waiting for data that only the socket can deliver.
     private func limitWithholding() {
         let before = self.budget.freed
         self.withholdTimer = self.handler.schedule(in: self.handler.configuration.operationTimeout) { [unowned self] in
@@ -132,7 +133,7 @@ final class ReadController {
         largest?.close(AMQPError(scope: .link, condition: .resourceLimitExceeded, detail: text))
     }
 
-    /// The connection is gone, and what it held with it.
+    /// The connection has ended, and its bytes are free.
     func close() {
         self.withholdTimer?.cancel()
         guard let shared = self.budget.shared, !self.isClosed else { return }
@@ -144,14 +145,14 @@ final class ReadController {
 
     // MARK: The idle timeout
 
-    /// A peer whose bytes are not read must not be taken for one that sends none.
+    /// A peer whose bytes are not read must not count as silent.
     private func suspendIdleTimeout() {
         guard self.handler.configuration.idleTimeout != nil else { return }
         self.handler.engine.setIdleTimeout(nil)
         self.handler.isIdleTimeoutSuspended = true
     }
 
-    /// Bytes were read again: from here on the peer's silence counts.
+    /// Bytes are read again, so the peer's silence counts from here.
     func resumeIdleTimeout() {
         guard !self.isReadingWithheld, let idle = self.handler.configuration.idleTimeout else { return }
         self.handler.isIdleTimeoutSuspended = false

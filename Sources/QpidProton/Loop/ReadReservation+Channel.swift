@@ -1,7 +1,7 @@
 internal import NIOCore
 
 extension ReadReservation {
-    /// Has the reads of a channel take room first, where they are bounded. Call it on the channel's event loop.
+    /// Makes limited reads of a channel reserve room first. Call it on the channel's event loop.
     static func make(
         for channel: any Channel,
         _ configuration: AMQPConnection.Configuration,

@@ -1,19 +1,19 @@
 internal import DequeModule
 internal import NIOCore
 
-/// What a receiver holds and expects of its connection's memory, and what its rate limit leaves.
+/// A receiver's held and expected bytes in its connection's memory, and its rate limit.
 struct ReceiverAccount {
-    /// `nil` if the memory of the connection is not bounded.
+    /// `nil` if the memory of the connection is not limited.
     private(set) var share: ReceiveShare?
-    /// Nil without a rate limit.
+    /// `nil` without a rate limit.
     private var pace: CreditPace?
     /// Renews the credit when the rate limit allows more.
     private var timer: LoopTimer?
-    /// What messages count for in the window until they are taken, in order.
+    /// The weights of messages in the window until they are received, in order.
     private var untaken: Deque<Int> = []
 
     var hasRateLimit: Bool { self.pace != nil }
-    /// The rate limit withholds credit.
+    /// Whether the rate limit withholds credit.
     var isPaced: Bool { self.timer != nil }
 
     init(isBudgeted: Bool = false) {
@@ -22,13 +22,13 @@ struct ReceiverAccount {
 
     // MARK: Memory
 
-    /// Counts what the link holds more, or less.
+    /// Adds to the held bytes of the link.
     @inline(__always)
     mutating func add(_ bytes: Int, of link: LinkEndpoint) {
         if self.share != nil { self.share?.add(bytes, to: &link.handler.receiving.budget) }
     }
 
-    /// The gathered message is complete. Returns the bytes that it counts for until it returns its place.
+    /// The collected message is complete. Returns its bytes until it returns its place.
     @inline(__always)
     mutating func complete(_ count: Int, _ state: inout ReceiverState, of link: LinkEndpoint) -> Int {
         var weight = state.complete(count)
@@ -41,7 +41,7 @@ struct ReceiverAccount {
         return weight
     }
 
-    /// A message returns its place when it is taken.
+    /// A message returns its place when a task receives it.
     ///
     /// - Parameter isCounted: Whether the window counts bytes.
     @inline(__always)
@@ -49,22 +49,21 @@ struct ReceiverAccount {
         if self.share != nil || isCounted { self.untaken.append(weight) }
     }
 
-    /// Messages were taken. Returns their bytes.
+    /// Messages were received. Returns their bytes.
     mutating func take(_ count: Int) -> Int {
         var bytes = 0
         for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
         return bytes
     }
 
-    /// Announces to the connection what is expected for the credit that is out.
+    /// Reports the bytes expected for outstanding credit to the connection.
     mutating func promise(_ credit: Int, of link: LinkEndpoint) {
         self.share?.promise(credit, to: &link.handler.receiving.budget)
     }
 
     // MARK: Credit
 
-    /// Renews the credit of a window that is not granted by hand, as far as the memory and the rate limit allow. Returns the
-    /// credit to advertise.
+    /// Renews the credit of an automatic window, within the memory and the rate limit. Returns the credit to advertise.
     ///
     /// - Parameter unsettled: The deliveries that are not settled by both sides.
     mutating func renew(_ state: inout ReceiverState, unsettled: Int, of receiver: ReceiverEndpoint) -> Int {
@@ -73,7 +72,7 @@ struct ReceiverAccount {
         return self.pace == nil ? state.topUp(limit: limit) : self.renewPaced(&state, limit: limit, receiver)
     }
 
-    /// What the rate limit withholds follows by itself.
+    /// Credit that the rate limit withholds follows on its own.
     private mutating func renewPaced(_ state: inout ReceiverState, limit: Int, _ receiver: ReceiverEndpoint) -> Int {
         guard state.window.wantsCredit else { return 0 }
         let now = receiver.handler.nanoseconds
@@ -82,7 +81,7 @@ struct ReceiverAccount {
         guard state.window.wantsCredit, self.timer == nil, let next = self.pace?.limiter.nextTime(now: now) else {
             return credit
         }
-        // A limit may be so low that its time cannot be computed: it is checked again.
+        // A limit may be so low that its time cannot be computed, so it is checked again.
         let time = min(max(next, now + 1_000_000), now + 3_600_000_000_000)
         self.timer = receiver.handler.schedule(at: .uptimeNanoseconds(UInt64(clamping: time))) { [unowned receiver] in
             receiver.account.timer = nil
@@ -91,7 +90,7 @@ struct ReceiverAccount {
         return credit
     }
 
-    /// Sets or takes away the rate limit, from now on.
+    /// Sets or removes the rate limit from now on.
     mutating func setRate(_ limit: AMQPRateLimit?, at now: Int64) {
         self.cancelTimer()
         if let limit, self.pace != nil {
@@ -101,11 +100,11 @@ struct ReceiverAccount {
         }
     }
 
-    /// A message has come that is not gathered, or was aborted.
+    /// A message has arrived that is not collected, or was aborted.
     @inline(__always)
     mutating func count(_ bytes: Int) { self.pace?.complete(bytes) }
 
-    /// Credit came back.
+    /// Credit returned.
     mutating func refund(_ credit: Int) { self.pace?.refund(credit) }
 
     mutating func cancelTimer() {

@@ -1,34 +1,35 @@
 internal import NIOCore
 
-/// The unsettled deliveries of a receiver, and what was decided about them, on its way to the peer.
+/// The unsettled deliveries of a receiver, and the decisions about them on their way to the peer.
 ///
-/// Dispositions that carry nothing leave in ranges: ``DispositionPace`` decides when. The place in the window is free at once.
+/// Dispositions without data leave in ranges: ``DispositionPace`` decides when. The place in the window is free at
+/// once.
 struct ReceiverDispositions: ~Copyable {
     /// A delivery that this side has not settled.
     struct Unsettled: BitwiseCopyable {
         let delivery: ProtonDelivery
         let sequence: UInt64
-        /// What the message counts for in the window.
+        /// The weight of the message in the window.
         let weight: Int
-        /// The pending disposition is released, and not accepted.
+        /// Whether the pending disposition is released, not accepted.
         var isReleased = false
     }
 
-    /// In their order, those that are not settled here; beside it, those with a disposition that the sender has to settle first.
+    /// In order, the deliveries that are unsettled here; beside them, those that the sender has to settle first.
     private(set) var queue = DispositionQueue<Unsettled>()
     private var pace = DispositionPace()
-    /// Sends what is overdue.
+    /// Sends overdue dispositions.
     private var timer: (deadline: Int64, scheduled: LoopTimer)?
-    /// Which sent dispositions the peer has certainly read.
+    /// The sent dispositions that the peer has certainly read.
     var proof = DecisionProof()
-    /// The dispositions that were handed to Proton, by the write that carries them.
+    /// The dispositions in Proton, by the write that carries them.
     private(set) var unwritten = UnwrittenCounts()
     /// Tasks that wait for the settlement of a delivery.
     private(set) var waits = SettlementWaits()
-    /// The sender waits for nothing but the outcome: this side settles with it.
+    /// Whether the sender waits only for the outcome, so that this side settles with it.
     private(set) var settlesFirst = true
 
-    /// - Parameter delay: The longest that a disposition is kept back for its neighbours, in nanoseconds.
+    /// - Parameter delay: The longest delay of a disposition, in nanoseconds.
     mutating func open(delay: Int64, _ mode: AMQPReceiverSettleMode) {
         self.pace.delay = delay
         self.settlesFirst = mode == .first
@@ -48,10 +49,10 @@ struct ReceiverDispositions: ~Copyable {
 
     mutating func beginBatch(at now: Int64) { self.pace.begin(at: now) }
 
-    /// All settlements of the batch have been applied. Returns when it began.
+    /// All settlements of the batch have been applied. Returns its start.
     mutating func endBatch() -> Int64 { self.pace.end() }
 
-    /// Settles a delivery. Returns it; `nil` when it is settled already.
+    /// Settles a delivery. Returns it; `nil` if it is settled already.
     mutating func settle(_ slot: SlotKey, _ outcome: AMQPOutcome, on link: LinkEndpoint) -> Unsettled? {
         guard self.settlesFirst else { return self.send(slot, outcome, on: link) }
         switch outcome {
@@ -66,7 +67,7 @@ struct ReceiverDispositions: ~Copyable {
         guard let entry = self.queue.withdraw(slot) else { return nil }
         link.set(outcome, of: entry.delivery)
         self.noteSent(outcome, on: link)
-        // The sender has to settle first.
+        // The sender must settle first.
         if self.settlesFirst || entry.delivery.isRemotelySettled {
             self.answerWaits(of: entry, on: link)
             self.forget(slot)
@@ -87,21 +88,21 @@ struct ReceiverDispositions: ~Copyable {
         self.unwritten.add(1, link.handler.writes)
     }
 
-    /// Takes a delivery out of the order without a disposition.
+    /// Removes a delivery from the order without a disposition.
     mutating func withdraw(_ slot: SlotKey) -> Unsettled? { self.queue.withdraw(slot) }
 
-    /// Takes a delivery out.
+    /// Removes a delivery.
     mutating func remove(_ slot: SlotKey) { self.queue.remove(slot) }
 
-    /// Takes a delivery out, and settles it.
+    /// Removes a delivery and settles it.
     mutating func forget(_ slot: SlotKey) {
         guard let entry = self.queue.remove(slot) else { return }
         entry.delivery.settle()
     }
 
-    /// The sender has settled a delivery: a decided one is final, an undecided one has no more use.
+    /// The sender has settled a delivery: a decided one is final, an undecided one is obsolete.
     ///
-    /// - Returns: The delivery, and whether it was decided; `nil` when it was settled already.
+    /// - Returns: The delivery, and whether it was decided; `nil` if it was settled already.
     mutating func settledBySender(_ slot: SlotKey) -> (entry: Unsettled, isDecided: Bool)? {
         guard let entry = self.queue[slot] else { return nil }
         let isDecided = !self.queue.isInOrder(slot)
@@ -115,12 +116,12 @@ struct ReceiverDispositions: ~Copyable {
 
     // MARK: Sending in ranges
 
-    /// Sends what is due after a batch of settlements.
+    /// Sends due dispositions after a batch of settlements.
     ///
-    /// - Parameter untaken: How many messages no task has taken.
+    /// - Parameter untaken: The number of messages that no task has received.
     mutating func sendDue(at time: Int64, untaken: @autoclosure () -> Int, on link: LinkEndpoint) {
         guard self.queue.ripeCount > 0 || self.queue.waitingCount > 0 else { return }
-        // Nothing else is in work: its neighbours are not decided soon.
+        // Nothing else is being handled, so its neighbours will not be decided soon.
         if self.pace.delay == 0 || self.queue.orderedCount == 0 || self.queue.orderedCount <= untaken() {
             return self.sendAll(on: link)
         }
@@ -130,7 +131,7 @@ struct ReceiverDispositions: ~Copyable {
         if self.queue.waitingCount > 0 { self.pace.wait(since: time) }
     }
 
-    /// Comes back when dispositions are overdue.
+    /// Continues when dispositions are overdue.
     mutating func schedule(on receiver: ReceiverEndpoint) {
         let (ripeSince, hasWaiting) = (self.queue.ripeSince, self.queue.waitingCount > 0)
         guard let deadline = self.pace.deadline(ripeSince: ripeSince, hasWaiting: hasWaiting) else { return }
@@ -150,19 +151,19 @@ struct ReceiverDispositions: ~Copyable {
         self.timer = nil
     }
 
-    /// Sends what was kept back long enough.
+    /// Sends dispositions that were delayed long enough.
     private mutating func sendOverdue(on link: LinkEndpoint) {
         let now = link.handler.now
         if self.pace.isRipeDue(self.queue.ripeSince, at: now) { self.sendRipe(on: link) }
         guard self.queue.waitingCount > 0, self.pace.isWaitingDue(at: now) else { return }
-        // Some that were decided first may have been sent since.
+        // Some of the first decided ones may have been sent since.
         var oldest = Int64.max
         self.queue.forEachWaiting { _, decided in oldest = min(oldest, decided) }
         self.pace.sent(oldest: oldest)
         if self.pace.isWaitingDue(at: now) { self.sendWaiting(decidedBefore: self.pace.lastDue(at: now), on: link) }
     }
 
-    /// Sends all dispositions that are kept back.
+    /// Sends all delayed dispositions.
     mutating func sendAll(on link: LinkEndpoint) {
         guard !link.isDone else { return }
         self.sendRipe(on: link)
@@ -203,21 +204,21 @@ struct ReceiverDispositions: ~Copyable {
         _ sequence: UInt64,
         on link: LinkEndpoint
     ) {
-        // It was sent: at the latest in the last write that carries dispositions.
+        // It was sent, at the latest in the last write with dispositions.
         guard self.queue[slot] != nil else { return link.handler.answer([reply], afterWrite: self.unwritten.lastWrite) }
         self.waits.add(sequence, reply)
-        // Somebody waits for the disposition: it does not wait for its neighbours.
+        // A task waits for the disposition, so it does not wait for its neighbours.
         if !self.queue.isInOrder(slot) { self.sendAll(on: link) }
     }
 
-    /// The disposition leaves with the next write, and nothing follows it.
+    /// The disposition leaves with the next write, without a further answer.
     @inline(__always)
     private mutating func answerWaits(of entry: Unsettled, on link: LinkEndpoint) {
         guard !self.waits.isEmpty else { return }
         link.handler.answer(self.waits.take(entry.sequence), afterWrite: link.handler.writes.next)
     }
 
-    /// The link has ended: takes all deliveries out. Returns those without a disposition, with their sequence.
+    /// The link has ended: removes all deliveries. Returns those without a disposition, with their sequence.
     mutating func end() -> [SlotKey: UInt64] {
         var undecided: [SlotKey: UInt64] = [:]
         while let first = self.queue.first, let entry = self.queue.withdraw(first) { undecided[first] = entry.sequence }
@@ -236,7 +237,7 @@ struct ReceiverDispositions: ~Copyable {
 }
 
 extension AMQPSettlementResult {
-    /// What a delivery that the sender settled has come to.
+    /// The result of a delivery that the sender settled.
     fileprivate init(bySender outcome: Result<AMQPOutcome, AMQPError>?) {
         switch outcome {
         case .success(let outcome)?: self = .settledBySender(outcome)

@@ -3,10 +3,10 @@ internal import Synchronization
 
 /// Drains and pauses of a receiver, and the waits with a timeout that end with a drain.
 ///
-/// The peer uses its credit or returns it. All who ask at the same time share one drain.
+/// The peer uses its credit or returns it. All simultaneous calls share one drain.
 final class ReceiverDrains {
     private unowned let receiver: ReceiverEndpoint
-    /// Those who wait for the end of the drain.
+    /// The calls that wait for the end of the drain.
     private var replies: [Reply<Int>] = []
     /// The tasks of the inbox that wait for a message until a deadline.
     private var waits: [(id: UInt64, deadline: NIODeadline)] = []
@@ -20,7 +20,7 @@ final class ReceiverDrains {
 
     /// Asks the peer to use all credit or to return it. The answer is the returned credit.
     ///
-    /// - Parameter timeout: How long the peer has to answer; `operationTimeout` if nil.
+    /// - Parameter timeout: The time for the peer's answer; `operationTimeout` if `nil`.
     func drain(_ reply: Reply<Int>, timeout: Duration? = nil) {
         let receiver = self.receiver
         guard receiver.isLocallyOpen else {
@@ -54,7 +54,7 @@ final class ReceiverDrains {
             receiver.showCredit()
             receiver.topUp()
         case .end(let credit):
-            // What came before the answer must be seen before it.
+            // Messages before the answer must be visible before it.
             receiver.flushArrived()
             receiver.account.refund(receiver.state.takeCredit())
             self.end(credit)
@@ -83,7 +83,7 @@ final class ReceiverDrains {
         for reply in replies { reply.resolve(result) }
     }
 
-    /// Grants what was withheld.
+    /// Grants withheld credit.
     private func grantAgain() {
         if self.receiver.isLocallyOpen { self.receiver.grantWithheld() }
         self.receiver.topUp()
@@ -91,7 +91,7 @@ final class ReceiverDrains {
 
     // MARK: Pausing
 
-    /// Withholds all credit, and has the peer return what it has. The answer means that no message is on its way.
+    /// Withholds all credit, and makes the peer return its credit. The answer means that no message is on its way.
     func pause(_ reply: Reply<Int>) {
         let receiver = self.receiver
         if receiver.isLocallyOpen {
@@ -120,7 +120,7 @@ final class ReceiverDrains {
 
     // MARK: Waits with a timeout
 
-    /// Ends the wait of a `receive(timeout:)` when its time is over: with a drain, so that no message can be on its way.
+    /// Ends the wait of a `receive(timeout:)` at its timeout with a drain, so that no message is on its way.
     func limitWait(_ id: UInt64, _ timeout: Duration) {
         guard self.receiver.isLocallyOpen else { return }
         self.waits.removeAll { self.receiver.inbox?.isWaiting($0.id) != true }
@@ -129,7 +129,7 @@ final class ReceiverDrains {
         self.schedule()
     }
 
-    /// With credit by hand, a wait with a timeout needs one.
+    /// With manual credit, a wait with a timeout needs some.
     private func grantForWaits() {
         let state = self.receiver.state
         guard state.window.policy == .manual, !self.waits.isEmpty, state.purpose == .receiving,

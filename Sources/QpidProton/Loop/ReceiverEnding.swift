@@ -2,13 +2,13 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// The end of a receiver: what becomes of the messages that are here, and of all who wait.
+/// The end of a receiver: its messages, and all waiting calls.
 struct ReceiverEnding {
     private let receiver: ReceiverEndpoint
-    /// What ended the link; `nil` if a side detached without an error.
+    /// The error that ended the link; `nil` if a side detached without one.
     private let error: AMQPError?
     private let cause: AMQPError
-    /// The peer hears outcomes. One that has detached does not.
+    /// Whether the peer reads outcomes. A peer that has detached does not.
     private let isHeard: Bool
 
     init(of receiver: ReceiverEndpoint, _ error: AMQPError?) {
@@ -20,7 +20,7 @@ struct ReceiverEnding {
         self.isHeard = !receiver.isEndedByPeer && !receiver.isAbandoned
     }
 
-    /// Ends all that waits on the receiver, and what it holds.
+    /// Ends all waits of the receiver, and releases its messages.
     func run() {
         let receiver = self.receiver
         receiver.drains.cancelWaits()
@@ -40,17 +40,17 @@ struct ReceiverEnding {
         for slot in untaken { receiver.dispositions.remove(slot) }
         receiver.stopping?.end()
         self.endSettling()
-        // Those who wait get the end of the link, not that of their drain.
+        // The waiting calls get the end of the link, not that of their drain.
         receiver.inbox?.finish(self.error)
-        // What stays to be taken is counted no more.
+        // Messages that can still be received do not count any more.
         receiver.account.add(-(receiver.account.share?.held ?? 0), of: receiver)
         receiver.promise()
         receiver.drains.end(self.cause)
     }
 
-    /// Removes the messages that no task has taken and that are unsettled on both sides, and returns their keys.
+    /// Removes the unsettled messages that no task has received, and returns their keys.
     ///
-    /// Those that the sender has settled stay to be taken.
+    /// Messages that the sender has settled can still be received.
     private func removeUntaken() -> [SlotKey] {
         let receiver = self.receiver
         let isClosedInOrder = self.error == nil && self.isHeard
@@ -71,7 +71,7 @@ struct ReceiverEnding {
         return slots
     }
 
-    /// Releases a message that no task gets. One that is still arriving ends with the link: no task has received it.
+    /// Releases a message that no task gets. An incomplete one ends with the link, because no task has received it.
     static func release(_ slot: SlotKey, of receiver: ReceiverEndpoint) {
         if receiver.isLocallyOpen, receiver.streams?.settle(slot, .released) == true { return }
         guard let entry = receiver.dispositions.queue[slot] else { return }
@@ -80,7 +80,7 @@ struct ReceiverEnding {
         receiver.dispositions.forget(slot)
     }
 
-    /// Forgets what is not settled, and counts the dispositions that do not leave any more.
+    /// Removes unsettled deliveries, and counts the dispositions that do not leave any more.
     private func endSettling() {
         let receiver = self.receiver
         let unsent = receiver.dispositions.queue.ripeCount + receiver.dispositions.queue.waitingCount
@@ -121,9 +121,10 @@ struct ReceiverEnding {
         )
     }
 
-    /// Empties what waits in Proton for room: bytes that stay there would stay in the session's window for good.
+    /// Empties the bytes that wait in Proton, which would stay in the session's window for good.
     ///
-    /// Whole messages that the sender has settled stay to be taken. Returns how many unsettled ones were dropped.
+    /// Complete messages that the sender has settled can still be received. Returns the number of dropped unsettled
+    /// ones.
     private func dropHeldBack(isStreaming: Bool) -> Int {
         let receiver = self.receiver
         var dropped = 0
@@ -145,7 +146,7 @@ struct ReceiverEnding {
         return dropped
     }
 
-    /// Reads a message to its end whatever room there is. Returns false when it is not whole, or too large.
+    /// Reads a message to its end without regard to room. Returns false if it is incomplete or too large.
     private func completeHeldBack(_ delivery: ProtonDelivery) -> Bool {
         guard !delivery.isPartial, !delivery.isAborted else { return false }
         let pending = delivery.pendingBytes

@@ -1,9 +1,9 @@
 internal import Synchronization
 
-// Granting credit, by the window, the rate limit and what the connection has room for.
+// Grants of credit by the window, the rate limit and the connection's memory.
 
 extension ReceiverEndpoint {
-    /// The application has taken messages that hold a place until then, or waits for one and has left none unreported.
+    /// The application has received messages that hold a place until then, or waits for one and has reported all.
     func taken(_ count: Int) {
         if self.state.window.outstanding == 0, self.state.window.policy != .onDemand { self.state.starve() }
         self.returnPlaces(count, bytes: self.account.take(count))
@@ -11,7 +11,7 @@ extension ReceiverEndpoint {
         self.useRoom()
     }
 
-    /// Messages have returned their places: receives and grants what that leaves room for.
+    /// Messages have returned their places: receives and grants what now has room.
     func free(_ count: Int, bytes: Int) {
         self.returnPlaces(count, bytes: bytes)
         self.useRoom()
@@ -23,20 +23,20 @@ extension ReceiverEndpoint {
         self.state.free(count, bytes: bytes)
     }
 
-    /// Takes what was held back, and grants credit.
+    /// Receives messages left in Proton, and grants credit.
     func useRoom() {
         if self.state.message.isHeldBack { self.receive() }
         self.topUp()
     }
 
-    /// Grants credit by hand.
+    /// Grants manual credit.
     func grant(_ credit: Int) {
         guard self.isLocallyOpen else { return }
         self.advertise(self.state.grant(credit, unsettled: self.dispositions.queue.count))
         if !self.state.window.isPaused { self.note(self.waitsForSettling ? .unsettled : nil) }
     }
 
-    /// Grants credit by hand that was withheld.
+    /// Grants withheld manual credit.
     func grantWithheld() {
         guard self.state.withheldCredit > 0 else { return }
         self.advertise(self.state.grantWithheld(unsettled: self.dispositions.queue.count))
@@ -63,13 +63,13 @@ extension ReceiverEndpoint {
         self.tune()
     }
 
-    /// Shows tasks the credit that the peer has.
+    /// Shows the peer's credit to tasks.
     @inline(__always)
     func showCredit() { self.status.credit.store(self.state.window.outstanding, ordering: .relaxed) }
 
-    /// Tunes a window that sizes itself, once for all that came or went together.
+    /// Tunes an automatic window, once for all messages that arrived or returned together.
     ///
-    /// - Parameter time: When; now if nil.
+    /// - Parameter time: The time; now if `nil`.
     func tune(at time: Int64? = nil) {
         guard self.state.window.isAutomatic else { return }
         self.state.tune(at: time ?? self.handler.nanoseconds)
@@ -84,13 +84,13 @@ extension ReceiverEndpoint {
         return self.state.waitsForSettling(unsettled: queue.unsettled, undecided: queue.undecided)
     }
 
-    /// Announces to the connection what is expected for the credit that is out.
+    /// Reports the bytes expected for outstanding credit to the connection.
     func promise() {
         guard self.account.share != nil else { return }
         self.account.promise(self.isLocallyOpen ? self.state.window.outstanding : 0, of: self)
     }
 
-    /// Sets or takes away the rate limit, from now on.
+    /// Sets or removes the rate limit from now on.
     func setRate(_ limit: AMQPRateLimit?) {
         guard !self.isDone else { return }
         self.account.setRate(limit, at: self.handler.nanoseconds)

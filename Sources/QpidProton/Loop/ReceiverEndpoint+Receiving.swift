@@ -4,10 +4,10 @@ internal import Synchronization
 // Receiving: from Proton to the tasks.
 
 extension ReceiverEndpoint {
-    /// Empties everything that Proton holds for this link, complete or not.
+    /// Reads everything that Proton has for this link, complete or not.
     func receive() {
         guard !self.isDone else { return }
-        // What is taken now leaves room in the session's window.
+        // Received bytes leave room in the session's window.
         if self.state.message.isHeldBack { self.session.incomingTaken() }
         self.note(.upToDate)
         while !self.isDone, let delivery = self.link.current {
@@ -25,7 +25,7 @@ extension ReceiverEndpoint {
             let isTooLarge = size > self.limits.largestWhole
             if isTooLarge, self.streams?.mayBegin != true { return self.refuseOversize() }
             let room = min(size, self.room(for: size)) - self.partial.readableBytes
-            // What is left stays in Proton, and closes the session's window in the end.
+            // The rest stays in Proton, and finally closes the session's window.
             let isHeldBack = room < pending
             self.note(isHeldBack ? .heldBack : .upToDate)
             let isPartial = isHeldBack || delivery.isPartial
@@ -43,7 +43,7 @@ extension ReceiverEndpoint {
             self.completeLarge(delivery)
         }
         self.caughtUp()
-        // Who has begun to wait meanwhile did not see yet that something is held back. A stream waits for room in its buffer.
+        // A new waiter does not know yet that messages are left in Proton. A stream waits for room in its buffer.
         if !self.isDone, self.state.message == .gathering(.heldBack), self.state.window.isAutomatic,
             self.arrivals.isEmpty, self.inbox?.hasWaiters == true
         {
@@ -51,7 +51,7 @@ extension ReceiverEndpoint {
         }
     }
 
-    /// Takes whether something of the message that has begun stays in Proton.
+    /// Updates whether a part of the started message stays in Proton.
     @inline(__always)
     func note(_ reading: ArrivingMessage.Reading) {
         if self.state.read(reading) { self.publish(reading) }
@@ -62,17 +62,17 @@ extension ReceiverEndpoint {
         self.handler.receiving.heldBack += reading == .heldBack ? 1 : -1
     }
 
-    /// How many bytes of a message may be read.
+    /// The number of bytes of a message that may be read.
     ///
-    /// A budget that is no hard limit has room for one whole message to an application that waits and has none left to
-    /// take, however large the message is and whatever the application holds.
+    /// A soft budget has room for one complete message if the application waits and has none to receive, whatever the
+    /// size of the message.
     private func room(for size: Int) -> Int {
         let room = self.state.window.room(after: 0)
         guard room < size, self.state.window.isAutomatic, self.arrivals.isEmpty else { return room }
         return self.state.window.heldBytes == 0 || self.inbox?.hasWaiters == true ? size : room
     }
 
-    /// Counts the message at its first byte. Returns false when the link takes no messages.
+    /// Counts the message at its first byte. Returns false if the link accepts no messages.
     private func begin() -> Bool {
         guard self.isLocallyOpen, self.inbox != nil else { return false }
         guard self.state.arrive() else {
@@ -82,7 +82,7 @@ extension ReceiverEndpoint {
         return true
     }
 
-    /// Reads bytes of the message that is gathered.
+    /// Reads bytes of the collected message.
     func gather(_ count: Int) {
         let read = self.partial.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
             self.link.receive(into: bytes.baseAddress, count)
@@ -90,7 +90,7 @@ extension ReceiverEndpoint {
         self.account.add(read, of: self)
     }
 
-    /// Reads a whole message to where it waits.
+    /// Reads a complete message into its place.
     private func completeSmall(_ delivery: ProtonDelivery, _ count: Int) {
         let (tagCount, room) = self.place(delivery.tag, before: count)
         let read = count > 0 ? self.link.receive(into: room, count) : 0
@@ -105,7 +105,7 @@ extension ReceiverEndpoint {
         )
     }
 
-    /// Hands on the message that was gathered.
+    /// Hands over the collected message.
     func completeLarge(_ delivery: ProtonDelivery) {
         let (tagCount, _) = self.place(delivery.tag, before: 0)
         let payload = self.partial
@@ -120,7 +120,7 @@ extension ReceiverEndpoint {
         )
     }
 
-    /// Moves on behind the message. Returns its key's bits, 0 where it is settled, and whether its taking is to be reported.
+    /// Advances past the message. Returns its key's bits, 0 if it is settled, and whether its receipt is reported.
     private func complete(_ delivery: ProtonDelivery, _ count: Int) -> (slot: UInt, isReported: Bool) {
         self.sequence += 1
         let isSettled = delivery.isRemotelySettled
@@ -138,8 +138,8 @@ extension ReceiverEndpoint {
         return (slot, isReported)
     }
 
-    /// Begins a message that is handed over: writes its tag, which is gone from Proton with the delivery. Returns the tag's length
-    /// and the room for `count` bytes behind it.
+    /// Starts the hand-over of a message: writes its tag, which Proton frees with the delivery. Returns the tag's
+    /// length and the room for `count` bytes after it.
     func place(_ tag: UnsafeRawBufferPointer, before count: Int) -> (count: Int, room: UnsafeMutableRawPointer) {
         let placed = self.arrivals.place(tag, before: count, keepsMark: self.handler.frames.receivesFormats)
         if self.arrivals.isEmpty { self.handler.markArrived(self) }
@@ -148,7 +148,7 @@ extension ReceiverEndpoint {
 
     private func aborted(_ delivery: ProtonDelivery) {
         self.dropPartial()
-        // An abort that is the first that is seen of a message has used its credit too, and needs it.
+        // An abort as the first sign of a message has used credit too, and needs it.
         guard self.state.message.hasBegun || self.begin() else { return self.discard() }
         let stream = self.streams?.arriving
         self.state.abort()
