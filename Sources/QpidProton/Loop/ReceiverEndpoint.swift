@@ -1,31 +1,31 @@
 internal import NIOCore
 internal import Synchronization
 
-/// The loop's side of a receiver: it empties Proton at once, grants credit and settles. It is used on the event loop alone.
+/// The loop's side of a receiver: it empties Proton at once, grants credit and settles. Used on the event loop only.
 ///
 /// ``ReceiverState`` decides what the peer may send. ``ReceiverDispositions``, ``ReceiverDrains``, ``ReceiverStop``,
-/// ``ReceiverStreams`` and ``ReceiverEnding`` each do one other job.
+/// ``ReceiverStreams`` and ``ReceiverEnding`` have one task each.
 final class ReceiverEndpoint: LinkEndpoint {
     private(set) var key: SlotKey?
-    // Used for each message, and not checked for overlapping accesses: each access is one call of a value.
+    // Used for each message, and not checked for overlapping accesses, because each access is one call on a value.
     @exclusivity(unchecked) var inbox: Inbox?
     @exclusivity(unchecked) var state = ReceiverState()
     @exclusivity(unchecked) var dispositions = ReceiverDispositions()
-    /// What has come of the message that is gathered.
+    /// The received part of the collected message.
     @exclusivity(unchecked) var partial = ByteBuffer()
     @exclusivity(unchecked) var account = ReceiverAccount()
     private(set) var limits = ReceiverLimits()
     private(set) var isHeldUntilSettled = true
-    /// Whether unsettled messages that no task has taken are still handed out when the link has ended.
+    /// Whether tasks still receive unsettled messages after the end of the link.
     private(set) var deliversUnsettledAfterEnd = false
     var sequence: UInt64 = 0
     let arrivals = Arrivals()
-    /// The messages that are handed over while they arrive; `nil` if messages are handed over whole.
+    /// The streamed messages; `nil` if messages are delivered whole.
     private(set) var streams: ReceiverStreams?
     private(set) lazy var drains = ReceiverDrains(of: self)
     /// The close that waits for the application.
     private(set) var stopping: ReceiverStop?
-    /// When the link was opened here.
+    /// The time at which the link was opened here.
     private var openTime: NIODeadline?
 
     // MARK: Opening
@@ -79,7 +79,7 @@ final class ReceiverEndpoint: LinkEndpoint {
 
     override var figures: LinkFigures { LinkFigures(of: self) }
 
-    // MARK: What the peer sends
+    // MARK: Frames of the peer
 
     override func delivered(_ delivery: ProtonDelivery) {
         if delivery.isUpdated, delivery.isRemotelySettled, delivery.key != 0 {
@@ -99,7 +99,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.perform(self.state.returned(credit))
     }
 
-    /// Proton holds nothing more of what has come.
+    /// Proton has no more received messages.
     @inline(__always)
     func caughtUp() {
         guard self.state.drain.isUnderWay, !self.isDone else { return }
@@ -119,7 +119,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             self.handler.settlingReceivers.append(self)
         }
         if settlement.includesEarlier {
-            // Deciding takes it out of those that are not decided.
+            // The decision removes it from the undecided ones.
             while let first = self.dispositions.queue.first, let entry = self.dispositions.queue[first],
                 entry.sequence < settlement.sequence
             {
@@ -134,7 +134,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             return self.dispositions.noteSent(outcome, on: self)
         }
         guard let entry = self.dispositions.settle(slot, outcome, on: self) else { return }
-        // What that leaves room for follows once for all that came with the batch: see ``settled()``.
+        // The new room is used once for all settlements of the batch: see ``settled()``.
         if self.isHeldUntilSettled { self.returnPlaces(1, bytes: entry.weight) }
     }
 
@@ -150,7 +150,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private func settledBySender(_ slot: SlotKey) {
-        // What has not come yet must be read before it is settled.
+        // Missing bytes must be read before the settlement.
         if case .streaming = self.state.message, self.streams?.arriving?.slot == slot { return }
         guard let (entry, isDecided) = self.dispositions.settledBySender(slot) else { return }
         if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) } else { self.topUp() }

@@ -5,8 +5,8 @@ final class ReceiverStop {
     private unowned let receiver: ReceiverEndpoint
     private var replies: [() -> Void] = []
     private var timer: LoopTimer?
-    /// Messages that no task gets any more, in order. They are released when no more arrive: the peer could send them again for
-    /// the credit that is left.
+    /// Messages that no task will receive, in order. They are released when no more can arrive, because the peer could
+    /// send them again for the remaining credit.
     private var setAside: [SlotKey] = []
 
     init(of receiver: ReceiverEndpoint) {
@@ -14,7 +14,7 @@ final class ReceiverStop {
     }
 
     /// - Parameters:
-    ///   - limit: How long to wait for the application.
+    ///   - limit: The time to wait for the application.
     ///   - done: Called when the link has ended on this side.
     func wait(for limit: Duration, isFirst: Bool, _ done: @escaping () -> Void) {
         self.replies.append(done)
@@ -33,26 +33,27 @@ final class ReceiverStop {
         self.setAside += self.receiver.inbox?.removeUnsettled(self.isUnsettled) ?? []
     }
 
-    /// Sets aside what has arrived. Messages that the sender has settled cannot be released: tasks still take them.
+    /// Sets received messages aside. Messages that the sender has settled cannot be released, so tasks still receive
+    /// them.
     func setAside(_ batch: Arrivals.Batch) {
         var batch = batch
         self.setAside += batch.removeUnsettled(self.isUnsettled)
         self.receiver.inbox?.push(batch)
     }
 
-    /// No more messages arrive, or the peer does not say so in time.
+    /// No more messages arrive, or the peer does not answer in time.
     func becameQuiet() {
         for slot in self.takeSetAside() { ReceiverEnding.release(slot, of: self.receiver) }
         self.closeIfSettled()
     }
 
-    /// The messages that were set aside.
+    /// The messages set aside.
     func takeSetAside() -> [SlotKey] {
         defer { self.setAside = [] }
         return self.setAside
     }
 
-    /// Closes the link if the application holds no message any more that it could settle.
+    /// Closes the link if the application holds no message that it could settle.
     func closeIfSettled() {
         guard self.receiver.state.purpose == .stopped, self.receiver.isLocallyOpen,
             self.receiver.dispositions.queue.orderedCount == 0
@@ -60,7 +61,7 @@ final class ReceiverStop {
         self.receiver.close(nil)
     }
 
-    /// The link ends: the closes that waited for the application go on.
+    /// The link has ended: the closes that waited for the application continue.
     func end() {
         self.timer?.cancel()
         let replies = self.replies

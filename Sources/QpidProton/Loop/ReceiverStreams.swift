@@ -1,20 +1,20 @@
 internal import NIOCore
 
-/// The messages of a receiver that are handed over while they arrive.
+/// The streamed messages of a receiver.
 ///
-/// All of them share one buffer: bytes that have no room there stay in Proton, and close the session's window.
+/// They share one buffer. Bytes without room there stay in Proton, and close the session's window.
 final class ReceiverStreams {
-    /// The most bytes before the body: a message with more is handed over whole.
+    /// The most bytes before the body. A message with more is delivered whole.
     private static let longestBeginning = 1 << 20
     /// The most bytes of a piece.
     private static let piece = 65_536
 
     private unowned let receiver: ReceiverEndpoint
-    /// The most bytes that may wait to be read.
+    /// The most unread bytes.
     private let buffer: Int
-    /// The messages that have not been read to their end, by their sequence.
+    /// The messages that are not read to their end, by their sequence.
     private(set) var streams: [UInt64: ArrivingStream] = [:]
-    /// The bytes that wait to be read.
+    /// The unread bytes.
     private(set) var heldBytes = 0
 
     init(of receiver: ReceiverEndpoint, _ buffer: AMQPByteCount) {
@@ -22,7 +22,7 @@ final class ReceiverStreams {
         self.buffer = max(CreditWindow.leastSize, buffer.bytes)
     }
 
-    /// The message of which not all has come.
+    /// The incomplete message.
     var arriving: ArrivingStream? {
         guard case .streaming(let sequence, _) = self.receiver.state.message else { return nil }
         return self.streams[sequence]
@@ -30,10 +30,10 @@ final class ReceiverStreams {
 
     // MARK: Arriving
 
-    /// Whether the message that has begun may be handed over before its end.
+    /// Whether the started message may be delivered before its end.
     var mayBegin: Bool { self.receiver.partial.readableBytes <= Self.longestBeginning }
 
-    /// Hands over the message that has begun, if all that is before its body has come.
+    /// Delivers the started message, if everything before its body has arrived.
     func begin(_ delivery: ProtonDelivery) -> Bool {
         let receiver = self.receiver
         guard self.mayBegin, let start = try? SectionFront.bodyStart(receiver.partial),
@@ -43,7 +43,7 @@ final class ReceiverStreams {
         receiver.partial = ByteBuffer()
         receiver.sequence += 1
         let sequence = receiver.sequence
-        // The beginning counts until the message returns its place; the rest piece by piece.
+        // The start counts until the message returns its place, the rest piece by piece.
         let weight = max(CreditWindow.leastSize, start)
         receiver.state.stream(sequence, bytes: weight)
         receiver.account.add(weight - start - rest.readableBytes, of: receiver)
@@ -66,7 +66,7 @@ final class ReceiverStreams {
         return true
     }
 
-    /// Takes what has come of the message. Returns whether it has ended.
+    /// Handles the received bytes of the message. Returns whether it has ended.
     func receive(_ stream: ArrivingStream, _ delivery: ProtonDelivery) -> Bool {
         let receiver = self.receiver
         let pending = delivery.pendingBytes
@@ -101,7 +101,7 @@ final class ReceiverStreams {
         self.count(more)
     }
 
-    /// The bytes that may be read. A budget that is no hard limit leaves the buffer of streams alone.
+    /// The number of bytes to read. A soft budget does not limit the stream buffer.
     private var room: Int {
         let room = max(0, self.buffer - self.heldBytes)
         let window = self.receiver.state.window
@@ -126,7 +126,7 @@ final class ReceiverStreams {
             delivery.settle()
         }
         self.forgetIfRead(stream)
-        // Who waits for the next message was not idle while this one came.
+        // A task that waits for the next message was not idle during this one.
         receiver.topUp()
     }
 
@@ -149,7 +149,7 @@ final class ReceiverStreams {
 
     // MARK: Settling and reading
 
-    /// The application has settled a message. Returns whether its delivery is settled later, when all of it has come.
+    /// The application has settled a message. Returns whether its delivery is settled later, when it is complete.
     func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Bool {
         guard !self.streams.isEmpty, self.receiver.dispositions.queue.isInOrder(slot),
             let entry = self.receiver.dispositions.queue[slot], let stream = self.streams[entry.sequence]
@@ -161,13 +161,13 @@ final class ReceiverStreams {
         return true
     }
 
-    /// A task has taken pieces.
+    /// A task has read pieces.
     func read(_ count: Int, of sequence: UInt64) {
         guard !self.receiver.isDone, let stream = self.streams[sequence] else { return }
         self.free(stream.taken(count), of: stream)
     }
 
-    /// No task reads the message any more: drops what waits, and what still comes.
+    /// No task reads the message any more: drops unread and later bytes.
     func discard(_ sequence: UInt64) {
         guard !self.receiver.isDone, let stream = self.streams[sequence] else { return }
         self.free(stream.discard(), of: stream)
@@ -192,7 +192,7 @@ final class ReceiverStreams {
         self.receiver.status.countStreamed(self.heldBytes, beside: self.receiver.inbox?.weight ?? 0)
     }
 
-    /// Shows how much waits beside the messages of the inbox, which have changed.
+    /// Shows the unread bytes in addition to the messages of the inbox, which have changed.
     func showBuffered() { if self.heldBytes > 0 { self.show() } }
 
     /// The link has ended.

@@ -1,21 +1,21 @@
 internal import NIOCore
 
-/// What was chosen for messages that have not begun to be sent, by the numbers of their outcomes.
+/// The options of messages that have not started to leave, by the numbers of their outcomes.
 struct SendChoices {
     private struct Kept {
         let choice: SendChoice
-        /// The number of the mail with which it came.
+        /// The number of its mail.
         let mail: Int
     }
 
     private var kept: [UInt: Kept] = [:]
-    /// Counts the mail that had choices.
+    /// Counts the mails with options.
     private var mail = 0
 
     var isEmpty: Bool { self.kept.isEmpty }
     var count: Int { self.kept.count }
 
-    /// Keeps what was chosen for messages that have come with one mail. Returns whether a transfer of them shows it.
+    /// Stores the options of messages in one mail. Returns whether a transfer of them shows any.
     mutating func keep(_ choices: inout [UInt: SendChoice]) -> Bool {
         self.mail += 1
         var isVisible = false
@@ -27,9 +27,9 @@ struct SendChoices {
         return isVisible
     }
 
-    /// Takes the choice of a message that begins. Throws when the message has expired.
+    /// Removes the options of a message that starts. Throws if the message has expired.
     ///
-    /// A message that came with the last mail leaves at once.
+    /// A message of the last mail leaves at once.
     mutating func begin(
         _ message: PendingMessage,
         at now: @autoclosure () -> NIODeadline
@@ -43,7 +43,7 @@ struct SendChoices {
         message.hasChoice ? self.kept.removeValue(forKey: message.outcome.number)?.choice : nil
     }
 
-    /// A message that has not begun will not be sent.
+    /// A message that has not started will not be sent.
     mutating func drop(of message: PendingMessage) {
         if message.hasChoice { self.kept[message.outcome.number] = nil }
     }
@@ -54,17 +54,17 @@ struct SendChoices {
 
     // MARK: Expiry
 
-    /// The time when the next message expires; `nil` when none does.
+    /// The time of the next expiry; `nil` without any.
     var nextDeadline: NIODeadline? { self.kept.values.compactMap(\.choice.deadline).min() }
 
-    /// The lanes with messages that have waited too long.
+    /// The lanes with expired messages.
     func expiredLanes(at now: NIODeadline) -> Set<SlotKey> {
         Set(self.kept.values.lazy.map(\.choice).filter { $0.expiry(at: now) != nil }.map(\.lane))
     }
 }
 
 extension SendChoice {
-    /// The error of a message that has waited too long; `nil` while it has not.
+    /// The error of an expired message; `nil` otherwise.
     func expiry(at now: NIODeadline) -> AMQPError? {
         guard let deadline = self.deadline, let limit = self.options.expiresAfter, deadline <= now else { return nil }
         return .expired(after: limit)

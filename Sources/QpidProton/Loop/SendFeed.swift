@@ -1,29 +1,29 @@
 /// The sending half of a connection: hands slices of messages to Proton, and asks senders whether they have finished.
 ///
-/// It is used on the event loop alone.
+/// Used on the event loop only.
 final class SendFeed {
-    /// The bytes that are handed to Proton before it writes.
+    /// The bytes that Proton gets before it writes.
     static let batch = 32_768
-    /// The most bytes of a slice that is alone.
+    /// The most bytes of a single slice.
     private static let largestSlice = 65_536
-    /// The bytes up to which a message is not cut, however little is left of a turn: a second frame would cost more.
+    /// The size up to which a message is not cut, even at the end of a turn, because a second frame would cost more.
     private static let uncut = 1_024
-    /// The bytes that a chosen tag, marked with a format, may add to a transfer frame.
+    /// The bytes that a chosen, marked tag may add to a transfer frame.
     private static let tagRoom = 24
 
     typealias Lane = SendQueue<SenderEndpoint>.Lane
 
-    // Changed in short steps that call nothing which comes back.
+    // Changed in short steps that are never re-entered.
     @exclusivity(unchecked) var queue: SendQueue<SenderEndpoint>
-    /// Senders that are closed as soon as they have nothing left to do.
+    /// Senders that close as soon as their work is done.
     @exclusivity(unchecked) private(set) var flushing: [SenderEndpoint] = []
-    /// Senders of which a message was given up that Proton has not been told to abort.
+    /// Senders with an abandoned message whose abort Proton does not have yet.
     @exclusivity(unchecked) private var aborting: [SenderEndpoint] = []
-    /// Lanes that got messages in this turn.
+    /// Lanes with new messages in this turn.
     @exclusivity(unchecked) private var filledLanes: [Lane] = []
-    /// About how many bytes of a message fit into one frame of the peer.
+    /// The approximate bytes of a message in one frame of the peer.
     @exclusivity(unchecked) private(set) var payload = 448
-    /// A tag or a format was chosen for a message of this connection.
+    /// Whether a message of this connection has a tag or a format of its own.
     private var hasChosen = false
 
     init(lowShare: Double) { self.queue = SendQueue(lowShare: lowShare) }
@@ -36,7 +36,7 @@ final class SendFeed {
         self.payload = max(256, Int(min(size, 1 << 24)) - overhead)
     }
 
-    /// Long tags leave less room in each frame: what is counted as a transfer must be one at least.
+    /// Long tags leave less room in each frame, and each counted transfer must be at least one.
     func makeRoomForTags() {
         guard !self.hasChosen else { return }
         self.hasChosen = true
@@ -45,23 +45,23 @@ final class SendFeed {
 
     // MARK: Lanes
 
-    /// Lets a lane move that got messages, and notes what keeps it where it cannot.
+    /// Resumes a lane with new messages, and records the cause if it is blocked.
     @inline(__always)
     func filled(_ lane: Lane) {
         self.queue.makeReadyIfMovable(lane)
-        // What can leave now is not blocked: whether it has left is looked at behind the turn.
+        // Bytes that can leave now are not blocked; the end of the turn checks whether they have left.
         if lane.canMove { self.filledLanes.append(lane) } else { lane.link.noteCause() }
-        // Credit that the peer wants back is used first.
+        // Credit that the peer reclaims is used first.
         if lane.link.isDraining { lane.link.flowed() }
     }
 
-    /// Notes what blocks the lanes that have been filled and did not empty since.
+    /// Records the causes of lanes that were filled and have not emptied since.
     @inline(__always)
     func noteFilled() {
         while let lane = self.filledLanes.popLast() { if !lane.isEmpty { lane.link.noteCause() } }
     }
 
-    /// Hands slices to Proton, of as many bytes as a batch has.
+    /// Hands slices to Proton, up to the bytes of a batch.
     ///
     /// - Parameters:
     ///   - batch: The bytes for which the socket has room.
@@ -78,13 +78,13 @@ final class SendFeed {
             let isLimited = sender.pacer != nil
             var used = sender.pacer?.send(lane, turn: turn, payload: payload, at: now) ?? 0
             while !isLimited, used < turn {
-                // A large message that is alone leaves in whole frames: half of one uses up as much of the peer's window.
+                // A single large message leaves in whole frames, because half of one uses as much of the peer's window.
                 let room =
                     isAlone && used == 0 && budget == batch ? max(turn, min(payload, Self.largestSlice)) : turn - used
                 let limit = min(max(room, Self.uncut), session.sliceLimit(payload: payload))
                 guard let slice = lane.next(limit: limit) else { break }
                 sender.send(slice, payload: payload)
-                // A transfer has a frame around it, which an empty message has too.
+                // A transfer has a frame around it, also for an empty message.
                 used += slice.range.count + 32
             }
             budget -= used
@@ -103,15 +103,14 @@ final class SendFeed {
 
     func hasAborted(_ sender: SenderEndpoint) { self.aborting.removeAll { $0 === sender } }
 
-    /// Tells Proton of the messages that were given up and of which the peers can be told: before others are handed over,
-    /// which would be taken for more of them.
+    /// Hands the possible aborts of abandoned messages to Proton before other bytes, which would count as their rest.
     @inline(__always)
     func abortGivenUp() {
         if !self.aborting.isEmpty { self.askAborting() }
     }
 
     private func askAborting() {
-        // Taken out while they are asked, which may bring others.
+        // Moved out during the calls, which may add others.
         let senders = self.aborting
         self.aborting = []
         self.aborting.insert(contentsOf: senders.filter { !$0.abortIfPossible() }, at: 0)
@@ -119,22 +118,22 @@ final class SendFeed {
 
     // MARK: Flushes
 
-    /// Closes a sender when it has nothing left to do.
+    /// Closes a sender when its work is done.
     func closeWhenFlushed(_ sender: SenderEndpoint) { self.flushing.append(sender) }
 
-    /// Closes the links that have nothing left to do.
+    /// Closes the links whose work is done.
     @inline(__always)
     func closeFlushed() {
         if !self.flushing.isEmpty { self.askFlushing() }
     }
 
     private func askFlushing() {
-        // Taken out while they are asked, which may bring others.
+        // Moved out during the calls, which may add others.
         let senders = self.flushing
         self.flushing = []
         self.flushing.insert(contentsOf: senders.filter { !$0.closeIfFlushed() }, at: 0)
     }
 
-    /// The connection is gone.
+    /// The connection has ended.
     func close() { self.flushing = [] }
 }

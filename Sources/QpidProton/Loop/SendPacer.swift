@@ -1,6 +1,6 @@
 internal import NIOCore
 
-/// Keeps a sender to its rate limit. It is used on the event loop alone.
+/// Keeps a sender within its rate limit. Used on the event loop only.
 final class SendPacer {
     private unowned let sender: SenderEndpoint
     private var limiter: RateLimiter
@@ -14,7 +14,7 @@ final class SendPacer {
     /// Sets another limit, from now on.
     func change(to limit: AMQPRateLimit) { self.limiter.change(to: limit, now: self.sender.handler.nanoseconds) }
 
-    /// Hands slices to Proton, as far as the limit allows. Returns what they took of the turn.
+    /// Hands slices to Proton within the limit. Returns their part of the turn.
     func send(_ lane: SendFeed.Lane, turn: Int, payload: Int, at now: Int64) -> Int {
         let sender = self.sender
         var used = 0
@@ -28,7 +28,7 @@ final class SendPacer {
         return used
     }
 
-    /// The most bytes of the next slice; `nil` when the limit allows none now. The lane then moves on by itself later.
+    /// The most bytes of the next slice; `nil` if the limit allows none now. The lane then resumes by itself later.
     private func tokens(_ now: Int64, _ lane: SendFeed.Lane) -> Int? {
         guard !lane.isEmpty else { return nil }
         let (messages, bytes) = self.limiter.available(now: now)
@@ -41,14 +41,14 @@ final class SendPacer {
         let next = self.limiter.nextTime(now: now, isMidMessage: lane.isMidMessage)
         self.sender.handler.sending.queue.setPaced(true, on: lane)
         self.timer?.cancel()
-        // A limit so low that its time cannot be told is looked at again.
+        // A limit so low that its time cannot be computed is checked again.
         let time = min(next, now + 3_600_000_000_000)
         self.timer = self.sender.handler.schedule(at: .uptimeNanoseconds(UInt64(clamping: time))) { [unowned self] in
             self.release(lane)
         }
     }
 
-    /// Lets the lane move again.
+    /// Resumes the lane.
     func release(_ lane: SendFeed.Lane) {
         self.stop()
         self.sender.handler.sending.queue.setPaced(false, on: lane)
@@ -62,7 +62,7 @@ final class SendPacer {
 }
 
 extension SenderEndpoint {
-    /// Sets or takes away the rate limit, from now on.
+    /// Sets or removes the rate limit from now on.
     func setRate(_ limit: AMQPRateLimit?) {
         guard let lane = self.lane else { return }
         if let limit, let pacer = self.pacer {

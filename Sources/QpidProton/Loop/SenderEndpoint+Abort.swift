@@ -1,13 +1,13 @@
-// A message that was given up stays unfinished in Proton until the abort can leave, or the detach ends it as well: see
+// An abandoned message stays incomplete in Proton until the abort or the detach can leave: see
 // ``ProtonDelivery/abort()``.
 
 extension SenderEndpoint {
     /// Whether Proton would frame an abort now.
     ///
-    /// It counts credit without a sign.
+    /// Proton counts credit without a sign.
     var mayAbort: Bool { !self.session.isBlocked && self.link.credit != 0 }
 
-    /// Tells Proton of the message that was given up, if the peer can be told now. Returns whether nothing is left to be told.
+    /// Hands the abort of the abandoned message to Proton, if it can leave now. Returns whether none is left.
     func abortIfPossible() -> Bool {
         guard self.isAborting else { return true }
         guard self.mayAbort else { return false }
@@ -17,8 +17,8 @@ extension SenderEndpoint {
         return true
     }
 
-    /// The link ends on this side. The detach is the end of the message too, but not where the peer has detached or ended the
-    /// session: there no abort holds it up, and without one Proton would end the message as if it were whole.
+    /// The link ends on this side. The detach also ends the message, unless the peer has detached or ended the session.
+    /// In that case no abort is delayed, and without an abort Proton would end the message as if it were complete.
     func endAborting() {
         guard self.isAborting else { return }
         let isEndedByPeer = self.isEndedByPeer || self.session.session.isRemotelyClosed

@@ -1,7 +1,7 @@
 internal import Synchronization
 
 extension SenderEndpoint {
-    /// Tells tasks what keeps the lane from moving, if that has changed: they must not need the loop to learn it.
+    /// Publishes the cause that blocks the lane, if it has changed, so that tasks can read it without the loop.
     func noteCause() {
         guard let state = self.lane?.state else { return }
         var cause = state.cause

@@ -2,7 +2,7 @@ internal import Logging
 internal import NIOCore
 
 extension SenderEndpoint {
-    /// Gives up the messages that have not begun to be sent in time: see ``AMQPSendOptions/expiresAfter``.
+    /// Fails the messages that have not started in time: see ``AMQPSendOptions/expiresAfter``.
     func expire(at now: NIODeadline) {
         guard let lane = self.lane else { return }
         let expired = self.handler.sending.queue.removeAll(from: lane) { message in

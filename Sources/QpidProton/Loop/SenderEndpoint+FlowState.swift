@@ -1,8 +1,7 @@
 internal import Synchronization
 
 extension SenderEndpoint {
-    /// The credit that is left of what the peer granted, without the messages that were handed to Proton; negative where the
-    /// peer has taken back more than was left.
+    /// The remaining credit without the messages in Proton; negative if the peer has revoked more than was left.
     ///
     var credit: Int {
         LinkCredit.left(
@@ -11,10 +10,10 @@ extension SenderEndpoint {
         )
     }
 
-    /// What the peer is told when it asks for the state of the link; `nil` when there is none.
+    /// The answer to the peer's request for the state of the link; `nil` without any.
     var flowState: FlowFrame.Sender? {
         guard self.isAttached, let lane = self.lane else { return nil }
-        // Proton counts a message off the credit when it is handed over, and the peer when it is framed.
+        // Proton counts a message at the hand-over, and the peer counts it when it is framed.
         let credit = self.credit + self.link.queuedCount
         return FlowFrame.Sender(
             credit: UInt32(clamping: credit),

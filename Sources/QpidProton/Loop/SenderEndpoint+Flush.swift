@@ -1,7 +1,7 @@
 internal import NIOCore
 
 extension SenderEndpoint {
-    /// Accepts nothing more, goes on sending, and closes the link when all is settled or the time is over.
+    /// Accepts nothing more, sends the rest, and closes the link when all is settled or the time is over.
     ///
     /// - Parameter done: Called when the link has ended on this side.
     func flush(for limit: Duration, _ done: @escaping () -> Void) {
@@ -14,10 +14,10 @@ extension SenderEndpoint {
         if self.state.take(.flush) { self.handler.sending.closeWhenFlushed(self) }
     }
 
-    /// Closes the link if nothing is left to be done. Returns whether it is.
+    /// Closes the link if its work is done. Returns whether it is.
     func closeIfFlushed() -> Bool {
         guard let lane = self.lane, let node = self.node, self.isLocallyOpen else { return true }
-        // One that was given up ends with the link.
+        // An abandoned message ends with the link.
         let unsettled = self.link.unsettledCount - (self.isAborting ? 1 : 0)
         guard lane.isEmpty, unsettled == 0, self.handler.outbox.ledger(node) == nil else { return false }
         self.close(nil)

@@ -1,8 +1,8 @@
 extension SenderEndpoint {
-    /// Makes room for the first message that waits for it: drops the oldest of this link that have not begun to be sent, or
-    /// that message alone when dropping them would not do.
+    /// Makes room for the first waiting message: drops the oldest messages of this link that have not started, or that
+    /// message alone if they would not suffice.
     ///
-    /// - Parameter isAgain: It has been tried, and what had been accepted by then has come out of the outbox since.
+    /// - Parameter isAgain: Whether this is the second attempt, after earlier accepted messages have left the outbox.
     func makeRoom(isAgain: Bool) {
         guard let lane = self.lane, let node = self.node else { return }
         let outbox = self.handler.outbox
@@ -19,10 +19,10 @@ extension SenderEndpoint {
                 self.handler.choices.drop(of: message)
                 message.fail(.droppedForNewer)
             }
-            // Others may have come behind it while a message passed in parts.
+            // Others may have followed it while a message passed in parts.
             if outbox.replace(bytes, node) { return self.makeRoom(isAgain: false) }
         }
-        // A drain may have waited for what was dropped.
+        // A drain may have waited for the dropped messages.
         self.answerDrain()
         self.noteCause()
     }

@@ -1,11 +1,11 @@
 internal import NIOCore
 
-// Delivery-tags and message-formats of the application's choice. Links without any keep no tags.
+// Delivery-tags and message-formats of the application. Links without any store no tags.
 
 extension SenderEndpoint {
-    /// Begins the delivery of a message with options, or of any message on a link on which the application chooses tags.
+    /// Starts the delivery of a message with options, or of any message on a link with chosen tags.
     ///
-    /// Throws where the chosen tag is in use, or the message has expired.
+    /// Throws if the chosen tag is in use, or the message has expired.
     func makeChosenDelivery(_ message: PendingMessage) throws(AMQPError) -> ProtonDelivery? {
         let choice = try self.handler.choices.begin(message, at: self.handler.eventLoop.now)
         if let choice {
@@ -26,13 +26,13 @@ extension SenderEndpoint {
         for current in self.link.unsettled { self.tags.keep(current.tag) }
     }
 
-    /// A delivery is about to be settled, and its tag may be used again.
+    /// A delivery is about to be settled, and its tag becomes free.
     @inline(__always)
     func freeTag(of delivery: ProtonDelivery) {
         if self.tags.areKept { self.tags.free(delivery.tag) }
     }
 
-    /// Fails a message that may not begin. A piece of it has been taken out of the lane, and nothing of it handed to Proton.
+    /// Fails a message that may not start. A piece of it has left the lane, and none is in Proton.
     func refuse(_ slice: SendQueue<SenderEndpoint>.Slice, _ error: AMQPError) {
         let message = slice.message
         var bytes = slice.ledgerBytes
@@ -48,7 +48,7 @@ extension SenderEndpoint {
         self.handler.isPumpNeeded = true
     }
 
-    /// The options of a message that waits, or that has begun.
+    /// The options of a waiting or started message.
     func options(of message: PendingMessage) -> AMQPSendOptions {
         guard message.hasChoice else { return AMQPSendOptions() }
         return (self.handler.choices[message] ?? self.begunChoice)?.options ?? AMQPSendOptions()

@@ -2,22 +2,22 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// The loop's side of a sender: it hands slices to Proton and answers transfers. It is used on the event loop alone.
+/// The loop's side of a sender: it hands slices to Proton and answers dispositions. Used on the event loop only.
 final class SenderEndpoint: LinkEndpoint {
-    /// Until the link ends: the lane holds this endpoint.
+    /// Until the link ends, because the lane holds this endpoint.
     private(set) var lane: SendFeed.Lane?
     private(set) var node: SlotKey?
     @exclusivity(unchecked) var state = SenderState.unopened
     @exclusivity(unchecked) var tags = DeliveryTags()
-    /// What was chosen for the last message with options that began.
+    /// The options of the last started message that has any.
     var begunChoice: SendChoice?
-    /// How many messages may be sent that the peer has not settled.
+    /// The most messages that may be sent and unsettled.
     private var unsettledLimit = Int.max
-    /// That keeps credit of the peer from being used.
+    /// Whether that limit leaves credit of the peer unused.
     private var isCapped = false
-    /// Nil without a rate limit: see ``setRate(_:)``.
+    /// `nil` without a rate limit: see ``setRate(_:)``.
     @exclusivity(unchecked) var pacer: SendPacer?
-    /// The message that has begun was given up, and Proton has not been told: see ``abortIfPossible()``.
+    /// Whether the started message is abandoned, and Proton does not know: see ``abortIfPossible()``.
     @inline(__always) var isAborting: Bool { self.state.isAborting }
     /// Called when the link ends: see ``flush(for:_:)``.
     var flushes: [() -> Void] = []
@@ -40,13 +40,13 @@ final class SenderEndpoint: LinkEndpoint {
             priority: configuration.priority,
             weight: configuration.weight
         )
-        // Another policy than to wait keeps all the bytes that the user gave.
+        // A policy other than waiting uses the whole configured limit.
         let limit = configuration.overflow == .suspend ? configuration.sendLimit : configuration.sendLimit?.fixed
         let node = self.handler.outbox.addLevel(limit, parent: self.session.node, self.status)
         self.lane = lane
         self.node = node
         self.meter = self.handler.metrics?.meter(self, to: configuration.target, node: node)
-        // Of messages that are sent settled nothing stays.
+        // Messages that are sent settled leave nothing unsettled.
         if configuration.settleMode != .settled { self.unsettledLimit = configuration.unsettledLimit ?? .max }
         self.state.take(.open)
         self.link.open()
@@ -63,7 +63,7 @@ final class SenderEndpoint: LinkEndpoint {
 
     override func flowed() {
         guard let lane = self.lane, !self.isDone else { return }
-        // The message that has begun has its credit already, which Proton takes when it ends.
+        // The started message already has its credit, which Proton counts at its end.
         let credit = self.credit
         let hasBegun = lane.isMidMessage || self.isAborting
         let usable = credit - (hasBegun ? 1 : 0)
@@ -73,17 +73,17 @@ final class SenderEndpoint: LinkEndpoint {
         self.answerDrain()
     }
 
-    /// Gives unused credit back when the peer asks for it: between messages, see ``ProtonLink/returnCredit()``.
+    /// Returns unused credit when the peer requests it: between messages, see ``ProtonLink/returnCredit()``.
     func answerDrain() {
         guard self.isDraining, let lane = self.lane, lane.isEmpty, !self.isAborting, self.credit > 0
         else { return }
         guard self.link.queuedCount == 0 else {
-            // An abort that has not been framed yet is the end of its message.
+            // An abort that is not framed yet is the end of its message.
             self.session.hasDrains = true
             return
         }
         self.link.returnCredit()
-        // Proton has something to write.
+        // Proton has output.
         self.handler.isPumpNeeded = true
         self.isCapped = false
         self.setCredit(0, lane)
@@ -100,14 +100,14 @@ final class SenderEndpoint: LinkEndpoint {
 
     /// Hands one slice to Proton.
     ///
-    /// - Parameter payload: About how many bytes of a message fit into one frame of the peer.
+    /// - Parameter payload: The approximate bytes of a message in one frame of the peer.
     func send(_ slice: SendQueue<SenderEndpoint>.Slice, payload: Int) {
         self.steps &+= 1
         let message = slice.message
         if slice.isFirst {
             let delivery: ProtonDelivery?
             do { delivery = try self.makeDelivery(message) } catch { return self.refuse(slice, error) }
-            // Taken back when the delivery is settled here: see `takeOutcome`.
+            // Released when the delivery is settled here: see `takeOutcome`.
             if !message.isSettled { delivery?.setContext(message.outcome.pointer) }
         }
         slice.bytes.withBytes(slice.range) { self.link.send($0) }
@@ -128,7 +128,7 @@ final class SenderEndpoint: LinkEndpoint {
         )
     }
 
-    /// Begins a delivery.
+    /// Starts a delivery.
     private func makeDelivery(_ message: PendingMessage) throws(AMQPError) -> ProtonDelivery? {
         if message.hasChoice || self.tags.areKept { return try self.makeChosenDelivery(message) }
         return self.makePlainDelivery()
@@ -158,7 +158,7 @@ final class SenderEndpoint: LinkEndpoint {
         if self.isCapped { self.flowed() }
     }
 
-    /// Takes out the message that has begun and will not be finished, to be aborted. Returns it, not answered yet.
+    /// Removes the started message for its abort. Returns it without an answer.
     private func dropCurrent() -> PendingMessage? {
         guard let lane = self.lane, let current = self.link.current,
             let (message, rest) = self.handler.sending.queue.dropCurrent(lane)
@@ -174,10 +174,9 @@ final class SenderEndpoint: LinkEndpoint {
         delivery.takeContext().map { OutcomePromise(pointer: $0) }
     }
 
-    /// Gives up a message that is not sent to its end: takes it back if it has not begun, and aborts it if it has, as soon as
-    /// the peer can be told.
+    /// Abandons an incomplete message: withdraws it if it has not started, otherwise aborts it as soon as possible.
     ///
-    /// Does nothing when all of it has been handed over.
+    /// Does nothing if all of it has been handed over.
     func abort(_ reply: OutcomeReply, _ cause: AMQPError) {
         self.cancel(reply)
         guard self.lane?.isCurrent(reply) == true, let message = self.dropCurrent() else { return }
@@ -185,7 +184,7 @@ final class SenderEndpoint: LinkEndpoint {
         message.outcome.resolve(.failure(cause))
     }
 
-    /// Takes back a message that has not begun to be sent. Does nothing when it has.
+    /// Withdraws a message that has not started. Does nothing if it has.
     func cancel(_ reply: OutcomeReply) {
         guard let lane = self.lane, let message = self.handler.sending.queue.remove(reply, from: lane) else { return }
         self.handler.outbox.release([(message.ledgerBytes + lane.dropParts(of: message), message.node)])

@@ -3,32 +3,32 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// The loop's side of a session. It is used on the event loop alone.
+/// The loop's side of a session. Used on the event loop only.
 final class SessionEndpoint {
-    /// Not checked for overlapping accesses: each is one call of Proton.
+    /// Not checked for overlapping accesses, because each is one call of Proton.
     @exclusivity(unchecked) private(set) var session: ProtonSession
-    /// The handler owns its sessions; a session that outlives it is done and asks it for nothing.
+    /// The handler owns its sessions. A session that outlives it has ended, and never uses it.
     unowned let handler: ConnectionHandler
     let status: SessionStatus
-    /// Looked through in one order in every run.
+    /// Visited in the same order in every run.
     var links = SlotMap<LinkEndpoint>()
     private(set) var node: SlotKey?
-    /// Not checked either: it calls nothing.
+    /// Not checked either, because it calls nothing.
     @exclusivity(unchecked) private var state = SessionState.open(isBlocked: true)
-    /// The session as the peer sees it, once it has begun it.
+    /// The session from the peer's point of view, once the peer has begun it.
     private(set) var peer: PeerSession?
     private var incoming: IncomingWindow?
     private(set) var incomingCapacity = 0
     private(set) var incomingPeak = 0
-    /// Transfers that were handed to Proton since it last wrote.
+    /// Transfers in Proton since its last output.
     private var handedTransfers = 0
     private var isTouched = false
-    /// Senders answer a drain when what was handed to Proton has been framed.
+    /// Senders that answer a drain when their messages in Proton have been framed.
     var hasDrains = false
-    /// The links that this side opened and detached, and whose detach the peer has not answered.
+    /// The links that this side has opened and detached, without the peer's detach.
     var detaching = 0
 
-    /// Not checked for overlapping accesses, as the backlog of a lane.
+    /// Not checked for overlapping accesses, like the backlog of a lane.
     @exclusivity(unchecked) private var handed = HandedBytes()
 
     init(_ session: consuming ProtonSession, handler: ConnectionHandler) {
@@ -51,10 +51,10 @@ final class SessionEndpoint {
 
     /// The session has been freed, or the connection has ended.
     @inline(__always) var isDone: Bool { self.state.isDone }
-    /// Nothing of this session may be handed to Proton.
+    /// Whether Proton must get nothing of this session.
     @inline(__always) var isBlocked: Bool { self.state.isBlocked }
     var isLocallyOpen: Bool { self.state.isOpen && self.session.isLocallyActive }
-    /// What answers links of the peer that were refused or detached before the session is begun here.
+    /// The answers to links of the peer that were refused or detached before the session is begun here.
     private var answers: [() -> Void] = []
 
     // MARK: Opening
@@ -92,21 +92,21 @@ final class SessionEndpoint {
         return OpenedSession(status: self.status, node: node)
     }
 
-    /// The peer has begun the session and not ended it, so that it reads what this side sends on it.
+    /// Whether the peer has begun the session and not ended it, so that it reads frames on it.
     var isHeardByPeer: Bool {
         self.session.isRemotelyActive && !self.handler.engine.isRemotelyClosed
     }
 
     var isBegunByPeer: Bool { !self.session.isRemotelyUnopened }
 
-    /// Begins the session in Proton, which takes a channel for it with the next output.
+    /// Begins the session in Proton, which assigns a channel with the next output.
     func begin() {
         guard !self.isDone, self.session.isLocallyUnopened else { return }
         self.session.begin()
         self.answerLinks()
     }
 
-    /// What tasks need of the session, once it is begun on this side.
+    /// The parts that tasks need of the session, once it is begun on this side.
     var openedHere: OpenedSession? { self.node.map { OpenedSession(status: self.status, node: $0) } }
 
     func remoteOpened(_ peer: PeerSession?) {
@@ -120,12 +120,12 @@ final class SessionEndpoint {
         }
         peer?.onEarlyEnd = { [unowned self] in
             guard !self.isDone, self.session.isLocallyUnopened else { return }
-            // The links go with the session.
+            // The links end with the session.
             self.answers = []
             self.handler.channels.begin(self)
         }
         peer?.onChange = { [unowned self] in
-            // A window that closes does so at once, and one that opens when Proton has seen it.
+            // A window closes at once, and opens when Proton has seen it.
             if self.peer?.window.available ?? 0 <= 0 { self.setBlocked(true) }
             self.touch()
         }
@@ -135,7 +135,7 @@ final class SessionEndpoint {
         if self.state.take(.peerBegin) { self.session.end() }
     }
 
-    /// Runs what answers a link of the peer, once the session is begun here: Proton drops what it has to say of one before.
+    /// Runs the answers to the peer's links once the session is begun here, because Proton drops earlier answers.
     func whenBegun(_ answer: @escaping () -> Void) {
         guard self.session.isLocallyUnopened else { return answer() }
         let configuration = self.handler.configuration
@@ -153,12 +153,12 @@ final class SessionEndpoint {
         for answer in answers { answer() }
     }
 
-    /// Shows what the peer says of a link, which it has attached, to those who have the link.
+    /// Shows the peer's figures of an attached link to its tasks.
     func observe(_ link: LinkEndpoint) {
         self.peer?.flows.observe(link.status, isReceiver: link is ReceiverEndpoint)
     }
 
-    /// What a sender has, for the peer that asks.
+    /// The state of a sender, for a peer that requests it.
     private func senderState(of name: String) -> FlowFrame.Sender? {
         for case let sender as SenderEndpoint in self.links.values
         where sender.status.name.hasSameUTF8(as: name) {
@@ -169,20 +169,20 @@ final class SessionEndpoint {
 
     // MARK: Sending
 
-    /// Looks how much Proton holds of what has come.
+    /// Reads the number of received bytes in Proton.
     func noteIncoming() {
         guard !self.isDone else { return }
         let held = self.session.incomingBytes
         if held > self.incomingPeak { self.incomingPeak = held }
     }
 
-    /// Counts what was handed to Proton: never more transfers than the peer's window has room for.
+    /// Counts bytes handed to Proton: never more transfers than the peer's window allows.
     func handOver(_ handed: InFlightBytes, transfers: Int) {
         self.handed.add(handed)
         self.count(transfers)
     }
 
-    /// Counts an abort, which is a transfer without bytes; it takes bytes off Proton's count.
+    /// Counts an abort, a transfer without bytes, which reduces Proton's count of bytes.
     func handedAbort() { self.count(1) }
 
     private func count(_ transfers: Int) {
@@ -191,7 +191,7 @@ final class SessionEndpoint {
         if let peer = self.peer, peer.window.available <= self.handedTransfers { self.setBlocked(true) }
     }
 
-    /// The most bytes of one slice: its transfers, of `payload` bytes each, fit into what is left of the peer's window.
+    /// The most bytes of one slice, so that its transfers of `payload` bytes fit into the peer's window.
     func sliceLimit(payload: Int) -> Int {
         max(1, ((self.peer?.window.available ?? 0) - self.handedTransfers) * payload - 1)
     }
@@ -202,7 +202,7 @@ final class SessionEndpoint {
         self.handler.touchedSessions.append(self)
     }
 
-    /// Takes what Proton has framed out of what was handed to it.
+    /// Removes framed bytes from those in Proton.
     func takeFramed(into writes: inout PendingWrites) {
         self.isTouched = false
         guard !self.isDone else { return }
@@ -210,14 +210,14 @@ final class SessionEndpoint {
         self.updateBlocked()
         guard self.hasDrains else { return }
         self.hasDrains = false
-        // What is queued still is looked at again when more has been framed.
+        // The rest of the queue is checked again when more has been framed.
         for sender in self.senders { sender.answerDrain() }
     }
 
-    /// Looks again whether the peer's window is open: after Proton has written, and after the peer has changed it.
+    /// Checks whether the peer's window is open, after Proton's output and after changes of the peer.
     private func updateBlocked() {
         guard !self.isDone else { return }
-        // Proton holds bytes that it could not frame: it sees less room than there is.
+        // Proton holds bytes that it could not frame, so it sees less room than there is.
         let isHeldBack = self.session.outgoingBytes > 0
         self.handedTransfers = 0
         self.setBlocked(isHeldBack || (self.peer?.window.available ?? 0) <= 0)
@@ -232,7 +232,7 @@ final class SessionEndpoint {
         }
     }
 
-    /// The bytes that may come besides what Proton holds.
+    /// The bytes that may arrive in addition to those in Proton.
     private var freeIncoming: Int {
         guard !self.isDone else { return 0 }
         let free = self.incomingCapacity - self.session.incomingBytes
@@ -240,7 +240,7 @@ final class SessionEndpoint {
         return self.handler.receiving.budget.sessionRoom(free, frameSize: frame, sessions: self.handler.sessions.count)
     }
 
-    /// Proton holds less than it did: the peer may send more.
+    /// Proton holds fewer bytes, so the peer may send more.
     func incomingTaken() {
         if let peer = self.peer { self.handler.frames.renewals.look(at: peer) }
     }
@@ -252,12 +252,12 @@ final class SessionEndpoint {
         self.endLocally(error, error ?? Self.closedError(by: .local))
         if let error { self.session.setError(error.fitted(to: self.handler.peerFrameSize)) }
         if self.session.isLocallyUnopened {
-            // The peer has not heard of a session that waits for a channel number.
+            // The peer does not know a session that waits for a channel number.
             guard self.isBegunByPeer else { return self.finish(nil) }
             // A session that was never begun here must be begun before it can be refused.
             self.handler.channels.begin(self)
         }
-        // The begin that answers comes first: see ``ProtonSession/end()``.
+        // The answering begin comes first: see ``ProtonSession/end()``.
         if self.session.isRemotelyUnopened {
             self.state.take(.endUnbegun)
             return
@@ -290,7 +290,7 @@ final class SessionEndpoint {
         self.endLocally(error, cause)
         self.session.abandon()
         self.state.take(.free)
-        // The peer's answer to an orderly close of this side is the answer to the session's end too.
+        // The peer's answer to an orderly close of this side also answers the session's end.
         if error == nil, cause.origin == .local {
             let closed = self.closed
             self.handler.closed.whenResolved { closed.resolve($0) }
@@ -317,7 +317,7 @@ final class SessionEndpoint {
         self.ended.resolve(error.map { .failure($0) } ?? .success(cause))
         self.opened.resolve(.failure(cause))
         self.abandonLinks(error, cause)
-        // Bytes that were handed to Proton will not be written any more.
+        // Bytes in Proton will not be written any more.
         let lost = self.handed.takeAll()
         self.handler.outbox.release(lost.map { ($0.bytes, $0.node) })
         self.handler.metrics?.lost(lost)
@@ -325,7 +325,7 @@ final class SessionEndpoint {
         if let node = self.node { self.handler.outbox.closeLevel(node, cause) }
     }
 
-    /// Nothing of the peer is acted upon any more.
+    /// Frames of the peer are ignored from now on.
     private func leavePeer() {
         self.answers = []
         self.peer?.onEarlyEnd = nil
@@ -344,9 +344,9 @@ final class SessionEndpoint {
 
     private func finish(_ error: AMQPError?) {
         guard !self.isDone else { return }
-        // Which may have begun the session after it was closed here.
+        // The peer may have begun the session after its close here.
         self.leavePeer()
-        // A link that the peer attached after the session was closed here goes with it.
+        // A link that the peer attached after the session's close here ends with it.
         self.abandonLinks(error, error ?? Self.closedError(by: .local))
         self.state.take(.free)
         self.handler.sessions.remove(self.status.key)

@@ -1,6 +1,6 @@
 internal import DequeModule
 
-/// Tasks that wait for the settlement of deliveries: of one receiver, by the sequence of the delivery. Empty as a rule.
+/// Tasks that wait for settlements of one receiver's deliveries, by their sequence. Usually empty.
 struct SettlementWaits {
     private var replies: [UInt64: [Reply<AMQPSettlementResult>]] = [:]
 
@@ -22,19 +22,19 @@ struct WriteWaits {
     var isEmpty: Bool { self.replies.isEmpty }
 
     mutating func add(_ write: Int, _ reply: Reply<AMQPSettlementResult>) {
-        // Who asks late may wait for an earlier write.
+        // A late call may wait for an earlier write.
         let place = self.replies.lastIndex { $0.write <= write }.map { $0 + 1 } ?? 0
         self.replies.insert((write, reply), at: place)
     }
 
-    /// The socket has taken the writes up to this one.
+    /// The socket has accepted the writes up to this one.
     mutating func finish(_ write: Int) {
         while let first = self.replies.first, first.write <= write {
             self.replies.removeFirst().reply.resolve(.success(.settled))
         }
     }
 
-    /// No write will be taken any more.
+    /// No write will be accepted any more.
     mutating func fail(_ error: AMQPError) {
         for (_, reply) in self.replies { reply.resolve(.success(.inDoubt(error))) }
         self.replies = []
@@ -42,7 +42,7 @@ struct WriteWaits {
 }
 
 extension ConnectionHandler {
-    /// Answers when the socket has taken a write.
+    /// Answers when the socket has accepted a write.
     func answer(_ replies: [Reply<AMQPSettlementResult>], afterWrite write: Int) {
         self.decisionWrites.answer(replies, afterWrite: write, self.writes, gone: self.isDead ? self.gone : nil)
     }

@@ -36,7 +36,7 @@ extension SessionEndpoint {
     }
 }
 
-/// What a link shows of itself.
+/// The figures of a link in a snapshot.
 struct LinkFigures {
     var bytes = AMQPFill(limit: nil, used: 0, peak: 0)
     var messages = 0
@@ -106,9 +106,9 @@ extension LinkFigures {
 }
 
 extension AMQPBlockCause {
-    /// What keeps the peer from sending.
+    /// The cause that keeps the peer from sending.
     init?(of receiver: ReceiverEndpoint) {
-        // The peer may send, or what it sends is on its way; or nothing was granted because no task waits.
+        // The peer may send, or its messages are on their way; or no credit was granted because no task waits.
         guard receiver.isLocallyOpen, receiver.state.isBlocked else { return nil }
         if receiver.account.isPaced {
             self = .rate

@@ -1,9 +1,8 @@
 internal import NIOCore
 
-/// Hands the peer's bytes to Proton, behind the checks of the header and the frames. It is used on the event loop alone.
+/// Hands the peer's bytes to Proton, after the checks of the header and the frames. Used on the event loop only.
 final class SocketReader {
-    /// The buffers that are read into. Each read is followed by a round of the pump and a write, however few messages it
-    /// brought.
+    /// The buffers for reads. A round of the pump and a write follow each read, even of few messages.
     static let buffers = AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 2_048, maximum: 131_072)
 
     @exclusivity(unchecked) private var header = HeaderCheck()
@@ -13,14 +12,14 @@ final class SocketReader {
 
     init(_ frames: FrameObserver) { self.frames = frames }
 
-    /// Whether the peer has begun with the header of AMQP.
+    /// Whether the peer has started with the AMQP header.
     var hasSeenHeader: Bool { self.header.isPassed }
 
-    /// Returns why the peer's header is none of AMQP, if it is not.
+    /// Returns the error if the peer's header is not AMQP.
     @inline(__always)
     func checkHeader(_ bytes: ByteBuffer) -> AMQPError? { self.header.isPassed ? nil : self.header.check(bytes) }
 
-    /// Hands bytes of the peer to Proton. Returns what is wrong in them; Proton has then seen all that came before.
+    /// Hands bytes of the peer to Proton. Returns their error; Proton has then seen everything before it.
     @inline(__always)
     func read(_ bytes: UnsafeRawBufferPointer, for handler: ConnectionHandler) -> AMQPError? {
         self.trace?.received(bytes)
@@ -32,7 +31,7 @@ final class SocketReader {
             }
             guard reading.violation == nil, reading.count < rest.count else { return reading.violation }
             rest = UnsafeRawBufferPointer(rebasing: rest[reading.count...])
-            // The frames so far are answered before Proton sees the next one.
+            // Proton answers the earlier frames before it sees the next one.
             handler.processEvents()
             self.frames.beginEndedEarly()
             while !handler.isDead, handler.produce() {}

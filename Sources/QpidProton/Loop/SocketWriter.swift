@@ -1,31 +1,33 @@
 internal import Logging
 internal import NIOCore
 
-/// The bytes between Proton and the socket: makes writes of them, and counts those that the socket has not taken.
+/// The bytes between Proton and the socket: forms writes, and counts the unaccepted bytes.
 ///
-/// It is used on the event loop alone. What follows from writes that have ended is the handler's.
+/// Used on the event loop only. The handler deals with ended writes.
 final class SocketWriter {
-    /// The bytes that may be on their way from Proton to the socket. More would wait where nothing can be taken back.
+    /// The most bytes on their way from Proton to the socket. More would wait where nothing can overtake them.
     static let budget = 131_072
-    /// The most memory that is kept for the next write, in bytes.
+    /// The most memory kept for the next write, in bytes.
     private static let largestOutput = 131_072
 
-    // Changed in short steps that call nothing which comes back.
+    // Changed in short steps that are never re-entered.
     @exclusivity(unchecked) private(set) var unwrittenBytes = 0
     private(set) var unwrittenPeak = 0
     @exclusivity(unchecked) private(set) var numbers = WriteNumbers()
     @exclusivity(unchecked) var pending = PendingWrites()
-    /// What was written last, whose memory is used again.
+    /// The last write, whose memory is used again.
     @exclusivity(unchecked) private var output: ByteBuffer?
     @exclusivity(unchecked) private var isFlushNeeded = false
-    /// Whether the channel is writable only while it holds nothing: its water marks are 1, and nothing before it keeps bytes back.
+    /// Whether the channel is writable only while it holds nothing: its water marks are 1, and no earlier handler keeps
+    /// bytes.
     private let confirmsByWritability: Bool
     /// `nil` if the frames are not logged.
     var trace: FrameTrace?
 
     init(confirmsByWritability: Bool) { self.confirmsByWritability = confirmsByWritability }
 
-    /// The water marks of a channel: with marks of 1 it is writable only while it holds nothing. TLS keeps bytes back before it.
+    /// The water marks of a channel. With marks of 1 it is writable only while it holds nothing. TLS keeps bytes before
+    /// it.
     static func waterMark(isTLS: Bool) -> ChannelOptions.Types.WriteBufferWaterMark {
         isTLS ? .init(low: 32_768, high: 65_536) : .init(low: 1, high: 1)
     }
