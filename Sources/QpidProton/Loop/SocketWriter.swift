@@ -34,12 +34,12 @@ final class SocketWriter {
 
     // MARK: Making a write
 
-    /// Takes what Proton has to send; `nil` when that is nothing.
+    /// Collects Proton's output; `nil` if there is none.
     @inline(__always)
     func take(from engine: borrowing ProtonEngine, _ context: ChannelHandlerContext) -> ByteBuffer? {
         var out: ByteBuffer?
         engine.write { bytes in
-            // The peer will get bytes without it, and one that does not read must not be sent more and more of them.
+            // The peer gets other bytes anyway, and one that does not read must not get more and more.
             if self.unwrittenBytes > 0, Self.isHeartbeat(bytes) { return }
             if out == nil { out = self.takeOutput(context) }
             out?.writeBytes(bytes)
@@ -47,32 +47,33 @@ final class SocketWriter {
         return out
     }
 
-    /// An empty frame alone.
+    /// A single empty frame.
     private static func isHeartbeat(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count == 8 && bytes.loadUnaligned(as: UInt64.self).bigEndian == 0x0000_0008_0200_0000
     }
 
-    /// The memory of the last write, if that has gone and the memory is of the usual size.
+    /// The memory of the last write, if it is free and of the usual size.
     func takeOutput(_ context: ChannelHandlerContext) -> ByteBuffer {
         guard var out = self.output else { return context.channel.allocator.buffer(capacity: 4_096) }
         self.output = nil
-        // New memory where the last write still holds it.
+        // New memory if the last write still uses it.
         out.clear()
         return out
     }
 
-    /// Writes what was taken, and keeps its memory for the next write.
+    /// Writes the collected bytes, and keeps their memory for the next write.
     @inline(__always)
     func writeTaken(_ out: ByteBuffer, _ context: ChannelHandlerContext, for handler: ConnectionHandler) {
         if out.capacity <= Self.largestOutput { self.output = out }
-        // Behind much that waits a small write takes no more memory than it needs: a peer that does not read can have many made.
+        // After a large backlog a small write gets no more memory than it needs, because a peer that does not read can
+        // cause many.
         let isLean = self.unwrittenBytes > SendFeed.batch && out.readableBytes < out.capacity / 8
         self.write(isLean ? context.channel.allocator.buffer(buffer: out) : out, context, for: handler)
     }
 
-    /// Writes bytes. A promise confirms them if the channel does not show by itself that it has written all, or has not so far.
+    /// Writes bytes. A promise confirms them if the channel's writability does not.
     ///
-    /// - Parameter handler: What is told of the end of a write that has a promise.
+    /// - Parameter handler: Notified of the end of a write with a promise.
     func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext, for handler: ConnectionHandler) {
         let count = bytes.readableBytes
         self.trace?.sent(bytes)
@@ -91,10 +92,10 @@ final class SocketWriter {
         return promise
     }
 
-    /// Writes a close with the reason, behind all that Proton has to send. Proton makes none of its own where this side finds
-    /// the error; its text would name another reason too.
+    /// Writes a close with the reason after all output of Proton. Proton writes none if this side finds the error, and
+    /// its text would be another.
     ///
-    /// A peer that did not begin with the AMQP header gets that header alone. Source: AMQP 1.0 §2.2, §2.4.1.
+    /// A peer that did not start with the AMQP header gets only that header. Source: AMQP 1.0 §2.2, §2.4.1.
     func sayFarewell(_ error: AMQPError, for handler: ConnectionHandler) {
         guard let context = handler.context, handler.engine.transportError == nil else { return }
         guard handler.reader.hasSeenHeader else {
@@ -116,7 +117,8 @@ final class SocketWriter {
 
     // MARK: The socket
 
-    /// Flushes the channel. Returns the writes that the socket has taken at once; `nil` if a promise will tell.
+    /// Flushes the channel. Returns the writes that the socket has accepted at once; `nil` if a promise will confirm
+    /// them.
     @inline(__always)
     func flush(_ context: ChannelHandlerContext, for handler: ConnectionHandler) -> PendingWrites.Confirmed? {
         guard self.isFlushNeeded else { return nil }
@@ -125,24 +127,24 @@ final class SocketWriter {
         guard self.pending.hasUnpromised, !handler.isDead else { return nil }
         let channel = context.channel
         if channel.isWritable, channel.isActive { return self.pending.confirm() }
-        // The socket is full: a mark behind what it has not taken tells when it has.
+        // The socket is full: a mark after the unaccepted bytes confirms them.
         self.pending.add(bytes: 0, isPromised: true)
         context.writeAndFlush(NIOAny(ByteBuffer()), promise: self.makeConfirmation(handler))
         return nil
     }
 
-    /// Takes what was framed without a byte to write, if no write is on its way that could carry it.
+    /// Returns marks framed without a byte to write, if no write in progress can carry them.
     @inline(__always)
     func confirmFramed() -> PendingWrites.Confirmed? {
         self.pending.hasNewMessages && !self.pending.addToLast() ? self.pending.confirmNew() : nil
     }
 
-    /// Takes the last writes, which no promise confirms, when the connection is over.
+    /// Returns the last writes, which no promise confirms, at the end of the connection.
     func takeUnpromised() -> PendingWrites.Confirmed? {
         self.pending.hasUnpromised ? self.pending.confirm() : nil
     }
 
-    /// Ends writes that the socket has taken, or lost: their bytes leave the ledgers, and what was sent settled is done.
+    /// Ends accepted or lost writes: their bytes leave the ledgers, and settled messages are done.
     @inline(__always)
     func end(_ confirmed: PendingWrites.Confirmed, _ failure: AMQPError?, for handler: ConnectionHandler) {
         self.unwrittenBytes -= confirmed.bytes
@@ -160,7 +162,7 @@ final class SocketWriter {
         let outcome = failure.map { OutcomeBlock.Answer.failure($0.telling(.inDoubt)) } ?? .success(.settled)
         while let message = self.pending.next(of: &confirmed) {
             handler.metrics?.written(message, isDone: failure == nil)
-            // With the next look into the outbox, which follows.
+            // With the next fetch of the outbox, which follows.
             handler.mail.release(message.bytes, message.node)
             message.settled?.resolve(outcome)
         }

@@ -1,8 +1,8 @@
 internal import Logging
 internal import NIOCore
 
-/// Looks at the links of a connection from time to time: it tells of blocks that last, and warns of links that stall. It is
-/// used on the event loop alone.
+/// Checks the links of a connection periodically: it reports long blocks, and warns of stalled links. Used on the event
+/// loop only.
 final class StallMonitor {
     private struct Subscriber {
         let after: Int64
@@ -10,14 +10,14 @@ final class StallMonitor {
         let continuation: AsyncStream<AMQPFlowEvent>.Continuation
     }
 
-    /// What is known of a link since it last moved.
+    /// The record of a link since its last progress.
     private struct Progress {
         var steps: Int
         var since: Int64
         var isWarned = false
     }
 
-    /// Events cannot be told apart in less.
+    /// Shorter intervals would not separate events.
     private static let shortest: Int64 = 1_000_000
 
     private unowned let handler: ConnectionHandler
@@ -34,7 +34,7 @@ final class StallMonitor {
         self.metricsInterval = handler.configuration.metrics.map { $0.interval.nanoseconds }
     }
 
-    /// Looks for the first time, and again as often as is needed.
+    /// Makes the first check, and schedules further ones.
     func start() {
         self.handler.metrics?.start()
         self.schedule()
@@ -100,7 +100,7 @@ final class StallMonitor {
         self.tell(link, cause, .blocked(for: .nanoseconds(duration)), duration)
     }
 
-    /// A block is over.
+    /// A block has ended.
     func ended(_ block: BlockClock.Ended, on link: LinkEndpoint) {
         self.handler.metrics?.ended(block, on: link)
         guard block.wasAnnounced else { return }
@@ -122,7 +122,7 @@ final class StallMonitor {
 
     // MARK: Warnings
 
-    /// Warns once of a link that had work and has moved nothing for the limit.
+    /// Warns once of a link with pending work and no progress for the limit.
     private func warn(_ link: LinkEndpoint, _ now: Int64) {
         guard let limit = self.stallLimit else { return }
         let id = link.number
@@ -145,7 +145,7 @@ final class StallMonitor {
 }
 
 extension LinkEndpoint {
-    /// Takes what keeps the link from moving from now on.
+    /// Sets the current cause of the block.
     func note(_ cause: AMQPBlockCause?) {
         guard cause != self.blocks.cause, let ended = self.blocks.note(cause, at: self.handler.now) else { return }
         self.handler.watch.ended(ended, on: self)

@@ -1,15 +1,16 @@
 internal import NIOCore
 
-/// A close whose steps share one limit: the work before it and the wait for the peer's answer. Used on the event loop alone.
+/// A close whose steps share one limit: the work before it and the wait for the peer's answer. Used on the event loop
+/// only.
 final class TimedClose {
     private let handler: ConnectionHandler
     private let request: CloseRequest
     private let reply: Reply<AMQPCloseResult>
-    /// The limit as the caller knows it, for texts.
+    /// The caller's limit, for texts.
     private let limit: Duration
     private var deadline: NIODeadline
     private var hasWorked = false
-    /// When the work ends, whatever is left.
+    /// The time at which the work ends, complete or not.
     private var workDeadline: NIODeadline?
     private var isLate = false
     private var isClosed = false
@@ -18,7 +19,7 @@ final class TimedClose {
 
     /// Runs a close.
     ///
-    /// - Parameter limit: The time for all steps; zero for no work, and `operationTimeout` for the answer.
+    /// - Parameter limit: The time for all steps; zero closes at once, with `operationTimeout` for the answer.
     static func run(
         _ request: CloseRequest,
         within limit: Duration,
@@ -27,7 +28,7 @@ final class TimedClose {
     ) {
         let close = TimedClose(request, within: limit, call.reply, on: handler)
         let bound = NIOLoopBound(close, eventLoop: handler.eventLoop)
-        // Not by the outbox, which is closed with the connection.
+        // Not through the outbox, which closes with the connection.
         call.begin { [eventLoop = handler.eventLoop] grace in eventLoop.execute { bound.value.cancel(grace) } }
         close.start(limit)
     }
@@ -81,7 +82,7 @@ final class TimedClose {
         self.finish(links, for: limit)
     }
 
-    /// Flushes the senders of some links at the same time.
+    /// Flushes the senders of some links concurrently.
     private func flush(_ links: [LinkEndpoint], for limit: Duration) {
         let senders = links.compactMap { $0 as? SenderEndpoint }
         var left = senders.count
@@ -94,8 +95,8 @@ final class TimedClose {
         }
     }
 
-    /// Stops receivers at the same time, and flushes the senders in the rest of the limit: handlers may send until their
-    /// messages are settled.
+    /// Stops receivers concurrently, and flushes the senders in the rest of the limit, because handlers may send until
+    /// their messages are settled.
     private func finish(_ links: @escaping () -> [LinkEndpoint], for limit: Duration) {
         let deadline = self.handler.deadline(in: limit)
         let flush = {
@@ -117,7 +118,7 @@ final class TimedClose {
         guard !self.hasWorked else { return }
         self.hasWorked = true
         self.isLate = self.workDeadline.map { $0 <= self.handler.eventLoop.now } ?? false
-        // Not at once: this may be the middle of the end of a link.
+        // Not at once, because this may be within the end of a link.
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         self.handler.eventLoop.execute {
             bound.value.close()
@@ -137,7 +138,7 @@ final class TimedClose {
         }
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         self.request.answered.whenResolved { answer in
-            // Given on the loop.
+            // Set on the loop.
             if case .failure(let error) = answer { bound.value.end(error) } else { bound.value.end(nil) }
         }
         if self.isCancelled { self.end(.cancelled) }
@@ -168,9 +169,9 @@ final class TimedClose {
         self.reply.resolve(.success(result))
     }
 
-    /// The task was cancelled.
+    /// Handles the cancellation of the task.
     ///
-    /// - Parameter grace: The time that is left for all that has not been done; `nil` for no wait at all.
+    /// - Parameter grace: The remaining time for everything unfinished; `nil` for no wait.
     func cancel(_ grace: Duration?) {
         guard self.reply.answer == nil else { return }
         self.deadline = min(self.deadline, self.handler.deadline(in: grace ?? .zero))

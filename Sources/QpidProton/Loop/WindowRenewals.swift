@@ -1,20 +1,21 @@
 internal import NIOCore
 
-/// The sessions of which this side owes the peer flows that Proton does not make: renewals of windows, and answers to echoes.
+/// The sessions for which the library must send flows that Proton does not write: renewals of windows, and answers to
+/// echoes.
 struct WindowRenewals {
     /// Sessions of whose window the peer has used a quarter.
     private var due: [PeerSession] = []
-    /// Sessions of which the peer wants to know the state.
+    /// Sessions whose state the peer has requested.
     private var echoes: [PeerSession] = []
-    /// A window was told, and links on which nothing arrives may need a flow that names them.
+    /// Whether a window was renewed, and links without arrivals may need a flow that names them.
     private(set) var mayOweIdleLinks = false
     /// Whether the flows name links: not at a peer that resumes all links at any flow.
     var namesLinks = true
 
-    /// There may be frames to send.
+    /// Whether there may be frames to send.
     @inline(__always) var areDue: Bool { !self.due.isEmpty || !self.echoes.isEmpty || self.mayOweIdleLinks }
 
-    /// Looks with the next output whether the window of a session is to be renewed.
+    /// Checks the window of a session with the next output.
     @inline(__always)
     mutating func look(at session: PeerSession) {
         guard !session.isDue else { return }
@@ -22,14 +23,14 @@ struct WindowRenewals {
         self.due.append(session)
     }
 
-    /// The peer wants to know the state of a session.
+    /// The peer has requested the state of a session.
     mutating func echo(_ session: PeerSession) {
         guard !session.isEchoDue else { return }
         session.isEchoDue = true
         self.echoes.append(session)
     }
 
-    /// A flow told a session's window and may have named another link than those that wait for it.
+    /// A flow advertised a session's window, and may have named another link than the waiting ones.
     mutating func told(_ session: PeerSession) {
         if session.mayHaveWaiting { self.look(at: session) }
         self.noteIdleLinks(session)
@@ -39,7 +40,7 @@ struct WindowRenewals {
         if self.namesLinks, session.flows.ownCount > session.links.active.count { self.mayOweIdleLinks = true }
     }
 
-    /// Looks with the next output at the links on which nothing arrives.
+    /// Checks the links without arrivals with the next output.
     mutating func lookAtIdleLinks(of sessions: some Sequence<PeerSession>) {
         self.mayOweIdleLinks = false
         for session in sessions {
@@ -48,10 +49,10 @@ struct WindowRenewals {
         }
     }
 
-    /// Gives the frames that renew the windows of which the peer has used a quarter, and those that have opened again.
+    /// Returns the frames that renew windows after a quarter of use, and those that have opened again.
     ///
     /// - Parameter now: The time of the loop's clock, in nanoseconds.
-    /// - Returns: Whether there is more to give with the next output.
+    /// - Returns: Whether more frames follow with the next output.
     mutating func renew(at now: Int64, _ body: (ByteBuffer) -> Void) -> Bool {
         guard !self.due.isEmpty else { return false }
         let count = self.due.count
@@ -66,7 +67,7 @@ struct WindowRenewals {
         return !self.due.isEmpty
     }
 
-    /// Gives the frames that answer what the peer asked for: one a link, however often it has asked.
+    /// Returns the frames that answer the peer's requests: one per link, independent of their number.
     mutating func answerEchoes(_ body: (ByteBuffer) -> Void) {
         guard !self.echoes.isEmpty else { return }
         for session in self.echoes {
