@@ -1,6 +1,6 @@
 import QpidProton
 
-/// A request to the management node: HTTP's method, path and body in a message.
+/// A request to the management node: an HTTP method, path and body in a message.
 struct ManagementRequest: Equatable {
     enum Method: String {
         case get = "GET"
@@ -11,7 +11,7 @@ struct ManagementRequest: Equatable {
 
     var method: Method
     var path: String
-    /// Null for none: the broker needs a body section.
+    /// Null without a body, because the broker needs a body section.
     var body: AMQPValue = .null
 
     init(_ method: Method, _ path: String, body: AMQPValue = .null) {
@@ -20,13 +20,14 @@ struct ManagementRequest: Equatable {
         self.body = body
     }
 
-    /// A request about the thing of a name in a collection.
+    /// A request about a named entity in a collection.
     init(_ method: Method, _ collection: String, _ name: String, rest: String = "", body: AMQPValue = .null)
         throws(AMQPError)
     {
-        // The broker takes these for steps in the path, encoded too, and ends the session over what is left of it.
+        // The broker reads these as steps in the path, even if encoded, and ends the session because of the remaining
+        // path.
         guard name != ".", name != ".." else {
-            let text = "RabbitMQ's management cannot name a thing '\(name)': give it another name"
+            let text = "RabbitMQ's management cannot address an entity named '\(name)': use another name"
             throw AMQPError(condition: .invalidArgument, detail: text)
         }
         self.init(method, "/\(collection)/\(RabbitMQAddress.encoded(name))\(rest)", body: body)
@@ -47,7 +48,7 @@ struct ManagementResponse: Equatable {
     var status: Int
     var body: AMQPValue
 
-    /// Reads an answer. `nil` for a message that answers no request of ours.
+    /// Reads an answer; `nil` for a message that answers no request of this side.
     static func read(_ message: AMQPMessage) -> (id: UInt64, result: Result<Self, AMQPError>)? {
         guard case .ulong(let id) = message.properties.correlationID else { return nil }
         guard let subject = message.properties.subject, let status = Int(subject), (100...599).contains(status) else {
@@ -55,24 +56,24 @@ struct ManagementResponse: Equatable {
             return (id, .failure(AMQPError(condition: .decodeError, detail: text)))
         }
         guard case .value(let body) = message.body else {
-            let text = "the broker's answer of status \(status) has a body that is no single value"
+            let text = "the broker's answer of status \(status) has a body that is not a single value"
             return (id, .failure(AMQPError(condition: .decodeError, detail: text)))
         }
         return (id, .success(Self(status: status, body: body)))
     }
 
-    /// The map that a successful answer holds.
+    /// The map in a successful answer.
     func map() throws(AMQPError) -> AMQPMap {
         guard let map = self.body.mapValue else {
             throw AMQPError(
                 condition: .decodeError,
-                detail: "the broker's answer of status \(self.status) is no map: \(self.body)"
+                detail: "the broker's answer of status \(self.status) is not a map: \(self.body)"
             )
         }
         return map
     }
 
-    /// The number of messages that were deleted.
+    /// The number of deleted messages.
     func messageCount() throws(AMQPError) -> Int {
         guard let count = try self.map()["message_count"]?.intValue else {
             throw AMQPError(condition: .decodeError, detail: "the broker's answer has no message_count: \(self.body)")
@@ -80,11 +81,11 @@ struct ManagementResponse: Equatable {
         return count
     }
 
-    /// The error of an answer whose status is none of success.
+    /// The error of an answer with a status other than success.
     var error: AMQPError? {
         guard !(200...299).contains(self.status) else { return nil }
         let words = self.body.stringValue ?? (self.body.isNull ? "" : "\(self.body)")
-        // The broker answers 400 to what deals with a thing that is not there, and says so in words.
+        // For an entity that does not exist the broker answers 400, with the cause in its text.
         let isMissing = self.status == 400 && (words.hasPrefix("no queue ") || words.hasPrefix("no exchange "))
         let condition: AMQPCondition =
             switch self.status {

@@ -5,27 +5,27 @@ public import QpidProton
 /// For `AMQPSession.openSender(to:)`, `AMQPSession.openReceiver(from:)`, and the `to` of messages on the anonymous terminus.
 /// Source: RabbitMQ's guide "AMQP 1.0", target and source address version 2.
 public enum RabbitMQAddress {
-    /// A queue, to send to or to receive from: `/queues/` and its name.
+    /// Returns the address of a queue to send to or receive from: `/queues/` and its name.
     ///
-    /// - Parameter name: The name as it is; `a/b` becomes `/queues/a%2Fb`.
+    /// - Parameter name: The unencoded name; `a/b` becomes `/queues/a%2Fb`.
     public static func queue(_ name: String) -> String {
         "/queues/\(self.encoded(name))"
     }
 
-    /// An exchange, to send to: `/exchanges/`, its name, and the routing key if there is one.
+    /// Returns the address of an exchange to send to: `/exchanges/`, its name, and the routing key if there is one.
     ///
     /// - Parameters:
-    ///   - name: The name as it is.
-    ///   - key: The routing key of all messages as it is; empty for none.
+    ///   - name: The unencoded name.
+    ///   - key: The unencoded routing key of all messages; empty for none.
     public static func exchange(_ name: String, key: String = "") -> String {
         key.isEmpty
             ? "/exchanges/\(self.encoded(name))"
             : "/exchanges/\(self.encoded(name))/\(self.encoded(key))"
     }
 
-    /// A text in percent-encoding: all but letters and digits of ASCII and `-._~` by its UTF-8 bytes. Source: RFC 3986 §2.1.
+    /// Percent-encodes a text: all UTF-8 bytes except ASCII letters, digits and `-._~`. Source: RFC 3986 §2.1.
     ///
-    /// - Parameter text: The text as it is.
+    /// - Parameter text: The unencoded text.
     public static func encoded(_ text: String) -> String {
         var encoded = ""
         encoded.reserveCapacity(text.utf8.count)
@@ -45,11 +45,11 @@ public enum RabbitMQAddress {
 }
 
 extension AMQPSource {
-    /// A stream of RabbitMQ 4.
+    /// Returns the source for a stream of RabbitMQ 4.
     ///
     /// - Parameters:
-    ///   - name: The stream's name as it is.
-    ///   - offset: Where in the stream the receiver begins.
+    ///   - name: The unencoded name of the stream.
+    ///   - offset: The place in the stream where the receiver starts.
     public static func rabbitMQStream(_ name: String, from offset: AMQPStreamOffset) -> Self {
         Self(address: RabbitMQAddress.queue(name), filters: [.streamOffset(offset)])
     }

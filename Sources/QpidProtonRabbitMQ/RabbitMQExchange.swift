@@ -1,47 +1,47 @@
 public import QpidProton
 
-/// An exchange as it is to be declared.
+/// An exchange to declare.
 public struct RabbitMQExchange: Hashable, Sendable {
-    /// How messages are routed: an open set of names.
+    /// The routing rule of an exchange: an open set of names.
     public struct Kind: RawRepresentable, Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
         /// The name.
         public let rawValue: String
 
-        /// Creates a kind of any name.
+        /// Creates a kind with any name.
         public init(rawValue: String) { self.rawValue = rawValue }
-        /// Creates a kind of a literal name.
+        /// Creates a kind from a literal name.
         public init(stringLiteral value: String) { self.rawValue = value }
         /// The name.
         public var description: String { self.rawValue }
 
-        /// To the queues whose binding key is the routing key.
+        /// Routes to the queues whose binding key is the routing key.
         public static let direct: Self = "direct"
-        /// To all queues that are bound.
+        /// Routes to all bound queues.
         public static let fanout: Self = "fanout"
-        /// To the queues whose binding key, with `*` and `#`, matches the routing key.
+        /// Routes to the queues whose binding key, with `*` and `#`, matches the routing key.
         public static let topic: Self = "topic"
-        /// To the queues whose binding arguments match the application properties.
+        /// Routes to the queues whose binding arguments match the application properties.
         public static let headers: Self = "headers"
     }
 
-    /// The name as it is.
+    /// The unencoded name.
     public var name: String
-    /// How messages are routed.
+    /// The routing rule.
     public var kind: Kind
-    /// Whether the exchange is there after the broker has been started again.
+    /// Whether the exchange survives a restart of the broker; true by default.
     public var isDurable = true
-    /// Whether the exchange is deleted with its last binding.
+    /// Whether the broker deletes the exchange with its last binding; false by default.
     public var isAutoDelete = false
-    /// Whether messages come from other exchanges alone.
+    /// Whether only other exchanges can send to it; false by default.
     public var isInternal = false
     /// Arguments, by name.
     public var arguments: AMQPMap = [:]
 
-    /// Describes an exchange.
+    /// Creates the description of an exchange.
     ///
     /// - Parameters:
-    ///   - name: The name as it is.
-    ///   - kind: How messages are routed.
+    ///   - name: The unencoded name.
+    ///   - kind: The routing rule.
     public init(_ name: String, kind: Kind = .direct) {
         self.name = name
         self.kind = kind
@@ -56,13 +56,13 @@ public struct RabbitMQExchange: Hashable, Sendable {
     }
 }
 
-/// A binding: the messages of an exchange that a queue, or another exchange, gets.
+/// A binding: it routes messages of an exchange to a queue or another exchange.
 public struct RabbitMQBinding: Hashable, Sendable {
-    /// Who gets the messages.
+    /// The destination of the messages.
     public enum Destination: Hashable, Sendable {
-        /// The queue of a name.
+        /// The queue with a name.
         case queue(String)
-        /// The exchange of a name.
+        /// The exchange with a name.
         case exchange(String)
 
         var name: String {
@@ -71,7 +71,7 @@ public struct RabbitMQBinding: Hashable, Sendable {
             }
         }
 
-        /// The name of its kind in the path of a binding.
+        /// The name of the kind in the path of a binding.
         var mark: String {
             switch self {
             case .queue: "dstq"
@@ -82,18 +82,18 @@ public struct RabbitMQBinding: Hashable, Sendable {
 
     /// The name of the exchange.
     public var exchange: String
-    /// Who gets the messages.
+    /// The destination of the messages.
     public var destination: Destination
-    /// The binding key: which routing keys match depends on the exchange.
+    /// The binding key. The exchange determines which routing keys match.
     public var key: String
-    /// Arguments, by name: what an exchange of kind `headers` matches.
+    /// Arguments, by name, which an exchange of kind `headers` matches.
     public var arguments: AMQPMap
 
-    /// Describes a binding.
+    /// Creates the description of a binding.
     ///
     /// - Parameters:
     ///   - exchange: The name of the exchange.
-    ///   - destination: Who gets the messages.
+    ///   - destination: The destination of the messages.
     ///   - key: The binding key.
     ///   - arguments: Arguments, by name.
     public init(exchange: String, to destination: Destination, key: String = "", arguments: AMQPMap = [:]) {
@@ -122,7 +122,7 @@ public struct RabbitMQBinding: Hashable, Sendable {
         return "/bindings/src=\(source);\(self.destination.mark)=\(destination);key=\(key);args="
     }
 
-    /// The path of the list of the bindings that differ from this one in their arguments alone.
+    /// The path of the list of bindings that differ from this one only in their arguments.
     var listPath: String {
         let (source, destination) = (
             RabbitMQAddress.encoded(self.exchange), RabbitMQAddress.encoded(self.destination.name)
@@ -131,23 +131,23 @@ public struct RabbitMQBinding: Hashable, Sendable {
             "/bindings?\(self.destination.mark)=\(destination)&key=\(RabbitMQAddress.encoded(self.key))&src=\(source)"
     }
 
-    /// The path of this binding in that list; `nil` if it is not there.
+    /// The path of this binding in that list; `nil` if it does not exist.
     func location(in list: AMQPValue) throws(AMQPError) -> String? {
         guard let bindings = list.listValue else {
-            throw AMQPError(condition: .decodeError, detail: "the broker's answer is no list of bindings: \(list)")
+            throw AMQPError(condition: .decodeError, detail: "the broker's answer is not a list of bindings: \(list)")
         }
         return bindings.lazy.compactMap(\.mapValue)
             .first { Self.isSame($0["arguments"]?.mapValue ?? [:], self.arguments) }?["location"]?.stringValue
     }
 
-    /// Whether two bindings are one for the broker.
+    /// Whether the broker treats two bindings as one.
     func isSame(as other: Self) -> Bool {
         self.exchange.isSame(as: other.exchange) && self.destination.mark == other.destination.mark
             && self.destination.name.isSame(as: other.destination.name) && self.key.isSame(as: other.key)
             && Self.isSame(self.arguments, other.arguments)
     }
 
-    /// Whether arguments are the same for the broker: it gives them back in another order, and integers in other widths.
+    /// Whether the broker treats arguments as equal. It returns them in another order, with integers of other widths.
     private static func isSame(_ left: AMQPMap, _ right: AMQPMap) -> Bool {
         left.count == right.count
             && right.allSatisfy { key, value in

@@ -1,17 +1,19 @@
 public import QpidProton
 
-// Each call suspends until the broker has answered, for `timeout` at most. It throws what the broker refused, what ended the links, or
-// `timeout`; when the task is cancelled it throws `cancelled`, and the broker may have done what was asked all the same.
+// Each call suspends until the broker has answered, at most for `timeout`. It throws the broker's refusal, the error
+// that ended the links, or `timeout`. If the task is cancelled it throws `cancelled`, and the broker may still carry
+// out the request.
 
 extension RabbitMQManagement {
     // MARK: Queues
 
-    /// Declares a queue, and suspends until it is there. It may be there already, with the same properties.
+    /// Declares a queue, and suspends until it exists. It may exist already with the same properties.
     ///
     /// - Parameter queue: The queue.
-    /// - Returns: The queue as the broker has it.
-    /// - Throws: `AMQPError`: `preconditionFailed` when there is a queue of that name with other properties, `invalidField` for arguments
-    ///   that the broker does not take, `notAllowed` for a name that is reserved; what ended the links; `timeout`; `cancelled`.
+    /// - Returns: The queue as the broker reports it.
+    /// - Throws: `AMQPError`: `preconditionFailed` if the queue exists with other properties, `invalidField` for
+    ///   arguments that the broker refuses, `notAllowed` for a reserved name. Also the error that ended the links,
+    ///   `timeout` and `cancelled`.
     @discardableResult
     public func declare(_ queue: RabbitMQQueue) async throws(AMQPError) -> RabbitMQQueueInfo {
         let request = try ManagementRequest(.put, "queues", queue.name, body: .map(queue.declaration))
@@ -21,21 +23,22 @@ extension RabbitMQManagement {
         return try RabbitMQQueueInfo(answer.map())
     }
 
-    /// Tells what the broker knows of a queue, and suspends until it has answered.
+    /// Returns the broker's information about a queue. Suspends until the broker has answered.
     ///
-    /// - Parameter name: The name of the queue as it is.
-    /// - Throws: `AMQPError`: `notFound` when there is no such queue; what ended the links; `timeout`; `cancelled`.
+    /// - Parameter name: The unencoded name of the queue.
+    /// - Throws: `AMQPError`: `notFound` if the queue does not exist. Also the error that ended the links, `timeout`
+    ///   and `cancelled`.
     public func queue(_ name: String) async throws(AMQPError) -> RabbitMQQueueInfo {
         try RabbitMQQueueInfo(try await self.answer(to: ManagementRequest(.get, "queues", name)).map())
     }
 
-    /// Deletes a queue with its messages, and suspends until it is gone. It need not be there.
+    /// Deletes a queue with its messages, and suspends until it is deleted. It need not exist.
     ///
-    /// Links from the queue are closed by the broker with `resourceDeleted`.
+    /// The broker detaches links from the queue with `resourceDeleted`.
     ///
-    /// - Parameter name: The name of the queue as it is.
-    /// - Returns: The number of messages that it had.
-    /// - Throws: `AMQPError`: what the broker refused; what ended the links; `timeout`; `cancelled`.
+    /// - Parameter name: The unencoded name of the queue.
+    /// - Returns: The number of deleted messages.
+    /// - Throws: `AMQPError`: the broker's refusal, the error that ended the links, `timeout` and `cancelled`.
     @discardableResult
     public func deleteQueue(_ name: String) async throws(AMQPError) -> Int {
         let request = try ManagementRequest(.delete, "queues", name)
@@ -46,12 +49,12 @@ extension RabbitMQManagement {
         }.messageCount()
     }
 
-    /// Deletes the messages of a queue that no consumer has, and suspends until they are gone.
+    /// Deletes the messages of a queue that no consumer holds, and suspends until they are deleted.
     ///
-    /// - Parameter name: The name of the queue as it is.
-    /// - Returns: The number of messages.
-    /// - Throws: `AMQPError`: `notFound` when there is no such queue, `invalidField` for a stream; what ended the links; `timeout`;
-    ///   `cancelled`.
+    /// - Parameter name: The unencoded name of the queue.
+    /// - Returns: The number of deleted messages.
+    /// - Throws: `AMQPError`: `notFound` if the queue does not exist, `invalidField` for a stream. Also the error that
+    ///   ended the links, `timeout` and `cancelled`.
     @discardableResult
     public func purgeQueue(_ name: String) async throws(AMQPError) -> Int {
         try await self.answer(to: ManagementRequest(.delete, "queues", name, rest: "/messages")).messageCount()
@@ -59,11 +62,12 @@ extension RabbitMQManagement {
 
     // MARK: Exchanges
 
-    /// Declares an exchange, and suspends until it is there. It may be there already, with the same properties.
+    /// Declares an exchange, and suspends until it exists. It may exist already with the same properties.
     ///
     /// - Parameter exchange: The exchange.
-    /// - Throws: `AMQPError`: `preconditionFailed` when there is an exchange of that name with other properties, `invalidField` for a
-    ///   kind that the broker does not know, `notAllowed` for a name that is reserved; what ended the links; `timeout`; `cancelled`.
+    /// - Throws: `AMQPError`: `preconditionFailed` if the exchange exists with other properties, `invalidField` for an
+    ///   unknown kind, `notAllowed` for a reserved name. Also the error that ended the links, `timeout` and
+    ///   `cancelled`.
     public func declare(_ exchange: RabbitMQExchange) async throws(AMQPError) {
         let request = try ManagementRequest(.put, "exchanges", exchange.name, body: .map(exchange.declaration))
         try await self.recording(.exchange(exchange)) { () async throws(AMQPError) in
@@ -71,10 +75,11 @@ extension RabbitMQManagement {
         }
     }
 
-    /// Deletes an exchange with its bindings, and suspends until it is gone. It need not be there.
+    /// Deletes an exchange with its bindings, and suspends until it is deleted. It need not exist.
     ///
-    /// - Parameter name: The name of the exchange as it is.
-    /// - Throws: `AMQPError`: `notAllowed` for one of the broker's own; what ended the links; `timeout`; `cancelled`.
+    /// - Parameter name: The unencoded name of the exchange.
+    /// - Throws: `AMQPError`: `notAllowed` for an exchange of the broker itself. Also the error that ended the links,
+    ///   `timeout` and `cancelled`.
     public func deleteExchange(_ name: String) async throws(AMQPError) {
         let request = try ManagementRequest(.delete, "exchanges", name)
         try await self.forgetting {
@@ -89,8 +94,8 @@ extension RabbitMQManagement {
     /// Binds a queue or an exchange to an exchange, and suspends until it is bound. It may be bound already.
     ///
     /// - Parameter binding: The binding.
-    /// - Throws: `AMQPError`: `notFound` when an end of it is not there; what else the broker refused; what ended the links; `timeout`;
-    ///   `cancelled`.
+    /// - Throws: `AMQPError`: `notFound` if one end does not exist. Also any other refusal of the broker, the error
+    ///   that ended the links, `timeout` and `cancelled`.
     public func bind(_ binding: RabbitMQBinding) async throws(AMQPError) {
         let request = ManagementRequest(.post, "/bindings", body: .map(binding.declaration))
         try await self.recording(.binding(binding)) { () async throws(AMQPError) in
@@ -98,10 +103,10 @@ extension RabbitMQManagement {
         }
     }
 
-    /// Takes a binding back, and suspends until it is gone. It need not be there.
+    /// Deletes a binding, and suspends until it is deleted. It need not exist.
     ///
-    /// - Parameter binding: The binding, with the arguments that it was made with.
-    /// - Throws: `AMQPError`: what the broker refused; what ended the links; `timeout`; `cancelled`.
+    /// - Parameter binding: The binding, with the arguments of its declaration.
+    /// - Throws: `AMQPError`: the broker's refusal, the error that ended the links, `timeout` and `cancelled`.
     public func unbind(_ binding: RabbitMQBinding) async throws(AMQPError) {
         try await self.forgetting {
             $0.forget(binding)
@@ -110,7 +115,7 @@ extension RabbitMQManagement {
             // One limit for both requests.
             let deadline = self.deadline
             if !binding.arguments.isEmpty {
-                // The path holds a sum of the arguments that only the broker can make.
+                // The path contains a checksum of the arguments that only the broker can compute.
                 let list = try await self.answer(to: ManagementRequest(.get, binding.listPath), by: deadline)
                 path = try binding.location(in: list.body)
             }
@@ -120,8 +125,8 @@ extension RabbitMQManagement {
 
     // MARK: The record
 
-    /// Records a declaration before it is asked for, so that a loss in between leaves it to the next connection. One that
-    /// has failed is taken back.
+    /// Records a declaration before its request, so that the next connection repeats it after a loss. A failed one is
+    /// removed.
     @discardableResult
     private func recording<Value: Sendable>(
         _ entity: RabbitMQTopology.Entity,
@@ -137,7 +142,7 @@ extension RabbitMQManagement {
         }
     }
 
-    /// Forgets what is deleted, unless the broker refuses it.
+    /// Removes a deleted declaration, unless the broker refuses the deletion.
     @discardableResult
     private func forgetting<Value: Sendable>(
         _ change: @Sendable (inout TopologyRecord) -> Void,
@@ -148,7 +153,7 @@ extension RabbitMQManagement {
             self.topology?.change(change)
             return value
         } catch {
-            // Without an answer the broker may have deleted it.
+            // Without an answer, the broker may have deleted it.
             if error.info[.symbol("status")] == nil { self.topology?.change(change) }
             throw error
         }

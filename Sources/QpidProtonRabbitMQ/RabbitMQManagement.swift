@@ -1,25 +1,27 @@
 public import QpidProton
 
-/// The management node of RabbitMQ 4: queues, exchanges and bindings are made, looked at and deleted over a connection.
+/// The management node of RabbitMQ 4: it declares, inspects and deletes queues, exchanges and bindings over a
+/// connection.
 ///
-/// Any number of tasks may ask at once; the broker answers in order. What the broker refuses is thrown with the broker's words, and the
-/// status in the error's `info`. It refuses what the user has no right to by ending the session, after which this is of no more use: open
-/// another.
+/// Any number of tasks may send requests; the broker answers in order. A refusal is thrown with the broker's text, and
+/// with the status in the error's `info`. If the user has no right to a request, the broker ends the session. Then open
+/// another management.
+///
 /// Source: RabbitMQ's HTTP over AMQP 1.0, on a link pair ("AMQP Link Pair v1.0").
 public actor RabbitMQManagement {
-    /// How long a call may take: the wait for room to send its requests, and the broker's answers.
+    /// The time limit of a call: the wait for room to send its requests, and the broker's answers.
     public nonisolated let timeout: Duration
     private let session: AMQPSession
     private let sender: AMQPSender
     private let receiver: AMQPReceiver
-    /// Records what is declared, bound and deleted.
+    /// Records declarations, bindings and deletions.
     let topology: RabbitMQTopology?
     private var pending: [UInt64: Pending] = [:]
     private var lastID: UInt64 = 0
     private var ended: AMQPError?
     private var reader: Task<Void, Never>?
 
-    /// A request whose answer is due. The answer may come before the task that asked waits for it.
+    /// A request with an outstanding answer. The answer may arrive before its task waits.
     private enum Pending {
         case asked
         case awaited(CheckedContinuation<Result<ManagementResponse, AMQPError>, Never>)
@@ -50,14 +52,15 @@ public actor RabbitMQManagement {
 
     /// Opens a session of its own on a connection, with the two links to the management node.
     ///
-    /// Suspends until the broker has attached both. Cancellation gives them up. The session ends when the last reference to the
-    /// returned object is released.
+    /// Suspends until the broker has attached both. Cancellation abandons them. The session ends when the last
+    /// reference to the returned object is released.
     ///
     /// - Parameters:
-    ///   - connection: A connection to RabbitMQ 4. It is kept until this is closed.
-    ///   - timeout: How long each later call may take, with all its requests. The connection's `operationTimeout` limits the
-    ///     opening itself.
-    /// - Throws: `AMQPError`: `notImplemented` when the peer has no such node; else as the opening of a session and of links.
+    ///   - connection: A connection to RabbitMQ 4, which the management keeps until its close.
+    ///   - timeout: The time limit of each later call, with all its requests. The connection's `operationTimeout`
+    ///     limits the opening itself.
+    /// - Throws: `AMQPError`: `notImplemented` if the peer has no such node; otherwise the errors of opening a session
+    ///   and links.
     public static func open(
         on connection: AMQPConnection,
         timeout: Duration = .seconds(30)
@@ -89,7 +92,7 @@ public actor RabbitMQManagement {
         let session = try await connection.openSession(.init(incomingCapacity: .mebibytes(1)))
         do {
             let name = "management-\(UInt64.random(in: .min ... .max))"
-            // The broker ends the session over a request for whose answer there is no credit. No more answers come than are asked for.
+            // The broker ends the session if a request has no credit for its answer. Only requested answers arrive.
             var receiving = AMQPReceiver.Configuration(source: "/management", window: .unbounded)
             receiving.target = "/management"
             var sending = AMQPSender.Configuration(target: "/management")
@@ -104,21 +107,22 @@ public actor RabbitMQManagement {
             return management
         } catch {
             let closing = Task { await session.close() }
-            // A broker that has not answered so far need not answer this.
+            // A broker without an answer so far need not answer this.
             if error.condition != .timeout, error.condition != .cancelled { _ = await closing.value }
             throw error
         }
     }
 
-    /// Runs `body` with the management node of a connection, and closes it, also when `body` throws or the task is cancelled.
+    /// Runs `body` with the management node of a connection and closes it, also if `body` throws or the task is
+    /// cancelled.
     ///
-    /// The end of the scope waits for the broker's answer, for the connection's `operationTimeout` at most. If the task is
-    /// cancelled, it waits one second at most.
+    /// The end of the scope waits for the broker's answer, at most for the connection's `operationTimeout`. In a
+    /// cancelled task it waits at most one second.
     ///
     /// - Parameters:
     ///   - connection: A connection to RabbitMQ 4.
-    ///   - timeout: How long each call that asks the broker may take.
-    ///   - body: What to do.
+    ///   - timeout: The time limit of each call.
+    ///   - body: The closure that uses the management.
     @discardableResult
     public static func withManagement<Result>(
         on connection: AMQPConnection,
@@ -146,7 +150,7 @@ public actor RabbitMQManagement {
         return result
     }
 
-    /// Closes. A cancelled task leaves it one second.
+    /// Closes the management. A cancelled task leaves it one second.
     private nonisolated func endScope() async throws(AMQPError) {
         let operationTimeout = self.session.connection.configuration.operationTimeout
         let limit = Task.isCancelled ? min(operationTimeout, .seconds(1)) : operationTimeout
@@ -165,9 +169,10 @@ public actor RabbitMQManagement {
         try await closing.value.get()
     }
 
-    /// Ends the session. Requests that were not answered fail with `closed`; the broker may have carried them out.
+    /// Ends the session. Unanswered requests fail with `closed`, and the broker may have carried them out.
     ///
-    /// Suspends until the broker has answered. A second call waits for the same answer. Cancellation ends the wait alone.
+    /// Suspends until the broker has answered. A second call waits for the same answer. Cancellation ends only the
+    /// wait.
     ///
     /// - Returns: The result of `AMQPSession.close(_:)`.
     @discardableResult
@@ -190,7 +195,7 @@ public actor RabbitMQManagement {
                     AMQPError(
                         scope: .link,
                         condition: .closed,
-                        detail: "the broker has closed the link of its management"
+                        detail: "the broker closed the link of its management"
                     )
                 )
             } catch {
@@ -201,9 +206,9 @@ public actor RabbitMQManagement {
 
     // MARK: Requests
 
-    /// Sends a request, and waits for the answer. An answer that is none of success is thrown.
+    /// Sends a request and waits for the answer. Throws for a status other than success.
     ///
-    /// - Parameter deadline: When the time of the call is over; `timeout` from now if nil.
+    /// - Parameter deadline: The end of the call's time; `timeout` from now if `nil`.
     @discardableResult
     func answer(
         to request: ManagementRequest,
@@ -233,7 +238,7 @@ public actor RabbitMQManagement {
                 }
             }
         } onCancel: {
-            let text = "the task was cancelled; the broker may have carried out what was asked for"
+            let text = "the task was cancelled; the broker may have carried out the request"
             Task { await self.resolve(id, .failure(AMQPError(condition: .cancelled, detail: text))) }
         }
         let response = try result.get()
@@ -241,10 +246,10 @@ public actor RabbitMQManagement {
         return response
     }
 
-    /// When the time of a call that begins now is over.
+    /// The end of the time of a call that starts now.
     var deadline: ContinuousClock.Instant { .now + self.timeout }
 
-    /// Hands a request over. It waits for room no longer than for an answer.
+    /// Hands a request over. The wait for room has the same limit as the answer.
     private func enqueue(_ message: AMQPMessage, by deadline: ContinuousClock.Instant) async throws(AMQPError) {
         do {
             try self.sender.trySend(message)
@@ -254,14 +259,14 @@ public actor RabbitMQManagement {
         } catch {
             // It waits for room.
         }
-        let text = "the broker did not take a request within \(self.timeout)"
+        let text = "the broker did not accept a request within \(self.timeout)"
         try await within(deadline - .now, text) { [sender] () async throws(AMQPError) in
             _ = try await sender.enqueue(message)
         }
     }
 
     private func take(_ delivery: AMQPDelivery) {
-        // What cannot be read answers nothing: the request that it was meant for runs into its time limit.
+        // An unreadable message answers nothing, so its request runs into its time limit.
         guard let message = try? delivery.decodeMessage(), let (id, result) = ManagementResponse.read(message) else {
             return
         }

@@ -1,83 +1,84 @@
 public import QpidProton
 
-/// A queue as it is to be declared.
+/// A queue to declare.
 public struct RabbitMQQueue: Hashable, Sendable {
-    /// What keeps the messages: an open set of names.
+    /// The kind of a queue: an open set of names.
     public struct Kind: RawRepresentable, Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
         /// The name, as in the argument `x-queue-type`.
         public let rawValue: String
 
-        /// Creates a kind of any name.
+        /// Creates a kind with any name.
         public init(rawValue: String) { self.rawValue = rawValue }
-        /// Creates a kind of a literal name.
+        /// Creates a kind from a literal name.
         public init(stringLiteral value: String) { self.rawValue = value }
         /// The name.
         public var description: String { self.rawValue }
 
-        /// Kept by one node.
+        /// Stored on one node.
         public static let classic: Self = "classic"
-        /// Replicated: a message is accepted when most of the replicas have it on their disks.
+        /// Replicated: the broker accepts a message when most replicas have it on disk.
         public static let quorum: Self = "quorum"
-        /// A log, which receivers read from any place; what they accept stays.
+        /// A log that receivers read from any place. Accepted messages stay.
         public static let stream: Self = "stream"
     }
 
-    /// What becomes of a message for which a queue of ``maxLength`` has no room.
+    /// The treatment of a message for which a queue of ``maxLength`` has no room.
     public enum Overflow: String, Hashable, Sendable {
-        /// The oldest message gives way.
+        /// The broker drops the oldest message.
         case dropHead = "drop-head"
-        /// The new message is rejected.
+        /// The broker rejects the new message.
         case rejectPublish = "reject-publish"
-        /// The new message is rejected, and dead-lettered.
+        /// The broker rejects the new message and dead-letters it.
         case rejectPublishDeadLetter = "reject-publish-dlx"
     }
 
-    /// The name as it is.
+    /// The unencoded name.
     public var name: String
-    /// What keeps the messages; `nil` for the default of the virtual host.
+    /// The kind of the queue; `nil` for the default of the virtual host.
     public var kind: Kind?
-    /// Whether the queue is there after the broker has been started again.
+    /// Whether the queue survives a restart of the broker; true by default.
     public var isDurable = true
-    /// Whether only this connection may use the queue, which ends with it.
+    /// Whether only this connection may use the queue, which ends with it; false by default.
     public var isExclusive = false
-    /// Whether the queue is deleted with its last consumer.
+    /// Whether the broker deletes the queue with its last consumer; false by default.
     public var isAutoDelete = false
-    /// How long a message may stay, in whole milliseconds (`x-message-ttl`).
+    /// How long a message may stay, in whole milliseconds (`x-message-ttl`); `nil` for no limit.
     public var messageTimeToLive: Duration?
-    /// How many messages the queue holds at most (`x-max-length`).
+    /// The most messages of the queue (`x-max-length`); `nil` for no limit.
     public var maxLength: Int?
-    /// What becomes of a message for which there is no room (`x-overflow`).
+    /// The treatment of a message without room (`x-overflow`).
     public var overflow: Overflow?
-    /// The exchange that gets the messages that were rejected, are too old, or were dropped (`x-dead-letter-exchange`); the
-    /// default exchange has the empty name.
+    /// The exchange for rejected, expired and dropped messages (`x-dead-letter-exchange`). The default exchange has the
+    /// empty name.
     public var deadLetterExchange: String?
-    /// The routing key of those messages; `nil` for the one that they have (`x-dead-letter-routing-key`).
+    /// The routing key of those messages; `nil` for their own (`x-dead-letter-routing-key`).
     public var deadLetterKey: String?
-    /// The highest priority that a classic queue tells from lower ones, 1 to 255 (`x-max-priority`).
+    /// The highest priority that a classic queue distinguishes, 1 to 255 (`x-max-priority`).
     public var maxPriority: Int?
-    /// Whether one consumer gets all messages, and the next one takes over when it ends (`x-single-active-consumer`).
+    /// Whether one consumer gets all messages, and the next one follows when it ends (`x-single-active-consumer`).
     public var hasSingleActiveConsumer = false
-    /// How often a quorum queue delivers a message that comes back failed (`x-delivery-limit`).
+    /// The most returns of a message in a quorum queue (`x-delivery-limit`): `nil` for the broker's default of 20, −1
+    /// for no limit.
     public var deliveryLimit: Int?
-    /// Other arguments, by name; they go before the properties above.
+    /// Other arguments, by name, which override the properties above.
     public var arguments: AMQPMap = [:]
 
-    /// Describes a queue.
+    /// Creates the description of a queue.
     ///
     /// - Parameters:
-    ///   - name: The name as it is.
-    ///   - kind: What keeps the messages; `nil` for the default of the virtual host.
+    ///   - name: The unencoded name.
+    ///   - kind: The kind of the queue; `nil` for the default of the virtual host.
     public init(_ name: String, kind: Kind? = nil) {
         self.name = name
         self.kind = kind
     }
 
-    /// Describes a queue for one connection, which ends with it: exclusive, with a name that no other has.
+    /// Creates the description of an exclusive queue with a unique name, which ends with its connection.
     ///
-    /// RabbitMQ names no queue itself over AMQP 1.0. A ``RabbitMQTopology`` declares it again under the same name, so links
-    /// find it after a lost connection.
+    /// RabbitMQ generates no queue names over AMQP 1.0. A ``RabbitMQTopology`` declares the queue again under the same
+    /// name, so links find it after a lost connection.
     ///
-    /// - Parameter prefix: The beginning of the name.
+    /// - Parameter prefix: The start of the name.
     public static func temporary(prefix: String = "client") -> Self {
         let number = UInt64.random(in: .min ... .max)
         var queue = Self(
@@ -87,7 +88,7 @@ public struct RabbitMQQueue: Hashable, Sendable {
         return queue
     }
 
-    /// The body of the request that declares it.
+    /// The body of the request that declares the queue.
     var declaration: AMQPMap {
         var arguments: AMQPMap = [:]
         func set(_ name: String, _ value: AMQPValue?) {
@@ -118,29 +119,29 @@ extension Duration {
     }
 }
 
-/// A queue as the broker has it.
+/// A queue as the broker reports it.
 public struct RabbitMQQueueInfo: Hashable, Sendable {
-    /// The name as it is.
+    /// The unencoded name.
     public var name: String
-    /// The virtual host that the queue is in.
+    /// The virtual host of the queue.
     public var virtualHost: String
-    /// What keeps the messages.
+    /// The kind of the queue.
     public var kind: RabbitMQQueue.Kind
-    /// Whether the queue is there after the broker has been started again.
+    /// Whether the queue survives a restart of the broker.
     public var isDurable: Bool
     /// Whether only one connection may use the queue.
     public var isExclusive: Bool
-    /// Whether the queue is deleted with its last consumer.
+    /// Whether the broker deletes the queue with its last consumer.
     public var isAutoDelete: Bool
     /// All arguments, by name.
     public var arguments: AMQPMap
-    /// The messages that could be delivered, when the broker last counted.
+    /// The number of messages ready for delivery at the broker's last count.
     public var messageCount: Int
-    /// The consumers.
+    /// The number of consumers.
     public var consumerCount: Int
-    /// The node that leads the queue; `nil` if there is none.
+    /// The leader node of the queue; `nil` if there is none.
     public var leader: String?
-    /// The nodes that have the queue.
+    /// The nodes with a replica of the queue.
     public var replicas: [String]
 
     init(_ map: AMQPMap) throws(AMQPError) {
@@ -148,7 +149,7 @@ public struct RabbitMQQueueInfo: Hashable, Sendable {
             guard let value = map[key].flatMap(get) else {
                 throw AMQPError(
                     condition: .decodeError,
-                    detail: "the broker's answer has no '\(key)' that can be used: \(map)"
+                    detail: "the broker's answer has no usable '\(key)': \(map)"
                 )
             }
             return value

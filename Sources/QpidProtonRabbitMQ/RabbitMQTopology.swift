@@ -1,7 +1,7 @@
 public import QpidProton
 internal import Synchronization
 
-/// The exchanges, queues and bindings that a client has declared, and declares again at each new connection.
+/// The exchanges, queues and bindings that a client has declared, and declares again on each new connection.
 ///
 /// Give its ``restore(_:_:)`` to the client's configuration, and declare with ``withManagement(on:timeout:_:)``:
 ///
@@ -23,11 +23,11 @@ internal import Synchronization
 /// | exchange | if it is deleted with its last binding, or is not durable |
 /// | binding | if its exchange or its destination is made again |
 ///
-/// Exchanges come first, then queues, then bindings; the client attaches its links afterwards. Names do not change: links
-/// find their queues. A deletion forgets the entity and its bindings.
+/// Exchanges come first, then queues, then bindings, and the client attaches its links afterwards. Names do not change,
+/// so links find their queues. A deletion removes the entity and its bindings.
 ///
-/// Delete a queue that is deleted with its last consumer when you close its receiver. Otherwise it comes back after a loss,
-/// and no one takes its messages.
+/// If a queue is deleted with its last consumer, delete it when you close its receiver. Otherwise it returns after a
+/// loss, and no one receives its messages.
 public final class RabbitMQTopology: Sendable {
     /// A declaration.
     public enum Entity: Hashable, Sendable {
@@ -39,17 +39,17 @@ public final class RabbitMQTopology: Sendable {
         case binding(RabbitMQBinding)
     }
 
-    /// The declarations that are made again.
+    /// The declarations to repeat.
     public enum Scope: Hashable, Sendable {
-        /// Those that may be gone after a lost connection or a restart of the broker; the default.
+        /// Those that may vanish with a connection or a restart of the broker; the default.
         case vanishing
         /// All.
         case all
     }
 
-    /// A declaration that could not be made again: the `underlying` error of `AMQPClient.Event.onConnectFailed`.
+    /// A declaration that could not be repeated: the `underlying` error of `AMQPClient.Event.onConnectFailed`.
     ///
-    /// The client connects again and repeats it, whatever the cause: the broker has taken the declaration before.
+    /// The client connects again and repeats it, because the broker has accepted the declaration before.
     public struct Failure: Error, CustomStringConvertible {
         /// The declaration.
         public let entity: Entity
@@ -60,9 +60,9 @@ public final class RabbitMQTopology: Sendable {
         public var description: String { "\(self.entity) was not declared: \(self.error)" }
     }
 
-    /// How many requests wait for the broker at a time.
+    /// The most requests that wait for the broker at a time.
     private static let concurrency = 32
-    /// How long an exclusive queue may be locked by the lost connection, until the attempt fails.
+    /// How long an exclusive queue may stay locked by the lost connection before the attempt fails.
     private static let lockLimit = Duration.seconds(10)
 
     private let scope: Scope
@@ -72,8 +72,8 @@ public final class RabbitMQTopology: Sendable {
     /// Creates a topology without declarations.
     ///
     /// - Parameters:
-    ///   - scope: The declarations that are made again.
-    ///   - isWanted: Whether one of these is made again: all by default.
+    ///   - scope: The declarations to repeat.
+    ///   - isWanted: Whether to repeat one of these: all by default.
     public init(
         restoring scope: Scope = .vanishing,
         where isWanted: @escaping @Sendable (Entity) -> Bool = { _ in true }
@@ -82,21 +82,22 @@ public final class RabbitMQTopology: Sendable {
         self.isWanted = isWanted
     }
 
-    /// The recorded declarations: exchanges, queues, bindings. At most 10,000; a further one throws
+    /// The recorded declarations: exchanges, queues, bindings; at most 10,000. A further one throws
     /// `resourceLimitExceeded`.
     public var entities: [Entity] { self.record.withLock { $0.entities } }
 
     // MARK: Declaring
 
-    /// Runs `body` with the management node of a client's connection, and records what it declares, binds and deletes.
+    /// Runs `body` with the management node of a client's connection, and records its declarations, bindings and
+    /// deletions.
     ///
     /// Suspends until the client is connected; see ``RabbitMQManagement/withManagement(on:timeout:_:)`` for the rest.
     ///
     /// - Parameters:
     ///   - client: The client, whose `onConnect` is ``restore(_:_:)``.
-    ///   - timeout: How long each call that asks the broker may take.
-    ///   - body: What to do.
-    /// - Throws: The error of `body`, of the opening, or of the client. A call that has failed is not recorded.
+    ///   - timeout: The time limit of each call.
+    ///   - body: The closure that uses the management.
+    /// - Throws: The error of `body`, of the opening, or of the client. A failed call is not recorded.
     @discardableResult
     public func withManagement<Result>(
         on client: AMQPClient,
@@ -107,7 +108,7 @@ public final class RabbitMQTopology: Sendable {
         while connection == nil {
             try await client.connect()
             connection = client.connection
-            // It may be lost again.
+            // The connection may be lost again.
             await Task.yield()
         }
         guard let connection else { throw CancellationError() }

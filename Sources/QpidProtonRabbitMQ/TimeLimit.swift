@@ -1,12 +1,12 @@
 internal import QpidProton
 internal import Synchronization
 
-/// Runs `body` in a task of its own, and cancels it when the time is over or the caller is cancelled.
+/// Runs `body` in a task of its own, and cancels it at the limit, or with the caller.
 ///
 /// - Parameters:
-///   - limit: How long it may take.
-///   - text: The text of the error when the time is over.
-/// - Throws: `timeout` when the time is over; else the error of `body`.
+///   - limit: The time for `body`.
+///   - text: The text of the error at the limit.
+/// - Throws: `timeout` at the limit; otherwise the error of `body`.
 func within<Value: Sendable>(
     _ limit: Duration,
     _ text: @autoclosure () -> String,

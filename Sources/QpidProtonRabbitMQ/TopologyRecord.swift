@@ -1,6 +1,6 @@
 internal import QpidProton
 
-/// The declarations that are to be made again, in their order.
+/// The declarations to repeat, in order.
 struct TopologyRecord: Sendable {
     typealias Entity = RabbitMQTopology.Entity
 
@@ -16,13 +16,13 @@ struct TopologyRecord: Sendable {
         self.exchanges.map { .exchange($0) } + self.queues.map { .queue($0) } + self.bindings.map { .binding($0) }
     }
 
-    /// Records a declaration. One of the same name gives way.
+    /// Records a declaration, in place of one with the same name.
     ///
-    /// - Returns: The declaration that gave way.
+    /// - Returns: The replaced declaration.
     mutating func note(_ entity: Entity) throws(AMQPError) -> Entity? {
         let former = self.remove(entity)
         guard former != nil || self.exchanges.count + self.queues.count + self.bindings.count < Self.limit else {
-            let text = "the topology has \(Self.limit) declarations already: delete some that are of no more use"
+            let text = "the topology has \(Self.limit) declarations already: delete some of them"
             throw AMQPError(condition: .resourceLimitExceeded, detail: text)
         }
         switch entity {
@@ -33,25 +33,25 @@ struct TopologyRecord: Sendable {
         return former
     }
 
-    /// Takes a declaration back that has failed.
+    /// Removes a failed declaration.
     ///
-    /// - Parameter former: The declaration that gave way for it.
+    /// - Parameter former: The declaration that it had replaced.
     mutating func takeBack(_ entity: Entity, _ former: Entity?) {
         guard self.entities.contains(entity) else { return }
         _ = self.remove(entity)
         if let former { _ = try? self.note(former) }
     }
 
-    /// Forgets a binding.
+    /// Removes a binding.
     mutating func forget(_ binding: RabbitMQBinding) { _ = self.remove(.binding(binding)) }
 
-    /// Forgets a queue with its bindings.
+    /// Removes a queue with its bindings.
     mutating func forgetQueue(_ name: String) {
         self.queues.removeAll { $0.name.isSame(as: name) }
         self.bindings.removeAll { $0.destination.isQueue(name) }
     }
 
-    /// Forgets an exchange with its bindings.
+    /// Removes an exchange with its bindings.
     mutating func forgetExchange(_ name: String) {
         self.exchanges.removeAll { $0.name.isSame(as: name) }
         self.bindings.removeAll { $0.exchange.isSame(as: name) || $0.destination.isExchange(name) }
@@ -75,7 +75,7 @@ struct TopologyRecord: Sendable {
 
     // MARK: Restoring
 
-    /// The declarations that a new connection makes, in stages: exchanges, queues, bindings.
+    /// The declarations for a new connection, in stages: exchanges, queues, bindings.
     func stages(_ scope: RabbitMQTopology.Scope, _ isWanted: (Entity) -> Bool) -> [[Entity]] {
         let isAll = scope == .all
         let stages = [
@@ -86,7 +86,7 @@ struct TopologyRecord: Sendable {
         return stages.map { $0.filter(isWanted) }.filter { !$0.isEmpty }
     }
 
-    /// A binding ends with either of its ends.
+    /// A binding ends with either end.
     private func canVanish(_ binding: RabbitMQBinding) -> Bool {
         self.exchanges.contains {
             $0.canVanish && ($0.name.isSame(as: binding.exchange) || binding.destination.isExchange($0.name))
@@ -95,12 +95,12 @@ struct TopologyRecord: Sendable {
 }
 
 extension RabbitMQQueue {
-    /// Whether the queue may be gone after a lost connection or the broker's restart.
+    /// Whether the queue may vanish with a connection or a restart of the broker.
     var canVanish: Bool { self.isExclusive || self.isAutoDelete || !self.isDurable }
 }
 
 extension RabbitMQExchange {
-    /// Whether the exchange may be gone after a lost connection or the broker's restart.
+    /// Whether the exchange may vanish with a connection or a restart of the broker.
     var canVanish: Bool { self.isAutoDelete || !self.isDurable }
 }
 
@@ -115,6 +115,6 @@ extension RabbitMQBinding.Destination {
 }
 
 extension String {
-    /// Whether two names are one for the broker, which compares their bytes.
+    /// Whether the broker treats two names as one: it compares their bytes.
     func isSame(as other: String) -> Bool { self.utf8.elementsEqual(other.utf8) }
 }
