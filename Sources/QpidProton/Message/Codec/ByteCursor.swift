@@ -1,17 +1,17 @@
-/// A place in encoded bytes. Every reader of AMQP's encoding is built on it.
+/// A place in encoded bytes, the base of every reader of AMQP's encoding.
 ///
-/// It reads no byte at its end or behind it. If the bytes end too early, it returns nil or false, and its offset lies before the
-/// missing number or bytes. It must not outlive the call that lends it the bytes.
+/// It reads no byte at or beyond its end. If the bytes end too early, it returns `nil` or `false`, and its offset stays
+/// before the missing number or bytes. It must not outlive the call that lends it the bytes.
 ///
 /// Source: AMQP 1.0 §1.2 and §1.6.
 struct ByteCursor {
     private let start: UnsafeRawPointer
-    /// Where the next byte is read, counted from the first one.
+    /// The place of the next byte, counted from the first one.
     private(set) var offset: Int
-    /// Where the bytes end, or the compound value that was entered.
+    /// The end of the bytes, or of the entered compound value.
     private(set) var end: Int
 
-    /// - Parameter offset: Where reading begins. Behind the end it finds nothing.
+    /// - Parameter offset: The start of reading. Beyond the end it finds nothing.
     @inline(__always)
     init(_ bytes: UnsafeRawBufferPointer, offset: Int = 0) {
         // Empty bytes may have no address, and nothing is read from this one.
@@ -26,7 +26,7 @@ struct ByteCursor {
 
     // MARK: Bytes
 
-    /// The next byte, which is left where it is.
+    /// The next byte, without moving.
     @inline(__always)
     func peek() -> UInt8? {
         guard self.left >= 1 else { return nil }
@@ -45,14 +45,14 @@ struct ByteCursor {
         return T(bigEndian: value)
     }
 
-    /// The next bytes, which lie where they are.
+    /// The next bytes, in place.
     @inline(__always)
     mutating func bytes(_ count: Int) -> UnsafeRawBufferPointer? {
         guard self.skip(count) else { return nil }
         return UnsafeRawBufferPointer(start: self.start + (self.offset &- count), count: count)
     }
 
-    /// Passes over bytes.
+    /// Skips bytes.
     @inline(__always)
     mutating func skip(_ count: Int) -> Bool {
         guard count >= 0, count <= self.left else { return false }
@@ -90,8 +90,8 @@ struct ByteCursor {
         return self.bytes(count)
     }
 
-    /// Passes over the head of a list, a map or an array. Returns the end that its size claims, which may lie behind the bytes,
-    /// and the number of its elements.
+    /// Skips the head of a list, a map or an array. Returns the end according to its size, which may be beyond the
+    /// bytes, and the number of its elements.
     @inline(__always)
     mutating func compound(isWide: Bool) -> (end: Int, count: Int)? {
         guard let size = self.number(isWide: isWide) else { return nil }
@@ -100,8 +100,8 @@ struct ByteCursor {
         return (isBeyond ? .max : end, count)
     }
 
-    /// Passes over the content that follows a constructor. False for a described value, which has no size, and for upper four
-    /// bits without a meaning.
+    /// Skips the content after a constructor; `false` for a described value, which has no size, and for undefined upper
+    /// four bits.
     @inline(__always)
     mutating func skipContent(of code: UInt8) -> Bool {
         switch code >> 4 {
@@ -112,7 +112,7 @@ struct ByteCursor {
         }
     }
 
-    /// The number of the descriptor that comes next, if it has the usual form of three bytes. It is left where it is.
+    /// The code of the next descriptor, if it has the usual form of three bytes; without moving.
     @inline(__always)
     var usualDescriptor: UInt8? {
         guard self.left >= 3 else { return nil }
@@ -121,7 +121,7 @@ struct ByteCursor {
         return self.start.load(fromByteOffset: self.offset &+ 2, as: UInt8.self)
     }
 
-    /// The content of the binary, string or symbol that lies between an earlier offset and this one; `nil` for another type.
+    /// The content of the binary, string or symbol between an earlier offset and this one; `nil` for another type.
     @inline(__always)
     func passedText(from earlier: Int) -> UnsafeRawBufferPointer? {
         guard earlier < self.offset else { return nil }
@@ -142,7 +142,8 @@ struct ByteCursor {
 
     // MARK: Within a compound value
 
-    /// Moves the end to `size` bytes behind the offset. Returns the former end, for ``leave(to:)``; `nil` if fewer bytes are left.
+    /// Moves the end to `size` bytes after the offset. Returns the former end for ``leave(to:)``; `nil` if fewer bytes
+    /// are left.
     @inline(__always)
     mutating func enter(_ size: Int) -> Int? {
         guard size >= 0, size <= self.left else { return nil }

@@ -43,7 +43,7 @@ enum Code {
     static let array8: UInt8 = 0xe0
     static let array32: UInt8 = 0xf0
 
-    /// A wide form's constructor is the narrow one's plus this.
+    /// The difference between a wide form's constructor and the narrow one's.
     static let wide: UInt8 = 0x10
 
     /// Whether sizes, lengths and counts have four bytes, in a constructor that has them.
@@ -91,7 +91,7 @@ enum Code {
         }
     }
 
-    /// The fewest bytes that a value takes after its constructor: the upper four bits say it.
+    /// The fewest bytes of a value after its constructor, from the upper four bits.
     @inline(__always)
     static func minimumWidth(of code: UInt8) -> Int {
         switch code >> 4 {
@@ -122,7 +122,7 @@ enum Section {
     static let value: UInt8 = 0x77
     static let footer: UInt8 = 0x78
 
-    /// The section with a descriptor, which is the number or the symbol; `nil` if AMQP defines none.
+    /// The section with a numeric or symbolic descriptor; `nil` if AMQP defines none.
     static func number(_ descriptor: AMQPValue) -> UInt8? {
         switch descriptor {
         case .ulong(let number) where number >= UInt64(self.header) && number <= UInt64(self.footer): UInt8(number)

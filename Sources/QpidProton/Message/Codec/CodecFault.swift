@@ -1,4 +1,4 @@
-/// What the codec found, small enough to be thrown in registers; ``AMQPError`` is made of it at the border.
+/// A fault of the codec, small enough to be thrown in registers. ``AMQPError`` is created from it at the border.
 struct CodecFault: Error {
     enum Kind: UInt8 {
         case truncated
@@ -26,7 +26,7 @@ struct CodecFault: Error {
         case outOfRoom
     }
 
-    /// The types that a field may want.
+    /// The types that a field may require.
     enum Wanted: Int {
         case boolean, ubyte, uint, timestamp, binary, string, symbol, list, map, messageID
 
@@ -39,9 +39,9 @@ struct CodecFault: Error {
     }
 
     let kind: Kind
-    /// The offset of the byte at fault.
+    /// The offset of the wrong byte.
     let offset: Int
-    /// The constructor, the count, the number of bytes: what the kind needs.
+    /// The constructor, the count or the number of bytes, by the kind of fault.
     let number: Int
 
     init(_ kind: Kind, at offset: Int, _ number: Int = 0) {

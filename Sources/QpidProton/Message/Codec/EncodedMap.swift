@@ -1,10 +1,10 @@
 import NIOCore
 
-/// The pairs of a map as they came, which have been looked through and found in order: nothing here can fail.
+/// The pairs of a map in their received form. They have been checked, so nothing here can fail.
 ///
 /// It shares the memory of the buffer that it was decoded from.
 final class EncodedMap: Sendable {
-    /// Key, value, key, value, …, from the first byte on.
+    /// Alternating keys and values, from the first byte.
     private let bytes: ByteBuffer
     /// The number of keys and values.
     let count: Int
@@ -14,12 +14,12 @@ final class EncodedMap: Sendable {
         self.count = count
     }
 
-    /// All keys and values in turn.
+    /// Keys and values alternately.
     var values: [AMQPValue] {
         ValueReader.passed(self.bytes) { (reader) throws(CodecFault) in try reader.elements(self.count) } ?? []
     }
 
-    /// The key and the value at an offset, which then lies behind them.
+    /// The key and the value at an offset, which moves past them.
     @inline(__always)
     func pair(at offset: inout Int) -> AMQPMap.Element? {
         ValueReader.passed(self.bytes, from: &offset) { (reader) throws(CodecFault) in
@@ -27,7 +27,7 @@ final class EncodedMap: Sendable {
         }
     }
 
-    /// The offset of the pair behind the one at an offset.
+    /// The offset of the pair after the one at an offset.
     func offset(after offset: Int) -> Int {
         var offset = offset
         ValueReader.passed(self.bytes, from: &offset) { (reader) throws(CodecFault) in
@@ -37,7 +37,7 @@ final class EncodedMap: Sendable {
         return offset
     }
 
-    /// The value of a key that is text of a kind, in its narrow or its wide form.
+    /// The value of a textual key of a kind, in its narrow or its wide form.
     func value(_ kind: UInt8, _ key: String) -> AMQPValue? {
         var key = key
         var found: AMQPValue?

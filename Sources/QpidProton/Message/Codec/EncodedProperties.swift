@@ -1,16 +1,16 @@
 import NIOCore
 import Synchronization
 
-/// The properties of a message as they came, which have been looked through and found in order: nothing here can fail.
+/// The properties of a message in their received form. They have been checked, so nothing here can fail.
 ///
-/// They share the memory of the buffer that they were decoded from, and are made when the first of them is asked for.
+/// They share the memory of the buffer that they were decoded from, and are created at the first access.
 final class EncodedProperties: Sendable {
     typealias Box = CopyOnWriteBox<AMQPProperties.Fields>
 
-    /// The fields, from the first byte on.
+    /// The fields, from the first byte.
     private let bytes: ByteBuffer
     private let count: Int
-    /// A reference to the box, once it is made. An `AtomicLazyReference` looks up its metadata each time.
+    /// A reference to the box, once it exists. An `AtomicLazyReference` would look up its metadata each time.
     private let made = Atomic<Unmanaged<Box>?>(nil)
 
     init(_ bytes: ByteBuffer, count: Int) {
@@ -22,7 +22,7 @@ final class EncodedProperties: Sendable {
         if let made = self.made.load(ordering: .acquiring) { made.release() }
     }
 
-    /// Not to be changed: others may read them.
+    /// Not to be changed, because others may read them.
     var fields: Box {
         if let made = self.made.load(ordering: .acquiring) { return made.takeUnretainedValue() }
         return self.make()

@@ -1,12 +1,12 @@
 import NIOCore
 
-/// Adds up an upper bound of what values take when they are encoded, so that one allocation suffices, and refuses
-/// values that lie too deep in each other before anything is written.
+/// Computes an upper bound of encoded values, so that one allocation suffices. It refuses too deep values before
+/// anything is written.
 struct EncodedSize {
     private(set) var bytes = 0
     private var depthLeft = AMQPDecodingLimits.highestDepth
 
-    /// What a message may take at most: sizes stay below the signed 32-bit range that some peers work with.
+    /// The largest message: sizes stay below the signed 32-bit range that some peers use.
     static let maximum = Int(Int32.max)
     /// The constructor, the size and the count of a compound value.
     private static let compound = 9
@@ -16,11 +16,11 @@ struct EncodedSize {
         self.bytes &+= bytes
     }
 
-    /// As ``ValueWriter`` does: what is too deep for the one is for the other.
+    /// The same as in ``ValueWriter``, so that both refuse the same depth.
     @inline(__always)
     private mutating func descend(_ levels: Int = 1) throws(CodecFault) {
         guard self.depthLeft >= levels else { throw CodecFault(.tooDeep, at: 0) }
-        // Where values share memory, they can add up without end: stop before the time does.
+        // Values that share memory can add up without end, so the sum stops early.
         guard self.bytes <= Self.maximum else { throw CodecFault(.tooLarge, at: 0) }
         self.depthLeft &-= levels
     }
@@ -29,7 +29,7 @@ struct EncodedSize {
         try withUnsafePointer(to: value) { (pointer) throws(CodecFault) in try self.add(pointer) }
     }
 
-    /// Values are passed by pointer: as arguments of a recursive function they would be retained and released.
+    /// Values are passed by pointer, because arguments of a recursive function would be retained and released.
     private mutating func add(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) {
         switch value.pointee {
         case .string(let text): self.add(bytes: 5 + text.utf8.count)
@@ -88,8 +88,8 @@ struct EncodedSize {
     }
 
     mutating func add(_ message: AMQPMessage) throws(CodecFault) {
-        // Nine sections' descriptors and openings take 108 bytes at most, the header's fields 25, nulls 13; the rest
-        // is for the checks of room, which ask for more than the field takes.
+        // Nine sections' descriptors and openings need at most 108 bytes, the header's fields 25, nulls 13. The rest is
+        // for the checks of room, which require more than the field.
         self.add(bytes: 192)
         if let extras = message.extrasBox?.value {
             try self.add(extras.deliveryAnnotations)

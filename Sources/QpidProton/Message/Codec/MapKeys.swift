@@ -1,17 +1,17 @@
-/// Finds out whether the encoded keys of a map hold one twice, without a comparison of all keys with all.
+/// Finds a repeated key of an encoded map without comparing all keys with each other.
 ///
-/// A key goes into a table by a hash of its bytes. The hash is quick and not keyed: where a peer chose keys that
+/// A key is stored in a table by a hash of its bytes. The hash is fast and not keyed. If a peer chooses keys that
 /// collide, the set of the standard library takes over.
 struct MapKeys {
-    /// A hash in the upper half and the key's offset plus one in the lower one; a power of two in size.
+    /// A hash in the upper half, and the key's offset plus one in the lower one; the size is a power of two.
     private let table: UnsafeMutableBufferPointer<UInt64>
     private var stepsLeft: Int
     private var all: Set<AMQPValue>?
 
-    /// How many places the table of that many keys has: at least twice as many.
+    /// The number of places for that many keys: at least twice as many.
     static func places(for keys: Int) -> Int { 1 << (Int.bitWidth - (2 * keys - 1).leadingZeroBitCount) }
 
-    /// Takes memory for the table, which is initialized here.
+    /// Adopts memory for the table, which is initialized here.
     @inline(__always)
     init(in table: UnsafeMutableBufferPointer<UInt64>) {
         table.initialize(repeating: 0)
@@ -19,7 +19,7 @@ struct MapKeys {
         self.stepsLeft = 4 * table.count
     }
 
-    /// Takes the key that a reader has just passed over, from an offset on; false where an equal one came before it.
+    /// Adds the key that a reader has just skipped from an offset; `false` if an equal one precedes it.
     @inline(__always)
     mutating func insert(from start: Int, _ reader: ValueReader) -> Bool {
         // Never 0, which marks a free place.
@@ -50,7 +50,7 @@ struct MapKeys {
         return self.all?.insert(key).inserted ?? true
     }
 
-    /// Equal keys have equal hashes, whatever form they were encoded in.
+    /// Equal keys have equal hashes in every encoded form.
     @inline(__always)
     private static func hash(_ start: Int, _ reader: ValueReader) -> UInt32 {
         if let text = reader.cursor.passedText(from: start) { return self.hash(text) }

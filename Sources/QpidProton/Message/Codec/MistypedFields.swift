@@ -1,6 +1,6 @@
 import NIOCore
 
-/// The names that AMQP 1.0 §3.2.1 and §3.2.4 give the fields of the sections that are lists, in the order of the fields.
+/// The AMQP 1.0 §3.2.1 and §3.2.4 names of fields in list sections, in the order of the fields.
 enum FieldNames {
     static let header = ["durable", "priority", "ttl", "first-acquirer", "delivery-count"]
     static let properties = [
@@ -9,10 +9,10 @@ enum FieldNames {
     ]
 }
 
-// A message with a field of an unexpected type is rare: its two lists are made of values and encoded as such.
+// A message with a mistyped field is rare, so its two lists are created from values and encoded.
 
 extension AMQPHeader {
-    /// The fields as a list, with a mistyped value where the field has its default; `nil` when no field is set.
+    /// The fields as a list, with a mistyped value for a field with its default; `nil` if no field is set.
     func list(_ mistyped: [String: AMQPValue]) -> [AMQPValue]? {
         FieldNames.list(
             [
@@ -29,7 +29,7 @@ extension AMQPHeader {
 }
 
 extension AMQPProperties.Fields {
-    /// The fields as a list, with a mistyped value where the field is nil; `nil` when no field is set.
+    /// The fields as a list, with a mistyped value for a `nil` field; `nil` if no field is set.
     func list(_ mistyped: [String: AMQPValue]) -> [AMQPValue]? {
         FieldNames.list(
             [

@@ -1,17 +1,17 @@
 internal import NIOCore
 
-/// The front of a section of a message, of which the rest may not have come yet.
+/// The front of a message's section, whose rest may be outstanding.
 struct SectionFront: Equatable {
     let section: UInt8
     /// The bytes of the descriptor, the constructor and the size.
     let length: Int
-    /// The bytes that follow them; 0 for an amqp-value, whose size cannot be told.
+    /// The number of the following bytes; 0 for an amqp-value, whose size is unknown.
     let contentLength: Int
 
-    /// The longest name that a section's descriptor may have before it is refused, in bytes.
+    /// The longest accepted name in a section's descriptor, in bytes.
     private static let longestName = 255
 
-    /// Reads a front at the reader index. Nil when more bytes are needed.
+    /// Reads a front at the reader index; `nil` if more bytes are needed.
     static func read(_ buffer: ByteBuffer) throws(AMQPError) -> SectionFront? {
         let front = buffer.withUnsafeReadableBytes { bytes -> Result<SectionFront?, AMQPError> in
             var cursor = ByteCursor(bytes)
@@ -70,9 +70,9 @@ struct SectionFront: Equatable {
 }
 
 extension SectionFront {
-    /// Where the body begins in the first bytes of a message; `nil` when that is not known yet.
+    /// The start of the body in the first bytes of a message; `nil` if it is not known yet.
     ///
-    /// - Throws: Where the bytes are not sections, or the body is not binary data.
+    /// - Throws: An error if the bytes are not sections, or the body is not binary data.
     static func bodyStart(_ message: ByteBuffer) throws(AMQPError) -> Int? {
         var rest = message
         while let front = try self.read(rest) {
@@ -84,7 +84,7 @@ extension SectionFront {
     }
 }
 
-/// Takes the bytes of a message's data sections out of the message, which comes in pieces of any size.
+/// Extracts the bytes of a message's data sections from pieces of any size.
 struct BodySplitter {
     static let notData = AMQPError(
         scope: .delivery,
@@ -92,22 +92,22 @@ struct BodySplitter {
         detail: "the body of the message is not binary data"
     )
 
-    /// What is gathered of a footer before it can be read.
+    /// The received part of a footer.
     private static let longestFooter = 1 << 20
-    /// What has come and is not used yet.
+    /// The received and unused bytes.
     private var rest = ByteBuffer()
-    /// The bytes that are still to come of the data section that has begun.
+    /// The outstanding bytes of the started data section.
     private var dataLeft = 0
-    /// The bytes that are still to be passed over of another section.
+    /// The outstanding bytes to skip of another section.
     private var skipLeft = 0
-    /// The section behind the body, once it has come.
+    /// The section after the body, once it has arrived.
     private(set) var footer: AMQPMap?
 
     mutating func append(_ bytes: ByteBuffer) {
         if self.rest.readableBytes == 0 { self.rest = bytes } else { self.rest.writeImmutableBuffer(bytes) }
     }
 
-    /// The next bytes of the body that are there; `nil` when none are.
+    /// The next available bytes of the body; `nil` if there are none.
     mutating func next() throws(AMQPError) -> ByteBuffer? {
         while true {
             if self.dataLeft > 0 {
@@ -152,7 +152,7 @@ struct BodySplitter {
         return nil
     }
 
-    /// Throws when the message has ended in the middle of a section.
+    /// Throws if the message has ended within a section.
     func finish() throws(AMQPError) {
         guard self.dataLeft > 0 || self.skipLeft > 0 || self.rest.readableBytes > 0 else { return }
         throw AMQPError(

@@ -44,7 +44,7 @@ extension UnsafeRawBufferPointer {
         return self.elementsEqual(other)
     }
 
-    /// A string of bytes that are known to be ASCII: they are not looked at again.
+    /// Creates a string from known ASCII bytes without a check.
     @inline(__always)
     var asciiString: String {
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
@@ -54,7 +54,7 @@ extension UnsafeRawBufferPointer {
         return String(decoding: self, as: UTF8.self)
     }
 
-    /// How many bytes at the front are whole, valid UTF-8 sequences.
+    /// The number of bytes at the start that are complete, valid UTF-8 sequences.
     var validUTF8Prefix: Int {
         var decoder = UTF8.ForwardParser()
         var bytes = self.makeIterator()

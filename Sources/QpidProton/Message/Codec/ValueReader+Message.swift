@@ -1,7 +1,7 @@
 import NIOCore
 
 extension ValueReader {
-    /// The sections of a message that have been read, and what few messages carry.
+    /// The sections read so far, and the rare parts of a message.
     private struct Sections {
         /// One bit for each section.
         private var seen: UInt16 = 0
@@ -33,7 +33,7 @@ extension ValueReader {
         }
     }
 
-    /// A message: sections up to the end of the bytes.
+    /// Reads a message: sections up to the end of the bytes.
     mutating func message(into message: inout AMQPMessage) throws(CodecFault) {
         var sections = Sections()
         while !self.isAtEnd {
@@ -82,7 +82,7 @@ extension ValueReader {
         if let extras = sections.extras { message.extrasBox = CopyOnWriteBox(extras) }
     }
 
-    /// The number of the section that begins here, which must be one that may follow the others.
+    /// The number of the section that starts here, which must be allowed after the others.
     @inline(__always)
     private mutating func section(after sections: borrowing Sections) throws(CodecFault) -> UInt8 {
         let start = self.offset
@@ -97,9 +97,9 @@ extension ValueReader {
         return section
     }
 
-    /// Checks a section behind one that is the same or follows it in AMQP's order.
+    /// Checks a section after an equal or later one in AMQP's order.
     ///
-    /// The order carries no meaning: a section that occurs once, or one more of the body's kind, is certain.
+    /// The order carries no meaning, so a section that occurs once, or one more of the body's kind, is certain.
     private mutating func checkUnordered(_ section: UInt8, _ sections: borrowing Sections, at start: Int)
         throws(CodecFault)
     {
@@ -111,11 +111,11 @@ extension ValueReader {
             throw CodecFault(.mixedBody, at: start, Int(section))
         }
         if self.isStrict, section < sections.highest { throw CodecFault(.sectionOutOfOrder, at: start, Int(section)) }
-        // An empty section takes few bytes and more memory: it counts as an element.
+        // An empty section needs few bytes and more memory, so it counts as an element.
         try self.charge(1)
     }
 
-    /// The number of the section that begins here, if its descriptor has the usual form, which is then passed over.
+    /// The number of the section that starts here. Skips its descriptor if it has the usual form.
     @inline(__always)
     private mutating func usualSection() throws(CodecFault) -> UInt8? {
         guard let section = self.cursor.usualDescriptor, section >= Section.header, section <= Section.footer else {
@@ -125,7 +125,7 @@ extension ValueReader {
         return section
     }
 
-    /// The number of the section that begins here, whatever the form of its descriptor.
+    /// The number of the section that starts here, in any form of its descriptor.
     private mutating func unusualSection() throws(CodecFault) -> UInt8 {
         let start = self.offset
         let code = try self.fixed(UInt8.self)
@@ -174,12 +174,12 @@ extension ValueReader {
         }
     }
 
-    /// Accepts null in place of a section's value: some clients write it for an empty section.
+    /// Accepts null in place of a section's value, because some clients write it for an empty section.
     private func checkNullSection(_ code: UInt8, _ wanted: CodecFault.Wanted) throws(CodecFault) {
         guard code == Code.null, !self.isStrict else { throw CodecFault(wanted: wanted, at: self.offset - 1) }
     }
 
-    /// The fields of a section that is a list; `nil` for the empty list, which has no size and no count, and for null.
+    /// The fields of a list section; `nil` for the empty list, which has no size and no count, and for null.
     @inline(__always)
     private mutating func sectionFields(maximum: Int) throws(CodecFault) -> (count: Int, outerEnd: Int)? {
         let code = try self.fixed(UInt8.self)
@@ -215,7 +215,7 @@ extension ValueReader {
 
     private static let headerTypes: [CodecFault.Wanted] = [.boolean, .ubyte, .uint, .boolean, .uint]
 
-    /// The properties, which are looked through and kept as they came; `nil` if none is set.
+    /// The properties, checked and stored in their received form; `nil` if none is set.
     private mutating func properties(_ sections: inout Sections) throws(CodecFault) -> AMQPProperties? {
         guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return nil }
         let start = self.offset
@@ -237,7 +237,7 @@ extension ValueReader {
             : AMQPProperties(EncodedProperties(bytes, count: count))
     }
 
-    /// Reads properties of which one has an unexpected type; the bytes have been passed over.
+    /// Reads properties with a mistyped field; the bytes have been skipped before.
     private func mistypedProperties(_ bytes: ByteBuffer, _ count: Int, _ sections: inout Sections) -> AMQPProperties {
         var fields = AMQPProperties.Fields()
         var mistyped: [String: AMQPValue] = [:]
@@ -258,8 +258,8 @@ extension ValueReader {
         return properties
     }
 
-    /// Passes over a property, with the checks of ``readProperties(_:into:)``. Returns the type that AMQP defines for it where
-    /// it has another one.
+    /// Skips a property with the checks of ``readProperties(_:into:)``. Returns the type that AMQP defines if the
+    /// property has another one.
     @inline(__always)
     private mutating func passProperty(_ field: Int) throws(CodecFault) -> CodecFault.Wanted? {
         let code = try self.peek()
@@ -285,7 +285,7 @@ extension ValueReader {
         }
     }
 
-    /// Reads properties that have been passed over.
+    /// Reads skipped properties.
     mutating func readProperties(_ count: Int, into properties: inout AMQPProperties.Fields) throws(CodecFault) {
         for field in 0..<count where try !self.null() { try self.readProperty(field, into: &properties) }
     }
@@ -311,7 +311,7 @@ extension ValueReader {
 
     // MARK: Fields
 
-    /// Whether the field is null, which is then passed over.
+    /// Whether the field is null, which is then skipped.
     @inline(__always)
     private mutating func null() throws(CodecFault) -> Bool {
         guard try self.peek() == Code.null else { return false }

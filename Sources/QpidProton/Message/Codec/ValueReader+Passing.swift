@@ -1,8 +1,8 @@
 import NIOCore
 
-/// Passing over values without making them, and reading what was passed over.
+/// Skips values without creating them, and reads skipped values.
 extension ValueReader {
-    /// Passes over one value, with all the checks that ``value()`` makes.
+    /// Skips one value with all the checks of ``value()``.
     mutating func passValue() throws(CodecFault) {
         let start = self.offset
         let code = try self.fixed(UInt8.self)
@@ -49,7 +49,7 @@ extension ValueReader {
         try self.leave(to: outerEnd)
     }
 
-    /// Passes over a map whose constructor has been read. Returns the number of its keys and values.
+    /// Skips a map after its constructor. Returns the number of its keys and values.
     mutating func passMap(wide: Bool) throws(CodecFault) -> Int {
         let (count, outerEnd) = try self.enter(wide: wide)
         guard count.isMultiple(of: 2) else {
@@ -84,16 +84,16 @@ extension ValueReader {
         if let fault { throw fault }
     }
 
-    // MARK: What was passed over
+    // MARK: Skipped values
 
-    /// Reads from the front of bytes that have been passed over. Nil does not happen.
+    /// Reads from the start of skipped bytes. `nil` never occurs.
     @inline(__always)
     static func passed<T>(_ buffer: ByteBuffer, _ body: (inout ValueReader) throws(CodecFault) -> T) -> T? {
         var offset = 0
         return self.passed(buffer, from: &offset, body)
     }
 
-    /// Reads from an offset on, which then lies behind what was read.
+    /// Reads from an offset, which moves past the read bytes.
     @inline(__always)
     @discardableResult
     static func passed<T>(
@@ -111,13 +111,13 @@ extension ValueReader {
         }
     }
 
-    /// The value at an offset that has been passed over.
+    /// The skipped value at an offset.
     func passed(_ start: Int) -> AMQPValue? {
         var reader = ValueReader(passed: self.cursor.moved(to: start), self.buffer)
         return try? reader.value()
     }
 
-    /// Whether two values that have been passed over are equal, whatever form they were encoded in.
+    /// Whether two skipped values are equal, in any encoded form.
     func isEqual(_ first: Int, _ second: Int) -> Bool {
         guard let text = self.cursor.text(at: first), let other = self.cursor.text(at: second) else {
             return self.passed(first) == self.passed(second)
@@ -125,8 +125,7 @@ extension ValueReader {
         return text.kind == other.kind && text.bytes.hasSameBytes(as: other.bytes)
     }
 
-    /// Passes over the next value, which has been passed over before; returns whether it was text of a kind with these
-    /// bytes.
+    /// Skips the next value, which has been skipped before. Returns whether it was text of a kind with these bytes.
     @inline(__always)
     mutating func isNextText(_ kind: UInt8, _ wanted: UnsafeRawBufferPointer) throws(CodecFault) -> Bool {
         guard try self.peek() & ~Code.wide == kind else {
@@ -137,7 +136,7 @@ extension ValueReader {
         return try self.sized(wide: Code.isWide(code)).hasSameBytes(as: wanted)
     }
 
-    /// Passes over a map that has been passed over before. Returns the number of its keys and values.
+    /// Skips a map that has been skipped before. Returns the number of its keys and values.
     mutating func skipMap(wide: Bool) throws(CodecFault) -> Int {
         guard let (end, count) = self.cursor.compound(isWide: wide) else {
             throw CodecFault(.truncated, at: self.offset)
@@ -146,7 +145,7 @@ extension ValueReader {
         return count
     }
 
-    /// Passes over a value that has been passed over before.
+    /// Skips a value that has been skipped before.
     mutating func skipValue() throws(CodecFault) {
         let code = try self.fixed(UInt8.self)
         if code == Code.described {

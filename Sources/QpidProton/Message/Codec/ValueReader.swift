@@ -6,21 +6,21 @@ import NIOCore
     import Foundation
 #endif
 
-/// Makes values and messages of encoded bytes. It is used within `ByteBuffer.withUnsafeReadableBytes` alone.
+/// Creates values and messages from encoded bytes. It is used within `ByteBuffer.withUnsafeReadableBytes` only.
 ///
-/// The cursor ends where the innermost compound value does, so that an element cannot reach beyond the size its list claims.
+/// The cursor ends with the innermost compound value, so that no element reaches beyond its list.
 struct ValueReader {
     var cursor: ByteCursor
-    /// The buffer the bytes are in, for slices that share its memory.
+    /// The buffer of the bytes, for slices that share its memory.
     let buffer: UnsafePointer<ByteBuffer>
     var depthLeft: Int
     private var elementsLeft: Int
-    /// Whether all has been passed over before, with the checks of ``passValue()``.
+    /// Whether everything has been skipped before, with the checks of ``passValue()``.
     let isPassed: Bool
     /// Whether a message must keep every rule of AMQP 1.0 §3.2.
     let isStrict: Bool
 
-    /// The value that the readable bytes begin with, and how many of them it takes.
+    /// The value at the start of the readable bytes, and the number of its bytes.
     static func value(
         _ buffer: ByteBuffer,
         _ limits: AMQPDecodingLimits
@@ -28,11 +28,11 @@ struct ValueReader {
         try Self.read(buffer, limits) { (reader) throws(CodecFault) in (try reader.value(), reader.offset) }
     }
 
-    /// The message that the readable bytes are.
+    /// The message in the readable bytes.
     static func message(_ buffer: ByteBuffer, _ limits: AMQPDecodingLimits) throws(AMQPError) -> AMQPMessage {
         try Self.read(buffer, limits) { (reader) throws(CodecFault) in
             var fault: CodecFault?
-            // Read into one place and moved from there: each copy of a message counts its references.
+            // Read into one place and moved from there, because each copy of a message counts its references.
             let message = withUnsafeTemporaryAllocation(of: AMQPMessage.self, capacity: 1) { place in
                 place.initializeElement(at: 0, to: AMQPMessage())
                 do throws(CodecFault) {
@@ -78,7 +78,7 @@ struct ValueReader {
         self.isStrict = limits.isStrict
     }
 
-    /// Reads what has been passed over before, from an offset on.
+    /// Reads skipped bytes from an offset.
     init(passed cursor: ByteCursor, _ buffer: UnsafePointer<ByteBuffer>) {
         self.cursor = cursor
         self.buffer = buffer
@@ -96,13 +96,13 @@ struct ValueReader {
     @inline(__always)
     var isAtEnd: Bool { self.cursor.left == 0 }
 
-    /// The fault of `count` wanted bytes that are not all there.
+    /// The fault of `count` required bytes that are not all available.
     @inline(__always)
     private func truncated(_ count: Int) -> CodecFault {
         CodecFault(.truncated, at: self.cursor.end, count - self.cursor.left)
     }
 
-    /// Makes sure that `count` bytes are left.
+    /// Checks that `count` bytes are left.
     @inline(__always)
     private func need(_ count: Int) throws(CodecFault) {
         guard self.cursor.left >= count else { throw self.truncated(count) }
@@ -114,14 +114,14 @@ struct ValueReader {
         return value
     }
 
-    /// The next byte, which is left where it is.
+    /// The next byte, without moving.
     @inline(__always)
     func peek() throws(CodecFault) -> UInt8 {
         guard let byte = self.cursor.peek() else { throw self.truncated(1) }
         return byte
     }
 
-    /// Passes over bytes.
+    /// Skips bytes.
     @inline(__always)
     mutating func skip(_ count: Int) throws(CodecFault) {
         guard self.cursor.skip(count) else { throw self.truncated(count) }
@@ -150,7 +150,7 @@ struct ValueReader {
         return try self.value(code, at: self.offset &- 1)
     }
 
-    /// One value whose constructor, at an offset, has been read.
+    /// One value after its constructor at an offset.
     mutating func value(_ code: UInt8, at start: Int) throws(CodecFault) -> AMQPValue {
         switch code {
         case Code.string8, Code.string32: return .string(try self.string(wide: code == Code.string32))
@@ -225,10 +225,10 @@ struct ValueReader {
         return self.slice(from: self.offset &- count, to: self.offset)
     }
 
-    /// Bytes that have been passed over, in the buffer's memory.
+    /// Skipped bytes in the buffer's memory.
     @inline(__always)
     func slice(from start: Int, to end: Int) -> ByteBuffer {
-        // It is within the readable bytes: the empty buffer is never taken.
+        // Within the readable bytes, so the empty buffer is never used.
         self.buffer.pointee.getSlice(at: self.buffer.pointee.readerIndex &+ start, length: end &- start) ?? ByteBuffer()
     }
 
@@ -237,7 +237,7 @@ struct ValueReader {
         let text = try self.sized(wide: wide)
         if text.isASCII { return text.asciiString }
         let string = String(decoding: text, as: UTF8.self)
-        // Bytes that are not UTF-8 have been replaced; `init(validating:)` costs three times as much.
+        // Bytes that are not UTF-8 have been replaced, and `init(validating:)` costs three times as much.
         guard string.utf8.elementsEqual(text) else {
             throw self.fault(.invalidUTF8, at: text.validUTF8Prefix, in: text)
         }
@@ -251,7 +251,7 @@ struct ValueReader {
         return AMQPSymbol(rawValue: text.asciiString)
     }
 
-    /// Makes sure that text, which has just been passed over, is ASCII.
+    /// Checks that just skipped text is ASCII.
     @inline(__always)
     func checkSymbol(_ text: UnsafeRawBufferPointer) throws(CodecFault) {
         guard text.isASCII else {
@@ -259,7 +259,7 @@ struct ValueReader {
         }
     }
 
-    /// The fault at a place in text that has just been passed over.
+    /// The fault at a place in just skipped text.
     @inline(__always)
     func fault(_ kind: CodecFault.Kind, at place: Int, in text: UnsafeRawBufferPointer) -> CodecFault {
         CodecFault(kind, at: self.offset &- text.count &+ place)
@@ -273,14 +273,14 @@ struct ValueReader {
         self.depthLeft &-= 1
     }
 
-    /// Adopts elements from the budget before memory is taken for them.
+    /// Removes elements from the budget before their memory is allocated.
     @inline(__always)
     mutating func charge(_ count: Int) throws(CodecFault) {
         guard count <= self.elementsLeft else { throw CodecFault(.tooManyElements, at: self.offset) }
         self.elementsLeft &-= count
     }
 
-    /// Reads size and count and enters the compound value; gives the count and the former end.
+    /// Reads size and count and enters the compound value. Returns the count and the former end.
     @inline(__always)
     mutating func enter(wide: Bool) throws(CodecFault) -> (count: Int, outerEnd: Int) {
         try self.descend()
@@ -299,7 +299,7 @@ struct ValueReader {
         self.depthLeft &+= 1
     }
 
-    /// Makes sure that `count` elements of at least `width` bytes fit what is left, and takes them from the budget.
+    /// Checks that `count` elements of at least `width` bytes fit into the rest, and removes them from the budget.
     @inline(__always)
     mutating func admit(_ count: Int, width: Int, countWidth: Int) throws(CodecFault) {
         if width > 0, count > self.cursor.left / width {
@@ -308,7 +308,7 @@ struct ValueReader {
         try self.charge(count)
     }
 
-    /// So many values, each put in its place without the checks that appending takes.
+    /// Reads that many values into their places, without the checks of appending.
     @inline(__always)
     mutating func elements(_ count: Int) throws(CodecFault) -> [AMQPValue] {
         try self.elements(count) { (reader) throws(CodecFault) in try reader.value() }
@@ -344,7 +344,7 @@ struct ValueReader {
         return elements
     }
 
-    /// A map, which is looked through and kept as it came: its values are made where they are asked for.
+    /// A map, checked and stored in its received form. Its values are created at each access.
     mutating func map(wide: Bool) throws(CodecFault) -> AMQPMap {
         let start = self.offset
         let count = self.isPassed ? try self.skipMap(wide: wide) : try self.passMap(wide: wide)
@@ -353,7 +353,7 @@ struct ValueReader {
         return AMQPMap(EncodedMap(self.slice(from: pairs, to: self.offset), count: count))
     }
 
-    /// The fields of a section that is a list: their number, and the end to leave to.
+    /// The fields of a list section: their number, and the end for leaving.
     mutating func enterFields(wide: Bool, maximum: Int) throws(CodecFault) -> (count: Int, outerEnd: Int) {
         let (count, outerEnd) = try self.enter(wide: wide)
         guard count <= maximum else { throw CodecFault(.tooManyFields, at: self.offset &- (wide ? 4 : 1), count) }
@@ -380,7 +380,7 @@ struct ValueReader {
         guard let type = Code.type(of: code) else { throw CodecFault(.unknownConstructor, at: start, Int(code)) }
         try self.admit(count, width: Code.minimumWidth(of: code), countWidth: self.offset &- countOffset)
         if !descriptors.isEmpty {
-            // Each described element takes a place for every one of its descriptors.
+            // Each described element uses a place for every descriptor.
             let (places, overflow) = count.multipliedReportingOverflow(by: descriptors.count)
             guard !overflow else { throw CodecFault(.tooManyElements, at: self.offset) }
             try self.charge(places)

@@ -13,7 +13,7 @@ extension ValueWriter {
         try self.close(opening, Code.array8, count: array.count)
     }
 
-    /// The one constructor, and the elements without any.
+    /// The constructor, and the elements without one.
     private mutating func arrayBody(_ array: AMQPArray) throws(CodecFault) {
         try self.descend(1 + array.descriptors.count)
         defer { self.ascend(1 + array.descriptors.count) }
@@ -38,8 +38,8 @@ extension ValueWriter {
 
     /// One element without its constructor.
     ///
-    /// Compound elements are written in the wide form; `largest` grows to what the narrow form's size field, or the
-    /// count, would have to hold.
+    /// Compound elements are written in the wide form. `largest` grows to the largest size or count that the narrow
+    /// form would have to hold.
     private mutating func element(_ value: AMQPValue, _ code: UInt8, _ largest: inout Int) throws(CodecFault) {
         try self.room(17)
         switch value {
@@ -119,7 +119,7 @@ extension ValueWriter {
         self.offset = end
     }
 
-    /// Rewrites wide elements, which all fit the narrow form, in that form.
+    /// Rewrites wide elements in the narrow form, if all fit.
     private mutating func drawTogether(from start: Int, count: Int) {
         var source = start
         self.offset = start
@@ -135,8 +135,8 @@ extension ValueWriter {
 }
 
 extension AMQPArray {
-    /// The constructor for all elements: the narrowest that fits every one. Numbers and booleans take at least a byte
-    /// each: not every peer can read elements of no width. Compound elements are wide until they are written.
+    /// The constructor for all elements: the narrowest that fits each. Numbers and booleans need at least one byte
+    /// each, because some peers cannot read elements without width. Compound elements are wide until they are written.
     fileprivate var elementCode: UInt8 {
         switch self.elementType {
         case .null: Code.null

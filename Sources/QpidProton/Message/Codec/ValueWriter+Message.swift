@@ -1,7 +1,7 @@
 import NIOCore
 
 extension ValueWriter {
-    /// The sections of a message that hold something, or are to be present all the same, in their order.
+    /// Writes the sections that are filled or must be present, in order.
     mutating func message(_ message: AMQPMessage) throws(CodecFault) {
         let empty = message.emptySections
         let mistyped = message.extrasBox?.value.mistypedFields ?? [:]
@@ -21,7 +21,7 @@ extension ValueWriter {
             let fields = message.properties.box?.value ?? AMQPProperties.Fields()
             try self.list(fields.list(mistyped), Section.properties, empty.contains(.properties))
         } else if let box = message.properties.box {
-            // By pointer, and changed by no one: a copy would count the references of all fields.
+            // By pointer and without changes, because a copy would count the references of all fields.
             try withUnsafePointer(to: &box.value) { (fields) throws(CodecFault) in
                 try self.properties(fields, evenIfEmpty: empty.contains(.properties))
             }
@@ -58,7 +58,7 @@ extension ValueWriter {
         try self.map(map)
     }
 
-    /// A section of fields of which one has an unexpected type.
+    /// A section of fields with a mistyped one.
     private mutating func list(_ fields: [AMQPValue]?, _ section: UInt8, _ evenIfEmpty: Bool) throws(CodecFault) {
         guard evenIfEmpty || fields != nil else { return }
         try self.begin(section)
@@ -133,12 +133,12 @@ extension ValueWriter {
         }
     }
 
-    /// Returns how many fields there are with the nulls between them.
+    /// Returns the number of fields including the nulls between them.
     ///
-    /// Each is passed by pointer, as values are: as an argument its reference would be counted.
+    /// Each is passed by pointer, as values are, because an argument's reference would be counted.
     @inline(never)
     private mutating func fields(_ properties: UnsafePointer<AMQPProperties.Fields>) throws(CodecFault) -> Int {
-        // A copy that nothing points to stays in registers.
+        // A copy without a pointer to it stays in registers.
         var writer = self
         var count = 0
         try writer.field(0, properties.pointer(to: \.messageID), &count)
@@ -179,7 +179,7 @@ extension ValueWriter {
         }
     }
 
-    /// Writes nulls for the fields before this one that were left out. The caller has made sure of the room.
+    /// Writes nulls for omitted fields before this one. The caller has checked the room.
     @inline(__always)
     private mutating func field(_ index: Int, _ count: inout Int) {
         while count < index {

@@ -6,19 +6,19 @@ import NIOCore
     import Foundation
 #endif
 
-/// Writes values into memory that there is, or whose size ``EncodedSize`` has estimated.
+/// Writes values into existing memory, or memory of the size from ``EncodedSize``.
 ///
-/// Every write is checked against the memory's end: what does not fit is an error, not a stray write.
+/// Every write is checked against the memory's end, so an overrun is an error and not a stray write.
 struct ValueWriter {
     let bytes: UnsafeMutableRawPointer
     private let capacity: Int
     var offset = 0
     private var depthLeft = AMQPDecodingLimits.highestDepth
 
-    /// Room behind the estimate, so that one check suffices for any value of fixed width.
+    /// Extra room after the estimate, so that one check suffices for any value of fixed width.
     private static let slack = 32
 
-    /// Appends what `body` writes to the buffer, or throws and leaves the buffer as it is.
+    /// Appends the output of `body` to the buffer, or throws and leaves the buffer unchanged.
     @inline(__always)
     static func write(
         into buffer: inout ByteBuffer,
@@ -27,7 +27,7 @@ struct ValueWriter {
     ) throws(AMQPError) {
         do throws(CodecFault) {
             guard buffer.writerIndex <= EncodedSize.maximum else { throw CodecFault(.tooLarge, at: 0) }
-            // Where the memory suffices that the buffer has, nothing needs to be added up before.
+            // If the buffer's memory suffices, nothing is estimated before.
             if buffer.writableBytes > Self.slack, try self.append(to: &buffer, reserving: 0, body) { return }
             var size = EncodedSize()
             try bound(&size)
@@ -40,7 +40,7 @@ struct ValueWriter {
         }
     }
 
-    /// Returns false, and leaves the buffer as it is, where the memory does not suffice.
+    /// Returns `false`, and leaves the buffer unchanged, if the memory is too small.
     @inline(__always)
     private static func append(
         to buffer: inout ByteBuffer,
@@ -49,7 +49,7 @@ struct ValueWriter {
     ) throws(CodecFault) -> Bool {
         if bytes > 0 { buffer.reserveCapacity(minimumWritableBytes: bytes) }
         let start = buffer.writerIndex
-        // All of its memory, of which NIO makes no slice.
+        // All of its memory, of which NIO creates no slice.
         let count = try buffer.withVeryUnsafeMutableBytes { (memory) throws(CodecFault) in
             let front = memory.baseAddress.map { $0 + start }
             return try self.write(to: UnsafeMutableRawBufferPointer(start: front, count: memory.count &- start), body)
@@ -59,17 +59,17 @@ struct ValueWriter {
         return true
     }
 
-    /// The size of the memory that ``write(to:_:)`` needs for what takes `bound` bytes at most.
+    /// The memory that ``write(to:_:)`` needs for at most `bound` bytes.
     static func room(for bound: Int) -> Int { bound + Self.slack }
 
-    /// Writes to the front of memory. Returns how many bytes; `nil` if the memory does not suffice.
+    /// Writes to the start of the memory and returns the number of bytes; `nil` if the memory is too small.
     @inline(__always)
     static func write(
         to memory: UnsafeMutableRawBufferPointer,
         _ body: (inout ValueWriter) throws(CodecFault) -> Void
     ) throws(CodecFault) -> Int? {
         guard let base = memory.baseAddress else { return nil }
-        // What is larger is refused by its estimate.
+        // Its estimate refuses anything larger.
         var writer = ValueWriter(base, min(memory.count, EncodedSize.maximum))
         do throws(CodecFault) {
             try body(&writer)
@@ -103,7 +103,7 @@ struct ValueWriter {
         guard self.capacity &- self.offset >= count else { throw CodecFault(.outOfRoom, at: self.offset) }
     }
 
-    /// Writes without a check: the caller has made sure of the room.
+    /// Writes without a check, because the caller has checked the room.
     @inline(__always)
     mutating func put<T: FixedWidthInteger & BitwiseCopyable>(_ value: T) {
         self.bytes.storeBytes(of: value.bigEndian, toByteOffset: self.offset, as: T.self)
@@ -116,7 +116,7 @@ struct ValueWriter {
         self.put(value)
     }
 
-    /// Constructor, length and bytes: the narrow form up to 255 bytes. Returns false where there is no room.
+    /// Constructor, length and bytes: the narrow form up to 255 bytes. Returns false without room.
     @inline(__always)
     private mutating func put(_ code: UInt8, _ source: UnsafeRawBufferPointer) -> Bool {
         guard self.capacity &- self.offset >= 5 &+ source.count else { return false }
@@ -129,14 +129,14 @@ struct ValueWriter {
         return true
     }
 
-    /// Bytes without a check: the caller has made sure of the room.
+    /// Writes bytes without a check, because the caller has checked the room.
     @inline(__always)
     mutating func copy(_ source: UnsafeRawBufferPointer) {
         let count = source.count
         guard count > 0, let base = source.baseAddress else { return }
         let target = self.bytes + self.offset
         self.offset &+= count
-        // Most texts are short: two loads that overlap are quicker than a call.
+        // Most texts are short, and two overlapping loads are faster than a call.
         if count >= 8 {
             if count <= 16 {
                 Self.copyEnds(UInt64.self, base, target, count)
@@ -177,7 +177,7 @@ struct ValueWriter {
     mutating func symbol(_ symbol: AMQPSymbol) throws(CodecFault) {
         let start = self.offset
         try self.text(Code.symbol8, symbol.rawValue)
-        // Looked at where it was written: its text needs not be held.
+        // Checked in the output, so that its text need not be held.
         let isNarrow = self.bytes.load(fromByteOffset: start, as: UInt8.self) == Code.symbol8
         let front = start &+ (isNarrow ? 2 : 5)
         guard UnsafeRawBufferPointer(start: self.bytes + front, count: self.offset &- front).isASCII else {
@@ -192,7 +192,7 @@ struct ValueWriter {
         guard fits != false else { throw CodecFault(.outOfRoom, at: self.offset) }
     }
 
-    /// Writes a string of Foundation's, whose bytes do not lie in a row. Returns the offset behind it.
+    /// Writes a Foundation string, whose bytes are not contiguous. Returns the offset after it.
     @inline(never)
     private static func bridged(_ writer: ValueWriter, _ code: UInt8, _ text: String) throws(CodecFault) -> Int {
         var text = text
@@ -217,12 +217,12 @@ struct ValueWriter {
         try withUnsafePointer(to: value) { (pointer) throws(CodecFault) in try self.value(pointer) }
     }
 
-    /// Values are passed by pointer: as arguments of a recursive function they would be retained and released.
+    /// Values are passed by pointer, because arguments of a recursive function would be retained and released.
     mutating func value(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) {
         if try !self.plain(value) { try self.other(value) }
     }
 
-    /// A value that is written without a call: a number, a boolean, a string. False, and nothing is written, for others.
+    /// Writes a number, a boolean or a string without a call; `false`, and nothing is written, for others.
     @inline(__always)
     private mutating func plain(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) -> Bool {
         try self.room(17)
@@ -314,15 +314,15 @@ struct ValueWriter {
 
     // MARK: Compound values
 
-    /// A compound value whose size is not known yet.
+    /// A compound value of unknown size.
     struct Opening {
-        /// Where the constructor is.
+        /// The place of the constructor.
         let start: Int
-        /// Whether room was left for the wide form.
+        /// Whether there is room for the wide form.
         let isWide: Bool
     }
 
-    /// Leaves room for constructor, size and count: for the wide form where the number of elements suggests it.
+    /// Leaves room for constructor, size and count, in the wide form if the number of elements suggests it.
     @inline(__always)
     mutating func open(count: Int) throws(CodecFault) -> Opening {
         try self.room(9)
@@ -331,7 +331,7 @@ struct ValueWriter {
         return opening
     }
 
-    /// Fills constructor, size and count in, and moves the elements where the other form turns out to be right.
+    /// Writes constructor, size and count, and moves the elements if the other form is right.
     @inline(__always)
     mutating func close(_ opening: Opening, _ code: UInt8, count: Int) throws(CodecFault) {
         let bodyStart = opening.start &+ (opening.isWide ? 9 : 3)
@@ -352,7 +352,7 @@ struct ValueWriter {
         self.offset = end
     }
 
-    /// Moves all from an offset to the end.
+    /// Moves everything from an offset to the end.
     private mutating func move(from start: Int, by distance: Int) throws(CodecFault) {
         try self.room(max(distance, 0))
         let source = self.bytes + start
@@ -364,7 +364,7 @@ struct ValueWriter {
         guard !elements.isEmpty else {
             try self.room(1)
             self.put(Code.list0)
-            // It is a list, however short.
+            // It is a list, even if short.
             return try self.values(elements)
         }
         let opening = try self.open(count: elements.count)
@@ -395,12 +395,12 @@ struct ValueWriter {
         self.ascend()
     }
 
-    /// The values before the first that is not written without a call. Returns how many.
+    /// Writes the values before the first that needs a call. Returns their number.
     ///
-    /// Nothing here could change the values, so that no reference to them is counted.
+    /// Nothing here can change the values, so no reference is counted.
     @inline(never)
     private mutating func plainFront(_ values: UnsafePointer<AMQPValue>, _ count: Int) throws(CodecFault) -> Int {
-        // A copy that nothing points to stays in registers.
+        // A copy without a pointer to it stays in registers.
         var writer = self
         var index = 0
         while index < count, try writer.plain(values + index) { index &+= 1 }
