@@ -49,6 +49,32 @@ import Testing
         }
     }
 
+    /// Comments and tags name the rules of Proton by codes such as P23.
+    @Test func everyRuleOfProtonHasARow() throws {
+        let key = try Set(Repository.text(of: "ARCHITECTURE.md").matches(of: /\bP\d+\b/).map { String($0.output) })
+        #expect(key.count > 30)
+        let files = try ["Sources", "Tests/QpidProtonTests"].flatMap {
+            try Repository.files(in: $0, withExtension: "swift")
+        }
+        for file in files {
+            for match in try Repository.text(of: file).matches(of: /\bP\d+\b|@Tag static var p\d+/) {
+                let code = match.output.replacing("@Tag static var p", with: "P")
+                #expect(key.contains(String(code)), "\(file): ARCHITECTURE.md has no row for \(code)")
+            }
+        }
+    }
+
+    /// The licence of each file is told by its first lines.
+    @Test func everySourceFileNamesItsLicence() throws {
+        let folders = ["Sources", "Tests", "Examples", "Snippets", "Benchmarks/Sources", "FuzzTesting/Sources"]
+        let files = try folders.flatMap { try Repository.files(in: $0, withExtension: "swift") }
+        #expect(files.count > 600)
+        for file in files {
+            let text = try Repository.text(of: file).prefix(200)
+            #expect(text.contains("SPDX-License-Identifier: Apache-2.0"), "\(file) has no SPDX line")
+        }
+    }
+
     @Test(arguments: try Repository.pages())
     func theLinksOfAPageLeadSomewhere(_ page: String) throws {
         let folder = page.lastIndex(of: "/").map { page[...$0] } ?? ""

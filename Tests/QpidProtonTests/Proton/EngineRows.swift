@@ -15,7 +15,7 @@ struct EngineRows {
     }
 
     /// Empty frames go out in time when nothing else does.
-    @Test("P31, P56: heartbeats go out")
+    @Test("Heartbeats go out", .tags(.p31, .p56))
     func p31_heartbeatsGoOut() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
@@ -37,7 +37,7 @@ struct EngineRows {
     }
 
     /// Half of the idle timeout is told to the peer, and one that says nothing for all of it is given up.
-    @Test("P31, P56: a silent peer is given up")
+    @Test("A silent peer is given up", .tags(.p31, .p56))
     func p31_aSilentPeerIsGivenUp() async throws {
         try await withPeer(configuration: self.configuration(idle: .seconds(10))) { connection, peer in
             let open = try await peer.framesOfLibrary()[0]
@@ -54,7 +54,7 @@ struct EngineRows {
     }
 
     /// With an idle timeout on both sides a connection on which nothing is said lives on.
-    @Test("P31, P56: both sides stay alive")
+    @Test("Both sides stay alive", .tags(.p31, .p56))
     func p56_bothSidesStayAlive() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()

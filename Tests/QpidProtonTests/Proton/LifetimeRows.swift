@@ -8,7 +8,7 @@ import Testing
 @Suite(.deadline)
 struct LifetimeRows {
     /// A decision that comes late never hits the next message, which Proton keeps in the same place.
-    @Test("P11, P47: deliveries are told apart by ids of our own")
+    @Test("Deliveries are told apart by ids of our own", .tags(.p11, .p47))
     func p11_deliveriesAreToldApart() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(2))
@@ -28,7 +28,7 @@ struct LifetimeRows {
     }
 
     /// Proton never holds more of a message than came in one read, nor than a few slices of one that goes out.
-    @Test("P30: Proton's buffers stay small")
+    @Test("Proton's buffers stay small", .tags(.p30))
     func p30_protonsBuffersStaySmall() async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
         try await withSession(session: large, { PeerScript(credit: 100) }) { session, peer in
@@ -53,7 +53,7 @@ struct LifetimeRows {
     }
 
     /// All data sections and the footer go and come, and nothing that the message does not have.
-    @Test("P33: every section is kept")
+    @Test("Every section is kept", .tags(.p33))
     func p33_everySectionIsKept() async throws {
         try await withSession { session, peer in
             var message = AMQPMessage(body: payload(3))

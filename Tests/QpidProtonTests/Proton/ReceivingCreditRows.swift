@@ -15,7 +15,7 @@ struct ReceivingCreditRows {
     }
 
     /// Grants below one do nothing, and no flow carries more than 2³¹ − 1.
-    @Test("P4: credit is clamped")
+    @Test("Credit is clamped", .tags(.p4))
     func p4_creditIsClamped() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .manual)
@@ -39,7 +39,7 @@ struct ReceivingCreditRows {
     }
 
     /// A message that had no credit detaches its link with the right condition, and no other.
-    @Test("P21: a message without credit detaches its link")
+    @Test("A message without credit detaches its link", .tags(.p21))
     func p21_overSendDetachesThatLink() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "a", window: .messages(2))
@@ -63,7 +63,7 @@ struct ReceivingCreditRows {
     }
 
     /// A message that races the drain is given, and credit flows again behind the drain: it is not sticky.
-    @Test("P10: a drain is never ambiguous")
+    @Test("A drain is never ambiguous", .tags(.p10))
     func p10_aDrainIsNeverAmbiguous() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(5))
@@ -88,7 +88,7 @@ struct ReceivingCreditRows {
     }
 
     /// Places that become free while a drain is under way are granted behind its answer, for they would cancel it.
-    @Test("P45: no credit before the drain's answer")
+    @Test("No credit before the drain's answer", .tags(.p45))
     func p45_noCreditBeforeTheAnswer() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(5))
@@ -109,7 +109,7 @@ struct ReceivingCreditRows {
     }
 
     /// Credit that the application grants while a drain is under way is kept until the answer.
-    @Test("P45: credit by hand waits for the drain's answer")
+    @Test("Credit by hand waits for the drain's answer", .tags(.p45))
     func p45_creditByHandWaitsForTheAnswer() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .manual)
@@ -127,7 +127,7 @@ struct ReceivingCreditRows {
     }
 
     /// What is outstanding is credit, what is queued, and what the application has and has not settled.
-    @Test("P55: messages in the application hold their place")
+    @Test("Messages in the application hold their place", .tags(.p55))
     func p55_messagesInTheApplicationHoldTheirPlace() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(4))
@@ -148,7 +148,7 @@ struct ReceivingCreditRows {
     }
 
     /// Decisions in any order are sorted, so that those that come together are told in ranges.
-    @Test("P57, P59: settlements form ranges")
+    @Test("Settlements form ranges", .tags(.p57, .p59))
     func p57_settlementsFormRanges() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(2_000))

@@ -24,7 +24,7 @@ struct ReceivingRows {
     }
 
     /// The session's window exists: max-frame-size is always told, and a capacity that is too small is refused at once.
-    @Test("P13: a capacity that cannot be used is refused")
+    @Test("A capacity that cannot be used is refused", .tags(.p13))
     func p13_capacitiesThatCannotBeUsed() async throws {
         try await withPeer { connection, peer in
             let small = AMQPSession.Configuration(incomingCapacity: .bytes(2 * 65_536 - 1))
@@ -44,7 +44,7 @@ struct ReceivingRows {
     }
 
     /// The window is advertised again at every quarter, for small messages and for one large one, so that no round trip is idle.
-    @Test("P43, P46: the window is renewed each quarter", arguments: [false, true])
+    @Test("The window is renewed each quarter", .tags(.p43, .p46), arguments: [false, true])
     func p43_theWindowIsRenewedEachQuarter(isLarge: Bool) async throws {
         try await self.withSmallSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(1_000))
@@ -68,7 +68,7 @@ struct ReceivingRows {
     }
 
     /// Every flow of a link carries the session's window, so that credit which is topped up keeps it open.
-    @Test("P43: a flow of credit carries a fresh window")
+    @Test("A flow of credit carries a fresh window", .tags(.p43))
     func p43_aFlowOfCreditCarriesAFreshWindow() async throws {
         try await self.withSmallSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(8))
@@ -86,7 +86,7 @@ struct ReceivingRows {
     }
 
     /// Partial deliveries are emptied at once, so that a message larger than the session's capacity never waits for itself.
-    @Test("P6: a message larger than the capacity passes")
+    @Test("A message larger than the capacity passes", .tags(.p6))
     func p6_aMessageLargerThanTheCapacityPasses() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 1_024
@@ -100,7 +100,7 @@ struct ReceivingRows {
 
     /// A message that is refused in its middle is read to its end and dropped: the session's window leaks nothing, also
     /// while the peer has not heard of it.
-    @Test("P3, P3b, P54: an early refusal leaks no window", arguments: [false, true])
+    @Test("An early refusal leaks no window", .tags(.p3, .p54), arguments: [false, true])
     func p3_anEarlyRefusalLeaksNoWindow(answers: Bool) async throws {
         try await self.withSmallSession { session, peer in
             let other = try await session.openReceiver(from: "b", window: .messages(1_000))
@@ -125,7 +125,7 @@ struct ReceivingRows {
     }
 
     /// What still comes of a message in whose middle the application has closed the receiver leaks nothing either.
-    @Test("P3, P54: closing in the middle of a message leaks no window")
+    @Test("Closing in the middle of a message leaks no window", .tags(.p3, .p54))
     func p54_closingInTheMiddleLeaksNoWindow() async throws {
         try await self.withSmallSession { session, peer in
             let other = try await session.openReceiver(from: "b", window: .messages(1_000))
@@ -155,7 +155,7 @@ struct ReceivingRows {
     }
 
     /// The capacity is fixed when the session begins: no window that is told is larger, whatever is buffered.
-    @Test("P7, P7b: the capacity is fixed")
+    @Test("The capacity is fixed", .tags(.p7))
     func p7_theCapacityIsFixed() async throws {
         try await self.withSmallSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -172,7 +172,7 @@ struct ReceivingRows {
     }
 
     /// A message over max-message-size, seen before it is complete, detaches its link with the right condition, and no other.
-    @Test("P21: an oversized message detaches its link")
+    @Test("An oversized message detaches its link", .tags(.p21))
     func p21_oversizeDetachesThatLink() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 4_096
@@ -202,7 +202,7 @@ struct ReceivingRows {
     }
 
     /// What a full receiver leaves in Proton stays within the session's capacity, also when the peer ignores its window.
-    @Test("P50: Proton accepts no more than the session's capacity")
+    @Test("Proton accepts no more than the session's capacity", .tags(.p50))
     func p50_protonAcceptsNoMoreThanTheCapacity() async throws {
         try await self.withSmallSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .bytes(40_000))
@@ -225,7 +225,7 @@ struct ReceivingRows {
     }
 
     /// Many frames raise few events: each is followed by a look at all that has come.
-    @Test("P36: all that has come is taken")
+    @Test("All that has come is taken", .tags(.p36))
     func p36_allThatHasComeIsTaken() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -241,7 +241,7 @@ struct ReceivingRows {
     }
 
     /// A message that the peer aborts is dropped, and its credit is granted again.
-    @Test("P29: aborted messages free their place")
+    @Test("Aborted messages free their place", .tags(.p29))
     func p29_abortedMessagesFreeTheirPlace() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(2))

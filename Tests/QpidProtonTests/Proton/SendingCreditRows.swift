@@ -8,7 +8,7 @@ import Testing
 @Suite(.deadline)
 struct SendingCreditRows {
     /// The outgoing window is told to the peer, by default too, and is never 0.
-    @Test("P35: the outgoing window is told")
+    @Test("The outgoing window is told", .tags(.p35))
     func p35_theOutgoingWindowIsTold() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 1_000
@@ -32,7 +32,7 @@ struct SendingCreditRows {
     }
 
     /// Messages without credit wait in Swift, and go as far as the credit does.
-    @Test("P40: messages wait for credit")
+    @Test("Messages wait for credit", .tags(.p40))
     func p40_messagesWaitForCredit() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -51,7 +51,7 @@ struct SendingCreditRows {
     }
 
     /// Nothing enters Proton without credit, or behind a closed window.
-    @Test("P40: nothing enters Proton that cannot leave")
+    @Test("Nothing enters Proton that cannot leave", .tags(.p40))
     func p40_nothingEntersProtonThatCannotLeave() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -72,7 +72,7 @@ struct SendingCreditRows {
     }
 
     /// A message that comes in the same turn as the flow that shrinks the window stays.
-    @Test("P40: a window that shrinks is closed at once")
+    @Test("A window that shrinks is closed at once", .tags(.p40))
     func p40_aWindowThatShrinksIsClosedAtOnce() async throws {
         try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -90,7 +90,7 @@ struct SendingCreditRows {
     }
 
     /// Credit is never used twice, and credit that is taken back strands no message.
-    @Test("P17, P4b: revoked credit strands nothing")
+    @Test("Revoked credit strands nothing", .tags(.p17, .p4))
     func p17_revokedCreditStrandsNothing() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -123,7 +123,7 @@ struct SendingCreditRows {
     }
 
     /// A close does not wait for queued messages without credit: each is answered, once, with what became of it.
-    @Test("P8: closing returns what was not sent")
+    @Test("Closing returns what was not sent", .tags(.p8))
     func p8_closingReturnsWhatWasNotSent() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)
@@ -162,7 +162,7 @@ struct SendingCreditRows {
     }
 
     /// The end of the session or of the connection does not wait either, and drops nothing silently.
-    @Test("P8: ending tells what was not sent", arguments: [false, true])
+    @Test("Ending tells what was not sent", .tags(.p8), arguments: [false, true])
     func p8_endingTellsWhatWasNotSent(isOfConnection: Bool) async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -186,7 +186,7 @@ struct SendingCreditRows {
     }
 
     /// A message that is aborted in its middle leaves both sides with the same count of credit.
-    @Test("P32: an aborted message keeps the credit right")
+    @Test("An aborted message keeps the credit right", .tags(.p32))
     func p32_anAbortedMessageKeepsTheCreditRight() async throws {
         try await withSession({ PeerScript(credit: 10) }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -206,7 +206,7 @@ struct SendingCreditRows {
     }
 
     /// A drain that comes in the middle of a message is answered behind it, so that both sides count alike.
-    @Test("P10c: a drain is answered between messages")
+    @Test("A drain is answered between messages", .tags(.p10))
     func p10c_aDrainIsAnsweredBetweenMessages() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")

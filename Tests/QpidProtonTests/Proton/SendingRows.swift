@@ -7,7 +7,7 @@ import Testing
 @Suite(.deadline)
 struct SendingRows {
     /// Bytes count from their acceptance to the completion of the write, not until they are framed.
-    @Test("P1: bytes count until they are written", arguments: [false, true])
+    @Test("Bytes count until they are written", .tags(.p1), arguments: [false, true])
     func p1_bytesCountUntilTheyAreWritten(completesOnFlush: Bool) async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -38,7 +38,7 @@ struct SendingRows {
     }
 
     /// The backlog stays in Swift: Proton and the socket hold no more than the write budget, however much waits.
-    @Test("P60: the backlog stays in Swift")
+    @Test("The backlog stays in Swift", .tags(.p60))
     func p60_theBacklogStaysInSwift() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(64)))
         try await withSession(session: session, { PeerScript(credit: 1_000) }) { session, peer in
@@ -90,7 +90,7 @@ struct SendingRows {
 
     /// When anything else waits, a message goes in slices: a small one waits for what Proton is given before it writes, which
     /// it frames by message and not by slice, and for no more.
-    @Test("P12: slices let others in", arguments: [false, true])
+    @Test("Slices let others in", .tags(.p12), arguments: [false, true])
     func p12_slicesLetOthersIn(isOnOneSession: Bool) async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
         try await withSession(session: large, { PeerScript(credit: 10, maxFrameSize: 1 << 20) }) { session, peer in
@@ -111,7 +111,7 @@ struct SendingRows {
     }
 
     /// The next slice is that of the sender with the highest priority, in the middle of another's message too.
-    @Test("P12: priority decides the next slice", arguments: [false, true])
+    @Test("Priority decides the next slice", .tags(.p12), arguments: [false, true])
     func p12_priorityDecidesTheNextSlice(hasBegun: Bool) async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
         try await withSession(session: large, { PeerScript(credit: 100) }) { session, peer in
@@ -142,7 +142,7 @@ struct SendingRows {
     }
 
     /// A peer that takes frames of any size gets slices all the same.
-    @Test("P48: a peer without a max-frame-size gets slices", .testedProton)
+    @Test("A peer without a max-frame-size gets slices", .tags(.p48), .testedProton)
     func p48_slicesWithoutAMaximum() async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
         try await withSession(session: large, { PeerScript(credit: 10, maxFrameSize: nil) }) { session, peer in
@@ -168,7 +168,7 @@ struct SendingRows {
     }
 
     /// A connection that was lost is never used again: a new one counts from the start.
-    @Test("P23: a connection is never used again")
+    @Test("A connection is never used again", .tags(.p23))
     func p23_aConnectionIsNeverUsedAgain() async throws {
         try await withSession({ .settlingNothing }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -190,7 +190,7 @@ struct SendingRows {
     }
 
     /// Delivery tags are made here, of 1 to 32 bytes, and no two messages of a link have the same.
-    @Test("P34: delivery tags are short")
+    @Test("Delivery tags are short", .tags(.p34))
     func p34_tagsAreShort() async throws {
         try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -203,7 +203,7 @@ struct SendingRows {
     }
 
     /// A tag that is longer than the standard allows, which Proton takes, goes no further than 32 bytes.
-    @Test("P34: long tags of a peer are cut")
+    @Test("Long tags of a peer are cut", .tags(.p34))
     func p34_longTagsAreCut() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")

@@ -55,7 +55,7 @@ struct SendingWindowRows {
     }
 
     /// A flow of the session alone, for which Proton raises no event, is looked at too.
-    @Test("P49: a flow of the session alone is seen")
+    @Test("A flow of the session alone is seen", .tags(.p49))
     func p49_aFlowOfTheSessionIsSeen() async throws {
         try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
             let sender = try await session.openSender(to: "q")
