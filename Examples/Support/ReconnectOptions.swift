@@ -5,20 +5,24 @@ package import QpidProton
 package enum OutageLimit: ExpressibleByArgument, Equatable, CustomStringConvertible {
     case none
     case seconds(Double)
+    case unusable(String)
 
-    package init?(argument: String) {
+    /// The parser takes a value that it cannot read for none, so this reads any, and ``ReconnectOptions`` checks it.
+    package init(argument: String) {
         if argument == Self.none.description {
             self = .none
-            return
+        } else if let seconds = Double(argument), seconds > 0, seconds <= 1e9 {
+            self = .seconds(seconds)
+        } else {
+            self = .unusable(argument)
         }
-        guard let seconds = Double(argument), seconds > 0, seconds <= 1e9 else { return nil }
-        self = .seconds(seconds)
     }
 
     package var description: String {
         switch self {
         case .none: "no limit"
         case .seconds(let seconds): "\(seconds)"
+        case .unusable(let text): text
         }
     }
 }
@@ -47,8 +51,11 @@ package struct ReconnectOptions: ParsableArguments {
 
     package var isOn: Bool { self.limit != nil }
 
-    /// Throws for several URLs without the option.
+    /// Throws for a number that cannot be used, and for several URLs without the option.
     package func check(_ connection: ConnectionOptions) throws {
+        if case .unusable(let text)? = self.limit {
+            throw ValidationError("\(Self.name) takes seconds, more than 0, or no number, and not '\(text)'")
+        }
         guard self.isOn || connection.urls.count == 1 else {
             throw ValidationError("several URLs need \(Self.name): the program then connects to each in turn")
         }
