@@ -30,7 +30,7 @@ let configuration: [Target.Dependency] = [
 func example(_ name: String, _ others: [Target.Dependency] = []) -> Target {
     .executableTarget(
         name: name,
-        dependencies: others + [
+        dependencies: [
             "ExampleSupport",
             "QpidProton",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
