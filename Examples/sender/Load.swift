@@ -1,4 +1,5 @@
 import ArgumentParser
+import ExampleFiles
 import ExampleSupport
 import QpidProton
 
