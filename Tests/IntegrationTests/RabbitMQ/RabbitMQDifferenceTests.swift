@@ -2,6 +2,7 @@ import Foundation
 import NIOCore
 import QpidProton
 import QpidProtonRabbitMQ
+import Synchronization
 import Testing
 
 extension RabbitMQTests {
@@ -156,10 +157,13 @@ extension RabbitMQTests {
 
         /// A body that fails when the socket has taken some of it.
         private static func brokenBody() -> AsyncThrowingStream<ByteBuffer, any Error> {
-            var pieces = 0
+            let pieces = Mutex(0)
             return AsyncThrowingStream {
-                pieces += 1
-                guard pieces <= 64 else { throw Broken() }
+                let piece = pieces.withLock { pieces in
+                    pieces += 1
+                    return pieces
+                }
+                guard piece <= 64 else { throw Broken() }
                 return ByteBuffer(repeating: UInt8(ascii: "x"), count: 65_536)
             }
         }
