@@ -59,8 +59,14 @@ extension AMQPClient.Sender: Outlet {
 
     var droppedMessages: Int { self.fates.dropped }
 
+    /// Looks at the size itself: the client would report it as the message's fate, and that ends the program.
     func accept(_ message: AMQPMessage) async throws(AMQPError) -> AcceptedMessage {
-        .client(try await self.enqueue(message))
+        let encoded = try message.encoded()
+        if let most = self.link?.remoteMaxMessageSize, encoded.readableBytes > most.bytes {
+            let detail = "the message has \(encoded.readableBytes) bytes, and the peer takes \(most.bytes) at most"
+            throw AMQPError(scope: .delivery, condition: .linkMessageSizeExceeded, detail: detail)
+        }
+        return .client(try await self.enqueue(encoded: encoded))
     }
 
     /// A streamed message belongs to its link: after a loss, it begins again on the next.

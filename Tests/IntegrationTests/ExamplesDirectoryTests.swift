@@ -129,7 +129,8 @@ struct ExamplesDirectoryTests {
         }
     }
 
-    @Test func aFileLargerThanThePeerTakesIsNamedAndTheOthersFollow() async throws {
+    @Test(arguments: [[], ["--reconnect"]])
+    func aFileLargerThanThePeerTakesIsNamedAndTheOthersFollow(_ options: [String]) async throws {
         try await self.withTree { tree, _ in
             for name in ["a", "z"] { try self.write(name, tree.appendingPathComponent(name)) }
             try self.makeSparse(tree.appendingPathComponent("large"), 3 << 20)
@@ -137,7 +138,7 @@ struct ExamplesDirectoryTests {
             let listener = try await AMQPListener.bind(port: 0)
             let sender = try ExampleProcess(
                 "sender",
-                ["127.0.0.1:\(listener.port)/q", "--directory", tree.path, "--json"]
+                ["127.0.0.1:\(listener.port)/q", "--directory", tree.path, "--json"] + options
             )
             try await Self.serve(listener, { $0.maxMessageSize = .kibibytes(100) }) { receiver in
                 var count = 0
