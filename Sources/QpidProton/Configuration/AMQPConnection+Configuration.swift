@@ -62,7 +62,7 @@ extension AMQPConnection {
         /// The share of the sent bytes that senders of lower priorities get while one of a higher priority could use
         /// all: 0.05 by default.
         ///
-        /// From 0 to 0.5. With 0, senders of lower priorities may wait for ever.
+        /// From 0 to 0.5. With 0, senders of lower priorities may wait forever.
         public var lowPriorityShare = 0.05
         /// The limit for accepted bytes of all senders of the connection that are not yet written to the socket.
         ///

@@ -84,7 +84,7 @@ public struct AMQPUnfinished: Sendable {
     /// On a receiver, the number of decisions that were not written to the socket: these messages return to their
     /// source.
     ///
-    /// A decision counts as written when the socket has taken the whole write that carries it. A decision that the
+    /// A decision counts as written when the socket has accepted its whole write. A decision that the
     /// application made after the end of the link counts here too.
     public internal(set) var settlementsNotWritten = 0
     /// On a receiver, the number of decisions that were written, but that the peer may not have read.

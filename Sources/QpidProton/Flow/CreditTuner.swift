@@ -1,11 +1,11 @@
 /// Tunes the number of messages on their way to a receiver by what arrives and returns. The caller passes times in
 /// nanoseconds.
 ///
-/// The window is twice what the application could return within a round trip and the handling of a message. The rate
-/// counts only the time in which the application has messages, because without messages it shows nothing. So a window
-/// that is too small for the peer's distance is found at once, and a slow application keeps few messages from others. A
-/// fast application returns many at once, which makes that rate too high. Therefore the window is at most 32 times the
-/// messages returned per time while it grows, and one and a half times afterwards.
+/// The window is twice the messages that the application could return within a round trip and the handling of a
+/// message. The rate counts only the time in which the application has messages, because without messages it shows
+/// nothing. So a window that is too small for the peer's distance is found at once, and a slow application keeps few
+/// messages from others. A fast application returns many at once, which makes that rate too high. Therefore the window
+/// is at most 32 times the messages returned per time while it grows, and one and a half times afterwards.
 ///
 /// A fast application always has ample places, and nearby not more. Consumers of one queue then have the same window,
 /// independent of each other's load during the measurement. For the same reason only a shorter round trip replaces the

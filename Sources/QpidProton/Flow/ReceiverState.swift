@@ -196,7 +196,8 @@ struct ReceiverState {
 
     // MARK: Granting credit. Granted credit is counted here at once: the loop must advertise it.
 
-    /// Grants credit by hand, and withholds what the pause, the drain or the limit of unsettled messages forbids.
+    /// Grants manual credit, and withholds the part that the pause, the drain or the limit of unsettled messages
+    /// forbids.
     ///
     /// - Parameter unsettled: The deliveries that are not settled by both sides.
     /// - Returns: The credit to advertise.

@@ -27,7 +27,7 @@ extension Sequence<AMQPDelivery> {
     public func modifyAll(_ changes: AMQPModified) -> AMQPSettlement { self.settleAll(.modified(changes)) }
 
     private func settleAll(_ outcome: AMQPOutcome) -> AMQPSettlement {
-        // One call for all, where they lie in an array: a sequence that is not known here is slow to walk.
+        // One call for all if they are in an array, because an unknown sequence is slow to walk.
         self.withContiguousStorageIfAvailable { AMQPDelivery.settle($0, outcome) }
             ?? Array(self).withUnsafeBufferPointer { AMQPDelivery.settle($0, outcome) }
     }
@@ -43,7 +43,7 @@ extension AMQPDelivery {
         settlements.reserveCapacity(deliveries.count)
         var start = deliveries.startIndex
         while start < deliveries.endIndex {
-            // Deliveries of one receiver go together.
+            // Deliveries of one receiver are settled together.
             let settler = deliveries[start].settler
             var index = start
             if let settler {

@@ -10,7 +10,7 @@ extension AMQPDelivery {
     /// The bytes of the message's data sections, in pieces, also for a message that arrived whole.
     ///
     /// One task can read the pieces of a streamed message, once. Unread bytes fill the receiver's
-    /// ``AMQPReceiver/Configuration/streamBuffer``, and then the sender waits. Other messages of the link queue behind
+    /// ``AMQPReceiver/Configuration/streamBuffer``, and then the sender waits. Other messages of the link wait for
     /// it. To discard the rest, settle the delivery.
     public var body: Body { Body(delivery: self) }
 
@@ -43,7 +43,7 @@ extension AMQPDelivery {
 
             /// Returns the next bytes, or `nil` at the end. Suspends until there are some.
             ///
-            /// A cancelled task gets no further bytes, even if some are waiting. Another task can go on reading.
+            /// A cancelled task gets no further bytes, even if some are waiting. Another task can continue to read.
             ///
             /// - Throws: `AMQPError` with ``AMQPCondition/aborted`` if the sender aborted the message.
             ///   ``AMQPCondition/decodeError`` if the body is not binary data. The link's error if the link has ended.

@@ -15,7 +15,7 @@ public struct AMQPDelivery: Sendable {
     let storedTag: StoredTag
     /// `nil` for a message that the sender had settled.
     let settler: Settler?
-    /// `nil` for a message that has come as a whole.
+    /// `nil` for a message that arrived whole.
     let stream: IncomingStream?
     /// The bits of the delivery's key at its receiver.
     private let slot: UInt
@@ -40,7 +40,7 @@ public struct AMQPDelivery: Sendable {
     /// Decodes the message, again at every call: keep it in a constant.
     ///
     /// - Throws: `AMQPError` with ``AMQPCondition/decodeError`` and the offset when the peer's bytes are not a message.
-    ///   ``reject(_:)`` takes that error as it is.
+    ///   ``reject(_:)`` accepts that error unchanged.
     @inlinable public func decodeMessage() throws(AMQPError) -> AMQPMessage { try AMQPMessage(decoding: self.payload) }
 
     /// The delivery-tag: 32 bytes at most. Source: AMQP 1.0 §2.8.7.

@@ -1,6 +1,6 @@
 internal import Synchronization
 
-// What the peer's flows tell of a link. Read at any time and from any task, without a wait.
+// The figures of a link in the peer's flows. Any task can read them at any time without waiting.
 
 extension LinkCore {
     var flowProperties: AMQPMap { self.status.flowProperties.withLock { $0 } }

@@ -33,7 +33,7 @@ public protocol AMQPLink: Sendable {
     func waitUntilClosed() async throws(AMQPError)
 }
 
-/// What a link's class has from its attach.
+/// The fields of a link's class from its attach.
 struct LinkCore: Sendable {
     let session: AMQPSession
     let status: LinkStatus

@@ -7,7 +7,7 @@ extension AMQPReceiver {
     /// Stops the peer, and returns when no more messages can arrive.
     ///
     /// Asks the peer to return its credit, and grants no credit until ``resume()``. Messages that arrive before the
-    /// answer wait in the receiver, and tasks can receive them as before. Tasks that wait for a message go on waiting.
+    /// answer wait in the receiver, and tasks can receive them as before. Tasks that wait for a message continue to wait.
     /// With ``Window/manual``, the receiver keeps the credit that ``grant(credit:)`` grants meanwhile until
     /// ``resume()``. A second call waits for the same answer.
     ///

@@ -11,14 +11,14 @@ extension AMQPSender {
         self.overflow == .dropOldest ? .sender(self.core.status, .makeRoom(isAgain: false)) : nil
     }
 
-    /// What becomes of a message for which a level has no room; `nil` when it is to wait.
+    /// The treatment of a message for which a level has no room; `nil` if it waits.
     func overflow(_ level: SendRefusal.Level, _ bytes: Int) throws(AMQPError) -> AMQPTracker? {
         switch self.overflow {
         case .suspend, .dropOldest: return nil
         case .fail: throw self.outbox.refusal(level, bytes: bytes, self.node).error
         case .dropNewest:
             let refusal = self.outbox.refusal(level, bytes: bytes, self.node)
-            // Counted first: the connection reads the count when it ends.
+            // Counted first, because the connection reads the count when it ends.
             self.core.status.drop(1, bytes: refusal.bytes)
             guard let reply = self.outbox.answered(.dropped(refusal)) else {
                 self.core.status.drop(-1, bytes: -refusal.bytes)

@@ -39,7 +39,7 @@ extension AMQPSender {
         body: sending Body
     ) async throws -> AMQPOutcome where Body.Element == ByteBuffer {
         let stream = try await StreamedMessage(message, length: length, settled: settled, options: options, on: self)
-        // Cancelled with the outcome, which may come before the end.
+        // Cancelled with the outcome, which may arrive before the end.
         async let _: Void = stream.make(body)
         return try await stream.outcome()
     }
@@ -47,7 +47,7 @@ extension AMQPSender {
 
 /// The sending of one message whose body is made meanwhile, in one task, while another waits for the outcome.
 struct StreamedMessage {
-    /// What the body ended with, if that was an error.
+    /// The error that ended the body, if there was one.
     private final class Failure: Sendable {
         let error = Mutex<(any Error)?>(nil)
     }
@@ -108,7 +108,7 @@ struct StreamedMessage {
         var maker = self
         do {
             for try await chunk in body {
-                // The task may not have been cancelled yet.
+                // The task may not be cancelled yet.
                 if self.transfer.result != nil { break }
                 try await maker.append(chunk)
             }
@@ -169,7 +169,7 @@ struct StreamedMessage {
     private mutating func accept(_ bytes: ByteBuffer, isLast: Bool) async throws(AMQPError) {
         self.total += bytes.readableBytes
         try self.sender.check(self.total)
-        // What the peer has settled already takes no more.
+        // A message that the peer has settled accepts no further bytes.
         if self.transfer.result != nil { return }
         let part = isLast ? MessagePart.last(self.number) : .middle(self.number)
         _ = try await self.sender.admit(bytes, part, of: self.transfer.reply, isSettled: false)

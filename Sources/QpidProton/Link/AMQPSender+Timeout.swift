@@ -1,7 +1,7 @@
 public import NIOCore
 internal import Synchronization
 
-// Waits with a limit. Without one they last as long as the link.
+// Waits with a limit. Without a limit they last until the link ends.
 
 extension AMQPSender {
     /// Sends a message and waits for its outcome, for a limited time. Otherwise the same as
@@ -83,7 +83,7 @@ extension AMQPSender {
     ///
     /// - Parameters:
     ///   - limit: How long the call may take.
-    ///   - failure: What did not happen in time, for the text of the error.
+    ///   - failure: The call that did not finish in time, for the text of the error.
     ///   - accepted: Answered when the message has been accepted; the call waited for room until then.
     fileprivate func within<Value: Sendable>(
         _ limit: Duration,
@@ -100,7 +100,7 @@ extension AMQPSender {
         } atLimit: { cancelled, causes in
             var error = cancelled
             error.condition = .timeout
-            // A message that has begun waits for its outcome.
+            // A started message waits for its outcome.
             error.blockedBy = error.fate == .notSent ? causes : []
             let reason = error.blockedBy.map { "\($0)" }.joined(separator: ", and ")
             error.detail = "\(failure) within \(limit)" + (reason.isEmpty ? "" : ": \(reason)")
@@ -121,7 +121,7 @@ extension AMQPConnection {
     /// - Parameters:
     ///   - deadline: The time.
     ///   - call: The call.
-    ///   - state: What is observed at the deadline, before the call is cancelled.
+    ///   - state: The state at the deadline, before the call is cancelled.
     ///   - error: The error, from that of the cancelled call and what was observed.
     func until<Value: Sendable, State: Sendable>(
         _ deadline: NIODeadline,

@@ -221,8 +221,8 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Parts
 
-    /// What a message is told that comes when the link has ended: always that it was not sent. The connection may be gone a
-    /// moment before its links have heard of it.
+    /// The error for a message submitted after the link has ended. It always says that the message was not sent. The
+    /// connection may end shortly before its links do.
     var endedError: AMQPError {
         let cause = self.error ?? (self.outbox.isClosed ? self.outbox.closedError : nil)
         return cause?.telling(.notSent) ?? .senderClosed
@@ -269,7 +269,7 @@ public final class AMQPSender: AMQPLink {
         return try self.admitWhole(encoded, isSettled, choice, mayWait)
     }
 
-    /// Hands over a message that is too large to be written behind others.
+    /// Hands over a message that is too large to be written after others.
     private func admitWhole(
         _ encoded: ByteBuffer,
         _ isSettled: Bool,
@@ -289,7 +289,7 @@ public final class AMQPSender: AMQPLink {
         )
     }
 
-    /// Has a message written behind the others, if it is small. Returns `nil` if it is not.
+    /// Writes a message after the others, if it is small. Returns `nil` if it is not.
     @inline(__always)
     private func place(
         _ isSettled: Bool,
@@ -389,7 +389,7 @@ public final class AMQPSender: AMQPLink {
         }
     }
 
-    /// Takes a message back if it has not begun to be sent. Returns the outcome if it has come in the meantime.
+    /// Withdraws a message that has not started to leave. Returns the outcome if it has arrived meanwhile.
     private func cancel(_ transfer: AMQPTracker) async throws(AMQPError) -> AMQPOutcome {
         try? await self.outbox.askAtOnce { .sender(self.core.status, .cancel(transfer.reply, $0)) }
         if let result = transfer.result { return try result.get() }

@@ -27,7 +27,7 @@ extension Inbox {
         try await self.nextItem(id: id, onWait: onWait).flatMap { self.delivery($0) }
     }
 
-    // MARK: Making deliveries
+    // MARK: Creating deliveries
 
     private func delivery(_ part: Part) -> AMQPDelivery? {
         var large = part.large.startIndex

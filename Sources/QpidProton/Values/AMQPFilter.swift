@@ -9,7 +9,7 @@ public struct AMQPFilter: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - name: The key in the source's filter set.
-    ///   - value: The value as it is sent.
+    ///   - value: The value on the wire.
     public init(name: AMQPSymbol, value: AMQPValue) {
         self.name = name
         self.value = value

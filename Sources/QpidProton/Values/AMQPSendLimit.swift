@@ -14,7 +14,7 @@ public struct AMQPSendLimit: Hashable, Sendable {
     /// A limit that keeps the queue of a sender short.
     ///
     /// A full queue adds its length to the time of every message, and makes nothing faster: 1 MiB holds 10,000 messages
-    /// of 100 bytes. While tasks wait for room all the time, the sender lowers its limit towards the bytes that it
+    /// of 100 bytes. While tasks always wait for room, the sender lowers its limit towards the bytes that it
     /// sends in 2 ms, to 32 KiB at least, and not below what the peer's credit takes now. It raises the limit again
     /// when its queue runs dry or no task waits.
     ///
