@@ -3,28 +3,28 @@ import Foundation
 package import NIOCore
 import NIOPosix
 
-/// A file was not the same at its end, or when it was read again.
+/// A file changed while it was sent or before it was read again.
 package struct FileChanged: Error, CustomStringConvertible {
     package let description: String
 
-    /// - Parameter name: The file, where it is not named beside the error.
+    /// - Parameter name: The file, if the error does not name it otherwise.
     package init(_ name: String = "it") { self.description = "\(name) changed while it was sent" }
 }
 
-/// The bytes of a file or of stdin, in pieces, read on a thread that may wait.
+/// The bytes of a file or of stdin in pieces, read on a thread that may block.
 package struct FileBody: AsyncSequence, Sendable {
     package typealias Element = ByteBuffer
 
     private static let piece = 65_536
-    /// A wait for input is broken off this often, so that it hears of a signal.
+    /// The interval at which a wait for input checks for a signal.
     private static let pollMilliseconds: Int32 = 100
 
     private let file: File
     private let name: String
     private let isRegular: Bool
-    /// The bytes of a regular file; nil where they are not known.
+    /// The size of a regular file in bytes; `nil` if it is unknown.
     package let length: Int?
-    /// Called with the number of bytes of each piece; with 0 at the end, and while there is no input.
+    /// Called with the number of bytes of each piece, and with 0 at the end and while there is no input.
     private let onRead: @Sendable (Int) -> Void
 
     /// Opens the file. Suspends while a FIFO has no writer.
@@ -33,7 +33,7 @@ package struct FileBody: AsyncSequence, Sendable {
         self.file = try await File.input(path, within: limit)
         let status = try self.file.status(what: self.name)
         self.isRegular = status.st_mode & S_IFMT == S_IFREG
-        // Files of /proc and /sys have other sizes than the system states: 0, or a page.
+        // Files of /proc and /sys differ from their reported size: 0, or a page.
         let isKnown = self.isRegular && path != "-" && status.st_size > Self.piece
         self.length = isKnown ? Int(status.st_size) : nil
         self.onRead = onRead
@@ -64,7 +64,7 @@ package struct FileBody: AsyncSequence, Sendable {
 
     package func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self) }
 
-    /// The next bytes, none at the end; nil when there are none yet.
+    /// Returns the next bytes; none at the end, `nil` if there are none yet.
     private func read() throws -> ByteBuffer? {
         var request = pollfd(fd: self.file.descriptor, events: Int16(POLLIN), revents: 0)
         guard self.isRegular || poll(&request, 1, Self.pollMilliseconds) > 0 else { return nil }

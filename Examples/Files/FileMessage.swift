@@ -3,21 +3,21 @@ import Foundation
 package import NIOCore
 package import QpidProton
 
-/// How a file travels as a message: its path in the subject, its permissions and SHA-256 in application properties.
+/// The form of a file as a message: its path in the subject, its permissions and SHA-256 in application properties.
 package enum FileMessage {
     /// The key of the SHA-256, 64 hexadecimal digits.
     package static let digestKey = "sha256"
     /// The key of the permissions, octal digits.
     package static let permissionsKey = "permissions"
 
-    /// Makes the message of a file whose content is held.
+    /// Creates the message of a file with its content.
     package static func make(path: String, permissions: UInt16, content: ByteBuffer) -> AMQPMessage {
         var message = self.make(path: path, permissions: permissions, digest: self.digest(of: content))
         message.bodyBytes = content
         return message
     }
 
-    /// Makes the message of a file without its body, which is to be streamed.
+    /// Creates the message of a file without its body, for streaming.
     package static func make(path: String, permissions: UInt16, digest: String) -> AMQPMessage {
         var message = AMQPMessage()
         message.properties.subject = path
@@ -27,13 +27,13 @@ package enum FileMessage {
         return message
     }
 
-    /// The permissions that a message names: never more than reading, writing and executing.
+    /// The permissions in a message: at most reading, writing and executing.
     package static func permissions(of message: AMQPMessage) -> UInt16? {
         message.applicationProperties[self.permissionsKey]?.stringValue.flatMap { UInt16($0, radix: 8) }
             .map { $0 & 0o777 }
     }
 
-    /// The SHA-256 of bytes, as hexadecimal digits.
+    /// Returns the SHA-256 of bytes as hexadecimal digits.
     package static func digest(of bytes: ByteBuffer) -> String {
         var digest = FileDigest()
         digest.add(bytes)
@@ -48,7 +48,7 @@ package enum FileMessage {
         "zip": "application/zip",
     ]
 
-    /// The MIME type that the end of a name tells.
+    /// Returns the MIME type for the end of a name.
     package static func contentType(of path: String) -> String {
         let name = path.split(separator: "/").last ?? ""
         guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return "application/octet-stream" }
@@ -56,7 +56,7 @@ package enum FileMessage {
     }
 }
 
-/// The SHA-256 of bytes that come in pieces.
+/// The SHA-256 of bytes in pieces.
 package struct FileDigest: Sendable {
     private var hash = SHA256()
     /// The bytes so far.

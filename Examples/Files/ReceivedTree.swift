@@ -2,14 +2,14 @@ package import ExampleSupport
 import Foundation
 package import NIOCore
 
-/// A directory that files from a peer are written to, and never anything outside it.
+/// A directory for files from a peer, which never writes outside it.
 ///
-/// Every step of a path is opened relative to the one before and follows no symbolic link. A file is written under a
-/// name of its own and renamed when it is complete.
+/// Every step of a path is opened relative to the one before, without symbolic links. A file is written under a
+/// temporary name and renamed when it is complete.
 package final class ReceivedTree {
-    /// Why a file was not written.
+    /// The reason why a file was not written.
     package enum Refusal: Error, CustomStringConvertible {
-        /// The path leaves the directory, or something is in its way: the peer's fault.
+        /// The path leaves the directory or is blocked, which is the peer's fault.
         case path(String)
         /// The system failed.
         case system(SystemFailure)
@@ -23,10 +23,10 @@ package final class ReceivedTree {
     }
 
     private let root: File
-    /// Directories in which names have changed since the last ``commit()``.
+    /// Directories with changed names since the last ``commit()``.
     private var changed: [File] = []
 
-    /// Opens the directory, and makes it where it is not there.
+    /// Opens the directory, and creates it if it does not exist.
     package init(_ path: String) throws {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
@@ -59,7 +59,7 @@ package final class ReceivedTree {
         return steps.map { String(decoding: $0, as: UTF8.self) }
     }
 
-    /// Writes a file in place. It is durable after the next ``commit()``.
+    /// Writes a file into its place. It is durable after the next ``commit()``.
     package func write(_ content: ByteBuffer, to path: String, permissions: UInt16) throws(Refusal) {
         let file = try self.begin(path)
         do {
@@ -70,7 +70,7 @@ package final class ReceivedTree {
         }
     }
 
-    /// Opens a file for writing under a name of its own. Nothing is left of it unless ``finish(_:permissions:)`` is called.
+    /// Opens a file for writing under a temporary name. It is removed unless ``finish(_:permissions:)`` is called.
     package func begin(_ path: String) throws(Refusal) -> ReceivedFile {
         let steps = try Self.steps(of: path)
         var directory = self.root
@@ -93,7 +93,7 @@ package final class ReceivedTree {
         self.markChanged(file.directory)
     }
 
-    /// Makes what was written durable: the files' bytes are already, their names follow here.
+    /// Makes the files' names durable; their bytes already are.
     package func commit() throws(SystemFailure) {
         for directory in self.changed where fsync(directory.descriptor) != 0 { throw SystemFailure("sync a directory") }
         self.changed.removeAll(keepingCapacity: true)
@@ -130,7 +130,7 @@ package final class ReceivedTree {
     }
 }
 
-/// A file that is being received. It is removed unless it gets its name.
+/// A file during its receipt, removed unless it gets its name.
 package final class ReceivedFile {
     fileprivate let directory: File
     private let name: String
@@ -141,7 +141,7 @@ package final class ReceivedFile {
 
     fileprivate init(_ name: String, in directory: File, shown: String) throws(SystemFailure) {
         (self.name, self.directory, self.shown) = (name, directory, shown)
-        // No peer can send a file of this name first.
+        // No peer can send a file with this name first.
         self.temporary = ".receiver-\(String(UInt64.random(in: .min ... .max), radix: 36)).part"
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
         self.file = try File.open(self.temporary, at: directory.descriptor, flags, mode: 0o600, what: shown)

@@ -2,15 +2,15 @@ package import ExampleSupport
 import Foundation
 package import NIOCore
 
-/// Walks through what is below a directory, one entry at a time, and holds no list of it.
+/// Walks the tree below a directory, one entry at a time, without a list of it.
 ///
-/// It follows no symbolic links below the directory. An entry that is no readable file is reported, and the walk goes on.
+/// It follows no symbolic links below the directory. It reports an entry that is no readable file, and continues.
 package final class TreeWalker {
     /// An entry of the tree.
     package enum Found {
         /// A regular file, open for reading.
         case file(TreeFile)
-        /// An entry that is left out: its name, quoted for a terminal, and the reason.
+        /// An omitted entry: its name, quoted for a terminal, and the reason.
         case odd(name: String, reason: String)
     }
 
@@ -26,11 +26,11 @@ package final class TreeWalker {
         case end
     }
 
-    /// The longest path that a receiver takes, in bytes.
+    /// The longest path that a receiver accepts, in bytes.
     package static let longestPath = 4_095
 
     private var levels: [Level] = []
-    /// The symbolic links so far, which are left out.
+    /// The number of omitted symbolic links.
     package private(set) var links = 0
 
     /// Opens the directory.
@@ -43,7 +43,7 @@ package final class TreeWalker {
 
     deinit { for level in self.levels { closedir(level.stream) } }
 
-    /// Each level of a deep tree holds a descriptor.
+    /// Each level of a deep tree has an open descriptor.
     private static func allowManyFiles() {
         var limit = rlimit()
         #if os(Linux)
@@ -56,7 +56,7 @@ package final class TreeWalker {
         setrlimit(resource, &limit)
     }
 
-    /// Returns nil, or the number of the error.
+    /// Returns `nil`, or the number of the error.
     private func enter(_ name: String, at parent: Int32, _ flags: Int32, prefix: String) -> Int32? {
         let descriptor = openat(parent, name, flags | O_CLOEXEC)
         guard descriptor >= 0 else { return errno }
@@ -69,7 +69,7 @@ package final class TreeWalker {
         return nil
     }
 
-    /// Returns the next entry that is no directory and no link; nil when there are no more.
+    /// Returns the next entry that is no directory and no link; `nil` at the end.
     package func next() -> Found? {
         while let level = self.levels.last {
             switch self.nextName(level) {
@@ -126,7 +126,7 @@ package final class TreeWalker {
         while true {
             errno = 0
             guard let entry = readdir(level.stream) else { return errno == 0 ? .end : .failure(errno) }
-            // The name is read where it lies: the entry may be shorter than its type.
+            // The name is read in place, because the entry may be shorter than its type.
             guard let offset = MemoryLayout<dirent>.offset(of: \.d_name) else { return .end }
             let start = UnsafeRawPointer(entry).advanced(by: offset).assumingMemoryBound(to: CChar.self)
             guard let name = String(validatingCString: start) else {
@@ -142,13 +142,13 @@ package struct TreeFile: Sendable {
     /// The path below the directory.
     package let path: String
     package let permissions: UInt16
-    /// The bytes that it had when it was opened.
+    /// Its size at the opening, in bytes.
     package let size: Int
     private let file: File
 
     /// Opens a file; a symbolic link is an error.
     package init(_ name: String, at directory: Int32 = AT_FDCWD, path: String) throws(SystemFailure) {
-        // A FIFO that has taken the file's place must not be waited for.
+        // A FIFO in the file's place must not block.
         self.file = try File.open(name, at: directory, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, what: path)
         let status = try self.file.status(what: path)
         guard status.st_mode & S_IFMT == S_IFREG else { throw SystemFailure("read \(path)", EINVAL) }
@@ -157,23 +157,23 @@ package struct TreeFile: Sendable {
         self.size = Int(status.st_size)
     }
 
-    /// Reads all bytes; nil where there are more than `limit`.
+    /// Reads all bytes; `nil` if there are more than `limit`.
     package func content(upTo limit: Int) throws(SystemFailure) -> ByteBuffer? {
         guard self.size <= limit else { return nil }
         var content = ByteBuffer()
-        // One byte of room more than the size shows the end without growing. Files of /proc have the size 0, and some of them
-        // give all bytes to the first read and none to a second one.
+        // One byte more than the size shows the end without growing. Files of /proc have size 0, and some return all
+        // bytes at the first read and none at the second.
         content.reserveCapacity(self.size == 0 ? 65_536 : self.size + 1)
         while true {
             let room = max(1, content.writableBytes)
             let count = try self.file.read(into: &content, count: room, at: content.readableBytes, what: self.path)
             if count == 0 { return content.readableBytes == 0 ? ByteBuffer() : content }
-            // It grows while it is read.
+            // It grows during the read.
             guard content.readableBytes <= limit else { return nil }
         }
     }
 
-    /// Reads some bytes from an offset on; fewer or none at the end of the file.
+    /// Reads bytes from an offset; fewer or none at the end of the file.
     package func piece(at offset: Int, _ count: Int) throws(SystemFailure) -> ByteBuffer {
         var piece = ByteBuffer()
         _ = try self.file.read(into: &piece, count: count, at: offset, what: self.path)

@@ -1,15 +1,16 @@
 import Foundation
 import NIOPosix
 
-/// Calls that may block for ever, such as opening a FIFO that has no writer.
+/// Runs calls that may block forever, such as the open of a FIFO without a writer.
 package enum Blocking {
     /// Runs a call on another thread, and waits for its result.
     ///
-    /// After cancellation or the limit the call goes on, its result is dropped, and the end of the process waits for neither.
+    /// After cancellation or the limit the call continues and its result is dropped. The end of the process waits for
+    /// neither.
     ///
     /// - Parameters:
-    ///   - limit: How long to wait; nil for ever.
-    ///   - what: What is tried, for the failure at the limit.
+    ///   - limit: The time to wait; `nil` for no limit.
+    ///   - what: The attempt, for the failure at the limit.
     /// - Throws: The error of the call, `CancellationError`, or a ``Failure`` at the limit.
     package static func run<Value: Sendable>(
         within limit: Duration? = nil,
@@ -38,7 +39,7 @@ package enum Blocking {
 }
 
 extension File {
-    /// Opens what the user named for reading, or stdin for `-`. Suspends while a FIFO has no writer.
+    /// Opens the user's file for reading, or stdin for `-`. Suspends while a FIFO has no writer.
     package static func input(_ path: String, within limit: Duration?) async throws -> File {
         guard path != "-" else { return try File.standardInput() }
         return try await Blocking.run(within: limit, "open \(path)") { try File.open(path, O_RDONLY) }

@@ -1,8 +1,8 @@
 import QpidProton
 
-/// Closing in order, for a limited time.
+/// Closes in order, within a limit.
 package enum Closing {
-    /// Runs `body` where no cancellation of the caller reaches it; after the limit its waits are cancelled.
+    /// Runs `body` shielded from a cancellation of the caller; at the limit its waits are cancelled.
     package static func run(
         within limit: Duration,
         _ body: @escaping @Sendable () async throws -> Void
@@ -16,12 +16,12 @@ package enum Closing {
         try await closing.value
     }
 
-    /// How long a peer may take to answer when the work was given up: by a signal or after a failure.
+    /// The time for a peer's answer after a signal or a failure.
     package static let shortLimit: Duration = .seconds(3)
 }
 
 extension AMQPCloseResult {
-    /// Throws the error that the close ended with.
+    /// Throws the error of the close.
     package func check() throws {
         if let error = self.error { throw error }
     }

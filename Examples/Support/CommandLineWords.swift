@@ -1,9 +1,9 @@
 import Foundation
 import QpidProton
 
-/// Names the options of the command line where errors of the library name properties of its configuration.
+/// Translates names of configuration properties in the library's errors to options of the command line.
 enum CommandLineWords {
-    /// Phrases first, then the bare names that may be left.
+    /// Phrases first, then the bare names that remain.
     private static let words: [(of: String, with: String)] = [
         (", or set serverName", ""),
         (" or set serverName", ""),

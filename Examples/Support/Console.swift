@@ -2,17 +2,17 @@ import Foundation
 package import Logging
 import Synchronization
 
-/// Lines on stderr. A line that cannot be written is dropped: the work goes on without it.
+/// Writes lines to stderr. A line that cannot be written is dropped, and the work continues.
 package enum Console {
-    /// The status line that the terminal shows below all else; nil for none.
+    /// The status line at the bottom of the terminal; `nil` for none.
     private static let status = Mutex<String?>(nil)
 
-    /// Writes one line: what would break it, such as a file's name with a line feed, is shown escaped.
+    /// Writes one line. Characters that would break it, such as a line feed in a file's name, are escaped.
     package static func error(_ text: String) {
         self.write(self.oneLine(text) + "\n")
     }
 
-    /// Writes text as it is. A status line is taken away before and put back when the text ends its line.
+    /// Writes text unchanged. Removes the status line before it, and restores it when the text ends its line.
     package static func write(_ text: String) {
         self.status.withLock { status in
             guard let line = status else { return self.put(text) }
@@ -20,7 +20,7 @@ package enum Console {
         }
     }
 
-    /// Shows a line at the terminal's last row in place of the one before; nil takes it away.
+    /// Replaces the line in the terminal's last row; `nil` removes it.
     package static func showStatus(_ line: String?) {
         self.status.withLock { status in
             guard line != nil || status != nil else { return }
@@ -34,14 +34,14 @@ package enum Console {
     /// Whether stderr is a terminal.
     package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
-    /// The columns of the terminal at stderr; 80 where it does not tell them.
+    /// The columns of the terminal at stderr; 80 if they are unknown.
     package static var columns: Int {
         var size = winsize()
         guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
         return Int(size.ws_col)
     }
 
-    /// A name as it is shown: in quotes, and with everything escaped that is not UTF-8 or that a terminal does not print.
+    /// Quotes a name, and escapes everything that is not UTF-8 or that a terminal does not print.
     package static func quoted(_ name: some Sequence<UInt8>) -> String {
         var (text, bytes) = ("\"", Array(name)[...])
         while !bytes.isEmpty {
@@ -62,7 +62,7 @@ package enum Console {
         return text + "\""
     }
 
-    /// A name as it is shown.
+    /// Quotes a name.
     package static func quoted(_ name: String) -> String { self.quoted(name.utf8) }
 
     package static func oneLine(_ text: String) -> String {
@@ -82,14 +82,14 @@ package enum Console {
     /// A logger whose warnings and errors are lines on stderr.
     ///
     /// - Parameters:
-    ///   - program: The name that the lines begin with.
-    ///   - ignored: Messages of the library that the program itself reports in other words.
+    ///   - program: The name at the start of each line.
+    ///   - ignored: Messages of the library that the program reports in its own words.
     package static func logger(of program: String, without ignored: Set<String> = []) -> Logger {
         Logger(label: program) { ConsoleLog(program: $0, ignored: ignored) }
     }
 }
 
-/// Writes warnings and errors as one line each: the message, and the detail or the error that its metadata names.
+/// Writes each warning and error as one line: the message, and the detail or the error of its metadata.
 private struct ConsoleLog: LogHandler {
     let program: String
     let ignored: Set<String>

@@ -1,7 +1,7 @@
 package import ArgumentParser
 package import QpidProton
 
-/// How fast messages may pass, and when to warn that none do.
+/// The options for rates, and for warnings about stalled links.
 package struct FlowOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -39,10 +39,10 @@ package struct FlowOptions: ParsableArguments {
         }
     }
 
-    /// The limit for the link; nil for none.
+    /// The limit for the link; `nil` for none.
     package var rateLimit: AMQPRateLimit? {
         guard self.rate != nil || self.byteRate != nil else { return nil }
-        // A short burst: no more than 5 % above the rate within any second.
+        // A short burst: at most 5 % above the rate within any second.
         return AMQPRateLimit(
             messagesPerSecond: self.rate,
             bytesPerSecond: self.byteRate.map { Double($0.bytes) },

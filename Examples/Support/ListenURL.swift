@@ -2,7 +2,7 @@ import Foundation
 package import QpidProton
 
 extension AMQPURL {
-    /// Reads where to listen: as any URL, and the port may be 0 for one that is free.
+    /// Reads the URL to listen on. Its port may be 0 for a free one.
     package init(listeningAt text: String) throws(AMQPError) {
         let start = text.range(of: "://")?.upperBound ?? text.startIndex
         let place = text[start...].prefix { $0 != "/" }
@@ -10,7 +10,7 @@ extension AMQPURL {
             try self.init(text)
             return
         }
-        // A URL for connecting has no port 0.
+        // A URL for connecting never has port 0.
         try self.init(text[..<place.index(before: place.endIndex)] + "1" + text[place.endIndex...])
         self.port = 0
     }

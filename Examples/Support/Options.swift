@@ -19,7 +19,7 @@ package struct ByteSize: ExpressibleByArgument, Sendable {
     }
 }
 
-/// How to reach a peer, or where to listen, and as whom.
+/// The options for the peer or the listener, and for the login.
 package struct ConnectionOptions: ParsableArguments {
     @Argument(
         help: ArgumentHelp(
@@ -89,12 +89,12 @@ package struct ConnectionOptions: ParsableArguments {
         }
     }
 
-    /// Throws for a path that is empty.
+    /// Throws for an empty path.
     package static func check(_ path: String?, of option: String) throws {
         guard path != "" else { throw ValidationError("\(option) takes a path, and this one is empty") }
     }
 
-    /// The time without progress after which a wait fails; nil for never.
+    /// The time without progress after which a wait fails; `nil` for never.
     package var stallLimit: Duration? { self.timeout > 0 ? .seconds(self.timeout) : nil }
 
     /// The URLs with `--user` and `--password-file` in them, without an address.
@@ -133,7 +133,7 @@ package struct ConnectionOptions: ParsableArguments {
         throw Failure("the URLs name several addresses, '\(address)' and '\(other)': give one, or --address")
     }
 
-    /// Runs `open` on a connection, and adds to the peer's refusal of an address how it is written for that peer.
+    /// Runs `open` on a connection. If the peer refuses an address, adds the form of addresses at that peer.
     package func explaining<Link>(
         _ address: String,
         _ connection: @autoclosure () -> AMQPConnection?,
@@ -174,14 +174,14 @@ package struct ConnectionOptions: ParsableArguments {
         return configuration
     }
 
-    /// The own certificate and key.
+    /// The program's own certificate and key.
     package var identity: AMQPTLS.Identity? {
         guard let cert = self.cert, let key = self.key else { return nil }
         return .files(certificateChain: cert, privateKey: key)
     }
 }
 
-/// What is reported, and where.
+/// The options for reports and their destination.
 package struct OutputOptions: ParsableArguments {
     @Flag(help: "Print one JSON object as the last line of stdout (of stderr where stdout carries the data).")
     package var json = false

@@ -3,12 +3,12 @@ package import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A file that the user named, for writing.
+/// A file of the user for writing.
 ///
-/// A regular file is replaced as a whole, when all is written, and keeps its mode and owner. What is no regular file, such as
-/// a FIFO or a device, is written directly. A symbolic link is followed in both cases.
+/// A regular file is replaced when all is written, and keeps its mode and owner. Any other file, such as a FIFO or a
+/// device, is written directly. Both cases follow a symbolic link.
 package final class OutputFile: Sendable {
-    /// The regular file that a temporary one is to replace.
+    /// The regular file to replace.
     private struct Replacement {
         let path: String
         let temporary: String
@@ -38,7 +38,7 @@ package final class OutputFile: Sendable {
         let target = try Self.followLinks(path)
         let name = ".receiver-\(getpid())-\(String(UInt32.random(in: .min ... .max), radix: 36)).partial"
         let temporary = Self.folder(of: target) + name
-        // A new file gets the mode that the umask leaves.
+        // A new file gets the mode of the umask.
         self.file = try File.open(
             temporary,
             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
@@ -55,7 +55,7 @@ package final class OutputFile: Sendable {
         }
     }
 
-    /// Gives the temporary file the owner and the mode of the file that it is to replace.
+    /// Copies the owner and the mode of the replaced file to the temporary one.
     private func adopt(_ status: stat) throws(SystemFailure) {
         let own = try self.file.status(what: self.name)
         if own.st_uid != status.st_uid || own.st_gid != status.st_gid {
@@ -68,13 +68,13 @@ package final class OutputFile: Sendable {
         }
     }
 
-    /// The path behind symbolic links, also where nothing is there yet.
+    /// Resolves the symbolic links of a path, also if the file does not exist.
     private static func followLinks(_ path: String) throws(SystemFailure) -> String {
         var path = path
         for _ in 0..<40 {
             var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
             let count = readlink(path, &bytes, bytes.count)
-            // Anything but a link is the end of the way.
+            // Anything but a link ends the walk.
             guard count >= 0 else { return path }
             guard let link = String(validating: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) else {
                 throw SystemFailure("follow the link \(path)", EILSEQ)
@@ -89,7 +89,7 @@ package final class OutputFile: Sendable {
         path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[...$0]) } ?? ""
     }
 
-    /// Writes bytes. The reader of a pipe may let it wait for ever: after a cancellation, no one waits for the bytes.
+    /// Writes bytes. The reader of a pipe may block it forever, so after a cancellation no one waits for the bytes.
     package func write(_ bytes: ByteBuffer) async throws {
         let (file, name) = (self.file, self.name)
         if self.replacement == nil {
@@ -99,7 +99,7 @@ package final class OutputFile: Sendable {
         }
     }
 
-    /// Makes what was written durable, and gives a regular file its name.
+    /// Makes the written bytes durable, and gives a regular file its name.
     package func commit() throws(SystemFailure) {
         // A pipe or a terminal has nothing to sync.
         if fsync(self.file.descriptor) != 0, errno != EINVAL, errno != EROFS, errno != ENOTSUP {
@@ -114,7 +114,7 @@ package final class OutputFile: Sendable {
 }
 
 extension File {
-    /// Opens for writing what the user named, where it is; nil where there is nothing. Follows symbolic links.
+    /// Opens the user's file for writing in place; `nil` if it does not exist. Follows symbolic links.
     ///
     /// Suspends while a FIFO has no reader.
     package static func openExisting(_ path: String, _ flags: Int32 = 0) async throws -> File? {

@@ -1,12 +1,12 @@
 package import Foundation
 package import NIOCore
 
-/// A call to the system that failed.
+/// A failed call to the system.
 package struct SystemFailure: Error, CustomStringConvertible {
     package let what: String
     package let code: Int32
 
-    /// - Parameter what: What was tried, for example "open notes.txt".
+    /// - Parameter what: The attempt, for example "open notes.txt".
     package init(_ what: String, _ code: Int32 = errno) {
         self.what = what
         self.code = code
@@ -18,7 +18,7 @@ package struct SystemFailure: Error, CustomStringConvertible {
     package var cause: String { String(cString: strerror(self.code)) }
 }
 
-/// An open file, closed when nobody keeps it any more.
+/// An open file, closed with its last reference.
 package final class File: Sendable {
     package let descriptor: Int32
     private let isOwned: Bool
@@ -46,7 +46,7 @@ package final class File: Sendable {
     /// Reads up to `count` bytes to the end of a buffer; returns their number, 0 at the end of the file.
     ///
     /// - Parameters:
-    ///   - offset: Where to read in a regular file; nil for the place behind the last read.
+    ///   - offset: The place in a regular file; `nil` for the place after the last read.
     ///   - what: The file's name in the error.
     package func read(
         into buffer: inout ByteBuffer,
@@ -82,7 +82,7 @@ package final class File: Sendable {
         guard code == 0 else { throw SystemFailure("write \(what)", code) }
     }
 
-    /// Returns what the system knows of the file; `what` names the file in the error.
+    /// Returns the system's information about the file; `what` names the file in the error.
     package func status(what: String) throws(SystemFailure) -> stat {
         var status = stat()
         guard fstat(self.descriptor, &status) == 0 else { throw SystemFailure("look at \(what)") }
@@ -90,9 +90,9 @@ package final class File: Sendable {
     }
 }
 
-/// The one place where the executables write to a descriptor.
+/// The only place where the executables write to a descriptor.
 package enum POSIX {
-    /// Writes all bytes, in as many pieces as the descriptor needs, and waits where it is non-blocking and full.
+    /// Writes all bytes in as many pieces as the descriptor needs, and waits while a non-blocking one is full.
     ///
     /// - Returns: 0, or the number of the error.
     package static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Int32 {
@@ -113,7 +113,7 @@ package enum POSIX {
         return 0
     }
 
-    /// Writes a text, and ignores a failure: for what only informs a person.
+    /// Writes a text for people, and ignores a failure.
     package static func report(_ text: String) {
         var text = text
         text.withUTF8 { _ = self.write(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }

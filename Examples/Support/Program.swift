@@ -16,12 +16,12 @@ package struct Failure: Error, CustomStringConvertible {
     }
 }
 
-/// A command whose options are checked together after all of them were parsed.
+/// A command that checks its options together after all of them are parsed.
 ///
-/// `ParsableArguments.validate()` runs before the parser looks for unknown options, so that `--bdy` would be answered with
+/// `ParsableArguments.validate()` runs before the parser looks for unknown options, so `--bdy` would cause the error
 /// "give exactly one of --body, …".
 package protocol ExampleCommand: AsyncParsableCommand {
-    /// Throws `ValidationError` for options that do not go together.
+    /// Throws `ValidationError` for conflicting options.
     func check() throws
 }
 
@@ -29,26 +29,26 @@ extension ExampleCommand {
     package func check() throws {}
 }
 
-/// What the executables share from start to exit: exit codes, signals, and one line for each failure.
+/// The common part of the executables from start to exit: exit codes, signals, and one line for each failure.
 package enum Program {
-    /// The first of SIGINT and SIGTERM that came; 0 for none.
+    /// The first of SIGINT and SIGTERM; 0 before either.
     private static let interrupt = Atomic<Int32>(0)
 
-    /// Whether SIGINT or SIGTERM came: the task of the command is then cancelled.
+    /// Whether SIGINT or SIGTERM arrived, which cancels the command's task.
     package static var isInterrupted: Bool { self.interrupt.load(ordering: .relaxed) != 0 }
 
-    /// The exit code of a program that a signal ended before its work was done: 128 and the signal's number.
+    /// The exit code of a program that a signal ended early: 128 and the signal's number.
     package static var interruptedExitCode: Int32 { 128 + self.interrupt.load(ordering: .relaxed) }
 
-    /// Parses the arguments, runs the command and exits: 0, or after one line on stderr another code.
+    /// Parses the arguments, runs the command and exits with 0, or with another code after one line on stderr.
     ///
     /// SIGINT and SIGTERM cancel the command's task, so that it closes its links in order; a second one exits at once.
-    /// It is synchronous because the runtime opens files before an asynchronous `main` begins.
+    /// The function is synchronous, because the runtime opens files before an asynchronous `main` starts.
     package static func main<Command: ExampleCommand>(_ type: Command.Type) -> Never {
         StandardDescriptors.claim()
-        // A peer that is gone is an error of a call, not the end of the process.
+        // A lost peer is an error of a call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
-        // So is a file that has reached the size that the process may write.
+        // So is a file at the size limit of the process.
         signal(SIGXFSZ, SIG_IGN)
         let command: Command
         do {
@@ -75,7 +75,7 @@ package enum Program {
                 self.exit(after: error, of: type)
             }
         }
-        // The first thread stays: with it, Linux would take the process's memory figures away.
+        // The first thread stays, because Linux would remove the process's memory figures with it.
         while true { withExtendedLifetime(sources) { _ = pause() } }
     }
 
@@ -87,7 +87,7 @@ package enum Program {
             return command
         } catch {
             let text = type.message(for: error)
-            // The parser knows no reason why a number of bytes is invalid.
+            // The parser has no reason for an invalid number of bytes.
             if text.hasPrefix("The value"), text.hasSuffix("<bytes>'") {
                 throw ValidationError("\(text): give 0 to \(Int.max) bytes, or a number with K, M or G")
             }
@@ -121,7 +121,7 @@ package enum Program {
         return isBehindReconnect ? joined.dropLast() + [joined[joined.count - 1] + "=\(OutageLimit.none)"] : joined
     }
 
-    /// Calls `handler` whenever one of the signals comes, in place of what it does by default.
+    /// Calls `handler` for each of the signals, instead of their default effect.
     package static func onSignals(
         _ signals: [Int32],
         _ handler: @escaping @Sendable () -> Void
@@ -135,7 +135,7 @@ package enum Program {
         }
     }
 
-    /// Whether an error is the end of a task that was cancelled.
+    /// Whether an error is the end of a cancelled task.
     package static func isCancellation(_ error: any Error) -> Bool {
         if let error = error as? AMQPError { return error.condition == .cancelled }
         return error is CancellationError
@@ -158,7 +158,7 @@ package enum Program {
             code = self.interruptedExitCode
         case is AMQPError: Console.error("\(name): \(self.text(of: error))")
         default:
-            // Help and version come as errors too, with the exit code of success.
+            // Help and version are errors too, with the exit code of success.
             let exitCode = type.exitCode(for: error)
             if exitCode.isSuccess {
                 self.printOrExit(type.fullMessage(for: error), name)
@@ -170,7 +170,7 @@ package enum Program {
         Foundation.exit(code)
     }
 
-    /// Prints the text that was asked for, such as help.
+    /// Prints the requested text, such as help.
     private static func printOrExit(_ text: String, _ name: String) {
         do throws(SystemFailure) {
             try File.standardOutput().write(ByteBuffer(string: text + "\n"), what: "stdout")
@@ -183,7 +183,7 @@ package enum Program {
 
 /// Moves a value to one task.
 ///
-/// Proof: ``Program`` makes the value, gives it to the one task that uses it, and touches it no more.
+/// Sendable: ``Program`` creates the value, passes it to the one task that uses it, and does not use it afterwards.
 private struct Unchecked<Value>: @unchecked Sendable {
     let value: Value
     init(_ value: Value) { self.value = value }

@@ -2,7 +2,7 @@ import Foundation
 package import QpidProton
 import Synchronization
 
-/// How much there is to do; nil where that is not known.
+/// The amount of work; `nil` if it is unknown.
 package struct Goal: Sendable {
     package var messages: Int?
     package var bytes: Int?
@@ -13,7 +13,7 @@ package struct Goal: Sendable {
     }
 }
 
-/// Counts messages and bytes, and shows them on stderr with their share, their rates, and the cause of waiting.
+/// Counts messages and bytes, and shows them on stderr with their share, their rates, and the cause of a wait.
 package final class Progress: Sendable {
     private struct State {
         var task: Task<Void, Never>?
@@ -22,7 +22,7 @@ package final class Progress: Sendable {
         var link: (@Sendable () async -> AMQPLinkSnapshot?)?
         var isDown: (@Sendable () -> Bool)?
         var blockedTimes: [AMQPBlockCause: Duration]?
-        /// The link as it was seen last.
+        /// The last state of the link.
         var last: FlowLook?
         var goal = Goal()
         var hasLink = false
@@ -37,8 +37,8 @@ package final class Progress: Sendable {
     private let state = Mutex(State())
 
     /// - Parameters:
-    ///   - verb: What has become of the messages, for example "sent".
-    ///   - isForced: Whether to show the progress also where stderr is no terminal: a line a second.
+    ///   - verb: The work on the messages, for example "sent".
+    ///   - isForced: Whether to show a line per second even if stderr is no terminal.
     package init(_ verb: String, isForced: Bool) {
         self.verb = verb
         self.isShown = self.isTerminal || isForced
@@ -53,7 +53,7 @@ package final class Progress: Sendable {
                 guard self.isShown else { continue }
                 let now = Moment(time: clock.now, messages: self.messageCount, bytes: self.bytesDone(look))
                 moments.append(now)
-                // Rates of the last seconds: one moment alone would jump with every batch.
+                // Rates of the last seconds, because those of one moment would jump with every batch.
                 while moments.count > 2, now.time - moments[1].time >= Self.rateInterval { moments.removeFirst() }
                 self.show(moments[0], now, look, before, interval.inSeconds)
             }
@@ -65,7 +65,7 @@ package final class Progress: Sendable {
 
     private static let rateInterval: Duration = .seconds(3)
 
-    /// Sets how much there is to do.
+    /// Sets the amount of work.
     package func setGoal(_ goal: Goal) {
         self.state.withLock { $0.goal = goal }
     }
@@ -81,7 +81,7 @@ package final class Progress: Sendable {
         self.bytes.wrappingAdd(bytes, ordering: .relaxed)
     }
 
-    /// Counts a message that was settled.
+    /// Counts a settled message.
     package func add(_ outcome: AMQPOutcome, bytes: Int) {
         self.add(messages: 1, bytes: bytes)
         switch outcome {
@@ -90,7 +90,7 @@ package final class Progress: Sendable {
         }
     }
 
-    /// The bytes that have left, or have come: one large message is counted as it is read, and a part of it may still wait.
+    /// The sent or received bytes. A single large message counts as it is read, and a part of it may still wait.
     private func bytesDone(_ look: FlowLook?) -> Int {
         let isPart = self.state.withLock { $0.goal.messages == nil && $0.goal.bytes != nil }
         guard isPart, let look, look.link.isSender else { return self.byteCount }
@@ -99,12 +99,12 @@ package final class Progress: Sendable {
 
     // MARK: The link
 
-    /// Shows a link too, from now on.
+    /// Also shows a link from now on.
     package func watch(_ sender: AMQPSender) {
         self.watch(isSender: true, { sender }) { try? await $0.snapshot() }
     }
 
-    /// Shows a link too, from now on.
+    /// Also shows a link from now on.
     package func watch(_ receiver: AMQPReceiver) {
         self.watch(isSender: false, { receiver }) { try? await $0.snapshot() }
     }
@@ -149,13 +149,13 @@ package final class Progress: Sendable {
         self.state.withLock { $0.blockedTimes ?? $0.last?.link.blockedTimes ?? [:] }
     }
 
-    /// Records the figures of the link: before it is closed, also when the peer has closed it already.
+    /// Records the figures of the link before its close, also if the peer has closed it already.
     package func finish() async {
         guard let link = self.state.withLock({ $0.link }), let times = await link()?.blockedTimes else { return }
         self.state.withLock { $0.blockedTimes = times }
     }
 
-    /// Looks at the link now; the last look when the link or the connection is gone.
+    /// The link's state now, or its last one after the end of the link or the connection.
     @discardableResult
     package func look() async -> FlowLook? {
         guard let look = self.state.withLock({ $0.look }) else { return nil }
@@ -228,7 +228,7 @@ package final class Progress: Sendable {
         self.state.withLock { state in
             guard !state.isStopped else { return }
             if self.isTerminal {
-                // A character in the last column would make some terminals go to the next line.
+                // Some terminals start a new line after a character in the last column.
                 Console.showStatus(line.text(within: Console.columns - 1))
             } else {
                 Console.write(line.text(within: .max) + "\n")
@@ -237,7 +237,7 @@ package final class Progress: Sendable {
     }
 }
 
-/// Numbers for people.
+/// Formats numbers for people.
 package enum Units {
     /// A number of bytes with up to four digits and a unit.
     package static func bytes(_ count: Int) -> String {
@@ -266,7 +266,7 @@ package enum Units {
         "\(self.count(number)) \(number == 1 ? "message" : "messages")"
     }
 
-    /// Messages a second.
+    /// Messages per second.
     package static func rate(_ perSecond: Double) -> String {
         perSecond > 0 && perSecond < 9.95
             ? String(format: "%.1f/s", perSecond) : "\(self.count(Int(min(perSecond, 1e15).rounded())))/s"

@@ -8,7 +8,7 @@ package import QpidProton
     import Darwin
 #endif
 
-/// A JSON object of one line, its keys in the order in which they were added.
+/// A JSON object of one line, with its keys in the order of their addition.
 package struct Report {
     private var fields: [String] = []
 
@@ -34,7 +34,7 @@ package struct Report {
         self.fields.append("\(Self.quoted(key)):[\(objects.map(\.line).joined(separator: ","))]")
     }
 
-    /// Adds how long a link was kept from moving, by cause and in seconds.
+    /// Adds how long each cause blocked a link, in seconds.
     package mutating func addBlocked(_ times: [AMQPBlockCause: Duration]) {
         var causes = Report()
         for cause in AMQPBlockCause.allCases {
@@ -46,7 +46,7 @@ package struct Report {
     /// The object as text.
     package var line: String { "{\(self.fields.joined(separator: ","))}" }
 
-    /// Prints the object: on stderr where stdout carries the data.
+    /// Prints the object, on stderr if stdout carries the data.
     ///
     /// - Throws: `SystemFailure` if it cannot be written.
     package func print(toStandardError: Bool = false) throws(SystemFailure) {
@@ -76,9 +76,9 @@ extension Duration {
     }
 }
 
-/// What the process has used.
+/// The resources of the process.
 package enum Usage {
-    /// The time that the process has been running on processors, in itself and in the kernel for it.
+    /// The processor time of the process, including the kernel's part.
     package static var cpuTime: Duration {
         var usage = rusage()
         #if os(Linux)
@@ -90,10 +90,10 @@ package enum Usage {
         return .seconds(seconds) + .microseconds(Int(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec))
     }
 
-    /// The most memory that the process has had resident, in bytes.
+    /// The peak of the process's resident memory, in bytes.
     package static var residentPeak: Int {
         #if os(Linux)
-            // Not getrusage, whose peak begins with that of the process that started this one.
+            // Not getrusage, whose peak starts with that of the parent process.
             guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return 0 }
             for line in status.split(separator: "\n") where line.hasPrefix("VmHWM:") {
                 return (Int(line.split(whereSeparator: { $0 == " " || $0 == "\t" })[1]) ?? 0) << 10

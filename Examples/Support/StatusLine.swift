@@ -19,11 +19,11 @@ package struct FlowLook: Sendable {
         return nil
     }
 
-    /// Adds what there is to see of the link.
+    /// Adds the figures of the link.
     ///
     /// - Parameters:
-    ///   - before: The look before this one.
-    ///   - seconds: The time between the two.
+    ///   - before: The previous state.
+    ///   - seconds: The time between the two states.
     func add(to line: inout StatusLine, since before: FlowLook?, _ seconds: Double) {
         if self.link.isSender {
             // The limit of the session is the one that --limit sets.
@@ -42,7 +42,7 @@ package struct FlowLook: Sendable {
         if let waiting = self.waiting(since: before, seconds) { line.add("waiting: \(waiting)", importance: 9) }
     }
 
-    /// What the link waits for: now and for how long, or in short waits for most of the time since the last look.
+    /// The current cause and its duration, or short waits that fill most of the time since the last state.
     private func waiting(since before: FlowLook?, _ seconds: Double) -> String? {
         if let cause = self.link.blockedBy, self.link.blockedFor >= .milliseconds(200) {
             return "\(cause) \(String(format: "%.1f", self.link.blockedFor.inSeconds)) s"
@@ -55,7 +55,7 @@ package struct FlowLook: Sendable {
     }
 }
 
-/// One line made of parts, of which the least important are left out where there is no room.
+/// One line of parts, of which the least important are omitted without room.
 struct StatusLine {
     private var parts: [(text: String, importance: Int)] = []
 
@@ -63,7 +63,7 @@ struct StatusLine {
         self.parts.append((text, importance))
     }
 
-    /// The line in so many characters at the most.
+    /// The line in at most that many characters.
     func text(within width: Int) -> String {
         var parts = self.parts
         while true {
@@ -81,13 +81,13 @@ struct StatusLine {
         self.add("\(Int(Double(min(part, total)) / Double(total) * 100)) %", importance: importance)
     }
 
-    /// Adds the time that is left; nothing where nothing moves or all is done.
+    /// Adds the remaining time; nothing if there is no progress, or all is done.
     mutating func add(left seconds: Double, importance: Int) {
         guard seconds > 0, seconds < 1e9 else { return }
         self.add("\(Units.time(seconds)) left", importance: importance)
     }
 
-    /// The bytes that are used of a limit, for example `512 KiB of 1 MiB`. It is no progress, and so it has no bar.
+    /// The used bytes of a limit, for example `512 KiB of 1 MiB`. It has no bar, because it is no progress.
     static func fill(_ fill: AMQPFill) -> String {
         guard let limit = fill.limit, limit.bytes > 0 else { return Units.bytes(fill.used.bytes) }
         return "\(Units.bytes(fill.used.bytes)) of \(Units.bytes(limit.bytes))"

@@ -7,9 +7,9 @@ package struct Summary {
     private let done: Int
 
     /// - Parameters:
-    ///   - verb: What was to be done with each message, for example "accepted".
-    ///   - done: The messages with which it was done.
-    ///   - total: How many there were; nil where that is not known.
+    ///   - verb: The work on each message, for example "accepted".
+    ///   - done: The finished messages.
+    ///   - total: All messages; `nil` if their number is unknown.
     package init(_ verb: String, _ done: Int, of total: Int?) {
         let count = total.map { "\(Units.count(done)) of \(Units.messages($0))" } ?? Units.messages(done)
         self.parts = ["\(count) \(verb)"]
@@ -42,9 +42,9 @@ package struct Ending {
 
     /// - Parameters:
     ///   - name: The name of the program.
-    ///   - failure: Why not everything was done that was asked for; nil for success.
+    ///   - failure: The cause of unfinished work; `nil` for success.
     ///   - summary: One line about the whole run.
-    ///   - hasBegun: Whether a link was open: without one there is nothing to sum up.
+    ///   - hasBegun: Whether a link was open. Without one there is no summary.
     package init(_ name: String, _ failure: (any Error)?, _ summary: String, hasBegun: Bool) {
         self.name = name
         self.failure = failure
@@ -52,10 +52,10 @@ package struct Ending {
         self.hasBegun = hasBegun
     }
 
-    /// Prints the lines; throws where the exit code is not 0.
+    /// Prints the lines. Throws if the exit code is not 0.
     ///
     /// - Parameters:
-    ///   - report: The JSON object, which is printed last; nil prints the summary instead.
+    ///   - report: The JSON object, which is printed last; `nil` prints the summary instead.
     ///   - isOnStandardError: Whether the object goes to stderr, because stdout carries the data.
     package func finish(_ report: Report?, isOnStandardError: Bool = false) throws {
         var code = self.printLines(isQuiet: report != nil)

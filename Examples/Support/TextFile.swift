@@ -5,7 +5,7 @@ extension ByteBuffer {
     /// Removes the first line and returns it without its end, which is LF or CRLF. A CR elsewhere is part of the line.
     ///
     /// - Parameters:
-    ///   - searched: How many bytes at the front are known to hold no LF. It is updated.
+    ///   - searched: The number of bytes at the start without an LF. It is updated.
     ///   - isAtEnd: Whether no more bytes follow, so that the rest is a line too.
     package mutating func readLine(searched: inout Int, isAtEnd: Bool) -> ByteBuffer? {
         let view = self.readableBytesView.dropFirst(searched)
@@ -25,17 +25,17 @@ extension ByteBuffer {
     }
 }
 
-/// A small file of UTF-8 text that the user named, such as one with a password.
+/// A small UTF-8 text file of the user, such as one with a password.
 package enum TextFile {
-    /// The most bytes that such a file may have.
+    /// The largest size of such a file, in bytes.
     private static let limit = 16 << 20
 
     /// Reads the first lines of a file, without their ends.
     ///
     /// - Parameters:
     ///   - path: The file.
-    ///   - most: How many lines are wanted. What follows them is neither read nor checked.
-    ///   - limit: How long reading may take, for example from a FIFO; nil for ever.
+    ///   - most: The number of lines. The rest is neither read nor checked.
+    ///   - limit: The time for reading, for example from a FIFO; `nil` for no limit.
     /// - Throws: A failure of one line if the file cannot be read, or if a line has a NUL byte or is not UTF-8.
     package static func lines(of path: String, most: Int = .max, within limit: Duration?) async throws -> [String] {
         try await Blocking.run(within: limit, "read \(path)") { try self.read(path, most) }

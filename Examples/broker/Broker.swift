@@ -127,13 +127,13 @@ struct Broker: ExampleCommand {
     }
 }
 
-/// What a queue and a message may hold, in bytes; nil for no limit.
+/// The limits of a queue and a message, in bytes; `nil` for no limit.
 struct Limits: Sendable {
     let queueBytes: Int?
     let messageBytes: Int?
 }
 
-/// Who may log in.
+/// The users that may log in.
 struct Users: Sendable {
     private let passwords: [ByteKey: String]
 
@@ -151,7 +151,7 @@ struct Users: Sendable {
 
     func contains(_ user: String, password: String) -> Bool {
         guard let expected = self.passwords[ByteKey(user)] else { return false }
-        // As long for every wrong password of the same length.
+        // Takes the same time for every wrong password of one length.
         let (left, right) = (Array(expected.utf8), Array(password.utf8))
         return left.count == right.count && zip(left, right).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
     }

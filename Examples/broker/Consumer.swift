@@ -7,7 +7,7 @@ struct Consumer: Sendable {
     let sender: AMQPSender
     let queue: Queue
 
-    /// Gives the peer messages of the queue as it has credit, until the link ends.
+    /// Sends the queue's messages to the peer within its credit, until the link ends.
     func run() async {
         let (work, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let id = self.queue.addConsumer(wake: wake)
@@ -28,7 +28,7 @@ struct Consumer: Sendable {
         try? await Closing.run(within: Closing.shortLimit) { await sender.close(reason) }
     }
 
-    /// Tells the queue how many messages the peer takes.
+    /// Reports the peer's total credit to the queue.
     private func followCredit(_ id: UInt64) async {
         var limit = 0
         while let next = try? await self.sender.deliveryLimit(after: limit) {
@@ -37,18 +37,18 @@ struct Consumer: Sendable {
         }
     }
 
-    /// Sends what it is this consumer's turn to get.
+    /// Sends this consumer's next messages.
     private func deliver(_ id: UInt64, _ work: AsyncStream<Void>, _ decisions: Decisions) async {
         for await _ in work {
             for message in self.queue.takeOutbox(of: id) {
                 do {
                     let tracker = try await self.sender.enqueue(encoded: message.payload)
                     tracker.whenSettled { result in
-                        // A failure is the end of the link, after which everything goes back at once and in order.
+                        // A failure is the end of the link, after which all messages return at once and in order.
                         if case .success(let outcome) = result { decisions.add((message.place, outcome)) }
                     }
                 } catch  where error.condition == .linkMessageSizeExceeded && self.sender.error == nil {
-                    // The peer takes no message as large as this: others may.
+                    // The peer accepts no message of this size, but another may.
                     self.queue.exclude(id, from: message.place)
                 } catch {
                     return
@@ -57,13 +57,13 @@ struct Consumer: Sendable {
         }
     }
 
-    /// Does what the peer decides, in batches.
+    /// Applies the peer's decisions, in batches.
     private func settle(_ id: UInt64, _ decisions: Decisions) async {
         for await _ in decisions.signals { self.queue.settle(id, decisions.take()) }
     }
 }
 
-/// What a consumer has decided and the queue does not know yet: filled on the event loop, emptied by a task.
+/// The decisions of a consumer that the queue does not have yet: added on the event loop, removed by a task.
 private final class Decisions: Sendable {
     let signals: AsyncStream<Void>
     private let signal: AsyncStream<Void>.Continuation

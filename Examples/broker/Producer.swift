@@ -10,7 +10,7 @@ struct Producer {
     let receiver: AMQPReceiver
     let store: QueueStore
 
-    /// Puts what comes into one queue, until the link ends.
+    /// Puts received messages into one queue, until the link ends.
     func run(to queue: Queue) async {
         let id = queue.addProducer(self.receiver)
         defer { queue.removeProducer(id) }
@@ -27,7 +27,7 @@ struct Producer {
             }
             queue.push(payloads, from: id, usedCredit: batch.count)
             for refusal in refusals { refusal.delivery.reject(refusal.reason) }
-            // A second decision does nothing: those that are rejected stay so.
+            // A second decision does nothing, so rejected messages stay rejected.
             for delivery in batch { delivery.accept() }
             self.store.counters.refused.add(refusals.count)
         }
@@ -37,7 +37,7 @@ struct Producer {
     func runAnonymous() async {
         let (signals, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         var signal = signals.makeAsyncIterator()
-        // A full queue is waited for as long as the link lives.
+        // A message waits for a full queue while the link is open.
         let watch = Task { [receiver] in
             try? await receiver.waitUntilClosed()
             wake.finish()

@@ -4,7 +4,7 @@ import Synchronization
 
 /// A message in a queue.
 struct StoredMessage: Sendable {
-    /// Its place in the queue, which it keeps when it comes back.
+    /// Its place in the queue, which it keeps when it returns.
     let place: UInt64
     var payload: ByteBuffer
     /// The consumers that must not get it again.
@@ -13,10 +13,10 @@ struct StoredMessage: Sendable {
     var bytes: Int { self.payload.readableBytes }
 }
 
-/// A queue: messages in order, the consumers that take them in turn, and the producers that bring them.
+/// A queue: messages in order, consumers that get them in turn, and producers that bring them.
 ///
-/// Everything is behind one lock that is taken once a batch. What a call causes for others (waking a consumer, granting
-/// credit) is done when the lock is free again.
+/// One lock protects everything, and is acquired once per batch. Effects on others (waking a consumer, granting credit)
+/// happen after its release.
 final class Queue: Sendable {
     let name: String
     private let counters: Counters
@@ -28,7 +28,7 @@ final class Queue: Sendable {
         self.state = Mutex(QueueState(limit: limit))
     }
 
-    /// What to do once the lock is free.
+    /// The work to do after the release of the lock.
     struct Effects {
         var wakes: [AsyncStream<Void>.Continuation] = []
         var grants: [(receiver: AMQPReceiver, credit: Int)] = []
@@ -48,14 +48,14 @@ final class Queue: Sendable {
         return result
     }
 
-    /// The messages and bytes that it holds, those included that consumers have not settled, and the most bytes it held.
+    /// The current messages and bytes, including messages that consumers have not settled, and the peak of the bytes.
     var size: (messages: Int, bytes: Int, peakBytes: Int) {
         self.state.withLock { ($0.count, $0.bytes, $0.peakBytes) }
     }
 
     // MARK: Producers
 
-    /// Adds a producer; it gets credit as there is room.
+    /// Adds a producer, which gets credit while there is room.
     func addProducer(_ receiver: AMQPReceiver) -> UInt64 {
         self.update { $0.addProducer(receiver) }
     }
@@ -64,7 +64,7 @@ final class Queue: Sendable {
         self.update { state in state.producers.removeAll { $0.id == id } }
     }
 
-    /// Takes messages of a producer, which have used so much of its credit.
+    /// Accepts messages of a producer, which have used that much of its credit.
     func push(_ payloads: [ByteBuffer], from id: UInt64, usedCredit: Int) {
         self.counters.received.add(payloads.count)
         self.update { state in
@@ -75,7 +75,7 @@ final class Queue: Sendable {
         }
     }
 
-    /// Takes a message that has used no credit of this queue, if there is room for it; else calls `wake` when there is.
+    /// Accepts a message without credit of this queue, if there is room; otherwise calls `wake` when there is.
     func tryPush(_ payload: ByteBuffer, wake: AsyncStream<Void>.Continuation) -> Bool {
         let isTaken = self.update { state in
             guard state.hasRoom(for: payload.readableBytes) else {
@@ -91,20 +91,20 @@ final class Queue: Sendable {
 
     // MARK: Consumers
 
-    /// What a consumer has decided of the message of a place.
+    /// The decision of a consumer about the message at a place.
     typealias Decision = (place: UInt64, outcome: AMQPOutcome)
 
-    /// Adds a consumer; `wake` is called when it has messages to take.
+    /// Adds a consumer; `wake` is called when it has messages.
     func addConsumer(wake: AsyncStream<Void>.Continuation) -> UInt64 {
         self.update { $0.addConsumer(wake) }
     }
 
-    /// Tells how many messages the consumer takes in all, since it was added.
+    /// Reports the total number of messages that the consumer accepts since its addition.
     func setDeliveryLimit(_ limit: Int, of id: UInt64) {
         self.update { state in state.withConsumer(id) { $0.limit = limit } }
     }
 
-    /// The messages that it is the consumer's turn to get. It has them until it settles them or goes.
+    /// The next messages for the consumer, which keeps them until it settles them or ends.
     func takeOutbox(of id: UInt64) -> [StoredMessage] {
         let messages = self.state.withLock { state in
             var messages: [StoredMessage] = []
@@ -118,7 +118,7 @@ final class Queue: Sendable {
         return messages
     }
 
-    /// Takes a message back that the consumer cannot take at all.
+    /// Returns a message that the consumer cannot accept at all.
     func exclude(_ id: UInt64, from place: UInt64) {
         self.update { state in
             var message: StoredMessage?
@@ -132,7 +132,7 @@ final class Queue: Sendable {
         }
     }
 
-    /// Does what a consumer has decided of its messages.
+    /// Applies the decisions of a consumer.
     func settle(_ id: UInt64, _ decisions: [Decision]) {
         guard !decisions.isEmpty else { return }
         self.update { state in
@@ -149,7 +149,7 @@ final class Queue: Sendable {
         }
     }
 
-    /// Takes a consumer away; what it has not settled goes back in order.
+    /// Removes a consumer; its unsettled messages return in order.
     func removeConsumer(_ id: UInt64) {
         self.update { state in
             guard let index = state.consumers.firstIndex(where: { $0.id == id }) else { return }

@@ -2,25 +2,25 @@ import DequeModule
 import NIOCore
 import QpidProton
 
-/// What a queue holds, and how it decides who gets messages and who may bring them.
+/// The contents of a queue, and the choice of consumers and producers.
 struct QueueState {
     struct ConsumerState {
         let id: UInt64
         let wake: AsyncStream<Void>.Continuation
-        /// How many messages the consumer takes in all.
+        /// The total credit of the consumer.
         var limit = 0
-        /// How many it was given in all.
+        /// The number of messages that it has got.
         var assigned = 0
-        /// Messages that it was given and that nobody has sent yet.
+        /// Messages for it that no task has sent yet.
         var outbox: [StoredMessage] = []
-        /// Messages that it has, by their places.
+        /// Its messages, by their places.
         var unsettled: [UInt64: StoredMessage] = [:]
     }
 
     struct ProducerState {
         let id: UInt64
         let receiver: AMQPReceiver
-        /// Credit that was granted and not used.
+        /// Unused credit.
         var outstanding = 0
     }
 
@@ -29,7 +29,7 @@ struct QueueState {
     private(set) var count = 0
     private(set) var bytes = 0
     private(set) var peakBytes = 0
-    /// The largest message so far: what a message in flight is counted as. 0 when there was none.
+    /// The largest message so far, the weight of a message on its way; 0 before the first.
     private var largest = 0
     private var nextPlace: UInt64 = 0
     private var nextID: UInt64 = 0
@@ -63,11 +63,11 @@ struct QueueState {
         self.bytes += newBytes - bytes
     }
 
-    /// Puts messages back in their places.
+    /// Returns messages to their places.
     mutating func giveBack(_ messages: [StoredMessage]) {
         var merged = messages.sorted { $0.place < $1.place }
         guard let last = merged.last else { return }
-        // Only what stands before the last of them can lie between them.
+        // Only messages before the last of them can be between them.
         var front: [StoredMessage] = []
         while let first = self.available.first, first.place < last.place {
             front.append(first)
@@ -98,7 +98,7 @@ struct QueueState {
 
     // MARK: Decisions
 
-    /// Gives messages to consumers and credit to producers, as far as that is possible now.
+    /// Assigns messages to consumers and credit to producers, as far as possible now.
     mutating func settleDown() -> Queue.Effects {
         var effects = Queue.Effects()
         self.dispatch(&effects)
@@ -110,14 +110,14 @@ struct QueueState {
         return effects
     }
 
-    /// Gives each message to the next consumer in turn that has credit and may get it.
+    /// Assigns each message to the next consumer with credit that may get it.
     private mutating func dispatch(_ effects: inout Queue.Effects) {
         guard !self.available.isEmpty, self.consumers.contains(where: { $0.assigned < $0.limit }) else { return }
         var woken = Array(repeating: false, count: self.consumers.count)
         var skipped: [StoredMessage] = []
         while let message = self.available.first {
             guard let index = self.nextConsumer(for: message) else {
-                // Without a consumer that is excluded, the others have no credit either.
+                // If no consumer is excluded, the others have no credit either.
                 guard !message.excluded.isEmpty else { break }
                 skipped.append(message)
                 self.available.removeFirst()
@@ -147,12 +147,12 @@ struct QueueState {
         return self.count == 0 || bytes <= limit - self.bytes - self.reserved
     }
 
-    /// What messages in flight may take.
+    /// The possible bytes of messages on their way.
     private var reserved: Int {
         self.producers.reduce(0) { $0 + $1.outstanding } * self.largest
     }
 
-    /// Grants credit so that what is held and what is in flight stay within the limit.
+    /// Grants credit so that stored messages and those on their way stay within the limit.
     private mutating func grant(_ effects: inout Queue.Effects) {
         for step in 0..<self.producers.count {
             let index = (self.producerTurn + step) % self.producers.count
@@ -167,10 +167,10 @@ struct QueueState {
     private func credit(for outstanding: Int) -> Int {
         let window = Producer.window
         guard let limit = self.limit else { return outstanding > window / 2 ? 0 : window - outstanding }
-        // The first message tells what a message takes.
+        // The first message shows the size of a message.
         guard self.largest > 0 else { return outstanding == 0 ? 1 : 0 }
         let room = (limit - self.bytes - self.reserved) / self.largest
-        // A producer that is silent must leave room for the others.
+        // A silent producer must leave room for the others.
         let share = max(1, min(window, limit / 4 / self.producers.count / self.largest))
         let credit = min(room, share - outstanding)
         if outstanding == 0 {

@@ -18,7 +18,7 @@ final class QueueStore: Sendable {
         self.limits = limits
     }
 
-    /// The queue of a name, made where there is none.
+    /// Returns the queue with a name, and creates it if there is none.
     func queue(_ name: String) -> Queue {
         self.state.withLock { state in
             if let queue = state.queues[ByteKey(name)] { return queue }
@@ -28,7 +28,7 @@ final class QueueStore: Sendable {
         }
     }
 
-    /// A new queue with a made-up name.
+    /// Creates a queue with a generated name.
     func makeDynamicQueue() -> Queue {
         let number = self.state.withLock { state in
             state.dynamicCount += 1
@@ -37,7 +37,7 @@ final class QueueStore: Sendable {
         return self.queue("dynamic-\(number)-\(String(UInt64.random(in: .min ... .max), radix: 36))")
     }
 
-    /// Takes a queue away, with what it holds.
+    /// Removes a queue with its messages.
     func remove(_ queue: Queue) {
         self.state.withLock { $0.queues[ByteKey(queue.name)] = nil }
     }
@@ -55,7 +55,7 @@ final class QueueStore: Sendable {
     }
 }
 
-/// What has happened since the broker was started.
+/// The counts since the start of the broker.
 final class Counters: Sendable {
     let connections = Atomic(0)
     let received = Atomic(0)
@@ -68,7 +68,7 @@ final class Counters: Sendable {
     let settled = Atomic(0)
     let returned = Atomic(0)
 
-    /// One line for people: the counters that are not zero, and what the queues hold.
+    /// One line for people: the counters above zero, and the contents of the queues.
     func summary(_ queues: [Queue]) -> String {
         let counts = [
             (self.refused.value, "refused"), (self.delivered.value, "delivered"), (self.accepted.value, "accepted"),

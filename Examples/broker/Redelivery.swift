@@ -1,15 +1,15 @@
 import NIOCore
 import QpidProton
 
-/// Changes a message that a consumer gave back as modified.
+/// Changes a message that a consumer returned as modified.
 enum Redelivery {
     private static let headerCode: AMQPValue = .ulong(0x70)
     private static let headerName: AMQPValue = .symbol("amqp:header:list")
 
-    /// The message with the changes. Only the header is made anew, unless annotations are to be merged.
+    /// Returns the message with the changes. Only the header is created again, unless annotations must be merged.
     static func apply(_ changes: AMQPModified, to payload: ByteBuffer) -> ByteBuffer {
         guard changes.deliveryFailed || !changes.messageAnnotations.isEmpty else { return payload }
-        // What cannot be decoded stays as it is: the consumer that it goes to next will say so too.
+        // An undecodable message stays unchanged, and its next consumer reports it too.
         return (try? self.changed(changes, payload)) ?? payload
     }
 

@@ -16,11 +16,11 @@ struct Server: Sendable {
             }
             group.cancelAll()
         }
-        // The task is cancelled: what follows must not be.
+        // The task is cancelled, but the following close must not be.
         await Task { await listener.close() }.value
     }
 
-    /// Serves what a connection asks for until it ends.
+    /// Handles the requests of a connection until it ends.
     private func serve(_ connection: AMQPConnection) async {
         let dynamic = DynamicQueues(store: self.store)
         await withDiscardingTaskGroup { group in
@@ -32,7 +32,7 @@ struct Server: Sendable {
                 case .sender(let incoming): group.addTask { await self.serve(incoming, dynamic) }
                 }
             }
-            // The links have ended with the connection: their tasks take what is left, and end too.
+            // The links have ended with the connection. Their tasks receive the remaining messages, and end too.
         }
         let reason =
             Task.isCancelled
@@ -41,7 +41,7 @@ struct Server: Sendable {
         dynamic.removeAll()
     }
 
-    /// The peer sends.
+    /// Handles a sender of the peer.
     private func serve(_ incoming: AMQPIncomingReceiver, _ dynamic: DynamicQueues) async {
         guard var target = incoming.attach.target else {
             return incoming.refuse(
@@ -64,18 +64,18 @@ struct Server: Sendable {
         let producer = Producer(receiver: receiver, store: self.store)
         if let queue { await producer.run(to: queue) } else { await producer.runAnonymous() }
         guard receiver.error == nil else { return }
-        // The link goes with its last reference: the reason goes first.
+        // The link ends with its last reference, so the reason is sent first.
         let reason = Self.linkEnd
         try? await Closing.run(within: Closing.shortLimit) { await receiver.close(reason) }
     }
 
-    /// Why the broker closes a link; nil while it serves on.
+    /// The reason why the broker closes a link; `nil` while it is running.
     static var linkEnd: AMQPError? {
         Task.isCancelled
             ? AMQPError(scope: .link, condition: .linkDetachForced, detail: "the broker is shutting down") : nil
     }
 
-    /// The peer receives.
+    /// Handles a receiver of the peer.
     private func serve(_ incoming: AMQPIncomingSender, _ dynamic: DynamicQueues) async {
         var source = incoming.attach.source ?? AMQPSource()
         let queue: Queue
@@ -89,7 +89,7 @@ struct Server: Sendable {
                 AMQPError(scope: .link, condition: .invalidField, detail: "the source names no address")
             )
         }
-        // What is not done must not be confirmed: there are no filters here, and no copies.
+        // Unsupported features must not be confirmed: there are no filters here, and no copies.
         source.filters = []
         source.distributionMode = .move
         var configuration = AMQPSender.Configuration()
@@ -101,7 +101,7 @@ struct Server: Sendable {
     }
 }
 
-/// The queues that were made for one connection. They go with it.
+/// The queues created for one connection, which end with it.
 private final class DynamicQueues: Sendable {
     private let store: QueueStore
     private let queues = Mutex<[Queue]>([])

@@ -4,14 +4,14 @@ import NIOCore
 
 /// A process that this one has started.
 final class Child: Sendable {
-    /// What a process has printed, and how it ended.
+    /// The output of a process, and its end.
     struct End: Sendable {
         let name: String
         let status: Int32
         let output: String
         let errors: String
 
-        /// A number of the JSON object in the last line of stdout; 0 where there is none.
+        /// A number in the JSON object of stdout's last line; 0 without one.
         func number(_ key: String) -> Int {
             guard let line = Self.lines(self.output).last,
                 let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
@@ -19,7 +19,7 @@ final class Child: Sendable {
             return (object[key] as? NSNumber)?.intValue ?? 0
         }
 
-        /// Throws what it has said last where it failed.
+        /// Throws the last line of a failed process.
         func check() throws {
             guard self.status != 0 else { return }
             // A terminal's Ctrl-C reaches the children too.
@@ -32,7 +32,7 @@ final class Child: Sendable {
         }
     }
 
-    /// Proof: the process is set up before it is shared; afterwards it is only asked for its number and its state.
+    /// Sendable: the process is set up before it is shared; afterwards only its number and its state are read.
     private struct Handle: @unchecked Sendable { let process: Process }
 
     private let handle: Handle
@@ -41,7 +41,7 @@ final class Child: Sendable {
 
     /// Starts a program of the search path, or of a path with a slash.
     ///
-    /// - Parameter passesErrors: Whether what it prints on stderr goes to this process's stderr too.
+    /// - Parameter passesErrors: Whether its stderr is also passed to this process's stderr.
     init(_ arguments: [String], passesErrors: Bool = false) throws {
         let process = Process()
         let isPath = arguments[0].contains("/")
@@ -67,7 +67,7 @@ final class Child: Sendable {
         let outputChunks = Self.chunks(of: output.fileHandleForReading)
         let errorChunks = Self.chunks(of: errors.fileHandleForReading)
         let name = (arguments[0] as NSString).lastPathComponent
-        // Tasks of their own: a cancellation must not keep the ends of the processes from being seen.
+        // In separate tasks, because a cancellation must not hide the ends of the processes.
         let outputText = Task {
             var data = Data()
             for await chunk in outputChunks { data += chunk }
@@ -110,7 +110,7 @@ final class Child: Sendable {
         }
     }
 
-    /// Waits until the process says at which port it listens.
+    /// Waits until the process reports the port on which it listens.
     func port() async throws -> Int {
         for await line in self.errorLines {
             guard let words = line.range(of: "listening on ") else { continue }
@@ -133,7 +133,7 @@ final class Child: Sendable {
         return end
     }
 
-    /// Ends the process in order, and by force if it is still there 5 s later. Waits until it is gone.
+    /// Ends the process in order, and by force after 5 s. Waits until it has ended.
     func stop() async -> End {
         self.terminate()
         return await self.end.value
@@ -150,7 +150,7 @@ final class Child: Sendable {
         }
     }
 
-    /// Runs a program and gives what it prints on stdout.
+    /// Runs a program and returns its stdout.
     static func output(of arguments: [String]) async throws -> String {
         let end = try await Child(arguments).waitForEnd()
         try end.check()

@@ -71,7 +71,7 @@ struct Demo: ExampleCommand {
         try manager.createDirectory(atPath: copy, withIntermediateDirectories: true)
         for path in list.split(separator: "\0") {
             var isDirectory: ObjCBool = false
-            // A tracked file that was deleted, or a submodule.
+            // A deleted tracked file, or a submodule.
             let original = "\(root)/\(path)"
             guard manager.fileExists(atPath: original, isDirectory: &isDirectory), !isDirectory.boolValue else {
                 continue
@@ -85,7 +85,7 @@ struct Demo: ExampleCommand {
     }
 }
 
-/// A folder for the time of the demo.
+/// A temporary folder for the demo.
 struct Scratch {
     private let root: String
 
@@ -100,16 +100,16 @@ struct Scratch {
     func remove() { try? FileManager.default.removeItem(atPath: self.root) }
 }
 
-/// What one relay came to.
+/// The result of one relay.
 struct Row {
     let route: String
     let copy: String
     let files: Int
     let bytes: Int
     let seconds: Duration
-    /// The most bytes that one process held for the network.
+    /// The most bytes that one process buffered for the network.
     let peakBuffered: Int
-    /// The most memory that one process had resident.
+    /// The most resident memory of one process.
     let peakResident: Int
 
     var report: Report {

@@ -57,7 +57,7 @@ struct Relay {
         }
     }
 
-    /// Runs `body`, then ends the process, also when `body` throws.
+    /// Runs `body`, then ends the process, also if `body` throws.
     private func whileRunning<Result>(_ child: Child, _ body: () async throws -> Result) async throws -> Result {
         do {
             let result = try await body()
@@ -82,7 +82,7 @@ enum Tree {
         return count
     }
 
-    /// What differs between the regular files of two folders: paths, bytes or permissions.
+    /// The differences between the regular files of two folders: paths, bytes or permissions.
     static func compare(_ original: String, _ copy: String) throws -> [String] {
         var differences: [String] = []
         let walker = try TreeWalker(original)

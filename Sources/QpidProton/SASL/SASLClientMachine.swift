@@ -37,7 +37,7 @@ struct SASLClientMachine: SASLMachine {
         _ security: SASLTransportSecurity
     ) throws(AMQPError) -> [SASLAction] {
         guard header == .sasl else {
-            let remedy = header == .plain ? "; set sasl to none if it needs no login" : ""
+            let remedy = header == .plain ? "; set SASL to none if it needs no login" : ""
             throw AMQPError(
                 scope: .connection,
                 condition: .connectionFramingError,

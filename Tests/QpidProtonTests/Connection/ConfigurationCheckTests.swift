@@ -182,7 +182,7 @@ struct ConfigurationCheckTests {
         configurations[2].backlog = 0
         for (configuration, text) in zip(
             configurations,
-            ["no client could log in", "maxFrameSize of SASL", "backlog is 0"]
+            ["no client can log in", "maxFrameSize of SASL", "backlog is 0"]
         ) {
             let error = await expectError(.invalidArgument) {
                 try await AMQPListener.bind(port: 0, configuration: configuration)
