@@ -26,8 +26,8 @@ final class UnsentSettlements: Sendable {
         var unwritten = 0
         /// The messages that the application held without a decision at the end, by key, with their sequence.
         var undecided: [SlotKey: UInt64] = [:]
-        /// The messages whose decision Proton did not get before the end, and the decided ones that the sender had to
-        /// settle and did not.
+        /// The messages whose decision Proton did not get before the end. Decided messages that the sender had to
+        /// settle and did not are included.
         var notWritten: Set<SlotKey> = []
         var unconfirmed: Set<SlotKey> = []
         var inDoubt = InDoubt.forGood(0)

@@ -326,7 +326,7 @@ public final class AMQPSender: AMQPLink {
         try await self.admit(encoded, .whole, isSettled: self.isSettled(settled), choice)
     }
 
-    /// Waits for room for bytes, and hands them over. A message that expires waits no longer than it lives.
+    /// Waits for room for bytes, and hands them over. A message with a time limit waits at most for that time.
     func admit(
         _ encoded: ByteBuffer,
         _ part: MessagePart,

@@ -4,7 +4,7 @@ public struct AMQPFlowEvent: Hashable, Sendable {
     public enum Kind: Hashable, Sendable {
         /// The link has been blocked for at least the requested time.
         case blocked(for: Duration)
-        /// The link moves again, or another cause blocks it.
+        /// The link makes progress again, or another cause blocks it.
         case unblocked(after: Duration)
     }
 

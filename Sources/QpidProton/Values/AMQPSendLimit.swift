@@ -3,7 +3,7 @@
 /// Sending suspends when it would exceed `high`, and resumes when the bytes have fallen to `low`. A single message
 /// larger than `high` is accepted when nothing else waits.
 public struct AMQPSendLimit: Hashable, Sendable {
-    /// The most bytes that are accepted.
+    /// The most accepted bytes.
     public var high: AMQPByteCount
     /// The bytes at which suspended sending resumes; at most ``high``.
     public var low: AMQPByteCount
@@ -21,7 +21,7 @@ public struct AMQPSendLimit: Hashable, Sendable {
     /// Only calls that suspend meet the lower limit. ``AMQPSender/trySend(_:settled:options:)`` and other overflow
     /// policies than ``AMQPOverflow/suspend`` use `ceiling`. For a sender alone, not for a session or connection.
     ///
-    /// - Parameter ceiling: The most bytes that are accepted, and the limit at first.
+    /// - Parameter ceiling: The most accepted bytes, and the limit at first.
     public static func automatic(upTo ceiling: AMQPByteCount) -> Self {
         var limit = Self(high: ceiling)
         limit.isAutomatic = true
@@ -31,7 +31,7 @@ public struct AMQPSendLimit: Hashable, Sendable {
     /// Creates a limit.
     ///
     /// - Parameters:
-    ///   - high: The most bytes that are accepted.
+    ///   - high: The most accepted bytes.
     ///   - low: The bytes at which sending resumes; an eighth below `high` by default. With a value far below `high`, a
     ///     task that sends without end works in bursts: the task and the connection wait for each other in turn.
     public init(high: AMQPByteCount, low: AMQPByteCount? = nil) {
