@@ -17,7 +17,7 @@ struct FailureIdleTests {
             let error = try await failure(of: "waiting") { try await connection.waitUntilClosed() }
             let elapsed = ContinuousClock.now - start
             #expect(
-                error.condition == .idleTimeout && error.isRetryable && error.detail.contains("nothing came"),
+                error.condition == .idleTimeout && error.isRetryable && error.detail.contains("no bytes arrived"),
                 "\(error)"
             )
             // Twice the value, and slack for a machine that is busy.

@@ -33,7 +33,7 @@ extension AMQPError {
     static func expired(after limit: Duration) -> AMQPError {
         let text =
             limit > .zero
-            ? "the message waited for \(limit), and did not begin to leave" : "the message could not leave at once"
+            ? "the message waited for \(limit), and did not start to leave" : "the message could not leave at once"
         return AMQPError(scope: .delivery, condition: .expired, detail: text, fate: .expired)
     }
 }

@@ -151,7 +151,7 @@ final class UnsentSettlements: Sendable {
         if lost > 0 { self.onLoss?(lost) }
         guard let line else { return }
         self.logger.warning(
-            "decisions about messages were not sent: the link ended first, and the messages go back to their source",
+            "decisions about messages were not sent: the link ended first, and the messages return to their source",
             metadata: self.metadata.merging(.amqp([.messages: "\(line.count)"], error: line.cause)) { $1 }
         )
     }

@@ -139,7 +139,7 @@ struct StreamedMessage {
         if let length = self.length, rest.readableBytes > length - self.count {
             throw AMQPError(
                 condition: .invalidArgument,
-                detail: "the body has more than the \(length) bytes that were told"
+                detail: "the body has more than the \(length) bytes that were announced"
             ).telling(.aborted)
         }
         while let piece = rest.readSlice(length: min(rest.readableBytes, AMQPSender.streamPiece)),
@@ -160,7 +160,7 @@ struct StreamedMessage {
     private mutating func finish() async throws(AMQPError) {
         if self.transfer.result != nil { return }
         if let length = self.length, self.count < length {
-            let text = "the body has \(self.count) bytes, and \(length) were told"
+            let text = "the body has \(self.count) bytes, and \(length) were announced"
             throw AMQPError(condition: .invalidArgument, detail: text).telling(.aborted)
         }
         try await self.accept(self.footer, isLast: true)

@@ -371,7 +371,7 @@ public final class AMQPSender: AMQPLink {
 
     func check(_ size: Int) throws(AMQPError) {
         guard let limit = self.remoteMaxMessageSize, size > limit.bytes else { return }
-        let text = "the message has \(size) bytes, and the peer takes \(limit.bytes) at most"
+        let text = "the message has \(size) bytes, and the peer accepts at most \(limit.bytes)"
         throw AMQPError(scope: .delivery, condition: .linkMessageSizeExceeded, detail: text, fate: .notSent)
     }
 

@@ -38,7 +38,7 @@ struct ConnectionErrors {
         return AMQPError(
             scope: .connection,
             condition: .idleTimeout,
-            detail: "nothing came from the peer\(limit)"
+            detail: "no bytes arrived from the peer\(limit)"
         )
     }
 

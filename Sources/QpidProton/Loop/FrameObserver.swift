@@ -203,7 +203,7 @@ final class FrameObserver {
                 AMQPError(
                     scope: .link,
                     condition: .invalidField,
-                    detail: "the \($0) in the peer's attach holds a zero byte"
+                    detail: "the \($0) in the peer's attach contains a zero byte"
                 )
             }
             self.attached.append(PeerAttach(refusal: refusal, capabilities: attach.capabilities))
@@ -239,21 +239,21 @@ final class FrameObserver {
                 return AMQPError(
                     scope: .connection,
                     condition: .invalidField,
-                    detail: "the \(flaw) in the peer's open holds a zero byte"
+                    detail: "the \(flaw) in the peer's open contains a zero byte"
                 )
             }
             self.isOpened = true
             self.isOpenNew = true
             self.peerMaxFrameSize = max(512, Int(open.maxFrameSize ?? .max))
             if let size = open.maxFrameSize, size < 512 {
-                let text = "the peer announced a max-frame-size of \(size) bytes: AMQP asks for 512 at least"
+                let text = "the peer announced a max-frame-size of \(size) bytes: AMQP requires at least 512"
                 return AMQPError(scope: .connection, condition: .invalidField, detail: text)
             }
         case .close: break
         case .foreign(let what):
             return AMQPError(scope: .connection, condition: .connectionFramingError, detail: "the peer sent \(what)")
         case .unreadable(let name):
-            let text = "the fields of a performative (\(name)) cannot be read, or hold values too deep or too many"
+            let text = "the fields of a performative (\(name)) cannot be read, or contain too deep or too many values"
             return AMQPError(scope: .connection, condition: .decodeError, detail: text)
         }
         return nil

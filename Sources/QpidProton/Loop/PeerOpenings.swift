@@ -90,7 +90,7 @@ struct PeerOpenings {
             return AMQPError(
                 scope: .link,
                 condition: .notAllowed,
-                detail: "this container takes no sessions or links from its peers"
+                detail: "this container accepts no sessions or links of its peers"
             )
         }
         guard self.handler.incoming.count < configuration.incomingLimit else {

@@ -28,7 +28,7 @@ extension ProtonEngine {
         let size = self.openSize
         guard size > limit else { return true }
         logger.warning(
-            "the open frame is larger than the peer accepts: its properties are left out, and its capabilities if need be",
+            "the open frame is larger than the peer accepts: its properties are omitted, and its capabilities if necessary",
             metadata: .amqp([.size: "\(size)", .limit: "\(limit)"])
         )
         self.clearProperties()

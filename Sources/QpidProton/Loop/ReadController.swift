@@ -129,7 +129,7 @@ final class ReadController {
                 if held > largest?.account.share?.held ?? -1 { largest = receiver }
             }
         }
-        let text = "what has come of this link has no room, and nothing of it was taken or settled"
+        let text = "received messages of this link have no room, and none was received by a task or settled"
         largest?.close(AMQPError(scope: .link, condition: .resourceLimitExceeded, detail: text))
     }
 

@@ -116,7 +116,7 @@ struct ReceiverEnding {
     private func logUntaken(_ count: Int) {
         guard count > 0 else { return }
         self.receiver.handler.logger.info(
-            "messages that no task had taken go back to their source: the link has ended",
+            "messages that no task had received return to their source: the link has ended",
             metadata: self.receiver.logMetadata([.messages: "\(count)"], error: self.cause)
         )
     }

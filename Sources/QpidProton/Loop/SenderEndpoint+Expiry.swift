@@ -11,7 +11,7 @@ extension SenderEndpoint {
         guard !expired.isEmpty else { return }
         self.handler.outbox.release(expired.map { ($0.ledgerBytes + lane.dropParts(of: $0), $0.node) })
         self.handler.logger.info(
-            "messages expired before they began to be sent",
+            "messages expired before they started to leave",
             metadata: self.logMetadata([.messages: "\(expired.count)"])
         )
         for message in expired {

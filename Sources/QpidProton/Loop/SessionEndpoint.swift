@@ -115,7 +115,7 @@ final class SessionEndpoint {
         peer?.incoming = self.incoming
         peer?.freeBytes = { [unowned self] in self.freeIncoming }
         peer?.onViolation = { [unowned self] in
-            let text = "more transfers came than the incoming window of the session allows"
+            let text = "the peer sent more transfers than the incoming window of the session allows"
             self.close(AMQPError(scope: .session, condition: .sessionWindowViolation, detail: text))
         }
         peer?.onEarlyEnd = { [unowned self] in

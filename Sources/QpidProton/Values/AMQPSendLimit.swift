@@ -46,7 +46,8 @@ public struct AMQPSendLimit: Hashable, Sendable {
     func validateShared() throws(AMQPError) {
         try self.validate()
         guard !self.isAutomatic else {
-            let text = "sendLimit is automatic, which only a sender's can be: give a session or connection a fixed one"
+            let text =
+                "sendLimit is automatic, which only a sender supports: set a fixed limit for a session or connection"
             throw AMQPError(condition: .invalidArgument, detail: text)
         }
     }

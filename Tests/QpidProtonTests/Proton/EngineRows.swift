@@ -46,7 +46,7 @@ struct EngineRows {
             #expect(connection.error == nil)
             await peer.advance(by: .seconds(2))
             #expect(connection.error?.condition == .idleTimeout)
-            #expect(connection.error?.detail.contains("nothing came") == true)
+            #expect(connection.error?.detail.contains("no bytes arrived") == true)
             let closing = begin { try await connection.close().check() }
             do { try await closing.value } catch let error as Overdue { throw error } catch {}
             #expect(try await peer.run { $0.wire.isClosed })

@@ -124,7 +124,7 @@ struct BodySplitter {
                 throw AMQPError(
                     scope: .delivery,
                     condition: .decodeError,
-                    detail: "the message has a section behind its footer"
+                    detail: "the message has a section after its footer"
                 )
             }
             if front.section == Section.footer {
