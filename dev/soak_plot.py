@@ -1,4 +1,4 @@
-"""Draws what dev/soak has sampled, as soak.svg, and writes its figures as a row of a table, soak.md."""
+"""Plots the samples of dev/soak as soak.svg, and writes its figures as a row of a table, soak.md."""
 
 import csv
 import math

@@ -12,7 +12,7 @@ enum Main {
 struct Broker: ExampleCommand {
     static let configuration = CommandConfiguration(
         commandName: "broker",
-        abstract: "A small AMQP 1.0 broker. Its queues are in memory, and gone when it ends.",
+        abstract: "A small AMQP 1.0 broker with queues in memory, which end with it.",
         discussion: """
             Examples:
               broker
@@ -34,7 +34,7 @@ struct Broker: ExampleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where to listen; port 0 takes a free one. amqps:// in front demands --tls-cert and --tls-key.",
+            "The address to listen on; port 0 selects a free one. amqps:// requires --tls-cert and --tls-key.",
             valueName: "host:port"
         )
     )
@@ -42,7 +42,7 @@ struct Broker: ExampleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The bytes that one queue holds, K, M, G are understood: senders to a full one get no credit until there is room.",
+            "The most bytes of one queue, with K, M or G: senders to a full queue get no credit until there is room.",
             valueName: "bytes"
         )
     )
@@ -50,7 +50,7 @@ struct Broker: ExampleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Reject encoded messages that are larger, as amqp:resource-limit-exceeded.",
+            "Reject larger encoded messages with amqp:resource-limit-exceeded.",
             valueName: "bytes"
         )
     )
@@ -64,7 +64,7 @@ struct Broker: ExampleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Lines of user:password in UTF-8: only these users are let in. From other machines, they need TLS.",
+            "A UTF-8 file with lines of user:password: only these users may log in. From other machines they need TLS.",
             valueName: "file"
         )
     )
@@ -113,7 +113,7 @@ struct Broker: ExampleCommand {
         }
         let listener = try await AMQPListener.bind(host: place.host, port: place.port, configuration: configuration)
         let host = place.host.contains(":") ? "[\(place.host)]" : place.host
-        Console.error("broker: listening on \(host):\(listener.port); the queues are in memory, and gone when it ends")
+        Console.error("broker: listening on \(host):\(listener.port); the queues are in memory, and are lost when it ends")
         let store = QueueStore(
             limits: Limits(queueBytes: self.maxQueueBytes?.bytes, messageBytes: self.rejectAbove?.bytes)
         )

@@ -60,7 +60,7 @@ struct Producer {
 
     private func tooLarge(_ delivery: AMQPDelivery) -> AMQPError? {
         guard let limit = self.store.limits.messageBytes, delivery.payload.readableBytes > limit else { return nil }
-        let text = "the message has \(delivery.payload.readableBytes) bytes, and \(limit) are taken at most"
+        let text = "the message has \(delivery.payload.readableBytes) bytes, and at most \(limit) are accepted"
         return AMQPError(scope: .delivery, condition: .resourceLimitExceeded, detail: text)
     }
 
