@@ -113,7 +113,9 @@ struct Broker: ExampleCommand {
         }
         let listener = try await AMQPListener.bind(host: place.host, port: place.port, configuration: configuration)
         let host = place.host.contains(":") ? "[\(place.host)]" : place.host
-        Console.error("broker: listening on \(host):\(listener.port); the queues are in memory, and are lost when it ends")
+        Console.error(
+            "broker: listening on \(host):\(listener.port); the queues are in memory, and are lost when it ends"
+        )
         let store = QueueStore(
             limits: Limits(queueBytes: self.maxQueueBytes?.bytes, messageBytes: self.rejectAbove?.bytes)
         )

@@ -5,7 +5,7 @@ import Testing
 /// How a consumer ends, in order and otherwise.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientConsumerStopTests {
-    @Test func aStopWaitsForHandlersAndGivesTheRestBack() async throws {
+    @Test func aStopWaitsForHandlersAndReleasesTheRest() async throws {
         let log = HandlerLog()
         try await withConsumer {
             $0.concurrency = 2

@@ -36,7 +36,7 @@ struct ExamplesDirectoryTests {
 
     // MARK: The sender
 
-    @Test func whatCannotBeSentIsNamedAndTheOthersFollow() async throws {
+    @Test func unsendableFilesAreNamedAndOthersFollow() async throws {
         try await self.withTree { tree, copy in
             for name in ["a", "below/b", "z"] { try self.write(name, tree.appendingPathComponent(name)) }
             #expect(mkfifo(tree.appendingPathComponent("fifo\u{1B}[31m\n").path, 0o600) == 0)
@@ -71,7 +71,7 @@ struct ExamplesDirectoryTests {
         }
     }
 
-    @Test func whatCannotBeReadIsNamedAndTheOthersFollow() async throws {
+    @Test func unreadableFilesAreNamedAndOthersFollow() async throws {
         try await self.withTree { tree, copy in
             for name in ["a", "locked/b", "secret", "z"] { try self.write(name, tree.appendingPathComponent(name)) }
             #expect(chmod(tree.appendingPathComponent("secret").path, 0) == 0)

@@ -59,7 +59,7 @@ struct ExamplesFlowTests {
     private static let load = ["--count", "2000", "--size", "1000", "--limit", "16K", "--priority", "9"]
 
     @Test(arguments: ["drop-newest", "drop-oldest"])
-    func whatHasNoRoomIsDropped(_ policy: String) async throws {
+    func messagesWithoutRoomAreDropped(_ policy: String) async throws {
         let (sender, receiver) = try await self.exchange(
             Self.slow + ["--output", "/dev/null"],
             Self.load + ["--overflow", policy]
@@ -93,7 +93,7 @@ struct ExamplesFlowTests {
         }
     }
 
-    @Test func whatHasNoRoomIsRefused() async throws {
+    @Test func messagesWithoutRoomAreRefused() async throws {
         let (sender, receiver) = try await self.exchange(
             Self.slow,
             Self.load + ["--overflow", "fail"],
@@ -141,7 +141,7 @@ struct ExamplesFlowTests {
 
     // MARK: What is told
 
-    @Test func theCausesOfWaitingAreTold() async throws {
+    @Test func theCausesOfWaitsAreReported() async throws {
         let (sender, receiver) = try await self.exchange(Self.slow, ["--count", "20"])
         for (process, cause) in [(sender, "credit"), (receiver, "application")] {
             let blocked = try process.blockedSeconds()

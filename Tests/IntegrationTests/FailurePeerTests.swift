@@ -126,7 +126,7 @@ struct FailurePeerTests {
         }
     }
 
-    @Test func messagesThatCameBeforeTheirSenderDetachedStayToBeTaken() async throws {
+    @Test func messagesBeforeADetachCanStillBeReceived() async throws {
         let listener = try await AMQPListener.bind(port: 0)
         var configuration = AMQPSender.Configuration(target: "queue")
         configuration.settleMode = .settled

@@ -10,7 +10,7 @@ struct InteropAbortTests {
     /// In frames that hold what is aborted in one piece, and in many. Where there is more credit than for one, or the session's
     /// window is closed, the program may give a message up before its first byte leaves, and the peer hears nothing of it.
     @Test(arguments: [131_072, 1_024], [AMQPReceiver.Window.messages(1), .onDemand])
-    func whatTheCProgramAbortsLeavesNothing(frameSize: Int, window: AMQPReceiver.Window) async throws {
+    func messagesAbortedByTheCProgramLeaveNothing(frameSize: Int, window: AMQPReceiver.Window) async throws {
         let (aborts, whole) = (60, 40)
         // All of them together are 4.7 MB.
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))

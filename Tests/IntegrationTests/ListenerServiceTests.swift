@@ -90,7 +90,7 @@
             }
         }
 
-        @Test func aListenerWithoutAHandlerClosesWhatOthersHaveTaken() async throws {
+        @Test func aListenerWithoutAHandlerClosesAcceptedConnections() async throws {
             let listener = try await AMQPListener.bind(port: 0)
             try await testGracefulShutdown { trigger in
                 let running = Task { await listener.run() }

@@ -187,7 +187,7 @@ struct RabbitMQManagementTests {
         }
     }
 
-    @Test func itGoesWhenNobodyKeepsIt() async throws {
+    @Test func itEndsWithItsLastReference() async throws {
         try await FakeManagement.with { _ in
             .ignore
         } _: { _, connection in

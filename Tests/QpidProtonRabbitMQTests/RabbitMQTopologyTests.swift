@@ -79,7 +79,7 @@ struct RabbitMQTopologyTests {
 
     // MARK: What is declared again
 
-    @Test func whatCanVanishIsDeclaredAgainInOrder() async throws {
+    @Test func transientEntitiesAreDeclaredAgainInOrder() async throws {
         try await self.withTopology { topology, client, fake, _ in
             try await self.declareAll(topology, client)
             let requests = try await self.recover(client, fake)
@@ -127,7 +127,7 @@ struct RabbitMQTopologyTests {
         }
     }
 
-    @Test func whatTheBrokerRefusesIsNotRecorded() async throws {
+    @Test func refusedDeclarationsAreNotRecorded() async throws {
         try await self.withTopology { topology, client, _, broker in
             try await topology.withManagement(on: client) { management in
                 try await management.declare(Self.temporary)

@@ -42,7 +42,7 @@ extension RabbitMQTests {
         }
 
         @Test(arguments: [RabbitMQQueue.Kind.classic, .quorum])
-        func aFailedMessageComesAgainAndIsRejectedAtTheLastAttempt(_ kind: RabbitMQQueue.Kind)
+        func aFailedMessageReturnsAndIsRejectedAtTheLastAttempt(_ kind: RabbitMQQueue.Kind)
             async throws
         {
             try await RabbitMQScene.with { scene in
@@ -71,7 +71,7 @@ extension RabbitMQTests {
         }
 
         @Test(arguments: [RabbitMQQueue.Kind.classic, .quorum])
-        func whatIsGivenBackComesAgain(_ kind: RabbitMQQueue.Kind) async throws {
+        func releasedMessagesAreConsumedLater(_ kind: RabbitMQQueue.Kind) async throws {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare(kind)
                 try await scene.fill(queue, numbers: 0..<100)

@@ -116,7 +116,7 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func whatTheBrokerOpensWith() async throws {
+        @Test func theBrokersOpen() async throws {
             try await RabbitMQScene.with { scene in
                 let peer = scene.connection.peer
                 #expect(peer.properties[symbol: "product"] == "RabbitMQ")

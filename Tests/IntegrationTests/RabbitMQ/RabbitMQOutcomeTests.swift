@@ -41,7 +41,7 @@ extension RabbitMQTests {
         }
 
         @Test(arguments: [RabbitMQQueue.Kind.classic, .quorum])
-        func aReleasedMessageComesAgain(_ kind: RabbitMQQueue.Kind) async throws {
+        func aReleasedMessageReturns(_ kind: RabbitMQQueue.Kind) async throws {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare(kind)
                 try await scene.fill(queue, numbers: 0..<1)
@@ -59,7 +59,7 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func aModifiedMessageComesAgainChanged() async throws {
+        @Test func aModifiedMessageReturnsChanged() async throws {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare(.quorum)
                 try await scene.fill(queue, numbers: 0..<1)
@@ -81,7 +81,7 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func whatIsRefusedIsDeadLettered() async throws {
+        @Test func refusedMessagesAreDeadLettered() async throws {
             try await RabbitMQScene.with { scene in
                 let dead = try await scene.declare()
                 let queue = try await scene.declare(.quorum) { queue in
@@ -116,7 +116,7 @@ extension RabbitMQTests {
         }
 
         @Test(arguments: [RabbitMQQueue.Kind.classic, .quorum])
-        func whatIsNotSettledComesAgain(_ kind: RabbitMQQueue.Kind) async throws {
+        func unsettledMessagesReturn(_ kind: RabbitMQQueue.Kind) async throws {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare(kind)
                 try await scene.fill(queue, numbers: 0..<100)

@@ -142,7 +142,7 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func managementTellsWhatIsWrong() async throws {
+        @Test func managementReportsTheCause() async throws {
             try await RabbitMQScene.with { scene in
                 let management = scene.management
                 let queue = try await scene.declare(.quorum)

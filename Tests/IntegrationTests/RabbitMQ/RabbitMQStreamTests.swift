@@ -55,7 +55,7 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func whatIsWrittenFromNowOn() async throws {
+        @Test func messagesWrittenFromNowOn() async throws {
             try await RabbitMQScene.with { scene in
                 let stream = try await scene.declare(.stream)
                 try await scene.fill(stream, numbers: 0..<10)

@@ -44,7 +44,7 @@ extension RabbitMQTests {
         }
 
         /// Twice an operator closes all connections, and then the broker is killed.
-        @Test func anExclusiveQueueComesBackWithItsBinding() async throws {
+        @Test func anExclusiveQueueReturnsWithItsBinding() async throws {
             let broker = try RabbitMQBroker.required()
             try await broker.run("status")
             try await Self.with { client, topology, failures in

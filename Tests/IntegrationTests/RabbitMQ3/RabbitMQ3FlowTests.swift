@@ -38,7 +38,7 @@ extension RabbitMQ3Tests {
 
         /// What the link was closed over comes again with the end of the connection: none is lost, and the error says why. The
         /// broker may leave the end of a session without an answer, so that a session behind it would be one too many.
-        @Test func whatALinkWasClosedOverComesAgain() async throws {
+        @Test func messagesOfAnOverrunLinkReturn() async throws {
             try await RabbitMQ3Scene.with { scene in
                 try await scene.fill(0..<3_000)
                 var numbers: Set<Int> = []

@@ -57,7 +57,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        @Test func aReleasedMessageComesAgain() async throws {
+        @Test func aReleasedMessageReturns() async throws {
             try await RabbitMQ3Scene.with { scene in
                 try await scene.fill(0..<1)
                 let receiver = try await scene.openReceiver(window: .messages(1))

@@ -44,7 +44,7 @@ struct BackoffTests {
         }
     }
 
-    @Test func onlyAStableTimeStartsAnew() {
+    @Test func onlyAStableTimeStartsAgain() {
         var backoff = Backoff()
         var random = SeededGenerator(seed: 4)
         for _ in 0..<5 { _ = backoff.delay(at: .zero, using: &random) }

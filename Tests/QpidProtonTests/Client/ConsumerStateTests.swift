@@ -118,7 +118,7 @@ struct ConsumerStateTests {
         #expect(state.handle(.returned(1), at: .zero) == [.settle(1, .accept), .forget(1), .idle])
     }
 
-    @Test func whoThrowsWhenTimeIsShortHasNotFailed() {
+    @Test func anErrorAtTheEndOfTheTimeIsNoFailure() {
         var state = self.state { $0.concurrency = 3 }
         for id: UInt64 in 1...3 { _ = state.handle(.arrived(Arrival(id: id)), at: .zero) }
         #expect(state.handle(.hurry, at: .zero) == [.cancel(1), .cancel(2), .cancel(3)])

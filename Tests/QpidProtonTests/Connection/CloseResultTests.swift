@@ -318,7 +318,7 @@ struct CloseResultTests {
         }
     }
 
-    @Test func onlyAnOrderlyEndTellsDetachFromClose() async throws {
+    @Test func onlyAnOrderlyEndDistinguishesDetachFromClose() async throws {
         for detaches in [false, true] {
             try await withSession { session, peer in
                 let receiver = try await session.openReceiver(from: "q")
@@ -341,7 +341,7 @@ struct CloseResultTests {
     }
 
     /// A peer that stops reading at any point: what it has not read is in doubt, or not written.
-    @Test(arguments: 0..<20) func whatThePeerHasNotReadIsNeverTakenForRead(run: Int) async throws {
+    @Test(arguments: 0..<20) func unreadDecisionsNeverCountAsRead(run: Int) async throws {
         let seed = SeededGenerator.seed()
         let read = Mutex(0)
         let script = { @Sendable () -> PeerScript in

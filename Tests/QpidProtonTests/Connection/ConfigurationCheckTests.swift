@@ -210,7 +210,7 @@ struct ConfigurationCheckTests {
         }
     }
 
-    @Test func whatKeepsASocketFromListening() {
+    @Test func causesThatKeepASocketFromListening() {
         func bind(_ code: CInt, _ port: Int = 80) -> AMQPError {
             NetworkError.bind(IOError(errnoCode: code, reason: "bind(descriptor:ptr:bytes:)"), "::1", port)
         }

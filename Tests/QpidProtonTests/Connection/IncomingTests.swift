@@ -128,7 +128,7 @@ struct IncomingTests {
         }
     }
 
-    @Test func whatThePeerTookBackCannotBeAccepted() async throws {
+    @Test func aWithdrawnRequestCannotBeAccepted() async throws {
         try await withPeer(role: .server, configuration: Self.configuration()) { connection, peer in
             try await self.open(peer, senders: ["in"])
             var incoming = connection.incoming.makeAsyncIterator()

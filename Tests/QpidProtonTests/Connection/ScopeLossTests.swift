@@ -68,7 +68,7 @@ struct ScopeLossTests {
     }
 
     /// Whoever has read an outcome knows of the loss.
-    @Test func whatTheBodyHasReadIsNoLoss() async throws {
+    @Test func messagesReadByTheBodyAreNoLoss() async throws {
         try await withPeer(Self.withoutCredit) { connection, peer in
             try await connection.scope(within: .seconds(5)) { connection in
                 let sender = try await connection.openSession().openSender(to: "q")
@@ -171,7 +171,7 @@ struct ScopeLossTests {
         }
     }
 
-    @Test func aCancelledBatchIsTakenBack() async throws {
+    @Test func aCancelledBatchIsWithdrawn() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")
             let messages = (0..<3).map { AMQPMessage(body: "\($0)") }
@@ -193,7 +193,7 @@ struct ScopeLossTests {
         }
     }
 
-    @Test func whatWaitsBehindAStreamNamesTheStream() async throws {
+    @Test func messagesBehindAStreamNameTheStream() async throws {
         try await withSession(Self.withoutCredit) { session, _ in
             let sender = try await session.openSender(to: "q")
             let body = FedBody()

@@ -88,7 +88,7 @@ struct ScopeTests {
     }
 
     @Test(arguments: Kind.allCases, [30, 8])
-    func whatCouldNotBeSentIsCountedInTheError(kind: Kind, seconds: Int) async throws {
+    func unsentMessagesAreCountedInTheError(kind: Kind, seconds: Int) async throws {
         try await self.withLog { connection, peer, log in
             let scope =
                 seconds == 30

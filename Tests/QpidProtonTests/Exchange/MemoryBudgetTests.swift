@@ -105,7 +105,7 @@ struct MemoryBudgetTests {
         #expect(order.taken == "acbc")
     }
 
-    @Test func whoGoesAwayLetsThoseBehindItPass() {
+    @Test func aWaiterThatLeavesLetsLaterOnesPass() {
         let budget = AMQPMemoryBudget(limit: 100)
         let order = Order()
         let takers = ["a", "b", "c"].map { Taker(budget, $0, order) }
@@ -118,7 +118,7 @@ struct MemoryBudgetTests {
         #expect(!budget.withdraw(ObjectIdentifier(takers[1])))
     }
 
-    @Test func whoComesLateIsCalledAtOnce() {
+    @Test func aLateWaiterIsCalledAtOnce() {
         let budget = AMQPMemoryBudget(limit: 100)
         let order = Order()
         let taker = Taker(budget, "a", order)
@@ -237,7 +237,7 @@ struct MemoryBudgetTests {
         #expect(budget.isReadable(completing: .max))
     }
 
-    @Test func whoWaitsToReadIsCalledWhenThereIsRoom() {
+    @Test func aWaitingReaderIsCalledWhenThereIsRoom() {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         let order = Order()
         let (first, second) = (Taker(budget, "first", order), Taker(budget, "second", order))

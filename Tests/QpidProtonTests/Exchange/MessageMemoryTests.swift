@@ -185,7 +185,7 @@ import Testing
     }
 
     /// Waiters and the answer meet from two sides, in every order.
-    @Test func nobodyIsForgotten() async throws {
+    @Test func everyWaiterIsResumed() async throws {
         for round in 0..<2_000 {
             var outcomes = OutcomeSource()
             let (promise, reply) = outcomes.next()

@@ -236,7 +236,7 @@ struct CreditTunerTests {
     /// An application that gives back many at once is not as fast as that looks, and large messages are worth no more places
     /// than are on their way.
     @Test(arguments: [(100, 8_194...8_194), (10_240, 2_700...2_800)])
-    func whatIsGivenBackAtOnceMakesNoLargerWindow(size: Int, window: ClosedRange<Int>) {
+    func returnsInOneBatchMakeNoLargerWindow(size: Int, window: ClosedRange<Int>) {
         var tuner = CreditTuner()
         tuner.answered(after: 5_000_000)
         var totals = CreditTuner.Totals()
@@ -356,7 +356,7 @@ struct CreditTunerTests {
     }
 
     /// It holds messages and waits for more: a window that ends there would stop it for good.
-    @Test func whoHoldsAllAndWaitsGetsMore() {
+    @Test func aWaiterThatHoldsAllMessagesGetsMoreCredit() {
         for budget in [1_000, Self.budget] {
             var window = CreditWindow(.automatic(budget))
             var held = 0
@@ -372,7 +372,7 @@ struct CreditTunerTests {
         }
     }
 
-    @Test func creditThatIsGivenBackIsGrantedAgain() {
+    @Test func returnedCreditIsGrantedAgain() {
         var window = CreditWindow(.automatic(Self.budget))
         #expect(window.topUp() == CreditTuner.start)
         window.tune(at: 1)

@@ -42,7 +42,7 @@ struct LargeGrantTests {
 
     /// The counts of the two sides stay the same: those of a link whose limit is behind 2³² too.
     @Test(arguments: [0xFFFF_FFFF, 0x8000_0000, 5] as [UInt32])
-    func theStateAndADrainTellAllOfTheCredit(credit: UInt32) async throws {
+    func theStateAndADrainReportAllCredit(credit: UInt32) async throws {
         try await withSenders(.client, 1, credit: 0, Self.configuration) { senders, _, adversary in
             try await adversary.send(.flow(handle: 0, deliveryCount: 0, credit: credit))
             for _ in 0..<3 { _ = try senders[0].trySend(encoded: payload(10)) }
@@ -93,7 +93,7 @@ struct LargeGrantTests {
     }
 
     /// A peer may use every handle that it was told of, and no other.
-    @Test func theHighestHandleIsTold() async throws {
+    @Test func theHighestHandleIsAdvertised() async throws {
         try await withReceivers(.client, 1) { _, connection, adversary in
             let begin = try #require(try await adversary.frames(.begin).last)
             #expect(begin.field(4) == .uint(UInt32(Int32.max)))

@@ -81,7 +81,7 @@ import Testing
         #expect(limiter.nextTime(now: 5 * self.second, isMidMessage: true) == 5 * self.second)
     }
 
-    @Test func anotherLimitGivesNoBurstAnew() {
+    @Test func anotherLimitGivesNoFurtherBurst() {
         var limiter = RateLimiter(.init(messagesPerSecond: 100), now: 0)
         limiter.take(messages: 10, bytes: 0)
         limiter.change(to: .init(messagesPerSecond: 1_000), now: 0)

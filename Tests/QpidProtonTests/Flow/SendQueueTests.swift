@@ -92,7 +92,7 @@ import Testing
         #expect(self.drain(&queue) == ["a5."])
     }
 
-    @Test func whatHasNotBegunCanBeTakenOut() {
+    @Test func unstartedMessagesCanBeRemoved() {
         var queue = SendQueue<String>()
         let lane = queue.addLane("a")
         var replies: [OutcomeReply] = []

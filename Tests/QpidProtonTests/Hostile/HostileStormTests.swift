@@ -153,7 +153,7 @@ struct HostileStormTests {
 
     /// What 1,024 sessions and 4,096 links of the peer take, with those that are refused, and that it is used again when they
     /// have gone.
-    @Test func whatAStormTakes() async throws {
+    @Test func memoryOfAStorm() async throws {
         let output = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
             try await HostileStormTests.stormAgain()
         }

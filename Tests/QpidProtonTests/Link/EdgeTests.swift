@@ -8,7 +8,7 @@ import Testing
 @Suite(.deadline)
 struct EdgeTests {
     /// Credit taken back in the middle of a message holds up that link alone, also when the link is closed then.
-    @Test(arguments: [false, true]) func creditThatIsTakenBackHoldsUpOneLink(_ closes: Bool) async throws {
+    @Test(arguments: [false, true]) func revokedCreditBlocksOneLink(_ closes: Bool) async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)
             script.maxFrameSize = 4_096
@@ -115,7 +115,7 @@ struct EdgeTests {
     }
 
     /// A message that was accepted while its link went leaves the ledgers of the session and the connection too.
-    @Test func aMessageWhoseLinkHasGoneLeavesTheLedgers() async throws {
+    @Test func aMessageOfAnEndedLinkLeavesTheLedgers() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
             let transfer = try await peer.run { peer in

@@ -47,7 +47,7 @@ struct MessageExpiryTests {
     }
 
     /// The waiting call throws, and its error names the time.
-    @Test func theWaitingCallIsTold() async throws {
+    @Test func theWaitingCallGetsTheError() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")
             let message = AMQPMessage(body: "x")

@@ -51,7 +51,7 @@ struct ReceiveBudgetTests {
         }
     }
 
-    @Test func whatIsNotSettledHoldsTheBudgetAndCanBeToldNotTo() async throws {
+    @Test func unsettledMessagesHoldTheBudgetUnlessConfigured() async throws {
         for creditReturn in [AMQPReceiver.CreditReturn.onSettlement, .onReceipt] {
             let budget = AMQPMemoryBudget(limit: .mebibytes(1))
             try await withSession(configuration: self.configuration(budget)) { session, peer in

@@ -37,7 +37,7 @@ struct ReceiveWithholdTests {
     }
 
     /// The peer must not be taken for one that is silent, and it is read again.
-    @Test func whatHasNoRoomStaysInTheSocket() async throws {
+    @Test func bytesWithoutRoomStayInTheSocket() async throws {
         var (budget, configuration) = Self.bounded
         configuration.idleTimeout = .seconds(10)
         try await withSession(configuration: configuration) { session, peer in

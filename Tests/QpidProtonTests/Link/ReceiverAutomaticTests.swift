@@ -55,7 +55,7 @@ struct ReceiverAutomaticTests {
         }
     }
 
-    @Test(arguments: [true, false]) func whoHoldsAllGetsMore(hasBytes: Bool) async throws {
+    @Test(arguments: [true, false]) func aReceiverThatHoldsAllMessagesGetsMoreCredit(hasBytes: Bool) async throws {
         try await withSession { session, peer in
             let window = AMQPReceiver.Window.automatic(budget: hasBytes ? .mebibytes(16) : 20_000)
             let receiver = try await session.openReceiver(from: "q", window: window)
@@ -73,7 +73,7 @@ struct ReceiverAutomaticTests {
 
     /// The credit was for small messages, and large ones come: they wait in the session's window.
     @Test(arguments: [AMQPReceiver.CreditReturn.onSettlement, .onReceipt], [true, false])
-    func theBudgetHoldsWhatComes(creditReturn: AMQPReceiver.CreditReturn, isSettled: Bool) async throws {
+    func theBudgetLimitsReceivedBytes(creditReturn: AMQPReceiver.CreditReturn, isSettled: Bool) async throws {
         try await withSession(configuration: Self.small, session: .init(incomingCapacity: 16_384)) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .automatic(budget: 100_000))
             configuration.creditReturn = creditReturn

@@ -66,7 +66,7 @@ struct ReceiverDispositionTests {
         }
     }
 
-    @Test func whoHoldsNothingElseIsToldAtOnce() async throws {
+    @Test func aSingleDeliveryIsSettledAtOnce() async throws {
         try await withSession(configuration: Self.slow, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await self.send(peer, 60)
@@ -120,7 +120,7 @@ struct ReceiverDispositionTests {
         }
     }
 
-    @Test func aLongRunIsToldAtOnce() async throws {
+    @Test func aLongRunIsSentAtOnce() async throws {
         try await withSession(configuration: Self.slow, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(200))
             try await self.send(peer, 100)
@@ -137,7 +137,7 @@ struct ReceiverDispositionTests {
 
     enum End: CaseIterable { case close, detach, closeSession, closeConnection, pause, stop }
 
-    @Test(arguments: End.allCases) func allIsToldBeforeTheEnd(_ end: End) async throws {
+    @Test(arguments: End.allCases) func allDecisionsAreSentBeforeTheEnd(_ end: End) async throws {
         try await withSession(configuration: Self.slow, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 8)
@@ -162,7 +162,7 @@ struct ReceiverDispositionTests {
         }
     }
 
-    @Test func withoutADelayEachBatchIsTold() async throws {
+    @Test func withoutADelayEachBatchIsSent() async throws {
         try await withSession(configuration: Self.slow, { .keepingOutcomes }) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(10))
             configuration.settlementDelay = .zero

@@ -39,7 +39,7 @@ struct ReceiverDrainTests {
         }
     }
 
-    @Test func aMessageThatIsThereComesAtOnce() async throws {
+    @Test func anAvailableMessageArrivesAtOnce() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")
             try await peer.run { _ = $0.send(payload(4), on: $0.links[0]) }

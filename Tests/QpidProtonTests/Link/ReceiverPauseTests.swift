@@ -18,7 +18,7 @@ struct ReceiverPauseTests {
     }
 
     @Test(arguments: [AMQPReceiver.Window.messages(5), .bytes(.kibibytes(64)), .unbounded])
-    func nothingComesWhilePaused(window: AMQPReceiver.Window) async throws {
+    func noMessageArrivesWhilePaused(window: AMQPReceiver.Window) async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: window)
             #expect(!receiver.isPaused)
@@ -54,7 +54,7 @@ struct ReceiverPauseTests {
     }
 
     /// What was on its way arrives before the answer; what the application settles meanwhile is granted at the end.
-    @Test func whatWasOnItsWayArrivesBeforeTheAnswer() async throws {
+    @Test func messagesOnTheirWayArriveBeforeTheAnswer() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(4))
             let pausing = begin { try await receiver.pause() }
@@ -188,7 +188,7 @@ struct ReceiverPauseTests {
         }
     }
 
-    @Test func drainTellsWhatThePeerDidNotHave() async throws {
+    @Test func drainReturnsTheUnusedCredit() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             let first = begin { try await receiver.drain(timeout: .seconds(1)) }

@@ -50,7 +50,7 @@ struct ReceiverStopTests {
     }
 
     /// Without time too what nobody has taken is given back, and is not counted.
-    @Test func stoppingAtOnceGivesBackWhatNobodyHasTaken() async throws {
+    @Test func stoppingAtOnceReleasesUnreceivedMessages() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 1..<6)
@@ -62,7 +62,7 @@ struct ReceiverStopTests {
     }
 
     /// A message that is handed over while it arrives, and that nobody has taken, is not counted either.
-    @Test func whatArrivesStillIsNotCounted() async throws {
+    @Test func lateArrivalsAreNotCounted() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, { .keepingOutcomes }) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(4))
             configuration.streamsMessages = true
@@ -145,7 +145,7 @@ struct ReceiverStopTests {
     }
 
     /// What the sender had settled would be lost if it were dropped.
-    @Test func settledMessagesStayToBeTaken() async throws {
+    @Test func settledMessagesCanStillBeReceived() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 1..<3, settled: true)

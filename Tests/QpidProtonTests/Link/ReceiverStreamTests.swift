@@ -202,7 +202,7 @@ struct ReceiverStreamTests {
         }
     }
 
-    @Test func aDeliveryThatNobodyKeepsHoldsUpNobody() async throws {
+    @Test func aReleasedDeliveryBlocksNoOther() async throws {
         let settings = AMQPSession.Configuration(incomingCapacity: .kibibytes(128))
         try await withSession(session: settings) { session, peer in
             let receiver = try await session.openReceiver(self.configuration())
@@ -323,7 +323,7 @@ struct BodySplitterTests {
         #expect(throws: AMQPError.self) { try twice.next() }
     }
 
-    @Test func whatIsCutOffIsAnError() throws {
+    @Test func aTruncatedBodyIsAnError() throws {
         let whole = try AMQPMessage(body: payload(300)).encoded()
         for count in 1..<whole.readableBytes {
             var splitter = BodySplitter()

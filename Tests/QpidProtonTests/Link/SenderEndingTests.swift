@@ -242,7 +242,7 @@ struct SenderEndingTests {
     }
 
     /// Of what goes in one write the peer may get a part when the socket is lost.
-    @Test func aSettledMessageThatMayHaveComeIsNotToldUnsent() async throws {
+    @Test func aSettledMessageThatMayHaveArrivedIsNotReportedUnsent() async throws {
         try await withSession { session, peer in
             var configuration = AMQPSender.Configuration(target: "q")
             configuration.settleMode = .settled

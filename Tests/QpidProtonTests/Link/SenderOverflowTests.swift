@@ -64,7 +64,7 @@ struct SenderOverflowTests {
     }
 
     /// Nothing is dropped whose first byte has left.
-    @Test func whatHasBegunIsNotDropped() async throws {
+    @Test func aStartedMessageIsNotDropped() async throws {
         try await withSession(session: .init(sendLimit: .init(high: 900_000))) { session, peer in
             let sender = try await session.openSender(self.configuration(.dropOldest))
             try await peer.run { $0.toPeer.allowance = 0 }
@@ -194,7 +194,7 @@ struct SenderOverflowTests {
         }
     }
 
-    @Test func failingTellsWhy() async throws {
+    @Test func aFailureReportsItsCause() async throws {
         try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(self.configuration(.fail))
             try await sender.enqueue(encoded: payload(1_000))

@@ -102,7 +102,7 @@ struct SenderRateTests {
         }
     }
 
-    @Test func whatTheRateHoldsBackFillsTheLimit() async throws {
+    @Test func messagesHeldByTheRateFillTheLimit() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
         try await self.withRate(.init(messagesPerSecond: 1), session: session) { sender, peer in
             for _ in 0..<10 { try sender.trySend(encoded: payload(100)) }

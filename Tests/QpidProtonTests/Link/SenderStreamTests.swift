@@ -159,7 +159,7 @@ struct SenderStreamTests {
         }
     }
 
-    @Test func aCancelledStreamIsTakenBackOrAborted() async throws {
+    @Test func aCancelledStreamIsWithdrawnOrAborted() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
             // Without credit it has not begun.
@@ -182,7 +182,7 @@ struct SenderStreamTests {
     }
 
     /// A part that was refused is not all of the message: the peer has the beginning.
-    @Test func aStreamThatHasBegunIsNotToldUnsent() async throws {
+    @Test func aStartedStreamIsNotReportedUnsent() async throws {
         let limit = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
         try await withSession(session: limit) { session, peer in
             let sender = try await session.openSender(to: "q")

@@ -112,7 +112,7 @@ struct SenderTests {
         }
     }
 
-    @Test func deliveryLimitTellsOfNewCredit() async throws {
+    @Test func deliveryLimitReportsNewCredit() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
             #expect(sender.deliveryLimit == 0)
@@ -228,7 +228,7 @@ struct SenderTests {
         }
     }
 
-    @Test func batchesTellOfEachMessage() async throws {
+    @Test func batchesReportEachMessage() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: 250, low: 100))
         try await withSession(session: session) { session, peer in
             let sender = try await session.openSender(to: "q")

@@ -13,7 +13,7 @@ struct SenderTimeoutTests {
         return script
     }
 
-    @Test func aMessageWithoutCreditIsTakenBack() async throws {
+    @Test func aMessageWithoutCreditIsWithdrawn() async throws {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             let sending = begin { try await sender.send(AMQPMessage(body: "x"), timeout: .seconds(5)) }

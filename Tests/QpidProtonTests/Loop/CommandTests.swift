@@ -22,7 +22,7 @@ struct CommandTests {
         }
     }
 
-    @Test func whatHasEndedKeepsItsLastFigures() async throws {
+    @Test func endedLinksKeepTheirLastFigures() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
             try await sender.send(AMQPMessage(body: "x"))

@@ -50,7 +50,7 @@ struct PendingWritesTests {
     }
 
     /// An abort takes bytes off Proton's count and may have none of its own to write.
-    @Test func whatWasFramedWithoutAByteGoesWithTheLastWrite() {
+    @Test func emptyMarksLeaveWithTheLastWrite() {
         var writes = PendingWrites()
         writes.add(self.message(1))
         #expect(!writes.addToLast() && writes.hasNewMessages)

@@ -97,7 +97,7 @@ struct StallMonitorTests {
         }
     }
 
-    @Test func blocksThatLastAreTold() async throws {
+    @Test func longBlocksAreReported() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")
             let all = session.connection.flowEvents(after: .milliseconds(100))
@@ -124,7 +124,7 @@ struct StallMonitorTests {
         }
     }
 
-    @Test func aReceiverTellsThatTheApplicationHoldsItUp() async throws {
+    @Test func aReceiverReportsThatTheApplicationBlocksIt() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(2))
             try await peer.run { peer in
@@ -145,7 +145,7 @@ struct StallMonitorTests {
         }
     }
 
-    @Test func aLinkThatStallsIsToldOnce() async throws {
+    @Test func aStalledLinkIsReportedOnce() async throws {
         let lines = Lines()
         let logger = Logger(label: "test") { _ in lines }
         var configuration = AMQPConnection.Configuration()
@@ -176,7 +176,7 @@ struct StallMonitorTests {
         await peer.finish()
     }
 
-    @Test func metricsTellTheSame() async throws {
+    @Test func metricsReportTheSame() async throws {
         let metrics = TestMetrics()
         var configuration = AMQPConnection.Configuration()
         var settings = AMQPMetrics()

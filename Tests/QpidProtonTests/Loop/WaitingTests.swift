@@ -26,7 +26,7 @@ struct WaitingTests {
         #expect(inbox.peakWeight == 18)
     }
 
-    @Test func theEndComesBehindTheElementsAndIsTheSameForAll() async throws {
+    @Test func theEndFollowsTheElementsAndIsTheSameForAll() async throws {
         let inbox = WaitingQueue<Int>()
         inbox.push(contentsOf: self.entries([1]))
         inbox.finish(AMQPError(scope: .link, condition: "x:end"))

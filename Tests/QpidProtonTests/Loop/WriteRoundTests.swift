@@ -35,7 +35,7 @@ struct WriteRoundTests {
     }
 
     /// A link that is to be closed when all has been sent is closed when the last of it has gone.
-    @Test func aLinkIsClosedOnceTheSocketHasTakenItsLastMessage() async throws {
+    @Test func aLinkClosesOnceItsLastMessageIsWritten() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             var configuration = AMQPSender.Configuration(target: "q")
             configuration.settleMode = .settled

@@ -119,7 +119,7 @@ import Testing
         #expect(error == AMQPError(scope: .delivery, condition: .decodeError, detail: detail), "\(form)")
     }
 
-    @Test func whatCannotBeEncodedIsRefused() throws {
+    @Test func valuesThatCannotBeEncodedAreRefused() throws {
         func refused(_ value: AMQPValue) -> AMQPError? {
             var buffer = ByteBuffer(bytes: [9])
             defer { #expect(hex(buffer) == "09") }

@@ -62,7 +62,7 @@ struct ErrorShapeTests {
         #expect("\(closed)" == "the peer closed it")
     }
 
-    @Test func whatIsBehindAnErrorIsKeptAndNotCompared() {
+    @Test func anUnderlyingErrorIsKeptAndNotCompared() {
         var error = AMQPError(scope: .connection, condition: .connectionLost, detail: "reset")
         let other = error
         error.underlying = IOError(errnoCode: 104, reason: "read")

@@ -87,7 +87,7 @@ import Testing
 
     /// Keys whose quick hash is the same: the first and the last eight bytes and the length are equal.
     @Test(arguments: [2, 9, 16, 17, 40, 1000, 20_000])
-    func collidingKeysAreToldApart(_ count: Int) throws {
+    func collidingKeysAreDistinguished(_ count: Int) throws {
         func key(_ number: Int) -> AMQPValue {
             let digits = String(number)
             return .string("prefix--" + String(repeating: "0", count: 8 - digits.count) + digits + "--suffix")
@@ -102,7 +102,7 @@ import Testing
     }
 
     @Test(arguments: [2, 16, 17, 300])
-    func keysOfOtherTypesAreToldApart(_ count: Int) throws {
+    func keysOfOtherTypesAreDistinguished(_ count: Int) throws {
         for make: (Int) -> AMQPValue in [
             { .int(Int32($0)) }, { .ulong(UInt64($0)) }, { .list([.long(Int64($0))]) },
             { .symbol(AMQPSymbol("\($0)")) },

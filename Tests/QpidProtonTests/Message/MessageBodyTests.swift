@@ -58,7 +58,7 @@ import Testing
         #expect(copy == message)
     }
 
-    @Test func descriptionsTellNoBytes() throws {
+    @Test func descriptionsShowNoBytes() throws {
         let text = try fullMessage().description
         #expect(text.contains("data: 3 bytes") && text.contains("userID: 4 bytes"))
         #expect(!text.contains("raw") && !text.contains("user,"))

@@ -88,7 +88,7 @@ struct MetricsTests {
 
     // MARK: Values
 
-    @Test func whatIsSentIsCountedByOutcome() async throws {
+    @Test func sentMessagesAreCountedByOutcome() async throws {
         let metrics = TestMetrics()
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
@@ -157,7 +157,7 @@ struct MetricsTests {
         #expect(self.outcomes(metrics) == ["accepted": 1, "released": 1, "not_sent": 1])
     }
 
-    @Test func whatIsReceivedIsCountedByDecision() async throws {
+    @Test func receivedMessagesAreCountedByDecision() async throws {
         let metrics = TestMetrics()
         try await withSession(configuration: Self.settings(metrics)) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(100))

@@ -128,7 +128,7 @@ struct EngineRows {
 
     /// Fields that Proton does not decode change nothing in the others, and those that matter here are read beside it.
     @Test("What the engine cannot do does no harm")
-    func whatTheEngineCannotDoDoesNoHarm() async throws {
+    func unsupportedCallsOfTheEngineDoNoHarm() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "a")
             let receiver = try await session.openReceiver(from: "b")

@@ -142,7 +142,7 @@ struct LifetimeRows {
 
     /// What an event pointed to is copied: a delivery is whole when its link and its connection are gone.
     @Test("What an event points to is copied")
-    func whatAnEventPointsToIsCopied() async throws {
+    func objectsOfAnEventAreCopied() async throws {
         var kept: [AMQPDelivery] = []
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")

@@ -8,7 +8,7 @@ import Testing
 @Suite(.deadline)
 struct ProtonLogTests {
     /// Proton logs while it is freed too, and what it logs to must be there.
-    @Test func whatProtonLogsWhileItIsFreed() throws {
+    @Test func linesThatProtonLogsWhileItIsFreed() throws {
         let kept = LogKeeper()
         var logger = Logger(label: "test") { _ in kept }
         logger.logLevel = .trace

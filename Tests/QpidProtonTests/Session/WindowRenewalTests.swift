@@ -42,7 +42,7 @@ struct WindowRenewalTests {
     }
 
     /// A frame of which the head has come is counted here, and not by Proton: its flows must not take back what was told.
-    @Test func whatWasToldStaysToldInTheMiddleOfAFrame() async throws {
+    @Test func anAdvertisedWindowStaysWithinAFrame() async throws {
         let configuration = AMQPSession.Configuration(incomingCapacity: .kibibytes(128))
         try await withSession(session: configuration) { session, peer in
             let receiver = try await session.openReceiver(.init(source: "q", window: .manual))

@@ -92,7 +92,7 @@ struct FrameScannerTests {
 
     /// Proton's output is edited in the same way wherever it is cut, and a begin gets the highest handle.
     @Test(arguments: 0..<50)
-    func tellsTheWindowsInWhateverPiecesTheOutputComes(seed: Int) throws {
+    func writesTheWindowsForEveryCutOfTheOutput(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))
         let window = UInt32(IncomingWindow.disguise) + 64
         let frames: [Frame] = [
