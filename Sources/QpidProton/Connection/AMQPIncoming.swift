@@ -104,8 +104,8 @@ public struct AMQPIncomingSender: Sendable {
 extension AMQPConnection {
     /// The peer's requests, in order. Sessions come before the links on them. Each request goes to one task.
     ///
-    /// The sequence ends with the connection, and throws the connection's error if there was one. Unless the
-    /// configuration's `acceptsIncoming` is true, as it is on the connections of an ``AMQPListener``, the library
+    /// The sequence ends with the connection, and throws the connection's error if there was one. The configuration's
+    /// `acceptsIncoming` must be true, as it is on the connections of an ``AMQPListener``. Otherwise the library
     /// refuses every request, and `next()` suspends until the connection ends.
     public var incoming: Incoming { Incoming(connection: self) }
 

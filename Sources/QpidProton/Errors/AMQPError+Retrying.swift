@@ -5,8 +5,8 @@ extension AMQPError {
     /// failed or had no room.
     ///
     /// False if something must be corrected first: an argument, the login, the certificate, or a name that does not
-    /// exist. False also if the peer does not implement or allow the request, for a condition that this library does
-    /// not know, and for a message that an overflow policy dropped or that expired.
+    /// exist. False also if the peer does not implement or allow the request, and for a condition that this library
+    /// does not know. False for a message that expired or that an overflow policy dropped.
     ///
     /// The value does not consider duplicates: a message whose ``fate`` is ``Fate/inDoubt`` may arrive twice if it is
     /// sent again.

@@ -4,7 +4,7 @@ internal import DequeModule
 ///
 /// An item passes if every ledger from its link to the root admits it. Items of one link pass in order. When a ledger
 /// falls to its low watermark, waiting links are tried again in turn. While a message passes in parts, only its parts
-/// pass at its link: other items would wait for their end, and could use the room that they need.
+/// pass at its link. Other items would wait for its end, and could use the room that the parts need.
 struct SendGate<Waiter> {
     typealias Node = SlotKey
 

@@ -1,8 +1,8 @@
 /// Computes the credit that a receiver grants.
 ///
-/// A message uses one place of the window, and its bytes, from the grant of its credit until the application has
-/// settled it or received it, as configured. Free places are granted when they are at least a quarter of the window.
-/// Fewer are granted if the application waits without credit, because the link would stall.
+/// A message uses one place of the window, and its bytes, from the grant of its credit. It frees them when the
+/// application has settled it or received it, as configured. Free places are granted when they are at least a quarter
+/// of the window. Fewer are granted if the application waits without credit, because the link would stall.
 struct CreditWindow {
     /// The least weight of a message, because its overhead is not zero.
     static let leastSize = 256

@@ -77,8 +77,8 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     ///
     /// A cancelled task gets no further message, even if messages are waiting: they stay for other tasks.
     ///
-    /// - Returns: The delivery. `nil` if the link ended without an error and no message is left: this side closed the
-    ///   link, the session or the connection, or the peer closed the link.
+    /// - Returns: The delivery. `nil` if the link ended without an error and no message is left. In that case this side
+    ///   closed the link, session or connection, or the peer closed the link.
     /// - Throws: `AMQPError`, at each call, if the link, session or connection has ended with an error. `.cancelled` if
     ///   the task was cancelled: this loses no message. If a message had already reached the waiting task, the call
     ///   returns it.

@@ -4,8 +4,8 @@ internal import Synchronization
 
 /// The last handler of a connection's pipeline. It owns Proton, and moves bytes, events and the outbox through it.
 ///
-/// Data moves in one direction: the outbox and the socket are the inputs, Proton's events are handled, slices go to
-/// Proton, its bytes are written, and the completed write removes them from the ledgers.
+/// Data moves in one direction. The outbox and the socket are the inputs. Proton's events are handled, slices go to
+/// Proton, and its bytes are written. The completed write removes them from the ledgers.
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer

@@ -108,7 +108,7 @@ final class ReadController {
         if !isOverfull { context.read() }
     }
 
-    /// If nothing is freed within `operationTimeout`, the link that holds most is closed: the application may be
+    /// If nothing is freed within `operationTimeout`, the link that holds most is closed. The application may be
     /// waiting for data that only the socket can deliver.
     private func limitWithholding() {
         let before = self.budget.freed

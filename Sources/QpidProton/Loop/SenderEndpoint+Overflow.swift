@@ -1,5 +1,5 @@
 extension SenderEndpoint {
-    /// Makes room for the first waiting message: drops the oldest messages of this link that have not started, or that
+    /// Makes room for the first waiting message. Drops the oldest messages of this link that have not started, or that
     /// message alone if they would not suffice.
     ///
     /// - Parameter isAgain: Whether this is the second attempt, after earlier accepted messages have left the outbox.

@@ -78,8 +78,8 @@ extension AMQPValue {
     /// Binary values share the buffer's memory. If it throws, the buffer is unchanged.
     ///
     /// - Throws: `amqp:decode-error` with the offset of the first wrong byte from the reader index. Errors are missing
-    ///   bytes, an undefined constructor, text that is not UTF-8, a symbol that is not ASCII, and a `char` that is no
-    ///   Unicode scalar. Others are a map with half a pair or a repeated key, and values beyond the limits.
+    ///   bytes, an undefined constructor, text that is not UTF-8, and a symbol that is not ASCII. Others are a `char`
+    ///   that is no Unicode scalar, a map with half a pair or a repeated key, and values beyond the limits.
     ///
     /// Source: AMQP 1.0 §1.2–1.6.
     public init(decoding buffer: inout ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {

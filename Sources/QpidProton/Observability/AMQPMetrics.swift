@@ -26,7 +26,7 @@ public import CoreMetrics
 /// | `amqp.settlements` | counter | `address`, `outcome` | decisions that the application handed to the connection |
 /// | `amqp.settlements_lost` | counter | `address` | decisions that were not sent, or may not have been, because the link ended |
 ///
-/// - `address`: a sender's target address, a receiver's source address; `none` without one, `dynamic` where the peer
+/// - `address`: a sender's target address, or a receiver's source address. `none` without one, `dynamic` if the peer
 ///   creates the node, and `other` beyond ``addressLimit`` and above 256 bytes. Links with the same address and role
 ///   share one series. No dimension holds a generated name.
 /// - `role`: `sender` or `receiver`.

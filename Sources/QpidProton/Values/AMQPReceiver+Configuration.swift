@@ -9,8 +9,8 @@ extension AMQPReceiver {
         public static let automatic = Self.automatic(budget: .mebibytes(16))
         /// Grants credit for as many messages as keep the application busy, within a budget in bytes.
         ///
-        /// The receiver tunes the number of messages to three measures: how fast the application frees places in the
-        /// window, how long it handles one, and how far away the peer is. The number is large enough to keep the
+        /// The receiver tunes the number of messages to three measures. They are the rate at which the application
+        /// frees places, the time of one message, and the distance of the peer. The number is large enough to keep the
         /// application busy, and small enough to leave messages for other consumers. It is 64 at first, and from 2 to
         /// 65,536.
         ///

@@ -14,9 +14,9 @@ public struct AMQPSendLimit: Hashable, Sendable {
     /// A limit that keeps the queue of a sender short.
     ///
     /// A full queue adds its length to the time of every message, and makes nothing faster: 1 MiB holds 10,000 messages
-    /// of 100 bytes. While tasks always wait for room, the sender lowers its limit towards the bytes that it
-    /// sends in 2 ms, to 32 KiB at least, and not below what the peer's credit takes now. It raises the limit again
-    /// when its queue runs dry or no task waits.
+    /// of 100 bytes. While tasks always wait for room, the sender lowers its limit towards the bytes that it sends in 2
+    /// ms. The limit is at least 32 KiB, and at least the bytes that the peer's credit allows. It raises the limit
+    /// again when its queue runs dry or no task waits.
     ///
     /// Only calls that suspend meet the lower limit. ``AMQPSender/trySend(_:settled:options:)`` and other overflow
     /// policies than ``AMQPOverflow/suspend`` use `ceiling`. For a sender alone, not for a session or connection.
@@ -33,7 +33,7 @@ public struct AMQPSendLimit: Hashable, Sendable {
     /// - Parameters:
     ///   - high: The most accepted bytes.
     ///   - low: The bytes at which sending resumes; an eighth below `high` by default. With a value far below `high`, a
-    ///     task that sends without end works in bursts: the task and the connection wait for each other in turn.
+    ///     task that always sends works in bursts, because the task and the connection wait for each other in turn.
     public init(high: AMQPByteCount, low: AMQPByteCount? = nil) {
         self.high = high
         self.low = min(low ?? AMQPByteCount(high.bytes - high.bytes / 8), high)

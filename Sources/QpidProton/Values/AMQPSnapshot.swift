@@ -47,7 +47,7 @@ public struct AMQPSessionSnapshot: Sendable {
     public let incoming: AMQPFill
     /// Proton's own count of bytes, for comparison with other programs on Proton.
     ///
-    /// The count misleads: it falls when bytes are framed, and it never contains bytes that wait for credit, for the
+    /// The count misleads. It falls when bytes are framed, and never contains bytes that wait for credit, for the
     /// peer's window or for the socket. For limits use ``outgoing``.
     ///
     /// Source: `pn_session_outgoing_bytes`.
