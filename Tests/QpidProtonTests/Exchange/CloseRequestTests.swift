@@ -1,0 +1,58 @@
+import Logging
+import Synchronization
+import Testing
+
+@testable import QpidProton
+
+/// The names of a close, and the cancellation of the call that waits for it.
+@Suite struct CloseRequestTests {
+    private let key = SlotKey(bitPattern: 1)
+
+    private var targets: [CloseRequest.Target] {
+        let link = LinkStatus(name: "l", key: LinkKey(session: self.key, link: self.key))
+        let unsent = UnsentSettlements(metadata: [:], logger: LogKeeper().logger)
+        let receiver = CloseReport.Receiver(linkName: "l", address: nil, settlements: unsent)
+        return [.connection, .session(SessionStatus(key: self.key)), .sender(link), .receiver(link, receiver)]
+    }
+
+    @Test func theAnswerIsNamedByWhatIsClosed() {
+        let requests = self.targets.map { CloseRequest(target: $0, report: CloseReport(), answered: Reply()) }
+        #expect(requests.map(\.what) == ["the close", "the end", "the detach", "the detach"])
+        // A peer that does not answer ends the connection alone.
+        #expect(requests.map(\.scope) == [.connection, .call, .call, .call])
+    }
+
+    @Test func aCloseNeitherDetachesNorLetsReceiversRunOn() {
+        let request = CloseRequest(target: .connection, report: CloseReport(), answered: Reply())
+        #expect(!request.detaches && request.stopsReceivers && request.error == nil)
+    }
+}
+
+/// The cancellation may come before the loop has begun the close.
+@Suite struct CloseCallTests {
+    private final class Graces: Sendable {
+        let all = Mutex<[Duration?]>([])
+        func add(_ grace: Duration?) { self.all.withLock { $0.append(grace) } }
+        var list: [Duration?] { self.all.withLock { $0 } }
+    }
+
+    @Test func anEarlyCancellationCutsTheCloseShortWhenItBegins() {
+        for grace in [Duration.seconds(3), nil] {
+            let (call, graces) = (CloseCall(), Graces())
+            call.cancel(grace)
+            #expect(graces.list.isEmpty)
+            call.begin { graces.add($0) }
+            #expect(graces.list == [grace])
+        }
+    }
+
+    @Test func aLaterCancellationCutsItShortAtOnce() {
+        let (call, graces) = (CloseCall(), Graces())
+        call.begin { graces.add($0) }
+        #expect(graces.list.isEmpty)
+        call.cancel(.seconds(1))
+        #expect(graces.list == [.seconds(1)])
+        call.cancel(nil)
+        #expect(graces.list == [.seconds(1), nil])
+    }
+}

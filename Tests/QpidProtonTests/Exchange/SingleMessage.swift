@@ -1,0 +1,20 @@
+@testable import QpidProton
+
+/// A message without a queue. The test fails it, or resolves its outcome and gives its bytes back.
+func singleMessage(
+    _ bytes: Int,
+    node: SlotKey = SlotKey(bitPattern: 1),
+    isSettled: Bool = false,
+    stream: UInt32 = 0
+) -> PendingMessage {
+    var source = OutcomeSource()
+    defer { source.close() }
+    return PendingMessage(
+        bytes: MessageChunk.message(payload(bytes)),
+        outcome: source.next().promise,
+        lane: node,
+        node: node,
+        isSettled: isSettled,
+        stream: stream
+    )
+}
