@@ -1,0 +1,85 @@
+import MetricsTestKit
+import Testing
+
+@testable import QpidProton
+
+/// The metrics of one connection: its gauges live as long as it does, and its counters longer.
+@Suite struct FlowMetricsTests {
+    private let metrics = TestMetrics()
+    private let settings: AMQPMetrics
+
+    init() {
+        var settings = AMQPMetrics()
+        settings.factory = self.metrics
+        self.settings = settings
+    }
+
+    private func gauge(_ name: MetricName) -> Double? {
+        self.metrics.recorders(label: name.rawValue).first?.lastValue
+    }
+
+    private func errors() -> [String] {
+        self.metrics.counters(label: MetricName.connectionErrors.rawValue).flatMap { counter in
+            counter.dimensions.map(\.1) + ["\(counter.totalValue)"]
+        }
+    }
+
+    @Test func aConnectionCountsFromItsOpeningToItsEnd() {
+        let flow = FlowMetrics(self.settings)
+        flow.start()
+        flow.opened()
+        #expect(self.gauge(.connections) == 1)
+        #expect(self.metrics.counterTotal(label: MetricName.connectionsOpened.rawValue) == 1)
+        flow.ended(nil)
+        #expect(self.gauge(.connections) == 0 && self.errors() == [])
+    }
+
+    @Test func connectionsOfTheSameSettingsAddUp() {
+        let flows = (0..<3).map { _ in FlowMetrics(self.settings) }
+        for flow in flows {
+            flow.start()
+            flow.opened()
+        }
+        #expect(self.gauge(.connections) == 3)
+        flows[0].stop()
+        #expect(self.gauge(.connections) == 2)
+        flows[1].ended(nil)
+        #expect(self.gauge(.connections) == 1)
+    }
+
+    @Test func theGaugesEndWithTheLastConnection() {
+        let flow = FlowMetrics(self.settings)
+        flow.start()
+        flow.opened()
+        flow.stop()
+        #expect(self.metrics.recorders.isEmpty)
+        // One that has stopped does not begin again.
+        flow.start()
+        flow.opened()
+        #expect(self.metrics.recorders.isEmpty)
+    }
+
+    @Test func anErrorIsCountedByItsConditionOfAKnownSet() {
+        let flow = FlowMetrics(self.settings)
+        flow.ended(AMQPError(scope: .connection, condition: .idleTimeout))
+        #expect(self.errors() == [AMQPCondition.idleTimeout.rawValue, "1"])
+        // What a peer invents makes no series of its own.
+        let invented = FlowMetrics(self.settings)
+        for number in 0..<3 {
+            invented.ended(AMQPError(scope: .connection, condition: AMQPCondition(rawValue: "x:\(number)")))
+        }
+        #expect(self.errors().contains("3") && self.errors().contains(MetricsHub.other) && self.errors().count == 4)
+    }
+
+    /// Bytes of a link that has gone from the ledgers are nobody's.
+    @Test func bytesOfAnUnknownLinkAreNotCounted() {
+        let flow = FlowMetrics(self.settings)
+        let message = singleMessage(1)
+        flow.written(InFlightBytes(bytes: 10, node: SlotKey(bitPattern: 9), settled: nil), isDone: true)
+        flow.count(AMQPError(condition: .cancelled), of: message)
+        flow.stop()
+        flow.lost([InFlightBytes(bytes: 10, node: SlotKey(bitPattern: 9), settled: message.outcome)])
+        message.fail(.cancelled)
+        #expect(self.metrics.counters.isEmpty)
+    }
+}
