@@ -2,7 +2,6 @@ import Foundation
 import NIOCore
 import QpidProton
 import QpidProtonRabbitMQ
-import Synchronization
 import Testing
 
 extension RabbitMQTests {
@@ -155,15 +154,15 @@ extension RabbitMQTests {
 
         private struct Broken: Error {}
 
-        /// A body that fails when the socket has taken some of it.
-        private static func brokenBody() -> AsyncThrowingStream<ByteBuffer, any Error> {
-            let pieces = Mutex(0)
-            return AsyncThrowingStream {
-                let piece = pieces.withLock { pieces in
-                    pieces += 1
-                    return pieces
-                }
-                guard piece <= 64 else { throw Broken() }
+        /// A body that fails after 4 MiB, when the socket has accepted a part of it.
+        private struct BrokenBody: AsyncSequence, AsyncIteratorProtocol, Sendable {
+            private var pieces = 0
+
+            func makeAsyncIterator() -> Self { self }
+
+            mutating func next() async throws -> ByteBuffer? {
+                self.pieces += 1
+                guard self.pieces <= 64 else { throw Broken() }
                 return ByteBuffer(repeating: UInt8(ascii: "x"), count: 65_536)
             }
         }
@@ -177,7 +176,7 @@ extension RabbitMQTests {
                 var configuration = AMQPSender.Configuration(target: .init(address: RabbitMQAddress.queue(queue)))
                 configuration.settleMode = mode
                 let sender = try await session.openSender(configuration)
-                let aborted = try await failure(of: "the stream") { try await sender.stream(body: Self.brokenBody()) }
+                let aborted = try await failure(of: "the stream") { try await sender.stream(body: BrokenBody()) }
                 #expect(aborted.fate == .aborted, "\(aborted)")
                 let ended = try await failure(of: "the session") { try await session.waitUntilClosed() }
                 #expect(ended.condition == .connectionFramingError && ended.scope == .session, "\(ended)")
