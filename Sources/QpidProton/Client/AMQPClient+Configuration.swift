@@ -56,13 +56,36 @@ extension AMQPClient {
         public var firstConnectionTimeout: Duration? = .seconds(60)
         /// How long an outage may last until the client ends; `nil`, the default, for no limit.
         public var giveUpAfter: Duration?
+        /// What becomes of other hosts that the peer names: ignored by default.
+        public var announcedHosts = AnnouncedHosts.ignore
 
         /// Creates the default settings.
         public init() {}
     }
 }
 
+extension AMQPClient {
+    /// What a client does with the hosts that its peer names: in the property `failover-server-list` of its open frame, or
+    /// in a redirect of the connection. The last list that the peer named counts, with 32 hosts at most.
+    ///
+    /// A host that is named over TLS is reached over TLS, or not at all. It gets the login of the connection that named it,
+    /// but never a password without TLS. Allow it only for peers that you trust: they choose where the client connects.
+    ///
+    /// Source: AMQP 1.0 §2.8.16, and the failover of Qpid JMS.
+    public enum AnnouncedHosts: String, Hashable, Sendable {
+        /// They are not used, and a redirect ends the client.
+        case ignore
+        /// They take turns with the URLs.
+        case add
+        /// They take turns in place of the URLs, until none of them answers.
+        case replace
+    }
+}
+
 extension AMQPClient.Configuration {
+    /// Whether a login may have a password beside that of a URL.
+    var mayHavePassword: Bool { self.credentials != nil || self.connection.sasl.hasPassword }
+
     func validate() throws(AMQPError) {
         func require(_ condition: Bool, _ text: String) throws(AMQPError) {
             if !condition { throw AMQPError(condition: .invalidArgument, detail: text) }

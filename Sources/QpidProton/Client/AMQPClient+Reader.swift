@@ -119,6 +119,11 @@
             self.recovery.longestDelay = try settings.seconds(.longestDelay) ?? self.recovery.longestDelay
             try settings.read(.firstConnectionTimeout, into: &self.recovery.firstConnectionTimeout)
             try settings.read(.giveUpAfter, into: &self.recovery.giveUpAfter)
+            self.recovery.announcedHosts =
+                try settings.choice(
+                    .announcedHosts,
+                    ["ignore": AMQPClient.AnnouncedHosts.ignore, "add": .add, "replace": .replace]
+                ) ?? .ignore
         }
 
         private mutating func readLimits(_ settings: ClientSettings) throws(AMQPError) {

@@ -13,8 +13,9 @@ struct ClientAttempt: Sendable {
     /// Whether the client has been connected before.
     let isRecovery: Bool
 
-    func connect(to url: AMQPURL) async throws(Failure) -> AMQPConnection {
+    func connect(to host: ClientHosts.Host) async throws(Failure) -> AMQPConnection {
         var settings = self.configuration.connection
+        if let name = host.virtualHost { settings.virtualHost = name }
         do {
             if let credentials = self.configuration.credentials { settings.sasl = try await credentials() }
             if let tls = self.configuration.tls { settings.tls = try await tls() }
@@ -22,7 +23,7 @@ struct ClientAttempt: Sendable {
             throw Self.failure(of: error)
         }
         do throws(AMQPError) {
-            return try await AMQPConnection.connect(to: url, configuration: settings, logger: self.logger)
+            return try await AMQPConnection.connect(to: host.url, configuration: settings, logger: self.logger)
         } catch {
             throw Failure(error: error, isFatal: await self.isFatal(error, settings.sasl))
         }

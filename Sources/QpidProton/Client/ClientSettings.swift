@@ -20,6 +20,7 @@
         case longestDelay = "amqp.recovery.longestDelay"
         case firstConnectionTimeout = "amqp.recovery.firstConnectionTimeout"
         case giveUpAfter = "amqp.recovery.giveUpAfter"
+        case announcedHosts = "amqp.recovery.announcedHosts"
         case idleTimeout = "amqp.idleTimeout"
         case connectTimeout = "amqp.connectTimeout"
         case openTimeout = "amqp.openTimeout"

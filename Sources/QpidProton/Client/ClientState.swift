@@ -5,8 +5,6 @@
 struct ClientState: Sendable {
     /// The settings.
     struct Limits: Hashable, Sendable {
-        /// The number of URLs, which take turns.
-        var urls = 1
         var backoff = Backoff.Limits()
         /// How long the first connection may take, with all its attempts; nil for as long as it takes.
         var firstConnection: Duration?
@@ -51,13 +49,13 @@ struct ClientState: Sendable {
 
     enum Action: Sendable {
         /// Begin an attempt.
-        case connect(attempt: Int, url: Int)
+        case connect(attempt: Int)
         /// End an attempt; what it brings later is stale.
         case cancel(attempt: Int)
         /// Close the connection that a stale attempt has brought.
         case discard(attempt: Int)
         /// Use the connection that an attempt has brought.
-        case open(generation: Int, attempt: Int, url: Int)
+        case open(generation: Int, attempt: Int)
         /// Let go of the links of a generation.
         case lose(generation: Int, AMQPError)
         /// Close the connection of a generation in order.
@@ -132,7 +130,7 @@ struct ClientState: Sendable {
         guard self.isRunning(attempt) else { return [.discard(attempt: attempt)] }
         self.generation += 1
         self.phase = .open(generation: self.generation, since: now)
-        return [.open(generation: self.generation, attempt: attempt, url: self.url(of: attempt))]
+        return [.open(generation: self.generation, attempt: attempt)]
     }
 
     private mutating func tick(at now: Duration) -> [Action] {
@@ -169,7 +167,7 @@ struct ClientState: Sendable {
         self.lastAttempt += 1
         self.attempts += 1
         self.phase = self.phase(at: .attempt(self.lastAttempt))
-        return [.connect(attempt: self.lastAttempt, url: self.url(of: self.lastAttempt))]
+        return [.connect(attempt: self.lastAttempt)]
     }
 
     private mutating func finish(_ error: AMQPError?) -> [Action] {
@@ -200,8 +198,6 @@ struct ClientState: Sendable {
 
     /// What ends the attempt that runs.
     private var cancelling: [Action] { self.running.map { [.cancel(attempt: $0)] } ?? [] }
-
-    private func url(of attempt: Int) -> Int { (attempt - 1) % max(1, self.limits.urls) }
 
     private var limit: (end: Duration, length: Duration)? {
         switch self.phase {

@@ -84,13 +84,13 @@ extension ClientSupervisor {
         }
         guard let connection else { return self.send(.shut(generation: generation)) }
         // Part of the time is for the peer's answer.
-        let left = max(.zero, deadline - self.clock.now)
+        let left = self.clock.left(of: isAtOnce ? .zero : .seconds(1), until: deadline)
         let workEnd = deadline - min(.seconds(1), left / 40)
         let work = Task {
             await withTaskGroup(of: Void.self) { group in
                 for case let receiver as ClientReceiver in links {
                     group.addTask {
-                        _ = await receiver.stop(.clientClosed, within: isAtOnce ? .zero : left, until: workEnd)
+                        _ = await receiver.stop(.clientClosed, within: left, until: workEnd)
                     }
                 }
             }
@@ -113,7 +113,7 @@ extension ClientSupervisor {
         }
         lost.cancel()
         let cause = connection.error
-        let result = await connection.close(within: self.clock.left(of: isAtOnce ? .zero : left, until: deadline))
+        let result = await connection.close(within: self.clock.left(of: left, until: deadline))
         self.state.withLock { $0.closeError = cause ?? result.error }
         self.send(.shut(generation: generation))
     }
@@ -125,7 +125,7 @@ extension ClientSupervisor {
             state.timer?.task.cancel()
             state.timer = nil
             let links = state.links.values.map { ($0.link, $0.task) }
-            let brought = Array(state.brought.values)
+            let brought = state.brought.values.map(\.connection)
             defer {
                 state.links = [:]
                 state.opened = []

@@ -29,9 +29,10 @@ final class ClientSupervisor: Sendable {
         var random = SystemRandomNumberGenerator()
         var actions: Deque<ClientState.Action> = []
         var isActing = false
+        var hosts: ClientHosts
         var attempts: [Int: Task<Void, Never>] = [:]
         /// Connections that attempts have brought and that are not used yet.
-        var brought: [Int: AMQPConnection] = [:]
+        var brought: [Int: (connection: AMQPConnection, host: ClientHosts.Host)] = [:]
         var connection: AMQPConnection?
         var sessions: ClientSessions?
         var generation = 0
@@ -78,12 +79,16 @@ final class ClientSupervisor: Sendable {
         self.shutdown = ClientShutdown(configuration.shutdownLimit, self.clock)
         self.log = ClientLog(logger: logger, metrics: configuration.connection.metrics)
         let limits = ClientState.Limits(
-            urls: self.urls.count,
             backoff: configuration.recovery.backoff,
             firstConnection: configuration.recovery.firstConnectionTimeout,
             giveUpAfter: configuration.recovery.giveUpAfter
         )
-        self.state = Mutex(State(machine: ClientState(limits)))
+        let hosts = ClientHosts(
+            self.urls,
+            configuration.recovery.announcedHosts,
+            mayHavePassword: configuration.mayHavePassword
+        )
+        self.state = Mutex(State(machine: ClientState(limits), hosts: hosts))
     }
 
     private static func check(
@@ -139,10 +144,10 @@ final class ClientSupervisor: Sendable {
 
     private func perform(_ action: ClientState.Action) {
         switch action {
-        case .connect(let attempt, let url): self.connect(attempt, self.urls[url])
+        case .connect(let attempt): self.connect(attempt)
         case .cancel(let attempt): self.state.withLock { $0.attempts.removeValue(forKey: attempt)?.cancel() }
         case .discard(let attempt): self.discard(attempt)
-        case .open(let generation, let attempt, let url): self.open(generation, attempt, self.urls[url])
+        case .open(let generation, let attempt): self.open(generation, attempt)
         case .lose(let generation, let error): self.lose(generation, error)
         case .shut(let generation):
             let task = Task { await self.shut(generation) }
@@ -153,8 +158,11 @@ final class ClientSupervisor: Sendable {
 
     // MARK: Attempts
 
-    private func connect(_ number: Int, _ url: AMQPURL) {
-        let (count, last) = self.state.withLock { ($0.machine.attempts, $0.machine.generation) }
+    private func connect(_ number: Int) {
+        let (count, last, host) = self.state.withLock { state in
+            (state.machine.attempts, state.machine.generation, state.hosts.take())
+        }
+        let url = host.url
         self.emit(.attempt(number: count, url: url))
         self.log.attempt(count, url)
         let attempt = ClientAttempt(
@@ -164,7 +172,7 @@ final class ClientSupervisor: Sendable {
         )
         let task = Task {
             do throws(ClientAttempt.Failure) {
-                let connection = try await attempt.connect(to: url)
+                let connection = try await attempt.connect(to: host)
                 do throws(ClientAttempt.Failure) {
                     try await attempt.prepare(connection, last + 1)
                 } catch {
@@ -173,16 +181,19 @@ final class ClientSupervisor: Sendable {
                 }
                 self.state.withLock { state in
                     state.attempts[number] = nil
-                    state.brought[number] = connection
+                    state.brought[number] = (connection, host)
                 }
                 self.send(.connected(attempt: number))
             } catch {
-                self.state.withLock { $0.attempts[number] = nil }
+                let isRedirected = self.state.withLock { state in
+                    state.attempts[number] = nil
+                    return state.hosts.redirected(error.error, from: host)
+                }
                 if error.error.condition != .cancelled {
                     self.emit(.attemptFailed(number: count, url: url, error.error))
                     self.log.attemptFailed(count, url, error.error)
                 }
-                self.send(.failed(attempt: number, error.error, isFatal: error.isFatal))
+                self.send(.failed(attempt: number, error.error, isFatal: error.isFatal && !isRedirected))
             }
         }
         self.state.withLock { state in
@@ -199,14 +210,15 @@ final class ClientSupervisor: Sendable {
 
     private func discard(_ attempt: Int) {
         let connection = self.state.withLock { $0.brought.removeValue(forKey: attempt) }
-        if let connection { Task { _ = await connection.close() } }
+        if let connection { Task { _ = await connection.connection.close() } }
     }
 
     // MARK: Generations
 
-    private func open(_ generation: Int, _ attempt: Int, _ url: AMQPURL) {
-        guard let connection = self.state.withLock({ $0.brought.removeValue(forKey: attempt) }) else { return }
+    private func open(_ generation: Int, _ attempt: Int) {
+        guard let (connection, host) = self.state.withLock({ $0.brought.removeValue(forKey: attempt) }) else { return }
         let (links, opened) = self.state.withLock { state in
+            state.hosts.opened(host, connection.peer.properties)
             state.connection = connection
             state.sessions = ClientSessions(connection, self.configuration)
             state.generation = generation
@@ -216,7 +228,7 @@ final class ClientSupervisor: Sendable {
             defer { state.opened = [] }
             return (Array(state.links.values), state.opened)
         }
-        self.emit(.open(generation: generation, url: url))
+        self.emit(.open(generation: generation, url: host.url))
         self.restore(links, generation)
         for reply in opened { reply.resolve(.success(())) }
         Task {
@@ -224,7 +236,8 @@ final class ClientSupervisor: Sendable {
             let error =
                 connection.error
                 ?? AMQPError(scope: .connection, condition: .connectionLost, detail: "the connection has ended")
-            self.send(.lost(generation: generation, error, isFatal: !error.isRetryable))
+            let isRedirected = self.state.withLock { $0.hosts.redirected(error, from: host) }
+            self.send(.lost(generation: generation, error, isFatal: !error.isRetryable && !isRedirected))
         }
     }
 

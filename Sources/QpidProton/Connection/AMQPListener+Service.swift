@@ -42,7 +42,7 @@ extension AMQPListener {
     /// ``close(within:)`` does. The handlers' sequences end then. The tasks of handlers that have not returned at the
     /// end are cancelled. The listener logs what remains unfinished.
     ///
-    /// Cancellation closes the listener and its connections at once, and cancels the handlers.
+    /// Cancellation closes the listener and its connections within 1 s, and cancels the handlers.
     ///
     /// - Parameter serve: Handles one connection, which closes when its last reference is released.
     public func run(_ serve: @escaping @Sendable (AMQPConnection) async -> Void) async {
@@ -84,7 +84,7 @@ extension AMQPListener {
             await withTaskCancellationHandler {
                 await work.value
             } onCancel: {
-                close(.zero)
+                close(.seconds(1))
             }
         } onShutdown: {
             close(self.shutdownLimit)

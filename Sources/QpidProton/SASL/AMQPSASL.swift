@@ -28,6 +28,9 @@ public struct AMQPSASL: Hashable, Sendable {
     /// It also limits the bytes that are buffered until the login is complete.
     public var maxFrameSize: AMQPByteCount = .kibibytes(64)
 
+    /// Whether the login holds a password itself.
+    var hasPassword: Bool { if case .plain = self.method { true } else { false } }
+
     private init(_ method: Method) {
         self.method = method
     }

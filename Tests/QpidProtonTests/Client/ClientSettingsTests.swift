@@ -47,7 +47,8 @@
                 "AMQP_TLS_SERVER_NAME": "broker.example", "AMQP_TLS_VERIFICATION": "chain",
                 "AMQP_TLS_MINIMUM_VERSION": "1.3", "AMQP_RECOVERY_FIRST_DELAY": "0.25",
                 "AMQP_RECOVERY_LONGEST_DELAY": "5", "AMQP_RECOVERY_FIRST_CONNECTION_TIMEOUT": "0",
-                "AMQP_RECOVERY_GIVE_UP_AFTER": "3600", "AMQP_IDLE_TIMEOUT": "0", "AMQP_CONNECT_TIMEOUT": "1",
+                "AMQP_RECOVERY_GIVE_UP_AFTER": "3600", "AMQP_RECOVERY_ANNOUNCED_HOSTS": "add", "AMQP_IDLE_TIMEOUT": "0",
+                "AMQP_CONNECT_TIMEOUT": "1",
                 "AMQP_OPEN_TIMEOUT": "2", "AMQP_OPERATION_TIMEOUT": "3", "AMQP_SHUTDOWN_LIMIT": "20",
                 "AMQP_SESSION_LIMIT": "4", "AMQP_MAX_FRAME_SIZE": "4096", "AMQP_SEND_LIMIT": "1048576",
                 "AMQP_INCOMING_CAPACITY": "65536",
@@ -73,6 +74,7 @@
             )
             #expect(found.recovery.firstDelay == .milliseconds(250) && found.recovery.longestDelay == .seconds(5))
             #expect(found.recovery.firstConnectionTimeout == nil && found.recovery.giveUpAfter == .seconds(3_600))
+            #expect(found.recovery.announcedHosts == .add)
             #expect(found.connection.idleTimeout == nil && found.connection.connectTimeout == .seconds(1))
             #expect(found.connection.openTimeout == .seconds(2) && found.connection.operationTimeout == .seconds(3))
             #expect(found.shutdownLimit == .seconds(20) && found.sessionLimit == 4)

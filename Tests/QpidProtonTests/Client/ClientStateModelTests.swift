@@ -65,7 +65,6 @@ private struct StateModel {
 
     private mutating func reset() {
         self.limits = ClientState.Limits()
-        self.limits.urls = self.random.number(1...4)
         if self.random.chance(30) { self.limits.firstConnection = .seconds(self.random.number(1...90)) }
         if self.random.chance(30) { self.limits.giveUpAfter = .seconds(self.random.number(1...90)) }
         self.driver = StateDriver(self.limits, seed: self.random.next())
@@ -155,10 +154,9 @@ private struct StateModel {
     private mutating func apply(_ action: ClientState.Action, at now: Duration) {
         self.require(!self.isFinished || action.words.hasPrefix("discard"), "it acts after its end: \(action.words)")
         switch action {
-        case .connect(let attempt, let url):
+        case .connect(let attempt):
             self.require(self.running == nil && self.used == nil, "two connections at a time")
             self.require(attempt == self.attempts + 1, "attempt \(attempt) follows \(self.attempts)")
-            self.require(url == (attempt - 1) % self.limits.urls, "URL \(url) is out of turn")
             self.attempts = attempt
             self.running = attempt
             self.lastAttempt = now
@@ -166,7 +164,7 @@ private struct StateModel {
             self.require(self.running == attempt, "another attempt is cancelled")
             self.running = nil
         case .discard(let attempt): self.require(attempt != self.running, "the running attempt is discarded")
-        case .open(let generation, let attempt, _):
+        case .open(let generation, let attempt):
             self.require(attempt == self.running, "a stale attempt opens")
             self.require(generation == self.generations + 1, "generation \(generation)")
             self.generations = generation

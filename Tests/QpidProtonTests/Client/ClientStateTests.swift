@@ -9,10 +9,10 @@ struct ClientStateTests {
     @Test func anIdleClientConnectsWhenItIsUsed() {
         var client = StateDriver()
         #expect(client.phase == "idle" && client.state.wakeUp == nil)
-        #expect(client.send(.start) == ["connect 1 to 0"])
+        #expect(client.send(.start) == ["connect 1"])
         #expect(client.phase == "connecting, attempt 1")
         #expect(client.send(.start) == [])
-        #expect(client.send(.connected(attempt: 1)) == ["open 1 of attempt 1 to 0"])
+        #expect(client.send(.connected(attempt: 1)) == ["open 1 of attempt 1"])
         #expect(client.phase == "open 1" && client.state.wakeUp == nil)
     }
 
@@ -21,8 +21,8 @@ struct ClientStateTests {
         _ = client.send(.start)
         #expect(client.send(.failed(attempt: 1, client.lost, isFatal: false)) == [])
         #expect(client.phase == "connecting, waiting")
-        #expect(client.wake() == ["connect 2 to 0"])
-        #expect(client.send(.connected(attempt: 2)) == ["open 1 of attempt 2 to 0"])
+        #expect(client.wake() == ["connect 2"])
+        #expect(client.send(.connected(attempt: 2)) == ["open 1 of attempt 2"])
     }
 
     @Test func theFirstConnectionHasALimitOfItsOwn() {
@@ -51,27 +51,11 @@ struct ClientStateTests {
     @Test func aLossIsFollowedByOneAttemptAtOnce() {
         var client = StateDriver.open()
         client.now += .seconds(60)
-        #expect(client.send(.lost(generation: 1, client.lost, isFatal: false)) == ["lose 1", "connect 2 to 0"])
-        #expect(client.send(.connected(attempt: 2)) == ["open 2 of attempt 2 to 0"])
+        #expect(client.send(.lost(generation: 1, client.lost, isFatal: false)) == ["lose 1", "connect 2"])
+        #expect(client.send(.connected(attempt: 2)) == ["open 2 of attempt 2"])
         client.now += .seconds(1)
         #expect(client.send(.lost(generation: 2, client.lost, isFatal: false)) == ["lose 2"])
         #expect(client.phase == "recovering, waiting")
-    }
-
-    @Test func urlsTakeTurns() {
-        var limits = ClientState.Limits()
-        limits.urls = 3
-        var client = StateDriver(limits)
-        var urls = [client.send(.start)]
-        for attempt in 1...4 {
-            _ = client.send(.failed(attempt: attempt, client.lost, isFatal: false))
-            urls.append(client.wake())
-        }
-        #expect(
-            urls == [
-                ["connect 1 to 0"], ["connect 2 to 1"], ["connect 3 to 2"], ["connect 4 to 0"], ["connect 5 to 1"],
-            ]
-        )
     }
 
     @Test func anOutageEndsAfterItsLimit() {
@@ -207,10 +191,10 @@ struct StateDriver {
 extension ClientState.Action {
     var words: String {
         switch self {
-        case .connect(let attempt, let url): "connect \(attempt) to \(url)"
+        case .connect(let attempt): "connect \(attempt)"
         case .cancel(let attempt): "cancel \(attempt)"
         case .discard(let attempt): "discard \(attempt)"
-        case .open(let generation, let attempt, let url): "open \(generation) of attempt \(attempt) to \(url)"
+        case .open(let generation, let attempt): "open \(generation) of attempt \(attempt)"
         case .lose(let generation, _): "lose \(generation)"
         case .shut(let generation): "shut \(generation)"
         case .finish(let error): error.map { "finish \($0.condition)" } ?? "finish"

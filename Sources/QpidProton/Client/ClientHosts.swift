@@ -1,0 +1,164 @@
+/// The hosts that a client connects to, one after the other: configured ones, and those that a peer announces.
+///
+/// A pure value. What a peer announces is checked, and bounded: see ``AnnouncedHost``.
+struct ClientHosts: Sendable {
+    /// The most hosts that a peer can announce; further ones are ignored.
+    static let limit = 32
+
+    /// A host, and what a peer has said of it.
+    struct Host: Hashable, Sendable {
+        var url: AMQPURL
+        /// The `hostname` of the open; nil for the configured one.
+        var virtualHost: String?
+        var isAnnounced = false
+    }
+
+    private let configured: [Host]
+    private let policy: AMQPClient.AnnouncedHosts
+    /// Whether a login may have a password beside that of a URL.
+    private let mayHavePassword: Bool
+    private(set) var announced: [Host] = []
+    private var redirect: Host?
+    private var next = 0
+    /// The attempts since the last connection opened.
+    private var failures = 0
+
+    init(_ urls: [AMQPURL], _ policy: AMQPClient.AnnouncedHosts = .ignore, mayHavePassword: Bool = false) {
+        self.configured = urls.map { Host(url: $0) }
+        self.policy = policy
+        self.mayHavePassword = mayHavePassword
+    }
+
+    /// The hosts that take turns now.
+    var all: [Host] {
+        switch self.policy {
+        case .ignore: self.configured
+        case .add: self.configured + self.announced
+        case .replace: self.announced.isEmpty ? self.configured : self.announced
+        }
+    }
+
+    /// The host of the next attempt: the one of a redirect first, then each in turn.
+    mutating func take() -> Host {
+        if let redirect = self.redirect {
+            self.redirect = nil
+            return redirect
+        }
+        // Where no announced host answers, the configured ones have their turn again.
+        if self.policy == .replace, !self.announced.isEmpty, self.failures >= self.announced.count {
+            self.announced = []
+            (self.failures, self.next) = (0, 0)
+        }
+        let all = self.all
+        defer { self.next = (self.next + 1) % max(1, all.count) }
+        self.failures += 1
+        return all[self.next % all.count]
+    }
+
+    /// A connection to a host has opened: the peer's properties may name other hosts.
+    mutating func opened(_ host: Host, _ properties: AMQPMap) {
+        self.failures = 0
+        guard self.policy != .ignore, let list = properties[symbol: "failover-server-list"]?.listValue else { return }
+        let known = Set(self.configured.map(\.place))
+        var announced: [Host] = []
+        for value in list.prefix(Self.limit * 4) where announced.count < Self.limit {
+            guard let map = value.mapValue, let other = self.host(map, from: host),
+                !announced.contains(where: { $0.place == other.place }),
+                self.policy == .replace || !known.contains(other.place)
+            else { continue }
+            announced.append(other)
+        }
+        let place = self.next
+        self.announced = announced
+        let count = self.all.count
+        self.next = place % max(1, count)
+    }
+
+    /// An error may name another host. Returns whether the next attempt goes there.
+    mutating func redirected(_ error: AMQPError, from host: Host) -> Bool {
+        guard self.policy != .ignore, error.origin == .peer,
+            error.condition == .connectionRedirect,
+            let other = self.host(error.info, from: host)
+        else { return false }
+        self.redirect = other
+        return true
+    }
+
+    /// The host that a map of a peer names; nil for one that must not be used.
+    private func host(_ map: AMQPMap, from host: Host) -> Host? {
+        guard let place = AnnouncedHost(map, isTLS: host.url.isTLS) else { return nil }
+        let url = AMQPURL(
+            host: place.host,
+            port: place.port,
+            isTLS: place.isTLS,
+            username: host.url.username,
+            password: host.url.password
+        )
+        // No password leaves without TLS to a host that a peer names, whatever is allowed for the configured ones.
+        guard url.isTLS || !(self.mayHavePassword || url.password != nil) else { return nil }
+        return Host(url: url, virtualHost: place.virtualHost, isAnnounced: true)
+    }
+}
+
+extension ClientHosts.Host {
+    /// What makes two hosts one.
+    fileprivate var place: [String] { ["\(self.url.isTLS)", self.url.host.lowercased(), "\(self.url.port)"] }
+}
+
+/// A host that a peer names in its properties or in a redirect. Source: AMQP 1.0 §2.8.16 and the `failover-server-list` of
+/// Qpid JMS.
+struct AnnouncedHost: Hashable, Sendable {
+    let host: String
+    let port: Int
+    let isTLS: Bool
+    let virtualHost: String?
+
+    /// Reads a map; nil if it names no host that can be used.
+    ///
+    /// - Parameter isTLS: Whether the peer that names it was reached with TLS: then it must be, too.
+    init?(_ map: AMQPMap, isTLS: Bool) {
+        func text(_ name: String) -> String? {
+            let value = map[symbol: AMQPSymbol(rawValue: name)]
+            return value?.stringValue ?? value?.symbolValue?.rawValue
+        }
+        guard let host = text("network-host"), Self.isHost(host) else { return nil }
+        let scheme = text("scheme")
+        switch scheme {
+        case nil: self.isTLS = isTLS
+        case "amqps": self.isTLS = true
+        case "amqp" where !isTLS: self.isTLS = false
+        default: return nil
+        }
+        if let value = map[symbol: "port"] {
+            guard let port = value.intValue ?? value.stringValue.flatMap({ Int($0) }), (1...65_535).contains(port)
+            else {
+                return nil
+            }
+            self.port = port
+        } else {
+            self.port = self.isTLS ? AMQPURL.defaultTLSPort : AMQPURL.defaultPort
+        }
+        let virtualHost = text("hostname")
+        if let virtualHost, virtualHost.isEmpty || !Self.isPrintable(virtualHost) { return nil }
+        self.host = host
+        self.virtualHost = virtualHost
+    }
+
+    /// A name or an address: letters, digits and a few marks, at most 253 bytes. Source: RFC 1035 §2.3.4.
+    private static func isHost(_ text: String) -> Bool {
+        (1...253).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                    UInt8(ascii: ":"):
+                    true
+                default: false
+                }
+            }
+    }
+
+    private static func isPrintable(_ text: String) -> Bool {
+        text.utf8.count <= 1_024 && text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7f }
+    }
+}
