@@ -41,7 +41,9 @@ public final class AMQPConsumer: Sendable {
     ) {
         self.client = client
         self.configuration = configuration
-        self.runner = ConsumerRunner(configuration, client.supervisor.clock, client.supervisor.log.logger, handler)
+        let supervisor = client.supervisor
+        let meter = supervisor.log.metrics.map { ConsumerMeter($0, configuration.receiver.source) }
+        self.runner = ConsumerRunner(configuration, supervisor.clock, supervisor.log.logger, meter, handler)
     }
 
     /// The numbers so far.

@@ -26,7 +26,7 @@ struct ClientLog: Sendable {
     }
 
     func attempt(_ number: Int, _ url: AMQPURL) {
-        self.count("amqp.client.attempts")
+        self.metrics?.count(.clientAttempts)
         self.logger.debug("connecting", metadata: self.metadata(["amqp.peer": "\(url)", "amqp.attempt": "\(number)"]))
     }
 
@@ -45,14 +45,14 @@ struct ClientLog: Sendable {
     }
 
     func lost(_ error: AMQPError, _ figures: LossFigures) {
-        self.count("amqp.client.losses")
-        self.count("amqp.client.in_doubt", figures.inDoubt)
+        self.metrics?.count(.clientLosses)
+        self.metrics?.count(.clientInDoubt, figures.inDoubt)
         self.logger.warning("the connection was lost", metadata: self.metadata(Self.fields(figures), error))
     }
 
     func linkLost(_ link: any ClientLink, _ error: AMQPError, _ figures: LossFigures) {
-        self.count("amqp.client.link_losses")
-        self.count("amqp.client.in_doubt", figures.inDoubt)
+        self.metrics?.count(.clientLinkLosses)
+        self.metrics?.count(.clientInDoubt, figures.inDoubt)
         var metadata = self.metadata(Self.fields(figures), error)
         metadata.merge(Self.fields(link)) { $1 }
         self.logger.warning("a link was lost", metadata: metadata)
@@ -80,16 +80,10 @@ struct ClientLog: Sendable {
         ]
     }
 
+    func replayed(_ count: Int) { self.metrics?.count(.clientReplayed, count) }
+
     func recovered(_ generation: Int, replayed: Int, after time: Duration) {
-        self.count("amqp.client.replayed", replayed)
-        if let metrics = self.metrics {
-            CoreMetrics.Timer(
-                label: metrics.name("amqp.client.down"),
-                dimensions: metrics.dimensions,
-                factory: self.factory
-            )
-            .recordNanoseconds(time.nanoseconds)
-        }
+        self.metrics?.timer(.clientDown).recordNanoseconds(time.nanoseconds)
         self.logger.info(
             "the connection is open again",
             metadata: self.metadata([
@@ -109,13 +103,6 @@ struct ClientLog: Sendable {
         } else {
             self.logger.debug("the client is closed", metadata: self.metadata(["amqp.detail": "\(result)"]))
         }
-    }
-
-    private var factory: any MetricsFactory { self.metrics?.factory ?? MetricsSystem.factory }
-
-    private func count(_ name: String, _ number: Int = 1) {
-        guard let metrics = self.metrics, number > 0 else { return }
-        Counter(label: metrics.name(name), dimensions: metrics.dimensions, factory: self.factory).increment(by: number)
     }
 }
 

@@ -142,6 +142,7 @@ extension ClientSupervisor {
         }
         tried?.resolve(.success(()))
         guard isAttached else { return }
+        self.log.replayed(link.replayed)
         if let change = link.addressChange {
             self.emit(.addressChanged(name: link.name, from: change.from, to: change.to))
         }

@@ -53,6 +53,7 @@ final class ConsumerRunner: Sendable {
     let configuration: AMQPConsumer.Configuration
     let clock: ClientClock
     let logger: Logger
+    let meter: ConsumerMeter?
     let handler: Handler
     let guarded: Mutex<Guarded>
     /// No handler runs, or there is no time left.
@@ -62,11 +63,13 @@ final class ConsumerRunner: Sendable {
         _ configuration: AMQPConsumer.Configuration,
         _ clock: ClientClock,
         _ logger: Logger,
+        _ meter: ConsumerMeter?,
         _ handler: @escaping Handler
     ) {
         self.configuration = configuration
         self.clock = clock
         self.logger = logger
+        self.meter = meter
         self.handler = handler
         self.guarded = Mutex(
             Guarded(
@@ -177,6 +180,7 @@ final class ConsumerRunner: Sendable {
             )
         }
         aftermath.room?.resolve(.success(()))
+        self.meter?.update(self.result)
         if aftermath.isIdle { self.idle.resolve(.success(())) }
     }
 
@@ -228,10 +232,13 @@ final class ConsumerRunner: Sendable {
             }
         }
         guarded.entries[id]?.task = Task {
+            let start = self.clock.now
             do {
                 try await self.handler(job)
+                self.meter?.returned(after: self.clock.now - start)
                 self.handle(.returned(id))
             } catch {
+                self.meter?.returned(after: self.clock.now - start)
                 self.handle(.threw(id), error)
             }
         }

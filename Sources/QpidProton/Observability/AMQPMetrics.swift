@@ -25,6 +25,16 @@ public import CoreMetrics
 /// | `amqp.bytes_received` | counter | `address` | encoded bytes of messages that arrived whole |
 /// | `amqp.settlements` | counter | `address`, `outcome` | decisions that the application handed to the connection |
 /// | `amqp.settlements_lost` | counter | `address` | decisions that were not sent, or may not have been, because the link ended |
+/// | `amqp.client.attempts` | counter | | attempts of clients to connect |
+/// | `amqp.client.losses` | counter | | lost connections of clients |
+/// | `amqp.client.link_losses` | counter | | links of clients that were lost while their connection remained |
+/// | `amqp.client.in_doubt` | counter | | messages in doubt at a loss |
+/// | `amqp.client.replayed` | counter | | messages in doubt that were sent again |
+/// | `amqp.client.down` | timer | | time from a loss until all links were attached again |
+/// | `amqp.consumer.handled` | counter | `address` | calls of a consumer's handler |
+/// | `amqp.consumer.failed` | counter | `address` | calls that threw, or ran for too long |
+/// | `amqp.consumer.rejected` | counter | `address` | messages that were rejected after their last attempt |
+/// | `amqp.consumer.handler_time` | timer | `address` | how long a call of the handler took |
 ///
 /// - `address`: a sender's target address, or a receiver's source address. `none` without one, `dynamic` if the peer
 ///   creates the node, and `other` beyond ``addressLimit`` and above 256 bytes. Links with the same address and role

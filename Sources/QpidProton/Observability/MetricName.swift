@@ -21,6 +21,16 @@ enum MetricName: String, CaseIterable {
     case bytesReceived = "amqp.bytes_received"
     case settlements = "amqp.settlements"
     case settlementsLost = "amqp.settlements_lost"
+    case clientAttempts = "amqp.client.attempts"
+    case clientLosses = "amqp.client.losses"
+    case clientLinkLosses = "amqp.client.link_losses"
+    case clientInDoubt = "amqp.client.in_doubt"
+    case clientReplayed = "amqp.client.replayed"
+    case clientDown = "amqp.client.down"
+    case consumerHandled = "amqp.consumer.handled"
+    case consumerFailed = "amqp.consumer.failed"
+    case consumerRejected = "amqp.consumer.rejected"
+    case consumerTime = "amqp.consumer.handler_time"
 }
 
 /// The counts of the links with one address and role.

@@ -148,6 +148,14 @@ extension AMQPMetrics {
         self.hub.counter(self.series(name, more))
     }
 
+    func timer(_ name: MetricName, _ more: [(String, String)] = []) -> CoreMetrics.Timer {
+        self.hub.timer(self.series(name, more))
+    }
+
+    func count(_ name: MetricName, _ number: Int = 1) {
+        if number > 0 { self.counter(name).increment(by: number) }
+    }
+
     /// Counts an error that ended a connection, or prevented it.
     func count(connectionError error: AMQPError) {
         self.counter(.connectionErrors, [("condition", error.condition.dimension)]).increment()
