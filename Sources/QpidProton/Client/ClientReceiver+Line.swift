@@ -47,6 +47,7 @@ extension ClientReceiver {
 
     private func hand(_ delivery: AMQPDelivery, of link: AMQPReceiver) {
         let isStale = self.isStale(delivery, of: link)
+        if !isStale { self.noteOffsets(CollectionOfOne(delivery)) }
         let reply = self.state.withLock { state -> Reply<AMQPDelivery?>? in
             if isStale {
                 state.dropped += 1

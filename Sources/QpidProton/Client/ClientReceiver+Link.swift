@@ -6,11 +6,15 @@ internal import Synchronization
 extension ClientReceiver: ClientLink {
     var address: String? { self.settings.source.address }
     var replayed: Int { 0 }
+    var isManual: Bool { self.settings.window == .manual }
     var addressChange: (from: String?, to: String?)? { self.state.withLock { $0.addressChange } }
 
     func attach(on session: AMQPSession) async throws(AMQPError) {
         var configuration = self.settings
-        if self.first.answer != nil { self.change?(&configuration) }
+        if self.first.answer != nil {
+            self.resume(&configuration)
+            self.change?(&configuration)
+        }
         configuration.name = self.name
         let rate = self.state.withLock { $0.rate }
         configuration.rateLimit = rate
@@ -22,6 +26,7 @@ extension ClientReceiver: ClientLink {
             if let end = state.end { return end }
             (state.held, state.heldRate) = (link, rate)
             state.last = link
+            state.place.lose()
             state.addressChange = nil
             let address = link.remoteSource.address
             if configuration.source.isDynamic {
@@ -34,8 +39,8 @@ extension ClientReceiver: ClientLink {
             _ = await link.close()
             throw end
         }
+        self.watch(link)
         self.use()
-        self.first.resolve(.success(()))
     }
 
     /// Lets no link of a connection have credit until ``use(_:)``.
@@ -48,15 +53,17 @@ extension ClientReceiver: ClientLink {
     }
 
     private func use() {
-        self.state.withLock { state in
-            guard state.holding == nil, let link = state.held else { return }
+        let isUsed = self.state.withLock { state in
+            guard state.holding == nil, let link = state.held else { return false }
             state.held = nil
             state.link = link
             // Under the lock: a pause that comes meanwhile reaches the link after this.
             if self.isManual { link.grant(credit: state.granted) }
             if state.rate != state.heldRate { try? link.setRateLimit(state.rate) }
             if !state.isPaused { link.resume() }
+            return true
         }
+        if isUsed { self.first.resolve(.success(())) }
         self.pullIfNeeded()
     }
 
@@ -85,6 +92,7 @@ extension ClientReceiver: ClientLink {
         while let delivery = link.poll() {
             if delivery.isSettled { settled.append(delivery) } else { dropped += 1 }
         }
+        self.noteOffsets(settled)
         let all = self.state.withLock { state in
             let before = state.spare.count
             state.spare.removeAll { !$0.isSettled }

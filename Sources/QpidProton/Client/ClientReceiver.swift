@@ -42,6 +42,7 @@ final class ClientReceiver: Sendable {
         var unfinished: AMQPUnfinished
         var knownAddress: String??
         var addressChange: (from: String?, to: String?)?
+        var place = StreamPlace()
     }
 
     /// Where a task gets its message.
@@ -71,10 +72,10 @@ final class ClientReceiver: Sendable {
         self.change = change
         var state = State(unfinished: AMQPUnfinished(linkName: name, address: settings.source.address))
         state.rate = settings.rateLimit
+        state.place.isStream = Self.isStream(settings, isChanged: change != nil)
         self.state = Mutex(state)
     }
 
-    var isManual: Bool { self.settings.window == .manual }
     var link: AMQPReceiver? { self.state.withLock { $0.link } }
     var end: AMQPError? { self.state.withLock { $0.end } }
     var unfinished: AMQPUnfinished { self.state.withLock { $0.unfinished } }
@@ -128,7 +129,7 @@ final class ClientReceiver: Sendable {
         }
         self.leave(link, turn, hasEnded: delivery == nil)
         if let delivery, !self.isStale(delivery, of: link) {
-            self.noteTaken(1)
+            self.noteTaken(CollectionOfOne(delivery))
             return delivery
         }
         if delivery != nil { self.state.withLock { $0.dropped += 1 } }
@@ -145,7 +146,7 @@ final class ClientReceiver: Sendable {
             }
             guard let delivery = taken ?? link?.poll() else { return nil }
             guard let link, self.isStale(delivery, of: link) else {
-                if taken == nil { self.noteTaken(1) }
+                if taken == nil { self.noteTaken(CollectionOfOne(delivery)) }
                 return delivery
             }
             self.state.withLock { $0.dropped += 1 }
@@ -270,12 +271,13 @@ final class ClientReceiver: Sendable {
         let usable = link.error == nil ? deliveries : deliveries.filter(\.isSettled)
         let dropped = deliveries.count - usable.count
         if dropped > 0 { self.state.withLock { $0.dropped += dropped } }
-        self.noteTaken(usable.count)
+        self.noteTaken(usable)
         return usable
     }
 
-    private func noteTaken(_ count: Int) {
-        if self.isManual { self.state.withLock { $0.granted -= count } }
+    private func noteTaken(_ deliveries: some Collection<AMQPDelivery>) {
+        if self.isManual { self.state.withLock { $0.granted -= deliveries.count } }
+        self.noteOffsets(deliveries)
     }
 }
 

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// The destination of decisions about one receiver's deliveries. It is separate from the outbox, whose memory changes
 /// all the time, because every copy of a delivery counts a reference here.
 final class Settler: Sendable {
@@ -5,6 +7,8 @@ final class Settler: Sendable {
     let receiver: SlotKey
     /// The decisions that were not sent.
     let unsent: UnsentSettlements
+    private let isWatched = Atomic(false)
+    private let watcher = Mutex<(@Sendable (_ sequence: UInt64, _ includesEarlier: Bool) -> Void)?>(nil)
 
     init(outbox: Outbox, receiver: SlotKey, unsent: UnsentSettlements) {
         self.outbox = outbox
@@ -17,7 +21,7 @@ final class Settler: Sendable {
             self.unsent.add(CollectionOfOne(settlement))
             return .stale
         }
-        return self.unsent.hasEnded ? .stale : .queued
+        return self.result(CollectionOfOne(settlement))
     }
 
     /// Settles a batch.
@@ -26,6 +30,24 @@ final class Settler: Sendable {
             self.unsent.add(settlements)
             return .stale
         }
-        return self.unsent.hasEnded ? .stale : .queued
+        return self.result(settlements)
+    }
+
+    @inline(__always)
+    private func result(_ settlements: some Collection<Settlement>) -> AMQPSettlement {
+        if self.unsent.hasEnded { return .stale }
+        if self.isWatched.load(ordering: .acquiring) { self.tell(settlements) }
+        return .queued
+    }
+
+    private func tell(_ settlements: some Collection<Settlement>) {
+        guard let body = self.watcher.withLock({ $0 }) else { return }
+        for settlement in settlements { body(settlement.sequence, settlement.includesEarlier) }
+    }
+
+    /// Calls `body` with each decision that is handed to the connection from now on.
+    func watch(_ body: @escaping @Sendable (_ sequence: UInt64, _ includesEarlier: Bool) -> Void) {
+        self.watcher.withLock { $0 = body }
+        self.isWatched.store(true, ordering: .releasing)
     }
 }

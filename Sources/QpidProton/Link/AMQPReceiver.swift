@@ -71,6 +71,11 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     package var unsentSettlements: Int { self.settlements.count }
     var settlements: UnsentSettlements { self.inbox.settler.unsent }
 
+    /// Calls `body` with the sequence of each message that is decided from now on, and whether all before it are, too.
+    func watchSettlements(_ body: @escaping @Sendable (_ sequence: UInt64, _ includesEarlier: Bool) -> Void) {
+        self.inbox.settler.watch(body)
+    }
+
     // MARK: Taking messages
 
     /// Returns the next message, and suspends until there is one.

@@ -67,6 +67,37 @@ extension RabbitMQTests {
             try await Self.manage(broker) { try await $0.deleteQueue(queue.name) }
         }
 
+        /// With the filter, and without, which begins at the next message: then only the messages themselves tell.
+        @Test(arguments: [true, false])
+        func aStreamGoesOnBehindTheLastSettledMessage(_ isNamed: Bool) async throws {
+            let broker = try RabbitMQBroker.required()
+            let stream = RabbitMQQueue("test-\(UUID().uuidString)", kind: .stream)
+            try await Self.manage(broker) { try await $0.declare(stream) }
+            try await AMQPClient.withClient(url: broker.url) { client in
+                let address = RabbitMQAddress.queue(stream.name)
+                let source = isNamed ? .rabbitMQStream(stream.name, from: .first) : AMQPSource(address: address)
+                let receiver = try await client.receiver(.init(source: source))
+                let sender = try await client.sender(to: address)
+                var received: [Int] = []
+                for round in 0..<3 {
+                    for number in 0..<20 { try await sender.send(AMQPMessage(body: "\(round * 20 + number)")) }
+                    for number in 0..<15 {
+                        let delivery = try #require(try await receiver.next())
+                        received.append(try #require(Int(try delivery.decodeMessage().bodyString ?? "")))
+                        // The last is not settled, and comes again.
+                        if number < 14 { delivery.accept() }
+                    }
+                    let generation = round + 2
+                    try await broker.control("close_all_connections", "maintenance")
+                    try await waitUntil("the recovery") {
+                        client.state == .open(generation: generation) && client.health.isReady
+                    }
+                }
+                #expect(received == Array(0..<15) + Array(14..<29) + Array(28..<43))
+            }
+            try await Self.manage(broker) { try await $0.deleteQueue(stream.name) }
+        }
+
         @Test func nothingIsLostWhenTheBrokerIsKilled() async throws {
             let broker = try RabbitMQBroker.required()
             try await broker.run("status")

@@ -106,6 +106,9 @@ final class ClientPeer: Sendable {
                     }
                     var configuration = AMQPSender.Configuration()
                     configuration.settleMode = .mixed
+                    if incoming.attach.source?.isDynamic == true {
+                        configuration.source = AMQPSource(address: "dynamic-\(self.attaches.count)")
+                    }
                     guard let sender = try? await incoming.accept(configuration) else { continue }
                     self.state.withLock { $0.senders.append(sender) }
                 }

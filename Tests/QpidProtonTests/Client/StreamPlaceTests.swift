@@ -1,0 +1,53 @@
+import Testing
+
+@testable import QpidProton
+
+/// Where a receiver goes on in a stream.
+struct StreamPlaceTests {
+    private var place = StreamPlace()
+
+    private mutating func take(_ offsets: ClosedRange<UInt64>, isSettled: Bool = false) {
+        for offset in offsets { self.place.take(offset - 100, offset: offset, isSettled: isSettled) }
+    }
+
+    @Test func withoutAMessageNothingIsKnown() {
+        #expect(self.place.next == nil)
+    }
+
+    @Test mutating func itGoesOnBehindTheSettledMessages() {
+        self.take(101...105)
+        for sequence in UInt64(1)...3 { self.place.settle(sequence, includesEarlier: false) }
+        #expect(self.place.next == 104)
+        self.place.settle(5, includesEarlier: false)
+        // The one before comes again, and this one with it.
+        #expect(self.place.next == 104)
+        self.place.settle(4, includesEarlier: false)
+        #expect(self.place.next == 106)
+    }
+
+    @Test mutating func aDecisionCanIncludeEarlierMessages() {
+        self.take(101...105)
+        self.place.settle(4, includesEarlier: true)
+        #expect(self.place.next == 105)
+    }
+
+    @Test mutating func aLossKeepsThePlace() {
+        self.take(101...105)
+        self.place.settle(1, includesEarlier: false)
+        self.place.lose()
+        #expect(self.place.next == 102)
+        // The sequences begin anew.
+        self.place.settle(2, includesEarlier: false)
+        self.place.take(1, offset: 102, isSettled: false)
+        #expect(self.place.next == 102)
+        self.place.settle(1, includesEarlier: false)
+        #expect(self.place.next == 103)
+    }
+
+    @Test mutating func settledMessagesAreDoneWhenTheyAreTaken() {
+        self.take(101...103, isSettled: true)
+        #expect(self.place.next == 104)
+        self.place.take(9, offset: .max, isSettled: true)
+        #expect(self.place.next == .max)
+    }
+}
