@@ -215,6 +215,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         }
         self.engine.bind()
         if self.role == .client { self.engine.open() }
+        self.timers.watchAcknowledgements(of: self)
         self.pump()
     }
 

@@ -10,6 +10,7 @@ final class ConnectionTimers {
     private var tick: LoopTimer?
     private var close: LoopTimer?
     private var idleLook: LoopTimer?
+    private var acknowledgements: AcknowledgementTimer?
     /// The time of the next expiry.
     private var expiry: (deadline: NIODeadline, timer: LoopTimer)?
 
@@ -17,8 +18,15 @@ final class ConnectionTimers {
         self.tick?.cancel()
         self.close?.cancel()
         self.idleLook?.cancel()
+        self.acknowledgements?.cancel()
+        self.acknowledgements = nil
         self.expiry?.timer.cancel()
         self.expiry = nil
+    }
+
+    /// Begins to look whether the peer acknowledges what was sent.
+    func watchAcknowledgements(of handler: ConnectionHandler) {
+        self.acknowledgements = AcknowledgementTimer(of: handler)
     }
 
     /// Schedules Proton's idle timers at a time, in milliseconds of the loop's clock, unless they run earlier.
