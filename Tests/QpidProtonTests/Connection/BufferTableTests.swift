@@ -65,6 +65,7 @@ struct BufferTableTests {
             "FrameScanner.headLength": Self.bytes(FrameScanner.headLength),
             "MarkedTag.longest": Self.bytes(MarkedTag.longest),
             "FlowEvents.limit": Self.grouped(FlowEvents.limit),
+            "ClientHosts.limit": Self.grouped(ClientHosts.limit),
             "SendTimes.limit": Self.grouped(SendTimes.limit),
         ]
         // The library reaches these constants in one file alone, or in a setting of NIO's.
@@ -72,6 +73,8 @@ struct BufferTableTests {
             "NotSentLimit.bytes", "ReadController.mostUnwritten", "SocketReader.buffers",
             "ReceiverStreams.longestBeginning", "SocketWriter.largestOutput", "ConnectionHandler.detachLimit",
             "ClientSupervisor.events", "AMQPTLSSource.maxFileSize",
+            // In another module.
+            "TopologyRecord.limit",
         ]
         let rows = try Self.article().rows(under: "Fixed limit")
         for row in rows {
