@@ -72,3 +72,18 @@ func requestPrice(_ connection: AMQPConnection) async throws {
     }
 }
 // snippet.end
+
+// snippet.topology
+func receiveOrders(_ urls: [String]) async throws -> AMQPClient.Receiver {
+    let topology = RabbitMQTopology()
+    var configuration = AMQPClient.Configuration()
+    configuration.onConnect = topology.restore
+    let client = AMQPClient(urls: urls, configuration: configuration)
+    let queue = RabbitMQQueue.temporary()
+    try await topology.withManagement(on: client) { management in
+        try await management.declare(queue)
+        try await management.bind(RabbitMQBinding(exchange: "shop", to: .queue(queue.name), key: "order.#"))
+    }
+    return try await client.receiver(from: RabbitMQAddress.queue(queue.name))
+}
+// snippet.end

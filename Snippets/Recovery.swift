@@ -65,4 +65,24 @@ func watch(_ client: AMQPClient) async {
 }
 // snippet.end
 
+// snippet.hook
+func makePreparedClient(_ urls: [String]) -> AMQPClient {
+    var configuration = AMQPClient.Configuration()
+    configuration.onConnect = { connection, generation in
+        print("connection \(generation) leads to \(connection.peer)")
+        try await declareQueues(on: connection)
+    }
+    return AMQPClient(urls: urls, configuration: configuration)
+}
+// snippet.end
+
+// snippet.hosts
+func makeTrustingClient(_ urls: [String]) -> AMQPClient {
+    var configuration = AMQPClient.Configuration()
+    configuration.recovery.announcedHosts = .add
+    return AMQPClient(urls: urls, configuration: configuration)
+}
+// snippet.end
+
+func declareQueues(on connection: AMQPConnection) async throws {}
 func untilStopped() async {}
