@@ -75,10 +75,12 @@ extension AMQPClient.Sender: Outlet {
         length: AMQPByteCount?,
         body: @Sendable () -> LargeFile.Body
     ) async throws -> AMQPOutcome {
+        var lost: AMQPSender?
         var losses = 0
         while true {
             if let error = self.error { throw error }
-            guard let link = self.link else {
+            // The client drops a lost link a little later than the link reports it.
+            guard let link = self.link, link !== lost else {
                 try await Task.sleep(for: .milliseconds(50))
                 continue
             }
@@ -87,6 +89,7 @@ extension AMQPClient.Sender: Outlet {
             } catch {
                 losses += 1
                 guard link.error != nil, !Task.isCancelled, losses < Self.mostLosses else { throw error }
+                lost = link
             }
         }
     }
