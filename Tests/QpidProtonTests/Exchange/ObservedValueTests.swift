@@ -14,9 +14,7 @@ struct ObservedValueTests {
 
     @Test func aChangeThatHasComeIsReturnedAtOnce() async throws {
         self.observed.set(3)
-        let waiting = self.wait(after: 0)
-        #expect(waiting.isDone)
-        #expect(try await waiting.value == 3)
+        #expect(try await self.observed.value(after: 0) == 3)
     }
 
     @Test func allWhoWaitGetTheNextChange() async throws {

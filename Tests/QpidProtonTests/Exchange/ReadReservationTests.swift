@@ -33,9 +33,10 @@ import Testing
         let permit = ReadReservation(self.budget, isTLS: false)
         self.budget.reserve(70_000)
         #expect(permit.end(leaving: 1_000) == 0)
-        #expect(permit.take(50_000) == 9_000)
-        #expect(self.budget.used == 80_000)
-        #expect(permit.end(leaving: 0) == 10_000)
+        // Its bytes are beyond the room, and may come in a read that has none.
+        #expect(permit.take(50_000) == 8_000)
+        #expect(self.budget.used == 79_000)
+        #expect(permit.end(leaving: 0) == 9_000)
     }
 
     @Test func theMarginCountsWhatTheReadMayComplete() {

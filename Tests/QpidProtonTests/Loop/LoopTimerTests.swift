@@ -6,60 +6,63 @@ import Testing
 
 /// Work that a loop runs at a time, unless it is cancelled before.
 @Suite struct LoopTimerTests {
-    private final class Log {
+    /// A loop, and what ran on it. Made by each test, for the loop belongs to the thread that made it.
+    private final class Scene {
+        let loop = EmbeddedEventLoop()
         var names: [String] = []
         var timers: [LoopTimer] = []
-    }
 
-    private let loop = EmbeddedEventLoop()
-    private let log = Log()
-
-    private func schedule(_ name: String, in time: TimeAmount, _ then: @escaping () -> Void = {}) {
-        self.log.timers.append(
-            LoopTimer(on: self.loop, at: self.loop.now + time) { [log] in
-                log.names.append(name)
-                then()
-            }
-        )
+        func schedule(_ name: String, in time: TimeAmount, cancelling other: Int? = nil) {
+            self.timers.append(
+                LoopTimer(on: self.loop, at: self.loop.now + time) { [unowned self] in
+                    self.names.append(name)
+                    if let other { self.timers[other].cancel() }
+                }
+            )
+        }
     }
 
     @Test func theWorkRunsOnceAtItsTime() {
-        self.schedule("late", in: .milliseconds(20))
-        self.schedule("early", in: .milliseconds(10))
-        self.loop.advanceTime(by: .milliseconds(9))
-        #expect(self.log.names == [])
-        self.loop.advanceTime(by: .milliseconds(1))
-        #expect(self.log.names == ["early"])
-        self.loop.advanceTime(by: .seconds(1))
-        #expect(self.log.names == ["early", "late"])
+        let scene = Scene()
+        scene.schedule("late", in: .milliseconds(20))
+        scene.schedule("early", in: .milliseconds(10))
+        scene.loop.advanceTime(by: .milliseconds(9))
+        #expect(scene.names == [])
+        scene.loop.advanceTime(by: .milliseconds(1))
+        #expect(scene.names == ["early"])
+        scene.loop.advanceTime(by: .seconds(1))
+        #expect(scene.names == ["early", "late"])
     }
 
     @Test func whatIsCancelledDoesNotRun() {
-        self.schedule("a", in: .milliseconds(10))
-        self.schedule("b", in: .milliseconds(10))
-        self.log.timers[0].cancel()
-        self.loop.advanceTime(by: .seconds(1))
-        #expect(self.log.names == ["b"])
+        let scene = Scene()
+        scene.schedule("a", in: .milliseconds(10))
+        scene.schedule("b", in: .milliseconds(10))
+        scene.timers[0].cancel()
+        scene.loop.advanceTime(by: .seconds(1))
+        #expect(scene.names == ["b"])
         // After the work it does nothing.
-        self.log.timers[1].cancel()
-        self.loop.advanceTime(by: .seconds(1))
-        #expect(self.log.names == ["b"])
+        scene.timers[1].cancel()
+        scene.loop.advanceTime(by: .seconds(1))
+        #expect(scene.names == ["b"])
     }
 
     /// The loop takes all that is due off its queue before it runs any of it.
     @Test func workThatIsDueAtTheSameTimeCanBeCancelledByOther() {
-        self.schedule("a", in: .milliseconds(10)) { [log] in log.timers[1].cancel() }
-        self.schedule("b", in: .milliseconds(10)) { [log] in log.timers[0].cancel() }
-        self.loop.advanceTime(by: .seconds(1))
-        #expect(self.log.names.count == 1)
+        let scene = Scene()
+        scene.schedule("a", in: .milliseconds(10), cancelling: 1)
+        scene.schedule("b", in: .milliseconds(10), cancelling: 0)
+        scene.loop.advanceTime(by: .seconds(1))
+        #expect(scene.names.count == 1)
     }
 
     @Test func aTimeThatHasPassedIsNow() {
-        self.loop.advanceTime(by: .seconds(5))
-        self.schedule("a", in: .seconds(-3))
-        #expect(self.log.names == [])
-        self.loop.run()
-        self.loop.advanceTime(by: .nanoseconds(0))
-        #expect(self.log.names == ["a"])
+        let scene = Scene()
+        scene.loop.advanceTime(by: .seconds(5))
+        scene.schedule("a", in: .seconds(-3))
+        #expect(scene.names == [])
+        scene.loop.run()
+        scene.loop.advanceTime(by: .nanoseconds(0))
+        #expect(scene.names == ["a"])
     }
 }

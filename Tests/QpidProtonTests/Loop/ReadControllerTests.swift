@@ -45,8 +45,8 @@ struct ReadControllerTests {
         }
         self.budget.release(1_000_000)
         #expect(self.budget.used == 0 && self.budget.isReadable(completing: 0))
-        // The whole limit is free for others, with no margin of this one.
-        #expect(self.budget.tryReserve(1_000_000))
+        // The whole limit is free for others, without the margin of this one.
+        #expect(ReadReservation(self.budget, isTLS: false).take(.max) == 1_000_000)
     }
 
     /// A peer that does not read has answers written to it without end.

@@ -27,12 +27,11 @@ struct SendPacerTests {
             let link = try await sender.snapshot()
             #expect(link.blockedBy == .rate && link.messages == 7)
             #expect(try await self.received(peer) == 1)
-            await peer.advance(by: .milliseconds(99), steps: 1)
-            #expect(try await self.received(peer) == 1)
-            await peer.advance(by: .milliseconds(1), steps: 1)
-            #expect(try await self.received(peer) == 2)
-            await peer.advance(by: .milliseconds(100), steps: 1)
-            #expect(try await self.received(peer) == 3)
+            // At 90, 110, 180 and 210 ms.
+            for (time, count) in [(90, 1), (20, 2), (70, 2), (30, 3)] as [(Int64, Int)] {
+                await peer.advance(by: .milliseconds(time), steps: 1)
+                #expect(try await self.received(peer) == count)
+            }
         }
     }
 

@@ -95,9 +95,9 @@ struct SocketWriterTests {
                 peer.handler.writer.sayFarewell(error, for: peer.handler)
                 peer.handler.flush()
             }
-            let last = try #require(try await peer.framesOfLibrary().last)
-            #expect(last.code == .close && last.channel == 0)
-            #expect(last.field(0) == .described(0x1D, .list([.symbol("amqp:decode-error"), .string("bad")])))
+            let close = try #require(try await peer.framesOfLibrary().first { $0.code == .close })
+            #expect(close.channel == 0)
+            #expect(close.field(0) == .described(0x1D, .list([.symbol("amqp:decode-error"), .string("bad")])))
         }
     }
 }

@@ -67,7 +67,7 @@ import Testing
     }
 
     @Test func aWindowWithoutRoomForItMakesAnotherFrame() throws {
-        let small: [UInt8] = [0, 0, 0, 19, 2, 0, 0, 0, 0, 0x53, 0x13, 0xC0, 5, 4, 0x43, 0x43, 0x43, 0x43]
+        let small: [UInt8] = [0, 0, 0, 18, 2, 0, 0, 0, 0, 0x53, 0x13, 0xC0, 5, 4, 0x43, 0x43, 0x43, 0x43]
         let (edited, output) = self.window(small, in: small, at: 0)
         #expect(output == small)
         #expect(try ReadFrame(try #require(edited)).fields == [.uint(0), .uint(0xABCD), .uint(0), .uint(0)])
