@@ -9,7 +9,7 @@ import time
 
 import chaos_compare
 from chaos_parts import MIB, Account, Broker, Cluster, Failure, Part, call, now, percentile, say, table_lines
-from chaos_report import Row, append
+from chaos_report import Row, write
 
 FOLDER = ".build/chaos"
 # Beside the replay limits: what the process holds for messages on their way, for their trackers, and the allocator's reserve.
@@ -31,7 +31,7 @@ class Run:
         self.shown = 0
 
     def times(self, full, quick):
-        return quick if self.options.quick else full
+        return self.options.times(full, quick)
 
     def start(self, *arguments):
         part = Part(self.options.program, *arguments)
@@ -98,14 +98,14 @@ def proxy(run):
     run.notes.append(", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))))
 
 
-def with_broker_faults(fault, full, quick, before=1.5, rate=1500, arguments=()):
+def with_broker_faults(fault, full, quick, before=1.5, rate=1500, arguments=(), quick_arguments=()):
     """A scenario that does something to the broker several times under a steady load."""
     def scenario(run):
         run.declare()
         # RabbitMQ 4.0 writes down that there is a queue some time after it has declared it.
         run.broker.run("stop")
         run.broker.start()
-        load = run.load("--rate", rate, *arguments)
+        load = run.load("--rate", rate, *arguments, *run.times((), quick_arguments))
         for number in range(run.times(full, quick)):
             # Not always at the same moment of the load.
             run.rest(before + (run.seed + number) * 0.37 % 1, load)
@@ -258,7 +258,7 @@ SCENARIOS = {
     "losses": losses_thousand,
     "kill": with_broker_faults(killed, 10, 2, arguments=SOON),
     "outage": with_broker_faults(killed, 4, 0, before=31, rate=500),
-    "freeze": with_broker_faults(frozen, 6, 2),
+    "freeze": with_broker_faults(frozen, 6, 2, quick_arguments=("--idle-timeout", 4)),
     "restart": with_broker_faults(restarted, 5, 1, arguments=SOON),
     "close": with_broker_faults(closed, 10, 2, before=0.7, arguments=SOON),
     "alarm": with_broker_faults(alarmed, 5, 1),
@@ -328,29 +328,32 @@ def carry_out(name, options, broker, number):
         if group := getattr(run, "cluster", None):
             group.run("stop", "--kill", check=False)
     print(row.line, flush=True)
-    append(f"{FOLDER}/table.md", row)
+    write(FOLDER, SCENARIOS, row, run.folder)
     for problem in run.problems:
         print(f"  violation: {problem} (seed {run.seed}, files in {run.folder})", flush=True)
     return not run.problems
 
 
 def cost(options, broker):
-    """The processor time with and without a client on a healthy connection, in turns."""
-    rounds, ratios = 7, []
+    """The processor time of a message with and without a client on a healthy connection, in turns."""
+    rounds, count, all_figures = options.times(10, 2), options.times(100_000, 20_000), []
+    queue = ("--url", broker.url, "--name", "chaos-cost")
     for number in range(rounds):
         figures = {}
         for plain in ([], ["--plain"])[:: 1 if number % 2 else -1]:
-            queue = ("--url", broker.url, "--name", "chaos-cost")
             for action in ("delete", "declare"):
                 call(options.program, "queue", action, *queue)
-            printed = call(options.program, "cost", "--url", broker.url, "--queue", "chaos-cost", *plain)
-            figures[bool(plain)] = float(printed.split()[1])
-        ratios.append(100 * (figures[False] / figures[True] - 1))
-        say(f"cost: {figures[False]:.2f} s of the processor with a client, {figures[True]:.2f} s without")
-    call(options.program, "queue", "delete", "--url", broker.url, "--name", "chaos-cost")
-    middle = percentile(ratios, 0.5)
-    print(f"cost: a client takes {middle:.1f} % more of the processor (median of {rounds} rounds, {min(ratios):.1f} to "
-          f"{max(ratios):.1f} %)", flush=True)
+            printed = call(
+                options.program, "cost", "--url", broker.url, "--queue", "chaos-cost", "--count", count, *plain).split()
+            figures[bool(plain)] = float(printed[1]) / count * 1e6
+        all_figures.append((figures[False], figures[True]))
+        say(f"cost: {figures[False]:.2f} µs of the processor a message with a client, {figures[True]:.2f} µs without")
+    call(options.program, "queue", "delete", *queue)
+    ratios = [100 * (client / plain - 1) for client, plain in all_figures]
+    client, plain = (percentile(column, 0.5) for column in zip(*all_figures))
+    print(f"cost: {client:.2f} µs of the processor a message with a client and {plain:.2f} µs without: "
+          f"{percentile(ratios, 0.5):.1f} % more (medians of {rounds} pairs of {count:,} messages; the pairs differ from "
+          f"{min(ratios):.1f} to {max(ratios):.1f} %)", flush=True)
     return True
 
 
@@ -364,11 +367,10 @@ def main():
     parser.add_argument("--port", type=int, default=5740)
     parser.add_argument("--program", required=True)
     options = parser.parse_args()
+    options.times = lambda full, quick: quick if options.quick else full
     # The one with the library's own delays takes minutes.
     names = options.scenario or [name for name in SCENARIOS if not options.quick or name != "outage"]
     os.makedirs(FOLDER, exist_ok=True)
-    if os.path.exists(f"{FOLDER}/table.md"):
-        os.remove(f"{FOLDER}/table.md")
     broker = Broker(options.port)
     was_running = broker.pid is not None
     start, failed, number = time.monotonic(), [], 0

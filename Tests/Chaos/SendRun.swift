@@ -38,6 +38,9 @@ final class SendRun: Sendable {
     private let samples: LineFile
     private let control = NIOLockedValueBox(Control())
     private let summary = NIOLockedValueBox(Summary())
+    /// All senders of the client, with those that have ended.
+    private let opened = NIOLockedValueBox<[AMQPClient.Sender]>([])
+    private var senders: [AMQPClient.Sender] { self.opened.withLockedValue { $0 } }
 
     init(_ options: Send) throws {
         self.options = options
@@ -54,25 +57,24 @@ final class SendRun: Sendable {
         let client = AMQPClient(urls: self.options.url, configuration: self.options.configuration)
         let events = client.events
         let listening = Task { for await event in events { self.note(event) } }
-        var senders: [AMQPClient.Sender] = []
-        for _ in 0..<self.options.senders {
-            senders.append(try await client.sender(self.options.senderConfiguration))
-        }
+        for _ in 0..<self.options.senders { _ = try await self.open(client) }
         let start = Clock.now
         self.summary.withLockedValue { $0.residentAtStart = ProcessFigures.measured().resident }
         Commands.answer("started")
-        let sampling = Task { [senders] in await self.sample(senders) }
-        let commanding = Task { [senders] in await self.obey(client, senders) }
+        let sampling = Task { await self.sample() }
+        let commanding = Task { await self.obey(client) }
         await withTaskGroup(of: Void.self) { group in
-            for (index, sender) in senders.enumerated() { group.addTask { await self.send(index, on: sender) } }
+            for (index, sender) in self.senders.enumerated() {
+                group.addTask { await self.send(index, on: sender, of: client) }
+            }
         }
         let end = ContinuousClock.now + .seconds(self.options.finishWithin)
-        while !Self.isDone(senders), ContinuousClock.now < end, client.isAlive {
+        while !self.isDone, ContinuousClock.now < end, client.isAlive {
             try? await Task.sleep(for: .milliseconds(20))
         }
         sampling.cancel()
         await sampling.value
-        await self.finish(client, senders, start)
+        await self.finish(client, start)
         listening.cancel()
         commanding.cancel()
         try self.report()
@@ -80,13 +82,18 @@ final class SendRun: Sendable {
         Foundation.exit(0)
     }
 
-    private static func isDone(_ senders: [AMQPClient.Sender]) -> Bool {
-        senders.allSatisfy { $0.fates.queued + $0.fates.inFlight == 0 }
+    private var isDone: Bool { self.senders.allSatisfy { $0.fates.queued + $0.fates.inFlight == 0 } }
+
+    private func open(_ client: AMQPClient) async throws(AMQPError) -> AMQPClient.Sender {
+        let sender = try await client.sender(self.options.senderConfiguration)
+        self.opened.withLockedValue { $0.append(sender) }
+        return sender
     }
 
     // MARK: Sending
 
-    private func send(_ index: Int, on sender: AMQPClient.Sender) async {
+    private func send(_ index: Int, on first: AMQPClient.Sender, of client: AMQPClient) async {
+        var sender = first
         var pace = Pace(self.options.rate.map { $0 / Double(self.options.senders) })
         let (count, padding) = (self.options.count(of: index) ?? .max, self.options.padding)
         var number = 0
@@ -98,12 +105,23 @@ final class SendRun: Sendable {
                 continue
             }
             await pace.wait()
-            await self.hand(over: Send.message(index, number, padding), index, number, to: sender)
-            number += 1
+            if await self.hand(over: Send.message(index, number, padding), index, number, to: sender) {
+                number += 1
+            } else if client.isAlive {
+                sender = await self.replace(sender, of: client)
+            } else {
+                self.control.withLockedValue { $0.stops = true }
+            }
         }
     }
 
-    private func hand(over message: AMQPMessage, _ index: Int, _ number: Int, to sender: AMQPClient.Sender) async {
+    /// Hands a message over; returns false if the sender refuses it, which then has never left.
+    private func hand(
+        over message: AMQPMessage,
+        _ index: Int,
+        _ number: Int,
+        to sender: AMQPClient.Sender
+    ) async -> Bool {
         let handed = Clock.now
         do throws(AMQPError) {
             let tracker = try await sender.enqueue(message)
@@ -111,12 +129,20 @@ final class SendRun: Sendable {
                 self.log.add(index, number, FateLog.name(result), attempts: tracker.attempts, handed: handed)
                 if case .failure(let error) = result { self.note(error) }
             }
+            return true
         } catch {
-            self.log.add(index, number, FateLog.name(.failure(error)), attempts: 0, handed: handed)
             self.note(error)
-            // A sender that has ended refuses all: the run is over.
-            if sender.error != nil { self.control.withLockedValue { $0.stops = true } }
+            return false
         }
+    }
+
+    /// Opens another sender in the place of one that has ended, as an application does whose queue is declared again.
+    private func replace(_ sender: AMQPClient.Sender, of client: AMQPClient) async -> AMQPClient.Sender {
+        if sender.error != nil {
+            do throws(AMQPError) { return try await self.open(client) } catch { self.note(error) }
+        }
+        try? await Task.sleep(for: .milliseconds(100))
+        return sender
     }
 
     private func note(_ error: AMQPError) {
@@ -125,13 +151,13 @@ final class SendRun: Sendable {
 
     // MARK: Commands
 
-    private func obey(_ client: AMQPClient, _ senders: [AMQPClient.Sender]) async {
+    private func obey(_ client: AMQPClient) async {
         for await command in Commands.lines() {
             let words = command.split(separator: " ").map(String.init)
             switch words.first {
             case "measure" where words.count == 2:
                 self.control.withLockedValue { $0.isPaused = true }
-                while !Self.isDone(senders) || !client.health.isReady {
+                while !self.isDone || !client.health.isReady {
                     try? await Task.sleep(for: .milliseconds(10))
                 }
                 // The sockets of lost connections close within this time.
@@ -147,9 +173,10 @@ final class SendRun: Sendable {
 
     // MARK: Watching
 
-    private func sample(_ senders: [AMQPClient.Sender]) async {
+    private func sample() async {
         var round = 0
         while !Task.isCancelled {
+            let senders = self.senders
             let fates = senders.map(\.fates)
             let ledger = senders.reduce(0) { $0 + $1.unsettledBytes.bytes }
             let resident = ProcessFigures.resident
@@ -200,7 +227,8 @@ final class SendRun: Sendable {
 
     // MARK: The end
 
-    private func finish(_ client: AMQPClient, _ senders: [AMQPClient.Sender], _ start: UInt64) async {
+    private func finish(_ client: AMQPClient, _ start: UInt64) async {
+        let senders = self.senders
         let fates = senders.map(\.fates)
         let open = fates.reduce(0) { $0 + $1.queued + $1.inFlight }
         let seconds = Double(Clock.now - start) / 1e9
