@@ -236,7 +236,7 @@ def losses_thousand(run):
     run.declare()
     broken, url = run.proxy("--least", 0.04, "--most", 0.14, "--fault", "cut", "--fault", "reset", "--fault", "halfClose")
     load = run.load("--rate", 400, "--longest-delay", 0.02, "--poison-limit", 100, urls=[url])
-    for name, goal in (("before", 20), ("after", 20 + count)):
+    for name, goal in (("before", 20), ("half", 20 + count // 2), ("after", 20 + count)):
         broken.tell("go")
         while load.progress[1] < goal and not load.has_ended:
             run.rest(0.5, load)
@@ -246,9 +246,10 @@ def losses_thousand(run):
         load.wait(f"measure {name}", 60)
     run.faults = sum(line.startswith("fault") for line in broken.lines)
     run.finish(load)
-    before, after = (Account(run.folder).summary["measured"][name] for name in ("before", "after"))
+    before, half, after = (Account(run.folder).summary["measured"][name] for name in ("before", "half", "after"))
     for name, limit in (("sockets", 0), ("descriptors", 0), ("threads", 0), ("allocated", MIB // 2), ("resident", 8 * MIB)):
-        run.notes.append(f"{name} {before[name]:,} before and {after[name]:,} after {count:,} losses")
+        run.notes.append(
+            f"{name} {before[name]:,} before, {half[name]:,} after {count // 2:,} and {after[name]:,} after {count:,} losses")
         if after[name] - before[name] > limit:
             run.problems.append(f"{name} rose by {after[name] - before[name]:,} in {count} losses")
 
