@@ -98,8 +98,10 @@ def proxy(run):
     run.notes.append(", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))))
 
 
-def with_broker_faults(fault, full, quick, before=1.5, rate=1500, arguments=(), quick_arguments=()):
-    """A scenario that does something to the broker several times under a steady load."""
+def with_broker_faults(fault, full, quick, before=1.5, rate=1500, arguments=(), quick_arguments=(), stable=0):
+    """A scenario that does something to the broker several times under a steady load.
+
+    Each time the connection has been open for `stable` seconds."""
     def scenario(run):
         run.declare()
         # RabbitMQ 4.0 writes down that there is a queue some time after it has declared it.
@@ -109,6 +111,8 @@ def with_broker_faults(fault, full, quick, before=1.5, rate=1500, arguments=(), 
         for number in range(run.times(full, quick)):
             # Not always at the same moment of the load.
             run.rest(before + (run.seed + number) * 0.37 % 1, load)
+            while open_for(run) < stable and not load.has_ended:
+                run.rest(0.5, load)
             fault(run, load, number)
             run.faults += 1
         run.rest(3, load)
@@ -133,14 +137,14 @@ def restarted(run, load, number):
 def frozen(run, load, number):
     # Every other time it is short, and no loss.
     is_long = number % 2 == 0
-    before, moment = len(losses(run)), now()
+    before, moment = len(moments(run, "lost")), now()
     run.broker.signal(signal.SIGSTOP)
     try:
         run.rest(run.times(22, 8) if is_long else 2, load)
     finally:
         run.returns.append(now())
         run.broker.thaw()
-    found = losses(run)[before:]
+    found = moments(run, "lost")[before:]
     limit = run.times(20, 6)
     if is_long and not found:
         run.problems.append("a frozen broker was no loss")
@@ -151,8 +155,15 @@ def frozen(run, load, number):
             run.problems.append(f"silence was found after {took:.1f} s, and not within {limit} s")
 
 
-def losses(run):
-    return [int(line[0]) for line in table_lines(f"{run.folder}/events.tsv") if line[1] == "lost"]
+def moments(run, event):
+    """The times of an event of the client."""
+    return [int(line[0]) for line in table_lines(f"{run.folder}/events.tsv") if line[1] == event]
+
+
+def open_for(run):
+    """The seconds since the client has opened its connection; 0 if it has none."""
+    opened = moments(run, "open")[-1]
+    return (now() - opened) / 1e9 if opened > max(moments(run, "lost"), default=0) else 0
 
 
 def closed(run, load, number):
@@ -258,7 +269,7 @@ SCENARIOS = {
     "proxy": proxy,
     "losses": losses_thousand,
     "kill": with_broker_faults(killed, 10, 2, arguments=SOON),
-    "outage": with_broker_faults(killed, 4, 0, before=31, rate=500),
+    "outage": with_broker_faults(killed, 4, 0, stable=31, rate=500),
     "freeze": with_broker_faults(frozen, 6, 2, quick_arguments=("--idle-timeout", 4)),
     "restart": with_broker_faults(restarted, 5, 1, arguments=SOON),
     "close": with_broker_faults(closed, 10, 2, before=0.7, arguments=SOON),
