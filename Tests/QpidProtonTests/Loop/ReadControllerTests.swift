@@ -6,7 +6,7 @@ import Testing
 /// The last resort against too much of what has come: the socket is not read.
 @Suite(.deadline)
 struct ReadControllerTests {
-    private let budget = AMQPMemoryBudget(limit: 1_000_000, low: 500_000)
+    private let budget = AMQPMemoryBudget(limit: 2_000_000, low: 1_000_000)
 
     private func configuration(idle: Duration? = nil) -> AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()
@@ -23,7 +23,7 @@ struct ReadControllerTests {
         try await withPeer(configuration: self.configuration()) { connection, peer in
             try await peer.run { $0.handler.receiving.update() }
             #expect(try await !self.isWithheld(peer))
-            let room = 1_000_000 - self.budget.used.bytes
+            let room = 2_000_000 - self.budget.used.bytes
             self.budget.reserve(room)
             try await peer.run { $0.handler.receiving.update() }
             #expect(try await self.isWithheld(peer))
@@ -37,16 +37,16 @@ struct ReadControllerTests {
 
     @Test func aDeadConnectionHoldsNothingAndWaitsForNothing() async throws {
         try await withPeer(configuration: self.configuration()) { _, peer in
-            self.budget.reserve(1_000_000)
+            self.budget.reserve(2_000_000)
             try await peer.run { $0.handler.receiving.update() }
             #expect(try await self.isWithheld(peer))
             try await peer.loseConnection()
-            #expect(self.budget.used == 1_000_000)
+            #expect(self.budget.used == 2_000_000)
         }
-        self.budget.release(1_000_000)
+        self.budget.release(2_000_000)
         #expect(self.budget.used == 0 && self.budget.isReadable(completing: 0))
         // The whole limit is free for others, without the margin of this one.
-        #expect(ReadReservation(self.budget, isTLS: false).take(.max) == 1_000_000)
+        #expect(ReadReservation(self.budget, isTLS: false).take(.max) == 2_000_000)
     }
 
     /// A peer that does not read has answers written to it without end.
@@ -78,11 +78,11 @@ struct ReadControllerTests {
     /// A peer whose bytes are not read is not silent.
     @Test func thePeersSilenceDoesNotCountWhileItIsNotRead() async throws {
         try await withPeer(configuration: self.configuration(idle: .seconds(4))) { connection, peer in
-            self.budget.reserve(1_000_000)
+            self.budget.reserve(2_000_000)
             try await peer.run { $0.handler.receiving.update() }
             await peer.advance(by: .seconds(20), steps: 40)
             #expect(try await self.isWithheld(peer) && connection.error == nil)
-            self.budget.release(1_000_000)
+            self.budget.release(2_000_000)
             await peer.settle()
             #expect(try await !self.isWithheld(peer) && connection.error == nil)
         }
