@@ -132,4 +132,15 @@ final class OutboxRoomTests {
     @Test func streamsHaveNumbersOfTheirOwn() {
         #expect((0..<3).map { _ in self.outbox.makeStream() } == [1, 2, 3])
     }
+
+    @Test func aFullSessionWaitsForWhatItsHeaviestLinkWaitsFor() {
+        let other = LinkStatus(name: "o", key: LinkKey(session: self.session, link: self.session))
+        let node = self.outbox.addLevel(nil, parent: self.session, other)
+        self.status.cause.store(.rate, ordering: .relaxed)
+        other.cause.store(.credit, ordering: .relaxed)
+        #expect([self.trySend(30), self.trySend(60, on: node)] == ["admitted", "admitted"])
+        let refusal = self.outbox.refusal(.session, bytes: 20, self.link)
+        #expect(refusal == .init(level: .session, bytes: 20, high: 100, low: 50, used: 90, cause: .credit))
+        #expect(self.posted() == [30, 60])
+    }
 }
