@@ -50,7 +50,8 @@ struct ClientHosts: Sendable {
             (self.failures, self.next) = (0, 0)
         }
         let all = self.all
-        defer { self.next = (self.next + 1) % max(1, all.count) }
+        // Not bounded by the number of hosts, which a connection may raise.
+        defer { self.next += 1 }
         self.failures += 1
         return all[self.next % all.count]
     }
@@ -68,10 +69,7 @@ struct ClientHosts: Sendable {
             else { continue }
             announced.append(other)
         }
-        let place = self.next
         self.announced = announced
-        let count = self.all.count
-        self.next = place % max(1, count)
     }
 
     /// An error may name another host. Returns whether the next attempt goes there.

@@ -38,7 +38,7 @@ struct ConfigurationCheckTests {
     /// RabbitMQ's older protocol names a virtual host there; other clients open a link to it.
     @Test func anAddressInTheURL() async throws {
         await Self.refusal(try AMQPURL("amqp://broker.example/orders"), "the URL has the address \"orders\"")
-        await Self.refusal(AMQPURL(host: "a", address: "q"), "give it to openSender or openReceiver")
+        await Self.refusal(AMQPURL(host: "a", address: "q"), "pass it to openSender or openReceiver")
     }
 
     @Test func loginsThatCannotBeMade() async throws {

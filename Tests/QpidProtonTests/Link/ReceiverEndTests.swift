@@ -7,7 +7,7 @@ import Testing
 /// What becomes of messages that wait in a receiver when it ends, and who learns of the end.
 @Suite(.deadline)
 struct ReceiverEndTests {
-    private static let untaken = "no task had taken"
+    private static let untaken = "no task had received"
 
     private func send(_ peer: InMemoryPeer, _ sizes: Range<Int>, settled: Bool = false) async throws {
         try await peer.run { peer in

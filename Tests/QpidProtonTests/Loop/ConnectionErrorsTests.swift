@@ -46,9 +46,9 @@ import Testing
         let error = self.errors.transportError(of: engine)
         let found = try #require(error)
         #expect(found.condition == .idleTimeout && found.ending == .lost)
-        #expect(found.detail == "nothing came from the peer for \(Duration.seconds(7))")
+        #expect(found.detail == "no bytes arrived from the peer for \(Duration.seconds(7))")
         let unlimited = ConnectionErrors(host: nil, idleTimeout: nil).transportError(of: engine)
-        #expect(unlimited?.detail == "nothing came from the peer")
+        #expect(unlimited?.detail == "no bytes arrived from the peer")
     }
 
     @Test func aSocketThatClosesInPlaceOfTheAnswerIsLost() throws {
