@@ -242,14 +242,13 @@ extension AMQPClient {
     /// Keep the tracker to await the outcome, or drop it: the message is sent either way.
     public struct Tracker: Hashable, Sendable {
         let tracker: AMQPTracker
-        let count: AttemptCount
         let key: ClientSender.Queue.Key?
 
         /// The outcome of the message, or the error in its place; `nil` while neither is known.
         public var result: Result<AMQPOutcome, AMQPError>? { self.tracker.result }
 
         /// How often the message may have left: more than 1 if it was in doubt and was sent again.
-        public var attempts: Int { self.count.value }
+        public var attempts: Int { self.tracker.reply.attempts }
 
         /// Suspends until the message is settled, or has another fate.
         ///

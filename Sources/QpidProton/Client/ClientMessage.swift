@@ -1,15 +1,4 @@
 internal import NIOCore
-internal import Synchronization
-
-/// How often a message may have left, for its tracker.
-final class AttemptCount: Sendable {
-    private let count = Atomic(0)
-
-    var value: Int {
-        get { self.count.load(ordering: .relaxed) }
-        set { self.count.store(newValue, ordering: .relaxed) }
-    }
-}
 
 /// A message that is handed to a client's sender.
 struct ClientMessage: Sendable {
@@ -20,7 +9,6 @@ struct ClientMessage: Sendable {
     let start: Duration
     let deadline: Duration?
     let timeToLive: Duration?
-    let attempts = AttemptCount()
 
     init(_ encoded: ByteBuffer, _ options: AMQPSendOptions, isSettled: Bool, at now: Duration) {
         self.encoded = encoded

@@ -71,6 +71,8 @@ extension ClientSender {
             case .suspend where waits:
                 let reply = Reply<AMQPClient.Tracker>()
                 state.waiting.append(Waiting(message: message, reply: reply))
+                // A message that takes a large part of the limit waits for no more than its own room.
+                state.isFull = bytes < self.settings.replayLimit.bytes / 8
                 if let deadline = message.deadline { state.nextExpiry = min(state.nextExpiry ?? deadline, deadline) }
                 return .waits(reply)
             case .dropOldest where waits:
@@ -92,7 +94,7 @@ extension ClientSender {
             isSettled: message.isSettled
         )
         if let deadline = message.deadline { state.nextExpiry = min(state.nextExpiry ?? deadline, deadline) }
-        return AMQPClient.Tracker(tracker: tracker, count: message.attempts, key: key)
+        return AMQPClient.Tracker(tracker: tracker, key: key)
     }
 
     private func drop(_ message: ClientMessage, _ state: inout State, _ work: inout Work) -> AMQPClient.Tracker {
@@ -102,7 +104,7 @@ extension ClientSender {
         error.condition = .dropped
         error.scope = .delivery
         work.resolved.append((promise, .failure(error)))
-        return AMQPClient.Tracker(tracker: tracker, count: message.attempts, key: nil)
+        return AMQPClient.Tracker(tracker: tracker, key: nil)
     }
 
     private func refusal(_ bytes: Int, _ state: State) -> AMQPError {
@@ -122,13 +124,15 @@ extension ClientSender {
     }
 
     /// Lets waiting tasks in, in their order, while there is room.
-    func admit(_ state: inout State, at now: Duration, _ work: inout Work) {
+    func admit(_ state: inout State, _ work: inout Work) {
+        if state.isFull, !state.queue.hasAmpleRoom { return }
+        state.isFull = false
         while let first = state.waiting.first, state.queue.hasRoom(for: first.message.encoded.readableBytes) {
             state.waiting.removeFirst()
             work.admitted.append((first.reply, .success(self.accept(first.message, &state))))
         }
         guard !work.admitted.isEmpty, !state.isFeeding, let link = state.link else { return }
-        self.pump(&state, link, at: now, &work)
+        self.pump(&state, link, at: self.clock.now, &work)
     }
 
     /// Takes a waiting task out. Returns what it was given if that was first.

@@ -29,6 +29,8 @@ final class ClientSender: Sendable {
         /// A task waits for the link's room with a message, and no other may overtake it.
         var isFeeding = false
         var waiting: Deque<Waiting> = []
+        /// Tasks wait until ample room is free.
+        var isFull = false
         /// Why no more messages are accepted.
         var end: AMQPError?
         /// The link closes, and no other follows it.
@@ -52,8 +54,8 @@ final class ClientSender: Sendable {
 
     /// What is to be done when the lock has been left.
     struct Work: Sendable {
-        var handed: [(key: Queue.Key, tracker: AMQPTracker)] = []
-        var resolved: [(promise: TrackerPromise, answer: Result<AMQPOutcome, AMQPError>)] = []
+        var handed = FewElements<(key: Queue.Key, tracker: AMQPTracker)>()
+        var resolved = FewElements<(promise: TrackerPromise, answer: Result<AMQPOutcome, AMQPError>)>()
         var admitted: [(reply: Reply<AMQPClient.Tracker>, answer: Result<AMQPClient.Tracker, AMQPError>)] = []
         var replies: [Reply<Void>] = []
         var feeds: AMQPSender?
@@ -101,9 +103,10 @@ final class ClientSender: Sendable {
 
     /// What follows every change, under the lock.
     private func complete(_ state: inout State, _ work: inout Work) {
-        let now = self.clock.now
-        if !state.isFeeding, let link = state.link { self.pump(&state, link, at: now, &work) }
-        self.admit(&state, at: now, &work)
+        if !state.isFeeding, state.queue.hasNext, let link = state.link {
+            self.pump(&state, link, at: self.clock.now, &work)
+        }
+        if !state.waiting.isEmpty { self.admit(&state, &work) }
         self.takeFinished(&state, &work)
         if !state.answered.isEmpty, !state.queue.isOpen, state.queue.isAnswered {
             work.replies += state.answered
@@ -124,8 +127,8 @@ final class ClientSender: Sendable {
     }
 
     private func perform(_ work: Work) {
-        for handed in work.handed { handed.tracker.whenSettled { self.answer(handed.key, $0) } }
-        for resolved in work.resolved { resolved.promise.resolve(resolved.answer) }
+        work.handed.forEach { handed in handed.tracker.whenSettled { self.answer(handed.key, $0) } }
+        work.resolved.forEach { $0.promise.resolve($0.answer) }
         for admitted in work.admitted { admitted.reply.resolve(admitted.answer) }
         for reply in work.replies { reply.resolve(.success(())) }
         if let link = work.feeds { Task { await self.feed(link) } }
@@ -158,7 +161,7 @@ final class ClientSender: Sendable {
                     continue
                 }
                 state.queue.putBack(next.key)
-                next.entry.content.message.attempts.value = next.entry.attempts - 1
+                next.entry.content.promise.attempts = next.entry.attempts - 1
                 if !state.isFeeding { work.feeds = link }
                 state.isFeeding = true
                 return true
@@ -169,7 +172,7 @@ final class ClientSender: Sendable {
 
     private func attempt(_ entry: Queue.Entry, at now: Duration) -> (ByteBuffer, AMQPSendOptions) {
         let message = entry.content.message
-        message.attempts.value = entry.attempts
+        entry.content.promise.attempts = entry.attempts
         let bytes = message.bytes(at: now, attempt: entry.attempts, marksReplays: self.settings.marksReplays)
         return (bytes, message.options(at: now))
     }
@@ -227,7 +230,7 @@ final class ClientSender: Sendable {
         // Whoever keeps the link attached waits for its end.
         if state.queue.isOpen { work.lost = state.link }
         state.queue.comeBack(key, error.fate ?? .inDoubt)
-        if let entry = state.queue.entry(key) { entry.content.message.attempts.value = entry.attempts }
+        if let entry = state.queue.entry(key) { entry.content.promise.attempts = entry.attempts }
     }
 
     /// Whether an error concerns a message and not its link.

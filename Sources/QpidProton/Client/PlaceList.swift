@@ -16,7 +16,9 @@ struct PlaceList<Element> {
 
     /// The element at a place; nil if there is none.
     subscript(place: Int) -> Element? {
-        get { self.places.indices.contains(place) ? self.places[place].element : nil }
+        _read {
+            if self.places.indices.contains(place) { yield self.places[place].element } else { yield nil }
+        }
         _modify { yield &self.places[place].element }
     }
 
@@ -38,8 +40,10 @@ struct PlaceList<Element> {
         return place
     }
 
-    /// Takes an element out.
-    mutating func remove(_ place: Int) {
+    /// Takes the element at a place out.
+    @discardableResult
+    mutating func remove(_ place: Int) -> Element? {
+        let element = self.places[place].element.take()
         let (previous, next) = (self.places[place].previous, self.places[place].next)
         if previous >= 0 { self.places[previous].next = next } else { self.first = next }
         if next >= 0 { self.places[next].previous = previous } else { self.last = previous }
@@ -50,6 +54,7 @@ struct PlaceList<Element> {
             self.places.removeAll(keepingCapacity: self.places.count <= 1_024)
             self.free.removeAll(keepingCapacity: self.free.count <= 1_024)
         }
+        return element
     }
 }
 

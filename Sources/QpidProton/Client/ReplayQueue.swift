@@ -71,6 +71,12 @@ struct ReplayQueue<Content> {
         return bytes
     }
 
+    /// Whether the link of this turn has not got all messages.
+    var hasNext: Bool { self.isOpen && self.cursor >= 0 }
+    /// Whether enough room is free that tasks which wait for it continue: an eighth of the limit, so that they do not
+    /// wake for one message each.
+    var hasAmpleRoom: Bool { self.used <= self.limits.bytes - self.limits.bytes / 8 }
+
     // MARK: Acceptance
 
     /// Whether a message fits: one that is too large does if it is alone.
@@ -133,19 +139,20 @@ struct ReplayQueue<Content> {
     /// Takes the next message for the link; nil for none. Expired ones are finished in its stead.
     mutating func next(at now: Duration) -> (key: Key, entry: Entry)? {
         guard self.isOpen else { return nil }
-        while self.cursor >= 0, let entry = self.list[self.cursor] {
+        while self.cursor >= 0 {
             let slot = self.cursor
-            guard entry.deadline.map({ $0 > now }) ?? true else {
+            if let deadline = self.list[slot]?.deadline, deadline <= now {
                 self.expire(slot)
                 continue
             }
-            if entry.isInDoubt { self.doubtful -= 1 }
+            if self.list[slot]?.isInDoubt == true { self.doubtful -= 1 }
             self.list[slot]?.isInFlight = true
             self.list[slot]?.attempts += 1
             self.counts.queued -= 1
             self.counts.inFlight += 1
             self.cursor = self.list.next(slot)
-            return self.list[slot].map { (Key(slot: slot, sequence: $0.sequence), $0) }
+            guard let entry = self.list[slot] else { return nil }
+            return (Key(slot: slot, sequence: entry.sequence), entry)
         }
         return nil
     }
@@ -158,11 +165,10 @@ struct ReplayQueue<Content> {
 
     /// Takes a settled message out.
     mutating func settle(_ key: Key, _ outcome: AMQPOutcome) -> Entry? {
-        guard let entry = self.entry(key) else { return nil }
+        guard self.has(key) else { return nil }
         self.counts.count(outcome)
-        self.remove(key.slot)
-        self.completeLoss()
-        return entry
+        defer { self.completeLoss() }
+        return self.remove(key.slot)
     }
 
     /// Takes a message out that failed by itself, without its link.
@@ -258,6 +264,8 @@ struct ReplayQueue<Content> {
         return self.finished
     }
 
+    private func has(_ key: Key) -> Bool { self.list[key.slot]?.sequence == key.sequence }
+
     /// The message of a key; nil when it is gone.
     func entry(_ key: Key) -> Entry? {
         guard let entry = self.list[key.slot], entry.sequence == key.sequence else { return nil }
@@ -288,13 +296,15 @@ struct ReplayQueue<Content> {
         self.finished.append(Finished(entry: entry, fate: fate, cause: cause))
     }
 
-    private mutating func remove(_ slot: Int) {
-        guard let entry = self.list[slot] else { return }
+    @discardableResult
+    private mutating func remove(_ slot: Int) -> Entry? {
+        let next = self.list.next(slot)
+        guard let entry = self.list.remove(slot) else { return nil }
         if entry.isInFlight { self.counts.inFlight -= 1 } else { self.counts.queued -= 1 }
         if entry.isInDoubt { self.doubtful -= 1 }
         self.used -= entry.charge
-        if self.cursor == slot { self.cursor = self.list.next(slot) }
-        self.list.remove(slot)
+        if self.cursor == slot { self.cursor = next }
+        return entry
     }
 }
 

@@ -6,14 +6,18 @@ internal import Synchronization
 /// to ``OutcomeBlock/State/watched``.
 final class OutcomeBlock: @unchecked Sendable {
     typealias Answer = Result<AMQPOutcome, AMQPError>
+    fileprivate typealias Waiter = ReplyState<AMQPOutcome>.Waiter
     fileprivate typealias Waiters = ReplyState<AMQPOutcome>.Waiters
+    fileprivate typealias Callback = @Sendable (Answer) -> Void
 
     static let capacity = 64
 
     fileprivate struct Slot: ~Copyable {
         let block: Unmanaged<OutcomeBlock>
         let state = Atomic<State>(.open)
-        /// The name of the waiting task.
+        /// The number of times that the message may have left, for a message that outlives its links.
+        let attempts = Atomic<UInt16>(0)
+        /// The name of the waiting task; 0 for a callback.
         var id: UInt32 = 0
         var task: WaitingTask<Answer>?
     }
@@ -22,7 +26,7 @@ final class OutcomeBlock: @unchecked Sendable {
         case open
         /// A thread is about to store a task in the slot, or to remove it.
         case claimed
-        /// One task waits in the slot.
+        /// One task waits in the slot, or one callback in ``OutcomeBlock/callbacks``.
         case watched
         /// The waiters are in ``Rest``.
         case listed
@@ -67,6 +71,8 @@ final class OutcomeBlock: @unchecked Sendable {
     }
 
     fileprivate let slots: UnsafeMutablePointer<Slot>
+    /// A place for the callback of each slot. Blocks without callbacks have none.
+    private let callbacks = Atomic<UnsafeMutablePointer<Callback?>?>(nil)
     fileprivate let rest = Mutex(Rest())
     fileprivate let nextID = Atomic<UInt32>(0)
     /// The promises without an answer.
@@ -84,6 +90,35 @@ final class OutcomeBlock: @unchecked Sendable {
     deinit {
         self.slots.deinitialize(count: Self.capacity)
         self.slots.deallocate()
+        if let callbacks = self.callbacks.load(ordering: .acquiring) { Self.free(callbacks) }
+    }
+
+    private static func free(_ callbacks: UnsafeMutablePointer<Callback?>) {
+        callbacks.deinitialize(count: Self.capacity)
+        callbacks.deallocate()
+    }
+
+    /// Stores the callback of a slot. The thread has claimed the slot.
+    fileprivate func store(_ callback: @escaping Callback, _ index: Int) {
+        if let callbacks = self.callbacks.load(ordering: .acquiring) { return callbacks[index] = callback }
+        let made = UnsafeMutablePointer<Callback?>.allocate(capacity: Self.capacity)
+        made.initialize(repeating: nil, count: Self.capacity)
+        let (isOurs, first) = self.callbacks.compareExchange(
+            expected: nil,
+            desired: made,
+            ordering: .acquiringAndReleasing
+        )
+        guard !isOurs, let first else { return made[index] = callback }
+        Self.free(made)
+        first[index] = callback
+    }
+
+    /// Takes the callback of a slot. The thread has claimed the slot, or answered it.
+    fileprivate func takeCallback(_ index: Int) -> Callback? {
+        guard let callbacks = self.callbacks.load(ordering: .acquiring) else { return nil }
+        let callback = callbacks[index]
+        callbacks[index] = nil
+        return callback
     }
 
     fileprivate func close(after total: Int) {
@@ -109,10 +144,12 @@ extension UnsafeMutablePointer<OutcomeBlock.Slot> {
     }
 
     @inline(__always)
-    fileprivate func takeTask() -> WaitingTask<OutcomeBlock.Answer>? {
-        let task = self.pointee.task
-        self.pointee.task = nil
-        return task
+    fileprivate func takeWaiter() -> OutcomeBlock.Waiter? {
+        if let task = self.pointee.task {
+            self.pointee.task = nil
+            return .task(task)
+        }
+        return self.pointee.block._withUnsafeGuaranteedRef { $0.takeCallback(self - $0.slots) }.map { .callback($0) }
     }
 }
 
@@ -142,6 +179,12 @@ struct OutcomePromise: @unchecked Sendable {
         return OutcomeReply(block: block, index: self.slot - block.slots)
     }
 
+    /// The number of times that the message may have left.
+    var attempts: Int {
+        get { Int(self.slot.pointee.attempts.load(ordering: .relaxed)) }
+        nonmutating set { self.slot.pointee.attempts.store(UInt16(clamping: newValue), ordering: .relaxed) }
+    }
+
     func belongs(to reply: OutcomeReply) -> Bool {
         self.slot == reply.block.slots + reply.index
     }
@@ -151,7 +194,7 @@ struct OutcomePromise: @unchecked Sendable {
         let state = OutcomeBlock.State(answer)
         guard state != .other else { return self.resolveOther(answer, unread: nil) }
         switch self.slot.pointee.state.exchange(state, ordering: .acquiringAndReleasing) {
-        case .watched: self.slot.takeTask()?.resume(returning: answer)
+        case .watched: self.slot.takeWaiter()?.resume(answer)
         case .listed: self.resolveListed(answer)
         default: break
         }
@@ -183,7 +226,7 @@ struct OutcomePromise: @unchecked Sendable {
                 return (before, waiters)
             }
         }
-        if before == .watched { self.slot.takeTask()?.resume(returning: answer) }
+        if before == .watched { self.slot.takeWaiter()?.resume(answer) }
         waiters.forEach { $0.resume(answer) }
         self.done()
     }
@@ -212,31 +255,36 @@ struct OutcomeReply: Replying, Hashable {
         }
     }
 
+    /// The number of times that the message may have left, where its holder counts them.
+    var attempts: Int { Int(self.slot.pointee.attempts.load(ordering: .relaxed)) }
+
     func makeID() -> UInt64 { UInt64(self.block.nextID.wrappingAdd(1, ordering: .relaxed).newValue) }
 
     func wait(_ waiter: ReplyState<AMQPOutcome>.Waiter, _ id: UInt64) -> Answer? {
-        guard case .task(let task) = waiter, self.slot.change(.open, to: .claimed) else {
-            return self.waitInList(waiter, id)
-        }
+        guard self.slot.change(.open, to: .claimed) else { return self.waitInList(waiter, id) }
         self.slot.pointee.id = UInt32(truncatingIfNeeded: id)
-        self.slot.pointee.task = task
+        switch waiter {
+        case .task(let task): self.slot.pointee.task = task
+        case .callback(let callback): self.block.store(callback, self.index)
+        }
         guard self.slot.change(.claimed, to: .watched) else {
-            _ = self.slot.takeTask()
+            _ = self.slot.takeWaiter()
             return self.answer
         }
+        guard case .task = waiter else { return nil }
         // The handler of an earlier cancellation may have run and found no task here.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         return Task.isCancelled && self.stopWaiting(id) != nil ? .failure(.cancelled) : nil
     }
 
-    /// Waits beside others, or with a callback.
+    /// Waits beside others.
     private func waitInList(_ waiter: ReplyState<AMQPOutcome>.Waiter, _ id: UInt64) -> Answer? {
         let (answer, others) = self.block.rest.withLock { self.list(waiter, id, &$0) }
         if let answer { others.forEach { $0.resume(answer) } }
         return answer
     }
 
-    /// Adds a waiter to the list, with the task in the slot. Returns the answer if there is one, and its other waiters.
+    /// Adds a waiter to the list, with the waiter in the slot. Returns the answer if there is one, and its other waiters.
     private func list(
         _ waiter: ReplyState<AMQPOutcome>.Waiter,
         _ id: UInt64,
@@ -245,8 +293,8 @@ struct OutcomeReply: Replying, Hashable {
         rest.markRead(self.index)
         while !self.slot.pointee.state.load(ordering: .acquiring).isAnswered {
             if self.slot.change(.watched, to: .claimed) {
-                if let first = self.slot.takeTask() {
-                    rest.waiters[self.index, default: .init()].append(UInt64(self.slot.pointee.id), .task(first))
+                if let first = self.slot.takeWaiter() {
+                    rest.waiters[self.index, default: .init()].append(UInt64(self.slot.pointee.id), first)
                 }
                 // The answer may have arrived meanwhile.
                 _ = self.slot.change(.claimed, to: .listed)
@@ -264,14 +312,13 @@ struct OutcomeReply: Replying, Hashable {
 
     func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>? {
         if self.slot.change(.watched, to: .claimed) {
-            guard UInt64(self.slot.pointee.id) != id else {
-                let task = self.slot.takeTask()
+            if UInt64(self.slot.pointee.id) == id, case .task(let task)? = self.slot.takeWaiter() {
                 // If that fails, the answer has arrived, and no one waits for it.
                 _ = self.slot.change(.claimed, to: .open)
                 return task
             }
-            if !self.slot.change(.claimed, to: .watched), let task = self.slot.takeTask(), let answer = self.answer {
-                task.resume(returning: answer)
+            if !self.slot.change(.claimed, to: .watched), let waiter = self.slot.takeWaiter(), let answer = self.answer {
+                waiter.resume(answer)
             }
             return nil
         }

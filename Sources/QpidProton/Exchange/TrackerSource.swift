@@ -2,6 +2,12 @@
 struct TrackerPromise: Sendable {
     fileprivate let promise: OutcomePromise
 
+    /// The number of times that the message may have left.
+    var attempts: Int {
+        get { self.promise.attempts }
+        nonmutating set { self.promise.attempts = newValue }
+    }
+
     /// Sets the outcome, or the error in its place.
     func resolve(_ answer: Result<AMQPOutcome, AMQPError>) { self.promise.resolve(answer) }
 }

@@ -1,0 +1,20 @@
+/// A list that is nearly always empty or holds one element, which needs no allocation.
+struct FewElements<Element> {
+    private var first: Element?
+    private var others: [Element] = []
+
+    var isEmpty: Bool { self.first == nil }
+
+    mutating func append(_ element: Element) {
+        if self.first == nil { self.first = element } else { self.others.append(element) }
+    }
+
+    /// Calls a closure with each element, in their order.
+    func forEach(_ body: (Element) -> Void) {
+        guard let first = self.first else { return }
+        body(first)
+        for other in self.others { body(other) }
+    }
+}
+
+extension FewElements: Sendable where Element: Sendable {}
