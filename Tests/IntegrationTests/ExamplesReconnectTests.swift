@@ -80,7 +80,9 @@ struct ExamplesReconnectTests {
                 try await receiver.succeed()
                 let (sent, received) = (try sender.json(), try receiver.json())
                 #expect(sent["accepted"] == count && sent["losses"] == 4, "\(sender.errorLines)")
-                #expect(received["missing"] == 0 && received["losses"] == 4, "\(receiver.errorLines)")
+                // A cut may come while the receiver is between two connections.
+                let losses = try #require(received["losses"])
+                #expect(received["missing"] == 0 && (1...4).contains(losses), "\(receiver.errorLines)")
                 // A double was in doubt at the sender, or was not settled in time by the receiver.
                 let doubles = try #require(received["messages"]) - count
                 #expect(doubles >= 0 && doubles <= (sent["replayed"] ?? 0) + 4 * 256, "\(received)")
