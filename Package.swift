@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
 import PackageDescription
 
 // Warnings are errors where the project is tested; a user's build must not fail for a newer compiler's warning.

@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
 import PackageDescription
 
 // Built by ./dev/fuzz alone: it gives the flags for the sanitizers, and for @testable in a release build.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Consumers: handlers for the messages of a node.
 
 import QpidProton

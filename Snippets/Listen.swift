@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Listens for connections, and prints what their peers send to the address "greetings".
 
 import QpidProton

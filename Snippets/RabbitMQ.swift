@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Code of the article "RabbitMQ 4 in truth" and of the documentation of QpidProtonRabbitMQ.
 
 import QpidProton

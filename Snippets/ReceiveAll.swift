@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Prints and accepts each message of a queue.
 
 import QpidProton

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Requests whose replies come to a node that the peer makes for them.
 
 import QpidProton

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A program that a supervisor starts, asks and stops.
 
 import Configuration

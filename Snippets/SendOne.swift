@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Sends one message and prints its outcome.
 
 import QpidProton

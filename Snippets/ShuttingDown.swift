@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A service that stops in order on SIGTERM.
 
 import Dispatch

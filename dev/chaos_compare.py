@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Compares the two files of a run of dev/chaos: see `dev/chaos --help`.
 
   chaos_compare.py FATES READ [--since NS]

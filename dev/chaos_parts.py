@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What the scenarios of dev/chaos are made of: processes, a broker, a cluster, and the account of a run."""
 
 import json

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Reads all messages of a queue of RabbitMQ 4 with Proton's Python binding, for dev/chaos.
 
   chaos_read.py PORT QUEUE FILE [--idle SECONDS]

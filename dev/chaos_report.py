@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The results of dev/chaos: a line for the terminal, and a row of a Markdown table."""
 
 import os

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The scenarios of dev/chaos: see there."""
 
 import argparse

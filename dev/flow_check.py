@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The measuring of dev/flow-check: see there."""
 
 import argparse

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What dev/flow-check measures of credit that tunes itself."""
 
 import signal

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What the measurements of dev/flow-check share: the processes of a run, and its figures."""
 
 import datetime

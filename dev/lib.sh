@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # What the programs in dev/ share. A program sources it first; it answers --help with the comment
 # at the program's head and moves to the repository's root.
@@ -17,7 +18,7 @@ run() {
 
 case ${1:-} in
     -h | --help)
-        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+        sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
 esac

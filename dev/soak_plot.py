@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Plots the samples of dev/soak as soak.svg, and writes its figures as a row of a table, soak.md."""
 
 import csv

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The brokers that messages go through."""
 
 import atexit

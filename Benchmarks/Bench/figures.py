@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The figures of a run, with their goals."""
 
 from dataclasses import dataclass

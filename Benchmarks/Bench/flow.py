@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What the program `flow` of Benchmarks measures by itself: its lines are taken over as they are."""
 
 import re

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The counting and comparing of dev/gates: see there."""
 
 import argparse

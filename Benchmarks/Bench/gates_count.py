@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What dev/gates counts: allocations and instructions of the program `gates`, for one message."""
 
 import json

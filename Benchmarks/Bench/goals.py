@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What the figures of each scenario are, and the goals of some."""
 
 from Bench.figures import Collector, Figure, median

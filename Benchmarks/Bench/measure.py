@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """One measurement of each kind: the processes, what they are told, and what is taken from what they print."""
 
 import os

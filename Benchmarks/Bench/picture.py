@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The picture of the README: rates beside those of the contenders, as files of SVG that stand alone."""
 
 import os

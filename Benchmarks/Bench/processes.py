@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The processes of one measurement: started, watched, and ended by their own ids."""
 
 import json

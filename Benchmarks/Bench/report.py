@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """report.html: one file, without a script and without anything from elsewhere."""
 
 import os

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The rounds: who is measured when, how many messages, and the time that is left."""
 
 import sys

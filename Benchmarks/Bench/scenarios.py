@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What is measured: cases, and those who take turns in each."""
 
 from dataclasses import dataclass, field

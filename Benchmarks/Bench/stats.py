@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Medians, spread, and curves of several rounds in one."""
 
 import math

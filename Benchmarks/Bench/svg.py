@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The parts of plots: SVG without a script. Colours are the style sheet's; labels and dashes say the same."""
 
 import math

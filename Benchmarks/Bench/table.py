@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Rates with CPU and memory beside them: rows for the text table and for the report."""
 
 # Of each kind: the key, the head of its column, the unit.

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 /* Counts the allocations of a process that is started with this in LD_PRELOAD, for dev/gates.
  *
  * When the process ends it writes to the file that ALLOCATIONS names:

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // Plain Proton-C beside the scenario `priority` of the flow benchmarks: urgent messages and bulk on one connection.
 #include "common.h"
 

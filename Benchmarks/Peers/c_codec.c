@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // c-proactor's codec: pn_message alone.
 #include "c_proactor.h"
 

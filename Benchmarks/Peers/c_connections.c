@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // c-proactor's connect, idle and listen.
 #include "c_proactor.h"
 

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // What Proton's engine can do at most: pn_connection_driver on a socket, one encoded message sent again and again,
 // nothing decoded. receiver, sender and latency alone.
 #define _GNU_SOURCE

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // c-proactor's receiver, sender and latency.
 #include "c_proactor.h"
 

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // The yardstick of the benchmark: C on Proton's own pn_proactor, with pn_message, as a user who wants top speed would
 // write it. This file has its start and its connections; c_messages.c, c_connections.c and c_codec.c have the commands.
 #include "c_proactor.h"

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // The parts of c-proactor.
 #ifndef BENCHMARK_C_PROACTOR_H
 #define BENCHMARK_C_PROACTOR_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // What the programs of the benchmark share: the command line, clocks, memory and the report. Valid C and C++.
 #ifndef BENCHMARK_COMMON_H
 #define BENCHMARK_COMMON_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // A line with a delay and a rate, for measuring: a TCP proxy of one thread. See usage below.
 #define _GNU_SOURCE
 #include <errno.h>

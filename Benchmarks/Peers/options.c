@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 // The command line of the benchmark's programs: read_options of common.h.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

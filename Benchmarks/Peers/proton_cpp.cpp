@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The benchmark's contender on Proton's C++ library, as its users write it well: proton::messaging_handler, a credit
 // window, messages accepted by the library, sent in on_sendable as far as the credit goes. This file has its start,
 // receiver, sender and latency.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The parts of the benchmark's contender in C++.
 #ifndef BENCHMARK_PROTON_CPP_HPP
 #define BENCHMARK_PROTON_CPP_HPP

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The C++ contender's codec: proton::message alone.
 #include "proton_cpp.hpp"
 

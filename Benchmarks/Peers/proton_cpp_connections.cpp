@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The C++ contender's connect, idle and listen.
 #include "proton_cpp.hpp"
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark's contender on Proton's Python binding, as its users write it well: MessagingHandler with prefetch and
 messages accepted by the library, sent in on_sendable as far as the credit goes."""
 import argparse

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A text that is compared by its bytes, as AMQP compares names.
 ///
 /// Swift's `String` also equates texts that look the same, such as the two forms of "é".

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Foundation
 
 /// The three descriptors with which every process starts: stdin, stdout and stderr.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import QpidProton
 
 /// The way to a peer: one connection, or a client that finds a lost one again.

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 #ifndef SWIFT_QPID_PROTON_SHIM_H
 #define SWIFT_QPID_PROTON_SHIM_H
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import QpidProton
 
 /// A request to the management node: an HTTP method, path and body in a message.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 public import QpidProton
 
 /// Addresses of RabbitMQ 4 (version 2), with the names percent-encoded.

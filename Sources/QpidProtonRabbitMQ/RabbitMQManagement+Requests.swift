@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 public import QpidProton
 
 // Each call suspends until the broker has answered, at most for `timeout`. It throws the broker's refusal, the error

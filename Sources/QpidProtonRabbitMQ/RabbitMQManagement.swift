@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 public import QpidProton
 
 /// The management node of RabbitMQ 4: it declares, inspects and deletes queues, exchanges and bindings over a

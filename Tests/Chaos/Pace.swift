@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Spreads messages evenly over time. What an outage has held up is not made up for.
 struct Pace {
     private let gap: Duration?

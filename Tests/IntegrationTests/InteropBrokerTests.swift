@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Testing
 
 /// Every AMQP type and every message section that `pn_message` carries, through the example brokers of Proton.

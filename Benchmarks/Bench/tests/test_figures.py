@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What figures are made of results, and what is told of them."""
 
 import re

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """How counts are compared with what is committed, and where allocations are told to come from."""
 
 import contextlib

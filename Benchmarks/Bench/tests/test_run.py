@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Processes that end well, badly, never; and rounds in which all take turns."""
 
 import signal

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Foundation
 
 /// A process of its own. It ends with this one, or when nobody keeps it any more.

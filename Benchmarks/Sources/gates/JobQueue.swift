@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Synchronization
 
 /// Runs tasks on the thread that calls ``runRound()``, so that counts repeat.

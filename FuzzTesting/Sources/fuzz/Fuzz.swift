@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import FuzzEntries
 
 /// libFuzzer's own main, but for the arguments.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPClient {
     /// The settings of a client.
     public struct Configuration: Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPClient {
     /// What became of the messages that were handed to a ``Sender``: see ``Sender/fates``.
     ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPClient {
     /// Opens a receiver from an address that outlives its connections.
     ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPClient {
     /// The state of a client's connection.
     public enum State: Hashable, Sendable {

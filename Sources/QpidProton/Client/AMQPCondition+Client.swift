@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPCondition {
     /// A message was the first in doubt of too many losses in a row, and the client does not send it again: see
     /// ``AMQPClient/Sender/Configuration/poisonLimit``.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPConsumer {
     /// The settings of a consumer.
     public struct Configuration: Sendable {

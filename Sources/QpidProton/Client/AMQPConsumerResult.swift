@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The numbers of a consumer: what became of the messages that it received.
 ///
 /// received = accepted + failed + rejected + released + decided by the application + stale + in progress.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import DequeModule
 
 /// Remembers how often messages were handled that went back to a peer without a count of its own, up to a limit.

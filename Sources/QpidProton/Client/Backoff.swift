@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Decides how long to wait before each try: one try at once in each window, then full jitter below a growing bound.
 ///
 /// Times are durations since any fixed moment.

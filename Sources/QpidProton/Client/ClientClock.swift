@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The clock of a client: durations since its start.
 struct ClientClock: Sendable {
     private let start = ContinuousClock.now

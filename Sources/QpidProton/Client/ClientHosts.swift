@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The hosts that a client connects to, one after the other: configured ones, and those that a peer announces.
 ///
 /// A pure value. What a peer announces is checked, and bounded: see ``AnnouncedHost``.

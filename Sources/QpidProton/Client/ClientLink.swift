@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A sender or a receiver that outlives its links, for the supervisor, which attaches them.
 protocol ClientLink: AnyObject, Sendable {
     var name: String { get }

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 // The place of a receiver in a RabbitMQ stream. An application that changes the settings of each link decides about it itself.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 /// The sessions of one connection of a client: one for each link, and shared ones beyond the limit.

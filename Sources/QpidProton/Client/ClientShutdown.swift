@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 /// The end of a client, which its consumers share: one deadline for all, from when the first is asked to shut down.

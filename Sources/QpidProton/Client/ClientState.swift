@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a client does about its connection: events in, actions out.
 ///
 /// A pure value without a clock: times are durations since any fixed moment. Each attempt and each generation has a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 // The links of a client: attached on each connection, and again when they alone are lost.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 // What a new connection gets, in stages: receivers without credit, senders, the messages in doubt, and the credit.

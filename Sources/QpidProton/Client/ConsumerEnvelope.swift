@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// What a consumer reads of a message: the sections before the body, as far as they can be read.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import DequeModule
 
 /// Decides what becomes of the messages of a consumer: events in, actions out.

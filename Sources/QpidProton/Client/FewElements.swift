@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A list that is nearly always empty or holds one element, which needs no allocation.
 struct FewElements<Element> {
     private var first: Element?

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How many messages are worth fetching ahead: those that the handlers take within a tenth of a second.
 struct HandlerPace: Sendable {
     private static let ahead = 0.1

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// The sections of an encoded message that lie before the bare message: those that a sender may change.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A list whose elements leave from anywhere in constant time: doubly linked, in one array.
 ///
 /// An element has a place, which another element gets when it has left. A place that does not exist is -1.

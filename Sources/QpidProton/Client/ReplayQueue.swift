@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The messages of one sender, from acceptance to settlement, across any number of links.
 ///
 /// A pure value without a clock: times are durations since any fixed moment. Messages leave in the order of their

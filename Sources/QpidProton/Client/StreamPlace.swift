@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where a receiver goes on in a RabbitMQ stream after a loss: behind the messages that were settled.
 ///
 /// A stream keeps its messages and takes nothing back. A message that was taken and not settled comes again, and with it

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A request of a peer: a session, or a link on one. It waits until the application accepts or refuses it.
 public enum AMQPIncoming: Sendable {
     /// The peer has begun a session.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// A reference to an object on an event loop: a connection, a session, a link, a delivery.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 // Closing within a limit. What remains unfinished is in the result, which every close of the same thing returns.

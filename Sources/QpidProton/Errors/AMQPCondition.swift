@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The name of an error: an open set of AMQP symbols.
 ///
 /// Compare with the constants. For a condition that a peer or your application defines, make your own:

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The sizes that a peer sets for the frames of this side. Source: AMQP 1.0 §2.4.1 and §2.7.1.
 enum FrameLimit {
     /// The frame that every peer accepts, in bytes: the least max-frame-size, and the limit until the peer has opened

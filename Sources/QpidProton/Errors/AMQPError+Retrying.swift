@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPError {
     /// Whether the same attempt may succeed later without a change to the program.
     ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // rooms: AMQPTracker: an error carries the tracker of its message as a value, and calls nothing of it.
 
 /// The only error type that this library throws.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 public import NIOCore
 
 /// The result of closing a connection, session or link, with its unfinished work.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 // Concurrent reads of connections that share a budget fit into it too: each read reserves room before it starts.

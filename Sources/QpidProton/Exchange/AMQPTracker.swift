@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Tracks a message that ``AMQPSender/enqueue(_:settled:options:)`` or ``AMQPSender/trySend(_:settled:options:)``
 /// accepted.
 ///

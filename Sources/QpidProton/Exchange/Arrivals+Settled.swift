@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 // Tasks can receive messages that the sender has settled even after the end of their link, because no one sends them

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// The messages that arrived since the last hand-over. Only the event loop fills it.

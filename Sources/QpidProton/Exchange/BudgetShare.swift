@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One connection's part of an ``AMQPMemoryBudget``, protected by the connection's lock.
 struct BudgetShare: Sendable {
     /// The debt to the budget. It is paid without a lock, because others may be called then.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 /// Collects the unfinished work of a connection's links, a session's links or one link during closes.

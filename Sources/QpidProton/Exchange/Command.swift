@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Work that a task posts to the event loop of its connection: a plain value that names its object by a key.
 ///
 /// The loop looks the object up. If it has ended, the loop answers the command with the cause.

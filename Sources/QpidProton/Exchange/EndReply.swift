@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The end of a session or a connection: a failure for an end with an error, otherwise a description.
 typealias EndReply = Reply<AMQPError>
 

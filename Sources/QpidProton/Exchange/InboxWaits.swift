@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The waiting tasks of an inbox, its end, and the unreported part of the taken elements.
 struct InboxWaits<Item: Sendable>: Sendable {
     typealias Answer = Result<Item?, AMQPError>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Commands whose answer a task waits for.
 extension Outbox {
     /// Posts a command and waits for its answer. Cancellation ends only the wait.

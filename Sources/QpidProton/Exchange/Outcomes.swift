@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 /// The outcomes of a run of messages in one allocation, because there is one for every message.
@@ -317,7 +319,8 @@ struct OutcomeReply: Replying, Hashable {
                 _ = self.slot.change(.claimed, to: .open)
                 return task
             }
-            if !self.slot.change(.claimed, to: .watched), let waiter = self.slot.takeWaiter(), let answer = self.answer {
+            if !self.slot.change(.claimed, to: .watched), let waiter = self.slot.takeWaiter(), let answer = self.answer
+            {
                 waiter.resume(answer)
             }
             return nil

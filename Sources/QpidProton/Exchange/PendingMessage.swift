@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A message that the ledgers have admitted and Proton does not have yet: a plain value.
 struct PendingMessage: Sendable {
     let bytes: MessageBytes

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 /// The received bytes of a connection, and its room for more: credit, windows and reads depend on it.

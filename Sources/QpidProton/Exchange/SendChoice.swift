@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// The options of one message with other than the default ones. Most messages have none and need no memory.

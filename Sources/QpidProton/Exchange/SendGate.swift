@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import DequeModule
 
 /// A tree of ledgers (connection, sessions, links) before the send queue, with the waiters of each link.

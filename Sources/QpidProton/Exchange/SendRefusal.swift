@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The cause for which there is no room for a message now.
 struct SendRefusal: Equatable, Sendable {
     /// The level that refused a message.

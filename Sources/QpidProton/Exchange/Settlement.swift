@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// An application's decision about one delivery, on its way to the loop.
 struct Settlement: Sendable {
     /// The outcomes without data, and a reference for the others, because many settlements wait, are sorted and copied.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 /// The destination of decisions about one receiver's deliveries. It is separate from the outbox, whose memory changes

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A delivery-tag of up to 32 bytes, stored inline, with the message-format in the padding.
 struct StoredTag: Sendable {
     var storage: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)

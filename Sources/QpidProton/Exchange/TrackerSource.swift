@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The side that resolves a tracker. It must resolve it exactly once.
 struct TrackerPromise: Sendable {
     fileprivate let promise: OutcomePromise

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Decides, from what the kernel reports, when bytes that were sent have been acknowledged by no one for too long.
 ///
 /// A peer whose empty frames arrive is not silent for the idle timeout, though a path may drop our large packets.

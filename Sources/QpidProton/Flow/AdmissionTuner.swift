@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Tunes the number of queued bytes of a sender so that a message waits about 2 ms before it leaves.
 ///
 /// A full queue adds its length to the time of every message, and is no faster than a short one. The limit starts at

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The message whose first byte has arrived and whose end has not.
 enum ArrivingMessage: Equatable {
     /// The extent to which its received bytes have been read out of Proton.

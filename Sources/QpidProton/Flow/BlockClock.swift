@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Measures how long each cause has blocked a link: each moment counts for one cause or for none.
 struct BlockClock {
     /// The current cause; `nil` while the link moves or has no work.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Counts bytes against one high and one low watermark.
 ///
 /// Bytes are admitted while the sum stays at or below `high`. After a refusal nothing more is admitted until the sum is

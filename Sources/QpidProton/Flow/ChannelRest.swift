@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The channel numbers of ended sessions. Each rests before its next use.
 ///
 /// RabbitMQ 4.0 answers the end of a session shortly before it frees the channel, and loses a begin in between without

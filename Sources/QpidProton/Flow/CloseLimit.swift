@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Divides the limit of a close.
 enum CloseLimit {
     /// The time for the work before the close. The rest, a fortieth and at most one second, is for the peer's answer.

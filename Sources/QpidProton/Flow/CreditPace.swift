@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import DequeModule
 
 /// The credit that a rate limit leaves to a receiver: the limit minus unused credit.

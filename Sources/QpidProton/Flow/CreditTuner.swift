@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Tunes the number of messages on their way to a receiver by what arrives and returns. The caller passes times in
 /// nanoseconds.
 ///

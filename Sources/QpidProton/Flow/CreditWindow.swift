@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Computes the credit that a receiver grants.
 ///
 /// A message uses one place of the window, and its bytes, from the grant of its credit. It frees them when the

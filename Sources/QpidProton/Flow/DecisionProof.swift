@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Tracks the decisions about a receiver's messages that the peer has certainly read.
 ///
 /// The peer reads in order. A message for credit of a later write proves that the peer has read the decisions of

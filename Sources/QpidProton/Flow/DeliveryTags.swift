@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The delivery-tags of a sender, and the numbers of its messages.
 ///
 /// A tag is the number of its message, until the application chooses a tag or a format. From then on the tags of

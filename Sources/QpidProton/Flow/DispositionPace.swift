@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Decides when a receiver sends dispositions. It holds accepted and released ones back, so that neighbours leave as
 /// one range.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Plain values by key, found without hashing, in the order of their insertion.
 ///
 /// A value can leave the order and still be found by its key. It can also be decided and keep its place: it is ripe if

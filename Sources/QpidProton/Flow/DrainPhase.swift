@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The phase of a drain: the peer uses its credit or returns it. Source: AMQP 1.0 §2.6.7.
 enum DrainPhase: Equatable {
     case none

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The expected size of a link's next messages: the largest recent one.
 struct ExpectedSize {
     private(set) var bytes: Int

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The incoming window of a session: the transfers that the peer may send. Source: AMQP 1.0 §2.5.6.
 ///
 /// It is advertised in transfers and limits bytes: as many transfers as fit into the free bytes, by their recent size.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 /// The cause that blocks the bytes of a link, in a form that the loop writes and any task reads.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The credit of a link on which this side sends. Source: AMQP 1.0 §2.6.7.
 enum LinkCredit {
     /// The remaining credit in Proton's count, with its sign.

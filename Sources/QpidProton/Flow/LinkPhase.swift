@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The phase of a link on this side.
 enum LinkPhase: Equatable {
     /// The end of a link, and later events.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The part of a message to which bytes belong, on their way through the ledgers.
 enum MessagePart: Sendable {
     case whole

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Two token buckets, for messages and for bytes, on the caller's clock in nanoseconds.
 ///
 /// Tokens are computed from one point in time and not added up in steps, so that no rounding accumulates. The bytes may

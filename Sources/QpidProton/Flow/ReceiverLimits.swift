@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The sizes of messages that a receiver accepts, in bytes.
 struct ReceiverLimits {
     /// The largest message. No buffer holds more.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The state of a receiver: the arriving message, its credit, its drain and its purpose.
 ///
 /// The loop reports events and follows the results. For each message a result is a number, a Boolean or an enum without

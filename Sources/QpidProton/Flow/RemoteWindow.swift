@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The transfers that the peer of a session accepts now. Source: AMQP 1.0 §2.5.6.
 ///
 /// Proton's number is unsigned. If a peer shrinks its window below the transfers on their way, as brokers without

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import DequeModule
 
 // Messages that are created while they are sent. Their parts wait beside the backlog, which contains only their start,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import DequeModule
 
 /// The start times of messages by their number, until their outcome arrives. It keeps at most the latest ``limit``.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The phase of a sender, and the treatment of its started message.
 enum SenderState: Equatable {
     /// The obstacle for the start of the next message.

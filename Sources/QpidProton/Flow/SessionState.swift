@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The phase of a session on this side, and whether its bytes may leave.
 enum SessionState: Equatable {
     enum Event: CaseIterable {

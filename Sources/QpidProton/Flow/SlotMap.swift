@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The place of a value in a ``SlotMap``. It finds nothing after the removal of the value.
 struct SlotKey: Hashable, Sendable {
     fileprivate let index: UInt32

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Limits the unsettled messages of one receiver, and its credit.
 struct UnsettledLimit {
     /// The limit of a link whose messages are finished on this side with the decision.

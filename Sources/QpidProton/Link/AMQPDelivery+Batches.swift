@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension Sequence<AMQPDelivery> {
     /// Accepts all deliveries, and with them the responsibility for their messages.
     ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPDelivery {
     /// Suspends until the settlement of the delivery has ended, and returns its result.
     ///

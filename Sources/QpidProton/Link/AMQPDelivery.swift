@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 public import NIOCore
 
 /// A message that has arrived. Settle it with ``accept(includingEarlier:)``, ``reject(_:)``, ``release()`` or

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 // The figures of a link in the peer's flows. Any task can read them at any time without waiting.

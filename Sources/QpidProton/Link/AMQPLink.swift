@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The common interface of both ends of a link: ``AMQPSender`` and ``AMQPReceiver``. Source: AMQP 1.0 §2.6.
 public protocol AMQPLink: Sendable {
     /// The name of the link.

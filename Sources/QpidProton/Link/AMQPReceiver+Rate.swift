@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPReceiver {
     /// Sets another rate limit, or removes it, while the receiver is running. Never suspends.
     ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPSender {
     /// Sends messages in order and suspends until all are settled.
     ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPSender {
     /// Sets another rate limit, or removes it, while the sender is running. Never suspends.
     ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The steps of accepting a peer's session or link on the loop.
 
 extension SessionEndpoint {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// The channel numbers of a connection, which rest between two sessions: see ``ChannelRest``. Used on the event loop

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension LinkEndpoint {
     /// The reports to which the link adds its unfinished work.
     var reports: [CloseReport] {

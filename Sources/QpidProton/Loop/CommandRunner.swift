@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 // The commands of tasks. Each finds its object by the key, or is answered with the cause of the object's end.

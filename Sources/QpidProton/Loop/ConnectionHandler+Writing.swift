@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 // From Proton to the socket, and the consequences of confirmed writes.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Decisions on their way to the socket, the tasks that wait for them, and ended receivers with such decisions.
 ///
 /// Used on the event loop only.

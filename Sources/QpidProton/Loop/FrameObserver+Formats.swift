@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Message-formats, which Proton 0.37 does not store: see ``MarkedTag``.
 
 extension FrameObserver {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension FrameObserver {
     /// Reports a frame of this side that is larger than the peer accepts, and an open that a peer need not accept.
     func check(_ frame: FrameHeader, ofSize size: Int) {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The part of a read that may go to Proton now.
 struct FrameReading {
     /// The bytes up to a frame that must wait for an answer, or that Proton must not see.

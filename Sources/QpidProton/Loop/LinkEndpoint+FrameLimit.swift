@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Logging
 
 // No frame of this side exceeds the peer's max-frame-size (AMQP 1.0 §2.7.1). Proton keeps to it only with transfers

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The links that the peer has attached in one session, and the guards for frames that Proton 0.37 mishandles.
 ///
 /// Proton frees memory twice if a link is attached on a handle in use. It ends the process if a message of several

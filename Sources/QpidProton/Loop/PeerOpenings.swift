@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Logging
 
 /// Handles the sessions and links that the peer opens: finds their endpoints, refuses them, or offers them to the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 // The flows that the library writes itself: renewals of the sessions' windows, and answers to echoes.

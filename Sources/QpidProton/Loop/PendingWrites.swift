@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import DequeModule
 
 /// The unconfirmed writes, oldest first, with the bytes of messages in each.

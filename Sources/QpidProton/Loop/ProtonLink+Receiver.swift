@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension ProtonLink {
     /// Sets the fields of a receiver's attach, except its max-message-size.
     func prepare(_ configuration: AMQPReceiver.Configuration) throws(AMQPError) {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// The unsettled deliveries of a receiver, and the decisions about them on their way to the peer.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 // Grants of credit by the window, the rate limit and the connection's memory.

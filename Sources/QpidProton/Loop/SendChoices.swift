@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// The options of messages that have not started to leave, by the numbers of their outcomes.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The sending half of a connection: hands slices of messages to Proton, and asks senders whether they have finished.
 ///
 /// Used on the event loop only.

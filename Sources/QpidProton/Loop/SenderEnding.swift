@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Fails and counts the unfinished messages of a sender at the end of its link.
 struct SenderEnding {
     /// The error that ended the link.

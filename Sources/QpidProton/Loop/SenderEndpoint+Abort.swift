@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // An abandoned message stays incomplete in Proton until the abort or the detach can leave: see
 // ``ProtonDelivery/abort()``.
 

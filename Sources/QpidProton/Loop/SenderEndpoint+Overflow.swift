@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension SenderEndpoint {
     /// Makes room for the first waiting message. Drops the oldest messages of this link that have not started, or that
     /// message alone if they would not suffice.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 // Delivery-tags and message-formats of the application. Links without any store no tags.

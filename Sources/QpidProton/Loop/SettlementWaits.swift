@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import DequeModule
 
 /// Tasks that wait for settlements of one receiver's deliveries, by their sequence. Usually empty.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// Hands the peer's bytes to Proton, after the checks of the header and the frames. Used on the event loop only.

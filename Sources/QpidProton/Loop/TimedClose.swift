@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// A close whose steps share one limit: the work before it and the wait for the peer's answer. Used on the event loop

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// The sessions for which the library must send flows that Proton does not write: renewals of windows, and answers to

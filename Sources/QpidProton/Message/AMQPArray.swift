@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A sequence of values of one type.
 ///
 /// All elements share one constructor: the same primitive type and, if they are described, the same descriptors. An

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The 32 bits of an IEEE 754 decimal32 number. The library transports them and does not compute with them.
 ///
 /// Source: AMQP 1.0 §1.6.13 (BID encoding).

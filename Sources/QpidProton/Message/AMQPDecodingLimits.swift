@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The limits of a decoded value or message, and the strictness of decoding.
 ///
 /// A peer can claim much in few bytes: an array of four billion nulls needs 12. These limits bound the memory and the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A value with a descriptor, which defines the value's meaning.
 ///
 /// Source: AMQP 1.0 §1.2 and §1.3.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The header of a message: its delivery in the network.
 ///
 /// Source: AMQP 1.0 §3.2.1.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Ordered keys and values.
 ///
 /// The order counts: in AMQP and for `==`, two maps with the same pairs in another order differ. Each key occurs once.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A name from a limited set, in ASCII.
 ///
 /// The type accepts any text. Encoding text that is not ASCII throws `local:invalid-argument`, and decoding it throws

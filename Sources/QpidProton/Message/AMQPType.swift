@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The primitive types of AMQP 1.0.
 ///
 /// Source: AMQP 1.0 §1.6.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPValue: Hashable {
     /// Whether the types and the bits are equal.
     public static func == (left: AMQPValue, right: AMQPValue) -> Bool {

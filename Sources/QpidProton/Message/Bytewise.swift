@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// An optional text that is compared by its UTF-8 bytes, because AMQP names are equal only if their bytes are.
 ///
 /// Swift's `==` also equates canonically equivalent texts, such as the two forms of "é".

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 public import CoreMetrics
 
 /// The settings for reports of connections to swift-metrics.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Logging
 
 /// The keys of the log's metadata. `Observability.md` lists them; a test holds the two equal.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The standard names of the metrics. `AMQPMetrics` and `Observability.md` list them; a test holds the lists equal.
 enum MetricName: String, CaseIterable {
     case connections = "amqp.connections"

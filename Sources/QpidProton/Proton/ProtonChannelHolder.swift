@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A session that only occupies the lowest free channel number, so that Proton does not assign it.
 final class ProtonChannelHolder {
     private var session: ProtonSession

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CProton
 
 // Outcomes, between Swift and a `pn_disposition_t`.

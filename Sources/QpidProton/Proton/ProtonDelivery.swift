@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CProton
 
 /// A view of one `pn_delivery_t`. It is valid until the next event, or until its settlement if this side keeps it

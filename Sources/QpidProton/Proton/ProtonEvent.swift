@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CProton
 
 /// The Proton events that this library handles. Their objects are valid until the next event.

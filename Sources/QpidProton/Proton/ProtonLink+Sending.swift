@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CProton
 
 // The sending side of a link. Proton queues everything without credit or window, scans all of it on each output (P40),

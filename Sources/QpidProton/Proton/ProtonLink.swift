@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CProton
 
 /// The owner of one `pn_link_t`, a sender or a receiver. It belongs to one event loop.

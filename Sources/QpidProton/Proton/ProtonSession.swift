@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CProton
 
 /// The owner of one `pn_session_t`. It belongs to one event loop.

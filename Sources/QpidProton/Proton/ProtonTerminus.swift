@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CProton
 
 /// Translates sources and targets between Swift and a `pn_terminus_t`.

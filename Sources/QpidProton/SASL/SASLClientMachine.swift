@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The client's side of SASL: header, mechanisms, init, challenges, outcome. Source: AMQP 1.0 §5.3.2.
 struct SASLClientMachine: SASLMachine {
     private enum State {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import NIOCore
 
 /// The five frames of a SASL exchange. Source: AMQP 1.0 §5.3.3.

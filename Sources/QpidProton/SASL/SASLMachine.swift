@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One side of a SASL exchange as a pure value: received headers and frames go in, actions come out.
 ///
 /// A thrown error ends the connection after the actions before it.

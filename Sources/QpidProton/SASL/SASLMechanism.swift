@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The client's side of one exchange of a mechanism. Each connection has its own value.
 ///
 /// Source: RFC 4422 §3, AMQP 1.0 §5.3.2.

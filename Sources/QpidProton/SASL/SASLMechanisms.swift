@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// ANONYMOUS, RFC 4505: a login without a user.
 struct SASLAnonymous: SASLClientMechanism, SASLServerMechanism {
     let name = "ANONYMOUS"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import NIOCore
 
 /// The first eight bytes of a peer. Source: AMQP 1.0 §2.2 and §5.3.1.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The server's side of SASL: header, mechanisms, init, challenges, outcome. Source: AMQP 1.0 §5.3.2.
 struct SASLServerMachine: SASLMachine {
     private enum State {

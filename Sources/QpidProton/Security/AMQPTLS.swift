@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The TLS settings of a client.
 ///
 /// By default it trusts the system's roots, verifies the server's certificate and its host name, and accepts TLS 1.2 or

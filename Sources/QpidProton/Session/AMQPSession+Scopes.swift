@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPSession {
     /// Runs `body` with a new sender and closes it, also if `body` throws or the task is cancelled.
     ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A session: its links share the incoming and outgoing windows.
 ///
 /// The session stays open until you close it or the connection ends. The release of the last reference does not close it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The fields of a peer's attach. Source: AMQP 1.0 §2.7.3.
 public struct AMQPAttach: Hashable, Sendable {
     /// The name of the link.

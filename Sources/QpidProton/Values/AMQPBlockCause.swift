@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The cause that blocks a link.
 ///
 /// A refusal names the outermost cause first: the full limit, and then the reason why that limit does not empty. See

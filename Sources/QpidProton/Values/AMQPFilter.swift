@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A filter at a source: a name, and a described value that selects messages. Source: AMQP 1.0 §3.5.8.
 public struct AMQPFilter: Hashable, Sendable {
     /// The key in the source's filter set.

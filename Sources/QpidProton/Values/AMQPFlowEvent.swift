@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The beginning or the end of a block of a link.
 public struct AMQPFlowEvent: Hashable, Sendable {
     /// The kind of event.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The receiver's decision about a message. Source: AMQP 1.0 §3.4.
 public enum AMQPOutcome: Hashable, Sendable {
     /// The receiver has taken responsibility for the message.

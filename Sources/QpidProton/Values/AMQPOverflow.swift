@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The policy of ``AMQPSender/enqueue(_:settled:options:)`` and ``AMQPSender/send(_:settled:options:)`` for a message
 /// without room.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The fields that the peer announced in its `open` frame. Source: AMQP 1.0 §2.7.1.
 public struct AMQPPeer: Hashable, Sendable {
     /// The name of the peer's container.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A limit for the messages and bytes that pass per second.
 public struct AMQPRateLimit: Hashable, Sendable {
     /// The messages per second; `nil` for no limit.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPReceiver {
     /// How many messages or bytes may be on their way to the application: the basis for granting credit.
     ///

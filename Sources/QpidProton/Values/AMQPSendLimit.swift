@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The high and the low watermark for bytes that are accepted for sending and not yet written to the socket.
 ///
 /// Sending suspends when it would exceed `high`, and resumes when the bytes have fallen to `low`. A single message

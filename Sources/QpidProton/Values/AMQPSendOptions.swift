@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The options of one message's delivery, for the calls that send one message.
 ///
 /// The batch calls of ``AMQPSender`` have no options: a delivery-tag belongs to one message.

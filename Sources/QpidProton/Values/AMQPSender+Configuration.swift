@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPSender {
     /// The settings of a sender.
     public struct Configuration: Hashable, Sendable {

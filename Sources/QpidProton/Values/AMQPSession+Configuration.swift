@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension AMQPSession {
     /// The settings of a session.
     public struct Configuration: Hashable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Whether a sender settles its messages itself. Source: AMQP 1.0 §2.8.2.
 public enum AMQPSenderSettleMode: Hashable, Sendable {
     /// The sender awaits the receiver's outcome: at least once.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The result of a call that settles a delivery: see ``AMQPDelivery/accept(includingEarlier:)``.
 public enum AMQPSettlement: Hashable, Sendable {
     /// The decision was handed to the connection. This is no promise: ``AMQPDelivery/settled()`` returns how it ended.

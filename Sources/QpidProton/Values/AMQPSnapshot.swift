@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A limit in bytes, and its use.
 public struct AMQPFill: Hashable, Sendable, CustomStringConvertible {
     /// The most bytes that the limit admits; `nil` if there is no separate limit.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The state of a terminus that survives the connection. Source: AMQP 1.0 §3.5.5.
 public enum AMQPTerminusDurability: Hashable, Sendable {
     /// Nothing.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The host, the login and the address to use at the host: `amqp://user:password@host:port/address`.
 ///
 /// - The scheme is `amqp` (port 5672 by default) or `amqps` (TLS, port 5671 by default). A text without a scheme, such

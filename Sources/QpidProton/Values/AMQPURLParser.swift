@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import NIOCore
 
 /// Parses an ``AMQPURL`` by its UTF-8 bytes. No error text quotes user info, host, port or address. After an unescaped

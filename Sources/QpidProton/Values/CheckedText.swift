@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// Checks texts of this side before they become C strings, which end at the first zero byte.

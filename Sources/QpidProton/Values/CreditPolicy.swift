@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The rule by which a receiver grants credit.
 enum CreditPolicy: Hashable, Sendable {
     /// The application grants it.

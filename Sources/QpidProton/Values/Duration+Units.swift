@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension Duration {
     /// The whole nanoseconds, clamped to the type.
     var nanoseconds: Int64 {

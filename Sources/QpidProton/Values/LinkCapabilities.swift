@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The capabilities of one side of a link. Source: AMQP 1.0 §2.7.3.
 struct LinkCapabilities: Sendable, Equatable {
     var offered: [AMQPSymbol] = []

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A delivery-tag that carries a message-format through Proton 0.37, which stores no format and always sends 0.
 ///
 /// It is longer than any legal tag: the tag padded to 32 bytes, its length in one byte, and the format in four. Only

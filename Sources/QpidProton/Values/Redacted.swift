@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A secret whose text never reaches a description, a dump or a log; only code that reads ``value`` sees it.
 struct Redacted<Value: Hashable & Sendable>: Hashable, Sendable {
     var value: Value

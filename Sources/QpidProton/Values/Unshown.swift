@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension [UInt8] {
     /// Two digits per byte.
     var hex: String { self.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The fields of an attach that pass through Proton as its properties: see ``OutgoingEdits``.
 enum AttachFields {
     /// The offered-capabilities, the desired-capabilities and the properties among the fields of an attach.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// A close frame that the library writes without Proton. Source: AMQP 1.0 §2.7.9.

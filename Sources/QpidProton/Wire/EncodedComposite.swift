@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A described list in its encoded form: a performative, a terminus, a delivery state or an error.
 ///
 /// Fields that are not replaced keep their bytes. Without a replacement the whole composite keeps its bytes.

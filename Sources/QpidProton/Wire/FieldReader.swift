@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// Reads the fields of a performative in order, only in the encodings that the standard allows.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// A flow frame that the library writes in addition to Proton's. Source: AMQP 1.0 §2.7.4.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Replaces fields of one frame, in either direction, and keeps every other byte.
 ///
 /// It edits a complete AMQP frame, or the head of a transfer that contains its performative. The bytes after the head

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The fields of performatives that flow control and the guards need.
 enum FrameHeader {
     case open(Open)

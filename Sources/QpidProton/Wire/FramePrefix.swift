@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The first eight bytes of each frame. Source: AMQP 1.0 §2.3.1.
 struct FramePrefix {
     static let count = 8

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Walks the frames of a byte stream, in pieces of any size, and presents the head of each, which may be replaced.
 ///
 /// ``forEachPart(of:_:)`` returns the stream with its replacements. A head in several pieces is forwarded when it is

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import NIOCore
 
 /// Checks that a peer starts with the AMQP 1.0 header, before any byte reaches Proton.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The edits of the peer's frames before Proton reads them.
 ///
 /// Proton 0.37 knows performatives, delivery states and the coordinator by numeric descriptors alone, and ignores a

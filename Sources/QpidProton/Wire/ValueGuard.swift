@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Checks encoded values before Proton decodes them, and refuses those that would cost unlimited stack or memory.
 ///
 /// Proton 0.37 decodes nested values by recursion, to any depth. It allocates 72 bytes for each element that an array

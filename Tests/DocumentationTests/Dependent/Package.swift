@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
 import PackageDescription
 
 // The package of the README's section "Add it to a package". It builds where a clone of the library lies at this path.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The sections of a message, by the accessors of proton::message.
 #include "canonical.hpp"
 

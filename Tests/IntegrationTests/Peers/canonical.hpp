@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Between proton::message and the canonical text of README.md.
 #pragma once
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Between AMQP 1.0 bytes and the canonical text of README.md, on Proton's codec (pn_data)."""
 import json
 import struct

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // An AMQP 1.0 peer on Qpid Proton's C++ library, for interoperability tests. See usage() below.
 #include "canonical.hpp"
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """An AMQP 1.0 peer on Qpid Proton's Python binding, for interoperability tests.
 
   peer.py send URL ADDRESS       sends the messages that standard input holds, one a line

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Foundation
 
 /// A process of another program: its output goes to files, so that it never has to wait for its reader.

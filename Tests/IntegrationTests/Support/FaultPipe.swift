@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import NIOCore
 
 /// One direction of a connection through a ``FaultProxy``. It is used on the event loop alone.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a ``FaultProxy`` does to the bytes of one direction. Offsets count the bytes of the direction, from 0.
 struct FaultPlan: Sendable {
     /// How a direction ends.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Proton's own example programs, which dev/peers compiles from Debian's package.
 enum ProtonExample: String, CaseIterable {
     /// Sends messages, and waits until each is accepted.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 @testable import QpidProton
 
 /// A message without a queue. The test fails it, or resolves its outcome and gives its bytes back.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 @testable import QpidProton
 
 /// Makes messages for a queue alone, and gives back what they use when the test is over.

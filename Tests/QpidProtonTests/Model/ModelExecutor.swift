@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #if THREAD_SANITIZER
     // The lock that the sanitizer knows.
     @testable import QpidProton

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 @testable import QpidProton
 
 /// Another connection, of which the model knows no more than what it takes of the budget that it shares.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 @testable import QpidProton
 
 /// Two engines that exchange their bytes in memory. The second one takes every session and link.

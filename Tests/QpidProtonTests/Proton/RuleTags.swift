@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Testing
 
 /// The rules of Proton 0.37 that tests are about: `ARCHITECTURE.md` has the key.

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 #include <stddef.h>
 
 /// Gives what the allocator keeps for later back to the system.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A place in encoded bytes, the base of every reader of AMQP's encoding.
 ///
 /// It reads no byte at or beyond its end. If the bytes end too early, it returns `nil` or `false`, and its offset stays

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The constructor bytes.
 ///
 /// Source: AMQP 1.0 §1.6.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A fault of the codec, small enough to be thrown in registers. ``AMQPError`` is created from it at the border.
 struct CodecFault: Error {
     enum Kind: UInt8 {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import NIOCore
 
 /// The pairs of a map in their received form. They have been checked, so nothing here can fail.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import NIOCore
 
 /// Computes an upper bound of encoded values, so that one allocation suffices. It refuses too deep values before

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Finds a repeated key of an encoded map without comparing all keys with each other.
 ///
 /// A key is stored in a table by a hash of its bytes. The hash is fast and not keyed. If a peer chooses keys that

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import NIOCore
 
 /// The AMQP 1.0 §3.2.1 and §3.2.4 names of fields in list sections, in the order of the fields.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension UnsafeRawBufferPointer {
     /// Whether no byte has its top bit set; up to eight bytes at a time, in loads that may overlap.
     @inline(__always)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import NIOCore
 
 /// What is fuzzed: each target takes any bytes, and must return. The programs of `FuzzTesting/` run them with bytes that
