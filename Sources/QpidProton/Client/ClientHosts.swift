@@ -71,6 +71,8 @@ struct ClientHosts: Sendable {
             else { continue }
             announced.append(other)
         }
+        // A new list begins at its first host.
+        if self.policy == .replace, announced != self.announced { self.next = 0 }
         self.announced = announced
     }
 
