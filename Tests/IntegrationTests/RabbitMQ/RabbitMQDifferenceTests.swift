@@ -178,8 +178,7 @@ extension RabbitMQTests {
                 var configuration = AMQPSender.Configuration(target: .init(address: RabbitMQAddress.queue(queue)))
                 configuration.settleMode = mode
                 let sender = try await session.openSender(configuration)
-                let aborted = try await failure(of: "the stream") { try await sender.stream(body: BrokenBody()) }
-                #expect(aborted.fate == .aborted, "\(aborted)")
+                await #expect(throws: Broken.self) { try await sender.stream(body: BrokenBody()) }
                 let ended = try await failure(of: "the session") { try await session.waitUntilClosed() }
                 #expect(ended.condition == .connectionFramingError && ended.scope == .session, "\(ended)")
                 #expect(ended.detail.contains("settled"), "\(ended)")
