@@ -14,7 +14,7 @@ let package = Package(
     name: "swift-qpid-proton-fuzz-testing",
     platforms: [.macOS(.v15)],
     dependencies: [
-        .package(name: "swift-qpid-proton", path: ".."),
+        .package(name: "swift-qpid-proton", path: "..", traits: []),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
     ],
