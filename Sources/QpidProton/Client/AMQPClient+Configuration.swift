@@ -3,36 +3,39 @@
 extension AMQPClient {
     /// The settings of a client.
     public struct Configuration: Sendable {
-        /// The settings of each connection. The idle timeout is 15 s by default, so that a silent peer is a loss within
-        /// 20 s.
+        /// The settings of each connection. The idle timeout is 15 s by default, so the client reports a silent peer as
+        /// lost within 20 s.
         public var connection: AMQPConnection.Configuration
         /// The settings of each session. The ``AMQPSession/Configuration/incomingCapacity`` is 1 MiB by default,
-        /// because the client begins up to ``sessionLimit`` of them.
+        /// because the client begins up to ``sessionLimit`` sessions.
         public var session = AMQPSession.Configuration(incomingCapacity: .mebibytes(1))
-        /// How the client finds a connection again.
+        /// How the client reconnects after a loss.
         public var recovery = Recovery()
-        /// Returns the login method; called before each attempt, in place of the connection's `sasl`.
+        /// Returns the login method, in place of the connection's `sasl`. The client calls it before each attempt.
         ///
-        /// If the peer refuses the login, the client calls it once more. New credentials are used for the next attempt;
-        /// the same ones end the client. An error that it throws fails the attempt: see ``AMQPError/isRetryable``.
+        /// If the peer refuses the login, the client calls it once more. It uses new credentials for the next attempt;
+        /// the same credentials end the client. If the closure throws, the attempt fails: see
+        /// ``AMQPError/isRetryable``.
         public var credentials: (@Sendable () async throws -> AMQPSASL)?
-        /// Returns the TLS settings, for example with a renewed certificate; called before each attempt, in place of the
-        /// connection's `tls`.
+        /// Returns the TLS settings, for example with a renewed certificate, in place of the connection's `tls`. The
+        /// client calls it before each attempt.
         public var tls: (@Sendable () async throws -> AMQPTLS)?
-        /// Prepares each new connection before any link is attached; `nil`, the default, for nothing.
+        /// Prepares each new connection before the client attaches a link; `nil`, the default, for no preparation.
         ///
-        /// Called with the connection and the number of its generation. It declares queues, for example: see
-        /// `RabbitMQTopology` of QpidProtonRabbitMQ. The client is open when it has returned, so a sender or receiver
-        /// of the client cannot be opened in it.
+        /// The client passes the connection and its generation. The closure can declare queues, for example: see
+        /// `RabbitMQTopology` of QpidProtonRabbitMQ. The client opens only after the closure returns, so the closure
+        /// cannot open a sender or receiver of the client.
         ///
-        /// An error that it throws fails the attempt, and the client tries again: see ``AMQPClient/Event/onConnectFailed(generation:url:_:)``.
-        /// An `AMQPError` that is not ``AMQPError/isRetryable`` ends the client.
+        /// If the closure throws, the attempt fails and the client retries: see
+        /// ``AMQPClient/Event/onConnectFailed(generation:url:_:)``. An `AMQPError` that is not
+        /// ``AMQPError/isRetryable`` ends the client.
         public var onConnect: (@Sendable (_ connection: AMQPConnection, _ generation: Int) async throws -> Void)?
-        /// How long ``onConnect`` may take: 30 s by default. Its task is cancelled at the limit, and the attempt fails.
+        /// How long ``onConnect`` may take: 30 s by default. At the limit the client cancels its task, and the attempt
+        /// fails.
         public var onConnectLimit: Duration = .seconds(30)
-        /// The most sessions: 16 by default, at least 1. Each link has a session of its own up to this number, because a
-        /// broker such as RabbitMQ ends a whole session for one refused link. Further links are tried on a session of
-        /// their own first, and then share one.
+        /// The most sessions: 16 by default, at least 1. Each link has its own session up to this number, because a
+        /// broker such as RabbitMQ ends a whole session for one refused link. The client probes each further link on
+        /// its own session first, and then attaches it to a shared session.
         public var sessionLimit = 16
         /// How long a graceful shutdown of a service group may take for the client and its consumers together: 25 s by
         /// default. See ``AMQPClient/run()``.
@@ -45,10 +48,11 @@ extension AMQPClient {
         }
     }
 
-    /// How a client finds a lost connection, session or link again.
+    /// How a client restores a lost connection, session or link.
     ///
-    /// The first try follows at once, but only one in each 30 s. Each further try waits for a random time, from zero to
-    /// a bound that doubles with each try. It starts again at ``firstDelay`` only after 30 s without a loss.
+    /// The first attempt follows at once, but only once in each 30 s. Each further attempt waits for a random time
+    /// below a bound that doubles with each attempt. The bound returns to ``firstDelay`` only after 30 s without a
+    /// loss.
     public struct Recovery: Hashable, Sendable {
         /// The first bound of the random delay: 100 ms by default.
         public var firstDelay: Duration = .milliseconds(100)
@@ -58,7 +62,7 @@ extension AMQPClient {
         public var firstConnectionTimeout: Duration? = .seconds(60)
         /// How long an outage may last until the client ends; `nil`, the default, for no limit.
         public var giveUpAfter: Duration?
-        /// What becomes of other hosts that the peer names: ignored by default.
+        /// What the client does with other hosts that the peer announces: it ignores them by default.
         public var announcedHosts = AnnouncedHosts.ignore
 
         /// Creates the default settings.
@@ -67,25 +71,27 @@ extension AMQPClient {
 }
 
 extension AMQPClient {
-    /// What a client does with the hosts that its peer names: in the property `failover-server-list` of its open frame, or
-    /// in a redirect of the connection. The last list that the peer named counts, with 32 hosts at most.
+    /// What a client does with the hosts that its peer announces. A peer announces hosts in the property
+    /// `failover-server-list` of its open frame, or in a redirect of the connection. The client keeps the latest list,
+    /// with 32 hosts at most.
     ///
-    /// A host that is named over TLS is reached over TLS, or not at all. It gets the login of the connection that named it,
-    /// but never a password without TLS. Allow it only for peers that you trust: they choose where the client connects.
+    /// The client reaches a host that was announced over TLS only over TLS. It uses the login of the announcing
+    /// connection, but never sends a password without TLS. Allow announced hosts only for peers that you trust, because
+    /// they choose where the client connects.
     ///
     /// Source: AMQP 1.0 §2.8.16, and the failover of Qpid JMS.
     public enum AnnouncedHosts: String, Hashable, Sendable {
-        /// They are not used, and a redirect ends the client.
+        /// The client ignores them, and a redirect ends the client.
         case ignore
-        /// They take turns with the URLs.
+        /// The client alternates between them and the URLs.
         case add
-        /// They take turns in place of the URLs, until none of them answers.
+        /// The client uses them in place of the URLs, until none of them answers.
         case replace
     }
 }
 
 extension AMQPClient.Configuration {
-    /// Whether a login may have a password beside that of a URL.
+    /// Whether a login may have a password in addition to that of a URL.
     var mayHavePassword: Bool { self.credentials != nil || self.connection.sasl.hasPassword }
 
     func validate() throws(AMQPError) {

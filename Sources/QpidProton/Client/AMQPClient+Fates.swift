@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension AMQPClient {
-    /// What became of the messages that were handed to a ``Sender``: see ``Sender/fates``.
+    /// The fates of the messages that the application handed to a ``Sender``: see ``Sender/fates``.
     ///
     /// ``handedOver`` is the sum of all other figures, at every moment.
     public struct Fates: Hashable, Sendable {
-        /// The messages that were handed over.
+        /// The messages that the application handed over.
         public internal(set) var handedOver = 0
-        /// Those that the receiver accepted.
+        /// The messages that the receiver accepted.
         public internal(set) var accepted = 0
-        /// Those that the receiver rejected.
+        /// The messages that the receiver rejected.
         public internal(set) var rejected = 0
-        /// Those that the receiver released.
+        /// The messages that the receiver released.
         public internal(set) var released = 0
-        /// Those that the receiver returned with changes.
+        /// The messages that the receiver returned with changes.
         public internal(set) var modified = 0
-        /// Those that were settled without an outcome: sent settled, or the peer named none.
+        /// The messages without an outcome: they were sent settled, or the peer settled them without one.
         public internal(set) var settled = 0
-        /// Those that may have arrived and are not sent again.
+        /// The messages that may have arrived and that the sender does not send again.
         public internal(set) var inDoubt = 0
-        /// Those of which no byte has left, and that will not leave.
+        /// The messages of which no byte was sent and none will be.
         public internal(set) var notSent = 0
-        /// Those that had left in part when their sender ended.
+        /// The messages of which only a part was sent when their sender ended.
         public internal(set) var aborted = 0
-        /// Those that were dropped for lack of room.
+        /// The messages that the sender dropped for lack of room.
         public internal(set) var dropped = 0
-        /// Those that did not begin to leave in time.
+        /// The messages that expired before the sender could begin to send them.
         public internal(set) var expired = 0
-        /// Those that wait for a link or its room, new or to be sent again.
+        /// The messages, new or in doubt, that wait for a link or for room in it.
         public internal(set) var queued = 0
-        /// Those that a link has accepted, and that are not settled.
+        /// The unsettled messages that a link has accepted.
         public internal(set) var inFlight = 0
 
         /// The messages with a final fate.
@@ -38,7 +38,7 @@ extension AMQPClient {
             return outcomes + self.inDoubt + self.notSent + self.aborted + self.dropped + self.expired
         }
 
-        /// Whether every message that was handed over is counted exactly once.
+        /// Whether the counts include every message exactly once.
         var addUp: Bool { self.handedOver == self.finished + self.queued + self.inFlight }
 
         mutating func count(_ outcome: AMQPOutcome) {

@@ -5,17 +5,18 @@
     public import Logging
 
     extension AMQPClient {
-        /// Creates a client with the URLs and settings of a configuration, for example of environment variables.
+        /// Creates a client from a configuration, for example of environment variables.
         ///
-        /// `amqp.urls` names the peers. <doc:Recovery> lists all keys. Each has a default but `amqp.urls`. A password is never
-        /// part of an error or a log line.
+        /// `amqp.urls` names the peers. <doc:Recovery> lists all keys; each except `amqp.urls` has a default. Errors
+        /// and log lines never contain a password.
         ///
         /// - Parameters:
-        ///   - reader: The configuration. Scope it for a client of its own keys: `reader.scoped(to: "orders")`.
+        ///   - reader: The configuration. To give a client its own keys, scope the reader: `reader.scoped(to:
+        ///     "orders")`.
         ///   - logger: Receives one warning for each loss and one line for each recovery.
-        ///   - change: Changes the settings that were read, and adds those that have no key, such as
+        ///   - change: Changes the settings that were read, and adds settings without a key, such as
         ///     ``Configuration/onConnect``.
-        /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` if a value cannot be used: its text names the key,
+        /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` for an unusable value. Its text names the key,
         ///   the value and the remedy.
         public convenience init(
             reader: ConfigReader,
@@ -45,10 +46,10 @@
     }
 
     extension AMQPClient.Configuration {
-        /// Creates a configuration from the keys that <doc:Recovery> lists; what has no key has its default.
+        /// Creates a configuration from the keys that <doc:Recovery> lists; a setting without a key has its default.
         ///
         /// - Parameter reader: The configuration.
-        /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` if a value cannot be used: its text names the key,
+        /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` for an unusable value. Its text names the key,
         ///   the value and the remedy.
         public init(reader: ConfigReader) throws(AMQPError) {
             self.init()

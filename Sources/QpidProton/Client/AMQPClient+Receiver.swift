@@ -9,7 +9,7 @@ extension AMQPClient {
     /// - Parameters:
     ///   - address: The name of the node.
     ///   - window: How many messages or bytes may be on their way to the application.
-    ///   - timeout: How long it may take; `nil`, the default, for as long as the client tries to connect.
+    ///   - timeout: How long the call may take; with `nil`, the default, as long as the client attempts to connect.
     /// - Throws: `AMQPError` if the peer refuses the link, if the client ends, or at the timeout.
     public func receiver(
         from address: String,
@@ -23,11 +23,11 @@ extension AMQPClient {
     ///
     /// - Parameters:
     ///   - configuration: The settings of each link. All links have the same name, given here or generated once. The
-    ///     receiver decides itself about messages that are left of a lost link:
+    ///     receiver itself handles the messages that a lost link leaves, so
     ///     ``AMQPReceiver/Configuration/deliversUnsettledAfterEnd`` has no effect.
-    ///   - timeout: How long it may take; `nil`, the default, for as long as the client tries to connect.
-    ///   - change: Changes the settings before each attach but the first, for example the offset of a stream to the one
-    ///     after the last that was handled.
+    ///   - timeout: How long the call may take; with `nil`, the default, as long as the client attempts to connect.
+    ///   - change: Changes the settings before each attach except the first. For example, it moves the offset of a
+    ///     stream behind the last handled message.
     public func receiver(
         _ configuration: AMQPReceiver.Configuration,
         timeout: Duration? = nil,
@@ -40,18 +40,18 @@ extension AMQPClient {
         return Receiver(core, self)
     }
 
-    /// Receives messages, from one link after the other: an asynchronous sequence that goes on after a loss.
+    /// Receives messages from one link after another: an asynchronous sequence that continues after a loss.
     ///
-    /// When a link is lost, tasks that wait go on waiting, in their order. Unsettled messages that no task has received
-    /// are dropped and counted: they return to their source. A decision about a message of a lost link is
+    /// When a link is lost, waiting tasks keep waiting, in their order. The receiver drops and counts unsettled
+    /// messages that no task has received; they return to their source. A decision about a message of a lost link is
     /// ``AMQPSettlement/stale``, and the peer sends that message again.
     ///
     /// Each new link begins with the credit of its window. A paused receiver remains paused. With
-    /// ``AMQPReceiver/Window/manual`` the receiver grants the credit again that had brought no message.
+    /// ``AMQPReceiver/Window/manual`` the receiver grants unused credit again.
     ///
     /// The release of the last reference closes the receiver.
     public final class Receiver: AsyncSequence, Sendable {
-        /// A message that has arrived.
+        /// A received message.
         public typealias Element = AMQPDelivery
         /// The error that ends the sequence.
         public typealias Failure = AMQPError
@@ -71,9 +71,9 @@ extension AMQPClient {
 
         /// The name of the links. Source: AMQP 1.0 §2.6.1.
         public var name: String { self.core.name }
-        /// The link that brings the messages now; `nil` during an outage.
+        /// The current link; `nil` during an outage.
         public var link: AMQPReceiver? { self.core.link }
-        /// The error that ended the receiver for good; `nil` while it goes on.
+        /// The error that ended the receiver for good; `nil` while it can continue.
         public var error: AMQPError? { self.core.end }
         /// The number of unsettled messages that were dropped because their link was lost before a task received them.
         public var droppedDeliveries: Int { self.core.dropped }
@@ -84,16 +84,16 @@ extension AMQPClient {
 
         /// Returns the next message, and suspends until there is one, also through outages.
         ///
-        /// A cancelled task gets no further message; they stay for other tasks.
+        /// A cancelled task receives no further message; the messages stay for other tasks.
         ///
         /// - Returns: The delivery; `nil` if this side has closed the receiver or the client.
         /// - Throws: `AMQPError` if an error ended the receiver for good, or the task was cancelled.
         public func next() async throws(AMQPError) -> AMQPDelivery? { try await self.core.next() }
 
-        /// Returns the next message if one is there. Never suspends, and works in a cancelled task too.
+        /// Returns the next message if one has arrived. Never suspends, and works in a cancelled task too.
         public func poll() -> AMQPDelivery? { self.core.poll() }
 
-        /// Returns up to `count` messages: suspends until there is one, and returns it with those that have already
+        /// Returns up to `count` messages. Suspends until one has arrived, and returns it with all others that have
         /// arrived.
         ///
         /// - Parameter count: The most messages to return, at least 1.
@@ -108,11 +108,11 @@ extension AMQPClient {
 
         /// Returns the next message, or `nil` if the peer has none; see ``AMQPReceiver/receive(timeout:)``.
         ///
-        /// A loss does not move the timeout.
+        /// A loss does not extend the timeout.
         ///
         /// - Parameter timeout: How long to wait for a message before asking the peer.
-        /// - Throws: The same errors as ``next()``, and ``AMQPCondition/timeout`` if the link was lost and is not
-        ///   attached again in time, or if the peer does not answer.
+        /// - Throws: The same errors as ``next()``. ``AMQPCondition/timeout`` if a lost link is not attached again in
+        ///   time, or if the peer does not answer.
         public func receive(timeout: Duration) async throws(AMQPError) -> AMQPDelivery? {
             let limit = self.client.configuration.connection.operationTimeout
             return try await self.core.receive(timeout: timeout, drainingWithin: limit)
@@ -125,7 +125,7 @@ extension AMQPClient {
 
         /// Stops the peer, and returns when no more messages can arrive; see ``AMQPReceiver/pause()``.
         ///
-        /// During an outage it returns at once. Messages that the next link brings before it is paused wait in it.
+        /// During an outage it returns at once. The next link buffers messages that arrive before it is paused.
         ///
         /// - Throws: The same errors as ``AMQPReceiver/pause()``, except for the loss of the link.
         public func pause() async throws(AMQPError) { try await self.core.pause() }
@@ -133,7 +133,7 @@ extension AMQPClient {
         /// Grants credit again after ``pause()``. Never suspends.
         public func resume() { self.core.resume() }
 
-        /// Sets another rate limit, or removes it, for this link and those to come. Never suspends.
+        /// Sets or removes the rate limit for this link and future ones. Never suspends.
         ///
         /// - Parameter limit: The limit from now on; `nil` for none.
         /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` if a rate is not positive and finite.
@@ -156,8 +156,7 @@ extension AMQPClient {
 
         /// Closes the receiver in order; see ``AMQPReceiver/close(within:)``.
         ///
-        /// - Parameter limit: How long the whole close may take; with zero, the default, it does not wait for the
-        ///   application.
+        /// - limit: How long the whole close may take. With zero, the default, it does not wait for the application.
         /// - Returns: The unfinished work, and the reason if the close was not orderly.
         @discardableResult
         public func close(within limit: Duration = .zero) async -> AMQPCloseResult {

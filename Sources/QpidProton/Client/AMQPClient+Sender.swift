@@ -9,9 +9,9 @@ extension AMQPClient {
     /// outage. Cancellation abandons the sender.
     ///
     /// - Parameters:
-    ///   - address: The name of the node; `nil` for the anonymous terminus, to which each message names its own in
+    ///   - address: The name of the node; `nil` for the anonymous terminus, where each message names its own node in
     ///     `to`.
-    ///   - timeout: How long it may take; `nil`, the default, for as long as the client tries to connect.
+    ///   - timeout: How long the call may take; with `nil`, the default, as long as the client attempts to connect.
     /// - Throws: `AMQPError` if the peer refuses the link, if the client ends, or at the timeout.
     public func sender(to address: String?, timeout: Duration? = nil) async throws(AMQPError) -> Sender {
         try await self.sender(Sender.Configuration(target: AMQPTarget(address: address)), timeout: timeout)
@@ -21,7 +21,7 @@ extension AMQPClient {
     ///
     /// - Parameters:
     ///   - configuration: The settings of the sender and its links.
-    ///   - timeout: How long it may take; `nil`, the default, for as long as the client tries to connect.
+    ///   - timeout: How long the call may take; with `nil`, the default, as long as the client attempts to connect.
     public func sender(
         _ configuration: Sender.Configuration,
         timeout: Duration? = nil
@@ -32,13 +32,13 @@ extension AMQPClient {
         return Sender(core, self)
     }
 
-    /// Sends messages, on one link after the other.
+    /// Sends messages, on one link after another.
     ///
-    /// The sender keeps each message that it has accepted until the peer has settled it, and sends it again if its link
-    /// was lost first. Messages leave in order: after a loss first those in doubt, then those that had not left, then
-    /// new ones. A message may arrive twice only if it was in doubt: ``Tracker/attempts`` is then 2 or more.
+    /// The sender keeps each accepted message until the peer has settled it. If the link is lost first, the sender
+    /// sends the message again. Messages leave in order: after a loss first those in doubt, then unsent ones, then new
+    /// ones. A message may arrive twice only if it was in doubt: ``Tracker/attempts`` is then 2 or more.
     ///
-    /// A message that is sent settled leaves at most once. It is sent again only if it surely had not left.
+    /// A message that is sent settled leaves at most once. The sender sends it again only if no byte has left.
     ///
     /// The release of the last reference does not withdraw accepted messages.
     public final class Sender: Sendable {
@@ -46,18 +46,19 @@ extension AMQPClient {
         public struct Configuration: Hashable, Sendable {
             /// The settings of each link. All links have the same name, given here or generated once.
             ///
-            /// ``AMQPSender/Configuration/overflow`` decides about a message for which ``replayLimit`` has no room.
+            /// ``AMQPSender/Configuration/overflow`` decides about a message that exceeds ``replayLimit``.
             public var link: AMQPSender.Configuration
-            /// What becomes of messages in doubt when a link is lost: they are sent again by default.
+            /// What the sender does with messages in doubt when a link is lost: it sends them again by default.
             public var onLoss = LossPolicy.replay
-            /// The most bytes that are accepted and not settled: 16 MiB by default.
+            /// The most bytes of accepted, unsettled messages: 16 MiB by default.
             ///
-            /// A message counts for its encoded bytes and 256 B. A larger one is accepted if it is alone. Sending
-            /// suspends at the limit, whether a connection is open or not.
+            /// A message counts for its encoded bytes and 256 B. The sender accepts a larger message when it holds no
+            /// other. Sending suspends at the limit, whether a connection is open or not.
             public var replayLimit: AMQPByteCount = .mebibytes(16)
-            /// How many losses in a row a message may be the first in doubt of: 3 by default, at least 1.
+            /// How many consecutive losses may find a message first in doubt: 3 by default, at least 1.
             ///
-            /// It then fails with ``AMQPCondition/poison``, is in doubt, and the others go on.
+            /// The message then fails with ``AMQPCondition/poison`` and is in doubt, and the sender continues with the
+            /// others.
             public var poisonLimit = 3
             /// Whether a message that may have arrived before carries the annotation `x-opt-replayed`; false by default.
             public var marksReplays = false
@@ -68,11 +69,11 @@ extension AMQPClient {
             public init(target: AMQPTarget = .anonymous) { self.link = AMQPSender.Configuration(target: target) }
         }
 
-        /// What becomes of messages that were sent and not settled when a link is lost.
+        /// What the sender does with sent, unsettled messages when a link is lost.
         public enum LossPolicy: Hashable, Sendable {
-            /// They are sent again: nothing is lost, and a message may arrive twice.
+            /// The sender sends them again: no message is lost, but one may arrive twice.
             case replay
-            /// They fail with the fate ``AMQPError/Fate/inDoubt``: nothing arrives twice.
+            /// They fail with the fate ``AMQPError/Fate/inDoubt``: no message arrives twice.
             case fail
         }
 
@@ -86,7 +87,7 @@ extension AMQPClient {
 
         deinit {
             let (core, client) = (self.core, self.client)
-            // The client remains until the messages have their fates.
+            // Holds the client until the messages have their fates.
             Task {
                 await core.flush()
                 await client.supervisor.remove(core, .senderIsClosed)
@@ -95,21 +96,21 @@ extension AMQPClient {
 
         /// The name of the links. Source: AMQP 1.0 §2.6.1.
         public var name: String { self.core.name }
-        /// The link that has the messages now; `nil` during an outage.
+        /// The current link; `nil` during an outage.
         public var link: AMQPSender? { self.core.link }
-        /// The error that ended the sender for good; `nil` while it goes on.
+        /// The error that ended the sender for good; `nil` while it can continue.
         public var error: AMQPError? { self.core.end }
-        /// The bytes of the messages that were accepted and are not settled, with 256 B for each.
+        /// The bytes of accepted, unsettled messages, with 256 B for each.
         public var unsettledBytes: AMQPByteCount { AMQPByteCount(self.core.bytes.used) }
-        /// What became of the messages that were handed over so far.
+        /// The fates of the messages that the application has handed over so far.
         public var fates: Fates { self.core.counts }
 
         // MARK: Sending
 
         /// Sends a message and waits for its outcome.
         ///
-        /// Suspends for room, for the peer's credit and outcome, and through outages. If the task is cancelled and no
-        /// link has got the message yet, the sender withdraws it: its ``AMQPError/fate`` is
+        /// Suspends for room, for the peer's credit and outcome, and through outages. If the task is cancelled before a
+        /// link has accepted the message, the sender withdraws it: its ``AMQPError/fate`` is
         /// ``AMQPError/Fate/notSent``. Otherwise the fate is ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` can
         /// still await the outcome.
         ///
@@ -117,7 +118,7 @@ extension AMQPClient {
         ///   - message: The message.
         ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
         ///   - options: The delivery-tag, the message-format and the time limit of the message. The limit, and the
-        ///     ``AMQPHeader/timeToLive`` of the message, count from the call and go on during an outage.
+        ///     ``AMQPHeader/timeToLive`` of the message, run from the call and through an outage.
         /// - Returns: The receiver's decision.
         /// - Throws: `AMQPError` if the message cannot be encoded, has expired or is poison, or if the sender ends.
         @discardableResult
@@ -129,16 +130,16 @@ extension AMQPClient {
             try await self.core.settlement(of: self.enqueue(message, settled: settled, options: options))
         }
 
-        /// Sends a message and waits for its outcome, for a limited time, which goes on during an outage. Otherwise the
-        /// same as ``send(_:settled:options:)``.
+        /// Sends a message and waits for its outcome, for a limited time, which includes outages. Otherwise the same as
+        /// ``send(_:settled:options:)``.
         ///
         /// - Parameters:
         ///   - message: The message.
         ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
         ///   - options: The delivery-tag, the message-format and the time limit of the message.
         ///   - timeout: How long the call may take.
-        /// - Throws: The same errors, and ``AMQPCondition/timeout`` at the limit, with the ``AMQPError/fate`` that a
-        ///   cancellation gives the message.
+        /// - Throws: The same errors, and ``AMQPCondition/timeout`` at the limit. The ``AMQPError/fate`` is the same as
+        ///   after a cancellation.
         @discardableResult
         public func send(
             _ message: AMQPMessage,
@@ -155,15 +156,16 @@ extension AMQPClient {
             throw error
         }
 
-        /// Accepts a message, and suspends only until there is room for it.
+        /// Accepts a message, and suspends only until it fits.
         ///
         /// - Parameters:
         ///   - message: The message.
         ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
         ///   - options: The delivery-tag, the message-format and the time limit of the message.
         /// - Returns: The tracker, which can await the outcome.
-        /// - Throws: `AMQPError` if the message cannot be encoded, the sender has ended, the task was cancelled, or
-        ///   there is no room and the policy is to fail. In each case the message was not sent.
+        /// - Throws: `AMQPError` if the message cannot be encoded, the sender has ended, or the task was cancelled.
+        ///   Also if the message does not fit and the overflow policy is to fail. In each case the message was not
+        ///   sent.
         @discardableResult
         public func enqueue(
             _ message: AMQPMessage,
@@ -173,7 +175,7 @@ extension AMQPClient {
             try await self.enqueue(encoded: Self.encoded(message), settled: settled, options: options)
         }
 
-        /// Accepts a message that is already encoded. Otherwise the same as ``enqueue(_:settled:options:)``.
+        /// Accepts an encoded message. Otherwise the same as ``enqueue(_:settled:options:)``.
         ///
         /// - Parameters:
         ///   - encoded: The sections of the message.
@@ -188,15 +190,15 @@ extension AMQPClient {
             try await self.core.enqueue(self.core.message(encoded, settled, options))
         }
 
-        /// Accepts a message if there is room for it now. Never suspends.
+        /// Accepts a message if it fits now. Never suspends.
         ///
         /// - Parameters:
         ///   - message: The message.
         ///   - settled: Whether to send it settled; `nil` for the link's settle mode.
         ///   - options: The delivery-tag, the message-format and the time limit of the message.
         /// - Returns: The tracker, which can await the outcome.
-        /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` if there is no room. Otherwise the same errors as
-        ///   ``enqueue(_:settled:options:)``.
+        /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` if the message does not fit. Otherwise the same
+        ///   errors as ``enqueue(_:settled:options:)``.
         @discardableResult
         public func trySend(
             _ message: AMQPMessage,
@@ -206,8 +208,7 @@ extension AMQPClient {
             try self.trySend(encoded: Self.encoded(message), settled: settled, options: options)
         }
 
-        /// Accepts a message that is already encoded if there is room for it now. Otherwise the same as
-        /// ``trySend(_:settled:options:)``.
+        /// Accepts an encoded message if it fits now. Otherwise the same as ``trySend(_:settled:options:)``.
         ///
         /// - Parameters:
         ///   - encoded: The sections of the message.
@@ -249,7 +250,7 @@ extension AMQPClient {
         /// The outcome of the message, or the error in its place; `nil` while neither is known.
         public var result: Result<AMQPOutcome, AMQPError>? { self.tracker.result }
 
-        /// How often the message may have left: more than 1 if it was in doubt and was sent again.
+        /// How often the message may have been sent: more than 1 if it was in doubt and the sender sent it again.
         public var attempts: Int { self.tracker.reply.attempts }
 
         /// Suspends until the message is settled, or has another fate.

@@ -10,15 +10,15 @@
 extension AMQPClient {
     /// Connects, and suspends until the client has ended.
     ///
-    /// In a service group, put the client before its consumers. At a graceful shutdown of the group, the call closes the
-    /// client as ``close(within:)`` does, and returns. An attempt to connect, or the wait for the next one, ends at once.
-    /// ``Configuration/shutdownLimit`` is the limit, and counts from the shutdown of the first consumer. The client logs
-    /// what remains unfinished, and ``close(within:)`` returns it afterwards.
+    /// In a service group, put the client before its consumers. At a graceful shutdown of the group, the call closes
+    /// the client as ``close(within:)`` does, and returns. Connection attempts, and delays before them, end at once.
+    /// ``Configuration/shutdownLimit`` runs from the shutdown of the first consumer. The client logs unfinished work,
+    /// and ``close(within:)`` returns it afterwards.
     ///
     /// Cancellation closes the client at once.
     ///
-    /// - Throws: `AMQPError` if an error ended the client. ``AMQPCondition/cancelled`` if the task was cancelled before the
-    ///   client was closed.
+    /// - Throws: `AMQPError` if an error ended the client. ``AMQPCondition/cancelled`` if the task was cancelled before
+    ///   the client was closed.
     public func run() async throws(AMQPError) {
         try await withShutdownHandler { () async throws(AMQPError) in
             try await self.runUntilClosed()
@@ -34,7 +34,7 @@ extension AMQPClient {
             _ = try await self.supervisor.ended.value()
         } catch {
             guard error.condition == .cancelled else { throw error }
-            // A cancellation of what closes already only shortens it.
+            // During a close, a cancellation only shortens the remaining time.
             let isClosing = self.supervisor.isClosing
             await self.close(within: .zero)
             if !isClosing { throw error }

@@ -3,13 +3,13 @@
 extension AMQPClient {
     /// The state of a client's connection.
     public enum State: Hashable, Sendable {
-        /// The client has not been used yet.
+        /// The application has not used the client yet.
         case idle
-        /// The first connection is on its way.
+        /// The client attempts to open its first connection.
         case connecting
         /// A connection is open. The generation is 1 for the first, and increases by 1 with each further connection.
         case open(generation: Int)
-        /// The connection was lost, for this reason, and the client tries to connect again.
+        /// The connection was lost for this reason, and the client attempts to reconnect.
         case recovering(AMQPError)
         /// The client finishes its work and closes.
         case closing
@@ -27,16 +27,16 @@ extension AMQPClient {
         case onConnectFailed(generation: Int, url: AMQPURL, AMQPError)
         /// A connection has opened, and ``Configuration/onConnect`` has prepared it.
         case open(generation: Int, url: AMQPURL)
-        /// The connection was lost. `inDoubt` is the number of messages that were sent and not settled, `bytes` their size.
+        /// The connection was lost. `inDoubt` is the number of sent, unsettled messages, `bytes` their size.
         case lost(AMQPError, inDoubt: Int, bytes: AMQPByteCount)
-        /// A link was lost while its connection remained, and is attached again.
+        /// A link was lost but its connection was not, and the client has attached the link again.
         case linkLost(name: String, address: String?, AMQPError, inDoubt: Int)
-        /// A link has ended for good, because the error is not worth another try.
+        /// A link has ended for good, because its error is not retryable.
         case linkFailed(name: String, address: String?, AMQPError)
-        /// A link with a dynamic node has another address than before.
+        /// A link with a dynamic node has a new address.
         case addressChanged(name: String, from: String?, to: String?)
-        /// All links are attached again, and the receivers have their credit. `replayed` is the number of messages in
-        /// doubt that are sent again.
+        /// The client has attached all links again and granted their credit. `replayed` is the number of messages in
+        /// doubt that it sends again.
         case recovered(generation: Int, replayed: Int, after: Duration)
         /// The client has ended.
         case closed(AMQPError?)
@@ -48,7 +48,7 @@ extension AMQPClient {
         public let state: State
         /// The number of senders and receivers.
         public let links: Int
-        /// The number of those that are not attached now.
+        /// The number of senders and receivers that are not attached.
         public let linksDown: Int
         /// How long the connection has been lost; `nil` while it is open.
         public let downFor: Duration?

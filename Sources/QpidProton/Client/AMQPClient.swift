@@ -4,31 +4,31 @@ public import Logging
 
 /// A client whose senders and receivers outlive their connections.
 ///
-/// When a connection is lost, the client connects again: to the next of its URLs, at once and then with random delays.
-/// It attaches its links again, sends the messages that were not settled, and goes on to receive. Calls that suspend
-/// go on waiting. ``Sender`` keeps each accepted message until it is settled, within a limit in bytes.
+/// When a connection is lost, the client connects to the next of its URLs: at once, and then with random delays. It
+/// attaches its links again, sends unsettled messages again, and continues to receive. Suspended calls keep waiting.
+/// ``Sender`` keeps each accepted message until it is settled, within a limit in bytes.
 ///
-/// The client connects at its first use, or with ``connect()`` or ``run()``. Keep it, or a sender or receiver of it: the
-/// release of the last reference closes it, once the messages that its senders have accepted have their fates.
+/// The client connects at its first use, or with ``connect()`` or ``run()``. Keep the client, or one of its senders or
+/// receivers. The client closes when the last reference is released and all accepted messages have their fates.
 ///
-/// | State | What happens |
+/// | State | What the client does |
 /// |---|---|
-/// | ``State/idle`` | nothing, until the first use |
-/// | ``State/connecting`` | attempts, for at most ``Recovery/firstConnectionTimeout`` |
-/// | ``State/open(generation:)`` | links are attached, and attached again if they alone are lost |
-/// | ``State/recovering(_:)`` | attempts, for at most ``Recovery/giveUpAfter``; senders accept within their limits |
-/// | ``State/closing`` | the links finish their work, within the limit of the close |
-/// | ``State/closed(_:)`` | every message has its fate |
+/// | ``State/idle`` | waits for its first use |
+/// | ``State/connecting`` | attempts to connect, for at most ``Recovery/firstConnectionTimeout`` |
+/// | ``State/open(generation:)`` | attaches links, also after a loss of the link alone |
+/// | ``State/recovering(_:)`` | attempts to connect, for at most ``Recovery/giveUpAfter``; senders accept within their limits |
+/// | ``State/closing`` | finishes the work of its links, within the limit of the close |
+/// | ``State/closed(_:)`` | nothing; every message has its fate |
 ///
-/// An error that another attempt cannot repair ends the client: see ``AMQPError/isRetryable``.
+/// A non-retryable error ends the client: see ``AMQPError/isRetryable``.
 public final class AMQPClient: Sendable {
     /// The settings of the client.
     public let configuration: Configuration
     let supervisor: ClientSupervisor
 
-    /// Creates a client of a peer with several URLs, which take turns.
+    /// Creates a client of a peer with several URLs, which the client uses in turn.
     ///
-    /// Does not connect yet. An unusable URL or setting is thrown by the first call that needs the connection.
+    /// Does not connect yet. The first call that needs the connection throws the error of an unusable URL or setting.
     ///
     /// - Parameters:
     ///   - urls: The URLs, without addresses, for example `amqps://user:password@a.example`.
@@ -51,7 +51,7 @@ public final class AMQPClient: Sendable {
         self.supervisor = ClientSupervisor(parsed, configuration, logger)
     }
 
-    /// Creates a client of a peer with several URLs, which take turns; see ``init(urls:configuration:logger:)-([String],_,_)``.
+    /// Creates a client of a peer with several URLs, which the client uses in turn; see ``init(urls:configuration:logger:)-([String],_,_)``.
     ///
     /// - Parameters:
     ///   - urls: The URLs, without addresses.
@@ -90,9 +90,9 @@ public final class AMQPClient: Sendable {
     /// The state of the connection.
     public var state: State { self.supervisor.phase }
 
-    /// The connection that is open now; `nil` during an outage.
+    /// The open connection; `nil` during an outage.
     ///
-    /// Use it for sessions and links that need not outlive it. Close the client, not the connection.
+    /// Use it for sessions and links that end with the connection. Close the client, not the connection.
     public var connection: AMQPConnection? { self.supervisor.connection }
 
     /// The health of the client, for a readiness probe.
@@ -100,31 +100,31 @@ public final class AMQPClient: Sendable {
 
     /// The events of the client from now on.
     ///
-    /// Each call returns a sequence of its own. The last 1,024 events wait for the task that reads them; older ones are
-    /// dropped. The sequence ends with the client, and a cancelled task gets no further event.
+    /// Each call returns its own sequence. The sequence buffers the last 1,024 events and drops older ones. It ends
+    /// with the client, and a cancelled task receives no further event.
     public var events: some AsyncSequence<Event, Never> & Sendable { self.supervisor.events() }
 
     // MARK: Running
 
     /// Connects, and suspends until a connection is open.
     ///
-    /// Returns at once if one is open. During an outage it suspends until the client is connected again. Cancellation
-    /// ends only the wait.
+    /// Returns at once if a connection is open. During an outage it suspends until the client is connected again.
+    /// Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` if the client ends: with an error that another attempt cannot repair, at
-    ///   ``Recovery/firstConnectionTimeout`` or ``Recovery/giveUpAfter``, or because it is closed.
+    /// - Throws: `AMQPError` if the client ends: by a non-retryable error, at ``Recovery/firstConnectionTimeout`` or
+    ///   ``Recovery/giveUpAfter``, or by a close.
     public func connect() async throws(AMQPError) { try await self.supervisor.connect() }
 
     /// Finishes the work of all links and closes the client, within a limit.
     ///
-    /// First the consumers and receivers stop: the application can settle the messages that it holds, and its senders work
-    /// as before. Then the senders accept nothing more and send what they have. During an outage the client does not wait for
-    /// another connection. Any task may call it, more than once: all get the same result, and the shortest limit counts.
-    /// Cancellation ends the remaining time.
+    /// First the consumers and receivers stop: the application can settle the messages that it holds, and its senders
+    /// work as before. Then the senders accept no more messages and send the accepted ones. During an outage the client
+    /// does not wait for another connection. Any task may call it, more than once: all calls return the same result,
+    /// and the shortest limit applies. Cancellation ends the remaining time.
     ///
-    /// - Parameter limit: How long the whole close may take: 30 s by default. With zero it waits for no work, and the peer
-    ///   has `operationTimeout` to answer.
-    /// - Returns: The messages that were not sent, those in doubt, and the other unfinished work of the links.
+    /// - limit: How long the whole close may take: 30 s by default. With zero the client does not wait for work, and
+    ///   the peer has `operationTimeout` to answer.
+    /// - Returns: The unsent messages, the messages in doubt, and the other unfinished work of the links.
     @discardableResult
     public func close(within limit: Duration = .seconds(30)) async -> AMQPCloseResult {
         await self.supervisor.close(within: limit)
@@ -138,8 +138,8 @@ public final class AMQPClient: Sendable {
     ///   - logger: Receives one warning for each loss and one line for each recovery.
     ///   - limit: How long the end of the scope may take; 30 s by default, at most 1 s if the task is cancelled.
     ///   - body: The closure that uses the client.
-    /// - Throws: The error of `body`. If it threw none, `AMQPError` with the numbers of messages that were not sent or
-    ///   not settled in time, or the error of the close.
+    /// - Throws: The error of `body`. If `body` threw none, an `AMQPError` with the numbers of messages that were not
+    ///   sent or not settled in time, or the error of the close.
     @discardableResult
     public static func withClient<Result>(
         urls: [String],
@@ -160,8 +160,7 @@ public final class AMQPClient: Sendable {
         return result
     }
 
-    /// Runs `body` with a client of one URL, as
-    /// ``withClient(urls:configuration:logger:closingWithin:_:)`` does.
+    /// Runs `body` with a client of one URL; see ``withClient(urls:configuration:logger:closingWithin:_:)``.
     ///
     /// - Parameters:
     ///   - url: The URL, without an address.
@@ -186,7 +185,7 @@ public final class AMQPClient: Sendable {
         )
     }
 
-    /// Closes in a task of its own, so that a cancelled scope still has its second.
+    /// Closes in a separate task, so that a cancelled scope still has its 1 s.
     @discardableResult
     private func endScope(within limit: Duration) async -> AMQPCloseResult {
         let closing = Task { await self.close(within: limit) }
@@ -199,7 +198,7 @@ public final class AMQPClient: Sendable {
 }
 
 extension AMQPCloseResult {
-    /// Throws what a scope throws whose body did not throw. A delivery that was left unsettled is no error.
+    /// Throws the error of a scope whose body did not throw. An unsettled delivery is no error.
     fileprivate func checkScope(within limit: Duration) throws(AMQPError) {
         let (unsent, doubtful) = (self.notSent, self.inDoubt)
         guard unsent + doubtful + self.settlementsNotWritten + self.settlementsInDoubt > 0 else {
@@ -207,7 +206,7 @@ extension AMQPCloseResult {
             return
         }
         var error =
-            self.error ?? .client(.timeout, "the peer did not take and settle all within \(limit)", scope: .connection)
+            self.error ?? .client(.timeout, "the peer did not settle every message within \(limit)", scope: .connection)
         error.detail = "unfinished at the end of the scope: \(self)"
         error.fate = doubtful > 0 ? .inDoubt : unsent > 0 ? .notSent : nil
         throw error

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension AMQPCondition {
-    /// A message was the first in doubt of too many losses in a row, and the client does not send it again: see
+    /// A message was first in doubt in too many consecutive losses, and the client does not send it again: see
     /// ``AMQPClient/Sender/Configuration/poisonLimit``.
     public static let poison: Self = "local:poison"
 }
 
 extension AMQPError {
-    /// The error, for a message with this fate.
+    /// Returns the error for a message with this fate.
     func concerning(_ fate: Fate) -> AMQPError {
         var error = self
         error.fate = fate
         return error
     }
 
-    /// An error of a client's call or message.
+    /// Creates the error of a client's call or message.
     static func client(
         _ condition: AMQPCondition,
         _ detail: String,
@@ -26,7 +26,7 @@ extension AMQPError {
         return error
     }
 
-    /// The client, or one of its links, was closed by this side.
+    /// This side closed the client, or one of its links.
     static let clientClosed = AMQPError(scope: .link, condition: .closed, detail: "the client is closed")
     static let senderIsClosed = AMQPError(scope: .link, condition: .closed, detail: "the sender is closed")
     static let receiverIsClosed = AMQPError(scope: .link, condition: .closed, detail: "the receiver is closed")

@@ -6,39 +6,40 @@ extension AMQPConsumer {
         /// The settings of the link.
         ///
         /// The consumer grants the credit itself, so ``AMQPReceiver/Configuration/window`` and
-        /// ``AMQPReceiver/Configuration/creditReturn`` have no effect. It asks the sender for unsettled messages by
-        /// default: a settled one cannot be given back.
+        /// ``AMQPReceiver/Configuration/creditReturn`` have no effect. It requests unsettled messages by default,
+        /// because it cannot return settled ones.
         public var receiver: AMQPReceiver.Configuration
         /// The most handlers that run at the same time: 16 by default, at least 1.
         public var concurrency = 16
-        /// How many times a message is handled until it is rejected: 3 by default, at least 1; `nil` for no limit.
+        /// How many attempts a message has before the consumer rejects it: 3 by default, at least 1; `nil` for no
+        /// limit.
         ///
-        /// The number of an attempt is the message's ``AMQPHeader/deliveryCount`` plus 1. For peers that keep no such
+        /// The number of an attempt is the message's ``AMQPHeader/deliveryCount`` plus 1. If the peer keeps no such
         /// count, the consumer keeps one: see ``rememberedMessages``.
         public var attempts: Int? = 3
         /// How long a handler may run; `nil`, the default, for no limit.
         ///
-        /// At the limit the handler's task is cancelled, and the message has failed, whatever the handler returns. Its
-        /// place is free when it returns.
+        /// At the limit the consumer cancels the handler's task, and the message has failed, whatever the handler
+        /// returns. The handler keeps its place until it returns.
         public var timeout: Duration?
-        /// Which messages are handled one after the other: none by default.
+        /// Which messages the consumer handles one after another: none by default.
         public var order = Order.none
-        /// How many messages are fetched ahead of the handlers: ``Prefetch/automatic`` by default.
+        /// How many messages the consumer fetches ahead of the handlers: ``Prefetch/automatic`` by default.
         public var prefetch = Prefetch.automatic
         /// The most messages that wait in the consumer for others of their keys: 256 by default.
         ///
-        /// At the limit no message is taken, not even one of another key.
+        /// At the limit the consumer receives no message, not even one of another key.
         public var waitingLimit = 256
         /// The delay before the second attempt in place: 100 ms by default. It doubles with each further attempt, up to
-        /// 30 s. The message keeps its handler's place meanwhile.
+        /// 30 s. The message keeps its handler's place during the delay.
         public var retryDelay: Duration = .milliseconds(100)
-        /// For how many failed messages the consumer keeps a count of its own: 10,000 by default, about 100 bytes each;
-        /// the oldest are forgotten first.
+        /// For how many failed messages the consumer keeps its own count: 10,000 by default, about 100 bytes each. It
+        /// forgets the oldest first.
         ///
-        /// The consumer knows a message by its message-id, or by its contents if it has none.
+        /// The consumer identifies a message by its message-id, or by its contents if it has none.
         public var rememberedMessages = 10_000
-        /// How long the handlers and the link may take to finish when the task of ``AMQPConsumer/run()`` is cancelled or
-        /// the link ends: 30 s by default.
+        /// How long the handlers and the link may take to finish: 30 s by default. The limit applies when the link ends
+        /// or the task of ``AMQPConsumer/run()`` is cancelled.
         public var stopLimit: Duration = .seconds(30)
 
         /// Creates a configuration with the defaults.
@@ -55,9 +56,9 @@ extension AMQPConsumer {
         }
     }
 
-    /// Which messages are handled one after the other, in the order in which they arrive.
+    /// Which messages the consumer handles one after another, in their order of arrival.
     ///
-    /// If such a message fails, it is handled again in place, before the next one of its key.
+    /// If such a message fails, the consumer handles it again in place, before the next one of its key.
     public struct Order: Sendable {
         enum Kind: Sendable {
             case none
@@ -66,17 +67,19 @@ extension AMQPConsumer {
         }
         let kind: Kind
 
-        /// Any messages may be handled at the same time.
+        /// The consumer may handle any messages at the same time.
         public static let none = Self(kind: .none)
-        /// Messages with the same ``AMQPProperties/groupID`` are handled one after the other; those without one are
-        /// handled in any order.
+        /// The consumer handles messages with the same ``AMQPProperties/groupID`` one after another, and messages
+        /// without one in any order.
         public static let byGroupID = Self(kind: .group)
-        /// Messages of the same key are handled one after the other; those with `nil` are handled in any order.
+        /// The consumer handles messages of the same key one after another, and messages whose key is `nil` in any
+        /// order.
         ///
-        /// - Parameter key: Returns the key of a message. Called once for each message, before its handler.
+        /// - Parameter key: Returns the key of a message. The consumer calls it once for each message, before its
+        ///   handler.
         public static func by(_ key: @escaping @Sendable (AMQPDelivery) -> String?) -> Self { Self(kind: .key(key)) }
 
-        /// The lane of a message.
+        /// Returns the lane of a message.
         func lane(of delivery: AMQPDelivery, _ envelope: ConsumerEnvelope) -> Int? {
             switch self.kind {
             case .none: nil
@@ -86,7 +89,7 @@ extension AMQPConsumer {
         }
     }
 
-    /// How many messages are fetched ahead of the handlers.
+    /// How many messages the consumer fetches ahead of the handlers.
     ///
     /// Source: AMQP 1.0 §2.6.7, link-credit.
     public struct Prefetch: Hashable, Sendable {
@@ -98,10 +101,10 @@ extension AMQPConsumer {
 
         /// The default: ``automatic(limit:)`` with 256.
         public static let automatic = Self.automatic(limit: 256)
-        /// As many as the handlers take within a tenth of a second, and none at first: handlers that take longer
-        /// leave the messages to other consumers.
+        /// Fetches as many messages as the handlers finish within a tenth of a second, and none at first. Slower
+        /// handlers leave the messages to other consumers.
         public static func automatic(limit: Int) -> Self { Self(kind: .automatic(limit: max(0, limit))) }
-        /// Always that many.
+        /// Always fetches that many messages.
         public static func messages(_ count: Int) -> Self { Self(kind: .fixed(max(0, count))) }
     }
 }

@@ -5,16 +5,16 @@ public import NIOCore
 extension AMQPConsumer {
     /// A message for the handler of a consumer.
     ///
-    /// The handler's return accepts the message, and an error gives it back as failed. A handler that decides itself,
-    /// with ``accept()``, ``reject(_:)``, ``release()`` or ``modify(_:)``, has the last word: the consumer then only
-    /// waits until it returns. Decisions after the handler has returned have no effect.
+    /// When the handler returns, the consumer accepts the message; when it throws, the message returns as failed. A
+    /// handler can decide itself, with ``accept()``, ``reject(_:)``, ``release()`` or ``modify(_:)``. The consumer then
+    /// only waits until the handler returns. Decisions after the return have no effect.
     public struct Delivery: Sendable {
         private let delivery: AMQPDelivery
         private let runner: ConsumerRunner
         private let id: ConsumerState.ID
         /// The number of this attempt, from 1.
         public let attempt: Int
-        /// Whether the message is rejected if this attempt fails.
+        /// Whether the consumer rejects the message if this attempt fails.
         public let isLastAttempt: Bool
 
         init(_ delivery: AMQPDelivery, _ runner: ConsumerRunner, _ id: ConsumerState.ID, attempt: Int, isLast: Bool) {
@@ -37,10 +37,11 @@ extension AMQPConsumer {
         public var tag: [UInt8] { self.delivery.tag }
         /// The message-format. Source: AMQP 1.0 §2.7.5.
         public var messageFormat: UInt32 { self.delivery.messageFormat }
-        /// Whether the sender had settled the message: no decision reaches it, and a failed one is handled again in
-        /// place.
+        /// Whether the sender had settled the message. Then no decision reaches the sender, and the consumer handles a
+        /// failed message again in place.
         public var isSettled: Bool { self.delivery.isSettled }
-        /// Whether the message is delivered while its body arrives: see ``AMQPReceiver/Configuration/streamsMessages``.
+        /// Whether the consumer delivers the message while its body arrives: see
+        /// ``AMQPReceiver/Configuration/streamsMessages``.
         public var isStreamed: Bool { self.delivery.isStreamed }
         /// The body of binary data; see ``AMQPDelivery/body``.
         public var body: AMQPDelivery.Body { self.delivery.body }
@@ -49,7 +50,7 @@ extension AMQPConsumer {
 
         /// Accepts the message before the handler returns.
         ///
-        /// - Returns: ``AMQPSettlement/stale`` if the link had ended, or if the message is decided already: by an
+        /// - Returns: ``AMQPSettlement/stale`` if the link has ended, or if the message is already decided: by an
         ///   earlier call, by the timeout, or by the end of the consumer.
         @discardableResult
         public func accept() -> AMQPSettlement { self.decide { $0.accept() } }
@@ -61,7 +62,7 @@ extension AMQPConsumer {
         @discardableResult
         public func reject(_ error: AMQPError? = nil) -> AMQPSettlement { self.decide { $0.reject(error) } }
 
-        /// Releases the message: it was not and will not be acted upon.
+        /// Releases the message: the application did not and will not process it.
         ///
         /// - Returns: The same as ``accept()``.
         @discardableResult

@@ -2,22 +2,22 @@
 
 internal import Synchronization
 
-/// Handles the messages of a node: several at a time, each to its end.
+/// Handles the messages of a node, several at a time, and settles each.
 ///
-/// | What happens to a handler | What becomes of the message |
+/// | Handler | Message |
 /// |---|---|
-/// | it returns | accepted |
-/// | it throws, or runs for longer than ``Configuration/timeout`` | back to its source as failed |
-/// | the same, at the last of the ``Configuration/attempts`` | rejected, with the error as the reason |
-/// | it decides itself: see ``Delivery`` | what it decided |
-/// | the consumer stops before it is done | released |
-/// | the link is lost meanwhile | the handler goes on; its decision is ``AMQPSettlement/stale``, and the message comes again |
+/// | returns | accepted |
+/// | throws, or runs for longer than ``Configuration/timeout`` | returned to its source as failed |
+/// | fails the last of the ``Configuration/attempts`` | rejected, with the error as the reason |
+/// | decides itself: see ``Delivery`` | settled by that decision |
+/// | has not returned when the consumer stops | released |
+/// | continues after the link is lost | sent again by the peer; the decision is ``AMQPSettlement/stale`` |
 ///
-/// A failed message is handled again in place if it has a key (see ``Order``), comes from a RabbitMQ stream, or was sent
-/// settled. Other messages go on meanwhile.
+/// The consumer handles a failed message again in place if it has a key (see ``Order``), comes from a RabbitMQ stream,
+/// or was sent settled. Other messages continue meanwhile.
 ///
-/// The consumer outlives its connections, as ``AMQPClient/Receiver`` does. From a stream it goes on after the last
-/// message that it took.
+/// The consumer outlives its connections, as ``AMQPClient/Receiver`` does. From a stream it continues after the last
+/// received message.
 public final class AMQPConsumer: Sendable {
     private enum Life: Sendable {
         case new, running, stopped
@@ -35,7 +35,8 @@ public final class AMQPConsumer: Sendable {
     /// - Parameters:
     ///   - client: The client whose connection it uses.
     ///   - configuration: The settings.
-    ///   - handler: Handles one message. Its task is cancelled at the timeout, and when the time of a stop is nearly over.
+    ///   - handler: Handles one message. The consumer cancels its task at the timeout, and shortly before the limit of
+    ///     a stop.
     public init(
         _ client: AMQPClient,
         _ configuration: Configuration,
@@ -51,16 +52,16 @@ public final class AMQPConsumer: Sendable {
     /// The numbers so far.
     public var result: AMQPConsumerResult { self.runner.result }
 
-    /// Opens the receiver, and handles messages until the consumer is stopped.
+    /// Opens the receiver, and handles messages until the consumer stops.
     ///
-    /// Returns after ``stop(within:)`` and after the close of the client; ``result`` then has the numbers. In a service
-    /// group, put the consumer behind its client. A graceful shutdown of the group stops it as ``stop(within:)`` does,
-    /// within the ``AMQPClient/Configuration/shutdownLimit`` that it shares with its client.
+    /// Returns after ``stop(within:)`` and after the close of the client; ``result`` then has the final counts. In a
+    /// service group, put the consumer behind its client. A graceful shutdown of the group stops the consumer as
+    /// ``stop(within:)`` does. The consumer and its client share the ``AMQPClient/Configuration/shutdownLimit``.
     ///
-    /// Cancellation stops the consumer within ``Configuration/stopLimit``, or at once if it stops already.
+    /// Cancellation stops the consumer within ``Configuration/stopLimit``, or at once if it is already stopping.
     ///
-    /// - Throws: `AMQPError` if the settings are wrong, the peer refuses the link, or an error ends it for good. The
-    ///   handlers have then finished, or the limit was over: see ``result``. A second call throws
+    /// - Throws: `AMQPError` if the settings are wrong, the peer refuses the link, or an error ends it for good. By
+    ///   then the handlers have finished, or the limit has passed: see ``result``. A second call throws
     ///   ``AMQPCondition/invalidArgument``.
     public func run() async throws(AMQPError) {
         try self.configuration.validate()
@@ -69,7 +70,7 @@ public final class AMQPConsumer: Sendable {
             return life
         }
         switch former {
-        case .running: throw .client(.invalidArgument, "the consumer runs already, or has run: make another one")
+        case .running: throw .client(.invalidArgument, "the consumer is running or has run: create another one")
         case .stopped: return
         case .new: break
         }
@@ -83,7 +84,7 @@ public final class AMQPConsumer: Sendable {
 
     private func runUntilStopped() async -> AMQPError? {
         let running = Task { await self.runner.run(self.client) }
-        // It throws nothing: the error is a value.
+        // `try?` discards nothing: the closure returns its error as a value.
         return try? await withShutdownHandler { () async throws(AMQPError) in
             await withTaskCancellationHandler {
                 await running.value
@@ -95,15 +96,15 @@ public final class AMQPConsumer: Sendable {
         }
     }
 
-    /// Stops the consumer within a limit, and returns the numbers.
+    /// Stops the consumer within a limit, and returns its counts.
     ///
-    /// First the credit goes back to the peer, and so do messages that no handler has. Then the handlers finish. Shortly
-    /// before the end of the limit their tasks are cancelled, and the messages of those that throw then, or do not return, are
-    /// released. When all decisions are written, the link is closed.
+    /// First the consumer returns the credit, and messages without a handler. Then the handlers finish. Shortly before
+    /// the limit the consumer cancels their tasks. It releases the messages of handlers that then throw or do not
+    /// return. After it has written all decisions, it closes the link.
     ///
-    /// Any task may call it, more than once: the shortest limit counts. Cancellation ends the remaining time.
+    /// Any task may call it, more than once: the shortest limit applies. Cancellation ends the remaining time.
     ///
-    /// - Parameter limit: How long all of it may take: 30 s by default.
+    /// - Parameter limit: How long the whole stop may take: 30 s by default.
     @discardableResult
     public func stop(within limit: Duration = .seconds(30)) async -> AMQPConsumerResult {
         let former = self.life.withLock { life in
@@ -122,19 +123,20 @@ public final class AMQPConsumer: Sendable {
 }
 
 extension AMQPClient {
-    /// Handles the messages of a node until the task is cancelled: several at a time, each to its end.
+    /// Handles the messages of a node, several at a time, until the task is cancelled.
     ///
-    /// A return of the handler accepts the message. An error gives it back as failed, and rejects it at the last attempt:
-    /// see ``AMQPConsumer``, which can also be stopped.
+    /// When the handler returns, the consumer accepts the message. When it throws, the message returns as failed; after
+    /// the last attempt the consumer rejects it. For a consumer that can also be stopped, see ``AMQPConsumer``.
     ///
-    /// Cancellation stops the consumer within ``AMQPConsumer/Configuration/stopLimit``, and the call returns the numbers.
+    /// Cancellation stops the consumer within ``AMQPConsumer/Configuration/stopLimit``, and the call returns the
+    /// counts.
     ///
     /// - Parameters:
     ///   - address: The name of the node.
     ///   - concurrency: The most handlers that run at the same time.
-    ///   - attempts: How many times a message is handled until it is rejected; `nil` for no limit.
+    ///   - attempts: How many attempts a message has before the consumer rejects it; `nil` for no limit.
     ///   - handler: Handles one message.
-    /// - Returns: What became of the messages, in numbers.
+    /// - Returns: The counts of the outcomes.
     /// - Throws: `AMQPError` if the peer refuses the link, or an error ends it for good.
     @discardableResult
     public func consume(
