@@ -3,7 +3,7 @@
 public import QpidProton
 internal import Synchronization
 
-/// The exchanges, queues and bindings that a client has declared, and declares again on each new connection.
+/// The exchanges, queues and bindings of a client, which it declares again on each new connection.
 ///
 /// Give its ``restore(_:_:)`` to the client's configuration, and declare with ``withManagement(on:timeout:_:)``:
 ///
@@ -19,17 +19,17 @@ internal import Synchronization
 /// let orders = try await client.receiver(from: RabbitMQAddress.queue(queue.name))
 /// ```
 ///
-/// | Declaration | Made again by default |
+/// | Declaration | Declared again by default |
 /// |---|---|
 /// | queue | if it is exclusive, is deleted with its last consumer, or is not durable |
 /// | exchange | if it is deleted with its last binding, or is not durable |
-/// | binding | if its exchange or its destination is made again |
+/// | binding | if its exchange or its destination is declared again |
 ///
 /// Exchanges come first, then queues, then bindings, and the client attaches its links afterwards. Names do not change,
 /// so links find their queues. A deletion removes the entity and its bindings.
 ///
-/// If a queue is deleted with its last consumer, delete it when you close its receiver. Otherwise it returns after a
-/// loss, and no one receives its messages.
+/// If a queue is deleted with its last consumer, delete it when you close its receiver. Otherwise the topology declares
+/// it again after a loss, and no one receives its messages.
 public final class RabbitMQTopology: Sendable {
     /// A declaration.
     public enum Entity: Hashable, Sendable {
@@ -43,15 +43,16 @@ public final class RabbitMQTopology: Sendable {
 
     /// The declarations to repeat.
     public enum Scope: Hashable, Sendable {
-        /// Those that may vanish with a connection or a restart of the broker; the default.
+        /// The declarations that may vanish with a connection or a restart of the broker; the default.
         case vanishing
-        /// All.
+        /// All declarations.
         case all
     }
 
-    /// A declaration that could not be repeated: the `underlying` error of `AMQPClient.Event.onConnectFailed`.
+    /// A declaration that the broker did not accept again: the `underlying` error of
+    /// `AMQPClient.Event.onConnectFailed`.
     ///
-    /// The client connects again and repeats it, because the broker has accepted the declaration before.
+    /// The client reconnects and repeats it, because the broker has accepted the declaration before.
     public struct Failure: Error, CustomStringConvertible {
         /// The declaration.
         public let entity: Entity
@@ -64,7 +65,7 @@ public final class RabbitMQTopology: Sendable {
 
     /// The most requests that wait for the broker at a time.
     private static let concurrency = 32
-    /// How long an exclusive queue may stay locked by the lost connection before the attempt fails.
+    /// How long the lost connection may lock an exclusive queue before the attempt fails.
     private static let lockLimit = Duration.seconds(10)
 
     private let scope: Scope
@@ -75,7 +76,7 @@ public final class RabbitMQTopology: Sendable {
     ///
     /// - Parameters:
     ///   - scope: The declarations to repeat.
-    ///   - isWanted: Whether to repeat one of these: all by default.
+    ///   - isWanted: Returns whether to repeat a declaration of the scope: all by default.
     public init(
         restoring scope: Scope = .vanishing,
         where isWanted: @escaping @Sendable (Entity) -> Bool = { _ in true }
@@ -84,7 +85,7 @@ public final class RabbitMQTopology: Sendable {
         self.isWanted = isWanted
     }
 
-    /// The recorded declarations: exchanges, queues, bindings; at most 10,000. A further one throws
+    /// The recorded declarations: exchanges, queues, bindings; at most 10,000. A further declaration throws
     /// `resourceLimitExceeded`.
     public var entities: [Entity] { self.record.withLock { $0.entities } }
 
@@ -99,7 +100,7 @@ public final class RabbitMQTopology: Sendable {
     ///   - client: The client, whose `onConnect` is ``restore(_:_:)``.
     ///   - timeout: The time limit of each call.
     ///   - body: The closure that uses the management.
-    /// - Throws: The error of `body`, of the opening, or of the client. A failed call is not recorded.
+    /// - Throws: The error of `body`, of the opening, or of the client. The topology does not record a failed call.
     @discardableResult
     public func withManagement<Result>(
         on client: AMQPClient,
@@ -110,7 +111,7 @@ public final class RabbitMQTopology: Sendable {
         while connection == nil {
             try await client.connect()
             connection = client.connection
-            // The connection may be lost again.
+            // The connection may already be lost again.
             await Task.yield()
         }
         guard let connection else { throw CancellationError() }
@@ -128,8 +129,8 @@ public final class RabbitMQTopology: Sendable {
 
     /// Creates the recorded declarations on a new connection: for `AMQPClient.Configuration.onConnect`.
     ///
-    /// Suspends until the broker has answered all. If an exclusive queue is still locked by the lost connection, it is
-    /// declared again for up to 10 s.
+    /// Suspends until the broker has answered every request. If the lost connection still locks an exclusive queue, the
+    /// topology declares it again for up to 10 s.
     ///
     /// - Parameters:
     ///   - connection: The new connection.

@@ -18,13 +18,13 @@ struct TopologyRecord: Sendable {
         self.exchanges.map { .exchange($0) } + self.queues.map { .queue($0) } + self.bindings.map { .binding($0) }
     }
 
-    /// Records a declaration, in place of one with the same name.
+    /// Records a declaration. Replaces one with the same name.
     ///
     /// - Returns: The replaced declaration.
     mutating func note(_ entity: Entity) throws(AMQPError) -> Entity? {
         let former = self.remove(entity)
         guard former != nil || self.exchanges.count + self.queues.count + self.bindings.count < Self.limit else {
-            let text = "the topology has \(Self.limit) declarations already: delete some of them"
+            let text = "the topology has \(Self.limit) declarations, which is the limit: delete some of them"
             throw AMQPError(condition: .resourceLimitExceeded, detail: text)
         }
         switch entity {
@@ -77,7 +77,7 @@ struct TopologyRecord: Sendable {
 
     // MARK: Restoring
 
-    /// The declarations for a new connection, in stages: exchanges, queues, bindings.
+    /// Returns the declarations for a new connection, in stages: exchanges, queues, bindings.
     func stages(_ scope: RabbitMQTopology.Scope, _ isWanted: (Entity) -> Bool) -> [[Entity]] {
         let isAll = scope == .all
         let stages = [
@@ -88,7 +88,7 @@ struct TopologyRecord: Sendable {
         return stages.map { $0.filter(isWanted) }.filter { !$0.isEmpty }
     }
 
-    /// A binding ends with either end.
+    /// Returns whether a binding vanishes with either of its ends.
     private func canVanish(_ binding: RabbitMQBinding) -> Bool {
         self.exchanges.contains {
             $0.canVanish && ($0.name.isSame(as: binding.exchange) || binding.destination.isExchange($0.name))
@@ -117,6 +117,6 @@ extension RabbitMQBinding.Destination {
 }
 
 extension String {
-    /// Whether the broker treats two names as one: it compares their bytes.
+    /// Returns whether the broker considers two names equal: it compares their bytes.
     func isSame(as other: String) -> Bool { self.utf8.elementsEqual(other.utf8) }
 }

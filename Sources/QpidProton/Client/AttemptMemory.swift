@@ -2,10 +2,10 @@
 
 internal import DequeModule
 
-/// Remembers how often messages were handled that went back to a peer without a count of its own, up to a limit.
+/// Remembers how often messages were handled that went back to a peer without its own count, up to a limit.
 ///
-/// A message is known by a hash of its id, or of its contents. Equal messages without ids share their counts: each that
-/// comes takes one, the lowest first.
+/// A message is identified by a hash of its id, or of its contents. Equal messages without ids share their counts: each
+/// arrival uses one, the lowest first.
 struct AttemptMemory: Sendable {
     private struct Entry {
         let number: UInt64
@@ -20,10 +20,10 @@ struct AttemptMemory: Sendable {
     init(limit: Int) { self.limit = limit }
 
     var isEmpty: Bool { self.entries.isEmpty }
-    /// The memory that it takes, in places.
+    /// The memory in use, in places.
     var count: Int { self.order.count }
 
-    /// Notes that a message went back after this many attempts. Forgets the oldest one beyond the limit.
+    /// Records that a message was returned after this many attempts. Forgets the oldest message beyond the limit.
     mutating func note(_ hash: Int, attempts: Int) {
         guard self.limit > 0 else { return }
         self.entries[hash, default: []].append(Entry(number: self.next, attempts: attempts))
@@ -34,7 +34,7 @@ struct AttemptMemory: Sendable {
         }
     }
 
-    /// Returns how often a message was handled before, and forgets it.
+    /// Returns and forgets the number of earlier attempts of a message.
     mutating func take(_ hash: Int) -> Int {
         guard let lowest = self.entries[hash]?.min(by: { $0.attempts < $1.attempts }) else { return 0 }
         self.remove(hash) { $0.number == lowest.number }

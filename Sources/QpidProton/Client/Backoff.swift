@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Decides how long to wait before each try: one try at once in each window, then full jitter below a growing bound.
+/// Decides the delay of each attempt: one immediate attempt in each window, then full jitter below a growing bound.
 ///
 /// Times are durations since any fixed moment.
 struct Backoff: Sendable {
     /// The settings of a back-off.
     struct Limits: Hashable, Sendable {
-        /// The first bound of a delay; it doubles with each try.
+        /// The first bound of a delay; it doubles with each attempt.
         var first: Duration = .milliseconds(100)
         /// The highest bound of a delay.
         var longest: Duration = .seconds(30)
-        /// How often a try may go at once.
+        /// How often an attempt may start at once.
         var window: Duration = .seconds(30)
-        /// How long something must have been open until its next loss counts as the first.
+        /// How long a connection or link must have been open until its next loss counts as the first.
         var stable: Duration = .seconds(30)
     }
 
     let limits: Limits
-    /// The delayed tries since the last stable time.
+    /// The delayed attempts since the last stable time.
     private(set) var tries = 0
     private var lastAtOnce: Duration?
 
@@ -25,7 +25,7 @@ struct Backoff: Sendable {
         self.limits = limits
     }
 
-    /// Returns the delay of the next try.
+    /// Returns the delay of the next attempt.
     mutating func delay(at now: Duration, using random: inout some RandomNumberGenerator) -> Duration {
         if self.lastAtOnce.map({ now - $0 >= self.limits.window }) ?? true {
             self.lastAtOnce = now
@@ -36,14 +36,14 @@ struct Backoff: Sendable {
         return bound > .zero ? .nanoseconds(Int64.random(in: 0...bound.nanoseconds, using: &random)) : .zero
     }
 
-    /// The longest that the next delayed try may wait.
+    /// The bound of the next delay.
     var bound: Duration {
         let doublings = min(self.tries, 40)
         let (nanoseconds, overflows) = self.limits.first.nanoseconds.multipliedReportingOverflow(by: 1 << doublings)
         return overflows ? self.limits.longest : min(self.limits.longest, .nanoseconds(nanoseconds))
     }
 
-    /// Notes the end of something that had opened at a time.
+    /// Records the end of a connection or link and the time at which it had opened.
     mutating func ended(openSince start: Duration, at now: Duration) {
         if now - start >= self.limits.stable { self.tries = 0 }
     }

@@ -2,9 +2,9 @@
 
 internal import Logging
 
-/// One attempt to connect: asks for credentials, and connects.
+/// Makes one connection attempt: requests the credentials, and connects.
 struct ClientAttempt: Sendable {
-    /// A failure, and whether another attempt is of no use.
+    /// A failure, and whether it makes another attempt useless.
     struct Failure: Error {
         let error: AMQPError
         let isFatal: Bool
@@ -31,7 +31,7 @@ struct ClientAttempt: Sendable {
         }
     }
 
-    /// Prepares a connection with the application's hook, within its limit. One that fails is closed.
+    /// Prepares a connection with the application's hook, within its limit. Closes the connection if the hook fails.
     func prepare(_ connection: AMQPConnection, _ generation: Int) async throws(Failure) {
         guard let failure = await self.runHook(connection, generation) else { return }
         Task { await connection.close(within: .seconds(1)) }
@@ -59,18 +59,18 @@ struct ClientAttempt: Sendable {
             let error = AMQPError.client(.timeout, "onConnect did not finish within \(limit)", scope: .connection)
             done.resolve(.success(Failure(error: error, isFatal: false)))
         }
-        // A hook that does not end when it is cancelled goes on without the client.
+        // A hook that ignores its cancellation continues without the client.
         defer { for task in [work, watch, timer] { task.cancel() } }
         do throws(AMQPError) {
             let failure = try await done.value()
-            // What ended the connection is why the hook failed.
+            // A hook fails because its connection ended: report the cause.
             return connection.error.map { Failure(error: $0, isFatal: !$0.isRetryable) } ?? failure
         } catch {
             return Failure(error: error, isFatal: false)
         }
     }
 
-    /// The failure of a hook. An error that is none of AMQP's may not come again.
+    /// Returns the failure of a hook. An error of another type may be transient.
     private static func failure(ofHook error: any Error) -> Failure {
         if let error = error as? AMQPError {
             return Failure(error: error, isFatal: !error.isRetryable && error.condition != .cancelled)
@@ -80,7 +80,7 @@ struct ClientAttempt: Sendable {
         return Failure(error: failure, isFatal: false)
     }
 
-    /// The failure of a provider. One that says nothing else may succeed later.
+    /// Returns the failure of a provider. An error of another type may be transient.
     private static func failure(of error: any Error) -> Failure {
         if let error = error as? AMQPError { return Failure(error: error, isFatal: !error.isRetryable) }
         var failure = AMQPError(
@@ -94,7 +94,7 @@ struct ClientAttempt: Sendable {
 
     private func isFatal(_ error: AMQPError, _ used: AMQPSASL) async -> Bool {
         if error.isRetryable { return false }
-        // New credentials are worth another attempt, the same are not.
+        // New credentials justify another attempt; the same credentials do not.
         if error.condition == .unauthorizedAccess, let credentials = self.configuration.credentials,
             let renewed = try? await credentials()
         {

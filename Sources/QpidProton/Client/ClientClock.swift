@@ -6,21 +6,21 @@ struct ClientClock: Sendable {
 
     var now: Duration { ContinuousClock.now - self.start }
 
-    /// What is left of a limit. Only a limit of zero leaves zero, because a link or a connection takes that for no limit
-    /// of the peer's answer but `operationTimeout`.
+    /// Returns the rest of a limit. Only a limit of zero leaves zero, because a link or connection then waits
+    /// `operationTimeout` for the peer's answer.
     func left(of limit: Duration, until deadline: Duration) -> Duration {
         limit <= .zero ? .zero : max(.milliseconds(1), deadline - self.now)
     }
 
-    /// Suspends until a time. Cancellation ends it with an error.
+    /// Suspends until a time. Throws if the task is cancelled.
     func sleep(until time: Duration) async throws {
         try await Task.sleep(until: self.start + time, clock: .continuous)
     }
 }
 
-/// Runs a call until a limit, at which it is cancelled. Returns what it returned, and whether the limit was why.
+/// Runs a call and cancels it at a limit. Returns its value, and whether it reached the limit.
 ///
-/// - Parameter limit: How long the call may take; nil for no limit.
+/// - Parameter limit: How long the call may take; `nil` for no limit.
 func withLimit<Value: Sendable>(
     _ limit: Duration?,
     _ call: @escaping @Sendable () async throws(AMQPError) -> Value

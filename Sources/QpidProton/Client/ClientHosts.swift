@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The hosts that a client connects to, one after the other: configured ones, and those that a peer announces.
+/// The hosts that a client connects to, one after another: configured ones, and those that a peer announces.
 ///
-/// A pure value. What a peer announces is checked, and bounded: see ``AnnouncedHost``.
+/// A pure value. It checks and bounds a peer's announcements: see ``AnnouncedHost``.
 struct ClientHosts: Sendable {
-    /// The most hosts that a peer can announce; further ones are ignored.
+    /// The most hosts that a peer can announce; the client ignores further ones.
     static let limit = 32
 
-    /// A host, and what a peer has said of it.
+    /// A host, and its announced properties.
     struct Host: Hashable, Sendable {
         var url: AMQPURL
-        /// The `hostname` of the open; nil for the configured one.
+        /// The `hostname` of the open; `nil` for the configured one.
         var virtualHost: String?
         var isAnnounced = false
     }
 
     private let configured: [Host]
     private let policy: AMQPClient.AnnouncedHosts
-    /// Whether a login may have a password beside that of a URL.
+    /// Whether a login may have a password in addition to that of a URL.
     private let mayHavePassword: Bool
     private(set) var announced: [Host] = []
     private var redirect: Host?
@@ -31,7 +31,7 @@ struct ClientHosts: Sendable {
         self.mayHavePassword = mayHavePassword
     }
 
-    /// The hosts that take turns now.
+    /// The hosts in current rotation.
     var all: [Host] {
         switch self.policy {
         case .ignore: self.configured
@@ -40,25 +40,25 @@ struct ClientHosts: Sendable {
         }
     }
 
-    /// The host of the next attempt: the one of a redirect first, then each in turn.
+    /// Returns the host of the next attempt: the host of a redirect first, then each in turn.
     mutating func take() -> Host {
         if let redirect = self.redirect {
             self.redirect = nil
             return redirect
         }
-        // Where no announced host answers, the configured ones have their turn again.
+        // If no announced host answers, the configured hosts follow.
         if self.policy == .replace, !self.announced.isEmpty, self.failures >= self.announced.count {
             self.announced = []
             (self.failures, self.next) = (0, 0)
         }
         let all = self.all
-        // Not bounded by the number of hosts, which a connection may raise.
+        // Not bounded by the number of hosts, because a connection may raise it.
         defer { self.next += 1 }
         self.failures += 1
         return all[self.next % all.count]
     }
 
-    /// A connection to a host has opened: the peer's properties may name other hosts.
+    /// Records that a connection to a host has opened. The peer's properties may announce other hosts.
     mutating func opened(_ host: Host, _ properties: AMQPMap) {
         self.failures = 0
         guard self.policy != .ignore, let list = properties[symbol: "failover-server-list"]?.listValue else { return }
@@ -76,7 +76,7 @@ struct ClientHosts: Sendable {
         self.announced = announced
     }
 
-    /// An error may name another host. Returns whether the next attempt goes there.
+    /// Reads another host from an error. Returns whether the next attempt goes there.
     mutating func redirected(_ error: AMQPError, from host: Host) -> Bool {
         guard self.policy != .ignore, error.origin == .peer,
             error.condition == .connectionRedirect,
@@ -86,7 +86,7 @@ struct ClientHosts: Sendable {
         return true
     }
 
-    /// The host that a map of a peer names; nil for one that must not be used.
+    /// Returns the host that a peer's map names; `nil` for a host that must not be used.
     private func host(_ map: AMQPMap, from host: Host) -> Host? {
         guard let place = AnnouncedHost(map, isTLS: host.url.isTLS) else { return nil }
         let url = AMQPURL(
@@ -96,14 +96,14 @@ struct ClientHosts: Sendable {
             username: host.url.username,
             password: host.url.password
         )
-        // No password leaves without TLS to a host that a peer names, whatever is allowed for the configured ones.
+        // Without TLS, no password is sent to an announced host, whatever the configured hosts allow.
         guard url.isTLS || !(self.mayHavePassword || url.password != nil) else { return nil }
         return Host(url: url, virtualHost: place.virtualHost, isAnnounced: true)
     }
 }
 
 extension ClientHosts.Host {
-    /// What makes two hosts one.
+    /// The key by which two hosts are the same.
     fileprivate var place: [String] { ["\(self.url.isTLS)", self.url.host.lowercased(), "\(self.url.port)"] }
 }
 
@@ -115,9 +115,9 @@ struct AnnouncedHost: Hashable, Sendable {
     let isTLS: Bool
     let virtualHost: String?
 
-    /// Reads a map; nil if it names no host that can be used.
+    /// Reads a map; `nil` if it names no usable host.
     ///
-    /// - Parameter isTLS: Whether the peer that names it was reached with TLS: then it must be, too.
+    /// - Parameter isTLS: Whether the announcing peer was reached with TLS: then the host must be, too.
     init?(_ map: AMQPMap, isTLS: Bool) {
         func text(_ name: String) -> String? {
             let value = map[symbol: AMQPSymbol(rawValue: name)]
@@ -146,7 +146,8 @@ struct AnnouncedHost: Hashable, Sendable {
         self.virtualHost = virtualHost
     }
 
-    /// A name or an address: letters, digits and a few marks, at most 253 bytes. Source: RFC 1035 §2.3.4.
+    /// Returns whether a text is a name or an address: letters, digits and a few marks, at most 253 bytes. Source: RFC
+    /// 1035 §2.3.4.
     private static func isHost(_ text: String) -> Bool {
         (1...253).contains(text.utf8.count)
             && text.utf8.allSatisfy { byte in

@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A sender or a receiver that outlives its links, for the supervisor, which attaches them.
+/// A sender or receiver that outlives its links. The supervisor attaches the links.
 protocol ClientLink: AnyObject, Sendable {
     var name: String { get }
     var address: String? { get }
-    /// Answered when the first link is attached, or when there will be none.
+    /// Answered when the first link is attached, or can no longer be.
     var first: Reply<Void> { get }
-    /// Why it ends for good; nil while it lasts.
+    /// The error that ended it for good; `nil` while it lasts.
     var end: AMQPError? { get }
 
     /// Attaches a link, and uses it.
     func attach(on session: AMQPSession) async throws(AMQPError)
-    /// Attaches a link and closes it, to see whether the peer refuses it.
+    /// Attaches and closes a link, to find out whether the peer refuses it.
     func probe(on session: AMQPSession) async throws(AMQPError)
-    /// Suspends until the link has ended, and returns why.
+    /// Suspends until the link has ended, and returns the cause.
     func waitUntilLost() async -> AMQPError
-    /// Lets go of the link that has ended, and returns what it leaves.
+    /// Releases the link that has ended, and returns the figures of the loss.
     func lose() async -> LossFigures
     /// Ends it for good.
     func finish(_ error: AMQPError) async
-    /// What it leaves unfinished after its end.
+    /// The work that is unfinished after the end.
     var unfinished: AMQPUnfinished { get }
-    /// How many messages in doubt the last link was given again.
+    /// The number of messages in doubt that the last link received again.
     var replayed: Int { get }
     /// The change of a dynamic address with the last link.
     var addressChange: (from: String?, to: String?)? { get }
 }
 
-/// What a lost link leaves.
+/// The figures of a lost link.
 struct LossFigures: Sendable {
     var inDoubt = 0
     var bytes = 0
-    /// Deliveries that no task had taken, and that cannot be settled any more.
+    /// Deliveries that no task had received, and that can no longer be settled.
     var dropped = 0
 
     static func + (left: Self, right: Self) -> Self {

@@ -3,7 +3,7 @@
 internal import CoreMetrics
 internal import Logging
 
-/// What a client tells of losses and recoveries: one warning a loss, one line a recovery, and the metrics.
+/// Reports losses and recoveries: one warning for each loss, one line for each recovery, and the metrics.
 struct ClientLog: Sendable {
     let logger: Logger
     let metrics: AMQPMetrics?
@@ -60,7 +60,7 @@ struct ClientLog: Sendable {
         self.logger.warning("a link was lost", metadata: metadata)
     }
 
-    /// A link that has never been attached fails the call that asked for it, which is no matter for the log.
+    /// Logs nothing for a link that was never attached: its call throws the error.
     func linkFailed(_ link: any ClientLink, _ error: AMQPError) {
         guard case .success? = link.first.answer else { return }
         self.logger.warning(
@@ -109,11 +109,11 @@ struct ClientLog: Sendable {
 }
 
 extension Duration {
-    /// The seconds, with a fraction.
+    /// The duration in seconds, with a fraction.
     fileprivate var seconds: Double { self / .seconds(1) }
 }
 
-/// Passes a log on, but for the warnings of messages that the client sends again: they are for debugging.
+/// Forwards a log, but lowers warnings about messages that the client sends again to debug level.
 private struct QuietLosses: LogHandler {
     var inner: any LogHandler
 

@@ -2,12 +2,12 @@
 
 internal import NIOCore
 
-/// A message that is handed to a client's sender.
+/// A message that the application hands to a client's sender.
 struct ClientMessage: Sendable {
     let encoded: ByteBuffer
     let options: AMQPSendOptions
     let isSettled: Bool
-    /// When the message was handed over, and by when it must begin to leave.
+    /// The time at which the message was handed over.
     let start: Duration
     let deadline: Duration?
     let timeToLive: Duration?
@@ -22,7 +22,7 @@ struct ClientMessage: Sendable {
         self.deadline = limit.map { now + max(.zero, $0) }
     }
 
-    /// Whether the message begins with a header. Source: AMQP 1.0 §3.2.1.
+    /// Returns whether the message begins with a header. Source: AMQP 1.0 §3.2.1.
     private static func hasHeader(_ encoded: ByteBuffer) -> Bool {
         let index = encoded.readerIndex
         switch encoded.getInteger(at: index, as: UInt16.self) {
@@ -32,7 +32,7 @@ struct ClientMessage: Sendable {
         }
     }
 
-    /// The bytes for an attempt: with what is left of the time to live, and marked if it is another attempt.
+    /// Returns the bytes for an attempt: with the rest of the time to live, and marked after the first attempt.
     func bytes(at now: Duration, attempt: Int, marksReplays: Bool) -> ByteBuffer {
         let isMarked = marksReplays && attempt > 1
         let left = self.timeToLive.map { $0 - (now - self.start) }
@@ -44,7 +44,7 @@ struct ClientMessage: Sendable {
         return sections.encoded() ?? self.encoded
     }
 
-    /// The options for an attempt, with what is left of the time limit.
+    /// Returns the options for an attempt, with the rest of the time limit.
     func options(at now: Duration) -> AMQPSendOptions {
         guard let deadline = self.deadline else { return self.options }
         var options = self.options

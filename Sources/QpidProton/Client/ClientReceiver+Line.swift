@@ -3,10 +3,10 @@
 internal import NIOCore
 internal import Synchronization
 
-// The tasks that have outlived a link: one task takes messages from the next link for them, in their order.
+// The tasks that have outlived a link: one task receives messages from the next link for them, in their order.
 
 extension ClientReceiver {
-    /// Lets a task take messages for the line, when all who belong there have come.
+    /// Starts a task that receives messages for the line, when all tasks of the last link have joined it.
     func pullIfNeeded() {
         let link = self.state.withLock { state -> AMQPReceiver? in
             guard let link = state.link, !state.isPulling, state.stragglers == 0, !state.line.isEmpty else {

@@ -3,7 +3,7 @@
 internal import DequeModule
 internal import Synchronization
 
-// What the supervisor and the application do with a receiver beside taking messages.
+// The receiver's work for the supervisor and the application, except receiving messages.
 
 extension ClientReceiver: ClientLink {
     var address: String? { self.settings.source.address }
@@ -20,7 +20,7 @@ extension ClientReceiver: ClientLink {
         configuration.name = self.name
         let rate = self.state.withLock { $0.rate }
         configuration.rateLimit = rate
-        // The client looks through what is left of a lost link itself: it counts it.
+        // The client itself counts the messages that a lost link leaves.
         configuration.deliversUnsettledAfterEnd = true
         configuration.startsPaused = true
         let link = try await session.openReceiver(configuration)
@@ -45,10 +45,10 @@ extension ClientReceiver: ClientLink {
         self.use()
     }
 
-    /// Lets no link of a connection have credit until ``use(_:)``.
+    /// Withholds the credit of a connection's links until ``use(_:)``.
     func hold(_ generation: Int) { self.state.withLock { $0.holding = generation } }
 
-    /// Gives the link of a connection its credit, and to the tasks that wait.
+    /// Grants the credit of a connection's link, and admits waiting tasks to it.
     func use(_ generation: Int) {
         self.state.withLock { if $0.holding == generation { $0.holding = nil } }
         self.use()
@@ -59,7 +59,7 @@ extension ClientReceiver: ClientLink {
             guard state.holding == nil, let link = state.held else { return false }
             state.held = nil
             state.link = link
-            // Under the lock: a pause that comes meanwhile reaches the link after this.
+            // Under the lock, so that a concurrent pause reaches the link after this grant.
             if self.isManual { link.grant(credit: state.granted) }
             if state.rate != state.heldRate { try? link.setRateLimit(state.rate) }
             if !state.isPaused { link.resume() }
@@ -107,7 +107,7 @@ extension ClientReceiver: ClientLink {
         return LossFigures(dropped: all)
     }
 
-    /// Gives the line what is left of a lost link.
+    /// Delivers to the line the messages that a lost link left.
     private func serveLine() {
         let served = self.state.withLock { state in
             var served: [(Reply<AMQPDelivery?>, AMQPDelivery)] = []
@@ -131,13 +131,13 @@ extension ClientReceiver: ClientLink {
         self.first.resolve(.failure(error))
         let isOrderly = error == .receiverIsClosed || error == .clientClosed
         for waiting in line { waiting.reply.resolve(isOrderly ? .success(nil) : .failure(error)) }
-        // Its end is not waited for: the peer may answer nothing.
+        // No wait for its end: the peer may not answer.
         if let link, link.error == nil { Task { await link.close() } }
     }
 
-    /// Stops the link in order; what remains unfinished goes into ``unfinished``.
+    /// Stops the link in order; ``unfinished`` then holds the unfinished work.
     ///
-    /// - Parameter limit: The whole limit; zero for no wait for the application.
+    /// - Parameter limit: The whole limit; with zero it does not wait for the application.
     func stop(_ error: AMQPError, within limit: Duration, until deadline: Duration) async -> AMQPError? {
         let link = self.state.withLock { state in
             if state.end == nil { state.end = error }
@@ -161,7 +161,7 @@ extension ClientReceiver: ClientLink {
         do {
             try await link?.pause()
         } catch {
-            // The next link is paused before anything is taken from it.
+            // The next link is paused before a task receives from it.
             if error.condition != .cancelled, link?.error != nil { return }
             throw error
         }

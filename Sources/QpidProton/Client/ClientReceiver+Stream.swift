@@ -2,18 +2,19 @@
 
 internal import Synchronization
 
-// The place of a receiver in a RabbitMQ stream. An application that changes the settings of each link decides about it itself.
+// The place of a receiver in a RabbitMQ stream. An application that changes the settings of each link chooses the place
+// itself.
 
 extension ClientReceiver {
     private static let filter = AMQPFilter.streamOffset(.next).name
 
-    /// Whether a receiver of these settings is one of a stream; nil if its first message tells.
+    /// Returns whether a receiver with these settings reads a stream; `nil` if only its first message shows that.
     static func isStream(_ settings: AMQPReceiver.Configuration, isChanged: Bool) -> Bool? {
         if isChanged { return false }
         return settings.source.filters.contains { $0.name == Self.filter } ? true : nil
     }
 
-    /// Notes which messages a task takes from a link.
+    /// Records the messages that a task receives from a link.
     func noteOffsets(_ deliveries: some Sequence<AMQPDelivery>) {
         guard self.state.withLock({ $0.place.isStream }) != false else { return }
         for delivery in deliveries {
@@ -26,25 +27,25 @@ extension ClientReceiver {
                 }
                 return (offset != nil, isFirst && offset != nil ? state.last : nil)
             }
-            // Before the application gets the first message.
+            // Before the application receives the first message.
             if let found { self.watch(found) }
             if !isStream { return }
         }
     }
 
-    /// Notes which messages of a link are settled.
+    /// Records which messages of a link are settled.
     func watch(_ link: AMQPReceiver) {
         guard self.state.withLock({ $0.place.isStream }) == true else { return }
         link.watchSettlements { [weak self, weak link] sequence, includesEarlier in
             self?.state.withLock { state in
-                // A decision about a message of a lost link comes too late.
+                // A decision about a message of a lost link has no effect.
                 guard let link, state.last === link else { return }
                 state.place.settle(sequence, includesEarlier: includesEarlier)
             }
         }
     }
 
-    /// Lets the next link begin behind the messages that were settled.
+    /// Starts the next link behind the settled messages.
     func resume(_ configuration: inout AMQPReceiver.Configuration) {
         guard let next = self.state.withLock({ $0.place.next }) else { return }
         configuration.source.filters.removeAll { $0.name == Self.filter }

@@ -4,11 +4,10 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// What a client's receiver is beneath its handle: the link for the time being, and the tasks that have outlived one.
+/// The core of a client's receiver: its current link, and the tasks that have outlived one.
 ///
-/// A task waits at the link itself, without a hop. When the link is lost, the tasks that waited there form a line in
-/// their order, and one task takes messages from the next link for them. When the line is empty, tasks wait at the link
-/// again.
+/// A task waits at the link itself, without a hop. When the link is lost, its waiting tasks form a line in their order.
+/// One task receives messages from the next link for them. When the line is empty, tasks wait at the link again.
 final class ClientReceiver: Sendable {
     /// A task in the line.
     struct Waiting: Sendable {
@@ -18,26 +17,26 @@ final class ClientReceiver: Sendable {
 
     struct State: Sendable {
         var link: AMQPReceiver?
-        /// A link without credit, which no task uses yet, and the connection whose links have none.
+        /// A link without credit that no task uses yet, and the connection whose links have no credit.
         var held: AMQPReceiver?
         var heldRate: AMQPRateLimit?
         var holding: Int?
-        /// The last link that was attached, until it has been looked through.
+        /// The last attached link, until its remaining messages are counted.
         var last: AMQPReceiver?
         /// Counts the links that were lost.
         var turn = 0
-        /// Tasks that wait at the link, and those that have not come back from the one before.
+        /// Tasks that wait at the link, and tasks that have not returned from the previous one.
         var direct = 0
         var stragglers = 0
         var line: [Waiting] = []
         var nextTicket: UInt64 = 0
-        /// A task takes messages for the line.
+        /// Whether a task receives messages for the line.
         var isPulling = false
-        /// Messages that came for the line when it was empty, and settled ones of a lost link.
+        /// Messages that arrived for an empty line, and settled messages of a lost link.
         var spare: Deque<AMQPDelivery> = []
         var isPaused = false
         var rate: AMQPRateLimit?
-        /// What was granted with a manual window, and has not come.
+        /// Credit granted with a manual window and not used yet.
         var granted = 0
         var dropped = 0
         var end: AMQPError?
@@ -47,7 +46,7 @@ final class ClientReceiver: Sendable {
         var place = StreamPlace()
     }
 
-    /// Where a task gets its message.
+    /// The place where a task receives its message.
     enum Place: Sendable {
         case taken(AMQPDelivery)
         case link(AMQPReceiver, turn: Int)
@@ -87,7 +86,7 @@ final class ClientReceiver: Sendable {
 
     /// Returns up to `count` messages; none at an end without an error.
     ///
-    /// - Parameter ticket: The place of a task that has waited before.
+    /// - Parameter ticket: The place of a task that has already waited.
     func take(max count: Int, ticket: UInt64? = nil) async throws(AMQPError) -> [AMQPDelivery] {
         if Task.isCancelled { throw .cancelledWait }
         var ticket = ticket
@@ -118,7 +117,7 @@ final class ClientReceiver: Sendable {
         }
     }
 
-    /// The next message; nil at an end without an error. The common case of ``take(max:)``, without an array.
+    /// Returns the next message; `nil` at an end without an error. The common case of ``take(max:)``, without an array.
     func next() async throws(AMQPError) -> AMQPDelivery? {
         guard let (link, turn, ticket) = self.enter() else { return try await self.take(max: 1).first }
         let delivery: AMQPDelivery?
@@ -138,7 +137,7 @@ final class ClientReceiver: Sendable {
         return try await self.take(max: 1, ticket: ticket).first
     }
 
-    /// The next message if one is there.
+    /// Returns the next message if one has arrived.
     func poll() -> AMQPDelivery? {
         while true {
             let (taken, link) = self.state.withLock { state -> (AMQPDelivery?, AMQPReceiver?) in
@@ -155,7 +154,7 @@ final class ClientReceiver: Sendable {
         }
     }
 
-    /// The next message, or nil if the peer has none. A link that is lost meanwhile does not move the deadline.
+    /// Returns the next message, or `nil` if the peer has none. A lost link does not extend the deadline.
     func receive(timeout: Duration, drainingWithin limit: Duration) async throws(AMQPError) -> AMQPDelivery? {
         let deadline = self.clock.now + max(.zero, timeout)
         var ticket: UInt64?
@@ -191,7 +190,7 @@ final class ClientReceiver: Sendable {
     ) async throws(AMQPError) -> AMQPDelivery? {
         await reply.wait(until: deadline, self.clock)
         if let answer = reply.answer { return try answer.get() }
-        // Those before it have got nothing either: what the peer has is on its way, or there is nothing.
+        // Earlier tasks have no message either: the peer's messages are on their way, or it has none.
         if !Task.isCancelled, let link = self.link {
             _ = try? await link.drain(timeout: limit)
             if let answer = reply.answer { return try answer.get() }
@@ -201,7 +200,7 @@ final class ClientReceiver: Sendable {
             return try answer.get()
         }
         if Task.isCancelled { throw .cancelledWait }
-        throw .client(.timeout, "the link was lost, and is not attached again yet")
+        throw .client(.timeout, "the link was lost and is not attached again yet")
     }
 
     private func atEnd(_ error: AMQPError) throws(AMQPError) -> [AMQPDelivery] {
@@ -211,7 +210,7 @@ final class ClientReceiver: Sendable {
 
     // MARK: Places
 
-    /// Goes to the link, if nothing is in the way.
+    /// Enters the link, unless earlier tasks wait.
     private func enter() -> (AMQPReceiver, turn: Int, ticket: UInt64)? {
         if Task.isCancelled { return nil }
         return self.state.withLock { state in
@@ -243,7 +242,7 @@ final class ClientReceiver: Sendable {
         return place
     }
 
-    /// Comes back from the link.
+    /// Returns from the link.
     private func leave(_ link: AMQPReceiver, _ turn: Int, hasEnded: Bool) {
         self.state.withLock { state in
             if turn == state.turn { state.direct -= 1 } else { state.stragglers -= 1 }
@@ -252,7 +251,7 @@ final class ClientReceiver: Sendable {
         if hasEnded { self.pullIfNeeded() }
     }
 
-    /// Leaves the line. Returns what it was given if that was first.
+    /// Leaves the line. Returns the task's result if it arrived first.
     private func leaveLine(_ reply: Reply<AMQPDelivery?>) async -> Result<AMQPDelivery?, AMQPError>? {
         let isOut = self.state.withLock { state in
             guard let index = state.line.firstIndex(where: { $0.reply === reply }) else { return false }
@@ -264,7 +263,7 @@ final class ClientReceiver: Sendable {
 
     // MARK: Deliveries
 
-    /// Whether no decision about a delivery can reach the sender.
+    /// Returns whether no decision about a delivery can reach the sender.
     func isStale(_ delivery: AMQPDelivery, of link: AMQPReceiver) -> Bool {
         !delivery.isSettled && link.error != nil
     }
@@ -284,10 +283,10 @@ final class ClientReceiver: Sendable {
 }
 
 extension ClientReceiver.State {
-    /// Whether a task may go to the link: no other is before it.
+    /// Whether a task may enter the link: no earlier task waits.
     fileprivate var isClear: Bool { !self.isPulling && self.line.isEmpty && self.stragglers == 0 && self.spare.isEmpty }
 
-    /// The link has ended: those who wait there are to come back.
+    /// Records the end of the link: its waiting tasks return.
     mutating func letGo() {
         self.link = nil
         self.turn += 1

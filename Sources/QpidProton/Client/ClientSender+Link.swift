@@ -3,7 +3,7 @@
 internal import DequeModule
 internal import Synchronization
 
-// What the supervisor does with a sender.
+// The sender's work for the supervisor.
 
 extension ClientSender: ClientLink {
     var address: String? { self.settings.link.target.address }
@@ -11,7 +11,7 @@ extension ClientSender: ClientLink {
     func attach(on session: AMQPSession) async throws(AMQPError) {
         var configuration = self.settings.link
         configuration.name = self.name
-        // The client's own limit decides about a message without room.
+        // The client's own limit decides about a message that does not fit.
         configuration.overflow = .suspend
         let link = try await session.openSender(configuration)
         await self.waitUntilAnswered()
@@ -61,11 +61,12 @@ extension ClientSender: ClientLink {
     var replayed: Int { self.change { state, _ in state.replayed } }
     var addressChange: (from: String?, to: String?)? { self.change { state, _ in state.addressChange } }
 
-    /// Suspends until the peer has credit for the messages that are sent again, or the link is lost or the task cancelled.
+    /// Suspends until the peer has granted credit for the messages that are sent again, the link is lost, or the task
+    /// is cancelled.
     func waitUntilReplayed() async {
         let (link, count) = self.change { state, _ in (state.link, state.replayed) }
         guard let link, count > 0 else { return }
-        // They are the first of the link.
+        // Those messages are the first of the link.
         var limit = link.deliveryLimit
         while limit < count {
             guard let next = try? await link.deliveryLimit(after: limit) else { return }
@@ -76,7 +77,7 @@ extension ClientSender: ClientLink {
         _ = try? await handed.value()
     }
 
-    /// Suspends until the link of the last turn has answered for all its messages.
+    /// Suspends until the link of the last turn has reported every message.
     private func waitUntilAnswered() async {
         let reply = Reply<Void>()
         self.change { state, _ in state.answered.append(reply) }
@@ -85,7 +86,7 @@ extension ClientSender: ClientLink {
 
     // MARK: The end
 
-    /// Accepts no more messages; tasks that wait for room fail.
+    /// Refuses further messages; tasks that wait for room fail.
     func stopAccepting(_ error: AMQPError) {
         self.change { state, work in
             if state.end == nil { state.end = error }
@@ -96,7 +97,7 @@ extension ClientSender: ClientLink {
         }
     }
 
-    /// Closes the link, and attaches no other, after ``stopAccepting(_:)``. Returns the error of the close.
+    /// Closes the link for good, after ``stopAccepting(_:)``. Returns the error of the close.
     func leave(of limit: Duration, until deadline: Duration) async -> AMQPError? {
         let link = self.change { state, _ in
             state.isLeaving = true
@@ -106,7 +107,7 @@ extension ClientSender: ClientLink {
         return await link.close(within: self.clock.left(of: limit, until: deadline)).error
     }
 
-    /// Suspends until every message has its fate, or a time has come.
+    /// Suspends until every message has its fate, or until a time.
     func flush(until deadline: Duration? = nil) async {
         let reply = Reply<Void>()
         self.change { state, _ in state.emptied.append(reply) }
@@ -122,17 +123,17 @@ extension ClientSender: ClientLink {
             return state.link
         }
         self.first.resolve(.failure(error))
-        // Its end is not waited for: the peer may answer nothing. The link gives its messages back at once.
+        // No wait for its end, because the peer may not answer. The link returns its messages at once.
         if let link, link.error == nil { Task { await link.close() } }
         await self.waitUntilAnswered()
     }
 
-    /// Whether nothing is left to be sent.
+    /// Whether no message is left to send.
     var isEmpty: Bool { self.change { state, _ in state.queue.isEmpty && state.waiting.isEmpty } }
 }
 
 extension Reply {
-    /// Suspends until the answer, or until a time, or until the task is cancelled.
+    /// Suspends until the answer, a time, or the cancellation of the task.
     func wait(until deadline: Duration, _ clock: ClientClock) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { _ = try? await self.value() }

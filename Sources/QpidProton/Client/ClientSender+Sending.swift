@@ -2,10 +2,10 @@
 
 internal import NIOCore
 
-// What tasks do with a sender.
+// The sender's work for tasks.
 
 extension ClientSender {
-    /// What becomes of a message that is handed over.
+    /// The result of handing a message over.
     enum Admission: Sendable {
         case accepted(AMQPClient.Tracker)
         case waits(Reply<AMQPClient.Tracker>)
@@ -19,7 +19,7 @@ extension ClientSender {
         _ options: AMQPSendOptions
     ) throws(AMQPError) -> ClientMessage {
         if let tag = options.deliveryTag, !(1...32).contains(tag.count) {
-            let text = "the delivery-tag has \(tag.count) bytes, and 1 to 32 are allowed"
+            let text = "the delivery-tag has \(tag.count) bytes: it must have 1 to 32"
             throw .client(.invalidArgument, text, fate: .notSent)
         }
         let mode = self.settings.link.settleMode
@@ -36,7 +36,7 @@ extension ClientSender {
         return ClientMessage(encoded, options, isSettled: isSettled, at: self.clock.now)
     }
 
-    /// Accepts a message, and suspends until there is room for it.
+    /// Accepts a message, and suspends until it fits.
     func enqueue(_ message: ClientMessage) async throws(AMQPError) -> AMQPClient.Tracker {
         switch self.admit(message, waits: true) {
         case .accepted(let tracker): return tracker
@@ -53,7 +53,7 @@ extension ClientSender {
         }
     }
 
-    /// Accepts a message if there is room for it now.
+    /// Accepts a message if it fits now.
     func trySend(_ message: ClientMessage) throws(AMQPError) -> AMQPClient.Tracker {
         switch self.admit(message, waits: false) {
         case .accepted(let tracker): return tracker
@@ -73,7 +73,7 @@ extension ClientSender {
             case .suspend where waits:
                 let reply = Reply<AMQPClient.Tracker>()
                 state.waiting.append(Waiting(message: message, reply: reply))
-                // A message that takes a large part of the limit waits for no more than its own room.
+                // A message that needs a large part of the limit waits for its own room only.
                 state.isFull = bytes < self.settings.replayLimit.bytes / 8
                 if let deadline = message.deadline { state.nextExpiry = min(state.nextExpiry ?? deadline, deadline) }
                 return .waits(reply)
@@ -119,13 +119,13 @@ extension ClientSender {
         return error
     }
 
-    /// Why the replay limit does not empty.
+    /// Returns why the used part of the replay limit is not freed.
     private static func cause(of link: AMQPSender?) -> AMQPBlockCause {
         guard let link else { return .closed }
         return link.outgoingBytes > 0 && link.credit == 0 ? .credit : .unsettled
     }
 
-    /// Lets waiting tasks in, in their order, while there is room.
+    /// Admits waiting tasks, in their order, while their messages fit.
     func admit(_ state: inout State, _ work: inout Work) {
         if state.isFull, !state.queue.hasAmpleRoom { return }
         state.isFull = false
@@ -137,7 +137,7 @@ extension ClientSender {
         self.pump(&state, link, at: self.clock.now, &work)
     }
 
-    /// Takes a waiting task out. Returns what it was given if that was first.
+    /// Removes a waiting task. Returns its result if that arrived first.
     private func stopWaiting(
         _ reply: Reply<AMQPClient.Tracker>
     ) async -> Result<AMQPClient.Tracker, AMQPError>? {
@@ -146,13 +146,13 @@ extension ClientSender {
             state.waiting.remove(at: index)
             return true
         }
-        // Whoever took it out of the list answers it in a moment.
+        // Its remover answers it within moments.
         return isOut ? nil : await reply.finalAnswer()
     }
 
     // MARK: Outcomes
 
-    /// Waits for the outcome of a message. Cancellation takes it back if it has never left.
+    /// Waits for the outcome of a message. Cancellation withdraws it if it has never left.
     func settlement(of tracker: AMQPClient.Tracker) async throws(AMQPError) -> AMQPOutcome {
         do {
             return try await tracker.outcome()

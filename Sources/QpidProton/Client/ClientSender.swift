@@ -4,10 +4,10 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// What a client's sender is beneath its handle: its messages, and the link that has them for the time being.
+/// The core of a client's sender: its messages and its current link.
 ///
-/// Tasks and event loops change it under one lock, and act on what has changed when they have left it. A task that
-/// sends hands its message to the link itself, without a hop.
+/// Tasks and event loops change it under one lock, and act on the change after releasing it. A sending task hands its
+/// message to the link itself, without a hop.
 final class ClientSender: Sendable {
     typealias Queue = ReplayQueue<Accepted>
 
@@ -28,33 +28,33 @@ final class ClientSender: Sendable {
         var queue: Queue
         var trackers = TrackerSource()
         var link: AMQPSender?
-        /// A task waits for the link's room with a message, and no other may overtake it.
+        /// Whether a task waits for the link's room with a message, which no other may overtake.
         var isFeeding = false
         var waiting: Deque<Waiting> = []
-        /// Tasks wait until ample room is free.
+        /// Whether tasks wait until ample room is free.
         var isFull = false
-        /// Why no more messages are accepted.
+        /// The error with which it refuses further messages.
         var end: AMQPError?
-        /// The link closes, and no other follows it.
+        /// Whether the link is closing for good.
         var isLeaving = false
         var lastLoss: AMQPError?
-        /// Those who wait until the last link has answered for all its messages, and until no message is left.
+        /// Tasks that wait until the last link has reported every message, and until no message is left.
         var answered: [Reply<Void>] = []
         var emptied: [Reply<Void>] = []
-        /// Those who wait until the link has got all messages in doubt.
+        /// Tasks that wait until the link has received all messages in doubt.
         var handed: [Reply<Void>] = []
-        /// The earliest deadline that may concern a message without a link, and the one that a timer waits for.
+        /// The earliest deadline that may apply to a message without a link, and the deadline of the timer.
         var nextExpiry: Duration?
         var armed: Duration?
-        /// The messages in doubt that the last link was given again.
+        /// The messages in doubt that the last link received again.
         var replayed = 0
         var knownAddress: String??
         var addressChange: (from: String?, to: String?)?
-        /// What the end of the sender leaves unfinished.
+        /// The work that is unfinished after the end of the sender.
         var unfinished: AMQPUnfinished
     }
 
-    /// What is to be done when the lock has been left.
+    /// The work to do after releasing the lock.
     struct Work: Sendable {
         var handed = FewElements<(key: Queue.Key, tracker: AMQPTracker)>()
         var resolved = FewElements<(promise: TrackerPromise, answer: Result<AMQPOutcome, AMQPError>)>()
@@ -91,7 +91,7 @@ final class ClientSender: Sendable {
 
     // MARK: Changes
 
-    /// Changes the state, and does the work that follows from the change.
+    /// Changes the state, and does the resulting work.
     func change<Value: Sendable>(_ body: (inout State, inout Work) -> Value) -> Value {
         let (value, work) = self.state.withLock { state in
             var work = Work()
@@ -103,7 +103,7 @@ final class ClientSender: Sendable {
         return value
     }
 
-    /// What follows every change, under the lock.
+    /// Completes every change, under the lock.
     private func complete(_ state: inout State, _ work: inout Work) {
         if !state.isFeeding, state.queue.hasNext, let link = state.link {
             self.pump(&state, link, at: self.clock.now, &work)
@@ -145,7 +145,7 @@ final class ClientSender: Sendable {
 
     // MARK: To the link
 
-    /// Hands over what the link has room for. Returns whether it is full.
+    /// Hands over the messages that fit in the link. Returns whether it is full.
     @discardableResult
     func pump(_ state: inout State, _ link: AMQPSender, at now: Duration, _ work: inout Work) -> Bool {
         while let next = state.queue.next(at: now) {
@@ -179,7 +179,7 @@ final class ClientSender: Sendable {
         return (bytes, message.options(at: now))
     }
 
-    /// Waits for the link's room with one message after the other, until it has got all.
+    /// Waits for the link's room with one message after another, until the link has received all.
     private func feed(_ link: AMQPSender) async {
         var next = self.takeForFeed(link)
         while let (key, bytes, settled, options) = next {
@@ -193,7 +193,7 @@ final class ClientSender: Sendable {
         }
     }
 
-    /// Hands over what the link has room for, and takes the message that must wait. Nil ends the feeding.
+    /// Hands over the messages that fit in the link, and returns the message that must wait. `nil` ends the feeding.
     private func takeForFeed(_ link: AMQPSender) -> (Queue.Key, ByteBuffer, Bool, AMQPSendOptions)? {
         self.change { state, work in
             guard state.link === link, state.isFeeding else { return nil }
@@ -209,7 +209,7 @@ final class ClientSender: Sendable {
 
     // MARK: From the link
 
-    /// Takes the link's answer about a message.
+    /// Handles the link's report about a message.
     private func answer(_ key: Queue.Key, _ result: Result<AMQPOutcome, AMQPError>) {
         self.change { state, work in
             switch result {
@@ -221,7 +221,7 @@ final class ClientSender: Sendable {
         }
     }
 
-    /// A message has failed: by itself, or with its link.
+    /// Handles the failure of a message: by itself, or with its link.
     private func fail(_ state: inout State, _ key: Queue.Key, _ error: AMQPError, _ work: inout Work) {
         if Self.isAlone(error) {
             guard let failed = state.queue.fail(key, error.fate ?? .notSent) else { return }
@@ -229,13 +229,13 @@ final class ClientSender: Sendable {
             return
         }
         state.lastLoss = error
-        // Whoever keeps the link attached waits for its end.
+        // The task that keeps the link attached waits for its end.
         if state.queue.isOpen { work.lost = state.link }
         state.queue.comeBack(key, error.fate ?? .inDoubt)
         if let entry = state.queue.entry(key) { entry.content.promise.attempts = entry.attempts }
     }
 
-    /// Whether an error concerns a message and not its link.
+    /// Returns whether an error concerns a message and not its link.
     private static func isAlone(_ error: AMQPError) -> Bool {
         error.scope == .delivery || error.condition == .invalidArgument || error.fate == .expired
             || error.fate == .dropped
@@ -267,11 +267,11 @@ final class ClientSender: Sendable {
         case .lost: return loss.concerning(finished.fate)
         case .ended: return (state.end ?? loss).concerning(finished.fate)
         case .dropped:
-            return .client(.dropped, "a newer message needed the room", scope: .delivery, fate: finished.fate)
+            return .client(.dropped, "a newer message replaced it at the limit", scope: .delivery, fate: finished.fate)
         case .expired:
             let message = finished.entry.content.message
             let time = message.deadline.map { "\($0 - message.start)" } ?? "its time"
-            let text = "the message waited for \(time), and did not begin to leave"
+            let text = "the message expired: no byte was sent within \(time)"
             return .client(.expired, text, scope: .delivery, fate: finished.fate)
         case .poison(let losses):
             let text = "the message was the first in doubt of \(losses) losses in a row, and is not sent again: \(loss)"
@@ -291,7 +291,7 @@ final class ClientSender: Sendable {
         }
     }
 
-    /// Finishes what has expired, and finds the next deadline.
+    /// Finishes expired messages, and finds the next deadline.
     func expire(_ state: inout State, at now: Duration, _ work: inout Work) {
         var next = state.queue.expire(at: now)
         for waiting in state.waiting {
@@ -307,7 +307,7 @@ final class ClientSender: Sendable {
             )
             return true
         }
-        // Not more often than a timer is worth.
+        // No more often than a timer is worth its cost.
         state.nextExpiry = next.map { max($0, now + .milliseconds(5)) }
     }
 }

@@ -4,8 +4,8 @@ internal import Synchronization
 
 /// The sessions of one connection of a client: one for each link, and shared ones beyond the limit.
 ///
-/// RabbitMQ ends a whole session for one refused link. A link beyond the limit is tried on a session of its own first,
-/// and then attached on the shared session with the fewest links.
+/// RabbitMQ ends a whole session for one refused link. The client probes a link beyond the limit on its own session
+/// first. It then attaches the link to the shared session with the fewest links.
 final class ClientSessions: Sendable {
     private struct Shared: Sendable {
         let session: AMQPSession
@@ -14,7 +14,7 @@ final class ClientSessions: Sendable {
 
     private struct State: Sendable {
         var sessions: [Shared] = []
-        /// Sessions that are being begun.
+        /// The number of sessions that are beginning.
         var begun = 0
     }
 
@@ -26,12 +26,12 @@ final class ClientSessions: Sendable {
     init(_ connection: AMQPConnection, _ configuration: AMQPClient.Configuration) {
         self.connection = connection
         self.configuration = configuration.session
-        // One channel remains for a session on which a link is tried.
+        // One channel remains for a session that probes links.
         let channels = Int(min(connection.peer.channelMax, connection.configuration.channelMax))
         self.limit = max(1, min(configuration.sessionLimit, channels))
     }
 
-    /// Returns a session for a link that the peer will not refuse, or that is alone on it.
+    /// Returns a session for a link: a shared one if the peer accepts the link, otherwise the link's own.
     func session(for link: some ClientLink) async throws(AMQPError) -> AMQPSession {
         if self.reserve() {
             do throws(AMQPError) {
@@ -60,7 +60,7 @@ final class ClientSessions: Sendable {
         return session
     }
 
-    /// Takes a place for a new session, if there are fewer than the limit.
+    /// Reserves a place for a new session, if there are fewer than the limit.
     private func reserve() -> Bool {
         self.state.withLock { state in
             state.sessions.removeAll { $0.session.error != nil }
@@ -79,7 +79,7 @@ final class ClientSessions: Sendable {
         }
     }
 
-    /// Gives a session back that a link needs no more. Ends it when no other link needs it.
+    /// Releases a session for one link. Ends it with its last link.
     func leave(_ session: AMQPSession) async {
         let isUnused = self.state.withLock { state in
             guard let index = state.sessions.firstIndex(where: { $0.session === session }) else { return false }
@@ -91,6 +91,6 @@ final class ClientSessions: Sendable {
         if isUnused, session.error == nil { _ = await session.close() }
     }
 
-    /// The sessions that are open.
+    /// The number of open sessions.
     var count: Int { self.state.withLock { state in state.sessions.count { $0.session.error == nil } } }
 }

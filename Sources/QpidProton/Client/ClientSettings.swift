@@ -3,7 +3,7 @@
 #if Configuration
     internal import Configuration
 
-    /// The keys of a client's settings. `Recovery.md` lists them; a test holds the two equal.
+    /// The keys of a client's settings. `Recovery.md` lists them; a test compares the two lists.
     enum ClientKey: String, CaseIterable, Sendable {
         case urls = "amqp.urls"
         case user = "amqp.user"
@@ -37,11 +37,11 @@
         var isSecret: Bool { self == .urls || self == .password }
     }
 
-    /// Reads a client's settings, and names the key and the remedy where a value cannot be used.
+    /// Reads a client's settings. The error of an unusable value names the key and the remedy.
     struct ClientSettings {
         let reader: ConfigReader
 
-        /// A text; nil where there is none, or an empty one.
+        /// Returns a text; `nil` if there is none or an empty one.
         func text(_ key: ClientKey) throws(AMQPError) -> String? {
             guard let text = self.reader.string(forKey: ConfigKey(key.rawValue), isSecret: key.isSecret) else {
                 try self.refuseOther(key, "a text")
@@ -50,7 +50,7 @@
             return text.isEmpty ? nil : text
         }
 
-        /// One of several words.
+        /// Returns one of several words.
         func choice<Value>(_ key: ClientKey, _ values: KeyValuePairs<String, Value>) throws(AMQPError) -> Value? {
             guard let text = try self.text(key) else { return nil }
             if let match = values.first(where: { $0.key.lowercased() == text.lowercased() }) { return match.value }
@@ -76,12 +76,12 @@
             return AMQPByteCount(count)
         }
 
-        /// Seconds, whole or not.
+        /// Returns a number of seconds, whole or fractional.
         func seconds(_ key: ClientKey) throws(AMQPError) -> Duration? {
             try self.seconds(key, "a number of seconds above 0, for example 0.5") { $0 > 0 }
         }
 
-        /// Sets a limit in seconds that the value 0 removes.
+        /// Reads a limit in seconds; the value 0 removes it.
         func read(_ key: ClientKey, into limit: inout Duration?) throws(AMQPError) {
             let expected = "a number of seconds, for example 0.5, or 0 for no limit"
             guard let time = try self.seconds(key, expected, where: { $0 >= 0 }) else { return }
@@ -103,7 +103,7 @@
             return .seconds(seconds)
         }
 
-        /// A list, or a text with commas.
+        /// Returns a list, or the parts of a text with commas.
         func list(_ key: ClientKey) throws(AMQPError) -> [String] {
             let name = ConfigKey(key.rawValue)
             if let list = self.reader.stringArray(forKey: name, isSecret: key.isSecret) {
@@ -132,7 +132,7 @@
             return AMQPError(condition: .invalidArgument, detail: "\(key.rawValue) is \(shown): it must be \(expected)")
         }
 
-        /// The error of a check that names a property: each key is the property's name behind a prefix.
+        /// Returns the error of a check that names a property: each key is the property's name behind a prefix.
         static func naming(_ error: AMQPError) -> AMQPError {
             var error = error
             error.detail = "amqp.\(error.detail)"

@@ -2,7 +2,7 @@
 
 internal import Synchronization
 
-/// The end of a client, which its consumers share: one deadline for all, from when the first is asked to shut down.
+/// The end of a client, which its consumers share: one deadline for all, from the first shutdown request.
 final class ClientShutdown: Sendable {
     private struct State: Sendable {
         var deadline: Duration?
@@ -18,16 +18,16 @@ final class ClientShutdown: Sendable {
         self.clock = clock
     }
 
-    /// What consumers leave of a limit to the senders and the close of the connection.
+    /// The part of a limit that consumers leave to the senders and the close of the connection.
     static func reserve(of limit: Duration) -> Duration { min(.seconds(2), max(.zero, limit) / 4) }
 
-    /// Whether a shutdown has begun, and its time is not over.
+    /// Whether a shutdown has begun and its deadline has not passed.
     var isRunning: Bool { self.state.withLock { $0.deadline.map { $0 > self.clock.now } ?? false } }
 
-    /// Begins a shutdown, or joins the one that runs. Returns how long its consumers may take.
+    /// Begins a shutdown, or joins the current one. Returns how long its consumers may take.
     func beginForConsumer() -> Duration { max(.zero, self.begin() - Self.reserve(of: self.limit)) }
 
-    /// Begins a shutdown, or joins the one that runs. Returns how long the close of the client may take.
+    /// Begins a shutdown, or joins the current one. Returns how long the close of the client may take.
     func beginForClient() -> Duration { max(Self.reserve(of: self.limit) / 2, self.begin()) }
 
     private func begin() -> Duration {
@@ -47,7 +47,7 @@ final class ClientShutdown: Sendable {
         _ = self.state.withLock { $0.consumers.removeValue(forKey: ObjectIdentifier(consumer)) }
     }
 
-    /// Stops all consumers, for a close of the client that may take so long.
+    /// Stops all consumers, for a close of the client with a limit.
     func stopConsumers(closingWithin limit: Duration) {
         let consumers = self.state.withLock { Array($0.consumers.values) }
         for consumer in consumers { consumer.stop(within: limit - Self.reserve(of: limit)) }

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a client does about its connection: events in, actions out.
+/// Decides a client's actions for its connection: events in, actions out.
 ///
 /// A pure value without a clock: times are durations since any fixed moment. Each attempt and each generation has a
-/// number, and an event that carries an old one changes nothing.
+/// number, and an event with an old number changes nothing.
 struct ClientState: Sendable {
     /// The settings.
     struct Limits: Hashable, Sendable {
         var backoff = Backoff.Limits()
-        /// How long the first connection may take, with all its attempts; nil for as long as it takes.
+        /// How long the first connection may take, with all its attempts; `nil` for no limit.
         var firstConnection: Duration?
-        /// How long an outage may last; nil for as long as it takes.
+        /// How long an outage may last; `nil` for no limit.
         var giveUpAfter: Duration?
     }
 
-    /// The step on the way to a connection.
+    /// The current step towards a connection.
     enum Step: Hashable, Sendable {
-        /// An attempt runs.
+        /// An attempt is running.
         case attempt(Int)
-        /// The next attempt waits.
+        /// The next attempt is delayed.
         case wait(until: Duration)
     }
 
@@ -27,23 +27,23 @@ struct ClientState: Sendable {
         case connecting(since: Duration, Step)
         case open(generation: Int, since: Duration)
         case recovering(since: Duration, cause: AMQPError, Step)
-        /// The connection of this generation closes in order.
+        /// The connection of this generation is closing in order.
         case closing(generation: Int)
         case closed(AMQPError?)
     }
 
     enum Event: Sendable {
-        /// The client is used for the first time.
+        /// The application uses the client for the first time.
         case start
         /// An attempt has made a connection.
         case connected(attempt: Int)
         /// An attempt has failed. A fatal error ends the client.
         case failed(attempt: Int, AMQPError, isFatal: Bool)
-        /// The connection of a generation has ended by itself.
+        /// The connection of a generation has ended without a close by this side.
         case lost(generation: Int, AMQPError, isFatal: Bool)
         /// The time of ``ClientState/wakeUp`` has come.
         case tick
-        /// The user closes the client.
+        /// The application closes the client.
         case close
         /// The connection of a generation has closed in order.
         case shut(generation: Int)
@@ -52,17 +52,17 @@ struct ClientState: Sendable {
     enum Action: Sendable {
         /// Begin an attempt.
         case connect(attempt: Int)
-        /// End an attempt; what it brings later is stale.
+        /// End an attempt; its result is stale.
         case cancel(attempt: Int)
-        /// Close the connection that a stale attempt has brought.
+        /// Close the connection of a stale attempt.
         case discard(attempt: Int)
-        /// Use the connection that an attempt has brought.
+        /// Use the connection of an attempt.
         case open(generation: Int, attempt: Int)
-        /// Let go of the links of a generation.
+        /// Release the links of a generation.
         case lose(generation: Int, AMQPError)
         /// Close the connection of a generation in order.
         case shut(generation: Int)
-        /// Nothing more happens; an error is why.
+        /// End the client; an error is the cause.
         case finish(AMQPError?)
     }
 
@@ -81,7 +81,7 @@ struct ClientState: Sendable {
         self.backoff = Backoff(limits.backoff)
     }
 
-    /// The time at which a tick is due; nil for none.
+    /// The time at which a tick is due; `nil` for none.
     var wakeUp: Duration? {
         switch self.phase {
         case .connecting(let since, let step): Self.earliest(step, self.limits.firstConnection.map { since + $0 })
@@ -95,7 +95,7 @@ struct ClientState: Sendable {
         return deadline.map { min($0, until) } ?? until
     }
 
-    /// Takes an event, and returns what is to be done about it, in order.
+    /// Handles an event, and returns the resulting actions in order.
     mutating func handle(
         _ event: Event,
         at now: Duration,
@@ -151,9 +151,9 @@ struct ClientState: Sendable {
         }
     }
 
-    /// Goes on to the next attempt: at once, or after a delay.
+    /// Continues with the next attempt: at once, or after a delay.
     ///
-    /// - Parameter phase: The phase to enter with the step; the present one by default.
+    /// - Parameter phase: The phase to enter with the step; the current one by default.
     private mutating func next(
         at now: Duration,
         using random: inout some RandomNumberGenerator,
@@ -188,7 +188,7 @@ struct ClientState: Sendable {
 
     // MARK: Parts
 
-    /// The attempt that runs.
+    /// The running attempt.
     var running: Int? {
         switch self.phase {
         case .connecting(_, .attempt(let attempt)), .recovering(_, _, .attempt(let attempt)): attempt
@@ -198,7 +198,7 @@ struct ClientState: Sendable {
 
     private func isRunning(_ attempt: Int) -> Bool { self.running == attempt }
 
-    /// What ends the attempt that runs.
+    /// The actions that end the running attempt.
     private var cancelling: [Action] { self.running.map { [.cancel(attempt: $0)] } ?? [] }
 
     private var limit: (end: Duration, length: Duration)? {

@@ -5,11 +5,11 @@ internal import Synchronization
 // The end of a client.
 
 extension ClientSupervisor {
-    /// The longest that a close may take: far from the end of the clock.
+    /// The longest limit of a close: far from the end of the clock.
     private static let longest = Duration.seconds(36_500 * 86_400)
 
-    /// Closes the client within a limit, and returns what remains unfinished. Several closes share one result, and the
-    /// shortest of their limits counts.
+    /// Closes the client within a limit, and returns the unfinished work. Concurrent closes share one result and the
+    /// shortest of their limits.
     func close(within limit: Duration) async -> AMQPCloseResult {
         let deadline = self.clock.now + min(max(.zero, limit), Self.longest)
         let isShorter = self.state.withLock { state in
@@ -32,7 +32,7 @@ extension ClientSupervisor {
         }
     }
 
-    /// Ends the work of a close that runs already when a shorter limit is over.
+    /// Ends the work of a running close when a shorter limit has passed.
     private func endClose(at deadline: Duration) async {
         do { try await self.clock.sleep(until: deadline) } catch { return }
         self.hurry()
@@ -62,14 +62,14 @@ extension ClientSupervisor {
         return AMQPCloseResult(error: error, unfinished: [receiver.unfinished])
     }
 
-    /// The end of a limit, and the end of the work within it: the rest is for the peer's answer.
+    /// Returns the end of a limit, and the end of the work within it: the rest is for the peer's answer.
     private func deadlines(_ limit: Duration) -> (end: Duration, workEnd: Duration) {
         let limit = min(max(.zero, limit), Self.longest)
         let end = self.clock.now + limit
         return (end, end - min(.seconds(1), limit / 40))
     }
 
-    /// Ends the time that a close has left.
+    /// Ends the remaining time of a close.
     private func hurry() {
         self.shutdown.stopConsumers(closingWithin: .zero)
         let task = self.state.withLock { state in
@@ -85,7 +85,7 @@ extension ClientSupervisor {
             (state.connection, state.links.values.map(\.link), state.closeBy ?? self.clock.now, state.closesAtOnce)
         }
         guard let connection else { return self.send(.shut(generation: generation)) }
-        // Part of the time is for the peer's answer.
+        // Reserves part of the time for the peer's answer.
         let left = self.clock.left(of: isAtOnce ? .zero : .seconds(1), until: deadline)
         let workEnd = deadline - min(.seconds(1), left / 40)
         let work = Task {
@@ -120,7 +120,7 @@ extension ClientSupervisor {
         self.send(.shut(generation: generation))
     }
 
-    /// Ends all links, and answers those who wait for the end.
+    /// Ends all links, and answers the tasks that wait for the end.
     func finish(_ error: AMQPError?) async {
         let (links, connection, opened, brought, loss) = self.state.withLock { state in
             state.hasClosed = true
@@ -148,7 +148,7 @@ extension ClientSupervisor {
             }
         }
         for connection in brought + (connection.map { [$0] } ?? []) where connection.error == nil {
-            // Its end is not waited for: the peer may answer nothing.
+            // No wait for its end: the peer may not answer.
             Task { await connection.close(within: .seconds(1)) }
         }
         let senders = links.compactMap { ($0.0 as? ClientSender)?.unfinished }

@@ -2,12 +2,12 @@
 
 internal import Synchronization
 
-// The links of a client: attached on each connection, and again when they alone are lost.
+// The links of a client: attached on each connection, and again after a loss of the link alone.
 
 extension ClientSupervisor {
-    /// Takes a link in, connects if needed, and suspends until the link is attached.
+    /// Adds a link, connects if needed, and suspends until the link is attached.
     ///
-    /// - Parameter timeout: How long it may take; nil for as long as the client goes on.
+    /// - Parameter timeout: How long it may take; `nil` for the lifetime of the client.
     func add(_ link: any ClientLink, timeout: Duration?) async throws(AMQPError) {
         let error = self.state.withLock { state -> AMQPError? in
             switch state.machine.phase {
@@ -30,7 +30,7 @@ extension ClientSupervisor {
         throw cause
     }
 
-    /// Lets a link go, for good.
+    /// Removes a link for good.
     func remove(_ link: any ClientLink, _ error: AMQPError) async {
         let managed = self.state.withLock { $0.links.removeValue(forKey: ObjectIdentifier(link)) }
         managed?.task?.cancel()
@@ -39,7 +39,7 @@ extension ClientSupervisor {
         self.noteAttached()
     }
 
-    /// Attaches a link on the present connection, and goes on until the link or the connection ends.
+    /// Keeps a link attached on the current connection, until the link or the connection ends.
     func run(_ link: any ClientLink) {
         self.state.withLock { state in
             let id = ObjectIdentifier(link)
@@ -50,7 +50,7 @@ extension ClientSupervisor {
             state.links[id]?.generation = generation
             state.leaving[generation, default: Leaving()].runners += 1
             state.links[id]?.task = Task {
-                // The last connection's task lets go of its link first.
+                // The last connection's task releases its link first.
                 await before?.value
                 let figures = await self.keep(link, connection, sessions, generation)
                 self.state.withLock { state in
@@ -64,7 +64,7 @@ extension ClientSupervisor {
         }
     }
 
-    /// Keeps a link attached while a connection lasts. Returns what the link left when the connection ended.
+    /// Keeps a link attached while a connection lasts. Returns the figures of the loss when the connection has ended.
     private func keep(
         _ link: any ClientLink,
         _ connection: AMQPConnection,
@@ -81,7 +81,7 @@ extension ClientSupervisor {
             self.note(link, isAttached: false, generation)
             let isOwn = error.condition == .closed && error.origin == .local
             if error.scope == .connection || connection.error != nil || Task.isCancelled || link.end != nil { break }
-            // The close of the client closes the links, and collects what they leave.
+            // The close of the client closes the links, and collects their unfinished work.
             if isOwn, self.isClosing { break }
             if isAttached {
                 backoff.ended(openSince: start, at: self.clock.now)
@@ -108,8 +108,8 @@ extension ClientSupervisor {
         }
     }
 
-    /// Attaches a link, and suspends until it has ended. Returns when it was attached, why it has ended, and whether it
-    /// was attached at all.
+    /// Attaches a link, and suspends until it has ended. Returns when it was attached, why it ended, and whether it was
+    /// attached at all.
     private func attach(
         _ link: any ClientLink,
         _ sessions: ClientSessions,
@@ -134,7 +134,7 @@ extension ClientSupervisor {
         return (attached, await link.waitUntilLost(), true)
     }
 
-    /// Notes that a link is attached, or no longer, on the connection of a generation.
+    /// Records that a link is attached, or no longer, on the connection of a generation.
     private func note(_ link: any ClientLink, isAttached: Bool, _ generation: Int) {
         let tried = self.state.withLock { state -> Reply<Void>? in
             guard state.connection != nil, state.generation == generation else { return nil }

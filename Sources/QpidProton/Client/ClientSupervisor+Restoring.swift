@@ -2,19 +2,19 @@
 
 internal import Synchronization
 
-// What a new connection gets, in stages: receivers without credit, senders, the messages in doubt, and the credit.
+// The stages of a new connection: receivers without credit, senders, the messages in doubt, and the credit.
 
 extension ClientSupervisor {
-    /// How long a stage waits for a link: a peer that does not answer one attach holds up no other link for longer, and
-    /// one that takes no message until its receivers take some gets their credit.
+    /// How long a stage waits for a link. A peer that does not answer one attach delays no other link for longer. A
+    /// peer that accepts messages only after its receivers have credit can grant it.
     private static let patience = Duration.seconds(1)
 
-    /// Attaches the links that a new connection finds.
+    /// Attaches the existing links to a new connection.
     func restore(_ links: [Managed], _ generation: Int) {
         guard !links.isEmpty else { return self.noteAttached() }
         for case let receiver as ClientReceiver in links.map(\.link) { receiver.hold(generation) }
         self.state.withLock { state in
-            // The connection may be lost already.
+            // The connection may already be lost.
             guard state.connection != nil, state.generation == generation else { return }
             state.restoring = Task { await self.restoreInOrder(links, generation) }
         }
@@ -39,7 +39,7 @@ extension ClientSupervisor {
         self.noteAttached()
     }
 
-    /// Attaches links, and suspends until each was attached or refused.
+    /// Attaches links, and suspends until each is attached or refused.
     private func attach(_ links: [Managed]) async {
         for managed in links { self.run(managed.link) }
         let deadline = self.clock.now + Self.patience

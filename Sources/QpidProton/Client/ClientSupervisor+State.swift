@@ -2,7 +2,7 @@
 
 internal import Synchronization
 
-// What users see of a client, and the wait for its connection.
+// The client's state for users, and the wait for its connection.
 
 extension ClientSupervisor {
     var phase: AMQPClient.State { self.state.withLock { $0.machine.phase.state } }
@@ -20,7 +20,7 @@ extension ClientSupervisor {
         }
     }
 
-    /// Connects if nothing does yet, and suspends until a connection is open.
+    /// Connects unless the client already does, and suspends until a connection is open.
     func connect() async throws(AMQPError) {
         if let invalid = self.invalid { throw invalid }
         let reply = Reply<Void>()

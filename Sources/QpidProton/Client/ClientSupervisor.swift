@@ -4,22 +4,22 @@ internal import DequeModule
 internal import Logging
 internal import Synchronization
 
-/// Does what a client's state decides: attempts, timers, the links of each connection, events.
+/// Carries out the decisions of a client's state: attempts, timers, the links of each connection, events.
 ///
-/// Events come from any task. Their actions are done one after the other, by whoever brings the first.
+/// Events come from any task. The task of the first event runs all pending actions in order.
 final class ClientSupervisor: Sendable {
     /// A link with the task that attaches it again.
     struct Managed: Sendable {
         let link: any ClientLink
         var task: Task<Void, Never>?
-        /// The connection that the task is about.
+        /// The connection that the task serves.
         var generation = 0
         var isAttached = false
-        /// Answered when it is attached on the connection, or when the first try has failed.
+        /// Answered when it is attached on the connection, or when the first attempt has failed.
         var tried: Reply<Void>?
     }
 
-    /// The links of one connection that was or will be lost. The last one that lets go reports the messages in doubt.
+    /// The links of one lost or closing connection. The last released link reports the messages in doubt.
     struct Leaving: Sendable {
         var runners = 0
         var figures = LossFigures()
@@ -33,29 +33,30 @@ final class ClientSupervisor: Sendable {
         var isActing = false
         var hosts: ClientHosts
         var attempts: [Int: Task<Void, Never>] = [:]
-        /// Connections that attempts have brought and that are not used yet.
+        /// Connections of attempts that are not used yet.
         var brought: [Int: (connection: AMQPConnection, host: ClientHosts.Host)] = [:]
         var connection: AMQPConnection?
         var sessions: ClientSessions?
         var generation = 0
-        /// Attaches the links of a new connection, until the receivers have their credit.
+        /// The task that attaches the links of a new connection, until the receivers have their credit.
         var restoring: Task<Void, Never>?
         var timer: (at: Duration, task: Task<Void, Never>)?
         var links: [ObjectIdentifier: Managed] = [:]
         var leaving: [Int: Leaving] = [:]
-        /// Since when the connection has been lost; nil when all links are attached again.
+        /// The time of the loss of the connection; `nil` when all links are attached again.
         var lostSince: Duration?
         var replayed = 0
-        /// Those who wait for the first connection.
+        /// Tasks that wait for the first connection.
         var opened: [Reply<Void>] = []
         var subscribers: [Int: AsyncStream<AMQPClient.Event>.Continuation] = [:]
         var nextSubscriber = 0
-        /// Why the connection was lost that is not open again.
+        /// The error of the last loss, until the connection is open again.
         var lastLoss: AMQPError?
         var closeBy: Duration?
-        /// A close with a limit of zero waits for no work, and for the peer's answer as long as any operation.
+        /// Whether a close has a limit of zero. It waits for no work, and up to `operationTimeout` for the peer's
+        /// answer.
         var closesAtOnce = false
-        /// The close of the connection that runs.
+        /// The running close of the connection.
         var closing: Task<Void, Never>?
         var closeError: AMQPError?
         var hasClosed = false
@@ -127,7 +128,7 @@ final class ClientSupervisor: Sendable {
         }
     }
 
-    /// Sets the timer that the state asks for.
+    /// Sets the timer for the state's next tick.
     private func setTimer() {
         self.state.withLock { state in
             let wakeUp = state.machine.wakeUp
@@ -199,7 +200,7 @@ final class ClientSupervisor: Sendable {
             }
         }
         self.state.withLock { state in
-            // It may be over already.
+            // The attempt may already have ended.
             if state.machine.running == number, state.brought[number] == nil { state.attempts[number] = task }
         }
     }
@@ -255,12 +256,12 @@ final class ClientSupervisor: Sendable {
             for id in state.links.keys { state.links[id]?.isAttached = false }
             return state.links.values.compactMap(\.task)
         }
-        // They sleep, or wait for what the connection has ended.
+        // These tasks sleep, or wait for links that the lost connection has ended.
         for task in tasks { task.cancel() }
         self.tellLoss(of: generation)
     }
 
-    /// Tells a loss once all links of the generation have let go.
+    /// Reports a loss once all links of the generation are released.
     func tellLoss(of generation: Int) {
         let told = self.state.withLock { state -> (AMQPError, LossFigures)? in
             guard let leaving = state.leaving[generation], let cause = leaving.cause, leaving.runners == 0 else {
@@ -274,7 +275,7 @@ final class ClientSupervisor: Sendable {
         self.log.lost(cause, figures)
     }
 
-    /// Tells a recovery once all links are attached.
+    /// Reports a recovery once all links are attached.
     func noteAttached() {
         let told = self.state.withLock { state -> (Int, Int, Duration)? in
             guard let since = state.lostSince, state.connection != nil, state.restoring == nil,

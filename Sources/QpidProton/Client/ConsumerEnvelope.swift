@@ -2,13 +2,13 @@
 
 internal import NIOCore
 
-/// What a consumer reads of a message: the sections before the body, as far as they can be read.
+/// The parts of a message that a consumer reads: the sections before the body, as far as they are valid.
 ///
 /// Source: AMQP 1.0 §3.2.
 struct ConsumerEnvelope: Sendable {
-    /// How often the message failed before, by the count of the peer.
+    /// How often the message has failed, by the peer's count.
     private(set) var failures = 0
-    /// Whether the peer says that no one has had the message before.
+    /// Whether the peer reports that no other receiver had the message before.
     private(set) var isFirst = false
     private(set) var groupID: String?
     /// The offset of a message of a RabbitMQ stream.
@@ -41,7 +41,7 @@ struct ConsumerEnvelope: Sendable {
         if fields.count > 4, case .uint(let count) = fields[4] { self.failures = Int(count) }
     }
 
-    /// A hash by which the message is known when it comes again.
+    /// A hash that identifies the message when it arrives again.
     var identity: Int {
         var hasher = Hasher()
         if let messageID = self.messageID {
@@ -52,7 +52,7 @@ struct ConsumerEnvelope: Sendable {
         return hasher.finalize()
     }
 
-    /// Which section from the header to the properties begins here; nil for another.
+    /// Returns which section from the header to the properties begins here; `nil` for another.
     private static func kind(of bytes: ByteBuffer) -> UInt64? {
         let index = bytes.readerIndex
         guard bytes.getInteger(at: index, as: UInt8.self) == 0x00 else { return nil }

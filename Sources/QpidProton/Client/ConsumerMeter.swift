@@ -3,18 +3,18 @@
 internal import CoreMetrics
 internal import Synchronization
 
-/// Reports a consumer to swift-metrics. Its counters outlive it.
+/// Reports a consumer to swift-metrics. Its counters outlive the consumer.
 final class ConsumerMeter: Sendable {
     private let handled: Counter
     private let failed: Counter
     private let rejected: Counter
     private let time: CoreMetrics.Timer
-    /// The numbers that the counters have.
+    /// The reported numbers.
     private let counted = Mutex((handled: 0, failed: 0, rejected: 0))
 
     /// - Parameters:
     ///   - settings: The settings of the reports.
-    ///   - source: What the consumer receives from.
+    ///   - source: The source of the consumer's messages.
     init(_ settings: AMQPMetrics, _ source: AMQPSource) {
         let dimensions = [("address", settings.dimension(of: source.address, isDynamic: source.isDynamic))]
         self.handled = settings.counter(.consumerHandled, dimensions)
@@ -23,7 +23,7 @@ final class ConsumerMeter: Sendable {
         self.time = settings.timer(.consumerTime, dimensions)
     }
 
-    /// Takes the numbers of the consumer so far. Older ones may come after newer ones.
+    /// Reports the consumer's numbers. Older numbers may arrive after newer ones.
     func update(_ result: AMQPConsumerResult) {
         let failures = result.threw + result.timedOut
         let more = self.counted.withLock { counted in
@@ -39,6 +39,6 @@ final class ConsumerMeter: Sendable {
         if more.2 > 0 { self.rejected.increment(by: more.2) }
     }
 
-    /// A handler has returned or thrown after a time.
+    /// Records how long a handler ran until it returned or threw.
     func returned(after time: Duration) { self.time.recordNanoseconds(time.nanoseconds) }
 }

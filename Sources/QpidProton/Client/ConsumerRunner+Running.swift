@@ -3,10 +3,10 @@
 internal import Logging
 internal import Synchronization
 
-// A consumer's life: it opens its receiver, takes messages, stops, and closes.
+// A consumer's life: it opens its receiver, receives messages, stops, and closes.
 
 extension ConsumerRunner {
-    /// Runs the consumer until it is stopped or its receiver ends. Returns the error that ended it.
+    /// Runs the consumer until it stops or its receiver ends. Returns the error that ended it.
     func run(_ client: AMQPClient) async -> AMQPError? {
         let opened = Reply<AMQPClient.Receiver>()
         let opening = Task {
@@ -45,7 +45,7 @@ extension ConsumerRunner {
 
     private func openReceiver(_ client: AMQPClient) async throws(AMQPError) -> AMQPClient.Receiver {
         try await client.receiver(self.configuration.link) { [self] link in
-            // A stream goes on after the last message that was taken: its handler goes on through the loss.
+            // A stream continues after the last received message: its handler continues through the loss.
             guard let next = self.guarded.withLock({ $0.nextOffset }) else { return }
             let filter = AMQPFilter.streamOffset(.offset(next))
             link.source.filters.removeAll { $0.name == filter.name }
@@ -53,11 +53,11 @@ extension ConsumerRunner {
         }
     }
 
-    /// Takes messages while there is room for them.
+    /// Receives messages while they fit.
     private func pull(_ receiver: AMQPClient.Receiver) async throws(AMQPError) {
         while await self.waitForRoom() {
             guard let delivery = try await receiver.next() else { return }
-            // This link, or one after the link of the message.
+            // The link of the message, or a later one.
             self.arrive(delivery, from: receiver.link)
         }
     }
@@ -75,10 +75,10 @@ extension ConsumerRunner {
 
     // MARK: Stopping
 
-    /// How long the peer has to return its credit, and no longer than half of the time that is left.
+    /// How long the peer has to return its credit, and no longer than half of the remaining time.
     private static let patience = Duration.seconds(2)
 
-    /// Stops within a limit: the shortest of several counts.
+    /// Stops within a limit: the shortest of several applies.
     func stop(within limit: Duration) {
         let limit = min(max(.zero, limit), .seconds(36_500 * 86_400))
         let deadline = self.clock.now + limit
@@ -93,7 +93,7 @@ extension ConsumerRunner {
         if isNew { self.setClockwork(deadline, limit) }
     }
 
-    /// Cancels the handlers shortly before the end of the limit, and lets go of them before the link closes.
+    /// Cancels the handlers shortly before the limit, and releases them before the link closes.
     private func setClockwork(_ deadline: Duration, _ limit: Duration) {
         let reserve = min(.seconds(1), limit / 10)
         let clockwork = Task {
@@ -143,7 +143,7 @@ extension ConsumerRunner {
         self.giveBack(receiver)
         _ = await self.idle.finalAnswer()
         let deadline = self.guarded.withLock { $0.deadline } ?? .zero
-        // The close of the link waits for the credit, too.
+        // The close of the link also waits for the credit.
         let left = max(.milliseconds(1), deadline - self.clock.now)
         let closed = await receiver.close(within: isQuiet ? left : min(left, Self.patience))
         self.guarded.withLock { guarded in
@@ -164,7 +164,7 @@ extension ConsumerRunner {
         )
     }
 
-    /// Returns the credit. Not every peer answers: the close of the link returns it, too, only later.
+    /// Drains the credit. A peer that does not answer loses it with the close of the link.
     private func pause(_ receiver: AMQPClient.Receiver) async -> Bool {
         let paused = Reply<Void>()
         let pausing = Task {

@@ -3,25 +3,25 @@
 internal import Logging
 internal import Synchronization
 
-/// Does what a consumer's state decides: the tasks of the handlers, the decisions and the credit.
+/// Carries out the decisions of a consumer's state: the tasks of the handlers, the settlements and the credit.
 final class ConsumerRunner: Sendable {
     typealias ID = ConsumerState.ID
     typealias Handler = @Sendable (AMQPConsumer.Delivery) async throws -> Void
 
-    /// A message, until nothing more happens with it.
+    /// A message, until it is finished.
     struct Entry: Sendable {
         let delivery: AMQPDelivery
-        /// The link that brought it, or a later one; nil if that is not known.
+        /// The link of the message, or a later one; `nil` if it is unknown.
         let link: AMQPReceiver?
         let envelope: ConsumerEnvelope
         var attempt = 0
-        /// Why the last attempt failed.
+        /// The error of the last attempt.
         var error: (any Error)?
         var task: Task<Void, Never>?
         var timer: Task<Void, Never>?
 
-        /// Whether the peer gets the decision, and gives the message again without it. A stream goes on after each
-        /// message that was taken, and so does a sender that has settled it.
+        /// Whether the peer waits for the decision, and sends the message again without it. A stream, and a sender that
+        /// has settled the message, do not wait.
         var awaitsDecision: Bool { !self.delivery.isSettled && self.envelope.streamOffset == nil }
         var isStale: Bool { self.awaitsDecision && self.link?.error != nil }
     }
@@ -35,16 +35,16 @@ final class ConsumerRunner: Sendable {
         var receiver: AMQPClient.Receiver?
         /// The next offset of a stream.
         var nextOffset: UInt64?
-        /// Waits for room.
+        /// Answered when a further message fits.
         var room: Reply<Void>?
         var deadline: Duration?
-        /// The tasks that a stop or the end of its time cancels.
+        /// The tasks that a stop or its limit cancels.
         var untilStop: [Task<Void, Never>] = []
         var untilHurry: [Task<Void, Never>] = []
         var clockwork: Task<Void, Never>?
     }
 
-    /// What follows when the lock is free.
+    /// The work to do after releasing the lock.
     struct Aftermath {
         var cancelled: [Task<Void, Never>] = []
         var rejected: [AMQPError] = []
@@ -58,7 +58,7 @@ final class ConsumerRunner: Sendable {
     let meter: ConsumerMeter?
     let handler: Handler
     let guarded: Mutex<Guarded>
-    /// No handler runs, or there is no time left.
+    /// Answered when no handler runs, or the limit has passed.
     let idle = Reply<Void>()
 
     init(
@@ -102,7 +102,7 @@ final class ConsumerRunner: Sendable {
 
     // MARK: Events
 
-    /// Takes a message, and begins to handle it or lets it wait.
+    /// Accepts a message, and begins to handle it or lets it wait.
     func arrive(_ delivery: AMQPDelivery, from link: AMQPReceiver?) {
         let envelope = ConsumerEnvelope(delivery.payload)
         let lane = self.configuration.order.lane(of: delivery, envelope)
@@ -138,7 +138,7 @@ final class ConsumerRunner: Sendable {
         }
     }
 
-    /// Carries out the application's decision, unless the message is decided already.
+    /// Carries out the application's decision, unless the message is already decided.
     func decide(_ id: ID, attempt: Int, _ decision: (AMQPDelivery) -> AMQPSettlement) -> AMQPSettlement {
         self.guarded.withLock { guarded in
             guard
@@ -246,7 +246,7 @@ final class ConsumerRunner: Sendable {
         }
     }
 
-    /// Settles a message, and counts it. Returns the reason if it was rejected.
+    /// Settles and counts a message. Returns the reason if it was rejected.
     private func settle(_ id: ID, _ decision: ConsumerState.Decision, _ guarded: inout Guarded) -> AMQPError? {
         guard let entry = guarded.entries[id] else { return nil }
         let (settlement, reason): (AMQPSettlement, AMQPError?) =
@@ -258,7 +258,7 @@ final class ConsumerRunner: Sendable {
             case .application: (.stale, nil)
             }
         guarded.result.count(decision, entry.awaitsDecision ? settlement : .queued)
-        // A message that the loss of its link gives back has been handled too.
+        // A message that returns because its link is lost was handled too.
         if decision == .fail, entry.awaitsDecision {
             guarded.memory.note(entry.envelope.identity, attempts: entry.attempt)
         }

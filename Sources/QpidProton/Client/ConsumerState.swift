@@ -2,10 +2,10 @@
 
 internal import DequeModule
 
-/// Decides what becomes of the messages of a consumer: events in, actions out.
+/// Decides the outcome of a consumer's messages: events in, actions out.
 ///
-/// Times are durations since any fixed moment. A message of a key waits in its lane until those before it are done. A
-/// handler that was cancelled keeps its place until it returns.
+/// Times are durations since any fixed moment. A message with a key waits in its lane until the earlier ones are
+/// finished. A cancelled handler keeps its place until it returns.
 struct ConsumerState: Sendable {
     typealias ID = UInt64
 
@@ -13,7 +13,7 @@ struct ConsumerState: Sendable {
     struct Limits: Hashable, Sendable {
         /// The most handlers that run.
         var concurrency = 16
-        /// The most times that a message is handled; nil for no limit.
+        /// The most attempts of a message; `nil` for no limit.
         var attempts: Int? = 3
         /// How many messages may be fetched ahead of the handlers.
         var prefetch = AMQPConsumer.Prefetch.automatic
@@ -23,14 +23,14 @@ struct ConsumerState: Sendable {
         var retryDelay = Duration.milliseconds(100)
     }
 
-    /// A message, when it arrives.
+    /// A message at its arrival.
     struct Arrival: Hashable, Sendable {
         var id: ID
-        /// The key of messages that are handled one after the other.
+        /// The key of messages that are handled one after another.
         var lane: Int?
         /// The number of this attempt, from 1.
         var attempt = 1
-        /// Whether a failed message is handled again here, because giving it back would lose it or its order.
+        /// Whether a failed message is handled again here, because returning it would lose it or its order.
         var staysHere = false
     }
 
@@ -40,19 +40,19 @@ struct ConsumerState: Sendable {
         case returned(ID)
         /// The handler has thrown.
         case threw(ID)
-        /// The handler runs for too long.
+        /// The handler has exceeded the time limit.
         case overran(ID, attempt: Int)
         /// The application has decided itself.
         case decided(ID, attempt: Int)
-        /// The delay before an attempt is over.
+        /// The delay before an attempt has ended.
         case due(ID)
-        /// The link of the message is lost, and the message comes again.
+        /// The link of the message is lost, and the peer sends the message again.
         case dropped(ID)
-        /// Nothing more is to begin.
+        /// No further handler may begin.
         case stop
-        /// What runs is to be cancelled.
+        /// Running handlers are to be cancelled.
         case hurry
-        /// What still runs has no time left.
+        /// Running handlers have reached the limit.
         case expire
     }
 
@@ -65,14 +65,14 @@ struct ConsumerState: Sendable {
         /// Cancels the handler or the delay.
         case cancel(ID)
         case settle(ID, Decision)
-        /// Nothing more happens with the message.
+        /// The message is finished.
         case forget(ID)
         case grant(Int)
-        /// After ``Event/stop``: no handler runs, or there is no time left.
+        /// After ``Event/stop``: no handler runs, or the limit has passed.
         case idle
     }
 
-    /// The counts of what happened to handlers.
+    /// The counts of handlers' results.
     struct Counts: Hashable, Sendable {
         var handled = 0
         var retried = 0
@@ -87,7 +87,7 @@ struct ConsumerState: Sendable {
     }
 
     private enum Stage: Hashable {
-        /// Waits for others of its key, or for a place.
+        /// The message waits for others of its key, or for a place.
         case waiting
         case running(since: Duration)
         case delayed
@@ -104,16 +104,16 @@ struct ConsumerState: Sendable {
     let limits: Limits
     private(set) var phase = Phase.open
     private(set) var counts = Counts()
-    /// The handlers that run, with those that wait for their next attempt.
+    /// The running handlers, and the messages that wait for their next attempt.
     private(set) var busy = 0
     /// The messages that wait for others of their keys.
     private(set) var blocked = 0
-    /// The credit that was granted and has brought no message.
+    /// The granted credit that no message has used.
     private(set) var credit = 0
     private var held: [ID: Held] = [:]
     /// The messages of each key: the first is being handled.
     private var lanes: [Int: Deque<ID>] = [:]
-    /// Messages that could be handled if there were a place.
+    /// Messages that wait only for a place.
     private var ready: Deque<ID> = []
     private var pace: HandlerPace
     private var wasIdle = false
@@ -123,16 +123,16 @@ struct ConsumerState: Sendable {
         self.pace = HandlerPace(limits)
     }
 
-    /// Whether a message can be taken now.
+    /// Whether a message can be received now.
     var hasRoom: Bool {
         self.phase == .open && self.busy < self.limits.concurrency && self.ready.isEmpty
             && self.blocked < self.limits.backlog
     }
 
-    /// The messages that are held, each with a handler, a lane or a delay.
+    /// The messages in the consumer, each with a handler, a lane or a delay.
     var heldCount: Int { self.held.count }
 
-    /// The credit for the handlers that are free, and what is fetched ahead of them.
+    /// Grants credit for the free handlers, and for the messages fetched ahead of them.
     mutating func open() -> [Action] {
         var actions: [Action] = []
         self.topUp(&actions)
@@ -180,7 +180,7 @@ struct ConsumerState: Sendable {
         self.begin(arrival.id, now, &actions)
     }
 
-    /// Handles a message that waits for no other, if there is a place.
+    /// Handles a message that waits for no other, if a place is free.
     private mutating func begin(_ id: ID, _ now: Duration, _ actions: inout [Action]) {
         guard self.busy < self.limits.concurrency else { return self.ready.append(id) }
         self.busy += 1
@@ -205,7 +205,7 @@ struct ConsumerState: Sendable {
             actions.append(.settle(id, .accept))
             return self.end(id, now, &actions)
         }
-        // A handler that was cancelled because time is up has not failed.
+        // A handler that was cancelled at the limit has not failed.
         if self.phase >= .hurrying, !held.isOverrun {
             actions.append(.settle(id, .release))
         } else if self.isLast(held) {
@@ -236,7 +236,7 @@ struct ConsumerState: Sendable {
         self.held[id]?.isOverrun = true
         if !held.isDecided {
             self.counts.timedOut += 1
-            // What stays here waits for the end of the handler: two must not handle it at once.
+            // A message that stays here waits for its handler, because two handlers must not run for it at once.
             if self.isLast(held) || !held.arrival.staysHere {
                 self.held[id]?.isDecided = true
                 actions.append(.settle(id, self.isLast(held) ? .reject : .fail))
@@ -253,7 +253,7 @@ struct ConsumerState: Sendable {
         actions.append(.settle(id, .application))
     }
 
-    /// Gives up the place of a message, and lets the next one in.
+    /// Frees the place of a message, and admits the next one.
     private mutating func end(_ id: ID, _ now: Duration, _ actions: inout [Action]) {
         guard let held = self.held.removeValue(forKey: id) else { return }
         actions.append(.forget(id))
@@ -277,7 +277,7 @@ struct ConsumerState: Sendable {
     private mutating func stop(_ now: Duration, _ actions: inout [Action]) {
         guard self.phase == .open else { return }
         self.phase = .stopping
-        // Nothing that ends here may let another one begin.
+        // No message that ends here may start another one.
         let idle = self.held.filter { $0.value.stage == .waiting }.keys.sorted()
         self.lanes = [:]
         self.ready = []

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A list that is nearly always empty or holds one element, which needs no allocation.
+/// A list that usually is empty or holds one element. Neither needs an allocation.
 struct FewElements<Element> {
     private var first: Element?
     private var others: [Element] = []
@@ -11,7 +11,7 @@ struct FewElements<Element> {
         if self.first == nil { self.first = element } else { self.others.append(element) }
     }
 
-    /// Calls a closure with each element, in their order.
+    /// Calls a closure with each element in order.
     func forEach(_ body: (Element) -> Void) {
         guard let first = self.first else { return }
         body(first)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How many messages are worth fetching ahead: those that the handlers take within a tenth of a second.
+/// Computes how many messages to fetch ahead: as many as the handlers finish within a tenth of a second.
 struct HandlerPace: Sendable {
     private static let ahead = 0.1
     private let limits: ConsumerState.Limits
-    /// The mean time of a handler in seconds, the latest counting most.
+    /// The mean time of a handler in seconds, weighted towards the latest.
     private var mean: Double?
 
     init(_ limits: ConsumerState.Limits) { self.limits = limits }

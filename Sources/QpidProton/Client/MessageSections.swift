@@ -2,7 +2,7 @@
 
 internal import NIOCore
 
-/// The sections of an encoded message that lie before the bare message: those that a sender may change.
+/// The sections of an encoded message before the bare message: a sender may change them.
 ///
 /// Source: AMQP 1.0 §3.2.
 struct MessageSections {
@@ -21,7 +21,7 @@ struct MessageSections {
     /// The bare message and the footer.
     private let rest: ByteBuffer
 
-    /// Splits a message; nil if its beginning is not a message.
+    /// Splits a message; `nil` if it does not begin like a message.
     init?(_ encoded: ByteBuffer) {
         var rest = encoded
         while rest.readableBytes > 0 {
@@ -38,7 +38,7 @@ struct MessageSections {
         self.rest = rest
     }
 
-    /// Which of the three sections begins here; nil for another.
+    /// Returns which of the three sections begins here; `nil` for another.
     private static func kind(of bytes: ByteBuffer) -> UInt64? {
         let index = bytes.readerIndex
         guard bytes.getInteger(at: index, as: UInt8.self) == 0x00 else { return nil }
@@ -72,7 +72,7 @@ struct MessageSections {
         self.messageAnnotations = .map(annotations)
     }
 
-    /// The message with the changed sections; nil if it cannot be encoded.
+    /// Returns the message with the changed sections; `nil` if it cannot be encoded.
     func encoded() -> ByteBuffer? {
         var buffer = ByteBuffer()
         buffer.reserveCapacity(self.rest.readableBytes + 256)

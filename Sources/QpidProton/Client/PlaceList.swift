@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A list whose elements leave from anywhere in constant time: doubly linked, in one array.
+/// A list that removes elements anywhere in constant time: doubly linked, in one array.
 ///
-/// An element has a place, which another element gets when it has left. A place that does not exist is -1.
+/// An element has a place, which another element reuses after its removal. A place that does not exist is -1.
 struct PlaceList<Element> {
     fileprivate struct Place {
         var element: Element?
@@ -12,11 +12,11 @@ struct PlaceList<Element> {
 
     private var places: [Place] = []
     private var free: [Int] = []
-    /// The places of the first and the last element; -1 if there is none.
+    /// The places of the first and the last element; -1 if the list is empty.
     private(set) var first = -1
     private(set) var last = -1
 
-    /// The element at a place; nil if there is none.
+    /// The element at a place; `nil` if there is none.
     subscript(place: Int) -> Element? {
         _read {
             if self.places.indices.contains(place) { yield self.places[place].element } else { yield nil }
@@ -24,7 +24,7 @@ struct PlaceList<Element> {
         _modify { yield &self.places[place].element }
     }
 
-    /// The place behind a place; -1 at the end.
+    /// Returns the place behind a place; -1 at the end.
     func next(_ place: Int) -> Int { self.places[place].next }
 
     /// Adds an element at the end, and returns its place.
@@ -42,7 +42,7 @@ struct PlaceList<Element> {
         return place
     }
 
-    /// Takes the element at a place out.
+    /// Removes the element at a place.
     @discardableResult
     mutating func remove(_ place: Int) -> Element? {
         let element = self.places[place].element.take()
@@ -52,7 +52,7 @@ struct PlaceList<Element> {
         self.places[place] = Place()
         self.free.append(place)
         if self.first < 0 {
-            // Nothing is left: give back the memory of a burst.
+            // The list is empty: release the memory of a burst.
             self.places.removeAll(keepingCapacity: self.places.count <= 1_024)
             self.free.removeAll(keepingCapacity: self.free.count <= 1_024)
         }

@@ -5,7 +5,7 @@
 extension ReplayQueue {
     /// The settings.
     struct Limits: Hashable, Sendable {
-        /// The most bytes that are kept, with the overhead of each message.
+        /// The most bytes in the queue, with the overhead of each message.
         var bytes = 16 << 20
         /// Whether messages in doubt are sent again; otherwise they fail.
         var replays = true
@@ -13,7 +13,7 @@ extension ReplayQueue {
         var poison = 3
     }
 
-    /// The name of a message in the queue.
+    /// The identity of a message in the queue.
     struct Key: Hashable, Sendable {
         let slot: Int
         let sequence: UInt64
@@ -23,11 +23,11 @@ extension ReplayQueue {
     enum Cause: Hashable, Sendable {
         /// Its time limit passed.
         case expired
-        /// It was in doubt, and is not sent again.
+        /// It was in doubt, and the sender does not send it again.
         case lost
-        /// It was at the head of too many losses.
+        /// It was first in doubt in too many losses.
         case poison(losses: Int)
-        /// A newer message needed its room.
+        /// A newer message replaced it at the limit.
         case dropped
         /// The sender ended.
         case ended

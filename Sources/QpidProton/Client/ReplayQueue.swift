@@ -3,13 +3,13 @@
 /// The messages of one sender, from acceptance to settlement, across any number of links.
 ///
 /// A pure value without a clock: times are durations since any fixed moment. Messages leave in the order of their
-/// acceptance. When a link is lost, the queue starts again from its first message. Those in doubt come first, because
-/// messages leave in order.
+/// acceptance. When a link is lost, the queue starts again from its first message. Messages in doubt come first,
+/// because messages leave in order.
 ///
 /// A link has a turn: it begins with ``begin()`` and is lost with the first failure or with ``end()``. The next turn
 /// begins when every message of the last has been answered: see ``isAnswered``.
 struct ReplayQueue<Content> {
-    /// The bytes that each message counts beside its own, for its place in the queue.
+    /// The bytes that each message counts in addition to its own, for its place in the queue.
     static var overhead: Int { 256 }
 
     /// A message.
@@ -23,11 +23,11 @@ struct ReplayQueue<Content> {
         /// Whether it is sent settled.
         let isSettled: Bool
         fileprivate(set) var isInFlight = false
-        /// How often it may have left.
+        /// How often it may have been sent.
         fileprivate(set) var attempts = 0
         var content: Content
 
-        /// Whether it may have left, and waits to be sent again.
+        /// Whether it may have been sent and waits to be sent again.
         var isInDoubt: Bool { !self.isInFlight && self.attempts > 0 }
         fileprivate var charge: Int { self.bytes + ReplayQueue.overhead }
     }
@@ -41,13 +41,13 @@ struct ReplayQueue<Content> {
     private(set) var doubtful = 0
     /// Whether a link has its turn.
     private(set) var isOpen = false
-    /// Whether the sender has ended: messages that return are not sent again.
+    /// Whether the sender has ended: it does not send returned messages again.
     private(set) var hasEnded = false
     private var list = PlaceList<Entry>()
-    /// The first message that the link of this turn has not got.
+    /// The first message that the link of this turn has not received.
     private var cursor = -1
     private var nextSequence: UInt64 = 0
-    /// The first message that came back in doubt in this turn.
+    /// The first message that returned in doubt in this turn.
     private var head: Key?
     private var poison: (sequence: UInt64, losses: Int)?
     private var isLossOpen = false
@@ -60,7 +60,7 @@ struct ReplayQueue<Content> {
     /// The messages in the queue and on the link.
     var count: Int { self.counts.queued + self.counts.inFlight }
     var isEmpty: Bool { self.count == 0 }
-    /// Whether no message of the last turn waits for its answer.
+    /// Whether the last turn has reported every message.
     var isAnswered: Bool { self.counts.inFlight == 0 }
 
     /// The bytes of the messages that wait to be sent again.
@@ -73,15 +73,15 @@ struct ReplayQueue<Content> {
         return bytes
     }
 
-    /// Whether the link of this turn has not got all messages.
+    /// Whether messages wait for the link of this turn.
     var hasNext: Bool { self.isOpen && self.cursor >= 0 }
-    /// Whether enough room is free that tasks which wait for it continue: an eighth of the limit, so that they do not
-    /// wake for one message each.
+    /// Whether enough room is free for waiting tasks to continue: an eighth of the limit, so that they do not wake for
+    /// each message.
     var hasAmpleRoom: Bool { self.used <= self.limits.bytes - self.limits.bytes / 8 }
 
     // MARK: Acceptance
 
-    /// Whether a message fits: one that is too large does if it is alone.
+    /// Returns whether a message fits. An oversized message fits an empty queue.
     func hasRoom(for bytes: Int) -> Bool {
         self.isEmpty || bytes + Self.overhead <= self.limits.bytes - self.used
     }
@@ -110,7 +110,7 @@ struct ReplayQueue<Content> {
         return Key(slot: slot, sequence: entry.sequence)
     }
 
-    /// Counts a message that was handed over and not accepted.
+    /// Counts a message that was refused.
     mutating func refuse(_ fate: AMQPError.Fate) {
         self.counts.handedOver += 1
         self.counts.count(fate)
@@ -130,7 +130,7 @@ struct ReplayQueue<Content> {
 
     // MARK: A turn
 
-    /// Begins the turn of a link. All messages of the last turn must have been answered.
+    /// Begins the turn of a link, after the last turn has reported every message.
     mutating func begin() {
         precondition(self.isAnswered && !self.isOpen, "a turn begins before the last has ended")
         self.isOpen = true
@@ -138,7 +138,7 @@ struct ReplayQueue<Content> {
         self.head = nil
     }
 
-    /// Takes the next message for the link; nil for none. Expired ones are finished in its stead.
+    /// Returns the next message for the link; `nil` for none. Finishes expired messages instead of returning them.
     mutating func next(at now: Duration) -> (key: Key, entry: Entry)? {
         guard self.isOpen else { return nil }
         while self.cursor >= 0 {
@@ -159,13 +159,13 @@ struct ReplayQueue<Content> {
         return nil
     }
 
-    /// Puts the message back that was taken last: the link had no room.
+    /// Puts the last message back: it did not fit in the link.
     mutating func putBack(_ key: Key) {
         guard self.comeBack(key, hasLeft: false) else { return }
         self.cursor = key.slot
     }
 
-    /// Takes a settled message out.
+    /// Removes a settled message.
     mutating func settle(_ key: Key, _ outcome: AMQPOutcome) -> Entry? {
         guard self.has(key) else { return nil }
         self.counts.count(outcome)
@@ -173,9 +173,9 @@ struct ReplayQueue<Content> {
         return self.remove(key.slot)
     }
 
-    /// Takes a message out that failed by itself, without its link.
+    /// Removes a message that failed by itself, without its link.
     ///
-    /// - Returns: The message and its fate: one that was in doubt before remains so.
+    /// - Returns: The message and its fate: a message in doubt remains so.
     mutating func fail(_ key: Key, _ fate: AMQPError.Fate) -> (entry: Entry, fate: AMQPError.Fate)? {
         guard let entry = self.entry(key) else { return nil }
         let fate = entry.attempts > 1 ? .inDoubt : fate
@@ -185,9 +185,9 @@ struct ReplayQueue<Content> {
         return (entry, fate)
     }
 
-    /// Takes a message back from a link that was lost. The turn ends with it.
+    /// Puts back a message of a lost link. Ends the turn.
     ///
-    /// - Parameter fate: The fate that the link gave it. The peer may have a message in doubt, and no other.
+    /// - Parameter fate: The fate that the link reported. The peer may have only a message in doubt.
     mutating func comeBack(_ key: Key, _ fate: AMQPError.Fate) {
         self.isOpen = false
         self.isLossOpen = true
@@ -202,14 +202,14 @@ struct ReplayQueue<Content> {
         self.completeLoss()
     }
 
-    /// Ends the turn: the link is gone.
+    /// Ends the turn: the link is lost.
     mutating func end() {
         if self.isOpen { self.isLossOpen = true }
         self.isOpen = false
         self.completeLoss()
     }
 
-    /// When all messages of a lost link have come back: what was first in too many losses is not sent again.
+    /// Completes a loss after all messages have returned. Finishes a message that was first in doubt too often.
     private mutating func completeLoss() {
         guard self.isLossOpen, self.isAnswered else { return }
         self.isLossOpen = false
@@ -223,7 +223,7 @@ struct ReplayQueue<Content> {
 
     // MARK: Without a link
 
-    /// Takes a message out that has never left.
+    /// Removes a message that has never left.
     mutating func withdraw(_ key: Key) -> Entry? {
         guard let entry = self.entry(key), !entry.isInFlight, entry.attempts == 0 else { return nil }
         self.counts.count(.notSent)
@@ -231,7 +231,7 @@ struct ReplayQueue<Content> {
         return entry
     }
 
-    /// Finishes what has expired, and returns the next deadline of the rest.
+    /// Finishes expired messages, and returns the next deadline of the others.
     mutating func expire(at now: Duration) -> Duration? {
         var earliest: Duration?
         var slot = self.list.first
@@ -245,7 +245,7 @@ struct ReplayQueue<Content> {
         return earliest
     }
 
-    /// Ends the sender: finishes what no link has. The rest is finished when it comes back.
+    /// Ends the sender: finishes every message without a link now, and each other one when it returns.
     mutating func endAll() {
         self.hasEnded = true
         self.end()
@@ -259,7 +259,7 @@ struct ReplayQueue<Content> {
         }
     }
 
-    /// Takes the messages whose fate the queue has decided since the last call.
+    /// Returns and forgets the messages whose fate the queue has decided since the last call.
     mutating func takeFinished() -> [Finished] {
         if self.finished.isEmpty { return [] }
         defer { self.finished = [] }
@@ -268,7 +268,7 @@ struct ReplayQueue<Content> {
 
     private func has(_ key: Key) -> Bool { self.list[key.slot]?.sequence == key.sequence }
 
-    /// The message of a key; nil when it is gone.
+    /// Returns the message of a key; `nil` after its removal.
     func entry(_ key: Key) -> Entry? {
         guard let entry = self.list[key.slot], entry.sequence == key.sequence else { return nil }
         return entry
