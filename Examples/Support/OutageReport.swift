@@ -3,7 +3,7 @@
 package import QpidProton
 import Synchronization
 
-/// Shows on stderr what a client does about lost connections and links, and counts it.
+/// Reports a client's losses and recoveries on stderr, and counts them.
 package final class OutageReport: Sendable {
     fileprivate struct State {
         var losses = 0

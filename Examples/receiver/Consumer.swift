@@ -12,13 +12,13 @@ final class Tally {
     private(set) var bytes = 0
     /// Files whose SHA-256 was wrong or missing, and messages that could not be decoded.
     private(set) var mismatches = 0
-    /// Files whose path was refused.
+    /// Files whose path was not allowed.
     private(set) var refused = 0
-    /// Files of which the sender sent a part and no end.
+    /// Files of which the sender sent a part and then aborted.
     private(set) var aborted = 0
-    /// Messages whose acceptance could not be sent, because the link had ended.
+    /// Messages whose acceptance was not sent, because the link had ended.
     var notSettled = 0
-    /// Messages that could not be settled because their link was lost, and that come again.
+    /// Messages that were not settled because their link was lost; the peer sends them again.
     private(set) var stale = 0
     /// The most messages that are named on stderr.
     static let mostNamed = 100
@@ -27,15 +27,15 @@ final class Tally {
     /// The messages that were rejected.
     var rejected: Int { self.mismatches + self.refused }
 
-    /// From the first message's arrival to the last one's settling.
+    /// From the arrival of the first message to the settlement of the last.
     var duration: Duration {
         guard let first = self.first, let last = self.last else { return .zero }
         return last - first
     }
 
-    /// One line for people.
+    /// Returns one line for the user.
     ///
-    /// - Parameter total: How many messages were asked for; nil for any number.
+    /// - Parameter total: The number of requested messages; `nil` for any number.
     func summary(of total: Int?) -> String {
         var summary = Summary("received", self.messages, of: total)
         summary.add(self.rejected, "rejected")
@@ -78,7 +78,7 @@ final class Tally {
         if self.named <= Self.mostNamed { Console.error("receiver: \(text)") }
     }
 
-    /// Throws where a message was rejected, incomplete or not settled.
+    /// Throws if a message was rejected, incomplete or not settled.
     func check() throws {
         let unnamed = self.named > Self.mostNamed ? "; the first \(Self.mostNamed) are named above" : ""
         if self.rejected > 0 {
@@ -96,29 +96,29 @@ final class Tally {
     }
 }
 
-/// What is to be done with a message.
+/// What the receiver does with a message.
 enum Verdict {
-    /// It is in place: the number of its message-id, and the bytes of its body.
+    /// The message is written: the number of its message-id, and the bytes of its body.
     case good(id: UInt64?, bytes: Int)
-    /// Its bytes are not what they should be.
+    /// Its bytes do not have the expected digest.
     case mismatch(AMQPError)
     /// It must not be written.
     case refused(AMQPError)
-    /// Its end did not come, for the reason that the text states: it is no message any more.
+    /// Its end is missing, for the reason in the text: it is no longer a message.
     case aborted(String)
-    /// It comes again, because its link was lost before it was settled.
+    /// The peer sends it again, because its link was lost before the settlement.
     case stale
 }
 
-/// Takes messages in batches, has them written, settles them and grants credit.
+/// Receives messages in batches, writes them with a sink, settles them and grants credit.
 struct Consumer {
     private static let batch = 128
 
     let count: Int?
     let idleTimeout: Duration?
-    /// How long each message is worked on, one after the other; nil for not at all.
+    /// How long each message is processed, one after another; `nil` for no delay.
     let delay: Duration?
-    /// How many messages are asked for by hand; nil where the library does it.
+    /// The credit that the program grants; `nil` if the library grants it.
     let credit: Int?
     let progress: Progress
 
@@ -127,7 +127,7 @@ struct Consumer {
         while tally.messages < self.count ?? .max {
             if let count = self.count, let credit = self.credit {
                 let wanted = min(count, tally.messages + credit) - granted
-                // A quarter of the credit at a time, so that the sender never waits for it, or what is left.
+                // Grants a quarter at a time, or the rest, so that the sender never waits for credit.
                 if wanted > 0, wanted >= credit / 4 || granted + wanted == count {
                     receiver.grant(credit: wanted)
                     granted += wanted
@@ -143,14 +143,14 @@ struct Consumer {
             let before = tally.messages
             let bytes = tally.add(verdicts)
             self.progress.add(messages: tally.messages - before, bytes: sink.showsProgress ? 0 : bytes)
-            // An aborted message has used credit, and another one is wanted in its place.
+            // An aborted message has used credit, so another one may replace it.
             granted -= batch.count - (tally.messages - before)
             // The connection may run on the same thread.
             await Task.yield()
         }
     }
 
-    /// Has messages written; where this side fails, all go back.
+    /// Writes messages with the sink; releases all if this side fails.
     private func verdicts(of batch: [AMQPDelivery], _ sink: any Sink) async throws -> [Verdict] {
         do {
             return try await sink.take(batch)
@@ -160,7 +160,7 @@ struct Consumer {
         }
     }
 
-    /// - Parameter comesAgain: Whether a message whose link was lost comes again, so that it does not count.
+    /// - Parameter comesAgain: Whether the peer sends a message of a lost link again, so that it does not count.
     private func settle(
         _ batch: [AMQPDelivery],
         _ verdicts: inout [Verdict],
@@ -171,7 +171,7 @@ struct Consumer {
         for verdict in verdicts {
             if case .good(let id, _) = verdict { sequence?.add(id) } else { areAllGood = false }
         }
-        // All at once costs less than each by itself.
+        // One range costs less than many single settlements.
         if areAllGood, !comesAgain { return _ = batch.acceptAll() }
         for (index, delivery) in batch.enumerated() {
             let settlement: AMQPSettlement
@@ -193,9 +193,9 @@ struct Consumer {
     }
 }
 
-/// Checks that numbers come from 1 on, each once and in order.
+/// Checks that the numbers from 1 arrive, each once and in order.
 struct SequenceCheck: CustomStringConvertible {
-    /// 16 MiB of bits at the most.
+    /// The bits need at most 16 MiB.
     private static let highest: UInt64 = 1 << 27
     private var seen: [UInt64] = []
     private var distinct = 0
@@ -220,15 +220,15 @@ struct SequenceCheck: CustomStringConvertible {
         }
     }
 
-    /// The numbers below the highest that have not come.
+    /// The numbers below the highest that did not arrive.
     private var missing: Int {
         guard let word = self.seen.lastIndex(where: { $0 != 0 }) else { return 0 }
         return word * 64 + 63 - self.seen[word].leadingZeroBitCount - self.distinct
     }
 
-    /// Whether each number came, and none but numbers did.
+    /// Whether every number arrived, and every message had one.
     var isComplete: Bool { self.missing == 0 && self.unnumbered == 0 }
-    /// Whether each came once and in order.
+    /// Whether each number arrived once and in order.
     var isGood: Bool { self.isComplete && self.duplicates == 0 && self.outOfOrder == 0 }
 
     var description: String {

@@ -3,13 +3,13 @@
 import ExampleSupport
 import QpidProton
 
-/// Where messages come from: the link of one connection, or a client's receiver, which outlives its links.
+/// The source of messages: the link of one connection, or a client's receiver, which outlives its links.
 protocol Inlet: AnyObject, Sendable {
-    /// The link that brings the messages now; nil during an outage.
+    /// The current link; `nil` during an outage.
     var link: AMQPReceiver? { get }
     /// The error that ended it for good.
     var error: AMQPError? { get }
-    /// Whether a message that could not be settled comes again on another link.
+    /// Whether the peer sends an unsettled message again on another link.
     var outlivesLinks: Bool { get }
 
     func next() async throws(AMQPError) -> AMQPDelivery?
@@ -32,7 +32,7 @@ extension Inlet {
     /// How long a peer may take to answer the drain that ends a wait.
     private static var answerLimit: Duration { .seconds(1) }
 
-    /// Takes the next message; nil when none comes within the limit, also from a peer that answers no drain.
+    /// Returns the next message; `nil` if none arrives within the limit, even if the peer does not answer the drain.
     ///
     /// An outage is no wait for a message: the limit begins again with the next link.
     func receive(within limit: Duration) async throws -> AMQPDelivery? {
@@ -63,7 +63,7 @@ extension Inlet {
             var found: AMQPDelivery?
             while let result = try await group.next() {
                 if case .some(let delivery) = result { found = delivery }
-                // What was handed over before the cancellation is returned.
+                // A message that arrived before the cancellation is returned.
                 group.cancelAll()
             }
             if found == nil { try Task.checkCancellation() }

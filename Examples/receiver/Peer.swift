@@ -4,7 +4,7 @@ import ExampleSupport
 import QpidProton
 import Synchronization
 
-/// Who sends: the way to it and the link.
+/// The sending peer: its connection and link.
 struct Peer: Sendable {
     let way: Way
     let receiver: any Inlet
@@ -16,10 +16,10 @@ struct Peer: Sendable {
         let (connection, isServer) = (link.session.connection, self.isServer)
         try await Closing.run(within: limit) {
             if link.error == nil { try await link.close().check() }
-            // A sender that came here closes its own connection: it may be waiting for the last outcomes.
+            // A connecting sender closes its own connection: it may still wait for the last outcomes.
             if isServer { await Self.wait(for: connection, .seconds(5)) }
             if link.session.error == nil { try await link.session.close().check() }
-            // It may have ended already: its last bytes must leave before the program does.
+            // The connection may already have ended: its last bytes must leave before the program exits.
             let hasEnded = connection.error != nil
             let result = await connection.close()
             if !hasEnded { try result.check() }
@@ -38,9 +38,9 @@ struct Peer: Sendable {
 
 /// Waits at a listener for the first sender.
 ///
-/// A connection that says nothing, or no AMQP, is never seen here; one that attaches no sender is served and waited past.
+/// It never sees a connection without AMQP. It serves a connection that attaches no sender, and waits for another.
 struct Doorman: Sendable {
-    /// The address that the sender must name; nil for any.
+    /// The address that the sender must name; `nil` for any.
     let address: String?
     let session: AMQPSession.Configuration
     let configuration: AMQPReceiver.Configuration
@@ -60,18 +60,18 @@ struct Doorman: Sendable {
             if let limit {
                 group.addTask {
                     try await Task.sleep(for: limit)
-                    throw Failure("no sender came within \(limit.inSeconds) s")
+                    throw Failure("no sender attached within \(limit.inSeconds) s")
                 }
             }
             guard let peer = try await group.next() ?? nil else {
                 try Task.checkCancellation()
-                throw Failure("no sender came")
+                throw Failure("no sender attached")
             }
             return peer
         }
     }
 
-    /// Serves connections until the task is cancelled.
+    /// Accepts connections until the task is cancelled.
     private func serveAll(_ listener: AMQPListener, _ found: AsyncStream<Peer>.Continuation) async {
         let isTaken = Taken()
         await withDiscardingTaskGroup { group in
@@ -85,14 +85,14 @@ struct Doorman: Sendable {
         }
     }
 
-    /// Answers what a connection asks for until it has attached a sender.
+    /// Answers a connection's requests until it has attached a sender.
     private func serve(_ connection: AMQPConnection, _ isTaken: Taken) async throws -> Peer? {
         for try await wish in connection.incoming {
             switch wish {
             case .session(let session): try await session.accept(self.session)
             case .sender(let sender):
                 sender.refuse(
-                    AMQPError(scope: .link, condition: .notAllowed, detail: "this container has no messages to give")
+                    AMQPError(scope: .link, condition: .notAllowed, detail: "this container sends no messages")
                 )
             case .receiver(let incoming):
                 if let refusal = self.refusal(incoming.attach) {
@@ -103,7 +103,7 @@ struct Doorman: Sendable {
                     return Peer(way: .connection(connection), receiver: receiver, isServer: true)
                 } else {
                     incoming.refuse(
-                        AMQPError(scope: .link, condition: .resourceLocked, detail: "another sender was first")
+                        AMQPError(scope: .link, condition: .resourceLocked, detail: "another sender attached first")
                     )
                 }
             }
@@ -111,9 +111,9 @@ struct Doorman: Sendable {
         return nil
     }
 
-    /// Refuses whatever else the chosen connection asks for, until it is closed.
+    /// Refuses all other requests of the chosen connection, until it closes.
     private static func refuseAll(_ connection: AMQPConnection) async throws {
-        let refusal = AMQPError(scope: .link, condition: .resourceLocked, detail: "this container takes one link")
+        let refusal = AMQPError(scope: .link, condition: .resourceLocked, detail: "this container accepts one link")
         for try await wish in connection.incoming {
             switch wish {
             case .session(let session): session.refuse(refusal)
@@ -125,14 +125,14 @@ struct Doorman: Sendable {
 
     private func refusal(_ attach: AMQPAttach) -> AMQPError? {
         guard let target = attach.target, !target.isDynamic else {
-            return AMQPError(scope: .link, condition: .notImplemented, detail: "only targets with an address are taken")
+            return AMQPError(scope: .link, condition: .notImplemented, detail: "the target needs an address")
         }
         guard let address = self.address, target.address?.hasSameBytes(as: address) != true else { return nil }
-        return AMQPError(scope: .link, condition: .notFound, detail: "this container listens at another address")
+        return AMQPError(scope: .link, condition: .notFound, detail: "this container has another address")
     }
 }
 
-/// Lets one through.
+/// Admits one connection.
 private final class Taken: Sendable {
     private let isTaken = Atomic(false)
     func take() -> Bool { !self.isTaken.exchange(true, ordering: .relaxed) }

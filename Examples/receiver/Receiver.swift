@@ -9,7 +9,7 @@ enum Main {
     static func main() { Program.main(Receiver.self) }
 }
 
-/// Receives messages, writes them, and settles each when it is written.
+/// Receives messages, writes them, and settles each after writing it.
 struct Receiver: ExampleCommand {
     static let configuration = CommandConfiguration(
         commandName: "receiver",
@@ -35,11 +35,11 @@ struct Receiver: ExampleCommand {
             summary on stderr ends every run. With --json, blocked_seconds holds the seconds of waiting by cause, and not_settled
             counts the messages whose acceptance could not be sent, because the link had ended.
 
-            The receiver ends after --count messages, or when no message comes for --idle-timeout. With --stream it ends after
+            The receiver ends after --count messages, or when no message arrives for --idle-timeout. With --stream it ends after
             one message, with --listen when the sender closes its link. Without any of these, it runs until Ctrl-C.
 
             With --reconnect, the receiver survives lost connections: stderr shows each loss, each failed attempt and each
-            recovery. A message whose acceptance did not reach the peer comes again and is written again, so --verify-sequence
+            recovery. A message whose acceptance did not reach the peer arrives again and is written again, so --verify-sequence
             then accepts duplicates and another order. More than --count messages may be asked for; the rest is released.
 
             Exit codes:
@@ -69,7 +69,7 @@ struct Receiver: ExampleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "End after this long without a message: a failure if fewer than --count came.",
+            "End after this long without a message: a failure if fewer than --count arrived.",
             valueName: "seconds"
         )
     )
@@ -78,7 +78,7 @@ struct Receiver: ExampleCommand {
     @Option(
         name: .customLong("output"),
         help: ArgumentHelp(
-            "Write each body and a line feed to a file, a FIFO or a device as it comes; - writes to stdout.",
+            "Write each body and a line feed to a file, a FIFO or a device as it arrives; - writes to stdout.",
             valueName: "path"
         )
     )
@@ -98,8 +98,8 @@ struct Receiver: ExampleCommand {
     @Option(
         help: ArgumentHelp(
             """
-            Write one message of any size. A file is replaced when all has come, and keeps its mode and owner; a FIFO or a \
-            device is written as it comes; - writes to stdout.
+            Write one message of any size. A file is replaced when it is complete, and keeps its mode and owner; a FIFO or a \
+            device is written as it arrives; - writes to stdout.
             """,
             valueName: "path"
         )
@@ -159,7 +159,7 @@ struct Receiver: ExampleCommand {
             throw ValidationError("--reconnect does not go with --stream and --listen")
         }
         guard [self.outputPath, self.directory, self.stream].count(where: { $0 != nil }) <= 1 else {
-            throw ValidationError("give one of --output, --directory and --stream")
+            throw ValidationError("give only one of --output, --directory and --stream")
         }
         for (name, path) in [("--output", self.outputPath), ("--directory", self.directory), ("--stream", self.stream)]
         {
@@ -238,7 +238,7 @@ struct Receiver: ExampleCommand {
                 if let target {
                     try await target.take(from: peer.receiver, within: consumer.idleTimeout, tally, progress)
                 } else {
-                    // Messages that are only counted need no other thread; files would block the connection's.
+                    // Counting messages blocks no thread; writing files would block the connection's.
                     try await withTaskExecutorPreference(sink.isBlocking ? nil : peer.way.taskExecutor) {
                         try await consumer.run(peer.receiver, sink, tally, &sequence)
                     }
@@ -274,9 +274,9 @@ struct Receiver: ExampleCommand {
         return self.budget == nil ? .messages(self.directory == nil ? 256 : 16) : .auto
     }
 
-    /// The credit that is granted by hand, so that no message comes that is not wanted; nil where the library grants it.
+    /// The credit that the program grants, so that no unwanted message arrives; `nil` if the library grants it.
     private var grantedCredit: Int? {
-        // Credit that is granted by hand has no rate.
+        // A rate limit does not apply to credit that the program grants.
         guard self.count != nil, self.flow.rateLimit == nil, !self.reconnect.isOn,
             case .messages(let credit) = self.chosenWindow
         else {
@@ -291,7 +291,7 @@ struct Receiver: ExampleCommand {
         return CountingSink()
     }
 
-    /// Why not everything was received that was asked for; nil for success.
+    /// Returns why fewer messages arrived than requested; `nil` for success.
     private func failure(
         _ failure: (any Error)?,
         _ tally: Tally,
@@ -303,7 +303,7 @@ struct Receiver: ExampleCommand {
         if let failure, !(isInterrupt && hasLink && self.endsWithInterrupt) { return failure }
         let closed = "the peer closed the link"
         if let count = self.count, tally.messages < count {
-            let idle = self.idleTimeout.map { "none came for \($0) s" } ?? closed
+            let idle = self.idleTimeout.map { "none arrived for \($0) s" } ?? closed
             return Failure(
                 "only \(Units.count(tally.messages)) of \(Units.messages(count)) came: \(isClosedByPeer ? closed : idle)"
             )
@@ -316,7 +316,7 @@ struct Receiver: ExampleCommand {
         return nil
     }
 
-    /// Whether nothing but an interrupt ends the receiver, so that it is no failure.
+    /// Whether only an interrupt ends the receiver, so that an interrupt is no failure.
     private var endsWithInterrupt: Bool {
         self.count == nil && self.idleTimeout == nil && self.stream == nil && !self.listen
     }
@@ -350,7 +350,7 @@ struct Receiver: ExampleCommand {
 
     // MARK: Peers
 
-    /// The link to receive on.
+    /// Returns the configuration of the receiving link.
     private func makeConfiguration() -> AMQPReceiver.Configuration {
         var window = self.chosenWindow
         if case .messages(let most) = window { window = .messages(min(most, self.count ?? most)) }

@@ -6,13 +6,13 @@ import Foundation
 import NIOCore
 import QpidProton
 
-/// Where messages go. What it has taken stays there, whatever becomes of this process.
+/// The destination of messages. A written message stays there, even if this process fails.
 protocol Sink: AnyObject {
-    /// Writes messages; returns one verdict a message. Throws where this side fails: none of them must then be accepted.
+    /// Writes messages; returns one verdict for each. Throws if this side fails: then none of them may be accepted.
     func take(_ batch: [AMQPDelivery]) async throws -> [Verdict]
-    /// Whether taking messages may wait for a file.
+    /// Whether writing messages may block for a file.
     var isBlocking: Bool { get }
-    /// Whether it has shown the bytes of its messages as progress already.
+    /// Whether it already reports the bytes of its messages as progress.
     var showsProgress: Bool { get }
 }
 
@@ -20,7 +20,7 @@ extension Sink {
     var isBlocking: Bool { true }
     var showsProgress: Bool { false }
 
-    /// Decodes a message, or says what is wrong with it.
+    /// Decodes a message, or returns the reason why it is invalid.
     fileprivate func decode(_ delivery: AMQPDelivery) -> Result<AMQPMessage, AMQPError> {
         do {
             return .success(try delivery.decodeMessage())
@@ -65,8 +65,8 @@ final class LineSink: Sink {
     private let name: String
     private let isRegular: Bool
 
-    /// Opens what the user named, and empties a regular file: it is written in place, because each message is accepted as
-    /// soon as it is there. Suspends while a FIFO has no reader.
+    /// Opens the named target. Empties a regular file and writes it in place, because each message is accepted as soon
+    /// as it is written. Suspends while a FIFO has no reader.
     init(_ path: String) async throws {
         self.name = path == "-" ? "stdout" : path
         if path == "-" {
@@ -119,7 +119,7 @@ final class DirectorySink: Sink {
     private let progress: ExampleSupport.Progress
     private let comesAgain: Bool
 
-    /// - Parameter comesAgain: Whether a message whose link was lost comes again.
+    /// - Parameter comesAgain: Whether the peer sends a message of a lost link again.
     init(_ path: String, _ progress: ExampleSupport.Progress, comesAgain: Bool) throws {
         self.tree = try ReceivedTree(path)
         self.progress = progress
@@ -137,7 +137,7 @@ final class DirectorySink: Sink {
 
     private func write(_ delivery: AMQPDelivery) async throws -> Verdict {
         let message: AMQPMessage
-        // Of a message that is still arriving, the sections before the body.
+        // A message that is still arriving has only the sections before its body.
         switch self.decode(delivery) {
         case .success(let decoded): message = decoded
         case .failure(let error): return .mismatch(error)
@@ -188,7 +188,7 @@ final class DirectorySink: Sink {
         }
     }
 
-    /// Writes the body as it comes.
+    /// Writes the body as it arrives.
     private func write(_ delivery: AMQPDelivery, to file: ReceivedFile) async throws -> FileDigest {
         var digest = FileDigest()
         for try await piece in delivery.body {

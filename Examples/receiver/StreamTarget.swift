@@ -5,14 +5,14 @@ import NIOCore
 import NIOPosix
 import QpidProton
 
-/// Writes one message of any size to a file, which gets its name when all has come, or to stdout.
+/// Writes one message of any size to a file, which gets its name when it is complete, or to stdout.
 struct StreamTarget: Sendable {
     private let file: OutputFile
 
-    /// Opens what the user named. Suspends while a FIFO has no reader.
+    /// Opens the named target. Suspends while a FIFO has no reader.
     init(_ path: String) async throws { self.file = try await OutputFile(path) }
 
-    /// Takes one message, writes it piece by piece, and accepts it when it is in place.
+    /// Receives one message, writes it piece by piece, and accepts it when it is complete.
     func take(
         from receiver: any Inlet,
         within limit: Duration?,
@@ -21,8 +21,8 @@ struct StreamTarget: Sendable {
     ) async throws {
         let next = if let limit { try await receiver.receive(within: limit) } else { try await receiver.next() }
         guard let delivery = next else {
-            let cause = limit.map { "none came for \($0.inSeconds) s" } ?? "the link ended"
-            throw Failure("no message came: \(receiver.error == nil ? cause : "the peer closed the link")")
+            let cause = limit.map { "none arrived for \($0.inSeconds) s" } ?? "the link ended"
+            throw Failure("no message arrived: \(receiver.error == nil ? cause : "the peer closed the link")")
         }
         tally.begin()
         var bytes = 0

@@ -4,7 +4,7 @@ import ArgumentParser
 import ExampleSupport
 import QpidProton
 
-/// How much may be on its way, as it is said on the command line.
+/// The window of the command line: messages or bytes that may be on their way.
 enum WindowOption: ExpressibleByArgument, Equatable {
     static let most = 1_000_000
 
@@ -30,7 +30,7 @@ enum WindowOption: ExpressibleByArgument, Equatable {
         }
     }
 
-    /// Whether the number is one that a window may have.
+    /// Whether a window may have this number.
     var isInRange: Bool {
         switch self {
         case .messages(let count): (1...Self.most).contains(count)
@@ -39,9 +39,9 @@ enum WindowOption: ExpressibleByArgument, Equatable {
         }
     }
 
-    /// The window of a link.
+    /// Returns the window of a link.
     ///
-    /// - Parameter budget: The bytes of an automatic one; nil for the library's.
+    /// - Parameter budget: The bytes of an automatic window; `nil` for the library's default.
     func window(budget: Int?) -> AMQPReceiver.Window {
         switch self {
         case .auto: budget.map { .automatic(budget: AMQPByteCount($0)) } ?? .automatic

@@ -6,8 +6,8 @@ import NIOCore
 import NIOPosix
 import QpidProton
 
-/// A file that is sent without ever being held whole: it is read once for its SHA-256, which comes before the body, and once
-/// for the body.
+/// A file that is streamed instead of held in memory. It is read once for its SHA-256, which precedes the body, and
+/// once for the body.
 struct LargeFile: Sendable {
     fileprivate static let piece = 65_536
     private static let hashedAtOnce = 64
@@ -17,7 +17,7 @@ struct LargeFile: Sendable {
 
     /// Computes the digest.
     ///
-    /// - Parameter onRead: Called from time to time.
+    /// - Parameter onRead: Called after each read.
     func digest(_ onRead: () -> Void) async throws -> FileDigest {
         var digest = FileDigest()
         let file = self.file
@@ -39,12 +39,12 @@ struct LargeFile: Sendable {
         return digest
     }
 
-    /// The message without its body.
+    /// Returns the message without its body.
     func message(_ digest: FileDigest) -> AMQPMessage {
         FileMessage.make(path: self.file.path, permissions: self.file.permissions, digest: digest.finish())
     }
 
-    /// The bytes of the file, which end with `FileChanged` if they do not have the digest.
+    /// Returns the bytes of the file, which end with `FileChanged` if their digest differs.
     ///
     /// - Parameter onRead: Called with the number of bytes of each piece.
     func body(_ digest: FileDigest, onRead: @escaping @Sendable (Int) -> Void) -> Body {

@@ -5,7 +5,7 @@ import ExampleFiles
 import ExampleSupport
 import QpidProton
 
-/// What becomes of a message for which there is no room.
+/// What the sender does with a message that does not fit.
 enum Overflow: String, CaseIterable, ExpressibleByArgument {
     case suspend
     case fail
@@ -22,22 +22,22 @@ enum Overflow: String, CaseIterable, ExpressibleByArgument {
     }
 }
 
-/// What is sent.
+/// The messages to send.
 enum Source: Sendable {
     case messages(any MessageSource)
     case stream(FileBody)
 
-    /// What should have been sent and was left out.
+    /// The number of entries that were left out.
     var skipped: Int {
         if case .messages(let source) = self { source.skipped } else { 0 }
     }
 
-    /// The symbolic links, which are never sent.
+    /// The number of symbolic links, which are never sent.
     var links: Int {
         if case .messages(let source) = self { source.links } else { 0 }
     }
 
-    /// How many messages there are; nil where that is not known.
+    /// Returns the number of messages; `nil` if it is unknown.
     ///
     /// - Parameter count: The number of `--count`.
     func messageCount(_ count: Int?) -> Int? {
@@ -47,13 +47,13 @@ enum Source: Sendable {
         }
     }
 
-    /// Whether making a message may wait for a file on the thread that sends.
+    /// Whether making a message may block the sending thread for a file.
     var isBlocking: Bool {
         if case .messages(let source) = self { source.isBlocking } else { false }
     }
 }
 
-/// What the options of the command line set in each message.
+/// The fields that the command-line options set in each message.
 struct Template: Sendable {
     let header: AMQPHeader
     let properties: [(key: String, value: String)]

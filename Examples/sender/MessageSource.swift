@@ -6,28 +6,28 @@ import Foundation
 import NIOCore
 import QpidProton
 
-/// What a source has.
+/// The next message of a source.
 enum NextMessage {
-    /// A message, with so many bytes in its body.
+    /// A message, with this many bytes in its body.
     case message(bytes: Int)
-    /// A file that is not held whole.
+    /// A file to stream.
     case streamed(LargeFile)
-    /// Nothing now: ask again later.
+    /// No message now: ask again later.
     case later
     case end
 }
 
-/// Where the messages come from, one at a time.
+/// Makes the messages, one at a time.
 protocol MessageSource: AnyObject, Sendable {
-    /// Makes the next message. Never waits longer than for a file.
+    /// Makes the next message. Waits for nothing but a file.
     ///
-    /// - Parameter message: The last message, or an empty one. What is changed in place costs no memory.
+    /// - Parameter message: The last message, or an empty one. A change in place needs no memory.
     func next(_ message: inout AMQPMessage) throws -> NextMessage
-    /// What should have been sent and was left out.
+    /// The number of entries that were left out.
     var skipped: Int { get }
-    /// The symbolic links, which are never sent.
+    /// The number of symbolic links, which are never sent.
     var links: Int { get }
-    /// Leaves the last message out, for a reason that concerns no other; throws where that ends the work.
+    /// Leaves out the last message for a reason that concerns no other; throws if the work must end.
     func leaveOut(_ error: any Error) throws
     /// Whether making a message may wait for a file.
     var isBlocking: Bool { get }
@@ -42,7 +42,8 @@ extension MessageSource {
 
 /// One text.
 ///
-/// Proof for the classes of this file: one task at a time uses a source, first the one that sends, then the one that reports.
+/// Proof for the classes of this file: one task at a time uses a source, first the sending task, then the reporting
+/// one.
 final class TextSource: MessageSource, @unchecked Sendable {
     private var text: String?
     private let isData: Bool
@@ -60,14 +61,14 @@ final class TextSource: MessageSource, @unchecked Sendable {
     }
 }
 
-/// Messages with a number: in the message-id, and at the front of the body as far as there is room.
+/// Messages with a number: in the message-id, and at the front of the body as far as it fits.
 final class NumberSource: MessageSource, @unchecked Sendable {
     private struct State {
         static let digits = 20
         let count: Int
         let size: Int
         var number = 0
-        /// Used again for the next message: its memory is free as soon as that of the last one is.
+        /// Reused for the next message: its memory is free once the last message's is.
         var body: ByteBuffer
 
         mutating func next(_ message: inout AMQPMessage) -> NextMessage {
@@ -99,14 +100,15 @@ final class NumberSource: MessageSource, @unchecked Sendable {
     }
 }
 
-/// The files below a directory, read one at a time. What cannot be sent is named on stderr, and the others follow.
+/// The files below a directory, read one at a time. Reports each entry that cannot be sent on stderr, and continues
+/// with the next.
 final class DirectorySource: MessageSource, @unchecked Sendable {
-    /// The most bytes of a file that is held whole. A larger one is streamed.
+    /// The most bytes of a file that is held in memory. A larger one is streamed.
     private static let largestWhole = 1 << 20
 
     private let walker: TreeWalker
     private(set) var skipped = 0
-    /// The file that was made last, as it is shown.
+    /// The displayed name of the last file.
     private var last = ""
 
     init(_ path: String) throws {
@@ -156,7 +158,7 @@ final class LineSource: MessageSource, @unchecked Sendable {
     private let name: String
     private let isRegular: Bool
     private var buffer = ByteBuffer()
-    /// How much of the buffer is known to hold no line feed.
+    /// The length of the buffer's prefix that holds no line feed.
     private var searched = 0
     private var isAtEnd = false
 
@@ -177,7 +179,7 @@ final class LineSource: MessageSource, @unchecked Sendable {
             guard self.buffer.readableBytes <= Self.longestLine else {
                 throw Failure("\(self.name) has a line longer than \(Self.longestLine) bytes")
             }
-            // A wait in the system would hold a thread that others need, and would not hear of a signal.
+            // A blocking read would hold a thread that other tasks need, and would not notice a signal.
             guard self.isReadable else { return .later }
             self.buffer.discardReadBytes()
             if try self.file.read(into: &self.buffer, count: 65_536, what: self.name) == 0 { self.isAtEnd = true }

@@ -3,19 +3,19 @@
 import NIOCore
 import QpidProton
 
-/// Where messages go: the link of one connection, or a client's sender, which outlives its links.
+/// The destination of messages: the link of one connection, or a client's sender, which outlives its links.
 protocol Outlet: AnyObject, Sendable {
-    /// The link that has the messages now; nil during an outage.
+    /// The current link; `nil` during an outage.
     var link: AMQPSender? { get }
     /// The error that ended it for good.
     var error: AMQPError? { get }
     /// The messages that were dropped for lack of room.
     var droppedMessages: Int { get }
 
-    /// Hands a message over as soon as there is room for it.
+    /// Hands a message over as soon as it fits.
     func accept(_ message: AMQPMessage) async throws(AMQPError) -> AcceptedMessage
 
-    /// Sends a message whose body is not held whole, and waits for its outcome.
+    /// Streams a message, and waits for its outcome.
     ///
     /// - Parameter body: Makes the body from its beginning.
     func stream(
@@ -56,22 +56,22 @@ extension AMQPSender: Outlet {
 }
 
 extension AMQPClient.Sender: Outlet {
-    /// How many losses in a row one streamed message may see, as with the library's `poisonLimit`.
+    /// How many consecutive losses one streamed message may see, as with the library's `poisonLimit`.
     private static let mostLosses = 3
 
     var droppedMessages: Int { self.fates.dropped }
 
-    /// Looks at the size itself: the client would report it as the message's fate, and that ends the program.
+    /// Checks the size itself, because the client would report it as the message's fate, which ends the program.
     func accept(_ message: AMQPMessage) async throws(AMQPError) -> AcceptedMessage {
         let encoded = try message.encoded()
         if let most = self.link?.remoteMaxMessageSize, encoded.readableBytes > most.bytes {
-            let detail = "the message has \(encoded.readableBytes) bytes, and the peer takes \(most.bytes) at most"
+            let detail = "the message has \(encoded.readableBytes) bytes: the peer accepts at most \(most.bytes)"
             throw AMQPError(scope: .delivery, condition: .linkMessageSizeExceeded, detail: detail)
         }
         return .client(try await self.enqueue(encoded: encoded))
     }
 
-    /// A streamed message belongs to its link: after a loss, it begins again on the next.
+    /// Streams a message on its link, and again from the beginning on the next link after a loss.
     func stream(
         _ message: AMQPMessage,
         length: AMQPByteCount?,
@@ -81,7 +81,7 @@ extension AMQPClient.Sender: Outlet {
         var losses = 0
         while true {
             if let error = self.error { throw error }
-            // The client drops a lost link a little later than the link reports it.
+            // The client releases a lost link a little later than the link reports it.
             guard let link = self.link, link !== lost else {
                 try await Task.sleep(for: .milliseconds(50))
                 continue

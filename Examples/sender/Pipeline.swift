@@ -4,21 +4,21 @@ import ExampleFiles
 import ExampleSupport
 import QpidProton
 
-/// Sends without waiting for each outcome: outcomes are counted on the event loop as they come.
+/// Sends without waiting for each outcome: the event loop counts outcomes as they arrive.
 ///
-/// It keeps no tracker: the library holds one callback for each message on its way.
+/// It keeps no tracker: the library holds one callback for each unsettled message.
 struct Pipeline {
-    /// The most messages on their way. The peer's credit and the send limit bound them too.
+    /// The most unsettled messages. The peer's credit and the send limit bound them too.
     private let highestOutstanding: Int
 
-    /// How many messages are sent before another task of this thread gets its turn.
+    /// How many messages it sends before another task of this thread may run.
     private static let batch = 64
 
     private let sender: any Outlet
     private let tally: Tally
     private let progress: Progress
 
-    /// - Parameter isAhead: Whether messages are made also while there is no room for them.
+    /// - Parameter isAhead: Whether it makes messages even while none fits.
     init(_ sender: any Outlet, isAhead: Bool, _ tally: Tally, _ progress: Progress) {
         self.highestOutstanding = isAhead ? 1 << 20 : 32_768
         self.sender = sender
@@ -36,7 +36,7 @@ struct Pipeline {
             case .end: return try await self.tally.wait(untilAtMost: 0)
             case .later:
                 try self.checkLink()
-                // Waiting for input is no standstill.
+                // Waiting for input is not a standstill.
                 if self.tally.outstanding == 0 { self.tally.moved() }
                 try await Task.sleep(for: .milliseconds(10))
             case .streamed(let file):
@@ -50,7 +50,7 @@ struct Pipeline {
                 }
             case .message(let bytes):
                 template.apply(to: &message)
-                // Most messages are as long as the one before: they share one closure.
+                // Most messages are as long as the previous one, so they share one closure.
                 if bytes != note.bytes { note = (bytes, self.noting(bytes)) }
                 do {
                     try await self.enqueue(message, note.call)
@@ -76,7 +76,7 @@ struct Pipeline {
         try self.tally.checkFailure()
     }
 
-    /// Sends a file that is not held whole, and waits for its outcome.
+    /// Streams a file, and waits for its outcome.
     private func stream(_ file: LargeFile, _ template: Template) async throws {
         let (tally, progress) = (self.tally, self.progress)
         let digest = try await file.digest { tally.moved() }
@@ -94,7 +94,7 @@ struct Pipeline {
         progress.add(outcome, bytes: 0)
     }
 
-    /// Whether an error is no reason to give up the messages that follow.
+    /// Returns whether later messages can still be sent after an error.
     private func concernsOneMessage(_ error: any Error) -> Bool {
         switch error {
         case is SystemFailure, is FileChanged: true
@@ -117,7 +117,7 @@ struct Pipeline {
         }
     }
 
-    /// A closure that counts the fate of one message, whose size in bytes is given.
+    /// Returns a closure that counts the fate of one message of the given size in bytes.
     private func noting(_ bytes: Int) -> @Sendable (Result<AMQPOutcome, AMQPError>) -> Void {
         let (tally, progress) = (self.tally, self.progress)
         return { result in

@@ -5,17 +5,17 @@ import QpidProton
 
 /// Counts consecutive messages that the peer settles as `released` or `modified`.
 ///
-/// A router answers so when the last consumer of an address has gone, at once and for every message.
+/// A router releases every message at once when the last consumer of an address has closed.
 struct ReleaseRun {
-    /// How many messages in a row come back before the sender slows down.
+    /// How many consecutive messages return before the sender slows down.
     static let threshold = 10
 
-    /// How long the peer may give every message back; nil for ever.
+    /// How long the peer may return every message; `nil` for no limit.
     private let limit: Duration?
     private var first: ContinuousClock.Instant?
-    /// The messages that came back since the peer last decided otherwise.
+    /// The messages that returned since the peer's last other outcome.
     private(set) var count = 0
-    /// Whether the peer gave every message back for the whole limit.
+    /// Whether the peer returned every message for the whole limit.
     private(set) var isOver = false
 
     init(limit: Duration?) {
@@ -24,7 +24,7 @@ struct ReleaseRun {
 
     var isLong: Bool { self.count >= Self.threshold }
 
-    /// Counts a message that came back.
+    /// Counts a returned message.
     mutating func cameBack(at now: ContinuousClock.Instant) {
         let first = self.first ?? now
         self.first = first
@@ -32,7 +32,7 @@ struct ReleaseRun {
         if let limit = self.limit, self.isLong, now - first >= limit { self.isOver = true }
     }
 
-    /// The peer decided otherwise.
+    /// Resets the count after another outcome.
     mutating func reset() {
         guard self.count > 0 else { return }
         self.count = 0
@@ -40,15 +40,15 @@ struct ReleaseRun {
     }
 }
 
-/// Slows a sender down while the peer gives every message back, and reports that on stderr.
+/// Slows a sender down while the peer returns every message, and reports that on stderr.
 ///
-/// It limits the rate of the link, and so holds back the messages too that the library has accepted already.
+/// It limits the rate of the link, and so withholds accepted messages too.
 struct ReleaseBackoff {
-    /// Messages a second, at first and at the lowest: one every 2 seconds.
+    /// Messages a second: the highest and the lowest rate, which is one message every 2 seconds.
     private static let rates = (highest: 64.0, lowest: 0.5)
     /// How soon the sender is fast again after the peer accepted a message.
     private static let interval: Duration = .milliseconds(100)
-    /// Reports are no more frequent than this.
+    /// The least time between two reports.
     private static let reportInterval: Duration = .seconds(30)
 
     let sender: any Outlet
@@ -58,7 +58,7 @@ struct ReleaseBackoff {
 
     /// Runs until the task is cancelled.
     ///
-    /// - Throws: A failure when the peer has given back every message for the limit.
+    /// - Throws: A failure when the peer has returned every message for the limit.
     func run() async throws {
         let clock = ContinuousClock()
         var lastReport: ContinuousClock.Instant?
@@ -75,11 +75,11 @@ struct ReleaseBackoff {
         }
     }
 
-    /// Halves the rate with every message or so, until the peer decides otherwise.
+    /// Halves the rate with about every message, until the peer settles one with another outcome.
     private func slowDown(_ clock: ContinuousClock) async throws {
         var rate = Self.rates.highest
         while true {
-            // Senders whose messages were given back together do not return together.
+            // Jitter: senders whose messages returned together do not continue together.
             let next = min(rate * .random(in: 1...1.5), self.rateLimit?.messagesPerSecond ?? .infinity)
             var limit = self.rateLimit ?? AMQPRateLimit()
             limit.messagesPerSecond = next

@@ -11,7 +11,7 @@ enum Main {
     static func main() { Program.main(Sender.self) }
 }
 
-/// Sends messages and waits until all are settled.
+/// Sends messages and waits until the peer has settled all.
 struct Sender: ExampleCommand {
     static let configuration = CommandConfiguration(
         commandName: "sender",
@@ -236,15 +236,15 @@ struct Sender: ExampleCommand {
     /// How a run ended.
     private struct Run {
         var failure: (any Error)?
-        /// Whether every message was settled and the link closed in order.
+        /// Whether the peer settled every message and the link closed in order.
         var isDone = false
         /// The most bytes that the connection held for the socket.
         var peak = 0
-        /// What was seen of lost connections, with `--reconnect`.
+        /// The observed losses and recoveries, with `--reconnect`.
         var outages: OutageReport?
     }
 
-    /// Reports the end of a run; throws where not everything was done.
+    /// Reports the end of a run; throws if work is unfinished.
     private func end(
         _ run: Run,
         _ source: Source?,
@@ -282,7 +282,7 @@ struct Sender: ExampleCommand {
         try Ending("sender", failure, summary, hasBegun: progress.hasLink).finish(report)
     }
 
-    /// What there is to send, as far as it is known.
+    /// Returns the amount of work, as far as it is known.
     private func goal(_ source: Source) -> Goal {
         switch source {
         case .stream(let body): Goal(bytes: body.length)
@@ -290,12 +290,12 @@ struct Sender: ExampleCommand {
         }
     }
 
-    /// Opens what is sent. Suspends while a FIFO has no writer.
+    /// Opens the source. Suspends while a FIFO has no writer.
     private func makeSource(_ tally: Tally, _ progress: Progress) async throws -> Source {
         let limit = self.connection.stallLimit
         if let path = self.stream {
             let body = try await FileBody(path, within: limit) { count in
-                // Waiting for input is no standstill.
+                // Waiting for input is not a standstill.
                 tally.moved()
                 progress.add(messages: 0, bytes: count)
             }
@@ -307,11 +307,11 @@ struct Sender: ExampleCommand {
         return .messages(NumberSource(count: self.count ?? 0, size: self.size?.bytes ?? 100))
     }
 
-    /// Connects once, or with `--reconnect` makes a client, which connects at its first use.
+    /// Connects once. With `--reconnect` it makes a client, which connects at its first use.
     private func connect(to urls: [AMQPURL]) async throws -> Way {
         var configuration = self.connection.configuration()
         self.flow.apply(to: &configuration)
-        // The summary has the number of the messages that were not sent or not settled.
+        // The summary reports the numbers of unsent and unsettled messages.
         let ignored = OutageReport.logged.union(["messages were given up: their sender has ended"])
         let logger = Console.logger(of: "sender", without: ignored)
         guard self.reconnect.isOn else {
@@ -324,7 +324,7 @@ struct Sender: ExampleCommand {
         return .client(AMQPClient(urls: urls, configuration: settings, logger: logger), "sender")
     }
 
-    /// The settings of the link.
+    /// Returns the settings of the link.
     private func link(to address: String) -> AMQPSender.Configuration {
         var link = AMQPSender.Configuration(target: AMQPTarget(address: address))
         link.settleMode = self.settled ? .settled : .unsettled
@@ -369,7 +369,7 @@ struct Sender: ExampleCommand {
         let template = self.template
         let sender = try await self.open(address, on: way, progress)
         do {
-            // Messages that are made here need no other thread; files would block the connection's.
+            // Making messages in memory blocks no thread; reading files would block the connection's.
             try await withTaskExecutorPreference(source.isBlocking ? nil : way.taskExecutor) {
                 try await tally.whileMoving {
                     let link = sender.link
@@ -378,7 +378,7 @@ struct Sender: ExampleCommand {
                         outgoingBytes: link?.outgoingBytes.bytes ?? 0
                     )
                 } isPaced: {
-                    // An outage has a limit of its own.
+                    // An outage has its own limit.
                     if progress.isDown { return true }
                     return await progress.look()?.link.blockedBy == .rate
                 } beside: {
@@ -397,7 +397,7 @@ struct Sender: ExampleCommand {
         } catch {
             let error = Self.cause(of: error, sender)
             await Self.note(sender, tally, progress)
-            // The link is closed before the connection, also when the work was given up.
+            // The link closes before the connection, also after a failure.
             if let link = sender as? AMQPSender {
                 try? await Closing.run(within: Closing.shortLimit) {
                     try await link.close().check()
@@ -412,17 +412,17 @@ struct Sender: ExampleCommand {
         try await link.session.close().check()
     }
 
-    /// The error that ended the link, where a message failed because of that.
+    /// Returns the error that ended the link, if that is why a message failed.
     private static func cause(of error: any Error, _ sender: any Outlet) -> any Error {
         guard let error = error as? AMQPError, error.fate != nil || error.condition == .closed,
             error.condition != .cancelled, let cause = sender.error
         else { return error }
-        // This side closes the link only when all is done.
+        // This side closes the link only after the last outcome.
         let isWithoutError = cause.condition == .closed && cause.scope == .link
         return isWithoutError ? Failure("the peer closed the link before all messages were settled") : cause
     }
 
-    /// Records the figures of the link while it is there.
+    /// Records the figures of the link while it exists.
     private static func note(_ sender: any Outlet, _ tally: Tally, _ progress: Progress) async {
         await progress.finish()
         tally.wereDropped(sender.droppedMessages)
@@ -445,7 +445,7 @@ struct Sender: ExampleCommand {
         progress.add(outcome, bytes: 0)
     }
 
-    /// What the options set in each message.
+    /// The fields that the options set in each message.
     private var template: Template {
         Template(
             header: AMQPHeader(

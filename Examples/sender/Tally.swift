@@ -4,26 +4,26 @@ import ExampleSupport
 import QpidProton
 import Synchronization
 
-/// Counts the fate of each message as it is decided, and notices when nothing moves any more.
+/// Counts the fate of each message, and detects a standstill.
 final class Tally: Sendable {
     private struct State {
         var messages = 0
-        /// The bytes of the messages that are accepted, or with `--settled` sent.
+        /// The bytes of accepted messages, or with `--settled` of sent ones.
         var bytes = 0
         var accepted = 0
         var rejected = 0
         var released = 0
         var modified = 0
         var settledWithoutOutcome = 0
-        /// Accepted by the library and dropped, and refused by it: for lack of room.
+        /// Messages that the library dropped or refused for lack of room.
         var dropped = 0
         var refused = 0
-        /// Messages whose outcome will never be known, because the link ended first.
+        /// Messages without a known outcome, because the link ended first.
         var failed = 0
         var firstFailure: AMQPError?
         var firstRefusal: AMQPError?
         var firstReason: AMQPError?
-        /// Grows with every step forward.
+        /// Increases with every progress.
         var steps = 0
         var releaseRun: ReleaseRun
         var waiter: (most: Int, signal: AsyncStream<Void>.Continuation)?
@@ -32,10 +32,10 @@ final class Tally: Sendable {
             self.accepted + self.rejected + self.released + self.modified + self.settledWithoutOutcome
         }
 
-        /// The messages that are on their way.
+        /// The unsettled messages.
         var outstanding: Int { self.messages - self.settled - self.dropped - self.refused - self.failed }
 
-        /// The waiter to wake, if its condition holds.
+        /// Removes and returns the waiter if its condition holds.
         mutating func takeWaiter() -> AsyncStream<Void>.Continuation? {
             guard let waiter = self.waiter, self.outstanding <= waiter.most || self.firstFailure != nil else {
                 return nil
@@ -49,14 +49,14 @@ final class Tally: Sendable {
     private let isSettled: Bool
     private let stallLimit: Duration?
     private let clock = ContinuousClock()
-    /// Yields when the peer has given back several messages in a row.
+    /// Yields when the peer has returned several consecutive messages.
     let releases: AsyncStream<Void>
     private let release: AsyncStream<Void>.Continuation
 
     /// - Parameters:
-    ///   - isSettled: Whether the messages are sent settled, so that there is no outcome.
-    ///   - stallLimit: How long messages may wait while nothing moves; nil for ever.
-    ///   - releasedLimit: How long the peer may give every message back; nil for ever.
+    ///   - isSettled: Whether the messages are sent settled, without an outcome.
+    ///   - stallLimit: How long unsettled messages may wait without progress; `nil` for no limit.
+    ///   - releasedLimit: How long the peer may return every message; `nil` for no limit.
     init(isSettled: Bool, stallLimit: Duration?, releasedLimit: Duration?) {
         self.isSettled = isSettled
         self.stallLimit = stallLimit
@@ -69,7 +69,7 @@ final class Tally: Sendable {
     var outstanding: Int { self.state.withLock { $0.outstanding } }
     var releaseRun: ReleaseRun { self.state.withLock { $0.releaseRun } }
 
-    /// Counts a message that is handed to the library.
+    /// Counts a message that the program hands to the library.
     func sent() {
         self.state.withLock { state in
             state.messages += 1
@@ -77,7 +77,7 @@ final class Tally: Sendable {
         }
     }
 
-    /// Takes back a message that was counted as sent and is left out.
+    /// Uncounts a message that was counted as sent and is left out.
     func leftOut() {
         self.state.withLock { state in
             state.messages -= 1
@@ -85,12 +85,12 @@ final class Tally: Sendable {
         }
     }
 
-    /// Notes a step forward, such as bytes that were read.
+    /// Records progress, such as read bytes.
     func moved() {
         self.state.withLock { $0.steps += 1 }
     }
 
-    /// Counts the fate of a message. Called on the event loop, in the order of the peer's decisions.
+    /// Counts the fate of a message. Called on the event loop, in the order of the peer's dispositions.
     ///
     /// - Parameter bytes: The bytes of the message.
     func ended(_ result: Result<AMQPOutcome, AMQPError>, bytes: Int) {
@@ -132,12 +132,12 @@ final class Tally: Sendable {
         if state.releaseRun.count == ReleaseRun.threshold { self.release.yield() }
     }
 
-    /// Sets the number of messages that were dropped in all.
+    /// Sets the total number of dropped messages.
     func wereDropped(_ count: Int) {
         self.state.withLock { $0.dropped = max($0.dropped, count) }
     }
 
-    /// Counts a message for which there was no room.
+    /// Counts a message that did not fit.
     func wasRefused(_ reason: AMQPError) {
         self.state.withLock { state in
             state.refused += 1
@@ -148,7 +148,7 @@ final class Tally: Sendable {
 
     // MARK: Waiting
 
-    /// Suspends until no more than `most` messages are on their way.
+    /// Suspends until at most `most` messages are unsettled.
     ///
     /// - Throws: The first error that left a message without an outcome; `CancellationError`.
     func wait(untilAtMost most: Int) async throws {
@@ -168,17 +168,17 @@ final class Tally: Sendable {
         if let failure = self.state.withLock({ $0.firstFailure }) { throw failure }
     }
 
-    /// What of a link's state shows that it moves: credit that came, and bytes that left.
+    /// The part of a link's state that shows progress: granted credit, and written bytes.
     struct Movement: Equatable {
         let deliveryLimit: Int
         let outgoingBytes: Int
     }
 
-    /// Runs `body`, and fails when messages wait and nothing has moved for the limit.
+    /// Runs `body`, and fails when messages wait without progress for the limit.
     ///
     /// - Parameters:
-    ///   - movement: What else shows that the link moves.
-    ///   - isPaced: Whether the rate limit of this side is what holds the messages.
+    ///   - movement: Returns further signs of progress.
+    ///   - isPaced: Returns whether the rate limit of this side withholds the messages.
     ///   - guardian: Runs beside `body`, and ends it by throwing.
     func whileMoving(
         _ movement: @escaping @Sendable () -> Movement,
@@ -233,7 +233,7 @@ final class Tally: Sendable {
 
     // MARK: The end
 
-    /// Throws when not every message was accepted.
+    /// Throws unless every message was accepted.
     func check() throws {
         let state = self.state.withLock { $0 }
         var counts = [(state.rejected, "rejected"), (state.released, "released"), (state.modified, "modified")]
@@ -252,9 +252,9 @@ final class Tally: Sendable {
 
     private static let withoutOutcome = "settled without an outcome"
 
-    /// One line for people.
+    /// Returns one line for the user.
     ///
-    /// - Parameter total: How many messages there were to send; nil where that is not known.
+    /// - Parameter total: The number of messages to send; `nil` if it is unknown.
     func summary(of total: Int?, _ seconds: Duration) -> String {
         let state = self.state.withLock { $0 }
         let done = self.isSettled ? state.settledWithoutOutcome : state.accepted

@@ -5,7 +5,7 @@
     import QpidProton
     import ServiceLifecycle
 
-    /// Takes orders from programs that connect, and accepts each when the broker has accepted its job.
+    /// Accepts orders from connecting programs, each as soon as the broker has accepted its job.
     struct Intake: Service {
         private let client: AMQPClient
         private let settings: Settings
@@ -56,7 +56,7 @@
                 tracker.whenSettled { result in
                     switch result {
                     case .success(.accepted): order.accept()
-                    // The broker may have it.
+                    // The broker may have the job.
                     case .failure(let error) where error.fate == .inDoubt: order.modify(.init(deliveryFailed: true))
                     default: order.release()
                     }

@@ -9,7 +9,7 @@
     import ServiceLifecycle
     import UnixSignals
 
-    /// A service that takes orders, has workers price them, and survives its broker.
+    /// A service that accepts orders, has workers price them, and survives outages of its broker.
     ///
     /// ```
     /// orders → Intake → jobs → Workers → done
@@ -36,7 +36,7 @@
             MetricsSystem.bootstrap(board)
             let client = try makeClient(settings, logger)
             let prices = PriceRequests(client, settings)
-            // They shut down from the last to the first: orders end first, and a worker has its price until it is done.
+            // The last shuts down first: orders end first, and a worker can ask for prices until its job is finished.
             let services: [any Service] = [
                 Probes(client: client, board: board, settings: settings, logger: logger),
                 client,
@@ -50,7 +50,7 @@
                 gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: logger
             ).run()
-            // It is closed already: this is its result.
+            // The client is already closed: this call returns the result.
             let result = await client.close()
             logger.info(
                 "the service has stopped",

@@ -4,16 +4,16 @@ import CoreMetrics
 import NIOConcurrencyHelpers
 import QpidProton
 
-/// What the client reports: the queue for replies goes without its number, which each process has anew.
+/// The metrics of the client: without the random number of the reply queue, which differs in each process.
 let metrics: AMQPMetrics = {
     var metrics = AMQPMetrics()
     metrics.address = { $0.contains("replies-") ? "replies" : $0 }
     return metrics
 }()
 
-/// Keeps the last value of each metric, and shows them in the text format of Prometheus.
+/// Keeps the last value of each metric, and prints all in the text format of Prometheus.
 ///
-/// A service of yours has a backend of swift-metrics in its place.
+/// Your service uses a backend of swift-metrics instead.
 final class MetricsBoard: MetricsFactory {
     private let series = NIOLockedValueBox<[String: Series]>([:])
 

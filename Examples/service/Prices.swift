@@ -4,7 +4,7 @@
     import QpidProton
     import ServiceLifecycle
 
-    /// Asks for prices: a request with its number and the address for its reply, and the reply with that number.
+    /// Requests prices: each request has a number and the address for its reply, and the reply has that number.
     actor PriceRequests: Service {
         private static let limit = Duration.seconds(5)
 
@@ -19,7 +19,7 @@
             self.settings = settings
         }
 
-        /// Takes replies until the shutdown.
+        /// Receives replies until the shutdown.
         func run() async throws {
             let (client, address) = (self.client, self.settings.address(.replies))
             guard let replies = try await untilShutdown({ try await client.receiver(from: address) }) else { return }
@@ -35,7 +35,8 @@
             }
         }
 
-        /// Returns the price of an order. A request whose reply is lost fails in time, and the job with it: it comes again.
+        /// Returns the price of an order. A request without a reply fails after a limit, and its job too: the peer
+        /// sends the job again.
         func price(of order: String) async throws -> String {
             let sender = try await self.openSender()
             self.number += 1
@@ -66,7 +67,7 @@
         }
     }
 
-    /// Answers requests for prices, at the address that each names.
+    /// Answers price requests, at the address that each names.
     struct PriceDesk: Service {
         let client: AMQPClient
         let settings: Settings

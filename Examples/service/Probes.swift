@@ -35,17 +35,17 @@
             do { try await gracefulShutdown() } catch is CancellationError {}
         }
 
-        /// The status and the text for a path.
+        /// Returns the status and the text for a path.
         private func answer(_ path: String) -> (HTTPResponseStatus, String) {
             let health = self.client.health
             switch path {
-            // The process runs: an outage of the broker is no reason to start it again.
+            // The process is alive: an outage of the broker is no reason to restart it.
             case "/live": return (.ok, "live\n")
             case "/ready":
                 let text = "\(health.state), \(health.linksDown) of \(health.links) links down\n"
                 return (health.isReady ? .ok : .serviceUnavailable, text)
             case "/metrics": return (.ok, self.board.text)
-            default: return (.notFound, "try /live, /ready or /metrics\n")
+            default: return (.notFound, "use /live, /ready or /metrics\n")
             }
         }
     }

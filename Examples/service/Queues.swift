@@ -8,14 +8,14 @@ enum Queues: CaseIterable {
     case jobs
     case done
     case prices
-    /// Replies for this process alone.
+    /// The replies for this process.
     case replies
 
     private static let own = "replies-\(UInt64.random(in: .min ... .max))"
 
     var name: String { self == .replies ? Self.own : "\(self)" }
 
-    /// The description for RabbitMQ. Replies are gone a minute after this process.
+    /// The description for RabbitMQ, which deletes the reply queue a minute after this process ends.
     private var description: RabbitMQQueue {
         guard self == .replies else { return RabbitMQQueue(self.name, kind: .quorum) }
         var queue = RabbitMQQueue(self.name, kind: .classic)
@@ -23,7 +23,7 @@ enum Queues: CaseIterable {
         return queue
     }
 
-    /// Declares the queues at RabbitMQ. Queues of other brokers appear with their links.
+    /// Declares the queues at RabbitMQ. Other brokers create queues when links attach.
     static func declare(on connection: AMQPConnection) async throws {
         guard connection.peer.properties[symbol: "product"]?.stringValue == "RabbitMQ" else { return }
         try await RabbitMQManagement.withManagement(on: connection) { management in

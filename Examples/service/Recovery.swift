@@ -4,9 +4,9 @@
     import Logging
     import QpidProton
 
-    // All that the service does about lost connections.
+    // The whole code of the service for lost connections.
 
-    /// A client of the brokers in `AMQP_URLS`, whose queues are there whenever it is connected.
+    /// Returns a client of the brokers in `AMQP_URLS`, which declares its queues on each connection.
     func makeClient(_ settings: Settings, _ logger: Logger) throws -> AMQPClient {
         try AMQPClient(reader: settings.reader, logger: logger) { configuration in
             configuration.onConnect = { connection, _ in try await Queues.declare(on: connection) }

@@ -7,17 +7,17 @@
     /// The settings: `SERVICE_…` of the environment, and the client's own `AMQP_…`.
     struct Settings: Sendable {
         let reader: ConfigReader
-        /// Where orders, and health and metrics, are served.
+        /// The host on which the service listens for orders and probes.
         let host: String
         /// The port for orders; 0 for a free one.
         let intakePort: Int
-        /// The port of health and metrics; nil for none.
+        /// The port for health and metrics; `nil` for none.
         let probesPort: Int?
-        /// The beginning of addresses: `/queues/` for RabbitMQ 4.
+        /// The prefix of addresses: `/queues/` for RabbitMQ 4.
         let prefix: String
         /// The most jobs at the same time.
         let concurrency: Int
-        /// How long a job takes beside its price.
+        /// How long a job takes in addition to its price.
         let work: Duration
         /// How long the whole shutdown may take.
         let shutdownLimit: Duration

@@ -6,7 +6,7 @@
     import QpidProton
     import ServiceLifecycle
 
-    /// Works on the jobs: asks for the price of each, and sends the result.
+    /// Processes the jobs: requests the price of each, and sends the result.
     struct Workers: Service {
         let client: AMQPClient
         let settings: Settings
@@ -19,7 +19,7 @@
             guard let done = try await untilShutdown({ try await client.sender(to: address) }) else { return }
             var configuration = AMQPConsumer.Configuration(source: settings.address(.jobs))
             configuration.concurrency = settings.concurrency
-            // A broker that is away for long is no fault of a job.
+            // A long outage of the broker is no failure of a job.
             configuration.attempts = nil
             let consumer = AMQPConsumer(client, configuration) { job in
                 var message = try job.decodeMessage()

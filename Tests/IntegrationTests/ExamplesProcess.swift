@@ -126,7 +126,7 @@ final class ExampleProcess: Sendable {
 
     func signal(_ number: Int32) { kill(self.handle.process.processIdentifier, number) }
 
-    /// Waits for the end of the process; it is a failure when that does not come in time.
+    /// Waits for the process to exit, and records a failure after a limit.
     @discardableResult
     func waitForExit(
         _ seconds: Double = 60,

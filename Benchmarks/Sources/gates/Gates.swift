@@ -38,7 +38,7 @@ struct Gates: ParsableCommand {
         case receiveLinks = "receive-links"
         /// In batches, with bodies of 10 KiB.
         case receiveLarge = "receive-large"
-        /// Messages of 64 transfers of 10 KiB, streamed; a transfer is counted.
+        /// Messages of 64 transfers of 10 KiB, streamed; the gate counts transfers.
         case receiveStream = "receive-stream"
         /// A connection with a session, opened and closed.
         case connect

@@ -269,14 +269,14 @@ extension AMQPClient {
             self.tracker.whenSettled(body)
         }
 
-        /// Whether two values are the same tracker.
+        /// Returns whether two values are the same tracker.
         public static func == (left: Self, right: Self) -> Bool { left.tracker == right.tracker }
 
         /// Hashes the identity of the tracker.
         public func hash(into hasher: inout Hasher) { hasher.combine(self.tracker) }
     }
 
-    /// The name of a link, generated once where none is given.
+    /// Returns the given name of a link, or generates one.
     func linkName(_ name: String?) -> String { name ?? "client-\(UInt64.random(in: .min ... .max))" }
 }
 

@@ -72,8 +72,7 @@ extension AMQPConsumer {
         /// The consumer handles messages with the same ``AMQPProperties/groupID`` one after another, and messages
         /// without one in any order.
         public static let byGroupID = Self(kind: .group)
-        /// The consumer handles messages of the same key one after another, and messages whose key is `nil` in any
-        /// order.
+        /// Handles messages of the same key one after another, and messages whose key is `nil` in any order.
         ///
         /// - Parameter key: Returns the key of a message. The consumer calls it once for each message, before its
         ///   handler.

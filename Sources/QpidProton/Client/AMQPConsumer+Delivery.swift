@@ -49,9 +49,8 @@ extension AMQPConsumer {
         // MARK: Decisions
 
         /// Accepts the message before the handler returns.
-        ///
-        /// - Returns: ``AMQPSettlement/stale`` if the link has ended, or if the message is already decided: by an
-        ///   earlier call, by the timeout, or by the end of the consumer.
+        /// - Returns: ``AMQPSettlement/stale`` if the link has ended, or if the message is already decided. An earlier
+        ///   call, the timeout and the end of the consumer decide a message.
         @discardableResult
         public func accept() -> AMQPSettlement { self.decide { $0.accept() } }
 

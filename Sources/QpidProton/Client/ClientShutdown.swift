@@ -18,7 +18,7 @@ final class ClientShutdown: Sendable {
         self.clock = clock
     }
 
-    /// The part of a limit that consumers leave to the senders and the close of the connection.
+    /// Returns the part of a limit that consumers leave to the senders and the close of the connection.
     static func reserve(of limit: Duration) -> Duration { min(.seconds(2), max(.zero, limit) / 4) }
 
     /// Whether a shutdown has begun and its deadline has not passed.

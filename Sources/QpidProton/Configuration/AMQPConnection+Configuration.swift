@@ -70,7 +70,7 @@ extension AMQPConnection {
         ///
         /// If `nil`, the default, only the limits of the sessions and links apply.
         public var sendLimit: AMQPSendLimit?
-        /// The bytes that this connection shares with others that have the same budget; `nil` for none.
+        /// The bytes that this connection shares with other connections of the same budget; `nil` for no budget.
         public var sendBudget: AMQPMemoryBudget?
         /// The bytes of received messages that hold memory, shared by any number of connections; `nil` for none.
         ///

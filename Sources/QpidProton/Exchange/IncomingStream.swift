@@ -71,7 +71,7 @@ final class ArrivingStream {
     private weak var stream: IncomingStream?
     /// The sequence of the delivery on its link.
     let sequence: UInt64
-    /// The key of the delivery; `nil` for one that the sender had settled.
+    /// The key of the delivery; `nil` if the sender had settled it.
     let slot: SlotKey?
     /// The part of the window that the start of the message uses.
     let weight: Int

@@ -22,9 +22,9 @@ struct PeerLinks {
 
     /// The treatment of an active link after a visit.
     enum Visit {
-        /// A flow names it, and it moves to the end.
+        /// A flow names the link, which moves to the end.
         case named
-        /// It keeps its place.
+        /// The link keeps its place.
         case kept
         /// It leaves the active links until the next arrival.
         case left

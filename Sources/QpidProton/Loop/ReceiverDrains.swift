@@ -166,7 +166,7 @@ final class ReceiverDrains {
 
     // MARK: The end of the link
 
-    /// No wait ends with a drain any more.
+    /// Cancels all waits for a drain.
     func cancelWaits() {
         self.timer?.cancel()
         self.waits = []

@@ -29,7 +29,7 @@ extension AMQPMessage {
 
     /// Decodes data, a binary value or a string value as JSON, independent of the content type.
     ///
-    /// - Throws: `amqp:decode-error` if the body is none of these, or not JSON of the type.
+    /// - Throws: `amqp:decode-error` if the body has another form, or is not JSON of the type.
     public func decodeJSON<T: Decodable>(
         _ type: T.Type = T.self,
         decoder: JSONDecoder = JSONDecoder()

@@ -34,7 +34,7 @@ enum ProtonVersion {
         return has("pn_connection_driver_read_buffer_sized") ? "0.37" : "0.36 or older"
     }
 
-    /// A function of the loaded Proton; `nil` if it has none of this name.
+    /// Returns a function of the loaded Proton; `nil` if it has none of this name.
     static func function(_ name: String) -> UnsafeMutableRawPointer? {
         guard let process = dlopen(nil, RTLD_NOW) else { return nil }
         defer { dlclose(process) }

@@ -5,9 +5,10 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// All tests against RabbitMQ 3.10, one after the other: a memory alarm stops the senders of all.
+/// All tests against RabbitMQ 3.10. They run one after another, because a memory alarm stops the senders of all tests.
 ///
-/// Its AMQP 1.0 is a plugin's, which speaks AMQP 0-9-1 to the queues, and knows neither all addresses nor all of AMQP 1.0.
+/// Its plugin for AMQP 1.0 translates to AMQP 0-9-1 for the queues. It supports neither all addresses nor all of AMQP
+/// 1.0.
 @Suite(
     .serialized,
     .enabled(if: RabbitMQ3Scene.broker != nil, "no RabbitMQ 3 is configured: run dev/test --rabbitmq 3")

@@ -25,7 +25,7 @@ struct ScopeTests {
         return script
     }
 
-    /// A connection to a peer, with what it logs.
+    /// Runs `body` with a connection, its peer and its log.
     private func withLog(
         _ body: (AMQPConnection, InMemoryPeer, LogKeeper) async throws -> Void
     ) async throws {

@@ -71,7 +71,7 @@ struct SocketWriterTests {
         }
     }
 
-    /// A heartbeat behind other bytes tells the peer nothing.
+    /// A heartbeat behind other bytes has no information for the peer.
     @Test func aHeartbeatWaitsForTheSocketToBeEmpty() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()

@@ -5,7 +5,7 @@ import NIOCore
 
 @testable import QpidProton
 
-/// What the peer does by itself. It is used on the event loop alone.
+/// The peer's automatic behaviour. Only the event loop uses it.
 struct PeerScript {
     /// What becomes of a message that the peer has received.
     enum Verdict {

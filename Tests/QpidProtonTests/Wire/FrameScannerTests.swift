@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What goes on of a stream of frames, whatever pieces it comes in.
+/// The frames that the scanner forwards, however the stream is split.
 @Suite(.deadline(minutes: 2))
 struct FrameScannerTests {
     private static let header: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]

@@ -71,7 +71,7 @@ struct ByteCursor {
         return cursor
     }
 
-    /// The bytes from an earlier offset to this one.
+    /// Returns the bytes from an earlier offset to this one.
     func passed(from earlier: Int) -> UnsafeRawBufferPointer {
         assert(earlier >= 0 && earlier <= self.offset)
         return UnsafeRawBufferPointer(start: self.start + earlier, count: max(0, self.offset &- earlier))

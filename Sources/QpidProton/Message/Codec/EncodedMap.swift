@@ -39,7 +39,7 @@ final class EncodedMap: Sendable {
         return offset
     }
 
-    /// The value of a textual key of a kind, in its narrow or its wide form.
+    /// Returns the value of a textual key, in its narrow or its wide form of a kind.
     func value(_ kind: UInt8, _ key: String) -> AMQPValue? {
         var key = key
         var found: AMQPValue?

@@ -109,7 +109,7 @@ struct BodySplitter {
         if self.rest.readableBytes == 0 { self.rest = bytes } else { self.rest.writeImmutableBuffer(bytes) }
     }
 
-    /// The next available bytes of the body; `nil` if there are none.
+    /// Returns the next available bytes of the body; `nil` if there are none.
     mutating func next() throws(AMQPError) -> ByteBuffer? {
         while true {
             if self.dataLeft > 0 {
