@@ -26,7 +26,7 @@ struct Receiver: ExampleCommand {
               receiver localhost/load --window 10 --handler-delay 50 --rate 100 --progress
               receiver amqps://a.example/orders amqps://b.example --reconnect --output orders.txt
 
-            RabbitMQ 4 takes addresses that begin with a slash, and the URL's path without its first slash is the address:
+            RabbitMQ 4 addresses begin with a slash, and the address is the URL's path without its first slash:
               receiver amqp://guest:guest@localhost//queues/orders --count 1 --output -
               receiver localhost --user guest --password-file secret.txt --address /queues/orders --idle-timeout 5
 
@@ -35,18 +35,19 @@ struct Receiver: ExampleCommand {
             summary on stderr ends every run. With --json, blocked_seconds holds the seconds of waiting by cause, and not_settled
             counts the messages whose acceptance could not be sent, because the link had ended.
 
-            The receiver ends after --count messages, or when no message arrives for --idle-timeout. With --stream it ends after
-            one message, with --listen when the sender closes its link. Without any of these, it runs until Ctrl-C.
+            The receiver ends after --count messages, or when no message arrives for --idle-timeout. With --stream it ends
+            after one message, with --listen when the sender closes its link. Without any of these, it runs until Ctrl-C.
 
             With --reconnect, the receiver survives lost connections: stderr shows each loss, each failed attempt and each
-            recovery. A message whose acceptance did not reach the peer arrives again and is written again, so --verify-sequence
-            then accepts duplicates and another order. More than --count messages may be asked for; the rest is released.
+            recovery. A message whose acceptance did not reach the peer arrives again and is written again. Therefore
+            --verify-sequence then accepts duplicates and another order. The receiver may request more than --count
+            messages; it releases the rest.
 
             Exit codes:
-              0    all messages that were asked for were accepted; also after Ctrl-C, without any of these options
+              0    all requested messages were accepted; also after Ctrl-C, without any of these options
               1    an error, messages that were rejected, incomplete or not settled, or fewer than --count; without --listen
                    also a link that the peer closed before the receiver's end; stderr names the cause
-              64   options that cannot be used
+              64   unusable options
               130  ended by Ctrl-C before that, or before a link was open (143 by SIGTERM); a second signal ends it at once
             """
     )
@@ -98,8 +99,8 @@ struct Receiver: ExampleCommand {
     @Option(
         help: ArgumentHelp(
             """
-            Write one message of any size. A file is replaced when it is complete, and keeps its mode and owner; a FIFO or a \
-            device is written as it arrives; - writes to stdout.
+            Write one message of any size. A file is replaced when the message is complete, and keeps its mode and owner. \
+            A FIFO or a device is written as the message arrives; - writes to stdout.
             """,
             valueName: "path"
         )

@@ -28,26 +28,26 @@ struct Sender: ExampleCommand {
               sensor | sender localhost/readings --file - --limit 64K --overflow drop-oldest --priority 9
               sender amqps://a.example/orders amqps://b.example --reconnect 600 --file orders.txt
 
-            RabbitMQ 4 takes addresses that begin with a slash, and the URL's path without its first slash is the address:
+            RabbitMQ 4 addresses begin with a slash, and the address is the URL's path without its first slash:
               sender amqp://guest:guest@localhost//queues/orders --body 'hello'
               sender localhost --user guest --password-file secret.txt --address /exchanges/shop/order.books --body 'hello'
 
             At a terminal, one line shows the settled messages and the total, the time left and the rate. It also shows how much
-            of --limit is used, the peer's credit and session window, and what the link waits for. Without --json, a summary on
+            of --limit is used, the peer's credit and session window, and why the link waits. Without --json, a summary on
             stderr ends every run. With --json, blocked_seconds holds the seconds of waiting by cause.
 
             If the peer releases every message (a router without a consumer does), the sender slows down to one message every
-            2 seconds. It ends after --released-limit. Released messages are not sent again: they count as not accepted.
+            2 seconds. It ends after --released-limit. It does not send released messages again: they count as not accepted.
 
             With --reconnect, the sender survives lost connections: stderr shows each loss, each failed attempt and each recovery.
-            Messages that were sent and not settled are sent again, so these may arrive twice. --limit then also counts the
-            messages that are not settled (default: 16M), and the figures of the link are those of the last one.
+            The sender sends unsettled messages again, so these may arrive twice. --limit then also counts unsettled messages
+            (default: 16M), and the figures of the link belong to the last one.
 
             Exit codes:
               0    every message was accepted (with --settled: written), or dropped because --overflow allows it
-              1    an error, or messages that were not accepted, among them those that the peer settled without an outcome;
+              1    an error, or messages that were not accepted, including messages settled without an outcome;
                    stderr names the cause
-              64   options that cannot be used
+              64   unusable options
               130  ended by Ctrl-C before that (143 by SIGTERM); a second signal ends the program at once
             """
     )

@@ -49,6 +49,7 @@ extension AMQPConsumer {
         // MARK: Decisions
 
         /// Accepts the message before the handler returns.
+        ///
         /// - Returns: ``AMQPSettlement/stale`` if the link has ended, or if the message is already decided. An earlier
         ///   call, the timeout and the end of the consumer decide a message.
         @discardableResult
