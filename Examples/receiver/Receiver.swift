@@ -60,8 +60,8 @@ struct Receiver: ExampleCommand {
     @Option(
         help: ArgumentHelp(
             """
-            End after this many messages. With --window on-demand or a number and without a rate, no more are asked for; \
-            otherwise the rest is released.
+            End after this many messages. With --window on-demand or a number and without a rate, the receiver requests no \
+            more; otherwise it releases the rest.
             """,
             valueName: "number"
         )
@@ -110,8 +110,8 @@ struct Receiver: ExampleCommand {
     @Option(
         help: ArgumentHelp(
             """
-            What may be on its way and unsettled: a number of messages, bytes as in 64K or 1M, auto for what proves to be worth \
-            while, on-demand for one message at a time, or unbounded (default: 256, with --directory 16).
+            The window of unsettled messages on their way: a number of messages, bytes as in 64K or 1M, auto for a window \
+            that tunes itself, on-demand for one message at a time, or unbounded (default: 256, with --directory 16).
             """,
             valueName: "window"
         )

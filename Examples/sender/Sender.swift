@@ -71,9 +71,9 @@ struct Sender: ExampleCommand {
     @Option(
         help: ArgumentHelp(
             """
-            Send each regular file below a directory as a message: the path in the subject, permissions and SHA-256 in application \
-            properties. Files may have any size; symbolic links and empty directories are not sent. What cannot be sent \
-            is named on stderr, and the exit code is then 1.
+            Send each regular file below a directory as a message: the path in the subject, permissions and SHA-256 in \
+            application properties. Files may have any size. Symbolic links and empty directories are not sent. The \
+            sender reports each entry that it cannot send on stderr, and the exit code is then 1.
             """,
             valueName: "path"
         )
@@ -128,8 +128,9 @@ struct Sender: ExampleCommand {
     @Option(
         help: ArgumentHelp(
             """
-            What becomes of a message for which --limit has no room: it waits, as is the default, or is refused (exit code 1), or \
-            the oldest or the newest messages are dropped and counted. All but suspend read on while the peer takes nothing.
+            The policy for a message that exceeds --limit: suspend (the default) makes it wait, fail refuses it (exit code 1), \
+            and the others drop and count the oldest or the newest messages. All policies but suspend continue to read \
+            input while the peer accepts no message.
             """,
             valueName: "policy"
         )

@@ -11,8 +11,8 @@
         /// and log lines never contain a password.
         ///
         /// - Parameters:
-        ///   - reader: The configuration. To give a client its own keys, scope the reader: `reader.scoped(to:
-        ///     "orders")`.
+        ///   - reader: The configuration. To give a client its own keys, scope the reader:
+        ///     `reader.scoped(to: "orders")`.
         ///   - logger: Receives one warning for each loss and one line for each recovery.
         ///   - change: Changes the settings that were read, and adds settings without a key, such as
         ///     ``Configuration/onConnect``.

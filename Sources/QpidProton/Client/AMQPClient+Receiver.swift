@@ -156,7 +156,8 @@ extension AMQPClient {
 
         /// Closes the receiver in order; see ``AMQPReceiver/close(within:)``.
         ///
-        /// - limit: How long the whole close may take. With zero, the default, it does not wait for the application.
+        /// - Parameter limit: How long the whole close may take. With zero, the default, it does not wait for the
+        ///   application.
         /// - Returns: The unfinished work, and the reason if the close was not orderly.
         @discardableResult
         public func close(within limit: Duration = .zero) async -> AMQPCloseResult {

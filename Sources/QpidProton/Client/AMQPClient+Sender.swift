@@ -55,7 +55,7 @@ extension AMQPClient {
             /// A message counts for its encoded bytes and 256 B. The sender accepts a larger message when it holds no
             /// other. Sending suspends at the limit, whether a connection is open or not.
             public var replayLimit: AMQPByteCount = .mebibytes(16)
-            /// How many consecutive losses may find a message first in doubt: 3 by default, at least 1.
+            /// How many consecutive losses may have the same message first in doubt: 3 by default, at least 1.
             ///
             /// The message then fails with ``AMQPCondition/poison`` and is in doubt, and the sender continues with the
             /// others.

@@ -122,8 +122,8 @@ public final class AMQPClient: Sendable {
     /// does not wait for another connection. Any task may call it, more than once: all calls return the same result,
     /// and the shortest limit applies. Cancellation ends the remaining time.
     ///
-    /// - limit: How long the whole close may take: 30 s by default. With zero the client does not wait for work, and
-    ///   the peer has `operationTimeout` to answer.
+    /// - Parameter limit: How long the whole close may take: 30 s by default. With zero the client does not wait for
+    ///   work, and the peer has `operationTimeout` to answer.
     /// - Returns: The unsent messages, the messages in doubt, and the other unfinished work of the links.
     @discardableResult
     public func close(within limit: Duration = .seconds(30)) async -> AMQPCloseResult {
@@ -138,8 +138,8 @@ public final class AMQPClient: Sendable {
     ///   - logger: Receives one warning for each loss and one line for each recovery.
     ///   - limit: How long the end of the scope may take; 30 s by default, at most 1 s if the task is cancelled.
     ///   - body: The closure that uses the client.
-    /// - Throws: The error of `body`. If `body` threw none, an `AMQPError` with the numbers of messages that were not
-    ///   sent or not settled in time, or the error of the close.
+    /// - Throws: The error of `body`. If `body` threw none, the error of the close, or an `AMQPError` with the numbers
+    ///   of unsent and unsettled messages.
     @discardableResult
     public static func withClient<Result>(
         urls: [String],

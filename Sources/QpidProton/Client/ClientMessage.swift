@@ -7,7 +7,7 @@ struct ClientMessage: Sendable {
     let encoded: ByteBuffer
     let options: AMQPSendOptions
     let isSettled: Bool
-    /// The time at which the message was handed over.
+    /// The time of the handover, and the deadline for the first byte.
     let start: Duration
     let deadline: Duration?
     let timeToLive: Duration?

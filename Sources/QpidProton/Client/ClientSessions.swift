@@ -31,7 +31,7 @@ final class ClientSessions: Sendable {
         self.limit = max(1, min(configuration.sessionLimit, channels))
     }
 
-    /// Returns a session for a link: a shared one if the peer accepts the link, otherwise the link's own.
+    /// Returns a session for a link: its own below the limit, otherwise a shared one if the peer accepts the link.
     func session(for link: some ClientLink) async throws(AMQPError) -> AMQPSession {
         if self.reserve() {
             do throws(AMQPError) {

@@ -47,7 +47,7 @@ final class ClientShutdown: Sendable {
         _ = self.state.withLock { $0.consumers.removeValue(forKey: ObjectIdentifier(consumer)) }
     }
 
-    /// Stops all consumers, for a close of the client with a limit.
+    /// Stops all consumers before a close of the client with this limit.
     func stopConsumers(closingWithin limit: Duration) {
         let consumers = self.state.withLock { Array($0.consumers.values) }
         for consumer in consumers { consumer.stop(within: limit - Self.reserve(of: limit)) }

@@ -44,7 +44,7 @@ struct ConsumerState: Sendable {
         case overran(ID, attempt: Int)
         /// The application has decided itself.
         case decided(ID, attempt: Int)
-        /// The delay before an attempt has ended.
+        /// The delay of the next attempt has ended.
         case due(ID)
         /// The link of the message is lost, and the peer sends the message again.
         case dropped(ID)
