@@ -72,7 +72,7 @@ func tellWhy(_ sender: AMQPSender, _ message: AMQPMessage) throws {
         try sender.trySend(message)
     } catch let error where error.condition == .wouldBlock {
         print(error.detail)
-        if error.blockedBy.contains(.credit) { print("nobody takes messages at the other end") }
+        if error.blockedBy.contains(.credit) { print("the peer grants no credit") }
     }
     // snippet.end
 }
@@ -115,7 +115,7 @@ func events(_ connection: AMQPConnection) async {
     for await event in connection.flowEvents(after: .milliseconds(100)) {
         switch event.kind {
         case .blocked(let time): print(event.linkName, "does not move:", event.cause, "for", time)
-        case .unblocked(let after): print(event.linkName, "goes on after", after)
+        case .unblocked(let after): print(event.linkName, "continues after", after)
         }
     }
     // snippet.end

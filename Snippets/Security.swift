@@ -35,7 +35,7 @@ func acceptLogins(check: @escaping @Sendable (String, String) async -> Bool) asy
     }
     let listener = try await AMQPListener.bind(host: "0.0.0.0", port: 5671, configuration: configuration)
     for try await connection in listener {
-        print(connection.identity ?? "nobody", connection.remoteAddress ?? "")
+        print(connection.identity ?? "anonymous", connection.remoteAddress ?? "")
     }
     // snippet.end
 }

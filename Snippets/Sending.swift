@@ -11,7 +11,7 @@ func learnTheOutcome(_ sender: AMQPSender, _ message: AMQPMessage) async throws 
     case .accepted: print("the peer has taken responsibility for the message")
     case .rejected(let error): print("the message is invalid:", error?.detail ?? "no reason given")
     case .released, .modified: print("the peer gave the message back: send it again, or elsewhere")
-    case .settled: print("sent, and nobody tells what became of it")
+    case .settled: print("sent settled: there is no outcome to report")
     }
     // snippet.end
 }

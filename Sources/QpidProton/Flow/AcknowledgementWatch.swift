@@ -23,7 +23,7 @@ struct AcknowledgementWatch: Sendable {
     ///
     /// - Parameters:
     ///   - unacknowledged: The segments that were sent and not acknowledged: none while the peer's window is closed.
-    ///   - retransmits: How often the first of them was sent again: an acknowledgement begins anew at 0.
+    ///   - retransmits: How often the first of them was sent again: an acknowledgement resets the count.
     mutating func look(unacknowledged: UInt32, retransmits: UInt8, at now: Duration) -> Bool {
         let isStuck = unacknowledged > 0 && retransmits > 0
         if !isStuck || retransmits < self.retransmits { self.since = nil }
