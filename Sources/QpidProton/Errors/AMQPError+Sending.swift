@@ -28,14 +28,14 @@ extension AMQPError {
     static let droppedForNewer = AMQPError(
         scope: .delivery,
         condition: .dropped,
-        detail: "a newer message needed the room",
+        detail: "a newer message replaced it at the limit",
         fate: .dropped
     )
 
     static func expired(after limit: Duration) -> AMQPError {
         let text =
             limit > .zero
-            ? "the message waited for \(limit), and did not start to leave" : "the message could not leave at once"
+            ? "the message expired: no byte was sent within \(limit)" : "the message could not leave at once"
         return AMQPError(scope: .delivery, condition: .expired, detail: text, fate: .expired)
     }
 }
