@@ -2,8 +2,7 @@
 
 internal import Synchronization
 
-// The place of a receiver in a RabbitMQ stream. An application that changes the settings of each link chooses the place
-// itself.
+// The place of a receiver in a RabbitMQ stream, unless the application changes the settings of each link.
 
 extension ClientReceiver {
     private static let filter = AMQPFilter.streamOffset(.next).name
