@@ -64,7 +64,7 @@ struct ManagementResponse: Equatable {
         return (id, .success(Self(status: status, body: body)))
     }
 
-    /// The map in a successful answer.
+    /// Returns the map in a successful answer.
     func map() throws(AMQPError) -> AMQPMap {
         guard let map = self.body.mapValue else {
             throw AMQPError(
@@ -75,7 +75,7 @@ struct ManagementResponse: Equatable {
         return map
     }
 
-    /// The number of deleted messages.
+    /// Returns the number of deleted messages.
     func messageCount() throws(AMQPError) -> Int {
         guard let count = try self.map()["message_count"]?.intValue else {
             throw AMQPError(condition: .decodeError, detail: "the broker's answer has no message_count: \(self.body)")

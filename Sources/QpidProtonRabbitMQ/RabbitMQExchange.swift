@@ -133,7 +133,7 @@ public struct RabbitMQBinding: Hashable, Sendable {
             "/bindings?\(self.destination.mark)=\(destination)&key=\(RabbitMQAddress.encoded(self.key))&src=\(source)"
     }
 
-    /// The path of this binding in that list; `nil` if it does not exist.
+    /// Returns the path of this binding in that list; `nil` if it does not exist.
     func location(in list: AMQPValue) throws(AMQPError) -> String? {
         guard let bindings = list.listValue else {
             throw AMQPError(condition: .decodeError, detail: "the broker's answer is not a list of bindings: \(list)")
@@ -142,14 +142,15 @@ public struct RabbitMQBinding: Hashable, Sendable {
             .first { Self.isSame($0["arguments"]?.mapValue ?? [:], self.arguments) }?["location"]?.stringValue
     }
 
-    /// Whether the broker treats two bindings as one.
+    /// Returns whether the broker treats two bindings as one.
     func isSame(as other: Self) -> Bool {
         self.exchange.isSame(as: other.exchange) && self.destination.mark == other.destination.mark
             && self.destination.name.isSame(as: other.destination.name) && self.key.isSame(as: other.key)
             && Self.isSame(self.arguments, other.arguments)
     }
 
-    /// Whether the broker treats arguments as equal. It returns them in another order, with integers of other widths.
+    /// Returns whether the broker treats arguments as equal. It returns them in another order, with integers of other
+    /// widths.
     private static func isSame(_ left: AMQPMap, _ right: AMQPMap) -> Bool {
         left.count == right.count
             && right.allSatisfy { key, value in

@@ -86,7 +86,7 @@ extension AMQPReceiver {
 }
 
 extension LinkCore {
-    /// The figures of the link: now, or when it ended.
+    /// Returns the figures of the link: now, or when it ended.
     fileprivate func snapshot(
         _ command: (Reply<AMQPLinkSnapshot>) -> Command
     ) async throws(AMQPError) -> AMQPLinkSnapshot {

@@ -14,14 +14,14 @@ extension AMQPReference {
 }
 
 extension AMQPReference where Self: AnyObject {
-    /// Whether both are the same object.
+    /// Returns whether both are the same object.
     public static func == (left: Self, right: Self) -> Bool { left === right }
 
     /// Hashes the identity of the object.
     public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
 }
 
-/// The last part of a description, for an ended object.
+/// Returns the last part of a description, for an ended object.
 private func ending(_ error: AMQPError?) -> String { error.map { ", ended: \($0)" } ?? "" }
 
 extension AMQPConnection: AMQPReference, Hashable {

@@ -27,7 +27,7 @@ public struct AMQPCondition: RawRepresentable, Hashable, Sendable, ExpressibleBy
     /// The symbol itself.
     public var description: String { self.rawValue }
 
-    /// Whether the UTF-8 bytes are equal.
+    /// Returns whether the UTF-8 bytes are equal.
     public static func == (left: AMQPCondition, right: AMQPCondition) -> Bool {
         left.rawValue.hasSameUTF8(as: right.rawValue)
     }

@@ -13,7 +13,7 @@ extension AMQPError {
     private static let cutMark = "… (shortened)"
     private static let infoMark = " (info left out)"
 
-    /// The error in a form that fits into a frame of the peer's size.
+    /// Returns the error in a form that fits into a frame of the peer's size.
     ///
     /// A long text is cut between two characters and marked. The info map stays if a shorter text makes room for it.
     /// Otherwise it is omitted, and the text says so.

@@ -3,7 +3,7 @@
 // The errors of unsettled messages.
 
 extension AMQPError {
-    /// The error, for a message with this fate.
+    /// Returns the error, for a message with this fate.
     func telling(_ fate: Fate) -> AMQPError {
         var error = self
         error.fate = fate

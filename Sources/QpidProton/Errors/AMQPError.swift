@@ -229,7 +229,7 @@ public struct AMQPError: Error, Sendable {
 }
 
 extension AMQPError: Hashable {
-    /// Whether all fields except ``underlying`` are equal.
+    /// Returns whether all fields except ``underlying`` are equal.
     public static func == (left: AMQPError, right: AMQPError) -> Bool {
         let (one, other) = (left.box.value, right.box.value)
         return left.box === right.box

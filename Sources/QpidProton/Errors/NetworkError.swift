@@ -13,7 +13,7 @@ import NIOPosix
 
 /// Names the causes of network failures in the library's own words: no error shows an internal text of a dependency.
 enum NetworkError {
-    /// The cause of a failure, as one clause of an error text.
+    /// Returns the cause of a failure, as one clause of an error text.
     static func cause(_ error: any Error) -> String {
         switch error {
         case let error as AMQPError: error.detail
@@ -27,7 +27,7 @@ enum NetworkError {
         }
     }
 
-    /// The cause behind an error number of the system.
+    /// Returns the cause behind an error number of the system.
     static func cause(errno code: CInt) -> String {
         switch code {
         case EACCES, EPERM: "permission denied"
@@ -48,7 +48,7 @@ enum NetworkError {
         }
     }
 
-    /// The cause behind a result of `getaddrinfo`.
+    /// Returns the cause behind a result of `getaddrinfo`.
     static func cause(resolver code: CInt) -> String {
         switch code {
         case EAI_AGAIN: "the host's name was not found: the resolver gave no answer"
@@ -74,12 +74,12 @@ enum NetworkError {
     /// A failure without a case above; the log shows it at debug level.
     static let unknown = "an unexpected failure of the network layer"
 
-    /// A host and a port as a URL shows them: an IPv6 address in brackets.
+    /// Returns a host and a port as a URL shows them: an IPv6 address in brackets.
     static func place(_ host: String, _ port: Int) -> String {
         host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
-    /// An address as a URL shows it.
+    /// Returns an address as a URL shows it.
     static func place(_ address: SocketAddress) -> String {
         switch address {
         case .v4, .v6: self.place(address.ipAddress ?? "", address.port ?? 0)

@@ -57,7 +57,7 @@ extension AMQPMemoryBudget {
         }
     }
 
-    /// Whether there is room for a read that may complete a frame.
+    /// Returns whether there is room for a read that may complete a frame.
     func isReadable(completing incomplete: Int) -> Bool {
         self.state.withLock { self.readRoom($0) >= Self.leastRead + self.bounded(incomplete) }
     }
@@ -74,7 +74,7 @@ extension AMQPMemoryBudget {
         if isReadable { callback() }
     }
 
-    /// The waiting readers that have room now. The caller calls them without a lock.
+    /// Returns the waiting readers that have room now. The caller calls them without a lock.
     func takeReaders(_ state: inout State) -> [@Sendable () -> Void] {
         guard !state.readers.waiting.isEmpty else { return [] }
         let room = self.readRoom(state)

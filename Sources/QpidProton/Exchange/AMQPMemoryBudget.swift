@@ -55,7 +55,7 @@ public final class AMQPMemoryBudget: Sendable {
             return true
         }
 
-        /// The callback of the next waiter.
+        /// Returns the callback of the next waiter.
         mutating func next() -> (@Sendable () -> Void)? {
             let id = self.waiters.first?.id
             let isStuck = self.served != nil && !self.hasGained && id == self.served

@@ -39,7 +39,7 @@ public struct AMQPTracker: Hashable, Sendable {
         self.reply.whenResolved(body)
     }
 
-    /// Whether two values are the same tracker.
+    /// Returns whether two values are the same tracker.
     public static func == (left: Self, right: Self) -> Bool { left.reply == right.reply }
 
     /// Hashes the identity of the tracker.

@@ -88,7 +88,7 @@ final class ArrivalChunk: @unchecked Sendable {
         return self.records[index]
     }
 
-    /// The contents of a part, in numbers.
+    /// Returns the contents of a part, in numbers.
     func sums(_ range: Range<Int>) -> Sums {
         var sums = self.sums(before: range.upperBound)
         let start = self.sums(before: range.lowerBound)
@@ -102,7 +102,7 @@ final class ArrivalChunk: @unchecked Sendable {
 
     func tag(_ record: Record) -> StoredTag { StoredTag(self.tagBytes(record)) }
 
-    /// The stored tag: marked if the message has a format other than 0.
+    /// Returns the stored tag: marked if the message has a format other than 0.
     func tagBytes(_ record: Record) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: self.bytes + Int(record.offset), count: Int(record.tagCount))
     }

@@ -45,7 +45,7 @@ struct BudgetShare: Sendable {
         return true
     }
 
-    /// The bytes that must be released for that many to fit.
+    /// Returns the bytes that must be released for that many to fit.
     func shortage(_ bytes: Int) -> Int {
         let (used, limit) = (self.budget.used.bytes - self.returned, self.budget.limit.bytes)
         return bytes > limit ? used : max(0, bytes - (limit - used))

@@ -54,7 +54,7 @@ final class CloseReport: Sendable {
         }
     }
 
-    /// The result of a close.
+    /// Returns the result of a close.
     ///
     /// - Parameters:
     ///   - error: Why the close was not orderly. Without one the peer has answered, and so has read all decisions.

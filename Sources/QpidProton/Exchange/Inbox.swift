@@ -90,7 +90,7 @@ final class Inbox: WaitingInbox {
     var peakWeight: Int { self.withState { $0.peakWeight } }
     var count: Int { self.withState { $0.count } }
 
-    /// The number of waiting messages that are not settled.
+    /// Returns the number of waiting messages that are not settled.
     ///
     /// - Parameter isUnsettled: Whether the delivery of a key is still unsettled.
     func unsettledCount(_ isUnsettled: (SlotKey) -> Bool) -> Int {

@@ -49,7 +49,7 @@ struct InboxWaits<Item: Sendable>: Sendable {
         return self.waiters.takeAll()
     }
 
-    /// The number to report now, if it is at least `least`; otherwise 0.
+    /// Returns the number to report now, if it is at least `least`; otherwise 0.
     mutating func takeUnreported(least: Int = 0) -> Int {
         guard self.unreported >= least else { return 0 }
         defer { self.unreported = 0 }

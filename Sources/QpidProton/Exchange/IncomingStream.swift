@@ -49,7 +49,7 @@ final class IncomingStream: Sendable {
 
     var footer: AMQPMap? { self.splitter.withLock { $0.footer } }
 
-    /// The next bytes of the body; `nil` at its end. Suspends until there are some.
+    /// Returns the next bytes of the body; `nil` at its end. Suspends until there are some.
     func next() async throws(AMQPError) -> ByteBuffer? {
         if Task.isCancelled { throw AMQPError.cancelled }
         while true {

@@ -18,12 +18,12 @@ final class MessageChunk: @unchecked Sendable {
         self.buffer = buffer
     }
 
-    /// A chunk that lives until it is closed and all uses have ended.
+    /// Returns a chunk that lives until it is closed and all uses have ended.
     static func make(capacity: Int) -> MessageChunk {
         self.retained(MessageChunk(ChunkPool.shared.take(capacity), nil))
     }
 
-    /// One message in memory of its own.
+    /// Returns one message in memory of its own.
     static func message(_ buffer: ByteBuffer) -> MessageBytes {
         let chunk = self.retained(MessageChunk(.init(start: nil, count: 0), buffer))
         _ = chunk.uses.close(after: 1)

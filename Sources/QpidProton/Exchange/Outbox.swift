@@ -208,7 +208,7 @@ extension Outbox {
         return admission
     }
 
-    /// The cause for which a full level has no room for a message of a link.
+    /// Returns the cause for which a full level has no room for a message of a link.
     func refusal(_ level: SendRefusal.Level, bytes: Int, _ link: SlotKey) -> SendRefusal {
         self.state.withLock { Self.refusal(level, bytes, link, $0) }
     }
@@ -326,7 +326,7 @@ extension Outbox {
         Self.resume(self.state.withLock { self.pass($0.gate.endMessage(number, at: node), &$0) })
     }
 
-    /// A number for a message that is created while it is sent.
+    /// Returns a number for a message that is created while it is sent.
     func makeStream() -> UInt32 {
         self.state.withLock { state in
             state.nextStream = state.nextStream == .max ? 1 : state.nextStream + 1
@@ -343,14 +343,14 @@ extension Outbox {
         Self.resume(passed)
     }
 
-    /// A known outcome; `nil` after the end of the connection.
+    /// Returns a known outcome; `nil` after the end of the connection.
     func answered(_ error: AMQPError) -> OutcomeReply? {
         let outcome = self.state.withLock { $0.closed == nil ? $0.outcomes.next() : nil }
         outcome?.promise.resolve(.failure(error))
         return outcome?.reply
     }
 
-    /// The bytes that must be released for the first waiter at a link; `nil` if no one waits.
+    /// Returns the bytes that must be released for the first waiter at a link; `nil` if no one waits.
     func shortage(_ node: SlotKey) -> Int? {
         self.state.withLock { $0.gate.shortage(at: node) }
     }
@@ -386,7 +386,7 @@ extension Outbox {
         Self.resume(passed)
     }
 
-    /// Why the first message that waits for room at a link has none; `nil` if none waits.
+    /// Returns why the first message that waits for room at a link has none; `nil` if none waits.
     func refusalOfFirst(_ node: SlotKey) -> SendRefusal? { self.state.withLock { Self.refusalOfFirst(node, $0) } }
 
     private static func refusalOfFirst(_ node: SlotKey, _ state: State) -> SendRefusal? {

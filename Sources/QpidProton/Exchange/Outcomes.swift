@@ -127,8 +127,8 @@ final class OutcomeBlock: @unchecked Sendable {
         if self.uses.close(after: total) { Unmanaged.passUnretained(self).release() }
     }
 
-    /// The waiters for a given answer, by the state before it. If an answer arrives while a slot is claimed, the
-    /// claiming thread handles it.
+    /// Returns the waiters for a given answer, by the state before it. If an answer arrives while a slot is claimed,
+    /// the claiming thread handles it.
     fileprivate func takeWaiters(_ index: Int, _ before: State, _ rest: inout Rest) -> Waiters {
         before == .listed ? rest.waiters.removeValue(forKey: index) ?? Waiters() : Waiters()
     }
@@ -341,7 +341,7 @@ struct OutcomeSource {
     private var block: OutcomeBlock?
     private var count = 0
 
-    /// The two sides of the next outcome.
+    /// Returns the two sides of the next outcome.
     mutating func next() -> (promise: OutcomePromise, reply: OutcomeReply) {
         let block = self.block ?? OutcomeBlock()
         let index = self.count

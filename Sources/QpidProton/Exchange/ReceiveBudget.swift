@@ -35,15 +35,15 @@ struct ReceiveBudget {
         self.shared.map { max(0, $0.low.bytes + 1 - $0.used.bytes - $0.promised.load(ordering: .relaxed)) }
     }
 
-    /// The bytes by which the window of one of that many sessions may grow. At or below the low mark there is room for
-    /// a frame: no one is called when the budget falls further.
+    /// Returns the bytes by which the window of one of that many sessions may grow. At or below the low mark there is
+    /// room for a frame: no one is called when the budget falls further.
     mutating func sessionRoom(_ free: Int, frameSize: Int, sessions: Int) -> Int {
         guard let room = self.room else { return free }
         if room == 0 { self.wasShort = true }
         return room > 0 ? min(free, max(frameSize, room / max(1, sessions))) : 0
     }
 
-    /// The first bytes of a session, of that many.
+    /// Returns the first bytes of a session, of that many.
     func share(of capacity: Int) -> Int { self.shared.map { min(capacity, $0.limit.bytes / 8) } ?? capacity }
 
     /// The largest message that can be completed.
@@ -100,7 +100,7 @@ struct ReceiveShare {
         self.expected.note(max(CreditWindow.leastSize, size))
     }
 
-    /// The most credit that has room, by the size of recent messages.
+    /// Returns the most credit that has room, by the size of recent messages.
     ///
     /// - Parameter isIdle: Nothing is on its way. The last room goes to links without messages, so that each link makes
     ///   progress.

@@ -56,7 +56,7 @@ protocol Replying<Value>: Sendable {
 
     /// The answer, if it has arrived.
     var answer: Answer? { get }
-    /// A number for the next waiter.
+    /// Returns a number for the next waiter.
     func makeID() -> UInt64
     /// Adds a waiter, or returns the answer. A callback has the number 0.
     func wait(_ waiter: ReplyState<Value>.Waiter, _ id: UInt64) -> Answer?

@@ -58,7 +58,7 @@ struct SendGate<Waiter> {
 
     var hasTuners: Bool { !self.tuners.isEmpty }
 
-    /// The limit of a link for items that may wait; `nil` for the limit of its ledger.
+    /// Returns the limit of a link for items that may wait; `nil` for the limit of its ledger.
     func tunedLimit(_ link: Node) -> Int? { self.tuners[link]?.limit }
 
     /// Bytes of a link were released at a time, so its limit may change. Returns the items that pass now.
@@ -99,7 +99,7 @@ struct SendGate<Waiter> {
         self.levels[node]?.ledger
     }
 
-    /// Whether items may still be admitted or wait at a link.
+    /// Returns whether items may still be admitted or wait at a link.
     func isOpen(_ node: Node) -> Bool {
         self.levels[node]?.isClosed == false
     }
@@ -131,7 +131,7 @@ struct SendGate<Waiter> {
         return refusing.map { .full($0) } ?? .admitted
     }
 
-    /// The size of a link's first waiter, and the level that refuses it.
+    /// Returns the size of a link's first waiter, and the level that refuses it.
     func first(at link: Node) -> (bytes: Int, level: SendRefusal.Level)? {
         guard let first = self.waiters[link]?.first?.waiter else { return nil }
         if !self.isNext(first.part, at: link) { return (first.bytes, .stream) }
@@ -144,7 +144,7 @@ struct SendGate<Waiter> {
         return self.levels[link]?.parent == node ? .session : .connection
     }
 
-    /// The ledger of a level, as seen from a link.
+    /// Returns the ledger of a level, as seen from a link.
     func ledger(_ level: SendRefusal.Level, from link: Node) -> (node: Node, ledger: ByteLedger)? {
         var node = link
         let steps = level == .link || level == .stream ? 0 : level == .session ? 1 : 2
@@ -201,8 +201,8 @@ struct SendGate<Waiter> {
         return (cancelled, self.retry())
     }
 
-    /// The bytes that must be released for a link's first waiter, independent of the marks; `nil` without a waiter that
-    /// may pass.
+    /// Returns the bytes that must be released for a link's first waiter, independent of the marks; `nil` without a
+    /// waiter that may pass.
     func shortage(at link: Node) -> Int? {
         // After a message in parts no room helps before its end, and none of its parts can be dropped.
         guard let first = self.waiters[link]?.first?.waiter, !first.part.follows, self.isNext(first.part, at: link)
@@ -279,7 +279,7 @@ struct SendGate<Waiter> {
         }
     }
 
-    /// The first level from the link to the root that does not admit the bytes.
+    /// Returns the first level from the link to the root that does not admit the bytes.
     private func refusing(_ bytes: Int, at link: Node, mayWait: Bool) -> Node? {
         guard let level = self.levels[link], level.ledger.admits(bytes, mayWait: mayWait) else { return link }
         var next = level.parent

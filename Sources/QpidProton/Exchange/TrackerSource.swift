@@ -18,7 +18,7 @@ struct TrackerPromise: Sendable {
 struct TrackerSource: Sendable {
     private var source = OutcomeSource()
 
-    /// The two sides of the next tracker.
+    /// Returns the two sides of the next tracker.
     mutating func next() -> (promise: TrackerPromise, tracker: AMQPTracker) {
         let next = self.source.next()
         return (TrackerPromise(promise: next.promise), AMQPTracker(next.reply))

@@ -90,12 +90,12 @@ final class UnsentSettlements: Sendable {
         if unsent > 0 { self.onLoss?(unsent) }
     }
 
-    /// Whether the decision about a message was sent before the end, and needs no answer of the peer.
+    /// Returns whether the decision about a message was sent before the end, and needs no answer of the peer.
     func wasTold(_ slot: SlotKey) -> Bool {
         self.state.withLock { !$0.notWritten.contains(slot) && !$0.unconfirmed.contains(slot) }
     }
 
-    /// The end of a settlement after its receiver has ended.
+    /// Returns the end of a settlement after its receiver has ended.
     func result(of slot: SlotKey) -> AMQPSettlementResult {
         self.state.withLock { state in
             let cause = state.cause ?? AMQPError(scope: .link, condition: .closed, detail: "the receiver was closed")
@@ -106,7 +106,7 @@ final class UnsentSettlements: Sendable {
         }
     }
 
-    /// The remaining numbers.
+    /// Returns the remaining numbers.
     ///
     /// - Parameters:
     ///   - isAnswered: Whether the peer has answered the end of the link, session or connection.

@@ -19,7 +19,7 @@ struct UseCount: ~Copyable, Sendable {
         self.balance.add(total, ordering: .acquiringAndReleasing).newValue == 0
     }
 
-    /// Whether all uses so far have returned. Handing out can start again then.
+    /// Returns whether all uses so far have returned. Handing out can start again then.
     func restart(after total: Int) -> Bool {
         guard self.balance.load(ordering: .acquiring) == -total else { return false }
         self.balance.store(0, ordering: .relaxed)

@@ -73,12 +73,12 @@ final class WaitingQueue<Element: Sendable>: WaitingInbox {
         }
     }
 
-    /// The next element; `nil` if there is none now, or none any more.
+    /// Returns the next element; `nil` if there is none now, or none any more.
     func poll() -> Element? {
         self.take { $0.pop() }
     }
 
-    /// Up to `count` current elements.
+    /// Returns up to `count` current elements.
     func poll(max count: Int) -> [Element] {
         self.take { state in
             var elements: [Element] = []

@@ -29,7 +29,7 @@ enum ArrivingMessage: Equatable {
         }
     }
 
-    /// The same message in another reading state.
+    /// Returns the same message in another reading state.
     func read(_ reading: Reading) -> Self {
         switch self {
         case .none: .none

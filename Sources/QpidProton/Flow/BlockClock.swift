@@ -29,7 +29,7 @@ struct BlockClock {
         return ended
     }
 
-    /// The total time of each cause, including the current block.
+    /// Returns the total time of each cause, including the current block.
     func totals(at now: Int64) -> [AMQPBlockCause: Duration] {
         var totals: [AMQPBlockCause: Duration] = [:]
         for cause in AMQPBlockCause.allCases {

@@ -35,7 +35,7 @@ struct ByteLedger {
         self.patientLow = low
     }
 
-    /// The bytes that must be released for that many to fit, blocked or not.
+    /// Returns the bytes that must be released for that many to fit, blocked or not.
     func shortage(_ bytes: Int) -> Int {
         bytes > self.high ? self.used : max(0, bytes - (self.high - self.used))
     }

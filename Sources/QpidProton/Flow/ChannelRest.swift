@@ -41,7 +41,8 @@ struct ChannelRest {
         }
     }
 
-    /// The number for the next session: the lowest one that has rested, or else the one that has rested longest.
+    /// Returns the number for the next session: the lowest one that has rested, or else the one that has rested
+    /// longest.
     ///
     /// - Parameters:
     ///   - channels: The number of channels.

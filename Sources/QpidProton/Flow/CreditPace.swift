@@ -14,7 +14,8 @@ struct CreditPace {
         self.limiter = RateLimiter(limit, now: now)
     }
 
-    /// The credit to grant now. One message may be larger than the remaining allowance; the next one then waits longer.
+    /// Returns the credit to grant now. One message may be larger than the remaining allowance; the next one then waits
+    /// longer.
     mutating func allowance(_ now: Int64) -> Int {
         let (messages, bytes) = self.limiter.available(now: now)
         return bytes > 0 ? min(messages, max(1, bytes / self.expectedSize)) : 0

@@ -64,7 +64,7 @@ struct CreditWindow {
         if case .automatic = self.policy { true } else { false }
     }
 
-    /// The bytes that may still be read of a message of which `count` have been read.
+    /// Returns the bytes that may still be read of a message of which `count` have been read.
     func room(after count: Int) -> Int {
         self.budget.map { max(0, $0 - self.heldBytes - count) } ?? .max
     }
@@ -77,7 +77,7 @@ struct CreditWindow {
         return granted
     }
 
-    /// The credit to grant now under an automatic window; 0 until a quarter of it is free.
+    /// Returns the credit to grant now under an automatic window; 0 until a quarter of it is free.
     ///
     /// Half of it would leave no margin to a window of twice the messages in one round trip.
     ///

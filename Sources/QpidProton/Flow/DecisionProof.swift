@@ -34,7 +34,7 @@ struct DecisionProof {
         self.sent += 1
     }
 
-    /// The decisions that leave before a write. Proton frames flows before the decisions of the same write.
+    /// Returns the decisions that leave before a write. Proton frames flows before the decisions of the same write.
     private func sent(before write: Int) -> Int { write == self.write ? self.sentBefore : self.sent }
 
     /// Credit is granted.

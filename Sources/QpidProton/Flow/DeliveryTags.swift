@@ -72,7 +72,7 @@ struct DeliveryTags {
         if self.inUse != nil { self.inUse?[Self.unmarked(tag)] = nil }
     }
 
-    /// The message number of a delivery whose tag is still in use.
+    /// Returns the message number of a delivery whose tag is still in use.
     func number(of tag: UnsafeRawBufferPointer) -> Int {
         guard let inUse = self.inUse else { return Self.number(tag) }
         return inUse[Self.unmarked(tag)] ?? 0
@@ -80,7 +80,7 @@ struct DeliveryTags {
 
     private static func unmarked(_ tag: UnsafeRawBufferPointer) -> [UInt8] { Array(MarkedTag.read(tag)?.tag ?? tag) }
 
-    /// The number in a tag of the library.
+    /// Returns the number in a tag of the library.
     private static func number(_ tag: UnsafeRawBufferPointer) -> Int {
         Int(truncatingIfNeeded: tag.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
     }

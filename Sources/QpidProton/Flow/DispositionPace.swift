@@ -48,7 +48,7 @@ struct DispositionPace {
         return self.time
     }
 
-    /// The dispositions to send after a batch, while the application holds undecided deliveries.
+    /// Returns the dispositions to send after a batch, while the application holds undecided deliveries.
     func step(ripe: Int, waiting: Int) -> Step {
         Step(ripe: ripe >= Self.run, waiting: waiting >= Self.mostWaiting)
     }
@@ -61,7 +61,7 @@ struct DispositionPace {
     /// - Parameter oldest: The earliest decision of those that still wait; `.max` without one.
     mutating func sent(oldest: Int64) { self.waitingSince = oldest }
 
-    /// The latest time for the next dispositions; `nil` without any.
+    /// Returns the latest time for the next dispositions; `nil` without any.
     ///
     /// - Parameters:
     ///   - ripeSince: The earliest decision of a ripe delivery; `.max` without one.
@@ -75,10 +75,10 @@ struct DispositionPace {
         return deadline < .max ? deadline : nil
     }
 
-    /// Whether ripe dispositions are overdue.
+    /// Returns whether ripe dispositions are overdue.
     func isRipeDue(_ ripeSince: Int64, at now: Int64) -> Bool { ripeSince < .max && ripeSince + self.delay <= now }
 
-    /// Whether waiting dispositions are overdue.
+    /// Returns whether waiting dispositions are overdue.
     func isWaitingDue(at now: Int64) -> Bool {
         self.waitingSince < .max && self.waitingSince + Self.patience * self.delay <= now
     }

@@ -165,7 +165,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         return value
     }
 
-    /// The keys of all values outside the order, or in it.
+    /// Returns the keys of all values outside the order, or in it.
     func keys(withdrawn: Bool) -> [SlotKey] {
         (0..<self.used).compactMap { index in
             let place = self.nodes[index].place

@@ -45,13 +45,13 @@ struct IncomingWindow {
         return self.arrived >= self.quarter
     }
 
-    /// The number of transfers that fit into the free bytes.
+    /// Returns the number of transfers that fit into the free bytes.
     private func transfers(_ free: Int) -> Int {
         let size = max(Self.leastTransfer, min(self.expected >> 4, self.frameSize))
         return min(max(0, free) / size, 1 << 28)
     }
 
-    /// The number of transfers by which the advertised limit can grow, if that is worth a frame.
+    /// Returns the number of transfers by which the advertised limit can grow, if that is worth a frame.
     ///
     /// - Parameters:
     ///   - left: The transfers that the peer may still send.
@@ -63,7 +63,7 @@ struct IncomingWindow {
         return gain > 0 && (left <= 0 || gain >= min(self.quarter, max(1, transfers / 4))) ? gain : nil
     }
 
-    /// The same as ``gain(left:free:)``, for a frame that is sent anyway.
+    /// Returns the same as ``gain(left:free:)``, for a frame that is sent anyway.
     func smallGain(left: Int, free: Int) -> Int { max(0, self.transfers(free) - left) }
 
     /// A window of that many transfers was advertised.

@@ -2,7 +2,7 @@
 
 /// The credit of a link on which this side sends. Source: AMQP 1.0 §2.6.7.
 enum LinkCredit {
-    /// The remaining credit in Proton's count, with its sign.
+    /// Returns the remaining credit in Proton's count, with its sign.
     ///
     /// Proton counts in 32 bits, so the rest of a grant of 2³² − 1 looks like revoked credit. The peer's last grant
     /// distinguishes the two.

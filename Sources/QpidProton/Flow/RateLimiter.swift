@@ -33,7 +33,7 @@ struct RateLimiter: Sendable {
             return Int(min(self.rate * Double(max(0, isTooLong ? .max : elapsed)) / 1e9, 0x1p60))
         }
 
-        /// The available tokens; below 0 in debt.
+        /// Returns the available tokens; below 0 in debt.
         func tokens(at now: Int64) -> Int {
             self.capacity - max(0, self.taken - self.earned(at: now))
         }
@@ -47,7 +47,7 @@ struct RateLimiter: Sendable {
             return self.tokens(at: now)
         }
 
-        /// The time at which a step is available.
+        /// Returns the time at which a step is available.
         func nextTime(_ now: Int64) -> Int64 {
             let missing = self.taken + self.step - self.capacity
             guard missing > self.earned(at: now) else { return now }
@@ -76,7 +76,7 @@ struct RateLimiter: Sendable {
         self.bytes = limit.bytesPerSecond.map { Bucket($0, burst: limit.burst, least: 16_384, now: now) }
     }
 
-    /// The allowance now.
+    /// Returns the allowance now.
     mutating func available(now: Int64) -> (messages: Int, bytes: Int) {
         (max(0, self.messages?.refill(now) ?? .max), max(0, self.bytes?.refill(now) ?? .max))
     }
@@ -87,7 +87,7 @@ struct RateLimiter: Sendable {
         self.bytes?.taken += bytes
     }
 
-    /// The next time worth a check: when a message, or the amount of a millisecond, may pass.
+    /// Returns the next time worth a check: when a message, or the amount of a millisecond, may pass.
     ///
     /// - Parameter isMidMessage: Whether only the rest of a counted message is to pass.
     func nextTime(now: Int64, isMidMessage: Bool = false) -> Int64 {

@@ -240,7 +240,7 @@ struct ReceiverState {
 
     // MARK: Unsettled messages
 
-    /// The most credit that the limit of unsettled messages leaves.
+    /// Returns the most credit that the limit of unsettled messages leaves.
     @inline(__always)
     func unsettledCredit(_ unsettled: Int) -> Int {
         guard self.unsettledLimit.most < .max else { return .max }
@@ -250,7 +250,7 @@ struct ReceiverState {
         )
     }
 
-    /// Whether the receiver would grant credit, and waits for the sender to settle.
+    /// Returns whether the receiver would grant credit, and waits for the sender to settle.
     ///
     /// - Parameters:
     ///   - unsettled: The deliveries that are not settled by both sides.

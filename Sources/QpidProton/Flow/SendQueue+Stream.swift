@@ -18,7 +18,7 @@ extension SendQueue {
 }
 
 extension SendQueue.Lane {
-    /// Whether a message is the started one.
+    /// Returns whether a message is the started one.
     func isCurrent(_ reply: OutcomeReply) -> Bool {
         self.isMidMessage && self.backlog.first?.outcome.belongs(to: reply) == true
     }
@@ -29,7 +29,7 @@ extension SendQueue.Lane {
         return true
     }
 
-    /// The next piece of the started message, or of the next one.
+    /// Returns the next piece of the started message, or of the next one.
     func nextOfStream(_ message: PendingMessage, _ limit: Int) -> SendQueue.Slice? {
         let part = self.isInParts ? self.streams[message.stream]?.first : nil
         if self.isInParts, part == nil { return nil }

@@ -149,7 +149,7 @@ struct SendQueue<Link> {
         return lane.backlog
     }
 
-    /// The lane with a key, if it still exists.
+    /// Returns the lane with a key, if it still exists.
     func lane(_ key: SlotKey) -> Lane? { self.lanes[key] }
 
     /// Appends messages to their lane.
@@ -234,7 +234,7 @@ struct SendQueue<Link> {
     /// Whether a lane may be able to move.
     var hasReadyLane: Bool { self.readyPriorities != 0 }
 
-    /// The next lane that can move, or `nil`.
+    /// Returns the next lane that can move, or `nil`.
     ///
     /// Take slices from it, up to its ``Lane/allowance`` if another lane is ready, then call ``yield(_:used:)``.
     mutating func nextLane() -> Lane? {

@@ -14,7 +14,7 @@ struct UnsettledLimit {
         self.most = most
     }
 
-    /// The messages that the peer may still send.
+    /// Returns the messages that the peer may still send.
     ///
     /// - Parameters:
     ///   - unsettled: The messages that have arrived and are not settled by both sides.
@@ -23,7 +23,7 @@ struct UnsettledLimit {
         self.most == .max ? .max : max(0, self.most - unsettled - outstanding)
     }
 
-    /// The most credit to grant now. A small rest is granted only if the peer has no credit left.
+    /// Returns the most credit to grant now. A small rest is granted only if the peer has no credit left.
     func credit(unsettled: Int, outstanding: Int) -> Int {
         let room = self.room(unsettled: unsettled, outstanding: outstanding)
         return outstanding == 0 || room >= min(Self.leastGrant, max(1, self.most / 4)) ? room : 0

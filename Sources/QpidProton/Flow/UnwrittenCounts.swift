@@ -44,7 +44,7 @@ struct UnwrittenCounts {
         (self.write, self.count) = (writes.next, 0)
     }
 
-    /// The count of the incomplete writes.
+    /// Returns the count of the incomplete writes.
     func left(_ writes: WriteNumbers) -> Int {
         let latest = self.write > writes.done ? self.count : 0
         return self.earlier.reduce(latest) { $1.write > writes.done ? $0 + $1.count : $0 }

@@ -13,7 +13,7 @@ extension AMQPSender {
         self.overflow == .dropOldest ? .sender(self.core.status, .makeRoom(isAgain: false)) : nil
     }
 
-    /// The treatment of a message for which a level has no room; `nil` if it waits.
+    /// Returns the treatment of a message for which a level has no room; `nil` if it waits.
     func overflow(_ level: SendRefusal.Level, _ bytes: Int) throws(AMQPError) -> AMQPTracker? {
         switch self.overflow {
         case .suspend, .dropOldest: return nil

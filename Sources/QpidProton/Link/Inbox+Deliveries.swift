@@ -3,12 +3,12 @@
 internal import NIOCore
 
 extension Inbox {
-    /// The next delivery if there is one; `nil` when there is none now, or never again.
+    /// Returns the next delivery if there is one; `nil` when there is none now, or never again.
     func poll() -> AMQPDelivery? {
         self.take { $0.pop() }.flatMap { self.delivery($0) }
     }
 
-    /// Up to `count` deliveries that are there now.
+    /// Returns up to `count` deliveries that are there now.
     func poll(max count: Int) -> [AMQPDelivery] {
         var deliveries: [AMQPDelivery] = []
         while deliveries.count < count {

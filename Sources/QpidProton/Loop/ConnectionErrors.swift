@@ -44,7 +44,7 @@ struct ConnectionErrors {
         )
     }
 
-    /// The peer's answer to the close of this side, or the reason why there is none.
+    /// Returns the peer's answer to the close of this side, or the reason why there is none.
     func closeAnswer(_ error: AMQPError, _ engine: borrowing ProtonEngine) -> Result<Void, AMQPError> {
         guard !engine.isRemotelyClosed else {
             return engine.remoteError(.closed).map { .failure($0) } ?? .success(())

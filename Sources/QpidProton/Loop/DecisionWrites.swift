@@ -33,7 +33,7 @@ struct DecisionWrites {
         for (key, settlements) in byReceiver { self.ended[key]?.add(settlements) }
     }
 
-    /// The decisions about an ended receiver's messages that are still on their way to the socket.
+    /// Returns the decisions about an ended receiver's messages that are still on their way to the socket.
     func unwritten(of unsent: UnsentSettlements, _ writes: WriteNumbers) -> Int {
         self.ending.first { $0.unsent === unsent }?.unwritten.left(writes) ?? 0
     }

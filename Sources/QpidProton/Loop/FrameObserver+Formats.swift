@@ -8,7 +8,7 @@ extension FrameObserver {
     /// The largest frame that Proton must accept once this side's open is sent.
     var protonFrameSize: Int { Int(self.maxFrameSize) + Self.slack }
 
-    /// Whether a transfer starts a message.
+    /// Returns whether a transfer starts a message.
     func isFirst(_ transfer: FrameHeader.Transfer, on channel: UInt16) -> Bool {
         self.byPeerChannel[channel]?.links.isInMessage(transfer.handle) == false
     }

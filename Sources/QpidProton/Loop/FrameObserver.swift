@@ -64,13 +64,13 @@ final class FrameObserver {
         self.input = FrameScanner(maxSize: Int(maxFrameSize))
     }
 
-    /// Whether this side has a session on one of its channels, as far as Proton's frames show.
+    /// Returns whether this side has a session on one of its channels, as far as Proton's frames show.
     func isInUse(_ channel: UInt16) -> Bool { self.byLocalChannel[channel] != nil || self.begun[channel] != nil }
 
-    /// The session of Proton's next event of a session that the peer has opened.
+    /// Returns the session of Proton's next event of a session that the peer has opened.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
-    /// The link of the next event of a link that the peer has attached.
+    /// Returns the link of the next event of a link that the peer has attached.
     func nextAttached() -> PeerAttach { self.attached.popFirst() ?? PeerAttach() }
 
     /// The received bytes of an incomplete frame. Proton has those after the head, and does not report them.
@@ -118,8 +118,8 @@ final class FrameObserver {
         return reading
     }
 
-    /// Whether Proton must answer the earlier frames before it sees this one. A second call for the same frame returns
-    /// false.
+    /// Returns whether Proton must answer the earlier frames before it sees this one. A second call for the same frame
+    /// returns false.
     ///
     /// Proton writes each begin before each end, and each attach before each detach. It does not answer a begin after
     /// it has seen the end.

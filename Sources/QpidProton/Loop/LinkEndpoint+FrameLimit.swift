@@ -62,7 +62,7 @@ extension LinkEndpoint {
 }
 
 extension AMQPModified {
-    /// The most bytes of a disposition with the annotations, if they exceed the peer's frame size.
+    /// Returns the most bytes of a disposition with the annotations, if they exceed the peer's frame size.
     fileprivate func oversize(frameSize: Int) -> Int? {
         guard !self.messageAnnotations.isEmpty else { return nil }
         var size = EncodedSize()

@@ -58,7 +58,7 @@ class LinkEndpoint {
         self.link.setContext(self)
     }
 
-    /// The endpoint of a link that has not been freed.
+    /// Returns the endpoint of a link that has not been freed.
     static func of(_ link: ProtonLink.View) -> LinkEndpoint? {
         link.context(as: LinkEndpoint.self)
     }

@@ -210,8 +210,8 @@ struct LinkFlows {
         return Renewal(link: link, namedLimit: own.namedLimit)
     }
 
-    /// The links with credit and without arrivals since their last flow for which `isWaiting` holds, and whether some
-    /// are left out.
+    /// Returns the links with credit and without arrivals since their last flow for which `isWaiting` holds, and
+    /// whether some are left out.
     ///
     /// Each is named at once the first time, and then once per `pause` nanoseconds. A peer whose detach of such a link
     /// is on its way may end the session when it is named.
@@ -240,7 +240,7 @@ struct LinkFlows {
 
     // MARK: Echoes
 
-    /// The state of the links for which the peer requested it.
+    /// Returns the state of the links for which the peer requested it.
     ///
     /// - Parameter sender: The state of this side's sender with a name.
     mutating func takeEchoes(_ sender: (String) -> FlowFrame.Sender?) -> [FlowFrame.Link] {

@@ -40,7 +40,7 @@ struct PeerLinks {
 
     var count: Int { self.links.count }
 
-    /// Whether a message of the peer on a link is incomplete.
+    /// Returns whether a message of the peer on a link is incomplete.
     func isInMessage(_ handle: UInt32) -> Bool { self.links[handle]?.isInMessage == true }
 
     mutating func attach(_ attach: FrameHeader.Attach) -> AMQPError? {

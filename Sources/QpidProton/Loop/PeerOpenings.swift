@@ -75,7 +75,7 @@ struct PeerOpenings {
         }
     }
 
-    /// Whether to offer a new link of the peer; if not, it is closed.
+    /// Returns whether to offer a new link of the peer; if not, it is closed.
     private func isWelcome(_ endpoint: LinkEndpoint, _ attach: PeerAttach) -> Bool {
         endpoint.isOfPeer = true
         endpoint.peerCapabilities = attach.capabilities

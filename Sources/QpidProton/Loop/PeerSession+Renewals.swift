@@ -111,12 +111,12 @@ extension PeerSession {
         return renewal.link
     }
 
-    /// Whether the peer has used all of the window in the link's last flow.
+    /// Returns whether the peer has used all of the window in the link's last flow.
     private func isUsedUp(_ namedLimit: UInt32?) -> Bool {
         namedLimit.map { Int32(bitPattern: self.nextIncomingID &- $0) >= 0 } ?? true
     }
 
-    /// The next-incoming-id at which the first of the active links may have stopped.
+    /// Returns the next-incoming-id at which the first of the active links may have stopped.
     private func nextWakeID() -> UInt32 {
         let distances = self.links.active.compactMap { handle in
             // Whether it is in a message does not change the limit.
@@ -130,7 +130,7 @@ extension PeerSession {
         !self.links.active.isEmpty && Int32(bitPattern: self.nextIncomingID &- self.links.wakeID) >= 0
     }
 
-    /// The answer to the peer's echo requests.
+    /// Returns the answer to the peer's echo requests.
     func takeEchoes() -> [ByteBuffer] {
         self.isEchoDue = false
         guard let channel = self.localChannel, let incoming = self.incoming else { return [] }

@@ -64,7 +64,7 @@ extension ReceiverEndpoint {
         self.handler.receiving.heldBack += reading == .heldBack ? 1 : -1
     }
 
-    /// The number of bytes of a message that may be read.
+    /// Returns the number of bytes of a message that may be read.
     ///
     /// A soft budget has room for one complete message if the application waits and has none to receive, whatever the
     /// size of the message.

@@ -49,7 +49,7 @@ final class ReceiverStop {
         self.closeIfSettled()
     }
 
-    /// The messages set aside.
+    /// Returns the messages set aside.
     func takeSetAside() -> [SlotKey] {
         defer { self.setAside = [] }
         return self.setAside

@@ -59,14 +59,14 @@ struct SendChoices {
     /// The time of the next expiry; `nil` without any.
     var nextDeadline: NIODeadline? { self.kept.values.compactMap(\.choice.deadline).min() }
 
-    /// The lanes with expired messages.
+    /// Returns the lanes with expired messages.
     func expiredLanes(at now: NIODeadline) -> Set<SlotKey> {
         Set(self.kept.values.lazy.map(\.choice).filter { $0.expiry(at: now) != nil }.map(\.lane))
     }
 }
 
 extension SendChoice {
-    /// The error of an expired message; `nil` otherwise.
+    /// Returns the error of an expired message; `nil` otherwise.
     func expiry(at now: NIODeadline) -> AMQPError? {
         guard let deadline = self.deadline, let limit = self.options.expiresAfter, deadline <= now else { return nil }
         return .expired(after: limit)

@@ -30,7 +30,8 @@ final class SendPacer {
         return used
     }
 
-    /// The most bytes of the next slice; `nil` if the limit allows none now. The lane then resumes by itself later.
+    /// Returns the most bytes of the next slice; `nil` if the limit allows none now. The lane then resumes by itself
+    /// later.
     private func tokens(_ now: Int64, _ lane: SendFeed.Lane) -> Int? {
         guard !lane.isEmpty else { return nil }
         let (messages, bytes) = self.limiter.available(now: now)

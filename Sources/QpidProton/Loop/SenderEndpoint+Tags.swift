@@ -50,7 +50,7 @@ extension SenderEndpoint {
         self.handler.isPumpNeeded = true
     }
 
-    /// The options of a waiting or started message.
+    /// Returns the options of a waiting or started message.
     func options(of message: PendingMessage) -> AMQPSendOptions {
         guard message.hasChoice else { return AMQPSendOptions() }
         return (self.handler.choices[message] ?? self.begunChoice)?.options ?? AMQPSendOptions()

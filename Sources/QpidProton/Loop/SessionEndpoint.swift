@@ -46,7 +46,7 @@ final class SessionEndpoint {
     var closed: Reply<Void> { self.status.closed }
     var report: CloseReport { self.status.report }
 
-    /// The endpoint of a session that has not been freed.
+    /// Returns the endpoint of a session that has not been freed.
     static func of(_ session: ProtonSession.View) -> SessionEndpoint? {
         session.context(as: SessionEndpoint.self)
     }
@@ -160,7 +160,7 @@ final class SessionEndpoint {
         self.peer?.flows.observe(link.status, isReceiver: link is ReceiverEndpoint)
     }
 
-    /// The state of a sender, for a peer that requests it.
+    /// Returns the state of a sender, for a peer that requests it.
     private func senderState(of name: String) -> FlowFrame.Sender? {
         for case let sender as SenderEndpoint in self.links.values
         where sender.status.name.hasSameUTF8(as: name) {
@@ -193,7 +193,7 @@ final class SessionEndpoint {
         if let peer = self.peer, peer.window.available <= self.handedTransfers { self.setBlocked(true) }
     }
 
-    /// The most bytes of one slice, so that its transfers of `payload` bytes fit into the peer's window.
+    /// Returns the most bytes of one slice, so that its transfers of `payload` bytes fit into the peer's window.
     func sliceLimit(payload: Int) -> Int {
         max(1, ((self.peer?.window.available ?? 0) - self.handedTransfers) * payload - 1)
     }

@@ -46,7 +46,7 @@ struct LinkFigures {
 }
 
 extension LinkEndpoint {
-    /// The metadata of a log line about the link.
+    /// Returns the metadata of a log line about the link.
     func logMetadata(
         _ fields: KeyValuePairs<LogKey, Logger.MetadataValue> = [:],
         error: AMQPError? = nil

@@ -28,8 +28,8 @@ final class SocketWriter {
 
     init(confirmsByWritability: Bool) { self.confirmsByWritability = confirmsByWritability }
 
-    /// The water marks of a channel. With marks of 1 it is writable only while it holds nothing. TLS keeps bytes before
-    /// it.
+    /// Returns the water marks of a channel. With marks of 1 it is writable only while it holds nothing. TLS keeps
+    /// bytes before it.
     static func waterMark(isTLS: Bool) -> ChannelOptions.Types.WriteBufferWaterMark {
         isTLS ? .init(low: 32_768, high: 65_536) : .init(low: 1, high: 1)
     }
@@ -49,12 +49,12 @@ final class SocketWriter {
         return out
     }
 
-    /// A single empty frame.
+    /// Returns a single empty frame.
     private static func isHeartbeat(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count == 8 && bytes.loadUnaligned(as: UInt64.self).bigEndian == 0x0000_0008_0200_0000
     }
 
-    /// The memory of the last write, if it is free and of the usual size.
+    /// Returns the memory of the last write, if it is free and of the usual size.
     func takeOutput(_ context: ChannelHandlerContext) -> ByteBuffer {
         guard var out = self.output else { return context.channel.allocator.buffer(capacity: 4_096) }
         self.output = nil

@@ -153,7 +153,7 @@ extension LinkEndpoint {
         self.handler.watch.ended(ended, on: self)
     }
 
-    /// The cause in the user's words, with the link's numbers.
+    /// Returns the cause in the user's words, with the link's numbers.
     func words(for cause: AMQPBlockCause) -> String {
         let snapshot = self.snapshot(at: self.handler.now)
         guard !snapshot.isSender else {

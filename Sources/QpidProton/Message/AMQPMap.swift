@@ -134,9 +134,9 @@ extension AMQPMap: Collection {
         /// The start of its bytes in a decoded map.
         let offset: Int
 
-        /// Whether the left place comes before the right one.
+        /// Returns whether the left place comes before the right one.
         public static func < (left: Index, right: Index) -> Bool { left.place < right.place }
-        /// Whether both are the same place.
+        /// Returns whether both are the same place.
         public static func == (left: Index, right: Index) -> Bool { left.place == right.place }
         /// Feeds the place to a hasher.
         public func hash(into hasher: inout Hasher) { hasher.combine(self.place) }
@@ -155,7 +155,7 @@ extension AMQPMap: Collection {
     public var startIndex: Index { Index(place: 0, offset: 0) }
     /// The place after the last pair.
     public var endIndex: Index { Index(place: self.count, offset: 0) }
-    /// The place after another.
+    /// Returns the place after another.
     public func index(after index: Index) -> Index {
         guard case .encoded(let map) = self.storage else { return Index(place: index.place + 1, offset: 0) }
         return Index(place: index.place + 1, offset: map.offset(after: index.offset))
@@ -180,7 +180,7 @@ extension AMQPMap: Collection {
             self.pairsLeft = map.count
         }
 
-        /// The next pair; `nil` after the last.
+        /// Returns the next pair; `nil` after the last.
         public mutating func next() -> Element? {
             guard self.pairsLeft > 0 else { return nil }
             self.pairsLeft &-= 1
@@ -198,7 +198,7 @@ extension AMQPMap: Collection {
 }
 
 extension AMQPMap: Hashable {
-    /// Whether both hold equal keys and values in the same order.
+    /// Returns whether both hold equal keys and values in the same order.
     public static func == (left: AMQPMap, right: AMQPMap) -> Bool { left.flat == right.flat }
     /// Feeds keys and values to a hasher.
     public func hash(into hasher: inout Hasher) { hasher.combine(self.flat) }

@@ -37,7 +37,7 @@ extension AMQPMessage {
         }
     }
 
-    /// The encoded message, in one allocation.
+    /// Returns the encoded message, in one allocation.
     ///
     /// - Throws: the same as ``encode(into:)``.
     public func encoded() throws(AMQPError) -> ByteBuffer {
@@ -46,7 +46,7 @@ extension AMQPMessage {
         return buffer
     }
 
-    /// The memory that ``encode(to:)`` needs.
+    /// Returns the memory that ``encode(to:)`` needs.
     func encodingRoom() throws(AMQPError) -> Int {
         var size = EncodedSize()
         do throws(CodecFault) {

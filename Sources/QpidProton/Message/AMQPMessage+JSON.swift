@@ -73,7 +73,7 @@ private enum JSONFault {
         }
     }
 
-    /// The place of a value, such as " at 'lines.0.price'"; empty for the whole.
+    /// Returns the place of a value, such as " at 'lines.0.price'"; empty for the whole.
     private static func place(_ path: [any CodingKey]) -> String {
         let steps = path.map { $0.intValue.map(String.init) ?? $0.stringValue }
         return steps.isEmpty ? "" : " at '\(steps.joined(separator: "."))'"

@@ -145,7 +145,7 @@ public struct AMQPMessage: Sendable {
 }
 
 extension AMQPMessage: Hashable {
-    /// Whether the same sections are present and equal.
+    /// Returns whether the same sections are present and equal.
     public static func == (left: AMQPMessage, right: AMQPMessage) -> Bool {
         left.header == right.header && left.body == right.body && left.properties == right.properties
             && left.applicationProperties == right.applicationProperties

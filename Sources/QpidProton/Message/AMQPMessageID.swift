@@ -46,7 +46,7 @@ public enum AMQPMessageID: Hashable, Sendable {
 }
 
 extension AMQPMessageID {
-    /// Whether the types and the bits are equal.
+    /// Returns whether the types and the bits are equal.
     public static func == (left: AMQPMessageID, right: AMQPMessageID) -> Bool { left.value == right.value }
 
     /// Hashes the type and the bits.

@@ -206,7 +206,7 @@ public struct AMQPProperties: Hashable, Sendable {
         }
     }
 
-    /// Whether the same properties are set to equal values.
+    /// Returns whether the same properties are set to equal values.
     public static func == (left: AMQPProperties, right: AMQPProperties) -> Bool {
         let (first, second) = (left.box, right.box)
         return first === second || (first?.value ?? Fields()) == (second?.value ?? Fields())

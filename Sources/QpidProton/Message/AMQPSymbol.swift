@@ -30,7 +30,7 @@ public struct AMQPSymbol: RawRepresentable, Hashable, Sendable, Comparable, Expr
     /// The text.
     public var description: String { self.rawValue }
 
-    /// Whether the UTF-8 bytes are equal.
+    /// Returns whether the UTF-8 bytes are equal.
     public static func == (left: AMQPSymbol, right: AMQPSymbol) -> Bool {
         left.rawValue.hasSameUTF8(as: right.rawValue)
     }
@@ -38,7 +38,7 @@ public struct AMQPSymbol: RawRepresentable, Hashable, Sendable, Comparable, Expr
     /// Hashes the UTF-8 bytes.
     public func hash(into hasher: inout Hasher) { self.rawValue.hashBytes(into: &hasher) }
 
-    /// Whether the UTF-8 bytes of the left text precede those of the right one.
+    /// Returns whether the UTF-8 bytes of the left text precede those of the right one.
     public static func < (left: AMQPSymbol, right: AMQPSymbol) -> Bool {
         left.rawValue.utf8.lexicographicallyPrecedes(right.rawValue.utf8)
     }

@@ -29,7 +29,7 @@ public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvert
         }
     }
 
-    /// The current time of the system's clock.
+    /// Returns the current time of the system's clock.
     public static func now() -> AMQPTimestamp {
         AMQPTimestamp(Date())
     }
@@ -42,7 +42,7 @@ public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvert
     /// Milliseconds since 1970, with the unit.
     public var description: String { "\(self.millisecondsSinceEpoch) ms" }
 
-    /// Whether the left point in time is before the right one.
+    /// Returns whether the left point in time is before the right one.
     public static func < (left: AMQPTimestamp, right: AMQPTimestamp) -> Bool {
         left.millisecondsSinceEpoch < right.millisecondsSinceEpoch
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension AMQPValue: Hashable {
-    /// Whether the types and the bits are equal.
+    /// Returns whether the types and the bits are equal.
     public static func == (left: AMQPValue, right: AMQPValue) -> Bool {
         switch (left, right) {
         case (.null, .null): true
@@ -68,7 +68,8 @@ extension AMQPValue: Hashable {
 }
 
 extension String {
-    /// Whether the UTF-8 bytes are equal. Swift's `==` also equates canonically equivalent texts; AMQP does not.
+    /// Returns whether the UTF-8 bytes are equal. Swift's `==` also equates canonically equivalent texts; AMQP does
+    /// not.
     @inline(__always)
     func hasSameUTF8(as other: String) -> Bool {
         let isSame = self.utf8.withContiguousStorageIfAvailable { own in

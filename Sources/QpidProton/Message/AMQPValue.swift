@@ -104,12 +104,12 @@ extension AMQPValue {
         }
     }
 
-    /// A described value with a numeric descriptor.
+    /// Returns a described value with a numeric descriptor.
     public static func described(_ descriptor: UInt64, _ value: AMQPValue) -> AMQPValue {
         .described(AMQPDescribed(descriptor: .ulong(descriptor), value: value))
     }
 
-    /// A described value with a symbolic descriptor.
+    /// Returns a described value with a symbolic descriptor.
     public static func described(_ descriptor: AMQPSymbol, _ value: AMQPValue) -> AMQPValue {
         .described(AMQPDescribed(descriptor: .symbol(descriptor), value: value))
     }

@@ -32,7 +32,7 @@ final class MetricsHub: Sendable {
 
     private let state = Mutex(State())
 
-    /// The dimension of an address: the address itself within the limit.
+    /// Returns the dimension of an address: the address itself within the limit.
     func dimension(of address: String, limit: Int) -> String {
         guard address.utf8.count <= Self.longestAddress else { return Self.other }
         return self.state.withLock { state in
@@ -163,7 +163,7 @@ extension AMQPMetrics {
         self.counter(.connectionErrors, [("condition", error.condition.dimension)]).increment()
     }
 
-    /// The dimension `address` of a terminus.
+    /// Returns the dimension `address` of a terminus.
     func dimension(of address: String?, isDynamic: Bool) -> String {
         if isDynamic { return "dynamic" }
         let shown = address.map { $0.isEmpty ? "" : self.address($0) } ?? ""

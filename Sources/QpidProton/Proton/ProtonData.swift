@@ -19,7 +19,7 @@ enum ProtonData {
         }
     }
 
-    /// The values in `data`. Received values that this library cannot decode are omitted.
+    /// Returns the values in `data`. Received values that this library cannot decode are omitted.
     static func get(_ data: OpaquePointer?) -> [AMQPValue] {
         guard let data, pn_data_size(data) > 0 else { return [] }
         pn_data_rewind(data)

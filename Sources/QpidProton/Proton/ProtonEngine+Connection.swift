@@ -60,7 +60,7 @@ extension ProtonEngine: ProtonEndpoint {
     /// Closes the connection. Data without credit is dropped (P8, P32).
     func close() { pn_connection_close(self.connection) }
 
-    /// The error in the close of the peer; `nil` if it closed without one.
+    /// Returns the error in the close of the peer; `nil` if it closed without one.
     func remoteError(_ ending: AMQPError.Ending) -> AMQPError? {
         ProtonCondition.get(pn_connection_remote_condition(self.connection), .connection, ending)
     }

@@ -77,7 +77,7 @@ struct ProtonEngine: ~Copyable {
             || pn_condition_is_set(pn_transport_condition(self.transport))
     }
 
-    /// The next event. Its objects are valid until the next call.
+    /// Returns the next event. Its objects are valid until the next call.
     func nextEvent() -> ProtonEvent? {
         while let event = pn_connection_driver_next_event(self.driver) {
             if let known = ProtonEvent(event) { return known }

@@ -21,7 +21,7 @@ extension ProtonLink {
     /// Whether a drain is unanswered.
     var isAwaitingDrain: Bool { pn_link_draining(self.pointer) }
 
-    /// The credit that the peer has returned since the last call.
+    /// Returns the credit that the peer has returned since the last call.
     func takeReturnedCredit() -> Int { Int(pn_link_drained(self.pointer)) }
 
     /// Reads bytes of the current delivery. Returns their number: none for an aborted one (P29).

@@ -15,7 +15,8 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
         var name: String { pn_link_name(self.pointer).map { String(cString: $0) } ?? "" }
         var session: ProtonSession.View { ProtonSession.View(pointer: pn_link_session(self.pointer)) }
 
-        /// The object of ``ProtonLink/setContext(_:)``; `nil` before it, and once the link is freed or abandoned.
+        /// Returns the object of ``ProtonLink/setContext(_:)``; `nil` before it, and once the link is freed or
+        /// abandoned.
         @inline(__always)
         func context<Object: AnyObject>(as type: Object.Type) -> Object? {
             pn_link_get_context(self.pointer).map { Unmanaged<Object>.fromOpaque($0).takeUnretainedValue() }
@@ -86,7 +87,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
     /// Detaches without closing. The link stays locally active.
     func detach() { pn_link_detach(self.pointer) }
 
-    /// The error in the detach of the peer; `nil` if it detached without one.
+    /// Returns the error in the detach of the peer; `nil` if it detached without one.
     func remoteError(_ ending: AMQPError.Ending) -> AMQPError? {
         ProtonCondition.get(pn_link_remote_condition(self.pointer), .link, ending)
     }

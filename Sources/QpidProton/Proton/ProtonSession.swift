@@ -11,7 +11,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     struct View: BitwiseCopyable {
         let pointer: OpaquePointer
 
-        /// The object of ``ProtonSession/setContext(_:)``; `nil` before it, and once the session is freed.
+        /// Returns the object of ``ProtonSession/setContext(_:)``; `nil` before it, and once the session is freed.
         @inline(__always)
         func context<Object: AnyObject>(as type: Object.Type) -> Object? {
             pn_session_get_context(self.pointer).map { Unmanaged<Object>.fromOpaque($0).takeUnretainedValue() }
@@ -84,7 +84,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     /// begin. Data without credit delays the end (P8, P32).
     func end() { pn_session_close(self.pointer) }
 
-    /// The error in the end of the peer; `nil` if it ended the session without one.
+    /// Returns the error in the end of the peer; `nil` if it ended the session without one.
     func remoteError(_ ending: AMQPError.Ending) -> AMQPError? {
         ProtonCondition.get(pn_session_remote_condition(self.pointer), .session, ending)
     }

@@ -25,7 +25,7 @@ enum ProtonVersion {
     /// a version added.
     static let loaded = Self.version { Self.function($0) != nil }
 
-    /// The version that has some of these functions and not others.
+    /// Returns the version that has some of these functions and not others.
     static func version(_ has: (String) -> Bool) -> String {
         // A statically linked Proton has no symbols to find.
         guard has("pn_transport") else { return "unknown" }

@@ -155,7 +155,7 @@ extension AMQPSASL {
         throw .passwordWithoutTLS
     }
 
-    /// The mechanisms to use, best first; `nil` without a SASL layer.
+    /// Returns the mechanisms to use, best first; `nil` without a SASL layer.
     func candidates(
         username: String?,
         password: Redacted<String>?,

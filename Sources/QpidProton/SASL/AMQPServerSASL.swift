@@ -90,7 +90,7 @@ extension AMQPServerSASL {
         }
     }
 
-    /// The mechanisms that this connection may use, strongest first.
+    /// Returns the mechanisms that this connection may use, strongest first.
     func mechanisms(for security: SASLTransportSecurity) -> [any SASLServerMechanism] {
         var mechanisms: [any SASLServerMechanism] = []
         if self.allowsExternal && security.hasPeerCertificate {

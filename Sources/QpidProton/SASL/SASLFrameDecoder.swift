@@ -74,7 +74,7 @@ struct SASLFrameDecoder {
         return code
     }
 
-    /// The numeric code of a symbolic descriptor.
+    /// Returns the numeric code of a symbolic descriptor.
     private static func code(_ symbol: UnsafeRawBufferPointer) -> UInt64? {
         SASLFrame.symbols.firstIndex(of: String(decoding: symbol, as: UTF8.self)).map { 0x40 + UInt64($0) }
     }
@@ -123,7 +123,7 @@ struct SASLFrameDecoder {
         try self.readSized(Code.binary8, field).map { Array($0) }
     }
 
-    /// The content of a field of a kind, in its narrow or its wide form; `nil` for null.
+    /// Returns the content of a field of a kind, in its narrow or its wide form; `nil` for null.
     private mutating func readSized(_ kind: UInt8, _ field: String) throws(AMQPError) -> UnsafeRawBufferPointer? {
         let constructor = try self.readByte()
         if constructor == Code.null { return nil }
@@ -146,13 +146,13 @@ struct SASLFrameDecoder {
         return text
     }
 
-    /// The content that follows a constructor.
+    /// Returns the content that follows a constructor.
     private mutating func readSized(_ constructor: UInt8) throws(AMQPError) -> UnsafeRawBufferPointer {
         guard let bytes = self.cursor.sized(isWide: Code.isWide(constructor)) else { throw Self.tooShort }
         return bytes
     }
 
-    /// A size or a count, as wide as a constructor says.
+    /// Returns a size or a count, as wide as a constructor says.
     private mutating func readNumber(_ constructor: UInt8) throws(AMQPError) -> Int {
         guard let number = self.cursor.number(isWide: Code.isWide(constructor)) else { throw Self.tooShort }
         return number

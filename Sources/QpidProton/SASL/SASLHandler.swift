@@ -260,7 +260,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         _ = self.reader.takeRest()
     }
 
-    /// The parts of a frame that may be logged: never a response or a challenge.
+    /// Returns the parts of a frame that may be logged: never a response or a challenge.
     private static func metadata(of frame: SASLFrame) -> Logger.Metadata {
         let name = Logger.MetadataValue.string(frame.name)
         return switch frame {

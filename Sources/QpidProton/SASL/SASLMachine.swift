@@ -38,7 +38,7 @@ func shortened(_ names: [String]) -> String {
     return names.count > 10 ? "\(shown) and \(names.count - 10) more" : shown
 }
 
-/// The error for a frame out of order.
+/// Returns the error for a frame out of order.
 func unexpectedFrame(_ frame: SASLFrame, _ expected: String) -> AMQPError {
     AMQPError(
         scope: .connection,

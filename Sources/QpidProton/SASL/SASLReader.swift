@@ -57,7 +57,7 @@ struct SASLReader {
         }
     }
 
-    /// The header, or `nil` until it is complete. It stays in the buffer until ``dropHeader()``.
+    /// Returns the header, or `nil` until it is complete. It stays in the buffer until ``dropHeader()``.
     func header() -> ProtocolHeader? {
         let bytes = self.buffer.getBytes(at: self.buffer.readerIndex, length: min(8, self.buffer.readableBytes)) ?? []
         let name = Array("AMQP".utf8)

@@ -38,7 +38,7 @@ extension SASLTransportSecurity {
         )
     }
 
-    /// Whether an address is a loopback address or a Unix socket.
+    /// Returns whether an address is a loopback address or a Unix socket.
     static func isLocal(_ address: SocketAddress?) -> Bool {
         switch address {
         // The text is canonical, because inet_ntop wrote it from the address's bytes.

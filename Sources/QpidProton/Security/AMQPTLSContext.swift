@@ -39,8 +39,8 @@ extension AMQPTLS {
         }
     }
 
-    /// The name to request and to verify, without a final dot (RFC 6066 §3); `nil` for an IP address, which is not
-    /// sent.
+    /// Returns the name to request and to verify, without a final dot (RFC 6066 §3); `nil` for an IP address, which is
+    /// not sent.
     ///
     /// - Parameter host: The host of the connection; ``serverName`` takes precedence.
     /// - Throws: `AMQPError` for a name that cannot be requested, or that no certificate can match.

@@ -132,7 +132,7 @@ enum AMQPTLSErrors {
         }
     }
 
-    /// The name of an error's reason in plain words, such as "bad record mac"; `nil` if the stack names none.
+    /// Returns the name of an error's reason in plain words, such as "bad record mac"; `nil` if the stack names none.
     ///
     /// An entry of the stack reads `Error: CODE error:CODE:LIBRARY:FUNCTION:REASON at FILE:LINE`.
     private static func reasonName(in text: String) -> String? {
@@ -146,7 +146,7 @@ enum AMQPTLSErrors {
         return name?.lowercased().replacing("_", with: " ")
     }
 
-    /// A failure without a text of its own; the log shows it at debug level.
+    /// Returns a failure without a text of its own; the log shows it at debug level.
     private static func unexplained(_ side: String) -> AMQPError {
         self.failed("TLS with \(side) failed", "check the TLS settings of both sides")
     }

@@ -7,7 +7,7 @@ import NIOSSL
 ///
 /// Source: RFC 5280 §4.1, X.690 §8.1.
 enum CertificateName {
-    /// The bytes of a certificate from its subject to its end.
+    /// Returns the bytes of a certificate from its subject to its end.
     private static func fromSubject(ofDER bytes: [UInt8]) -> ArraySlice<UInt8>? {
         var certificate = bytes[...]
         guard var outer = Self.read(&certificate, tag: 0x30), var toBeSigned = Self.read(&outer, tag: 0x30) else {
@@ -21,7 +21,7 @@ enum CertificateName {
         return toBeSigned
     }
 
-    /// The host names of a certificate; empty if it has none. Source: RFC 5280 §4.2.1.6.
+    /// Returns the host names of a certificate; empty if it has none. Source: RFC 5280 §4.2.1.6.
     static func hostNames(ofDER bytes: [UInt8]) -> [String] {
         // Subject, public key, and two rare identifiers; then the extensions.
         guard var rest = Self.fromSubject(ofDER: bytes), Self.read(&rest, tag: 0x30) != nil,
@@ -46,7 +46,7 @@ enum CertificateName {
         return names
     }
 
-    /// The last, most specific common name, or `nil` if there is none or its bytes are not plain text.
+    /// Returns the last, most specific common name, or `nil` if there is none or its bytes are not plain text.
     static func commonName(ofDER bytes: [UInt8]) -> String? {
         guard var toBeSigned = Self.fromSubject(ofDER: bytes), var subject = Self.read(&toBeSigned, tag: 0x30) else {
             return nil

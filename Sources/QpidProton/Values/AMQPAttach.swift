@@ -21,7 +21,7 @@ public struct AMQPAttach: Hashable, Sendable {
     /// The time at which the receiver settles.
     public var receiverSettleMode: AMQPReceiverSettleMode
 
-    /// Whether all fields are equal. Names are compared by their bytes.
+    /// Returns whether all fields are equal. Names are compared by their bytes.
     public static func == (left: Self, right: Self) -> Bool {
         left.name.hasSameUTF8(as: right.name) && left.source == right.source && left.target == right.target
             && left.properties == right.properties && left.offeredCapabilities == right.offeredCapabilities

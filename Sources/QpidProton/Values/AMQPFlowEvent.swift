@@ -32,7 +32,7 @@ struct FlowEvents: AsyncSequence, Sendable {
     struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate var iterator: AsyncStream<AMQPFlowEvent>.AsyncIterator
 
-        /// The next event; `nil` at the end. A cancelled task gets nil, even if events are waiting.
+        /// Returns the next event; `nil` at the end. A cancelled task gets nil, even if events are waiting.
         mutating func next(isolation actor: isolated (any Actor)?) async -> AMQPFlowEvent? {
             // The stream would hand out what it holds first.
             if Task.isCancelled { return nil }

@@ -19,7 +19,7 @@ public struct AMQPPeer: Hashable, Sendable {
     /// The properties of the connection, for example the peer's product and version.
     public var properties: AMQPMap
 
-    /// Whether all fields are equal. Names are compared by their bytes.
+    /// Returns whether all fields are equal. Names are compared by their bytes.
     public static func == (left: Self, right: Self) -> Bool {
         left.containerID.hasSameUTF8(as: right.containerID) && String?.haveSameBytes(left.hostname, right.hostname)
             && left.maxFrameSize == right.maxFrameSize && left.channelMax == right.channelMax

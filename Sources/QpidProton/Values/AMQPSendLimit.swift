@@ -13,7 +13,7 @@ public struct AMQPSendLimit: Hashable, Sendable {
     /// Whether the sender lowers the limit by itself: see ``automatic(upTo:)``.
     public private(set) var isAutomatic = false
 
-    /// A limit that keeps the queue of a sender short.
+    /// Returns a limit that keeps the queue of a sender short.
     ///
     /// A full queue adds its length to the time of every message, and makes nothing faster: 1 MiB holds 10,000 messages
     /// of 100 bytes. While tasks always wait for room, the sender lowers its limit towards the bytes that it sends in 2

@@ -45,7 +45,7 @@ enum AddressChecks {
         }
     }
 
-    /// The IPv4 or IPv6 address that a host is, the latter perhaps with a zone; `nil` for a name.
+    /// Returns the IPv4 or IPv6 address that a host is, the latter perhaps with a zone; `nil` for a name.
     static func ipAddress(_ host: String, port: Int = 0) -> SocketAddress? {
         // The system's parser would stop at a zero byte.
         guard host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else { return nil }

@@ -45,13 +45,13 @@ enum CheckedText {
         }
     }
 
-    /// A text for a peer, with U+FFFD in place of each U+0000.
+    /// Returns a text for a peer, with U+FFFD in place of each U+0000.
     static func sendable(_ text: String) -> String {
         guard text.utf8.contains(0) else { return text }
         return String(String.UnicodeScalarView(text.unicodeScalars.map { $0 == "\0" ? "\u{FFFD}" : $0 }))
     }
 
-    /// The condition of an error for a peer: an ASCII symbol that is not empty (AMQP 1.0 §2.8.14).
+    /// Returns the condition of an error for a peer: an ASCII symbol that is not empty (AMQP 1.0 §2.8.14).
     ///
     /// A condition of this library alone (`local:…`) and an empty one become `amqp:internal-error`. A question mark
     /// replaces a character that a symbol cannot contain.

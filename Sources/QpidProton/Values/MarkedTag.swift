@@ -15,7 +15,7 @@ enum MarkedTag {
             + withUnsafeBytes(of: format.bigEndian) { Array($0) }
     }
 
-    /// The tag and the format; `nil` for a tag without a mark.
+    /// Returns the tag and the format; `nil` for a tag without a mark.
     static func read(_ bytes: UnsafeRawBufferPointer) -> (tag: UnsafeRawBufferPointer, format: UInt32)? {
         guard bytes.count == Self.count, bytes[Self.longest] <= Self.longest,
             bytes[Int(bytes[Self.longest])..<Self.longest].allSatisfy({ $0 == 0 })

@@ -7,7 +7,7 @@ enum AttachFields {
     /// The index of the properties in that range.
     static let properties = 13
 
-    /// The place of each field in the binary.
+    /// Returns the place of each field in the binary.
     static func split(_ bytes: UnsafeRawBufferPointer) -> [Range<Int>]? {
         var reader = FieldReader(bytes, offset: 0)
         var ranges: [Range<Int>] = []

@@ -66,13 +66,13 @@ struct EncodedComposite {
 
     func isBinary(_ field: Int) -> Bool { self[field].first.map { $0 & ~Code.wide } == Code.binary8 }
 
-    /// The bytes of a binary field, empty for null; `nil` for any other type.
+    /// Returns the bytes of a binary field, empty for null; `nil` for any other type.
     func binary(_ field: Int) -> ArraySlice<UInt8>? {
         if self[field].first == Code.null { return [] }
         return self.isBinary(field) ? self.text(field) : nil
     }
 
-    /// The content of a binary, string or symbol field; `nil` for any other type.
+    /// Returns the content of a binary, string or symbol field; `nil` for any other type.
     private func text(_ field: Int) -> ArraySlice<UInt8>? {
         let value = self[field]
         return value.withUnsafeBytes { ByteCursor($0).text(at: 0)?.bytes.count }.map { value.suffix($0) }

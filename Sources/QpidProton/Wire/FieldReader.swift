@@ -41,7 +41,7 @@ struct FieldReader {
     /// The place of the next byte.
     var offset: Int { self.cursor.offset }
 
-    /// The code of the descriptor: a small or a full ulong.
+    /// Returns the code of the descriptor: a small or a full ulong.
     mutating func descriptor() -> UInt64? {
         guard self.cursor.byte() == Code.described else { return nil }
         switch self.cursor.byte() {
@@ -51,7 +51,7 @@ struct FieldReader {
         }
     }
 
-    /// The descriptor, as a number or as a symbol.
+    /// Returns the descriptor, as a number or as a symbol.
     mutating func anyDescriptor() -> Descriptor? {
         let start = self.cursor
         if let code = self.descriptor() { return .code(code) }
@@ -84,7 +84,7 @@ struct FieldReader {
         return true
     }
 
-    /// Whether Proton can decode the remaining fields safely: see ``ValueGuard``.
+    /// Returns whether Proton can decode the remaining fields safely: see ``ValueGuard``.
     ///
     /// - Parameter few: The number of bytes up to which no check is needed. After another field, 12 bytes have no room
     ///   for a state that is an array of more than 255 elements.
@@ -97,8 +97,8 @@ struct FieldReader {
     /// The bytes of the remaining fields of the list.
     var left: Int { self.end - self.offset }
 
-    /// The place of each remaining field. `nil` if one ends beyond the bytes, if they do not end with the list, or if
-    /// there are more than `most`.
+    /// Returns the place of each remaining field. `nil` if one ends beyond the bytes, if they do not end with the list,
+    /// or if there are more than `most`.
     mutating func fieldRanges(most: Int) -> [Range<Int>]? {
         guard self.count <= most else { return nil }
         var ranges: [Range<Int>] = []
@@ -121,7 +121,7 @@ struct FieldReader {
     /// Skips the head of a list, if Proton can decode the list safely.
     mutating func isSoundList() -> Bool { self.list() && self.isSound(few: 0) }
 
-    /// The constructor of the next field; that of null after the end of the list.
+    /// Returns the constructor of the next field; that of null after the end of the list.
     @inline(__always)
     private mutating func constructor() -> UInt8? {
         guard self.count > 0 else { return self.offset == self.end ? Code.null : nil }
@@ -140,7 +140,7 @@ struct FieldReader {
         }
     }
 
-    /// The place of the next field's four bytes; `nil` if it is not a uint of this width.
+    /// Returns the place of the next field's four bytes; `nil` if it is not a uint of this width.
     mutating func wideUint() -> Int? {
         guard self.constructor() == Code.uint else { return nil }
         let start = self.offset
@@ -197,7 +197,7 @@ struct FieldReader {
         }
     }
 
-    /// The place of the next field's bytes; `nil` if it is not a binary of the short form.
+    /// Returns the place of the next field's bytes; `nil` if it is not a binary of the short form.
     mutating func smallBinary() -> Range<Int>? {
         guard self.constructor() == Code.binary8, let bytes = self.cursor.sized(isWide: false) else { return nil }
         return self.offset - bytes.count..<self.offset
@@ -209,7 +209,7 @@ struct FieldReader {
         return self.passValue(depth: 0) ? start..<self.offset : nil
     }
 
-    /// The symbols of the next field: one, or an array. Empty without symbols, or if they cannot be read.
+    /// Returns the symbols of the next field: one, or an array. Empty without symbols, or if they cannot be read.
     mutating func symbols() -> [AMQPSymbol] {
         guard self.hasMore, let range = self.nextField() else { return [] }
         let field = self.cursor.passed(from: range.lowerBound)

@@ -31,7 +31,7 @@ struct FrameEditor {
         self.size = prefix.size
     }
 
-    /// The frame with its replacements.
+    /// Returns the frame with its replacements.
     ///
     /// - Parameter limit: The size to which the frame may grow, in bytes.
     func result(limit: Int) -> Result {

@@ -71,7 +71,7 @@ enum FrameHeader {
         var mayBeAborted: Bool
     }
 
-    /// The size of a frame.
+    /// Returns the size of a frame.
     static func size(_ head: UnsafeRawBufferPointer) -> Int {
         FramePrefix(head)?.size ?? 0
     }
@@ -101,7 +101,7 @@ enum FrameHeader {
         }
     }
 
-    /// The channel of a frame, if it is a transfer in Proton's form.
+    /// Returns the channel of a frame, if it is a transfer in Proton's form.
     static func channelOfTransfer(_ head: UnsafeRawBufferPointer) -> UInt16? {
         guard let prefix = FramePrefix(head), prefix.dataOffset == 2, prefix.type == 0,
             ByteCursor(head, offset: FramePrefix.count).usualDescriptor == 0x14
@@ -172,7 +172,8 @@ enum FrameHeader {
         return .flow(channel: channel, flow)
     }
 
-    /// The channel and the fields of a frame, if it is a transfer in the usual form, which is by far the most frequent.
+    /// Returns the channel and the fields of a frame, if it is a transfer in the usual form, which is by far the most
+    /// frequent.
     static func transfer(_ head: UnsafeRawBufferPointer) -> (channel: UInt16, Transfer)? {
         guard let channel = self.channelOfTransfer(head) else { return nil }
         var fields = FieldReader(head, offset: 11)

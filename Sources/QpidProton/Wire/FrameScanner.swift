@@ -147,7 +147,7 @@ struct FrameScanner {
         return count
     }
 
-    /// The number of bytes of a frame to present, as far as its first bytes show.
+    /// Returns the number of bytes of a frame to present, as far as its first bytes show.
     @inline(__always)
     private func wanted(_ bytes: UnsafeRawBufferPointer, _ size: Int) -> Int {
         size <= Self.headLength ? size : self.wantedOfLarge(bytes, size)
@@ -158,7 +158,7 @@ struct FrameScanner {
         return FrameHeader.channelOfTransfer(bytes) == nil ? size : Self.headLength
     }
 
-    /// The size of the frame that starts here, once its first eight bytes are known.
+    /// Returns the size of the frame that starts here, once its first eight bytes are known.
     private mutating func size(_ bytes: UnsafeRawBufferPointer) -> Int? {
         guard let size = FramePrefix(bytes)?.size else { return nil }
         guard size >= FramePrefix.count, size <= self.maxSize ?? .max else {

@@ -117,7 +117,7 @@ enum FrameText {
         0x34: ("transactional-state", ["txn-id", "outcome"]),
     ]
 
-    /// A frame in one line: its channel, performative and fields, and the bytes of its payload.
+    /// Returns a frame in one line: its channel, performative and fields, and the bytes of its payload.
     ///
     /// - Parameter head: The frame, or its first bytes; the text omits the rest.
     static func text(_ head: UnsafeRawBufferPointer, direction: String) -> String {

@@ -19,7 +19,7 @@ enum IncomingEdits {
         "amqp:source:list": 0x28, "amqp:target:list": 0x29, "amqp:coordinator:list": 0x30,
     ]
 
-    /// The edited frame for Proton, or its head; `nil` if it needs no edit. Throws if Proton cannot receive it.
+    /// Returns the edited frame for Proton, or its head; `nil` if it needs no edit. Throws if Proton cannot receive it.
     ///
     /// - Parameter limit: The largest frame that Proton accepts, in bytes.
     static func edit(_ head: UnsafeRawBufferPointer, limit: Int) throws(AMQPError) -> [UInt8]? {
@@ -34,7 +34,7 @@ enum IncomingEdits {
         }
     }
 
-    /// Whether a frame may need an edit. For most frames the first bytes or the size decide.
+    /// Returns whether a frame may need an edit. For most frames the first bytes or the size decide.
     private static func mayBeNeeded(_ head: UnsafeRawBufferPointer) -> Bool {
         guard head.count > 11, FramePrefix(head)?.dataOffset == 2,
             let code = ByteCursor(head, offset: FramePrefix.count).usualDescriptor
@@ -46,7 +46,7 @@ enum IncomingEdits {
         }
     }
 
-    /// Whether a disposition has the state accepted, released or none, as most do.
+    /// Returns whether a disposition has the state accepted, released or none, as most do.
     private static func isPlain(_ disposition: UnsafeRawBufferPointer) -> Bool {
         var fields = FieldReader(disposition, offset: 11)
         guard fields.list(), fields.bool() != nil, fields.uint() != nil, fields.uint() != nil, fields.bool() != nil
@@ -58,8 +58,8 @@ enum IncomingEdits {
         return code == 0x24 || code == 0x26
     }
 
-    /// The first transfer of a message with the format in its tag: see ``MarkedTag``. `nil` if that is impossible: then
-    /// the format is lost.
+    /// Returns the first transfer of a message with the format in its tag: see ``MarkedTag``. `nil` if that is
+    /// impossible: then the format is lost.
     ///
     /// - Parameter limit: The largest frame that Proton accepts, in bytes.
     static func mark(_ head: UnsafeRawBufferPointer, format: UInt32, limit: Int) -> [UInt8]? {

@@ -21,7 +21,7 @@ enum OutgoingEdits {
         return bytes
     }
 
-    /// An attach with the capabilities that its properties carry; `nil` without capabilities.
+    /// Returns an attach with the capabilities that its properties carry; `nil` without capabilities.
     static func attach(_ frame: UnsafeRawBufferPointer) -> [UInt8]? {
         guard var editor = FrameEditor(frame), editor.performative.isBinary(AttachFields.properties),
             let content = editor.performative.binary(AttachFields.properties),

@@ -24,7 +24,7 @@ struct ValueGuard {
     private var levels: [Level] = []
     private var elements = 0
 
-    /// Whether the next `count` values end at the right place, and are neither too deep nor too many.
+    /// Returns whether the next `count` values end at the right place, and are neither too deep nor too many.
     static func accepts(_ cursor: ByteCursor, count: Int, end: Int) -> Bool {
         var walk = ValueGuard(cursor)
         guard cursor.offset <= end, count <= Self.elements, walk.cursor.enter(end - cursor.offset) != nil else {

@@ -28,7 +28,7 @@ struct ByteCursor {
 
     // MARK: Bytes
 
-    /// The next byte, without moving.
+    /// Returns the next byte, without moving.
     @inline(__always)
     func peek() -> UInt8? {
         guard self.left >= 1 else { return nil }
@@ -38,7 +38,7 @@ struct ByteCursor {
     @inline(__always)
     mutating func byte() -> UInt8? { self.integer(UInt8.self) }
 
-    /// A number of fixed width.
+    /// Returns a number of fixed width.
     @inline(__always)
     mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type) -> T? {
         guard self.left >= MemoryLayout<T>.size else { return nil }
@@ -47,7 +47,7 @@ struct ByteCursor {
         return T(bigEndian: value)
     }
 
-    /// The next bytes, in place.
+    /// Returns the next bytes, in place.
     @inline(__always)
     mutating func bytes(_ count: Int) -> UnsafeRawBufferPointer? {
         guard self.skip(count) else { return nil }
@@ -62,7 +62,7 @@ struct ByteCursor {
         return true
     }
 
-    /// A cursor over the same bytes at another offset.
+    /// Returns a cursor over the same bytes at another offset.
     @inline(__always)
     func moved(to offset: Int) -> ByteCursor {
         assert(offset >= 0)
@@ -79,13 +79,13 @@ struct ByteCursor {
 
     // MARK: Values
 
-    /// A size, a length or a count: one byte, or four in a wide form.
+    /// Returns a size, a length or a count: one byte, or four in a wide form.
     @inline(__always)
     mutating func number(isWide: Bool) -> Int? {
         isWide ? self.integer(UInt32.self).map { Int(clamping: $0) } : self.byte().map { Int($0) }
     }
 
-    /// The content of a binary, a string or a symbol, or of a compound value with its count.
+    /// Returns the content of a binary, a string or a symbol, or of a compound value with its count.
     @inline(__always)
     mutating func sized(isWide: Bool) -> UnsafeRawBufferPointer? {
         guard let count = self.number(isWide: isWide) else { return nil }
@@ -123,7 +123,8 @@ struct ByteCursor {
         return self.start.load(fromByteOffset: self.offset &+ 2, as: UInt8.self)
     }
 
-    /// The content of the binary, string or symbol between an earlier offset and this one; `nil` for another type.
+    /// Returns the content of the binary, string or symbol between an earlier offset and this one; `nil` for another
+    /// type.
     @inline(__always)
     func passedText(from earlier: Int) -> UnsafeRawBufferPointer? {
         guard earlier < self.offset else { return nil }
@@ -133,7 +134,8 @@ struct ByteCursor {
         return UnsafeRawBufferPointer(start: self.start + content, count: self.offset &- content)
     }
 
-    /// The content of the binary, string or symbol at an offset, and its constructor in the narrow form; `nil` for another type.
+    /// Returns the content of the binary, string or symbol at an offset, and its constructor in the narrow form; `nil`
+    /// for another type.
     func text(at offset: Int) -> (kind: UInt8, bytes: UnsafeRawBufferPointer)? {
         var cursor = self.moved(to: offset)
         guard let code = cursor.byte(), Code.isText(code), let bytes = cursor.sized(isWide: Code.isWide(code)) else {

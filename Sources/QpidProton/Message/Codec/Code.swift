@@ -48,11 +48,11 @@ enum Code {
     /// The difference between a wide form's constructor and the narrow one's.
     static let wide: UInt8 = 0x10
 
-    /// Whether sizes, lengths and counts have four bytes, in a constructor that has them.
+    /// Returns whether sizes, lengths and counts have four bytes, in a constructor that has them.
     @inline(__always)
     static func isWide(_ code: UInt8) -> Bool { code & self.wide != 0 }
 
-    /// Whether a constructor is that of a binary, a string or a symbol.
+    /// Returns whether a constructor is that of a binary, a string or a symbol.
     @inline(__always)
     static func isText(_ code: UInt8) -> Bool {
         switch code & ~self.wide {
@@ -61,7 +61,7 @@ enum Code {
         }
     }
 
-    /// The type of a constructor; `nil` if AMQP defines none.
+    /// Returns the type of a constructor; `nil` if AMQP defines none.
     @inline(__always)
     static func type(of code: UInt8) -> AMQPType? {
         switch code {
@@ -93,7 +93,7 @@ enum Code {
         }
     }
 
-    /// The fewest bytes of a value after its constructor, from the upper four bits.
+    /// Returns the fewest bytes of a value after its constructor, from the upper four bits.
     @inline(__always)
     static func minimumWidth(of code: UInt8) -> Int {
         switch code >> 4 {
@@ -124,7 +124,7 @@ enum Section {
     static let value: UInt8 = 0x77
     static let footer: UInt8 = 0x78
 
-    /// The section with a numeric or symbolic descriptor; `nil` if AMQP defines none.
+    /// Returns the section with a numeric or symbolic descriptor; `nil` if AMQP defines none.
     static func number(_ descriptor: AMQPValue) -> UInt8? {
         switch descriptor {
         case .ulong(let number) where number >= UInt64(self.header) && number <= UInt64(self.footer): UInt8(number)

@@ -21,7 +21,7 @@ final class EncodedMap: Sendable {
         ValueReader.passed(self.bytes) { (reader) throws(CodecFault) in try reader.elements(self.count) } ?? []
     }
 
-    /// The key and the value at an offset, which moves past them.
+    /// Returns the key and the value at an offset, which moves past them.
     @inline(__always)
     func pair(at offset: inout Int) -> AMQPMap.Element? {
         ValueReader.passed(self.bytes, from: &offset) { (reader) throws(CodecFault) in
@@ -29,7 +29,7 @@ final class EncodedMap: Sendable {
         }
     }
 
-    /// The offset of the pair after the one at an offset.
+    /// Returns the offset of the pair after the one at an offset.
     func offset(after offset: Int) -> Int {
         var offset = offset
         ValueReader.passed(self.bytes, from: &offset) { (reader) throws(CodecFault) in

@@ -10,7 +10,7 @@ struct MapKeys {
     private var stepsLeft: Int
     private var all: Set<AMQPValue>?
 
-    /// The number of places for that many keys: at least twice as many.
+    /// Returns the number of places for that many keys: at least twice as many.
     static func places(for keys: Int) -> Int { 1 << (Int.bitWidth - (2 * keys - 1).leadingZeroBitCount) }
 
     /// Adopts memory for the table, which is initialized here.

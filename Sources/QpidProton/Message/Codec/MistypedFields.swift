@@ -14,7 +14,7 @@ enum FieldNames {
 // A message with a mistyped field is rare, so its two lists are created from values and encoded.
 
 extension AMQPHeader {
-    /// The fields as a list, with a mistyped value for a field with its default; `nil` if no field is set.
+    /// Returns the fields as a list, with a mistyped value for a field with its default; `nil` if no field is set.
     func list(_ mistyped: [String: AMQPValue]) -> [AMQPValue]? {
         FieldNames.list(
             [
@@ -31,7 +31,7 @@ extension AMQPHeader {
 }
 
 extension AMQPProperties.Fields {
-    /// The fields as a list, with a mistyped value for a `nil` field; `nil` if no field is set.
+    /// Returns the fields as a list, with a mistyped value for a `nil` field; `nil` if no field is set.
     func list(_ mistyped: [String: AMQPValue]) -> [AMQPValue]? {
         FieldNames.list(
             [

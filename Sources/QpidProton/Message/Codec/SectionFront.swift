@@ -72,7 +72,7 @@ struct SectionFront: Equatable {
 }
 
 extension SectionFront {
-    /// The start of the body in the first bytes of a message; `nil` if it is not known yet.
+    /// Returns the start of the body in the first bytes of a message; `nil` if it is not known yet.
     ///
     /// - Throws: An error if the bytes are not sections, or the body is not binary data.
     static func bodyStart(_ message: ByteBuffer) throws(AMQPError) -> Int? {

@@ -23,7 +23,7 @@ extension UnsafeRawBufferPointer {
         return bits & 0x8080_8080_8080_8080 == 0
     }
 
-    /// Whether the bytes are equal; up to eight at a time, in loads that may overlap.
+    /// Returns whether the bytes are equal; up to eight at a time, in loads that may overlap.
     @inline(__always)
     func hasSameBytes(as other: UnsafeRawBufferPointer) -> Bool {
         guard self.count == other.count else { return false }

@@ -84,7 +84,7 @@ extension ValueReader {
         if let extras = sections.extras { message.extrasBox = CopyOnWriteBox(extras) }
     }
 
-    /// The number of the section that starts here, which must be allowed after the others.
+    /// Returns the number of the section that starts here, which must be allowed after the others.
     @inline(__always)
     private mutating func section(after sections: borrowing Sections) throws(CodecFault) -> UInt8 {
         let start = self.offset
@@ -117,7 +117,7 @@ extension ValueReader {
         try self.charge(1)
     }
 
-    /// The number of the section that starts here. Skips its descriptor if it has the usual form.
+    /// Returns the number of the section that starts here. Skips its descriptor if it has the usual form.
     @inline(__always)
     private mutating func usualSection() throws(CodecFault) -> UInt8? {
         guard let section = self.cursor.usualDescriptor, section >= Section.header, section <= Section.footer else {
@@ -127,7 +127,7 @@ extension ValueReader {
         return section
     }
 
-    /// The number of the section that starts here, in any form of its descriptor.
+    /// Returns the number of the section that starts here, in any form of its descriptor.
     private mutating func unusualSection() throws(CodecFault) -> UInt8 {
         let start = self.offset
         let code = try self.fixed(UInt8.self)
@@ -181,7 +181,7 @@ extension ValueReader {
         guard code == Code.null, !self.isStrict else { throw CodecFault(wanted: wanted, at: self.offset - 1) }
     }
 
-    /// The fields of a list section; `nil` for the empty list, which has no size and no count, and for null.
+    /// Returns the fields of a list section; `nil` for the empty list, which has no size and no count, and for null.
     @inline(__always)
     private mutating func sectionFields(maximum: Int) throws(CodecFault) -> (count: Int, outerEnd: Int)? {
         let code = try self.fixed(UInt8.self)
@@ -217,7 +217,7 @@ extension ValueReader {
 
     private static let headerTypes: [CodecFault.Wanted] = [.boolean, .ubyte, .uint, .boolean, .uint]
 
-    /// The properties, checked and stored in their received form; `nil` if none is set.
+    /// Returns the properties, checked and stored in their received form; `nil` if none is set.
     private mutating func properties(_ sections: inout Sections) throws(CodecFault) -> AMQPProperties? {
         guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return nil }
         let start = self.offset
@@ -313,7 +313,7 @@ extension ValueReader {
 
     // MARK: Fields
 
-    /// Whether the field is null, which is then skipped.
+    /// Returns whether the field is null, which is then skipped.
     @inline(__always)
     private mutating func null() throws(CodecFault) -> Bool {
         guard try self.peek() == Code.null else { return false }

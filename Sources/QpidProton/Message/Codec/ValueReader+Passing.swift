@@ -113,13 +113,13 @@ extension ValueReader {
         }
     }
 
-    /// The skipped value at an offset.
+    /// Returns the skipped value at an offset.
     func passed(_ start: Int) -> AMQPValue? {
         var reader = ValueReader(passed: self.cursor.moved(to: start), self.buffer)
         return try? reader.value()
     }
 
-    /// Whether two skipped values are equal, in any encoded form.
+    /// Returns whether two skipped values are equal, in any encoded form.
     func isEqual(_ first: Int, _ second: Int) -> Bool {
         guard let text = self.cursor.text(at: first), let other = self.cursor.text(at: second) else {
             return self.passed(first) == self.passed(second)

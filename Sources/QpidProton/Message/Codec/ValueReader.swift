@@ -22,7 +22,7 @@ struct ValueReader {
     /// Whether a message must keep every rule of AMQP 1.0 §3.2.
     let isStrict: Bool
 
-    /// The value at the start of the readable bytes, and the number of its bytes.
+    /// Returns the value at the start of the readable bytes, and the number of its bytes.
     static func value(
         _ buffer: ByteBuffer,
         _ limits: AMQPDecodingLimits
@@ -30,7 +30,7 @@ struct ValueReader {
         try Self.read(buffer, limits) { (reader) throws(CodecFault) in (try reader.value(), reader.offset) }
     }
 
-    /// The message in the readable bytes.
+    /// Returns the message in the readable bytes.
     static func message(_ buffer: ByteBuffer, _ limits: AMQPDecodingLimits) throws(AMQPError) -> AMQPMessage {
         try Self.read(buffer, limits) { (reader) throws(CodecFault) in
             var fault: CodecFault?
@@ -98,7 +98,7 @@ struct ValueReader {
     @inline(__always)
     var isAtEnd: Bool { self.cursor.left == 0 }
 
-    /// The fault of `count` required bytes that are not all available.
+    /// Returns the fault of `count` required bytes that are not all available.
     @inline(__always)
     private func truncated(_ count: Int) -> CodecFault {
         CodecFault(.truncated, at: self.cursor.end, count - self.cursor.left)
@@ -116,7 +116,7 @@ struct ValueReader {
         return value
     }
 
-    /// The next byte, without moving.
+    /// Returns the next byte, without moving.
     @inline(__always)
     func peek() throws(CodecFault) -> UInt8 {
         guard let byte = self.cursor.peek() else { throw self.truncated(1) }
@@ -129,14 +129,14 @@ struct ValueReader {
         guard self.cursor.skip(count) else { throw self.truncated(count) }
     }
 
-    /// A size or a count.
+    /// Returns a size or a count.
     @inline(__always)
     private mutating func number(wide: Bool) throws(CodecFault) -> Int {
         guard let number = self.cursor.number(isWide: wide) else { throw self.truncated(wide ? 4 : 1) }
         return number
     }
 
-    /// The content of a binary, a string or a symbol.
+    /// Returns the content of a binary, a string or a symbol.
     @inline(__always)
     mutating func sized(wide: Bool) throws(CodecFault) -> UnsafeRawBufferPointer {
         let count = try self.number(wide: wide)
@@ -146,13 +146,13 @@ struct ValueReader {
 
     // MARK: Values
 
-    /// One value with its constructor.
+    /// Returns one value with its constructor.
     mutating func value() throws(CodecFault) -> AMQPValue {
         let code = try self.fixed(UInt8.self)
         return try self.value(code, at: self.offset &- 1)
     }
 
-    /// One value after its constructor at an offset.
+    /// Returns one value after its constructor at an offset.
     mutating func value(_ code: UInt8, at start: Int) throws(CodecFault) -> AMQPValue {
         switch code {
         case Code.string8, Code.string32: return .string(try self.string(wide: code == Code.string32))
@@ -227,7 +227,7 @@ struct ValueReader {
         return self.slice(from: self.offset &- count, to: self.offset)
     }
 
-    /// Skipped bytes in the buffer's memory.
+    /// Returns skipped bytes in the buffer's memory.
     @inline(__always)
     func slice(from start: Int, to end: Int) -> ByteBuffer {
         // Within the readable bytes, so the empty buffer is never used.
@@ -261,7 +261,7 @@ struct ValueReader {
         }
     }
 
-    /// The fault at a place in just skipped text.
+    /// Returns the fault at a place in just skipped text.
     @inline(__always)
     func fault(_ kind: CodecFault.Kind, at place: Int, in text: UnsafeRawBufferPointer) -> CodecFault {
         CodecFault(kind, at: self.offset &- text.count &+ place)
@@ -346,7 +346,7 @@ struct ValueReader {
         return elements
     }
 
-    /// A map, checked and stored in its received form. Its values are created at each access.
+    /// Returns a map, checked and stored in its received form. Its values are created at each access.
     mutating func map(wide: Bool) throws(CodecFault) -> AMQPMap {
         let start = self.offset
         let count = self.isPassed ? try self.skipMap(wide: wide) : try self.passMap(wide: wide)
@@ -355,7 +355,7 @@ struct ValueReader {
         return AMQPMap(EncodedMap(self.slice(from: pairs, to: self.offset), count: count))
     }
 
-    /// The fields of a list section: their number, and the end for leaving.
+    /// Returns the fields of a list section: their number, and the end for leaving.
     mutating func enterFields(wide: Bool, maximum: Int) throws(CodecFault) -> (count: Int, outerEnd: Int) {
         let (count, outerEnd) = try self.enter(wide: wide)
         guard count <= maximum else { throw CodecFault(.tooManyFields, at: self.offset &- (wide ? 4 : 1), count) }

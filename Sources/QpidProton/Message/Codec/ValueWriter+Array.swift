@@ -174,7 +174,7 @@ extension AMQPArray {
 }
 
 extension AMQPValue {
-    /// The value below a number of descriptors.
+    /// Returns the value below a number of descriptors.
     @inline(__always)
     func below(_ descriptors: Int) -> AMQPValue {
         var value = self

@@ -61,7 +61,7 @@ struct ValueWriter {
         return true
     }
 
-    /// The memory that ``write(to:_:)`` needs for at most `bound` bytes.
+    /// Returns the memory that ``write(to:_:)`` needs for at most `bound` bytes.
     static func room(for bound: Int) -> Int { bound + Self.slack }
 
     /// Writes to the start of the memory and returns the number of bytes; `nil` if the memory is too small.
