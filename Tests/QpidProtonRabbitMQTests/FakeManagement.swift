@@ -18,7 +18,7 @@ final class FakeManagement: Sendable {
 
     /// What becomes of a request.
     enum Reaction {
-        case answer(status: String, body: AMQPValue)
+        case answer(status: String, body: AMQPValue, after: Duration = .zero)
         /// A message of any kind; its correlation id is set.
         case message(AMQPMessage)
         case ignore
@@ -130,7 +130,9 @@ final class FakeManagement: Sendable {
             self.requests.withLock { $0.append(request) }
             var answer: AMQPMessage?
             switch self.react(request) {
-            case .answer(let status, let body): answer = Self.answer(status, body, to: request)
+            case .answer(let status, let body, let delay):
+                if delay > .zero { try? await Task.sleep(for: delay) }
+                answer = Self.answer(status, body, to: request)
             case .answerAfterTheNext(let status, let body):
                 self.late.withLock { $0.append(Self.answer(status, body, to: request)) }
             case .message(var message):
