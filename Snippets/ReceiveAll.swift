@@ -2,6 +2,7 @@
 
 // Prints and accepts each message of a queue.
 
+import Foundation
 import QpidProton
 
 do {
@@ -10,9 +11,11 @@ do {
         let receiver = try await session.openReceiver(from: "greetings")
         for try await delivery in receiver {
             print(try delivery.decodeMessage().bodyString ?? "no text")
+            fflush(nil)
             delivery.accept()
         }
     }
 } catch {
     print("stopped: \(error)")
+    exit(1)
 }

@@ -33,16 +33,13 @@ struct Intake: Service {
     let orders: AsyncStream<AMQPMessage>
 
     func run() async throws {
-        guard let sender = try await openSender() else { return }
-        for await order in orders.cancelOnGracefulShutdown() { try await sender.send(order) }
-    }
-
-    /// Returns nil if the shutdown comes first: during an outage, the client has no link until it ends.
-    private func openSender() async throws -> AMQPClient.Sender? {
         do {
-            return try await cancelWhenGracefulShutdown { try await client.sender(to: "orders") }
+            let sender = try await cancelWhenGracefulShutdown { try await client.sender(to: "orders") }
+            for await order in orders.cancelOnGracefulShutdown() {
+                _ = try await cancelWhenGracefulShutdown { try await sender.enqueue(order) }
+            }
         } catch let error as AMQPError where error.condition == .cancelled && Task.isShuttingDownGracefully {
-            return nil
+            print("no link, or no room, before the shutdown")
         }
     }
 }

@@ -2,6 +2,7 @@
 
 // Sends one message and prints its outcome.
 
+import Foundation
 import QpidProton
 
 do {
@@ -13,4 +14,5 @@ do {
     }
 } catch {
     print("not sent: \(error)")
+    exit(1)
 }

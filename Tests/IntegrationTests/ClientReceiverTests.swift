@@ -153,7 +153,8 @@ struct ClientReceiverTests {
             try await receiver.pause()
             proxy.end(.cut, .toServer)
             try await waitUntil("the next link") { peer.senders.count == 2 && client.health.isReady }
-            #expect(receiver.isPaused && receiver.link?.isPaused == true)
+            #expect(receiver.isPaused)
+            try await waitUntil("the link's pause") { receiver.link?.isPaused == true }
             try await waitUntil("the credit's return") { peer.senders[1].credit == 0 }
             let tracker = try await peer.senders[1].enqueue(AMQPMessage(body: "m"))
             receiver.resume()

@@ -32,11 +32,17 @@ struct ClientLog: Sendable {
         self.logger.debug("connecting", metadata: self.metadata(["amqp.peer": "\(url)", "amqp.attempt": "\(number)"]))
     }
 
-    func attemptFailed(_ number: Int, _ url: AMQPURL, _ error: AMQPError) {
-        self.logger.debug(
+    /// Warns of the first failure before the first connection, so that a wrong host or port is seen at once.
+    func attemptFailed(_ number: Int, _ url: AMQPURL, _ error: AMQPError, isFirst: Bool) {
+        self.logger.log(
+            level: isFirst ? .warning : .debug,
             "connecting failed",
             metadata: self.metadata(["amqp.peer": "\(url)", "amqp.attempt": "\(number)"], error)
         )
+    }
+
+    func opened(_ url: AMQPURL) {
+        self.logger.info("the client is connected", metadata: self.metadata(["amqp.peer": "\(url)"]))
     }
 
     func hookFailed(_ generation: Int, _ url: AMQPURL, _ error: AMQPError) {

@@ -179,7 +179,7 @@ struct ClientState: Sendable {
 
     private mutating func giveUp(after length: Duration) -> [Action] {
         var error = self.lastError ?? AMQPError(scope: .connection, condition: .timeout)
-        let cause = error.detail.isEmpty ? error.condition.rawValue : error.detail
+        let cause = error.detail.isEmpty ? "the peer has not answered: check host and port" : error.detail
         let attempts = self.attempts.counted("attempt", "attempts")
         error.condition = .timeout
         error.detail = "no connection within \(length) and \(attempts): \(cause)"

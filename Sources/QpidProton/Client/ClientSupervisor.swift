@@ -194,7 +194,7 @@ final class ClientSupervisor: Sendable {
                 }
                 if error.error.condition != .cancelled {
                     self.emit(.attemptFailed(number: count, url: url, error.error))
-                    self.log.attemptFailed(count, url, error.error)
+                    self.log.attemptFailed(count, url, error.error, isFirst: last == 0 && count == 1)
                 }
                 self.send(.failed(attempt: number, error.error, isFatal: error.isFatal && !isRedirected))
             }
@@ -232,6 +232,7 @@ final class ClientSupervisor: Sendable {
             return (Array(state.links.values), state.opened)
         }
         self.emit(.open(generation: generation, url: host.url))
+        if generation == 1 { self.log.opened(host.url) }
         self.restore(links, generation)
         for reply in opened { reply.resolve(.success(())) }
         Task {
