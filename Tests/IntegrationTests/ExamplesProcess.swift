@@ -124,7 +124,7 @@ final class ExampleProcess: Sendable {
         return try? FileManager.default.destinationOfSymbolicLink(atPath: path)
     }
 
-    func signal(_ number: Int32) { kill(self.handle.process.processIdentifier, number) }
+    func signal(_ number: Int32) { send(number, to: self.handle.process.processIdentifier) }
 
     /// Waits for the process to exit, and records a failure after a limit.
     @discardableResult

@@ -111,13 +111,16 @@
 
         @Test func theCloseOfAListenerFinishesItsConnections() async throws {
             let listener = try await AMQPListener.bind(port: 0)
+            let taken = Shared(false)
             let serving = Task {
-                while let connection = try? await listener.next() { await Self.serve(connection) { _ in } }
+                while let connection = try? await listener.next() {
+                    await Self.serve(connection) { _ in taken.withLock { $0 = true } }
+                }
             }
             let connection = try await AMQPConnection.connect(to: "amqp://127.0.0.1:\(listener.port)")
             let sender = try await connection.openSession().openSender(to: "q")
             let tracker = try await sender.enqueue(AMQPMessage(body: "m"))
-            try await waitUntil("the message") { connection.outgoingBytes == 0 }
+            try await waitUntil("the handler") { taken.withLock { $0 } }
             let result = await listener.close(within: .milliseconds(500))
             // The handler has not settled it.
             #expect(result.deliveriesNotSettled <= 1)

@@ -56,7 +56,7 @@ final class ChildProcess: Sendable {
     func kill() { self.signal(SIGKILL) }
 
     func signal(_ number: Int32) {
-        if self.isRunning { Foundation.kill(self.handle.process.processIdentifier, number) }
+        if self.isRunning { send(number, to: self.handle.process.processIdentifier) }
     }
 
     /// Waits for the process to end well; throws, with what it said on stderr, when it does not.
