@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    /// The licence of each file is told by its first lines.
+    /// The first lines of each file name its licence.
     @Test func everySourceFileNamesItsLicence() throws {
         let folders = ["Sources", "Tests", "Examples", "Snippets", "Benchmarks/Sources", "FuzzTesting/Sources"]
         let files = try folders.flatMap { try Repository.files(in: $0, withExtension: "swift") }

@@ -5,8 +5,6 @@ struct FewElements<Element> {
     private var first: Element?
     private var others: [Element] = []
 
-    var isEmpty: Bool { self.first == nil }
-
     mutating func append(_ element: Element) {
         if self.first == nil { self.first = element } else { self.others.append(element) }
     }

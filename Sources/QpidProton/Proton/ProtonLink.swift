@@ -44,6 +44,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
     }
 
     @inline(__always) var pointer: OpaquePointer {
+        // No peer and no caller can reach it: `free` clears the context, so events find no endpoint, and commands no key.
         guard let owned = self.owned else { preconditionFailure("the link was freed") }
         return owned
     }

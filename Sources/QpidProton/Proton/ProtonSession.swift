@@ -34,6 +34,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     }
 
     @inline(__always) private var pointer: OpaquePointer {
+        // No peer and no caller can reach it: `free` clears the context, so events find no endpoint, and commands no key.
         guard let owned = self.owned else { preconditionFailure("the session was freed") }
         return owned
     }

@@ -36,6 +36,30 @@ struct ReplayQueueTests {
         #expect(self.names(self.takeAll(&queue), in: queue) == ["c"])
     }
 
+    @Test func roomIsAmpleWhenAnEighthOfTheLimitIsFree() {
+        let charge = 10 + Queue.overhead
+        var queue = self.queue(limits: .init(bytes: 16 * charge))
+        queue.begin()
+        for number in 0..<16 { _ = queue.accept("\(number)", bytes: 10) }
+        #expect(!queue.hasRoom(for: 10) && !queue.hasAmpleRoom && queue.hasNext)
+        let keys = self.takeAll(&queue)
+        #expect(!queue.hasNext)
+        _ = queue.settle(keys[0], .accepted)
+        #expect(queue.hasRoom(for: 10) && !queue.hasAmpleRoom)
+        _ = queue.settle(keys[1], .accepted)
+        #expect(queue.hasAmpleRoom)
+    }
+
+    @Test func aShortListKeepsItsOrder() {
+        var list = FewElements<Int>()
+        var seen: [Int] = []
+        list.forEach { seen.append($0) }
+        #expect(seen == [])
+        for number in 1...3 { list.append(number) }
+        list.forEach { seen.append($0) }
+        #expect(seen == [1, 2, 3])
+    }
+
     @Test func aLossReplaysWhatIsInDoubtFirst() {
         var queue = self.queue("a", "b", "c", "d")
         queue.begin()

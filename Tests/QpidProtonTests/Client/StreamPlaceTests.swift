@@ -38,7 +38,7 @@ struct StreamPlaceTests {
         self.place.settle(1, includesEarlier: false)
         self.place.lose()
         #expect(self.place.next == 102)
-        // The sequences begin anew.
+        // The next link counts its sequences from 0.
         self.place.settle(2, includesEarlier: false)
         self.place.take(1, offset: 102, isSettled: false)
         #expect(self.place.next == 102)

@@ -102,7 +102,7 @@ import Testing
         #expect(other.count == 0)
         try self.pay(&share)
         #expect(other.count == 1 && self.holder.count == 0 && self.budget.used == 40)
-        // Who does not wait owes nobody a turn.
+        // A connection that does not wait gives its turn to no other.
         share.withdraw()
         self.expectNoDebt(&share)
     }

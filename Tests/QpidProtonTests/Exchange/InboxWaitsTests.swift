@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Who waits at an inbox, its end, and what is to be reported.
+/// The tasks that wait at an inbox, its end, and the numbers that it reports.
 @Suite(.deadline)
 struct InboxWaitsTests {
     /// The waits of one inbox, for tasks that wait in it.
@@ -25,7 +25,7 @@ struct InboxWaitsTests {
         let box = Box()
         let tasks = [box.wait(), box.wait()]
         let resumption = try #require(box.waits.withLock { $0.serve(5) })
-        // Nobody is resumed with the lock.
+        // No task is resumed while the lock is held.
         #expect(!tasks[0].isDone)
         resumption.resume()
         #expect(try await tasks[0].value == .success(5))

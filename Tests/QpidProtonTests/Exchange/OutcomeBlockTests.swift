@@ -82,7 +82,7 @@ struct OutcomeBlockTests {
         #expect(counts == [2, 0])
         for _ in 0..<2 { #expect(outcomes[0].reply.answer == .failure(Self.refused)) }
         #expect(counts == [1, 0])
-        // A callback reads it too, be it before or after the failure.
+        // A callback reads the failure, too, whether it was added before or after it.
         outcomes[1].reply.whenResolved { _ in }
         outcomes[2].reply.whenResolved { _ in }
         outcomes[2].promise.fail(Self.refused, unread: failure)

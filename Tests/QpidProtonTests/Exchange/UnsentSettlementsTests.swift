@@ -136,7 +136,7 @@ import Testing
     @Test func endedReceiversAreForgottenWithTheirDeliveries() {
         var receivers = EndedReceivers()
         receivers.add(self.key(1), self.unsent)
-        // Those that nobody holds make room.
+        // Receivers without a reference make room.
         for number in 2...1_000 as ClosedRange<UInt64> {
             receivers.add(self.key(number), UnsentSettlements(metadata: [:], logger: self.keeper.logger))
             #expect(receivers[self.key(number)] == nil)

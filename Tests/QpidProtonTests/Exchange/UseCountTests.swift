@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The count of uses that one side hands out and another gives back.
+/// The count of uses that one side hands out and another returns.
 @Suite struct UseCountTests {
     private final class Shared: Sendable {
         private let uses = UseCount()

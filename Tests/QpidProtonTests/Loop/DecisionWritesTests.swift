@@ -25,7 +25,7 @@ import Testing
         return unsent
     }
 
-    /// Numbers with so many writes issued, of which so many are done.
+    /// Returns the numbers after a count of issued writes, of which some have completed.
     private func writes(issued: Int, done: Int) -> WriteNumbers {
         var writes = WriteNumbers()
         for _ in 0..<issued { writes.issue() }

@@ -73,7 +73,7 @@ import Testing
         #expect(self.errors().contains("3") && self.errors().contains(MetricsHub.other) && self.errors().count == 4)
     }
 
-    /// Bytes of a link that has gone from the ledgers are nobody's.
+    /// Bytes of a link that left the ledgers count for no link.
     @Test func bytesOfAnUnknownLinkAreNotCounted() {
         let flow = FlowMetrics(self.settings)
         let message = singleMessage(1)

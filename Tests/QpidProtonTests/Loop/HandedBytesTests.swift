@@ -12,7 +12,7 @@ import Testing
         InFlightBytes(bytes: count, node: self.nodes[node], settled: settled)
     }
 
-    /// What is framed when so many bytes are left: bytes, the number of the node, and whether a message is done with them.
+    /// Returns what Proton has framed if `left` bytes remain: the bytes, the number of the node, and whether they complete a message.
     private func framed(_ handed: inout HandedBytes, leaving outgoing: Int) -> [[Int]] {
         var writes = PendingWrites()
         handed.takeFramed(leaving: outgoing, into: &writes)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The last resort against too much of what has come: the socket is not read.
+/// The last resort against too many received bytes: the connection does not read its socket.
 @Suite(.deadline)
 struct ReadControllerTests {
     private let budget = AMQPMemoryBudget(limit: 2_000_000, low: 1_000_000)

@@ -58,7 +58,7 @@ struct SendPacerTests {
         }
     }
 
-    /// The timer of a sender that is gone runs for nobody.
+    /// The timer of an ended sender wakes no sender.
     @Test func aPacedSenderCanBeClosed() async throws {
         try await self.withPaced { sender, peer in
             let rest = await sender.close()

@@ -38,7 +38,7 @@ import Testing
         #expect(renewals.areDue)
         let (flows, isMore) = try self.renew(&renewals)
         #expect(!isMore && flows.map(\.channel) == [3, 4])
-        // The window is full again, counted from what has come.
+        // The window is full again, counted from the transfers that arrived.
         #expect(flows.map { $0.field(0) } == [.uint(8), .uint(9)])
         #expect(flows.map { $0.field(1) } == [.uint(16), .uint(16)])
         #expect(flows.allSatisfy { $0.field(2) == .uint(50) && $0.field(3) == .uint(7) && $0.field(4) == .null })

@@ -10,7 +10,7 @@ import Testing
 @Suite(.deadline)
 struct LifetimeRows {
     /// A decision that comes late never hits the next message, which Proton keeps in the same place.
-    @Test("Deliveries are told apart by ids of our own", .tags(.p11, .p47))
+    @Test("Own ids distinguish deliveries", .tags(.p11, .p47))
     func p11_deliveriesAreToldApart() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(2))

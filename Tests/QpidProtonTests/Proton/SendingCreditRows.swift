@@ -9,8 +9,8 @@ import Testing
 /// Sending: credit, windows, drains and closes.
 @Suite(.deadline)
 struct SendingCreditRows {
-    /// The outgoing window is told to the peer, by default too, and is never 0.
-    @Test("The outgoing window is told", .tags(.p35))
+    /// The session advertises the outgoing window, also by default, and never 0.
+    @Test("The session advertises its outgoing window", .tags(.p35))
     func p35_theOutgoingWindowIsTold() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 1_000

@@ -14,7 +14,7 @@ import Testing
         }
     }
 
-    /// Reads a list8 of these bytes, which holds so many fields.
+    /// Reads a list8 of these bytes with a count of fields.
     private func list<Value>(_ count: UInt8, _ fields: [UInt8], _ body: (inout FieldReader) -> Value) -> Value? {
         self.read([0xC0, UInt8(fields.count + 1), count] + fields) { $0.list() ? body(&$0) : nil }
     }

@@ -9,7 +9,7 @@ import Testing
 @Suite struct HeaderCheckTests {
     private static let header: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
 
-    /// What a check says of the bytes, in pieces of so many; nil where all are as expected.
+    /// Returns the result of a check that gets the bytes in pieces of one size; `nil` if all are as expected.
     private func check(_ bytes: [UInt8], pieces: Int) -> (error: AMQPError?, isPassed: Bool) {
         var check = HeaderCheck()
         for start in stride(from: 0, to: bytes.count, by: pieces) {

@@ -6,12 +6,12 @@ import Testing
 
 /// Values that would cost Proton stack or memory without a limit are refused before it decodes them.
 @Suite struct ValueGuardTests {
-    /// Whether these bytes are accepted as so many values that fill them.
+    /// Whether the guard accepts these bytes as a count of values that fill them.
     private func accepts(_ bytes: [UInt8], count: Int = 1, end: Int? = nil) -> Bool {
         bytes.withUnsafeBytes { ValueGuard.accepts(ByteCursor($0), count: count, end: end ?? $0.count) }
     }
 
-    /// A list8 in another, so many of them: the innermost is empty.
+    /// Returns nested list8 values; the innermost is empty.
     private func nested(_ depth: Int) -> [UInt8] {
         (1..<depth).reduce([0xD0, 0, 0, 0, 4, 0, 0, 0, 0] as [UInt8]) { inner, _ in
             [0xD0] + EncodedComposite.bigEndian(UInt32(inner.count + 4)) + [0, 0, 0, 1] + inner
