@@ -17,6 +17,20 @@ struct ClientSenderTests {
         }
     }
 
+    /// A probe that asks after a call has returned gets the answer of the call.
+    @Test func theClientIsReadyWhenALinkIsOpen() async throws {
+        try await withClient { client, _, _ in
+            for round in 0..<100 {
+                let sender = try await client.sender(to: "q\(round)")
+                #expect(client.health.isReady, "sender, round \(round)")
+                let receiver = try await client.receiver(from: "q\(round)")
+                #expect(client.health.isReady, "receiver, round \(round)")
+                await sender.close(within: .zero)
+                await receiver.close()
+            }
+        }
+    }
+
     @Test func sendingGoesOnAfterALoss() async throws {
         try await withClient { client, peer, proxy in
             let sender = try await client.sender(to: "q")

@@ -4,7 +4,7 @@
 protocol ClientLink: AnyObject, Sendable {
     var name: String { get }
     var address: String? { get }
-    /// Answered when the first link is attached, or can no longer be.
+    /// Answered when the first link is attached and known to the supervisor, or can no longer be.
     var first: Reply<Void> { get }
     /// The error that ended it for good; `nil` while it lasts.
     var end: AMQPError? { get }
@@ -13,6 +13,8 @@ protocol ClientLink: AnyObject, Sendable {
     func attach(on session: AMQPSession) async throws(AMQPError)
     /// Attaches and closes a link, to find out whether the peer refuses it.
     func probe(on session: AMQPSession) async throws(AMQPError)
+    /// The supervisor counts the link as attached: answers ``first``, unless credit is withheld.
+    func attached()
     /// Suspends until the link has ended, and returns the cause.
     func waitUntilLost() async -> AMQPError
     /// Releases the link that has ended, and returns the figures of the loss.

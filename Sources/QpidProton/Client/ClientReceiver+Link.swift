@@ -63,10 +63,18 @@ extension ClientReceiver: ClientLink {
             if self.isManual { link.grant(credit: state.granted) }
             if state.rate != state.heldRate { try? link.setRateLimit(state.rate) }
             if !state.isPaused { link.resume() }
-            return true
+            return state.isAttached
         }
         if isUsed { self.first.resolve(.success(())) }
         self.pullIfNeeded()
+    }
+
+    func attached() {
+        let isUsed = self.state.withLock { state in
+            state.isAttached = true
+            return state.link != nil
+        }
+        if isUsed { self.first.resolve(.success(())) }
     }
 
     func probe(on session: AMQPSession) async throws(AMQPError) {

@@ -21,6 +21,8 @@ final class ClientReceiver: Sendable {
         var held: AMQPReceiver?
         var heldRate: AMQPRateLimit?
         var holding: Int?
+        /// Whether the supervisor has counted a link as attached.
+        var isAttached = false
         /// The last attached link, until its remaining messages are counted.
         var last: AMQPReceiver?
         /// Counts the links that were lost.

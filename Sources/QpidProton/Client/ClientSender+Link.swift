@@ -29,10 +29,12 @@ extension ClientSender: ClientLink {
             state.queue.begin()
             return nil
         }
-        guard let end else { return _ = self.first.resolve(.success(())) }
+        guard let end else { return }
         _ = await link.close()
         throw end
     }
+
+    func attached() { self.first.resolve(.success(())) }
 
     func probe(on session: AMQPSession) async throws(AMQPError) {
         let link = try await session.openSender(self.settings.link)

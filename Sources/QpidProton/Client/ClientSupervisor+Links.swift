@@ -142,6 +142,7 @@ extension ClientSupervisor {
             if isAttached { state.replayed += link.replayed }
             return state.links[ObjectIdentifier(link)]?.tried
         }
+        if isAttached { link.attached() }
         tried?.resolve(.success(()))
         guard isAttached else { return }
         self.log.replayed(link.replayed)

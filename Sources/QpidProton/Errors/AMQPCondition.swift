@@ -103,7 +103,7 @@ extension AMQPCondition {
     public static let connectFailed: Self = "local:connect-failed"
     /// The connection was lost without a close.
     public static let connectionLost: Self = "local:connection-lost"
-    /// The sender aborted the message before its end.
+    /// The sender aborted the message before its end, or ended its link without an error.
     public static let aborted: Self = "local:aborted"
     /// A message was dropped because there was no room for it, or because a newer one needed the room: see
     /// ``AMQPOverflow``.

@@ -32,6 +32,11 @@ extension AMQPError {
         fate: .dropped
     )
 
+    /// An incomplete message that its sender discards.
+    static func aborted(_ detail: String) -> AMQPError {
+        AMQPError(scope: .delivery, condition: .aborted, detail: detail, origin: .peer)
+    }
+
     static func expired(after limit: Duration) -> AMQPError {
         let text =
             limit > .zero

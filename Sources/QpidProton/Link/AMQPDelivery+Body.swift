@@ -47,7 +47,8 @@ extension AMQPDelivery {
             ///
             /// A cancelled task gets no further bytes, even if some are waiting. Another task can continue to read.
             ///
-            /// - Throws: `AMQPError` with ``AMQPCondition/aborted`` if the sender aborted the message.
+            /// - Throws: `AMQPError` with ``AMQPCondition/aborted`` if the sender aborted the message, or ended
+            ///   its link without an error before the end of the message.
             ///   ``AMQPCondition/decodeError`` if the body is not binary data. The link's error if the link has ended.
             ///   ``AMQPCondition/cancelled`` if the task was cancelled, which loses no bytes.
             public mutating func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> ByteBuffer? {

@@ -33,7 +33,7 @@ struct ReceiverEnding {
         if !receiver.isEndedByPeer, receiver.session.isHeardByPeer { receiver.dispositions.sendAll(on: receiver) }
         if self.isHeard { for slot in untaken { Self.release(slot, of: receiver) } }
         let isStreaming = receiver.streams?.arriving != nil
-        receiver.streams?.end(self.cause)
+        receiver.streams?.end(self.bodyError)
         let isHeldBack = receiver.state.message.isHeldBack
         receiver.note(.upToDate)
         let dropped = isHeldBack ? self.dropHeldBack(isStreaming: isStreaming) : 0
@@ -48,6 +48,13 @@ struct ReceiverEnding {
         receiver.account.add(-(receiver.account.share?.held ?? 0), of: receiver)
         receiver.promise()
         receiver.drains.end(self.cause)
+    }
+
+    /// The error of an incomplete message. A sender that ends its link without an error discards it, as with an abort,
+    /// which a closed window holds back.
+    private var bodyError: AMQPError {
+        guard self.error == nil, self.receiver.isEndedByPeer else { return self.cause }
+        return .aborted("the sender ended the link before the end of the message")
     }
 
     /// Removes the unsettled messages that no task has received, and returns their keys.

@@ -134,14 +134,7 @@ final class ReceiverStreams {
 
     /// The sender has aborted the message, and the delivery is about to be settled.
     func abort(_ stream: ArrivingStream) {
-        stream.finish(
-            AMQPError(
-                scope: .delivery,
-                condition: .aborted,
-                detail: "the sender has aborted the message",
-                origin: .peer
-            )
-        )
+        stream.finish(.aborted("the sender has aborted the message"))
         if let slot = stream.slot {
             self.receiver.dispositions.remove(slot)
             if self.receiver.isHeldUntilSettled { self.receiver.returnPlaces(1, bytes: stream.weight) }

@@ -255,7 +255,8 @@ struct ReceiverEndTests {
             try await end.run(receiver, peer)
             var body = delivery.body.makeAsyncIterator()
             #expect(try await body.next(isolation: nil) != nil)
-            for _ in 0..<3 { await expectError(end.condition ?? .closed) { try await body.next(isolation: nil) } }
+            let condition = end == .detach ? .aborted : end.condition ?? .closed
+            for _ in 0..<3 { await expectError(condition) { try await body.next(isolation: nil) } }
         }
     }
 
