@@ -120,13 +120,13 @@ struct ClientReceiverTests {
             let receiver = try await client.receiver(from: "q")
             try await waitUntil("the link") { peer.senders.count == 1 }
             let start = ContinuousClock.now
-            let waiting = Task { try await receiver.receive(timeout: .milliseconds(600)) }
+            let waiting = Task { try await receiver.receive(timeout: .seconds(3)) }
             try await Task.sleep(for: .milliseconds(50))
             proxy.end(.cut, .toServer)
             try await waitUntil("the next link") { peer.senders.count == 2 && client.health.isReady }
             #expect(try await within("the answer", { try await waiting.value }) == nil)
             let time = ContinuousClock.now - start
-            #expect(time >= .milliseconds(600) && time < .seconds(10), "\(time)")
+            #expect(time >= .seconds(3) && time < .seconds(20), "\(time)")
             // And a message that comes in time is received.
             let second = Task { try await receiver.receive(timeout: .seconds(30)) }
             try await Task.sleep(for: .milliseconds(20))
@@ -182,8 +182,8 @@ struct ClientReceiverTests {
             try receiver.setRateLimit(.init(messagesPerSecond: 20, burst: .milliseconds(50)))
             proxy.end(.cut, .toServer)
             try await waitUntil("the next link") { peer.senders.count == 2 && client.health.isReady }
-            for id in 0..<8 { _ = try await peer.senders[1].enqueue(AMQPMessage(body: "\(id)")) }
             let start = ContinuousClock.now
+            for id in 0..<8 { _ = try await peer.senders[1].enqueue(AMQPMessage(body: "\(id)")) }
             for _ in 0..<8 { try await receiver.next()?.accept() }
             #expect(ContinuousClock.now - start > .milliseconds(200))
             let error = try await failure(of: "the rate") { try receiver.setRateLimit(.init(messagesPerSecond: -1)) }

@@ -119,7 +119,7 @@ struct ClientSenderLimitTests {
             let sender = try await client.sender(to: "q")
             peer.settle(false)
             let doubt = try await failure(of: "the first") {
-                try await sender.send(AMQPMessage(body: "doubtful"), timeout: .milliseconds(300))
+                try await sender.send(AMQPMessage(body: "doubtful"), timeout: .seconds(2))
             }
             #expect(doubt.condition == .timeout && doubt.fate == .inDoubt && doubt.tracker != nil)
             proxy.beginOutage()

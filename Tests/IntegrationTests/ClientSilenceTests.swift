@@ -89,7 +89,7 @@ struct ClientSilenceTests {
     /// `TCP_USER_TIMEOUT` would end this connection.
     @Test func aPeerThatAcknowledgesAndDoesNotReadIsNoLoss() async throws {
         try await withClient {
-            $0.connection.idleTimeout = .milliseconds(800)
+            $0.connection.idleTimeout = .seconds(2)
         } _: { client, peer, proxy in
             let sender = try await client.sender(to: "q")
             // Its own frames go on.
@@ -97,7 +97,7 @@ struct ClientSilenceTests {
             let body = String(repeating: "x", count: 65_536)
             for _ in 0..<120 { _ = try await sender.enqueue(AMQPMessage(body: body)) }
             try await waitUntil("a full socket") { try await sender.link?.snapshot().blockedBy == .socket }
-            try await Task.sleep(for: .seconds(4))
+            try await Task.sleep(for: .seconds(6))
             #expect(try await sender.link?.snapshot().blockedBy == .socket)
             #expect(client.state == .open(generation: 1) && peer.connections.count == 1)
             proxy.set(FaultPlan(), .toServer)

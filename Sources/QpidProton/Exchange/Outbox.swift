@@ -210,31 +210,7 @@ extension Outbox {
 
     /// Returns the cause for which a full level has no room for a message of a link.
     func refusal(_ level: SendRefusal.Level, bytes: Int, _ link: SlotKey) -> SendRefusal {
-        self.state.withLock { Self.refusal(level, bytes, link, $0) }
-    }
-
-    private static func refusal(
-        _ level: SendRefusal.Level,
-        _ bytes: Int,
-        _ link: SlotKey,
-        _ state: State
-    ) -> SendRefusal {
-        let (node, ledger) = state.gate.ledger(level, from: link) ?? (link, ByteLedger(high: .max, low: .max))
-        let budget = level == .budget ? state.gate.share?.budget : nil
-        // The link below the level with the most bytes there.
-        var heaviest: (bytes: Int, cause: LaneCause)?
-        for (other, status) in state.links where state.gate.isLevel(node, above: other) {
-            let used = state.gate.ledger(other)?.used ?? 0
-            if used > heaviest?.bytes ?? 0 { heaviest = (used, status.cause.load(ordering: .relaxed)) }
-        }
-        return SendRefusal(
-            level: level,
-            bytes: bytes,
-            high: budget?.limit.bytes ?? ledger.high,
-            low: budget?.low.bytes ?? ledger.low,
-            used: budget?.used.bytes ?? ledger.used,
-            cause: heaviest?.cause
-        )
+        self.state.withLock { $0.gate.refusal(level, bytes: bytes, link, among: $0.links) }
     }
 
     /// Counts a message and hands it over as soon as there is room, in the order of the calls.
@@ -369,7 +345,7 @@ extension Outbox {
     /// Drops the first waiting message at a link.
     func dropFirst(_ node: SlotKey, _ status: LinkStatus) {
         let (dropped, passed) = self.state.withLock { state in
-            let refusal = Self.refusalOfFirst(node, state)
+            let refusal = state.gate.refusalOfFirst(node, among: state.links)
             let (waiter, admitted) = state.gate.cancelFirst(at: node)
             let passed = self.pass(admitted, &state)
             guard let waiter, let refusal else {
@@ -387,11 +363,8 @@ extension Outbox {
     }
 
     /// Returns why the first message that waits for room at a link has none; `nil` if none waits.
-    func refusalOfFirst(_ node: SlotKey) -> SendRefusal? { self.state.withLock { Self.refusalOfFirst(node, $0) } }
-
-    private static func refusalOfFirst(_ node: SlotKey, _ state: State) -> SendRefusal? {
-        guard let (bytes, level) = state.gate.first(at: node) else { return nil }
-        return Self.refusal(level, bytes, node, state)
+    func refusalOfFirst(_ node: SlotKey) -> SendRefusal? {
+        self.state.withLock { $0.gate.refusalOfFirst(node, among: $0.links) }
     }
 
     /// Removes bytes from the ledgers, and admits waiters that have room now. Called on the loop.

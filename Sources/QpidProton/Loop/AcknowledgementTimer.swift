@@ -35,7 +35,7 @@ final class AcknowledgementTimer {
         }
 
         private func schedule() {
-            self.timer = self.handler.schedule(in: self.watch.interval) { [unowned self] in self.look() }
+            self.timer = LoopTimer(of: self.handler, in: self.watch.interval) { [unowned self] in self.look() }
         }
 
         private func look() {

@@ -38,7 +38,7 @@ final class ChannelNumbers {
         guard self.waiting.isEmpty else { return self.waiting.append(session) }
         guard let wait = self.holdResting() else { return session.begin() }
         self.waiting = [session]
-        _ = self.handler.schedule(in: .nanoseconds(wait)) { [unowned self] in
+        _ = LoopTimer(of: self.handler, in: .nanoseconds(wait)) { [unowned self] in
             let waiting = self.waiting
             self.waiting = []
             for session in waiting { self.begin(session) }
@@ -82,7 +82,7 @@ final class ChannelNumbers {
         for holder in holders { holder.begin() }
         for (holder, channel) in zip(holders, self.frameUnsent()) { self.held[channel] = holder }
         if !self.held.isEmpty, self.holdTimer == nil {
-            self.holdTimer = self.handler.schedule(in: .nanoseconds(ChannelRest.rest)) { [unowned self] in
+            self.holdTimer = LoopTimer(of: self.handler, in: .nanoseconds(ChannelRest.rest)) { [unowned self] in
                 self.holdTimer = nil
                 self.release { _ in true }
             }

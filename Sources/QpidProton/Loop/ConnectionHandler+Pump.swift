@@ -74,10 +74,6 @@ extension ConnectionHandler {
     /// for another one, and small writes cost five times as much.
     private var hasRoomForBatch: Bool { self.unwrittenBytes <= SocketWriter.budget - SendFeed.batch }
 
-    func markArrived(_ receiver: ReceiverEndpoint) {
-        self.arrivedReceivers.append(receiver)
-    }
-
     // MARK: Timers and the end
 
     /// Runs Proton's idle timers, and schedules their next run.

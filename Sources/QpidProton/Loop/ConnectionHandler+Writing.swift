@@ -12,7 +12,7 @@ extension ConnectionHandler {
         var out = self.writer.take(from: self.engine, context)
         if out != nil { self.frames.sent(&out) }
         if self.frames.renewals.areDue, self.engine.isLocallyActive { self.addNews(to: &out, context) }
-        if !self.touchedSessions.isEmpty { self.takeFramed() }
+        if !self.touchedSessions.isEmpty { SessionEndpoint.takeFramed(of: self) }
         guard let out, out.readableBytes > 0 else {
             if let framed = self.writer.confirmFramed() { self.confirm(framed, nil) }
             return false
@@ -31,16 +31,6 @@ extension ConnectionHandler {
         if self.unwrittenBytes < SocketWriter.budget { self.frames.renewals.answerEchoes(add) }
         if self.frames.renewals.renew(at: self.now, add) { self.isPumpNeeded = true }
         self.timers.lookAtIdleLinks(of: self)
-    }
-
-    private func takeFramed() {
-        // Usually one.
-        if self.touchedSessions.count == 1 {
-            self.touchedSessions.removeLast().takeFramed(into: &self.writer.pending)
-        } else {
-            for session in self.touchedSessions { session.takeFramed(into: &self.writer.pending) }
-            self.touchedSessions.removeAll(keepingCapacity: true)
-        }
     }
 
     func flush() {

@@ -301,20 +301,4 @@ final class ConnectionHandler: ChannelInboundHandler {
     func deadline(in duration: Duration) -> NIODeadline {
         self.eventLoop.now + .nanoseconds(duration.nanoseconds)
     }
-
-    func schedule(in duration: Duration, _ work: @escaping () -> Void) -> LoopTimer {
-        self.schedule(at: self.deadline(in: duration), work)
-    }
-
-    /// Runs work on the loop at a time, and its consequences.
-    func schedule(at deadline: NIODeadline, _ work: @escaping () -> Void) -> LoopTimer {
-        // Held strongly, because a weak reference would slow down every reference count of the handler for good.
-        LoopTimer(on: self.eventLoop, at: deadline) {
-            guard !self.isDead else { return }
-            // The time of blocks, because the work may end a wait that started before it.
-            self.now = self.nanoseconds
-            work()
-            self.pump()
-        }
-    }
 }

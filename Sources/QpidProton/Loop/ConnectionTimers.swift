@@ -40,7 +40,7 @@ final class ConnectionTimers {
     private func setTick(at time: Int64, for handler: ConnectionHandler) {
         self.tick?.cancel()
         self.tickTime = time
-        self.tick = handler.schedule(at: .uptimeNanoseconds(UInt64(time) * 1_000_000)) { [unowned self] in
+        self.tick = LoopTimer(of: handler, at: .uptimeNanoseconds(UInt64(time) * 1_000_000)) { [unowned self] in
             self.tickTime = .max
             self.tick = nil
         }
@@ -50,7 +50,7 @@ final class ConnectionTimers {
     func limitClose(of handler: ConnectionHandler) {
         guard !handler.isDead, self.close == nil else { return }
         let timeout = handler.configuration.operationTimeout
-        self.close = handler.schedule(in: timeout) { [unowned handler] in
+        self.close = LoopTimer(of: handler, in: timeout) { [unowned handler] in
             let text = "the peer did not answer the close within \(timeout)"
             handler.die(AMQPError(scope: .connection, condition: .timeout, detail: text))
         }
@@ -64,7 +64,7 @@ final class ConnectionTimers {
     }
 
     private func scheduleIdleLook(of handler: ConnectionHandler) {
-        self.idleLook = handler.schedule(in: .nanoseconds(PeerSession.idlePause)) {
+        self.idleLook = LoopTimer(of: handler, in: .nanoseconds(PeerSession.idlePause)) {
             [unowned self, frames = handler.frames] in
             self.idleLook = nil
             frames.lookAtIdleLinks()
@@ -77,7 +77,8 @@ final class ConnectionTimers {
     func expireMessages(of handler: ConnectionHandler, at deadline: NIODeadline) {
         if let expiry = self.expiry, expiry.deadline <= deadline { return }
         self.expiry?.timer.cancel()
-        let timer = handler.schedule(at: deadline) { [unowned self, unowned handler] in self.expire(for: handler) }
+        let timer = LoopTimer(of: handler, at: deadline) { [unowned self, unowned handler] in self.expire(for: handler)
+        }
         self.expiry = (deadline, timer)
     }
 

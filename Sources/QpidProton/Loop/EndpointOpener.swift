@@ -129,7 +129,7 @@ struct EndpointOpener {
     ) {
         guard reply.answer == nil else { return }
         let timeout = timeout ?? self.handler.configuration.operationTimeout
-        let timer = self.handler.schedule(in: timeout) {
+        let timer = LoopTimer(of: self.handler, in: timeout) {
             let error = AMQPError(condition: .timeout, detail: "the peer did not answer \(what) within \(timeout)")
             if reply.resolve(.failure(error)) { onTimeout() }
         }

@@ -24,6 +24,23 @@ struct LoopTimer: Sendable {
         }
     }
 
+    /// Runs work on the loop of a connection after a duration, and its consequences.
+    init(of handler: ConnectionHandler, in duration: Duration, _ work: @escaping () -> Void) {
+        self.init(of: handler, at: handler.deadline(in: duration), work)
+    }
+
+    /// Runs work on the loop of a connection at a time, and its consequences.
+    init(of handler: ConnectionHandler, at deadline: NIODeadline, _ work: @escaping () -> Void) {
+        // Held strongly, because a weak reference would slow down every reference count of the handler for good.
+        self.init(on: handler.eventLoop, at: deadline) {
+            guard !handler.isDead else { return }
+            // The time of blocks, because the work may end a wait that started before it.
+            handler.now = handler.nanoseconds
+            work()
+            handler.pump()
+        }
+    }
+
     /// The work does not start any more after a call on the loop.
     func cancel() {
         self.mark.isCancelled.store(true, ordering: .relaxed)

@@ -114,7 +114,8 @@ final class ReadController {
     /// waiting for data that only the socket can deliver.
     private func limitWithholding() {
         let before = self.budget.freed
-        self.withholdTimer = self.handler.schedule(in: self.handler.configuration.operationTimeout) { [unowned self] in
+        self.withholdTimer = LoopTimer(of: self.handler, in: self.handler.configuration.operationTimeout) {
+            [unowned self] in
             self.update()
             guard self.isReadingWithheld else { return }
             if self.isOverfull, self.budget.freed == before { self.closeLargest() }

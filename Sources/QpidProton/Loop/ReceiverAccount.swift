@@ -85,7 +85,8 @@ struct ReceiverAccount {
         }
         // A limit may be so low that its time cannot be computed, so it is checked again.
         let time = min(max(next, now + 1_000_000), now + 3_600_000_000_000)
-        self.timer = receiver.handler.schedule(at: .uptimeNanoseconds(UInt64(clamping: time))) { [unowned receiver] in
+        self.timer = LoopTimer(of: receiver.handler, at: .uptimeNanoseconds(UInt64(clamping: time))) {
+            [unowned receiver] in
             receiver.account.timer = nil
             receiver.topUp()
         }

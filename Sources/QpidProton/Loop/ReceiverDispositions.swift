@@ -139,7 +139,8 @@ struct ReceiverDispositions: ~Copyable {
         guard let deadline = self.pace.deadline(ripeSince: ripeSince, hasWaiting: hasWaiting) else { return }
         if let timer = self.timer, timer.deadline <= deadline { return }
         self.cancelTimer()
-        let timer = receiver.handler.schedule(at: .uptimeNanoseconds(UInt64(max(0, deadline)))) { [unowned receiver] in
+        let timer = LoopTimer(of: receiver.handler, at: .uptimeNanoseconds(UInt64(max(0, deadline)))) {
+            [unowned receiver] in
             receiver.dispositions.timer = nil
             guard !receiver.isDone else { return }
             receiver.dispositions.sendOverdue(on: receiver)

@@ -34,7 +34,7 @@ final class ReceiverDrains {
         }
         self.replies.append(reply)
         let timeout = timeout ?? receiver.handler.configuration.operationTimeout
-        let timer = receiver.handler.schedule(in: timeout) { [unowned self] in
+        let timer = LoopTimer(of: receiver.handler, in: timeout) { [unowned self] in
             let error = AMQPError(condition: .timeout, detail: "the peer did not answer the drain within \(timeout)")
             guard reply.resolve(.failure(error)) else { return }
             self.replies.removeAll { $0 === reply }
@@ -144,7 +144,7 @@ final class ReceiverDrains {
         self.timer?.cancel()
         self.timer = nil
         guard self.receiver.isLocallyOpen, let next = self.waits.map(\.deadline).min() else { return }
-        self.timer = self.receiver.handler.schedule(at: next) { [unowned self] in
+        self.timer = LoopTimer(of: self.receiver.handler, at: next) { [unowned self] in
             let now = self.receiver.handler.eventLoop.now
             let due = self.waits.filter { $0.deadline <= now && self.receiver.inbox?.isWaiting($0.id) == true }
             self.waits.removeAll { $0.deadline <= now }

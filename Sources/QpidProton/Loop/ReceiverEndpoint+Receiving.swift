@@ -144,7 +144,7 @@ extension ReceiverEndpoint {
     /// length and the room for `count` bytes after it.
     func place(_ tag: UnsafeRawBufferPointer, before count: Int) -> (count: Int, room: UnsafeMutableRawPointer) {
         let placed = self.arrivals.place(tag, before: count, keepsMark: self.handler.frames.receivesFormats)
-        if self.arrivals.isEmpty { self.handler.markArrived(self) }
+        if self.arrivals.isEmpty { self.handler.arrivedReceivers.append(self) }
         return placed
     }
 

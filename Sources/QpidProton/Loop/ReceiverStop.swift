@@ -22,7 +22,7 @@ final class ReceiverStop {
         self.replies.append(done)
         if isFirst { self.setAsideUntaken() }
         guard limit > .zero else { return self.receiver.close(nil) }
-        let timer = self.receiver.handler.schedule(in: limit) { [unowned self] in self.receiver.close(nil) }
+        let timer = LoopTimer(of: self.receiver.handler, in: limit) { [unowned self] in self.receiver.close(nil) }
         self.timer?.cancel()
         self.timer = timer
         guard isFirst else { return self.closeIfSettled() }

@@ -46,7 +46,8 @@ final class SendPacer {
         self.timer?.cancel()
         // A limit so low that its time cannot be computed is checked again.
         let time = min(next, now + 3_600_000_000_000)
-        self.timer = self.sender.handler.schedule(at: .uptimeNanoseconds(UInt64(clamping: time))) { [unowned self] in
+        self.timer = LoopTimer(of: self.sender.handler, at: .uptimeNanoseconds(UInt64(clamping: time))) {
+            [unowned self] in
             self.release(lane)
         }
     }

@@ -11,7 +11,7 @@ extension SenderEndpoint {
         self.flushes.append(done)
         self.handler.outbox.closeLevel(node, .senderClosed)
         guard limit > .zero else { return self.close(nil) }
-        let timer = self.handler.schedule(in: limit) { self.close(nil) }
+        let timer = LoopTimer(of: self.handler, in: limit) { self.close(nil) }
         self.flushes.append { timer.cancel() }
         if self.state.take(.flush) { self.handler.sending.closeWhenFlushed(self) }
     }

@@ -204,8 +204,19 @@ final class SessionEndpoint {
         self.handler.touchedSessions.append(self)
     }
 
+    /// Removes the framed bytes of a connection's sessions from those in Proton.
+    static func takeFramed(of handler: ConnectionHandler) {
+        // Usually one.
+        if handler.touchedSessions.count == 1 {
+            handler.touchedSessions.removeLast().takeFramed(into: &handler.writer.pending)
+        } else {
+            for session in handler.touchedSessions { session.takeFramed(into: &handler.writer.pending) }
+            handler.touchedSessions.removeAll(keepingCapacity: true)
+        }
+    }
+
     /// Removes framed bytes from those in Proton.
-    func takeFramed(into writes: inout PendingWrites) {
+    private func takeFramed(into writes: inout PendingWrites) {
         self.isTouched = false
         guard !self.isDone else { return }
         self.handed.takeFramed(leaving: self.session.outgoingBytes, into: &writes)

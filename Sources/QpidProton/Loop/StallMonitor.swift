@@ -72,7 +72,7 @@ final class StallMonitor {
         self.timer?.cancel()
         self.timer = nil
         guard let interval, !self.handler.isDead else { return }
-        self.timer = self.handler.schedule(in: .nanoseconds(max(Self.shortest / 2, interval))) { [unowned self] in
+        self.timer = LoopTimer(of: self.handler, in: .nanoseconds(max(Self.shortest / 2, interval))) { [unowned self] in
             self.look()
             self.schedule()
         }

@@ -153,7 +153,7 @@ final class TimedClose {
         let operationTimeout = self.handler.configuration.operationTimeout
         let last = self.handler.deadline(in: operationTimeout)
         let limit = self.deadline <= last ? self.limit : operationTimeout
-        self.timer = self.handler.schedule(at: min(self.deadline, last)) {
+        self.timer = LoopTimer(of: self.handler, at: min(self.deadline, last)) {
             let text = "the peer did not answer \(self.request.what) within \(limit)"
             let error = AMQPError(scope: self.request.scope, condition: .timeout, detail: text)
             self.end(error)
