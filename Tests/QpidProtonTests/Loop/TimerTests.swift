@@ -28,7 +28,7 @@ struct TimerTests {
                 var timers: [LoopTimer] = []
                 for number in 0..<3 {
                     timers.append(
-                        handler.schedule(at: due) {
+                        LoopTimer(of: handler, at: due) {
                             ran.withLock { $0.append(number) }
                             for timer in timers { timer.cancel() }
                         }
