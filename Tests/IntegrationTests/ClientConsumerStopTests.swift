@@ -110,7 +110,8 @@ struct ClientConsumerStopTests {
             log.open("end")
             #expect(try await tracker.outcome() == .accepted)
             #expect(try await within("the close") { await closing.value }.isComplete)
-            #expect(try await within("the end") { try await consuming.value }.accepted == 1)
+            let result = try await within("the end") { try await consuming.value }
+            #expect(result.accepted == 1, "\(result)")
         }
     }
 

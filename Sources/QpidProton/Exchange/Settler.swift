@@ -19,25 +19,27 @@ final class Settler: Sendable {
     }
 
     func settle(_ settlement: Settlement) -> AMQPSettlement {
+        // Before the post: the loop may send the decision and end the link before the call returns.
+        let isStale = self.unsent.hasEnded
         guard self.outbox.settle(settlement) else {
             self.unsent.add(CollectionOfOne(settlement))
             return .stale
         }
-        return self.result(CollectionOfOne(settlement))
+        return isStale ? .stale : self.queued(CollectionOfOne(settlement))
     }
 
     /// Settles a batch.
     func settle(contentsOf settlements: [Settlement]) -> AMQPSettlement {
+        let isStale = self.unsent.hasEnded
         guard self.outbox.settle(contentsOf: settlements) else {
             self.unsent.add(settlements)
             return .stale
         }
-        return self.result(settlements)
+        return isStale ? .stale : self.queued(settlements)
     }
 
     @inline(__always)
-    private func result(_ settlements: some Collection<Settlement>) -> AMQPSettlement {
-        if self.unsent.hasEnded { return .stale }
+    private func queued(_ settlements: some Collection<Settlement>) -> AMQPSettlement {
         if self.isWatched.load(ordering: .acquiring) { self.tell(settlements) }
         return .queued
     }

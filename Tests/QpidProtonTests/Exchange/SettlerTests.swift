@@ -51,6 +51,13 @@ import Testing
         #expect(mail.settlements.map(\.sequence) == [1, 2, 3] && self.unsent.count == 0)
     }
 
+    /// The loop runs between the post and the return of the call.
+    @Test func aDecisionThatIsSentBeforeTheLinkEndsIsQueued() {
+        self.outbox.open { self.end(undecided: 1) }
+        #expect(self.settler.settle(self.settlement(1)) == .queued)
+        #expect(self.settler.settle(self.settlement(2)) == .stale)
+    }
+
     /// The loop counts it.
     @Test func aDecisionBehindTheEndOfTheLinkIsStale() {
         self.end(undecided: 1)
