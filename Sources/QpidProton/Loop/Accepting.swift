@@ -50,7 +50,7 @@ extension LinkEndpoint {
             self.attach()
             return .success(accepted)
         } catch {
-            // The peer's request exceeds its own frame size, so another attempt would not be shorter.
+            // The answer to this attach exceeds the peer's frame size. Another attempt would be no shorter.
             if self.oversize != nil {
                 self.close(AMQPError(scope: .link, condition: .frameSizeTooSmall, detail: error.detail))
             }

@@ -8,9 +8,9 @@ internal import NIOCore
     internal import Musl
 #endif
 
-/// Looks from time to time whether the peer's side acknowledges what the socket has sent. It is used on the event loop alone.
+/// The periodic check that the peer's host acknowledges sent bytes. Used on the event loop only.
 ///
-/// Only Linux tells, and only of TCP.
+/// Only Linux reports acknowledgements, and only for TCP.
 final class AcknowledgementTimer {
     #if os(Linux)
         private var watch: AcknowledgementWatch
@@ -18,7 +18,7 @@ final class AcknowledgementTimer {
         private let socket: any SocketOptionProvider
         private var timer: LoopTimer?
 
-        /// Begins; nil where no one tells.
+        /// Starts the checks; `nil` without an idle timeout or without a socket.
         init?(of handler: ConnectionHandler) {
             guard let limit = handler.configuration.idleTimeout,
                 let socket = handler.context?.channel as? any SocketOptionProvider

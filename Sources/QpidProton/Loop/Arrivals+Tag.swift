@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Arrivals {
-    /// Writes the tag of a delivery before the room for `count` bytes. A ``MarkedTag`` keeps its mark. Other tags of
-    /// more than 32 bytes violate the standard, and are cut.
+    /// Writes the tag of a delivery before the room for `count` bytes. A ``MarkedTag`` keeps its mark. Other tags are
+    /// cut after 32 bytes, the standard's limit.
     @inline(__always)
     func place(
         _ tag: UnsafeRawBufferPointer,

@@ -11,7 +11,7 @@ final class ChannelNumbers {
     private unowned let handler: ConnectionHandler
     /// How long the numbers of ended sessions have rested.
     private var rest = ChannelRest()
-    /// The sessions that occupy numbers for Proton.
+    /// The placeholder sessions, by the numbers that they occupy.
     private(set) var held: [UInt16: ProtonChannelHolder] = [:]
     private var holdTimer: LoopTimer?
     /// The sessions that wait for a rested number.
@@ -21,17 +21,18 @@ final class ChannelNumbers {
 
     private var frames: FrameObserver { self.handler.frames }
 
-    /// The channels that both sides allow. An ended session keeps its channel until the peer has ended it too.
+    /// The number of channels that both sides allow. An ended session keeps its channel until the peer has ended it
+    /// too.
     var count: Int {
         1 + min(Int(self.handler.configuration.channelMax), Int(self.handler.engine.remoteChannelMax))
     }
 
-    /// Begins a session on this side. A session of this side waits while every free channel number rests; the answer to
-    /// the peer's begin does not.
+    /// Begins a session on this side. A session that this side starts waits while every free channel number rests. The
+    /// answer to the peer's begin does not wait.
     func begin(_ session: SessionEndpoint) {
         guard !session.isDone else { return }
         if session.isBegunByPeer {
-            // Proton needs a free number.
+            // Proton needs a free number for the answer, even one that rests.
             if self.holdResting() != nil { self.release { _ in true } }
             return session.begin()
         }
@@ -59,16 +60,16 @@ final class ChannelNumbers {
     /// Handles the end of the connection.
     func close() { self.waiting = [] }
 
-    /// Leaves Proton a rested number as the lowest free one.
+    /// Makes a rested number the lowest free one for Proton.
     ///
-    /// - Returns: The time until there is one, in nanoseconds; `nil` if there is one now.
+    /// - Returns: The time until a number has rested, in nanoseconds; `nil` if one has.
     private func holdResting() -> Int64? {
         let now = self.handler.nanoseconds
         self.rest.expire(at: now)
         guard !self.rest.isEmpty || !self.held.isEmpty, self.handler.engine.transportError == nil,
             self.handler.engine.isLocallyActive
         else { return nil }
-        // Unframed begins and ends use and free numbers.
+        // Begins and ends that Proton has not written yet still use and free numbers.
         while self.handler.produce() {}
         guard !self.handler.isDead else { return nil }
         let chosen: UInt16
@@ -101,8 +102,8 @@ final class ChannelNumbers {
         _ = self.frameUnsent()
     }
 
-    /// Makes Proton write the frames of placeholder sessions, and drops them. There are no other frames, because all
-    /// output was written before.
+    /// Makes Proton write the frames of placeholder sessions, and drops these frames. Proton has no other output here,
+    /// because the callers have written it.
     ///
     /// - Returns: The channels of the frames.
     private func frameUnsent() -> [UInt16] {

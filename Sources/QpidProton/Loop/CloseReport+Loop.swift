@@ -3,7 +3,7 @@
 extension LinkEndpoint {
     /// The reports to which the link adds its unfinished work.
     var reports: [CloseReport] {
-        // Closes are rare, and so are ended links.
+        // This array is built rarely: only when links close or end.
         self.allReports.filter(\.isOpen)
     }
 

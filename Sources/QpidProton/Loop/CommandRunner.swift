@@ -2,7 +2,8 @@
 
 internal import NIOCore
 
-// The commands of tasks. Each finds its object by the key, or is answered with the cause of the object's end.
+// The commands of tasks. A command finds its object by the key. If the object has ended, the command fails with the
+// cause.
 
 extension SlotMap<SessionEndpoint> {
     subscript(status: SessionStatus) -> SessionEndpoint? { self[status.key] }
@@ -60,7 +61,7 @@ struct CommandRunner {
         }
     }
 
-    /// Answers when the settlement of a delivery has ended.
+    /// Answers a task once the settlement of a delivery has a result.
     private func awaitSettlement(
         _ settler: Settler,
         _ slot: SlotKey,

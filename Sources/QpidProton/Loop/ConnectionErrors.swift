@@ -17,7 +17,7 @@ struct ConnectionErrors {
         )
     }
 
-    /// An error of the channel.
+    /// Translates an error of the channel.
     func translate(_ error: any Error, _ context: ChannelHandlerContext?) -> AMQPError {
         if let error = error as? AMQPError { return error }
         let tls = try? context?.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
@@ -30,7 +30,7 @@ struct ConnectionErrors {
         return translated
     }
 
-    /// Proton's error, if there is one.
+    /// Returns Proton's error; `nil` if there is none.
     func transportError(of engine: borrowing ProtonEngine) -> AMQPError? {
         guard let error = engine.transportError else { return nil }
         guard error.condition == .resourceLimitExceeded, error.detail == ProtonEngine.idleTimeoutText else {

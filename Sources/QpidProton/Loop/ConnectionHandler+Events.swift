@@ -15,7 +15,7 @@ extension ConnectionHandler {
             case .linkFlow(let link):
                 let isSender = link.isSender
                 LinkEndpoint.of(link)?.flowed()
-                // Proton reports each written transfer as a flow. Only a sender answers drains.
+                // Proton reports each written transfer as a flow of the sender, which needs no further round.
                 if isSender { continue }
             case .linkRemoteOpen(let link): PeerOpenings(handler: self).linkOpened(link)
             case .linkRemoteClose(let link): LinkEndpoint.of(link)?.remoteClosed(detach: false)

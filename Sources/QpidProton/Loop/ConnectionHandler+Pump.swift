@@ -4,10 +4,10 @@ internal import Logging
 internal import NIOCore
 
 extension ConnectionHandler {
-    /// The rounds of the pump before other connections of the loop have their turn.
+    /// The most rounds of the pump before other connections of the loop run.
     private static let rounds = 16
 
-    /// Moves all work: the outbox, Proton's events, slices, and Proton's output.
+    /// Moves all work: reads the outbox, handles Proton's events, hands slices over, and writes Proton's output.
     ///
     /// - Parameter isFresh: Whether all events have just been handled.
     func pump(isFresh: Bool = false) {
@@ -17,7 +17,7 @@ extension ConnectionHandler {
             return
         }
         self.isPumping = true
-        // Before the output, so that a due heartbeat or idle timeout leaves now.
+        // The timers run before the output, so that this pump sends a due heartbeat or idle timeout.
         self.runTimers()
         if self.isEndWaiting {
             self.isEndWaiting = false
@@ -26,7 +26,7 @@ extension ConnectionHandler {
         var rounds = 0
         var hasMail = false
         repeat {
-            // No work waited for the written bytes.
+            // A round that no work requested only checks the mail.
             let isLookOnly = rounds > 0 && !self.isPumpNeeded
             self.isPumpNeeded = false
             self.isLookNeeded = false
@@ -51,7 +51,7 @@ extension ConnectionHandler {
         self.decisionWrites.report(self.writes, isDead: false)
         self.receiving.update()
         if self.isPumpNeeded || self.isLookNeeded || hasMail {
-            // After mail more follows soon, and a second check costs less than a wake-up.
+            // More mail usually follows soon, and a second check costs less than a wake-up.
             let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
             self.eventLoop.execute { bound.value.pump() }
         }

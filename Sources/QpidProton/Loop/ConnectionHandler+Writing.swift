@@ -2,7 +2,7 @@
 
 internal import NIOCore
 
-// From Proton to the socket, and the consequences of confirmed writes.
+// The path of Proton's output to the socket, and the consequences of confirmed writes.
 
 extension ConnectionHandler {
     /// Writes Proton's output. Returns whether there was any.
@@ -27,7 +27,7 @@ extension ConnectionHandler {
             if out == nil { out = self.writer.takeOutput(context) }
             out?.writeImmutableBuffer(frame)
         }
-        // A peer that requests echoes and does not read gets no further answers.
+        // A peer that requests echoes and does not read receives no further answers.
         if self.unwrittenBytes < SocketWriter.budget { self.frames.renewals.answerEchoes(add) }
         if self.frames.renewals.renew(at: self.now, add) { self.isPumpNeeded = true }
         self.timers.lookAtIdleLinks(of: self)
@@ -38,7 +38,8 @@ extension ConnectionHandler {
         self.confirm(confirmed, nil)
     }
 
-    /// The socket has confirmed writes, or lost them: their bytes leave the ledgers, and settled messages are done.
+    /// Handles writes that the socket has confirmed or lost: removes their bytes from the ledgers, and completes
+    /// messages that were sent settled.
     func confirm(_ confirmed: PendingWrites.Confirmed, _ result: Result<Void, any Error>?) {
         let wasFull = self.unwrittenBytes >= SocketWriter.budget
         var failure: AMQPError?
@@ -46,11 +47,11 @@ extension ConnectionHandler {
             failure = self.ended.answer?.failure ?? self.errors.translate(error, self.context)
         }
         self.writer.end(confirmed, failure, for: self)
-        // Nothing more may be handed over, because it would count as sent.
+        // Messages that are handed over from here on would count as sent.
         if let failure { return self.die(failure) }
         guard self.isPumping else { return self.pump() }
-        // The round that writes hands over more itself. Answers wait for room in the budget, and ends wait for the
-        // ledgers.
+        // The round that writes hands over more messages by itself. Answers to echoes wait for room in the budget, and
+        // ending senders wait for the ledgers.
         if wasFull || !self.sending.flushing.isEmpty { self.isPumpNeeded = true } else { self.isLookNeeded = true }
     }
 }

@@ -4,10 +4,10 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// The last handler of a connection's pipeline. It owns Proton, and moves bytes, events and the outbox through it.
+/// The last handler of a connection's pipeline. It owns Proton, and moves bytes, events and the tasks' mail through it.
 ///
-/// Data moves in one direction. The outbox and the socket are the inputs. Proton's events are handled, slices go to
-/// Proton, and its bytes are written. The completed write removes them from the ledgers.
+/// Data moves in one direction. The outbox and the socket are the inputs. The handler processes Proton's events, hands
+/// slices to Proton, and writes Proton's output. A completed write removes its bytes from the ledgers.
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -16,7 +16,8 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     let role: Role
     let configuration: AMQPConnection.Configuration
-    /// All lines carry the number of the connection, and the peer's container-id once it is known.
+    /// The logger of the connection. All lines carry the connection's number, and the peer's container-id once it is
+    /// known.
     var logger: Logger
     let eventLoop: any EventLoop
     let outbox = Outbox()
@@ -27,7 +28,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     let opened = Reply<AMQPPeer>()
     /// The end of the connection; a failure if an error ended it.
     let ended = EndReply()
-    /// The socket is closed.
+    /// The result of the close, once the socket is closed.
     let closed = Reply<Void>()
     let incoming: WaitingQueue<IncomingRequest>
 
@@ -35,7 +36,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     var receivers = SlotMap<ReceiverEndpoint>()
     /// The authenticated identity; `nil` without a SASL layer. Set before the connection is opened.
     let identity = Reply<AMQPAuthenticatedIdentity?>()
-    /// The unfinished work of its links in a close.
+    /// The unfinished work of the connection's links during a close.
     let report = CloseReport()
 
     // The parts of the connection.
@@ -45,12 +46,12 @@ final class ConnectionHandler: ChannelInboundHandler {
     let sending: SendFeed
     let writer: SocketWriter
     let timers = ConnectionTimers()
-    /// The received bytes in memory. Set once at the creation of the handler, as the next two.
+    /// The controller of reads by the received bytes in memory. Set once in `init`, like the next two.
     @exclusivity(unchecked) private(set) var receiving: ReadController!
     private(set) var channels: ChannelNumbers!
     /// Reports the causes that block links.
     private(set) var watch: StallMonitor!
-    /// `nil` if nothing is reported.
+    /// The metrics of the connection; `nil` if none are reported.
     let metrics: FlowMetrics?
     let errors: ConnectionErrors
     var choices = SendChoices()
@@ -80,9 +81,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Whether Proton must answer an end or a detach of the peer before any begin or attach in its place.
     var isEndWaiting = false
 
-    /// The number of links so far, which numbers them.
+    /// The number of links so far, and of the newest link.
     var linkCount: UInt64 = 0
-    /// The links that the peer has attached on its own, until both sides have detached.
+    /// The number of links that the peer has attached on its own, until both sides have detached.
     var linksOfPeer = 0
     /// The most links of a session that this side has detached and the peer has not.
     var detachLimit = 8_192
@@ -126,7 +127,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.watch = StallMonitor(self)
         self.frames.onEnd = { [unowned self] in self.channels.ended($0, isOver: $1) }
         self.frames.onOpenSent = { [unowned self] in
-            // The open has announced the smaller size. A larger frame of the peer never arrives here.
+            // The sent open announces the smaller size. The observer stops a larger frame of the peer before Proton
+            // sees it.
             self.engine.setMaxFrameSize(self.frames.protonFrameSize)
         }
     }
@@ -136,7 +138,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
-        // Until the handler is removed; not for one that never enters a pipeline.
+        // The budget is shared until the handler is removed. A handler that never enters a pipeline must not share it.
         if let budget = self.configuration.sendBudget { self.outbox.share(budget) }
         let pump: @Sendable () -> Void = { bound.value.pump() }
         self.outbox.open { [eventLoop] in eventLoop.execute(pump) }
@@ -171,7 +173,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.reader.checkHeader(buffer) { return self.fail(refusal) }
         if let violation = buffer.withUnsafeReadableBytes({ self.reader.read($0, for: self) }) {
-            // As if the wrong frame had arrived in a read of its own.
+            // The frames before the wrong one are handled first, as if it had arrived in a read of its own.
             self.processEvents()
             return self.fail(violation)
         }
@@ -244,7 +246,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         if !self.engine.isLocallyClosed { self.engine.close() }
     }
 
-    /// Sends the transport's error to the peer, if possible, and ends.
+    /// Sends an error of the transport to the peer, if possible, and ends the connection.
     func fail(_ error: AMQPError) {
         guard !self.isDead else { return }
         self.writer.sayFarewell(error, for: self)
@@ -290,7 +292,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         if let lost = self.writer.takeUnpromised() { self.confirm(lost, .failure(error)) }
     }
 
-    /// Numbers the connections of the process, for the log.
+    /// The number of connections of the process so far, for the log.
     private static let count = Atomic(0)
 
     // MARK: Time

@@ -7,7 +7,7 @@ final class ConnectionTimers {
     /// The longest delay of an expiry, so that many messages with different times need few checks.
     private static let grain = TimeAmount.milliseconds(5)
 
-    /// The next run of Proton's idle timers, in milliseconds of the loop's clock; `.max` for never.
+    /// The time of the next run of Proton's idle timers, in milliseconds of the loop's clock; `.max` for never.
     @exclusivity(unchecked) private var tickTime = Int64.max
     private var tick: LoopTimer?
     private var close: LoopTimer?
@@ -26,7 +26,7 @@ final class ConnectionTimers {
         self.expiry = nil
     }
 
-    /// Begins to look whether the peer acknowledges what was sent.
+    /// Starts the checks that the peer's host acknowledges sent bytes.
     func watchAcknowledgements(of handler: ConnectionHandler) {
         self.acknowledgements = AcknowledgementTimer(of: handler)
     }
@@ -46,7 +46,8 @@ final class ConnectionTimers {
         }
     }
 
-    /// A peer that does not answer the close, or does not read it, must not keep the socket open forever.
+    /// Limits the time of the close. A peer that does not answer or read the close must not hold the socket open
+    /// forever.
     func limitClose(of handler: ConnectionHandler) {
         guard !handler.isDead, self.close == nil else { return }
         let timeout = handler.configuration.operationTimeout
@@ -73,7 +74,8 @@ final class ConnectionTimers {
 
     // MARK: Messages that expire
 
-    /// Checks the messages with a start limit at this time, or earlier: see ``AMQPSendOptions/expiresAfter``.
+    /// Schedules a check of the messages with a start limit for this time, or earlier: see
+    /// ``AMQPSendOptions/expiresAfter``.
     func expireMessages(of handler: ConnectionHandler, at deadline: NIODeadline) {
         if let expiry = self.expiry, expiry.deadline <= deadline { return }
         self.expiry?.timer.cancel()

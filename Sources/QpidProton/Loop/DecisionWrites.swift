@@ -33,12 +33,12 @@ struct DecisionWrites {
         for (key, settlements) in byReceiver { self.ended[key]?.add(settlements) }
     }
 
-    /// Returns the decisions about an ended receiver's messages that are still on their way to the socket.
+    /// Returns the number of decisions about an ended receiver's messages that are still on their way to the socket.
     func unwritten(of unsent: UnsentSettlements, _ writes: WriteNumbers) -> Int {
         self.ending.first { $0.unsent === unsent }?.unwritten.left(writes) ?? 0
     }
 
-    /// Reports the unwritten decisions of receivers for which they are certain now.
+    /// Reports the number of unwritten decisions of each receiver for which this number is final.
     ///
     /// - Parameter isDead: Whether no write follows the current ones.
     @inline(__always)
@@ -57,7 +57,7 @@ struct DecisionWrites {
 
     // MARK: Tasks that wait
 
-    /// Answers when the socket has accepted a write.
+    /// Answers tasks once the socket has accepted a write.
     ///
     /// - Parameter gone: The error that ended the connection; `nil` while it is open.
     mutating func answer(
@@ -77,7 +77,7 @@ struct DecisionWrites {
         }
     }
 
-    /// Answers when the decision about an ended receiver's message has left.
+    /// Answers a task once the decision about an ended receiver's message is written.
     mutating func answer(
         _ reply: Reply<AMQPSettlementResult>,
         of slot: SlotKey,
@@ -91,13 +91,13 @@ struct DecisionWrites {
         self.answer([reply], afterWrite: ending.unwritten.lastWrite, writes, gone: gone)
     }
 
-    /// The socket has accepted the writes up to this one.
+    /// Answers the tasks whose writes the socket has accepted, up to this one.
     @inline(__always)
     mutating func finish(_ write: Int) {
         if !self.waits.isEmpty { self.waits.finish(write) }
     }
 
-    /// No further write will be accepted once none is in progress.
+    /// Fails the waiting tasks once no write is in progress, because no other write follows.
     mutating func fail(_ error: AMQPError, _ writes: WriteNumbers) {
         if writes.isIdle { self.waits.fail(error) }
     }

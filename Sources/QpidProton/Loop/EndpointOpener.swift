@@ -6,7 +6,7 @@ internal import NIOCore
 struct EndpointOpener {
     let handler: ConnectionHandler
 
-    /// Begins a session. The handle is returned at once; its `opened` has the peer's answer.
+    /// Begins a session, and answers with its handle at once. The handle's `opened` has the peer's answer.
     ///
     /// - Parameter timeout: The time for the peer's answer; `operationTimeout` if `nil`.
     func openSession(
@@ -16,7 +16,7 @@ struct EndpointOpener {
     ) {
         let handler = self.handler
         guard !handler.isDead, handler.ended.answer == nil else { return _ = reply.resolve(.failure(handler.gone)) }
-        // Counted before Proton is called: see ``ProtonSession/init(of:)``.
+        // The count is checked before the call of Proton: see ``ProtonSession/init(of:)``.
         guard handler.sessions.count < handler.channels.count else {
             let text = "the connection has \(handler.sessions.count) sessions, and channel-max allows no more"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
@@ -88,13 +88,13 @@ struct EndpointOpener {
         guard session.isLocallyOpen else {
             return _ = reply.resolve(.failure(self.handler.ended.cause ?? session.status.goneError))
         }
-        // Each stays in memory until the peer answers, so a silent peer must not add more.
+        // A detached link stays in memory until the peer answers, so a silent peer must not accumulate them.
         guard session.detaching < self.handler.detachLimit else {
             let text = "the peer has not answered the detach of \(session.detaching) links of this session"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
-        // Proton would confuse the answers to two links of one name. A generated name is not looked up, because among
-        // 4,000 links that costs as much as the rest of opening one.
+        // Proton would confuse the answers to two links of one name. A generated name is not compared, because among
+        // 4,000 links the comparison costs as much as the rest of the opening.
         let isTaken =
             if let name {
                 session.links.values.contains { $0 is Endpoint && $0.status.name.hasSameUTF8(as: name) }
@@ -118,7 +118,7 @@ struct EndpointOpener {
         "link-" + String(UInt64.random(in: .min ... .max), radix: 36)
     }
 
-    /// Answers with an error if the peer does not answer in time.
+    /// Fails the reply if the peer does not answer in time.
     ///
     /// - Parameter timeout: The time for the peer's answer; `operationTimeout` if `nil`.
     private func limit<Value>(

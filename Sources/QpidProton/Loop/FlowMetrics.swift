@@ -5,7 +5,8 @@ internal import Synchronization
 
 /// The metrics of one connection. Used on its event loop only.
 ///
-/// Counts are plain integers here. They are written to the series of ``MetricsHub`` in intervals, and at the end.
+/// Counts are plain integers here. The connection writes them to the series of ``MetricsHub`` at intervals, and at its
+/// end.
 final class FlowMetrics {
     private struct GroupKey: Hashable {
         let address: String
@@ -14,7 +15,8 @@ final class FlowMetrics {
 
     private let settings: AMQPMetrics
     private let shortest: Int64
-    /// The open connection: its number, and the bytes on their way.
+    /// The connection's shares of the gauges: open connections, outgoing bytes, and bytes that the socket has not
+    /// accepted.
     private var shares: (open: GaugeShare, outgoing: GaugeShare, socket: GaugeShare)?
     private var isOpen = false
     private var hasStopped = false
@@ -36,7 +38,7 @@ final class FlowMetrics {
         )
     }
 
-    /// The connection has ended. The results of incomplete writes are still counted.
+    /// Ends the gauges of the connection. The results of incomplete writes still count.
     func stop() {
         self.hasStopped = true
         for meter in self.senders.values { meter.updateDropped() }
@@ -58,7 +60,7 @@ final class FlowMetrics {
         self.shares?.open.record(1)
     }
 
-    /// The connection has ended.
+    /// Counts the end of the connection.
     func ended(_ error: AMQPError?) {
         self.isOpen = false
         self.shares?.open.record(0)
@@ -89,14 +91,14 @@ final class FlowMetrics {
     /// Counts the fate of a message that was not handed to Proton.
     func count(_ cause: AMQPError, of message: PendingMessage) { self.senders[message.node]?.fail(cause) }
 
-    /// The socket has accepted bytes, or lost them. Call ``flushIfStopped()`` after the last of them.
+    /// Counts bytes that the socket has accepted or lost. Call ``flushIfStopped()`` after the last of them.
     func written(_ message: InFlightBytes, isDone: Bool) {
         guard let meter = self.senders[message.node] else { return }
         if isDone { meter.write(message.bytes) }
         if message.settled != nil { meter.group.add(isDone ? .settled : .inDoubt) }
     }
 
-    /// Bytes in Proton will not be written.
+    /// Counts the messages in doubt among bytes in Proton that will not be written.
     func lost(_ handed: some Sequence<InFlightBytes>) {
         for handed in handed where handed.settled != nil { self.senders[handed.node]?.group.add(.inDoubt) }
         self.flushIfStopped()
@@ -125,7 +127,7 @@ final class FlowMetrics {
         }
         for (node, meter) in self.senders where meter.hasEnded {
             meter.updateDropped()
-            // After the end of the connection its ledgers are freed before the bytes.
+            // The end of the connection frees its ledgers before the bytes on their way.
             if handler.ended.answer == nil, handler.outbox.ledger(node) == nil { self.senders[node] = nil }
         }
         for group in self.groups.values {

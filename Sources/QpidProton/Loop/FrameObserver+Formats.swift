@@ -3,7 +3,7 @@
 // Message-formats, which Proton 0.37 does not store: see ``MarkedTag``.
 
 extension FrameObserver {
-    /// The bytes by which an edited frame may exceed the peer's largest one: see ``MarkedTag``.
+    /// The most bytes by which an edited frame may exceed the largest frame of the peer: see ``MarkedTag``.
     private static let slack = 64
     /// The largest frame that Proton must accept once this side's open is sent.
     var protonFrameSize: Int { Int(self.maxFrameSize) + Self.slack }
@@ -19,7 +19,7 @@ extension FrameObserver {
         _ head: UnsafeRawBufferPointer,
         _ transfer: FrameHeader.Transfer
     ) -> [UInt8]? {
-        // Proton accepts no larger frames earlier, and no transfers.
+        // Until this side's open is sent, Proton accepts neither larger frames nor transfers.
         guard self.isOpenSent else { return edited }
         self.receivesFormats = true
         func mark(_ head: UnsafeRawBufferPointer) -> [UInt8]? {

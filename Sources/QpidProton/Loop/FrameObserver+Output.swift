@@ -2,10 +2,10 @@
 
 internal import NIOCore
 
-// The frames of this side, after Proton.
+// The edits of the frames that Proton has written.
 
 extension FrameObserver {
-    /// Reads Proton's output, and writes the windows into it, and the highest handle into a begin.
+    /// Reads Proton's output, and sets the windows in it, and the highest handle in a begin.
     func sent(_ buffer: inout ByteBuffer?) {
         buffer?.withUnsafeMutableReadableBytes { self.look(at: $0) }
         guard self.output.hasChanges, let bytes = buffer else { return }

@@ -6,15 +6,16 @@ internal import Synchronization
 
 /// Session flow state recovered from the frames of both directions, because Proton 0.37 does not expose it.
 ///
-/// Accesses without overlap checks are single calls on plain values, which call nothing back.
+/// Exclusivity checks are off where each access is a single call on a plain value that never re-enters this type.
 final class FrameObserver {
     @exclusivity(unchecked) private var input: FrameScanner
-    /// Presents whole frames, because the fields after a long name or address are needed too.
+    /// The scanner of Proton's output. It presents whole frames, because the observer needs the fields after a long
+    /// name or address too.
     @exclusivity(unchecked) var output = FrameScanner(maxSize: Int(UInt32.max))
     let maxFrameSize: UInt32
     /// The largest frame that the peer accepts, in bytes; the smallest allowed one until the peer has opened.
     private(set) var peerMaxFrameSize = 512
-    /// The peer has opened the connection.
+    /// Whether the peer has opened the connection.
     private var isOpened = false
     /// Called with the size of an oversized frame of this side, and whether it is an open.
     var onLargeFrame: ((Int, Bool) -> Void)?
@@ -26,14 +27,14 @@ final class FrameObserver {
     @exclusivity(unchecked) private(set) var byLocalChannel: [UInt16: PeerSession] = [:]
     /// The sessions that this side has begun and the peer has not.
     private var begun: [UInt16: FrameHeader.Begin] = [:]
-    /// Sessions that the peer has begun, for Proton's events of them, which come in the same order.
+    /// The sessions that the peer has begun, in the order of Proton's events about them.
     private var arrived: Deque<PeerSession> = []
-    /// The links that the peer has attached, for Proton's events of them, which come in the same order.
+    /// The links that the peer has attached, in the order of Proton's events about them.
     private var attached: Deque<PeerAttach> = []
     /// The frames that this side must send in addition to Proton's.
     @exclusivity(unchecked) var renewals = WindowRenewals()
 
-    /// The links that the peer has attached, and those of this side.
+    /// The numbers of links that the peer and this side have attached.
     private var attachedByPeer = 0
     private var attachedHere = 0
     /// The most unanswered links of the peer, including those that this side has detached again.
@@ -42,17 +43,18 @@ final class FrameObserver {
     private var isOpenNew = false
     /// Whether the peer has ended or detached anything since Proton's last answer.
     private var hasEnded = false
-    /// Sessions that the peer ends before they were begun here.
+    /// The sessions that the peer has ended before this side began them.
     private var endedEarly: [PeerSession] = []
     /// Called when this side's open is written.
     var onOpenSent: (() -> Void)?
     private(set) var isOpenSent = false
     /// Whether messages with formats other than 0 were sent, and their tags are marked.
     @exclusivity(unchecked) var sendsFormats = false
-    /// Whether such messages have arrived.
+    /// Whether messages with formats other than 0 have arrived.
     var receivesFormats = false
 
-    /// Called when this side has ended a session on one of its channels, with whether the peer has too.
+    /// Called when this side has ended the session on one of its channels, and again when the peer has ended it too.
+    /// `isOver` means that both sides have.
     var onEnd: ((_ channel: UInt16, _ isOver: Bool) -> Void)?
 
     /// - Parameters:
@@ -67,19 +69,20 @@ final class FrameObserver {
     /// Returns whether this side has a session on one of its channels, as far as Proton's frames show.
     func isInUse(_ channel: UInt16) -> Bool { self.byLocalChannel[channel] != nil || self.begun[channel] != nil }
 
-    /// Returns the session of Proton's next event of a session that the peer has opened.
+    /// Returns the session of Proton's next event about a session that the peer has begun.
     func nextArrived() -> PeerSession? { self.arrived.popFirst() }
 
-    /// Returns the link of the next event of a link that the peer has attached.
+    /// Returns the link of Proton's next event about a link that the peer has attached.
     func nextAttached() -> PeerAttach { self.attached.popFirst() ?? PeerAttach() }
 
-    /// The received bytes of an incomplete frame. Proton has those after the head, and does not report them.
+    /// The received bytes of an incomplete frame. Proton holds the bytes after the head, and does not report their
+    /// number.
     var incompleteBytes: Int { self.input.incomplete }
 
     /// Reads bytes of the peer before Proton does, up to a frame that Proton must not see, or not yet.
     ///
-    /// Proton 0.37 lets a peer begin a session twice. Its reference count is then wrong, and it frees memory twice. See
-    /// ``PeerLinks`` for the links.
+    /// Proton 0.37 lets a peer begin a session twice. The session's reference count is then wrong, and Proton frees
+    /// memory twice. ``PeerLinks`` checks the links.
     func received(_ bytes: UnsafeRawBufferPointer) -> FrameReading {
         var reading = FrameReading(count: 0)
         reading.count = self.input.walk(bytes) { head in
@@ -121,7 +124,7 @@ final class FrameObserver {
     /// Returns whether Proton must answer the earlier frames before it sees this one. A second call for the same frame
     /// returns false.
     ///
-    /// Proton writes each begin before each end, and each attach before each detach. It does not answer a begin after
+    /// Proton writes all begins before all ends, and all attaches before all detaches. It does not answer a begin once
     /// it has seen the end.
     private func hasToWait(_ frame: FrameHeader) -> Bool {
         switch frame {
@@ -139,16 +142,16 @@ final class FrameObserver {
         }
     }
 
-    /// Begins the sessions that the peer ends before they were begun here.
+    /// Begins the sessions that the peer has ended before this side began them.
     func beginEndedEarly() {
         guard !self.endedEarly.isEmpty else { return }
         for session in self.endedEarly { session.onEarlyEnd?() }
         self.endedEarly = []
     }
 
-    /// Passes the parts of the last received bytes for Proton, in order.
+    /// Passes to `body` the parts of the last received bytes that Proton may see, in order.
     func forEachPart(of bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
-        // Usually they are unchanged.
+        // Usually the bytes are unchanged.
         guard self.input.hasChanges else { return body(bytes) }
         self.input.forEachPart(of: bytes, body)
     }
@@ -261,7 +264,7 @@ final class FrameObserver {
         return nil
     }
 
-    /// The peer has exceeded the window: that ends the session, and transfers on their way are let pass.
+    /// Ends a session whose window the peer has exceeded. Transfers that are already on their way pass.
     private func violation(_ session: PeerSession) -> AMQPError? {
         let text = "the peer sent more transfers than the session's incoming window allows"
         guard let onViolation = session.onViolation, let incoming = session.incoming else {
@@ -272,10 +275,11 @@ final class FrameObserver {
         return nil
     }
 
-    /// Checks the links without arrivals with the next output.
+    /// Checks the links without arrivals when the next output is written.
     func lookAtIdleLinks() { self.renewals.lookAtIdleLinks(of: self.byLocalChannel.values) }
 
-    /// A range of 2³¹ ids is negative to Proton, which then searches for each of them.
+    /// The largest difference between the last and the first id of a disposition. A range of 2³¹ ids is negative to
+    /// Proton, which then searches for each of them.
     private static let widestDisposition: UInt32 = 0x7FFF_FFFE
 
     func sent(_ transfers: Int, on channel: UInt16) {
@@ -283,7 +287,7 @@ final class FrameObserver {
         self.byLocalChannel[channel]?.window.sent(transfers)
     }
 
-    /// Returns the window to advertise in the frame.
+    /// Records a frame of this side. Returns the window to advertise in the frame, if it carries one.
     func sent(_ frame: FrameHeader) -> UInt32? {
         switch frame {
         case .begin(let channel, var begin):
@@ -304,8 +308,8 @@ final class FrameObserver {
             let window = session.tell(session.smallGain)
             session.flows.sent(flow, limit: session.toldLimit)
             self.renewals.told(session)
-            // Proton counts a transfer when it is complete, and this type counts its head: an advertised window is
-            // never taken back.
+            // Proton counts a transfer when it is complete, but this type counts it at its head. The window is computed
+            // from Proton's id, so the advertised limit stays the same.
             guard let id = flow.nextIncomingID else { return window }
             return UInt32(max(0, Int32(bitPattern: session.toldLimit &- id)))
         case .attach(let channel, let attach): self.count(channel) { $0.sent(attach) }

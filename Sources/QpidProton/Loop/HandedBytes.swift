@@ -6,7 +6,7 @@ internal import DequeModule
 struct InFlightBytes {
     var bytes: Int
     let node: SlotKey
-    /// A message that was sent settled, which is done when it has been written.
+    /// The promise of a message that was sent settled, which the write completes; `nil` for all other bytes.
     let settled: OutcomePromise?
 }
 

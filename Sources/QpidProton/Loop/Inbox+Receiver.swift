@@ -26,7 +26,8 @@ extension Inbox {
         )
     }
 
-    /// With a window in bytes, Proton's bytes may wait for received ones, so each receipt is reported at once.
+    /// Returns the number of receipts per report. With a window in bytes, bytes in Proton may wait for a receipt, so
+    /// the inbox reports every receipt at once.
     private static func reportEvery(_ policy: CreditPolicy, isBudgeted: Bool) -> Int {
         switch policy {
         case _ where isBudgeted: 1

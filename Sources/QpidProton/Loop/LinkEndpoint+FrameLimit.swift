@@ -2,8 +2,9 @@
 
 internal import Logging
 
-// No frame of this side exceeds the peer's max-frame-size (AMQP 1.0 §2.7.1). Proton keeps to it only with transfers
-// (P62), so fields that an application can make long are checked or shortened before Proton has them.
+// No frame of this side exceeds the peer's max-frame-size (AMQP 1.0 §2.7.1). Proton observes this limit only in
+// transfers (P62). The library checks or shortens the fields that an application can make long before it passes them to
+// Proton.
 
 extension LinkEndpoint {
     /// Throws if the attach frame would exceed the peer's limit. Call it before the link is opened.
@@ -62,7 +63,7 @@ extension LinkEndpoint {
 }
 
 extension AMQPModified {
-    /// Returns the most bytes of a disposition with the annotations, if they exceed the peer's frame size.
+    /// Returns the largest size of a disposition with the annotations; `nil` if it fits into the peer's frame size.
     fileprivate func oversize(frameSize: Int) -> Int? {
         guard !self.messageAnnotations.isEmpty else { return nil }
         var size = EncodedSize()

@@ -5,16 +5,16 @@ internal import Synchronization
 
 /// The loop's side of a link: the common part of senders and receivers. Used on the event loop only.
 class LinkEndpoint {
-    /// Not checked for overlapping accesses, because each is one call of Proton.
+    /// The link in Proton. Exclusivity checks are off, because each access is one call of Proton.
     @exclusivity(unchecked) final private(set) var link: ProtonLink
     let session: SessionEndpoint
     let status: LinkStatus
-    /// Not checked either, because it calls only its observer.
+    /// The phase of the link's life. Exclusivity checks are off, because a change calls only the observer below.
     @exclusivity(unchecked) final private(set) var phase = LinkPhase.open {
         didSet { self.session.detaching += (self.phase.isDetaching ? 1 : 0) - (oldValue.isDetaching ? 1 : 0) }
     }
 
-    /// Whether the peer has attached it on its own.
+    /// Whether the peer has attached the link on its own.
     var isOfPeer = false {
         didSet { self.handler.linksOfPeer += (self.isOfPeer ? 1 : 0) - (oldValue ? 1 : 0) }
     }
@@ -26,13 +26,13 @@ class LinkEndpoint {
     let number: UInt64
     /// The time and cause of each block.
     @exclusivity(unchecked) var blocks = BlockClock()
-    /// `nil` if nothing is reported.
+    /// The metrics of the link; `nil` if none are reported.
     @exclusivity(unchecked) final var meter: LinkMeter?
-    /// Counts all progress.
+    /// The number of steps that the link has progressed.
     var steps = 0
 
     var handler: ConnectionHandler { self.session.handler }
-    /// The link has been freed, and `link` is empty.
+    /// Whether the link has been freed, so that `link` is empty.
     @inline(__always) final var isDone: Bool { self.phase.isDone }
     /// Whether the link has ended on this side.
     final var hasEnded: Bool { !self.phase.isOpen }
@@ -41,7 +41,7 @@ class LinkEndpoint {
     /// Whether the session or the connection has ended or is closing, and the link with it.
     final var isAbandoned: Bool { self.phase.isAbandoned }
     var isLocallyOpen: Bool { self.phase.isOpen && self.link.isLocallyActive }
-    /// Whether both sides have attached, so that Proton sends flows of it.
+    /// Whether both sides have attached, so that Proton sends flows for the link.
     var isAttached: Bool {
         self.isLocallyOpen && self.link.isRemotelyActive
     }
@@ -65,13 +65,13 @@ class LinkEndpoint {
 
     // MARK: Differences of senders and receivers
 
-    /// The peer granted credit, drained it, or the link has made progress.
+    /// Handles a flow: the peer has granted or drained credit, or the link has made progress.
     func flowed() {}
     /// The figures in a snapshot in addition to the common ones.
     var figures: LinkFigures { LinkFigures() }
-    /// A delivery changed.
+    /// Handles the change of a delivery.
     func delivered(_ delivery: ProtonDelivery) {}
-    /// The link has ended: answers all waiting calls, before its deliveries are freed.
+    /// Answers all waiting calls of an ended link, before its deliveries are freed.
     func end(_ error: AMQPError?) {}
     /// Whether the peer's attach has the terminus whose absence refuses the link.
     var hasRemoteTerminus: Bool { true }
@@ -85,7 +85,7 @@ class LinkEndpoint {
         if self.isLocallyOpen { self.attach() }
     }
 
-    /// Answers the openers of the link with the peer's attach; closes it if none waits any more.
+    /// Answers the openers of the link with the peer's attach. Closes the link if no opener waits any more.
     func attach() {
         self.handler.logger.debug("link attached", metadata: self.logMetadata())
         self.meter?.open()
@@ -118,7 +118,7 @@ class LinkEndpoint {
 
     /// Returns whether the link was closed; if not, it has ended with its session.
     private func closeInProton(detach: Bool, refuses: Bool) -> Bool {
-        // A link that was never opened here must be attached before it can be refused, without a terminus of this side.
+        // To refuse a link that it has not opened, this side first attaches it, without its own terminus.
         if self.link.isLocallyUnopened {
             if refuses { self.link.clearOwnTerminus() }
             guard self.openToClose() else { return false }
@@ -148,11 +148,11 @@ class LinkEndpoint {
         self.finish(error)
     }
 
-    /// The session or the connection has ended, and the link with it.
+    /// Ends the link together with its session or connection.
     ///
     /// - Parameters:
-    ///   - error: The error that ended it; `nil` for an orderly end.
-    ///   - cause: The same, or a description of the orderly end.
+    ///   - error: The error that ended the session or connection; `nil` for an orderly end.
+    ///   - cause: The same error, or a description of the orderly end.
     func abandon(_ error: AMQPError?, _ cause: AMQPError) {
         guard !self.isDone else { return }
         self.endLocally(.abandon, error, .withAll(cause))

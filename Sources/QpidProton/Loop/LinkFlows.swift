@@ -5,10 +5,10 @@ internal import Synchronization
 
 /// The state of one session's links in the flows of both sides.
 ///
-/// A flow names a link by the sender's handle. The attaches of both sides match the two handles by name and role;
-/// Proton 0.37 shows neither handle.
+/// A flow names a link by the handle of the side that sends the flow. The attaches of both sides match the two handles
+/// by name and role, because Proton 0.37 exposes neither.
 struct LinkFlows {
-    /// A link as one side has attached it.
+    /// The name of a link, and the role of the side that attached it.
     private struct Name: Hashable {
         private let compared: Bytewise<String>
         let isReceiver: Bool
@@ -35,10 +35,10 @@ struct LinkFlows {
         /// The status of the link for tasks, once it is known.
         var status: LinkStatus?
         var isEchoDue = false
-        /// Whether this side has detached: a later attach under the name is another link.
+        /// Whether this side has detached. A later attach under the same name is another link.
         var isOver = false
 
-        /// The initial count; `nil` if it is unknown.
+        /// The peer's initial delivery-count; `nil` if it is unknown.
         let initialCount: UInt32?
 
         init(_ attach: FrameHeader.Attach) {
@@ -65,11 +65,11 @@ struct LinkFlows {
         /// Whether credit was granted before the peer's count was known, so that the peer may count it differently from
         /// Proton.
         var isAmbiguous = false
-        /// Whether the peer has detached: a later attach under the name is another link.
+        /// Whether the peer has detached. A later attach under the same name is another link.
         var isOver = false
-        /// The first id after the session's window in the last flow of the link; `nil` before the first.
+        /// The first id after the session's window in the last flow of the link; `nil` before the first flow.
         var namedLimit: UInt32?
-        /// The time of its last flow without arrivals, in nanoseconds.
+        /// The time at which a renewal last named the link without arrivals, in nanoseconds.
         var wakeTime: Int64?
 
         /// The first delivery-count without credit.
@@ -105,7 +105,7 @@ struct LinkFlows {
         let link = PeerLink(attach)
         self.peers[attach.handle] = link
         self.peerHandles[link.name] = attach.handle
-        // Proton counts earlier credit from here.
+        // Proton counts earlier credit from the count in this attach.
         if !attach.isReceiver, self.own[link.name.ofOtherSide]?.isOver == false {
             self.own[link.name.ofOtherSide]?.begin(link.initialCount)
         }
@@ -136,9 +136,9 @@ struct LinkFlows {
         }
     }
 
-    /// Shows the peer's figures of a link to its tasks.
+    /// Publishes the peer's figures of a link to its tasks.
     ///
-    /// - Parameter isReceiver: Whether this side receives on it.
+    /// - Parameter isReceiver: Whether this side receives on the link.
     mutating func observe(_ status: LinkStatus, isReceiver: Bool) {
         let name = Name(name: status.name, isReceiver: !isReceiver)
         guard let handle = self.peerHandles[name] else { return }
@@ -171,7 +171,7 @@ struct LinkFlows {
         self.own[name]?.told(flow, limit, beforeAttach: peer?.isOver ?? true)
     }
 
-    /// A flow of the library itself names the link.
+    /// Records that a flow of the library itself names the link.
     mutating func named(_ handle: UInt32, limit: UInt32) {
         guard let name = self.ownNames[handle] else { return }
         self.own[name]?.namedLimit = limit
@@ -182,12 +182,12 @@ struct LinkFlows {
     /// The fields of one link in a renewal of the session's window.
     struct Renewal {
         var link: FlowFrame.Link
-        /// The first id after the window in the last flow of the link; `nil` before the first.
+        /// The first id after the window in the last flow of the link; `nil` before the first flow.
         var namedLimit: UInt32?
     }
 
-    /// The fields of a renewal for the peer's link with a handle, without a change of its credit. `nil` unless both
-    /// sides have attached it, neither has detached, and it has credit or an incomplete message.
+    /// Returns the fields of a renewal for the peer's link with a handle, without a change of its credit. Returns `nil`
+    /// unless both sides have attached the link, neither has detached, and it has credit or an incomplete message.
     ///
     /// The sum of count and credit is the limit of the last flow. The count follows the messages as Proton's does: a
     /// message counts when it has ended.
@@ -213,8 +213,8 @@ struct LinkFlows {
     /// Returns the links with credit and without arrivals since their last flow for which `isWaiting` holds, and
     /// whether some are left out.
     ///
-    /// Each is named at once the first time, and then once per `pause` nanoseconds. A peer whose detach of such a link
-    /// is on its way may end the session when it is named.
+    /// The first renewal of a link is due at once, and each further one after `pause` nanoseconds. A peer whose detach
+    /// is on its way may end the session when a flow names the link.
     mutating func idleRenewals(
         at now: Int64,
         pause: Int64,
@@ -240,7 +240,7 @@ struct LinkFlows {
 
     // MARK: Echoes
 
-    /// Returns the state of the links for which the peer requested it.
+    /// Returns the state of the links for which the peer requested an echo.
     ///
     /// - Parameter sender: The state of this side's sender with a name.
     mutating func takeEchoes(_ sender: (String) -> FlowFrame.Sender?) -> [FlowFrame.Link] {
@@ -261,7 +261,7 @@ struct LinkFlows {
                     )
                 )
             } else if !own.isUnknown {
-                // The last advertised limit: neither more credit nor less.
+                // The echo repeats the last advertised limit, with neither more credit nor less.
                 let credit = Int32(bitPattern: own.limit &- peer.deliveryCount)
                 links.append(
                     FlowFrame.Link(

@@ -90,7 +90,8 @@ final class LinkMeter {
     /// The values already reported to the group.
     private var blocked: [AMQPBlockCause: Int64] = [:]
     private var dropped = 0
-    // Of a sender: the bytes handed to Proton, the written ones, and the ends of unwritten messages among them.
+    // For a sender: the bytes handed to Proton, the written bytes, and the ends of unwritten messages among the handed
+    // bytes.
     private var handed = 0
     private var written = 0
     @exclusivity(unchecked) private var ends: Deque<Int> = []
@@ -103,14 +104,14 @@ final class LinkMeter {
 
     // MARK: Sending
 
-    /// A piece of the message with this number was handed to Proton.
+    /// Counts a piece of the message with this number that was handed to Proton.
     func handOver(_ slice: SendQueue<SenderEndpoint>.Slice, number: Int, at now: Int64) {
         self.handed += slice.ledgerBytes
         if slice.isFirst, !slice.message.isSettled { self.times.begin(number, at: now) }
         if slice.isLast { self.ends.append(self.handed) }
     }
 
-    /// The socket has accepted bytes.
+    /// Counts bytes that the socket has accepted.
     func write(_ bytes: Int) {
         self.written += bytes
         self.group.add(.bytesSent, bytes)
@@ -120,16 +121,16 @@ final class LinkMeter {
         }
     }
 
-    /// The peer has sent the outcome of a delivery that is not settled here yet.
+    /// Counts the peer's outcome of a delivery that this side has not settled yet.
     func outcome(_ answer: OutcomeBlock.Answer, number: Int, at now: Int64) {
         self.group.add(LinkCount(answer))
         if let time = self.times.end(number) { self.group.recordOutcome(after: now - time) }
     }
 
-    /// A message will get no outcome.
+    /// Counts a message that receives no outcome.
     func fail(_ cause: AMQPError) { self.group.add(LinkCount(.failure(cause))) }
 
-    /// The link has ended with messages.
+    /// Counts the unfinished messages of an ended link.
     func fail(unsent: Int, inDoubt: Int) {
         self.group.add(.notSent, unsent)
         self.group.add(.inDoubt, inDoubt)
@@ -144,7 +145,7 @@ final class LinkMeter {
 
     func decide(_ outcome: AMQPOutcome) { self.group.add(LinkCount(deciding: outcome)) }
 
-    /// Counts decisions that were lost, from any thread.
+    /// The function that counts lost decisions, from any thread.
     var lost: @Sendable (Int) -> Void {
         { [settings = self.group.settings, address = self.group.address] count in
             settings.counter(.settlementsLost, [address]).increment(by: count)
@@ -155,7 +156,7 @@ final class LinkMeter {
 
     func open() { self.group.settings.counter(.linksOpened, [self.group.role]).increment() }
 
-    /// Passes on counts from elsewhere.
+    /// Adds the times of blocks and the dropped messages to the group.
     func update(_ link: LinkEndpoint, _ now: Int64) {
         for (cause, duration) in link.blocks.totals(at: now) {
             self.group.addBlocked(duration.nanoseconds - self.blocked[cause, default: 0], cause)
@@ -170,7 +171,7 @@ final class LinkMeter {
         self.dropped = dropped
     }
 
-    /// The link has ended. Bytes in Proton may still be written and counted.
+    /// Counts the end of the link. Bytes in Proton may still be written and counted.
     func end(_ error: AMQPError?, _ link: LinkEndpoint) {
         guard !self.hasEnded else { return }
         self.hasEnded = true

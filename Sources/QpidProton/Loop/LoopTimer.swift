@@ -3,7 +3,7 @@
 internal import NIOCore
 internal import Synchronization
 
-/// Work that a loop runs at a time, unless it is cancelled before.
+/// Work that a loop runs at a time, unless it was cancelled.
 ///
 /// NIO dequeues all due work before it runs any. Work that was cancelled by other due work would run nevertheless, for
 /// an endpoint that may have ended.
@@ -15,7 +15,7 @@ struct LoopTimer: Sendable {
     private let mark: Mark
     private let scheduled: Scheduled<Void>
 
-    /// Call it on the loop.
+    /// Schedules the work. Call it on the loop.
     init(on eventLoop: any EventLoop, at deadline: NIODeadline, _ work: @escaping () -> Void) {
         let mark = Mark()
         self.mark = mark
@@ -24,24 +24,25 @@ struct LoopTimer: Sendable {
         }
     }
 
-    /// Runs work on the loop of a connection after a duration, and its consequences.
+    /// Runs work on the loop of a connection after a duration, and then pumps the connection.
     init(of handler: ConnectionHandler, in duration: Duration, _ work: @escaping () -> Void) {
         self.init(of: handler, at: handler.deadline(in: duration), work)
     }
 
-    /// Runs work on the loop of a connection at a time, and its consequences.
+    /// Runs work on the loop of a connection at a time, and then pumps the connection.
     init(of handler: ConnectionHandler, at deadline: NIODeadline, _ work: @escaping () -> Void) {
-        // Held strongly, because a weak reference would slow down every reference count of the handler for good.
+        // The timer holds the handler strongly. A weak reference would slow down every later reference count of the
+        // handler.
         self.init(on: handler.eventLoop, at: deadline) {
             guard !handler.isDead else { return }
-            // The time of blocks, because the work may end a wait that started before it.
+            // The time is updated first, because the work may end a block that started earlier.
             handler.now = handler.nanoseconds
             work()
             handler.pump()
         }
     }
 
-    /// The work does not start any more after a call on the loop.
+    /// Cancels the work. After a call on the loop, the work never starts.
     func cancel() {
         self.mark.isCancelled.store(true, ordering: .relaxed)
         self.scheduled.cancel()

@@ -7,7 +7,7 @@ internal import Logging
 final class MailReader {
     private let outbox: Outbox
     private let sending: SendFeed
-    // Changed in short steps, because no consequence of the mail reads other mail.
+    // Exclusivity checks are off, because no consequence of the mail reads other mail.
     @exclusivity(unchecked) private var mail = Outbox.Mail()
     /// Written or abandoned bytes that are still on the ledgers.
     @exclusivity(unchecked) private var releases: [Outbox.Release] = []
@@ -23,16 +23,16 @@ final class MailReader {
     @inline(__always)
     func release(_ bytes: Int, _ node: SlotKey) { self.releases.append((bytes, node)) }
 
-    /// The lane of a sender has ended.
+    /// Records that the lane of a sender has ended.
     func end(_ lane: EndedLane) { self.endedLanes.append(lane) }
 
     /// Handles the mail. Returns whether there was any.
     func read(for handler: ConnectionHandler) -> Bool {
-        // Nothing is posted for an ended lane: the rest of it is in this mail.
+        // Tasks post no mail for an ended lane, so this mail holds its rest.
         let ended = self.endedLanes.count
         defer { if ended > 0 { self.endedLanes.removeFirst(ended) } }
         guard self.outbox.isScheduled || !self.releases.isEmpty else { return false }
-        // In place, because no consequence of the mail reads other mail.
+        // The mail is read in place, because none of its consequences reads other mail.
         self.outbox.take(&self.mail, releasing: self.releases, at: handler.now)
         self.releases.removeAll(keepingCapacity: true)
         guard !self.mail.isEmpty else { return false }
@@ -106,9 +106,10 @@ final class MailReader {
         part.bytes.done()
     }
 
-    /// Settles in the order of arrival, so that Proton can send ranges.
+    /// Applies settlements in the order of arrival, so that Proton can send ranges.
     private func settle(_ settlements: inout [Settlement], for handler: ConnectionHandler) {
-        // Not if one decides for earlier ones, because the first of two decisions counts. Most arrive in order.
+        // Settlements that include earlier deliveries stay unsorted, because the first of two decisions counts. Most
+        // settlements arrive in order.
         let isInOrder = zip(settlements, settlements.dropFirst()).allSatisfy { $0.sequence < $1.sequence }
         if !isInOrder, !settlements.contains(where: \.includesEarlier) {
             let sorted = settlements.enumerated().sorted {

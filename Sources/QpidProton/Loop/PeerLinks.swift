@@ -3,21 +3,21 @@
 /// The links that the peer has attached in one session, and the guards for frames that Proton 0.37 mishandles.
 ///
 /// Proton frees memory twice if a link is attached on a handle in use. It ends the process if a message of several
-/// transfers starts without a delivery-id. It mistakes a transfer on a link of this side's sender for its own.
+/// transfers starts without a delivery-id. It treats a peer's transfer on a link of this side's sender as its own.
 struct PeerLinks {
     private struct Link {
-        /// Whether the peer receives on it.
+        /// Whether the peer receives on the link.
         let isReceiving: Bool
         /// Whether a message of the peer is incomplete.
         var isInMessage = false
-        /// Whether it is one of ``active``.
+        /// Whether the link is one of ``active``.
         var isActive = false
-        /// The number of flows that have named it since the last arrival.
+        /// The number of flows that have named the link since the last arrival.
         var namings = 0
     }
 
-    /// The number of flows without arrivals after which a link leaves the active ones, because others may have used up
-    /// the window.
+    /// The number of flows without arrivals after which a link is no longer active, because other links may have used
+    /// up the window.
     private static let mostNamings = 3
 
     /// The treatment of an active link after a visit.
@@ -26,12 +26,12 @@ struct PeerLinks {
         case named
         /// The link keeps its place.
         case kept
-        /// It leaves the active links until the next arrival.
+        /// The link leaves the active links until the next arrival.
         case left
     }
 
     private var links: [UInt32: Link] = [:]
-    /// The handle of the last transfer if it ended a message, because most messages follow one of the same link.
+    /// The handle of the last transfer if it ended a message; most messages follow a message of the same link.
     private var last: UInt32?
     /// The links with an incomplete message or a recent arrival, in the order in which flows name them.
     private(set) var active: [UInt32] = []
@@ -45,7 +45,7 @@ struct PeerLinks {
 
     mutating func attach(_ attach: FrameHeader.Attach) -> AMQPError? {
         let handle = attach.handle
-        // Proton would cut the name there, and answer a different one.
+        // Proton would cut the name at the zero byte, and answer a different name.
         guard !attach.name.utf8.contains(0) else {
             return AMQPError(
                 scope: .connection,
@@ -53,7 +53,7 @@ struct PeerLinks {
                 detail: "the peer attached a link whose name has a NUL character"
             )
         }
-        // Proton treats larger ones as unattached links.
+        // Proton treats larger handles as unattached links.
         guard handle <= UInt32(Int32.max) else {
             return AMQPError(
                 scope: .connection,
@@ -68,7 +68,7 @@ struct PeerLinks {
         return nil
     }
 
-    /// Returns whether there was one.
+    /// Removes a link. Returns whether the handle was in use.
     mutating func detach(_ handle: UInt32) -> Bool {
         self.last = nil
         guard let link = self.links.removeValue(forKey: handle) else { return false }
@@ -109,7 +109,7 @@ struct PeerLinks {
         self.active.first { self.links[$0]?.isInMessage == true } ?? self.active.first { self.links[$0]?.namings == 0 }
     }
 
-    /// Visits the active links in turn. `visit` gets the handle, and whether the link has an incomplete message.
+    /// Visits the active links in turn. `visit` receives the handle, and whether the link has an incomplete message.
     mutating func visitActive(_ visit: (UInt32, _ isInMessage: Bool) -> Visit) {
         guard !self.active.isEmpty else { return }
         var kept: [UInt32] = []
@@ -129,7 +129,7 @@ struct PeerLinks {
                 link.isActive = false
             }
             self.links[handle] = link
-            // The next transfer on it must be seen.
+            // The next transfer on this link must not be skipped.
             if self.last == handle { self.last = nil }
         }
         self.active = kept + named

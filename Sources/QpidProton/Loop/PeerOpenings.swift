@@ -7,7 +7,7 @@ internal import Logging
 struct PeerOpenings {
     let handler: ConnectionHandler
 
-    /// The peer has opened the connection.
+    /// Handles the peer's open of the connection.
     func connectionOpened() {
         let handler = self.handler
         guard
@@ -18,7 +18,7 @@ struct PeerOpenings {
                 "the open frame of this container does not fit into the peer's frames of \(handler.peerFrameSize) bytes"
             return handler.fail(AMQPError(scope: .connection, condition: .frameSizeTooSmall, detail: text))
         }
-        // Proton would send endless empty frames, because half of it is 0.
+        // Proton would send endless empty frames, because half of 1 ms is 0 to it.
         guard handler.engine.remoteIdleTimeout != 1 else {
             return handler.fail(
                 AMQPError(
@@ -44,7 +44,7 @@ struct PeerOpenings {
         if let known = SessionEndpoint.of(session) { return known.remoteOpened(peer) }
         let endpoint = SessionEndpoint(ProtonSession(session), handler: handler)
         endpoint.remoteOpened(peer)
-        // Proton falls silent if a session of this side finds no channel, even one that is refused at once.
+        // Proton stops sending if a session of this side finds no channel, even a session that is refused at once.
         let channels = handler.channels.count
         guard handler.sessions.count <= channels else {
             let text = "the peer began a session, and all \(channels) channels of this side are in use"
@@ -85,7 +85,7 @@ struct PeerOpenings {
         return false
     }
 
-    /// The error that refuses a peer's session or link without the application; `nil` to ask it.
+    /// The error that refuses a peer's session or link without the application; `nil` to offer it.
     private var refusal: AMQPError? {
         let configuration = self.handler.configuration
         guard configuration.acceptsIncoming else {

@@ -4,10 +4,10 @@ internal import NIOCore
 
 // The flows that the library writes itself: renewals of the sessions' windows, and answers to echoes.
 //
-// A flow of the session alone opens the window, but does not wake a link at every peer. Proton raises PN_LINK_FLOW only
-// for a flow that names a link, and a router that resumes on this event would never resume. So renewals name links,
-// except at RabbitMQ: it resumes all links at any flow, and ends a session whose flow names a link that it has just
-// detached.
+// A flow of the session alone opens the window, but does not wake the links of every peer. Proton raises PN_LINK_FLOW
+// only for a flow that names a link, and a router that resumes on this event would never resume. So renewals name
+// links, except to RabbitMQ. RabbitMQ resumes all links at any flow, and ends a session whose flow names a link that it
+// has just detached.
 
 extension PeerSession {
     /// The most links named in one output.
@@ -15,12 +15,12 @@ extension PeerSession {
     /// The interval between two flows of a link without arrivals, in nanoseconds.
     static let idlePause: Int64 = 1_000_000_000
 
-    /// Renews the window if that is worth a frame, and names the links that may wait for it.
+    /// Renews the window if the gain is worth a frame, and names the links that may wait for the window.
     ///
-    /// Receiving links of this side are named, because the window blocks their senders. A renewal names the next active
-    /// link in turn, those with an incomplete message first. A link whose last advertised window is used up may have
-    /// stopped at its end, so it is always named. A link with credit and without arrivals is named after a closed
-    /// window, or with ``FrameObserver/lookAtIdleLinks()``, and seldom.
+    /// A renewal names receiving links of this side, because the window blocks their senders. It names the next active
+    /// link in turn, and links with an incomplete message first. It always names a link whose last advertised window is
+    /// used up, because this link may have stopped there. It names a link with credit and without arrivals only after a
+    /// closed window, or with ``FrameObserver/lookAtIdleLinks()``.
     ///
     /// - Parameters:
     ///   - now: The time of the loop's clock, in nanoseconds.
@@ -60,7 +60,8 @@ extension PeerSession {
         return isLeft
     }
 
-    /// Takes the active links whose senders may have stopped at the end of their known window.
+    /// Returns the active links whose senders may have stopped at the end of the window that they know, for the flow to
+    /// name them.
     ///
     /// - Parameter limit: The first id after the window in this flow.
     private func takeWaiting(_ limit: UInt32) -> (links: [FlowFrame.Link], isLeft: Bool) {
@@ -79,7 +80,7 @@ extension PeerSession {
         return (links, isLeft)
     }
 
-    /// Takes the next active link in turn; none if there is none.
+    /// Returns the next active link in turn; empty if no link is active.
     private func takeNext(_ limit: UInt32) -> [FlowFrame.Link] {
         guard let next = self.links.nextActive else { return [] }
         var links: [FlowFrame.Link] = []
@@ -93,9 +94,9 @@ extension PeerSession {
         return links
     }
 
-    /// Takes links with credit and without arrivals that may have stopped.
+    /// Returns links with credit and without arrivals that may have stopped.
     private func takeIdle(_ limit: UInt32, at now: Int64, most: Int) -> [FlowFrame.Link] {
-        // All links are checked, so with many not at every transfer.
+        // The check visits all links. With more than 64, it runs at most once per pause.
         self.owesIdleLinks = true
         guard self.flows.ownCount <= 64 || now - self.idleLookTime >= Self.idlePause else { return [] }
         self.idleLookTime = now
@@ -119,13 +120,14 @@ extension PeerSession {
     /// Returns the next-incoming-id at which the first of the active links may have stopped.
     private func nextWakeID() -> UInt32 {
         let distances = self.links.active.compactMap { handle in
-            // Whether it is in a message does not change the limit.
+            // An incomplete message does not change the limit.
             self.flows.renewal(of: handle, isInMessage: true)?.namedLimit.map { $0 &- self.nextIncomingID }
         }
         return self.nextIncomingID &+ (distances.filter { $0 > 0 }.min() ?? .max)
     }
 
-    /// Whether an active link may have stopped: a rough answer, because ``renew(at:_:)`` checks exactly.
+    /// Whether an active link may have stopped. This is a rough check, because ``renew(at:namesLinks:_:)`` checks
+    /// exactly.
     var mayHaveWaiting: Bool {
         !self.links.active.isEmpty && Int32(bitPattern: self.nextIncomingID &- self.links.wakeID) >= 0
     }

@@ -4,32 +4,32 @@ internal import NIOCore
 
 /// One session from the peer's point of view. Used on the event loop only.
 ///
-/// Accesses without overlap checks are single calls on plain values, which call nothing back.
+/// Exclusivity checks are off where each access is a single call on a plain value that never re-enters this type.
 final class PeerSession {
     @exclusivity(unchecked) var window: RemoteWindow
     /// Called when the peer has changed its window.
     var onChange: (() -> Void)?
-    /// Called when the peer has exceeded its window; `nil` when the session has ended.
+    /// Called when the peer has exceeded its window; `nil` once the session has ended.
     var onViolation: (() -> Void)?
-    /// Called before Proton sees the end of a session that was not begun here, because Proton cannot begin it
-    /// afterwards.
+    /// Called before Proton sees the end of a session that this side has not begun, because Proton cannot begin the
+    /// session afterwards.
     var onEarlyEnd: (() -> Void)?
     var isEndHeld = false
     /// The channel on which this side has ended the session.
     var endedChannel: UInt16?
     var isEndedByPeer = false
-    /// The bytes that may be buffered in addition to the current ones.
+    /// The number of bytes that may be buffered in addition to the current ones.
     var freeBytes: () -> Int = { 0 }
-    /// This side's incoming window; `nil` until the session is begun here.
+    /// This side's incoming window; `nil` until this side begins the session.
     @exclusivity(unchecked) var incoming: IncomingWindow?
     /// The id of the peer's next transfer.
     @exclusivity(unchecked) var nextIncomingID: UInt32
     @exclusivity(unchecked) var isDue = false
     /// Whether links without arrivals are checked too.
     var isIdleLookDue = false
-    /// Whether the last check left some of them out.
+    /// Whether the last check left links without arrivals out.
     var owesIdleLinks = false
-    /// The time of the last check.
+    /// The time of the last check of links without arrivals, in nanoseconds.
     var idleLookTime = -PeerSession.idlePause
     var localChannel: UInt16?
     @exclusivity(unchecked) var links = PeerLinks()
@@ -54,7 +54,7 @@ final class PeerSession {
         self.outgoingWindow.map { Int($0.window) + Int(Int32(bitPattern: $0.nextID &- self.nextIncomingID)) }
     }
 
-    /// The transfers that the peer may still send.
+    /// The number of transfers that the peer may still send.
     var left: Int { Int(Int32(bitPattern: self.toldLimit &- self.nextIncomingID)) }
 
     /// The number of transfers by which the advertised limit can grow, for a frame that is sent anyway.

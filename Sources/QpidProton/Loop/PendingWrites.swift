@@ -5,7 +5,7 @@ internal import DequeModule
 /// The unconfirmed writes, oldest first, with the bytes of messages in each.
 ///
 /// The socket confirms a write by its promise, which also confirms earlier ones. Writes without a promise precede all
-/// with one.
+/// writes with one.
 struct PendingWrites {
     private struct Write {
         let bytes: Int
@@ -21,14 +21,14 @@ struct PendingWrites {
     }
 
     private var writes: Deque<Write> = []
-    /// The bytes of messages in the writes, followed by those framed since.
+    /// The bytes of messages in the writes, followed by those that Proton has framed since.
     private var messages: Deque<InFlightBytes> = []
     private var newMessages = 0
     /// The number of writes with a promise.
     private(set) var promised = 0
 
     var isEmpty: Bool { self.writes.isEmpty }
-    /// The writes that no promise confirms.
+    /// Whether there are writes that no promise confirms.
     var hasUnpromised: Bool { self.promised == 0 && !self.writes.isEmpty }
     var hasNewMessages: Bool { self.newMessages > 0 }
 
@@ -45,7 +45,7 @@ struct PendingWrites {
         if isPromised { self.promised += 1 }
     }
 
-    /// Adds the marks framed after the last write without a byte to it, if there is one.
+    /// Adds the marks that were framed without a byte after the last write to this write, if there is one.
     mutating func addToLast() -> Bool {
         guard let last = self.writes.indices.last else { return false }
         self.writes[last].messages += self.newMessages
@@ -53,13 +53,13 @@ struct PendingWrites {
         return true
     }
 
-    /// Takes the writes up to the first with a promise, or all without one.
+    /// Removes the writes up to the first write with a promise, or all writes if there is no promise.
     mutating func confirm() -> Confirmed {
         var confirmed = Confirmed()
         while let write = self.writes.popFirst() {
             confirmed.bytes += write.bytes
             confirmed.messages += write.messages
-            // A mark after writes without promises is no write.
+            // A mark after writes without promises does not count as a write.
             if write.bytes > 0 { confirmed.writes += 1 }
             guard write.isPromised else { continue }
             self.promised -= 1
@@ -68,13 +68,13 @@ struct PendingWrites {
         return confirmed
     }
 
-    /// Takes framed bytes that no write carries.
+    /// Removes framed bytes that no write carries.
     mutating func confirmNew() -> Confirmed {
         defer { self.newMessages = 0 }
         return Confirmed(messages: self.newMessages)
     }
 
-    /// Takes the bytes of the next message in a confirmed write.
+    /// Removes and returns the bytes of the next message in a confirmed write.
     @inline(__always)
     mutating func next(of confirmed: inout Confirmed) -> InFlightBytes? {
         guard confirmed.messages > 0 else { return nil }

@@ -36,7 +36,7 @@ extension ProtonEngine {
         self.clearProperties()
         if self.openSize > limit { self.clearCapabilities() }
         guard self.openSize > limit else { return true }
-        // A close needs an open before it.
+        // The close that follows needs an open before it.
         self.setContainerID("")
         self.setHostname(nil)
         return false

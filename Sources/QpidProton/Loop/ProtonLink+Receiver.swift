@@ -12,7 +12,7 @@ extension ProtonLink {
 }
 
 extension AMQPError {
-    /// The peer exceeded its credit. Source: AMQP 1.0 §2.8.15.
+    /// Returns the error for a peer that exceeded its credit (AMQP 1.0 §2.8.15).
     static func overrun(_ detail: String) -> AMQPError {
         AMQPError(scope: .link, condition: .linkTransferLimitExceeded, detail: detail)
     }

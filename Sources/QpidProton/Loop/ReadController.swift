@@ -3,25 +3,26 @@
 internal import Logging
 internal import NIOCore
 
-/// Limits a connection with too many received bytes: it withholds credit, then closes the window, and as the last
+/// The limit on a connection's received bytes: the controller withholds credit, then closes the window, and as the last
 /// resort stops reading the socket. Used on the event loop only.
 final class ReadController {
-    /// The most unwritten bytes before the socket is not read.
+    /// The number of unwritten bytes above which the connection stops reading the socket.
     private static let mostUnwritten = 4 * SocketWriter.budget
 
     private unowned let handler: ConnectionHandler
-    /// Not checked for overlapping accesses, because each is one call on a plain value.
+    /// The connection's use of the memory budget. Exclusivity checks are off, because each access is one call on a
+    /// plain value.
     @exclusivity(unchecked) var budget: ReceiveBudget
     /// The limit for reads of the socket; `nil` without a limit or a socket.
     private let permit: ReadReservation?
     private var isWaiting = false
     private var isClosed = false
-    /// Whether the socket is not read.
+    /// Whether the connection has stopped reading the socket.
     private(set) var isReadingWithheld = false
     private var withholdTimer: LoopTimer?
-    /// Whether it is not read because received bytes have no room.
+    /// Whether reading has stopped because received bytes have no room.
     private var isOverfull = false
-    /// Receivers with messages left in Proton.
+    /// The number of receivers with messages left in Proton.
     var heldBack = 0
 
     init(_ handler: ConnectionHandler, _ budget: AMQPMemoryBudget?, _ permit: ReadReservation?) {
@@ -34,12 +35,12 @@ final class ReadController {
     /// The most bytes of one read without a reservation.
     private var margin: Int { self.permit?.margin ?? ReceiveBudget.read }
     private var id: ObjectIdentifier { ObjectIdentifier(self) }
-    /// The bytes that the next read may complete, with limited reads.
+    /// The bytes that the next read may complete; 0 without limited reads.
     private var incomplete: Int { self.permit == nil ? 0 : self.handler.frames.incompleteBytes }
 
     /// Reports the current bytes to the budget, and stops or resumes reads of the socket.
     func update() {
-        // A peer that sends and does not read would make the answers pile up.
+        // A peer that sends and does not read would let the answers accumulate.
         let isUnwritten = self.handler.unwrittenBytes > Self.mostUnwritten
         let isBounded = self.budget.shared != nil
         guard isBounded || self.heldBack > 0 || self.isReadingWithheld || isUnwritten, !self.isClosed else { return }
@@ -63,7 +64,7 @@ final class ReadController {
         self.withhold(self.isOverfull || isUnwritten)
     }
 
-    /// Windows and credit are checked again.
+    /// Renews windows and credit into the new room.
     private func useRoom() {
         for session in self.handler.sessions.values {
             session.incomingTaken()
@@ -71,7 +72,7 @@ final class ReadController {
         }
     }
 
-    /// Continues when the budget has room again, possibly because of others.
+    /// Waits until the budget has room again, possibly freed by other connections.
     private func waitIfShort() {
         guard self.budget.isShort, !self.isWaiting else { return }
         self.isWaiting = true
@@ -79,7 +80,7 @@ final class ReadController {
         self.budget.shared?.whenBelowLow(self.id) { outbox.post(.connection(.receiveBudgetHasRoom)) }
     }
 
-    /// Continues when there is room for a read.
+    /// Waits until the budget has room for a read.
     private func waitUntilReadable() {
         let outbox = self.handler.outbox
         self.budget.shared?.whenReadable(self.id, completing: self.incomplete) {
@@ -110,8 +111,8 @@ final class ReadController {
         if !isOverfull { context.read() }
     }
 
-    /// If nothing is freed within `operationTimeout`, the link that holds most is closed. The application may be
-    /// waiting for data that only the socket can deliver.
+    /// Closes the link that holds most if nothing is freed within `operationTimeout`. The application may be waiting
+    /// for data that only the socket can deliver.
     private func limitWithholding() {
         let before = self.budget.freed
         self.withholdTimer = LoopTimer(of: self.handler, in: self.handler.configuration.operationTimeout) {
@@ -136,7 +137,7 @@ final class ReadController {
         largest?.close(AMQPError(scope: .link, condition: .resourceLimitExceeded, detail: text))
     }
 
-    /// The connection has ended, and its bytes are free.
+    /// Returns the bytes of an ended connection to the budget.
     func close() {
         self.withholdTimer?.cancel()
         guard let shared = self.budget.shared, !self.isClosed else { return }
@@ -148,14 +149,14 @@ final class ReadController {
 
     // MARK: The idle timeout
 
-    /// A peer whose bytes are not read must not count as silent.
+    /// Suspends the idle timeout, because a peer whose bytes are not read must not count as silent.
     private func suspendIdleTimeout() {
         guard self.handler.configuration.idleTimeout != nil else { return }
         self.handler.engine.setIdleTimeout(nil)
         self.handler.isIdleTimeoutSuspended = true
     }
 
-    /// Bytes are read again, so the peer's silence counts from here.
+    /// Resumes the idle timeout. Bytes are read again, so the peer's silence counts from here.
     func resumeIdleTimeout() {
         guard !self.isReadingWithheld, let idle = self.handler.configuration.idleTimeout else { return }
         self.handler.isIdleTimeoutSuspended = false

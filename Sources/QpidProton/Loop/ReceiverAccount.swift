@@ -3,13 +3,13 @@
 internal import DequeModule
 internal import NIOCore
 
-/// A receiver's held and expected bytes in its connection's memory, and its rate limit.
+/// A receiver's rate limit, and its held and expected bytes in the connection's memory.
 struct ReceiverAccount {
-    /// `nil` if the memory of the connection is not limited.
+    /// The receiver's bytes in memory; `nil` if the memory of the connection is not limited.
     private(set) var share: ReceiveShare?
-    /// `nil` without a rate limit.
+    /// The pace of the credit; `nil` without a rate limit.
     private var pace: CreditPace?
-    /// Renews the credit when the rate limit allows more.
+    /// The timer that renews the credit when the rate limit allows more.
     private var timer: LoopTimer?
     /// The weights of messages in the window until they are received, in order.
     private var untaken: Deque<Int> = []
@@ -30,7 +30,7 @@ struct ReceiverAccount {
         if self.share != nil { self.share?.add(bytes, to: &link.handler.receiving.budget) }
     }
 
-    /// The collected message is complete. Returns its bytes until it returns its place.
+    /// Counts a collected message that is complete. Returns its weight in the window, in bytes.
     @inline(__always)
     mutating func complete(_ count: Int, _ state: inout ReceiverState, of link: LinkEndpoint) -> Int {
         var weight = state.complete(count)
@@ -43,7 +43,7 @@ struct ReceiverAccount {
         return weight
     }
 
-    /// A message returns its place when a task receives it.
+    /// Records a message whose place in the window is free once a task receives it.
     ///
     /// - Parameter isCounted: Whether the window counts bytes.
     @inline(__always)
@@ -51,7 +51,7 @@ struct ReceiverAccount {
         if self.share != nil || isCounted { self.untaken.append(weight) }
     }
 
-    /// Messages were received. Returns their bytes.
+    /// Removes messages that a task has received. Returns their bytes.
     mutating func take(_ count: Int) -> Int {
         var bytes = 0
         for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }
@@ -67,14 +67,14 @@ struct ReceiverAccount {
 
     /// Renews the credit of an automatic window, within the memory and the rate limit. Returns the credit to advertise.
     ///
-    /// - Parameter unsettled: The deliveries that are not settled by both sides.
+    /// - Parameter unsettled: The number of deliveries that are not settled by both sides.
     mutating func renew(_ state: inout ReceiverState, unsettled: Int, of receiver: ReceiverEndpoint) -> Int {
         let room = self.share?.credit(isIdle: state.isIdle, of: &receiver.handler.receiving.budget) ?? .max
         let limit = min(room, state.unsettledCredit(unsettled))
         return self.pace == nil ? state.topUp(limit: limit) : self.renewPaced(&state, limit: limit, receiver)
     }
 
-    /// Credit that the rate limit withholds follows on its own.
+    /// Renews the credit within the rate limit. A timer grants the credit that the limit withholds.
     private mutating func renewPaced(_ state: inout ReceiverState, limit: Int, _ receiver: ReceiverEndpoint) -> Int {
         guard state.window.wantsCredit else { return 0 }
         let now = receiver.handler.nanoseconds
@@ -83,7 +83,7 @@ struct ReceiverAccount {
         guard state.window.wantsCredit, self.timer == nil, let next = self.pace?.limiter.nextTime(now: now) else {
             return credit
         }
-        // A limit may be so low that its time cannot be computed, so it is checked again.
+        // A limit may be so low that its time cannot be computed, so the timer checks again within an hour.
         let time = min(max(next, now + 1_000_000), now + 3_600_000_000_000)
         self.timer = LoopTimer(of: receiver.handler, at: .uptimeNanoseconds(UInt64(clamping: time))) {
             [unowned receiver] in
@@ -103,11 +103,11 @@ struct ReceiverAccount {
         }
     }
 
-    /// A message has arrived that is not collected, or was aborted.
+    /// Counts a message that is not collected, or was aborted.
     @inline(__always)
     mutating func count(_ bytes: Int) { self.pace?.complete(bytes) }
 
-    /// Credit returned.
+    /// Counts returned credit.
     mutating func refund(_ credit: Int) { self.pace?.refund(credit) }
 
     mutating func cancelTimer() {

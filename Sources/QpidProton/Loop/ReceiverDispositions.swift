@@ -4,8 +4,8 @@ internal import NIOCore
 
 /// The unsettled deliveries of a receiver, and the decisions about them on their way to the peer.
 ///
-/// Dispositions without data leave in ranges: ``DispositionPace`` decides when. The place in the window is free at
-/// once.
+/// Dispositions without data are sent in ranges: ``DispositionPace`` decides when. A decision frees the place in the
+/// window at once.
 struct ReceiverDispositions: ~Copyable {
     /// A delivery that this side has not settled.
     struct Unsettled: BitwiseCopyable {
@@ -17,16 +17,17 @@ struct ReceiverDispositions: ~Copyable {
         var isReleased = false
     }
 
-    /// In order, the deliveries that are unsettled here; beside them, those that the sender has to settle first.
+    /// The deliveries that this side has not settled, in order. Those that the sender has to settle first are outside
+    /// this order.
     private(set) var queue = DispositionQueue<Unsettled>()
     private var pace = DispositionPace()
-    /// Sends overdue dispositions.
+    /// The timer that sends overdue dispositions.
     private var timer: (deadline: Int64, scheduled: LoopTimer)?
     /// The sent dispositions that the peer has certainly read.
     var proof = DecisionProof()
     /// The dispositions in Proton, by the write that carries them.
     private(set) var unwritten = UnwrittenCounts()
-    /// Tasks that wait for the settlement of a delivery.
+    /// The tasks that wait for the settlement of a delivery.
     private(set) var waits = SettlementWaits()
     /// Whether the sender waits only for the outcome, so that this side settles with it.
     private(set) var settlesFirst = true
@@ -46,15 +47,15 @@ struct ReceiverDispositions: ~Copyable {
 
     // MARK: Settling
 
-    /// A batch of settlements is being applied.
+    /// Whether a batch of settlements is being applied.
     @inline(__always) var isInBatch: Bool { self.pace.isInBatch }
 
     mutating func beginBatch(at now: Int64) { self.pace.begin(at: now) }
 
-    /// All settlements of the batch have been applied. Returns its start.
+    /// Ends a batch whose settlements are all applied. Returns the time of its start.
     mutating func endBatch() -> Int64 { self.pace.end() }
 
-    /// Settles a delivery. Returns it; `nil` if it is settled already.
+    /// Settles a delivery. Returns the delivery; `nil` if it is settled already.
     mutating func settle(_ slot: SlotKey, _ outcome: AMQPOutcome, on link: LinkEndpoint) -> Unsettled? {
         guard self.settlesFirst else { return self.send(slot, outcome, on: link) }
         switch outcome {
@@ -69,7 +70,7 @@ struct ReceiverDispositions: ~Copyable {
         guard let entry = self.queue.withdraw(slot) else { return nil }
         link.set(outcome, of: entry.delivery)
         self.noteSent(outcome, on: link)
-        // The sender must settle first.
+        // Otherwise the sender must settle first.
         if self.settlesFirst || entry.delivery.isRemotelySettled {
             self.answerWaits(of: entry, on: link)
             self.forget(slot)
@@ -102,7 +103,8 @@ struct ReceiverDispositions: ~Copyable {
         entry.delivery.settle()
     }
 
-    /// The sender has settled a delivery: a decided one is final, an undecided one is obsolete.
+    /// Removes a delivery that the sender has settled. Its decision is final; without a decision, the delivery is
+    /// obsolete.
     ///
     /// - Returns: The delivery, and whether it was decided; `nil` if it was settled already.
     mutating func settledBySender(_ slot: SlotKey) -> (entry: Unsettled, isDecided: Bool)? {
@@ -123,7 +125,7 @@ struct ReceiverDispositions: ~Copyable {
     /// - Parameter untaken: The number of messages that no task has received.
     mutating func sendDue(at time: Int64, untaken: @autoclosure () -> Int, on link: LinkEndpoint) {
         guard self.queue.ripeCount > 0 || self.queue.waitingCount > 0 else { return }
-        // Nothing else is being handled, so its neighbours will not be decided soon.
+        // No task handles another message, so the neighbours will not be decided soon.
         if self.pace.delay == 0 || self.queue.orderedCount == 0 || self.queue.orderedCount <= untaken() {
             return self.sendAll(on: link)
         }
@@ -133,7 +135,7 @@ struct ReceiverDispositions: ~Copyable {
         if self.queue.waitingCount > 0 { self.pace.wait(since: time) }
     }
 
-    /// Continues when dispositions are overdue.
+    /// Schedules the sending of overdue dispositions.
     mutating func schedule(on receiver: ReceiverEndpoint) {
         let (ripeSince, hasWaiting) = (self.queue.ripeSince, self.queue.waitingCount > 0)
         guard let deadline = self.pace.deadline(ripeSince: ripeSince, hasWaiting: hasWaiting) else { return }
@@ -159,7 +161,7 @@ struct ReceiverDispositions: ~Copyable {
         let now = link.handler.now
         if self.pace.isRipeDue(self.queue.ripeSince, at: now) { self.sendRipe(on: link) }
         guard self.queue.waitingCount > 0, self.pace.isWaitingDue(at: now) else { return }
-        // Some of the first decided ones may have been sent since.
+        // Some of the oldest dispositions may have been sent in the meantime.
         var oldest = Int64.max
         self.queue.forEachWaiting { _, decided in oldest = min(oldest, decided) }
         self.pace.sent(oldest: oldest)
@@ -200,28 +202,28 @@ struct ReceiverDispositions: ~Copyable {
 
     // MARK: Waits
 
-    /// Answers when the settlement of a delivery has ended.
+    /// Answers a task once the settlement of a delivery has a result.
     mutating func answer(
         _ reply: Reply<AMQPSettlementResult>,
         whenSettled slot: SlotKey,
         _ sequence: UInt64,
         on link: LinkEndpoint
     ) {
-        // It was sent, at the latest in the last write with dispositions.
+        // The disposition was sent, at the latest in the last write with dispositions.
         guard self.queue[slot] != nil else { return link.handler.answer([reply], afterWrite: self.unwritten.lastWrite) }
         self.waits.add(sequence, reply)
-        // A task waits for the disposition, so it does not wait for its neighbours.
+        // A task waits for this disposition, so the disposition does not wait for its neighbours.
         if !self.queue.isInOrder(slot) { self.sendAll(on: link) }
     }
 
-    /// The disposition leaves with the next write, without a further answer.
+    /// Answers the tasks that wait for a disposition once the next write carries it. The peer sends no further answer.
     @inline(__always)
     private mutating func answerWaits(of entry: Unsettled, on link: LinkEndpoint) {
         guard !self.waits.isEmpty else { return }
         link.handler.answer(self.waits.take(entry.sequence), afterWrite: link.handler.writes.next)
     }
 
-    /// The link has ended: removes all deliveries. Returns those without a disposition, with their sequence.
+    /// Removes all deliveries of an ended link. Returns those without a decision, with their sequence.
     mutating func end() -> [SlotKey: UInt64] {
         var undecided: [SlotKey: UInt64] = [:]
         while let first = self.queue.first, let entry = self.queue.withdraw(first) { undecided[first] = entry.sequence }
@@ -229,7 +231,7 @@ struct ReceiverDispositions: ~Copyable {
         return undecided
     }
 
-    /// The link has ended: answers the waits for these deliveries.
+    /// Answers the waits for these deliveries of an ended link.
     mutating func endWaits(_ slots: [SlotKey], _ result: AMQPSettlementResult) {
         guard !self.waits.isEmpty else { return }
         for slot in slots {

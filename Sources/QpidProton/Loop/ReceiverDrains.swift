@@ -3,9 +3,9 @@
 internal import NIOCore
 internal import Synchronization
 
-/// Drains and pauses of a receiver, and the waits with a timeout that end with a drain.
+/// The drains and pauses of a receiver, and its waits with a timeout, which end with a drain.
 ///
-/// The peer uses its credit or returns it. All simultaneous calls share one drain.
+/// In a drain, the peer uses its credit or returns it. All simultaneous calls share one drain.
 final class ReceiverDrains {
     private unowned let receiver: ReceiverEndpoint
     /// The calls that wait for the end of the drain.
@@ -56,14 +56,14 @@ final class ReceiverDrains {
             receiver.showCredit()
             receiver.topUp()
         case .end(let credit):
-            // Messages before the answer must be visible before it.
+            // Messages that arrived before the answer must be visible before it.
             receiver.flushArrived()
             receiver.account.refund(receiver.state.takeCredit())
             self.end(credit)
         }
     }
 
-    /// The peer did not answer, and no task waits any more.
+    /// Ends a drain that the peer did not answer and no task waits for any more.
     private func giveUp() {
         guard let credit = self.receiver.state.giveUpDrain() else { return }
         self.receiver.account.refund(credit)
@@ -72,7 +72,7 @@ final class ReceiverDrains {
     }
 
     private func end(_ credit: Int?) {
-        // Before the answer, because the waiting task reads it.
+        // The credit is published before the answer, because the waiting task reads it.
         self.receiver.showCredit()
         if let credit { self.answer(.success(credit)) }
         if self.receiver.state.becomeQuiet() { self.receiver.stopping?.becameQuiet() }
@@ -93,7 +93,7 @@ final class ReceiverDrains {
 
     // MARK: Pausing
 
-    /// Withholds all credit, and makes the peer return its credit. The answer means that no message is on its way.
+    /// Withholds all credit, and makes the peer return its credit. Once the call is answered, no message is on its way.
     func pause(_ reply: Reply<Int>) {
         let receiver = self.receiver
         if receiver.isLocallyOpen {
@@ -131,7 +131,7 @@ final class ReceiverDrains {
         self.schedule()
     }
 
-    /// With manual credit, a wait with a timeout needs some.
+    /// Grants one credit to a wait with a timeout under manual credit, if there is none.
     private func grantForWaits() {
         let state = self.receiver.state
         guard state.window.policy == .manual, !self.waits.isEmpty, state.purpose == .receiving,

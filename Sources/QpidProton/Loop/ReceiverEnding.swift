@@ -4,7 +4,7 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// The end of a receiver: its messages, and all waiting calls.
+/// The end of a receiver: the fate of its messages, and the answers to all waiting calls.
 struct ReceiverEnding {
     private let receiver: ReceiverEndpoint
     /// The error that ended the link; `nil` if a side detached without one.
@@ -29,7 +29,7 @@ struct ReceiverEnding {
         let untaken = self.removeUntaken()
         receiver.dispositions.cancelTimer()
         receiver.account.cancelTimer()
-        // Before the detach.
+        // The peer must read these outcomes before the detach.
         if !receiver.isEndedByPeer, receiver.session.isHeardByPeer { receiver.dispositions.sendAll(on: receiver) }
         if self.isHeard { for slot in untaken { Self.release(slot, of: receiver) } }
         let isStreaming = receiver.streams?.arriving != nil
@@ -42,7 +42,7 @@ struct ReceiverEnding {
         for slot in untaken { receiver.dispositions.remove(slot) }
         receiver.stopping?.end()
         self.endSettling()
-        // The waiting calls get the end of the link, not that of their drain.
+        // Waiting calls fail with the end of the link, not with the end of their drain.
         receiver.inbox?.finish(self.error)
         // Messages that can still be received do not count any more.
         receiver.account.add(-(receiver.account.share?.held ?? 0), of: receiver)
@@ -50,8 +50,8 @@ struct ReceiverEnding {
         receiver.drains.end(self.cause)
     }
 
-    /// The error of an incomplete message. A sender that ends its link without an error discards it, as with an abort,
-    /// which a closed window holds back.
+    /// The error of an incomplete message. A sender that ends its link without an error discards this message. Its
+    /// abort may wait behind a closed window.
     private var bodyError: AMQPError {
         guard self.error == nil, self.receiver.isEndedByPeer else { return self.cause }
         return .aborted("the sender ended the link before the end of the message")
@@ -80,7 +80,8 @@ struct ReceiverEnding {
         return slots
     }
 
-    /// Releases a message that no task gets. An incomplete one ends with the link, because no task has received it.
+    /// Releases a message that no task receives. An incomplete message ends with the link, because no task has received
+    /// it.
     static func release(_ slot: SlotKey, of receiver: ReceiverEndpoint) {
         if receiver.isLocallyOpen, receiver.streams?.settle(slot, .released) == true { return }
         guard let entry = receiver.dispositions.queue[slot] else { return }
@@ -89,7 +90,7 @@ struct ReceiverEnding {
         receiver.dispositions.forget(slot)
     }
 
-    /// Removes unsettled deliveries, and counts the dispositions that do not leave any more.
+    /// Removes unsettled deliveries, and counts the dispositions that are never sent.
     private func endSettling() {
         let receiver = self.receiver
         let unsent = receiver.dispositions.queue.ripeCount + receiver.dispositions.queue.waitingCount
@@ -130,10 +131,10 @@ struct ReceiverEnding {
         )
     }
 
-    /// Empties the bytes that wait in Proton, which would stay in the session's window for good.
+    /// Drops the bytes that wait in Proton, which would otherwise occupy the session's window for good.
     ///
     /// Complete messages that the sender has settled can still be received. Returns the number of dropped unsettled
-    /// ones.
+    /// messages.
     private func dropHeldBack(isStreaming: Bool) -> Int {
         let receiver = self.receiver
         var dropped = 0

@@ -5,7 +5,8 @@ internal import Synchronization
 // Grants of credit by the window, the rate limit and the connection's memory.
 
 extension ReceiverEndpoint {
-    /// The application has received messages that hold a place until then, or waits for one and has reported all.
+    /// Handles a report of the inbox: tasks have received this number of messages, whose places are free now. A task
+    /// that starts to wait reports too, even without a further receipt.
     func taken(_ count: Int) {
         if self.state.window.outstanding == 0, self.state.window.policy != .onDemand { self.state.starve() }
         self.returnPlaces(count, bytes: self.account.take(count))
@@ -13,7 +14,7 @@ extension ReceiverEndpoint {
         self.useRoom()
     }
 
-    /// Messages have returned their places: receives and grants what now has room.
+    /// Frees the places of messages, then receives messages and grants credit for the new room.
     func free(_ count: Int, bytes: Int) {
         self.returnPlaces(count, bytes: bytes)
         self.useRoom()
@@ -65,7 +66,7 @@ extension ReceiverEndpoint {
         self.tune()
     }
 
-    /// Shows the peer's credit to tasks.
+    /// Publishes the peer's credit to tasks.
     @inline(__always)
     func showCredit() { self.status.credit.store(self.state.window.outstanding, ordering: .relaxed) }
 
@@ -80,7 +81,7 @@ extension ReceiverEndpoint {
         }
     }
 
-    /// Whether the receiver would grant credit, and waits for the sender to settle.
+    /// Whether the receiver withholds credit because it waits for the sender to settle.
     var waitsForSettling: Bool {
         let queue = (unsettled: self.dispositions.queue.count, undecided: self.dispositions.queue.orderedCount)
         return self.state.waitsForSettling(unsettled: queue.unsettled, undecided: queue.undecided)

@@ -3,13 +3,13 @@
 internal import NIOCore
 internal import Synchronization
 
-// Receiving: from Proton to the tasks.
+// The path of received messages from Proton to the tasks.
 
 extension ReceiverEndpoint {
-    /// Reads everything that Proton has for this link, complete or not.
+    /// Reads all bytes that Proton holds for this link, of complete and incomplete messages.
     func receive() {
         guard !self.isDone else { return }
-        // Received bytes leave room in the session's window.
+        // Bytes that are read make room in the session's window.
         if self.state.message.isHeldBack { self.session.incomingTaken() }
         self.note(.upToDate)
         while !self.isDone, let delivery = self.link.current {
@@ -27,7 +27,7 @@ extension ReceiverEndpoint {
             let isTooLarge = size > self.limits.largestWhole
             if isTooLarge, self.streams?.mayBegin != true { return self.refuseOversize() }
             let room = min(size, self.room(for: size)) - self.partial.readableBytes
-            // The rest stays in Proton, and finally closes the session's window.
+            // Bytes without room stay in Proton, and finally close the session's window.
             let isHeldBack = room < pending
             self.note(isHeldBack ? .heldBack : .upToDate)
             let isPartial = isHeldBack || delivery.isPartial
@@ -45,7 +45,8 @@ extension ReceiverEndpoint {
             self.completeLarge(delivery)
         }
         self.caughtUp()
-        // A new waiter does not know yet that messages are left in Proton. A stream waits for room in its buffer.
+        // A task that began to wait meanwhile does not know that messages are left in Proton. A stream waits for room
+        // in its buffer instead.
         if !self.isDone, self.state.message == .gathering(.heldBack), self.state.window.isAutomatic,
             self.arrivals.isEmpty, self.inbox?.hasWaiters == true
         {
@@ -53,7 +54,7 @@ extension ReceiverEndpoint {
         }
     }
 
-    /// Updates whether a part of the started message stays in Proton.
+    /// Records whether a part of the started message stays in Proton.
     @inline(__always)
     func note(_ reading: ArrivingMessage.Reading) {
         if self.state.read(reading) { self.publish(reading) }
@@ -66,8 +67,8 @@ extension ReceiverEndpoint {
 
     /// Returns the number of bytes of a message that may be read.
     ///
-    /// A soft budget has room for one complete message if the application waits and has none to receive, whatever the
-    /// size of the message.
+    /// A soft budget has room for one complete message of any size if the application waits and has no message to
+    /// receive.
     private func room(for size: Int) -> Int {
         let room = self.state.window.room(after: 0)
         guard room < size, self.state.window.isAutomatic, self.arrivals.isEmpty else { return room }
@@ -92,7 +93,7 @@ extension ReceiverEndpoint {
         self.account.add(read, of: self)
     }
 
-    /// Reads a complete message into its place.
+    /// Reads a complete message into the room of the arrivals.
     private func completeSmall(_ delivery: ProtonDelivery, _ count: Int) {
         let (tagCount, room) = self.place(delivery.tag, before: count)
         let read = count > 0 ? self.link.receive(into: room, count) : 0
@@ -122,7 +123,8 @@ extension ReceiverEndpoint {
         )
     }
 
-    /// Advances past the message. Returns its key's bits, 0 if it is settled, and whether its receipt is reported.
+    /// Advances past the message. Returns the bits of the message's key (0 if it is settled), and whether its receipt
+    /// is reported.
     private func complete(_ delivery: ProtonDelivery, _ count: Int) -> (slot: UInt, isReported: Bool) {
         self.sequence += 1
         let isSettled = delivery.isRemotelySettled
@@ -140,8 +142,8 @@ extension ReceiverEndpoint {
         return (slot, isReported)
     }
 
-    /// Starts the hand-over of a message: writes its tag, which Proton frees with the delivery. Returns the tag's
-    /// length and the room for `count` bytes after it.
+    /// Starts the hand-over of a message: copies its tag, which Proton frees with the delivery. Returns the tag's
+    /// length, and the room for `count` bytes after the tag.
     func place(_ tag: UnsafeRawBufferPointer, before count: Int) -> (count: Int, room: UnsafeMutableRawPointer) {
         let placed = self.arrivals.place(tag, before: count, keepsMark: self.handler.frames.receivesFormats)
         if self.arrivals.isEmpty { self.handler.arrivedReceivers.append(self) }
@@ -150,14 +152,14 @@ extension ReceiverEndpoint {
 
     private func aborted(_ delivery: ProtonDelivery) {
         self.dropPartial()
-        // An abort as the first sign of a message has used credit too, and needs it.
+        // A message whose first transfer is an abort needs and uses credit too.
         guard self.state.message.hasBegun || self.begin() else { return self.discard() }
         let stream = self.streams?.arriving
         self.state.abort()
         if let stream { self.streams?.abort(stream) }
         self.account.count(0)
         delivery.settle()
-        // Who waits next must see that the credit is used: nothing is handed over that would show it.
+        // The credit is published here because no hand-over follows that would publish it.
         self.showCredit()
         self.topUp()
     }
@@ -168,12 +170,13 @@ extension ReceiverEndpoint {
         self.discard()
     }
 
-    /// Reads and drops what still comes on a link that is closed here, so that the session's window does not leak.
+    /// Reads and drops bytes that still arrive on a link that this side has closed, so that the session's window does
+    /// not leak.
     private func discard() {
         self.dropPartial()
         defer { if !self.isDone { self.session.incomingTaken() } }
         while !self.isDone, let delivery = self.link.dropCurrent() {
-            // The peer must not take it for done.
+            // The peer must not regard the message as processed.
             if !delivery.isRemotelySettled, !delivery.isAborted {
                 delivery.release()
             }
@@ -186,7 +189,7 @@ extension ReceiverEndpoint {
         self.partial = ByteBuffer()
     }
 
-    /// Hands what has arrived to the tasks.
+    /// Hands the arrived messages to the tasks.
     func flushArrived() {
         guard !self.arrivals.isEmpty else { return }
         self.dispositions.proof.arrived(self.sequence)
@@ -201,11 +204,11 @@ extension ReceiverEndpoint {
         self.session.noteIncoming()
         self.takeHeldBack()
         self.tune()
-        // Others may wait still, and the size that messages are expected to have may have changed.
+        // Other tasks may still wait, and the expected size of messages may have changed.
         self.topUp()
     }
 
-    /// Takes what waits in Proton for room, while tasks wait for it.
+    /// Receives messages that wait in Proton for room while tasks wait for messages.
     private func takeHeldBack() {
         while self.state.message.isHeldBack, self.state.window.isAutomatic, self.inbox?.hasWaiters == true {
             self.receive()

@@ -3,13 +3,14 @@
 internal import NIOCore
 internal import Synchronization
 
-/// The loop's side of a receiver: it empties Proton at once, grants credit and settles. Used on the event loop only.
+/// The loop's side of a receiver: the endpoint reads received bytes from Proton at once, grants credit and settles.
+/// Used on the event loop only.
 ///
 /// ``ReceiverState`` decides what the peer may send. ``ReceiverDispositions``, ``ReceiverDrains``, ``ReceiverStop``,
 /// ``ReceiverStreams`` and ``ReceiverEnding`` have one task each.
 final class ReceiverEndpoint: LinkEndpoint {
     private(set) var key: SlotKey?
-    // Used for each message, and not checked for overlapping accesses, because each access is one call on a value.
+    // Used for each message. Exclusivity checks are off, because each access is one call on a value.
     @exclusivity(unchecked) var inbox: Inbox?
     @exclusivity(unchecked) var state = ReceiverState()
     @exclusivity(unchecked) var dispositions = ReceiverDispositions()
@@ -27,7 +28,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     private(set) lazy var drains = ReceiverDrains(of: self)
     /// The close that waits for the application.
     private(set) var stopping: ReceiverStop?
-    /// The time at which the link was opened here.
+    /// The time at which this side opened the link.
     private var openTime: NIODeadline?
 
     // MARK: Opening
@@ -73,7 +74,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         super.remoteOpened()
     }
 
-    /// The task that opened the link gets it with its credit.
+    /// Grants credit before the task that opened the link receives it.
     override func attach() {
         if self.status.attachment.answer == nil { self.topUp() }
         super.attach()
@@ -101,7 +102,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.perform(self.state.returned(credit))
     }
 
-    /// Proton has no more received messages.
+    /// Handles that Proton has no more received messages: an answered drain may now end.
     @inline(__always)
     func caughtUp() {
         guard self.state.drain.isUnderWay, !self.isDone else { return }
@@ -121,7 +122,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             self.handler.settlingReceivers.append(self)
         }
         if settlement.includesEarlier {
-            // The decision removes it from the undecided ones.
+            // Each decision removes the first delivery from the undecided ones.
             while let first = self.dispositions.queue.first, let entry = self.dispositions.queue[first],
                 entry.sequence < settlement.sequence
             {
@@ -140,7 +141,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         if self.isHeldUntilSettled { self.returnPlaces(1, bytes: entry.weight) }
     }
 
-    /// All settlements of a batch have been applied.
+    /// Handles the end of a batch of settlements.
     func settled() {
         let time = self.dispositions.endBatch()
         guard !self.isDone else { return }

@@ -7,8 +7,8 @@ final class ReceiverStop {
     private unowned let receiver: ReceiverEndpoint
     private var replies: [() -> Void] = []
     private var timer: LoopTimer?
-    /// Messages that no task will receive, in order. They are released when no more can arrive, because the peer could
-    /// send them again for the remaining credit.
+    /// Messages that no task will receive, in order. They are released once no more messages can arrive, because the
+    /// peer could otherwise send them again for the remaining credit.
     private var setAside: [SlotKey] = []
 
     init(of receiver: ReceiverEndpoint) {
@@ -43,13 +43,13 @@ final class ReceiverStop {
         self.receiver.inbox?.push(batch)
     }
 
-    /// No more messages arrive, or the peer does not answer in time.
+    /// Releases the messages set aside, once no more messages arrive or the peer has not answered in time.
     func becameQuiet() {
         for slot in self.takeSetAside() { ReceiverEnding.release(slot, of: self.receiver) }
         self.closeIfSettled()
     }
 
-    /// Returns the messages set aside.
+    /// Removes and returns the messages set aside.
     func takeSetAside() -> [SlotKey] {
         defer { self.setAside = [] }
         return self.setAside
@@ -63,7 +63,7 @@ final class ReceiverStop {
         self.receiver.close(nil)
     }
 
-    /// The link has ended: the closes that waited for the application continue.
+    /// Continues the closes that waited for the application, because the link has ended.
     func end() {
         self.timer?.cancel()
         let replies = self.replies

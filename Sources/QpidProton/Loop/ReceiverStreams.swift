@@ -4,19 +4,19 @@ internal import NIOCore
 
 /// The streamed messages of a receiver.
 ///
-/// They share one buffer. Bytes without room there stay in Proton, and close the session's window.
+/// The streams share one buffer. Bytes without room in it stay in Proton, and close the session's window.
 final class ReceiverStreams {
-    /// The most bytes before the body. A message with more is delivered whole.
+    /// The most bytes before the body. A message with a longer beginning is delivered whole.
     private static let longestBeginning = 1 << 20
     /// The most bytes of a piece.
     private static let piece = 65_536
 
     private unowned let receiver: ReceiverEndpoint
-    /// The most unread bytes.
+    /// The limit of unread bytes.
     private let buffer: Int
     /// The messages that are not read to their end, by their sequence.
     private(set) var streams: [UInt64: ArrivingStream] = [:]
-    /// The unread bytes.
+    /// The number of unread bytes.
     private(set) var heldBytes = 0
 
     init(of receiver: ReceiverEndpoint, _ buffer: AMQPByteCount) {
@@ -35,7 +35,7 @@ final class ReceiverStreams {
     /// Whether the started message may be delivered before its end.
     var mayBegin: Bool { self.receiver.partial.readableBytes <= Self.longestBeginning }
 
-    /// Delivers the started message, if everything before its body has arrived.
+    /// Delivers the started message if all sections before its body have arrived. Returns whether it did.
     func begin(_ delivery: ProtonDelivery) -> Bool {
         let receiver = self.receiver
         guard self.mayBegin, let start = try? SectionFront.bodyStart(receiver.partial),
@@ -45,7 +45,7 @@ final class ReceiverStreams {
         receiver.partial = ByteBuffer()
         receiver.sequence += 1
         let sequence = receiver.sequence
-        // The start counts until the message returns its place, the rest piece by piece.
+        // The start counts until the message returns its place. The body counts piece by piece.
         let weight = max(CreditWindow.leastSize, start)
         receiver.state.stream(sequence, bytes: weight)
         receiver.account.add(weight - start - rest.readableBytes, of: receiver)
@@ -103,7 +103,7 @@ final class ReceiverStreams {
         self.count(more)
     }
 
-    /// The number of bytes to read. A soft budget does not limit the stream buffer.
+    /// The number of bytes that may be read. A soft budget does not limit the stream buffer.
     private var room: Int {
         let room = max(0, self.buffer - self.heldBytes)
         let window = self.receiver.state.window
@@ -132,7 +132,7 @@ final class ReceiverStreams {
         receiver.topUp()
     }
 
-    /// The sender has aborted the message, and the delivery is about to be settled.
+    /// Fails a stream whose message the sender has aborted. The caller settles the delivery.
     func abort(_ stream: ArrivingStream) {
         stream.finish(.aborted("the sender has aborted the message"))
         if let slot = stream.slot {
@@ -144,7 +144,8 @@ final class ReceiverStreams {
 
     // MARK: Settling and reading
 
-    /// The application has settled a message. Returns whether its delivery is settled later, when it is complete.
+    /// Applies the application's outcome of a message. Returns whether its delivery is settled later, when it is
+    /// complete.
     func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Bool {
         guard !self.streams.isEmpty, self.receiver.dispositions.queue.isInOrder(slot),
             let entry = self.receiver.dispositions.queue[slot], let stream = self.streams[entry.sequence]
@@ -156,13 +157,13 @@ final class ReceiverStreams {
         return true
     }
 
-    /// A task has read pieces.
+    /// Frees the room of pieces that a task has read.
     func read(_ count: Int, of sequence: UInt64) {
         guard !self.receiver.isDone, let stream = self.streams[sequence] else { return }
         self.free(stream.taken(count), of: stream)
     }
 
-    /// No task reads the message any more: drops unread and later bytes.
+    /// Drops the unread and later bytes of a message that no task reads any more.
     func discard(_ sequence: UInt64) {
         guard !self.receiver.isDone, let stream = self.streams[sequence] else { return }
         self.free(stream.discard(), of: stream)
@@ -187,10 +188,10 @@ final class ReceiverStreams {
         self.receiver.status.countStreamed(self.heldBytes, beside: self.receiver.inbox?.weight ?? 0)
     }
 
-    /// Shows the unread bytes in addition to the messages of the inbox, which have changed.
+    /// Publishes the unread bytes in addition to the messages of the inbox, which have changed.
     func showBuffered() { if self.heldBytes > 0 { self.show() } }
 
-    /// The link has ended.
+    /// Fails the incomplete streams of an ended link.
     func end(_ cause: AMQPError) {
         for stream in self.streams.values where stream.isArriving { stream.finish(cause) }
         self.receiver.state.endStream()

@@ -2,22 +2,22 @@
 
 internal import NIOCore
 
-/// The options of messages that have not started to leave, by the numbers of their outcomes.
+/// The options of messages that have not started, by the numbers of their outcomes.
 struct SendChoices {
     private struct Kept {
         let choice: SendChoice
-        /// The number of its mail.
+        /// The number of the mail that carried the options.
         let mail: Int
     }
 
     private var kept: [UInt: Kept] = [:]
-    /// Counts the mails with options.
+    /// The number of mails with options.
     private var mail = 0
 
     var isEmpty: Bool { self.kept.isEmpty }
     var count: Int { self.kept.count }
 
-    /// Stores the options of messages in one mail. Returns whether a transfer of them shows any.
+    /// Stores the options of messages in one mail. Returns whether any of the options shows in a transfer.
     mutating func keep(_ choices: inout [UInt: SendChoice]) -> Bool {
         self.mail += 1
         var isVisible = false
@@ -31,7 +31,7 @@ struct SendChoices {
 
     /// Removes the options of a message that starts. Throws if the message has expired.
     ///
-    /// A message of the last mail leaves at once.
+    /// A message of the last mail starts at once, so its expiry is not checked.
     mutating func begin(
         _ message: PendingMessage,
         at now: @autoclosure () -> NIODeadline
@@ -45,7 +45,7 @@ struct SendChoices {
         message.hasChoice ? self.kept.removeValue(forKey: message.outcome.number)?.choice : nil
     }
 
-    /// A message that has not started will not be sent.
+    /// Removes the options of a message that will not be sent.
     mutating func drop(of message: PendingMessage) {
         if message.hasChoice { self.kept[message.outcome.number] = nil }
     }
@@ -56,7 +56,7 @@ struct SendChoices {
 
     // MARK: Expiry
 
-    /// The time of the next expiry; `nil` without any.
+    /// The time of the next expiry; `nil` if no message expires.
     var nextDeadline: NIODeadline? { self.kept.values.compactMap(\.choice.deadline).min() }
 
     /// Returns the lanes with expired messages.

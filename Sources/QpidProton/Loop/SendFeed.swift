@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The sending half of a connection: hands slices of messages to Proton, and asks senders whether they have finished.
+/// The sending half of a connection: hands slices of messages to Proton, and checks whether closing senders have
+/// finished.
 ///
 /// Used on the event loop only.
 final class SendFeed {
-    /// The bytes that Proton gets before it writes.
+    /// The bytes that are handed to Proton before it writes.
     static let batch = 32_768
     /// The most bytes of a single slice.
     private static let largestSlice = 65_536
-    /// The size up to which a message is not cut, even at the end of a turn, because a second frame would cost more.
+    /// The size in bytes up to which a message is not cut, even at the end of a turn, because a second frame would cost
+    /// more.
     private static let uncut = 1_024
     /// The bytes that a chosen, marked tag may add to a transfer frame.
     private static let tagRoom = 24
 
     typealias Lane = SendQueue<SenderEndpoint>.Lane
 
-    // Changed in short steps that are never re-entered.
+    // Exclusivity checks are off: changes are short steps that are never re-entered.
     @exclusivity(unchecked) var queue: SendQueue<SenderEndpoint>
     /// Senders that close as soon as their work is done.
     @exclusivity(unchecked) private(set) var flushing: [SenderEndpoint] = []
@@ -32,13 +34,14 @@ final class SendFeed {
 
     // MARK: The size of frames
 
-    /// The peer has announced its largest frame.
+    /// Applies the largest frame that the peer has announced, in bytes.
     func setFrameSize(_ size: UInt32) {
         let overhead = 64 + (self.hasChosen ? Self.tagRoom : 0)
         self.payload = max(256, Int(min(size, 1 << 24)) - overhead)
     }
 
-    /// Long tags leave less room in each frame, and each counted transfer must be at least one.
+    /// Reduces the payload, because long tags leave less room in each frame. The count of transfers must not be too
+    /// low.
     func makeRoomForTags() {
         guard !self.hasChosen else { return }
         self.hasChosen = true
@@ -51,9 +54,9 @@ final class SendFeed {
     @inline(__always)
     func filled(_ lane: Lane) {
         self.queue.makeReadyIfMovable(lane)
-        // Bytes that can leave now are not blocked; the end of the turn checks whether they have left.
+        // Bytes that can leave now are not blocked. The end of the turn checks whether they have left.
         if lane.canMove { self.filledLanes.append(lane) } else { lane.link.noteCause() }
-        // Credit that the peer reclaims is used first.
+        // New messages use the credit that the peer reclaims before it is returned.
         if lane.link.isDraining { lane.link.flowed() }
     }
 
@@ -80,13 +83,14 @@ final class SendFeed {
             let isLimited = sender.pacer != nil
             var used = sender.pacer?.send(lane, turn: turn, payload: payload, at: now) ?? 0
             while !isLimited, used < turn {
-                // A single large message leaves in whole frames, because half of one uses as much of the peer's window.
+                // A single large message leaves in whole frames, because half a frame uses as much of the peer's
+                // window.
                 let room =
                     isAlone && used == 0 && budget == batch ? max(turn, min(payload, Self.largestSlice)) : turn - used
                 let limit = min(max(room, Self.uncut), session.sliceLimit(payload: payload))
                 guard let slice = lane.next(limit: limit) else { break }
                 sender.send(slice, payload: payload)
-                // A transfer has a frame around it, also for an empty message.
+                // Each transfer has a frame around it, even for an empty message.
                 used += slice.range.count + 32
             }
             budget -= used
@@ -112,7 +116,7 @@ final class SendFeed {
     }
 
     private func askAborting() {
-        // Moved out during the calls, which may add others.
+        // The list is moved out during the calls, which may add other senders.
         let senders = self.aborting
         self.aborting = []
         self.aborting.insert(contentsOf: senders.filter { !$0.abortIfPossible() }, at: 0)
@@ -130,12 +134,12 @@ final class SendFeed {
     }
 
     private func askFlushing() {
-        // Moved out during the calls, which may add others.
+        // The list is moved out during the calls, which may add other senders.
         let senders = self.flushing
         self.flushing = []
         self.flushing.insert(contentsOf: senders.filter { !$0.closeIfFlushed() }, at: 0)
     }
 
-    /// The connection has ended.
+    /// Drops the closing senders of an ended connection.
     func close() { self.flushing = [] }
 }

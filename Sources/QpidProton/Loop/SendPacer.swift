@@ -2,7 +2,7 @@
 
 internal import NIOCore
 
-/// Keeps a sender within its rate limit. Used on the event loop only.
+/// The rate limit of a sender. Used on the event loop only.
 final class SendPacer {
     private unowned let sender: SenderEndpoint
     private var limiter: RateLimiter
@@ -30,8 +30,8 @@ final class SendPacer {
         return used
     }
 
-    /// Returns the most bytes of the next slice; `nil` if the limit allows none now. The lane then resumes by itself
-    /// later.
+    /// Returns the most bytes of the next slice; `nil` if the limit allows none now. In that case the lane resumes by
+    /// itself later.
     private func tokens(_ now: Int64, _ lane: SendFeed.Lane) -> Int? {
         guard !lane.isEmpty else { return nil }
         let (messages, bytes) = self.limiter.available(now: now)
@@ -44,7 +44,7 @@ final class SendPacer {
         let next = self.limiter.nextTime(now: now, isMidMessage: lane.isMidMessage)
         self.sender.handler.sending.queue.setPaced(true, on: lane)
         self.timer?.cancel()
-        // A limit so low that its time cannot be computed is checked again.
+        // A limit may be so low that its time cannot be computed, so the timer checks again within an hour.
         let time = min(next, now + 3_600_000_000_000)
         self.timer = LoopTimer(of: self.sender.handler, at: .uptimeNanoseconds(UInt64(clamping: time))) {
             [unowned self] in

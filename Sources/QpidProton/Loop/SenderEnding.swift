@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Fails and counts the unfinished messages of a sender at the end of its link.
+/// The unfinished messages of a sender at the end of its link: fails and counts them.
 struct SenderEnding {
     /// The error that ended the link.
     let cause: AMQPError
     let notSent: AMQPError
     let aborted: AMQPError
     private let inDoubt: AMQPError
-    /// The counts of the messages until their outcomes are read; `nil` if a close lists them.
+    /// The count of failures whose outcomes no task has read yet; `nil` if a close lists the messages.
     let unread: UnreadFailure?
     private let unreadInDoubt: UnreadFailure?
     private(set) var unsentCount = 0
@@ -23,7 +23,7 @@ struct SenderEnding {
         self.unreadInDoubt = counts.isEmpty ? nil : UnreadFailure(counts: counts, isInDoubt: true)
     }
 
-    /// Fails the started message. The peer cannot have it, because its last bytes were not handed over.
+    /// Fails the started message. The peer cannot have received all of it, because its last bytes were not handed over.
     mutating func fail(begun message: PendingMessage) {
         self.unsentCount += 1
         message.outcome.fail(self.aborted, unread: self.unread)

@@ -6,10 +6,10 @@
 extension SenderEndpoint {
     /// Whether Proton would frame an abort now.
     ///
-    /// Proton counts credit without a sign.
+    /// Proton's credit is unsigned, so negative credit admits an abort too.
     var mayAbort: Bool { !self.session.isBlocked && self.link.credit != 0 }
 
-    /// Hands the abort of the abandoned message to Proton, if it can leave now. Returns whether none is left.
+    /// Hands the abort of the abandoned message to Proton, if it can leave now. Returns whether no abort is left.
     func abortIfPossible() -> Bool {
         guard self.isAborting else { return true }
         guard self.mayAbort else { return false }
@@ -19,8 +19,9 @@ extension SenderEndpoint {
         return true
     }
 
-    /// The link ends on this side. The detach also ends the message, unless the peer has detached or ended the session.
-    /// In that case no abort is delayed, and without an abort Proton would end the message as if it were complete.
+    /// Ends the abandoned message of a link that ends on this side. The detach also ends the message, unless the peer
+    /// has detached or ended the session. In that case Proton delays no abort, and without one it would end the message
+    /// as complete.
     func endAborting() {
         guard self.isAborting else { return }
         let isEndedByPeer = self.isEndedByPeer || self.session.session.isRemotelyClosed

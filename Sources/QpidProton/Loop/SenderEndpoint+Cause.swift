@@ -7,7 +7,7 @@ extension SenderEndpoint {
     func noteCause() {
         guard let state = self.lane?.state else { return }
         var cause = state.cause
-        // The next message waits for credit, unless the bytes of earlier ones wait for the socket.
+        // The next message waits for credit, unless the bytes of earlier messages wait for the socket.
         if state.isEmpty, state.credit == 0, let node = self.node, self.handler.outbox.ledger(node)?.used == 0 {
             cause = .credit
         }

@@ -3,7 +3,7 @@
 internal import Synchronization
 
 extension SenderEndpoint {
-    /// The remaining credit without the messages in Proton; negative if the peer has revoked more than was left.
+    /// The remaining credit, without the messages in Proton; negative if the peer has revoked more than was left.
     ///
     var credit: Int {
         LinkCredit.left(
@@ -12,10 +12,10 @@ extension SenderEndpoint {
         )
     }
 
-    /// The answer to the peer's request for the state of the link; `nil` without any.
+    /// The answer to the peer's request for the state of the link; `nil` unless both sides have attached it.
     var flowState: FlowFrame.Sender? {
         guard self.isAttached, let lane = self.lane else { return nil }
-        // Proton counts a message at the hand-over, and the peer counts it when it is framed.
+        // Proton counts a message at the hand-over; the peer counts it once it is framed.
         let credit = self.credit + self.link.queuedCount
         return FlowFrame.Sender(
             credit: UInt32(clamping: credit),

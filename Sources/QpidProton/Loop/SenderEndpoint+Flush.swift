@@ -3,7 +3,8 @@
 internal import NIOCore
 
 extension SenderEndpoint {
-    /// Accepts nothing more, sends the rest, and closes the link when all is settled or the time is over.
+    /// Accepts no further messages, sends the waiting ones, and closes the link when all are settled or the time is
+    /// over.
     ///
     /// - Parameter done: Called when the link has ended on this side.
     func flush(for limit: Duration, _ done: @escaping () -> Void) {
@@ -16,7 +17,7 @@ extension SenderEndpoint {
         if self.state.take(.flush) { self.handler.sending.closeWhenFlushed(self) }
     }
 
-    /// Closes the link if its work is done. Returns whether it is.
+    /// Closes the link if its work is done. Returns whether the link is closed.
     func closeIfFlushed() -> Bool {
         guard let lane = self.lane, let node = self.node, self.isLocallyOpen else { return true }
         // An abandoned message ends with the link.

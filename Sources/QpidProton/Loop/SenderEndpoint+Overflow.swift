@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension SenderEndpoint {
-    /// Makes room for the first waiting message. Drops the oldest messages of this link that have not started, or that
-    /// message alone if they would not suffice.
+    /// Makes room for the first waiting message. Drops the oldest messages of this link that have not started. If these
+    /// would not suffice, drops the waiting message alone.
     ///
     /// - Parameter isAgain: Whether this is the second attempt, after earlier accepted messages have left the outbox.
     func makeRoom(isAgain: Bool) {
@@ -21,7 +21,7 @@ extension SenderEndpoint {
                 self.handler.choices.drop(of: message)
                 message.fail(.droppedForNewer)
             }
-            // Others may have followed it while a message passed in parts.
+            // Other messages may have started to wait behind the admitted one.
             if outbox.replace(bytes, node) { return self.makeRoom(isAgain: false) }
         }
         // A drain may have waited for the dropped messages.

@@ -2,7 +2,7 @@
 
 internal import NIOCore
 
-// Delivery-tags and message-formats of the application. Links without any store no tags.
+// Delivery-tags and message-formats of the application. Links without them store no tags.
 
 extension SenderEndpoint {
     /// Starts the delivery of a message with options, or of any message on a link with chosen tags.
@@ -28,13 +28,13 @@ extension SenderEndpoint {
         for current in self.link.unsettled { self.tags.keep(current.tag) }
     }
 
-    /// A delivery is about to be settled, and its tag becomes free.
+    /// Frees the tag of a delivery that is about to be settled.
     @inline(__always)
     func freeTag(of delivery: ProtonDelivery) {
         if self.tags.areKept { self.tags.free(delivery.tag) }
     }
 
-    /// Fails a message that may not start. A piece of it has left the lane, and none is in Proton.
+    /// Fails a message that may not start. One piece of the message has left the lane, and no piece is in Proton.
     func refuse(_ slice: SendQueue<SenderEndpoint>.Slice, _ error: AMQPError) {
         let message = slice.message
         var bytes = slice.ledgerBytes
@@ -45,7 +45,7 @@ extension SenderEndpoint {
         self.handler.outbox.release([(bytes, message.node)])
         self.meter?.fail(error)
         message.outcome.resolve(.failure(error))
-        // Its credit is for the next message, or for a drain; a flush may have waited for it.
+        // The credit of the message is free for the next message or a drain. A flush may have waited for the message.
         self.flowed()
         self.handler.isPumpNeeded = true
     }

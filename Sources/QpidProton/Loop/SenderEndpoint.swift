@@ -4,9 +4,10 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// The loop's side of a sender: it hands slices to Proton and answers dispositions. Used on the event loop only.
+/// The loop's side of a sender: the endpoint hands slices to Proton and answers dispositions. Used on the event loop
+/// only.
 final class SenderEndpoint: LinkEndpoint {
-    /// Until the link ends, because the lane holds this endpoint.
+    /// The lane of the sender; `nil` once the link has ended, because the lane holds this endpoint.
     private(set) var lane: SendFeed.Lane?
     private(set) var node: SlotKey?
     @exclusivity(unchecked) var state = SenderState.unopened
@@ -15,11 +16,11 @@ final class SenderEndpoint: LinkEndpoint {
     var begunChoice: SendChoice?
     /// The most messages that may be sent and unsettled.
     private var unsettledLimit = Int.max
-    /// Whether that limit leaves credit of the peer unused.
+    /// Whether the unsettled limit leaves credit of the peer unused.
     private var isCapped = false
-    /// `nil` without a rate limit: see ``setRate(_:)``.
+    /// The rate limit; `nil` without one: see ``setRate(_:)``.
     @exclusivity(unchecked) var pacer: SendPacer?
-    /// Whether the started message is abandoned, and Proton does not know: see ``abortIfPossible()``.
+    /// Whether the started message is abandoned and Proton does not have its abort: see ``abortIfPossible()``.
     @inline(__always) var isAborting: Bool { self.state.isAborting }
     /// Called when the link ends: see ``flush(for:_:)``.
     var flushes: [() -> Void] = []
@@ -42,7 +43,7 @@ final class SenderEndpoint: LinkEndpoint {
             priority: configuration.priority,
             weight: configuration.weight
         )
-        // A policy other than waiting uses the whole configured limit.
+        // An overflow policy other than `suspend` uses the whole configured limit.
         let limit = configuration.overflow == .suspend ? configuration.sendLimit : configuration.sendLimit?.fixed
         let node = self.handler.outbox.addLevel(limit, parent: self.session.node, self.status)
         self.lane = lane
@@ -75,12 +76,12 @@ final class SenderEndpoint: LinkEndpoint {
         self.answerDrain()
     }
 
-    /// Returns unused credit when the peer requests it: between messages, see ``ProtonLink/returnCredit()``.
+    /// Returns unused credit that the peer has requested, but only between messages: see ``ProtonLink/returnCredit()``.
     func answerDrain() {
         guard self.isDraining, let lane = self.lane, lane.isEmpty, !self.isAborting, self.credit > 0
         else { return }
         guard self.link.queuedCount == 0 else {
-            // An abort that is not framed yet is the end of its message.
+            // An abort that is not framed yet still belongs to its message.
             self.session.hasDrains = true
             return
         }
@@ -109,7 +110,7 @@ final class SenderEndpoint: LinkEndpoint {
         if slice.isFirst {
             let delivery: ProtonDelivery?
             do { delivery = try self.makeDelivery(message) } catch { return self.refuse(slice, error) }
-            // Released when the delivery is settled here: see `takeOutcome`.
+            // `takeOutcome` releases the promise when this side settles the delivery.
             if !message.isSettled { delivery?.setContext(message.outcome.pointer) }
         }
         slice.bytes.withBytes(slice.range) { self.link.send($0) }
@@ -160,7 +161,7 @@ final class SenderEndpoint: LinkEndpoint {
         if self.isCapped { self.flowed() }
     }
 
-    /// Removes the started message for its abort. Returns it without an answer.
+    /// Removes the started message, and requests its abort. Returns the message, whose outcome is still open.
     private func dropCurrent() -> PendingMessage? {
         guard let lane = self.lane, let current = self.link.current,
             let (message, rest) = self.handler.sending.queue.dropCurrent(lane)

@@ -7,30 +7,30 @@ internal import Synchronization
 
 /// The loop's side of a session. Used on the event loop only.
 final class SessionEndpoint {
-    /// Not checked for overlapping accesses, because each is one call of Proton.
+    /// The session in Proton. Exclusivity checks are off, because each access is one call of Proton.
     @exclusivity(unchecked) private(set) var session: ProtonSession
-    /// The handler owns its sessions. A session that outlives it has ended, and never uses it.
+    /// The owner of the session. A session that outlives the handler has ended, and never uses it.
     unowned let handler: ConnectionHandler
     let status: SessionStatus
-    /// Visited in the same order in every run.
+    /// The links of the session, which every run visits in the same order.
     var links = SlotMap<LinkEndpoint>()
     private(set) var node: SlotKey?
-    /// Not checked either, because it calls nothing.
+    /// The state of the session. Exclusivity checks are off, because a change has no further effect.
     @exclusivity(unchecked) private var state = SessionState.open(isBlocked: true)
     /// The session from the peer's point of view, once the peer has begun it.
     private(set) var peer: PeerSession?
     private var incoming: IncomingWindow?
     private(set) var incomingCapacity = 0
     private(set) var incomingPeak = 0
-    /// Transfers in Proton since its last output.
+    /// The number of transfers handed to Proton since its last output.
     private var handedTransfers = 0
     private var isTouched = false
-    /// Senders that answer a drain when their messages in Proton have been framed.
+    /// Whether senders answer a drain once their messages in Proton have been framed.
     var hasDrains = false
-    /// The links that this side has opened and detached, without the peer's detach.
+    /// The number of links that this side has opened and detached, without the peer's detach.
     var detaching = 0
 
-    /// Not checked for overlapping accesses, like the backlog of a lane.
+    /// The bytes in Proton. Exclusivity checks are off, because each access is one call on a value.
     @exclusivity(unchecked) private var handed = HandedBytes()
 
     init(_ session: consuming ProtonSession, handler: ConnectionHandler) {
@@ -51,12 +51,12 @@ final class SessionEndpoint {
         session.context(as: SessionEndpoint.self)
     }
 
-    /// The session has been freed, or the connection has ended.
+    /// Whether the session has been freed, or the connection has ended.
     @inline(__always) var isDone: Bool { self.state.isDone }
-    /// Whether Proton must get nothing of this session.
+    /// Whether no message of this session may be handed to Proton.
     @inline(__always) var isBlocked: Bool { self.state.isBlocked }
     var isLocallyOpen: Bool { self.state.isOpen && self.session.isLocallyActive }
-    /// The answers to links of the peer that were refused or detached before the session is begun here.
+    /// The answers to links of the peer that were refused or detached before this side has begun the session.
     private var answers: [() -> Void] = []
 
     // MARK: Opening
@@ -108,7 +108,7 @@ final class SessionEndpoint {
         self.answerLinks()
     }
 
-    /// The parts that tasks need of the session, once it is begun on this side.
+    /// The parts of the session that tasks need; `nil` until this side has begun it.
     var openedHere: OpenedSession? { self.node.map { OpenedSession(status: self.status, node: $0) } }
 
     func remoteOpened(_ peer: PeerSession?) {
@@ -127,7 +127,7 @@ final class SessionEndpoint {
             self.handler.channels.begin(self)
         }
         peer?.onChange = { [unowned self] in
-            // A window closes at once, and opens when Proton has seen it.
+            // A window closes at once, but opens only when Proton has read it.
             if self.peer?.window.available ?? 0 <= 0 { self.setBlocked(true) }
             self.touch()
         }
@@ -137,7 +137,7 @@ final class SessionEndpoint {
         if self.state.take(.peerBegin) { self.session.end() }
     }
 
-    /// Runs the answers to the peer's links once the session is begun here, because Proton drops earlier answers.
+    /// Runs an answer to a link of the peer once this side has begun the session, because Proton drops earlier answers.
     func whenBegun(_ answer: @escaping () -> Void) {
         guard self.session.isLocallyUnopened else { return answer() }
         let configuration = self.handler.configuration
@@ -155,7 +155,7 @@ final class SessionEndpoint {
         for answer in answers { answer() }
     }
 
-    /// Shows the peer's figures of an attached link to its tasks.
+    /// Publishes the peer's figures of an attached link to its tasks.
     func observe(_ link: LinkEndpoint) {
         self.peer?.flows.observe(link.status, isReceiver: link is ReceiverEndpoint)
     }
@@ -171,20 +171,20 @@ final class SessionEndpoint {
 
     // MARK: Sending
 
-    /// Reads the number of received bytes in Proton.
+    /// Updates the peak of the received bytes in Proton.
     func noteIncoming() {
         guard !self.isDone else { return }
         let held = self.session.incomingBytes
         if held > self.incomingPeak { self.incomingPeak = held }
     }
 
-    /// Counts bytes handed to Proton: never more transfers than the peer's window allows.
+    /// Counts bytes handed to Proton. Their transfers never exceed the peer's window.
     func handOver(_ handed: InFlightBytes, transfers: Int) {
         self.handed.add(handed)
         self.count(transfers)
     }
 
-    /// Counts an abort, a transfer without bytes, which reduces Proton's count of bytes.
+    /// Counts an abort, which is a transfer without bytes and reduces Proton's count of bytes.
     func handedAbort() { self.count(1) }
 
     private func count(_ transfers: Int) {
@@ -204,9 +204,9 @@ final class SessionEndpoint {
         self.handler.touchedSessions.append(self)
     }
 
-    /// Removes the framed bytes of a connection's sessions from those in Proton.
+    /// Moves the framed bytes of a connection's sessions to the next write.
     static func takeFramed(of handler: ConnectionHandler) {
-        // Usually one.
+        // Usually there is one session.
         if handler.touchedSessions.count == 1 {
             handler.touchedSessions.removeLast().takeFramed(into: &handler.writer.pending)
         } else {
@@ -215,7 +215,7 @@ final class SessionEndpoint {
         }
     }
 
-    /// Removes framed bytes from those in Proton.
+    /// Moves the framed bytes of this session to the next write.
     private func takeFramed(into writes: inout PendingWrites) {
         self.isTouched = false
         guard !self.isDone else { return }
@@ -230,7 +230,7 @@ final class SessionEndpoint {
     /// Checks whether the peer's window is open, after Proton's output and after changes of the peer.
     private func updateBlocked() {
         guard !self.isDone else { return }
-        // Proton holds bytes that it could not frame, so it sees less room than there is.
+        // Bytes that Proton could not frame mean that it sees a smaller window than this type.
         let isHeldBack = self.session.outgoingBytes > 0
         self.handedTransfers = 0
         self.setBlocked(isHeldBack || (self.peer?.window.available ?? 0) <= 0)
@@ -245,7 +245,7 @@ final class SessionEndpoint {
         }
     }
 
-    /// The bytes that may arrive in addition to those in Proton.
+    /// The number of bytes that may arrive in addition to those in Proton.
     private var freeIncoming: Int {
         guard !self.isDone else { return 0 }
         let free = self.incomingCapacity - self.session.incomingBytes
@@ -253,7 +253,7 @@ final class SessionEndpoint {
         return self.handler.receiving.budget.sessionRoom(free, frameSize: frame, sessions: self.handler.sessions.count)
     }
 
-    /// Proton holds fewer bytes, so the peer may send more.
+    /// Checks the window for renewal, because Proton holds fewer received bytes.
     func incomingTaken() {
         if let peer = self.peer { self.handler.frames.renewals.look(at: peer) }
     }
@@ -265,12 +265,12 @@ final class SessionEndpoint {
         self.endLocally(error, error ?? Self.closedError(by: .local))
         if let error { self.session.setError(error.fitted(to: self.handler.peerFrameSize)) }
         if self.session.isLocallyUnopened {
-            // The peer does not know a session that waits for a channel number.
+            // The peer has not seen a session that waits for a channel number.
             guard self.isBegunByPeer else { return self.finish(nil) }
-            // A session that was never begun here must be begun before it can be refused.
+            // To refuse a session that it has not begun, this side first begins it.
             self.handler.channels.begin(self)
         }
-        // The answering begin comes first: see ``ProtonSession/end()``.
+        // The peer's answering begin must arrive before the end: see ``ProtonSession/end()``.
         if self.session.isRemotelyUnopened {
             self.state.take(.endUnbegun)
             return
@@ -293,11 +293,11 @@ final class SessionEndpoint {
         self.finish(error)
     }
 
-    /// The connection has ended, and the session with it.
+    /// Ends the session together with its connection.
     ///
     /// - Parameters:
-    ///   - error: The error that ended it; `nil` for an orderly end.
-    ///   - cause: The same, or a description of the orderly end.
+    ///   - error: The error that ended the connection; `nil` for an orderly end.
+    ///   - cause: The same error, or a description of the orderly end.
     func abandon(_ error: AMQPError?, _ cause: AMQPError) {
         guard !self.isDone else { return }
         self.endLocally(error, cause)
@@ -338,7 +338,7 @@ final class SessionEndpoint {
         if let node = self.node { self.handler.outbox.closeLevel(node, cause) }
     }
 
-    /// Frames of the peer are ignored from now on.
+    /// Ignores frames of the peer from now on.
     private func leavePeer() {
         self.answers = []
         self.peer?.onEarlyEnd = nil
@@ -348,7 +348,7 @@ final class SessionEndpoint {
         self.peer?.incoming = nil
     }
 
-    /// Links that this side did not end get an end of the peer as an error.
+    /// Ends all links with the session. If the peer ended the session, they fail with an error.
     private func abandonLinks(_ error: AMQPError?, _ cause: AMQPError) {
         let error = error ?? (cause.origin == .peer ? cause : nil)
         for link in self.links.values { link.abandon(error, cause) }
@@ -357,9 +357,9 @@ final class SessionEndpoint {
 
     private func finish(_ error: AMQPError?) {
         guard !self.isDone else { return }
-        // The peer may have begun the session after its close here.
+        // The peer may have begun the session after this side closed it.
         self.leavePeer()
-        // A link that the peer attached after the session's close here ends with it.
+        // A link that the peer attached after this side closed the session ends with the session.
         self.abandonLinks(error, error ?? Self.closedError(by: .local))
         self.state.take(.free)
         self.handler.sessions.remove(self.status.key)

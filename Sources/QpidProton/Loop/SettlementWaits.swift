@@ -2,7 +2,7 @@
 
 internal import DequeModule
 
-/// Tasks that wait for settlements of one receiver's deliveries, by their sequence. Usually empty.
+/// The tasks that wait for settlements of one receiver's deliveries, by the deliveries' sequence. Usually empty.
 struct SettlementWaits {
     private var replies: [UInt64: [Reply<AMQPSettlementResult>]] = [:]
 
@@ -17,7 +17,7 @@ struct SettlementWaits {
     }
 }
 
-/// Tasks that wait for a write, in the order of the writes.
+/// The tasks that wait for a write, in the order of the writes.
 struct WriteWaits {
     private var replies: Deque<(write: Int, reply: Reply<AMQPSettlementResult>)> = []
 
@@ -29,14 +29,14 @@ struct WriteWaits {
         self.replies.insert((write, reply), at: place)
     }
 
-    /// The socket has accepted the writes up to this one.
+    /// Answers the tasks whose writes the socket has accepted, up to this one.
     mutating func finish(_ write: Int) {
         while let first = self.replies.first, first.write <= write {
             self.replies.removeFirst().reply.resolve(.success(.settled))
         }
     }
 
-    /// No write will be accepted any more.
+    /// Answers all tasks that their settlement is in doubt, because no further write follows.
     mutating func fail(_ error: AMQPError) {
         for (_, reply) in self.replies { reply.resolve(.success(.inDoubt(error))) }
         self.replies = []
@@ -44,7 +44,7 @@ struct WriteWaits {
 }
 
 extension ConnectionHandler {
-    /// Answers when the socket has accepted a write.
+    /// Answers tasks once the socket has accepted a write.
     func answer(_ replies: [Reply<AMQPSettlementResult>], afterWrite write: Int) {
         self.decisionWrites.answer(replies, afterWrite: write, self.writes, gone: self.isDead ? self.gone : nil)
     }

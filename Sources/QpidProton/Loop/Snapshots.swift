@@ -57,7 +57,7 @@ extension LinkEndpoint {
         return metadata
     }
 
-    /// The address of the terminus at the peer; `nil` if there is none, and once the link is freed.
+    /// The address of the terminus at the peer; `nil` if there is none, or once the link is freed.
     var address: String? {
         guard !self.isDone else { return nil }
         return self is SenderEndpoint
@@ -110,7 +110,7 @@ extension LinkFigures {
 extension AMQPBlockCause {
     /// The cause that keeps the peer from sending.
     init?(of receiver: ReceiverEndpoint) {
-        // The peer may send, or its messages are on their way; or no credit was granted because no task waits.
+        // No cause if the peer may send, if its messages are on their way, or if no task waits for on-demand credit.
         guard receiver.isLocallyOpen, receiver.state.isBlocked else { return nil }
         if receiver.account.isPaced {
             self = .rate

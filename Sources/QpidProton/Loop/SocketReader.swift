@@ -2,14 +2,15 @@
 
 internal import NIOCore
 
-/// Hands the peer's bytes to Proton, after the checks of the header and the frames. Used on the event loop only.
+/// The path of the peer's bytes to Proton, after the checks of the header and the frames. Used on the event loop only.
 final class SocketReader {
-    /// The buffers for reads. A round of the pump and a write follow each read, even of few messages.
+    /// The allocator of buffers for reads. Large buffers pay off, because a round of the pump and a write follow each
+    /// read.
     static let buffers = AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 2_048, maximum: 131_072)
 
     @exclusivity(unchecked) private var header = HeaderCheck()
     private let frames: FrameObserver
-    /// `nil` if the frames are not logged.
+    /// The log of frames; `nil` if frames are not logged.
     var trace: FrameTrace?
 
     init(_ frames: FrameObserver) { self.frames = frames }
@@ -17,11 +18,12 @@ final class SocketReader {
     /// Whether the peer has started with the AMQP header.
     var hasSeenHeader: Bool { self.header.isPassed }
 
-    /// Returns the error if the peer's header is not AMQP.
+    /// Checks the peer's header. Returns an error if it is not the AMQP header.
     @inline(__always)
     func checkHeader(_ bytes: ByteBuffer) -> AMQPError? { self.header.isPassed ? nil : self.header.check(bytes) }
 
-    /// Hands bytes of the peer to Proton. Returns their error; Proton has then seen everything before it.
+    /// Hands bytes of the peer to Proton. Returns the error of a wrong frame, after Proton has read all bytes before
+    /// it.
     @inline(__always)
     func read(_ bytes: UnsafeRawBufferPointer, for handler: ConnectionHandler) -> AMQPError? {
         self.trace?.received(bytes)

@@ -3,33 +3,34 @@
 internal import Logging
 internal import NIOCore
 
-/// The bytes between Proton and the socket: forms writes, and counts the unaccepted bytes.
+/// The bytes between Proton and the socket: the writer forms writes, and counts the bytes that the socket has not
+/// accepted.
 ///
-/// Used on the event loop only. The handler deals with ended writes.
+/// Used on the event loop only. The handler processes ended writes.
 final class SocketWriter {
-    /// The most bytes on their way from Proton to the socket. More would wait where nothing can overtake them.
+    /// The most bytes on their way from Proton to the socket. Nothing can overtake bytes that wait here.
     static let budget = 131_072
     /// The most memory kept for the next write, in bytes.
     private static let largestOutput = 131_072
 
-    // Changed in short steps that are never re-entered.
+    // Exclusivity checks are off: changes are short steps that are never re-entered.
     @exclusivity(unchecked) private(set) var unwrittenBytes = 0
     private(set) var unwrittenPeak = 0
     @exclusivity(unchecked) private(set) var numbers = WriteNumbers()
     @exclusivity(unchecked) var pending = PendingWrites()
-    /// The last write, whose memory is used again.
+    /// The buffer of the last write, whose memory the next write uses again.
     @exclusivity(unchecked) private var output: ByteBuffer?
     @exclusivity(unchecked) private var isFlushNeeded = false
-    /// Whether the channel is writable only while it holds nothing: its water marks are 1, and no earlier handler keeps
-    /// bytes.
+    /// Whether the channel is writable only while it holds no bytes: its water marks are 1, and no other handler
+    /// buffers bytes.
     private let confirmsByWritability: Bool
-    /// `nil` if the frames are not logged.
+    /// The log of frames; `nil` if frames are not logged.
     var trace: FrameTrace?
 
     init(confirmsByWritability: Bool) { self.confirmsByWritability = confirmsByWritability }
 
-    /// Returns the water marks of a channel. With marks of 1 it is writable only while it holds nothing. TLS keeps
-    /// bytes before it.
+    /// Returns the water marks of a channel. With marks of 1 the channel is writable only while it holds no bytes. TLS
+    /// buffers bytes before the channel.
     static func waterMark(isTLS: Bool) -> ChannelOptions.Types.WriteBufferWaterMark {
         isTLS ? .init(low: 32_768, high: 65_536) : .init(low: 1, high: 1)
     }
@@ -41,7 +42,7 @@ final class SocketWriter {
     func take(from engine: borrowing ProtonEngine, _ context: ChannelHandlerContext) -> ByteBuffer? {
         var out: ByteBuffer?
         engine.write { bytes in
-            // The peer gets other bytes anyway, and one that does not read must not get more and more.
+            // Unwritten bytes replace a heartbeat. A peer that does not read must not accumulate heartbeats.
             if self.unwrittenBytes > 0, Self.isHeartbeat(bytes) { return }
             if out == nil { out = self.takeOutput(context) }
             out?.writeBytes(bytes)
@@ -49,16 +50,16 @@ final class SocketWriter {
         return out
     }
 
-    /// Returns a single empty frame.
+    /// Returns whether the bytes are a single empty frame.
     private static func isHeartbeat(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count == 8 && bytes.loadUnaligned(as: UInt64.self).bigEndian == 0x0000_0008_0200_0000
     }
 
-    /// Returns the memory of the last write, if it is free and of the usual size.
+    /// Returns an empty buffer, in the memory of the last write if possible.
     func takeOutput(_ context: ChannelHandlerContext) -> ByteBuffer {
         guard var out = self.output else { return context.channel.allocator.buffer(capacity: 4_096) }
         self.output = nil
-        // New memory if the last write still uses it.
+        // This allocates new memory if the last write still uses the old one.
         out.clear()
         return out
     }
@@ -67,15 +68,15 @@ final class SocketWriter {
     @inline(__always)
     func writeTaken(_ out: ByteBuffer, _ context: ChannelHandlerContext, for handler: ConnectionHandler) {
         if out.capacity <= Self.largestOutput { self.output = out }
-        // After a large backlog a small write gets no more memory than it needs, because a peer that does not read can
-        // cause many.
+        // During a large backlog a small write uses no more memory than it needs, because a peer that does not read can
+        // cause many such writes.
         let isLean = self.unwrittenBytes > SendFeed.batch && out.readableBytes < out.capacity / 8
         self.write(isLean ? context.channel.allocator.buffer(buffer: out) : out, context, for: handler)
     }
 
     /// Writes bytes. A promise confirms them if the channel's writability does not.
     ///
-    /// - Parameter handler: Notified of the end of a write with a promise.
+    /// - Parameter handler: The handler that the end of a write with a promise notifies.
     func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext, for handler: ConnectionHandler) {
         let count = bytes.readableBytes
         self.trace?.sent(bytes)
@@ -94,14 +95,14 @@ final class SocketWriter {
         return promise
     }
 
-    /// Writes a close with the reason after all output of Proton. Proton writes none if this side finds the error, and
-    /// its text would be another.
+    /// Writes a close with the error after all output of Proton. Proton writes no close for an error that this side
+    /// finds, and its own text would differ.
     ///
-    /// A peer that did not start with the AMQP header gets only that header. Source: AMQP 1.0 §2.2, §2.4.1.
+    /// A peer that did not start with the AMQP header receives only that header. Source: AMQP 1.0 §2.2, §2.4.1.
     func sayFarewell(_ error: AMQPError, for handler: ConnectionHandler) {
         guard let context = handler.context, handler.engine.transportError == nil else { return }
         guard handler.reader.hasSeenHeader else {
-            // A client has sent its own at the start.
+            // A client has sent its own header at the start.
             if handler.role == .server { self.write(ByteBuffer(bytes: HeaderCheck.expected), context, for: handler) }
             return
         }
@@ -129,13 +130,13 @@ final class SocketWriter {
         guard self.pending.hasUnpromised, !handler.isDead else { return nil }
         let channel = context.channel
         if channel.isWritable, channel.isActive { return self.pending.confirm() }
-        // The socket is full: a mark after the unaccepted bytes confirms them.
+        // The socket is full, so an empty write with a promise follows the unaccepted bytes and confirms them.
         self.pending.add(bytes: 0, isPromised: true)
         context.writeAndFlush(NIOAny(ByteBuffer()), promise: self.makeConfirmation(handler))
         return nil
     }
 
-    /// Returns marks framed without a byte to write, if no write in progress can carry them.
+    /// Returns marks that were framed without a byte to write, if no write in progress can carry them.
     @inline(__always)
     func confirmFramed() -> PendingWrites.Confirmed? {
         self.pending.hasNewMessages && !self.pending.addToLast() ? self.pending.confirmNew() : nil
@@ -146,7 +147,8 @@ final class SocketWriter {
         self.pending.hasUnpromised ? self.pending.confirm() : nil
     }
 
-    /// Ends accepted or lost writes: their bytes leave the ledgers, and settled messages are done.
+    /// Ends accepted or lost writes: removes their bytes from the ledgers, and completes messages that were sent
+    /// settled.
     @inline(__always)
     func end(_ confirmed: PendingWrites.Confirmed, _ failure: AMQPError?, for handler: ConnectionHandler) {
         self.unwrittenBytes -= confirmed.bytes
@@ -164,7 +166,7 @@ final class SocketWriter {
         let outcome = failure.map { OutcomeBlock.Answer.failure($0.telling(.inDoubt)) } ?? .success(.settled)
         while let message = self.pending.next(of: &confirmed) {
             handler.metrics?.written(message, isDone: failure == nil)
-            // With the next fetch of the outbox, which follows.
+            // The fetch of the outbox that follows removes the bytes from the ledgers.
             handler.mail.release(message.bytes, message.node)
             message.settled?.resolve(outcome)
         }

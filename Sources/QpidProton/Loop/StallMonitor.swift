@@ -3,7 +3,7 @@
 internal import Logging
 internal import NIOCore
 
-/// Checks the links of a connection periodically: it reports long blocks, and warns of stalled links. Used on the event
+/// The periodic check of a connection's links, which reports long blocks and warns of stalled links. Used on the event
 /// loop only.
 final class StallMonitor {
     private struct Subscriber {
@@ -19,7 +19,7 @@ final class StallMonitor {
         var isWarned = false
     }
 
-    /// Shorter intervals would not separate events.
+    /// The shortest duration of a reported block, in nanoseconds. Shorter intervals would not separate events.
     private static let shortest: Int64 = 1_000_000
 
     private unowned let handler: ConnectionHandler
@@ -36,7 +36,7 @@ final class StallMonitor {
         self.metricsInterval = handler.configuration.metrics.map { $0.interval.nanoseconds }
     }
 
-    /// Makes the first check, and schedules further ones.
+    /// Starts the metrics, and schedules the checks.
     func start() {
         self.handler.metrics?.start()
         self.schedule()
@@ -102,7 +102,7 @@ final class StallMonitor {
         self.tell(link, cause, .blocked(for: .nanoseconds(duration)), duration)
     }
 
-    /// A block has ended.
+    /// Reports the end of a block.
     func ended(_ block: BlockClock.Ended, on link: LinkEndpoint) {
         self.handler.metrics?.ended(block, on: link)
         guard block.wasAnnounced else { return }

@@ -2,13 +2,13 @@
 
 internal import NIOCore
 
-/// A close whose steps share one limit: the work before it and the wait for the peer's answer. Used on the event loop
-/// only.
+/// A close whose two steps share one limit: the work before the close, and the wait for the peer's answer. Used on the
+/// event loop only.
 final class TimedClose {
     private let handler: ConnectionHandler
     private let request: CloseRequest
     private let reply: Reply<AMQPCloseResult>
-    /// The caller's limit, for texts.
+    /// The caller's limit, for error texts.
     private let limit: Duration
     private var deadline: NIODeadline
     private var hasWorked = false
@@ -30,7 +30,7 @@ final class TimedClose {
     ) {
         let close = TimedClose(request, within: limit, call.reply, on: handler)
         let bound = NIOLoopBound(close, eventLoop: handler.eventLoop)
-        // Not through the outbox, which closes with the connection.
+        // The cancellation does not use the outbox, which closes with the connection.
         call.begin { [eventLoop = handler.eventLoop] grace in eventLoop.execute { bound.value.cancel(grace) } }
         close.start(limit)
     }
@@ -120,7 +120,7 @@ final class TimedClose {
         guard !self.hasWorked else { return }
         self.hasWorked = true
         self.isLate = self.workDeadline.map { $0 <= self.handler.eventLoop.now } ?? false
-        // Not at once, because this may be within the end of a link.
+        // The close follows later, because this call may be part of the end of a link.
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         self.handler.eventLoop.execute {
             bound.value.close()
@@ -140,7 +140,7 @@ final class TimedClose {
         }
         let bound = NIOLoopBound(self, eventLoop: self.handler.eventLoop)
         self.request.answered.whenResolved { answer in
-            // Set on the loop.
+            // The answer is set on the loop.
             if case .failure(let error) = answer { bound.value.end(error) } else { bound.value.end(nil) }
         }
         if self.isCancelled { self.end(.cancelled) }
@@ -173,7 +173,7 @@ final class TimedClose {
 
     /// Handles the cancellation of the task.
     ///
-    /// - Parameter grace: The remaining time for everything unfinished; `nil` for no wait.
+    /// - Parameter grace: The remaining time for all unfinished work; `nil` for no wait.
     func cancel(_ grace: Duration?) {
         guard self.reply.answer == nil else { return }
         self.deadline = min(self.deadline, self.handler.deadline(in: grace ?? .zero))

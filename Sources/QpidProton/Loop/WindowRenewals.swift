@@ -5,19 +5,19 @@ internal import NIOCore
 /// The sessions for which the library must send flows that Proton does not write: renewals of windows, and answers to
 /// echoes.
 struct WindowRenewals {
-    /// Sessions of whose window the peer has used a quarter.
+    /// The sessions whose window may need a renewal.
     private var due: [PeerSession] = []
-    /// Sessions whose state the peer has requested.
+    /// The sessions whose state the peer has requested.
     private var echoes: [PeerSession] = []
     /// Whether a window was renewed, and links without arrivals may need a flow that names them.
     private(set) var mayOweIdleLinks = false
-    /// Whether the flows name links: not at a peer that resumes all links at any flow.
+    /// Whether the flows name links; false for a peer that resumes all links at any flow.
     var namesLinks = true
 
     /// Whether there may be frames to send.
     @inline(__always) var areDue: Bool { !self.due.isEmpty || !self.echoes.isEmpty || self.mayOweIdleLinks }
 
-    /// Checks the window of a session with the next output.
+    /// Schedules a check of a session's window with the next output.
     @inline(__always)
     mutating func look(at session: PeerSession) {
         guard !session.isDue else { return }
@@ -25,14 +25,14 @@ struct WindowRenewals {
         self.due.append(session)
     }
 
-    /// The peer has requested the state of a session.
+    /// Schedules the answer to a peer that has requested the state of a session.
     mutating func echo(_ session: PeerSession) {
         guard !session.isEchoDue else { return }
         session.isEchoDue = true
         self.echoes.append(session)
     }
 
-    /// A flow advertised a session's window, and may have named another link than the waiting ones.
+    /// Handles a flow that advertised a session's window, and may not have named the waiting links.
     mutating func told(_ session: PeerSession) {
         if session.mayHaveWaiting { self.look(at: session) }
         self.noteIdleLinks(session)
@@ -42,7 +42,7 @@ struct WindowRenewals {
         if self.namesLinks, session.flows.ownCount > session.links.active.count { self.mayOweIdleLinks = true }
     }
 
-    /// Checks the links without arrivals with the next output.
+    /// Schedules a check of the links without arrivals with the next output.
     mutating func lookAtIdleLinks(of sessions: some Sequence<PeerSession>) {
         self.mayOweIdleLinks = false
         for session in sessions {
@@ -51,7 +51,7 @@ struct WindowRenewals {
         }
     }
 
-    /// Returns the frames that renew windows after a quarter of use, and those that have opened again.
+    /// Passes to `body` the frames that renew windows after a quarter of use, and windows that have opened again.
     ///
     /// - Parameter now: The time of the loop's clock, in nanoseconds.
     /// - Returns: Whether more frames follow with the next output.
@@ -69,7 +69,7 @@ struct WindowRenewals {
         return !self.due.isEmpty
     }
 
-    /// Returns the frames that answer the peer's requests: one per link, independent of their number.
+    /// Passes to `body` the frames that answer the peer's requests: one per link, however often the peer has asked.
     mutating func answerEchoes(_ body: (ByteBuffer) -> Void) {
         guard !self.echoes.isEmpty else { return }
         for session in self.echoes {
