@@ -4,9 +4,9 @@ public import NIOCore
 
 /// The result of closing a connection, session or link, with its unfinished work.
 ///
-/// It lists the links that ended while a close of the connection, session or link ran. Every later close of the same
-/// object returns the same list; late decisions move deliveries from one number to another. Of links that had ended before, it
-/// counts the messages whose trackers no one has read.
+/// The result lists the links that ended while a close of the connection, session or link ran. Every later close of the
+/// same object returns the same list. Late decisions move deliveries from one number to another. For links that had
+/// ended before, the result counts the messages whose outcome no task has read.
 ///
 /// Several tasks can close the same object. The shortest of their limits counts for all of them.
 public struct AMQPCloseResult: Sendable {
@@ -18,13 +18,13 @@ public struct AMQPCloseResult: Sendable {
     /// The links that have unfinished work, senders first.
     public let unfinished: [AMQPUnfinished]
 
-    /// The number of messages that were not sent because their link ended before the close, and whose outcome no one has
-    /// read.
+    /// The number of messages that were not sent because their link ended before the close, and whose outcome no task
+    /// has read.
     public let notSentBefore: Int
-    /// The number of messages that are in doubt because their link ended before the close, and whose outcome no one has
-    /// read.
+    /// The number of messages that are in doubt because their link ended before the close, and whose outcome no task
+    /// has read.
     public let inDoubtBefore: Int
-    /// The limit ended the work.
+    /// Whether the limit ended the work.
     let isLate: Bool
 
     init(
@@ -76,12 +76,12 @@ public struct AMQPUnfinished: Sendable {
     public let address: String?
     /// On a sender, the messages that the peer has not received, in order.
     ///
-    /// If a message had begun to leave, it is the first: its fate is ``AMQPError/Fate/aborted``. The fate of the others
-    /// is ``AMQPError/Fate/notSent``.
+    /// If a message was sent in part, it is the first, with the fate ``AMQPError/Fate/aborted``. The fate of the other
+    /// messages is ``AMQPError/Fate/notSent``.
     public internal(set) var notSent: [Unsent] = []
     /// On a sender, the trackers of the messages that were sent and not settled.
     ///
-    /// They have failed with the fate ``AMQPError/Fate/inDoubt``: the peer may have the messages.
+    /// The trackers have failed with the fate ``AMQPError/Fate/inDoubt``: the peer may have received the messages.
     public internal(set) var inDoubt: [AMQPTracker] = []
     /// On a receiver, the number of decisions that were not written to the socket: these messages return to their
     /// source.
@@ -91,12 +91,12 @@ public struct AMQPUnfinished: Sendable {
     public internal(set) var settlementsNotWritten = 0
     /// On a receiver, the number of decisions that were written, but that the peer may not have read.
     ///
-    /// The peer's answer to the close proves that it has read them. So do its answer to a drain, and messages for
-    /// credit that was granted after a decision. With ``AMQPReceiverSettleMode/second``, only the sender's settlement
-    /// is proof.
+    /// The peer's answer to the close proves that it has read the decisions. Its answer to a drain proves the same, and
+    /// so do messages for credit that was granted after a decision. With ``AMQPReceiverSettleMode/second``, only the
+    /// sender's settlement is proof.
     public internal(set) var settlementsInDoubt = 0
-    /// On a receiver, the number of delivered messages that the application did not settle: they return to their
-    /// source.
+    /// On a receiver, the number of delivered messages that the application did not settle: these messages return to
+    /// their source.
     public internal(set) var deliveriesNotSettled = 0
 
     init(linkName: String, address: String?) {
@@ -118,7 +118,7 @@ public struct AMQPUnfinished: Sendable {
     }
 }
 
-/// The numbers of a link, or of all links.
+/// The counts of unfinished work of a link, or of all links.
 private struct UnfinishedCounts {
     var notSent = 0
     var inDoubt = 0
@@ -126,7 +126,7 @@ private struct UnfinishedCounts {
     var settlementsInDoubt = 0
     var deliveriesNotSettled = 0
 
-    /// `nil` if nothing was left unfinished.
+    /// The counts in words; `nil` if all are 0.
     var text: String? {
         let parts = [
             (self.notSent, self.notSent.counted("message", "messages") + " not sent"),
@@ -143,7 +143,7 @@ private struct UnfinishedCounts {
 }
 
 extension AMQPUnfinished: CustomStringConvertible {
-    /// The link and its numbers.
+    /// The link, and the counts of its unfinished work.
     public var description: String {
         let node = self.address.map { " (\($0.debugDescription))" } ?? ""
         return "link \(self.linkName)\(node): \(self.counts.text ?? "nothing")"
@@ -157,7 +157,7 @@ extension AMQPCloseResult: CustomStringConvertible {
         return parts.isEmpty ? "closed, nothing unfinished" : parts.joined(separator: ": ")
     }
 
-    /// The numbers of all links; `nil` if nothing was left unfinished.
+    /// The counts of all links in words; `nil` if all are 0.
     var summary: String? {
         let now = UnfinishedCounts(
             notSent: self.notSent,

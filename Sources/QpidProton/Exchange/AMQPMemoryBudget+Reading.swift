@@ -2,19 +2,21 @@
 
 internal import Synchronization
 
-// Concurrent reads of connections that share a budget fit into it too: each read reserves room before it starts.
+// Concurrent reads of connections that share a budget fit into the budget too, because each read reserves room before
+// it starts.
 
 extension AMQPMemoryBudget {
     /// The reading connections, and those that wait to read.
     struct Readers: Sendable {
-        /// The bytes that all may read without room if a socket is readable and there is none: see ``margin``.
+        /// The bytes that all connections together may read without room: see ``margin``.
         fileprivate var margins = 0
         fileprivate var waiting: [ID: (room: Int, callback: @Sendable () -> Void)] = [:]
     }
 
-    /// The smallest reservation for a read.
+    /// The smallest reservation for a read, in bytes.
     static let leastRead = 2_048
-    /// The size of a read without room, because a readable socket cannot be asked for zero bytes.
+    /// The size of a read without room, in bytes. It is not 0, because a read cannot ask a readable socket for zero
+    /// bytes.
     static let margin = 512
 
     /// Registers a reading connection.
@@ -39,9 +41,8 @@ extension AMQPMemoryBudget {
         self.state.withLock { $0.readers.margins += difference }
     }
 
-    /// Reserves room for a read of at most that many bytes, in place of the last reservation.
+    /// Reserves room for a read of at most `bytes` bytes, in place of the last reservation.
     /// - Parameter incomplete: The uncounted bytes of a frame that the read may complete.
-    /// - Parameter incomplete: Bytes of a frame that the read may complete, and that are not counted before.
     /// - Returns: The number of bytes to read, and the number of reserved bytes.
     func reserveRead(_ bytes: Int, completing incomplete: Int, insteadOf last: Int) -> (read: Int, taken: Int) {
         self.state.withLock { state in
@@ -62,8 +63,8 @@ extension AMQPMemoryBudget {
         self.state.withLock { self.readRoom($0) >= Self.leastRead + self.bounded(incomplete) }
     }
 
-    /// Calls `callback` once when there is room for a read that may complete a frame, at once if there is. Each `id`
-    /// waits once. The caller must hold no lock.
+    /// Calls `callback` once when there is room for a read that may complete a frame; at once if there is room now.
+    /// Each `id` waits once. The caller must hold no lock.
     func whenReadable(_ id: ID, completing incomplete: Int, _ callback: @escaping @Sendable () -> Void) {
         let wanted = Self.leastRead + self.bounded(incomplete)
         let isReadable = self.state.withLock { state in
@@ -83,11 +84,11 @@ extension AMQPMemoryBudget {
         return due.values.map(\.callback)
     }
 
-    /// A frame that is larger than the budget must be read too.
+    /// Limits the room for an incomplete frame, because a frame that is larger than the budget must be read too.
     private func bounded(_ incomplete: Int) -> Int { min(incomplete, self.limit.bytes / 4) }
 
-    /// The margins of many connections must not use all room, so half of the bytes above the low mark stays for
-    /// reserved reads.
+    /// Returns the room for reserved reads. The margins of many connections use at most half of the bytes above the low
+    /// mark.
     private func readRoom(_ state: State) -> Int {
         self.limit.bytes - state.used - min(state.readers.margins, (self.limit.bytes - self.low.bytes) / 2)
     }

@@ -4,14 +4,14 @@ internal import Synchronization
 
 /// A limit in bytes that any number of connections share.
 ///
-/// As ``AMQPConnection/Configuration/sendBudget`` of each, it limits the bytes that all of them have accepted for sending and
-/// not yet written. As ``AMQPConnection/Configuration/receiveBudget``, it limits the received bytes that they hold. One budget
-/// can be both.
+/// As the ``AMQPConnection/Configuration/sendBudget`` of connections, it limits the bytes that they have accepted for
+/// sending and not yet written. As their ``AMQPConnection/Configuration/receiveBudget``, it limits the received bytes
+/// that they hold. One budget can be both.
 ///
 /// For sending, a message passes the limits of its link, session and connection and then the budget. A message larger than the whole limit passes when the budget is empty.
 ///
-/// When the budget is full, sending suspends. It resumes when the budget has fallen to ``low``, with the connections in
-/// the order in which they began to wait. When a connection ends, its bytes return to the budget.
+/// When the budget is full, sending suspends. Sending resumes when the budget has fallen to ``low``, in the order in
+/// which the connections began to wait. When a connection ends, its bytes return to the budget.
 public final class AMQPMemoryBudget: Sendable {
     typealias ID = ObjectIdentifier
 
@@ -20,10 +20,10 @@ public final class AMQPMemoryBudget: Sendable {
         var peak = 0
         var waiters = WaitList<ID, @Sendable () -> Void>()
         var waitingIDs: Set<ID> = []
-        /// Whether a task is calling waiters. It must see what others release meanwhile: see `isAgain`.
+        /// Whether a task is calling waiters. That task must notice bytes that others release meanwhile: see `isAgain`.
         var isServing = false
         var isAgain = false
-        /// The waiter that is being called. No other one is admitted meanwhile.
+        /// The waiter that is being called. No other waiter is admitted meanwhile.
         var served: ID?
         var hasGained = false
         var isRefused = false
@@ -99,12 +99,12 @@ public final class AMQPMemoryBudget: Sendable {
 
     // MARK: For the ledgers
 
-    /// Reserves bytes if there is room and no one waits.
+    /// Reserves bytes if there is room and no other connection waits.
     ///
     /// - Parameters:
     ///   - bytes: The number of bytes.
-    ///   - callback: Called later if the bytes are refused, as in ``whenBelowLow(_:_:)``. It is registered in the same
-    ///     step, so that no release can intervene.
+    ///   - callback: Called later if the bytes are refused, as in ``whenBelowLow(_:_:)``. The callback is registered in
+    ///     the same step, so that no release can intervene.
     func tryReserve(_ bytes: Int, as id: ID? = nil, orCall callback: (@Sendable () -> Void)? = nil) -> Bool {
         self.state.withLock { state in
             let isItsTurn =
@@ -127,7 +127,7 @@ public final class AMQPMemoryBudget: Sendable {
         self.state.withLock { $0.add(bytes) }
     }
 
-    /// Replaces released bytes of a holder by others, if they fit. Otherwise changes nothing.
+    /// Replaces released bytes of a holder by new ones if these fit. Otherwise changes nothing.
     func exchange(_ released: Int, for bytes: Int) -> Bool {
         self.state.withLock { state in
             let rest = state.used - released
@@ -171,7 +171,7 @@ public final class AMQPMemoryBudget: Sendable {
         }
     }
 
-    /// Calls the waiters in turn, until one reserves nothing.
+    /// Calls the waiters in turn, until a waiter reserves nothing.
     func serve() {
         while let callback = self.state.withLock({ $0.next() }) { callback() }
     }

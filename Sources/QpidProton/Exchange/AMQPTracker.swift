@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Tracks a message that ``AMQPSender/enqueue(_:settled:options:)`` or ``AMQPSender/trySend(_:settled:options:)``
-/// accepted.
+/// The tracker of a message that ``AMQPSender/enqueue(_:settled:options:)`` or
+/// ``AMQPSender/trySend(_:settled:options:)`` accepted.
 ///
 /// Keep the tracker to await the outcome, or drop it: the message is sent either way, unless its link ends first.
 public struct AMQPTracker: Hashable, Sendable {
@@ -31,7 +31,7 @@ public struct AMQPTracker: Hashable, Sendable {
 
     /// Calls `body` once with the outcome of the message or the error in its place.
     ///
-    /// Use it for many trackers, if a task for each would cost too much.
+    /// Use this method for many trackers, where a task for each would cost too much.
     ///
     /// - Parameter body: The callback. It runs on the connection's event loop, so it must be short and must not block. If the
     ///   outcome is already known, it runs at once on the calling thread.
@@ -47,7 +47,7 @@ public struct AMQPTracker: Hashable, Sendable {
 }
 
 extension AMQPError {
-    /// Handles the cancellation of the task that waited for the outcome.
+    /// Returns the error of a task that was cancelled while it waited for the outcome.
     static func inDoubt(_ tracker: AMQPTracker) -> AMQPError {
         var error = AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.inDoubt)
         error.tracker = tracker

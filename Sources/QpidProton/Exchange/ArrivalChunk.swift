@@ -34,7 +34,7 @@ final class ArrivalChunk: @unchecked Sendable {
         var large = 0
     }
 
-    /// A message.
+    /// The place and the figures of a message.
     struct Record {
         /// The start of the tag, which the payload of a small message follows.
         let offset: UInt32
@@ -44,7 +44,7 @@ final class ArrivalChunk: @unchecked Sendable {
         /// The bits of the delivery's key; 0 for a settled delivery.
         let slot: UInt
         let sequence: UInt64
-        /// The bytes from the start of the chunk to the end of this message.
+        /// The contents from the start of the chunk to the end of this message.
         let sums: Sums
     }
 
@@ -102,7 +102,7 @@ final class ArrivalChunk: @unchecked Sendable {
 
     func tag(_ record: Record) -> StoredTag { StoredTag(self.tagBytes(record)) }
 
-    /// Returns the stored tag: marked if the message has a format other than 0.
+    /// Returns the stored tag, which is marked if the message has a format other than 0.
     func tagBytes(_ record: Record) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: self.bytes + Int(record.offset), count: Int(record.tagCount))
     }

@@ -2,11 +2,12 @@
 
 internal import NIOCore
 
-// Tasks can receive messages that the sender has settled even after the end of their link, because no one sends them
-// again.
+// Tasks can receive messages that the sender has settled even after the end of their link, because the sender does not
+// send them again.
 
 extension Arrivals.Batch {
-    /// Removes the messages that the sender has not settled, and returns their keys. The others stay, in order.
+    /// Removes the messages that the sender has not settled, and returns their keys. The settled messages stay, in
+    /// order.
     ///
     /// - Parameter isUnsettled: Whether the delivery of a key is still unsettled.
     mutating func removeUnsettled(_ isUnsettled: (SlotKey) -> Bool) -> [SlotKey] {
@@ -20,7 +21,7 @@ extension Arrivals.Batch {
 }
 
 extension Arrivals {
-    /// Adds the settled messages of a part of a chunk, and appends the keys of the others to `removed`.
+    /// Adds the settled messages of a part of a chunk, and appends the keys of the unsettled ones to `removed`.
     ///
     /// Returns the number of added messages whose receipt is reported.
     func keep(

@@ -2,7 +2,7 @@
 
 internal import NIOCore
 
-/// The messages that arrived since the last hand-over. Only the event loop fills it.
+/// The messages that arrived since the last hand-over. Only the event loop adds messages.
 final class Arrivals {
     typealias Record = ArrivalChunk.Record
 
@@ -24,7 +24,7 @@ final class Arrivals {
     private var recordCapacity = 0
     private var count = 0
     private var sums = ArrivalChunk.Sums()
-    /// Not checked for overlapping accesses, because each is one call on a plain value.
+    /// The finished chunks. Exclusivity checks are off, because each access is one call on a plain value.
     @exclusivity(unchecked) private var done = Batch()
     /// The contents of the last chunk, so that the next one need not grow.
     private var expected = (bytes: 0, count: 0)
@@ -36,7 +36,7 @@ final class Arrivals {
 
     var isEmpty: Bool { self.count == 0 && self.done.chunks.isEmpty }
 
-    /// The messages since the last hand-over.
+    /// The number of messages since the last hand-over.
     var messages: Int { self.done.chunks.reduce(self.count) { $0 + $1.count } }
 
     /// Returns room for the tag and the payload of one small message, or for the tag of a large one.
@@ -98,7 +98,7 @@ final class Arrivals {
         )
     }
 
-    /// Returns the arrived messages, and starts again.
+    /// Returns the arrived messages, and starts an empty batch.
     func take() -> Batch {
         self.seal()
         defer { self.done = Batch() }

@@ -2,7 +2,7 @@
 
 /// One connection's part of an ``AMQPMemoryBudget``, protected by the connection's lock.
 struct BudgetShare: Sendable {
-    /// The debt to the budget. It is paid without a lock, because others may be called then.
+    /// The debt to the budget. It is paid without a lock, because the payment may call other connections.
     struct Repayment: Sendable {
         fileprivate let budget: AMQPMemoryBudget
         fileprivate let bytes: Int
@@ -22,7 +22,7 @@ struct BudgetShare: Sendable {
     private var mustServe = false
 
     /// - Parameters:
-    ///   - id: The connection.
+    ///   - id: The identity of the connection.
     ///   - callback: Called without a lock when the connection may reserve from the budget.
     init(_ budget: AMQPMemoryBudget, id: ObjectIdentifier, callback: @escaping @Sendable () -> Void) {
         self.budget = budget
@@ -45,7 +45,7 @@ struct BudgetShare: Sendable {
         return true
     }
 
-    /// Returns the bytes that must be released for that many to fit.
+    /// Returns the number of bytes that must be released so that `bytes` bytes fit.
     func shortage(_ bytes: Int) -> Int {
         let (used, limit) = (self.budget.used.bytes - self.returned, self.budget.limit.bytes)
         return bytes > limit ? used : max(0, bytes - (limit - used))
@@ -56,7 +56,7 @@ struct BudgetShare: Sendable {
         self.returned += bytes
     }
 
-    /// Cancels the wait, unless the budget refuses again.
+    /// Cancels the wait for the budget. A later refusal starts another wait.
     mutating func withdraw() {
         if self.budget.withdraw(self.id) { self.mustServe = true }
     }

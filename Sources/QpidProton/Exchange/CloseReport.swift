@@ -2,7 +2,7 @@
 
 internal import Synchronization
 
-/// Collects the unfinished work of a connection's links, a session's links or one link during closes.
+/// The unfinished work of a connection's links, a session's links or one link, collected during closes.
 ///
 /// A link that ends adds itself on the loop. Every close of the same object returns the same list.
 final class CloseReport: Sendable {
@@ -57,8 +57,10 @@ final class CloseReport: Sendable {
     /// Returns the result of a close.
     ///
     /// - Parameters:
-    ///   - error: Why the close was not orderly. Without one the peer has answered, and so has read all decisions.
-    ///   - unwritten: Returns the decisions about the messages of a receiver that are on their way to the socket still.
+    ///   - error: The reason why the close was not orderly. Without an error the peer has answered, and has therefore
+    ///     read all decisions.
+    ///   - unwritten: Returns the number of decisions about a receiver's messages that are still on their way to the
+    ///     socket.
     ///   - isLate: Whether the limit ended the work before the close.
     func result(_ error: AMQPError?, isLate: Bool = false, unwritten: (UnsentSettlements) -> Int) -> AMQPCloseResult {
         let (senders, receivers) = self.state.withLock { ($0.senders.map(\.unfinished), $0.receivers) }
@@ -83,7 +85,7 @@ final class CloseReport: Sendable {
     }
 }
 
-/// An ended sender, for its messages that arrive on the loop later.
+/// An ended sender whose last messages may still arrive on the loop.
 struct EndedLane {
     let key: SlotKey
     /// The error of these messages.

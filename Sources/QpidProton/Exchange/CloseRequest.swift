@@ -8,7 +8,7 @@ struct CloseRequest: Sendable {
         case connection
         case session(SessionStatus)
         case sender(LinkStatus)
-        /// With the counts of the receiver, in case it has ended already.
+        /// A receiver, with its counts in case it has ended already.
         case receiver(LinkStatus, CloseReport.Receiver)
     }
 
@@ -24,7 +24,7 @@ struct CloseRequest: Sendable {
     /// The answer of the peer, or the end of the object.
     let answered: Reply<Void>
 
-    /// The name of the peer's answer, for texts.
+    /// The name of the peer's answer, for error texts.
     var what: String {
         switch self.target {
         case .connection: "the close"
@@ -33,8 +33,8 @@ struct CloseRequest: Sendable {
         }
     }
 
-    /// The scope of the error if the peer does not answer; ``AMQPError/Scope/call`` if something still waits for the
-    /// answer.
+    /// The scope of the error if the peer does not answer; ``AMQPError/Scope/call`` if the session or link still waits
+    /// for the answer.
     var scope: AMQPError.Scope {
         if case .connection = self.target { .connection } else { .call }
     }
@@ -64,7 +64,8 @@ final class CloseCall: Sendable {
         cancel?(grace)
     }
 
-    /// The loop has started the close, and `cancel` shortens it. Called at once if the task was cancelled before.
+    /// Records that the loop has started the close. `cancel` shortens the close, and is called at once if the task was
+    /// cancelled before.
     func begin(_ cancel: @escaping @Sendable (Duration?) -> Void) {
         let before = self.state.withLock { state -> State in
             defer { state = .running(cancel) }

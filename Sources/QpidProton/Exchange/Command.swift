@@ -2,7 +2,7 @@
 
 /// Work that a task posts to the event loop of its connection: a plain value that names its object by a key.
 ///
-/// The loop looks the object up. If it has ended, the loop answers the command with the cause.
+/// The loop finds the object by the key. If the object has ended, the loop answers the command with the cause.
 indirect enum Command: Sendable {
     case connection(ConnectionCommand)
     case session(SessionStatus, SessionCommand)
@@ -14,9 +14,9 @@ enum ConnectionCommand: Sendable {
     case close(AMQPError?)
     /// Runs a close with its steps, within a limit.
     case run(CloseRequest, within: Duration, CloseCall)
-    /// Answered at once; the session's status holds the answer of the peer.
+    /// Opens a session. The answer follows at once; the session's status holds the answer of the peer.
     case openSession(AMQPSession.Configuration, within: Duration?, Reply<OpenedSession>)
-    /// Answered when the settlement of a delivery has ended.
+    /// Waits until the settlement of a delivery has a result.
     case awaitSettlement(Settler, SlotKey, sequence: UInt64, Reply<AMQPSettlementResult>)
     case snapshot(Reply<AMQPConnectionSnapshot>)
     /// Reports long blocks of a link, or of all links.
@@ -39,7 +39,7 @@ enum SessionCommand: Sendable {
 enum SenderCommand: Sendable {
     case close(AMQPError?)
     case accept(AMQPSender.Configuration, Reply<AcceptedSender>)
-    /// Withdraws a message that has not started to leave.
+    /// Withdraws a message that has not started.
     case cancel(OutcomeReply, Reply<Void>)
     /// Abandons a message that is created while it is sent.
     case abort(OutcomeReply, AMQPError, Reply<Void>)

@@ -4,7 +4,7 @@
 typealias EndReply = Reply<AMQPError>
 
 extension Reply where Value == AMQPError {
-    /// The error that ended it; `nil` while it is open.
+    /// The error that ended the session or connection; `nil` while it is open.
     var cause: AMQPError? {
         switch self.answer {
         case nil: nil

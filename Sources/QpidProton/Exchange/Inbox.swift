@@ -4,15 +4,15 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// The waiting messages of one receiver, in order, until an end.
+/// The received messages of one receiver that wait for tasks, in order.
 ///
 /// Messages wait in chunks. A task takes a part of a chunk under one short lock, and creates the deliveries without it.
 final class Inbox: WaitingInbox {
-    /// A part of a chunk in a task.
+    /// A part of a chunk that a task has taken.
     struct Part: Sendable {
         let chunk: ArrivalChunk
         let range: Range<Int>
-        /// The payloads of its large messages, in order.
+        /// The payloads of the part's large messages, in order.
         let large: [LargeArrival]
     }
 
@@ -37,7 +37,7 @@ final class Inbox: WaitingInbox {
 
         mutating func pop() -> Part? { self.pop(max: 1) }
 
-        /// Takes up to `count` messages out of the first chunk, in constant time.
+        /// Removes up to `count` messages from the first chunk, in constant time.
         mutating func pop(max count: Int) -> Part? {
             guard count > 0, let chunk = self.chunks.first else { return nil }
             let range = self.taken..<(self.taken + min(count, chunk.count - self.taken))
@@ -114,7 +114,8 @@ final class Inbox: WaitingInbox {
         }
     }
 
-    /// Removes the messages that the sender has not settled, and returns their keys. The others stay, in order.
+    /// Removes the messages that the sender has not settled, and returns their keys. The settled messages stay, in
+    /// order.
     ///
     /// - Parameter isUnsettled: Whether the delivery of a key is still unsettled.
     func removeUnsettled(_ isUnsettled: (SlotKey) -> Bool) -> [SlotKey] {

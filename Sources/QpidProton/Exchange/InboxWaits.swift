@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The waiting tasks of an inbox, its end, and the unreported part of the taken elements.
+/// The waiting tasks of an inbox, its end, and the number of taken elements that are not reported.
 struct InboxWaits<Item: Sendable>: Sendable {
     typealias Answer = Result<Item?, AMQPError>
     typealias Continuation = WaitingTask<Answer>
@@ -37,19 +37,19 @@ struct InboxWaits<Item: Sendable>: Sendable {
         self.waiters.remove(id)
     }
 
-    /// Gives an item to the first waiting task.
+    /// Hands an item to the first waiting task.
     mutating func serve(_ item: Item) -> Resumption? {
         self.waiters.popFirst().map { Resumption(continuation: $0, answer: .success(item)) }
     }
 
-    /// Sets the first end. Returns the waits that it ends; their inbox is empty.
+    /// Sets the end, unless there is one already. Returns the waits that it ends.
     mutating func finish(_ end: Answer) -> WaitList<UInt64, Continuation> {
         guard self.end == nil else { return WaitList() }
         self.end = end
         return self.waiters.takeAll()
     }
 
-    /// Returns the number to report now, if it is at least `least`; otherwise 0.
+    /// Returns and resets the number to report, if it is at least `least`; otherwise returns 0.
     mutating func takeUnreported(least: Int = 0) -> Int {
         guard self.unreported >= least else { return 0 }
         defer { self.unreported = 0 }
@@ -61,12 +61,12 @@ struct InboxWaits<Item: Sendable>: Sendable {
 protocol InboxState {
     associatedtype Item: Sendable
     var waits: InboxWaits<Item> { get set }
-    /// Takes the next item, and adds it to the unreported part.
+    /// Removes the next item, and counts it as unreported.
     mutating func pop() -> Item?
 }
 
 extension InboxState {
-    /// Gives the next item to the first waiting task.
+    /// Hands the next item to the first waiting task.
     fileprivate mutating func serve() -> InboxWaits<Item>.Resumption? { self.pop().flatMap { self.waits.serve($0) } }
 }
 
@@ -75,9 +75,9 @@ protocol WaitingInbox: AnyObject, Sendable {
     associatedtype State: InboxState
     /// The number of taken elements after which `report` is called.
     var reportEvery: Int { get }
-    /// Whether the start of a wait reports the taken elements, even none, so that more can arrive.
+    /// Whether the start of a wait reports the taken elements, even if there are none, so that more can arrive.
     var isStarved: @Sendable () -> Bool { get }
-    /// Called on the task that takes an element.
+    /// Reports a number of taken elements. Called on the task that takes the last of them.
     var report: @Sendable (Int) -> Void { get }
     func withState<Part: Sendable>(_ body: (inout State) -> Part) -> Part
 }
@@ -88,7 +88,7 @@ extension WaitingInbox {
 
     var hasWaiters: Bool { self.withState { !$0.waits.isEmpty } }
 
-    /// Appends items, and serves the waiting tasks in order.
+    /// Appends items, and hands them to the waiting tasks in order.
     func add(_ body: (inout State) -> Void) {
         typealias Resumption = InboxWaits<Item>.Resumption
         // Usually one task waits, so no array is created for it.
@@ -130,8 +130,8 @@ extension WaitingInbox {
 
     /// Waits for the next item; `nil` at the end, or after ``endWait(_:_:)``.
     ///
-    /// A cancelled task gets no item, because its cancellation is checked before each take. An item that was handed to
-    /// a waiting task before its cancellation is returned.
+    /// A cancelled task receives no item, because its cancellation is checked before each take. An item that was handed
+    /// to a waiting task before its cancellation is returned.
     ///
     /// - Parameter onWait: Called when the wait has started, so that it can be ended.
     @inline(__always)

@@ -15,7 +15,7 @@ final class IncomingStream: Sendable {
     /// - Parameters:
     ///   - receiver: The link that the message arrives on.
     ///   - sequence: The sequence of the message on the link.
-    ///   - outbox: The destination of reports about read pieces and the last reader.
+    ///   - outbox: The destination of reports about read pieces, and about the end of the last reader.
     init(of receiver: LinkStatus, sequence: UInt64, outbox: Outbox) {
         self.receiver = receiver
         self.sequence = sequence
@@ -35,7 +35,7 @@ final class IncomingStream: Sendable {
         self.inbox.push(contentsOf: [WaitingQueue.Entry(element: piece, weight: piece.readableBytes, isReported: true)])
     }
 
-    /// Ends the message; with an error if it is incomplete.
+    /// Ends the message, with an error if it is incomplete.
     func finish(_ error: AMQPError?) {
         self.inbox.finish(error)
     }
@@ -49,7 +49,7 @@ final class IncomingStream: Sendable {
 
     var footer: AMQPMap? { self.splitter.withLock { $0.footer } }
 
-    /// Returns the next bytes of the body; `nil` at its end. Suspends until there are some.
+    /// Returns the next bytes of the body; `nil` at its end. Suspends until bytes arrive.
     func next() async throws(AMQPError) -> ByteBuffer? {
         if Task.isCancelled { throw AMQPError.cancelled }
         while true {
@@ -67,7 +67,7 @@ final class IncomingStream: Sendable {
 
 /// The loop's side of a message that is handed over while it arrives.
 final class ArrivingStream {
-    /// Held by the delivery. Without it, no one reads the message.
+    /// The tasks' side, which the delivery holds; `nil` once no task reads the message.
     private weak var stream: IncomingStream?
     /// The sequence of the delivery on its link.
     let sequence: UInt64
@@ -77,15 +77,15 @@ final class ArrivingStream {
     let weight: Int
     /// The sizes of the unread pieces, in order.
     private var sizes: Deque<Int> = []
-    /// The received bytes of the message.
+    /// The number of received bytes of the message.
     private(set) var count: Int
-    /// The unread bytes.
+    /// The number of unread bytes.
     private(set) var heldBytes = 0
     /// Whether the rest of the message is still outstanding.
     var isArriving = true
-    /// Whether later bytes are dropped, because the application has decided or no one reads any more.
+    /// Whether later bytes are dropped, because the application has decided or no task reads the message any more.
     var isDiscarding = false
-    /// Whether the application has decided, and the delivery is settled when it is complete.
+    /// Whether the application has decided, so that the delivery is settled once it is complete.
     var isDecided = false
 
     init(_ stream: IncomingStream, sequence: UInt64, slot: SlotKey?, count: Int, weight: Int) {
@@ -104,7 +104,7 @@ final class ArrivingStream {
         self.stream?.push(piece)
     }
 
-    /// Removes read pieces. Returns their bytes.
+    /// Removes read pieces. Returns the number of their bytes.
     func taken(_ count: Int) -> Int {
         var bytes = 0
         for _ in 0..<count { bytes += self.sizes.popFirst() ?? 0 }

@@ -30,7 +30,7 @@ final class LinkStatus: Sendable {
     let attachment = Reply<Attachment>()
     /// The end of the link; a failure if an error ended it.
     let ended = Reply<End>()
-    /// Whether both sides have detached, or the session or connection has ended.
+    /// The answer to waiting closes, once both sides have detached, or the session or connection has ended.
     let detached = Reply<Void>()
     let credit = Atomic<Int>(0)
     /// On a receiver: the waiting bytes of streamed messages.
@@ -43,13 +43,13 @@ final class LinkStatus: Sendable {
     let granted = Atomic<UInt32>(0)
     /// The properties in the peer's last flow.
     let flowProperties = Mutex<AMQPMap>([:])
-    /// On a receiver: whether more has arrived than there is room for.
+    /// On a receiver: whether more bytes have arrived than there is room for.
     let isHeldBack = Atomic<Bool>(false)
     /// On a receiver: whether the application has paused it.
     let isPaused = Atomic<Bool>(false)
     /// On a sender: the cause that its bytes wait for.
     let cause = Atomic<LaneCause>(.socket)
-    /// On a sender: the messages dropped for lack of room.
+    /// On a sender: the number of messages dropped for lack of room.
     let droppedMessages = Atomic(0)
     let droppedBytes = Atomic(0)
     /// The last figures of an ended link.

@@ -45,15 +45,15 @@ final class MessageChunk: @unchecked Sendable {
     }
 }
 
-/// Memory of finished large chunks of all connections. The system reclaims freed memory of this size at once, and a new
-/// allocation costs as much as copying the messages.
+/// The memory of finished large chunks of all connections, kept for further chunks. The system reclaims freed memory of
+/// this size at once, and a new allocation costs as much as copying the messages.
 final class ChunkPool: Sendable {
     static let shared = ChunkPool()
     /// The size of the kept chunks, in bytes; together at most 4 MiB.
     static let size = 65_536
     static let most = 64
 
-    // Sendable: only the task that took it from the pool uses it.
+    // Sendable: only the task that has taken the memory from the pool uses it.
     private struct Spare: @unchecked Sendable {
         let memory: UnsafeMutableRawBufferPointer
     }
@@ -74,7 +74,7 @@ final class ChunkPool: Sendable {
         guard memory.count == Self.size, self.keep(Spare(memory: memory)) else { return memory.deallocate() }
     }
 
-    /// Returns whether there was room.
+    /// Stores memory for further chunks. Returns false if the pool is full.
     private func keep(_ spare: Spare) -> Bool {
         self.spares.withLock { spares in
             guard spares.count < Self.most else { return false }
@@ -100,13 +100,13 @@ struct MessageBytes: Sendable {
 
     var count: Int { Int(self.length) }
 
-    /// Lends a part of the bytes.
+    /// Calls `body` with a part of the bytes.
     func withBytes(_ range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Void) {
         let start = Int(self.offset) + range.lowerBound
         self.chunk._withUnsafeGuaranteedRef { $0.withBytes(start..<start + range.count, body) }
     }
 
-    /// Returns a copy for others.
+    /// A copy of the bytes.
     var buffer: ByteBuffer {
         var buffer = ByteBuffer()
         self.withBytes(0..<self.count) { buffer.writeBytes($0) }
@@ -119,7 +119,8 @@ struct MessageBytes: Sendable {
     }
 }
 
-/// The memory for one sender's messages: a chunk that is used again when all its messages are done, otherwise the next.
+/// The memory for one sender's messages. A chunk is used again once all its messages are done; until then a further
+/// chunk follows.
 ///
 /// Chunks belong to one sender, so a stalled link holds only memory of its own messages.
 struct MessageMemory {
@@ -134,7 +135,7 @@ struct MessageMemory {
     private var offset = 0
     private var messages = 0
 
-    /// Writes a message and hands it over, unless it is larger than ``largestMessage``: then it does nothing.
+    /// Writes a message and hands it over. Does nothing if the message is larger than ``largestMessage``.
     ///
     /// - Parameters:
     ///   - bound: The largest possible size; evaluated if the rest of the chunk may be too small.

@@ -25,7 +25,7 @@ final class ObservedValue: Sendable {
         }.forEach { $0.resume(returning: .success(value)) }
     }
 
-    /// Gives the error to all current and later waiters.
+    /// Fails all current and later waiters.
     func end(_ error: AMQPError) {
         self.state.withLock { state in
             state.end = state.end ?? error
@@ -33,7 +33,7 @@ final class ObservedValue: Sendable {
         }.forEach { $0.resume(returning: .failure(error)) }
     }
 
-    /// Suspends until the value is another than `known`, and returns it.
+    /// Suspends until the value differs from `known`, and returns it.
     func value(after known: Int) async throws(AMQPError) -> Int {
         let id = self.state.withLock { state in
             state.nextID += 1

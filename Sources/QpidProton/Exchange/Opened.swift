@@ -8,7 +8,7 @@ final class SessionStatus: Sendable {
     let key: SlotKey
     let opened = Reply<Void>()
     let ended = EndReply()
-    /// Whether both sides have ended, or the connection has ended.
+    /// The answer to waiting closes, once both sides have ended the session, or the connection has ended.
     let closed = Reply<Void>()
     /// The unfinished work of the links of a closed session.
     let report = CloseReport()
@@ -18,7 +18,7 @@ final class SessionStatus: Sendable {
     init(key: SlotKey) { self.key = key }
 }
 
-/// The place of a link: its session on the connection, and its own on the session.
+/// The keys of a link: of its session on the connection, and of the link on the session.
 struct LinkKey: Hashable, Sendable {
     let session: SlotKey
     let link: SlotKey
@@ -27,7 +27,7 @@ struct LinkKey: Hashable, Sendable {
 /// The parts that tasks need to use a session.
 struct OpenedSession: Sendable {
     let status: SessionStatus
-    /// Its ledger.
+    /// The ledger of the session.
     let node: SlotKey
 }
 
@@ -35,7 +35,7 @@ struct OpenedSession: Sendable {
 struct OpenedSender: Sendable {
     let status: LinkStatus
     let lane: SlotKey
-    /// Its ledger.
+    /// The ledger of the sender.
     let node: SlotKey
     let overflow: AMQPOverflow
 }

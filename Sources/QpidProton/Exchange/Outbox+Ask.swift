@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Commands whose answer a task waits for.
+/// Commands for whose answer a task waits.
 extension Outbox {
     /// Posts a command and waits for its answer. Cancellation ends only the wait.
     func ask<Value: Sendable>(_ command: (Reply<Value>) -> Command) async throws(AMQPError) -> Value {
         try await self.reply(command).value()
     }
 
-    /// The same for an immediate answer that must not be lost: a cancelled task waits for it too.
+    /// Posts a command and waits for an immediate answer that must not be lost. A cancelled task waits for the answer
+    /// too.
     func askAtOnce<Value: Sendable>(_ command: (Reply<Value>) -> Command) async throws(AMQPError) -> Value {
         try await self.reply(command).finalAnswer().get()
     }

@@ -9,12 +9,13 @@ internal import Synchronization
 /// A call acquires one short lock, and wakes the loop at most once per batch. The ledgers share the lock, so that a
 /// message is counted and queued in one step.
 final class Outbox: Sendable {
-    /// Plain values. Their references wait beside them, so that a message costs only its bytes.
+    /// An item of the mail: a plain value. The mail stores references separately, so that a message costs only its
+    /// bytes.
     enum Item: Sendable {
         case message(PendingMessage)
         case part(StreamPart)
         case taken(Int, receiver: SlotKey)
-        /// The next of ``Mail/commands``.
+        /// The place of the next of ``Mail/commands``.
         case command
     }
 
@@ -24,7 +25,7 @@ final class Outbox: Sendable {
         var commands: Deque<Command> = []
         /// The options of messages among the items, by the numbers of their outcomes.
         var choices: [UInt: SendChoice] = [:]
-        /// Not ordered with the items: settlements precede all of them.
+        /// The settlements, which precede all items.
         var settlements: [Settlement] = []
 
         var isEmpty: Bool { self.items.isEmpty && self.settlements.isEmpty }
@@ -38,7 +39,7 @@ final class Outbox: Sendable {
         let isSettled: Bool
         let choice: SendChoice?
         let part: MessagePart
-        /// The outcome of the message whose further part this is; `nil` for a message.
+        /// The outcome of the message of which this is a further part; `nil` for a whole message or its first part.
         let reply: OutcomeReply?
         let continuation: WaitingTask<Result<OutcomeReply, AMQPError>>
     }
@@ -89,17 +90,17 @@ final class Outbox: Sendable {
     /// Whether the loop will fetch the mail. Changed under the lock.
     private let scheduled = Atomic(false)
 
-    /// Whether the loop has mail, or had some at its last fetch: without the lock, for the loop only.
+    /// Whether the loop has mail, or had some at its last fetch. Only the loop reads this, without the lock.
     var isScheduled: Bool { self.scheduled.load(ordering: .acquiring) }
 
-    /// Returns the waker of the loop, unless the loop comes anyway. Called under the lock.
+    /// Returns the waker of the loop, unless the loop fetches the mail anyway. Called under the lock.
     private func schedule(_ state: borrowing State) -> Waker? {
         guard !self.scheduled.load(ordering: .relaxed) else { return nil }
         self.scheduled.store(true, ordering: .releasing)
         return state.waker
     }
 
-    /// Sets the waker of the loop, and fetches earlier mail at once.
+    /// Sets the waker of the loop, and wakes the loop at once if there is earlier mail.
     func open(wake: @escaping @Sendable () -> Void) {
         let isScheduled = self.state.withLock { state in
             state.waker = Waker(wake: wake)
@@ -129,7 +130,7 @@ final class Outbox: Sendable {
         self.post { $0.settlements.append(contentsOf: settlements) }
     }
 
-    /// Reports taken messages, which hold their places in a receiver's window until then.
+    /// Reports taken messages, which hold their places in a receiver's window until this report.
     func taken(_ count: Int, receiver: SlotKey) {
         _ = self.post { $0.items.append(.taken(count, receiver: receiver)) }
     }
@@ -156,7 +157,7 @@ final class Outbox: Sendable {
 
     /// Fetches the mail, and reuses the storage of `spare`. Also releases bytes.
     ///
-    /// After a fetch with mail the loop comes back by itself, and posting does not wake it.
+    /// After a fetch with mail the loop fetches again by itself, so posting does not wake it.
     ///
     /// - Parameter now: The time of the loop's clock, in nanoseconds.
     func take(_ spare: inout Mail, releasing releases: [Release], at now: Int64) {
@@ -185,7 +186,7 @@ extension Outbox {
     ///
     /// - Parameters:
     ///   - bytes: Creates the message's bytes after its admission.
-    ///   - mayWait: Whether a refused message comes again to wait.
+    ///   - mayWait: Whether the caller waits for room after a refusal.
     func tryEnqueue(
         _ bytes: @autoclosure () -> MessageBytes,
         count: Int,
@@ -208,7 +209,7 @@ extension Outbox {
         return admission
     }
 
-    /// Returns the cause for which a full level has no room for a message of a link.
+    /// Returns the reason why a full level has no room for a message of a link.
     func refusal(_ level: SendRefusal.Level, bytes: Int, _ link: SlotKey) -> SendRefusal {
         self.state.withLock { $0.gate.refusal(level, bytes: bytes, link, among: $0.links) }
     }
@@ -218,7 +219,8 @@ extension Outbox {
     /// Cancellation during the wait withdraws the message.
     ///
     /// - Parameters:
-    ///   - reply: The outcome of the message of which the bytes are a further part; `nil` for a message.
+    ///   - reply: The outcome of the message of which the bytes are a further part; `nil` for a whole message or its
+    ///     first part.
     ///   - command: Posted if the message has to wait.
     func enqueue(
         _ bytes: ByteBuffer,
@@ -297,7 +299,7 @@ extension Outbox {
         return reply
     }
 
-    /// Lets other messages pass after a message that has no further parts.
+    /// Ends a message in parts, so that other messages can pass.
     func endStream(_ number: UInt32, node: SlotKey) {
         Self.resume(self.state.withLock { self.pass($0.gate.endMessage(number, at: node), &$0) })
     }
@@ -319,20 +321,20 @@ extension Outbox {
         Self.resume(passed)
     }
 
-    /// Returns a known outcome; `nil` after the end of the connection.
+    /// Returns an outcome that has failed with `error`; `nil` after the end of the connection.
     func answered(_ error: AMQPError) -> OutcomeReply? {
         let outcome = self.state.withLock { $0.closed == nil ? $0.outcomes.next() : nil }
         outcome?.promise.resolve(.failure(error))
         return outcome?.reply
     }
 
-    /// Returns the bytes that must be released for the first waiter at a link; `nil` if no one waits.
+    /// Returns the number of bytes that must be released for the first waiter at a link; `nil` if no message waits.
     func shortage(_ node: SlotKey) -> Int? {
         self.state.withLock { $0.gate.shortage(at: node) }
     }
 
-    /// Removes bytes from the ledgers, and admits the first waiter of the link in their place. Returns whether it has
-    /// room.
+    /// Removes bytes from the ledgers, and admits the first waiter of the link in their place. Returns whether the
+    /// waiter was admitted.
     func replace(_ bytes: Int, _ node: SlotKey) -> Bool {
         let (isReplaced, passed) = self.state.withLock { state in
             let (replaced, admitted) = state.gate.replace(bytes, at: node)
@@ -362,7 +364,7 @@ extension Outbox {
         Self.resume(passed)
     }
 
-    /// Returns why the first message that waits for room at a link has none; `nil` if none waits.
+    /// Returns the reason why the first waiting message of a link has no room; `nil` if no message waits.
     func refusalOfFirst(_ node: SlotKey) -> SendRefusal? {
         self.state.withLock { $0.gate.refusalOfFirst(node, among: $0.links) }
     }
@@ -372,7 +374,7 @@ extension Outbox {
         Self.resume(self.state.withLock { self.release(releases, &$0) })
     }
 
-    /// - Parameter now: The time at which the socket accepted the bytes; `nil` if they did not leave.
+    /// - Parameter now: The time at which the socket accepted the bytes; `nil` if they were not written.
     private func release(_ releases: [Release], _ state: inout State, at now: Int64? = nil) -> Passed {
         var admitted: [Waiter] = []
         for (bytes, node) in releases {
@@ -424,7 +426,7 @@ extension Outbox {
         }
     }
 
-    /// Closes a level: its waiters get the error, and nothing more is admitted.
+    /// Closes a level: fails its waiters, and admits no further messages.
     func closeLevel(_ node: SlotKey, _ error: AMQPError) {
         let (refused, passed) = self.state.withLock { state in
             state.links[node] = nil
@@ -439,9 +441,10 @@ extension Outbox {
         self.state.withLock { $0.gate.ledger(node) }
     }
 
-    /// Closes for good: nothing is posted or admitted any more. Returns the mail that no one has fetched.
+    /// Closes the outbox, which accepts no mail and no messages any more. Returns the mail that the loop has not
+    /// fetched.
     ///
-    /// The levels of the links are already closed, so that no one waits.
+    /// The levels of the links are already closed, so no task waits.
     func close(_ error: AMQPError) -> Mail {
         let (mail, repayment) = self.state.withLock { state -> (Mail, BudgetShare.Repayment?) in
             defer {

@@ -2,7 +2,7 @@
 
 internal import Synchronization
 
-/// The outcomes of a run of messages in one allocation, because there is one for every message.
+/// The outcomes of a run of messages in one allocation, because every message has an outcome.
 ///
 /// Sendable: the slots' states are atomic. The task in a slot belongs to the thread that last changed the state from or
 /// to ``OutcomeBlock/State/watched``.
@@ -17,9 +17,9 @@ final class OutcomeBlock: @unchecked Sendable {
     fileprivate struct Slot: ~Copyable {
         let block: Unmanaged<OutcomeBlock>
         let state = Atomic<State>(.open)
-        /// The number of times that the message may have left, for a message that outlives its links.
+        /// The number of times that the message may have been sent, for a message that outlives its links.
         let attempts = Atomic<UInt16>(0)
-        /// The name of the waiting task; 0 for a callback.
+        /// The number of the waiting task; 0 for a callback.
         var id: UInt32 = 0
         var task: WaitingTask<Answer>?
     }
@@ -38,7 +38,7 @@ final class OutcomeBlock: @unchecked Sendable {
         /// The answer is in ``Rest``.
         case other
 
-        /// The states that are answers.
+        /// Creates the state of an answer.
         init(_ answer: Answer) {
             switch answer {
             case .success(.accepted): self = .accepted
@@ -60,7 +60,7 @@ final class OutcomeBlock: @unchecked Sendable {
         var isAnswered: Bool { self.rawValue >= Self.accepted.rawValue }
     }
 
-    /// Everything that a slot cannot hold, by slot: several waiters, and answers with a reason.
+    /// The parts that a slot cannot hold, by the slot's index: several waiters, and answers with data.
     fileprivate struct Rest: Sendable {
         var waiters: [Int: Waiters] = [:]
         var answers: [Int: Answer] = [:]
@@ -73,11 +73,11 @@ final class OutcomeBlock: @unchecked Sendable {
     }
 
     fileprivate let slots: UnsafeMutablePointer<Slot>
-    /// A place for the callback of each slot. Blocks without callbacks have none.
+    /// The callbacks, with a place for each slot; `nil` until the first callback.
     private let callbacks = Atomic<UnsafeMutablePointer<Callback?>?>(nil)
     fileprivate let rest = Mutex(Rest())
     fileprivate let nextID = Atomic<UInt32>(0)
-    /// The promises without an answer.
+    /// The count of promises without an answer.
     fileprivate let uses = UseCount()
 
     fileprivate init() {
@@ -85,7 +85,7 @@ final class OutcomeBlock: @unchecked Sendable {
         for index in 0..<Self.capacity {
             (self.slots + index).initialize(to: Slot(block: Unmanaged.passUnretained(self)))
         }
-        // Freed with the last use.
+        // The last use releases the block.
         _ = Unmanaged.passRetained(self)
     }
 
@@ -100,7 +100,7 @@ final class OutcomeBlock: @unchecked Sendable {
         callbacks.deallocate()
     }
 
-    /// Stores the callback of a slot. The thread has claimed the slot.
+    /// Stores the callback of a slot that the calling thread has claimed.
     fileprivate func store(_ callback: @escaping Callback, _ index: Int) {
         if let callbacks = self.callbacks.load(ordering: .acquiring) { return callbacks[index] = callback }
         let made = UnsafeMutablePointer<Callback?>.allocate(capacity: Self.capacity)
@@ -115,7 +115,7 @@ final class OutcomeBlock: @unchecked Sendable {
         first[index] = callback
     }
 
-    /// Takes the callback of a slot. The thread has claimed the slot, or answered it.
+    /// Removes and returns the callback of a slot that the calling thread has claimed or answered.
     fileprivate func takeCallback(_ index: Int) -> Callback? {
         guard let callbacks = self.callbacks.load(ordering: .acquiring) else { return nil }
         let callback = callbacks[index]
@@ -127,8 +127,8 @@ final class OutcomeBlock: @unchecked Sendable {
         if self.uses.close(after: total) { Unmanaged.passUnretained(self).release() }
     }
 
-    /// Returns the waiters for a given answer, by the state before it. If an answer arrives while a slot is claimed,
-    /// the claiming thread handles it.
+    /// Removes and returns the listed waiters of a slot, by its state before the answer. If an answer arrives while a
+    /// slot is claimed, the claiming thread handles it.
     fileprivate func takeWaiters(_ index: Int, _ before: State, _ rest: inout Rest) -> Waiters {
         before == .listed ? rest.waiters.removeValue(forKey: index) ?? Waiters() : Waiters()
     }
@@ -168,20 +168,20 @@ struct OutcomePromise: @unchecked Sendable {
     /// The promise as a pointer for C.
     var pointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(self.slot) }
 
-    /// Distinguishes the promise from all other open ones.
+    /// A number that no other open promise has.
     var number: UInt { UInt(bitPattern: self.slot) }
 
     init(pointer: UnsafeMutableRawPointer) {
         self.slot = pointer.assumingMemoryBound(to: OutcomeBlock.Slot.self)
     }
 
-    /// The other side.
+    /// The waiters' side of the outcome.
     var reply: OutcomeReply {
         let block = self.slot.pointee.block.takeUnretainedValue()
         return OutcomeReply(block: block, index: self.slot - block.slots)
     }
 
-    /// The number of times that the message may have left.
+    /// The number of times that the message may have been sent.
     var attempts: Int {
         get { Int(self.slot.pointee.attempts.load(ordering: .relaxed)) }
         nonmutating set { self.slot.pointee.attempts.store(UInt16(clamping: newValue), ordering: .relaxed) }
@@ -257,7 +257,7 @@ struct OutcomeReply: Replying, Hashable {
         }
     }
 
-    /// The number of times that the message may have left, where its holder counts them.
+    /// The number of times that the message may have been sent, if its holder counts them.
     var attempts: Int { Int(self.slot.pointee.attempts.load(ordering: .relaxed)) }
 
     func makeID() -> UInt64 { UInt64(self.block.nextID.wrappingAdd(1, ordering: .relaxed).newValue) }
@@ -279,14 +279,15 @@ struct OutcomeReply: Replying, Hashable {
         return Task.isCancelled && self.stopWaiting(id) != nil ? .failure(.cancelled) : nil
     }
 
-    /// Waits beside others.
+    /// Waits in the list, beside other waiters.
     private func waitInList(_ waiter: ReplyState<AMQPOutcome>.Waiter, _ id: UInt64) -> Answer? {
         let (answer, others) = self.block.rest.withLock { self.list(waiter, id, &$0) }
         if let answer { others.forEach { $0.resume(answer) } }
         return answer
     }
 
-    /// Adds a waiter to the list, with the waiter in the slot. Returns the answer if there is one, and its other waiters.
+    /// Adds a waiter to the list, and moves the waiter in the slot there. Returns the answer, if there is one, and the
+    /// other waiters for it.
     private func list(
         _ waiter: ReplyState<AMQPOutcome>.Waiter,
         _ id: UInt64,
@@ -315,7 +316,7 @@ struct OutcomeReply: Replying, Hashable {
     func stopWaiting(_ id: UInt64) -> WaitingTask<Answer>? {
         if self.slot.change(.watched, to: .claimed) {
             if UInt64(self.slot.pointee.id) == id, case .task(let task)? = self.slot.takeWaiter() {
-                // If that fails, the answer has arrived, and no one waits for it.
+                // If this change fails, the answer has arrived, and no task waits for it any more.
                 _ = self.slot.change(.claimed, to: .open)
                 return task
             }
@@ -336,7 +337,7 @@ struct OutcomeReply: Replying, Hashable {
     }
 }
 
-/// Creates the outcomes of a connection's messages, block by block.
+/// The source of the outcomes of a connection's messages, created block by block.
 struct OutcomeSource {
     private var block: OutcomeBlock?
     private var count = 0

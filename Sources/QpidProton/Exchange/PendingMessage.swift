@@ -4,22 +4,23 @@
 struct PendingMessage: Sendable {
     let bytes: MessageBytes
     let outcome: OutcomePromise
-    /// The place where it waits to be sent.
+    /// The lane in which the message waits to be sent.
     let lane: SlotKey
-    /// The ledger of its link.
+    /// The ledger of the message's link.
     let node: SlotKey
     let isSettled: Bool
-    /// Whether it has a tag or a format of its own: see ``SendChoices``.
+    /// Whether the message has options other than the defaults: see ``SendChoices``.
     var hasChoice = false
-    /// The number of a message of which the bytes are only the start; 0 for a whole message.
+    /// The number of a message in parts, of which the bytes are only the first; 0 for a whole message.
     var stream: UInt32 = 0
 
-    /// The weight of the message in the ledgers. An empty message counts too, so that their number is bounded.
+    /// The weight of the message in the ledgers. An empty message counts too, so that the number of messages is
+    /// bounded.
     var ledgerBytes: Int { max(1, self.bytes.count) }
 
-    /// Abandons a message that will not be sent, or not to its end. The caller releases its ledger bytes.
+    /// Fails a message that will not be sent, or not to its end. The caller releases its ledger bytes.
     ///
-    /// - Parameter unread: The count of the failure until it is read.
+    /// - Parameter unread: The counts that include the failure until a task reads it.
     func fail(_ error: AMQPError, unread: UnreadFailure? = nil) {
         self.bytes.done()
         self.outcome.fail(error, unread: unread)

@@ -3,7 +3,7 @@
 internal import NIOCore
 internal import Synchronization
 
-/// The room in a shared budget for the next read of one socket. It is reserved when the socket is readable, and
+/// The room in a shared budget for the next read of one socket. The room is reserved when the socket is readable, and
 /// released when the bytes have been counted.
 final class ReadReservation: Sendable {
     /// The most bytes of an incomplete TLS record, which arrive with the bytes of the next read.
@@ -25,9 +25,9 @@ final class ReadReservation: Sendable {
         AMQPMemoryBudget.margin + self.incomplete.load(ordering: .relaxed) + (self.isTLS ? Self.record : 0)
     }
 
-    /// Reserves room for a read of at most that many bytes. Returns the number of bytes to read.
+    /// Reserves room for a read of at most `bytes` bytes. Returns the number of bytes to read.
     func take(_ bytes: Int) -> Int {
-        // Bytes during the shutdown of TLS are dropped.
+        // Bytes that arrive during the shutdown of TLS are dropped.
         guard !self.isClosed.load(ordering: .relaxed) else { return AMQPMemoryBudget.margin }
         let last = self.taken.load(ordering: .relaxed)
         let incomplete = self.incomplete.load(ordering: .relaxed)
@@ -36,22 +36,22 @@ final class ReadReservation: Sendable {
         return read
     }
 
-    /// The read bytes are counted from here on, except that many bytes of an incomplete frame. Returns the bytes to
-    /// release in the budget.
+    /// Ends the reservation of a read whose bytes are now counted, except the bytes of an incomplete frame. Returns the
+    /// number of bytes to release in the budget.
     func end(leaving incomplete: Int) -> Int {
         let before = self.incomplete.exchange(incomplete, ordering: .relaxed)
         if before != incomplete { self.budget.moveMargin(by: incomplete - before) }
         return self.taken.exchange(0, ordering: .relaxed)
     }
 
-    /// The same as ``end(leaving:)``, and ends all reservations.
+    /// Ends the last reservation, and makes no further ones. Returns the number of bytes to release in the budget.
     func close() -> Int {
         self.isClosed.store(true, ordering: .relaxed)
         return self.end(leaving: 0)
     }
 }
 
-/// Allocates buffers of the size of recent reads, within the reserved room.
+/// The allocator of buffers of the size of recent reads, within the reserved room.
 struct BoundedReads: RecvByteBufferAllocator {
     let permit: ReadReservation
     private var sizes = AdaptiveRecvByteBufferAllocator()
@@ -66,7 +66,7 @@ struct BoundedReads: RecvByteBufferAllocator {
         return allocator.buffer(capacity: 1 << (Int.bitWidth - 1 - room.leadingZeroBitCount))
     }
 
-    /// Always true, because a reused buffer would keep its size.
+    /// Always returns true, because a reused buffer would keep its size.
     mutating func record(actualReadBytes: Int) -> Bool {
         _ = self.sizes.record(actualReadBytes: actualReadBytes)
         return true

@@ -7,7 +7,7 @@ struct ReceiveBudget {
     /// The most bytes of one read of the socket.
     static let read = 65_536
 
-    /// The shared budget; `nil` if only the capacities of its sessions limit it.
+    /// The shared budget; `nil` if only the capacities of its sessions limit the connection.
     let shared: AMQPMemoryBudget?
     /// The bytes of the receivers: messages that arrive, wait, or hold their place in a window.
     private(set) var held = 0
@@ -24,26 +24,26 @@ struct ReceiveBudget {
         self.shared = shared
     }
 
-    // MARK: What is free
+    // MARK: Free bytes
 
     /// The bytes by which windows may grow; `nil` for no limit. Bytes above the low mark are reserved for bytes on
     /// their way.
     var room: Int? { self.shared.map { max(0, $0.low.bytes + 1 - $0.used.bytes) } }
 
-    /// The bytes for which credit may be granted; `nil` for no bound.
+    /// The bytes for which credit may be granted; `nil` for no limit.
     var creditRoom: Int? {
         self.shared.map { max(0, $0.low.bytes + 1 - $0.used.bytes - $0.promised.load(ordering: .relaxed)) }
     }
 
-    /// Returns the bytes by which the window of one of that many sessions may grow. At or below the low mark there is
-    /// room for a frame: no one is called when the budget falls further.
+    /// Returns the number of bytes by which the window of one of `sessions` sessions may grow. At or below the low mark
+    /// there is room for a frame, because no callback follows when the budget falls further.
     mutating func sessionRoom(_ free: Int, frameSize: Int, sessions: Int) -> Int {
         guard let room = self.room else { return free }
         if room == 0 { self.wasShort = true }
         return room > 0 ? min(free, max(frameSize, room / max(1, sessions))) : 0
     }
 
-    /// Returns the first bytes of a session, of that many.
+    /// Returns the part of a session's capacity that its first window uses, in bytes.
     func share(of capacity: Int) -> Int { self.shared.map { min(capacity, $0.limit.bytes / 8) } ?? capacity }
 
     /// The largest message that can be completed.
@@ -51,10 +51,10 @@ struct ReceiveBudget {
         self.shared.map { max($0.low.bytes / 2, $0.low.bytes - 2 * Self.read) } ?? .max
     }
 
-    /// Credit or windows have no room; the waiting connection is called when there is some.
+    /// Whether credit and windows have no room. The budget calls the waiting connection once there is room.
     var isShort: Bool { self.shared.map { $0.used > $0.low } ?? false }
 
-    // MARK: What is held
+    // MARK: Held bytes
 
     mutating func add(_ bytes: Int) {
         self.held += bytes
@@ -69,7 +69,7 @@ struct ReceiveBudget {
 
     /// Counts the current bytes, including those in Proton. Returns the change for the shared budget.
     ///
-    /// The caller reports it without a lock, because others that it calls may read this value.
+    /// The caller reports the change without a lock, because connections that the report calls may read this value.
     mutating func update(inProton: Int) -> Int {
         let more = self.held + inProton - self.reserved
         self.reserved += more
@@ -95,14 +95,14 @@ struct ReceiveShare {
         budget.add(bytes)
     }
 
-    /// A message is complete.
+    /// Records the size of a complete message.
     mutating func complete(_ size: Int) {
         self.expected.note(max(CreditWindow.leastSize, size))
     }
 
     /// Returns the most credit that has room, by the size of recent messages.
     ///
-    /// - Parameter isIdle: Nothing is on its way. The last room goes to links without messages, so that each link makes
+    /// - Parameter isIdle: Whether no message is on its way. The last room goes to such links, so that each link makes
     ///   progress.
     func credit(isIdle: Bool, of budget: inout ReceiveBudget) -> Int {
         guard let room = budget.creditRoom else { return .max }

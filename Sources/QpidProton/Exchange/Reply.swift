@@ -20,7 +20,7 @@ struct ReplyState<Value: Sendable>: Sendable {
         }
     }
 
-    /// By the numbers of the tasks; callbacks have the number 0, and stay.
+    /// The waiters, by the numbers of the tasks. Callbacks have the number 0, and stay.
     typealias Waiters = WaitList<UInt64, Waiter>
 
     private(set) var answer: Answer?
@@ -54,7 +54,7 @@ protocol Replying<Value>: Sendable {
     associatedtype Value: Sendable
     typealias Answer = Result<Value, AMQPError>
 
-    /// The answer, if it has arrived.
+    /// The answer; `nil` until it has arrived.
     var answer: Answer? { get }
     /// Returns a number for the next waiter.
     func makeID() -> UInt64
@@ -78,7 +78,7 @@ extension Replying {
         }
     }
 
-    /// Waits for the answer. A cancelled task stops waiting and throws; other tasks still get the answer.
+    /// Waits for the answer. A cancelled task stops waiting and throws; other tasks still receive the answer.
     @inline(__always)
     func value() async throws(AMQPError) -> Value {
         if let answer = self.answer { return try answer.get() }
@@ -99,7 +99,7 @@ final class Reply<Value: Sendable>: Replying {
 
     var answer: Answer? { self.state.withLock { $0.answer } }
 
-    /// Sets the answer. Returns false if there was one already, which stays.
+    /// Sets the answer. Returns false if there was an earlier answer, which stays.
     @discardableResult
     func resolve(_ answer: Answer) -> Bool {
         guard let waiters = self.state.withLock({ $0.resolve(answer) }) else { return false }

@@ -2,12 +2,12 @@
 
 internal import NIOCore
 
-/// The options of one message with other than the default ones. Most messages have none and need no memory.
+/// The options of one message that differ from the defaults. Most messages have no such options and need no memory.
 final class SendChoice: Sendable {
     let options: AMQPSendOptions
-    /// The place where the message waits to be sent.
+    /// The lane in which the message waits to be sent.
     let lane: SlotKey
-    /// The time at which it expires, on the loop's clock; `nil` for never.
+    /// The time at which the message expires, on the loop's clock; `nil` for never.
     let deadline: NIODeadline?
 
     init(_ options: AMQPSendOptions, lane: SlotKey, now: NIODeadline) {
@@ -16,7 +16,7 @@ final class SendChoice: Sendable {
         self.deadline = options.expiresAfter.map { now + .nanoseconds(max(.zero, $0).nanoseconds) }
     }
 
-    /// `nil` for a tag of the library.
+    /// The chosen delivery-tag; `nil` for a tag of the library.
     var tag: [UInt8]? { self.options.deliveryTag }
     var format: UInt32 { self.options.messageFormat }
     /// Whether the transfer differs from that of a message without options.

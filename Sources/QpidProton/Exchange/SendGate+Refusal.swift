@@ -2,10 +2,10 @@
 
 internal import Synchronization
 
-// Why a message has no room.
+// The reasons why a message has no room.
 
 extension SendGate {
-    /// Returns the cause for which a full level has no room for a message of a link.
+    /// Returns the reason why a full level has no room for a message of a link.
     func refusal(
         _ level: SendRefusal.Level,
         bytes: Int,
@@ -14,7 +14,7 @@ extension SendGate {
     ) -> SendRefusal {
         let (node, ledger) = self.ledger(level, from: link) ?? (link, ByteLedger(high: .max, low: .max))
         let budget = level == .budget ? self.share?.budget : nil
-        // The link below the level with the most bytes there.
+        // The link below the level that holds the most bytes.
         var heaviest: (bytes: Int, cause: LaneCause)?
         for (other, status) in links where self.isLevel(node, above: other) {
             let used = self.ledger(other)?.used ?? 0
@@ -30,7 +30,7 @@ extension SendGate {
         )
     }
 
-    /// Returns why the first message that waits for room at a link has none; `nil` if none waits.
+    /// Returns the reason why the first waiting message of a link has no room; `nil` if no message waits.
     func refusalOfFirst(_ node: Node, among links: [Node: LinkStatus]) -> SendRefusal? {
         guard let (bytes, level) = self.first(at: node) else { return nil }
         return self.refusal(level, bytes: bytes, node, among: links)

@@ -5,8 +5,8 @@ internal import DequeModule
 /// A tree of ledgers (connection, sessions, links) before the send queue, with the waiters of each link.
 ///
 /// An item passes if every ledger from its link to the root admits it. Items of one link pass in order. When a ledger
-/// falls to its low watermark, waiting links are tried again in turn. While a message passes in parts, only its parts
-/// pass at its link. Other items would wait for its end, and could use the room that the parts need.
+/// falls to its low watermark, the gate tries waiting links again in turn. While a message passes in parts, only its
+/// parts pass at its link. Other items would wait behind it, in room that its parts need.
 struct SendGate<Waiter> {
     typealias Node = SlotKey
 
@@ -17,15 +17,15 @@ struct SendGate<Waiter> {
         let waiter: Waiter
     }
 
-    /// A plain value, because every message reads it. The waiters are elsewhere.
+    /// A level of the tree: a plain value, because every message reads it. The gate stores the waiters elsewhere.
     private struct Level {
         var ledger: ByteLedger
         let parent: Node?
-        /// A closed level admits nothing, and is removed with its last bytes.
+        /// Whether the level is closed. A closed level admits no items, and is removed with its last bytes.
         var isClosed = false
         /// The message whose first part has passed and whose last part has not; 0 for none.
         var message: UInt32 = 0
-        /// Whether it has an ``AdmissionTuner``.
+        /// Whether the level has an ``AdmissionTuner``.
         var isTuned = false
 
         /// Changes the level; returns its parent.
@@ -61,7 +61,7 @@ struct SendGate<Waiter> {
     /// Returns the limit of a link for items that may wait; `nil` for the limit of its ledger.
     func tunedLimit(_ link: Node) -> Int? { self.tuners[link]?.limit }
 
-    /// Bytes of a link were released at a time, so its limit may change. Returns the items that pass now.
+    /// Tunes the limit of a link after a release of its bytes. Returns the items that pass now.
     ///
     /// - Parameters:
     ///   - wasWaiting: Whether tasks waited for room at the link until then.
@@ -108,14 +108,15 @@ struct SendGate<Waiter> {
         !self.waitingLinks.isEmpty && self.waiters[node] != nil
     }
 
-    /// Admits bytes of a link on every level. If a level refuses, it admits them on none, and marks that level if it is
-    /// above its low mark.
+    /// Admits bytes of a link on every level. If a level refuses the bytes, no level admits them, and the refusing
+    /// level is marked if it is above its low mark.
     ///
-    /// At or below the low mark it marks nothing, because no event would end the block: the waiter marks it itself.
+    /// At or below the low mark the level stays unmarked, because no event would end the block. A waiter marks the
+    /// level itself.
     ///
     /// - Parameters:
     ///   - isWaiting: Whether the item waits at once after a refusal.
-    ///   - mayWait: Whether a refused item comes again to wait.
+    ///   - mayWait: Whether the caller waits for room after a refusal.
     mutating func admit(
         _ bytes: Int,
         at link: Node,
@@ -168,7 +169,7 @@ struct SendGate<Waiter> {
         part.follows || self.levels[link]?.message == 0
     }
 
-    /// A message in parts has no further parts. Returns the items that pass now.
+    /// Ends a message in parts. Returns the items that pass now.
     mutating func endMessage(_ number: UInt32, at link: Node) -> [Waiter] {
         if self.levels[link]?.message == number { self.levels[link]?.message = 0 }
         return self.retry()
@@ -196,7 +197,8 @@ struct SendGate<Waiter> {
         if !self.hasWaiters(link) { self.waitingLinks.removeAll { $0 == link } }
         // A level may have waited for room for the removed waiter.
         self.forEachLevel(from: link) { _ = $0.ledger.unblockIfLow() }
-        // The connection waits only for the first waiter of a link, so the others must not cost it its place.
+        // The connection waits in the budget only for the first waiter of a link. The removal of another waiter must
+        // not lose this place.
         if isFirst { self.share?.withdraw() }
         return (cancelled, self.retry())
     }
@@ -204,7 +206,7 @@ struct SendGate<Waiter> {
     /// Returns the bytes that must be released for a link's first waiter, independent of the marks; `nil` without a
     /// waiter that may pass.
     func shortage(at link: Node) -> Int? {
-        // After a message in parts no room helps before its end, and none of its parts can be dropped.
+        // Behind an incomplete message in parts no room helps, and its parts cannot be dropped.
         guard let first = self.waiters[link]?.first?.waiter, !first.part.follows, self.isNext(first.part, at: link)
         else {
             return nil
@@ -218,8 +220,8 @@ struct SendGate<Waiter> {
         return shortage
     }
 
-    /// Removes bytes, and admits the link's first waiter in their place. Returns it if there was room, and other items
-    /// that pass.
+    /// Removes bytes, and admits the link's first waiter in their place. Returns the waiter if there was room, and
+    /// other items that pass.
     mutating func replace(_ bytes: Int, at link: Node) -> (replaced: Waiter?, admitted: [Waiter]) {
         var isUnblocked = false
         self.share?.release(bytes)
@@ -290,7 +292,7 @@ struct SendGate<Waiter> {
         return nil
     }
 
-    /// Counts bytes on every level, or on none. Returns the level that refused.
+    /// Counts bytes on every level, or on none. Returns the level that refused; `nil` if none did.
     private mutating func pass(
         _ bytes: Int,
         at link: Node,
@@ -309,7 +311,7 @@ struct SendGate<Waiter> {
         return nil
     }
 
-    /// Records the message that has started to pass.
+    /// Records the start or the end of a message in parts.
     private mutating func note(_ part: MessagePart, at link: Node) {
         switch part {
         case .whole, .middle: break
@@ -335,7 +337,7 @@ struct SendGate<Waiter> {
             guard self.hasWaiters(link) else { continue }
             if admitted.count > before { served.append(link) } else { refused.append(link) }
         }
-        // A waiter without success comes first the next time.
+        // A link without success is the first of the next attempt.
         self.waitingLinks = Deque(refused + served)
         return admitted
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The cause for which there is no room for a message now.
+/// The reason why there is no room for a message now.
 struct SendRefusal: Equatable, Sendable {
     /// The level that refused a message.
     enum Level: Equatable, Sendable {
         case link, session, connection, budget
-        /// A message that is created while it is sent, which other messages of the link wait for.
+        /// A message that is created while it is sent, and for whose end other messages of the link wait.
         case stream
     }
 
@@ -17,7 +17,7 @@ struct SendRefusal: Equatable, Sendable {
     let low: Int
     /// The bytes on the level.
     let used: Int
-    /// The cause that blocks the link with the most bytes there; `nil` if this connection has none.
+    /// The cause that blocks the link with the most bytes on the level; `nil` if this connection has no such link.
     let cause: LaneCause?
 
     /// The causes, outermost first.
@@ -33,7 +33,7 @@ struct SendRefusal: Equatable, Sendable {
         return [full] + (self.cause.map { [$0.blockCause] } ?? [])
     }
 
-    /// The text with its figures.
+    /// The error text, with the figures of the level.
     var text: String {
         if self.level == .stream {
             let reason = self.cause.map { ", which waits because \($0.blockCause)" } ?? ""

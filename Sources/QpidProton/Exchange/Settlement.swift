@@ -2,7 +2,8 @@
 
 /// An application's decision about one delivery, on its way to the loop.
 struct Settlement: Sendable {
-    /// The outcomes without data, and a reference for the others, because many settlements wait, are sorted and copied.
+    /// An outcome without data, or a reference to one with data. This keeps the value small, because many settlements
+    /// wait, and are sorted and copied.
     private enum Decision: Sendable {
         case accepted
         case released
@@ -19,7 +20,7 @@ struct Settlement: Sendable {
     /// The delivery's number in the order of arrival. Settlements are sorted by it, so that ranges form.
     let sequence: UInt64
     private let decision: Decision
-    /// Whether all earlier unsettled deliveries of the receiver get the same outcome.
+    /// Whether all earlier unsettled deliveries of the receiver have the same outcome.
     let includesEarlier: Bool
 
     init(receiver: SlotKey, slot: SlotKey, sequence: UInt64, outcome: AMQPOutcome, includesEarlier: Bool) {

@@ -2,8 +2,8 @@
 
 internal import Synchronization
 
-/// The destination of decisions about one receiver's deliveries. It is separate from the outbox, whose memory changes
-/// all the time, because every copy of a delivery counts a reference here.
+/// The destination of decisions about one receiver's deliveries. Every copy of a delivery counts a reference to this
+/// object. So it is separate from the outbox, whose memory changes constantly.
 final class Settler: Sendable {
     let outbox: Outbox
     let receiver: SlotKey

@@ -6,7 +6,7 @@ struct StoredTag: Sendable {
     var count: UInt8 = 0
     var format: UInt32 = 0
 
-    /// - Parameter bytes: The tag; one of more than 32 bytes is a ``MarkedTag``.
+    /// - Parameter bytes: The tag; a tag of more than 32 bytes is a ``MarkedTag``.
     init(_ bytes: UnsafeRawBufferPointer) {
         var bytes = bytes
         if bytes.count > MarkedTag.longest, let (tag, format) = MarkedTag.read(bytes) {

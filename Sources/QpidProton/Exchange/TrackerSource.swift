@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The side that resolves a tracker. It must resolve it exactly once.
+/// The side that resolves a tracker, exactly once.
 struct TrackerPromise: Sendable {
     fileprivate let promise: OutcomePromise
 
-    /// The number of times that the message may have left.
+    /// The number of times that the message may have been sent.
     var attempts: Int {
         get { self.promise.attempts }
         nonmutating set { self.promise.attempts = newValue }
@@ -14,7 +14,7 @@ struct TrackerPromise: Sendable {
     func resolve(_ answer: Result<AMQPOutcome, AMQPError>) { self.promise.resolve(answer) }
 }
 
-/// Creates trackers of messages that no link has accepted yet. The holder of the messages resolves them.
+/// The source of trackers of messages that no link has accepted yet. The holder of the messages resolves the trackers.
 struct TrackerSource: Sendable {
     private var source = OutcomeSource()
 

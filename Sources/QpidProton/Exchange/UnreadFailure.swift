@@ -2,7 +2,7 @@
 
 internal import Synchronization
 
-/// The unread failures of messages whose link ended outside of a close.
+/// The counts of unread failures of messages whose link ended outside of a close.
 final class UnreadFailures: Sendable {
     let notSent = Atomic(0)
     let inDoubt = Atomic(0)

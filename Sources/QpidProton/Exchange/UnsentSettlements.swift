@@ -3,15 +3,15 @@
 internal import Logging
 internal import Synchronization
 
-/// Counts the decisions about one receiver's messages that were not written to the socket before the link ended.
+/// The count of decisions about one receiver's messages that were not written to the socket before the link ended.
 ///
-/// The loop counts decisions before the end. Later ones are counted by their callers, once per message.
+/// The loop counts decisions before the end. Callers count later decisions, once per message.
 final class UnsentSettlements: Sendable {
     /// The decisions that were sent, but that the peer may not have read before the link ended.
     enum InDoubt {
-        /// If this side ended the link, the peer's answer to the end proves that it has read them.
+        /// If this side ended the link, the peer's answer to the end proves that the peer has read the decisions.
         case untilAnswer(Int, isAnswerable: Bool)
-        /// The sender had to settle and did not.
+        /// The sender had to settle the deliveries and did not.
         case forGood(Int)
     }
 
@@ -24,16 +24,16 @@ final class UnsentSettlements: Sendable {
 
     fileprivate struct State {
         var count = 0
-        /// The decisions among them in incomplete writes.
+        /// The number of these decisions in incomplete writes.
         var unwritten = 0
         /// The messages that the application held without a decision at the end, by key, with their sequence.
         var undecided: [SlotKey: UInt64] = [:]
-        /// The messages whose decision Proton did not get before the end. Decided messages that the sender had to
-        /// settle and did not are included.
+        /// The messages of which no decision was handed to Proton before the end.
         var notWritten: Set<SlotKey> = []
+        /// The messages whose decision was sent, but which the sender had to settle and did not.
         var unconfirmed: Set<SlotKey> = []
         var inDoubt = InDoubt.forGood(0)
-        /// The messages without a decision that no task had received.
+        /// The number of messages without a decision that no task had received.
         var untaken = 0
         var cause: AMQPError?
         /// Whether all decisions before the end are counted.
@@ -56,14 +56,14 @@ final class UnsentSettlements: Sendable {
     }
 
     var count: Int { self.state.withLock { $0.count } }
-    /// The link has ended, as far as this side knows.
+    /// Whether the link has ended, as far as this side knows.
     var hasEnded: Bool { self.ended.load(ordering: .relaxed) }
 
-    /// The link has ended.
+    /// Records the end of the link.
     ///
     /// - Parameters:
     ///   - undecided: The messages that the application holds without a decision, with their sequence.
-    ///   - unsent: The number of decisions that Proton did not get.
+    ///   - unsent: The number of decisions that were not handed to Proton.
     ///   - untold: The messages about which nothing was sent to the peer.
     ///   - unconfirmed: The messages whose decision was sent, and which the peer has not settled.
     ///   - inDoubt: The sent decisions that the peer may not have read.
@@ -95,22 +95,22 @@ final class UnsentSettlements: Sendable {
         self.state.withLock { !$0.notWritten.contains(slot) && !$0.unconfirmed.contains(slot) }
     }
 
-    /// Returns the end of a settlement after its receiver has ended.
+    /// Returns the result of a settlement after its receiver has ended.
     func result(of slot: SlotKey) -> AMQPSettlementResult {
         self.state.withLock { state in
             let cause = state.cause ?? AMQPError(scope: .link, condition: .closed, detail: "the receiver was closed")
             if state.notWritten.contains(slot) { return .notWritten(cause) }
-            // It may be one of the decisions in incomplete writes.
+            // The decision may be in an incomplete write.
             let isCertain = state.isComplete && state.unwritten == 0 && !state.unconfirmed.contains(slot)
             return isCertain ? .settled : .inDoubt(cause)
         }
     }
 
-    /// Returns the remaining numbers.
+    /// Returns the counts of unfinished settlements.
     ///
     /// - Parameters:
     ///   - isAnswered: Whether the peer has answered the end of the link, session or connection.
-    ///   - unwritten: The decisions that are still on their way to the socket.
+    ///   - unwritten: The number of decisions that are still on their way to the socket.
     func rest(isAnswered: Bool, unwritten: Int) -> Rest {
         self.state.withLock { state in
             let lost = state.isComplete ? state.unwritten : unwritten
@@ -134,7 +134,7 @@ final class UnsentSettlements: Sendable {
         }
     }
 
-    /// Counts decisions after the end, or too late for the loop. The first one is logged.
+    /// Counts decisions after the end, or too late for the loop. Only the first loss is logged.
     func add(_ settlements: some Sequence<Settlement>) {
         self.log { state in
             for settlement in settlements { state.add(settlement) }
@@ -173,7 +173,7 @@ extension UnsentSettlements.State {
 /// The counts for decisions about messages of ended receivers, used on the event loop only.
 struct EndedReceivers {
     private struct Entry {
-        /// Held by the receiver's deliveries. Without it, no one can decide any more.
+        /// The count, which the receiver's deliveries hold; `nil` once no delivery is left.
         weak var unsent: UnsentSettlements?
     }
 

@@ -2,9 +2,9 @@
 
 internal import DequeModule
 
-/// The tasks that wait for one thing, in their order.
+/// The tasks that wait for the same event, in order.
 ///
-/// One waiter needs no memory of its own, because most lists have none or one.
+/// One waiter needs no allocation, because most lists have at most one.
 struct WaitList<ID: Equatable, Waiter> {
     typealias Entry = (id: ID, waiter: Waiter)
 
@@ -105,7 +105,7 @@ struct WaitList<ID: Equatable, Waiter> {
 extension WaitList: Sendable where ID: Sendable, Waiter: Sendable {}
 extension WaitList.Storage: Sendable where ID: Sendable, Waiter: Sendable {}
 
-/// Suspends until the task gets an answer, or is cancelled.
+/// Suspends until the task receives an answer, or is cancelled.
 ///
 /// - Parameters:
 ///   - enlist: Lists the task, or returns its answer. Checks for a cancellation in the same step, because `leave` may

@@ -3,7 +3,7 @@
 internal import DequeModule
 internal import Synchronization
 
-/// The elements of the event loop for waiting tasks: in order, with their weight, until an end.
+/// The elements from the event loop for waiting tasks, in order, with their weight.
 ///
 /// The caller that pushes limits the number of elements. The queue counts their weight and its peak.
 final class WaitingQueue<Element: Sendable>: WaitingInbox {
@@ -73,7 +73,7 @@ final class WaitingQueue<Element: Sendable>: WaitingInbox {
         }
     }
 
-    /// Returns the next element; `nil` if there is none now, or none any more.
+    /// Returns the next element; `nil` if the queue is empty or has ended.
     func poll() -> Element? {
         self.take { $0.pop() }
     }
