@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Tunes the number of queued bytes of a sender so that a message waits about 2 ms before it leaves.
+/// The tuned limit of a sender's queued bytes, at which a message waits about 2 ms before it leaves.
 ///
 /// A full queue adds its length to the time of every message, and is no faster than a short one. The limit starts at
 /// the ceiling. While tasks always wait for room, it falls towards the bytes that the link sends in the target time. It
@@ -8,7 +8,7 @@
 struct AdmissionTuner {
     /// The target for the wait of a message in the queue, in nanoseconds.
     static let target: Int64 = 2_000_000
-    /// How long the link is observed before the limit changes.
+    /// How long the tuner observes the link before the limit changes, in nanoseconds.
     static let period: Int64 = 4_000_000
     /// The number of periods with waiting tasks before the limit falls.
     static let patience = 4
@@ -75,7 +75,7 @@ struct AdmissionTuner {
         let taken = self.size.multipliedReportingOverflow(by: max(0, credit))
         let floor = max(Self.least, taken.overflow ? .max : taken.partialValue)
         let aim = min(self.ceiling, max(floor, Int(min(wanted, Double(self.ceiling)))))
-        // Half of the way down, so that one slow period costs little; all of the way up.
+        // The limit moves half of the way down, so that one slow period costs little, and all of the way up.
         self.limit = aim < self.limit ? aim + (self.limit - aim) / 2 : aim
         if self.limit - aim < aim / 16 { self.limit = aim }
     }

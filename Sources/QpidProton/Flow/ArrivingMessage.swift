@@ -2,22 +2,22 @@
 
 /// The message whose first byte has arrived and whose end has not.
 enum ArrivingMessage: Equatable {
-    /// The extent to which its received bytes have been read out of Proton.
+    /// How far the received bytes of the message have been read out of Proton.
     enum Reading: Equatable {
-        /// All of them.
+        /// All received bytes have been read.
         case upToDate
-        /// Not all, because the window or the stream buffer has no room for the rest.
+        /// Some bytes stay in Proton, because the window or the stream buffer has no room for them.
         case heldBack
     }
 
     /// The last message is complete, and no byte of the next one has arrived.
     case none
-    /// Its bytes are collected until it is complete.
+    /// The receiver collects the bytes until the message is complete.
     case gathering(Reading)
-    /// The application reads it while it arrives. It has the sequence of its delivery.
+    /// The application reads the message, identified by the sequence of its delivery, while it arrives.
     case streaming(UInt64, Reading)
 
-    /// A message has started: its credit is used.
+    /// Whether a message has started, so that its credit is used.
     @inline(__always) var hasBegun: Bool {
         if case .none = self { false } else { true }
     }

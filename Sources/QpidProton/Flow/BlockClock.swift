@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Measures how long each cause has blocked a link: each moment counts for one cause or for none.
+/// The time for which each cause has blocked a link. Each moment counts for one cause or for none.
 struct BlockClock {
     /// The current cause; `nil` while the link moves or has no work.
     private(set) var cause: AMQPBlockCause?
@@ -18,7 +18,7 @@ struct BlockClock {
         let wasAnnounced: Bool
     }
 
-    /// Sets the current cause. Returns the block that this ends, if there was one.
+    /// Sets the current cause. Returns the block that this change ends, if there was one.
     mutating func note(_ cause: AMQPBlockCause?, at now: Int64) -> Ended? {
         guard cause != self.cause else { return nil }
         let ended = self.cause.map { Ended(cause: $0, duration: now - self.since, wasAnnounced: self.isAnnounced) }
@@ -41,7 +41,7 @@ struct BlockClock {
 }
 
 extension AMQPBlockCause {
-    /// One place for each cause.
+    /// The index of the cause in the totals.
     fileprivate var place: Int {
         switch self {
         case .linkLimit: 0

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Counts bytes against one high and one low watermark.
+/// A count of bytes with one high and one low watermark.
 ///
-/// Bytes are admitted while the sum stays at or below `high`. After a refusal nothing more is admitted until the sum is
-/// at or below `low`. An item larger than `high` is admitted when the ledger is empty, so that it can ever pass.
+/// Bytes are admitted while the sum stays at or below `high`. After a refusal the ledger admits no more bytes until the
+/// sum is at or below `low`. An empty ledger admits an item larger than `high`, because it could never pass otherwise.
 ///
 /// Items that may wait can have a lower, variable pair of marks.
 struct ByteLedger {
@@ -12,7 +12,7 @@ struct ByteLedger {
     private(set) var isBlocked = false
     let high: Int
     let low: Int
-    /// The marks for items that may wait; `.max` if they are the same.
+    /// The marks for items that may wait; `.max` if these items have no marks of their own.
     private var patientHigh = Int.max
     private var patientLow = Int.max
     private var isPatientBlocked = false
@@ -35,18 +35,18 @@ struct ByteLedger {
         self.patientLow = low
     }
 
-    /// Returns the bytes that must be released for that many to fit, blocked or not.
+    /// Returns the number of bytes that must be released so that `bytes` bytes fit, blocked or not.
     func shortage(_ bytes: Int) -> Int {
         bytes > self.high ? self.used : max(0, bytes - (self.high - self.used))
     }
 
     /// Blocks all later items until the sum is at the low mark, because of a refused item.
     ///
-    /// At or below the mark nothing is marked, because no event would end the block: a waiting item marks it itself.
+    /// At or below the mark only a waiting item blocks the ledger, because no other event would end the block.
     ///
     /// - Parameters:
-    ///   - mayWait: Whether the item comes again to wait.
-    ///   - isWaiting: Whether it waits.
+    ///   - mayWait: Whether the caller waits with the item after a refusal.
+    ///   - isWaiting: Whether the item waits already.
     mutating func refuse(_ bytes: Int, mayWait: Bool, isWaiting: Bool) {
         if mayWait, self.patientHigh < self.high, self.admits(bytes) {
             if isWaiting || self.used > self.patientLow { self.isPatientBlocked = true }
@@ -60,13 +60,13 @@ struct ByteLedger {
         self.peak = max(self.peak, self.used)
     }
 
-    /// Removes bytes. Returns true if that ended a block.
+    /// Removes bytes. Returns true if the removal ended a block.
     mutating func remove(_ bytes: Int) -> Bool {
         self.used -= bytes
         return self.unblockIfLow()
     }
 
-    /// Ends a block whose cause may have vanished. Returns true if there was one.
+    /// Ends a block whose cause may have vanished. Returns true if a block has ended.
     mutating func unblockIfLow() -> Bool {
         var isUnblocked = false
         if self.isBlocked, self.used <= self.low {

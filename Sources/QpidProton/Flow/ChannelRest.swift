@@ -3,11 +3,11 @@
 /// The channel numbers of ended sessions. Each rests before its next use.
 ///
 /// RabbitMQ 4.0 answers the end of a session shortly before it frees the channel, and loses a begin in between without
-/// an answer. On an idle machine that time is below a millisecond, on a busy one several.
+/// an answer. This time is below a millisecond on an idle machine, and several milliseconds on a busy one.
 struct ChannelRest {
     /// The time after which a number counts as unused, in nanoseconds.
     static let rest: Int64 = 100_000_000
-    /// The rest of a number if no better one is free, in nanoseconds.
+    /// The shortest rest of a number if no rested number is free, in nanoseconds.
     static let leastRest: Int64 = 20_000_000
 
     enum Choice: Equatable {
@@ -27,10 +27,10 @@ struct ChannelRest {
 
     var isEmpty: Bool { self.states.isEmpty }
 
-    /// This side has ended its session on a channel; the peer has not.
+    /// Records that this side has ended its session on a channel, and the peer has not.
     mutating func endedHere(_ channel: UInt16) { self.states[channel] = .ending }
 
-    /// Both sides have ended the session on a channel of this side.
+    /// Records that both sides have ended the session on a channel of this side.
     mutating func ended(_ channel: UInt16, at now: Int64) { self.states[channel] = .ended(at: now) }
 
     /// Removes the numbers that have rested.

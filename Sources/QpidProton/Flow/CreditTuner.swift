@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Tunes the number of messages on their way to a receiver by what arrives and returns. The caller passes times in
-/// nanoseconds.
+/// The tuned number of messages on their way to a receiver, computed from arrivals and returned places. The caller
+/// passes times in nanoseconds.
 ///
 /// The window is twice the messages that the application could return within a round trip and the handling of a
-/// message. The rate counts only the time in which the application has messages, because without messages it shows
-/// nothing. So a window that is too small for the peer's distance is found at once, and a slow application keeps few
-/// messages from others. A fast application returns many at once, which makes that rate too high. Therefore the window
-/// is at most 32 times the messages returned per time while it grows, and one and a half times afterwards.
+/// message. The rate counts only the time in which the application has messages, because an application without
+/// messages shows no rate. So the tuner detects at once a window that is too small for the peer's distance, and a slow
+/// application withholds few messages from other consumers. A fast application returns many messages at once, which
+/// makes that rate too high. Therefore the window is at most 32 times the messages returned in that time while it
+/// grows, and one and a half times afterwards.
 ///
-/// A fast application always has ample places, and nearby not more. Consumers of one queue then have the same window,
-/// independent of each other's load during the measurement. For the same reason only a shorter round trip replaces the
-/// estimate: among consumers, a longer one measures their queue.
+/// A fast application always has ample places, and no more if the peer is near. Consumers of one queue then have the
+/// same window, independent of each other's load during the measurement. For the same reason only a shorter round trip
+/// replaces the estimate. Among competing consumers, a longer one measures their queue.
 struct CreditTuner {
     /// The totals so far.
     struct Totals {
@@ -24,29 +25,30 @@ struct CreditTuner {
     static let start = 64
     static let least = 2
     static let most = 65_536
-    /// The messages, or nanoseconds with messages, of one sample of the rate.
+    /// The number of messages, or of nanoseconds with messages, in one sample of the rate.
     private static let sampleCount = 16
     private static let sampleTime: Int64 = 100_000_000
-    /// The highest rate, in messages per nanosecond, because less time cannot be measured.
+    /// The highest rate, in messages per nanosecond, because shorter times cannot be measured.
     private static let highestRate = 0.01
     /// The largest window relative to the messages returned in a round trip: during growth, and afterwards.
     private static let growth = 32.0
     private static let steady = 1.5
-    /// Growth ends when that many spans in a row have not multiplied the best earlier result by that factor.
+    /// Growth ends when `flatSpans` spans in a row have not raised the best earlier rate by the factor `gain`.
     private static let flatSpans = 3
     private static let gain = 1.25
-    /// The shortest time for the rate per clock, in nanoseconds, and how long the highest rate counts.
+    /// The shortest spans of the clock for a rate, and how long the highest rate counts, in nanoseconds.
     private static let growingSpan: Int64 = 2_000_000
     private static let steadySpan: Int64 = 50_000_000
     private static let peakAge: Int64 = 1_000_000_000
-    /// The messages that a fast application always has, and their bytes.
+    /// The number of places that a fast application always has, and the limit of their bytes.
     private static let ample = 8_192
     private static let ampleBytes = 4 << 20
-    /// The time until the round trip is measured again, in nanoseconds. It is shorter after the first measurement if
-    /// the window depends on it, because many receivers that start together all measure too long.
+    /// The time until the tuner measures the round trip again, in nanoseconds. The time is shorter after the first
+    /// measurement if the window depends on the round trip, because many receivers that start together all measure too
+    /// long.
     private static let roundTripAge: Int64 = 10_000_000_000
     private static let firstRoundTripAge: Int64 = 1_000_000_000
-    /// The remainder of a rate after a second with messages, if it does not recur.
+    /// The factor by which a rate falls in a second with messages if it does not recur.
     private static let decay = 0.9
     /// The age at which the next sample of the handling replaces an older one, in nanoseconds.
     private static let handlingAge: Int64 = 30_000_000_000
@@ -63,29 +65,31 @@ struct CreditTuner {
     private var time: Int64?
     private var held = 0
     private var sample = (freed: 0, time: Int64(0))
-    /// The messages returned per clock, since a time.
+    /// The number of messages returned since the start of the current span of the clock.
     private var span: (freed: Int, time: Int64)?
-    /// The highest recent rate per clock, and its time.
+    /// The highest recent rate of a span, and its time.
     private var peak: (rate: Double, time: Int64)?
-    /// Whether more places still bring more messages: the highest rate so far, and the number of spans without a rise.
+    /// The growth of the window: the highest rate so far, and the number of spans without a rise; `nil` once more
+    /// places bring no more messages.
     private var growing: (best: Double, flat: Int)? = (0, 0)
-    /// A grant without a message yet: the messages granted before it, and its time.
+    /// A grant of which no message has arrived: the number of messages granted before, and the time of the grant.
     private var grant: (before: Int, time: Int64)?
-    /// The time of the last measurement without earlier messages, and the messages returned by then.
+    /// The time of the last measurement without earlier messages, and the number of messages returned until then.
     private var probe: (freed: Int, time: Int64)?
     /// Whether the round trip was measured during a flow of messages, not only at the start.
     private var isConfirmed = false
-    /// Whether the window is larger than it would be nearby.
+    /// Whether the window is larger than a near peer would need.
     private var isFar = false
-    /// Whether credit is withheld until all is used, so that the next message shows the round trip and not a queue.
+    /// Whether the receiver withholds credit until all credit is used, so that the next message shows the round trip
+    /// and not a queue.
     private(set) var isProbing = false
     /// The arrival of a message at an idle receiver.
     private var firstArrival: Int64?
     private var handlingTime: Int64?
-    /// Whether more messages than the window were needed at the same time.
+    /// The window that the application has needed at the same time, which decays.
     private var needed = 0.0
 
-    /// The time between an attach and its answer, an upper bound for a round trip.
+    /// Uses the time between an attach and its answer as an upper bound for a round trip.
     mutating func answered(after nanoseconds: Int64) {
         self.take(roundTrip: nanoseconds)
     }
@@ -110,7 +114,8 @@ struct CreditTuner {
         if isSampled || isNew, self.rate > 0 { self.setWindow(size) }
     }
 
-    /// The application holds more messages than places and waits for more, so it needs them at the same time.
+    /// Raises the window for an application that holds all messages of the window and waits for more, because it needs
+    /// them at the same time.
     mutating func isShort(_ held: Int) {
         self.needed = min(Double(Self.most), max(self.needed, 1.5 * Double(held) + 1))
         self.window = max(self.window, Int(self.needed))
@@ -130,7 +135,7 @@ struct CreditTuner {
         }
     }
 
-    /// Requests a measurement if the last one is old and messages flow. An idle link shows nothing.
+    /// Requests a measurement if the last one is old and messages flow. An idle link shows no round trip.
     private mutating func lookAtAge(_ totals: Totals, _ now: Int64) {
         guard let probe = self.probe else { return self.probe = (totals.freed, now) }
         let age = self.isFar && !self.isConfirmed ? Self.firstRoundTripAge : Self.roundTripAge
@@ -139,7 +144,7 @@ struct CreditTuner {
         }
     }
 
-    /// Counts the messages returned per clock. Returns whether there is a new figure.
+    /// Counts the messages returned per clock. Returns whether there is a new rate.
     private mutating func lookAtClock(_ freed: Int, _ now: Int64) -> Bool {
         guard let span = self.span else {
             self.span = (freed, now)
@@ -160,7 +165,7 @@ struct CreditTuner {
         return true
     }
 
-    /// Returns whether the window has reached its useful size.
+    /// Evaluates the growth of the rate. Returns whether the window has just reached its useful size.
     private mutating func lookAtGrowth(_ rate: Double) -> Bool {
         guard let (best, flat) = self.growing else { return false }
         if rate >= Self.gain * best {
@@ -188,7 +193,7 @@ struct CreditTuner {
 
     private mutating func takeSample() {
         let rate = min(Double(self.sample.freed) / Double(max(1, self.sample.time)), Self.highestRate)
-        // Per second, in steps of a sample.
+        // The decay is per second, applied in steps of a sample.
         let kept = 1 - (1 - Self.decay) * min(1, Double(self.sample.time) / 1e9)
         self.rate = max(rate, self.rate * kept)
         self.needed *= kept

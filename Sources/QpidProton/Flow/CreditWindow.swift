@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Computes the credit that a receiver grants.
+/// The credit that a receiver grants.
 ///
 /// A message uses one place of the window, and its bytes, from the grant of its credit. It frees them when the
-/// application has settled it or received it, as configured. Free places are granted when they are at least a quarter
-/// of the window. Fewer are granted if the application waits without credit, because the link would stall.
+/// application has settled or received it, as configured. The window grants free places when they are at least a
+/// quarter of its size. It grants fewer if the application waits without credit, because the link would stall.
 struct CreditWindow {
-    /// The least weight of a message, because its overhead is not zero.
+    /// The least weight of a message in bytes, because its overhead is not zero.
     static let leastSize = 256
-    /// The credit of an unbounded window. It is renewed when a quarter is used.
+    /// The credit of an unbounded window. The window renews this credit when a quarter is used.
     static let unboundedCredit = 1 << 20
 
     let policy: CreditPolicy
-    /// Granted credit for which no message has started to arrive.
+    /// The granted credit for which no message has started to arrive.
     private(set) var outstanding = 0
-    /// Messages with a place: started to arrive, and not yet settled or received.
+    /// The number of messages with a place: they have started to arrive, and are not yet settled or received.
     private(set) var held = 0
     /// The bytes of the complete messages with a place.
     private(set) var heldBytes = 0
@@ -38,7 +38,7 @@ struct CreditWindow {
         case .manual, .onDemand, .unbounded: self.policy = policy
         }
         if let budget = self.budget {
-            // Four messages at first, whatever their size, or the first window of a tuned one.
+            // A window starts with four messages of any size; a tuned window starts with its first size.
             let count = self.isAutomatic ? CreditTuner.start : 4
             self.expected = ExpectedSize(max(Self.leastSize, min(budget / count, maxMessageSize)))
         }
@@ -55,7 +55,7 @@ struct CreditWindow {
         }
     }
 
-    /// The largest message that can be completed; `nil` for any.
+    /// The largest message that can be completed; `nil` for no limit.
     var largest: Int? {
         if case .bytes(let bytes) = self.policy { bytes } else { nil }
     }
@@ -79,9 +79,9 @@ struct CreditWindow {
 
     /// Returns the credit to grant now under an automatic window; 0 until a quarter of it is free.
     ///
-    /// Half of it would leave no margin to a window of twice the messages in one round trip.
+    /// A half would leave no margin in a window of twice the messages of a round trip.
     ///
-    /// - Parameter limit: The most to grant.
+    /// - Parameter limit: The most credit to grant.
     mutating func topUp(limit: Int = .max) -> Int {
         guard limit > 0, self.wantsCredit else { return 0 }
         if self.isShort { self.tuner.isShort(self.held) }
@@ -97,12 +97,13 @@ struct CreditWindow {
         return free >= max(1, size / 4) || (self.isStarved && self.outstanding == 0)
     }
 
-    /// A task that holds messages and waits for more must not wait forever, if no number was configured.
+    /// Whether a task that holds all messages of an automatic window waits for more. It must not wait forever, because
+    /// no number was configured.
     private var isShort: Bool {
         self.isAutomatic && self.isStarved && self.outstanding == 0 && self.places?.free ?? 0 < 1
     }
 
-    /// All places of the window, and the free ones.
+    /// The number of all places of the window, and of the free ones; `nil` for manual credit.
     private var places: (size: Int, free: Int)? {
         switch self.policy {
         case .manual: return nil
@@ -127,20 +128,20 @@ struct CreditWindow {
         self.tuner.update(self.totals, held: self.held, size: self.expectedSize, at: now)
     }
 
-    /// The peer has answered the attach.
+    /// Passes the time until the peer's answer to the attach to the tuner.
     mutating func attached(after nanoseconds: Int64) {
         self.tuner.answered(after: nanoseconds)
     }
 
-    /// The number of places of a tuned window; otherwise `nil`.
+    /// The number of places of a tuned window; `nil` for other windows.
     var tunedSize: Int? { self.isAutomatic ? self.places?.size : nil }
 
-    /// The application waits for a message, and had no credit left at the start.
+    /// Records that the application waits for a message, and that no credit was left when the wait began.
     mutating func starve() {
         self.isStarved = true
     }
 
-    /// A message has started to arrive. Returns false if it had no credit.
+    /// Counts a message that has started to arrive. Returns false if it had no credit.
     mutating func arrive() -> Bool {
         guard self.outstanding > 0 else { return false }
         self.outstanding -= 1
@@ -150,7 +151,8 @@ struct CreditWindow {
         return true
     }
 
-    /// The started message is complete. Returns its bytes until they are released.
+    /// Counts the bytes of the started message, which is complete. Returns the counted bytes, which stay until their
+    /// release.
     mutating func complete(_ size: Int) -> Int {
         self.isMidMessage = false
         guard let budget = self.budget else { return 0 }
@@ -161,25 +163,26 @@ struct CreditWindow {
         return counted
     }
 
-    /// Bytes of a streamed message wait until they are released.
+    /// Counts bytes of a streamed message until their release.
     mutating func hold(_ bytes: Int) {
         self.heldBytes += bytes
     }
 
-    /// The started message is complete or abandoned. Its bytes were counted one by one, and its place stays.
+    /// Ends the started message, which was streamed and is complete or abandoned. Its bytes are counted already, and
+    /// its place stays.
     mutating func completeStreamed(_ size: Int) {
         self.isMidMessage = false
         guard let budget = self.budget else { return }
         self.expected.note(min(max(Self.leastSize, size), budget))
     }
 
-    /// The started message was aborted.
+    /// Frees the place of the started message, which was aborted.
     mutating func abort() {
         self.isMidMessage = false
         self.free(1, bytes: 0)
     }
 
-    /// Messages have returned their places and bytes.
+    /// Frees the places and bytes of messages.
     mutating func free(_ count: Int, bytes: Int) {
         self.held = max(0, self.held - count)
         self.totals.freed += count
@@ -195,13 +198,13 @@ struct CreditWindow {
         self.isPaused = false
     }
 
-    /// The peer has returned all unused credit.
+    /// Removes all unused credit, which the peer has returned.
     mutating func drained() {
         self.totals.granted -= self.outstanding
         self.outstanding = 0
     }
 
-    /// The peer has returned credit after the drain was abandoned.
+    /// Removes credit that the peer has returned after the drain was abandoned.
     mutating func returned(_ credit: Int) {
         let back = min(credit, self.outstanding)
         self.totals.granted -= back

@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Tracks the decisions about a receiver's messages that the peer has certainly read.
+/// The decisions about a receiver's messages that the peer has certainly read.
 ///
 /// The peer reads in order. A message for credit of a later write proves that the peer has read the decisions of
-/// earlier writes. So does the answer to a drain. Source: AMQP 1.0 §2.6.7.
+/// earlier writes. The answer to a drain proves the same. Source: AMQP 1.0 §2.6.7.
 struct DecisionProof {
     /// An unused grant of credit.
     private struct Grant {
-        /// The number of messages that may arrive without it.
+        /// The number of messages that may arrive without this grant.
         let messages: UInt64
-        /// The decisions that the peer reads before it.
+        /// The number of decisions that the peer reads before this grant.
         let decisions: Int
     }
 
-    /// The decisions in Proton and beyond.
+    /// The number of decisions that were handed to Proton.
     private(set) var sent = 0
-    /// The decisions among them that the peer has certainly read.
+    /// The number of these decisions that the peer has certainly read.
     private(set) var proven = 0
-    /// The write with the latest decision, and the decisions in the writes before it.
+    /// The write with the latest decision, and the number of decisions in the writes before.
     private var write = 0
     private var sentBefore = 0
     private var grant: Grant?
     private var laterGrant: Grant?
     private var sentBeforeDrain = 0
 
-    /// The decisions without proof.
+    /// The number of decisions without proof.
     var unproven: Int { self.sent - self.proven }
 
     /// Counts a decision that leaves with a write.
@@ -34,24 +34,25 @@ struct DecisionProof {
         self.sent += 1
     }
 
-    /// Returns the decisions that leave before a write. Proton frames flows before the decisions of the same write.
+    /// Returns the number of decisions that leave before a write. Proton frames flows before the decisions of the same
+    /// write.
     private func sent(before write: Int) -> Int { write == self.write ? self.sentBefore : self.sent }
 
-    /// Credit is granted.
+    /// Records a grant of credit.
     ///
     /// - Parameters:
-    ///   - messages: The number of the last message that may come without it.
+    ///   - messages: The number of the last message that may arrive without this grant.
     ///   - write: The write that carries the flow.
     mutating func granted(after messages: UInt64, _ write: Int) {
         let grant = Grant(messages: messages, decisions: self.sent(before: write))
         guard grant.decisions > self.proven else { return }
-        // Of many unused grants, the first and the last are enough.
+        // The first and the last of many unused grants are enough.
         if self.grant == nil { self.grant = grant } else { self.laterGrant = grant }
     }
 
-    /// Messages have arrived.
+    /// Proves decisions by messages that have arrived.
     ///
-    /// - Parameter messages: The number of the last one.
+    /// - Parameter messages: The number of the last message.
     @inline(__always)
     mutating func arrived(_ messages: UInt64) {
         if let grant = self.grant, messages > grant.messages { self.use(grant, messages) }
@@ -64,10 +65,10 @@ struct DecisionProof {
         self.arrived(messages)
     }
 
-    /// A drain is requested with a write.
+    /// Records the request of a drain with a write.
     mutating func drains(_ write: Int) { self.sentBeforeDrain = self.sent(before: write) }
 
-    /// The peer has answered the drain.
+    /// Proves decisions by the peer's answer to the drain.
     mutating func drained() { self.prove(self.sentBeforeDrain) }
 
     private mutating func prove(_ decisions: Int) { self.proven = max(self.proven, decisions) }

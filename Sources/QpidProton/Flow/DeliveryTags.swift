@@ -2,12 +2,12 @@
 
 /// The delivery-tags of a sender, and the numbers of its messages.
 ///
-/// A tag is the number of its message, until the application chooses a tag or a format. From then on the tags of
-/// unsettled deliveries are stored, so that none is used twice.
+/// A tag is the number of its message, until the application chooses a tag or a format. From then on the sender stores
+/// the tags of unsettled deliveries, so that no tag is used twice.
 struct DeliveryTags {
-    /// The messages that have started to leave.
+    /// The number of messages that have started.
     private(set) var begun = 0
-    /// The numbers that the library has skipped, because the application had chosen them.
+    /// The count of numbers that the library has skipped, because the application had chosen them as tags.
     private var skipped = 0
     /// The tags of the unsettled deliveries, with the numbers of their messages; `nil` until the application chooses one.
     private var inUse: [[UInt8]: Int]?
@@ -29,8 +29,8 @@ struct DeliveryTags {
     /// Throws if the chosen tag is in use.
     ///
     /// - Parameters:
-    ///   - chosen: The tag that the application has chosen; `nil` for one of the library.
-    ///   - isSettled: Whether the message is sent settled, and is never unsettled.
+    ///   - chosen: The tag that the application has chosen; `nil` for a tag of the library.
+    ///   - isSettled: Whether the message is sent settled, so that its tag need not be stored.
     mutating func begin(_ chosen: [UInt8]?, isSettled: Bool) throws(AMQPError) -> [UInt8] {
         if let chosen, self.inUse?[chosen] != nil { throw .tagInUse(chosen) }
         var tag = chosen ?? self.nextOwn
@@ -46,7 +46,7 @@ struct DeliveryTags {
     /// The library's tag of the next message.
     private var nextOwn: [UInt8] { Self.withTag(self.begun + 1 + self.skipped) { Array($0) } }
 
-    /// Lends a number as a tag without leading zeros: 1 to 8 bytes, of 32 allowed ones.
+    /// Calls `body` with a number as a tag of 1 to 8 bytes, without leading zeros.
     @inline(__always)
     static func withTag<Result>(_ number: Int, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
         withUnsafeBytes(of: number.bigEndian) { bytes in
@@ -61,12 +61,13 @@ struct DeliveryTags {
         if self.inUse == nil { self.inUse = [:] }
     }
 
-    /// Stores the tag of an earlier unsettled delivery. Nothing was chosen then, so the tag is the message's number.
+    /// Stores the tag of an earlier unsettled delivery. No tag was chosen until now, so this tag is the message's
+    /// number.
     mutating func keep(_ tag: UnsafeRawBufferPointer) {
         self.inUse?[Self.unmarked(tag)] = Self.number(tag)
     }
 
-    /// A delivery is about to be settled, and its tag becomes free.
+    /// Frees the tag of a delivery that is about to be settled.
     @inline(__always)
     mutating func free(_ tag: UnsafeRawBufferPointer) {
         if self.inUse != nil { self.inUse?[Self.unmarked(tag)] = nil }

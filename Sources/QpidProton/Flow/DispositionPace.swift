@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Decides when a receiver sends dispositions. It holds accepted and released ones back, so that neighbours leave as
-/// one range.
+/// The times at which a receiver sends dispositions. It holds accepted and released dispositions back, so that
+/// neighbours leave as one range.
 ///
-/// Proton merges dispositions of consecutive deliveries only in their order (P57), and concurrent handlers settle out of
-/// order. Of the decided deliveries, the *ripe* ones have no undecided delivery before them, and the others are *waiting*.
-/// Times are nanoseconds of the event loop's clock.
+/// Proton merges dispositions of consecutive deliveries only in their order (P57), and concurrent handlers settle out
+/// of order. A decided delivery is *ripe* if no undecided delivery precedes it, and *waiting* otherwise. Times are
+/// nanoseconds of the event loop's clock.
 struct DispositionPace {
     /// The number of ripe dispositions that leave at once.
     static let run = 64
-    /// The number of waiting dispositions that leave at once, because Proton keeps each as a range of its own.
+    /// The number of waiting dispositions that leave at once, because Proton stores each as a separate range.
     static let mostWaiting = 8_192
     /// The longest wait of a waiting disposition, in delays.
     static let patience: Int64 = 5
@@ -28,7 +28,7 @@ struct DispositionPace {
 
     /// The longest delay of a ripe disposition.
     var delay: Int64 = 0
-    /// The earliest decision of a waiting delivery; `.max` without one.
+    /// The time of the earliest decision about a waiting delivery; `.max` without one.
     private(set) var waitingSince = Int64.max
     /// The start of the current batch of settlements; `nil` between batches.
     private var batch: Int64?
@@ -39,10 +39,10 @@ struct DispositionPace {
     /// Whether a batch is being applied.
     @inline(__always) var isInBatch: Bool { self.batch != nil }
 
-    /// The first settlement of a batch is applied.
+    /// Begins a batch with its first settlement.
     mutating func begin(at now: Int64) { self.batch = now }
 
-    /// All settlements of the batch have been applied. Returns its start.
+    /// Ends a batch whose settlements are all applied. Returns the time of its start.
     mutating func end() -> Int64 {
         defer { self.batch = nil }
         return self.time
@@ -53,18 +53,18 @@ struct DispositionPace {
         Step(ripe: ripe >= Self.run, waiting: waiting >= Self.mostWaiting)
     }
 
-    /// Deliveries decided at a time are waiting.
+    /// Records that deliveries decided at a time are waiting.
     mutating func wait(since time: Int64) { self.waitingSince = min(self.waitingSince, time) }
 
-    /// Waiting dispositions were sent.
+    /// Records that waiting dispositions were sent.
     ///
-    /// - Parameter oldest: The earliest decision of those that still wait; `.max` without one.
+    /// - Parameter oldest: The time of the earliest decision that still waits; `.max` without one.
     mutating func sent(oldest: Int64) { self.waitingSince = oldest }
 
-    /// Returns the latest time for the next dispositions; `nil` without any.
+    /// Returns the latest time for the next dispositions; `nil` if there are none.
     ///
     /// - Parameters:
-    ///   - ripeSince: The earliest decision of a ripe delivery; `.max` without one.
+    ///   - ripeSince: The time of the earliest decision about a ripe delivery; `.max` without one.
     ///   - hasWaiting: Whether deliveries are waiting.
     func deadline(ripeSince: Int64, hasWaiting: Bool) -> Int64? {
         var deadline = Int64.max
@@ -83,7 +83,7 @@ struct DispositionPace {
         self.waitingSince < .max && self.waitingSince + Self.patience * self.delay <= now
     }
 
-    /// When others are overdue, waiting deliveries decided at or before this time are sent too. Neighbours of later
-    /// ones will be decided soon.
+    /// Returns the time of the latest decision that is sent together with overdue ones. The application will probably
+    /// decide the neighbours of later ones soon.
     func lastDue(at now: Int64) -> Int64 { now - self.delay }
 }

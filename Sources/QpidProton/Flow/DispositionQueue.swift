@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Plain values by key, found without hashing, in the order of their insertion.
+/// Plain values in the order of their insertion, found by key without hashing.
 ///
 /// A value can leave the order and still be found by its key. It can also be decided and keep its place: it is ripe if
 /// no undecided value precedes it, otherwise it waits. Every step takes constant time. Every message uses the queue, so
-/// it has memory of its own: each step of an array would check for other references.
+/// the queue manages its own memory. An array would check for other references at each step.
 struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
     private enum Place: UInt8 { case free, inOrder, waiting, ripe, withdrawn }
 
@@ -12,10 +12,10 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         var value: Value?
         var generation: UInt32 = 0
         var place = Place.free
-        /// Also the next free node.
+        /// The next node in the order, or the next free node.
         var next = Self.none
         var previous = Self.none
-        /// The time of its decision.
+        /// The time of the decision about the value.
         var time: Int64 = 0
 
         static var none: UInt32 { .max }
@@ -26,13 +26,13 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
     /// The number of used nodes.
     private var used = 0
     private(set) var count = 0
-    /// The undecided values in the order.
+    /// The number of undecided values in the order.
     private(set) var orderedCount = 0
-    /// The decided values after an undecided one.
+    /// The number of decided values after an undecided one.
     private(set) var waitingCount = 0
-    /// The decided values without an undecided one before them.
+    /// The number of decided values without an undecided one before them.
     private(set) var ripeCount = 0
-    /// The earliest decision of a ripe value; `.max` without one.
+    /// The time of the earliest decision about a ripe value; `.max` without one.
     private(set) var ripeSince = Int64.max
     private var free = Node.none
     private var head = Node.none
@@ -135,7 +135,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         return self.remove(Int(self.head))
     }
 
-    /// The waiting values, in order, with the times of their decisions.
+    /// Calls `body` with each waiting value, in order, and the time of its decision.
     func forEachWaiting(_ body: (SlotKey, Int64) -> Void) {
         var rest = self.waitingCount
         var index = self.undecided
@@ -165,7 +165,7 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
         return value
     }
 
-    /// Returns the keys of all values outside the order, or in it.
+    /// Returns the keys of all values outside the order if `withdrawn`, otherwise of all values in the order.
     func keys(withdrawn: Bool) -> [SlotKey] {
         (0..<self.used).compactMap { index in
             let place = self.nodes[index].place

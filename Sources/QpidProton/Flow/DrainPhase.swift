@@ -7,10 +7,11 @@ enum DrainPhase: Equatable {
     case requested
     /// The peer returned this credit while a message was arriving. The drain ends after that message.
     case answered(Int)
-    /// The drain has ended. Nothing is granted until the received messages and the answer have been handed over.
+    /// The drain has ended. The receiver grants no credit until the received messages and the answer have been handed
+    /// over.
     case ending
 
-    /// The peer's answer, or the end of the message before it, is outstanding.
+    /// Whether the peer's answer, or the end of the message before the answer, is outstanding.
     var isUnderWay: Bool {
         switch self {
         case .requested, .answered: true
@@ -22,9 +23,9 @@ enum DrainPhase: Equatable {
 /// The consequence of an event for a drain.
 enum DrainStep: Equatable {
     case none
-    /// The peer must be asked for its credit.
+    /// The loop must request the peer's credit.
     case request
-    /// Credit returned for an abandoned drain.
+    /// The peer returned this credit after the drain was abandoned.
     case late(Int)
     /// The drain has ended. The peer returned this credit.
     case end(Int)
@@ -33,11 +34,11 @@ enum DrainStep: Equatable {
 /// The purpose for which a receiver is open.
 enum ReceivePurpose: Equatable {
     case receiving
-    /// The application paused it.
+    /// The application has paused the receiver.
     case paused
-    /// It closes when the application has settled its messages. More may arrive.
+    /// The receiver closes when the application has settled its messages. More messages may arrive.
     case stopping
-    /// It closes when the application has settled its messages. No more arrive.
+    /// The receiver closes when the application has settled its messages. No more messages arrive.
     case stopped
 
     var isStopping: Bool { self == .stopping || self == .stopped }

@@ -2,13 +2,14 @@
 
 /// The incoming window of a session: the transfers that the peer may send. Source: AMQP 1.0 §2.5.6.
 ///
-/// It is advertised in transfers and limits bytes: as many transfers as fit into the free bytes, by their recent size.
-/// At first each counts for a whole frame. An advertised window is never taken back. It is renewed when the peer has
-/// used a quarter. Proton 0.37 would wait until it is used up, and a distant peer would stall for a round trip.
+/// The window is advertised in transfers and limits bytes: it is the number of transfers of recent size that fit into
+/// the free bytes. At first each transfer counts as a whole frame. An advertised window is never reduced. The library
+/// renews the window when the peer has used a quarter. Proton 0.37 would wait until the window is used up, and a
+/// distant peer would stall for a round trip.
 struct IncomingWindow {
-    /// The least weight of a transfer.
+    /// The least weight of a transfer, in bytes.
     static let leastTransfer = 64
-    /// The window that Proton is given in addition to the session's first window, so that it never renews by itself.
+    /// The part of Proton's window beyond the session's first window, so that Proton never renews by itself.
     static let disguise = 1 << 30
 
     /// The first window of the session, in transfers.
@@ -17,7 +18,7 @@ struct IncomingWindow {
     private let frameSize: Int
     /// The expected size of a transfer, times 16.
     private var expected: Int
-    /// The transfers since the last renewal.
+    /// The number of transfers since the last renewal.
     private var arrived = 0
     /// The number of transfers after which to renew.
     private var quarter: Int
@@ -33,13 +34,13 @@ struct IncomingWindow {
         self.quarter = max(1, Int(self.initial) / 4)
     }
 
-    /// The window that Proton is given, in transfers, so that its begin carries the initial one: see ``disguise``.
+    /// The window that the library sets in Proton, in transfers: see ``disguise``.
     var disguised: Int { Self.disguise + Int(self.initial) }
 
-    /// A transfer has arrived. Returns whether to renew the window.
+    /// Counts a transfer that has arrived. Returns whether to renew the window.
     mutating func arrive(_ frameBytes: Int) -> Bool {
         let difference = frameBytes << 4 - self.expected
-        // Grows faster than it shrinks.
+        // The expected size grows faster than it shrinks.
         self.expected += difference / (difference > 0 ? 4 : 16)
         self.arrived += 1
         return self.arrived >= self.quarter
@@ -51,11 +52,11 @@ struct IncomingWindow {
         return min(max(0, free) / size, 1 << 28)
     }
 
-    /// Returns the number of transfers by which the advertised limit can grow, if that is worth a frame.
+    /// Returns the number of transfers by which the advertised limit can grow; `nil` if the gain is not worth a frame.
     ///
     /// - Parameters:
-    ///   - left: The transfers that the peer may still send.
-    ///   - free: The bytes that may be buffered in addition to the current ones.
+    ///   - left: The number of transfers that the peer may still send.
+    ///   - free: The number of bytes that may be buffered in addition to the current ones.
     func gain(left: Int, free: Int) -> Int? {
         let transfers = self.transfers(free)
         let gain = transfers - left
@@ -66,7 +67,7 @@ struct IncomingWindow {
     /// Returns the same as ``gain(left:free:)``, for a frame that is sent anyway.
     func smallGain(left: Int, free: Int) -> Int { max(0, self.transfers(free) - left) }
 
-    /// A window of that many transfers was advertised.
+    /// Records that a window of `left` transfers was advertised.
     mutating func told(_ left: Int) {
         self.arrived = 0
         self.quarter = max(1, left / 4)

@@ -33,7 +33,8 @@ struct LaneState {
 
     /// The cause that the bytes of the link wait for.
     ///
-    /// Without another cause it is the socket, also for an empty lane whose bytes have all been handed over.
+    /// Without another cause the bytes wait for the socket, even if the lane is empty because all bytes have been
+    /// handed over.
     var cause: LaneCause {
         if self.isEmpty { return .socket }
         if self.isMidMessage ? self.isHeld : self.credit == 0 { return self.isCapped ? .unsettled : .credit }

@@ -4,7 +4,7 @@
 enum LinkPhase: Equatable {
     /// The end of a link, and later events.
     enum End: Equatable {
-        /// This side ended it. The peer has not been notified, or need not answer.
+        /// This side ended the link. The peer has not been notified, or need not answer.
         case here
         /// This side has detached, and the peer must answer.
         case detaching
@@ -17,7 +17,7 @@ enum LinkPhase: Equatable {
     enum Event: CaseIterable {
         /// This side ends the link.
         case close
-        /// Proton has the detach, and the peer must answer.
+        /// The detach was handed to Proton, and the peer must answer.
         case detach
         case peerDetach
         /// The session or the connection ends.

@@ -16,7 +16,7 @@ enum MessagePart: Sendable {
         }
     }
 
-    /// The number of a message that is created while it is sent; 0 for a whole one.
+    /// The number of a message that is created while it is sent; 0 for a whole message.
     var number: UInt32 {
         switch self {
         case .whole: 0

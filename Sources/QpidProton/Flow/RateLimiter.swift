@@ -2,20 +2,20 @@
 
 /// Two token buckets, for messages and for bytes, on the caller's clock in nanoseconds.
 ///
-/// Tokens are computed from one point in time and not added up in steps, so that no rounding accumulates. The bytes may
-/// go into debt by the size of one piece.
+/// The limiter computes tokens from one point in time and does not add them up in steps, so no rounding errors
+/// accumulate. The bytes may go into debt by the size of one piece.
 struct RateLimiter: Sendable {
-    /// The smallest piece of a message, because each frame adds a cost.
+    /// The smallest piece of a message in bytes, because each frame adds a cost.
     static let leastSlice = 4_096
 
     private struct Bucket {
         let rate: Double
         let capacity: Int
-        /// The amount worth waiting for: that of a millisecond, at least one.
+        /// The number of tokens worth a wait: the tokens of a millisecond, at least one.
         let step: Int
         /// The last time at which the bucket was full.
         var start: Int64
-        /// The tokens used since then.
+        /// The tokens used since the bucket was full.
         var taken = 0
 
         init(_ rate: Double, burst: Duration, least: Int, now: Int64) {
@@ -39,7 +39,7 @@ struct RateLimiter: Sendable {
         }
 
         mutating func refill(_ now: Int64) -> Int {
-            // A part of a token beyond a full bucket is kept, because a bucket of one token is full each time.
+            // The fraction of a token beyond a full bucket stays, because a bucket of one token is full each time.
             if self.earned(at: now) > self.taken {
                 self.start = now
                 self.taken = 0
@@ -53,7 +53,7 @@ struct RateLimiter: Sendable {
             guard missing > self.earned(at: now) else { return now }
             let wait = (Double(missing) * 1e9 / self.rate).rounded(.up)
             guard wait < 0x1p62, self.start < 1 << 61, now < .max else { return .max }
-            // After months, a time in nanoseconds has more digits than the type of the calculation.
+            // After months, a time in nanoseconds has more digits than a `Double`.
             var (time, more) = (max(now + 1, self.start + Int64(wait)), Int64(1))
             while self.earned(at: time) < missing, more < 1 << 20 {
                 time += more
@@ -87,14 +87,14 @@ struct RateLimiter: Sendable {
         self.bytes?.taken += bytes
     }
 
-    /// Returns the next time worth a check: when a message, or the amount of a millisecond, may pass.
+    /// Returns the next time worth a check: when a message, or the bytes of a millisecond, may pass.
     ///
-    /// - Parameter isMidMessage: Whether only the rest of a counted message is to pass.
+    /// - Parameter isMidMessage: Whether only the rest of a counted message waits to pass.
     func nextTime(now: Int64, isMidMessage: Bool = false) -> Int64 {
         max((isMidMessage ? nil : self.messages)?.nextTime(now) ?? now, self.bytes?.nextTime(now) ?? now)
     }
 
-    /// Changes the limit. Tokens are kept as far as there is room, and so is a debt.
+    /// Changes the limit. Unused tokens stay as far as there is room, and a debt stays too.
     mutating func change(to limit: AMQPRateLimit, now: Int64) {
         let old = self
         self = RateLimiter(limit, now: now)

@@ -2,7 +2,7 @@
 
 /// The sizes of messages that a receiver accepts, in bytes.
 struct ReceiverLimits {
-    /// The largest message. No buffer holds more.
+    /// The largest message. No buffer can hold a larger one.
     private(set) var maxMessageSize = Int(Int32.max)
     /// The largest message that is handed over whole.
     private(set) var largestWhole = Int(Int32.max)

@@ -2,15 +2,15 @@
 
 /// The state of a receiver: the arriving message, its credit, its drain and its purpose.
 ///
-/// The loop reports events and follows the results. For each message a result is a number, a Boolean or an enum without
+/// The loop reports events and acts on the results. A result for a message is a number, a Boolean or an enum without
 /// payload.
 struct ReceiverState {
-    /// Paused if and only if a drain is not over or the purpose is not to receive.
+    /// The window, which is paused if and only if a drain is not over or the purpose is not to receive.
     private(set) var window: CreditWindow
     private(set) var message = ArrivingMessage.none
     private(set) var drain = DrainPhase.none
     private(set) var purpose = ReceivePurpose.receiving
-    /// Credit from the application that the peer has not received yet.
+    /// Credit from the application that the receiver has not granted yet.
     private(set) var withheldCredit = 0
     private let unsettledLimit: UnsettledLimit
 
@@ -22,7 +22,7 @@ struct ReceiverState {
     /// Whether no credit is outstanding and no message is arriving.
     var isIdle: Bool { self.window.outstanding == 0 && !self.message.hasBegun }
 
-    /// Whether the peer may not send although a task may want a message: it has no credit.
+    /// Whether the peer has no credit although a task may wait for a message.
     var isBlocked: Bool {
         self.window.outstanding == 0 && !self.window.isPaused
             && !(self.window.policy == .onDemand && self.window.held == 0)
@@ -47,39 +47,40 @@ struct ReceiverState {
         return true
     }
 
-    /// The collected message is complete. Returns its bytes in the window until they are released.
+    /// Ends the collected message, which is complete. Returns its bytes in the window, which stay until their release.
     @inline(__always)
     mutating func complete(_ size: Int) -> Int {
         self.message = .none
         return self.window.complete(size)
     }
 
-    /// The collected message is streamed from now on.
+    /// Streams the collected message from now on.
     ///
     /// - Parameters:
-    ///   - sequence: The sequence of its delivery.
-    ///   - bytes: The weight of its sections before the body.
+    ///   - sequence: The sequence of the message's delivery.
+    ///   - bytes: The weight of the sections before the body.
     mutating func stream(_ sequence: UInt64, bytes: Int) {
         self.message = .streaming(sequence, self.message.isHeldBack ? .heldBack : .upToDate)
         self.window.hold(bytes)
     }
 
-    /// The streamed message is complete.
+    /// Ends the streamed message, which is complete.
     mutating func completeStream(_ size: Int) {
         self.message = .none
         self.window.completeStreamed(size)
     }
 
-    /// The sender aborted the message. The place of a streamed one becomes free when the application has settled it.
+    /// Ends a message that the sender has aborted. The place of a streamed message becomes free when the application
+    /// has settled it.
     mutating func abort() {
         if case .streaming = self.message { self.window.completeStreamed(0) } else { self.window.abort() }
         self.message = .none
     }
 
-    /// The link has ended: the received part of the message is dropped.
+    /// Drops the received part of the message, because the link has ended.
     mutating func drop() { self.message = .none }
 
-    /// The link has ended: no task reads the streamed message any more.
+    /// Ends the streaming of a message, because the link has ended and no task reads it any more.
     mutating func endStream() {
         guard case .streaming(_, let reading) = self.message else { return }
         self.message = .gathering(reading)
@@ -87,7 +88,7 @@ struct ReceiverState {
 
     // MARK: Draining
 
-    /// The application, or the receiver itself, asks for the outstanding credit.
+    /// Starts a drain for the application or the receiver itself.
     mutating func requestDrain() -> DrainStep {
         guard !self.drain.isUnderWay else { return .none }
         self.drain = .requested
@@ -95,7 +96,7 @@ struct ReceiverState {
         return self.window.outstanding > 0 ? .request : self.returned(0)
     }
 
-    /// The peer has returned credit.
+    /// Handles credit that the peer has returned.
     mutating func returned(_ credit: Int) -> DrainStep {
         switch self.drain {
         case .none, .ending:
@@ -118,8 +119,8 @@ struct ReceiverState {
         }
     }
 
-    /// Proton has no more received messages. A drain ends after the last message, or with the last credit, because a
-    /// peer without credit need not answer.
+    /// Handles that Proton has no more received messages. A drain ends after the last message, or with the last credit,
+    /// because a peer without credit need not answer.
     @inline(__always)
     mutating func caughtUp() -> DrainStep {
         guard self.drain.isUnderWay, !self.message.hasBegun else { return .none }
@@ -132,8 +133,8 @@ struct ReceiverState {
         return .end(credit)
     }
 
-    /// The peer did not answer in time. Returns the credit that came back while a message was arriving; `nil` without a
-    /// drain.
+    /// Ends a drain that the peer did not answer in time. Returns the credit that the peer returned while a message was
+    /// arriving; `nil` without a drain.
     mutating func giveUpDrain() -> Int? {
         switch self.drain {
         case .none, .ending: return nil
@@ -147,20 +148,20 @@ struct ReceiverState {
         }
     }
 
-    /// The peer's answer returns all unused credit. Returns that credit.
+    /// Removes all unused credit, which the peer's answer has returned. Returns that credit.
     mutating func takeCredit() -> Int {
         let credit = self.window.outstanding
         self.window.drained()
         return credit
     }
 
-    /// The answer has been handed over. Returns whether credit may be granted again.
+    /// Ends a drain whose answer has been handed over. Returns whether credit may be granted again.
     mutating func endDrain() -> Bool {
         if self.drain == .ending { self.drain = .none }
         return self.reopen()
     }
 
-    /// Allows grants again, unless a drain is in progress or the receiver must get no credit.
+    /// Allows grants again, unless a drain is in progress, or the receiver is paused or stops.
     private mutating func reopen() -> Bool {
         guard self.drain == .none, self.purpose == .receiving else { return false }
         self.window.resume()
@@ -189,19 +190,19 @@ struct ReceiverState {
         return true
     }
 
-    /// No more messages arrive. Returns whether the receiver is stopping.
+    /// Records that no more messages arrive. Returns whether the receiver is stopping.
     mutating func becomeQuiet() -> Bool {
         guard self.purpose.isStopping else { return false }
         self.purpose = .stopped
         return true
     }
 
-    // MARK: Granting credit. Granted credit is counted here at once: the loop must advertise it.
+    // MARK: Granting credit. The window counts granted credit at once, so the loop must advertise it.
 
     /// Grants manual credit, and withholds the part that the pause, the drain or the limit of unsettled messages
     /// forbids.
     ///
-    /// - Parameter unsettled: The deliveries that are not settled by both sides.
+    /// - Parameter unsettled: The number of deliveries that are not settled by both sides.
     /// - Returns: The credit to advertise.
     mutating func grant(_ credit: Int, unsettled: Int) -> Int {
         let allowed = self.window.isPaused ? 0 : min(credit, self.unsettledCredit(unsettled))
@@ -209,7 +210,7 @@ struct ReceiverState {
         return self.window.grant(allowed)
     }
 
-    /// Grants withheld credit that nothing forbids any more. Returns the credit to advertise.
+    /// Grants withheld credit as far as it is allowed now. Returns the credit to advertise.
     mutating func grantWithheld(unsettled: Int) -> Int {
         let credit = self.withheldCredit
         self.withheldCredit = 0
@@ -220,18 +221,18 @@ struct ReceiverState {
     @inline(__always)
     mutating func topUp(limit: Int) -> Int { self.window.topUp(limit: limit) }
 
-    /// The application waits for a message, and had no credit left.
+    /// Records that the application waits for a message, and that no credit was left.
     @inline(__always)
     mutating func starve() { self.window.starve() }
 
-    /// Streamed bytes wait to be read.
+    /// Counts streamed bytes until a task has read them.
     mutating func hold(_ bytes: Int) { self.window.hold(bytes) }
 
-    /// Messages have returned their places and their bytes.
+    /// Frees the places and bytes of messages.
     @inline(__always)
     mutating func free(_ count: Int, bytes: Int) { self.window.free(count, bytes: bytes) }
 
-    /// The peer has answered the attach after this many nanoseconds.
+    /// Records the time until the peer's answer to the attach.
     mutating func attached(after nanoseconds: Int64) { self.window.attached(after: nanoseconds) }
 
     /// Tunes an automatic window after messages have arrived or returned their places.
@@ -250,11 +251,11 @@ struct ReceiverState {
         )
     }
 
-    /// Returns whether the receiver would grant credit, and waits for the sender to settle.
+    /// Returns whether the receiver withholds credit because it waits for the sender to settle.
     ///
     /// - Parameters:
-    ///   - unsettled: The deliveries that are not settled by both sides.
-    ///   - undecided: Of these, the deliveries that the application has not settled.
+    ///   - unsettled: The number of deliveries that are not settled by both sides.
+    ///   - undecided: The number of these deliveries that the application has not settled.
     func waitsForSettling(unsettled: Int, undecided: Int) -> Bool {
         guard self.unsettledLimit.most < .max, self.window.outstanding == 0, !self.window.isPaused,
             unsettled > undecided
@@ -263,7 +264,8 @@ struct ReceiverState {
         return isWanted && self.unsettledLimit.room(unsettled: self.counted(unsettled), outstanding: 0) == 0
     }
 
-    /// A collected message counts from its first byte. A streamed one is a delivery already.
+    /// Returns the number of unsettled messages. A collected message counts from its first byte, and a streamed message
+    /// is a delivery already.
     private func counted(_ unsettled: Int) -> Int {
         if case .gathering = self.message { unsettled + 1 } else { unsettled }
     }

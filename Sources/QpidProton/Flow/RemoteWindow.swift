@@ -3,12 +3,12 @@
 /// The transfers that the peer of a session accepts now. Source: AMQP 1.0 §2.5.6.
 ///
 /// Proton's number is unsigned. If a peer shrinks its window below the transfers on their way, as brokers without
-/// memory do, it wraps to 4 billion. Here it is signed, and has room for every window of a peer.
+/// memory do, Proton's number wraps to 4 billion. This number is signed, and has room for every window of a peer.
 struct RemoteWindow {
     /// The id of the next transfer to frame.
     private(set) var nextOutgoingID: UInt32
     private let initialOutgoingID: UInt32
-    /// The transfers that may be framed now; 0 or less if the window is closed.
+    /// The number of transfers that may be framed now; 0 or less if the window is closed.
     private(set) var available: Int
 
     init(initialOutgoingID: UInt32, incomingWindow: UInt32) {
@@ -24,7 +24,8 @@ struct RemoteWindow {
 
     /// Applies a begin or a flow of the peer.
     ///
-    /// - Parameter nextIncomingID: `nil` while the peer has not received the begin of this side.
+    /// - Parameter nextIncomingID: The peer's next-incoming-id; `nil` while the peer has not received the begin of this
+    ///   side.
     mutating func update(nextIncomingID: UInt32?, incomingWindow: UInt32) {
         // Ids are serial numbers (RFC 1982), and fewer than half of them are on their way.
         let onTheWay = Int32(bitPattern: self.nextOutgoingID &- (nextIncomingID ?? self.initialOutgoingID))

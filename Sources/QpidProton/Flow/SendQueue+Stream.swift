@@ -2,14 +2,14 @@
 
 internal import DequeModule
 
-// Messages that are created while they are sent. Their parts wait beside the backlog, which contains only their start,
-// so that later messages stay after them.
+// Messages that are created while they are sent. Their parts wait outside the backlog. The backlog contains only their
+// start, so that later messages stay behind them.
 
 // rooms: PendingMessage, StreamPart, MessageBytes, OutcomeReply: plain values; the queue moves them, and asks for their sizes.
 
 extension SendQueue {
-    /// Appends a part to the others of its message. Returns false if the message has ended: then the caller keeps the
-    /// part.
+    /// Appends a part to the waiting parts of its message. Returns false if the message has ended, in which case the
+    /// caller must release the part.
     mutating func enqueue(_ part: StreamPart, on lane: Lane) -> Bool {
         guard lane.append(part) else { return false }
         self.makeReadyIfMovable(lane)
@@ -18,7 +18,7 @@ extension SendQueue {
 }
 
 extension SendQueue.Lane {
-    /// Returns whether a message is the started one.
+    /// Returns whether a message is the started message of the lane.
     func isCurrent(_ reply: OutcomeReply) -> Bool {
         self.isMidMessage && self.backlog.first?.outcome.belongs(to: reply) == true
     }
@@ -65,7 +65,7 @@ extension SendQueue.Lane {
         self.isDry = false
     }
 
-    /// Releases the waiting parts of a message. Returns their weight in the ledgers.
+    /// Frees the waiting parts of a message. Returns their weight in the ledgers.
     func dropParts(of message: PendingMessage) -> Int {
         guard message.stream != 0, let parts = self.streams.removeValue(forKey: message.stream) else { return 0 }
         for part in parts { part.bytes.done() }

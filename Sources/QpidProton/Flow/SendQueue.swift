@@ -4,11 +4,11 @@ internal import DequeModule
 
 // rooms: PendingMessage, StreamPart, MessageBytes, OutcomeReply: plain values; the queue moves them, and asks for their sizes.
 
-/// The backlog of a connection: one lane for each sender. The next movable lane is chosen by priority.
+/// The backlog of a connection: one lane for each sender. The queue chooses the next movable lane by priority.
 ///
-/// A lane gives up nothing without credit or with a closed window, so a stalled lane costs the others nothing. Higher
-/// priorities go first, except for a share that keeps lower ones from starving. Lanes of one priority take turns in
-/// proportion to their weights (deficit round robin).
+/// A lane without credit or with a closed window yields no message, so a stalled lane costs other lanes nothing. Higher
+/// priorities go first, except for a share that saves lower priorities from starving. Lanes of one priority take turns
+/// in proportion to their weights (deficit round robin).
 struct SendQueue<Link> {
     /// The bytes of one turn for a lane of weight 1.
     static var quantum: Int { 16_384 }
@@ -23,34 +23,35 @@ struct SendQueue<Link> {
         let isLast: Bool
         /// Whether the bytes can be freed after the hand-over of the piece.
         var endsBytes: Bool { self.range.upperBound == self.bytes.count }
-        /// The bytes that the hand-over removes from the ledgers.
+        /// The number of bytes that the hand-over removes from the ledgers.
         var ledgerBytes: Int { self.bytes.count == 0 ? 1 : self.range.count }
     }
 
     /// The messages that wait on one link.
     final class Lane {
         let link: Link
-        /// The key by which the messages of the link name it.
+        /// The key by which the messages of the link name the lane.
         let key: SlotKey
         fileprivate let priority: Int
         fileprivate let weight: Int
-        /// Not checked for overlapping accesses, which cost a twentieth of a message's instructions. Only the queue's
-        /// own short steps use it.
+        /// The waiting messages. Exclusivity checks are off, because they cost a twentieth of a message's instructions.
+        /// Only short steps of the queue use the backlog.
         @exclusivity(unchecked) var backlog: Deque<PendingMessage> = []
-        /// The bytes that have been handed over of the first message, or of its next part.
+        /// The number of bytes of the first message, or of its next part, that have been handed over.
         var offset = 0
         /// The waiting parts of messages that are created while they are sent, by their number.
         var streams: [UInt32: Deque<StreamPart>] = [:]
-        /// Whether the start of such a message has been handed over, and its parts follow.
+        /// Whether the start of a message that is created while it is sent has been handed over, so that its parts
+        /// follow.
         var isInParts = false
-        /// Whether no part of it waits.
+        /// Whether no part of this message waits.
         var isDry = false
-        /// Whether the first message has started: it uses credit even if it is empty.
+        /// Whether the first message has started. It uses credit even if it is empty.
         var isMidMessage = false
         /// The number of messages that may start.
         fileprivate(set) var credit = 0
-        /// Whether the peer has revoked exactly the credit of the started message. Proton, which counts without a sign,
-        /// would not frame its rest.
+        /// Whether the peer has revoked exactly the credit of the started message. Proton, whose count is unsigned,
+        /// would not frame the rest of the message.
         fileprivate var isHeld = false
         /// Whether the peer would grant more credit if it settled sent messages.
         fileprivate var isCapped = false
@@ -59,7 +60,7 @@ struct SendQueue<Link> {
         /// Whether the rate limit of the link allows no more now.
         fileprivate var isPaced = false
 
-        /// The remaining bytes of the lane's turn.
+        /// The number of remaining bytes of the lane's turn.
         fileprivate(set) var allowance = 0
         /// Whether the lane has its turn while a higher priority could move.
         fileprivate var isOutOfOrder = false
@@ -121,9 +122,9 @@ struct SendQueue<Link> {
     private var ready: [Deque<Lane>] = Array(repeating: [], count: 10)
     /// A bit for each priority with a lane that may move.
     private var readyPriorities: UInt16 = 0
-    /// The share of the bytes for lower priorities while a higher one could use all.
+    /// The share of the bytes for lower priorities while a higher priority could use all bytes.
     private let lowShare: Double
-    /// The bytes that lower priorities have earned.
+    /// The number of bytes that lower priorities have earned.
     private var lowAllowance = 0.0
     private var lastLow = 0
 
@@ -134,13 +135,13 @@ struct SendQueue<Link> {
     /// Adds a lane.
     ///
     /// - Parameters:
-    ///   - priority: 0 to 9, the highest.
-    ///   - weight: The share of the lane beside others of its priority.
+    ///   - priority: The priority, from 0 to 9 (the highest).
+    ///   - weight: The weight of the lane among the lanes of its priority.
     mutating func addLane(_ link: Link, priority: Int = 4, weight: Int = 1) -> Lane {
         self.lanes.insert { Lane(link, $0, min(max(0, priority), 9), max(1, weight)) }
     }
 
-    /// Removes a lane. Returns its messages that had not started. The started message has been dropped before.
+    /// Removes a lane. Returns its messages that had not started. The caller has dropped the started message before.
     mutating func removeLane(_ lane: Lane) -> Deque<PendingMessage> {
         self.ready[lane.priority].removeAll { $0 === lane }
         if self.ready[lane.priority].isEmpty { self.readyPriorities &= ~(1 << lane.priority) }
@@ -158,14 +159,14 @@ struct SendQueue<Link> {
         self.makeReadyIfMovable(lane)
     }
 
-    /// Appends a message to its lane. Call ``makeReadyIfMovable(_:first:)`` after the last one.
+    /// Appends a message to its lane. Call ``makeReadyIfMovable(_:first:)`` after the last message.
     @inline(__always)
     mutating func append(_ message: PendingMessage, to lane: Lane) {
         lane.backlog.append(message)
         if message.stream != 0 { lane.streams[message.stream] = [] }
     }
 
-    /// Removes a message that has not started. Returns `nil` if it has started, or is not there.
+    /// Removes a message that has not started. Returns `nil` if the message has started, or is not in the lane.
     mutating func remove(_ reply: OutcomeReply, from lane: Lane) -> PendingMessage? {
         guard let index = lane.backlog.firstIndex(where: { $0.outcome.belongs(to: reply) }),
             index > 0 || !lane.isMidMessage
@@ -182,8 +183,8 @@ struct SendQueue<Link> {
         return removed
     }
 
-    /// Removes the oldest messages that have not started, until they free that many bytes; `nil`, and none, if they
-    /// cannot.
+    /// Removes the oldest messages that have not started, until they free `bytes` bytes. Returns `nil` and removes no
+    /// message if all of them free fewer.
     mutating func removeOldest(_ bytes: Int, from lane: Lane) -> [PendingMessage]? {
         let start = lane.isMidMessage ? 1 : 0
         var end = start
@@ -197,7 +198,7 @@ struct SendQueue<Link> {
         return Array(lane.backlog[start..<end])
     }
 
-    /// Sets the number of messages that may start on a lane, and whether the started one must wait.
+    /// Sets the number of messages that may start on a lane, and whether the started message must wait.
     mutating func setCredit(_ credit: Int, isHeld: Bool = false, isCapped: Bool = false, on lane: Lane) {
         lane.credit = max(0, credit)
         lane.isCapped = isCapped
@@ -217,7 +218,8 @@ struct SendQueue<Link> {
         self.makeReadyIfMovable(lane)
     }
 
-    /// Drops the rest of the started message. Returns it with released bytes, and its remaining weight in the ledgers.
+    /// Drops the rest of the started message. Returns the message, whose bytes are freed, and its remaining weight in
+    /// the ledgers.
     mutating func dropCurrent(_ lane: Lane) -> (message: PendingMessage, rest: Int)? {
         guard lane.isMidMessage, let message = lane.backlog.popFirst() else { return nil }
         var rest = -lane.offset
@@ -234,7 +236,7 @@ struct SendQueue<Link> {
     /// Whether a lane may be able to move.
     var hasReadyLane: Bool { self.readyPriorities != 0 }
 
-    /// Returns the next lane that can move, or `nil`.
+    /// Returns the next lane that can move; `nil` if there is none.
     ///
     /// Take slices from it, up to its ``Lane/allowance`` if another lane is ready, then call ``yield(_:used:)``.
     mutating func nextLane() -> Lane? {
@@ -254,7 +256,7 @@ struct SendQueue<Link> {
         guard let highest = Self.highest(of: self.readyPriorities) else { return nil }
         let lower = self.readyPriorities & ((1 << highest) - 1)
         guard lower != 0, self.lowAllowance >= Double(Self.quantum) else { return (highest, false) }
-        // The lower priorities in turn, from the highest.
+        // The lower priorities take turns, starting with the highest of them.
         let priority = Self.highest(of: lower & ((1 << self.lastLow) - 1)) ?? Self.highest(of: lower) ?? highest
         self.lastLow = priority
         return (priority, true)
@@ -264,7 +266,7 @@ struct SendQueue<Link> {
         priorities == 0 ? nil : UInt16.bitWidth - 1 - priorities.leadingZeroBitCount
     }
 
-    /// Ends a lane's turn, or interrupts it if a part of it remains.
+    /// Ends a lane's turn, or interrupts the turn if a part of it remains.
     mutating func yield(_ lane: Lane, used bytes: Int) {
         lane.allowance = max(0, lane.allowance - bytes)
         if lane.isOutOfOrder {

@@ -2,19 +2,19 @@
 
 internal import DequeModule
 
-/// The start times of messages by their number, until their outcome arrives. It keeps at most the latest ``limit``.
+/// The start times of messages by their number, until their outcome arrives: at most the latest ``limit`` times.
 struct SendTimes {
-    /// Each needs 8 bytes.
+    /// The most stored times, of 8 bytes each.
     static let limit = 65_536
-    /// Marks a number without a time.
+    /// The mark of a number without a time.
     private static let none = Int64.min
     private var times: Deque<Int64> = []
-    /// The number of the first of the times.
+    /// The message number of the first stored time.
     private var first = 0
 
     var count: Int { self.times.count }
 
-    /// Records the time of a message. Numbers rise; skipped ones have no time.
+    /// Records the time of a message. Numbers rise, and skipped numbers have no time.
     mutating func begin(_ number: Int, at time: Int64) {
         if self.times.isEmpty || number - self.first - self.times.count >= Self.limit {
             self.times.removeAll(keepingCapacity: true)
@@ -25,7 +25,7 @@ struct SendTimes {
         while self.times.count > Self.limit { self.dropFirst() }
     }
 
-    /// Removes and returns the time of a message; `nil` if it has none, or none any more.
+    /// Removes and returns the time of a message; `nil` if none is stored.
     mutating func end(_ number: Int) -> Int64? {
         let place = number - self.first
         guard self.times.indices.contains(place), self.times[place] != Self.none else { return nil }

@@ -2,22 +2,23 @@
 
 /// The phase of a sender, and the treatment of its started message.
 enum SenderState: Equatable {
-    /// The obstacle for the start of the next message.
+    /// The state of the started message.
     enum Current: Equatable {
-        /// None but its queue: a started message continues.
+        /// The started message, if there is one, continues.
         case sending
-        /// The started message is abandoned, and Proton does not know: it would take the next bytes for its rest.
+        /// The started message is abandoned, but Proton does not have its abort, and would send the next bytes as its
+        /// rest.
         case aborting
     }
 
     enum Event: CaseIterable {
         /// The sender is opened on this side.
         case open
-        /// No more messages are accepted. The link closes when all are settled.
+        /// The sender accepts no more messages. The link closes when all messages are settled.
         case flush
         /// The started message is abandoned.
         case giveUp
-        /// Proton knows that it is.
+        /// The abort of the message was handed to Proton.
         case abort
         /// The link ends on this side.
         case end

@@ -18,8 +18,8 @@ enum SessionState: Equatable {
 
     /// Not ended on this side.
     ///
-    /// Proton gets nothing of a blocked session: the peer has not begun it, its window is closed, or bytes in Proton
-    /// could not be framed.
+    /// No message of a blocked session may be handed to Proton: the peer has not begun the session, its window is
+    /// closed, or bytes in Proton could not be framed.
     case open(isBlocked: Bool)
     /// Ended before the peer had begun it. The end is sent afterwards.
     case endsWhenBegun
@@ -42,7 +42,7 @@ enum SessionState: Equatable {
         return self != before
     }
 
-    /// Whether Proton must get nothing.
+    /// Whether no message may be handed to Proton.
     @inline(__always) var isBlocked: Bool { if case .open(isBlocked: false) = self { false } else { true } }
     @inline(__always) var isOpen: Bool { if case .open = self { true } else { false } }
     /// Whether the session has been freed.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The place of a value in a ``SlotMap``. It finds nothing after the removal of the value.
+/// The key of a value in a ``SlotMap``. It finds no value after the removal of this one.
 struct SlotKey: Hashable, Sendable {
     fileprivate let index: UInt32
     fileprivate let generation: UInt32
@@ -21,7 +21,7 @@ struct SlotKey: Hashable, Sendable {
     }
 }
 
-/// Values by key, found without hashing. A place is used again under another key.
+/// Values by key, found without hashing. A later value uses a free place again under another key.
 ///
 /// Reading copies the value, so a frequently read one should be plain, or one reference.
 struct SlotMap<Value> {
@@ -49,7 +49,7 @@ struct SlotMap<Value> {
         return key
     }
 
-    /// Inserts a value that knows its key.
+    /// Inserts a value that stores its key.
     mutating func insert(_ make: (SlotKey) -> Value) -> Value {
         let value = make(self.nextKey)
         _ = self.insert(value)
@@ -81,7 +81,7 @@ struct SlotMap<Value> {
 
     /// Changes a value in place. After the removal of the value it returns `nil` and does nothing.
     ///
-    /// The value is in the array: writing through the subscript would allocate the frame of its accessor each time.
+    /// The value stays in the array. Writing through the subscript would allocate the frame of its accessor each time.
     @inline(__always)
     mutating func update<Result>(_ key: SlotKey, _ body: (inout Value) -> Result) -> Result? {
         guard self.contains(key) else { return nil }

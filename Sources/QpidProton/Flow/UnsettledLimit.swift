@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Limits the unsettled messages of one receiver, and its credit.
+/// The limit of one receiver's unsettled messages, which also limits its credit.
 struct UnsettledLimit {
-    /// The limit of a link whose messages are finished on this side with the decision.
+    /// No limit: for a link whose messages are settled on this side with the decision.
     static let none = UnsettledLimit(.max)
     /// The smallest grant while the peer has credit, because each grant is a frame.
     static let leastGrant = 64
 
-    /// The most messages; `.max` for any number.
+    /// The most unsettled messages; `.max` for no limit.
     let most: Int
 
     init(_ most: Int) {
         self.most = most
     }
 
-    /// Returns the messages that the peer may still send.
+    /// Returns the number of messages for which credit may still be granted.
     ///
     /// - Parameters:
-    ///   - unsettled: The messages that have arrived and are not settled by both sides.
+    ///   - unsettled: The number of messages that have arrived and are not settled by both sides.
     ///   - outstanding: The peer's credit.
     func room(unsettled: Int, outstanding: Int) -> Int {
         self.most == .max ? .max : max(0, self.most - unsettled - outstanding)

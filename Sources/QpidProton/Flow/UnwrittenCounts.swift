@@ -6,7 +6,7 @@ internal import DequeModule
 struct WriteNumbers {
     /// The last write that was handed to the socket.
     private(set) var issued = 0
-    /// The last write that the socket has accepted whole.
+    /// The last write that the socket has accepted completely.
     private(set) var done = 0
     private var failed = 0
 
@@ -22,16 +22,16 @@ struct WriteNumbers {
     }
 }
 
-/// Counts things by the write that carries them, until that write is complete.
+/// The number of dispositions in each write, until the write is complete.
 struct UnwrittenCounts {
     /// The latest write, and its count.
     private var write = 0
-    /// The last write that carries any; 0 before the first.
+    /// The last write that carries a disposition; 0 before the first.
     var lastWrite: Int { self.count > 0 ? self.write : self.earlier.last?.write ?? 0 }
     private var count = 0
     private var earlier: Deque<(write: Int, count: Int)> = []
 
-    /// Counts things in the next write.
+    /// Counts dispositions in the next write.
     @inline(__always)
     mutating func add(_ count: Int, _ writes: WriteNumbers) {
         if self.write != writes.next { self.begin(writes) }
