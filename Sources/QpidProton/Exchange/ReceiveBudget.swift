@@ -43,7 +43,7 @@ struct ReceiveBudget {
         return room > 0 ? min(free, max(frameSize, room / max(1, sessions))) : 0
     }
 
-    /// Returns the part of a session's capacity that its first window uses, in bytes.
+    /// Returns the part of a session's capacity for its first window, in bytes.
     func share(of capacity: Int) -> Int { self.shared.map { min(capacity, $0.limit.bytes / 8) } ?? capacity }
 
     /// The largest message that can be completed.

@@ -4,10 +4,10 @@
 enum AttachFields {
     /// The offered-capabilities, the desired-capabilities and the properties among the fields of an attach.
     static let all = 11...13
-    /// The index of the properties in that range.
+    /// The index of the properties.
     static let properties = 13
 
-    /// Returns the place of each field in the binary.
+    /// Returns the place of each field in the binary; `nil` if the binary does not consist of these fields.
     static func split(_ bytes: UnsafeRawBufferPointer) -> [Range<Int>]? {
         var reader = FieldReader(bytes, offset: 0)
         var ranges: [Range<Int>] = []

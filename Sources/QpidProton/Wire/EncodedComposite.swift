@@ -5,7 +5,7 @@
 /// Fields that are not replaced keep their bytes. Without a replacement the whole composite keeps its bytes.
 /// Source: AMQP 1.0 §1.4.
 struct EncodedComposite {
-    /// No composite of the standard has more than 15 fields.
+    /// The most fields of a composite. No composite of the standard has more than 15.
     private static let mostFields = 64
     private static let null: [UInt8] = [Code.null]
 
@@ -20,7 +20,8 @@ struct EncodedComposite {
     /// The bytes of the composite before a change.
     var originalCount: Int { self.original.count }
 
-    /// Reads the composite at the start of `bytes`; `nil` if there is none, or if its fields do not end with its list.
+    /// Reads the composite at the start of `bytes`; `nil` if there is no composite, or if its fields do not end with
+    /// its list.
     init?(_ bytes: ArraySlice<UInt8>) {
         let start = bytes.startIndex
         let parts = bytes.withUnsafeBytes {
@@ -39,7 +40,7 @@ struct EncodedComposite {
         self.fields = fields.map { bytes[start + $0.lowerBound..<start + $0.upperBound] }
     }
 
-    /// The encoded value of a field; that of null if the list ends before it.
+    /// The encoded value of a field; an encoded null if the list ends before the field.
     subscript(_ field: Int) -> ArraySlice<UInt8> {
         self.fields.indices.contains(field) ? self.fields[field] : Self.null[...]
     }
@@ -85,7 +86,7 @@ struct EncodedComposite {
         self.isChanged = true
     }
 
-    /// Changes the composite in a field. Does nothing if the field contains none.
+    /// Changes the composite in a field. Does nothing if the field contains no composite.
     mutating func edit(_ field: Int, _ body: (inout EncodedComposite) -> Void) {
         guard var composite = EncodedComposite(self[field]), composite.originalCount == self[field].count else {
             return
@@ -104,7 +105,7 @@ struct EncodedComposite {
         self.set(field, to: [isShort ? constructor : constructor | Code.wide] + length + whole)
     }
 
-    /// The composite with its replacements. Its list keeps its width if the fields fit in.
+    /// The composite with its replacements. Its list has the same width as before if the fields fit.
     var encoded: [UInt8] {
         guard self.isChanged else { return Array(self.original) }
         var bytes = [Code.described] + self.encodedDescriptor

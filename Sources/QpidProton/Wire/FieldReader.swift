@@ -2,9 +2,9 @@
 
 internal import NIOCore
 
-/// Reads the fields of a performative in order, only in the encodings that the standard allows.
+/// A reader of the fields of a performative, in order and only in the encodings that the standard allows.
 ///
-/// Proton reads a list by its size, and this type by its number of fields. A list in which the two disagree is refused.
+/// Proton reads a list by its size, and this type by its number of fields. It refuses a list in which the two disagree.
 struct FieldReader {
     enum Field<Value> {
         case null
@@ -25,7 +25,7 @@ struct FieldReader {
     }
 
     private var cursor: ByteCursor
-    /// The remaining fields of the list; fields beyond it are null.
+    /// The number of remaining fields of the list; fields beyond the list are null.
     private var count = 0
     /// The end of the list, which may be beyond the bytes.
     private(set) var end = 0
@@ -41,7 +41,7 @@ struct FieldReader {
     /// The place of the next byte.
     var offset: Int { self.cursor.offset }
 
-    /// Returns the code of the descriptor: a small or a full ulong.
+    /// Returns the code of the descriptor, which is a small or a full ulong; `nil` otherwise.
     mutating func descriptor() -> UInt64? {
         guard self.cursor.byte() == Code.described else { return nil }
         switch self.cursor.byte() {
@@ -51,7 +51,7 @@ struct FieldReader {
         }
     }
 
-    /// Returns the descriptor, as a number or as a symbol.
+    /// Returns the descriptor, which is a number or a symbol; `nil` otherwise.
     mutating func anyDescriptor() -> Descriptor? {
         let start = self.cursor
         if let code = self.descriptor() { return .code(code) }
@@ -62,10 +62,10 @@ struct FieldReader {
         return self.cursor.sized(isWide: Code.isWide(code)).map { .name(String(decoding: $0, as: UTF8.self)) }
     }
 
-    /// The code of the next descriptor, if it has the usual form; the place does not move.
+    /// The code of the next descriptor, if it has the usual form. The reader does not advance.
     var usualDescriptor: UInt8? { self.cursor.usualDescriptor }
 
-    /// Skips the head of a list.
+    /// Skips the head of a list; `false` for any other value.
     mutating func list() -> Bool {
         switch self.cursor.byte() {
         case Code.list0:
@@ -86,7 +86,7 @@ struct FieldReader {
 
     /// Returns whether Proton can decode the remaining fields safely: see ``ValueGuard``.
     ///
-    /// - Parameter few: The number of bytes up to which no check is needed. After another field, 12 bytes have no room
+    /// - Parameter few: The number of bytes up to which no check is needed. Behind another field, 12 bytes have no room
     ///   for a state that is an array of more than 255 elements.
     @inline(__always)
     func isSound(few: Int = 12) -> Bool {
@@ -94,11 +94,11 @@ struct FieldReader {
             || ValueGuard.accepts(self.cursor, count: self.count, end: self.end)
     }
 
-    /// The bytes of the remaining fields of the list.
+    /// The number of bytes of the remaining fields.
     var left: Int { self.end - self.offset }
 
-    /// Returns the place of each remaining field. `nil` if one ends beyond the bytes, if they do not end with the list,
-    /// or if there are more than `most`.
+    /// Returns the place of each remaining field. Returns `nil` if a field ends beyond the bytes, if the fields do not
+    /// end with the list, or if there are more than `most`.
     mutating func fieldRanges(most: Int) -> [Range<Int>]? {
         guard self.count <= most else { return nil }
         var ranges: [Range<Int>] = []
@@ -121,7 +121,7 @@ struct FieldReader {
     /// Skips the head of a list, if Proton can decode the list safely.
     mutating func isSoundList() -> Bool { self.list() && self.isSound(few: 0) }
 
-    /// Returns the constructor of the next field; that of null after the end of the list.
+    /// Returns the constructor of the next field; the constructor of null after the end of the list.
     @inline(__always)
     private mutating func constructor() -> UInt8? {
         guard self.count > 0 else { return self.offset == self.end ? Code.null : nil }
@@ -129,7 +129,7 @@ struct FieldReader {
         return self.cursor.byte()
     }
 
-    /// `nil` for any other type than uint.
+    /// Reads a uint; `nil` for any other type.
     mutating func uint() -> Field<UInt32>? {
         switch self.constructor() {
         case Code.null: .null
@@ -147,7 +147,7 @@ struct FieldReader {
         return self.cursor.skip(4) ? start : nil
     }
 
-    /// `nil` for any other type than ushort.
+    /// Reads a ushort; `nil` for any other type.
     mutating func ushort() -> Field<UInt16>? {
         switch self.constructor() {
         case Code.null: .null
@@ -156,7 +156,7 @@ struct FieldReader {
         }
     }
 
-    /// `nil` for any other type than boolean.
+    /// Reads a boolean; `nil` for any other type.
     mutating func bool() -> Field<Bool>? {
         switch self.constructor() {
         case Code.null: .null
@@ -167,13 +167,13 @@ struct FieldReader {
         }
     }
 
-    /// `nil` for any other type than string. Bytes that are not UTF-8 are replaced.
+    /// Reads a string; `nil` for any other type. Bytes that are not UTF-8 are replaced.
     mutating func string() -> String? {
         guard let code = self.constructor(), code == Code.string8 || code == Code.string32 else { return nil }
         return self.cursor.sized(isWide: Code.isWide(code)).map { String(decoding: $0, as: UTF8.self) }
     }
 
-    /// `nil` for any other type than map, for a map above the limit, and for one that ends beyond the bytes.
+    /// Reads a map; `nil` for any other type, for a map above the limit, and for a map that ends beyond the bytes.
     mutating func map() -> AMQPMap? {
         let start = self.offset
         guard let code = self.constructor(), code == Code.map8 || code == Code.map32,
@@ -184,7 +184,7 @@ struct FieldReader {
         return (try? AMQPValue(decoding: &buffer, limits: Self.limits))?.mapValue
     }
 
-    /// The limits of a map that the library shows but does not need.
+    /// The limits of values that the library reports but does not need.
     private static let limits = AMQPDecodingLimits(maximumDepth: 8, maximumElements: 1_024)
 
     /// Skips a binary or null; `false` for any other type.
@@ -209,7 +209,8 @@ struct FieldReader {
         return self.passValue(depth: 0) ? start..<self.offset : nil
     }
 
-    /// Returns the symbols of the next field: one, or an array. Empty without symbols, or if they cannot be read.
+    /// Returns the symbols of the next field, which is one symbol or an array; empty if there are none, or if they
+    /// cannot be read.
     mutating func symbols() -> [AMQPSymbol] {
         guard self.hasMore, let range = self.nextField() else { return [] }
         let field = self.cursor.passed(from: range.lowerBound)
@@ -220,8 +221,8 @@ struct FieldReader {
         return (value.arrayValue.map { Array($0) } ?? value.listValue ?? []).compactMap(\.symbolValue)
     }
 
-    /// Skips a value of any type. Returns whether it is a text with a zero byte, at which C would cut it; `nil` if it
-    /// ends beyond the bytes.
+    /// Skips a value of any type. Returns whether the value is a text with a zero byte, at which C would cut the text;
+    /// `nil` if the value ends beyond the bytes.
     mutating func passText() -> Bool? {
         guard let code = self.constructor() else { return nil }
         switch code {
@@ -231,8 +232,8 @@ struct FieldReader {
         }
     }
 
-    /// Skips a source or target. Returns whether its address is a text with a zero byte; `nil` if it ends beyond the
-    /// bytes.
+    /// Skips a source or target. Returns whether its address is a text with a zero byte; `nil` if the terminus ends
+    /// beyond the bytes.
     mutating func passTerminus() -> Bool? {
         guard self.count > 0 else { return self.passAny() ? false : nil }
         var terminus = FieldReader(self.cursor)
@@ -241,7 +242,7 @@ struct FieldReader {
         return terminus.passText() ?? false
     }
 
-    /// Skips a value of any type; `false` if it ends beyond the bytes.
+    /// Skips a value of any type; `false` if the value ends beyond the bytes.
     mutating func passAny() -> Bool {
         guard let code = self.constructor() else { return false }
         return self.passContent(of: code, depth: 0)
@@ -254,7 +255,7 @@ struct FieldReader {
 
     private mutating func passContent(of code: UInt8, depth: Int) -> Bool {
         guard code == Code.described else { return self.cursor.skipContent(of: code) }
-        // A descriptor and a value, each of which may be described in turn.
+        // A described value consists of a descriptor and a value, each of which may be described in turn.
         return depth < 8 && self.passValue(depth: depth + 1) && self.passValue(depth: depth + 1)
     }
 }

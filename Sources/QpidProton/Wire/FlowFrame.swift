@@ -17,7 +17,7 @@ struct FlowFrame {
     struct Sender {
         /// The unused credit in Proton.
         var credit: UInt32
-        /// The waiting messages.
+        /// The number of waiting messages.
         var available: UInt32
         var isDraining: Bool
     }
@@ -47,7 +47,7 @@ struct FlowFrame {
         frame.writeInteger(UInt32(8 + 3 + 3 + fields.readableBytes))
         frame.writeBytes([2, 0])
         frame.writeInteger(channel)
-        // The descriptor, and a list.
+        // The body starts with the descriptor and the head of a list.
         frame.writeBytes([0x00, 0x53, 0x13, 0xC0, UInt8(1 + fields.readableBytes), count])
         frame.writeBuffer(&fields)
         return frame

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Replaces fields of one frame, in either direction, and keeps every other byte.
+/// An editor that replaces fields of one frame, in either direction, and leaves all other bytes unchanged.
 ///
-/// It edits a complete AMQP frame, or the head of a transfer that contains its performative. The bytes after the head
-/// follow unchanged.
+/// The editor accepts a complete AMQP frame, or the head of a transfer that contains its performative. The bytes after
+/// the head follow unchanged.
 struct FrameEditor {
     enum Result: Equatable {
         case unchanged
         /// The frame, or the head, with its replacements.
         case edited([UInt8])
-        /// The frame would have this size, which is above the limit. Nothing is replaced.
+        /// The edited frame would have this size, which is above the limit. No field is replaced.
         case tooLarge(Int)
     }
 
@@ -20,7 +20,7 @@ struct FrameEditor {
     private let rest: ArraySlice<UInt8>
     private let size: Int
 
-    /// `nil` for an empty frame, a frame of another type than AMQP, and an unreadable performative.
+    /// Reads a frame; `nil` for an empty frame, a frame of another type than AMQP, and an unreadable performative.
     init?(_ head: UnsafeRawBufferPointer) {
         guard let prefix = FramePrefix(head), let offset = prefix.bodyOffset, offset < head.count else { return nil }
         let bytes = Array(head)
@@ -42,8 +42,8 @@ struct FrameEditor {
         return .edited(EncodedComposite.bigEndian(field) + self.front.dropFirst(4) + encoded + self.rest)
     }
 
-    /// Overwrites the incoming-window of a begin or a flow in place, which needs a window of four bytes. Returns
-    /// whether the frame has one.
+    /// Overwrites the incoming-window of a begin or a flow in place. Returns false if the frame has no window of four
+    /// bytes.
     static func store(incomingWindow: UInt32, in frame: UnsafeMutableRawBufferPointer) -> Bool {
         let bytes = UnsafeRawBufferPointer(frame)
         guard let bodyOffset = FramePrefix(bytes)?.bodyOffset else { return false }

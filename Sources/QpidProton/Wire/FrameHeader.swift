@@ -13,11 +13,12 @@ enum FrameHeader {
     case close
     /// A known performative with unreadable fields.
     case unreadable(String)
-    /// Not a frame of AMQP, with the cause. Proton drops some of these, with all other bytes of the same read.
+    /// A frame that is not of AMQP, with the cause. Proton drops some of these frames, with all other bytes of the same
+    /// read.
     case foreign(String)
 
     struct Open {
-        /// `nil` without a limit.
+        /// The peer's max-frame-size in bytes; `nil` without a limit.
         var maxFrameSize: UInt32?
         /// The field that Proton would cut at a zero byte.
         var flaw: String?
@@ -35,43 +36,43 @@ enum FrameHeader {
         var handle: UInt32
         /// The role of the attaching side.
         var isReceiver: Bool
-        /// `nil` if it is beyond the head.
+        /// The initial-delivery-count; `nil` if it is absent or beyond the head.
         var initialDeliveryCount: UInt32?
         /// The field that Proton would cut at a zero byte.
         var flaw: String?
         var capabilities = LinkCapabilities()
     }
 
-    /// A flow. Unreadable fields after the windows count as absent, because nothing depends on them but snapshots.
+    /// A flow. Unreadable fields after the windows count as absent, because only snapshots depend on them.
     struct Flow {
         var nextIncomingID: UInt32?
         var incomingWindow: UInt32
         var nextOutgoingID: UInt32?
         var outgoingWindow: UInt32?
-        /// The link; `nil` for a flow of the session alone.
+        /// The handle of the link; `nil` for a flow of the session alone.
         var handle: UInt32?
         var deliveryCount: UInt32?
         var linkCredit: UInt32?
         var available: UInt32?
         var drain = false
         var echo = false
-        /// `nil` if there are none, or if they are not all in the head.
+        /// The properties; `nil` if there are none, or if the head does not contain all of them.
         var properties: AMQPMap?
     }
 
     struct Transfer {
         var handle: UInt32
         var deliveryID: UInt32?
-        /// 0 if it is absent.
+        /// The message-format; 0 if it is absent.
         var messageFormat: UInt32
         var hasMore: Bool
         /// Whether the frame has room for a state with a symbolic descriptor.
         var mayNameState: Bool
-        /// Whether the message is aborted, or whether that is unknown.
+        /// Whether the message is aborted, or may be aborted because the field cannot be read.
         var mayBeAborted: Bool
     }
 
-    /// Returns the size of a frame.
+    /// Returns the size of a frame in bytes.
     static func size(_ head: UnsafeRawBufferPointer) -> Int {
         FramePrefix(head)?.size ?? 0
     }
@@ -136,7 +137,7 @@ enum FrameHeader {
             let role = fields.bool()?.value
         else { return nil }
         var attach = Attach(name: name, handle: handle, isReceiver: role)
-        // After the settle modes. The unsettled map precedes the count.
+        // These fields follow the settle modes. The unsettled map precedes the count.
         guard fields.passAny(), fields.passAny(), let isSourceCut = fields.passTerminus(),
             let isTargetCut = fields.passTerminus()
         else { return .attach(channel: channel, attach) }
@@ -149,7 +150,7 @@ enum FrameHeader {
             return .attach(channel: channel, attach)
         }
         attach.initialDeliveryCount = count.value
-        // After the max-message-size.
+        // The capabilities follow the max-message-size.
         if fields.passAny() {
             attach.capabilities.offered = fields.symbols()
             attach.capabilities.desired = fields.symbols()
@@ -172,8 +173,8 @@ enum FrameHeader {
         return .flow(channel: channel, flow)
     }
 
-    /// Returns the channel and the fields of a frame, if it is a transfer in the usual form, which is by far the most
-    /// frequent.
+    /// Returns the channel and the fields of a frame, if it is a transfer in the usual form. This form is by far the
+    /// most frequent.
     static func transfer(_ head: UnsafeRawBufferPointer) -> (channel: UInt16, Transfer)? {
         guard let channel = self.channelOfTransfer(head) else { return nil }
         var fields = FieldReader(head, offset: 11)
@@ -194,10 +195,10 @@ enum FrameHeader {
 }
 
 extension FrameHeader.Transfer {
-    /// `nil` if a field has a wrong type.
+    /// Reads the fields of a transfer; `nil` if a field has a wrong type.
     @inline(__always)
     init?(_ fields: inout FieldReader) {
-        // Proton reads `settled`.
+        // The field `settled` is skipped, because Proton reads it.
         guard fields.list(), let handle = fields.uint()?.value, let id = fields.uint(), fields.passBinary(),
             let format = fields.uint(), fields.bool() != nil, let more = fields.bool(), fields.isSound()
         else { return nil }
@@ -207,7 +208,7 @@ extension FrameHeader.Transfer {
         self.deliveryID = id.value
         self.hasMore = more.value == true
         self.mayBeAborted = self.hasMore
-        // After the settle mode and the state. Resume precedes aborted.
+        // The field `aborted` follows the settle mode, the state and `resume`.
         if self.hasMore, fields.passAny(), fields.passAny(), fields.bool() != nil, let aborted = fields.bool() {
             self.mayBeAborted = aborted.value == true
         }

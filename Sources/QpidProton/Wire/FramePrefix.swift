@@ -4,14 +4,14 @@
 struct FramePrefix {
     static let count = 8
 
-    /// The bytes of the whole frame.
+    /// The size of the whole frame, in bytes.
     let size: Int
     /// The start of the body, in words of four bytes.
     let dataOffset: UInt8
     let type: UInt8
     let channel: UInt16
 
-    /// `nil` if the prefix is not complete.
+    /// Reads the prefix; `nil` if it is not complete.
     @inline(__always)
     init?(_ frame: UnsafeRawBufferPointer) {
         var cursor = ByteCursor(frame)

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Walks the frames of a byte stream, in pieces of any size, and presents the head of each, which may be replaced.
+/// A scanner that walks the frames of a byte stream, in pieces of any size, and presents the head of each. The caller
+/// may replace a head.
 ///
-/// ``forEachPart(of:_:)`` returns the stream with its replacements. A head in several pieces is forwarded when it is
-/// complete, and everything else at once.
+/// ``forEachPart(of:_:)`` returns the stream with its replacements. The scanner forwards a head in several pieces when
+/// it is complete, and all other bytes at once.
 struct FrameScanner {
-    /// Enough of a frame for the fixed fields of a `begin` or a `flow`, and for those of an `attach` after a long name.
+    /// The length of a head in bytes. It suffices for the fixed fields of a `begin` or a `flow`, and for those of an
+    /// `attach` after a long name.
     static let headLength = 1_024
 
     /// Bytes of the last piece that are not forwarded unchanged.
     private struct Change {
         enum Replacement {
-            /// They are buffered, because their head is not complete.
+            /// The bytes are buffered, because their head is not complete.
             case nothing
-            /// The head that they complete.
+            /// The bytes complete a head, which replaces them.
             case head
             case bytes([UInt8])
         }
@@ -22,15 +24,16 @@ struct FrameScanner {
         let replacement: Replacement
     }
 
-    /// The largest allowed frame. A frame other than a transfer is presented whole; `nil` presents heads alone.
+    /// The largest allowed frame, in bytes. With this limit, the scanner presents frames other than transfers whole;
+    /// with `nil`, it presents heads only.
     private let maxSize: Int?
-    /// Bytes to skip: at first the protocol header, then the rest of each frame.
+    /// The number of bytes to skip: at first the protocol header, then the rest of each frame.
     private var skip = 8
     /// The size of the frame whose rest is skipped.
     private var frameSize = 8
     /// The head of a frame that arrived in pieces.
     private var head: [UInt8] = []
-    /// The head in pieces that the last piece completed. A piece completes at most one.
+    /// The head in pieces that the last piece completed. A piece completes at most one such head.
     private var completed: [UInt8] = []
     private var changes: [Change] = []
     /// The impossible size of a frame, at which the walk ends for good.
@@ -40,7 +43,7 @@ struct FrameScanner {
         self.maxSize = maxSize
     }
 
-    /// The received bytes of an incomplete frame.
+    /// The number of received bytes of an incomplete frame.
     var incomplete: Int { self.skip > 0 ? self.frameSize - self.skip : self.head.count }
 
     /// Whether the last piece is forwarded with changes.
@@ -56,14 +59,14 @@ struct FrameScanner {
 
     /// Presents the heads that end in a piece of the stream.
     ///
-    /// - Parameter visit: Returns the replacement of the head, or `nil`.
+    /// - Parameter visit: Returns the replacement of the head; `nil` to forward the head unchanged.
     mutating func consume(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> [UInt8]?) {
         self.walk(bytes) { head in visit(head).map { .replace($0) } ?? .pass }
     }
 
     /// Presents the heads that end in a piece of the stream, until a frame has to wait.
     ///
-    /// - Returns: The number of walked bytes: all, unless the walk ended before a frame or at ``badSize``.
+    /// - Returns: The number of walked bytes: all bytes, unless the walk ended before a frame or at ``badSize``.
     @discardableResult
     mutating func walk(_ bytes: UnsafeRawBufferPointer, _ visit: (UnsafeRawBufferPointer) -> Verdict) -> Int {
         if !self.changes.isEmpty { self.changes.removeAll(keepingCapacity: true) }
@@ -94,7 +97,7 @@ struct FrameScanner {
         return offset
     }
 
-    /// Passes the parts to forward of the last piece, in order.
+    /// Passes to `body` the parts of the last piece that are to be forwarded, in order.
     ///
     /// - Parameter bytes: The walked bytes.
     func forEachPart(of bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
@@ -147,7 +150,7 @@ struct FrameScanner {
         return count
     }
 
-    /// Returns the number of bytes of a frame to present, as far as its first bytes show.
+    /// Returns the number of bytes of a frame to present, as far as its first bytes determine it.
     @inline(__always)
     private func wanted(_ bytes: UnsafeRawBufferPointer, _ size: Int) -> Int {
         size <= Self.headLength ? size : self.wantedOfLarge(bytes, size)

@@ -3,7 +3,7 @@
 internal import Logging
 internal import NIOCore
 
-/// Logs each frame of one connection as it is on the wire, at trace level.
+/// The log of each frame of one connection as it is on the wire, at trace level.
 ///
 /// A handler before this one handles SASL frames, so they never arrive here.
 final class FrameTrace {
@@ -44,7 +44,7 @@ final class FrameTrace {
     }
 }
 
-/// Formats frames as text. Source: AMQP 1.0 §2.3.1, §2.7, §3.4 and §3.5.
+/// The text form of frames. Source: AMQP 1.0 §2.3.1, §2.7, §3.4 and §3.5.
 enum FrameText {
     /// The most characters of one field, and of a frame, in the text.
     private static let fieldLimit = 256

@@ -2,7 +2,7 @@
 
 internal import NIOCore
 
-/// Checks that a peer starts with the AMQP 1.0 header, before any byte reaches Proton.
+/// The check that a peer starts with the AMQP 1.0 header, before any byte reaches Proton.
 ///
 /// Proton would accept other headers too, and answer them with a SASL or TLS layer of its own.
 struct HeaderCheck {
@@ -12,12 +12,12 @@ struct HeaderCheck {
     /// Whether the peer has sent the whole header.
     var isPassed: Bool { self.seen == Self.count }
 
-    /// Returns the error that refuses the peer, or `nil` if its bytes are as expected.
+    /// Returns the error that refuses the peer; `nil` if its bytes are as expected.
     mutating func check(_ buffer: ByteBuffer) -> AMQPError? {
         guard self.seen < Self.expected.count else { return nil }
         let bytes = buffer.readableBytesView.prefix(Self.expected.count - self.seen)
         guard bytes.elementsEqual(Self.expected[self.seen..<self.seen + bytes.count]) else {
-            // The header of the SASL layer: the peer requires a login. Source: AMQP 1.0 §5.3.2.
+            // This is the header of the SASL layer: the peer requires a login. Source: AMQP 1.0 §5.3.2.
             if self.seen <= 4, bytes.count + self.seen >= 5, bytes[bytes.startIndex + 4 - self.seen] == 3 {
                 return AMQPError(
                     scope: .connection,

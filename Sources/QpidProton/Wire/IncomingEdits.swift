@@ -2,9 +2,9 @@
 
 /// The edits of the peer's frames before Proton reads them.
 ///
-/// Proton 0.37 knows performatives, delivery states and the coordinator by numeric descriptors alone, and ignores a
-/// state with a symbolic one. It stores the texts of errors as C strings, which end at the first zero byte. It stores
-/// no message-format.
+/// Proton 0.37 recognises performatives, delivery states and the coordinator by numeric descriptors only, and ignores a
+/// state with a symbolic descriptor. It stores the texts of errors as C strings, which end at the first zero byte. It
+/// stores no message-format.
 enum IncomingEdits {
     private static let performatives: [String: UInt8] = [
         "amqp:open:list": 0x10, "amqp:begin:list": 0x11, "amqp:attach:list": 0x12, "amqp:flow:list": 0x13,
@@ -19,7 +19,8 @@ enum IncomingEdits {
         "amqp:source:list": 0x28, "amqp:target:list": 0x29, "amqp:coordinator:list": 0x30,
     ]
 
-    /// Returns the edited frame for Proton, or its head; `nil` if it needs no edit. Throws if Proton cannot receive it.
+    /// Returns the edited frame for Proton, or its head; `nil` if the frame needs no edit. Throws if the edited frame
+    /// is too large for Proton.
     ///
     /// - Parameter limit: The largest frame that Proton accepts, in bytes.
     static func edit(_ head: UnsafeRawBufferPointer, limit: Int) throws(AMQPError) -> [UInt8]? {
@@ -46,7 +47,7 @@ enum IncomingEdits {
         }
     }
 
-    /// Returns whether a disposition has the state accepted, released or none, as most do.
+    /// Returns whether a disposition has the state accepted, released or none, as most dispositions do.
     private static func isPlain(_ disposition: UnsafeRawBufferPointer) -> Bool {
         var fields = FieldReader(disposition, offset: 11)
         guard fields.list(), fields.bool() != nil, fields.uint() != nil, fields.uint() != nil, fields.bool() != nil
@@ -58,8 +59,8 @@ enum IncomingEdits {
         return code == 0x24 || code == 0x26
     }
 
-    /// Returns the first transfer of a message with the format in its tag: see ``MarkedTag``. `nil` if that is
-    /// impossible: then the format is lost.
+    /// Returns the first transfer of a message with the format in its tag: see ``MarkedTag``. Returns `nil` if the tag
+    /// or the frame has no room for the format, which is then lost.
     ///
     /// - Parameter limit: The largest frame that Proton accepts, in bytes.
     static func mark(_ head: UnsafeRawBufferPointer, format: UInt32, limit: Int) -> [UInt8]? {
@@ -94,7 +95,7 @@ enum IncomingEdits {
         if case .name(let name) = state.descriptor { state.describe(as: Self.states[name] ?? UnknownState.code) }
         switch state.descriptor {
         case .code(0x25): state.edit(0, Self.editError)
-        // The outcome in a transaction.
+        // Field 1 is the outcome in a transaction.
         case .code(0x34): state.edit(1) { Self.rename(&$0, Self.states) }
         default: break
         }

@@ -6,7 +6,7 @@ internal import NIOCore
 ///
 /// Proton 0.37 writes 0 as the message-format of each transfer, and no capabilities into an attach.
 enum OutgoingEdits {
-    /// The head of a transfer with the tag and the format of a ``MarkedTag``; `nil` for a tag without a mark.
+    /// Returns the head of a transfer with the tag and the format of a ``MarkedTag``; `nil` for a tag without a mark.
     static func transfer(_ head: UnsafeRawBufferPointer) -> [UInt8]? {
         var fields = FieldReader(head, offset: 11)
         guard fields.list(), fields.uint() != nil, fields.uint() != nil, let range = fields.smallBinary(),
@@ -42,7 +42,8 @@ extension OutgoingEdits {
     /// The highest handle that Proton distinguishes from unattached ones.
     private static let handleMax = UInt32(Int32.max)
 
-    /// Writes the window into a begin or a flow, in place if possible.
+    /// Writes the window into a begin or a flow, in place if possible. Returns the edited frame; `nil` if the edit was
+    /// in place or impossible.
     ///
     /// - Parameters:
     ///   - head: The frame, in place or assembled from pieces.
@@ -55,7 +56,7 @@ extension OutgoingEdits {
     ) -> [UInt8]? {
         let isBegin = head.count > 10 && head[10] == 0x11
         if !isBegin, let start = bytes.baseAddress, let place = head.baseAddress {
-            // A head in pieces is not in place.
+            // A head that was assembled from pieces lies outside `bytes`.
             let offset = place - UnsafeRawPointer(start)
             if offset >= 0, offset + head.count <= bytes.count {
                 let frame = UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<offset + head.count])

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Checks encoded values before Proton decodes them, and refuses those that would cost unlimited stack or memory.
+/// The check of encoded values before Proton decodes them. It refuses values that would cost unlimited stack or memory.
 ///
 /// Proton 0.37 decodes nested values by recursion, to any depth. It allocates 72 bytes for each element that an array
-/// claims, even for null. It counts elements, but skips values by their size: if the two disagree, its result is
+/// claims, even for null. It counts elements, but skips values by their size. If the two disagree, its result is
 /// unpredictable.
 struct ValueGuard {
     /// The deepest nesting of lists, maps, arrays and described values.
@@ -14,7 +14,7 @@ struct ValueGuard {
     /// An entered list, map, array or described value.
     private struct Level {
         var remaining: Int
-        /// Its end; `nil` for a described value, which has no size.
+        /// The end of the value; `nil` for a described value, which has no size.
         let end: Int?
         /// The constructor that all elements of an array share.
         var constructor: UInt8?
@@ -39,7 +39,7 @@ struct ValueGuard {
         self.cursor = cursor
     }
 
-    /// Skips the next value, or enters it; `false` if it must be refused.
+    /// Skips or enters the next value; `false` if the value must be refused.
     private mutating func step() -> Bool {
         let last = self.levels.count - 1
         guard self.levels[last].remaining > 0 else {
@@ -68,7 +68,7 @@ struct ValueGuard {
         guard isArray else { return self.enter(count, end: end) }
         guard var constructor = self.cursor.byte() else { return false }
         if constructor == Code.described {
-            // One descriptor for all elements. Proton accepts it if it contains no other value.
+            // All elements share one descriptor. Proton accepts a descriptor that contains no other value.
             guard self.passPlain(), let next = self.cursor.byte(), next != Code.described else { return false }
             constructor = next
         }
