@@ -3,8 +3,8 @@
 internal import CProton
 internal import NIOCore
 
-/// The capabilities of a link inside Proton 0.37, which writes none. They replace the properties, as one binary with
-/// the encoded capabilities and properties. ``OutgoingEdits`` moves each into its field of the attach.
+/// The capabilities of a link inside Proton 0.37, which writes no capabilities. One binary with the encoded
+/// capabilities and properties replaces the properties. ``OutgoingEdits`` moves each part into its field of the attach.
 enum LinkProperties {
     static func set(
         _ link: OpaquePointer,
@@ -24,7 +24,7 @@ enum LinkProperties {
         }
     }
 
-    /// The bytes of the capabilities and the properties in an attach frame.
+    /// Returns the number of bytes of the capabilities and the properties in an attach frame.
     static func size(_ data: OpaquePointer?) -> Int {
         guard let data, pn_data_size(data) > 0 else { return 3 }
         pn_data_rewind(data)

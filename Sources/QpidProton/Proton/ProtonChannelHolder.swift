@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A session that only occupies the lowest free channel number, so that Proton does not assign it.
+/// A session that only occupies the lowest free channel number, so that Proton does not assign this number.
 final class ProtonChannelHolder {
     private var session: ProtonSession
 
-    /// `nil` if Proton has no memory.
+    /// Creates the session; `nil` if Proton has no memory.
     init?(_ engine: borrowing ProtonEngine) {
         guard let session = ProtonSession(of: engine) else { return nil }
         self.session = session

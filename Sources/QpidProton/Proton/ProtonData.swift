@@ -3,7 +3,8 @@
 internal import CProton
 internal import NIOCore
 
-/// Translates values between Swift and a `pn_data_t` through their encoded bytes, so that one codec handles all types.
+/// The translation of values between Swift and a `pn_data_t` through their encoded bytes, so that one codec handles all
+/// types.
 enum ProtonData {
     /// Puts one value into `data`, in place of its contents.
     static func set(_ data: OpaquePointer?, _ value: AMQPValue) throws(AMQPError) {
@@ -19,7 +20,7 @@ enum ProtonData {
         }
     }
 
-    /// Returns the values in `data`. Received values that this library cannot decode are omitted.
+    /// Returns the values in `data`. Omits received values that this library cannot decode.
     static func get(_ data: OpaquePointer?) -> [AMQPValue] {
         guard let data, pn_data_size(data) > 0 else { return [] }
         pn_data_rewind(data)
@@ -47,7 +48,7 @@ enum ProtonData {
         try Self.set(data, .array(try AMQPArray(symbols.map { .symbol($0) })))
     }
 
-    /// Symbols, which peers send as one symbol or as an array of them.
+    /// Returns symbols, which peers send as one symbol or as an array.
     static func symbols(_ data: OpaquePointer?) -> [AMQPSymbol] {
         Self.get(data).flatMap { value -> [AMQPSymbol] in
             if let symbol = value.symbolValue { return [symbol] }
@@ -56,7 +57,7 @@ enum ProtonData {
     }
 }
 
-/// Translates errors between Swift and a `pn_condition_t`.
+/// The translation of errors between Swift and a `pn_condition_t`.
 enum ProtonCondition {
     static func set(_ condition: OpaquePointer?, _ error: AMQPError) {
         guard let condition else { return }

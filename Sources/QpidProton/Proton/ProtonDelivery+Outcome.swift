@@ -2,10 +2,10 @@
 
 internal import CProton
 
-// Outcomes, between Swift and a `pn_disposition_t`.
+// The translation of outcomes between Swift and a `pn_disposition_t`.
 
 extension ProtonDelivery {
-    // Set in order, because Proton sends the dispositions of consecutive ids as one range (P57).
+    // Set these outcomes in order, because Proton sends the dispositions of consecutive ids as one range (P57).
 
     @inline(__always) func accept() { pn_delivery_update(self.pointer, UInt64(PN_ACCEPTED)) }
     @inline(__always) func release() { pn_delivery_update(self.pointer, UInt64(PN_RELEASED)) }
@@ -30,7 +30,7 @@ extension ProtonDelivery {
         }
     }
 
-    /// The peer's outcome; `nil` without a terminal one.
+    /// The peer's outcome; `nil` without a terminal outcome.
     var remoteOutcome: Result<AMQPOutcome, AMQPError>? {
         let delivery = self.pointer
         let state = pn_delivery_remote_state(delivery)
@@ -56,8 +56,8 @@ extension ProtonDelivery {
         }
     }
 
-    /// Sets the receiver's outcome as the local state, for a sender that settles second: a rejection without its error,
-    /// a modification without its annotations. Source: AMQP 1.0 §2.6.12.
+    /// Sets the receiver's outcome as the local state, for a sender that settles second. Omits the error of a
+    /// rejection, and the annotations of a modification. Source: AMQP 1.0 §2.6.12.
     func repeatRemoteOutcome() {
         let delivery = self.pointer
         let state = pn_delivery_remote_state(delivery)

@@ -5,12 +5,12 @@ internal import CProton
 /// A view of one `pn_delivery_t`. It is valid until the next event, or until its settlement if this side keeps it
 /// unsettled.
 ///
-/// Proton reuses a delivery that both sides have settled (P11, P47), so keep no view longer, and identify deliveries by
-/// keys.
+/// Proton reuses a delivery that both sides have settled (P11, P47), so store no view longer, and identify deliveries
+/// by keys.
 struct ProtonDelivery: BitwiseCopyable, Equatable {
     let pointer: OpaquePointer
 
-    // MARK: What the peer has sent
+    // MARK: The peer's transfers and states
 
     /// Whether the peer has sent a state, or settled, since ``clearUpdate()``.
     @inline(__always) var isUpdated: Bool { pn_delivery_updated(self.pointer) }
@@ -18,16 +18,16 @@ struct ProtonDelivery: BitwiseCopyable, Equatable {
 
     @inline(__always) var isRemotelySettled: Bool { pn_delivery_settled(self.pointer) }
 
-    /// Whether more bytes follow, unless it was aborted.
+    /// Whether more bytes follow, unless the delivery was aborted.
     @inline(__always) var isPartial: Bool { pn_delivery_partial(self.pointer) }
 
-    /// Whether the sender aborted it. Its credit is used, and the pending bytes are wrong (P29).
+    /// Whether the sender has aborted the delivery. Its credit is used, and the number of pending bytes is wrong (P29).
     @inline(__always) var isAborted: Bool { pn_delivery_aborted(self.pointer) }
 
     /// The number of received and unread bytes.
     @inline(__always) var pendingBytes: Int { Int(pn_delivery_pending(self.pointer)) }
 
-    /// The tag in the memory of Proton, valid until the settlement. Empty before the first transfer.
+    /// The tag in the memory of Proton, valid until the settlement; empty before the first transfer.
     @inline(__always) var tag: UnsafeRawBufferPointer {
         let tag = pn_delivery_tag(self.pointer)
         return UnsafeRawBufferPointer(start: tag.start, count: tag.start == nil ? 0 : tag.size)
@@ -35,22 +35,22 @@ struct ProtonDelivery: BitwiseCopyable, Equatable {
 
     // MARK: Context
 
-    /// The context of a sender's delivery: an object to take before the settlement.
+    /// The context of a sender's delivery: an object that must be removed before the settlement.
     @inline(__always) var context: UnsafeMutableRawPointer? { pn_delivery_get_context(self.pointer) }
 
     @inline(__always) func setContext(_ context: UnsafeMutableRawPointer) {
         pn_delivery_set_context(self.pointer, context)
     }
 
-    /// Takes the context once. A second call finds none.
+    /// Removes and returns the context. A second call returns `nil`.
     @inline(__always) func takeContext() -> UnsafeMutableRawPointer? {
         guard let context = self.context else { return nil }
         pn_delivery_set_context(self.pointer, nil)
         return context
     }
 
-    /// The key of a receiver's delivery; 0 without one. It may find nothing, because ``settle()`` keeps it, and Proton
-    /// clears it only when it reuses the delivery.
+    /// The key of a receiver's delivery; 0 without a key. The key may be out of date, because ``settle()`` does not
+    /// clear it. Proton clears it only when it reuses the delivery.
     @inline(__always) var key: UInt { UInt(bitPattern: pn_delivery_get_context(self.pointer)) }
 
     @inline(__always) func setKey(_ key: UInt) {
@@ -59,8 +59,9 @@ struct ProtonDelivery: BitwiseCopyable, Equatable {
 
     // MARK: Ends
 
-    /// Settles the delivery. The settlement of the current one advances its link once, so do not advance again. Read an
-    /// incomplete one first, or its bytes stay in the session's window for good (P3): see ``ProtonLink/dropCurrent()``.
+    /// Settles the delivery. The settlement of the current delivery advances its link once, so do not advance again.
+    /// Read an incomplete delivery first, or its bytes stay in the session's window for good (P3): see
+    /// ``ProtonLink/dropCurrent()``.
     @inline(__always)
     func settle() {
         self.checkContext()
@@ -68,13 +69,14 @@ struct ProtonDelivery: BitwiseCopyable, Equatable {
     }
 
     /// Aborts the message that is being sent, settles it and advances its link. Proton frames an abort as a transfer.
-    /// Without credit or window it keeps the abort, and the link's detach after it (P8).
+    /// Without credit or window it delays the abort, and the link's detach behind it (P8).
     func abort() {
         self.checkContext()
         pn_delivery_abort(self.pointer)
     }
 
-    /// An event may name the delivery until Proton has framed the settlement, so a context could be taken twice.
+    /// Checks that the context is removed. An event may name the delivery until Proton has framed the settlement, so a
+    /// context could be used twice.
     @inline(__always)
     private func checkContext() {
         assert(pn_link_is_receiver(pn_delivery_link(self.pointer)) || self.context == nil, "take the context first")
@@ -90,7 +92,7 @@ struct ProtonDelivery: BitwiseCopyable, Equatable {
     }
 }
 
-/// The deliveries of a link that this side has not settled, oldest first. The visitor may settle each.
+/// The deliveries of a link that this side has not settled, oldest first. The visitor may settle each delivery.
 struct UnsettledDeliveries: Sequence, IteratorProtocol {
     private var following: OpaquePointer?
 

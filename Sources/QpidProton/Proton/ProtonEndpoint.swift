@@ -9,14 +9,14 @@ protocol ProtonEndpoint: ~Copyable {
 }
 
 extension ProtonEndpoint where Self: ~Copyable {
-    /// This side has not opened it.
+    /// Whether this side has not opened the object.
     @inline(__always) var isLocallyUnopened: Bool { self.state & PN_LOCAL_UNINIT != 0 }
-    /// This side has opened it, and not closed it.
+    /// Whether this side has opened the object, and not closed it.
     @inline(__always) var isLocallyActive: Bool { self.state & PN_LOCAL_ACTIVE != 0 }
     @inline(__always) var isLocallyClosed: Bool { self.state & PN_LOCAL_CLOSED != 0 }
-    /// The peer has not opened it.
+    /// Whether the peer has not opened the object.
     @inline(__always) var isRemotelyUnopened: Bool { self.state & PN_REMOTE_UNINIT != 0 }
-    /// The peer has opened it, and not closed it.
+    /// Whether the peer has opened the object, and not closed it.
     @inline(__always) var isRemotelyActive: Bool { self.state & PN_REMOTE_ACTIVE != 0 }
     @inline(__always) var isRemotelyClosed: Bool { self.state & PN_REMOTE_CLOSED != 0 }
 }

@@ -36,7 +36,7 @@ extension ProtonEngine: ProtonEndpoint {
 
     // MARK: The open of the peer
 
-    /// The peer's announcements in its open frame: a copy, because Proton's is freed with the transport.
+    /// The peer's announcements in its open frame: a copy, because Proton frees its own with the transport.
     var peer: AMQPPeer {
         let connection = self.connection
         let (largest, idle) = (self.remoteMaxFrameSize, self.remoteIdleTimeout)
@@ -57,7 +57,7 @@ extension ProtonEngine: ProtonEndpoint {
     /// Sets the error in the close of this side.
     func setError(_ error: AMQPError) { ProtonCondition.set(pn_connection_condition(self.connection), error) }
 
-    /// Closes the connection. Data without credit is dropped (P8, P32).
+    /// Closes the connection. Proton drops data without credit (P8, P32).
     func close() { pn_connection_close(self.connection) }
 
     /// Returns the error in the close of the peer; `nil` if it closed without one.

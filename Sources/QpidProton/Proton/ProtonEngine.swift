@@ -3,13 +3,13 @@
 internal import CProton
 internal import Logging
 
-/// The owner of one `pn_connection_driver_t`, with its connection and its transport: received bytes in, events and
-/// bytes out. It belongs to one event loop.
+/// The owner of one `pn_connection_driver_t`, with its connection and its transport. It turns received bytes into
+/// events, and calls into output bytes. It belongs to one event loop.
 ///
 /// A connection is never bound to a second transport, because its counters would underflow (P23).
 struct ProtonEngine: ~Copyable {
     private let driver: UnsafeMutablePointer<pn_connection_driver_t>
-    /// The destination of Proton's log until Proton is freed, and during that.
+    /// The destination of Proton's log, which must outlive Proton.
     private let logs = Logs()
 
     private final class Logs {
@@ -25,7 +25,7 @@ struct ProtonEngine: ~Copyable {
     }
 
     deinit {
-        // Before its log, which is freed with the members.
+        // Proton is freed before its log, which is freed with the members.
         pn_connection_driver_destroy(self.driver)
         self.driver.deallocate()
     }
@@ -38,12 +38,13 @@ struct ProtonEngine: ~Copyable {
         self.logs.log = ProtonLog(self.transport, logger)
     }
 
-    /// Binds the transport now, so that earlier settings are in the open frame.
+    /// Binds the transport, so that the open frame contains earlier settings.
     func bind() {
         pn_connection_driver_bind(self.driver)
     }
 
-    /// Feeds bytes from the socket. Returns the number that Proton accepted: fewer if it reads no more.
+    /// Passes bytes from the socket to Proton. Returns the number of bytes that Proton accepted, which is lower once it
+    /// reads no more.
     func read(_ bytes: UnsafeRawBufferPointer) -> Int {
         var offset = 0
         while offset < bytes.count {

@@ -4,7 +4,7 @@ internal import CProton
 
 /// The Proton events that this library handles. Their objects are valid until the next event.
 ///
-/// Many frames may raise one event, so read until nothing is left (P36).
+/// Many frames may raise one event, so read until no data is left (P36).
 enum ProtonEvent {
     case connectionRemoteOpen
     case connectionRemoteClose
@@ -18,7 +18,7 @@ enum ProtonEvent {
     case transportError
     case transportClosed
 
-    /// `nil` for an event without a handler.
+    /// Translates an event; `nil` for an event that this library does not handle.
     init?(_ event: OpaquePointer) {
         switch pn_event_type(event) {
         case PN_DELIVERY: self = .delivery(ProtonDelivery(pointer: pn_event_delivery(event)), link: Self.link(event))

@@ -2,15 +2,15 @@
 
 internal import CProton
 
-/// Computes the sizes of Proton's frames before Proton writes them.
+/// The sizes of Proton's frames, computed before Proton writes them.
 ///
 /// Proton 0.37 writes every performative except the transfer without regard to the peer's max-frame-size (P62). Unknown
 /// fields count with their largest size, so the true frame is up to 6 bytes smaller.
 enum ProtonFrameSize {
-    /// The frame header and the descriptor of a performative.
+    /// The size of the frame header and the descriptor of a performative.
     private static let head = 8 + 3
 
-    /// The attach of a link that is not opened yet.
+    /// Returns the size of the attach of a link that is not opened yet, in bytes.
     static func attach(_ link: OpaquePointer) -> Int {
         let limit = pn_link_max_message_size(link)
         return Self.head
@@ -26,7 +26,7 @@ enum ProtonFrameSize {
             ])
     }
 
-    /// The open of a connection that is not opened yet.
+    /// Returns the size of the open of a connection that is not opened yet, in bytes.
     static func open(_ connection: OpaquePointer) -> Int {
         Self.head
             + Self.list([
@@ -64,7 +64,7 @@ enum ProtonFrameSize {
             case PN_EXPIRE_WITH_LINK: 2 + "link-detach".utf8.count
             case PN_EXPIRE_WITH_CONNECTION: 2 + "connection-close".utf8.count
             case PN_EXPIRE_NEVER: 2 + "never".utf8.count
-            // Written only if it is set.
+            // Proton writes the policy only if it is set.
             default: 1
             }
         return [
@@ -90,7 +90,7 @@ enum ProtonFrameSize {
 
     private static func uint(_ value: UInt32) -> Int { value == 0 ? 1 : value <= 0xFF ? 2 : 5 }
 
-    /// Null if nothing is set.
+    /// Returns the size of a field with data, or of null if there is no data.
     private static func data(_ data: OpaquePointer?) -> Int {
         guard let data, pn_data_size(data) > 0 else { return 1 }
         pn_data_rewind(data)

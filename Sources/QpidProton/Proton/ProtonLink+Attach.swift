@@ -24,7 +24,7 @@ extension ProtonLink {
         pn_link_set_rcv_settle_mode(self.pointer, ProtonSettleMode.receiver(receiver))
     }
 
-    /// Sets the largest message, which Proton advertises and never enforces (P21).
+    /// Sets the largest message in bytes, which Proton advertises and never enforces (P21).
     func setMaxMessageSize(_ bytes: Int) { pn_link_set_max_message_size(self.pointer, UInt64(bytes)) }
 
     /// Omits the terminus of this side, which refuses the link. Source: AMQP 1.0 §2.6.3.
@@ -32,7 +32,7 @@ extension ProtonLink {
         Self.clear(self.isSender ? pn_link_source(self.pointer) : pn_link_target(self.pointer))
     }
 
-    /// Omits everything that makes the attach long, except the link's name.
+    /// Omits the fields that make the attach long, except the link's name.
     func clearTerminiAndProperties() {
         Self.clear(pn_link_source(self.pointer))
         Self.clear(pn_link_target(self.pointer))
@@ -52,20 +52,20 @@ extension ProtonLink {
 
     // MARK: The attach of the peer
 
-    /// `nil` if the peer refuses the link.
+    /// The source in the peer's attach; `nil` if the peer refuses the link.
     var remoteSource: AMQPSource? { ProtonTerminus.source(pn_link_remote_source(self.pointer)) }
 
-    /// `nil` if the peer refuses the link, or answers with a coordinator.
+    /// The target in the peer's attach; `nil` if the peer refuses the link, or answers with a coordinator.
     var remoteTarget: AMQPTarget? { ProtonTerminus.target(pn_link_remote_target(self.pointer)) }
 
     var hasRemoteSource: Bool { pn_terminus_get_type(pn_link_remote_source(self.pointer)) != PN_UNSPECIFIED }
 
-    /// A coordinator counts, because it is a target of another kind.
+    /// Whether the peer's attach has a target. A coordinator counts, because it is a target of another kind.
     var hasRemoteTarget: Bool { pn_terminus_get_type(pn_link_remote_target(self.pointer)) != PN_UNSPECIFIED }
 
     var remoteProperties: AMQPMap { ProtonData.map(pn_link_remote_properties(self.pointer)) }
 
-    /// In bytes; 0 if the peer names no largest message.
+    /// The largest message that the peer accepts, in bytes; 0 if the peer announced no limit.
     var remoteMaxMessageSize: UInt64 { pn_link_remote_max_message_size(self.pointer) }
 
     var remoteSenderSettleMode: AMQPSenderSettleMode {

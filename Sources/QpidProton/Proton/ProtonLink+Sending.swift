@@ -2,14 +2,15 @@
 
 internal import CProton
 
-// The sending side of a link. Proton queues everything without credit or window, scans all of it on each output (P40),
-// and delays the detach (P8). So hand over only bytes that can leave.
+// The sending side of a link. Proton queues all bytes without credit or window, scans the whole queue on each output
+// (P40), and delays the detach (P8). So hand over only bytes that can leave.
 
 extension ProtonLink {
-    /// The remaining credit. Proton keeps no sign (P4, P17), so it is huge if the peer revoked more than was left.
+    /// The remaining credit. Proton's count is unsigned (P4, P17), so the number is huge if the peer has revoked more
+    /// credit than was left.
     @inline(__always) var credit: UInt32 { UInt32(bitPattern: pn_link_credit(self.pointer)) }
 
-    /// The messages that have used credit and are not framed completely.
+    /// The number of messages that have used credit and are not framed completely.
     var queuedCount: Int { Int(pn_link_queued(self.pointer)) }
 
     /// Starts a message. The tag has at most 32 bytes, which Proton does not check (P34).
@@ -27,7 +28,7 @@ extension ProtonLink {
         pn_link_send(self.pointer, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
     }
 
-    /// Ends the current delivery as settled: no outcome follows, and its tag becomes free.
+    /// Ends the current delivery as settled. No outcome follows, and its tag becomes free.
     @inline(__always)
     func advanceSettled() {
         let delivery = self.current
@@ -35,10 +36,10 @@ extension ProtonLink {
         delivery?.settle()
     }
 
-    /// Whether the peer wants the credit used or returned.
+    /// Whether the peer has requested a drain of its credit.
     @inline(__always) var isDraining: Bool { pn_link_get_drain(self.pointer) }
 
-    /// Returns all credit. Call it between messages: within one, the delivery-counts of the two sides would diverge
-    /// (P10c).
+    /// Returns all credit. Call it between messages only: within a message, the delivery-counts of the two sides would
+    /// diverge (P10c).
     func returnCredit() { pn_link_drained(self.pointer) }
 }

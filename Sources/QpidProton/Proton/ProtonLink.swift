@@ -4,8 +4,8 @@ internal import CProton
 
 /// The owner of one `pn_link_t`, a sender or a receiver. It belongs to one event loop.
 ///
-/// ``free()`` and ``abandon()`` empty it. An empty one is closed on both sides. Any other use of it traps here, and
-/// does not touch memory that Proton has reused.
+/// ``free()`` and ``abandon()`` empty this value. The state of an empty value is closed on both sides. Any other use of
+/// an empty value traps here, and does not touch memory that Proton has reused.
 struct ProtonLink: ~Copyable, ProtonEndpoint {
     /// A link in an event. It is valid until the next event.
     struct View: BitwiseCopyable {
@@ -15,7 +15,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
         var name: String { pn_link_name(self.pointer).map { String(cString: $0) } ?? "" }
         var session: ProtonSession.View { ProtonSession.View(pointer: pn_link_session(self.pointer)) }
 
-        /// Returns the object of ``ProtonLink/setContext(_:)``; `nil` before it, and once the link is freed or
+        /// Returns the object of ``ProtonLink/setContext(_:)``; `nil` before that call, and once the link is freed or
         /// abandoned.
         @inline(__always)
         func context<Object: AnyObject>(as type: Object.Type) -> Object? {
@@ -37,14 +37,15 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
         self.owned = view.pointer
     }
 
-    /// Owns a link of this side; `nil` for nil.
+    /// Owns a link of this side; `nil` if Proton has made no link.
     init?(_ made: OpaquePointer?) {
         guard let made else { return nil }
         self.owned = made
     }
 
     @inline(__always) var pointer: OpaquePointer {
-        // No peer and no caller can reach it: `free` clears the context, so events find no endpoint, and commands no key.
+        // No peer and no caller can reach this trap: `free` clears the context, so events find no endpoint, and
+        // commands no key.
         guard let owned = self.owned else { preconditionFailure("the link was freed") }
         return owned
     }
@@ -55,7 +56,8 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
 
     var isSender: Bool { pn_link_is_sender(self.pointer) }
 
-    /// The object that handles the events of the link. It is not retained, so free or abandon the link first.
+    /// Sets the object that handles the events of the link. The link does not retain the object, so free or abandon the
+    /// link first.
     func setContext(_ object: AnyObject) {
         pn_link_set_context(self.pointer, Unmanaged.passUnretained(object).toOpaque())
     }
@@ -65,14 +67,14 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
     /// The delivery that is being sent or read; `nil` between messages.
     @inline(__always) var current: ProtonDelivery? { pn_link_current(self.pointer).map { ProtonDelivery(pointer: $0) } }
 
-    /// Ends the current delivery on this side. Never call it after ``ProtonDelivery/settle()`` of the same one, which
-    /// advances by itself: a second advance skips a message.
+    /// Ends the current delivery on this side. Never call it after ``ProtonDelivery/settle()`` of the same delivery,
+    /// which advances by itself. A second advance skips a message.
     @inline(__always) func advance() { pn_link_advance(self.pointer) }
 
-    /// The deliveries that this side has not settled.
+    /// The number of deliveries that this side has not settled.
     @inline(__always) var unsettledCount: Int { Int(pn_link_unsettled(self.pointer)) }
 
-    /// Those deliveries, oldest first. The visitor may settle each.
+    /// The deliveries that this side has not settled, oldest first. The visitor may settle each delivery.
     var unsettled: UnsettledDeliveries { UnsettledDeliveries(of: self.pointer) }
 
     // MARK: Attach and detach
@@ -82,7 +84,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
     /// Sets the error in the detach of this side.
     func setError(_ error: AMQPError) { ProtonCondition.set(pn_link_condition(self.pointer), error) }
 
-    /// Detaches and closes the link. Data without credit delays that (P8, P32).
+    /// Detaches and closes the link. Data without credit delays the detach (P8, P32).
     func close() { pn_link_close(self.pointer) }
 
     /// Detaches without closing. The link stays locally active.
@@ -93,7 +95,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
         ProtonCondition.get(pn_link_remote_condition(self.pointer), .link, ending)
     }
 
-    /// Frees the link and its deliveries. Clears the context first, because events may still name it.
+    /// Frees the link and its deliveries. Clears the context first, because events may still name the link.
     mutating func free() {
         let link = self.pointer
         self.abandon()

@@ -3,11 +3,11 @@
 internal import CProton
 internal import Logging
 
-/// Routes Proton's log of one transport into a swift-log logger. By default Proton writes to the standard error.
+/// The route of one transport's Proton log into a swift-log logger. By default Proton writes to the standard error.
 final class ProtonLog {
     private let logger: Logger
 
-    /// Proton's own trace of frames is not logged: see ``FrameTrace``.
+    /// Starts the route. It does not enable Proton's own trace of frames: see ``FrameTrace``.
     init(_ transport: OpaquePointer, _ logger: Logger) {
         self.logger = logger
         let proton = pn_transport_logger(transport)

@@ -4,14 +4,15 @@ internal import CProton
 
 /// The owner of one `pn_session_t`. It belongs to one event loop.
 ///
-/// ``free()`` and ``abandon()`` empty it. An empty one is closed on both sides. Any other use of it traps here, and
-/// does not touch memory that Proton has reused.
+/// ``free()`` and ``abandon()`` empty this value. The state of an empty value is closed on both sides. Any other use of
+/// an empty value traps here, and does not touch memory that Proton has reused.
 struct ProtonSession: ~Copyable, ProtonEndpoint {
     /// A session in an event. It is valid until the next event.
     struct View: BitwiseCopyable {
         let pointer: OpaquePointer
 
-        /// Returns the object of ``ProtonSession/setContext(_:)``; `nil` before it, and once the session is freed.
+        /// Returns the object of ``ProtonSession/setContext(_:)``; `nil` before that call, and once the session is
+        /// freed.
         @inline(__always)
         func context<Object: AnyObject>(as type: Object.Type) -> Object? {
             pn_session_get_context(self.pointer).map { Unmanaged<Object>.fromOpaque($0).takeUnretainedValue() }
@@ -34,7 +35,8 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     }
 
     @inline(__always) private var pointer: OpaquePointer {
-        // No peer and no caller can reach it: `free` clears the context, so events find no endpoint, and commands no key.
+        // No peer and no caller can reach this trap: `free` clears the context, so events find no endpoint, and
+        // commands no key.
         guard let owned = self.owned else { preconditionFailure("the session was freed") }
         return owned
     }
@@ -43,7 +45,8 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
         self.owned.map { pn_session_state($0) } ?? PN_LOCAL_CLOSED | PN_REMOTE_CLOSED
     }
 
-    /// The object that handles the events of the session. It is not retained, so free or abandon the session first.
+    /// Sets the object that handles the events of the session. The session does not retain the object, so free or
+    /// abandon the session first.
     func setContext(_ object: AnyObject) {
         pn_session_set_context(self.pointer, Unmanaged.passUnretained(object).toOpaque())
     }
@@ -51,7 +54,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     // MARK: Windows
 
     /// Sets the incoming window before the session begins. A capacity that shrinks later advertises a window of four
-    /// billion, and one that grows sends no flow (P7).
+    /// billion, and a capacity that grows sends no flow (P7).
     func setIncomingWindow(transfers: Int, frameSize: Int) {
         ProtonWindow.set(self.pointer, transfers: transfers, frameSize: frameSize)
     }
@@ -75,14 +78,14 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
 
     // MARK: Begin and end
 
-    /// Begins the session, which gets the lowest free channel with the next output (P66).
+    /// Begins the session. Proton assigns it the lowest free channel with the next output (P66).
     func begin() { pn_session_open(self.pointer) }
 
     /// Sets the error in the end of this side.
     func setError(_ error: AMQPError) { ProtonCondition.set(pn_session_condition(self.pointer), error) }
 
-    /// Ends the session. Proton then forgets the channel, and fails the connection at a late begin: wait for that
-    /// begin. Data without credit delays the end (P8, P32).
+    /// Ends the session. Proton then releases the channel, and fails the connection at a late begin of the peer. So
+    /// wait for this begin. Data without credit delays the end (P8, P32).
     func end() { pn_session_close(self.pointer) }
 
     /// Returns the error in the end of the peer; `nil` if it ended the session without one.
@@ -90,7 +93,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
         ProtonCondition.get(pn_session_remote_condition(self.pointer), .session, ending)
     }
 
-    /// Frees the session and its links. Clears the context first, because events may still name it.
+    /// Frees the session and its links. Clears the context first, because events may still name the session.
     mutating func free() {
         let session = self.pointer
         self.abandon()

@@ -2,7 +2,7 @@
 
 internal import CProton
 
-/// Translates settle modes between Swift and Proton.
+/// The translation of settle modes between Swift and Proton.
 enum ProtonSettleMode {
     static func sender(_ mode: pn_snd_settle_mode_t) -> AMQPSenderSettleMode {
         switch mode {

@@ -2,7 +2,7 @@
 
 internal import CProton
 
-/// Translates sources and targets between Swift and a `pn_terminus_t`.
+/// The translation of sources and targets between Swift and a `pn_terminus_t`.
 enum ProtonTerminus {
     static func set(_ terminus: OpaquePointer, _ source: AMQPSource) throws(AMQPError) {
         try Self.check("the source", source.address, source.timeout, source.dynamicNodeProperties, source.capabilities)
@@ -31,7 +31,7 @@ enum ProtonTerminus {
         try ProtonData.set(pn_terminus_capabilities(terminus), symbols: target.capabilities)
     }
 
-    /// `nil` if the peer sent no source, which refuses the link.
+    /// Returns a source of the peer; `nil` if the peer sent no source, which refuses the link.
     static func source(_ terminus: OpaquePointer) -> AMQPSource? {
         guard pn_terminus_get_type(terminus) == PN_SOURCE else { return nil }
         var source = AMQPSource(address: Self.address(terminus))
@@ -52,7 +52,7 @@ enum ProtonTerminus {
         return source
     }
 
-    /// `nil` if the peer sent no target, or one of another kind, which refuses the link.
+    /// Returns a target of the peer; `nil` if the peer sent no target, or a coordinator.
     static func target(_ terminus: OpaquePointer) -> AMQPTarget? {
         guard pn_terminus_get_type(terminus) == PN_TARGET else { return nil }
         var target = AMQPTarget(address: Self.address(terminus))
@@ -65,7 +65,7 @@ enum ProtonTerminus {
         return target
     }
 
-    /// Throws for a field that would change on the wire.
+    /// Throws if a field would change on the wire.
     private static func check(
         _ name: String,
         _ address: String?,

@@ -12,20 +12,20 @@ internal import Synchronization
     internal import Darwin
 #endif
 
-/// The versions of Proton-C: that of the headers at build time, and that of the loaded library.
+/// The versions of Proton-C: of the headers at build time, and of the loaded library.
 ///
-/// The library depends on how Proton frames windows, channels and handles, which no interface promises. A log line
+/// This library depends on how Proton frames windows, channels and handles, which no interface guarantees. A log line
 /// names an untested version.
 enum ProtonVersion {
-    /// The version of the tests.
+    /// The version with which the tests run.
     static let tested = "0.37"
     /// The version of the headers.
     static let headers = "\(PN_VERSION_MAJOR).\(PN_VERSION_MINOR)"
-    /// The version of the loaded library. Proton has no function that returns it, so it is derived from functions that
-    /// a version added.
+    /// The version of the loaded library. Proton has no function that returns its version, so the version is derived
+    /// from functions that it added.
     static let loaded = Self.version { Self.function($0) != nil }
 
-    /// Returns the version that has some of these functions and not others.
+    /// Returns the version that has certain functions and lacks others.
     static func version(_ has: (String) -> Bool) -> String {
         // A statically linked Proton has no symbols to find.
         guard has("pn_transport") else { return "unknown" }
@@ -34,7 +34,7 @@ enum ProtonVersion {
         return has("pn_connection_driver_read_buffer_sized") ? "0.37" : "0.36 or older"
     }
 
-    /// Returns a function of the loaded Proton; `nil` if it has none of this name.
+    /// Returns a function of the loaded Proton; `nil` if it has no function of this name.
     static func function(_ name: String) -> UnsafeMutableRawPointer? {
         guard let process = dlopen(nil, RTLD_NOW) else { return nil }
         defer { dlclose(process) }
