@@ -3,7 +3,7 @@
 import Logging
 import NIOCore
 
-/// How a client logs in.
+/// The login of a client.
 ///
 /// No description, dump, log or error shows a password.
 ///
@@ -21,16 +21,16 @@ public struct AMQPSASL: Hashable, Sendable {
 
     /// Whether PLAIN may send the password over a connection without TLS to another machine; false by default.
     ///
-    /// Without permission the connection fails before the password leaves. Loopback addresses and Unix sockets need
-    /// none.
+    /// Without this permission the connection fails before it sends the password. Loopback addresses and Unix sockets
+    /// need no permission.
     public var allowsPlainWithoutTLS = false
 
     /// The largest SASL frame that the server may send, in bytes; at least 512.
     ///
-    /// It also limits the bytes that are buffered until the login is complete.
+    /// This size also limits the bytes that are buffered until the login is complete.
     public var maxFrameSize: AMQPByteCount = .kibibytes(64)
 
-    /// Whether the login holds a password itself.
+    /// Whether the configuration contains a password.
     var hasPassword: Bool { if case .plain = self.method { true } else { false } }
 
     private init(_ method: Method) {
@@ -39,9 +39,9 @@ public struct AMQPSASL: Hashable, Sendable {
 
     /// The strongest mechanism that the credentials allow and the server offers.
     ///
-    /// With a user and a password (from the URL or the configuration) that is PLAIN. If the server does not offer PLAIN
-    /// and a client certificate is configured, it is EXTERNAL. It is never ANONYMOUS, because that would drop the login
-    /// without a word. Without a user it is EXTERNAL if a client certificate is configured and the server offers it,
+    /// With a user and a password from the URL, this is PLAIN. If the server does not offer PLAIN and a client
+    /// certificate is configured, it is EXTERNAL. It is never ANONYMOUS, because that would drop the login without an
+    /// error. Without a user it is EXTERNAL if a client certificate is configured and the server offers EXTERNAL,
     /// otherwise ANONYMOUS.
     public static let automatic = Self(.automatic)
 
@@ -75,7 +75,7 @@ public struct AMQPSASL: Hashable, Sendable {
 }
 
 extension AMQPSASL: CustomStringConvertible, CustomDebugStringConvertible {
-    /// The method and the user, without the password.
+    /// The mechanism and the user, without the password.
     public var description: String {
         switch self.method {
         case .automatic: "automatic"
@@ -91,15 +91,15 @@ extension AMQPSASL: CustomStringConvertible, CustomDebugStringConvertible {
 }
 
 extension AMQPSASL {
-    /// Creates the handler for one connection, or `nil` without a SASL layer.
+    /// Creates the handler for one connection; returns `nil` without a SASL layer.
     ///
     /// - Parameters:
     ///   - username: The user from the URL.
     ///   - password: The password from the URL.
     ///   - hasClientCertificate: Whether TLS is configured with a client certificate.
-    ///   - hostname: The host that the client wants to reach, for the `hostname` field of `sasl-init`.
-    ///   - logger: Logs the steps at debug level.
-    /// - Throws: ``AMQPError`` with ``AMQPCondition/invalidArgument`` if the configuration cannot log in anywhere.
+    ///   - hostname: The virtual host, for the `hostname` field of `sasl-init`.
+    ///   - logger: The logger of the steps, at debug level.
+    /// - Throws: ``AMQPError`` with ``AMQPCondition/invalidArgument`` if the configuration allows no login.
     func makeClientHandler(
         username: String?,
         password: String?,
@@ -147,7 +147,7 @@ extension AMQPSASL {
         }
     }
 
-    /// Throws if a login would send the password unencrypted over a network; called before connecting to the address.
+    /// Throws if a login would send the password unencrypted over a network. Call it before connecting to the address.
     func check(_ address: SocketAddress, isTLS: Bool, _ candidates: [any SASLClientMechanism]) throws(AMQPError) {
         guard !isTLS, !self.allowsPlainWithoutTLS, candidates.contains(where: \.revealsPassword),
             !SASLTransportSecurity.isLocal(address)

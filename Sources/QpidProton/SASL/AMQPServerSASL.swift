@@ -2,17 +2,17 @@
 
 import Logging
 
-/// How clients log in at a listener.
+/// The logins that a listener accepts.
 ///
 /// Source: AMQP 1.0 §5.3.
 public struct AMQPServerSASL: Sendable {
     /// Whether ANONYMOUS is offered. Source: RFC 4505.
     public var allowsAnonymous: Bool
 
-    /// Checks the user and the password of PLAIN; without it the listener does not offer PLAIN.
+    /// The check of the user and the password of PLAIN; `nil` if the listener does not offer PLAIN.
     ///
-    /// It runs outside the event loop and may suspend. If the connection closes first, its task is cancelled.
-    /// Source: RFC 4616.
+    /// The check runs outside the event loop and may suspend. If the connection closes first, the task of the check is
+    /// cancelled. Source: RFC 4616.
     public var checkPassword: (@Sendable (_ username: String, _ password: String) async -> Bool)?
 
     /// Whether EXTERNAL is offered to a client whose TLS certificate has been verified.
@@ -22,7 +22,7 @@ public struct AMQPServerSASL: Sendable {
 
     /// Whether PLAIN is offered over a connection without TLS from another machine; false by default.
     ///
-    /// An offer would invite clients to send passwords that others can read.
+    /// An offer would invite clients to send passwords that others on the network can read.
     public var allowsPlainWithoutTLS: Bool
 
     /// Whether a client may omit the SASL layer and start with the AMQP header; `nil` by default.
@@ -32,7 +32,7 @@ public struct AMQPServerSASL: Sendable {
 
     /// The largest SASL frame that a client may send, in bytes; at least 512.
     ///
-    /// It also limits the bytes that are buffered until the login is complete.
+    /// This size also limits the bytes that are buffered until the login is complete.
     public var maxFrameSize: AMQPByteCount
 
     /// Creates a configuration; without arguments it accepts every client as ANONYMOUS.
@@ -43,7 +43,7 @@ public struct AMQPServerSASL: Sendable {
     ///   - allowsPlainWithoutTLS: Whether PLAIN is offered over a connection without TLS from another machine.
     ///   - allowsNoSASL: Whether a client may omit the SASL layer; for `nil` see ``allowsNoSASL``.
     ///   - maxFrameSize: The largest SASL frame, in bytes.
-    ///   - checkPassword: Checks the user and the password of PLAIN.
+    ///   - checkPassword: The check of the user and the password of PLAIN.
     public init(
         allowsAnonymous: Bool? = nil,
         allowsExternal: Bool = true,
@@ -60,7 +60,7 @@ public struct AMQPServerSASL: Sendable {
         self.checkPassword = checkPassword
     }
 
-    /// Accepts every client as ANONYMOUS, with or without a SASL layer.
+    /// A configuration that accepts every client as ANONYMOUS, with or without a SASL layer.
     public static let anonymous = Self()
 }
 
@@ -76,7 +76,7 @@ extension AMQPServerSASL {
 
     /// Checks the configuration of a listener before it binds.
     ///
-    /// - Parameter showsCertificates: Whether its clients may show a TLS certificate.
+    /// - Parameter showsCertificates: Whether the listener's clients may present a TLS certificate.
     /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument``.
     func validate(showsCertificates: Bool) throws(AMQPError) {
         guard self.maxFrameSize.bytes >= SASLReader.minimumMaxFrameSize else {

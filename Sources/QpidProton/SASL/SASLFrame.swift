@@ -10,7 +10,7 @@ enum SASLFrame: Hashable, Sendable {
     case response([UInt8])
     case outcome(SASLCode, additionalData: [UInt8]?)
 
-    /// The frame's name in AMQP. Logs and errors show it alone, because the content may be a password.
+    /// The frame's name in AMQP. Logs and errors show only this name, because the content may be a password.
     var name: String {
         switch self {
         case .mechanisms: "sasl-mechanisms"
@@ -22,7 +22,7 @@ enum SASLFrame: Hashable, Sendable {
     }
 }
 
-/// How a SASL exchange ended. Source: AMQP 1.0 §5.3.3.6.
+/// The result of a SASL exchange. Source: AMQP 1.0 §5.3.3.6.
 enum SASLCode: UInt8, Hashable, Sendable {
     case ok = 0
     case auth = 1
@@ -49,7 +49,7 @@ extension SASLFrame {
     /// Appends the whole frame, header included.
     func write(into buffer: inout ByteBuffer) {
         let start = buffer.writerIndex
-        // Size, filled in later; data offset 2 words; type 1; two unused bytes.
+        // The header: the size, which is set later, a data offset of 2 words, type 1, and two unused bytes.
         buffer.writeInteger(UInt32(0))
         buffer.writeBytes([2, 1, 0, 0])
         buffer.writeBytes([0x00, 0x53, self.code, 0xd0])
@@ -91,7 +91,7 @@ extension SASLFrame {
         }
     }
 
-    /// Writes one binary, string or symbol: the long form's code is the short one's plus 0x10.
+    /// Writes one binary, string or symbol. The code of the long form is the code of the short form plus 0x10.
     private static func write(_ bytes: (some Collection<UInt8>)?, short: UInt8, into buffer: inout ByteBuffer) {
         guard let bytes else {
             buffer.writeInteger(UInt8(0x40))

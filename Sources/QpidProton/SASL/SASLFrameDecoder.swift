@@ -2,10 +2,10 @@
 
 import NIOCore
 
-/// Reads the body of one SASL frame.
+/// The decoder of the body of one SASL frame.
 ///
-/// It is not the message codec: before its login a peer reaches only this code and the cursor. They know seven types,
-/// one level deep. Source: AMQP 1.0 §1.6 and §5.3.3.
+/// This is not the message codec: before its login a peer reaches only this code and the cursor, which accept seven
+/// types, one level deep. Source: AMQP 1.0 §1.6 and §5.3.3.
 struct SASLFrameDecoder {
     private var cursor: ByteCursor
 
@@ -93,7 +93,7 @@ struct SASLFrameDecoder {
         return list.count
     }
 
-    /// Reads one symbol, an array of symbols, or null for none.
+    /// Reads one symbol, an array of symbols, or null for no symbols.
     private mutating func readSymbols() throws(AMQPError) -> [String] {
         guard let array = self.cursor.peek(), array & ~Code.wide == Code.array8 else {
             return try self.readText(Code.symbol8, "mechanisms").map { [$0] } ?? []
@@ -152,7 +152,7 @@ struct SASLFrameDecoder {
         return bytes
     }
 
-    /// Returns a size or a count, as wide as a constructor says.
+    /// Returns a size or a count, whose width a constructor determines.
     private mutating func readNumber(_ constructor: UInt8) throws(AMQPError) -> Int {
         guard let number = self.cursor.number(isWide: Code.isWide(constructor)) else { throw Self.tooShort }
         return number

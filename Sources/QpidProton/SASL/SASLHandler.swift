@@ -10,12 +10,12 @@ typealias SASLServerHandler = SASLHandler<SASLServerMachine>
 
 /// The SASL layer of a connection, between TLS and the AMQP handler in the pipeline.
 ///
-/// It starts when the channel is active, and withholds `channelActive`, all bytes, and `channelReadComplete` from the
-/// next handler. After the outcome it fires ``SASLCompleted`` and `channelActive`, forwards the bytes that followed,
-/// and removes itself. On failure it fires one ``AMQPError`` and closes the channel. The next handler then sees
-/// `errorCaught` and `channelInactive` without a `channelActive`.
+/// The handler starts when the channel is active, and withholds `channelActive`, all bytes, and `channelReadComplete`
+/// from the next handler. After the outcome it fires ``SASLCompleted`` and `channelActive`, forwards the bytes that
+/// followed, and removes itself. On failure the handler fires one ``AMQPError`` and closes the channel. The next
+/// handler then sees `errorCaught` and `channelInactive` without a `channelActive`.
 ///
-/// It buffers at most its largest frame. It sets no deadline, because the connection sets one.
+/// The handler buffers at most its largest frame. It sets no deadline, because the connection sets one.
 final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -44,9 +44,9 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     private let security: (ChannelHandlerContext) -> SASLTransportSecurity
 
     /// - Parameters:
-    ///   - machine: The side of the exchange.
-    ///   - maxFrameSize: The largest frame, and the most bytes held, in bytes.
-    ///   - logger: Logs the steps at debug level.
+    ///   - machine: The machine of this side of the exchange.
+    ///   - maxFrameSize: The largest frame and the limit of buffered bytes, in bytes.
+    ///   - logger: The logger of the steps, at debug level.
     ///   - security: The security of the layers below.
     init(
         machine: Machine,
@@ -109,7 +109,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // The lower layer has reported the cause; the end of input that follows adds nothing.
+        // The lower layer has reported the cause. The end of input that follows adds no information.
         if self.phase != .done && self.phase != .completing { self.end() }
         context.fireErrorCaught(error)
     }
@@ -142,7 +142,7 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         self.process(context)
     }
 
-    /// Handles the received bytes as far as they are complete.
+    /// Handles complete headers and frames among the received bytes.
     private func process(_ context: ChannelHandlerContext) {
         while self.phase == .negotiating {
             if self.machine.expectsHeader {
@@ -198,7 +198,8 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
         if self.phase == .negotiating { context.flush() }
     }
 
-    /// Runs a check outside the event loop. Its answer returns to the loop, and is dropped if the channel is closed.
+    /// Runs a check outside the event loop. Its answer returns to the loop, which drops the answer if the channel is
+    /// closed.
     private func run(_ check: @escaping @Sendable () async -> SASLServerStep, _ context: ChannelHandlerContext) {
         self.phase = .checking
         let promise = context.eventLoop.makePromise(of: SASLServerStep.self)

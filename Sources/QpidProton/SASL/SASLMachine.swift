@@ -2,13 +2,13 @@
 
 /// One side of a SASL exchange as a pure value: received headers and frames go in, actions come out.
 ///
-/// A thrown error ends the connection after the actions before it.
+/// A thrown error ends the connection after the earlier actions.
 protocol SASLMachine {
     /// Whether the peer's protocol header is still outstanding.
     var expectsHeader: Bool { get }
     /// Starts the exchange on a new connection.
     mutating func start(_ security: SASLTransportSecurity) throws(AMQPError) -> [SASLAction]
-    /// Handles the peer's protocol header. `security` is current: TLS knows the peer's certificate now.
+    /// Handles the peer's protocol header. `security` is current: TLS has received the peer's certificate now.
     mutating func receive(_ header: ProtocolHeader, _ security: SASLTransportSecurity) throws(AMQPError) -> [SASLAction]
     /// Handles a received frame.
     mutating func receive(_ frame: SASLFrame) throws(AMQPError) -> [SASLAction]
@@ -20,15 +20,15 @@ protocol SASLMachine {
 enum SASLAction: Sendable {
     case sendHeader
     case send(SASLFrame)
-    /// Run this outside the event loop, and pass its answer to the machine.
+    /// Run this function outside the event loop, and pass its answer to the machine.
     case check(@Sendable () async -> SASLServerStep)
     /// The SASL layer is complete, and the following bytes are for the next handler. If the peer uses no SASL layer,
-    /// they start with its AMQP header.
+    /// these bytes start with its AMQP header.
     case complete(AMQPAuthenticatedIdentity)
     case fail(AMQPError)
 }
 
-/// Limits a peer that never ends its challenges or answers; SCRAM needs two.
+/// The most challenges or answers of a peer, so that an exchange ends; SCRAM needs two.
 let maxSASLSteps = 16
 
 /// Shortens names from a peer for a log or an error.

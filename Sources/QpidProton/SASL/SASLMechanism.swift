@@ -36,9 +36,9 @@ enum SASLServerStep: Sendable {
     case challenge([UInt8])
     /// The client's identity is proven.
     case accept(username: String?, additionalData: [UInt8]? = nil)
-    /// The login is refused. The reason is for this side's error alone: the client receives only the outcome `auth`.
+    /// The login is refused. Only this side's error contains the reason: the client receives the outcome `auth` alone.
     case refuse(String)
-    /// The answer takes time: it is computed outside the event loop, and is never another `check`.
+    /// The answer takes time, so it is computed outside the event loop. It is never another `check`.
     case check(@Sendable () async -> SASLServerStep)
 }
 
@@ -56,11 +56,12 @@ protocol SASLServerMechanism: Sendable {
 ///
 /// Source: AMQP 1.0 §5.3.
 public struct AMQPAuthenticatedIdentity: Hashable, Sendable, CustomStringConvertible {
-    /// The SASL mechanism, such as `PLAIN`, or `nil` if the peer uses no SASL layer.
+    /// The SASL mechanism, such as `PLAIN`; `nil` if the peer uses no SASL layer.
     public var mechanism: String?
-    /// The user: with PLAIN the checked name, with EXTERNAL the common name of the client's certificate.
+    /// The user: the checked name for PLAIN, or the common name of the client's certificate for EXTERNAL.
     ///
-    /// It is `nil` for ANONYMOUS and without a SASL layer. On the client's side it is the name that was sent.
+    /// `nil` for ANONYMOUS and without a SASL layer. On the client's side this is the name that the client sent with
+    /// PLAIN.
     public var username: String? {
         get { self.comparedUsername.text }
         set { self.comparedUsername.text = newValue }

@@ -4,7 +4,8 @@
 struct SASLAnonymous: SASLClientMechanism, SASLServerMechanism {
     let name = "ANONYMOUS"
 
-    // Empty, not null: the trace information of RFC 4505 is optional, and a null would require a challenge.
+    // The response is empty, not null: the trace information of RFC 4505 is optional, and a null would require a
+    // challenge.
     func initialResponse() -> [UInt8]? { [] }
 
     func step(_ response: [UInt8]?) -> SASLServerStep { .accept(username: nil) }
@@ -14,11 +15,11 @@ struct SASLAnonymous: SASLClientMechanism, SASLServerMechanism {
 struct SASLExternalClient: SASLClientMechanism {
     let name = "EXTERNAL"
 
-    // Empty, because the server reads the identity from the certificate.
+    // The response is empty, because the server reads the identity from the certificate.
     func initialResponse() -> [UInt8]? { [] }
 }
 
-/// EXTERNAL on the server's side. It is offered only if TLS has verified a certificate of the client.
+/// EXTERNAL on the server's side. The server offers it only if TLS has verified a certificate of the client.
 struct SASLExternalServer: SASLServerMechanism {
     let name = "EXTERNAL"
     /// The common name in the client's certificate.
@@ -46,7 +47,7 @@ struct SASLPlainClient: SASLClientMechanism {
         self.password = password
     }
 
-    /// Creates the mechanism for a login that PLAIN can encode.
+    /// Creates the mechanism. Throws if PLAIN cannot encode the login.
     init(checking username: String, _ password: Redacted<String>) throws(AMQPError) {
         self.init(username: username, password: password)
         _ = try self.initialResponse()

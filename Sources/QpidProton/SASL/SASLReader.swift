@@ -6,14 +6,14 @@ import NIOCore
 enum ProtocolHeader: Hashable, Sendable {
     /// `AMQP`, a protocol id, and a version.
     case amqp(id: UInt8, major: UInt8, minor: UInt8, revision: UInt8)
-    /// Bytes that are not AMQP: the first of them, at most eight.
+    /// The first bytes of another protocol, at most eight.
     case foreign([UInt8])
 
     static let sasl = Self.amqp(id: 3, major: 1, minor: 0, revision: 0)
     static let plain = Self.amqp(id: 0, major: 1, minor: 0, revision: 0)
     static let saslBytes: [UInt8] = Array("AMQP".utf8) + [3, 1, 0, 0]
 
-    /// The protocol that the peer seems to speak, for an error's text.
+    /// The protocol that the peer seems to use, for an error text.
     var explanation: String {
         switch self {
         case .sasl: return "SASL 1.0"
@@ -32,7 +32,7 @@ enum ProtocolHeader: Hashable, Sendable {
     }
 }
 
-/// Splits the bytes of the SASL layer into a header and frames, and buffers an incomplete rest.
+/// A reader that splits the bytes of the SASL layer into a header and frames, and buffers an incomplete rest.
 struct SASLReader {
     private var buffer = ByteBuffer()
     /// The largest frame and the largest ``buffer``, in bytes.
@@ -42,10 +42,10 @@ struct SASLReader {
         self.maxFrameSize = max(SASLReader.minimumMaxFrameSize, maxFrameSize)
     }
 
-    /// Every peer must accept frames of this size. Source: AMQP 1.0 §5.3.1, MIN-MAX-FRAME-SIZE.
+    /// The frame size that every peer must accept, in bytes. Source: AMQP 1.0 §5.3.1, MIN-MAX-FRAME-SIZE.
     static let minimumMaxFrameSize = 512
 
-    /// Buffered bytes.
+    /// The number of buffered bytes.
     var count: Int { self.buffer.readableBytes }
 
     mutating func append(_ bytes: inout ByteBuffer) {
@@ -57,7 +57,7 @@ struct SASLReader {
         }
     }
 
-    /// Returns the header, or `nil` until it is complete. It stays in the buffer until ``dropHeader()``.
+    /// Returns the header; `nil` until it is complete. The header stays in the buffer until ``dropHeader()``.
     func header() -> ProtocolHeader? {
         let bytes = self.buffer.getBytes(at: self.buffer.readerIndex, length: min(8, self.buffer.readableBytes)) ?? []
         let name = Array("AMQP".utf8)
@@ -70,10 +70,10 @@ struct SASLReader {
         self.buffer.moveReaderIndex(forwardBy: min(8, self.buffer.readableBytes))
     }
 
-    /// Removes and returns the next frame, or returns `nil` until it is complete. A frame that is too large is refused
-    /// by its header, before its bytes are buffered.
+    /// Removes and returns the next frame; `nil` until it is complete. Throws for a frame that is too large before its
+    /// bytes are buffered.
     mutating func nextFrame() throws(AMQPError) -> SASLFrame? {
-        // Read before the header is complete, so that a large frame is refused early.
+        // The size is read before the header is complete, so that a large frame is refused early.
         let header = self.buffer.withUnsafeReadableBytes { bytes in
             var cursor = ByteCursor(bytes)
             return (size: cursor.number(isWide: true), offset: cursor.byte(), type: cursor.byte())

@@ -21,7 +21,7 @@ struct SASLServerMachine: SASLMachine {
         if case .header = self.state { true } else { false }
     }
 
-    // The client sends first, and TLS knows its certificate only then.
+    // The client sends first, and only then has TLS received its certificate.
     func start(_ security: SASLTransportSecurity) -> [SASLAction] { [] }
 
     mutating func receive(_ header: ProtocolHeader, _ security: SASLTransportSecurity) -> [SASLAction] {
@@ -30,7 +30,7 @@ struct SASLServerMachine: SASLMachine {
             return [.complete(AMQPAuthenticatedIdentity(mechanism: nil, username: nil))]
         }
         guard header == .sasl else {
-            // AMQP 1.0 §2.2: the answer to an unsupported header is a supported one and a close.
+            // AMQP 1.0 §2.2: the answer to an unsupported header is a supported header and a close.
             self.state = .done
             return [.sendHeader, .fail(Self.headerError(header))]
         }

@@ -3,7 +3,7 @@
 import NIOCore
 import NIOSSL
 
-/// The security of a connection, as the layers below SASL know it.
+/// The security of a connection, as the layers below SASL provide it.
 struct SASLTransportSecurity: Hashable, Sendable {
     /// Whether the bytes are encrypted.
     var isEncrypted: Bool
@@ -11,7 +11,7 @@ struct SASLTransportSecurity: Hashable, Sendable {
     var isLocal: Bool
     /// Whether TLS has verified a certificate of the peer.
     var hasPeerCertificate = false
-    /// The common name in that certificate.
+    /// The common name in the peer's certificate; `nil` if there is none.
     var peerCertificateName: String?
 
     /// Whether a password may be sent in clear text.
@@ -19,12 +19,13 @@ struct SASLTransportSecurity: Hashable, Sendable {
 }
 
 extension SASLTransportSecurity {
-    /// Reads the pipeline and the remote address. The certificate is known only after the TLS handshake, so a server
-    /// reads it with the client's first decrypted bytes.
+    /// Reads the pipeline and the remote address. TLS has the certificate only after its handshake, so a server reads
+    /// it with the client's first decrypted bytes.
     ///
     /// - Parameters:
     ///   - context: The place of the SASL layer in the pipeline.
-    ///   - address: The address that a client connected to. The socket loses it when the peer resets the connection.
+    ///   - address: The address to which a client connected. The socket loses this address when the peer resets the
+    ///     connection.
     init(context: ChannelHandlerContext, address: SocketAddress?) {
         let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLHandler.self)
         let certificate = tls?.peerCertificate
