@@ -15,8 +15,8 @@ extension AMQPMemoryBudget {
 
     /// The smallest reservation for a read, in bytes.
     static let leastRead = 2_048
-    /// The size of a read without room, in bytes. It is not 0, because a read cannot ask a readable socket for zero
-    /// bytes.
+    /// The size of a read without room, in bytes. The size is not 0, because a read of a readable socket needs at least
+    /// one byte.
     static let margin = 512
 
     /// Registers a reading connection.

@@ -20,7 +20,8 @@ public final class AMQPMemoryBudget: Sendable {
         var peak = 0
         var waiters = WaitList<ID, @Sendable () -> Void>()
         var waitingIDs: Set<ID> = []
-        /// Whether a task is calling waiters. That task must notice bytes that others release meanwhile: see `isAgain`.
+        /// Whether a task is calling waiters. That task must notice bytes that other tasks release meanwhile: see
+        /// `isAgain`.
         var isServing = false
         var isAgain = false
         /// The waiter that is being called. No other waiter is admitted meanwhile.
@@ -36,7 +37,7 @@ public final class AMQPMemoryBudget: Sendable {
 
         mutating func wait(_ id: ID, _ callback: @escaping @Sendable () -> Void) {
             guard self.waitingIDs.insert(id).inserted else { return }
-            // A waiter whose turn was in vain keeps its place.
+            // A waiter that was called and could reserve no bytes stays the first.
             if self.served == id, !self.hasGained {
                 self.waiters.prepend(id, callback)
             } else {
@@ -127,7 +128,7 @@ public final class AMQPMemoryBudget: Sendable {
         self.state.withLock { $0.add(bytes) }
     }
 
-    /// Replaces released bytes of a holder by new ones if these fit. Otherwise changes nothing.
+    /// Replaces released bytes of a holder by new bytes if these fit. Returns false and changes no count otherwise.
     func exchange(_ released: Int, for bytes: Int) -> Bool {
         self.state.withLock { state in
             let rest = state.used - released
@@ -171,7 +172,7 @@ public final class AMQPMemoryBudget: Sendable {
         }
     }
 
-    /// Calls the waiters in turn, until a waiter reserves nothing.
+    /// Calls the waiters in turn, until a waiter reserves no bytes.
     func serve() {
         while let callback = self.state.withLock({ $0.next() }) { callback() }
     }

@@ -3,7 +3,7 @@
 /// The tracker of a message that ``AMQPSender/enqueue(_:settled:options:)`` or
 /// ``AMQPSender/trySend(_:settled:options:)`` accepted.
 ///
-/// Keep the tracker to await the outcome, or drop it: the message is sent either way, unless its link ends first.
+/// Store the tracker to await the outcome, or drop it: the message is sent either way, unless its link ends first.
 public struct AMQPTracker: Hashable, Sendable {
     let reply: OutcomeReply
 
@@ -11,9 +11,9 @@ public struct AMQPTracker: Hashable, Sendable {
         self.reply = reply
     }
 
-    /// The outcome of the message, or the error in its place; `nil` while neither is known.
+    /// The outcome of the message, or the error in its place; `nil` until one of them arrives.
     ///
-    /// A failure means that the outcome will never be known, or that the message was not sent.
+    /// A failure means that no outcome will arrive, or that the message was not sent.
     public var result: Result<AMQPOutcome, AMQPError>? { self.reply.answer }
 
     /// Suspends until the peer has settled the message.
@@ -33,8 +33,8 @@ public struct AMQPTracker: Hashable, Sendable {
     ///
     /// Use this method for many trackers, where a task for each would cost too much.
     ///
-    /// - Parameter body: The callback. It runs on the connection's event loop, so it must be short and must not block. If the
-    ///   outcome is already known, it runs at once on the calling thread.
+    /// - Parameter body: The callback. It runs on the connection's event loop, so it must be short and must not block.
+    ///   If the outcome has already arrived, the callback runs at once on the calling thread.
     public func whenSettled(_ body: @escaping @Sendable (Result<AMQPOutcome, AMQPError>) -> Void) {
         self.reply.whenResolved(body)
     }

@@ -16,10 +16,11 @@ enum LargeArrival: Sendable {
     }
 }
 
-/// Messages that arrived together, as plain memory, so that none is allocated on one thread and freed on another.
+/// Messages that arrived together, as plain memory. This avoids an allocation for each message on one thread and its
+/// release on another.
 ///
-/// Small messages are stored in the chunk, larger ones in a buffer each. A received message is copied out, so the chunk
-/// lives only while it has waiting messages. ``Arrivals`` creates it.
+/// The chunk stores small messages. Each larger message has its own buffer. A received message is copied out, so the
+/// chunk lives only while it has waiting messages. ``Arrivals`` creates it.
 // Sendable: neither the chunk nor its memory changes after its creation.
 final class ArrivalChunk: @unchecked Sendable {
     /// The largest message in a chunk, in bytes.

@@ -21,7 +21,7 @@ extension Arrivals.Batch {
 }
 
 extension Arrivals {
-    /// Adds the settled messages of a part of a chunk, and appends the keys of the unsettled ones to `removed`.
+    /// Adds the settled messages of a part of a chunk, and appends the keys of the unsettled messages to `removed`.
     ///
     /// Returns the number of added messages whose receipt is reported.
     func keep(

@@ -16,7 +16,7 @@ final class Arrivals {
     private static let least = 512
     private static let fewest = 4
 
-    /// The memory of the current chunk; none before its first message.
+    /// The memory of the current chunk; `nil` before its first message.
     private var bytes: UnsafeMutableRawPointer?
     private var capacity = 0
     private var used = 0
@@ -26,7 +26,7 @@ final class Arrivals {
     private var sums = ArrivalChunk.Sums()
     /// The finished chunks. Exclusivity checks are off, because each access is one call on a plain value.
     @exclusivity(unchecked) private var done = Batch()
-    /// The contents of the last chunk, so that the next one need not grow.
+    /// The size of the last chunk, so that the next chunk need not grow.
     private var expected = (bytes: 0, count: 0)
 
     deinit {
@@ -39,7 +39,7 @@ final class Arrivals {
     /// The number of messages since the last hand-over.
     var messages: Int { self.done.chunks.reduce(self.count) { $0 + $1.count } }
 
-    /// Returns room for the tag and the payload of one small message, or for the tag of a large one.
+    /// Returns room for the tag and the payload of a small message, or for the tag of a large message.
     func room(for count: Int) -> UnsafeMutableRawPointer {
         let needed = self.used + count
         if let bytes = self.bytes, needed <= self.capacity { return bytes + self.used }
@@ -113,13 +113,13 @@ final class Arrivals {
             (self.used, self.count) = (0, 0)
             self.sums = ArrivalChunk.Sums()
         }
-        // With many links only few messages arrive at a time, so their small memory is kept.
+        // With many links only few messages arrive at a time, so the next chunk reuses this small memory.
         if self.capacity <= Self.least, self.recordCapacity <= Self.fewest {
             let bytes = UnsafeRawBufferPointer(start: bytes, count: self.used)
             let records = UnsafeBufferPointer(start: records, count: self.count)
             return self.done.chunks.append(ArrivalChunk(copying: bytes, records))
         }
-        // A few waiting messages must not keep the memory of many.
+        // A few waiting messages must not occupy the memory of many.
         let fitting = self.used * 4 < self.capacity ? Self.moved(bytes, self.used, to: max(self.used, 1)) : bytes
         self.done.chunks.append(ArrivalChunk(bytes: fitting, records: records, count: self.count))
         self.bytes = nil

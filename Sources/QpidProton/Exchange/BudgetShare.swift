@@ -37,7 +37,7 @@ struct BudgetShare: Sendable {
         return true
     }
 
-    /// Reserves bytes in place of released ones that are not repaid yet.
+    /// Reserves bytes in place of released bytes that are not repaid yet.
     mutating func exchange(_ released: Int, for bytes: Int) -> Bool {
         guard self.returned >= released, self.budget.exchange(released, for: bytes) else { return false }
         self.returned -= released

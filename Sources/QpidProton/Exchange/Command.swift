@@ -43,7 +43,7 @@ enum SenderCommand: Sendable {
     case cancel(OutcomeReply, Reply<Void>)
     /// Abandons a message that is created while it is sent.
     case abort(OutcomeReply, AMQPError, Reply<Void>)
-    /// Makes room for the first waiting message by dropping older ones.
+    /// Makes room for the first waiting message by dropping older messages.
     case makeRoom(isAgain: Bool)
     case setRate(AMQPRateLimit?)
     case snapshot(Reply<AMQPLinkSnapshot>)

@@ -6,9 +6,10 @@ internal import Synchronization
 
 /// The received messages of one receiver that wait for tasks, in order.
 ///
-/// Messages wait in chunks. A task takes a part of a chunk under one short lock, and creates the deliveries without it.
+/// Messages wait in chunks. A task removes a part of a chunk under one short lock, and creates the deliveries outside
+/// the lock.
 final class Inbox: WaitingInbox {
-    /// A part of a chunk that a task has taken.
+    /// A part of a chunk that a task has removed.
     struct Part: Sendable {
         let chunk: ArrivalChunk
         let range: Range<Int>
@@ -18,7 +19,7 @@ final class Inbox: WaitingInbox {
 
     struct State: InboxState {
         fileprivate var chunks: Deque<ArrivalChunk> = []
-        /// The number of messages that tasks have taken from the first chunk.
+        /// The number of messages that tasks have removed from the first chunk.
         fileprivate var taken = 0
         fileprivate var large: Deque<LargeArrival> = []
         fileprivate var count = 0

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The waiting tasks of an inbox, its end, and the number of taken elements that are not reported.
+/// The waiting tasks of an inbox, its end, and the number of received elements that are not reported.
 struct InboxWaits<Item: Sendable>: Sendable {
     typealias Answer = Result<Item?, AMQPError>
     typealias Continuation = WaitingTask<Answer>
@@ -42,7 +42,7 @@ struct InboxWaits<Item: Sendable>: Sendable {
         self.waiters.popFirst().map { Resumption(continuation: $0, answer: .success(item)) }
     }
 
-    /// Sets the end, unless there is one already. Returns the waits that it ends.
+    /// Sets the end, unless it is set already. Returns the waits that it ends.
     mutating func finish(_ end: Answer) -> WaitList<UInt64, Continuation> {
         guard self.end == nil else { return WaitList() }
         self.end = end
@@ -73,11 +73,11 @@ extension InboxState {
 /// The queue between the event loop and the tasks: items in order, until an end.
 protocol WaitingInbox: AnyObject, Sendable {
     associatedtype State: InboxState
-    /// The number of taken elements after which `report` is called.
+    /// The number of received elements after which `report` is called.
     var reportEvery: Int { get }
-    /// Whether the start of a wait reports the taken elements, even if there are none, so that more can arrive.
+    /// Whether the start of a wait reports the received elements, even if there are none, so that more can arrive.
     var isStarved: @Sendable () -> Bool { get }
-    /// Reports a number of taken elements. Called on the task that takes the last of them.
+    /// The function that reports a number of received elements. Called on the task that receives the last of them.
     var report: @Sendable (Int) -> Void { get }
     func withState<Part: Sendable>(_ body: (inout State) -> Part) -> Part
 }
@@ -111,7 +111,7 @@ extension WaitingInbox {
         self.withState { $0.waits.finish(end) }.forEach { $0.resume(returning: end) }
     }
 
-    /// Takes elements under the lock, and reports the due number.
+    /// Removes elements under the lock, and reports the due number.
     func take<Taken: Sendable>(_ body: (inout State) -> Taken) -> Taken {
         let (taken, due) = self.withState { state in
             (body(&state), state.waits.takeUnreported(least: self.reportEvery))
@@ -130,8 +130,8 @@ extension WaitingInbox {
 
     /// Waits for the next item; `nil` at the end, or after ``endWait(_:_:)``.
     ///
-    /// A cancelled task receives no item, because its cancellation is checked before each take. An item that was handed
-    /// to a waiting task before its cancellation is returned.
+    /// A cancelled task receives no item, because its cancellation is checked before each removal. An item that was
+    /// handed to a waiting task before its cancellation is returned.
     ///
     /// - Parameter onWait: Called when the wait has started, so that it can be ended.
     @inline(__always)

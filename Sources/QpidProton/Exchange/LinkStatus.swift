@@ -54,7 +54,7 @@ final class LinkStatus: Sendable {
     let droppedBytes = Atomic(0)
     /// The last figures of an ended link.
     let lastSnapshot = Mutex<AMQPLinkSnapshot?>(nil)
-    /// On a sender: the total number of messages that the peer's credit allows, including started ones.
+    /// On a sender: the total number of messages that the peer's credit allows, including started messages.
     let deliveryLimit = ObservedValue()
 
     init(name: String, key: LinkKey) {

@@ -3,7 +3,7 @@
 internal import NIOCore
 internal import Synchronization
 
-/// Memory for the encoded messages of one sender, one after the other, or for one large message.
+/// The memory for the encoded messages of one sender, in order, or for one large message.
 ///
 /// Sendable: bytes are written before their message is handed over under a lock, and are then only read until it is
 /// done.
@@ -49,7 +49,7 @@ final class MessageChunk: @unchecked Sendable {
 /// this size at once, and a new allocation costs as much as copying the messages.
 final class ChunkPool: Sendable {
     static let shared = ChunkPool()
-    /// The size of the kept chunks, in bytes; together at most 4 MiB.
+    /// The size of the pooled chunks, in bytes; together at most 4 MiB.
     static let size = 65_536
     static let most = 64
 
@@ -62,7 +62,7 @@ final class ChunkPool: Sendable {
 
     deinit { self.spares.withLock { $0.forEach { $0.memory.deallocate() } } }
 
-    /// The number of kept chunks.
+    /// The number of pooled chunks.
     var count: Int { self.spares.withLock { $0.count } }
 
     func take(_ capacity: Int) -> UnsafeMutableRawBufferPointer {
@@ -124,7 +124,7 @@ struct MessageBytes: Sendable {
 ///
 /// Chunks belong to one sender, so a stalled link holds only memory of its own messages.
 struct MessageMemory {
-    /// The largest message in a shared chunk; larger ones have memory of their own.
+    /// The largest message in a shared chunk, in bytes; larger messages have memory of their own.
     static let largestMessage = 16_384
     /// The largest message in a small chunk; the first small chunk is smaller still.
     private static let smallMessage = 4_096

@@ -3,8 +3,8 @@
 #if THREAD_SANITIZER
     internal import NIOConcurrencyHelpers
 
-    /// Replaces the standard library's type under the thread sanitizer. The sanitizer recognises pthread's mutex but
-    /// not a futex, and would report races.
+    /// The replacement of the standard library's type under the thread sanitizer. The sanitizer recognises pthread's
+    /// mutex but not a futex, and would report races.
     // Sendable: the value is accessed under the lock only.
     final class Mutex<Value>: @unchecked Sendable {
         private let lock = NIOLock()

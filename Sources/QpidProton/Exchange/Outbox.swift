@@ -130,7 +130,7 @@ final class Outbox: Sendable {
         self.post { $0.settlements.append(contentsOf: settlements) }
     }
 
-    /// Reports taken messages, which hold their places in a receiver's window until this report.
+    /// Reports received messages, which hold their places in a receiver's window until this report.
     func taken(_ count: Int, receiver: SlotKey) {
         _ = self.post { $0.items.append(.taken(count, receiver: receiver)) }
     }

@@ -44,7 +44,8 @@ final class ReadReservation: Sendable {
         return self.taken.exchange(0, ordering: .relaxed)
     }
 
-    /// Ends the last reservation, and makes no further ones. Returns the number of bytes to release in the budget.
+    /// Ends the last reservation, and prevents further reservations. Returns the number of bytes to release in the
+    /// budget.
     func close() -> Int {
         self.isClosed.store(true, ordering: .relaxed)
         return self.end(leaving: 0)

@@ -102,7 +102,7 @@ struct ReceiveShare {
 
     /// Returns the most credit that has room, by the size of recent messages.
     ///
-    /// - Parameter isIdle: Whether no message is on its way. The last room goes to such links, so that each link makes
+    /// - Parameter isIdle: Whether no message is on its way. Such links receive the last room, so that each link makes
     ///   progress.
     func credit(isIdle: Bool, of budget: inout ReceiveBudget) -> Int {
         guard let room = budget.creditRoom else { return .max }

@@ -23,7 +23,7 @@ struct SendGate<Waiter> {
         let parent: Node?
         /// Whether the level is closed. A closed level admits no items, and is removed with its last bytes.
         var isClosed = false
-        /// The message whose first part has passed and whose last part has not; 0 for none.
+        /// The number of the message whose first part has passed and whose last part has not; 0 if there is none.
         var message: UInt32 = 0
         /// Whether the level has an ``AdmissionTuner``.
         var isTuned = false
@@ -292,7 +292,8 @@ struct SendGate<Waiter> {
         return nil
     }
 
-    /// Counts bytes on every level, or on none. Returns the level that refused; `nil` if none did.
+    /// Counts bytes on every level, or on no level. Returns the level that refused them; `nil` if all levels admitted
+    /// them.
     private mutating func pass(
         _ bytes: Int,
         at link: Node,

@@ -2,7 +2,7 @@
 
 /// An application's decision about one delivery, on its way to the loop.
 struct Settlement: Sendable {
-    /// An outcome without data, or a reference to one with data. This keeps the value small, because many settlements
+    /// An outcome without data, or a reference to an outcome with data. The value is small, because many settlements
     /// wait, and are sorted and copied.
     private enum Decision: Sendable {
         case accepted

@@ -46,7 +46,7 @@ final class UnsentSettlements: Sendable {
     /// The link, for log lines.
     private let metadata: Logger.Metadata
     private let logger: Logger
-    /// Receives the number of further lost decisions.
+    /// The function that receives the number of further lost decisions.
     private let onLoss: (@Sendable (Int) -> Void)?
 
     init(metadata: Logger.Metadata, logger: Logger, onLoss: (@Sendable (Int) -> Void)? = nil) {
@@ -56,7 +56,7 @@ final class UnsentSettlements: Sendable {
     }
 
     var count: Int { self.state.withLock { $0.count } }
-    /// Whether the link has ended, as far as this side knows.
+    /// Whether this side has recorded the end of the link.
     var hasEnded: Bool { self.ended.load(ordering: .relaxed) }
 
     /// Records the end of the link.
@@ -64,7 +64,7 @@ final class UnsentSettlements: Sendable {
     /// - Parameters:
     ///   - undecided: The messages that the application holds without a decision, with their sequence.
     ///   - unsent: The number of decisions that were not handed to Proton.
-    ///   - untold: The messages about which nothing was sent to the peer.
+    ///   - untold: The messages of which no decision was sent to the peer.
     ///   - unconfirmed: The messages whose decision was sent, and which the peer has not settled.
     ///   - inDoubt: The sent decisions that the peer may not have read.
     ///   - untaken: The number of undecided messages that no task has received.

@@ -5,11 +5,11 @@ internal import Synchronization
 /// The count of uses that one side hands out and another side ends. It reports the end of the last use once.
 ///
 /// Handing out changes no shared state: that side counts its uses alone and adds the total at the close. Until then the
-/// balance is negative, so no use looks like the last.
+/// balance is negative, so that no end of a use makes it 0.
 struct UseCount: ~Copyable, Sendable {
     private let balance = Atomic(0)
 
-    /// Ends a use. Returns whether it was the last one after the close.
+    /// Ends a use. Returns whether it was the last use after the close.
     func done() -> Bool {
         self.balance.subtract(1, ordering: .acquiringAndReleasing).newValue == 0
     }

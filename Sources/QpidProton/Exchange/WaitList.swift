@@ -4,7 +4,7 @@ internal import DequeModule
 
 /// The tasks that wait for the same event, in order.
 ///
-/// One waiter needs no allocation, because most lists have at most one.
+/// A single waiter needs no allocation, because most lists have at most one waiter.
 struct WaitList<ID: Equatable, Waiter> {
     typealias Entry = (id: ID, waiter: Waiter)
 
@@ -41,7 +41,7 @@ struct WaitList<ID: Equatable, Waiter> {
         self.storage = .several(entries)
     }
 
-    /// Adds a waiter before all others.
+    /// Adds a waiter before all other waiters.
     mutating func prepend(_ id: ID, _ waiter: Waiter) {
         guard !self.isEmpty else { return self.storage = .one((id, waiter)) }
         var entries = self.takeEntries()

@@ -18,8 +18,8 @@
     /// A task that waits for one answer. Debug builds detect a second or a missing resume.
     typealias WaitingTask<Answer> = CheckedContinuation<Answer, Never>
 #else
-    /// A task that waits for one answer. The layout of the checked kind is known at run time only, so each copy of its
-    /// holder would look up metadata.
+    /// A task that waits for one answer. The layout of the checked kind is determined only at run time, so each copy of
+    /// its holder would read metadata.
     typealias WaitingTask<Answer> = UnsafeContinuation<Answer, Never>
 #endif
 

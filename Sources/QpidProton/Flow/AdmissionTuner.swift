@@ -2,7 +2,7 @@
 
 /// The tuned limit of a sender's queued bytes, at which a message waits about 2 ms before it leaves.
 ///
-/// A full queue adds its length to the time of every message, and is no faster than a short one. The limit starts at
+/// A full queue adds its length to the time of every message, and is no faster than a short queue. The limit starts at
 /// the ceiling. While tasks always wait for room, it falls towards the bytes that the link sends in the target time. It
 /// rises while no task waits. It never falls below the bytes that the peer's current credit allows.
 struct AdmissionTuner {

@@ -10,7 +10,7 @@ enum ArrivingMessage: Equatable {
         case heldBack
     }
 
-    /// The last message is complete, and no byte of the next one has arrived.
+    /// The last message is complete, and no byte of the next message has arrived.
     case none
     /// The receiver collects the bytes until the message is complete.
     case gathering(Reading)

@@ -3,7 +3,7 @@
 /// The channel numbers of ended sessions. Each rests before its next use.
 ///
 /// RabbitMQ 4.0 answers the end of a session shortly before it frees the channel, and loses a begin in between without
-/// an answer. This time is below a millisecond on an idle machine, and several milliseconds on a busy one.
+/// an answer. This time is below a millisecond on an idle machine, and several milliseconds on a busy machine.
 struct ChannelRest {
     /// The time after which a number counts as unused, in nanoseconds.
     static let rest: Int64 = 100_000_000
@@ -41,8 +41,8 @@ struct ChannelRest {
         }
     }
 
-    /// Returns the number for the next session: the lowest one that has rested, or else the one that has rested
-    /// longest.
+    /// Returns the number for the next session: the lowest rested number, or if there is none, the number that has
+    /// rested longest.
     ///
     /// - Parameters:
     ///   - channels: The number of channels.

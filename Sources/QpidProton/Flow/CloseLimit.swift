@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Divides the limit of a close.
+/// The division of a close's limit.
 enum CloseLimit {
     /// Returns the time for the work before the close. The rest, a fortieth of the limit and at most one second, is for
     /// the peer's answer.

@@ -5,14 +5,14 @@
 ///
 /// The window is twice the messages that the application could return within a round trip and the handling of a
 /// message. The rate counts only the time in which the application has messages, because an application without
-/// messages shows no rate. So the tuner detects at once a window that is too small for the peer's distance, and a slow
+/// messages shows no rate. So the tuner detects at once a window that is too small for the peer's distance. A slow
 /// application withholds few messages from other consumers. A fast application returns many messages at once, which
 /// makes that rate too high. Therefore the window is at most 32 times the messages returned in that time while it
 /// grows, and one and a half times afterwards.
 ///
 /// A fast application always has ample places, and no more if the peer is near. Consumers of one queue then have the
 /// same window, independent of each other's load during the measurement. For the same reason only a shorter round trip
-/// replaces the estimate. Among competing consumers, a longer one measures their queue.
+/// replaces the estimate. Among competing consumers, a longer round trip measures their queue.
 struct CreditTuner {
     /// The totals so far.
     struct Totals {
@@ -44,13 +44,12 @@ struct CreditTuner {
     private static let ample = 8_192
     private static let ampleBytes = 4 << 20
     /// The time until the tuner measures the round trip again, in nanoseconds. The time is shorter after the first
-    /// measurement if the window depends on the round trip, because many receivers that start together all measure too
-    /// long.
+    /// measurement if the window depends on the round trip. Many receivers that start together all measure too long.
     private static let roundTripAge: Int64 = 10_000_000_000
     private static let firstRoundTripAge: Int64 = 1_000_000_000
     /// The factor by which a rate falls in a second with messages if it does not recur.
     private static let decay = 0.9
-    /// The age at which the next sample of the handling replaces an older one, in nanoseconds.
+    /// The age at which the next sample of the handling replaces an older sample, in nanoseconds.
     private static let handlingAge: Int64 = 30_000_000_000
 
     private(set) var window = Self.start
@@ -69,8 +68,8 @@ struct CreditTuner {
     private var span: (freed: Int, time: Int64)?
     /// The highest recent rate of a span, and its time.
     private var peak: (rate: Double, time: Int64)?
-    /// The growth of the window: the highest rate so far, and the number of spans without a rise; `nil` once more
-    /// places bring no more messages.
+    /// The growth of the window: the highest rate so far, and the number of spans without a rise; `nil` once growth has
+    /// ended.
     private var growing: (best: Double, flat: Int)? = (0, 0)
     /// A grant of which no message has arrived: the number of messages granted before, and the time of the grant.
     private var grant: (before: Int, time: Int64)?
@@ -135,7 +134,7 @@ struct CreditTuner {
         }
     }
 
-    /// Requests a measurement if the last one is old and messages flow. An idle link shows no round trip.
+    /// Requests a measurement if the last measurement is old and messages flow. An idle link shows no round trip.
     private mutating func lookAtAge(_ totals: Totals, _ now: Int64) {
         guard let probe = self.probe else { return self.probe = (totals.freed, now) }
         let age = self.isFar && !self.isConfirmed ? Self.firstRoundTripAge : Self.roundTripAge

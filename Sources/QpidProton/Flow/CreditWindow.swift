@@ -103,7 +103,7 @@ struct CreditWindow {
         self.isAutomatic && self.isStarved && self.outstanding == 0 && self.places?.free ?? 0 < 1
     }
 
-    /// The number of all places of the window, and of the free ones; `nil` for manual credit.
+    /// The number of all places of the window, and of its free places; `nil` for manual credit.
     private var places: (size: Int, free: Int)? {
         switch self.policy {
         case .manual: return nil

@@ -9,7 +9,8 @@ struct DeliveryTags {
     private(set) var begun = 0
     /// The count of numbers that the library has skipped, because the application had chosen them as tags.
     private var skipped = 0
-    /// The tags of the unsettled deliveries, with the numbers of their messages; `nil` until the application chooses one.
+    /// The tags of the unsettled deliveries, with the numbers of their messages; `nil` until the application chooses a
+    /// tag or a format.
     private var inUse: [[UInt8]: Int]?
 
     /// Whether the tags are stored.

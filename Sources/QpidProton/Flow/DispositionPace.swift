@@ -28,7 +28,7 @@ struct DispositionPace {
 
     /// The longest delay of a ripe disposition.
     var delay: Int64 = 0
-    /// The time of the earliest decision about a waiting delivery; `.max` without one.
+    /// The time of the earliest decision about a waiting delivery; `.max` if there is none.
     private(set) var waitingSince = Int64.max
     /// The start of the current batch of settlements; `nil` between batches.
     private var batch: Int64?
@@ -58,13 +58,13 @@ struct DispositionPace {
 
     /// Records that waiting dispositions were sent.
     ///
-    /// - Parameter oldest: The time of the earliest decision that still waits; `.max` without one.
+    /// - Parameter oldest: The time of the earliest decision that still waits; `.max` if there is none.
     mutating func sent(oldest: Int64) { self.waitingSince = oldest }
 
     /// Returns the latest time for the next dispositions; `nil` if there are none.
     ///
     /// - Parameters:
-    ///   - ripeSince: The time of the earliest decision about a ripe delivery; `.max` without one.
+    ///   - ripeSince: The time of the earliest decision about a ripe delivery; `.max` if there is none.
     ///   - hasWaiting: Whether deliveries are waiting.
     func deadline(ripeSince: Int64, hasWaiting: Bool) -> Int64? {
         var deadline = Int64.max
@@ -83,7 +83,7 @@ struct DispositionPace {
         self.waitingSince < .max && self.waitingSince + Self.patience * self.delay <= now
     }
 
-    /// Returns the time of the latest decision that is sent together with overdue ones. The application will probably
-    /// decide the neighbours of later ones soon.
+    /// Returns the time of the latest decision that is sent together with overdue decisions. The application will
+    /// probably decide the neighbours of later deliveries soon.
     func lastDue(at now: Int64) -> Int64 { now - self.delay }
 }

@@ -2,8 +2,8 @@
 
 /// Plain values in the order of their insertion, found by key without hashing.
 ///
-/// A value can leave the order and still be found by its key. It can also be decided and keep its place: it is ripe if
-/// no undecided value precedes it, otherwise it waits. Every step takes constant time. Every message uses the queue, so
+/// A value can leave the order and still be found by its key. A decided value stays at its place: it is ripe if no
+/// undecided value precedes it, otherwise it waits. Every step takes constant time. Every message uses the queue, so
 /// the queue manages its own memory. An array would check for other references at each step.
 struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
     private enum Place: UInt8 { case free, inOrder, waiting, ripe, withdrawn }
@@ -28,11 +28,11 @@ struct DispositionQueue<Value: BitwiseCopyable>: ~Copyable {
     private(set) var count = 0
     /// The number of undecided values in the order.
     private(set) var orderedCount = 0
-    /// The number of decided values after an undecided one.
+    /// The number of decided values that an undecided value precedes.
     private(set) var waitingCount = 0
-    /// The number of decided values without an undecided one before them.
+    /// The number of decided values that no undecided value precedes.
     private(set) var ripeCount = 0
-    /// The time of the earliest decision about a ripe value; `.max` without one.
+    /// The time of the earliest decision about a ripe value; `.max` if there is none.
     private(set) var ripeSince = Int64.max
     private var free = Node.none
     private var head = Node.none

@@ -56,11 +56,11 @@ struct IncomingWindow {
     ///
     /// - Parameters:
     ///   - left: The number of transfers that the peer may still send.
-    ///   - free: The number of bytes that may be buffered in addition to the current ones.
+    ///   - free: The number of bytes that may be buffered in addition to the buffered bytes.
     func gain(left: Int, free: Int) -> Int? {
         let transfers = self.transfers(free)
         let gain = transfers - left
-        // A quarter of a window that has shrunk is less than a quarter of the advertised one.
+        // A quarter of a window that has shrunk is less than a quarter of the advertised window.
         return gain > 0 && (left <= 0 || gain >= min(self.quarter, max(1, transfers / 4))) ? gain : nil
     }
 

@@ -2,11 +2,11 @@
 
 /// The sizes of messages that a receiver accepts, in bytes.
 struct ReceiverLimits {
-    /// The largest message. No buffer can hold a larger one.
+    /// The largest message. No buffer can hold a larger message.
     private(set) var maxMessageSize = Int(Int32.max)
     /// The largest message that is handed over whole.
     private(set) var largestWhole = Int(Int32.max)
-    /// The max-message-size of the attach; `nil` for none.
+    /// The max-message-size of the attach, in bytes; `nil` for no limit.
     private(set) var advertised: Int?
 
     init() {}

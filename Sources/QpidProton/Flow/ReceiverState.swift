@@ -182,7 +182,7 @@ struct ReceiverState {
         return self.reopen()
     }
 
-    /// Withholds all credit for good. Returns false if the receiver was stopping already.
+    /// Withholds all credit until the end of the link. Returns false if the receiver was stopping already.
     mutating func stop() -> Bool {
         guard !self.purpose.isStopping else { return false }
         self.purpose = .stopping

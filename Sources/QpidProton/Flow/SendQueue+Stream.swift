@@ -29,7 +29,7 @@ extension SendQueue.Lane {
         return true
     }
 
-    /// Returns the next piece of the started message, or of the next one.
+    /// Returns the next piece of the started message, or of the next message.
     func nextOfStream(_ message: PendingMessage, _ limit: Int) -> SendQueue.Slice? {
         let part = self.isInParts ? self.streams[message.stream]?.first : nil
         if self.isInParts, part == nil { return nil }

@@ -238,7 +238,7 @@ struct SendQueue<Link> {
 
     /// Returns the next lane that can move; `nil` if there is none.
     ///
-    /// Take slices from it, up to its ``Lane/allowance`` if another lane is ready, then call ``yield(_:used:)``.
+    /// Request slices of the lane, up to its ``Lane/allowance`` if another lane is ready. Then call ``yield(_:used:)``.
     mutating func nextLane() -> Lane? {
         while let (priority, isOutOfOrder) = self.nextPriority() {
             let lane = self.ready[priority].removeFirst()

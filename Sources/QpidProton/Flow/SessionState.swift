@@ -18,8 +18,8 @@ enum SessionState: Equatable {
 
     /// Not ended on this side.
     ///
-    /// No message of a blocked session may be handed to Proton: the peer has not begun the session, its window is
-    /// closed, or bytes in Proton could not be framed.
+    /// No message of a blocked session may be handed to Proton. Either the peer has not begun the session, its window
+    /// is closed, or bytes in Proton could not be framed.
     case open(isBlocked: Bool)
     /// Ended before the peer had begun it. The end is sent afterwards.
     case endsWhenBegun

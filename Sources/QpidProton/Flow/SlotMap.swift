@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The key of a value in a ``SlotMap``. It finds no value after the removal of this one.
+/// The key of a value in a ``SlotMap``. After the removal of this value, the key finds no other value.
 struct SlotKey: Hashable, Sendable {
     fileprivate let index: UInt32
     fileprivate let generation: UInt32
@@ -23,7 +23,7 @@ struct SlotKey: Hashable, Sendable {
 
 /// Values by key, found without hashing. A later value uses a free place again under another key.
 ///
-/// Reading copies the value, so a frequently read one should be plain, or one reference.
+/// Reading copies the value, so a frequently read value should be plain, or a single reference.
 struct SlotMap<Value> {
     private struct Slot {
         var generation: UInt32

@@ -5,8 +5,8 @@ internal import NIOCore
 /// The channel numbers of a connection, which rest between two sessions: see ``ChannelRest``. Used on the event loop
 /// only.
 ///
-/// Proton gives a new session the lowest free number. A placeholder session keeps Proton from using a number. Its begin
-/// and end are never sent.
+/// Proton assigns the lowest free number to a new session. A placeholder session prevents Proton from using a number.
+/// Its begin and end are never sent.
 final class ChannelNumbers {
     private unowned let handler: ConnectionHandler
     /// How long the numbers of ended sessions have rested.
@@ -32,7 +32,7 @@ final class ChannelNumbers {
     func begin(_ session: SessionEndpoint) {
         guard !session.isDone else { return }
         if session.isBegunByPeer {
-            // Proton needs a free number for the answer, even one that rests.
+            // Proton needs a free number for the answer, even if all free numbers rest.
             if self.holdResting() != nil { self.release { _ in true } }
             return session.begin()
         }

@@ -17,7 +17,7 @@ extension SlotMap<SessionEndpoint> {
     }
 }
 
-/// Executes the commands of tasks on the event loop.
+/// The executor of the tasks' commands, on the event loop.
 struct CommandRunner {
     let handler: ConnectionHandler
 

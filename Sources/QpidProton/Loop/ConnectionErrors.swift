@@ -3,7 +3,7 @@
 internal import NIOCore
 internal import NIOSSL
 
-/// Translates the end of a connection into the library's errors.
+/// The translation of the end of a connection into the library's errors.
 struct ConnectionErrors {
     /// The host of the connection; `nil` on the server's side.
     let host: String?
@@ -44,7 +44,7 @@ struct ConnectionErrors {
         )
     }
 
-    /// Returns the peer's answer to the close of this side, or the reason why there is none.
+    /// Returns the peer's answer to the close of this side, or the error that explains why there is no answer.
     func closeAnswer(_ error: AMQPError, _ engine: borrowing ProtonEngine) -> Result<Void, AMQPError> {
         guard !engine.isRemotelyClosed else {
             return engine.remoteError(.closed).map { .failure($0) } ?? .success(())

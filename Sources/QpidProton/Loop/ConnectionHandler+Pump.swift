@@ -70,8 +70,8 @@ extension ConnectionHandler {
         self.sending.queue.hasReadyLane && self.hasRoomForBatch || self.sending.mayAbort
     }
 
-    /// Whether the socket has room for a batch. Smaller slices wait, because each small write that ends would make room
-    /// for another one, and small writes cost five times as much.
+    /// Whether the socket has room for a batch. Smaller slices wait, because each finished small write would make room
+    /// for another small write. Small writes cost five times as much.
     private var hasRoomForBatch: Bool { self.unwrittenBytes <= SocketWriter.budget - SendFeed.batch }
 
     // MARK: Timers and the end

@@ -5,7 +5,7 @@ internal import NIOCore
 // The path of Proton's output to the socket, and the consequences of confirmed writes.
 
 extension ConnectionHandler {
-    /// Writes Proton's output. Returns whether there was any.
+    /// Writes Proton's output. Returns whether there was output.
     @discardableResult
     func produce() -> Bool {
         guard let context = self.context else { return false }

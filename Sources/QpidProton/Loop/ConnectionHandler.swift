@@ -16,8 +16,8 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     let role: Role
     let configuration: AMQPConnection.Configuration
-    /// The logger of the connection. All lines carry the connection's number, and the peer's container-id once it is
-    /// known.
+    /// The logger of the connection. All lines carry the connection's number, and the peer's container-id once the peer
+    /// has opened the connection.
     var logger: Logger
     let eventLoop: any EventLoop
     let outbox = Outbox()
@@ -49,7 +49,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// The controller of reads by the received bytes in memory. Set once in `init`, like the next two.
     @exclusivity(unchecked) private(set) var receiving: ReadController!
     private(set) var channels: ChannelNumbers!
-    /// Reports the causes that block links.
+    /// The monitor that reports the causes that block links.
     private(set) var watch: StallMonitor!
     /// The metrics of the connection; `nil` if none are reported.
     let metrics: FlowMetrics?
@@ -78,7 +78,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     @exclusivity(unchecked) var touchedSessions: [SessionEndpoint] = []
     /// The time of the loop's clock at the start of the current work, in nanoseconds.
     var now: Int64 = 0
-    /// Whether Proton must answer an end or a detach of the peer before any begin or attach in its place.
+    /// Whether Proton must answer an end or a detach of the peer before it reads a begin or attach in its place.
     var isEndWaiting = false
 
     /// The number of links so far, and of the newest link.
@@ -173,7 +173,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let buffer = self.unwrapInboundIn(data)
         if let refusal = self.reader.checkHeader(buffer) { return self.fail(refusal) }
         if let violation = buffer.withUnsafeReadableBytes({ self.reader.read($0, for: self) }) {
-            // The frames before the wrong one are handled first, as if it had arrived in a read of its own.
+            // The events of earlier frames come first, as if the wrong frame had arrived in a separate read.
             self.processEvents()
             return self.fail(violation)
         }
@@ -266,7 +266,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let sessionError = error ?? (cause.origin == .peer ? cause : nil)
         for session in self.sessions.values { session.abandon(sessionError, error ?? cause) }
         self.sessions.removeAll()
-        // Requests of the peer cannot be accepted any more.
+        // The application can no longer accept requests of the peer.
         _ = self.incoming.removeAll()
         self.incoming.finish(error)
         self.mail.close(error ?? cause, for: self)

@@ -4,7 +4,7 @@ internal import NIOCore
 
 /// The timers of a connection itself. Used on the event loop only.
 final class ConnectionTimers {
-    /// The longest delay of an expiry, so that many messages with different times need few checks.
+    /// The longest delay of an expiry. A delay lets one check cover many messages with different times.
     private static let grain = TimeAmount.milliseconds(5)
 
     /// The time of the next run of Proton's idle timers, in milliseconds of the loop's clock; `.max` for never.

@@ -20,7 +20,7 @@ struct DecisionWrites {
 
     /// Adds an ended receiver.
     ///
-    /// - Parameter isDecided: Whether the application holds none of its messages.
+    /// - Parameter isDecided: Whether the application holds no message of the receiver.
     mutating func add(_ key: SlotKey, _ unsent: UnsentSettlements, _ unwritten: UnwrittenCounts, isDecided: Bool) {
         if !isDecided { self.ended.add(key, unsent) }
         self.ending.append(EndingReceiver(unsent: unsent, unwritten: unwritten))
@@ -40,7 +40,7 @@ struct DecisionWrites {
 
     /// Reports the number of unwritten decisions of each receiver for which this number is final.
     ///
-    /// - Parameter isDead: Whether no write follows the current ones.
+    /// - Parameter isDead: Whether no write follows the current writes.
     @inline(__always)
     mutating func report(_ writes: WriteNumbers, isDead: Bool) {
         if !self.ending.isEmpty { self.reportEnding(writes, isOver: isDead && writes.isIdle) }
@@ -91,7 +91,7 @@ struct DecisionWrites {
         self.answer([reply], afterWrite: ending.unwritten.lastWrite, writes, gone: gone)
     }
 
-    /// Answers the tasks whose writes the socket has accepted, up to this one.
+    /// Answers the tasks that wait for writes up to `write`, which the socket has accepted.
     @inline(__always)
     mutating func finish(_ write: Int) {
         if !self.waits.isEmpty { self.waits.finish(write) }

@@ -2,7 +2,7 @@
 
 internal import NIOCore
 
-/// Opens sessions and links for tasks, on the event loop.
+/// The opener of sessions and links for tasks, on the event loop.
 struct EndpointOpener {
     let handler: ConnectionHandler
 
@@ -93,8 +93,8 @@ struct EndpointOpener {
             let text = "the peer has not answered the detach of \(session.detaching) links of this session"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
-        // Proton would confuse the answers to two links of one name. A generated name is not compared, because among
-        // 4,000 links the comparison costs as much as the rest of the opening.
+        // Proton would confuse the answers to two links of the same name. A generated name is not compared, because
+        // among 4,000 links the comparison costs as much as the rest of the opening.
         let isTaken =
             if let name {
                 session.links.values.contains { $0 is Endpoint && $0.status.name.hasSameUTF8(as: name) }

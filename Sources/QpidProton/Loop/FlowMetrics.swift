@@ -21,7 +21,7 @@ final class FlowMetrics {
     private var isOpen = false
     private var hasStopped = false
     private var groups: [GroupKey: LinkGroup] = [:]
-    /// The senders by their ledgers, until none of their bytes is on its way.
+    /// The senders by their ledgers, until all their bytes are written or lost.
     private var senders: [SlotKey: LinkMeter] = [:]
 
     init(_ settings: AMQPMetrics) {

@@ -13,7 +13,8 @@ final class FrameObserver {
     /// name or address too.
     @exclusivity(unchecked) var output = FrameScanner(maxSize: Int(UInt32.max))
     let maxFrameSize: UInt32
-    /// The largest frame that the peer accepts, in bytes; the smallest allowed one until the peer has opened.
+    /// The largest frame that the peer accepts, in bytes; 512, the smallest limit, until the peer has opened the
+    /// connection.
     private(set) var peerMaxFrameSize = 512
     /// Whether the peer has opened the connection.
     private var isOpened = false
@@ -21,7 +22,7 @@ final class FrameObserver {
     var onLargeFrame: ((Int, Bool) -> Void)?
     /// The sessions by the peer's channels.
     @exclusivity(unchecked) private(set) var byPeerChannel: [UInt16: PeerSession] = [:]
-    /// The session of the last transfer, because most transfers follow one of the same session.
+    /// The session of the last transfer, because most transfers follow a transfer of the same session.
     @exclusivity(unchecked) private var lastPeer: (channel: UInt16, session: PeerSession)?
     /// The sessions by this side's channels.
     @exclusivity(unchecked) private(set) var byLocalChannel: [UInt16: PeerSession] = [:]
@@ -41,7 +42,7 @@ final class FrameObserver {
     private let openLinks: Int
     /// Whether the peer has opened the connection, and Proton has not answered.
     private var isOpenNew = false
-    /// Whether the peer has ended or detached anything since Proton's last answer.
+    /// Whether the peer has ended a session or detached a link since Proton's last answer.
     private var hasEnded = false
     /// The sessions that the peer has ended before this side began them.
     private var endedEarly: [PeerSession] = []
@@ -81,8 +82,8 @@ final class FrameObserver {
 
     /// Reads bytes of the peer before Proton does, up to a frame that Proton must not see, or not yet.
     ///
-    /// Proton 0.37 lets a peer begin a session twice. The session's reference count is then wrong, and Proton frees
-    /// memory twice. ``PeerLinks`` checks the links.
+    /// Proton 0.37 accepts a second begin of the same session from a peer. The session's reference count is then wrong,
+    /// and Proton frees memory twice. ``PeerLinks`` checks the links.
     func received(_ bytes: UnsafeRawBufferPointer) -> FrameReading {
         var reading = FrameReading(count: 0)
         reading.count = self.input.walk(bytes) { head in
@@ -121,8 +122,8 @@ final class FrameObserver {
         return reading
     }
 
-    /// Returns whether Proton must answer the earlier frames before it sees this one. A second call for the same frame
-    /// returns false.
+    /// Returns whether Proton must answer the earlier frames before it reads this frame. A second call for the same
+    /// frame returns false.
     ///
     /// Proton writes all begins before all ends, and all attaches before all detaches. It does not answer a begin once
     /// it has seen the end.
@@ -287,7 +288,8 @@ final class FrameObserver {
         self.byLocalChannel[channel]?.window.sent(transfers)
     }
 
-    /// Records a frame of this side. Returns the window to advertise in the frame, if it carries one.
+    /// Records a frame of this side. Returns the window to advertise in the frame; `nil` if the frame carries no
+    /// window.
     func sent(_ frame: FrameHeader) -> UInt32? {
         switch frame {
         case .begin(let channel, var begin):

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The part of a read that may go to Proton now.
+/// The part of a read that Proton may read now.
 struct FrameReading {
     /// The number of bytes before a frame that must wait for an answer, or that Proton must not see.
     var count: Int
-    /// The error of that frame; `nil` if the frame has to wait, or there is none.
+    /// The error of this frame; `nil` if the frame only has to wait.
     var violation: AMQPError?
 }
 

@@ -67,13 +67,13 @@ class LinkEndpoint {
 
     /// Handles a flow: the peer has granted or drained credit, or the link has made progress.
     func flowed() {}
-    /// The figures in a snapshot in addition to the common ones.
+    /// The figures of this kind of link in a snapshot, in addition to the common figures.
     var figures: LinkFigures { LinkFigures() }
     /// Handles the change of a delivery.
     func delivered(_ delivery: ProtonDelivery) {}
     /// Answers all waiting calls of an ended link, before its deliveries are freed.
     func end(_ error: AMQPError?) {}
-    /// Whether the peer's attach has the terminus whose absence refuses the link.
+    /// Whether the peer's attach has its own terminus. Its absence refuses the link.
     var hasRemoteTerminus: Bool { true }
 
     // MARK: Opening
@@ -128,7 +128,7 @@ class LinkEndpoint {
     }
 
     func remoteClosed(detach: Bool) {
-        // A peer that abandons its own link refuses nothing.
+        // A peer that detaches its own link does not refuse a link of this side.
         let isRefused = self.status.attachment.answer == nil && !self.isOfPeer
         let ending: AMQPError.Ending = isRefused ? .refused : detach ? .detached : .closed
         let error = self.link.remoteError(ending)
@@ -173,7 +173,7 @@ class LinkEndpoint {
         self.status.lastSnapshot.withLock { $0 = snapshot }
     }
 
-    /// The figures of the link: the current ones, or those at its end on this side.
+    /// The current figures of the link, or its figures at the end on this side.
     var lastSnapshot: AMQPLinkSnapshot {
         self.status.lastSnapshot.withLock { $0 } ?? self.snapshot(at: self.handler.now)
     }

@@ -32,7 +32,7 @@ struct LinkFlows {
         /// The first delivery-count without credit.
         var limit: UInt32 = 0
         var linkCredit: UInt32 = 0
-        /// The status of the link for tasks, once it is known.
+        /// The status of the link for tasks; `nil` until ``observe(_:isReceiver:)``.
         var status: LinkStatus?
         var isEchoDue = false
         /// Whether this side has detached. A later attach under the same name is another link.
@@ -62,8 +62,8 @@ struct LinkFlows {
         var isDraining = false
         /// Whether the peer's initial count is unknown, and with it the meaning of the credit.
         var isUnknown = false
-        /// Whether credit was granted before the peer's count was known, so that the peer may count it differently from
-        /// Proton.
+        /// Whether this side granted credit before it received the peer's count, so that the peer may count it
+        /// differently from Proton.
         var isAmbiguous = false
         /// Whether the peer has detached. A later attach under the same name is another link.
         var isOver = false

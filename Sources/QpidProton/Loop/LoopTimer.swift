@@ -5,8 +5,8 @@ internal import Synchronization
 
 /// Work that a loop runs at a time, unless it was cancelled.
 ///
-/// NIO dequeues all due work before it runs any. Work that was cancelled by other due work would run nevertheless, for
-/// an endpoint that may have ended.
+/// NIO dequeues all due work before it runs the first item. Work that was cancelled by other due work would run
+/// nevertheless, for an endpoint that may have ended.
 struct LoopTimer: Sendable {
     private final class Mark: Sendable {
         let isCancelled = Atomic(false)

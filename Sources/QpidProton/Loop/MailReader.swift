@@ -3,7 +3,8 @@
 internal import DequeModule
 internal import Logging
 
-/// Reads the mail of tasks: queues messages, applies settlements, and executes commands. Used on the event loop only.
+/// The reader of the tasks' mail, which queues messages, applies settlements, and executes commands. Used on the event
+/// loop only.
 final class MailReader {
     private let outbox: Outbox
     private let sending: SendFeed
@@ -26,13 +27,13 @@ final class MailReader {
     /// Records that the lane of a sender has ended.
     func end(_ lane: EndedLane) { self.endedLanes.append(lane) }
 
-    /// Handles the mail. Returns whether there was any.
+    /// Handles the mail. Returns whether there was mail.
     func read(for handler: ConnectionHandler) -> Bool {
         // Tasks post no mail for an ended lane, so this mail holds its rest.
         let ended = self.endedLanes.count
         defer { if ended > 0 { self.endedLanes.removeFirst(ended) } }
         guard self.outbox.isScheduled || !self.releases.isEmpty else { return false }
-        // The mail is read in place, because none of its consequences reads other mail.
+        // The mail is read in place, because no consequence of it reads other mail.
         self.outbox.take(&self.mail, releasing: self.releases, at: handler.now)
         self.releases.removeAll(keepingCapacity: true)
         guard !self.mail.isEmpty else { return false }

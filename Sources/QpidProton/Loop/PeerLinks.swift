@@ -24,7 +24,7 @@ struct PeerLinks {
     enum Visit {
         /// A flow names the link, which moves to the end.
         case named
-        /// The link keeps its place.
+        /// The link stays at its place.
         case kept
         /// The link leaves the active links until the next arrival.
         case left
@@ -104,7 +104,8 @@ struct PeerLinks {
 
     func isActive(_ handle: UInt32) -> Bool { self.links[handle]?.isActive == true }
 
-    /// The first active link with an incomplete message, or else the first with an arrival since its last flow.
+    /// The first active link with an incomplete message; if there is none, the first link with an arrival since its
+    /// last flow.
     var nextActive: UInt32? {
         self.active.first { self.links[$0]?.isInMessage == true } ?? self.active.first { self.links[$0]?.namings == 0 }
     }

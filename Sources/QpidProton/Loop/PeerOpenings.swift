@@ -2,7 +2,7 @@
 
 internal import Logging
 
-/// Handles the sessions and links that the peer opens: finds their endpoints, refuses them, or offers them to the
+/// The handling of sessions and links that the peer opens: finds their endpoints, refuses them, or offers them to the
 /// application.
 struct PeerOpenings {
     let handler: ConnectionHandler

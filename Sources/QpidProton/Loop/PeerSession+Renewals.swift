@@ -60,8 +60,8 @@ extension PeerSession {
         return isLeft
     }
 
-    /// Returns the active links whose senders may have stopped at the end of the window that they know, for the flow to
-    /// name them.
+    /// Returns the active links whose senders may have stopped at the end of an advertised window, for the flow to name
+    /// them.
     ///
     /// - Parameter limit: The first id after the window in this flow.
     private func takeWaiting(_ limit: UInt32) -> (links: [FlowFrame.Link], isLeft: Bool) {

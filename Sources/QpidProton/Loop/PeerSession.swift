@@ -18,7 +18,7 @@ final class PeerSession {
     /// The channel on which this side has ended the session.
     var endedChannel: UInt16?
     var isEndedByPeer = false
-    /// The number of bytes that may be buffered in addition to the current ones.
+    /// The number of bytes that may be buffered in addition to the buffered bytes.
     var freeBytes: () -> Int = { 0 }
     /// This side's incoming window; `nil` until this side begins the session.
     @exclusivity(unchecked) var incoming: IncomingWindow?
@@ -49,7 +49,7 @@ final class PeerSession {
         self.toldLimit = nextIncomingID
     }
 
-    /// The peer's own count of the transfers that it may still send; `nil` without one.
+    /// The peer's own count of the transfers that it may still send; `nil` if its flows carry no count.
     var remoteOutgoingWindow: Int? {
         self.outgoingWindow.map { Int($0.window) + Int(Int32(bitPattern: $0.nextID &- self.nextIncomingID)) }
     }

@@ -4,8 +4,8 @@ internal import DequeModule
 
 /// The unconfirmed writes, oldest first, with the bytes of messages in each.
 ///
-/// The socket confirms a write by its promise, which also confirms earlier ones. Writes without a promise precede all
-/// writes with one.
+/// The socket confirms a write by its promise, which also confirms earlier writes. Writes without a promise precede all
+/// writes with a promise.
 struct PendingWrites {
     private struct Write {
         let bytes: Int
@@ -45,7 +45,7 @@ struct PendingWrites {
         if isPromised { self.promised += 1 }
     }
 
-    /// Adds the marks that were framed without a byte after the last write to this write, if there is one.
+    /// Adds the marks that were framed without a byte to the last write. Returns false if there is no write.
     mutating func addToLast() -> Bool {
         guard let last = self.writes.indices.last else { return false }
         self.writes[last].messages += self.newMessages

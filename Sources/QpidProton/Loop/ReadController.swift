@@ -40,7 +40,7 @@ final class ReadController {
 
     /// Reports the current bytes to the budget, and stops or resumes reads of the socket.
     func update() {
-        // A peer that sends and does not read would let the answers accumulate.
+        // A peer that sends and does not read would make the answers accumulate.
         let isUnwritten = self.handler.unwrittenBytes > Self.mostUnwritten
         let isBounded = self.budget.shared != nil
         guard isBounded || self.heldBack > 0 || self.isReadingWithheld || isUnwritten, !self.isClosed else { return }
@@ -111,8 +111,8 @@ final class ReadController {
         if !isOverfull { context.read() }
     }
 
-    /// Closes the link that holds most if nothing is freed within `operationTimeout`. The application may be waiting
-    /// for data that only the socket can deliver.
+    /// Closes the link that holds most bytes if no bytes are freed within `operationTimeout`. The application may be
+    /// waiting for data that only the socket can deliver.
     private func limitWithholding() {
         let before = self.budget.freed
         self.withholdTimer = LoopTimer(of: self.handler, in: self.handler.configuration.operationTimeout) {

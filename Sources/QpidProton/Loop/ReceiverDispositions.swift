@@ -242,7 +242,7 @@ struct ReceiverDispositions: ~Copyable {
 }
 
 extension AMQPSettlementResult {
-    /// The result of a delivery that the sender settled.
+    /// Creates the result of a delivery that the sender has settled.
     fileprivate init(bySender outcome: Result<AMQPOutcome, AMQPError>?) {
         switch outcome {
         case .success(let outcome)?: self = .settledBySender(outcome)

@@ -20,7 +20,7 @@ final class ReceiverDrains {
 
     // MARK: Draining
 
-    /// Asks the peer to use all credit or to return it. The answer is the returned credit.
+    /// Requests that the peer uses or returns all credit. The answer is the returned credit.
     ///
     /// - Parameter timeout: The time for the peer's answer; `operationTimeout` if `nil`.
     func drain(_ reply: Reply<Int>, timeout: Duration? = nil) {
@@ -63,7 +63,7 @@ final class ReceiverDrains {
         }
     }
 
-    /// Ends a drain that the peer did not answer and no task waits for any more.
+    /// Ends a drain that the peer did not answer and for which no task waits any more.
     private func giveUp() {
         guard let credit = self.receiver.state.giveUpDrain() else { return }
         self.receiver.account.refund(credit)
@@ -131,7 +131,7 @@ final class ReceiverDrains {
         self.schedule()
     }
 
-    /// Grants one credit to a wait with a timeout under manual credit, if there is none.
+    /// Grants one credit for a wait with a timeout under manual credit, unless credit is outstanding.
     private func grantForWaits() {
         let state = self.receiver.state
         guard state.window.policy == .manual, !self.waits.isEmpty, state.purpose == .receiving,

@@ -7,7 +7,7 @@ internal import Synchronization
 /// The end of a receiver: the fate of its messages, and the answers to all waiting calls.
 struct ReceiverEnding {
     private let receiver: ReceiverEndpoint
-    /// The error that ended the link; `nil` if a side detached without one.
+    /// The error that ended the link; `nil` if a side detached without an error.
     private let error: AMQPError?
     private let cause: AMQPError
     /// Whether the peer reads outcomes. A peer that has detached does not.
@@ -44,7 +44,7 @@ struct ReceiverEnding {
         self.endSettling()
         // Waiting calls fail with the end of the link, not with the end of their drain.
         receiver.inbox?.finish(self.error)
-        // Messages that can still be received do not count any more.
+        // Messages that tasks can still receive do not count any more.
         receiver.account.add(-(receiver.account.share?.held ?? 0), of: receiver)
         receiver.promise()
         receiver.drains.end(self.cause)
@@ -131,7 +131,7 @@ struct ReceiverEnding {
         )
     }
 
-    /// Drops the bytes that wait in Proton, which would otherwise occupy the session's window for good.
+    /// Drops the bytes that wait in Proton, which would otherwise occupy the session's window until its end.
     ///
     /// Complete messages that the sender has settled can still be received. Returns the number of dropped unsettled
     /// messages.

@@ -45,8 +45,8 @@ extension ReceiverEndpoint {
             self.completeLarge(delivery)
         }
         self.caughtUp()
-        // A task that began to wait meanwhile does not know that messages are left in Proton. A stream waits for room
-        // in its buffer instead.
+        // A task that began to wait meanwhile has not reported its wait, so messages left in Proton are read for it
+        // here. A stream waits for room in its buffer instead.
         if !self.isDone, self.state.message == .gathering(.heldBack), self.state.window.isAutomatic,
             self.arrivals.isEmpty, self.inbox?.hasWaiters == true
         {

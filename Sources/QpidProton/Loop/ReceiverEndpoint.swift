@@ -6,8 +6,8 @@ internal import Synchronization
 /// The loop's side of a receiver: the endpoint reads received bytes from Proton at once, grants credit and settles.
 /// Used on the event loop only.
 ///
-/// ``ReceiverState`` decides what the peer may send. ``ReceiverDispositions``, ``ReceiverDrains``, ``ReceiverStop``,
-/// ``ReceiverStreams`` and ``ReceiverEnding`` have one task each.
+/// ``ReceiverState`` decides how many messages the peer may send. ``ReceiverDispositions``, ``ReceiverDrains``,
+/// ``ReceiverStop``, ``ReceiverStreams`` and ``ReceiverEnding`` have one duty each.
 final class ReceiverEndpoint: LinkEndpoint {
     private(set) var key: SlotKey?
     // Used for each message. Exclusivity checks are off, because each access is one call on a value.

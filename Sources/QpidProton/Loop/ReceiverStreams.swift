@@ -128,7 +128,7 @@ final class ReceiverStreams {
             delivery.settle()
         }
         self.forgetIfRead(stream)
-        // A task that waits for the next message was not idle during this one.
+        // A task that waits for the next message was not idle during the streamed message.
         receiver.topUp()
     }
 

@@ -9,8 +9,7 @@ final class SendFeed {
     static let batch = 32_768
     /// The most bytes of a single slice.
     private static let largestSlice = 65_536
-    /// The size in bytes up to which a message is not cut, even at the end of a turn, because a second frame would cost
-    /// more.
+    /// The size in bytes up to which a message is not cut, even at the end of a turn. A second frame would cost more.
     private static let uncut = 1_024
     /// The bytes that a chosen, marked tag may add to a transfer frame.
     private static let tagRoom = 24

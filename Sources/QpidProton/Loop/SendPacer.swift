@@ -13,7 +13,7 @@ final class SendPacer {
         self.limiter = RateLimiter(limit, now: sender.handler.nanoseconds)
     }
 
-    /// Sets another limit, from now on.
+    /// Changes the limit from now on.
     func change(to limit: AMQPRateLimit) { self.limiter.change(to: limit, now: self.sender.handler.nanoseconds) }
 
     /// Hands slices to Proton within the limit. Returns their part of the turn.
@@ -30,8 +30,8 @@ final class SendPacer {
         return used
     }
 
-    /// Returns the most bytes of the next slice; `nil` if the limit allows none now. In that case the lane resumes by
-    /// itself later.
+    /// Returns the most bytes of the next slice; `nil` if the limit allows no bytes now. In that case the lane resumes
+    /// by itself later.
     private func tokens(_ now: Int64, _ lane: SendFeed.Lane) -> Int? {
         guard !lane.isEmpty else { return nil }
         let (messages, bytes) = self.limiter.available(now: now)

@@ -43,7 +43,7 @@ struct SenderEnding {
 }
 
 extension AMQPUnfinished {
-    /// The messages of a sender that are unsent or unsettled now.
+    /// Collects the messages of a sender that are unsent or unsettled now.
     init(_ sender: SenderEndpoint, _ lane: SendFeed.Lane) {
         self.init(linkName: sender.status.name, address: sender.address)
         for current in sender.link.unsettled {

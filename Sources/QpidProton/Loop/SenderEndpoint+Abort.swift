@@ -20,8 +20,8 @@ extension SenderEndpoint {
     }
 
     /// Ends the abandoned message of a link that ends on this side. The detach also ends the message, unless the peer
-    /// has detached or ended the session. In that case Proton delays no abort, and without one it would end the message
-    /// as complete.
+    /// has detached or ended the session. In that case Proton delays no abort. Without an abort it would end the
+    /// message as complete.
     func endAborting() {
         guard self.isAborting else { return }
         let isEndedByPeer = self.isEndedByPeer || self.session.session.isRemotelyClosed

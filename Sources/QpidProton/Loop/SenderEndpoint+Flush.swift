@@ -3,7 +3,7 @@
 internal import NIOCore
 
 extension SenderEndpoint {
-    /// Accepts no further messages, sends the waiting ones, and closes the link when all are settled or the time is
+    /// Accepts no further messages, sends the waiting messages, and closes the link when all are settled or the time is
     /// over.
     ///
     /// - Parameter done: Called when the link has ended on this side.

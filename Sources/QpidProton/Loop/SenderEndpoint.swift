@@ -12,7 +12,7 @@ final class SenderEndpoint: LinkEndpoint {
     private(set) var node: SlotKey?
     @exclusivity(unchecked) var state = SenderState.unopened
     @exclusivity(unchecked) var tags = DeliveryTags()
-    /// The options of the last started message that has any.
+    /// The options of the last started message with options.
     var begunChoice: SendChoice?
     /// The most messages that may be sent and unsettled.
     private var unsettledLimit = Int.max
@@ -49,7 +49,7 @@ final class SenderEndpoint: LinkEndpoint {
         self.lane = lane
         self.node = node
         self.meter = self.handler.metrics?.meter(self, to: configuration.target, node: node)
-        // Messages that are sent settled leave nothing unsettled.
+        // A sender of settled messages has no unsettled deliveries.
         if configuration.settleMode != .settled { self.unsettledLimit = configuration.unsettledLimit ?? .max }
         self.state.take(.open)
         self.link.open()
@@ -177,9 +177,10 @@ final class SenderEndpoint: LinkEndpoint {
         delivery.takeContext().map { OutcomePromise(pointer: $0) }
     }
 
-    /// Abandons an incomplete message: withdraws it if it has not started, otherwise aborts it as soon as possible.
+    /// Abandons an incomplete message. Withdraws the message if it has not started; otherwise aborts it as soon as
+    /// possible.
     ///
-    /// Does nothing if all of it has been handed over.
+    /// Does nothing if all bytes have been handed over.
     func abort(_ reply: OutcomeReply, _ cause: AMQPError) {
         self.cancel(reply)
         guard self.lane?.isCurrent(reply) == true, let message = self.dropCurrent() else { return }
@@ -187,7 +188,7 @@ final class SenderEndpoint: LinkEndpoint {
         message.outcome.resolve(.failure(cause))
     }
 
-    /// Withdraws a message that has not started. Does nothing if it has.
+    /// Withdraws a message that has not started. Does nothing if the message has started.
     func cancel(_ reply: OutcomeReply) {
         guard let lane = self.lane, let message = self.handler.sending.queue.remove(reply, from: lane) else { return }
         self.handler.outbox.release([(message.ledgerBytes + lane.dropParts(of: message), message.node)])

@@ -29,7 +29,7 @@ struct WriteWaits {
         self.replies.insert((write, reply), at: place)
     }
 
-    /// Answers the tasks whose writes the socket has accepted, up to this one.
+    /// Answers the tasks that wait for writes up to `write`, which the socket has accepted.
     mutating func finish(_ write: Int) {
         while let first = self.replies.first, first.write <= write {
             self.replies.removeFirst().reply.resolve(.success(.settled))

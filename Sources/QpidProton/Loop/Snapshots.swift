@@ -108,9 +108,9 @@ extension LinkFigures {
 }
 
 extension AMQPBlockCause {
-    /// The cause that keeps the peer from sending.
+    /// Determines the cause that prevents the peer from sending; `nil` if there is none.
     init?(of receiver: ReceiverEndpoint) {
-        // No cause if the peer may send, if its messages are on their way, or if no task waits for on-demand credit.
+        // The peer may send, its messages are on their way, or no task waits for on-demand credit.
         guard receiver.isLocallyOpen, receiver.state.isBlocked else { return nil }
         if receiver.account.isPaced {
             self = .rate

@@ -35,7 +35,7 @@ final class SocketReader {
             }
             guard reading.violation == nil, reading.count < rest.count else { return reading.violation }
             rest = UnsafeRawBufferPointer(rebasing: rest[reading.count...])
-            // Proton answers the earlier frames before it sees the next one.
+            // Proton answers the earlier frames before it reads the next frame.
             handler.processEvents()
             self.frames.beginEndedEarly()
             while !handler.isDead, handler.produce() {}

@@ -8,9 +8,9 @@ internal import NIOCore
 ///
 /// Used on the event loop only. The handler processes ended writes.
 final class SocketWriter {
-    /// The most bytes on their way from Proton to the socket. Nothing can overtake bytes that wait here.
+    /// The most bytes on their way from Proton to the socket. No frame can overtake bytes that wait here.
     static let budget = 131_072
-    /// The most memory kept for the next write, in bytes.
+    /// The most memory that is reused for the next write, in bytes.
     private static let largestOutput = 131_072
 
     // Exclusivity checks are off: changes are short steps that are never re-entered.
@@ -59,17 +59,17 @@ final class SocketWriter {
     func takeOutput(_ context: ChannelHandlerContext) -> ByteBuffer {
         guard var out = self.output else { return context.channel.allocator.buffer(capacity: 4_096) }
         self.output = nil
-        // This allocates new memory if the last write still uses the old one.
+        // `clear` allocates new memory if the last write still uses the old memory.
         out.clear()
         return out
     }
 
-    /// Writes the collected bytes, and keeps their memory for the next write.
+    /// Writes the collected bytes, and stores their memory for the next write.
     @inline(__always)
     func writeTaken(_ out: ByteBuffer, _ context: ChannelHandlerContext, for handler: ConnectionHandler) {
         if out.capacity <= Self.largestOutput { self.output = out }
-        // During a large backlog a small write uses no more memory than it needs, because a peer that does not read can
-        // cause many such writes.
+        // During a large backlog a small write uses no more memory than it needs. A peer that does not read can cause
+        // many such writes.
         let isLean = self.unwrittenBytes > SendFeed.batch && out.readableBytes < out.capacity / 8
         self.write(isLean ? context.channel.allocator.buffer(buffer: out) : out, context, for: handler)
     }

@@ -2,8 +2,8 @@
 
 internal import CProton
 
-/// A view of one `pn_delivery_t`. It is valid until the next event, or until its settlement if this side keeps it
-/// unsettled.
+/// A view of one `pn_delivery_t`. It is valid until the next event. While this side has not settled the delivery, it is
+/// valid until the settlement.
 ///
 /// Proton reuses a delivery that both sides have settled (P11, P47), so store no view longer, and identify deliveries
 /// by keys.
@@ -60,7 +60,7 @@ struct ProtonDelivery: BitwiseCopyable, Equatable {
     // MARK: Ends
 
     /// Settles the delivery. The settlement of the current delivery advances its link once, so do not advance again.
-    /// Read an incomplete delivery first, or its bytes stay in the session's window for good (P3): see
+    /// Read an incomplete delivery first, or its bytes stay in the session's window until the session ends (P3): see
     /// ``ProtonLink/dropCurrent()``.
     @inline(__always)
     func settle() {

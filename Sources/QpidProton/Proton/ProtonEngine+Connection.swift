@@ -60,7 +60,7 @@ extension ProtonEngine: ProtonEndpoint {
     /// Closes the connection. Proton drops data without credit (P8, P32).
     func close() { pn_connection_close(self.connection) }
 
-    /// Returns the error in the close of the peer; `nil` if it closed without one.
+    /// Returns the error in the close of the peer; `nil` if the close has no error.
     func remoteError(_ ending: AMQPError.Ending) -> AMQPError? {
         ProtonCondition.get(pn_connection_remote_condition(self.connection), .connection, ending)
     }

@@ -15,7 +15,7 @@ extension ProtonLink {
 
     /// Starts a message. The tag has at most 32 bytes, which Proton does not check (P34).
     ///
-    /// - Returns: The delivery, now the current one; `nil` if Proton has no memory.
+    /// - Returns: The delivery, which is now the current delivery; `nil` if Proton has no memory.
     @inline(__always)
     func beginDelivery(tag: UnsafeRawBufferPointer) -> ProtonDelivery? {
         pn_delivery(self.pointer, pn_dtag(tag.baseAddress?.assumingMemoryBound(to: CChar.self), tag.count))

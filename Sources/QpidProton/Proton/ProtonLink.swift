@@ -90,7 +90,7 @@ struct ProtonLink: ~Copyable, ProtonEndpoint {
     /// Detaches without closing. The link stays locally active.
     func detach() { pn_link_detach(self.pointer) }
 
-    /// Returns the error in the detach of the peer; `nil` if it detached without one.
+    /// Returns the error in the detach of the peer; `nil` if the detach has no error.
     func remoteError(_ ending: AMQPError.Ending) -> AMQPError? {
         ProtonCondition.get(pn_link_remote_condition(self.pointer), .link, ending)
     }

@@ -88,7 +88,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     /// wait for this begin. Data without credit delays the end (P8, P32).
     func end() { pn_session_close(self.pointer) }
 
-    /// Returns the error in the end of the peer; `nil` if it ended the session without one.
+    /// Returns the error in the end of the peer; `nil` if the end has no error.
     func remoteError(_ ending: AMQPError.Ending) -> AMQPError? {
         ProtonCondition.get(pn_session_remote_condition(self.pointer), .session, ending)
     }

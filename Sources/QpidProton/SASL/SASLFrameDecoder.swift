@@ -105,7 +105,7 @@ struct SASLFrameDecoder {
         let count = try self.readNumber(array)
         let constructor = try self.readByte()
         guard constructor & ~Code.wide == Code.symbol8 else { throw Self.error("mechanisms are not symbols") }
-        // Each symbol needs at least one byte, so a count beyond the bytes fails before it allocates.
+        // Each symbol needs at least one byte, so a count beyond the bytes fails before an allocation.
         guard count <= self.cursor.left else { throw Self.error("an array has too few bytes") }
         var names: [String] = []
         for _ in 0..<count {

@@ -15,7 +15,7 @@ typealias SASLServerHandler = SASLHandler<SASLServerMachine>
 /// followed, and removes itself. On failure the handler fires one ``AMQPError`` and closes the channel. The next
 /// handler then sees `errorCaught` and `channelInactive` without a `channelActive`.
 ///
-/// The handler buffers at most its largest frame. It sets no deadline, because the connection sets one.
+/// The handler buffers at most its largest frame. It sets no deadline, because the connection has a deadline.
 final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One side of a SASL exchange as a pure value: received headers and frames go in, actions come out.
+/// One side of a SASL exchange as a pure value, which turns received headers and frames into actions.
 ///
 /// A thrown error ends the connection after the earlier actions.
 protocol SASLMachine {

@@ -38,7 +38,7 @@ enum SASLServerStep: Sendable {
     case accept(username: String?, additionalData: [UInt8]? = nil)
     /// The login is refused. Only this side's error contains the reason: the client receives the outcome `auth` alone.
     case refuse(String)
-    /// The answer takes time, so it is computed outside the event loop. It is never another `check`.
+    /// The answer is computed outside the event loop, because it may be slow. The answer is never another `check`.
     case check(@Sendable () async -> SASLServerStep)
 }
 
@@ -48,7 +48,8 @@ enum SASLServerStep: Sendable {
 protocol SASLServerMechanism: Sendable {
     /// The registered name, such as `PLAIN`.
     var name: String { get }
-    /// Handles the client's bytes: its initial response (`nil` if it sent none), then its answers to challenges.
+    /// Handles the client's bytes: its initial response (`nil` if the client sent no response), then its answers to
+    /// challenges.
     mutating func step(_ response: [UInt8]?) -> SASLServerStep
 }
 

@@ -2,8 +2,8 @@
 
 /// A described list in its encoded form: a performative, a terminus, a delivery state or an error.
 ///
-/// Fields that are not replaced keep their bytes. Without a replacement the whole composite keeps its bytes.
-/// Source: AMQP 1.0 §1.4.
+/// The bytes of fields that are not replaced stay the same. Without a replacement all bytes of the composite stay the
+/// same. Source: AMQP 1.0 §1.4.
 struct EncodedComposite {
     /// The most fields of a composite. No composite of the standard has more than 15.
     private static let mostFields = 64

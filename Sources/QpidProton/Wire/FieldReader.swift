@@ -221,8 +221,8 @@ struct FieldReader {
         return (value.arrayValue.map { Array($0) } ?? value.listValue ?? []).compactMap(\.symbolValue)
     }
 
-    /// Skips a value of any type. Returns whether the value is a text with a zero byte, at which C would cut the text;
-    /// `nil` if the value ends beyond the bytes.
+    /// Skips a value. Returns whether the value is a text with a zero byte, at which C would cut it; `nil` if the value
+    /// ends beyond the bytes.
     mutating func passText() -> Bool? {
         guard let code = self.constructor() else { return nil }
         switch code {
@@ -242,7 +242,7 @@ struct FieldReader {
         return terminus.passText() ?? false
     }
 
-    /// Skips a value of any type; `false` if the value ends beyond the bytes.
+    /// Skips a value; `false` if the value ends beyond the bytes.
     mutating func passAny() -> Bool {
         guard let code = self.constructor() else { return false }
         return self.passContent(of: code, depth: 0)

@@ -36,7 +36,7 @@ struct FrameScanner {
     /// The head in pieces that the last piece completed. A piece completes at most one such head.
     private var completed: [UInt8] = []
     private var changes: [Change] = []
-    /// The impossible size of a frame, at which the walk ends for good.
+    /// The impossible size of a frame, at which the walk ends; `nil` while all sizes are possible.
     private(set) var badSize: Int?
 
     init(maxSize: Int? = nil) {
@@ -161,7 +161,7 @@ struct FrameScanner {
         return FrameHeader.channelOfTransfer(bytes) == nil ? size : Self.headLength
     }
 
-    /// Returns the size of the frame that starts here, once its first eight bytes are known.
+    /// Returns the size of the frame that starts here; `nil` without its first eight bytes.
     private mutating func size(_ bytes: UnsafeRawBufferPointer) -> Int? {
         guard let size = FramePrefix(bytes)?.size else { return nil }
         guard size >= FramePrefix.count, size <= self.maxSize ?? .max else {

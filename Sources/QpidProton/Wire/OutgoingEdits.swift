@@ -39,7 +39,7 @@ enum OutgoingEdits {
 }
 
 extension OutgoingEdits {
-    /// The highest handle that Proton distinguishes from unattached ones.
+    /// The highest handle that Proton distinguishes from the handles of unattached links.
     private static let handleMax = UInt32(Int32.max)
 
     /// Writes the window into a begin or a flow, in place if possible. Returns the edited frame; `nil` if the edit was

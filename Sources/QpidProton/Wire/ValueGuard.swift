@@ -81,7 +81,7 @@ struct ValueGuard {
         return true
     }
 
-    /// Skips a value that contains no others.
+    /// Skips a value that contains no other values.
     private mutating func passPlain() -> Bool {
         guard let code = self.cursor.byte(), code >> 4 < 0xC else { return false }
         return self.cursor.skipContent(of: code)
