@@ -151,7 +151,7 @@ public final class AMQPMemoryBudget: Sendable {
     }
 
     /// Calls `callback` once when the budget has fallen to its low mark and earlier waiters have been called; at once
-    /// if that is so already.
+    /// if this is already the case.
     ///
     /// In the callback, reserve bytes with ``tryReserve(_:as:orCall:)`` and the same `id`. Neither the caller nor the
     /// callback may hold a lock that another callback needs. Each `id` waits once.

@@ -20,7 +20,7 @@ enum LargeArrival: Sendable {
 /// release on another.
 ///
 /// The chunk stores small messages. Each larger message has its own buffer. A received message is copied out, so the
-/// chunk lives only while it has waiting messages. ``Arrivals`` creates it.
+/// chunk lives only while it has waiting messages. ``Arrivals`` creates the chunks.
 // Sendable: neither the chunk nor its memory changes after its creation.
 final class ArrivalChunk: @unchecked Sendable {
     /// The largest message in a chunk, in bytes.

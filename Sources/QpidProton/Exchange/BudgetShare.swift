@@ -21,6 +21,8 @@ struct BudgetShare: Sendable {
     private var returned = 0
     private var mustServe = false
 
+    /// Creates a share without bytes.
+    ///
     /// - Parameters:
     ///   - id: The identity of the connection.
     ///   - callback: Called without a lock when the connection may reserve from the budget.

@@ -33,7 +33,7 @@ final class CloseReport: Sendable {
 
     func add(_ sender: AMQPUnfinished, lane: SlotKey) { self.state.withLock { $0.senders.append((lane, sender)) } }
 
-    /// Adds a message that was accepted before a sender ended, and arrived on the loop after it.
+    /// Adds a message that was accepted before a sender ended, and arrived on the loop after this end.
     func add(_ message: AMQPUnfinished.Unsent, to sender: EndedLane) {
         self.state.withLock { state in
             if let index = state.senders.firstIndex(where: { $0.lane == sender.key }) {

@@ -13,7 +13,7 @@ struct CloseRequest: Sendable {
     }
 
     let target: Target
-    /// The reason for the peer.
+    /// The error that the close sends to the peer; `nil` for an orderly close.
     var error: AMQPError?
     /// Whether a link detaches instead of closing.
     var detaches = false

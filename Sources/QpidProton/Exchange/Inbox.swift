@@ -63,8 +63,9 @@ final class Inbox: WaitingInbox {
     let report: @Sendable (Int) -> Void
     let settler: Settler
 
-    /// - Parameters: See ``WaitingInbox``.
-    ///   - settler: The destination of decisions about the deliveries.
+    /// Creates an inbox. ``WaitingInbox`` describes the other parameters.
+    ///
+    /// - Parameter settler: The destination of decisions about the deliveries.
     init(
         reportEvery: Int = .max,
         isStarved: @escaping @Sendable () -> Bool = { false },

@@ -12,8 +12,10 @@ final class IncomingStream: Sendable {
     private let sequence: UInt64
     private let outbox: Outbox
 
+    /// Creates a stream without pieces.
+    ///
     /// - Parameters:
-    ///   - receiver: The link that the message arrives on.
+    ///   - receiver: The link on which the message arrives.
     ///   - sequence: The sequence of the message on the link.
     ///   - outbox: The destination of reports about read pieces, and about the end of the last reader.
     init(of receiver: LinkStatus, sequence: UInt64, outbox: Outbox) {

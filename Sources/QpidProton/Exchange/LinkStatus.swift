@@ -45,9 +45,9 @@ final class LinkStatus: Sendable {
     let flowProperties = Mutex<AMQPMap>([:])
     /// On a receiver: whether more bytes have arrived than there is room for.
     let isHeldBack = Atomic<Bool>(false)
-    /// On a receiver: whether the application has paused it.
+    /// On a receiver: whether the application has paused the receiver.
     let isPaused = Atomic<Bool>(false)
-    /// On a sender: the cause that its bytes wait for.
+    /// On a sender: the cause for which its bytes wait.
     let cause = Atomic<LaneCause>(.socket)
     /// On a sender: the number of messages dropped for lack of room.
     let droppedMessages = Atomic(0)

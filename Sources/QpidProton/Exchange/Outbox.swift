@@ -374,6 +374,8 @@ extension Outbox {
         Self.resume(self.state.withLock { self.release(releases, &$0) })
     }
 
+    /// Removes bytes from the ledgers under the lock. Returns the consequences.
+    ///
     /// - Parameter now: The time at which the socket accepted the bytes; `nil` if they were not written.
     private func release(_ releases: [Release], _ state: inout State, at now: Int64? = nil) -> Passed {
         var admitted: [Waiter] = []
@@ -388,7 +390,7 @@ extension Outbox {
         return self.pass(admitted, &state)
     }
 
-    /// The consequences of a release, to be carried out without a lock.
+    /// The consequences of a release, which the caller carries out without a lock.
     private typealias Passed = (
         waiters: [(Waiter, OutcomeReply)],
         waker: Waker?,

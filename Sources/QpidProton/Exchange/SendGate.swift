@@ -46,9 +46,11 @@ struct SendGate<Waiter> {
     private var waitingLinks: Deque<Node> = []
     /// The tuners of the links with automatic limits.
     private var tuners: [Node: AdmissionTuner] = [:]
-    /// The budget shared with other connections, after the levels of this one.
+    /// The budget shared with other connections, after the levels of this connection.
     var share: BudgetShare?
 
+    /// Adds a level to the tree.
+    ///
     /// - Parameter isAutomatic: Whether the limit tunes itself, up to that of the ledger.
     mutating func addLevel(_ ledger: ByteLedger, parent: Node?, isAutomatic: Bool = false) -> Node {
         let node = self.levels.insert(Level(ledger: ledger, parent: parent, isTuned: isAutomatic))

@@ -6,6 +6,8 @@ struct StoredTag: Sendable {
     var count: UInt8 = 0
     var format: UInt32 = 0
 
+    /// Stores a tag, and the message-format of a marked tag.
+    ///
     /// - Parameter bytes: The tag; a tag of more than 32 bytes is a ``MarkedTag``.
     init(_ bytes: UnsafeRawBufferPointer) {
         var bytes = bytes

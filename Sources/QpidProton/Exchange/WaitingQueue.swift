@@ -5,7 +5,7 @@ internal import Synchronization
 
 /// The elements from the event loop for waiting tasks, in order, with their weight.
 ///
-/// The caller that pushes limits the number of elements. The queue counts their weight and its peak.
+/// The pushing side limits the number of elements. The queue counts their weight, and the peak of the weight.
 final class WaitingQueue<Element: Sendable>: WaitingInbox {
     /// An element, its weight in bytes, and whether its receipt is reported.
     struct Entry: Sendable {
@@ -33,7 +33,7 @@ final class WaitingQueue<Element: Sendable>: WaitingInbox {
     let isStarved: @Sendable () -> Bool
     let report: @Sendable (Int) -> Void
 
-    /// - Parameters: See ``WaitingInbox``.
+    /// Creates a queue. ``WaitingInbox`` describes the parameters.
     init(
         reportEvery: Int = .max,
         isStarved: @escaping @Sendable () -> Bool = { false },

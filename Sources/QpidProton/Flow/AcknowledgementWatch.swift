@@ -7,7 +7,7 @@
 ///
 /// A pure value without a clock. Times are durations since any fixed moment.
 struct AcknowledgementWatch: Sendable {
-    /// How long bytes may be retransmitted without an acknowledgement.
+    /// The time for which bytes may be retransmitted without an acknowledgement.
     let limit: Duration
     private var since: Duration?
     private var retransmits: UInt8 = 0

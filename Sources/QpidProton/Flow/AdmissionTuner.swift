@@ -8,7 +8,7 @@
 struct AdmissionTuner {
     /// The target for the wait of a message in the queue, in nanoseconds.
     static let target: Int64 = 2_000_000
-    /// How long the tuner observes the link before the limit changes, in nanoseconds.
+    /// The time for which the tuner observes the link before the limit changes, in nanoseconds.
     static let period: Int64 = 4_000_000
     /// The number of periods with waiting tasks before the limit falls.
     static let patience = 4

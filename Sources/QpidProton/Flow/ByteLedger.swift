@@ -22,6 +22,8 @@ struct ByteLedger {
         self.low = min(max(0, low), self.high)
     }
 
+    /// Returns whether the ledger admits an item.
+    ///
     /// - Parameter mayWait: Whether the item waits if it is refused.
     func admits(_ bytes: Int, mayWait: Bool = false) -> Bool {
         guard !self.isBlocked, self.used == 0 || bytes <= self.high - self.used else { return false }

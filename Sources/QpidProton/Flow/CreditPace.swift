@@ -35,7 +35,7 @@ struct CreditPace {
         if first.count == 1 { self.granted.removeFirst() } else { self.granted[0].count -= 1 }
     }
 
-    /// Returns the tokens of returned credit, the latest grants first.
+    /// Restores the tokens of returned credit, the latest grants first.
     mutating func refund(_ credit: Int) {
         var rest = credit
         while rest > 0, let last = self.granted.last {

@@ -143,7 +143,7 @@ struct CreditTuner {
         }
     }
 
-    /// Counts the messages returned per clock. Returns whether there is a new rate.
+    /// Counts the messages returned in the current span of the clock. Returns whether there is a new rate.
     private mutating func lookAtClock(_ freed: Int, _ now: Int64) -> Bool {
         guard let span = self.span else {
             self.span = (freed, now)

@@ -27,6 +27,8 @@ struct CreditWindow {
     private(set) var tuner = CreditTuner()
     private var totals = CreditTuner.Totals()
 
+    /// Creates a window without outstanding credit.
+    ///
     /// - Parameters:
     ///   - policy: The rule for granting credit.
     ///   - maxMessageSize: The largest allowed message, in bytes.

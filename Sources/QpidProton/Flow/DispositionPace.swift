@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The times at which a receiver sends dispositions. It holds accepted and released dispositions back, so that
+/// The pace of a receiver's dispositions. The receiver holds accepted and released dispositions back, so that
 /// neighbours leave as one range.
 ///
 /// Proton merges dispositions of consecutive deliveries only in their order (P57), and concurrent handlers settle out

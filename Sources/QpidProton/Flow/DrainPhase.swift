@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The phase of a drain: the peer uses its credit or returns it. Source: AMQP 1.0 §2.6.7.
+/// The phase of a drain, in which the peer uses or returns its credit. Source: AMQP 1.0 §2.6.7.
 enum DrainPhase: Equatable {
     case none
     /// The peer has not answered.

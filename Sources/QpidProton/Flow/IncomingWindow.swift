@@ -23,9 +23,11 @@ struct IncomingWindow {
     /// The number of transfers after which to renew.
     private var quarter: Int
 
+    /// Creates the window of a session that begins.
+    ///
     /// - Parameters:
-    ///   - capacity: The most buffered bytes.
-    ///   - frameSize: The largest frame.
+    ///   - capacity: The limit of buffered bytes.
+    ///   - frameSize: The largest frame, in bytes.
     init(capacity: Int, frameSize: Int, outgoingWindow: UInt32) {
         self.initial = UInt32(clamping: min(capacity / frameSize, 1 << 28))
         self.outgoingWindow = outgoingWindow
@@ -56,7 +58,7 @@ struct IncomingWindow {
     ///
     /// - Parameters:
     ///   - left: The number of transfers that the peer may still send.
-    ///   - free: The number of bytes that may be buffered in addition to the buffered bytes.
+    ///   - free: The number of bytes that may still be buffered.
     func gain(left: Int, free: Int) -> Int? {
         let transfers = self.transfers(free)
         let gain = transfers - left

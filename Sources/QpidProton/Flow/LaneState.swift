@@ -28,10 +28,10 @@ struct LaneState {
     var isHeld = false
     /// Whether the window of the session is closed.
     var isBlocked = false
-    /// Whether the rate limit allows no more now.
+    /// Whether the rate limit allows no more bytes now.
     var isPaced = false
 
-    /// The cause that the bytes of the link wait for.
+    /// The cause for which the bytes of the link wait.
     ///
     /// Without another cause the bytes wait for the socket, even if the lane is empty because all bytes have been
     /// handed over.

@@ -27,11 +27,11 @@ enum LinkPhase: Equatable {
     }
 
     case open
-    /// Ended on this side. Proton still has the link.
+    /// The link has ended on this side. Proton has not freed it.
     case ended(End)
     case done
 
-    /// Applies an event. A late event changes nothing.
+    /// Applies an event. A late event does not change the phase.
     mutating func take(_ event: Event) {
         switch (event, self) {
         case (.free, _): self = .done

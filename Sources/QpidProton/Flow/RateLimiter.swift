@@ -70,6 +70,8 @@ struct RateLimiter: Sendable {
     private var messages: Bucket?
     private var bytes: Bucket?
 
+    /// Creates a limiter with full buckets.
+    ///
     /// - Parameter now: The time at which both buckets are full.
     init(_ limit: AMQPRateLimit, now: Int64) {
         self.messages = limit.messagesPerSecond.map { Bucket($0, burst: limit.burst, least: 1, now: now) }

@@ -11,6 +11,8 @@ struct ReceiverLimits {
 
     init() {}
 
+    /// Computes the limits of a receiver from its configuration and its memory.
+    ///
     /// - Parameters:
     ///   - window: The window whose bytes limit a whole message.
     ///   - largest: The largest message that fits into the memory of the connection.

@@ -119,8 +119,8 @@ struct ReceiverState {
         }
     }
 
-    /// Handles that Proton has no more received messages. A drain ends after the last message, or with the last credit,
-    /// because a peer without credit need not answer.
+    /// Handles the end of the received messages in Proton. A drain ends after the last message, or with the last
+    /// credit, because a peer without credit need not answer.
     @inline(__always)
     mutating func caughtUp() -> DrainStep {
         guard self.drain.isUnderWay, !self.message.hasBegun else { return .none }

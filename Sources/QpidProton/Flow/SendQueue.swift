@@ -7,8 +7,8 @@ internal import DequeModule
 /// The backlog of a connection: one lane for each sender. The queue chooses the next movable lane by priority.
 ///
 /// A lane without credit or with a closed window yields no message, so a stalled lane costs other lanes nothing. Higher
-/// priorities go first, except for a share that saves lower priorities from starving. Lanes of one priority take turns
-/// in proportion to their weights (deficit round robin).
+/// priorities move first, except for a share that saves lower priorities from starving. Lanes of one priority take
+/// turns in proportion to their weights (deficit round robin).
 struct SendQueue<Link> {
     /// The bytes of one turn for a lane of weight 1.
     static var quantum: Int { 16_384 }
@@ -57,7 +57,7 @@ struct SendQueue<Link> {
         fileprivate var isCapped = false
         fileprivate var isReady = false
         fileprivate var isBlocked = false
-        /// Whether the rate limit of the link allows no more now.
+        /// Whether the rate limit of the link allows no more bytes now.
         fileprivate var isPaced = false
 
         /// The number of remaining bytes of the lane's turn.

@@ -16,12 +16,12 @@ enum SessionState: Equatable {
         case free
     }
 
-    /// Not ended on this side.
+    /// This side has not ended the session.
     ///
     /// No message of a blocked session may be handed to Proton. Either the peer has not begun the session, its window
     /// is closed, or bytes in Proton could not be framed.
     case open(isBlocked: Bool)
-    /// Ended before the peer had begun it. The end is sent afterwards.
+    /// This side ended the session before the peer began it. The end is sent after the peer's begin.
     case endsWhenBegun
     case ended
     case done

@@ -79,7 +79,7 @@ struct SlotMap<Value> {
 
     var count: Int { self.slots.count - self.free.count }
 
-    /// Changes a value in place. After the removal of the value it returns `nil` and does nothing.
+    /// Changes a value in place. Returns `nil` without a call of `body` after the removal of the value.
     ///
     /// The value stays in the array. Writing through the subscript would allocate the frame of its accessor each time.
     @inline(__always)
@@ -93,7 +93,7 @@ struct SlotMap<Value> {
             && self.slots[Int(key.index)].value != nil
     }
 
-    /// The value, or `nil` after its removal. Writing to a key without a value does nothing.
+    /// The value; `nil` after its removal. Writing to a key without a value has no effect.
     @inline(__always)
     subscript(key: SlotKey) -> Value? {
         get { self.contains(key) ? self.slots[Int(key.index)].value : nil }

@@ -9,7 +9,7 @@ internal import NIOCore
 /// Its begin and end are never sent.
 final class ChannelNumbers {
     private unowned let handler: ConnectionHandler
-    /// How long the numbers of ended sessions have rested.
+    /// The rest of the numbers of ended sessions.
     private var rest = ChannelRest()
     /// The placeholder sessions, by the numbers that they occupy.
     private(set) var held: [UInt16: ProtonChannelHolder] = [:]
@@ -48,7 +48,7 @@ final class ChannelNumbers {
 
     /// Records the end of a session of this side on a channel.
     ///
-    /// - Parameter isOver: Whether the peer has ended it too.
+    /// - Parameter isOver: Whether the peer has ended the session too.
     func ended(_ channel: UInt16, isOver: Bool) {
         if isOver {
             self.rest.ended(channel, at: self.handler.nanoseconds)

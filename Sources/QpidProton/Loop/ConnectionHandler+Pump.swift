@@ -39,9 +39,10 @@ extension ConnectionHandler {
             self.sending.closeFlushed()
             repeat {
                 self.feed()
-                // Early writes reach the peer while the rest is still being created.
+                // An early write reaches the peer while the next slices are still handed over.
                 self.flush()
-                // The write may have opened a session's window, and Proton's events may have been answered.
+                // The write may have made room in a session's window, and the handling of events may have produced
+                // output.
             } while !self.isDead && (self.processEvents() || self.hasMore)
             self.sending.noteFilled()
             rounds += 1
@@ -65,7 +66,7 @@ extension ConnectionHandler {
         self.produce()
     }
 
-    /// Whether there are more slices, and room for them.
+    /// Whether there are more slices and room for them, or an abort that can leave.
     private var hasMore: Bool {
         self.sending.queue.hasReadyLane && self.hasRoomForBatch || self.sending.mayAbort
     }

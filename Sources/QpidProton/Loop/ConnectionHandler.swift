@@ -81,7 +81,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Whether Proton must answer an end or a detach of the peer before it reads a begin or attach in its place.
     var isEndWaiting = false
 
-    /// The number of links so far, and of the newest link.
+    /// The number of links so far, which is also the number of the newest link.
     var linkCount: UInt64 = 0
     /// The number of links that the peer has attached on its own, until both sides have detached.
     var linksOfPeer = 0
@@ -256,7 +256,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.pump()
     }
 
-    /// Answers all waiting calls of the connection. The socket may still have a close to send.
+    /// Answers all waiting calls of the connection. The socket may still have to send a close.
     func end(_ error: AMQPError?, _ cause: AMQPError) {
         self.timers.limitClose(of: self)
         if self.ended.resolve(error.map { .failure($0) } ?? .success(cause)) {

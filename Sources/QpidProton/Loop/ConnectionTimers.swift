@@ -4,7 +4,7 @@ internal import NIOCore
 
 /// The timers of a connection itself. Used on the event loop only.
 final class ConnectionTimers {
-    /// The longest delay of an expiry. A delay lets one check cover many messages with different times.
+    /// The longest delay of an expiry. With a delay, one check covers many messages with different times.
     private static let grain = TimeAmount.milliseconds(5)
 
     /// The time of the next run of Proton's idle timers, in milliseconds of the loop's clock; `.max` for never.
@@ -57,8 +57,8 @@ final class ConnectionTimers {
         }
     }
 
-    /// Checks links with credit and without arrivals, at most once a second, because a renewed window may not have
-    /// woken their senders.
+    /// Schedules a check of links with credit and without arrivals, at most once a second. A renewed window may not
+    /// have woken their senders.
     @inline(__always)
     func lookAtIdleLinks(of handler: ConnectionHandler) {
         if handler.frames.renewals.mayOweIdleLinks, self.idleLook == nil { self.scheduleIdleLook(of: handler) }

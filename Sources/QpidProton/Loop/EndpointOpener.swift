@@ -88,7 +88,7 @@ struct EndpointOpener {
         guard session.isLocallyOpen else {
             return _ = reply.resolve(.failure(self.handler.ended.cause ?? session.status.goneError))
         }
-        // A detached link stays in memory until the peer answers, so a silent peer must not accumulate them.
+        // A detached link stays in memory until the peer answers, so the number of such links is limited.
         guard session.detaching < self.handler.detachLimit else {
             let text = "the peer has not answered the detach of \(session.detaching) links of this session"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))

@@ -55,9 +55,11 @@ final class FrameObserver {
     var receivesFormats = false
 
     /// Called when this side has ended the session on one of its channels, and again when the peer has ended it too.
-    /// `isOver` means that both sides have.
+    /// `isOver` means that both sides have ended it.
     var onEnd: ((_ channel: UInt16, _ isOver: Bool) -> Void)?
 
+    /// Creates an observer of a connection that is not open.
+    ///
     /// - Parameters:
     ///   - maxFrameSize: The largest frame that the peer may send.
     ///   - openLinks: The most links of the peer that are not attached on this side.
@@ -80,7 +82,7 @@ final class FrameObserver {
     /// number.
     var incompleteBytes: Int { self.input.incomplete }
 
-    /// Reads bytes of the peer before Proton does, up to a frame that Proton must not see, or not yet.
+    /// Reads bytes of the peer before Proton does, up to a frame that Proton must not read, or must read later.
     ///
     /// Proton 0.37 accepts a second begin of the same session from a peer. The session's reference count is then wrong,
     /// and Proton frees memory twice. ``PeerLinks`` checks the links.

@@ -28,7 +28,7 @@ class LinkEndpoint {
     @exclusivity(unchecked) var blocks = BlockClock()
     /// The metrics of the link; `nil` if none are reported.
     @exclusivity(unchecked) final var meter: LinkMeter?
-    /// The number of steps that the link has progressed.
+    /// The number of the link's steps of progress so far.
     var steps = 0
 
     var handler: ConnectionHandler { self.session.handler }
@@ -73,7 +73,8 @@ class LinkEndpoint {
     func delivered(_ delivery: ProtonDelivery) {}
     /// Answers all waiting calls of an ended link, before its deliveries are freed.
     func end(_ error: AMQPError?) {}
-    /// Whether the peer's attach has its own terminus. Its absence refuses the link.
+    /// Whether the peer's attach has the terminus of the peer's side. Without this terminus, the attach refuses the
+    /// link.
     var hasRemoteTerminus: Bool { true }
 
     // MARK: Opening
@@ -105,7 +106,7 @@ class LinkEndpoint {
 
     // MARK: Closing
 
-    /// Closes or detaches from this side. The status' `detached` has the peer's answer.
+    /// Closes or detaches the link from this side. The reply `detached` of the status receives the peer's answer.
     func close(_ error: AMQPError?, detach: Bool = false) {
         guard !self.isDone, !self.link.isLocallyClosed else { return }
         self.endLocally(.close, error, .link(by: .local, detach ? .detached : .closed))

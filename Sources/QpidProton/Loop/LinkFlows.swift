@@ -6,7 +6,7 @@ internal import Synchronization
 /// The state of one session's links in the flows of both sides.
 ///
 /// A flow names a link by the handle of the side that sends the flow. The attaches of both sides match the two handles
-/// by name and role, because Proton 0.37 exposes neither.
+/// by name and role, because Proton 0.37 exposes neither handle.
 struct LinkFlows {
     /// The name of a link, and the role of the side that attached it.
     private struct Name: Hashable {
@@ -96,7 +96,7 @@ struct LinkFlows {
     private var own: [Name: OwnLink] = [:]
     private var ownNames: [UInt32: Name] = [:]
 
-    /// The links that this side has attached.
+    /// The number of links that this side has attached.
     var ownCount: Int { self.ownNames.count }
 
     // MARK: The peer's frames
@@ -164,6 +164,8 @@ struct LinkFlows {
         if !isOver, let peer = self.peerHandles[name.ofOtherSide] { self.peers[peer]?.isOver = true }
     }
 
+    /// Records a flow of this side.
+    ///
     /// - Parameter limit: The first id after the session's window in the flow.
     mutating func sent(_ flow: FrameHeader.Flow, limit: UInt32) {
         guard let handle = flow.handle, let name = self.ownNames[handle] else { return }
@@ -213,8 +215,8 @@ struct LinkFlows {
     /// Returns the links with credit and without arrivals since their last flow for which `isWaiting` holds, and
     /// whether some are left out.
     ///
-    /// The first renewal of a link is due at once, and each further one after `pause` nanoseconds. A peer whose detach
-    /// is on its way may end the session when a flow names the link.
+    /// The first renewal of a link is due at once, and each further renewal after `pause` nanoseconds. A peer whose
+    /// detach is on its way may end the session when a flow names the link.
     mutating func idleRenewals(
         at now: Int64,
         pause: Int64,

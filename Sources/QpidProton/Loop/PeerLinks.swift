@@ -76,6 +76,8 @@ struct PeerLinks {
         return true
     }
 
+    /// Records a transfer of the peer. Returns the error of a transfer that Proton must not read.
+    ///
     /// - Parameter nextID: The id of the next transfer.
     mutating func transfer(_ transfer: FrameHeader.Transfer, nextID: UInt32) -> AMQPError? {
         if transfer.handle == self.last, !transfer.hasMore { return nil }

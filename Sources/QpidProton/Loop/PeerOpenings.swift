@@ -2,8 +2,8 @@
 
 internal import Logging
 
-/// The handling of sessions and links that the peer opens: finds their endpoints, refuses them, or offers them to the
-/// application.
+/// The handling of sessions and links that the peer opens. It finds their endpoints, refuses them, or offers them to
+/// the application.
 struct PeerOpenings {
     let handler: ConnectionHandler
 
@@ -18,7 +18,7 @@ struct PeerOpenings {
                 "the open frame of this container does not fit into the peer's frames of \(handler.peerFrameSize) bytes"
             return handler.fail(AMQPError(scope: .connection, condition: .frameSizeTooSmall, detail: text))
         }
-        // Proton would send endless empty frames, because half of 1 ms is 0 to it.
+        // Proton would send endless empty frames, because it computes half of 1 ms as 0.
         guard handler.engine.remoteIdleTimeout != 1 else {
             return handler.fail(
                 AMQPError(
@@ -85,7 +85,7 @@ struct PeerOpenings {
         return false
     }
 
-    /// The error that refuses a peer's session or link without the application; `nil` to offer it.
+    /// The error that refuses a peer's session or link without the application; `nil` if the application decides.
     private var refusal: AMQPError? {
         let configuration = self.handler.configuration
         guard configuration.acceptsIncoming else {

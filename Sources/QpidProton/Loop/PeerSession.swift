@@ -18,7 +18,7 @@ final class PeerSession {
     /// The channel on which this side has ended the session.
     var endedChannel: UInt16?
     var isEndedByPeer = false
-    /// The number of bytes that may be buffered in addition to the buffered bytes.
+    /// The number of bytes that may still be buffered.
     var freeBytes: () -> Int = { 0 }
     /// This side's incoming window; `nil` until this side begins the session.
     @exclusivity(unchecked) var incoming: IncomingWindow?

@@ -13,7 +13,7 @@ struct PendingWrites {
         let isPromised: Bool
     }
 
-    /// The accepted or lost bytes.
+    /// The writes that the socket has accepted or lost.
     struct Confirmed {
         var writes = 0
         var bytes = 0

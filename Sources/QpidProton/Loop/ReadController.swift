@@ -13,7 +13,7 @@ final class ReadController {
     /// The connection's use of the memory budget. Exclusivity checks are off, because each access is one call on a
     /// plain value.
     @exclusivity(unchecked) var budget: ReceiveBudget
-    /// The limit for reads of the socket; `nil` without a limit or a socket.
+    /// The reservation of room for reads; `nil` without a memory budget or a socket.
     private let permit: ReadReservation?
     private var isWaiting = false
     private var isClosed = false
@@ -64,7 +64,7 @@ final class ReadController {
         self.withhold(self.isOverfull || isUnwritten)
     }
 
-    /// Renews windows and credit into the new room.
+    /// Renews windows and credit within the new room.
     private func useRoom() {
         for session in self.handler.sessions.values {
             session.incomingTaken()

@@ -51,7 +51,7 @@ struct ReceiverAccount {
         if self.share != nil || isCounted { self.untaken.append(weight) }
     }
 
-    /// Removes messages that a task has received. Returns their bytes.
+    /// Removes messages that a task has received. Returns the sum of their weights.
     mutating func take(_ count: Int) -> Int {
         var bytes = 0
         for _ in 0..<count { bytes += self.untaken.popFirst() ?? 0 }

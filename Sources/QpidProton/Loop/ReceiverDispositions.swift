@@ -29,9 +29,11 @@ struct ReceiverDispositions: ~Copyable {
     private(set) var unwritten = UnwrittenCounts()
     /// The tasks that wait for the settlement of a delivery.
     private(set) var waits = SettlementWaits()
-    /// Whether the sender waits only for the outcome, so that this side settles with it.
+    /// Whether the sender waits only for the outcome, so that this side settles together with its outcome.
     private(set) var settlesFirst = true
 
+    /// Sets the delay of dispositions and the settle mode.
+    ///
     /// - Parameter delay: The longest delay of a disposition, in nanoseconds.
     mutating func open(delay: Int64, _ mode: AMQPReceiverSettleMode) {
         self.pace.delay = delay

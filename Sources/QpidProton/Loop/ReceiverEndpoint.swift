@@ -74,7 +74,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         super.remoteOpened()
     }
 
-    /// Grants credit before the task that opened the link receives it.
+    /// Grants credit before the task that opened the link receives the link.
     override func attach() {
         if self.status.attachment.answer == nil { self.topUp() }
         super.attach()
@@ -102,7 +102,7 @@ final class ReceiverEndpoint: LinkEndpoint {
         self.perform(self.state.returned(credit))
     }
 
-    /// Handles that Proton has no more received messages: an answered drain may now end.
+    /// Ends an answered drain once Proton has no more received messages.
     @inline(__always)
     func caughtUp() {
         guard self.state.drain.isUnderWay, !self.isDone else { return }
@@ -153,7 +153,7 @@ final class ReceiverEndpoint: LinkEndpoint {
     }
 
     private func settledBySender(_ slot: SlotKey) {
-        // Missing bytes must be read before the settlement.
+        // Bytes that are still in Proton must be read before the settlement.
         if case .streaming = self.state.message, self.streams?.arriving?.slot == slot { return }
         guard let (entry, isDecided) = self.dispositions.settledBySender(slot) else { return }
         if !isDecided, self.isHeldUntilSettled { self.free(1, bytes: entry.weight) } else { self.topUp() }

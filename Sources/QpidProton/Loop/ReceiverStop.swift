@@ -15,6 +15,8 @@ final class ReceiverStop {
         self.receiver = receiver
     }
 
+    /// Waits until the application has settled its messages, and then closes the link.
+    ///
     /// - Parameters:
     ///   - limit: The time to wait for the application.
     ///   - done: Called when the link has ended on this side.

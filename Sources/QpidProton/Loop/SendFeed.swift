@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The sending half of a connection: hands slices of messages to Proton, and checks whether closing senders have
+/// The sending half of a connection. It hands slices of messages to Proton, and checks whether closing senders have
 /// finished.
 ///
 /// Used on the event loop only.
@@ -39,8 +39,8 @@ final class SendFeed {
         self.payload = max(256, Int(min(size, 1 << 24)) - overhead)
     }
 
-    /// Reduces the payload, because long tags leave less room in each frame. The count of transfers must not be too
-    /// low.
+    /// Reduces the payload, because long tags leave less room in each frame. The counted transfers must never be fewer
+    /// than the frames.
     func makeRoomForTags() {
         guard !self.hasChosen else { return }
         self.hasChosen = true
@@ -108,7 +108,8 @@ final class SendFeed {
 
     func hasAborted(_ sender: SenderEndpoint) { self.aborting.removeAll { $0 === sender } }
 
-    /// Hands the possible aborts of abandoned messages to Proton before other bytes, which would count as their rest.
+    /// Hands the possible aborts of abandoned messages to Proton before other bytes. Proton would send other bytes as
+    /// the rest of these messages.
     @inline(__always)
     func abortGivenUp() {
         if !self.aborting.isEmpty { self.askAborting() }

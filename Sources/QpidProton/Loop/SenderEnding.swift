@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The unfinished messages of a sender at the end of its link: fails and counts them.
+/// The end of a sender's unfinished messages with its link, which fails and counts them.
 struct SenderEnding {
     /// The error that ended the link.
     let cause: AMQPError
@@ -13,6 +13,8 @@ struct SenderEnding {
     private(set) var unsentCount = 0
     private(set) var inDoubtCount = 0
 
+    /// Prepares the errors of the messages.
+    ///
     /// - Parameter counts: The counts for failures that no close lists.
     init(_ cause: AMQPError, _ counts: [UnreadFailures]) {
         self.cause = cause

@@ -86,7 +86,7 @@ final class SenderEndpoint: LinkEndpoint {
             return
         }
         self.link.returnCredit()
-        // Proton has output.
+        // The pump writes the flow that returns the credit.
         self.handler.isPumpNeeded = true
         self.isCapped = false
         self.setCredit(0, lane)

@@ -223,14 +223,14 @@ final class SessionEndpoint {
         self.updateBlocked()
         guard self.hasDrains else { return }
         self.hasDrains = false
-        // The rest of the queue is checked again when more has been framed.
+        // Senders with messages left in Proton are checked again when Proton has framed more.
         for sender in self.senders { sender.answerDrain() }
     }
 
     /// Checks whether the peer's window is open, after Proton's output and after changes of the peer.
     private func updateBlocked() {
         guard !self.isDone else { return }
-        // Bytes that Proton could not frame mean that it sees a smaller window than this type.
+        // While Proton holds bytes that it could not frame, it sees a smaller window than this type does.
         let isHeldBack = self.session.outgoingBytes > 0
         self.handedTransfers = 0
         self.setBlocked(isHeldBack || (self.peer?.window.available ?? 0) <= 0)
@@ -348,7 +348,7 @@ final class SessionEndpoint {
         self.peer?.incoming = nil
     }
 
-    /// Ends all links with the session. If the peer ended the session, they fail with an error.
+    /// Ends all links with the session. If the peer ended the session, these links fail with an error.
     private func abandonLinks(_ error: AMQPError?, _ cause: AMQPError) {
         let error = error ?? (cause.origin == .peer ? cause : nil)
         for link in self.links.values { link.abandon(error, cause) }

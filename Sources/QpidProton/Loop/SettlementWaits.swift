@@ -36,7 +36,7 @@ struct WriteWaits {
         }
     }
 
-    /// Answers all tasks that their settlement is in doubt, because no further write follows.
+    /// Answers all tasks with a settlement in doubt, because no further write follows.
     mutating func fail(_ error: AMQPError) {
         for (_, reply) in self.replies { reply.resolve(.success(.inDoubt(error))) }
         self.replies = []

@@ -110,7 +110,7 @@ extension LinkFigures {
 extension AMQPBlockCause {
     /// Determines the cause that prevents the peer from sending; `nil` if there is none.
     init?(of receiver: ReceiverEndpoint) {
-        // The peer may send, its messages are on their way, or no task waits for on-demand credit.
+        // Otherwise the peer may send, its messages are on their way, or no task waits for on-demand credit.
         guard receiver.isLocallyOpen, receiver.state.isBlocked else { return nil }
         if receiver.account.isPaced {
             self = .rate

@@ -4,8 +4,8 @@ internal import NIOCore
 
 /// The path of the peer's bytes to Proton, after the checks of the header and the frames. Used on the event loop only.
 final class SocketReader {
-    /// The allocator of buffers for reads. Large buffers pay off, because a round of the pump and a write follow each
-    /// read.
+    /// The allocator of buffers for reads. Large buffers are worthwhile, because a round of the pump and a write follow
+    /// each read.
     static let buffers = AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 2_048, maximum: 131_072)
 
     @exclusivity(unchecked) private var header = HeaderCheck()

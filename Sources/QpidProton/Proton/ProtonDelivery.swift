@@ -5,8 +5,8 @@ internal import CProton
 /// A view of one `pn_delivery_t`. It is valid until the next event. While this side has not settled the delivery, it is
 /// valid until the settlement.
 ///
-/// Proton reuses a delivery that both sides have settled (P11, P47), so store no view longer, and identify deliveries
-/// by keys.
+/// Proton reuses a delivery that both sides have settled (P11, P47), so do not store a view longer, and identify
+/// deliveries by keys.
 struct ProtonDelivery: BitwiseCopyable, Equatable {
     let pointer: OpaquePointer
 

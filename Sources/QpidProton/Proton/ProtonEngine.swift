@@ -43,8 +43,8 @@ struct ProtonEngine: ~Copyable {
         pn_connection_driver_bind(self.driver)
     }
 
-    /// Passes bytes from the socket to Proton. Returns the number of bytes that Proton accepted, which is lower once it
-    /// reads no more.
+    /// Passes bytes from the socket to Proton. Returns the number of bytes that Proton accepted: fewer than all once
+    /// Proton has stopped reading.
     func read(_ bytes: UnsafeRawBufferPointer) -> Int {
         var offset = 0
         while offset < bytes.count {
@@ -65,8 +65,8 @@ struct ProtonEngine: ~Copyable {
             guard bytes.size > 0 else { return }
             body(UnsafeRawBufferPointer(start: bytes.start, count: bytes.size))
             pn_connection_driver_write_done(self.driver, bytes.size)
-            // Proton fills its buffer while it has output, so a partly filled buffer is the last one, except at the end
-            // of the output.
+            // Proton fills its buffer while it has output, so a partly filled buffer is the last buffer, except at the
+            // end of the output.
             if bytes.size < Self.leastOutputBuffer, !self.mayEndOutput { return }
         }
     }

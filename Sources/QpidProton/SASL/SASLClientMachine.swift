@@ -14,6 +14,8 @@ struct SASLClientMachine: SASLMachine {
     private let hostname: String?
     private let allowsPlainWithoutTLS: Bool
 
+    /// Creates a machine before the exchange.
+    ///
     /// - Parameter candidates: The mechanisms that may be used, best first.
     init(candidates: [any SASLClientMechanism], hostname: String?, allowsPlainWithoutTLS: Bool) {
         self.candidates = candidates

@@ -46,7 +46,7 @@ extension SASLFrame {
     /// The descriptors as symbols, in the order of their codes.
     static let symbols = ["mechanisms", "init", "challenge", "response", "outcome"].map { "amqp:sasl-\($0):list" }
 
-    /// Appends the whole frame, header included.
+    /// Appends the whole frame, including its header.
     func write(into buffer: inout ByteBuffer) {
         let start = buffer.writerIndex
         // The header: the size, which is set later, a data offset of 2 words, type 1, and two unused bytes.

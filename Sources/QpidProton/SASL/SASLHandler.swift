@@ -43,6 +43,8 @@ final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableCh
     private let logger: Logger
     private let security: (ChannelHandlerContext) -> SASLTransportSecurity
 
+    /// Creates the handler of one connection.
+    ///
     /// - Parameters:
     ///   - machine: The machine of this side of the exchange.
     ///   - maxFrameSize: The largest frame and the limit of buffered bytes, in bytes.

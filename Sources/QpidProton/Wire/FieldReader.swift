@@ -41,7 +41,7 @@ struct FieldReader {
     /// The place of the next byte.
     var offset: Int { self.cursor.offset }
 
-    /// Returns the code of the descriptor, which is a small or a full ulong; `nil` otherwise.
+    /// Returns the code of the descriptor, which is a small or a full ulong; `nil` for any other value.
     mutating func descriptor() -> UInt64? {
         guard self.cursor.byte() == Code.described else { return nil }
         switch self.cursor.byte() {
@@ -51,7 +51,7 @@ struct FieldReader {
         }
     }
 
-    /// Returns the descriptor, which is a number or a symbol; `nil` otherwise.
+    /// Returns the descriptor, which is a number or a symbol; `nil` for any other value.
     mutating func anyDescriptor() -> Descriptor? {
         let start = self.cursor
         if let code = self.descriptor() { return .code(code) }
@@ -118,7 +118,7 @@ struct FieldReader {
         return self.passAny() ? start..<self.offset : nil
     }
 
-    /// Skips the head of a list, if Proton can decode the list safely.
+    /// Skips the head of a list. Returns false if Proton cannot decode the list safely.
     mutating func isSoundList() -> Bool { self.list() && self.isSound(few: 0) }
 
     /// Returns the constructor of the next field; the constructor of null after the end of the list.
@@ -140,7 +140,7 @@ struct FieldReader {
         }
     }
 
-    /// Returns the place of the next field's four bytes; `nil` if it is not a uint of this width.
+    /// Returns the place of the next field's four bytes; `nil` if the field is not a uint of this width.
     mutating func wideUint() -> Int? {
         guard self.constructor() == Code.uint else { return nil }
         let start = self.offset
@@ -197,7 +197,7 @@ struct FieldReader {
         }
     }
 
-    /// Returns the place of the next field's bytes; `nil` if it is not a binary of the short form.
+    /// Returns the place of the next field's bytes; `nil` if the field is not a binary of the short form.
     mutating func smallBinary() -> Range<Int>? {
         guard self.constructor() == Code.binary8, let bytes = self.cursor.sized(isWide: false) else { return nil }
         return self.offset - bytes.count..<self.offset
