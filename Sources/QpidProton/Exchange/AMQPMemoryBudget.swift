@@ -24,7 +24,7 @@ public final class AMQPMemoryBudget: Sendable {
         /// `isAgain`.
         var isServing = false
         var isAgain = false
-        /// The waiter that is being called. No other waiter is admitted meanwhile.
+        /// The waiter whose callback is running. The budget admits no other waiter meanwhile.
         var served: ID?
         var hasGained = false
         var isRefused = false
@@ -37,7 +37,7 @@ public final class AMQPMemoryBudget: Sendable {
 
         mutating func wait(_ id: ID, _ callback: @escaping @Sendable () -> Void) {
             guard self.waitingIDs.insert(id).inserted else { return }
-            // A waiter that was called and could reserve no bytes stays the first.
+            // A waiter whose callback could reserve no bytes stays the first.
             if self.served == id, !self.hasGained {
                 self.waiters.prepend(id, callback)
             } else {
@@ -104,8 +104,8 @@ public final class AMQPMemoryBudget: Sendable {
     ///
     /// - Parameters:
     ///   - bytes: The number of bytes.
-    ///   - callback: Called later if the bytes are refused, as in ``whenBelowLow(_:_:)``. The callback is registered in
-    ///     the same step, so that no release can intervene.
+    ///   - callback: Called later if the budget refuses the bytes, as in ``whenBelowLow(_:_:)``. The refusal and the
+    ///     registration are one step, so that no release can intervene.
     func tryReserve(_ bytes: Int, as id: ID? = nil, orCall callback: (@Sendable () -> Void)? = nil) -> Bool {
         self.state.withLock { state in
             let isItsTurn =

@@ -18,7 +18,7 @@ public struct AMQPTracker: Hashable, Sendable {
 
     /// Suspends until the peer has settled the message.
     ///
-    /// For a message that is sent settled, suspends until it has been written to the socket. Cancellation ends only the
+    /// For a message that is sent settled, suspends until the socket has accepted its bytes. Cancellation ends only the
     /// wait and does not affect the message: call again to continue to wait.
     ///
     /// - Throws: `AMQPError` with the ``AMQPError/fate`` of the message if it was not sent, or if the link, session or

@@ -19,8 +19,8 @@ enum LargeArrival: Sendable {
 /// Messages that arrived together, as plain memory. This avoids an allocation for each message on one thread and its
 /// release on another.
 ///
-/// The chunk stores small messages. Each larger message has its own buffer. A received message is copied out, so the
-/// chunk lives only while it has waiting messages. ``Arrivals`` creates the chunks.
+/// The chunk stores small messages. Each larger message has its own buffer. A task copies a message out of the chunk,
+/// so the chunk lives only while it has waiting messages. ``Arrivals`` creates the chunks.
 // Sendable: neither the chunk nor its memory changes after its creation.
 final class ArrivalChunk: @unchecked Sendable {
     /// The largest message in a chunk, in bytes.

@@ -32,7 +32,8 @@ struct BudgetShare: Sendable {
         self.callback = callback
     }
 
-    /// Reserves bytes. If they are refused and `isWaiting`, the callback announces the next attempt.
+    /// Reserves bytes. If the budget refuses the bytes and `isWaiting` is true, the callback announces the next
+    /// attempt.
     mutating func tryReserve(_ bytes: Int, isWaiting: Bool) -> Bool {
         guard self.budget.tryReserve(bytes, as: self.id, orCall: isWaiting ? self.callback : nil) else { return false }
         self.held += bytes

@@ -130,10 +130,10 @@ extension WaitingInbox {
 
     /// Waits for the next item; `nil` at the end, or after ``endWait(_:_:)``.
     ///
-    /// A cancelled task receives no item, because its cancellation is checked before each removal. An item that was
-    /// handed to a waiting task before its cancellation is returned.
+    /// A cancelled task receives no item, because its cancellation is checked before each removal. A waiting task that
+    /// received an item before its cancellation returns the item.
     ///
-    /// - Parameter onWait: Called when the wait has started, so that it can be ended.
+    /// - Parameter onWait: Called when the wait has started, so that the caller can limit it.
     @inline(__always)
     func nextItem(id: UInt64?, onWait: () -> Void) async throws(AMQPError) -> Item? {
         if Task.isCancelled { throw AMQPError.cancelled }

@@ -85,7 +85,7 @@ final class ArrivingStream {
     private(set) var heldBytes = 0
     /// Whether the rest of the message is still outstanding.
     var isArriving = true
-    /// Whether later bytes are dropped, because the application has decided or no task reads the message any more.
+    /// Whether the stream drops later bytes, because the application has decided or no task reads the message any more.
     var isDiscarding = false
     /// Whether the application has decided, so that the delivery is settled once it is complete.
     var isDecided = false

@@ -86,7 +86,7 @@ final class ChunkPool: Sendable {
 
 /// The bytes of one message in a chunk: a plain value that must be released once with ``done()``.
 ///
-/// Copies are not counted, because messages pass many places on two threads.
+/// Copies do not count as uses, because messages pass many places on two threads.
 struct MessageBytes: Sendable {
     private let chunk: Unmanaged<MessageChunk>
     private let offset: UInt32
@@ -119,8 +119,8 @@ struct MessageBytes: Sendable {
     }
 }
 
-/// The memory for one sender's messages. A chunk is used again once all its messages are done; until then a further
-/// chunk follows.
+/// The memory for one sender's messages. The sender uses a chunk again once all its messages are done. Otherwise it
+/// continues with a further chunk.
 ///
 /// Chunks belong to one sender, so a stalled link holds only memory of its own messages.
 struct MessageMemory {

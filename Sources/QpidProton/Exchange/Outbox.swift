@@ -6,8 +6,8 @@ internal import Synchronization
 
 /// The path from tasks to the event loop of one connection: messages, settlements and commands.
 ///
-/// A call acquires one short lock, and wakes the loop at most once per batch. The ledgers share the lock, so that a
-/// message is counted and queued in one step.
+/// A call acquires one short lock, and wakes the loop at most once per batch. The ledgers share the lock, so that one
+/// step counts and queues a message.
 final class Outbox: Sendable {
     /// An item of the mail: a plain value. The mail stores references separately, so that a message costs only its
     /// bytes.
@@ -333,8 +333,8 @@ extension Outbox {
         self.state.withLock { $0.gate.shortage(at: node) }
     }
 
-    /// Removes bytes from the ledgers, and admits the first waiter of the link in their place. Returns whether the
-    /// waiter was admitted.
+    /// Removes bytes from the ledgers, and admits the first waiter of the link in their place. Returns false if there
+    /// is no room for the waiter.
     func replace(_ bytes: Int, _ node: SlotKey) -> Bool {
         let (isReplaced, passed) = self.state.withLock { state in
             let (replaced, admitted) = state.gate.replace(bytes, at: node)

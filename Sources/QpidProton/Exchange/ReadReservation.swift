@@ -3,8 +3,8 @@
 internal import NIOCore
 internal import Synchronization
 
-/// The room in a shared budget for the next read of one socket. The room is reserved when the socket is readable, and
-/// released when the bytes have been counted.
+/// The room in a shared budget for the next read of one socket. The socket reserves the room when it is readable. The
+/// connection releases the room when it has counted the bytes.
 final class ReadReservation: Sendable {
     /// The most bytes of an incomplete TLS record, which arrive with the bytes of the next read.
     private static let record = 16_384
@@ -27,7 +27,7 @@ final class ReadReservation: Sendable {
 
     /// Reserves room for a read of at most `bytes` bytes. Returns the number of bytes to read.
     func take(_ bytes: Int) -> Int {
-        // Bytes that arrive during the shutdown of TLS are dropped.
+        // The pipeline drops bytes that arrive during the shutdown of TLS.
         guard !self.isClosed.load(ordering: .relaxed) else { return AMQPMemoryBudget.margin }
         let last = self.taken.load(ordering: .relaxed)
         let incomplete = self.incomplete.load(ordering: .relaxed)

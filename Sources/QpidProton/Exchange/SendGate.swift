@@ -110,8 +110,8 @@ struct SendGate<Waiter> {
         !self.waitingLinks.isEmpty && self.waiters[node] != nil
     }
 
-    /// Admits bytes of a link on every level. If a level refuses the bytes, no level admits them, and the refusing
-    /// level is marked if it is above its low mark.
+    /// Admits bytes of a link on every level. If a level refuses the bytes, no level admits them, and the gate marks
+    /// the refusing level if it is above its low mark.
     ///
     /// At or below the low mark the level stays unmarked, because no event would end the block. A waiter marks the
     /// level itself.

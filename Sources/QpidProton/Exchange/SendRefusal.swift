@@ -5,7 +5,7 @@ struct SendRefusal: Equatable, Sendable {
     /// The level that refused a message.
     enum Level: Equatable, Sendable {
         case link, session, connection, budget
-        /// A message that is created while it is sent, and for whose end other messages of the link wait.
+        /// A message that the application creates while it is sent. Other messages of the link wait for its end.
         case stream
     }
 

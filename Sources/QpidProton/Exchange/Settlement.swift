@@ -2,8 +2,8 @@
 
 /// An application's decision about one delivery, on its way to the loop.
 struct Settlement: Sendable {
-    /// An outcome without data, or a reference to an outcome with data. The value is small, because many settlements
-    /// wait, and are sorted and copied.
+    /// An outcome without data, or a reference to an outcome with data. The value is small, because the loop sorts and
+    /// copies many settlements.
     private enum Decision: Sendable {
         case accepted
         case released
@@ -17,7 +17,7 @@ struct Settlement: Sendable {
 
     let receiver: SlotKey
     let slot: SlotKey
-    /// The delivery's number in the order of arrival. Settlements are sorted by it, so that ranges form.
+    /// The delivery's number in the order of arrival. The loop sorts settlements by it, so that ranges form.
     let sequence: UInt64
     private let decision: Decision
     /// Whether all earlier unsettled deliveries of the receiver have the same outcome.

@@ -30,7 +30,7 @@ struct AdmissionTuner {
         self.limit = self.ceiling
     }
 
-    /// The bytes at which waiting tasks are admitted again.
+    /// The bytes at which the gate admits waiting tasks again.
     var low: Int { self.limit - self.limit / 8 }
 
     /// Counts an admitted message.

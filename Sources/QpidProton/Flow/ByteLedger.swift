@@ -2,8 +2,9 @@
 
 /// A count of bytes with one high and one low watermark.
 ///
-/// Bytes are admitted while the sum stays at or below `high`. After a refusal the ledger admits no more bytes until the
-/// sum is at or below `low`. An empty ledger admits an item larger than `high`, because it could never pass otherwise.
+/// The ledger admits bytes while the sum stays at or below `high`. After a refusal the ledger admits no more bytes
+/// until the sum is at or below `low`. An empty ledger admits an item larger than `high`, because it could never pass
+/// otherwise.
 ///
 /// Items that may wait can have a lower, variable pair of marks.
 struct ByteLedger {

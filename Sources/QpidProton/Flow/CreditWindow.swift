@@ -99,8 +99,8 @@ struct CreditWindow {
         return free >= max(1, size / 4) || (self.isStarved && self.outstanding == 0)
     }
 
-    /// Whether a task that holds all messages of an automatic window waits for more. It must not wait forever, because
-    /// no number was configured.
+    /// Whether a task that holds all messages of an automatic window waits for more. This task must not wait forever,
+    /// because the application has configured no number.
     private var isShort: Bool {
         self.isAutomatic && self.isStarved && self.outstanding == 0 && self.places?.free ?? 0 < 1
     }

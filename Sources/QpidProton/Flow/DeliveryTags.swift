@@ -62,8 +62,8 @@ struct DeliveryTags {
         if self.inUse == nil { self.inUse = [:] }
     }
 
-    /// Stores the tag of an earlier unsettled delivery. No tag was chosen until now, so this tag is the message's
-    /// number.
+    /// Stores the tag of an earlier unsettled delivery. The application has chosen no tag until now, so this tag is the
+    /// message's number.
     mutating func keep(_ tag: UnsafeRawBufferPointer) {
         self.inUse?[Self.unmarked(tag)] = Self.number(tag)
     }

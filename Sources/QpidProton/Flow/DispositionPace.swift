@@ -36,7 +36,7 @@ struct DispositionPace {
     /// The start of the current batch.
     @inline(__always) var time: Int64 { self.batch ?? 0 }
 
-    /// Whether a batch is being applied.
+    /// Whether the loop is applying a batch.
     @inline(__always) var isInBatch: Bool { self.batch != nil }
 
     /// Begins a batch with its first settlement.

@@ -2,7 +2,7 @@
 
 /// The limit of one receiver's unsettled messages, which also limits its credit.
 struct UnsettledLimit {
-    /// No limit: for a link whose messages are settled on this side with the decision.
+    /// No limit, for a link on which the decision of this side settles a message.
     static let none = UnsettledLimit(.max)
     /// The smallest grant while the peer has credit, because each grant is a frame.
     static let leastGrant = 64
@@ -23,7 +23,7 @@ struct UnsettledLimit {
         self.most == .max ? .max : max(0, self.most - unsettled - outstanding)
     }
 
-    /// Returns the most credit to grant now. A small rest is granted only if the peer has no credit left.
+    /// Returns the most credit to grant now. The receiver grants a small rest only if the peer has no credit left.
     func credit(unsettled: Int, outstanding: Int) -> Int {
         let room = self.room(unsettled: unsettled, outstanding: outstanding)
         return outstanding == 0 || room >= min(Self.leastGrant, max(1, self.most / 4)) ? room : 0

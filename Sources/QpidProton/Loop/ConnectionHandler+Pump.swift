@@ -9,7 +9,7 @@ extension ConnectionHandler {
 
     /// Moves all work: reads the outbox, handles Proton's events, hands slices over, and writes Proton's output.
     ///
-    /// - Parameter isFresh: Whether all events have just been handled.
+    /// - Parameter isFresh: Whether the caller has just handled all events.
     func pump(isFresh: Bool = false) {
         guard !self.isDead else { return }
         guard !self.isPumping else {
@@ -39,7 +39,7 @@ extension ConnectionHandler {
             self.sending.closeFlushed()
             repeat {
                 self.feed()
-                // An early write reaches the peer while the next slices are still handed over.
+                // An early write reaches the peer while the loop hands over the next slices.
                 self.flush()
                 // The write may have made room in a session's window, and the handling of events may have produced
                 // output.

@@ -34,7 +34,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     var sessions = SlotMap<SessionEndpoint>()
     var receivers = SlotMap<ReceiverEndpoint>()
-    /// The authenticated identity; `nil` without a SASL layer. Set before the connection is opened.
+    /// The authenticated identity; `nil` without a SASL layer. The SASL layer sets it before the connection opens.
     let identity = Reply<AMQPAuthenticatedIdentity?>()
     /// The unfinished work of the connection's links during a close.
     let report = CloseReport()
@@ -138,7 +138,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
-        // The budget is shared until the handler is removed. A handler that never enters a pipeline must not share it.
+        // The connection shares the budget until the pipeline removes the handler. A handler that never enters a
+        // pipeline must not share it.
         if let budget = self.configuration.sendBudget { self.outbox.share(budget) }
         let pump: @Sendable () -> Void = { bound.value.pump() }
         self.outbox.open { [eventLoop] in eventLoop.execute(pump) }

@@ -16,7 +16,7 @@ struct EndpointOpener {
     ) {
         let handler = self.handler
         guard !handler.isDead, handler.ended.answer == nil else { return _ = reply.resolve(.failure(handler.gone)) }
-        // The count is checked before the call of Proton: see ``ProtonSession/init(of:)``.
+        // This check must precede the call of Proton: see ``ProtonSession/init(of:)``.
         guard handler.sessions.count < handler.channels.count else {
             let text = "the connection has \(handler.sessions.count) sessions, and channel-max allows no more"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
@@ -88,13 +88,13 @@ struct EndpointOpener {
         guard session.isLocallyOpen else {
             return _ = reply.resolve(.failure(self.handler.ended.cause ?? session.status.goneError))
         }
-        // A detached link stays in memory until the peer answers, so the number of such links is limited.
+        // A detached link stays in memory until the peer answers. This limits the number of such links.
         guard session.detaching < self.handler.detachLimit else {
             let text = "the peer has not answered the detach of \(session.detaching) links of this session"
             return _ = reply.resolve(.failure(AMQPError(condition: .resourceLimitExceeded, detail: text)))
         }
-        // Proton would confuse the answers to two links of the same name. A generated name is not compared, because
-        // among 4,000 links the comparison costs as much as the rest of the opening.
+        // Proton would confuse the answers to two links of the same name. Generated names skip the comparison, because
+        // among 4,000 links it costs as much as the rest of the opening.
         let isTaken =
             if let name {
                 session.links.values.contains { $0 is Endpoint && $0.status.name.hasSameUTF8(as: name) }

@@ -49,7 +49,7 @@ final class FrameObserver {
     /// Called when this side's open is written.
     var onOpenSent: (() -> Void)?
     private(set) var isOpenSent = false
-    /// Whether messages with formats other than 0 were sent, and their tags are marked.
+    /// Whether this side has sent messages with formats other than 0, so that their tags are marked.
     @exclusivity(unchecked) var sendsFormats = false
     /// Whether messages with formats other than 0 have arrived.
     var receivesFormats = false
@@ -62,7 +62,7 @@ final class FrameObserver {
     ///
     /// - Parameters:
     ///   - maxFrameSize: The largest frame that the peer may send.
-    ///   - openLinks: The most links of the peer that are not attached on this side.
+    ///   - openLinks: The most links that the peer has attached and this side has not.
     init(maxFrameSize: UInt32, openLinks: Int) {
         self.maxFrameSize = maxFrameSize
         self.openLinks = openLinks
@@ -312,8 +312,8 @@ final class FrameObserver {
             let window = session.tell(session.smallGain)
             session.flows.sent(flow, limit: session.toldLimit)
             self.renewals.told(session)
-            // Proton counts a transfer when it is complete, but this type counts it at its head. The window is computed
-            // from Proton's id, so the advertised limit stays the same.
+            // Proton counts a transfer when it is complete, but this type counts it at its head. Counting the window
+            // from Proton's id leaves the advertised limit the same.
             guard let id = flow.nextIncomingID else { return window }
             return UInt32(max(0, Int32(bitPattern: session.toldLimit &- id)))
         case .attach(let channel, let attach): self.count(channel) { $0.sent(attach) }

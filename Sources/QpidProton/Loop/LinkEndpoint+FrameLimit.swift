@@ -22,10 +22,10 @@ extension LinkEndpoint {
         return size > self.handler.peerFrameSize ? size : nil
     }
 
-    /// Opens a link of the peer only to close it, without termini and properties if these do not fit. A link whose name
-    /// alone does not fit cannot be answered, and the session ends.
+    /// Opens a link of the peer only to close it, without termini and properties if these do not fit. If the name alone
+    /// does not fit, this side cannot answer the link, and ends the session.
     ///
-    /// - Returns: Whether the link was opened; if not, it has ended with its session.
+    /// - Returns: Whether this side has opened the link; if not, the link has ended with its session.
     func openToClose() -> Bool {
         if self.oversize != nil { self.link.clearTerminiAndProperties() }
         if let size = self.oversize {
@@ -41,8 +41,8 @@ extension LinkEndpoint {
 }
 
 extension LinkEndpoint {
-    /// Sets the outcome of a delivery within the peer's frame size. A long text of an error is shortened. Annotations
-    /// that do not fit are omitted and logged.
+    /// Sets the outcome of a delivery within the peer's frame size. Shortens a long text of an error. Omits annotations
+    /// that do not fit, and logs a warning.
     func set(_ outcome: AMQPOutcome, of delivery: ProtonDelivery) {
         switch outcome {
         case .accepted, .released, .settled: delivery.set(outcome)
@@ -68,7 +68,7 @@ extension AMQPModified {
         guard !self.messageAnnotations.isEmpty else { return nil }
         var size = EncodedSize()
         size.add(bytes: FrameLimit.aroundError)
-        // Values that cannot be encoded are not sent.
+        // Proton omits annotations that cannot be encoded.
         do { try size.add(self.messageAnnotations) } catch { return nil }
         return size.bytes > frameSize ? size.bytes : nil
     }

@@ -117,7 +117,7 @@ class LinkEndpoint {
         }
     }
 
-    /// Returns whether the link was closed; if not, it has ended with its session.
+    /// Closes or detaches the link in Proton. Returns false if the link has ended with its session instead.
     private func closeInProton(detach: Bool, refuses: Bool) -> Bool {
         // To refuse a link that it has not opened, this side first attaches it, without its own terminus.
         if self.link.isLocallyUnopened {

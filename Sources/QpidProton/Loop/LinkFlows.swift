@@ -252,7 +252,7 @@ struct LinkFlows {
             guard !peer.isOver, let own = self.own[peer.name.ofOtherSide], !own.isOver else { continue }
             if peer.name.isReceiver {
                 guard let sender = sender(peer.name.name) else { continue }
-                // Proton does not show its delivery-count, so it is computed from the peer's limit.
+                // Proton does not expose its delivery-count, but the peer's limit minus the credit is the same number.
                 links.append(
                     FlowFrame.Link(
                         handle: own.handle,

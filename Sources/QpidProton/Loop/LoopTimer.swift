@@ -35,7 +35,7 @@ struct LoopTimer: Sendable {
         // handler.
         self.init(on: handler.eventLoop, at: deadline) {
             guard !handler.isDead else { return }
-            // The time is updated first, because the work may end a block that started earlier.
+            // Update the time first, because the work may end a block that started earlier.
             handler.now = handler.nanoseconds
             work()
             handler.pump()

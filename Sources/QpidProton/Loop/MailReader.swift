@@ -33,7 +33,7 @@ final class MailReader {
         let ended = self.endedLanes.count
         defer { if ended > 0 { self.endedLanes.removeFirst(ended) } }
         guard self.outbox.isScheduled || !self.releases.isEmpty else { return false }
-        // The mail is read in place, because no consequence of it reads other mail.
+        // Read the mail in place, because no consequence of it reads other mail.
         self.outbox.take(&self.mail, releasing: self.releases, at: handler.now)
         self.releases.removeAll(keepingCapacity: true)
         guard !self.mail.isEmpty else { return false }

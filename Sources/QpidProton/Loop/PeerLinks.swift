@@ -2,7 +2,7 @@
 
 /// The links that the peer has attached in one session, and the guards for frames that Proton 0.37 mishandles.
 ///
-/// Proton frees memory twice if a link is attached on a handle in use. It ends the process if a message of several
+/// Proton frees memory twice if a peer attaches a link on a handle in use. It ends the process if a message of several
 /// transfers starts without a delivery-id. It treats a peer's transfer on a link of this side's sender as its own.
 struct PeerLinks {
     private struct Link {
@@ -132,7 +132,7 @@ struct PeerLinks {
                 link.isActive = false
             }
             self.links[handle] = link
-            // The next transfer on this link must not be skipped.
+            // The next transfer on this link must make it active again.
             if self.last == handle { self.last = nil }
         }
         self.active = kept + named

@@ -44,7 +44,8 @@ struct PeerOpenings {
         if let known = SessionEndpoint.of(session) { return known.remoteOpened(peer) }
         let endpoint = SessionEndpoint(ProtonSession(session), handler: handler)
         endpoint.remoteOpened(peer)
-        // Proton stops sending if a session of this side finds no channel, even a session that is refused at once.
+        // Proton stops sending if a session of this side finds no channel, even if this side refuses the session at
+        // once.
         let channels = handler.channels.count
         guard handler.sessions.count <= channels else {
             let text = "the peer began a session, and all \(channels) channels of this side are in use"
@@ -75,7 +76,7 @@ struct PeerOpenings {
         }
     }
 
-    /// Returns whether to offer a new link of the peer; if not, it is closed.
+    /// Returns whether to offer a new link of the peer. Closes the link if not.
     private func isWelcome(_ endpoint: LinkEndpoint, _ attach: PeerAttach) -> Bool {
         endpoint.isOfPeer = true
         endpoint.peerCapabilities = attach.capabilities

@@ -11,7 +11,7 @@ struct ReceiverAccount {
     private var pace: CreditPace?
     /// The timer that renews the credit when the rate limit allows more.
     private var timer: LoopTimer?
-    /// The weights of messages in the window until they are received, in order.
+    /// The weights of messages in the window that no task has received, in order.
     private var untaken: Deque<Int> = []
 
     var hasRateLimit: Bool { self.pace != nil }
@@ -103,7 +103,7 @@ struct ReceiverAccount {
         }
     }
 
-    /// Counts a message that is not collected, or was aborted.
+    /// Counts a streamed or aborted message.
     @inline(__always)
     mutating func count(_ bytes: Int) { self.pace?.complete(bytes) }
 

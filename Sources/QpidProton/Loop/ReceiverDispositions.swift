@@ -13,7 +13,7 @@ struct ReceiverDispositions: ~Copyable {
         let sequence: UInt64
         /// The weight of the message in the window.
         let weight: Int
-        /// Whether the pending disposition is released, not accepted.
+        /// Whether the pending disposition has the outcome `released` instead of `accepted`.
         var isReleased = false
     }
 
@@ -49,7 +49,7 @@ struct ReceiverDispositions: ~Copyable {
 
     // MARK: Settling
 
-    /// Whether a batch of settlements is being applied.
+    /// Whether the loop is applying a batch of settlements.
     @inline(__always) var isInBatch: Bool { self.pace.isInBatch }
 
     mutating func beginBatch(at now: Int64) { self.pace.begin(at: now) }
@@ -108,7 +108,7 @@ struct ReceiverDispositions: ~Copyable {
     /// Removes a delivery that the sender has settled. Its decision is final; without a decision, the delivery is
     /// obsolete.
     ///
-    /// - Returns: The delivery, and whether it was decided; `nil` if it was settled already.
+    /// - Returns: The delivery, and whether the application has decided it; `nil` if it is settled already.
     mutating func settledBySender(_ slot: SlotKey) -> (entry: Unsettled, isDecided: Bool)? {
         guard let entry = self.queue[slot] else { return nil }
         let isDecided = !self.queue.isInOrder(slot)
@@ -127,7 +127,7 @@ struct ReceiverDispositions: ~Copyable {
     /// - Parameter untaken: The number of messages that no task has received.
     mutating func sendDue(at time: Int64, untaken: @autoclosure () -> Int, on link: LinkEndpoint) {
         guard self.queue.ripeCount > 0 || self.queue.waitingCount > 0 else { return }
-        // No task handles another message, so the neighbours will not be decided soon.
+        // No task handles another message, so no task will decide the neighbours soon.
         if self.pace.delay == 0 || self.queue.orderedCount == 0 || self.queue.orderedCount <= untaken() {
             return self.sendAll(on: link)
         }
@@ -158,7 +158,7 @@ struct ReceiverDispositions: ~Copyable {
         self.timer = nil
     }
 
-    /// Sends dispositions that were delayed long enough.
+    /// Sends dispositions whose delay is over.
     private mutating func sendOverdue(on link: LinkEndpoint) {
         let now = link.handler.now
         if self.pace.isRipeDue(self.queue.ripeSince, at: now) { self.sendRipe(on: link) }

@@ -72,7 +72,7 @@ final class ReceiverDrains {
     }
 
     private func end(_ credit: Int?) {
-        // The credit is published before the answer, because the waiting task reads it.
+        // Publish the credit before the answer, because the waiting task reads it.
         self.receiver.showCredit()
         if let credit { self.answer(.success(credit)) }
         if self.receiver.state.becomeQuiet() { self.receiver.stopping?.becameQuiet() }

@@ -59,7 +59,7 @@ struct ReceiverEnding {
 
     /// Removes the unsettled messages that no task has received, and returns their keys.
     ///
-    /// Messages that the sender has settled can still be received.
+    /// Tasks can still receive messages that the sender has settled.
     private func removeUntaken() -> [SlotKey] {
         let receiver = self.receiver
         let isClosedInOrder = self.error == nil && self.isHeard
@@ -133,7 +133,7 @@ struct ReceiverEnding {
 
     /// Drops the bytes that wait in Proton, which would otherwise occupy the session's window until its end.
     ///
-    /// Complete messages that the sender has settled can still be received. Returns the number of dropped unsettled
+    /// Tasks can still receive complete messages that the sender has settled. Returns the number of dropped unsettled
     /// messages.
     private func dropHeldBack(isStreaming: Bool) -> Int {
         let receiver = self.receiver

@@ -159,7 +159,7 @@ extension ReceiverEndpoint {
         if let stream { self.streams?.abort(stream) }
         self.account.count(0)
         delivery.settle()
-        // The credit is published here because no hand-over follows that would publish it.
+        // Publish the credit here, because no hand-over follows that would publish it.
         self.showCredit()
         self.topUp()
     }

@@ -137,7 +137,7 @@ final class ReceiverEndpoint: LinkEndpoint {
             return self.dispositions.noteSent(outcome, on: self)
         }
         guard let entry = self.dispositions.settle(slot, outcome, on: self) else { return }
-        // The new room is used once for all settlements of the batch: see ``settled()``.
+        // The end of the batch uses the new room once for all settlements: see ``settled()``.
         if self.isHeldUntilSettled { self.returnPlaces(1, bytes: entry.weight) }
     }
 

@@ -7,8 +7,8 @@ final class ReceiverStop {
     private unowned let receiver: ReceiverEndpoint
     private var replies: [() -> Void] = []
     private var timer: LoopTimer?
-    /// Messages that no task will receive, in order. They are released once no more messages can arrive, because the
-    /// peer could otherwise send them again for the remaining credit.
+    /// Messages that no task will receive, in order. The receiver releases them once no more messages can arrive.
+    /// Earlier, the peer could send them again for the remaining credit.
     private var setAside: [SlotKey] = []
 
     init(of receiver: ReceiverEndpoint) {
@@ -37,8 +37,8 @@ final class ReceiverStop {
         self.setAside += self.receiver.inbox?.removeUnsettled(self.isUnsettled) ?? []
     }
 
-    /// Sets received messages aside. Messages that the sender has settled cannot be released, so tasks still receive
-    /// them.
+    /// Sets received messages aside. The receiver cannot release messages that the sender has settled, so tasks still
+    /// receive them.
     func setAside(_ batch: Arrivals.Batch) {
         var batch = batch
         self.setAside += batch.removeUnsettled(self.isUnsettled)

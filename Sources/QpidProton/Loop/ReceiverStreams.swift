@@ -6,7 +6,7 @@ internal import NIOCore
 ///
 /// The streams share one buffer. Bytes without room in it stay in Proton, and close the session's window.
 final class ReceiverStreams {
-    /// The most bytes before the body. A message with a longer beginning is delivered whole.
+    /// The most bytes before the body. A message with a longer beginning arrives at the task as a whole.
     private static let longestBeginning = 1 << 20
     /// The most bytes of a piece.
     private static let piece = 65_536
@@ -144,8 +144,8 @@ final class ReceiverStreams {
 
     // MARK: Settling and reading
 
-    /// Applies the application's outcome of a message. Returns whether its delivery is settled later, when it is
-    /// complete.
+    /// Applies the application's outcome of a message. Returns whether the receiver settles its delivery later, when it
+    /// is complete.
     func settle(_ slot: SlotKey, _ outcome: AMQPOutcome) -> Bool {
         guard !self.streams.isEmpty, self.receiver.dispositions.queue.isInOrder(slot),
             let entry = self.receiver.dispositions.queue[slot], let stream = self.streams[entry.sequence]

@@ -31,7 +31,7 @@ struct SendChoices {
 
     /// Removes the options of a message that starts. Throws if the message has expired.
     ///
-    /// A message of the last mail starts at once, so its expiry is not checked.
+    /// A message of the last mail starts at once, so no check of its expiry is needed.
     mutating func begin(
         _ message: PendingMessage,
         at now: @autoclosure () -> NIODeadline

@@ -5,7 +5,7 @@
 ///
 /// Used on the event loop only.
 final class SendFeed {
-    /// The bytes that are handed to Proton before it writes.
+    /// The bytes that the feed hands to Proton before Proton writes.
     static let batch = 32_768
     /// The most bytes of a single slice.
     private static let largestSlice = 65_536
@@ -59,7 +59,7 @@ final class SendFeed {
         if lane.link.isDraining { lane.link.flowed() }
     }
 
-    /// Records the causes of lanes that were filled and have not emptied since.
+    /// Records the causes of lanes that have received messages and are still not empty.
     @inline(__always)
     func noteFilled() {
         while let lane = self.filledLanes.popLast() { if !lane.isEmpty { lane.link.noteCause() } }
@@ -116,7 +116,7 @@ final class SendFeed {
     }
 
     private func askAborting() {
-        // The list is moved out during the calls, which may add other senders.
+        // Move the list out during the calls, which may add other senders.
         let senders = self.aborting
         self.aborting = []
         self.aborting.insert(contentsOf: senders.filter { !$0.abortIfPossible() }, at: 0)
@@ -134,7 +134,7 @@ final class SendFeed {
     }
 
     private func askFlushing() {
-        // The list is moved out during the calls, which may add other senders.
+        // Move the list out during the calls, which may add other senders.
         let senders = self.flushing
         self.flushing = []
         self.flushing.insert(contentsOf: senders.filter { !$0.closeIfFlushed() }, at: 0)

@@ -223,7 +223,7 @@ final class SessionEndpoint {
         self.updateBlocked()
         guard self.hasDrains else { return }
         self.hasDrains = false
-        // Senders with messages left in Proton are checked again when Proton has framed more.
+        // A sender with messages left in Proton requests another check itself.
         for sender in self.senders { sender.answerDrain() }
     }
 

@@ -10,7 +10,7 @@ internal import NIOCore
 final class SocketWriter {
     /// The most bytes on their way from Proton to the socket. No frame can overtake bytes that wait here.
     static let budget = 131_072
-    /// The most memory that is reused for the next write, in bytes.
+    /// The most memory that the next write uses again, in bytes.
     private static let largestOutput = 131_072
 
     // Exclusivity checks are off: changes are short steps that are never re-entered.

@@ -9,7 +9,7 @@ struct WindowRenewals {
     private var due: [PeerSession] = []
     /// The sessions whose state the peer has requested.
     private var echoes: [PeerSession] = []
-    /// Whether a window was renewed, and links without arrivals may need a flow that names them.
+    /// Whether links without arrivals may need a flow that names them, because a window has grown.
     private(set) var mayOweIdleLinks = false
     /// Whether the flows name links; false for a peer that resumes all links at any flow.
     var namesLinks = true

@@ -25,7 +25,7 @@ struct ProtonEngine: ~Copyable {
     }
 
     deinit {
-        // Proton is freed before its log, which is freed with the members.
+        // Free Proton before its log. The log is freed with the members.
         pn_connection_driver_destroy(self.driver)
         self.driver.deallocate()
     }

@@ -21,8 +21,8 @@ enum ProtonVersion {
     static let tested = "0.37"
     /// The version of the headers.
     static let headers = "\(PN_VERSION_MAJOR).\(PN_VERSION_MINOR)"
-    /// The version of the loaded library. Proton has no function that returns its version, so the version is derived
-    /// from functions that it added.
+    /// The version of the loaded library. Proton has no function that returns its version, so the presence of later
+    /// functions determines the version.
     static let loaded = Self.version { Self.function($0) != nil }
 
     /// Returns the version that has certain functions and lacks others.

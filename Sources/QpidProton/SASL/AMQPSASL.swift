@@ -141,7 +141,7 @@ extension AMQPSASL {
             password: url.password.map { Redacted($0) },
             hasClientCertificate: hasClientCertificate
         )
-        // Each address of a name is checked after the resolver has found it.
+        // The connector checks each address of a name after the resolver has found it.
         if let address = AddressChecks.ipAddress(url.host, port: url.port) {
             try self.check(address, isTLS: url.isTLS, candidates ?? [])
         }

@@ -6,28 +6,28 @@ import Logging
 ///
 /// Source: AMQP 1.0 §5.3.
 public struct AMQPServerSASL: Sendable {
-    /// Whether ANONYMOUS is offered. Source: RFC 4505.
+    /// Whether the listener offers ANONYMOUS. Source: RFC 4505.
     public var allowsAnonymous: Bool
 
     /// The check of the user and the password of PLAIN; `nil` if the listener does not offer PLAIN.
     ///
-    /// The check runs outside the event loop and may suspend. If the connection closes first, the task of the check is
-    /// cancelled. Source: RFC 4616.
+    /// The check runs outside the event loop and may suspend. If the connection closes first, it cancels the task of
+    /// the check. Source: RFC 4616.
     public var checkPassword: (@Sendable (_ username: String, _ password: String) async -> Bool)?
 
-    /// Whether EXTERNAL is offered to a client whose TLS certificate has been verified.
+    /// Whether the listener offers EXTERNAL to a client whose TLS certificate it has verified.
     ///
-    /// The certificate's common name is then the user. Source: RFC 4422, appendix A.
+    /// The user is the common name of the certificate. Source: RFC 4422, appendix A.
     public var allowsExternal: Bool
 
-    /// Whether PLAIN is offered over a connection without TLS from another machine; false by default.
+    /// Whether the listener offers PLAIN over a connection without TLS from another machine; false by default.
     ///
     /// An offer would invite clients to send passwords that others on the network can read.
     public var allowsPlainWithoutTLS: Bool
 
     /// Whether a client may omit the SASL layer and start with the AMQP header; `nil` by default.
     ///
-    /// `nil` accepts such a client only if ANONYMOUS is offered and there is no password check.
+    /// With `nil`, the listener accepts such a client only if it offers ANONYMOUS and has no password check.
     public var allowsNoSASL: Bool?
 
     /// The largest SASL frame that a client may send, in bytes; at least 512.
@@ -38,9 +38,9 @@ public struct AMQPServerSASL: Sendable {
     /// Creates a configuration; without arguments it accepts every client as ANONYMOUS.
     ///
     /// - Parameters:
-    ///   - allowsAnonymous: Whether ANONYMOUS is offered; `nil` offers it only without a password check.
-    ///   - allowsExternal: Whether EXTERNAL is offered to a client with a verified certificate.
-    ///   - allowsPlainWithoutTLS: Whether PLAIN is offered over a connection without TLS from another machine.
+    ///   - allowsAnonymous: Whether the listener offers ANONYMOUS; with `nil`, only without a password check.
+    ///   - allowsExternal: Whether the listener offers EXTERNAL to a client with a verified certificate.
+    ///   - allowsPlainWithoutTLS: Whether the listener offers PLAIN over a connection without TLS from another machine.
     ///   - allowsNoSASL: Whether a client may omit the SASL layer; for `nil` see ``allowsNoSASL``.
     ///   - maxFrameSize: The largest SASL frame, in bytes.
     ///   - checkPassword: The check of the user and the password of PLAIN.

@@ -28,7 +28,7 @@ struct SASLClientMachine: SASLMachine {
     }
 
     func start(_ security: SASLTransportSecurity) throws(AMQPError) -> [SASLAction] {
-        // Every candidate is checked before the first byte, so that no server can make this side send the password.
+        // Check every candidate before the first byte, so that no server can make this side send the password.
         if !security.isConfidential && !self.allowsPlainWithoutTLS && self.candidates.contains(where: \.revealsPassword)
         {
             throw .passwordWithoutTLS

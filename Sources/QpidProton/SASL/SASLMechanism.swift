@@ -38,7 +38,8 @@ enum SASLServerStep: Sendable {
     case accept(username: String?, additionalData: [UInt8]? = nil)
     /// The login is refused. Only this side's error contains the reason: the client receives the outcome `auth` alone.
     case refuse(String)
-    /// The answer is computed outside the event loop, because it may be slow. The answer is never another `check`.
+    /// The handler computes the answer outside the event loop, because it may be slow. The answer is never another
+    /// `check`.
     case check(@Sendable () async -> SASLServerStep)
 }
 

@@ -73,7 +73,7 @@ struct SASLReader {
     /// Removes and returns the next frame; `nil` until it is complete. Throws for a frame that is too large before its
     /// bytes are buffered.
     mutating func nextFrame() throws(AMQPError) -> SASLFrame? {
-        // The size is read before the header is complete, so that a large frame is refused early.
+        // Read the size before the header is complete, to refuse a large frame early.
         let header = self.buffer.withUnsafeReadableBytes { bytes in
             var cursor = ByteCursor(bytes)
             return (size: cursor.number(isWide: true), offset: cursor.byte(), type: cursor.byte())

@@ -167,7 +167,7 @@ struct FieldReader {
         }
     }
 
-    /// Reads a string; `nil` for any other type. Bytes that are not UTF-8 are replaced.
+    /// Reads a string; `nil` for any other type. Replaces bytes that are not UTF-8.
     mutating func string() -> String? {
         guard let code = self.constructor(), code == Code.string8 || code == Code.string32 else { return nil }
         return self.cursor.sized(isWide: Code.isWide(code)).map { String(decoding: $0, as: UTF8.self) }

@@ -68,7 +68,7 @@ enum FrameHeader {
         var hasMore: Bool
         /// Whether the frame has room for a state with a symbolic descriptor.
         var mayNameState: Bool
-        /// Whether the message is aborted, or may be aborted because the field cannot be read.
+        /// Whether the message is aborted; also true if the field is unreadable.
         var mayBeAborted: Bool
     }
 
@@ -198,7 +198,7 @@ extension FrameHeader.Transfer {
     /// Reads the fields of a transfer; `nil` if a field has a wrong type.
     @inline(__always)
     init?(_ fields: inout FieldReader) {
-        // The field `settled` is skipped, because Proton reads it.
+        // Skip the field `settled`, which only Proton needs.
         guard fields.list(), let handle = fields.uint()?.value, let id = fields.uint(), fields.passBinary(),
             let format = fields.uint(), fields.bool() != nil, let more = fields.bool(), fields.isSound()
         else { return nil }

@@ -13,7 +13,7 @@ struct FrameScanner {
     /// Bytes of the last piece that are not forwarded unchanged.
     private struct Change {
         enum Replacement {
-            /// The bytes are buffered, because their head is not complete.
+            /// The scanner buffers the bytes, because their head is not complete.
             case nothing
             /// The bytes complete a head, which replaces them.
             case head
@@ -29,7 +29,7 @@ struct FrameScanner {
     private let maxSize: Int?
     /// The number of bytes to skip: at first the protocol header, then the rest of each frame.
     private var skip = 8
-    /// The size of the frame whose rest is skipped.
+    /// The size of the frame whose rest the scanner skips.
     private var frameSize = 8
     /// The head of a frame that arrived in pieces.
     private var head: [UInt8] = []
@@ -97,7 +97,7 @@ struct FrameScanner {
         return offset
     }
 
-    /// Passes to `body` the parts of the last piece that are to be forwarded, in order.
+    /// Passes to `body` the parts of the last piece to forward, in order.
     ///
     /// - Parameter bytes: The walked bytes.
     func forEachPart(of bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
