@@ -11,7 +11,7 @@ struct PendingMessage: Sendable {
     let isSettled: Bool
     /// Whether the message has options other than the defaults: see ``SendChoices``.
     var hasChoice = false
-    /// The number of a message in parts, of which the bytes are only the first; 0 for a whole message.
+    /// The number of a message in parts, of which `bytes` are only the first part; 0 for a whole message.
     var stream: UInt32 = 0
 
     /// The weight of the message in the ledgers. An empty message counts too, so that the number of messages is

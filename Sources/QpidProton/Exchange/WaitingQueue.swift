@@ -73,12 +73,12 @@ final class WaitingQueue<Element: Sendable>: WaitingInbox {
         }
     }
 
-    /// Returns the next element; `nil` if the queue is empty or has ended.
+    /// Removes and returns the next element; `nil` if the queue is empty or has ended.
     func poll() -> Element? {
         self.take { $0.pop() }
     }
 
-    /// Returns up to `count` current elements.
+    /// Removes and returns up to `count` elements, without a wait.
     func poll(max count: Int) -> [Element] {
         self.take { state in
             var elements: [Element] = []

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The tuned limit of a sender's queued bytes, at which a message waits about 2 ms before it leaves.
+/// The tuned limit of a sender's queued bytes, at which a message waits about 2 ms before it is sent.
 ///
 /// A full queue adds its length to the time of every message, and is no faster than a short queue. The limit starts at
 /// the ceiling. While tasks always wait for room, it falls towards the bytes that the link sends in the target time. It

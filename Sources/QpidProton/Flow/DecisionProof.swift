@@ -27,15 +27,15 @@ struct DecisionProof {
     /// The number of decisions without proof.
     var unproven: Int { self.sent - self.proven }
 
-    /// Counts a decision that leaves with a write.
+    /// Counts a decision that a write carries.
     @inline(__always)
     mutating func send(_ write: Int) {
         if write != self.write { (self.write, self.sentBefore) = (write, self.sent) }
         self.sent += 1
     }
 
-    /// Returns the number of decisions that leave before a write. Proton frames flows before the decisions of the same
-    /// write.
+    /// Returns the number of decisions that are sent before a write. Proton frames flows before the decisions of the
+    /// same write.
     private func sent(before write: Int) -> Int { write == self.write ? self.sentBefore : self.sent }
 
     /// Records a grant of credit.

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The pace of a receiver's dispositions. The receiver holds accepted and released dispositions back, so that
-/// neighbours leave as one range.
+/// neighbours are sent as one range.
 ///
 /// Proton merges dispositions of consecutive deliveries only in their order (P57), and concurrent handlers settle out
 /// of order. A decided delivery is *ripe* if no undecided delivery precedes it, and *waiting* otherwise. Times are
 /// nanoseconds of the event loop's clock.
 struct DispositionPace {
-    /// The number of ripe dispositions that leave at once.
+    /// The number of ripe dispositions that are sent at once.
     static let run = 64
-    /// The number of waiting dispositions that leave at once, because Proton stores each as a separate range.
+    /// The number of waiting dispositions that are sent at once, because Proton stores each as a separate range.
     static let mostWaiting = 8_192
     /// The longest wait of a waiting disposition, in delays.
     static let patience: Int64 = 5

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The phase of a session on this side, and whether its bytes may leave.
+/// The phase of a session on this side, and whether its bytes may be sent.
 enum SessionState: Equatable {
     enum Event: CaseIterable {
         /// The peer has begun the session.

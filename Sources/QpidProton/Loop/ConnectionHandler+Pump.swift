@@ -66,7 +66,7 @@ extension ConnectionHandler {
         self.produce()
     }
 
-    /// Whether there are more slices and room for them, or an abort that can leave.
+    /// Whether there are more slices and room for them, or an abort that Proton can send.
     private var hasMore: Bool {
         self.sending.queue.hasReadyLane && self.hasRoomForBatch || self.sending.mayAbort
     }

@@ -128,7 +128,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.frames.onEnd = { [unowned self] in self.channels.ended($0, isOver: $1) }
         self.frames.onOpenSent = { [unowned self] in
             // The sent open announces the smaller size. The observer stops a larger frame of the peer before Proton
-            // sees it.
+            // reads it.
             self.engine.setMaxFrameSize(self.frames.protonFrameSize)
         }
     }

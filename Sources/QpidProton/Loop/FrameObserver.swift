@@ -128,7 +128,7 @@ final class FrameObserver {
     /// frame returns false.
     ///
     /// Proton writes all begins before all ends, and all attaches before all detaches. It does not answer a begin once
-    /// it has seen the end.
+    /// it has read the end.
     private func hasToWait(_ frame: FrameHeader) -> Bool {
         switch frame {
         case .begin, .attach:

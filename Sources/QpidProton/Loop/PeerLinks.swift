@@ -26,7 +26,7 @@ struct PeerLinks {
         case named
         /// The link stays at its place.
         case kept
-        /// The link leaves the active links until the next arrival.
+        /// The link is not active until the next arrival.
         case left
     }
 

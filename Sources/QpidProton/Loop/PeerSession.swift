@@ -11,7 +11,7 @@ final class PeerSession {
     var onChange: (() -> Void)?
     /// Called when the peer has exceeded its window; `nil` once the session has ended.
     var onViolation: (() -> Void)?
-    /// Called before Proton sees the end of a session that this side has not begun, because Proton cannot begin the
+    /// Called before Proton reads the end of a session that this side has not begun, because Proton cannot begin the
     /// session afterwards.
     var onEarlyEnd: (() -> Void)?
     var isEndHeld = false

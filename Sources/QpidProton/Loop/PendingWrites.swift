@@ -45,7 +45,7 @@ struct PendingWrites {
         if isPromised { self.promised += 1 }
     }
 
-    /// Adds the marks that were framed without a byte to the last write. Returns false if there is no write.
+    /// Adds message bytes for which Proton wrote no output to the last write. Returns false if there is no write.
     mutating func addToLast() -> Bool {
         guard let last = self.writes.indices.last else { return false }
         self.writes[last].messages += self.newMessages
@@ -59,7 +59,7 @@ struct PendingWrites {
         while let write = self.writes.popFirst() {
             confirmed.bytes += write.bytes
             confirmed.messages += write.messages
-            // A mark after writes without promises does not count as a write.
+            // An empty write after writes without promises does not count as a write.
             if write.bytes > 0 { confirmed.writes += 1 }
             guard write.isPromised else { continue }
             self.promised -= 1

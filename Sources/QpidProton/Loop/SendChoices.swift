@@ -17,7 +17,7 @@ struct SendChoices {
     var isEmpty: Bool { self.kept.isEmpty }
     var count: Int { self.kept.count }
 
-    /// Stores the options of messages in one mail. Returns whether an option shows in a transfer.
+    /// Stores the options of messages in one mail. Returns whether an option changes a transfer.
     mutating func keep(_ choices: inout [UInt: SendChoice]) -> Bool {
         self.mail += 1
         var isVisible = false

@@ -53,7 +53,7 @@ final class SendFeed {
     @inline(__always)
     func filled(_ lane: Lane) {
         self.queue.makeReadyIfMovable(lane)
-        // Bytes that can leave now are not blocked. The end of the turn checks whether they have left.
+        // Bytes that can be sent now are not blocked. The end of the turn checks whether they were sent.
         if lane.canMove { self.filledLanes.append(lane) } else { lane.link.noteCause() }
         // New messages use the credit that the peer reclaims before it is returned.
         if lane.link.isDraining { lane.link.flowed() }
@@ -82,7 +82,7 @@ final class SendFeed {
             let isLimited = sender.pacer != nil
             var used = sender.pacer?.send(lane, turn: turn, payload: payload, at: now) ?? 0
             while !isLimited, used < turn {
-                // A single large message leaves in whole frames, because half a frame uses as much of the peer's
+                // A single large message is sent in whole frames, because half a frame uses as much of the peer's
                 // window.
                 let room =
                     isAlone && used == 0 && budget == batch ? max(turn, min(payload, Self.largestSlice)) : turn - used
@@ -101,7 +101,7 @@ final class SendFeed {
 
     // MARK: Aborts
 
-    /// Whether an abort can leave now.
+    /// Whether Proton can send an abort now.
     var mayAbort: Bool { !self.aborting.isEmpty && self.aborting.contains(where: \.mayAbort) }
 
     func willAbort(_ sender: SenderEndpoint) { self.aborting.append(sender) }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// An abandoned message stays incomplete in Proton until the abort or the detach can leave: see
+// An abandoned message stays incomplete in Proton until Proton can send the abort or the detach: see
 // ``ProtonDelivery/abort()``.
 
 extension SenderEndpoint {
@@ -9,7 +9,7 @@ extension SenderEndpoint {
     /// Proton's credit is unsigned, so negative credit admits an abort too.
     var mayAbort: Bool { !self.session.isBlocked && self.link.credit != 0 }
 
-    /// Hands the abort of the abandoned message to Proton, if it can leave now. Returns whether no abort is left.
+    /// Hands the abort of the abandoned message to Proton, if Proton can send it now. Returns whether no abort is left.
     func abortIfPossible() -> Bool {
         guard self.isAborting else { return true }
         guard self.mayAbort else { return false }

@@ -136,7 +136,7 @@ final class SocketWriter {
         return nil
     }
 
-    /// Returns marks that were framed without a byte to write, if no write in progress can carry them.
+    /// Returns message bytes for which Proton wrote no output, if no write in progress can carry them.
     @inline(__always)
     func confirmFramed() -> PendingWrites.Confirmed? {
         self.pending.hasNewMessages && !self.pending.addToLast() ? self.pending.confirmNew() : nil

@@ -13,7 +13,7 @@ typealias SASLServerHandler = SASLHandler<SASLServerMachine>
 /// The handler starts when the channel is active, and withholds `channelActive`, all bytes, and `channelReadComplete`
 /// from the next handler. After the outcome it fires ``SASLCompleted`` and `channelActive`, forwards the bytes that
 /// followed, and removes itself. On failure the handler fires one ``AMQPError`` and closes the channel. The next
-/// handler then sees `errorCaught` and `channelInactive` without a `channelActive`.
+/// handler then receives `errorCaught` and `channelInactive` without a `channelActive`.
 ///
 /// The handler buffers at most its largest frame. It sets no deadline, because the connection has a deadline.
 final class SASLHandler<Machine: SASLMachine>: ChannelDuplexHandler, RemovableChannelHandler {
