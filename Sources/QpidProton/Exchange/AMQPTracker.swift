@@ -13,7 +13,7 @@ public struct AMQPTracker: Hashable, Sendable {
 
     /// The outcome of the message, or the error in its place; `nil` until one of them arrives.
     ///
-    /// A failure means that no outcome will arrive, or that the message was not sent.
+    /// A failure means that no outcome can arrive, or that the message was not sent.
     public var result: Result<AMQPOutcome, AMQPError>? { self.reply.answer }
 
     /// Suspends until the peer has settled the message.

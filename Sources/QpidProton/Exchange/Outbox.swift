@@ -87,7 +87,7 @@ final class Outbox: Sendable {
     }
 
     private let state = Mutex(State())
-    /// Whether the loop will fetch the mail. Changed under the lock.
+    /// Whether a fetch of the mail by the loop is due. Changed under the lock.
     private let scheduled = Atomic(false)
 
     /// Whether the loop has mail, or had some at its last fetch. Only the loop reads this, without the lock.

@@ -83,7 +83,7 @@ struct DispositionPace {
         self.waitingSince < .max && self.waitingSince + Self.patience * self.delay <= now
     }
 
-    /// Returns the time of the latest decision that is sent together with overdue decisions. The application will
-    /// probably decide the neighbours of later deliveries soon.
+    /// Returns the time of the latest decision that is sent together with overdue decisions. The application probably
+    /// decides the neighbours of later deliveries soon.
     func lastDue(at now: Int64) -> Int64 { now - self.delay }
 }

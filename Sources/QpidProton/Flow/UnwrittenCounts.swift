@@ -10,7 +10,7 @@ struct WriteNumbers {
     private(set) var done = 0
     private var failed = 0
 
-    /// The write that will carry the next frames.
+    /// The write that carries the next frames.
     var next: Int { self.issued + 1 }
     /// Whether no write is in progress.
     var isIdle: Bool { self.issued == self.done + self.failed }

@@ -98,7 +98,7 @@ final class FlowMetrics {
         if message.settled != nil { meter.group.add(isDone ? .settled : .inDoubt) }
     }
 
-    /// Counts the messages in doubt among bytes in Proton that will not be written.
+    /// Counts the messages in doubt among bytes in Proton that are not written any more.
     func lost(_ handed: some Sequence<InFlightBytes>) {
         for handed in handed where handed.settled != nil { self.senders[handed.node]?.group.add(.inDoubt) }
         self.flushIfStopped()

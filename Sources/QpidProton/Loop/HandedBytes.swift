@@ -49,7 +49,7 @@ struct HandedBytes {
         }
     }
 
-    /// Removes the bytes that will not be written any more.
+    /// Removes all bytes, because they are not written any more.
     mutating func takeAll() -> Deque<InFlightBytes> {
         defer {
             self.queue = []

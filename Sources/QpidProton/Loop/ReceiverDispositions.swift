@@ -127,7 +127,7 @@ struct ReceiverDispositions: ~Copyable {
     /// - Parameter untaken: The number of messages that no task has received.
     mutating func sendDue(at time: Int64, untaken: @autoclosure () -> Int, on link: LinkEndpoint) {
         guard self.queue.ripeCount > 0 || self.queue.waitingCount > 0 else { return }
-        // No task handles another message, so no task will decide the neighbours soon.
+        // No task handles another message, so no decision about the neighbours is near.
         if self.pace.delay == 0 || self.queue.orderedCount == 0 || self.queue.orderedCount <= untaken() {
             return self.sendAll(on: link)
         }

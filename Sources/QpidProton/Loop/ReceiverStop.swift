@@ -7,8 +7,8 @@ final class ReceiverStop {
     private unowned let receiver: ReceiverEndpoint
     private var replies: [() -> Void] = []
     private var timer: LoopTimer?
-    /// Messages that no task will receive, in order. The receiver releases them once no more messages can arrive.
-    /// Earlier, the peer could send them again for the remaining credit.
+    /// Messages that no task receives, in order. The receiver releases them once no more messages can arrive. Earlier,
+    /// the peer could send them again for the remaining credit.
     private var setAside: [SlotKey] = []
 
     init(of receiver: ReceiverEndpoint) {

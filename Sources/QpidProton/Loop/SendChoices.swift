@@ -45,7 +45,7 @@ struct SendChoices {
         message.hasChoice ? self.kept.removeValue(forKey: message.outcome.number)?.choice : nil
     }
 
-    /// Removes the options of a message that will not be sent.
+    /// Removes the options of a message that is not sent.
     mutating func drop(of message: PendingMessage) {
         if message.hasChoice { self.kept[message.outcome.number] = nil }
     }

@@ -330,7 +330,7 @@ final class SessionEndpoint {
         self.ended.resolve(error.map { .failure($0) } ?? .success(cause))
         self.opened.resolve(.failure(cause))
         self.abandonLinks(error, cause)
-        // Bytes in Proton will not be written any more.
+        // Bytes in Proton are not written any more.
         let lost = self.handed.takeAll()
         self.handler.outbox.release(lost.map { ($0.bytes, $0.node) })
         self.handler.metrics?.lost(lost)

@@ -120,8 +120,8 @@ final class SocketWriter {
 
     // MARK: The socket
 
-    /// Flushes the channel. Returns the writes that the socket has accepted at once; `nil` if a promise will confirm
-    /// them.
+    /// Flushes the channel. Returns the writes that the socket has accepted at once; `nil` if a promise confirms them
+    /// later.
     @inline(__always)
     func flush(_ context: ChannelHandlerContext, for handler: ConnectionHandler) -> PendingWrites.Confirmed? {
         guard self.isFlushNeeded else { return nil }

@@ -112,7 +112,7 @@ struct FieldReader {
     /// Whether fields remain.
     var hasMore: Bool { self.count > 0 }
 
-    /// Skips the next field and returns its place; `nil` if it ends beyond the bytes.
+    /// Skips the next field and returns its place; `nil` if the field ends beyond the bytes.
     mutating func nextField() -> Range<Int>? {
         let start = self.offset
         return self.passAny() ? start..<self.offset : nil
@@ -203,7 +203,7 @@ struct FieldReader {
         return self.offset - bytes.count..<self.offset
     }
 
-    /// Skips the next value outside a list and returns its place; `nil` if it ends beyond the bytes.
+    /// Skips the next value outside a list and returns its place; `nil` if the value ends beyond the bytes.
     mutating func nextValue() -> Range<Int>? {
         let start = self.offset
         return self.passValue(depth: 0) ? start..<self.offset : nil
