@@ -313,7 +313,7 @@ struct Sender: ExampleCommand {
         var configuration = self.connection.configuration()
         self.flow.apply(to: &configuration)
         // The summary reports the numbers of unsent and unsettled messages.
-        let ignored = OutageReport.logged.union(["messages were given up: their sender has ended"])
+        let ignored = OutageReport.logged.union(["messages failed: their sender has ended"])
         let logger = Console.logger(of: "sender", without: ignored)
         guard self.reconnect.isOn else {
             return .connection(

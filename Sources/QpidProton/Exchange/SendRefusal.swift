@@ -36,8 +36,8 @@ struct SendRefusal: Equatable, Sendable {
     /// The error text, with the figures of the level.
     var text: String {
         if self.level == .stream {
-            let reason = self.cause.map { ", which waits because \($0.blockCause)" } ?? ""
-            return "a streamed message of the link has not ended\(reason); more is accepted behind its end"
+            let reason = self.cause.map { " because \($0.blockCause)" } ?? ""
+            return "a streamed message of the link has not ended\(reason); the link accepts more after its end"
         }
         let name =
             switch self.level {
@@ -47,10 +47,10 @@ struct SendRefusal: Equatable, Sendable {
             case .budget: "the memory budget"
             case .stream: "the stream"
             }
-        let reason = self.cause.map { ", for \($0.blockCause)" } ?? ""
+        let reason = self.cause.map { " because \($0.blockCause)" } ?? ""
         let rest =
             self.bytes <= self.high - self.used
-            ? "more is accepted when they have fallen to \(AMQPByteCount(self.low))"
+            ? "more is accepted when \(AMQPByteCount(self.low)) or less wait"
             : "the message has \(self.bytes) bytes"
         return "\(name) of \(AMQPByteCount(self.high)) is full: \(self.used) bytes wait\(reason); \(rest)"
     }

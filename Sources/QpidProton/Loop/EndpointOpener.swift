@@ -142,11 +142,11 @@ extension AMQPError {
         let shown = name.debugDescription
         let text =
             if name.isEmpty {
-                "the link name is empty: give a name, or nil for one that is made"
+                "the link name is empty: pass a name, or nil for a generated one"
             } else if name.utf8.contains(0) {
                 "the link name \(shown) contains a zero byte: remove it"
             } else if isTaken {
-                "the link name \(shown) is in use in this session: give another, or nil for one that is made"
+                "the link name \(shown) is in use in this session: pass another one, or nil for a generated one"
             } else {
                 "the link name \(shown) cannot be used: Proton could not make a link"
             }

@@ -10,7 +10,7 @@ extension Logger {
         guard unsent + unsettled > 0 else { return }
         var metadata = Metadata.amqp([.unsent: "\(unsent)", .unsettled: "\(unsettled)"], error: cause)
         metadata.merge(link()) { $1 }
-        self.warning("messages were given up: their sender has ended", metadata: metadata)
+        self.warning("messages failed: their sender has ended", metadata: metadata)
     }
 
     /// Logs an oversized frame of this side, or an open that a peer need not accept.

@@ -162,7 +162,8 @@ extension LinkEndpoint {
         }
         guard cause == .application else { return "\(cause)" }
         let waiting =
-            snapshot.messages > 0 ? ", \(snapshot.messages.counted("message waits", "messages wait")) to be taken" : ""
+            snapshot.messages > 0
+            ? ", \(snapshot.messages.counted("message waits", "messages wait")) to be received" : ""
         return
             "the application has \(snapshot.unsettled - snapshot.messages) unsettled deliveries\(waiting), and the window is full"
     }

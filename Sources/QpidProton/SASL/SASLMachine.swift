@@ -39,10 +39,10 @@ func shortened(_ names: [String]) -> String {
 }
 
 /// Returns the error for a frame out of order.
-func unexpectedFrame(_ frame: SASLFrame, _ expected: String) -> AMQPError {
+func unexpectedFrame(_ frame: SASLFrame, _ expected: String?) -> AMQPError {
     AMQPError(
         scope: .connection,
         condition: .illegalState,
-        detail: "the peer sent \(frame.name) instead of \(expected)"
+        detail: "the peer sent \(frame.name) " + (expected.map { "instead of \($0)" } ?? "out of turn")
     )
 }

@@ -60,7 +60,7 @@ struct SASLServerMachine: SASLMachine {
             return try self.step(mechanism, response, steps: steps + 1)
         case (.initialise, _): throw unexpectedFrame(frame, "sasl-init")
         case (.response, _): throw unexpectedFrame(frame, "sasl-response")
-        default: throw unexpectedFrame(frame, "nothing")
+        default: throw unexpectedFrame(frame, nil)
         }
     }
 

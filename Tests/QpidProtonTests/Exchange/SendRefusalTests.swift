@@ -30,19 +30,19 @@ import Testing
     ])
     func theTextNamesTheLevelWithItsFigures(level: SendRefusal.Level, name: String) {
         #expect(Self.refusal(level, cause: nil).text.hasPrefix("\(name) of 1 KiB is full: 1024 bytes wait; "))
-        #expect(Self.refusal(level).text.contains("1024 bytes wait, for \(AMQPBlockCause.credit);"))
+        #expect(Self.refusal(level).text.contains("1024 bytes wait because \(AMQPBlockCause.credit);"))
     }
 
     /// A message that would fit into the rest waits for the low mark; a larger one is itself the reason.
     @Test func theRemedyDependsOnWhetherTheMessageFitsIntoTheRest() {
-        #expect(Self.refusal(.link, bytes: 24, used: 1_000).text.hasSuffix("have fallen to 100 B"))
+        #expect(Self.refusal(.link, bytes: 24, used: 1_000).text.hasSuffix("when 100 B or less wait"))
         #expect(Self.refusal(.link, bytes: 25, used: 1_000).text.hasSuffix("; the message has 25 bytes"))
     }
 
     @Test func aStreamIsNoMatterOfBytes() {
         let text = Self.refusal(.stream, cause: nil).text
-        #expect(text == "a streamed message of the link has not ended; more is accepted behind its end")
-        #expect(Self.refusal(.stream).text.contains("not ended, which waits because \(AMQPBlockCause.credit);"))
+        #expect(text == "a streamed message of the link has not ended; the link accepts more after its end")
+        #expect(Self.refusal(.stream).text.contains("not ended because \(AMQPBlockCause.credit);"))
     }
 
     @Test func theErrorsSayThatNothingWasSent() {

@@ -37,7 +37,7 @@ import Testing
         )
         #expect(large.blockedBy == [.sessionLimit, .credit])
         let text =
-            "the session's send limit of 1 MiB is full: 1048000 bytes wait, for the peer granted no credit; "
+            "the session's send limit of 1 MiB is full: 1048000 bytes wait because the peer granted no credit; "
             + "the message has 2000 bytes"
         #expect(large.error.detail == text)
         #expect(large.error.condition == .wouldBlock)
@@ -46,7 +46,7 @@ import Testing
         #expect(small.blockedBy == [.memoryBudget])
         #expect(
             small.text
-                == "the memory budget of 1 MiB is full: 1000000 bytes wait; more is accepted when they have fallen to 896 KiB"
+                == "the memory budget of 1 MiB is full: 1000000 bytes wait; more is accepted when 896 KiB or less wait"
         )
     }
 

@@ -24,7 +24,7 @@ struct SenderBlockTests {
             #expect(error?.blockedBy == [.sessionLimit, .credit])
             #expect(
                 error?.detail
-                    == "the session's send limit of 1000 B is full: 900 bytes wait, for the peer granted no credit; the message has 200 bytes"
+                    == "the session's send limit of 1000 B is full: 900 bytes wait because the peer granted no credit; the message has 200 bytes"
             )
         }
     }

@@ -75,7 +75,7 @@ struct LogTests {
         #expect(
             texts.isSuperset(of: [
                 "a link with pending work makes no progress", "link closed by the peer", "frame", "connection opened",
-                "messages were given up: their sender has ended",
+                "messages failed: their sender has ended",
             ]),
             "\(texts)"
         )
