@@ -9,30 +9,32 @@ extension AMQPConnection {
     /// `connect` and `bind` check every field first. If a value is unusable, they throw
     /// ``AMQPCondition/invalidArgument`` with the name of the field.
     public struct Configuration: Sendable {
-        /// The name of this container, sent in the open; if `nil`, the library generates one. Not empty and without a
-        /// zero byte.
+        /// The name of this container in the `open` frame; if `nil`, the library generates one. It must not be empty or
+        /// contain a zero byte.
         public var containerID: String?
-        /// The `hostname` of the open, without a zero byte: the virtual host to use at the peer. `nil` for the host of
-        /// the URL.
+        /// The virtual host to use at the peer, without a zero byte: the `hostname` in the `open` frame. `nil` for the
+        /// host of the URL.
         public var virtualHost: String?
         /// The largest frame that this side accepts, in bytes: from 512 to 16 MiB; 64 KiB by default.
         ///
         /// Source: AMQP 1.0 §2.7.1, `pn_transport_set_max_frame`.
         public var maxFrameSize: AMQPByteCount = .kibibytes(64)
-        /// The highest channel number, one less than the number of sessions: 1,023 by default, 32,767 at most.
+        /// The highest channel number: 1,023 by default, 32,767 at most. A connection has at most one session more than
+        /// this number.
         public var channelMax: UInt16 = 1_023
         /// How long the peer may be silent before the connection ends: 60 s by default, from 4 ms to 49 days; `nil` for
         /// no limit.
         ///
-        /// The open announces half of it, and the peer sends empty frames when it has nothing else to send. This side
-        /// sends them to a peer that announces an idle timeout.
+        /// The `open` frame announces half of this time, and the peer sends empty frames when it has nothing else to
+        /// send. This side sends empty frames to a peer that announces an idle timeout.
         ///
         /// Source: AMQP 1.0 §2.4.5.
         public var idleTimeout: Duration? = .seconds(60)
         /// How long the lookup of the host's addresses and the connection to one of them may take; 10 s by default,
         /// 36,500 days at most.
         public var connectTimeout: Duration = .seconds(10)
-        /// How long TLS, SASL and the open together may take; 10 s by default, 36,500 days at most.
+        /// How long TLS, SASL and the exchange of `open` frames may take together; 10 s by default, 36,500 days at
+        /// most.
         public var openTimeout: Duration = .seconds(10)
         /// How long the peer may take to answer a begin, attach, detach, end, close or drain; 30 s by default, 36,500
         /// days at most.
@@ -45,39 +47,40 @@ extension AMQPConnection {
         public var desiredCapabilities: [AMQPSymbol] = []
         /// The login method. `.automatic` uses the user and password of a URL.
         public var sasl: AMQPSASL = .automatic
-        /// TLS with `amqps`; its defaults verify the peer against the system's roots.
+        /// The TLS settings for `amqps`. The defaults verify the peer against the system's roots.
         public var tls = AMQPTLS()
         /// Whether ``AMQPConnection/incoming`` delivers sessions and links that the peer begins; otherwise the library
         /// refuses them.
         public var acceptsIncoming = false
-        /// The most sessions and links of the peer that may wait in ``AMQPConnection/incoming``: 1,024 by default, 1 to
-        /// 1,048,576.
+        /// The maximum number of the peer's sessions and links that may wait in ``AMQPConnection/incoming``: 1,024 by
+        /// default, 1 to 1,048,576.
         public var incomingLimit = 1_024
-        /// The most links that the peer may attach on its own at once: 4,096 by default, 1 to 32,768.
+        /// The maximum number of links that the peer has attached on its own at the same time: 4,096 by default, 1 to
+        /// 32,768.
         ///
         /// The library detaches each further link with ``AMQPCondition/resourceLimitExceeded``. A refused link counts
         /// until the peer has detached it too.
         ///
-        /// A peer loses the connection if it attaches too many further links without waiting for an answer. It may
-        /// attach as many as this limit and ``incomingLimit`` together. ``channelMax`` limits sessions.
+        /// The library closes the connection if the peer attaches too many further links without waiting for an answer.
+        /// The limit for these is the sum of this limit and ``incomingLimit``. ``channelMax`` limits sessions.
         public var incomingLinkLimit = 4_096
-        /// The share of the sent bytes that senders of lower priorities get while one of a higher priority could use
-        /// all: 0.05 by default.
+        /// The share of the sent bytes for senders of lower priorities while a sender of a higher priority has enough
+        /// to send: 0.05 by default.
         ///
-        /// From 0 to 0.5. With 0, senders of lower priorities may wait forever.
+        /// The range is 0 to 0.5. With 0, senders of lower priorities may wait forever.
         public var lowPriorityShare = 0.05
         /// The limit for accepted bytes of all senders of the connection that are not yet written to the socket.
         ///
         /// If `nil`, the default, only the limits of the sessions and links apply.
         public var sendLimit: AMQPSendLimit?
-        /// The bytes that this connection shares with other connections of the same budget; `nil` for no budget.
+        /// The budget for accepted bytes, shared by any number of connections; `nil` for no budget.
         public var sendBudget: AMQPMemoryBudget?
-        /// The bytes of received messages that hold memory, shared by any number of connections; `nil` for none.
+        /// The budget for the bytes of received messages, shared by any number of connections; `nil` for no budget.
         ///
         /// The bytes count from their arrival until their messages free their place in the receiver's window: see
         /// ``AMQPReceiver/Configuration/creditReturn``. When the budget runs short, the library withholds credit, then
-        /// the sessions' windows. As the last resort it does not read the socket. If a message cannot fit and is not
-        /// streamed, it closes its link with ``AMQPCondition/linkMessageSizeExceeded``.
+        /// the sessions' windows. As the last resort it stops reading the socket. A message that cannot fit and is not
+        /// streamed closes its link with ``AMQPCondition/linkMessageSizeExceeded``.
         public var receiveBudget: AMQPMemoryBudget?
         /// How long a link with pending work may make no progress before the library logs one warning that names the
         /// cause.
@@ -86,10 +89,10 @@ extension AMQPConnection {
         public var stallWarning: Duration? = .seconds(30)
         /// The settings for reports to swift-metrics; `nil` for no reports.
         public var metrics: AMQPMetrics?
-        /// Whether to log every frame as it is on the wire, at trace level; false by default.
+        /// Whether to log every frame at trace level; false by default.
         ///
         /// The library logs both directions, including heartbeats: channel, performative, fields, and the size of the
-        /// payload. It does not log messages and SASL frames.
+        /// payload. It never logs the contents of messages or SASL frames.
         public var tracesFrames = false
         /// The event loops that connections run on: a `MultiThreadedEventLoopGroup`, or one of its loops.
         public var eventLoopGroup: any EventLoopGroup {
@@ -149,7 +152,7 @@ extension AMQPConnection {
             try self.validateTexts()
         }
 
-        /// Checks the fields of the open.
+        /// Checks the fields of the `open` frame.
         private func validateTexts() throws(AMQPError) {
             if self.containerID?.isEmpty == true {
                 let text = "containerID is empty: set a name, or nil for a generated one"
@@ -162,9 +165,9 @@ extension AMQPConnection {
             try CheckedText.check(self.desiredCapabilities, "desiredCapabilities: the symbol")
         }
 
-        /// The `idle-time-out` of the open holds 32 bits of milliseconds: 49.7 days. Source: AMQP 1.0 §2.7.1.
+        /// The `idle-time-out` field holds 32 bits of milliseconds: 49.7 days. Source: AMQP 1.0 §2.7.1.
         private static let longestIdleTimeout = Duration.seconds(49 * 86_400)
-        /// Far beyond any use, and far from the end of the loop's clock.
+        /// The longest timeout: far beyond any use, and far below the range of the loop's clock.
         private static let longestTimeout = Duration.seconds(36_500 * 86_400)
     }
 }

@@ -5,13 +5,12 @@ public import Logging
 extension AMQPConnection {
     /// Connects to a peer: TCP, TLS if the scheme is `amqps`, SASL, and the open.
     ///
-    /// Suspends until the peer has opened the connection too. If the host has several addresses, the first to answer
-    /// gets the connection (RFC 8305), and the library closes the sockets of the others. Cancellation closes all
-    /// sockets.
+    /// Suspends until the peer has opened the connection too. If the host has several addresses, the connection uses
+    /// the first that answers (RFC 8305), and the library closes the other sockets. Cancellation closes all sockets.
     ///
-    /// Checks the URL and the configuration before it looks up a name or opens a socket. If a value is unusable, it
-    /// throws ``AMQPCondition/invalidArgument`` with the scope ``AMQPError/Scope/call``: connecting again does not
-    /// help. One check follows for each address that the lookup finds: whether PLAIN may be used without TLS.
+    /// The call checks the URL and the configuration before it looks up a name or opens a socket. For an unusable value
+    /// it throws ``AMQPCondition/invalidArgument`` with the scope ``AMQPError/Scope/call``: another attempt cannot
+    /// succeed. One check follows for each address that the lookup finds: whether PLAIN may be used without TLS.
     ///
     /// - Parameters:
     ///   - url: For example `amqp://user:password@localhost:5672`. A URL with an address is refused: pass the address
@@ -20,10 +19,10 @@ extension AMQPConnection {
     ///   - logger: Receives the protocol's steps at debug level, and frames at trace level if requested; never a
     ///     password.
     /// - Throws: `AMQPError`. ``AMQPCondition/invalidArgument`` for an unusable value. ``AMQPCondition/connectFailed``
-    ///   if no address of the host accepts a connection, with each address and its cause. ``AMQPCondition/tlsFailed``,
-    ///   ``AMQPCondition/unauthorizedAccess`` or ``AMQPCondition/timeout``. ``AMQPCondition/connectionFramingError`` if
-    ///   the peer does not speak AMQP 1.0, ``AMQPCondition/connectionLost`` if it closes the socket. Otherwise the
-    ///   error with which the peer closed.
+    ///   if no address of the host accepts a connection; the error names each address and its cause.
+    ///   ``AMQPCondition/tlsFailed``, ``AMQPCondition/unauthorizedAccess`` or ``AMQPCondition/timeout``.
+    ///   ``AMQPCondition/connectionFramingError`` if the peer does not speak AMQP 1.0, ``AMQPCondition/connectionLost``
+    ///   if it closes the socket. Otherwise the error of the peer's close.
     public static func connect(
         to url: String,
         configuration: Configuration = .init(),
@@ -32,7 +31,7 @@ extension AMQPConnection {
         try await self.connect(to: AMQPURL(url), configuration: configuration, logger: logger)
     }
 
-    /// Connects to a host and port without TLS. Otherwise the same as
+    /// Connects to a host and port without TLS. Otherwise it is the same as
     /// ``connect(to:configuration:logger:)-(String,_,_)``.
     ///
     /// - Parameters:
@@ -66,12 +65,12 @@ extension AMQPConnection {
 
     /// Connects, runs `body`, and closes the connection, also if `body` throws or the task is cancelled.
     ///
-    /// At the end of the scope the senders send the messages that they have accepted. The scope waits until all are
-    /// settled and the connection is closed. Together this lasts at most the limit, or one second if the task is
+    /// At the end of the scope the senders send their accepted messages. The scope then waits until all messages are
+    /// settled and the connection is closed. Both steps together last at most the limit, or one second if the task is
     /// cancelled.
     ///
-    /// The trackers of the remaining messages fail, and the library logs one warning per link that counts them. With
-    /// `.zero` the senders send nothing more, and the peer has `operationTimeout` to answer the close.
+    /// The trackers of the remaining messages fail, and the library logs one warning per link that counts these
+    /// messages. With `.zero` the senders send nothing more, and the peer has `operationTimeout` to answer the close.
     ///
     /// - Parameters:
     ///   - url: The peer's URL, for example `amqp://user:password@localhost:5672`.

@@ -3,12 +3,11 @@
 internal import NIOCore
 
 extension AMQPConnection {
-    /// An executor that runs tasks on the event loop of the connection, if they request it with
-    /// `withTaskExecutorPreference`.
+    /// An executor that runs tasks on the connection's event loop. Pass it to `withTaskExecutorPreference`.
     ///
     /// A task that sends or receives much and computes little runs faster there, because no data crosses threads. Code
-    /// that runs there must not block: the connection and others of its event loop stop until it suspends. The event
-    /// loop must outlive the tasks.
+    /// that runs there must not block: no connection of the event loop makes progress until that code suspends. The
+    /// event loop must outlive the tasks.
     public var taskExecutor: any TaskExecutor { EventLoopTaskExecutor(eventLoop: self.parts.channel.eventLoop) }
 }
 

@@ -4,22 +4,23 @@ internal import NIOCore
 internal import Synchronization
 
 extension AMQPConnection {
-    /// Returns all limits of the connection, its sessions and links, their use, and the causes that block the links.
+    /// Returns the limits of the connection, its sessions and links, the use of each limit, and the causes that block
+    /// links.
     ///
-    /// Suspends until the connection's event loop has collected them.
+    /// Suspends until the connection's event loop has collected the figures.
     ///
-    /// - Throws: `AMQPError` if the connection is gone, or the task was cancelled.
+    /// - Throws: `AMQPError` if the connection has ended, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPConnectionSnapshot {
         try await self.outbox.ask { .connection(.snapshot($0)) }
     }
 
-    /// Returns an event when a block of a link has lasted for a time, and another when the block is over.
+    /// Returns a sequence of flow events: one when a link has been blocked for a time, and one when that block ends.
     ///
-    /// Reading suspends until there is an event. The last 1,024 events wait for the task that reads them; older ones
-    /// are dropped. A cancelled task gets no further event. The sequence ends with the connection.
+    /// Reading suspends until there is an event. The sequence buffers the last 1,024 unread events and drops older
+    /// ones. A cancelled task receives no further event. The sequence ends with the connection.
     ///
-    /// - Parameter after: The shortest block to report: 10 ms by default, at least 1 ms. The event loop checks twice in
-    ///   this time.
+    /// - Parameter after: The shortest block to report: 10 ms by default, at least 1 ms. The event loop checks for
+    ///   blocks twice in this time.
     public func flowEvents(after: Duration = .milliseconds(10)) -> some AsyncSequence<AMQPFlowEvent, Never> & Sendable {
         self.flowEvents(after: after, of: nil)
     }
@@ -38,9 +39,10 @@ extension AMQPConnection {
 extension AMQPSession {
     /// Returns the limits of the session and its links; see ``AMQPConnection/snapshot()``.
     ///
-    /// After the end of the session it returns its last figures, with those of its links.
+    /// After the end of the session it returns the last figures of the session and its links.
     ///
-    /// - Throws: `AMQPError` if the connection is gone and the session left no figures, or the task was cancelled.
+    /// - Throws: `AMQPError` if the connection has ended and the session has no last figures, or the task was
+    ///   cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPSessionSnapshot {
         do {
             return try await self.outbox.ask { .session(self.status, .snapshot($0)) }
@@ -56,9 +58,9 @@ extension AMQPSession {
 extension AMQPSender {
     /// Returns the limits of the link, and the cause that blocks it; see ``AMQPConnection/snapshot()``.
     ///
-    /// After the end of the link it returns its last figures.
+    /// After the end of the link it returns the last figures.
     ///
-    /// - Throws: `AMQPError` if the connection is gone and the link left no figures, or the task was cancelled.
+    /// - Throws: `AMQPError` if the connection has ended and the link has no last figures, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
         try await self.core.snapshot { .sender(self.core.status, .snapshot($0)) }
     }
@@ -74,7 +76,7 @@ extension AMQPReceiver {
     ///
     /// After the end of the link it returns the last figures.
     ///
-    /// - Throws: `AMQPError` if the connection is gone and the link left no figures, or the task was cancelled.
+    /// - Throws: `AMQPError` if the connection has ended and the link has no last figures, or the task was cancelled.
     public func snapshot() async throws(AMQPError) -> AMQPLinkSnapshot {
         try await self.core.snapshot { .receiver(self.core.status, .snapshot($0)) }
     }
@@ -86,7 +88,7 @@ extension AMQPReceiver {
 }
 
 extension LinkCore {
-    /// Returns the figures of the link: now, or when it ended.
+    /// Returns the current figures of the link; if the link has ended, its last figures.
     fileprivate func snapshot(
         _ command: (Reply<AMQPLinkSnapshot>) -> Command
     ) async throws(AMQPError) -> AMQPLinkSnapshot {

@@ -6,8 +6,8 @@ internal import NIOCore
 /// A connection to an AMQP 1.0 peer, opened with ``connect(to:configuration:logger:)-(String,_,_)`` or accepted by an
 /// ``AMQPListener``.
 ///
-/// Any task may make any call. The connection closes when its last reference is released. Messages that are not sent by
-/// then fail, as with ``close(_:)``.
+/// Any task may call any method. The connection closes when its last reference is released. Messages that are unsent at
+/// that time fail, as with ``close(_:)``.
 ///
 /// Source: AMQP 1.0 §2.4.
 public final class AMQPConnection: Sendable {
@@ -21,7 +21,7 @@ public final class AMQPConnection: Sendable {
 
     var outbox: Outbox { self.parts.outbox }
 
-    /// What tasks need of a connection's handler.
+    /// The parts of a connection's handler that tasks use.
     struct Parts: Sendable {
         let channel: any Channel
         let outbox: Outbox
@@ -64,7 +64,7 @@ public final class AMQPConnection: Sendable {
 
     /// The bytes that the connection's senders have accepted and that are not yet written to the socket.
     public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.outbox.ledger(self.parts.node)?.used ?? 0) }
-    /// The most that ``outgoingBytes`` has been.
+    /// The peak of ``outgoingBytes``.
     package var outgoingBytesPeak: Int { self.outbox.ledger(self.parts.node)?.peak ?? 0 }
     /// The local address of the socket, as text.
     public var localAddress: String? { self.parts.channel.localAddress?.description }
@@ -75,7 +75,7 @@ public final class AMQPConnection: Sendable {
 
     /// Begins a session.
     ///
-    /// Suspends until the peer has begun it too. Cancellation abandons the session.
+    /// Suspends until the peer has begun the session too. Cancellation abandons the session.
     ///
     /// The channel number of an ended session rests before another session gets it, because RabbitMQ 4.0 can lose a
     /// begin that comes too soon. If every free number has rested for less than 20 ms, the begin waits for the
@@ -103,7 +103,7 @@ public final class AMQPConnection: Sendable {
     /// Runs `body` with a new session and ends it, also if `body` throws or the task is cancelled.
     ///
     /// The end of the scope sends the messages that the session's senders have accepted, as `withConnection` does for
-    /// all.
+    /// all sessions.
     ///
     /// - Parameters:
     ///   - configuration: The settings of the session.

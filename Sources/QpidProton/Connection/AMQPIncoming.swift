@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A request of a peer: a session, or a link on one. It waits until the application accepts or refuses it.
+/// A peer's request for a session or a link. The request waits until the application accepts or refuses it.
 public enum AMQPIncoming: Sendable {
     /// The peer has begun a session.
     case session(AMQPIncomingSession)
@@ -27,9 +27,9 @@ public struct AMQPIncomingSession: Sendable {
 
     /// Refuses the session.
     ///
-    /// After `accept` it closes the accepted one.
+    /// After `accept`, closes the accepted session.
     ///
-    /// - Parameter error: The reason, for the peer.
+    /// - Parameter error: The reason that the peer receives.
     public func refuse(_ error: AMQPError) {
         self.connection.outbox.post(.session(self.status, .close(error)))
     }
@@ -42,10 +42,10 @@ public struct AMQPIncomingReceiver: Sendable {
     /// The fields of the peer's attach.
     public let attach: AMQPAttach
 
-    /// Attaches the link on this side too. The configuration's name is not used.
+    /// Attaches the link on this side too. The link has the peer's name: the name in the configuration is ignored.
     ///
-    /// - Parameter configuration: The settings of the link. If `source` and `target` are left as they are, the link has
-    ///   those that the peer requested.
+    /// - Parameter configuration: The settings of the link. A `source` or `target` with its default value is replaced
+    ///   by the one that the peer requested.
     /// - Throws: `AMQPError` if a setting is unusable or the link has ended. ``AMQPCondition/invalidArgument`` if the
     ///   answer does not fit into the peer's max-frame-size; this side then refuses the link.
     public func accept(_ configuration: AMQPReceiver.Configuration? = nil) async throws(AMQPError) -> AMQPReceiver {
@@ -61,9 +61,9 @@ public struct AMQPIncomingReceiver: Sendable {
 
     /// Refuses the link.
     ///
-    /// After `accept` it closes the accepted one.
+    /// After `accept`, closes the accepted link.
     ///
-    /// - Parameter error: The reason, for the peer.
+    /// - Parameter error: The reason that the peer receives.
     public func refuse(_ error: AMQPError) {
         self.connection.outbox.post(.receiver(self.status, .close(error)))
     }
@@ -76,10 +76,10 @@ public struct AMQPIncomingSender: Sendable {
     /// The fields of the peer's attach.
     public let attach: AMQPAttach
 
-    /// Attaches the link on this side too. The configuration's name is not used.
+    /// Attaches the link on this side too. The link has the peer's name: the name in the configuration is ignored.
     ///
-    /// - Parameter configuration: The settings of the link. If `source` and `target` are left as they are, the link has
-    ///   those that the peer requested.
+    /// - Parameter configuration: The settings of the link. A `source` or `target` with its default value is replaced
+    ///   by the one that the peer requested.
     /// - Throws: `AMQPError` if a setting is unusable or the link has ended. ``AMQPCondition/invalidArgument`` if the
     ///   answer does not fit into the peer's max-frame-size; this side then refuses the link.
     public func accept(_ configuration: AMQPSender.Configuration? = nil) async throws(AMQPError) -> AMQPSender {
@@ -95,20 +95,20 @@ public struct AMQPIncomingSender: Sendable {
 
     /// Refuses the link.
     ///
-    /// After `accept` it closes the accepted one.
+    /// After `accept`, closes the accepted link.
     ///
-    /// - Parameter error: The reason, for the peer.
+    /// - Parameter error: The reason that the peer receives.
     public func refuse(_ error: AMQPError) {
         self.connection.outbox.post(.sender(self.status, .close(error)))
     }
 }
 
 extension AMQPConnection {
-    /// The peer's requests, in order. Sessions come before the links on them. Each request goes to one task.
+    /// The peer's requests in order, each session before its links. Each request is delivered to exactly one task.
     ///
     /// The sequence ends with the connection, and throws the connection's error if there was one. The configuration's
-    /// `acceptsIncoming` must be true, as it is on the connections of an ``AMQPListener``. Otherwise the library
-    /// refuses every request, and `next()` suspends until the connection ends.
+    /// `acceptsIncoming` must be true; an ``AMQPListener`` sets it on its connections. Otherwise the library refuses
+    /// every request, and `next()` suspends until the connection ends.
     public var incoming: Incoming { Incoming(connection: self) }
 
     /// An asynchronous sequence of a peer's requests.
@@ -123,19 +123,19 @@ extension AMQPConnection {
         public struct AsyncIterator: AsyncIteratorProtocol {
             fileprivate let connection: AMQPConnection
 
-            /// Returns the next request; `nil` if the connection closed without an error. Suspends until there is one.
+            /// Returns the next request; `nil` if the connection closed without an error. Suspends until one arrives.
             ///
             /// - Throws: `AMQPError` if the connection has ended with an error. ``AMQPCondition/cancelled`` if the task
-            ///   was cancelled: it gets no further request, and waiting ones stay for other tasks.
+            ///   was cancelled: it receives no further request, and waiting requests remain for other tasks.
             public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPIncoming? {
                 try await self.connection.incoming.next()
             }
         }
 
-        /// Returns the next request; `nil` if the connection closed without an error. Suspends until there is one.
+        /// Returns the next request; `nil` if the connection closed without an error. Suspends until one arrives.
         ///
         /// - Throws: `AMQPError` if the connection has ended with an error. ``AMQPCondition/cancelled`` if the task was
-        ///   cancelled: it gets no further request, and waiting ones stay for other tasks.
+        ///   cancelled: it receives no further request, and waiting requests remain for other tasks.
         public func next() async throws(AMQPError) -> AMQPIncoming? {
             switch try await self.connection.parts.incoming.next() {
             case nil: nil
@@ -147,7 +147,7 @@ extension AMQPConnection {
             }
         }
 
-        /// Returns the requests, from the first that no task has received.
+        /// Returns an iterator over the requests that no task has received.
         public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(connection: self.connection) }
     }
 }

@@ -13,11 +13,11 @@ extension AMQPListener {
     /// Stops accepting, and finishes the work of the accepted connections, within a limit.
     ///
     /// Each connection closes as with ``AMQPConnection/close(within:)``: first its receivers stop, then its senders
-    /// send what they have. Connections that no task has taken close too. Any task may call it, more than once: the
-    /// shortest limit counts. Cancellation ends the remaining time.
+    /// send their accepted messages. Connections that no task has received close too. Any task may call this method,
+    /// more than once: the shortest limit applies. Cancellation ends the remaining time.
     ///
     /// - Parameter limit: How long the whole close may take.
-    /// - Returns: The unfinished work of all connections, with the first error.
+    /// - Returns: The unfinished work of all connections, and the first error.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
         await self.close()
@@ -39,10 +39,10 @@ extension AMQPListener {
     /// Calls a handler for each connection, each in a task of its own, and suspends until the listener is closed and
     /// all handlers have returned.
     ///
-    /// To run it in a service group, put the call into a `ClosureService`. At a graceful shutdown of the group, the
-    /// listener stops accepting, and closes its connections within ``Configuration/shutdownLimit``, as
-    /// ``close(within:)`` does. The handlers' sequences end then. The tasks of handlers that have not returned at the
-    /// end are cancelled. The listener logs what remains unfinished.
+    /// To run the listener in a service group, put the call into a `ClosureService`. At a graceful shutdown of the
+    /// group, the listener stops accepting, and closes its connections within ``Configuration/shutdownLimit``, as
+    /// ``close(within:)`` does. This close ends the sequences that the handlers read. Then the listener cancels the
+    /// handlers that have not returned, and logs the unfinished work.
     ///
     /// Cancellation closes the listener and its connections within 1 s, and cancels the handlers.
     ///
@@ -59,14 +59,13 @@ extension AMQPListener {
         )
     }
 
-    /// Suspends until the listener is closed, while other tasks take its connections.
+    /// Suspends until the listener is closed, while other tasks receive its connections.
     ///
-    /// At a graceful shutdown of a service group, and at a cancellation, it does the same as ``run(_:)``. Take the
-    /// connections outside of the group, for example in a task beside it: a service that returns before its turn ends
-    /// the group.
+    /// A graceful shutdown of a service group and a cancellation have the same effect as in ``run(_:)``. Receive the
+    /// connections outside the group, for example in a separate task: a service that returns early ends the group.
     public func run() async { await self.run(Task { _ = await self.ended.finalAnswer() }) }
 
-    /// Suspends until some work is done, and closes the listener at a shutdown or a cancellation.
+    /// Suspends until `work` has finished, and closes the listener at a shutdown or a cancellation.
     private func run(_ work: Task<Void, Never>) async {
         let closes = Mutex<[Task<Void, Never>]>([])
         let close: @Sendable (Duration) -> Void = { limit in

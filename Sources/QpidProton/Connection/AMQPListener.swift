@@ -5,11 +5,11 @@ internal import NIOCore
 internal import NIOPosix
 internal import NIOSSL
 
-/// A socket that accepts connections: an asynchronous sequence of them, each opened and logged in.
+/// A listening socket: an asynchronous sequence of connections whose peers have logged in and opened them.
 ///
-/// The listener delivers a connection when its peer has logged in and opened it. It closes a connection whose peer does
-/// not do so within `openTimeout`, and never delivers it. The connection's ``AMQPConnection/incoming`` delivers the
-/// peer's later requests.
+/// The listener delivers a connection when its peer has logged in and opened it. If a peer takes longer than
+/// `openTimeout`, the listener closes the connection and never delivers it. The connection's
+/// ``AMQPConnection/incoming`` delivers the peer's later requests.
 public final class AMQPListener: AsyncSequence, Sendable {
     /// A connection that its peer has opened.
     public typealias Element = AMQPConnection
@@ -18,26 +18,26 @@ public final class AMQPListener: AsyncSequence, Sendable {
 
     /// The settings of a listener.
     public struct Configuration: Sendable {
-        /// The settings of the connections. They always accept sessions and links of the peers.
+        /// The settings of the connections. The connections always accept sessions and links of the peers.
         public var connection = AMQPConnection.Configuration()
         /// The logins that the listener accepts.
         public var sasl = AMQPServerSASL.anonymous
-        /// TLS for all connections; `nil` for none.
+        /// The TLS settings of all connections; `nil` for no TLS.
         public var tls: AMQPServerTLS?
         /// The most opened connections that may wait in the listener: 256 by default, at least 1. The listener refuses
-        /// further ones.
+        /// further connections.
         public var backlog = 256
         /// How long a graceful shutdown of a service group may take: 25 s by default. See ``AMQPListener/run(_:)``.
         public var shutdownLimit: Duration = .seconds(25)
 
-        /// Creates a configuration with the defaults: no TLS, and every peer is accepted as ANONYMOUS.
+        /// Creates a configuration with the defaults: without TLS, and with ANONYMOUS logins.
         public init() {}
     }
 
     private let channel: any Channel
     private let inbox: WaitingQueue<AMQPConnection>
     let accepted: AcceptedConnections
-    /// Answered when the socket is closed.
+    /// The reply that is resolved when the socket has closed.
     let ended = Reply<Void>()
     let shutdownLimit: Duration
     let logger: Logger
@@ -48,7 +48,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
         self.accepted = acceptor.accepted
         self.shutdownLimit = acceptor.configuration.shutdownLimit
         self.logger = acceptor.logger
-        // Also where its event loop shuts down under it.
+        // Runs also when the event loop shuts down before `close()`.
         channel.closeFuture.whenComplete { [inbox, ended] _ in
             inbox.finish()
             ended.resolve(.success(()))
@@ -65,11 +65,11 @@ public final class AMQPListener: AsyncSequence, Sendable {
     ///
     /// - Parameters:
     ///   - host: A name or an IP address of this machine; if a name has several addresses, the first.
-    ///   - port: The port, up to 65535; 0 for a free one, which ``port`` then shows.
+    ///   - port: The port, up to 65535; 0 for a free one, which ``port`` then returns.
     ///   - configuration: The settings.
     ///   - logger: Receives the protocol's steps at debug level.
     /// - Throws: `AMQPError` with the scope ``AMQPError/Scope/call``. ``AMQPCondition/resourceLocked`` if the address
-    ///   is in use. ``AMQPCondition/unauthorizedAccess`` if the system does not permit it.
+    ///   is in use. ``AMQPCondition/unauthorizedAccess`` if the system does not permit the bind.
     ///   ``AMQPCondition/resourceLimitExceeded`` if the system has no socket left. ``AMQPCondition/invalidArgument``
     ///   for an unusable setting or an address that does not belong to this machine.
     public static func bind(
@@ -92,7 +92,8 @@ public final class AMQPListener: AsyncSequence, Sendable {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .urgentChildChannelOption()
-            // Answered piece by piece: credit for the first messages goes out before the last are read.
+            // The handler responds after each read: credit for the first messages is sent before the last messages are
+            // read.
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(.recvAllocator, value: SocketReader.buffers)
             .childChannelOption(
@@ -115,7 +116,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
     ///
     /// - Parameters:
     ///   - host: A name or an IP address of this machine; if a name has several addresses, the first.
-    ///   - port: The port, up to 65535; 0 for a free one, which ``port`` then shows.
+    ///   - port: The port, up to 65535; 0 for a free one, which ``port`` then returns.
     ///   - configuration: The settings.
     ///   - logger: Receives the protocol's steps at debug level.
     ///   - body: The closure that handles the connections.
@@ -148,24 +149,24 @@ public final class AMQPListener: AsyncSequence, Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let listener: AMQPListener
 
-        /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until there
-        /// is one.
+        /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until one
+        /// arrives.
         ///
-        /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it gets no further
-        ///   connection, and waiting ones stay for other tasks.
+        /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it receives no further
+        ///   connection, and waiting connections remain for other tasks.
         public func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPConnection? {
             try await self.listener.next()
         }
     }
 
-    /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until there is
-    /// one.
+    /// Returns the next connection; `nil` if the listener is closed and no connection waits. Suspends until one
+    /// arrives.
     ///
-    /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it gets no further connection,
-    ///   and waiting ones stay for other tasks.
+    /// - Throws: `AMQPError` with ``AMQPCondition/cancelled`` if the task was cancelled: it receives no further
+    ///   connection, and waiting connections remain for other tasks.
     public func next() async throws(AMQPError) -> AMQPConnection? { try await self.inbox.next() }
 
-    /// Returns the connections, from the first that no task has received. Leaving the loop leaves the listener open.
+    /// Returns an iterator over the connections that no task has received. The listener stays open when the loop ends.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(listener: self) }
 
     /// Stops accepting, and suspends until the socket is closed. The accepted connections stay open.
@@ -175,7 +176,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
     }
 }
 
-/// Makes connections of accepted sockets.
+/// The factory that turns accepted sockets into connections.
 private struct Acceptor {
     let configuration: AMQPListener.Configuration
     let logger: Logger
@@ -225,7 +226,7 @@ private struct Acceptor {
         self.await(AMQPConnection.Parts(handler, channel))
     }
 
-    /// Hands the connection out once its peer has opened it.
+    /// Delivers the connection when its peer has opened it.
     private func await(_ parts: AMQPConnection.Parts) {
         let timeout = self.configuration.connection.openTimeout
         let timer = parts.channel.eventLoop.scheduleTask(in: .nanoseconds(timeout.nanoseconds)) {

@@ -4,8 +4,8 @@ internal import NIOCore
 
 /// A reference to an object on an event loop: a connection, a session, a link, a delivery.
 ///
-/// Printing, `dump` and debuggers show only its description, because its contents change while they are read. Two
-/// references to objects are equal if both are the same object.
+/// Printing, `dump` and debuggers show only the description, because another thread can change the contents at the same
+/// time. Two references to class instances are equal if both refer to the same instance.
 public protocol AMQPReference: Sendable, CustomStringConvertible, CustomReflectable {}
 
 extension AMQPReference {
@@ -14,7 +14,7 @@ extension AMQPReference {
 }
 
 extension AMQPReference where Self: AnyObject {
-    /// Returns whether both are the same object.
+    /// Returns whether both references refer to the same object.
     public static func == (left: Self, right: Self) -> Bool { left === right }
 
     /// Hashes the identity of the object.

@@ -2,9 +2,9 @@
 
 internal import NIOCore
 
-// Closing within a limit. What remains unfinished is in the result, which every close of the same thing returns.
+// Every close of the same connection, session or link returns the same result: the unfinished work.
 //
-// Of several closes at the same time, the shortest limit counts: what one of them has closed is closed for all.
+// If several closes run at the same time, the shortest limit applies to all of them.
 
 extension AMQPSender {
     /// Closes the link at once, and suspends until the peer has answered.
@@ -74,18 +74,18 @@ extension AMQPReceiver {
 
     /// Closes the link in order: stops the peer, waits until the application has settled its messages, and detaches.
     ///
-    /// After the call no task gets an unsettled message; tasks can still receive messages that the sender had settled.
-    /// Once nothing more can arrive, the receiver releases the unsettled messages that no task has received, in order.
-    /// On a queue with a single active consumer, the peer can then give the next consumer all remaining messages in
-    /// order.
+    /// After the call no task receives an unsettled message; tasks can still receive messages that the peer sent
+    /// settled. When no further message can arrive, the receiver releases the unsettled messages that no task has
+    /// received, in order. On a queue with a single active consumer, the peer can then deliver all remaining messages
+    /// to the next consumer in order.
     ///
     /// Suspends until all messages are settled and the peer has answered the close, for at most the limit. A fortieth
     /// of the limit, one second at most, is reserved for the answer. With a limit of zero, it is the same as
     /// ``close(_:)``. Cancellation ends the remaining time: the link closes at once.
     ///
     /// - Parameter limit: How long the whole close may take.
-    /// - Returns: The unfinished work, and the reason if the close was not orderly. The numbers are also right if the
-    ///   peer or the connection ended during the call or before it.
+    /// - Returns: The unfinished work, and the reason if the close was not orderly. The counts are correct even if the
+    ///   link or the connection ended before or during the call.
     @discardableResult
     public func close(within limit: Duration) async -> AMQPCloseResult {
         await self.session.connection.close(self.closeRequest(), within: limit)
@@ -161,8 +161,8 @@ extension AMQPConnection {
     /// Closes the connection with its sessions and links at once, and suspends until the socket is closed.
     ///
     /// Unsent messages fail: the result lists them, and one logged warning per link counts them. ``close(within:)``
-    /// sends them first. The peer has `operationTimeout` to answer. Any task may call it, more than once; all wait for
-    /// the same end. Cancellation ends only the wait: the connection still closes.
+    /// sends them first. The peer has `operationTimeout` to answer. Any task may call this method, more than once: all
+    /// calls wait for the same end. Cancellation ends only the wait: the connection still closes.
     ///
     /// - Parameter error: The reason for the peer, if the connection closes because of an error.
     /// - Returns: The unfinished work of its links, and the reason if the close was not orderly.

@@ -6,8 +6,8 @@ import Synchronization
 
 /// The addresses of a host that one connect call tries, and the one that answered first.
 ///
-/// NIO opens a socket for each address (RFC 8305). Until its address has won, each socket has only a
-/// ``ConnectAttempt``: a losing attempt has no handler, no engine and no share of a budget.
+/// NIO opens a socket for each address (RFC 8305). Each socket has only a ``ConnectAttempt`` until its address has won:
+/// a losing attempt has no connection handler, no engine and no share of a budget.
 final class ConnectAttempts: Sendable {
     private struct Attempt {
         let address: SocketAddress
@@ -50,7 +50,7 @@ final class ConnectAttempts: Sendable {
         }
     }
 
-    /// Records the failure of an attempt. A socket that this side closed has not failed: its address gave no answer.
+    /// Records the failure of an attempt. A socket that this side closed has not failed: its address did not answer.
     func failed(_ channel: any Channel, _ error: any Error) {
         guard !(error is ChannelError) else { return }
         self.state.withLock { state in
@@ -61,7 +61,8 @@ final class ConnectAttempts: Sendable {
 
     /// Returns the connection of the address that answered first.
     func succeed(_ parts: AMQPConnection.Parts) {
-        // Before the state is read: the later one of this call and ``giveUp()`` closes the socket.
+        // The reply is resolved before the state is read, so that the later of this call and ``giveUp()`` closes the
+        // socket.
         let isFirst = self.connected.resolve(.success(parts))
         let isOver = self.state.withLock { state in
             state.attempts = []
@@ -113,7 +114,7 @@ final class ConnectAttempts: Sendable {
         }
     }
 
-    /// The most addresses that an error names.
+    /// The maximum number of addresses in an error text.
     private static let mostNamed = 8
 
     private func failure(_ condition: AMQPCondition, _ causes: [(address: SocketAddress, cause: String)]) -> AMQPError {
@@ -133,7 +134,8 @@ final class ConnectAttempts: Sendable {
 
 /// The only handler of a socket that is connecting.
 ///
-/// NIO activates no socket but the winner's. That socket gets the connection's handlers here, before its first read.
+/// NIO activates only the winning socket. This handler adds the connection's handlers to that socket before its first
+/// read.
 final class ConnectAttempt: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -144,7 +146,7 @@ final class ConnectAttempt: ChannelDuplexHandler, RemovableChannelHandler {
     private var address: SocketAddress?
 
     /// - Parameters:
-    ///   - attempts: The attempts that this one belongs to.
+    ///   - attempts: The attempts of the same connect call.
     ///   - check: Throws for a forbidden address.
     ///   - addHandlers: Adds the handlers of a connection to an active channel, with the address of its peer.
     init(

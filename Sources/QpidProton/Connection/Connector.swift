@@ -5,8 +5,7 @@ internal import NIOCore
 internal import NIOPosix
 internal import NIOSSL
 
-/// Creates one client connection. Everything that can be checked is checked when it is made, before any socket or name
-/// is used.
+/// The steps that open one client connection. The initializer checks all settings, before any name lookup or socket.
 struct Connector {
     private let url: AMQPURL
     private let configuration: AMQPConnection.Configuration
@@ -19,7 +18,7 @@ struct Connector {
     ///   - configuration: The settings of the connection.
     ///   - logger: Logs the steps of the protocol.
     ///   - resolver: Finds the addresses of the host; `nil` for the system's resolver.
-    /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` for a setting that cannot be used.
+    /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` for an unusable setting.
     init(
         url: AMQPURL,
         configuration: AMQPConnection.Configuration,
@@ -33,7 +32,7 @@ struct Connector {
         let hasCertificate = url.isTLS && configuration.tls.identity != nil
         try configuration.sasl.validate(url, hasClientCertificate: hasCertificate)
         let name = url.isTLS ? try configuration.tls.name(for: url.host) : nil
-        // The open names the host as TLS does, without a final dot. Source: AMQP 1.0 §2.7.1.
+        // The `open` frame names the host as TLS does, without a final dot. Source: AMQP 1.0 §2.7.1.
         let host = configuration.tls.serverName == nil ? name ?? url.host : url.host
         configuration.virtualHost = configuration.virtualHost ?? host
         guard ClientBootstrap(validatingGroup: configuration.eventLoopGroup) != nil else {
@@ -48,7 +47,7 @@ struct Connector {
         self.resolver = resolver
     }
 
-    /// Connects and opens. Cancellation closes the sockets.
+    /// Connects a socket and opens the connection. Cancellation closes the sockets.
     func connect() async throws(AMQPError) -> AMQPConnection {
         let attempts = ConnectAttempts(
             host: self.url.host,
@@ -60,7 +59,8 @@ struct Connector {
             .connectTimeout(.nanoseconds(self.configuration.connectTimeout.nanoseconds))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .urgentChannelOption()
-            // Answers after each read: credit for the first messages leaves before the last ones are read.
+            // The handler responds after each read: credit for the first messages is sent before the last messages are
+            // read.
             .channelOption(.maxMessagesPerRead, value: 1)
             .channelOption(.recvAllocator, value: SocketReader.buffers)
             .channelOption(.writeBufferWaterMark, value: SocketWriter.waterMark(isTLS: self.context != nil))
@@ -125,8 +125,8 @@ struct Connector {
             permit: try ReadReservation.make(for: channel, self.configuration, isTLS: self.context != nil),
             confirmsByWritability: self.context == nil
         )
-        // First the handler of errors, because in an active channel TLS and SASL start at once. Then TLS, so that no
-        // byte of SASL bypasses it.
+        // The connection's handler is added first, because it handles errors of TLS and SASL, which start at once. TLS
+        // is added before SASL, so that no byte of SASL bypasses TLS.
         try pipeline.addHandler(handler)
         if let context = self.context {
             let tls = try self.configuration.tls.makeClientHandler(host: self.url.host, context: context)

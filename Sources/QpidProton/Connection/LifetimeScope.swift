@@ -2,7 +2,7 @@
 
 internal import NIOCore
 
-/// Runs the parts of a scoped lifetime.
+/// The steps of the `with…` functions: the body, then the close.
 enum LifetimeScope {
     /// How long the end of a scope may take when its task is cancelled.
     static let cancelled = Duration.seconds(1)
@@ -26,16 +26,16 @@ enum LifetimeScope {
         }
         let before = end()
         let closed = await close()
-        // The peer may have ended it during the close.
+        // The peer may have ended the connection, session or link during the close.
         try closed.check(scope, within: limit, ended: before ?? end().flatMap { $0.origin == .peer ? $0 : nil })
         return result
     }
 }
 
 extension AMQPCloseResult {
-    /// Throws the error of a scope whose body did not throw. A delivery without a decision is no error.
+    /// Throws the error of a scope whose body did not throw. A delivery without a decision is not an error.
     ///
-    /// - Parameter ended: The error that ended it before the end of the scope.
+    /// - Parameter ended: The error that ended the connection, session or link before the end of the scope.
     func check(_ scope: AMQPError.Scope, within limit: Duration, ended: AMQPError?) throws(AMQPError) {
         let (unsent, doubtful) = (self.notSent + self.notSentBefore, self.inDoubt + self.inDoubtBefore)
         let lost = unsent + doubtful + self.settlementsNotWritten + self.settlementsInDoubt
@@ -44,7 +44,8 @@ extension AMQPCloseResult {
             return
         }
         var error = self.error ?? ended ?? Self.cause(within: limit, isLate: self.isLate)
-        // The trackers of an ended link report its cause. The description names the peer and the condition.
+        // The trackers of a link that ended earlier already report its cause. An error without a detail describes
+        // itself by its condition.
         let isBefore = lost == self.notSentBefore + self.inDoubtBefore && self.error == nil && ended == nil
         let cause = isBefore || error.detail.isEmpty ? "" : ": \(error.detail)"
         error.detail = "unfinished at the end of the scope: \(summary)\(cause)"
@@ -65,7 +66,7 @@ extension AMQPCloseResult {
 }
 
 extension AMQPConnection {
-    /// Ends a scope within a limit, or within a short time if the task is cancelled.
+    /// Ends a scope within a limit, or within one second if the task is cancelled.
     func endScope(_ request: CloseRequest, within limit: Duration) async -> AMQPCloseResult {
         await self.close(request, within: limit, grace: LifetimeScope.cancelled)
     }

@@ -3,7 +3,7 @@
 internal import NIOCore
 internal import NIOPosix
 
-// Nothing can overtake unsent bytes in the kernel, so the socket accepts more only when few are left.
+// Nothing can overtake unsent bytes in the kernel, so the socket accepts more only when few unsent bytes are left.
 
 #if os(Linux)
     private enum NotSentLimit {

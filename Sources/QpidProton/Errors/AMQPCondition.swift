@@ -2,16 +2,16 @@
 
 /// The name of an error: an open set of AMQP symbols.
 ///
-/// Compare with the constants. For a condition that a peer or your application defines, make your own:
-/// `AMQPCondition(rawValue: "com.example:too-late")`. The constants that begin with `local:` name errors that this
-/// library found on its own side; they are never sent.
+/// Compare a condition with the constants. For a condition that a peer or your application defines, create one:
+/// `AMQPCondition(rawValue: "com.example:too-late")`. The constants that begin with `local:` name errors that this side
+/// found; they are never sent.
 ///
 /// Source: AMQP 1.0 §2.8.15–2.8.18.
 public struct AMQPCondition: RawRepresentable, Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
     /// The AMQP symbol, for example `amqp:not-found`.
     public let rawValue: String
 
-    /// Creates a condition from any symbol. Only ASCII travels on the wire.
+    /// Creates a condition from any symbol. Only ASCII can be sent.
     public init(rawValue: String) {
         self.rawValue = rawValue
     }
@@ -21,7 +21,7 @@ public struct AMQPCondition: RawRepresentable, Hashable, Sendable, ExpressibleBy
         self.rawValue = value
     }
 
-    /// Whether the condition names what this library found, which is never sent.
+    /// Whether the condition names an error that this side found, which is never sent.
     var isLocal: Bool { self.rawValue.utf8.starts(with: "local:".utf8) }
 
     /// The symbol itself.
@@ -57,7 +57,7 @@ extension AMQPCondition {
     public static let notImplemented: Self = "amqp:not-implemented"
     /// Another user has locked the requested entity.
     public static let resourceLocked: Self = "amqp:resource-locked"
-    /// A precondition did not hold.
+    /// A precondition is not met.
     public static let preconditionFailed: Self = "amqp:precondition-failed"
     /// An entity was deleted while it was in use.
     public static let resourceDeleted: Self = "amqp:resource-deleted"
@@ -76,7 +76,7 @@ extension AMQPCondition {
     public static let connectionRedirect: Self = "amqp:connection:redirect"
     /// The peer sent more transfers than the session's window allows.
     public static let sessionWindowViolation: Self = "amqp:session:window-violation"
-    /// A frame names a link that was attached and no longer is.
+    /// A frame names a link that is no longer attached.
     public static let sessionErrantLink: Self = "amqp:session:errant-link"
     /// A handle that is in use was attached again.
     public static let sessionHandleInUse: Self = "amqp:session:handle-in-use"
@@ -90,10 +90,10 @@ extension AMQPCondition {
     public static let linkMessageSizeExceeded: Self = "amqp:link:message-size-exceeded"
     /// The link's node is available at another address, given in the info map.
     public static let linkRedirect: Self = "amqp:link:redirect"
-    /// Another connection attached a link of the same name and took it over.
+    /// Another connection attached a link of the same name, which replaces this link.
     public static let linkStolen: Self = "amqp:link:stolen"
 
-    // MARK: Found on this side
+    // MARK: Errors found on this side
 
     /// The waiting task was cancelled.
     public static let cancelled: Self = "local:cancelled"
@@ -105,10 +105,10 @@ extension AMQPCondition {
     public static let connectionLost: Self = "local:connection-lost"
     /// The sender aborted the message before its end, or ended its link without an error.
     public static let aborted: Self = "local:aborted"
-    /// A message was dropped because there was no room for it, or because a newer one needed the room: see
+    /// The sender dropped a message because there was no room, or because a newer message needed the room: see
     /// ``AMQPOverflow``.
     public static let dropped: Self = "local:dropped"
-    /// A message did not begin to leave before its time limit: see ``AMQPSendOptions/expiresAfter``.
+    /// No byte of a message was sent before its time limit: see ``AMQPSendOptions/expiresAfter``.
     public static let expired: Self = "local:expired"
     /// No bytes arrived from the peer for the connection's `idleTimeout`.
     public static let idleTimeout: Self = "local:idle-timeout"

@@ -3,12 +3,12 @@
 extension AMQPError {
     /// Whether the same attempt may succeed later without a change to the program.
     ///
-    /// True after a loss, a missed deadline or a refused connection. True also if the peer reports that it stopped,
-    /// failed or had no room.
+    /// The value is true after a loss, a missed deadline or a refused connection. It is also true if the peer reports
+    /// that it stopped, failed or had no room.
     ///
-    /// False if something must be corrected first: an argument, the login, the certificate, or a name that does not
-    /// exist. False also if the peer does not implement or allow the request, and for a condition that this library
-    /// does not know. False for a message that expired or that an overflow policy dropped.
+    /// The value is false if you must first correct an argument, the login, the certificate, or a name that does not
+    /// exist. It is false if the peer does not implement or allow the request, and for an unknown condition. It is also
+    /// false for a message that expired or that an overflow policy dropped.
     ///
     /// The value does not consider duplicates: a message whose ``fate`` is ``Fate/inDoubt`` may arrive twice if it is
     /// sent again.

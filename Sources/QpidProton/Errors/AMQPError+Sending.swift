@@ -3,14 +3,14 @@
 // The errors of unsettled messages.
 
 extension AMQPError {
-    /// Returns the error, for a message with this fate.
+    /// Returns the error with the fate of a message.
     func telling(_ fate: Fate) -> AMQPError {
         var error = self
         error.fate = fate
         return error
     }
 
-    /// The error of a message's part as the error of the message, which has started to leave.
+    /// The error of one part of a message, as the error of the partly sent message.
     var aborted: AMQPError { self.fate == .notSent ? self.telling(.aborted) : self }
 
     static let senderClosed = AMQPError(
@@ -32,7 +32,7 @@ extension AMQPError {
         fate: .dropped
     )
 
-    /// An incomplete message that its sender discards.
+    /// Returns the error for an incomplete message that its sender discards.
     static func aborted(_ detail: String) -> AMQPError {
         AMQPError(scope: .delivery, condition: .aborted, detail: detail, origin: .peer)
     }

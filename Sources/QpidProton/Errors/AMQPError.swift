@@ -4,9 +4,9 @@
 
 /// The only error type that this library throws.
 ///
-/// Programs decide by values. ``scope`` names the part that ended, ``origin`` the side that ended it and ``ending`` the
-/// kind of end. ``condition`` names the error, ``fate`` is the state of a message, and ``isRetryable`` is whether a
-/// retry may succeed. ``detail`` is the text for people, and ``info`` holds any further data that the peer sent. An
+/// A program decides by the fields. ``scope`` names the part that ended, ``origin`` the side that ended it and
+/// ``ending`` the kind of end. ``condition`` names the error, ``fate`` is the state of a message, and ``isRetryable``
+/// is whether a retry may succeed. ``detail`` is a readable text, and ``info`` holds further data from the peer. An
 /// error never contains a password.
 ///
 /// Source: AMQP 1.0 §2.8.14.
@@ -16,13 +16,13 @@ public struct AMQPError: Error, Sendable {
         private enum Kind: String { case connection, session, link, delivery, call }
         private let kind: Kind
 
-        /// The connection, and with it all its sessions and links.
+        /// The connection with all its sessions and links.
         public static let connection = Self(kind: .connection)
-        /// The session, and with it all its links.
+        /// The session with all its links.
         public static let session = Self(kind: .session)
         /// The link.
         public static let link = Self(kind: .link)
-        /// One message: its link stays open.
+        /// One message; its link stays open.
         public static let delivery = Self(kind: .delivery)
         /// Only the call: an argument, a deadline, a cancellation.
         public static let call = Self(kind: .call)
@@ -55,17 +55,17 @@ public struct AMQPError: Error, Sendable {
         ///
         /// Source: AMQP 1.0 §2.6.3.
         public static let detached = Self(kind: .detached)
-        /// The socket was lost, or the peer fell silent.
+        /// The socket was lost, or the peer sent nothing for the idle timeout.
         public static let lost = Self(kind: .lost)
-        /// The connection, session or link never opened: TCP, TLS, the login or the peer's answer to the open refused
-        /// it.
+        /// The connection, session or link never opened: TCP, TLS or the login failed, or the peer refused the open,
+        /// begin or attach.
         public static let refused = Self(kind: .refused)
 
         /// The name of the ending.
         public var description: String { self.kind.rawValue }
     }
 
-    /// The state of a message that the application handed over for sending: an open set.
+    /// The state of a message that the application has submitted for sending: an open set.
     public struct Fate: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case notSent = "not sent"
@@ -74,23 +74,23 @@ public struct AMQPError: Error, Sendable {
         }
         private let kind: Kind
 
-        /// No byte of the message has left: the peer does not have it, and sending it again makes no duplicate.
+        /// No byte of the message was sent: the peer does not have the message, and a retry makes no duplicate.
         public static let notSent = Self(kind: .notSent)
         /// The message was written, or was on its way, and is not settled: the peer may have it.
         ///
         /// While its link is open, ``AMQPError/tracker`` can still report the outcome.
         public static let inDoubt = Self(kind: .inDoubt)
-        /// A part of the message had left, and the peer discards it: this side aborted the message, or the link ended
-        /// before the last part.
+        /// Only a part of the message was sent, and the peer discards it: this side aborted the message, or the link
+        /// ended before the last part.
         ///
         /// Source: AMQP 1.0 §2.7.5, `aborted`.
         public static let aborted = Self(kind: .aborted)
-        /// This side dropped the message for lack of room, before any byte had left: see ``AMQPOverflow``.
+        /// This side dropped the message for lack of room, before it sent any byte: see ``AMQPOverflow``.
         public static let dropped = Self(kind: .dropped)
-        /// This side withdrew the message because it had not begun to leave in time: see
+        /// This side withdrew the message because none of its bytes was sent in time: see
         /// ``AMQPSendOptions/expiresAfter``.
         ///
-        /// No byte of the message has left.
+        /// The peer does not have the message.
         public static let expired = Self(kind: .expired)
 
         /// The fate in plain words.
@@ -123,8 +123,8 @@ public struct AMQPError: Error, Sendable {
 
     /// The part that ended.
     ///
-    /// If the connection has ended, the scope is the connection, also for a message that was not sent. If nothing has
-    /// ended, it is ``Scope/call``.
+    /// If the connection has ended, the scope is the connection, also for a message that was not sent. If no part has
+    /// ended, the scope is ``Scope/call``.
     public var scope: Scope {
         get { self.box.value.scope }
         _modify { yield &self.own.value.scope }
@@ -149,7 +149,7 @@ public struct AMQPError: Error, Sendable {
         get { self.box.value.origin }
         _modify { yield &self.own.value.origin }
     }
-    /// The kind of end of the part that ``scope`` names; `nil` if nothing ended.
+    /// The kind of end of the part that ``scope`` names; `nil` if no part ended.
     public var ending: Ending? {
         get { self.box.value.ending ?? self.usualEnding }
         set { self.own.value.ending = newValue }
@@ -163,28 +163,29 @@ public struct AMQPError: Error, Sendable {
         default: return .closed
         }
     }
-    /// The state of the message that the application handed over for sending; `nil` if the error concerns no message.
+    /// The state of the message that the application has submitted for sending; `nil` if the error concerns no message.
     public var fate: Fate? {
         get { self.box.value.fate }
         _modify { yield &self.own.value.fate }
     }
-    /// The causes that kept a message from being accepted, the outermost first.
+    /// The causes that blocked a message, the outermost first.
     ///
-    /// The first cause is the full limit. The next is the reason why that limit does not empty, as in `[.sessionLimit,
-    /// .credit]`. Set with the conditions ``AMQPCondition/wouldBlock`` and ``AMQPCondition/timeout``, and with
-    /// ``AMQPCondition/dropped`` for a new message without room. Empty otherwise. Never sent.
+    /// The first cause is the full limit. The next is the reason why that limit stays full, as in
+    /// `[.sessionLimit, .credit]`. The conditions ``AMQPCondition/wouldBlock`` and ``AMQPCondition/timeout`` have
+    /// causes, and ``AMQPCondition/dropped`` for a new message without room. With other conditions the array is empty.
+    /// The causes are never sent.
     public var blockedBy: [AMQPBlockCause] {
         get { self.box.value.blockedBy }
         _modify { yield &self.own.value.blockedBy }
     }
     /// The tracker of a message in doubt, if its `send` was cancelled or reached its timeout; `nil` for other errors.
     ///
-    /// You can still await its outcome. Never sent.
+    /// The tracker can still await the outcome. It is never sent.
     public var tracker: AMQPTracker? {
         get { self.box.value.tracker }
         _modify { yield &self.own.value.tracker }
     }
-    /// The error of the network, of TLS or of a message's body that caused this one; `nil` for other errors.
+    /// The error of the network, of TLS or of a message's body that caused this error; `nil` without such a cause.
     ///
     /// It is never sent, and ``description`` does not show it.
     public var underlying: (any Error)? {
@@ -195,7 +196,7 @@ public struct AMQPError: Error, Sendable {
     /// Creates an error, for example to refuse a link or to reject a message.
     ///
     /// - Parameters:
-    ///   - scope: The part that the error ends. Not sent.
+    ///   - scope: The part that the error ends. The scope is not sent.
     ///   - condition: The name of the error.
     ///   - detail: A readable text.
     ///   - info: Further data, by symbol.
@@ -256,12 +257,12 @@ extension AMQPError: CustomStringConvertible {
         return (self.info.isEmpty ? line : "\(line) \(self.info)").onOneLine
     }
 
-    /// The loss, or the peer's action, in plain words; `nil` for this side's errors, whose text says it.
+    /// The loss, or the peer's action, in plain words; `nil` for this side's errors, which ``detail`` describes.
     private var happening: String? {
         if self.ending == .lost { return "the connection was lost" }
         guard self.origin == .peer, !self.condition.isLocal else { return nil }
         switch (self.scope, self.ending) {
-        case (.call, _), (.delivery, _): return "the peer says"
+        case (.call, _), (.delivery, _): return "the peer reports"
         case (let scope, .refused): return "the peer refused the \(scope)"
         case (.session, _): return "the peer ended the session"
         case (.link, .detached): return "the peer detached the link"

@@ -11,7 +11,7 @@ import NIOPosix
     import Glibc
 #endif
 
-/// Names the causes of network failures in the library's own words: no error shows an internal text of a dependency.
+/// The texts for causes of network failures. No error shows an internal text of a dependency.
 enum NetworkError {
     /// Returns the cause of a failure, as one clause of an error text.
     static func cause(_ error: any Error) -> String {
@@ -71,7 +71,7 @@ enum NetworkError {
         return words.prefix(1).lowercased() + words.dropFirst()
     }
 
-    /// A failure without a case above; the log shows it at debug level.
+    /// The text for any other failure; the log contains the failure itself at debug level.
     static let unknown = "an unexpected failure of the network layer"
 
     /// Returns a host and a port as a URL shows them: an IPv6 address in brackets.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Sequence<AMQPDelivery> {
-    /// Accepts all deliveries, and with them the responsibility for their messages.
+    /// Accepts all deliveries and the responsibility for their messages.
     ///
-    /// Has the same effect as ``AMQPDelivery/accept(includingEarlier:)`` on each, and costs less because all decisions
-    /// go to the connection together. Skips deliveries that are already settled. Never suspends.
+    /// Has the same effect as ``AMQPDelivery/accept(includingEarlier:)`` on each delivery. It costs less, because the
+    /// connection receives all decisions together. Skips deliveries that are already settled. Never suspends.
     ///
-    /// - Returns: ``AMQPSettlement/stale`` if the link of one of them had ended.
+    /// - Returns: ``AMQPSettlement/stale`` if the link of one of the deliveries had ended.
     ///
     /// Source: AMQP 1.0 §3.4.2, and the ranges of §2.7.6.
     @discardableResult
@@ -14,7 +14,7 @@ extension Sequence<AMQPDelivery> {
 
     /// Rejects all deliveries as invalid; see ``AMQPDelivery/reject(_:)``.
     ///
-    /// - Parameter error: The reason, for the sender.
+    /// - Parameter error: The reason that the sender receives.
     @discardableResult
     public func rejectAll(_ error: AMQPError? = nil) -> AMQPSettlement { self.settleAll(.rejected(error)) }
 
@@ -29,7 +29,7 @@ extension Sequence<AMQPDelivery> {
     public func modifyAll(_ changes: AMQPModified) -> AMQPSettlement { self.settleAll(.modified(changes)) }
 
     private func settleAll(_ outcome: AMQPOutcome) -> AMQPSettlement {
-        // One call for all if they are in an array, because an unknown sequence is slow to walk.
+        // An array is settled in one call without a copy, because iterating an unknown sequence is slow.
         self.withContiguousStorageIfAvailable { AMQPDelivery.settle($0, outcome) }
             ?? Array(self).withUnsafeBufferPointer { AMQPDelivery.settle($0, outcome) }
     }

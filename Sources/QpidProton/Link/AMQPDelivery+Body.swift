@@ -3,7 +3,7 @@
 public import NIOCore
 
 extension AMQPDelivery {
-    /// Whether the receiver delivered the message before all of it had arrived: see
+    /// Whether the receiver delivered the message before its last byte arrived: see
     /// ``AMQPReceiver/Configuration/streamsMessages``.
     ///
     /// For such a message, ``payload`` and ``decodeMessage()`` return the sections before the body; read the ``body``.
@@ -11,9 +11,9 @@ extension AMQPDelivery {
 
     /// The bytes of the message's data sections, in pieces, also for a message that arrived whole.
     ///
-    /// One task can read the pieces of a streamed message, once. Unread bytes fill the receiver's
-    /// ``AMQPReceiver/Configuration/streamBuffer``, and then the sender waits. Other messages of the link wait for
-    /// it. To discard the rest, settle the delivery.
+    /// Only one task can read the pieces of a streamed message, and only once. Unread bytes fill the receiver's
+    /// ``AMQPReceiver/Configuration/streamBuffer``, and then the sender waits. Later messages of the link wait for the
+    /// end of this one. To discard the rest, settle the delivery.
     public var body: Body { Body(delivery: self) }
 
     /// The footer of the message, if it has one.
@@ -43,9 +43,9 @@ extension AMQPDelivery {
                 if delivery.stream == nil { self.splitter.append(delivery.payload) }
             }
 
-            /// Returns the next bytes, or `nil` at the end. Suspends until there are some.
+            /// Returns the next bytes, or `nil` at the end. Suspends until bytes arrive.
             ///
-            /// A cancelled task gets no further bytes, even if some are waiting. Another task can continue to read.
+            /// A cancelled task receives no further bytes, even if some are waiting. Another task can continue to read.
             ///
             /// - Throws: `AMQPError` with ``AMQPCondition/aborted`` if the sender aborted the message, or ended
             ///   its link without an error before the end of the message.
@@ -60,14 +60,14 @@ extension AMQPDelivery {
             }
         }
 
-        /// Returns the pieces from the first unread one.
+        /// Returns an iterator over the unread pieces.
         public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self.delivery) }
 
         /// Reads all remaining bytes into one buffer.
         ///
-        /// - Parameter limit: The most bytes to read.
-        /// - Throws: The same errors as the iterator, and ``AMQPCondition/linkMessageSizeExceeded`` if there are more
-        ///   bytes.
+        /// - Parameter limit: The maximum number of bytes to read.
+        /// - Throws: The same errors as the iterator, and ``AMQPCondition/linkMessageSizeExceeded`` if the body has
+        ///   more bytes.
         public func collect(upTo limit: AMQPByteCount) async throws(AMQPError) -> ByteBuffer {
             var all = ByteBuffer()
             var iterator = self.makeAsyncIterator()

@@ -3,7 +3,7 @@
 extension AMQPDelivery {
     /// Suspends until the settlement of the delivery has ended, and returns its result.
     ///
-    /// Call it before or after the decision; without a decision it suspends until the link ends. In
+    /// You can call this method before or after the decision. Without a decision it suspends until the link ends. In
     /// ``AMQPReceiverSettleMode/first`` the settlement ends when the decision has been written. In
     /// ``AMQPReceiverSettleMode/second`` it ends when the sender has settled.
     ///

@@ -5,17 +5,17 @@ public import NIOCore
 /// A message that has arrived. Settle it with ``accept(includingEarlier:)``, ``reject(_:)``, ``release()`` or
 /// ``modify(_:)``.
 ///
-/// Settling hands the decision to the connection and returns at once; a second decision does nothing. ``settled()``
-/// returns how the settlement ended.
+/// Settling enqueues the decision at the connection and returns at once; a second decision does nothing. ``settled()``
+/// returns the result of the settlement.
 ///
-/// A delivery that is never settled keeps its place in the receiver's window, and returns to its source when the link
-/// ends. So does a delivery whose decision is not written to the socket by then.
+/// A delivery that is never settled occupies the receiver's window, and returns to its source when the link ends. So
+/// does a delivery whose decision is not written to the socket before that end.
 /// ``AMQPUnfinished/settlementsNotWritten`` and one log line count the unwritten decisions.
 public struct AMQPDelivery: Sendable {
-    /// The encoded message, as it arrived. If ``isStreamed`` is true, the sections before its body.
+    /// The encoded message, as received. If ``isStreamed`` is true, only the sections before the body.
     public let payload: ByteBuffer
     let storedTag: StoredTag
-    /// `nil` for a message that the sender had settled.
+    /// `nil` for a message that was sent settled.
     let settler: Settler?
     /// `nil` for a message that arrived whole.
     let stream: IncomingStream?
@@ -39,7 +39,7 @@ public struct AMQPDelivery: Sendable {
         self.sequence = sequence
     }
 
-    /// Decodes the message, again at every call: keep it in a constant.
+    /// Decodes the message. Each call decodes it again: store the result in a constant.
     ///
     /// - Throws: `AMQPError` with ``AMQPCondition/decodeError`` and the offset when the peer's bytes are not a message.
     ///   ``reject(_:)`` accepts that error unchanged.
@@ -55,13 +55,13 @@ public struct AMQPDelivery: Sendable {
     /// Source: AMQP 1.0 §2.7.5 and §2.8.11.
     public var messageFormat: UInt32 { self.storedTag.format }
 
-    /// Whether the sender had settled the message: no decision reaches the sender.
+    /// Whether the message was sent settled: no decision reaches the sender.
     public var isSettled: Bool { self.settler == nil }
 
-    /// Accepts the message, and with it the responsibility for it.
+    /// Accepts the message and the responsibility for it.
     ///
     /// - Parameter includingEarlier: Whether to accept every earlier unsettled message of the receiver, too.
-    /// - Returns: Whether the decision was handed to the connection, or the link had ended.
+    /// - Returns: Whether the connection received the decision, or the link had ended.
     @discardableResult
     public func accept(includingEarlier: Bool = false) -> AMQPSettlement {
         self.settle(.accepted, includesEarlier: includingEarlier)
@@ -69,12 +69,13 @@ public struct AMQPDelivery: Sendable {
 
     /// Rejects the message as invalid.
     ///
-    /// - Parameter error: The reason, for the sender. A text that does not fit into a frame of the peer is shortened.
+    /// - Parameter error: The reason that the sender receives. The library shortens a text that does not fit into a
+    ///   frame of the peer.
     /// - Returns: The same as ``accept(includingEarlier:)``.
     @discardableResult
     public func reject(_ error: AMQPError? = nil) -> AMQPSettlement { self.settle(.rejected(error)) }
 
-    /// Releases the message: it was not and will not be acted upon.
+    /// Releases the message: this side has not acted and will not act on the message.
     ///
     /// - Returns: The same as ``accept(includingEarlier:)``.
     @discardableResult

@@ -2,7 +2,7 @@
 
 internal import Synchronization
 
-// The figures of a link in the peer's flows. Any task can read them at any time without waiting.
+// The figures of a link in the peer's flows. Any task can read these figures at any time without waiting.
 
 extension LinkCore {
     var flowProperties: AMQPMap { self.status.flowProperties.withLock { $0 } }
@@ -21,8 +21,8 @@ extension AMQPReceiver {
     /// Source: AMQP 1.0 §2.7.4.
     public var flowProperties: AMQPMap { self.core.flowProperties }
 
-    /// The number of messages that the peer had for this link when it sent its last flow; `nil` if that flow named
-    /// none.
+    /// The number of messages that the peer had for this link when it sent its last flow; `nil` if that flow contained
+    /// no number.
     ///
     /// Source: AMQP 1.0 §2.6.7, available.
     public var available: Int? {

@@ -29,19 +29,19 @@ public protocol AMQPLink: Sendable {
     @discardableResult func close(_ error: AMQPError?) async -> AMQPCloseResult
     /// Finishes the work of the link and closes it, within a limit.
     @discardableResult func close(within limit: Duration) async -> AMQPCloseResult
-    /// Detaches the link so that its terminus lives on, and suspends until the peer has answered.
+    /// Detaches the link so that its terminus survives, and suspends until the peer has answered.
     @discardableResult func detach() async -> AMQPCloseResult
     /// Suspends until either side has ended the link.
     func waitUntilClosed() async throws(AMQPError)
 }
 
-/// The fields of a link's class from its attach.
+/// The common parts of a sender and a receiver.
 struct LinkCore: Sendable {
     let session: AMQPSession
     let status: LinkStatus
     let attachment: LinkStatus.Attachment
 
-    /// Why the link has ended: the connection's end, where the link was closed in order before it.
+    /// The error that ended the link. If the link closed without an error, it is the error that ended the connection.
     var error: AMQPError? {
         guard let error = self.status.endError else { return nil }
         guard error.scope == .link, error.condition == .closed else { return error }

@@ -6,18 +6,18 @@ extension AMQPReceiver {
     /// Whether the receiver is paused with ``pause()`` and grants no credit.
     public var isPaused: Bool { self.core.status.isPaused.load(ordering: .relaxed) }
 
-    /// Stops the peer, and returns when no more messages can arrive.
+    /// Stops the peer's sending, and returns when no further message can arrive.
     ///
     /// Asks the peer to return its credit, and grants no credit until ``resume()``. Messages that arrive before the
-    /// answer wait in the receiver, and tasks can receive them as before. Tasks that wait for a message continue to wait.
+    /// answer wait in the receiver, and tasks can receive these messages as before. Waiting tasks continue to wait.
     /// With ``Window/manual``, the receiver keeps the credit that ``grant(credit:)`` grants meanwhile until
     /// ``resume()``. A second call waits for the same answer.
     ///
     /// Suspends until the peer has answered. If the wait is cancelled or fails, the receiver stays paused.
     ///
     /// - Throws: `AMQPError`. ``AMQPCondition/timeout`` if the peer does not answer within the connection's
-    ///   `operationTimeout`; messages may then still arrive for the credit that it has. `.cancelled` if the task was
-    ///   cancelled. Otherwise the error of the link.
+    ///   `operationTimeout`; messages may then still arrive for the peer's remaining credit. `.cancelled` if the task
+    ///   was cancelled. Otherwise the error of the link.
     ///
     /// Source: AMQP 1.0 §2.6.10, stopping the transfers on a link; `pn_link_drain`.
     public func pause() async throws(AMQPError) {
@@ -31,15 +31,15 @@ extension AMQPReceiver {
 
     /// Asks the peer to send its messages for the available credit, and to return the rest of the credit.
     ///
-    /// The messages arrive before the answer, and tasks receive them as usual. After the answer the receiver grants
-    /// credit again, unless it is paused. Concurrent calls, ``pause()`` and the end of a ``receive(timeout:)`` share
-    /// one answer.
+    /// The messages arrive before the answer, and tasks receive the messages as usual. After the answer the receiver
+    /// grants credit again, unless it is paused. Concurrent calls, ``pause()`` and the end of a ``receive(timeout:)``
+    /// share one answer.
     ///
     /// Suspends until the peer has answered. Cancellation ends only the wait.
     ///
     /// - Parameter timeout: How long the peer has to answer.
-    /// - Returns: The returned credit: the number of messages that the peer could have sent and did not have. It is 0
-    ///   if there was no credit, as with ``Window/manual`` before a grant, or while the receiver is paused.
+    /// - Returns: The returned credit: the number of further messages that the peer was allowed to send. The result is
+    ///   0 if there was no credit, as with ``Window/manual`` before a grant, or while the receiver is paused.
     /// - Throws: `AMQPError`. ``AMQPCondition/timeout`` if the peer does not answer in time. `.cancelled` if the task
     ///   was cancelled. Otherwise the error of the link.
     ///

@@ -5,17 +5,17 @@ internal import Synchronization
 
 /// The receiving end of a link: an asynchronous sequence of deliveries.
 ///
-/// Messages that have arrived wait here, never more than the window, until a task receives them. Each message goes to
-/// one task.
+/// Received messages wait in the receiver until a task receives them; the window limits their number or bytes. Each
+/// message is delivered to exactly one task.
 ///
-/// Leaving a loop leaves the link open. ``close(_:)``, the end of `withReceiver`, or the release of the last reference
-/// closes the link, and releases the messages that no task has received. Keep the receiver while there are deliveries
-/// to settle: a decision about a delivery of a closed link is ``AMQPSettlement/stale``.
+/// The link stays open when a loop over the receiver ends. ``close(_:)``, the end of `withReceiver`, or the release of
+/// the last reference closes the link, and releases the messages that no task has received. Keep the receiver while
+/// there are deliveries to settle: a decision about a delivery of a closed link is ``AMQPSettlement/stale``.
 ///
 /// The peer, the session or the connection may end a link that this side attached. Unsettled messages that no task has
 /// received then return to their source. One log line counts them: see ``Configuration/deliversUnsettledAfterEnd``. The
-/// receiver first delivers the messages that the sender has settled. Then every waiting task and every later call gets
-/// the end.
+/// receiver first delivers the messages that were sent settled. Then every waiting task and every later call receives
+/// the end of the sequence.
 public final class AMQPReceiver: AMQPLink, AsyncSequence {
     /// A message that has arrived.
     public typealias Element = AMQPDelivery
@@ -60,29 +60,30 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
     public var bufferedBytes: AMQPByteCount {
         AMQPByteCount(self.inbox.weight + self.core.status.streamedBytes.load(ordering: .relaxed))
     }
-    /// The most that ``bufferedBytes`` has been.
+    /// The peak of ``bufferedBytes``.
     package var bufferedBytesPeak: Int {
         Swift.max(self.inbox.peakWeight, self.core.status.bufferedBytesPeak.load(ordering: .relaxed))
     }
     /// The number of messages that wait in the receiver.
     public var bufferedMessages: Int { self.inbox.count }
 
-    /// The number of decisions about messages of this receiver that were not written to the socket before the link ended.
+    /// The number of this receiver's decisions that were not written to the socket before the link ended.
     ///
-    /// After the end the number grows until the connection has nothing left to write, and with each decision that is made later.
+    /// After the end, the number grows until the connection has nothing left to write, and with each later decision.
     package var unsentSettlements: Int { self.settlements.count }
     var settlements: UnsentSettlements { self.inbox.settler.unsent }
 
-    /// Calls `body` with the sequence of each message that is decided from now on, and whether all before it are, too.
+    /// Calls `body` for each later decision, with the sequence number of the message and whether the decision includes
+    /// all earlier messages.
     func watchSettlements(_ body: @escaping @Sendable (_ sequence: UInt64, _ includesEarlier: Bool) -> Void) {
         self.inbox.settler.watch(body)
     }
 
-    // MARK: Taking messages
+    // MARK: Receiving messages
 
-    /// Returns the next message, and suspends until there is one.
+    /// Returns the next message, and suspends until one arrives.
     ///
-    /// A cancelled task gets no further message, even if messages are waiting: they stay for other tasks.
+    /// A cancelled task receives no further message, even if messages are waiting: these remain for other tasks.
     ///
     /// - Returns: The delivery. `nil` if the link ended without an error and no message is left. In that case this side
     ///   closed the link, session or connection, or the peer closed the link.
@@ -93,16 +94,16 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         try await self.inbox.next()
     }
 
-    /// Returns the next message if one is there. Never suspends, and works in a cancelled task too.
+    /// Returns the next message if one is waiting, otherwise `nil`. Never suspends, and works in a cancelled task too.
     public func poll() -> AMQPDelivery? {
         self.inbox.poll()
     }
 
-    /// Returns up to `count` messages: suspends until there is one, and returns it with those that have already
+    /// Returns up to `count` messages. Suspends until one arrives, and returns it with the messages that have already
     /// arrived.
     ///
-    /// - Parameter count: The most messages to return, at least 1.
-    /// - Returns: The deliveries in order; none if the link ended without an error and no message is left.
+    /// - Parameter count: The maximum number of messages to return, at least 1.
+    /// - Returns: The deliveries in order; an empty array if the link ended without an error and no message is left.
     /// - Throws: The same errors as ``next()``, and ``AMQPCondition/invalidArgument`` for a count below 1.
     public func nextBatch(max count: Int) async throws(AMQPError) -> [AMQPDelivery] {
         guard count > 0 else {
@@ -115,20 +116,20 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         let ready = self.inbox.poll(max: count)
         if !ready.isEmpty { return ready }
         guard let first = try await self.inbox.next() else { return [] }
-        // It was handed over before the cancellation; the others were not.
+        // The first message reached the task before the cancellation; the others remain for other tasks.
         return Task.isCancelled ? [first] : [first] + self.inbox.poll(max: count - 1)
     }
 
-    /// Returns the next message, or `nil` if the peer has none.
+    /// Returns the next message, or `nil` if the peer has no message.
     ///
     /// At the timeout the receiver asks the peer to send its messages or to return the credit. The answer decides:
     /// `nil` means that no message is on its way. With ``Window/manual`` the call grants credit for one message if
-    /// there is none.
+    /// there is no credit.
     ///
     /// Suspends for at most `timeout` plus the connection's `operationTimeout`.
     ///
     /// - Parameter timeout: How long to wait for a message before asking the peer.
-    /// - Returns: The delivery, or `nil` if the peer has none, or the link ended without an error.
+    /// - Returns: The delivery. `nil` if the peer has no message, or the link ended without an error.
     /// - Throws: The same errors as ``next()``, and ``AMQPCondition/timeout`` if the peer does not answer within the
     ///   connection's `operationTimeout`.
     ///
@@ -162,13 +163,13 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
         }
     }
 
-    /// Returns the messages one by one. Leaving the loop leaves the link open.
+    /// Returns an iterator over the messages. The link stays open when the loop ends.
     public func makeAsyncIterator() -> AsyncIterator {
         AsyncIterator(receiver: self)
     }
 
-    /// Returns the messages in batches of those that have arrived, `count` at most. Leaving the loop leaves the link
-    /// open.
+    /// Returns a sequence of batches, each with up to `count` messages that have already arrived. The link stays open
+    /// when the loop ends.
     public func batches(max count: Int) -> Batches {
         Batches(receiver: self, count: count)
     }
@@ -194,7 +195,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
             }
         }
 
-        /// Returns the batches.
+        /// Returns an iterator over the batches.
         public func makeAsyncIterator() -> AsyncIterator {
             AsyncIterator(receiver: self.receiver, count: self.count)
         }
@@ -204,7 +205,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     /// Suspends until either side has ended the link. Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` if an error or the peer's end of the session or connection ended the link, or the task was
+    /// - Throws: `AMQPError` if the link ended with an error, the peer ended the session or connection, or the task was
     ///   cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.core.status.ended.value()

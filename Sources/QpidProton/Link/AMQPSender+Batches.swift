@@ -6,7 +6,7 @@ extension AMQPSender {
     /// - Parameters:
     ///   - messages: The messages.
     ///   - settled: Whether to send them settled; `nil` for the link's ``settleMode``.
-    /// - Returns: One result per message, in order: its outcome, or the error if there is none.
+    /// - Returns: One result per message, in order: the outcome, or the error if there is no outcome.
     public func send(contentsOf messages: [AMQPMessage], settled: Bool? = nil) async -> [Result<AMQPOutcome, AMQPError>]
     {
         var transfers: [Result<AMQPTracker, AMQPError>] = []
@@ -30,7 +30,7 @@ extension AMQPSender {
         return outcomes
     }
 
-    /// Accepts messages in order, and suspends only until there is room for the last.
+    /// Accepts messages in order, and suspends only until there is room for the last message.
     ///
     /// - Parameters:
     ///   - messages: The messages.
@@ -49,12 +49,12 @@ extension AMQPSender {
         return transfers
     }
 
-    /// Accepts as many messages, from the first on, as there is room for now. Never suspends.
+    /// Accepts messages in order until there is no more room. Never suspends.
     ///
     /// - Parameters:
     ///   - messages: The messages.
     ///   - settled: Whether to send them settled; `nil` for the link's ``settleMode``.
-    /// - Returns: The trackers of the accepted messages, which are the first of `messages`.
+    /// - Returns: The trackers of the accepted messages, which are a prefix of `messages`.
     /// - Throws: The same errors as ``trySend(_:settled:options:)`` except for a lack of room, and only if no message
     ///   was accepted before.
     @discardableResult

@@ -3,7 +3,7 @@
 internal import NIOCore
 
 extension AMQPSender {
-    /// Returns the options of a message, where they differ from the default. Throws for a tag that no peer accepts.
+    /// Returns the options of a message, or `nil` if all have their defaults. Throws for an unusable option.
     @inline(__always)
     func choice(_ options: AMQPSendOptions) throws(AMQPError) -> SendChoice? {
         if options.deliveryTag == nil, options.messageFormat == 0, options.expiresAfter == nil { return nil }

@@ -5,7 +5,7 @@ extension AMQPSender {
     ///
     /// A new limit does not renew the burst: the remaining allowance stays as it is.
     ///
-    /// - Parameter limit: The limit from now on; `nil` for none.
+    /// - Parameter limit: The new limit; `nil` for no limit.
     /// - Throws: `AMQPError` with ``AMQPCondition/invalidArgument`` if a rate is not positive and finite.
     public func setRateLimit(_ limit: AMQPRateLimit?) throws(AMQPError) {
         try limit?.validate()

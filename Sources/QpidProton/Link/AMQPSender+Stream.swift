@@ -4,7 +4,7 @@ public import NIOCore
 internal import Synchronization
 
 extension AMQPSender {
-    /// The most bytes of a body that are handed over in one piece.
+    /// The maximum number of body bytes in one piece.
     static let streamPiece = 65_536
 
     /// Sends one message while your code produces its body, and waits for its outcome.
@@ -14,15 +14,15 @@ extension AMQPSender {
     /// last piece has been accepted.
     ///
     /// If `body` throws or the task is cancelled, the sender aborts the message, and the peer discards the part that it
-    /// has. A child task produces the body. If the peer settles the message before its end, the library cancels that
-    /// task. A body that waits for its next piece must respond to cancellation, as `AsyncStream` does.
+    /// has received. A child task produces the body. If the peer settles the message before its end, the library
+    /// cancels that task. A `body` that waits for its next piece must respond to cancellation, as `AsyncStream` does.
     ///
     /// - Parameters:
-    ///   - message: The sections of the message except for its body, which must be empty. Its footer is sent at the
+    ///   - message: The sections of the message except for its body, which must be empty. The footer is sent at the
     ///     end.
-    ///   - length: The bytes of the whole body, if known: they are then one data section, which every peer can read.
+    ///   - length: The size of the whole body, if known: the body is then one data section, which every peer can read.
     ///     Otherwise each piece is a separate data section (AMQP 1.0 §3.2.6), of 64 KiB at most.
-    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
+    ///   - settled: Whether to send the message settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
     ///   - body: The bytes, in pieces of any size.
     /// - Returns: The receiver's decision.
@@ -41,13 +41,13 @@ extension AMQPSender {
         body: sending Body
     ) async throws -> AMQPOutcome where Body.Element == ByteBuffer {
         let stream = try await StreamedMessage(message, length: length, settled: settled, options: options, on: self)
-        // Cancelled with the outcome, which may arrive before the end.
+        // The outcome cancels this task, because the peer may settle the message before its end.
         async let _: Void = stream.make(body)
         return try await stream.outcome()
     }
 }
 
-/// The sending of one message whose body is made meanwhile, in one task, while another waits for the outcome.
+/// The state of one streamed message: one task produces the body while another waits for the outcome.
 struct StreamedMessage {
     /// The error that ended the body, if there was one.
     private final class Failure: Sendable {
@@ -60,11 +60,11 @@ struct StreamedMessage {
     private let length: Int?
     private let footer: ByteBuffer
     private let failure = Failure()
-    /// The bytes of the body so far, and of the message.
+    /// The number of body bytes accepted so far.
     private var count = 0
     private var total: Int
 
-    /// Accepts the beginning of the message: suspends for room.
+    /// Accepts the beginning of the message. Suspends until there is room.
     init(
         _ message: AMQPMessage,
         length: AMQPByteCount?,
@@ -105,12 +105,12 @@ struct StreamedMessage {
 
     // MARK: The body
 
-    /// Accepts the body and the end, and lets the others pass.
+    /// Accepts the body and the end of the message, and then lets other messages of the sender pass.
     func make<Body: AsyncSequence>(_ body: sending Body) async where Body.Element == ByteBuffer {
         var maker = self
         do {
             for try await chunk in body {
-                // The task may not be cancelled yet.
+                // The message can be settled before this task is cancelled.
                 if self.transfer.result != nil { break }
                 try await maker.append(chunk)
             }
@@ -122,7 +122,7 @@ struct StreamedMessage {
         if let roomMaker = self.sender.roomMaker { self.sender.outbox.post(roomMaker) }
     }
 
-    /// Ends the message before its end. Whoever waits for the outcome does so itself when it is cancelled.
+    /// Aborts the message because the body failed. After a cancellation, the task that waits for the outcome aborts it.
     private func fail(_ error: any Error) {
         guard !Task.isCancelled, self.transfer.result == nil else { return }
         self.failure.error.withLock { $0 = error }
@@ -135,7 +135,7 @@ struct StreamedMessage {
         self.sender.outbox.post(.sender(self.sender.core.status, .abort(self.transfer.reply, cause, Reply())))
     }
 
-    /// Accepts a piece of the body: suspends for room.
+    /// Accepts a piece of the body. Suspends until there is room.
     private mutating func append(_ chunk: ByteBuffer) async throws(AMQPError) {
         var rest = chunk
         if let length = self.length, rest.readableBytes > length - self.count {
@@ -179,7 +179,7 @@ struct StreamedMessage {
 
     // MARK: The outcome
 
-    /// Suspends until the message is settled. A task that is cancelled aborts it, if there is something left to be sent.
+    /// Suspends until the message is settled. A cancelled task aborts the message if its end has not been sent.
     func outcome() async throws -> AMQPOutcome {
         do {
             return try await self.transfer.outcome()
@@ -195,14 +195,14 @@ struct StreamedMessage {
         }
     }
 
-    /// Ends the message if its end has not been handed over. The task, which is cancelled, waits for that still.
+    /// Aborts the message if its end has not been sent. The cancelled task still waits for the answer of the loop.
     private func cancel() async {
         let error = AMQPError(condition: .cancelled, detail: "the task was cancelled").telling(.aborted)
         let sender = self.sender
         try? await sender.outbox.askAtOnce { .sender(sender.core.status, .abort(self.transfer.reply, error, $0)) }
     }
 
-    /// The beginning of a data section of that many bytes.
+    /// Writes the header of a data section with `count` bytes.
     private static func writeSection(_ count: Int, to buffer: inout ByteBuffer) {
         buffer.writeBytes([Code.described, Code.smallUlong, Section.data])
         if let small = UInt8(exactly: count) {

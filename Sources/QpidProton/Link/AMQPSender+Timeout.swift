@@ -3,22 +3,22 @@
 public import NIOCore
 internal import Synchronization
 
-// Waits with a limit. Without a limit they last until the link ends.
+// The calls with a time limit. Calls without one wait until the link ends.
 
 extension AMQPSender {
     /// Sends a message and waits for its outcome, for a limited time. Otherwise the same as
     /// ``send(_:settled:options:)``.
     ///
-    /// The limit covers the waits for room, for credit and for the outcome. If the message has not begun to leave at
-    /// the limit, the sender withdraws it. The error's ``AMQPError/fate`` is then ``AMQPError/Fate/notSent``, and
-    /// ``AMQPError/blockedBy`` holds the causes of the wait. Otherwise the fate is ``AMQPError/Fate/inDoubt``, and
+    /// The limit covers the waits for room, for credit and for the outcome. If no byte of the message has been sent at
+    /// the limit, the sender withdraws the message. The error's ``AMQPError/fate`` is then ``AMQPError/Fate/notSent``,
+    /// and ``AMQPError/blockedBy`` holds the causes of the wait. Otherwise the fate is ``AMQPError/Fate/inDoubt``, and
     /// ``AMQPError/tracker`` can still await the outcome.
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
+    ///   - settled: Whether to send the message settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
-    ///   - timeout: How long the call may take. With zero or less it succeeds only if it need not wait.
+    ///   - timeout: How long the call may take. With zero or less, the call succeeds only if it need not wait.
     /// - Returns: The receiver's decision.
     /// - Throws: The same errors as ``send(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit.
     @discardableResult
@@ -37,14 +37,14 @@ extension AMQPSender {
         }
     }
 
-    /// Accepts a message, and suspends only until there is room for it, for a limited time. Otherwise the same as
+    /// Accepts a message, and suspends for a limited time until there is room for it. Otherwise the same as
     /// ``enqueue(_:settled:options:)``.
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
+    ///   - settled: Whether to send the message settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
-    ///   - timeout: How long the call may take. With zero or less it succeeds only if it need not wait.
+    ///   - timeout: How long the call may take. With zero or less, the call succeeds only if it need not wait.
     /// - Returns: The tracker, which can await the outcome.
     /// - Throws: The same errors as ``enqueue(_:settled:options:)``, and ``AMQPCondition/timeout`` at the limit: the
     ///   message was not sent.
@@ -64,9 +64,9 @@ extension AMQPSender {
     ///
     /// - Parameters:
     ///   - encoded: The sections of the message; sent unchanged.
-    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
+    ///   - settled: Whether to send the message settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
-    ///   - timeout: How long the call may take. With zero or less it succeeds only if it need not wait.
+    ///   - timeout: How long the call may take. With zero or less, the call succeeds only if it need not wait.
     @discardableResult
     public func enqueue(
         encoded: ByteBuffer,
@@ -85,8 +85,8 @@ extension AMQPSender {
     ///
     /// - Parameters:
     ///   - limit: How long the call may take.
-    ///   - failure: The call that did not finish in time, for the text of the error.
-    ///   - accepted: Answered when the message has been accepted; the call waited for room until then.
+    ///   - failure: The first words of the error text.
+    ///   - accepted: Resolved when the message has been accepted; before that, the call waits for room.
     fileprivate func within<Value: Sendable>(
         _ limit: Duration,
         _ failure: String,
@@ -118,13 +118,13 @@ private enum LimitedAnswer<Value: Sendable, State: Sendable>: Sendable {
 }
 
 extension AMQPConnection {
-    /// Runs a call until a time of the loop's clock. At that time the call is cancelled, and its error is replaced.
+    /// Runs a call until a deadline of the loop's clock. At the deadline, cancels the call and replaces its error.
     ///
     /// - Parameters:
     ///   - deadline: The time.
     ///   - call: The call.
-    ///   - state: The state at the deadline, before the call is cancelled.
-    ///   - error: The error, from that of the cancelled call and what was observed.
+    ///   - state: Returns the state at the deadline, before the call is cancelled.
+    ///   - error: Makes the error from the cancelled call's error and the observed state.
     func until<Value: Sendable, State: Sendable>(
         _ deadline: NIODeadline,
         _ call: @escaping @Sendable () async throws(AMQPError) -> Value,

@@ -3,14 +3,15 @@
 public import NIOCore
 internal import Synchronization
 
-/// The sending end of a link: it accepts messages, buffers them within the limits, and reports their outcomes.
+/// The sending end of a link, which accepts messages, buffers them within limits, and reports their outcomes.
 ///
-/// A message that ``enqueue(_:settled:options:)`` or ``trySend(_:settled:options:)`` has accepted waits here until the
-/// peer grants credit. Its bytes count against the send limits of the link and of the session until they have been
-/// written to the socket. Any number of tasks may make the calls; messages of one task leave in the order of its calls.
+/// A message that ``enqueue(_:settled:options:)`` or ``trySend(_:settled:options:)`` has accepted waits in the sender
+/// until the peer grants credit. Its bytes count against the send limits of the link, the session and the connection
+/// until they have been written to the socket. Any task may call any method. The messages of one task are sent in the
+/// order of its calls.
 ///
-/// The link stays open until you close it, or its session or connection ends. The release of the last reference does not
-/// close it: accepted messages still leave.
+/// The link stays open until you close it, or its session or connection ends. Releasing the last reference does not
+/// close the link: accepted messages are still sent.
 public final class AMQPSender: AMQPLink {
     let core: LinkCore
     let lane: SlotKey
@@ -54,12 +55,14 @@ public final class AMQPSender: AMQPLink {
     public var remoteDesiredCapabilities: [AMQPSymbol] { self.core.attachment.capabilities.desired }
     /// The largest message that the peer accepts, in bytes; `nil` for no limit.
     public var remoteMaxMessageSize: AMQPByteCount? { self.core.maxMessageSize }
-    /// The number of messages that the peer accepts now; waiting messages use it first. Source: AMQP 1.0 §2.6.7.
+    /// The number of messages that the peer accepts now. Waiting messages use this credit first. Source: AMQP 1.0
+    /// §2.6.7.
     public var credit: Int { self.core.status.credit.load(ordering: .relaxed) }
-    /// The total number of messages that the peer accepts since the link was attached: those that have begun, and
+    /// The total number of messages that the peer has allowed since the link was attached: the started messages plus
     /// ``credit``.
     ///
-    /// Subtract the number of messages that this sender has accepted to get how many more can leave at once.
+    /// Subtract the number of messages that this sender has accepted: the difference is the number of further messages
+    /// that can be sent at once.
     ///
     /// Source: AMQP 1.0 §2.6.7.
     public var deliveryLimit: Int { self.core.status.deliveryLimit.value }
@@ -67,29 +70,29 @@ public final class AMQPSender: AMQPLink {
     public var error: AMQPError? { self.core.error }
     /// Whether messages are sent settled.
     public var settleMode: AMQPSenderSettleMode { self.settles }
-    /// The bytes accepted on this link and not yet written to the socket.
+    /// The bytes that the sender has accepted and that are not yet written to the socket.
     public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.outbox.ledger(self.node)?.used ?? 0) }
-    /// The most that ``outgoingBytes`` has been.
+    /// The peak of ``outgoingBytes``.
     package var outgoingBytesPeak: Int { self.outbox.ledger(self.node)?.peak ?? 0 }
 
     // MARK: Sending
 
     /// Sends a message and waits for its outcome.
     ///
-    /// Suspends for room, for credit, and for the peer's outcome. For a message that is sent settled, it suspends until
+    /// Suspends for room, for credit, and for the peer's outcome. A call that sends the message settled suspends until
     /// the message has been written to the socket.
     ///
-    /// If the task is cancelled and the message has not begun to leave, the sender withdraws it and frees its bytes at
-    /// once. The error's ``AMQPError/fate`` is then ``AMQPError/Fate/notSent``. Otherwise the fate is
+    /// If the task is cancelled before any byte of the message is sent, the sender withdraws the message and frees its
+    /// bytes at once. The error's ``AMQPError/fate`` is then ``AMQPError/Fate/notSent``. Otherwise the fate is
     /// ``AMQPError/Fate/inDoubt``, and ``AMQPError/tracker`` can still await the message's outcome.
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
+    ///   - settled: Whether to send the message settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
     /// - Returns: The receiver's decision.
-    /// - Throws: `AMQPError` if the message cannot be encoded, is larger than the peer accepts or was not sent. Also if
-    ///   the link, session or connection ends before the message is settled.
+    /// - Throws: `AMQPError` if the message cannot be encoded, is larger than the peer accepts or was not sent. It also
+    ///   throws if the link, session or connection ends before the message is settled.
     @discardableResult
     public func send(
         _ message: AMQPMessage,
@@ -99,7 +102,7 @@ public final class AMQPSender: AMQPLink {
         try await self.settlement(of: self.enqueue(message, settled: settled, options: options))
     }
 
-    /// Waits for the outcome of a message. Cancellation takes it back, if it has not begun to be sent.
+    /// Waits for the outcome of a message. Cancellation withdraws the message if none of its bytes has been sent.
     func settlement(of tracker: AMQPTracker) async throws(AMQPError) -> AMQPOutcome {
         do {
             return try await tracker.outcome()
@@ -110,16 +113,16 @@ public final class AMQPSender: AMQPLink {
 
     /// Accepts a message, and suspends only until there is room for it.
     ///
-    /// With another ``AMQPOverflow`` than `.suspend`, it does not wait for the peer.
+    /// If the sender's ``AMQPOverflow`` is not `.suspend`, the call does not wait for the peer.
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
+    ///   - settled: Whether to send the message settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
     /// - Returns: The tracker, which can await the outcome.
     /// - Throws: `AMQPError` if the message cannot be encoded, is larger than the peer accepts, or the link has ended.
-    ///   Also if the task was cancelled while it waited, or if there is no room and the policy is to fail. In each case
-    ///   the message was not sent.
+    ///   It also throws if the task was cancelled while it waited, or if there is no room and the policy is
+    ///   ``AMQPOverflow/fail``. In each case the message was not sent.
     @discardableResult
     public func enqueue(
         _ message: AMQPMessage,
@@ -141,7 +144,7 @@ public final class AMQPSender: AMQPLink {
     ///
     /// - Parameters:
     ///   - encoded: The sections of the message; sent unchanged.
-    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
+    ///   - settled: Whether to send the message settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
     @discardableResult
     public func enqueue(
@@ -163,7 +166,7 @@ public final class AMQPSender: AMQPLink {
     ///
     /// - Parameters:
     ///   - message: The message.
-    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
+    ///   - settled: Whether to send the message settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
     /// - Returns: The tracker, which can await the outcome.
     /// - Throws: `AMQPError` with ``AMQPCondition/wouldBlock`` if there is no room; ``AMQPError/blockedBy`` holds the
@@ -182,7 +185,7 @@ public final class AMQPSender: AMQPLink {
     ///
     /// - Parameters:
     ///   - encoded: The sections of the message; sent unchanged.
-    ///   - settled: Whether to send it settled; `nil` for the link's ``settleMode``.
+    ///   - settled: Whether to send the message settled; `nil` for the link's ``settleMode``.
     ///   - options: The delivery-tag, the message-format and the time limit of the message.
     @discardableResult
     public func trySend(
@@ -203,9 +206,9 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Credit
 
-    /// Suspends until the ``deliveryLimit`` differs from `known`, and returns it.
+    /// Suspends until the ``deliveryLimit`` differs from `known`, and returns the new limit.
     ///
-    /// - Parameter known: The limit that the caller has acted upon.
+    /// - Parameter known: The limit that the caller has last seen.
     /// - Throws: `AMQPError` if the link ends, or the task is cancelled.
     public func deliveryLimit(after known: Int) async throws(AMQPError) -> Int {
         try await self.core.status.deliveryLimit.value(after: known)
@@ -215,7 +218,7 @@ public final class AMQPSender: AMQPLink {
 
     /// Suspends until either side has ended the link. Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` if an error or the peer's end of the session or connection ended the link, or the task was
+    /// - Throws: `AMQPError` if the link ended with an error, the peer ended the session or connection, or the task was
     ///   cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.core.status.ended.value()
@@ -223,14 +226,14 @@ public final class AMQPSender: AMQPLink {
 
     // MARK: Parts
 
-    /// The error for a message submitted after the link has ended. It always says that the message was not sent. The
-    /// connection may end shortly before its links do.
+    /// The error for a message submitted after the link has ended. It always reports the fate `notSent`. The connection
+    /// may end shortly before its links do.
     var endedError: AMQPError {
         let cause = self.error ?? (self.outbox.isClosed ? self.outbox.closedError : nil)
         return cause?.telling(.notSent) ?? .senderClosed
     }
 
-    /// Encodes a message, and hands it over if there is room for it now.
+    /// Encodes a message, and enqueues it if there is room for it now.
     private func admit(
         _ message: AMQPMessage,
         _ settled: Bool?,
@@ -247,7 +250,7 @@ public final class AMQPSender: AMQPLink {
             if let admission { return admission }
             return try self.admitWhole(message.encoded(), isSettled, choice, mayWait)
         } catch {
-            // It could not be encoded.
+            // Only encoding and the checks before it can throw.
             throw error.telling(.notSent)
         }
     }
@@ -271,7 +274,7 @@ public final class AMQPSender: AMQPLink {
         return try self.admitWhole(encoded, isSettled, choice, mayWait)
     }
 
-    /// Hands over a message that is too large to be written after others.
+    /// Enqueues a message that is too large for the memory that small messages share.
     private func admitWhole(
         _ encoded: ByteBuffer,
         _ isSettled: Bool,
@@ -291,7 +294,7 @@ public final class AMQPSender: AMQPLink {
         )
     }
 
-    /// Writes a message after the others, if it is small. Returns `nil` if it is not.
+    /// Writes a small message into the memory that small messages share. Returns `nil` if the message is too large.
     @inline(__always)
     private func place(
         _ isSettled: Bool,
@@ -328,7 +331,7 @@ public final class AMQPSender: AMQPLink {
         try await self.admit(encoded, .whole, isSettled: self.isSettled(settled), choice)
     }
 
-    /// Waits for room for bytes, and hands them over. A message with a time limit waits at most for that time.
+    /// Waits for room for encoded bytes, and enqueues them. A message with a time limit waits at most that long.
     func admit(
         _ encoded: ByteBuffer,
         _ part: MessagePart,
@@ -391,7 +394,7 @@ public final class AMQPSender: AMQPLink {
         }
     }
 
-    /// Withdraws a message that has not started to leave. Returns the outcome if it has arrived meanwhile.
+    /// Withdraws a message if none of its bytes has been sent. Returns the outcome if it has arrived in the meantime.
     private func cancel(_ transfer: AMQPTracker) async throws(AMQPError) -> AMQPOutcome {
         try? await self.outbox.askAtOnce { .sender(self.core.status, .cancel(transfer.reply, $0)) }
         if let result = transfer.result { return try result.get() }

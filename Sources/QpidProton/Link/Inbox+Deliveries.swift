@@ -3,12 +3,12 @@
 internal import NIOCore
 
 extension Inbox {
-    /// Returns the next delivery if there is one; `nil` when there is none now, or never again.
+    /// Returns the next waiting delivery; `nil` if no delivery waits, or the link has ended.
     func poll() -> AMQPDelivery? {
         self.take { $0.pop() }.flatMap { self.delivery($0) }
     }
 
-    /// Returns up to `count` deliveries that are there now.
+    /// Returns up to `count` waiting deliveries.
     func poll(max count: Int) -> [AMQPDelivery] {
         var deliveries: [AMQPDelivery] = []
         while deliveries.count < count {

@@ -2,7 +2,7 @@
 
 public import CoreMetrics
 
-/// The settings for reports of connections to swift-metrics.
+/// The settings for reporting connections to swift-metrics.
 ///
 /// | Metric | Kind | Dimensions | What it is |
 /// |---|---|---|---|
@@ -49,29 +49,31 @@ public import CoreMetrics
 ///   `not_sent`, `in_doubt`, `aborted`, `dropped` or `expired`. When a connection has ended, the sum is the number of
 ///   messages that it accepted.
 ///
-/// Copies of a value share their series: give one value to all connections that report under the same names and
-/// dimensions. Gauges are then sums over these connections. A gauge goes to 0 and is destroyed with its last link or
-/// connection. Counters and timers stay, so that their sums do.
+/// Copies of a value share their series: use one value for all connections that report under the same names and
+/// dimensions. Gauges are then sums over these connections. A gauge falls to 0 and is destroyed with its last link or
+/// connection. Counters and timers remain, so that their sums persist.
 public struct AMQPMetrics: Sendable {
     /// The interval at which the library writes gauges and counters: 1 s by default, from 1 ms to 36,500 days.
     ///
     /// The library also writes counters when a link or a connection ends.
     public var interval: Duration = .seconds(1)
-    /// The shortest block that the timer records, 1 ms by default.
+    /// The shortest block that the timer records: 1 ms by default.
     public var shortestBlock: Duration = .milliseconds(1)
-    /// Returns the name of a metric for its standard name.
+    /// The closure that returns the reported name of a metric for its standard name.
     public var name: @Sendable (String) -> String = { $0 }
-    /// The dimensions that all metrics carry, for example the peer.
+    /// The dimensions of all metrics, for example the peer.
     public var dimensions: [(String, String)] = []
-    /// Returns the dimension `address` for the address of a link, for example without a generated part.
+    /// The closure that returns the dimension `address` for the address of a link, for example without a generated
+    /// part.
     public var address: @Sendable (String) -> String = { $0 }
-    /// The most addresses that become dimensions, 100 by default, 1 to 100,000. Links of further addresses count under
-    /// `other`.
+    /// The maximum number of addresses that become dimensions: 100 by default, 1 to 100,000. Links of further addresses
+    /// count under `other`.
     ///
-    /// The first addresses get a dimension each, permanently: a peer that attaches links chooses addresses.
+    /// The first addresses keep their dimensions permanently. The limit is necessary because a peer that attaches links
+    /// chooses the addresses.
     public var addressLimit = 100
 
-    /// The factory that receives the metrics; `nil` for the one with which `MetricsSystem` was bootstrapped.
+    /// The factory that receives the metrics; `nil` for the factory with which `MetricsSystem` was bootstrapped.
     public var factory: (any MetricsFactory)? {
         get { self.sink.value }
         set {

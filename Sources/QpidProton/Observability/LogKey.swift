@@ -2,11 +2,11 @@
 
 internal import Logging
 
-/// The keys of the log's metadata. `Observability.md` lists them; a test holds the two equal.
+/// The keys of the log's metadata. `Observability.md` lists them; a test compares both lists.
 enum LogKey: String, CaseIterable {
     /// The address of a link: the target's of a sender, the source's of a receiver.
     case address = "amqp.address"
-    /// The raw value of the ``AMQPBlockCause`` that keeps a link from moving.
+    /// The raw value of the ``AMQPBlockCause`` that blocks a link.
     case cause = "amqp.cause"
     /// The condition of an error.
     case condition = "amqp.condition"
@@ -51,7 +51,7 @@ enum LogKey: String, CaseIterable {
 }
 
 extension Logger.Metadata {
-    /// Creates metadata with the keys of this library. An error adds its condition and its text.
+    /// Creates metadata with the keys of this library. With an error, adds its condition and its text.
     static func amqp(
         _ fields: KeyValuePairs<LogKey, Logger.MetadataValue> = [:],
         error: AMQPError? = nil
@@ -67,7 +67,7 @@ extension Logger.Metadata {
 }
 
 extension Logger {
-    /// A metadata value that all lines of the logger carry.
+    /// The metadata value of a key in all lines of the logger.
     subscript(key: LogKey) -> Logger.MetadataValue? {
         get { self[metadataKey: key.rawValue] }
         set { self[metadataKey: key.rawValue] = newValue }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The standard names of the metrics. `AMQPMetrics` and `Observability.md` list them; a test holds the lists equal.
+/// The standard names of the metrics. `AMQPMetrics` and `Observability.md` list them; a test compares the lists.
 enum MetricName: String, CaseIterable {
     case connections = "amqp.connections"
     case connectionsOpened = "amqp.connections_opened"
@@ -42,7 +42,7 @@ enum LinkCount: Int, CaseIterable {
     case notSent, inDoubt, aborted, dropped, expired
     case decidedAccepted, decidedRejected, decidedReleased, decidedModified, decidedSettled
 
-    /// The outcome or fate of an accepted message.
+    /// Creates the count for the outcome or fate of an accepted message.
     init(_ answer: OutcomeBlock.Answer) {
         switch answer {
         case .success(.accepted): self = .accepted
@@ -64,7 +64,7 @@ enum LinkCount: Int, CaseIterable {
         }
     }
 
-    /// The application's decision about a received message.
+    /// Creates the count for the application's decision about a received message.
     init(deciding outcome: AMQPOutcome) {
         switch outcome {
         case .accepted: self = .decidedAccepted

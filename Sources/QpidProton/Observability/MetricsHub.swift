@@ -3,11 +3,12 @@
 internal import CoreMetrics
 internal import Synchronization
 
-/// The series that connections share: gauges that are sums over them, and counters and timers that outlive them.
+/// The series that connections share: gauges that are sums over the connections, and counters and timers that outlive
+/// them.
 ///
-/// Only gauges are destroyed. The dimensions limit the number of counters and timers, because addresses are limited.
+/// Only gauges are destroyed. The number of counters and timers is bounded, because all dimensions are bounded.
 final class MetricsHub: Sendable {
-    /// The dimension of everything beyond a limit.
+    /// The dimension of all values beyond a limit.
     static let other = "other"
     /// The longest address that becomes a dimension, in bytes.
     private static let longestAddress = 256
@@ -32,7 +33,7 @@ final class MetricsHub: Sendable {
 
     private let state = Mutex(State())
 
-    /// Returns the dimension of an address: the address itself within the limit.
+    /// Returns the dimension of an address: the address itself, or `other` beyond the limit.
     func dimension(of address: String, limit: Int) -> String {
         guard address.utf8.count <= Self.longestAddress else { return Self.other }
         return self.state.withLock { state in
@@ -63,7 +64,7 @@ final class MetricsHub: Sendable {
         }
     }
 
-    /// Starts to add to a gauge.
+    /// Adds a connection to a gauge.
     func share(_ series: MetricSeries) -> GaugeShare {
         let key = series.key
         self.state.withLock { state in
@@ -127,7 +128,7 @@ final class GaugeShare {
         self.value = value
     }
 
-    /// Stops adding to the gauge.
+    /// Removes the connection's part from the gauge.
     func end() {
         guard !self.hasEnded else { return }
         self.hasEnded = true

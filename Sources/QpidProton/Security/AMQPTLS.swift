@@ -2,10 +2,10 @@
 
 /// The TLS settings of a client.
 ///
-/// By default it trusts the system's roots, verifies the server's certificate and its host name, and accepts TLS 1.2 or
-/// later.
+/// By default the client trusts the system's roots, verifies the server's certificate and its host name, and accepts
+/// TLS 1.2 or later.
 ///
-/// Source: AMQP 1.0 §5.2.2 (a TLS port of its own).
+/// Source: AMQP 1.0 §5.2.2 (a separate TLS port).
 public struct AMQPTLS: Hashable, Sendable {
     /// The trusted certificate authorities.
     public struct TrustRoots: Hashable, Sendable {
@@ -21,11 +21,11 @@ public struct AMQPTLS: Hashable, Sendable {
 
         /// Only the certificates in a PEM file.
         ///
-        /// - Parameter path: The file. The library reads it when it connects.
+        /// - Parameter path: The path of the file. The library reads the file when it connects.
         /// - Returns: The roots.
         public static func file(_ path: String) -> Self { Self(kind: .pem(.file(path))) }
 
-        /// Only these certificates, in PEM form.
+        /// Only the given certificates, in PEM form.
         ///
         /// - Parameter bytes: One or more certificates.
         /// - Returns: The roots.
@@ -39,10 +39,10 @@ public struct AMQPTLS: Hashable, Sendable {
         let certificateChain: AMQPTLSSource
         let privateKey: AMQPTLSSource
 
-        /// A chain and a key in PEM files. The library reads them when it connects.
+        /// A chain and a key in PEM files. The library reads the files when it connects.
         ///
         /// - Parameters:
-        ///   - certificateChain: The file with this side's certificate first, then the intermediate ones.
+        ///   - certificateChain: The file with this side's certificate first, then the intermediate certificates.
         ///   - privateKey: The file with the key, without a passphrase.
         /// - Returns: The identity.
         public static func files(certificateChain: String, privateKey: String) -> Self {
@@ -52,7 +52,7 @@ public struct AMQPTLS: Hashable, Sendable {
         /// A chain and a key in PEM form.
         ///
         /// - Parameters:
-        ///   - certificateChain: This side's certificate first, then the intermediate ones.
+        ///   - certificateChain: This side's certificate first, then the intermediate certificates.
         ///   - privateKey: The key, without a passphrase.
         /// - Returns: The identity.
         public static func pem(
@@ -73,7 +73,7 @@ public struct AMQPTLS: Hashable, Sendable {
 
         /// The chain up to a trusted root, and the host's name or IP address.
         public static let full = Self(kind: .full)
-        /// The chain up to a trusted root, and not the host's name: any server with a certificate from a trusted
+        /// Only the chain up to a trusted root, without the host's name: any server with a certificate from a trusted
         /// authority passes.
         public static let noHostnameVerification = Self(kind: .noHostnameVerification)
         /// No check: the connection is encrypted, and any server passes.
@@ -99,7 +99,7 @@ public struct AMQPTLS: Hashable, Sendable {
     public var verification: Verification
     /// The name to request (SNI) and to verify, instead of the host of the connection.
     ///
-    /// A host's name in ASCII, not an IP address. The library removes a final dot (RFC 6066 §3).
+    /// The value must be a host's name in ASCII, not an IP address. The library removes a final dot (RFC 6066 §3).
     public var serverName: String?
     /// The oldest accepted version of TLS.
     public var minimumVersion: Version
@@ -129,7 +129,7 @@ public struct AMQPTLS: Hashable, Sendable {
 
 /// The TLS settings of a listener.
 ///
-/// Source: AMQP 1.0 §5.2.2 (a TLS port of its own).
+/// Source: AMQP 1.0 §5.2.2 (a separate TLS port).
 public struct AMQPServerTLS: Hashable, Sendable {
     /// Whether clients show a certificate.
     public struct ClientCertificates: Hashable, Sendable {
@@ -144,7 +144,7 @@ public struct AMQPServerTLS: Hashable, Sendable {
         /// The listener requests no certificate.
         public static let none = Self(kind: .none)
 
-        /// A client may show a certificate; the listener refuses one that does not lead to these roots.
+        /// A client may present a certificate; the listener refuses a certificate that does not lead to these roots.
         ///
         /// - Parameter trustRoots: The authorities that sign clients' certificates.
         /// - Returns: The setting.

@@ -4,8 +4,8 @@ import NIOCore
 import NIOSSL
 
 extension AMQPTLS {
-    /// Builds the context that all connections of this configuration share. It reads files and blocks, so call it once
-    /// and outside the event loop.
+    /// Builds the context that all connections of this configuration share. The function reads files and blocks: call
+    /// it once and outside the event loop.
     func makeContext() throws(AMQPError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.minimumTLSVersion = self.minimumVersion.version
@@ -24,7 +24,7 @@ extension AMQPTLS {
 
     /// Creates the handler for one connection.
     ///
-    /// An IP address is not sent as SNI. The certificate is then verified against the address of the channel's peer.
+    /// An IP address is not sent as SNI. TLS then verifies the certificate against the address of the channel's peer.
     ///
     /// - Parameters:
     ///   - host: The host of the connection.
@@ -86,7 +86,7 @@ extension AMQPTLS {
         return name
     }
 
-    /// Builds the context and the handler. It reads files and blocks.
+    /// Builds the context and the handler. The function reads files and blocks.
     func makeClientHandler(host: String) throws(AMQPError) -> NIOSSLClientHandler {
         try self.makeClientHandler(host: host, context: try self.makeContext())
     }
@@ -94,8 +94,8 @@ extension AMQPTLS {
 }
 
 extension AMQPServerTLS {
-    /// Builds the context that all connections of this configuration share. It reads files and blocks, so call it once
-    /// and outside the event loop.
+    /// Builds the context that all connections of this configuration share. The function reads files and blocks: call
+    /// it once and outside the event loop.
     func makeContext() throws(AMQPError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: try self.identity.certificates(),
@@ -109,7 +109,7 @@ extension AMQPServerTLS {
             configuration.certificateVerification = .optionalVerification
             configuration.trustRoots = try trustRoots.roots()
         case .required(let trustRoots):
-            // The chain alone, because a client's certificate names no host.
+            // Only the chain is verified, because a client's certificate names no host.
             configuration.certificateVerification = .noHostnameVerification
             configuration.trustRoots = try trustRoots.roots()
         }
@@ -121,7 +121,7 @@ extension AMQPServerTLS {
         NIOSSLServerHandler(context: context)
     }
 
-    /// Builds the context and the handler. It reads files and blocks.
+    /// Builds the context and the handler. The function reads files and blocks.
     func makeServerHandler() throws(AMQPError) -> NIOSSLServerHandler {
         self.makeServerHandler(context: try self.makeContext())
     }
@@ -160,7 +160,7 @@ extension TLSConfiguration {
         do {
             return try NIOSSLContext(configuration: self)
         } catch NIOSSLError.failedToLoadPrivateKey {
-            // The key has been read, so the failure is that it does not fit the certificate.
+            // The key was readable, so the failure is that it does not belong to the certificate.
             let key = identity?.privateKey.place ?? "the configuration"
             let chain = identity?.certificateChain.place ?? "the configuration"
             throw AMQPTLSSource.error(

@@ -11,14 +11,14 @@ import NIOSSL
     import Glibc
 #endif
 
-/// Translates errors of swift-nio-ssl into an ``AMQPError`` with a cause and a remedy.
+/// The translation of errors of swift-nio-ssl into an ``AMQPError`` with a cause and a remedy.
 enum AMQPTLSErrors {
     /// Translates an error of the TLS layer, or returns `nil` for any other error.
     ///
     /// - Parameters:
     ///   - error: The error from the pipeline.
     ///   - host: The host of the connection; `nil` on the server's side.
-    ///   - handler: The TLS handler. Its peer certificate distinguishes an expired one from an unknown one.
+    ///   - handler: The TLS handler. Its peer certificate distinguishes an expired certificate from an unknown one.
     static func translate(_ error: any Error, host: String?, handler: NIOSSLHandler?) -> AMQPError? {
         self.translate(error, host: host, certificate: handler?.peerCertificate)
     }
@@ -100,7 +100,7 @@ enum AMQPTLSErrors {
                 "check that the port speaks TLS, and which TLS versions and certificates it requires"
             )
         }
-        // BoringSSL's reasons are known by name only, because swift-nio-ssl does not publish their codes.
+        // The reasons are found by name, because swift-nio-ssl does not publish BoringSSL's codes.
         let text = stack.map(\.description).joined(separator: "; ")
         let reason = self.reasons.first { text.contains($0.name) }
         switch reason?.meaning {
@@ -132,7 +132,8 @@ enum AMQPTLSErrors {
         }
     }
 
-    /// Returns the name of an error's reason in plain words, such as "bad record mac"; `nil` if the stack names none.
+    /// Returns the name of an error's reason in plain words, such as "bad record mac"; `nil` if the stack contains no
+    /// name.
     ///
     /// An entry of the stack reads `Error: CODE error:CODE:LIBRARY:FUNCTION:REASON at FILE:LINE`.
     private static func reasonName(in text: String) -> String? {
@@ -146,7 +147,7 @@ enum AMQPTLSErrors {
         return name?.lowercased().replacing("_", with: " ")
     }
 
-    /// Returns a failure without a text of its own; the log shows it at debug level.
+    /// Returns the error for a failure without a specific text; the log contains the failure at debug level.
     private static func unexplained(_ side: String) -> AMQPError {
         self.failed("TLS with \(side) failed", "check the TLS settings of both sides")
     }
@@ -171,7 +172,7 @@ enum AMQPTLSErrors {
             : "check the listener's certificate, its host names, and the client's trusted authorities"
     }
 
-    /// The most host names of a certificate that an error shows.
+    /// The maximum number of host names that an error text lists.
     private static let mostNames = 8
 
     private static func names(in certificate: NIOSSLCertificate?) -> String {
@@ -194,7 +195,7 @@ enum AMQPTLSErrors {
         case noAgreement
     }
 
-    /// A more specific name precedes one that it contains.
+    /// Sorted so that a name precedes any shorter name that it contains.
     private static let reasons: [(name: String, meaning: Meaning)] = [
         ("WRONG_VERSION_NUMBER", .notTLS),
         ("HTTP_REQUEST", .notTLS),

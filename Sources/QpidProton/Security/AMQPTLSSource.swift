@@ -23,7 +23,7 @@ enum AMQPTLSSource: Hashable, Sendable {
         }
     }
 
-    /// Reads the certificates. `role` names them in an error's text.
+    /// Reads the certificates. `role` names the certificates in an error's text.
     func certificates(_ role: String) throws(AMQPError) -> [NIOSSLCertificate] {
         let bytes = try self.read(role)
         do {
@@ -50,7 +50,7 @@ enum AMQPTLSSource: Hashable, Sendable {
         }
     }
 
-    /// Reads a whole file. It blocks, so call it outside the event loop.
+    /// Reads a whole file. The function blocks: call it outside the event loop.
     private func read(_ role: String) throws(AMQPError) -> [UInt8] {
         let path: String
         switch self {

@@ -3,7 +3,7 @@
 import NIOCore
 import NIOSSL
 
-/// Reads the names in a certificate; swift-nio-ssl does not make them public.
+/// A reader for the names in a certificate, which swift-nio-ssl does not make public.
 ///
 /// Source: RFC 5280 §4.1, X.690 §8.1.
 enum CertificateName {
@@ -14,7 +14,7 @@ enum CertificateName {
             return nil
         }
         if toBeSigned.first == 0xa0 { _ = Self.read(&toBeSigned, tag: 0xa0) }
-        // Serial number, signature algorithm, issuer, validity; then the subject.
+        // The fields before the subject: serial number, signature algorithm, issuer, validity.
         for tag: UInt8 in [0x02, 0x30, 0x30, 0x30] {
             guard Self.read(&toBeSigned, tag: tag) != nil else { return nil }
         }
@@ -23,7 +23,7 @@ enum CertificateName {
 
     /// Returns the host names of a certificate; empty if it has none. Source: RFC 5280 §4.2.1.6.
     static func hostNames(ofDER bytes: [UInt8]) -> [String] {
-        // Subject, public key, and two rare identifiers; then the extensions.
+        // The fields before the extensions: subject, public key, and two rare identifiers.
         guard var rest = Self.fromSubject(ofDER: bytes), Self.read(&rest, tag: 0x30) != nil,
             Self.read(&rest, tag: 0x30) != nil
         else { return [] }

@@ -31,7 +31,7 @@ extension AMQPSession {
     /// Runs `body` with a new sender to an address, as ``withSender(_:timeout:closingWithin:_:)`` does.
     ///
     /// - Parameters:
-    ///   - address: The name of the node; `nil` for the anonymous terminus, to which each message names its own in
+    ///   - address: The name of the node; `nil` for the anonymous terminus, where each message names its own address in
     ///     `to`.
     ///   - timeout: How long the peer may take to answer the attach; `nil`, the default, for `operationTimeout`.
     ///   - limit: How long the end of the scope may take; 30 seconds by default.

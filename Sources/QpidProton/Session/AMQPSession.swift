@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A session: its links share the incoming and outgoing windows.
+/// A session, whose links share its incoming and outgoing windows.
 ///
-/// The session stays open until you close it or the connection ends. The release of the last reference does not close it.
+/// The session stays open until you close it or the connection ends. Releasing the last reference does not close it.
 ///
 /// Source: AMQP 1.0 §2.5.
 public final class AMQPSession: Sendable {
@@ -24,7 +24,7 @@ public final class AMQPSession: Sendable {
     /// This is not `pn_session_outgoing_bytes`, which falls when bytes are framed, long before they are written. For
     /// that count see ``AMQPSessionSnapshot/protonOutgoingBytes``.
     public var outgoingBytes: AMQPByteCount { AMQPByteCount(self.outbox.ledger(self.node)?.used ?? 0) }
-    /// The most that ``outgoingBytes`` has been.
+    /// The peak of ``outgoingBytes``.
     package var outgoingBytesPeak: Int { self.outbox.ledger(self.node)?.peak ?? 0 }
 
     /// The error that ended the session; `nil` while it is open.
@@ -37,7 +37,7 @@ public final class AMQPSession: Sendable {
     /// Suspends until the peer has attached the link. Cancellation abandons the link.
     ///
     /// - Parameters:
-    ///   - address: The name of the node; `nil` for the anonymous terminus, to which each message names its own in
+    ///   - address: The name of the node; `nil` for the anonymous terminus, where each message names its own address in
     ///     `to`.
     ///   - timeout: How long the peer may take to answer; `nil`, the default, for the connection's `operationTimeout`.
     /// - Throws: `AMQPError` if the peer refuses the link or does not answer in time, or if the session ends.
@@ -124,7 +124,8 @@ public final class AMQPSession: Sendable {
 
     /// Suspends until either side has ended the session. Cancellation ends only the wait.
     ///
-    /// - Throws: `AMQPError` if an error or the peer's end of the connection ended the session, or the task was cancelled.
+    /// - Throws: `AMQPError` if the session ended with an error, the peer closed the connection, or the task was
+    ///   cancelled.
     public func waitUntilClosed() async throws(AMQPError) {
         _ = try await self.status.ended.value()
     }

@@ -4,9 +4,10 @@
 public struct AMQPAttach: Hashable, Sendable {
     /// The name of the link.
     public var name: String
-    /// The source of the messages; `nil` if the peer named none.
+    /// The source of the messages; `nil` if the attach has no source.
     public var source: AMQPSource?
-    /// The target of the messages; `nil` if the peer named none, or one of another kind, such as a coordinator.
+    /// The target of the messages; `nil` if the attach has no target, or a target of another kind, such as a
+    /// coordinator.
     public var target: AMQPTarget?
     /// The properties of the link.
     public var properties: AMQPMap
@@ -21,7 +22,7 @@ public struct AMQPAttach: Hashable, Sendable {
     /// The time at which the receiver settles.
     public var receiverSettleMode: AMQPReceiverSettleMode
 
-    /// Returns whether all fields are equal. Names are compared by their bytes.
+    /// Returns whether all fields are equal. Compares names by their bytes.
     public static func == (left: Self, right: Self) -> Bool {
         left.name.hasSameUTF8(as: right.name) && left.source == right.source && left.target == right.target
             && left.properties == right.properties && left.offeredCapabilities == right.offeredCapabilities

@@ -2,7 +2,7 @@
 
 /// The cause that blocks a link.
 ///
-/// A refusal names the outermost cause first: the full limit, and then the reason why that limit does not empty. See
+/// A refusal lists the outermost cause first: the full limit, and then the reason why that limit stays full. See
 /// ``AMQPError/blockedBy``.
 public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStringConvertible {
     /// The send limit of the link is full.
@@ -26,11 +26,11 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
     case unsettled
     /// The peer closed the window of the session. Source: AMQP 1.0 §2.5.6.
     case remoteWindow
-    /// The rate limit of this side allows no more now.
+    /// The rate limit of this side allows no further message now.
     case rate
-    /// The socket accepts no more: the peer does not read, or reads too slowly.
+    /// The socket accepts no more bytes: the peer does not read, or reads too slowly.
     case socket
-    /// Messages that wait for the application, or that it has not settled, fill the receiver's window.
+    /// Messages that the application has not received or not settled fill the receiver's window.
     case application
     /// There is nothing to send, or the peer sends nothing.
     case messages

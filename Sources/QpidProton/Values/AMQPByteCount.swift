@@ -34,7 +34,7 @@ public struct AMQPByteCount: Hashable, Comparable, Sendable, ExpressibleByIntege
     /// Compares the numbers of bytes.
     public static func < (left: Self, right: Self) -> Bool { left.bytes < right.bytes }
 
-    /// The number of bytes in the largest unit that divides it.
+    /// The count in the largest unit that divides it.
     public var description: String {
         for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] where self.bytes >= 1 << shift {
             if self.bytes % (1 << shift) == 0 { return "\(self.bytes >> shift) \(unit)" }

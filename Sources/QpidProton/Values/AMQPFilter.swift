@@ -53,9 +53,9 @@ public enum AMQPStreamOffset: Hashable, Sendable {
     case first
     /// The chunk that was written last.
     case last
-    /// The messages that are written from now on.
+    /// The messages that are written after the receiver attaches.
     case next
-    /// A message by its number in the stream.
+    /// The message with this number in the stream.
     case offset(UInt64)
     /// The first chunk that was written at or after a time.
     case timestamp(AMQPTimestamp)

@@ -16,25 +16,25 @@ public struct AMQPFlowEvent: Hashable, Sendable {
     public let isSender: Bool
     /// The cause that blocks or blocked the link.
     public let cause: AMQPBlockCause
-    /// The kind of event. Its duration is that of the block so far, or of the whole block.
+    /// The kind of event, with the duration of the block: so far for `blocked`, in total for `unblocked`.
     public let kind: Kind
 }
 
-/// The events of a connection or of a link. It ends with the connection.
+/// The flow events of a connection or of a link. The sequence ends with the connection.
 struct FlowEvents: AsyncSequence, Sendable {
     typealias Element = AMQPFlowEvent
     typealias Failure = Never
 
-    /// The most events that wait for the task that reads them; the oldest are dropped.
+    /// The maximum number of unread events; the sequence drops the oldest ones.
     static let limit = 1_024
     let stream: AsyncStream<AMQPFlowEvent>
 
     struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate var iterator: AsyncStream<AMQPFlowEvent>.AsyncIterator
 
-        /// Returns the next event; `nil` at the end. A cancelled task gets nil, even if events are waiting.
+        /// Returns the next event; `nil` at the end. Returns `nil` in a cancelled task, even if events are waiting.
         mutating func next(isolation actor: isolated (any Actor)?) async -> AMQPFlowEvent? {
-            // The stream would hand out what it holds first.
+            // A cancelled `AsyncStream` would first return its buffered events.
             if Task.isCancelled { return nil }
             return await self.iterator.next(isolation: actor)
         }

@@ -2,15 +2,16 @@
 
 /// The receiver's decision about a message. Source: AMQP 1.0 §3.4.
 public enum AMQPOutcome: Hashable, Sendable {
-    /// The receiver has taken responsibility for the message.
+    /// The receiver has accepted responsibility for the message.
     case accepted
-    /// The receiver found the message invalid; the error holds the reason if the peer sent one.
+    /// The receiver rejected the message as invalid; the error holds the reason if the peer sent one.
     case rejected(AMQPError?)
-    /// The message was not and will not be acted upon: it may be delivered again, here or elsewhere.
+    /// The receiver has not acted and will not act on the message: the message may be delivered again, here or
+    /// elsewhere.
     case released
     /// Like `released`, with changes to the message at its source.
     case modified(AMQPModified)
-    /// The message was settled without an outcome: it was sent settled, or the peer named no outcome.
+    /// The message was settled without an outcome: it was sent settled, or the peer sent no outcome.
     case settled
 }
 
@@ -47,7 +48,7 @@ extension AMQPModified: CustomStringConvertible {
 public struct AMQPModified: Hashable, Sendable {
     /// Whether the attempt counts as a failed delivery and increments the message's delivery-count.
     public var deliveryFailed: Bool
-    /// Whether the message must not come to this receiver again.
+    /// Whether the message must not be delivered to this receiver again.
     public var undeliverableHere: Bool
     /// The annotations to merge into the message's annotations.
     public var messageAnnotations: AMQPMap
@@ -56,7 +57,7 @@ public struct AMQPModified: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - deliveryFailed: Counts the attempt as failed.
-    ///   - undeliverableHere: Keeps the message from this receiver.
+    ///   - undeliverableHere: Excludes this receiver from further deliveries of the message.
     ///   - messageAnnotations: Merged into the message's annotations.
     public init(deliveryFailed: Bool = false, undeliverableHere: Bool = false, messageAnnotations: AMQPMap = [:]) {
         self.deliveryFailed = deliveryFailed

@@ -9,10 +9,10 @@ public enum AMQPOverflow: Hashable, Sendable, CaseIterable {
     case suspend
     /// The call throws ``AMQPCondition/wouldBlock``, with the causes in ``AMQPError/blockedBy``.
     case fail
-    /// The sender drops its oldest messages that have not begun to leave, until there is room.
+    /// The sender drops its oldest messages, except those that are already being sent, until there is room.
     ///
-    /// If this cannot free enough, the sender drops only the new message. That happens when others fill the limit or
-    /// the remaining messages have begun to leave.
+    /// If this cannot free enough room, the sender drops only the new message. The cause is then that other senders
+    /// fill the limit, or that the remaining messages are already being sent.
     case dropOldest
     /// The sender drops the new message.
     case dropNewest

@@ -10,7 +10,7 @@ public struct AMQPPeer: Hashable, Sendable {
     public var maxFrameSize: AMQPByteCount?
     /// The highest channel number that the peer accepts.
     public var channelMax: UInt16
-    /// The longest interval between frames that the peer requests; `nil` for none.
+    /// The longest interval between frames that the peer requests; `nil` for no limit.
     public var idleTimeout: Duration?
     /// The extensions beyond the standard that the peer offers.
     public var offeredCapabilities: [AMQPSymbol]
@@ -19,7 +19,7 @@ public struct AMQPPeer: Hashable, Sendable {
     /// The properties of the connection, for example the peer's product and version.
     public var properties: AMQPMap
 
-    /// Returns whether all fields are equal. Names are compared by their bytes.
+    /// Returns whether all fields are equal. Compares names by their bytes.
     public static func == (left: Self, right: Self) -> Bool {
         left.containerID.hasSameUTF8(as: right.containerID) && String?.haveSameBytes(left.hostname, right.hostname)
             && left.maxFrameSize == right.maxFrameSize && left.channelMax == right.channelMax

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A limit for the messages and bytes that pass per second.
+/// A limit for messages and bytes per second.
 public struct AMQPRateLimit: Hashable, Sendable {
     /// The messages per second; `nil` for no limit.
     public var messagesPerSecond: Double?
     /// The bytes of messages per second; `nil` for no limit.
     public var bytesPerSecond: Double?
-    /// The time whose allowance may pass at once after a pause: 100 ms by default.
+    /// The time whose allowance may be used at once after a pause: 100 ms by default.
     ///
-    /// At least one message and 16 KiB may pass at once.
+    /// One message and 16 KiB may always pass at once.
     public var burst: Duration
 
     /// Creates a limit. The numbers must be positive and finite.
@@ -16,7 +16,7 @@ public struct AMQPRateLimit: Hashable, Sendable {
     /// - Parameters:
     ///   - messagesPerSecond: The messages per second; `nil` for no limit.
     ///   - bytesPerSecond: The bytes of messages per second; `nil` for no limit.
-    ///   - burst: The time whose allowance may pass at once.
+    ///   - burst: The time whose allowance may be used at once.
     public init(
         messagesPerSecond: Double? = nil,
         bytesPerSecond: Double? = nil,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension AMQPReceiver {
-    /// How many messages or bytes may be on their way to the application: the basis for granting credit.
+    /// The rule for granting credit: how many messages or bytes may be on their way to the application.
     ///
     /// Source: AMQP 1.0 §2.6.7.
     public struct Window: Hashable, Sendable {
@@ -9,35 +9,34 @@ extension AMQPReceiver {
 
         /// The default: ``automatic(budget:)`` with 16 MiB.
         public static let automatic = Self.automatic(budget: .mebibytes(16))
-        /// Grants credit for as many messages as keep the application busy, within a budget in bytes.
+        /// Grants credit for the number of messages that keeps the application busy, within a budget in bytes.
         ///
-        /// The receiver tunes the number of messages to three measures. They are the rate at which the application
-        /// frees places, the time of one message, and the distance of the peer. The number is large enough to keep the
-        /// application busy, and small enough to leave messages for other consumers. It is 64 at first, and from 2 to
-        /// 65,536.
+        /// The receiver tunes the number of messages to three measures: the rate at which the application frees places,
+        /// the time of one message, and the round trip to the peer. The number is large enough to keep the application
+        /// busy, and small enough to leave messages for other consumers. The number starts at 64 and stays between 2
+        /// and 65,536.
         ///
         /// The bytes count as with ``bytes(_:)``, but no message is too large for the budget. If no other message is
-        /// waiting, a waiting application gets one of any size up to ``Configuration/maxMessageSize``. While it waits
-        /// it always has credit, however many unsettled messages it holds.
+        /// waiting, a waiting application receives a message of any size up to ``Configuration/maxMessageSize``. A
+        /// waiting application always has credit, however many unsettled messages it holds.
         public static func automatic(budget: AMQPByteCount) -> Self { Self(policy: .automatic(budget.bytes)) }
-        /// Grants credit so that at most that many messages are on their way. Tops up the credit when a quarter is
-        /// free.
+        /// Grants credit so that at most `count` messages are on their way. Grants again when a quarter of the window
+        /// is free.
         public static func messages(_ count: Int) -> Self { Self(policy: .messages(Swift.max(1, count))) }
-        /// Grants credit so that at most that many bytes are on their way, by the size of the largest of the latest
-        /// messages.
+        /// Grants credit so that at most `count` bytes are on their way. The receiver divides the bytes by the size of
+        /// the largest of the latest messages.
         ///
         /// A message counts for at least 256 bytes, and a window is at least 256 bytes.
         ///
-        /// The receiver never holds more bytes than this. If messages are larger than those before them, the excess
-        /// waits within the session's `incomingCapacity`. That capacity is then not available to the other links of the
-        /// session. When the link ends, settled messages among that excess exceed the window: the receiver keeps them,
-        /// because no one sends them again. A single message that is larger than the window closes the link with
+        /// The receiver never holds more bytes than the window. If messages are larger than earlier ones, the excess
+        /// waits within the session's `incomingCapacity`. The other links of the session then cannot use that capacity.
+        /// When the link ends, the receiver keeps settled messages among that excess beyond the window, because no one
+        /// sends them again. A single message that is larger than the window closes the link with
         /// ``AMQPCondition/linkMessageSizeExceeded``.
         public static func bytes(_ count: AMQPByteCount) -> Self { Self(policy: .bytes(count.bytes)) }
-        /// Grants credit for one message at a time, and only when a task waits for it: the receiver fetches nothing
-        /// ahead.
+        /// Grants credit for one message at a time, and only while a task waits: the receiver prefetches no message.
         ///
-        /// If a wait is cancelled, its credit stays: a message that arrives for it is kept for the next call.
+        /// If a wait is cancelled, its credit stays at the peer, and a message that arrives is kept for the next call.
         /// ``AMQPReceiver/receive(timeout:)`` returns that credit.
         public static let onDemand = Self(policy: .onDemand)
         /// Grants more credit than the peer can use: the receiver keeps unread messages without a limit.
@@ -48,9 +47,9 @@ extension AMQPReceiver {
 
     /// The time at which a message frees its place in the window.
     public enum CreditReturn: Hashable, Sendable {
-        /// When the application settles it, so that the window bounds the work in progress.
+        /// When the application settles the message, so that the window bounds the work in progress.
         case onSettlement
-        /// When a task receives it.
+        /// When a task receives the message.
         case onReceipt
     }
 
@@ -65,7 +64,7 @@ extension AMQPReceiver {
         public var target = AMQPTarget()
         /// How many messages or bytes may be on their way to the application.
         public var window: Window = .automatic
-        /// Whether the receiver grants no credit until ``AMQPReceiver/resume()``, as if it was paused; false by
+        /// Whether the receiver grants no credit until ``AMQPReceiver/resume()``, as if it were paused; false by
         /// default.
         public var startsPaused = false
         /// The time at which a message frees its place in the window.
@@ -74,42 +73,42 @@ extension AMQPReceiver {
         public var senderSettleMode: AMQPSenderSettleMode = .mixed
         /// The time at which this side settles.
         public var settleMode: AMQPReceiverSettleMode = .first
-        /// The most messages that may be unsettled with the ``settleMode`` `second`: 8,192 by default; `nil` for no
+        /// The maximum number of unsettled messages with the ``settleMode`` `second`: 8,192 by default; `nil` for no
         /// limit.
         ///
         /// In that mode each message uses about 800 bytes until the sender settles it, also after the application has
-        /// decided. The limit counts outstanding credit, messages without a decision, and decided ones that the sender
-        /// has not settled.
+        /// decided. The limit counts outstanding credit, undecided messages, and decided messages that the sender has
+        /// not settled.
         ///
-        /// At the limit the receiver grants no credit, whatever the ``window``, and the link is blocked by
-        /// ``AMQPBlockCause/unsettled``. The receiver grants credit again when the sender settles.
+        /// At the limit the receiver grants no credit, whatever the ``window``, and reports that
+        /// ``AMQPBlockCause/unsettled`` blocks the link. The receiver grants credit again when the sender settles.
         public var unsettledLimit: Int? = 8_192
         /// The rate at which messages may arrive; `nil` for no limit. See ``AMQPReceiver/setRateLimit(_:)``.
         ///
-        /// The receiver withholds credit, so that messages wait at the peer and not here. When credit is granted, the
-        /// bytes of a message count by their expected size; when the message has arrived, by its true size. The limit
-        /// does not apply to credit that your code grants.
+        /// The receiver withholds credit, so that messages wait at the peer and not here. A message counts with its
+        /// expected size when credit is granted, and with its true size when it has arrived. The limit does not apply
+        /// to credit that your code grants.
         public var rateLimit: AMQPRateLimit?
         /// How long `accepted` and `released` may be held back so that several are sent in one disposition: 5 ms by
         /// default.
         ///
-        /// The receiver sends them at once if the application holds no other undecided message. It also sends a run of
-        /// 64 at once, all of them at 8,192, and the rest at a pause and before the link ends. Behind an undecided
-        /// message, a decision waits at most five times as long.
+        /// The receiver sends the decisions at once if the application holds no other undecided message. It also sends
+        /// a run of 64 at once, all decisions at 8,192, and the rest at a pause and before the link ends. Behind an
+        /// undecided message, a decision waits at most five times as long.
         ///
         /// Credit does not wait for this delay, so the peer may count more unsettled messages than the window. Zero
         /// sends each batch of decisions at once. More than an hour counts as an hour.
         public var settlementDelay: Duration = .milliseconds(5)
-        /// The largest message that the receiver accepts, 64 MiB by default; `nil` for no limit. A larger one closes
-        /// the link.
+        /// The largest message that the receiver accepts, 64 MiB by default; `nil` for no limit. A larger message
+        /// closes the link.
         public var maxMessageSize: AMQPByteCount? = .mebibytes(64)
-        /// Whether the receiver delivers messages of binary data when their body begins, instead of when all of it has
-        /// arrived.
+        /// Whether the receiver delivers a message of binary data when its body begins, instead of when the whole body
+        /// has arrived.
         ///
-        /// The library then never holds them whole: read ``AMQPDelivery/body``. For messages of any size, set
+        /// The library then never holds a whole message: read ``AMQPDelivery/body``. For messages of any size, set
         /// ``maxMessageSize`` to `nil`.
         public var streamsMessages = false
-        /// The bytes of streamed messages that may wait to be read: 1 MiB by default.
+        /// The maximum number of unread bytes of streamed messages: 1 MiB by default.
         ///
         /// The excess waits within the session's `incomingCapacity`, and then the other links of the session wait too.
         public var streamBuffer: AMQPByteCount = .mebibytes(1)
@@ -121,8 +120,8 @@ extension AMQPReceiver {
         ///
         /// The value matters when the peer, the session or the connection ends the link. With `false`, unsettled
         /// messages that no task has received return to their source, and one log line counts them. With `true` the
-        /// application gets them first, and the sender may send them again. In both cases the receiver delivers settled
-        /// messages.
+        /// application receives them first, and the sender may send them again. In both cases the receiver delivers
+        /// settled messages.
         public var deliversUnsettledAfterEnd: Bool?
         /// The properties of the link that this side announces to the peer.
         public var properties: AMQPMap = [:]

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The high and the low watermark for bytes that are accepted for sending and not yet written to the socket.
+/// The high and the low watermark for accepted bytes that are not yet written to the socket.
 ///
 /// Sending suspends when it would exceed `high`, and resumes when the bytes have fallen to `low`. A single message
 /// larger than `high` is accepted when nothing else waits.
 public struct AMQPSendLimit: Hashable, Sendable {
-    /// The most accepted bytes.
+    /// The maximum number of accepted bytes.
     public var high: AMQPByteCount
     /// The bytes at which suspended sending resumes; at most ``high``.
     public var low: AMQPByteCount
@@ -15,15 +15,16 @@ public struct AMQPSendLimit: Hashable, Sendable {
 
     /// Returns a limit that keeps the queue of a sender short.
     ///
-    /// A full queue adds its length to the time of every message, and makes nothing faster: 1 MiB holds 10,000 messages
-    /// of 100 bytes. While tasks always wait for room, the sender lowers its limit towards the bytes that it sends in 2
-    /// ms. The limit is at least 32 KiB, and at least the bytes that the peer's credit allows. It raises the limit
-    /// again when its queue runs dry or no task waits.
+    /// A full queue delays every message and makes nothing faster: 1 MiB holds 10,000 messages of 100 bytes. While
+    /// tasks always wait for room, the sender lowers its limit towards the bytes that it sends in 2 ms. The limit is at
+    /// least 32 KiB, and at least the bytes that the peer's credit allows. The sender raises the limit again when its
+    /// queue is empty or no task waits.
     ///
-    /// Only calls that suspend meet the lower limit. ``AMQPSender/trySend(_:settled:options:)`` and other overflow
-    /// policies than ``AMQPOverflow/suspend`` use `ceiling`. For a sender alone, not for a session or connection.
+    /// The lower limit applies only to calls that suspend. ``AMQPSender/trySend(_:settled:options:)`` and other
+    /// overflow policies than ``AMQPOverflow/suspend`` use `ceiling`. Only a sender supports this limit, not a session
+    /// or connection.
     ///
-    /// - Parameter ceiling: The most accepted bytes, and the limit at first.
+    /// - Parameter ceiling: The maximum number of accepted bytes, and the initial limit.
     public static func automatic(upTo ceiling: AMQPByteCount) -> Self {
         var limit = Self(high: ceiling)
         limit.isAutomatic = true
@@ -33,15 +34,15 @@ public struct AMQPSendLimit: Hashable, Sendable {
     /// Creates a limit.
     ///
     /// - Parameters:
-    ///   - high: The most accepted bytes.
+    ///   - high: The maximum number of accepted bytes.
     ///   - low: The bytes at which sending resumes; an eighth below `high` by default. With a value far below `high`, a
-    ///     task that always sends works in bursts, because the task and the connection wait for each other in turn.
+    ///     busy task sends in bursts, because the task and the connection wait for each other in turn.
     public init(high: AMQPByteCount, low: AMQPByteCount? = nil) {
         self.high = high
         self.low = min(low ?? AMQPByteCount(high.bytes - high.bytes / 8), high)
     }
 
-    /// The limit, always the same.
+    /// The same limit without the automatic adjustment.
     var fixed: Self { Self(high: self.high, low: self.low) }
 
     /// Checks the limit of a session or a connection.

@@ -4,10 +4,10 @@
 ///
 /// The batch calls of ``AMQPSender`` have no options: a delivery-tag belongs to one message.
 public struct AMQPSendOptions: Hashable, Sendable {
-    /// The delivery-tag, from 1 to 32 bytes; `nil`, the default, for one that the library generates.
+    /// The delivery-tag, from 1 to 32 bytes; `nil`, the default, for a generated tag.
     ///
-    /// A tag must differ from those of all unsettled deliveries of the link. The library checks this when the message
-    /// begins to leave: if the tag is in use, the message fails with ``AMQPCondition/resourceLocked`` and is not sent.
+    /// A tag must differ from those of all unsettled deliveries of the link. The library checks this when it begins to
+    /// send the message: if the tag is in use, the message fails with ``AMQPCondition/resourceLocked`` and is not sent.
     /// The peer's settlement of a delivery frees its tag.
     ///
     /// The library's own tags are numbers of 1 to 8 bytes that count up from 1. They skip tags that are in use. To
@@ -18,28 +18,30 @@ public struct AMQPSendOptions: Hashable, Sendable {
 
     /// The message-format: 0, the default, for the format of AMQP 1.0 §3.2.
     ///
-    /// The upper three bytes name a format and the lowest byte its version. Both ends must know a format other than 0.
+    /// The upper three bytes name a format and the lowest byte its version. Both ends must support a format other than
+    /// 0.
     ///
     /// Source: AMQP 1.0 §2.7.5 and §2.8.11.
     public var messageFormat: UInt32
 
-    /// How long the message may wait until it begins to leave, counted from the call; `nil`, the default, for no limit.
+    /// How long the message may wait before its first byte is sent, counted from the call; `nil`, the default, for no
+    /// limit.
     ///
     /// The message may wait for room, for credit and for the peer's window. When the time has passed, the library
-    /// withdraws it. The call or the tracker fails with ``AMQPCondition/expired``, and the error's ``AMQPError/fate``
-    /// is ``AMQPError/Fate/expired``. Zero or less expires a message that cannot leave at once. A message that has
-    /// begun to leave does not expire.
+    /// withdraws the message. The call or the tracker fails with ``AMQPCondition/expired``, and the error's
+    /// ``AMQPError/fate`` is ``AMQPError/Fate/expired``. Zero or less expires a message that cannot be sent at once. A
+    /// partly sent message does not expire.
     ///
-    /// The message's ``AMQPHeader/timeToLive`` is another limit: the library sends it unchanged, and the peer acts on
+    /// The message's ``AMQPHeader/timeToLive`` is another limit: the library sends it unchanged, and the peer applies
     /// it.
     public var expiresAfter: Duration?
 
     /// Creates options.
     ///
     /// - Parameters:
-    ///   - deliveryTag: The delivery-tag; `nil` for one that the library generates.
+    ///   - deliveryTag: The delivery-tag; `nil` for a generated tag.
     ///   - messageFormat: The message-format.
-    ///   - expiresAfter: How long the message may wait until it begins to leave; `nil` for no limit.
+    ///   - expiresAfter: How long the message may wait before its first byte is sent; `nil` for no limit.
     public init(deliveryTag: [UInt8]? = nil, messageFormat: UInt32 = 0, expiresAfter: Duration? = nil) {
         self.deliveryTag = deliveryTag
         self.messageFormat = messageFormat

@@ -14,12 +14,12 @@ extension AMQPSender {
         public var settleMode: AMQPSenderSettleMode = .unsettled
         /// The time at which the receiver settles.
         public var receiverSettleMode: AMQPReceiverSettleMode = .first
-        /// The most sent messages that the peer may leave unsettled, whatever its credit: 65,536 by default; `nil` for
-        /// no limit.
+        /// The maximum number of sent messages that the peer may leave unsettled, whatever its credit: 65,536 by
+        /// default; `nil` for no limit.
         ///
-        /// Each uses about 800 bytes until it is settled. Further messages wait within the send limits, blocked by
-        /// ``AMQPBlockCause/unsettled``. With the ``settleMode`` `mixed` the limit also holds back settled messages,
-        /// because messages leave in order. With `settled` it has no effect.
+        /// Each unsettled message uses about 800 bytes. At the limit, further messages wait within the send limits,
+        /// blocked by ``AMQPBlockCause/unsettled``. With the ``settleMode`` `mixed` the limit also delays settled
+        /// messages, because messages are sent in order. With `settled` it has no effect.
         public var unsettledLimit: Int? = 65_536
         /// The properties of the link that this side announces to the peer.
         public var properties: AMQPMap = [:]
@@ -34,19 +34,19 @@ extension AMQPSender {
         public var sendLimit: AMQPSendLimit?
         /// The policy of `send` and `enqueue` for a message without room.
         public var overflow: AMQPOverflow = .suspend
-        /// The rate at which the messages leave; `nil` for no limit. See ``AMQPSender/setRateLimit(_:)``.
+        /// The rate at which messages are sent; `nil` for no limit. See ``AMQPSender/setRateLimit(_:)``.
         ///
-        /// Messages that the rate holds back wait within the send limits. A large message leaves in pieces.
+        /// Messages that the rate delays wait within the send limits. A large message is sent in pieces.
         public var rateLimit: AMQPRateLimit?
 
         /// The priority of the messages among the senders of the connection, from 0 to 9, the highest; 4 by default.
         ///
-        /// A sender passes those of lower priorities between two slices of their messages, without waiting for their
-        /// end; see ``AMQPConnection/Configuration/lowPriorityShare``. This is not the priority in a message's header,
-        /// on which the peer acts.
+        /// A sender overtakes senders of lower priorities between two slices of their messages, without waiting for the
+        /// end of a message; see ``AMQPConnection/Configuration/lowPriorityShare``. The priority in a message's header
+        /// is different: only the peer applies it.
         public var priority = 4
-        /// The relative share of the sender among others of its priority, if all have more to send: 1 to 100, 1 by
-        /// default.
+        /// The relative share of the sender among senders of its priority that all have messages waiting: 1 to 100, 1
+        /// by default.
         public var weight = 1
 
         /// Creates a configuration.

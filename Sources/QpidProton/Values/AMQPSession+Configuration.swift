@@ -5,12 +5,11 @@ extension AMQPSession {
     public struct Configuration: Hashable, Sendable {
         /// The bytes that may be on their way from the peer to this session and wait in Proton: 4 MiB by default.
         ///
-        /// At least twice the connection's max-frame-size, and fixed once the session has begun. This side advertises
-        /// an incoming window of as many transfers as these bytes hold. It counts with the recent size of transfers, at
-        /// first with the max-frame-size.
+        /// The value must be at least twice the connection's max-frame-size, and is fixed once the session has begun.
+        /// This side advertises an incoming window of the number of transfers that fit into these bytes. It calculates
+        /// with the recent size of transfers, at first with the max-frame-size.
         ///
-        /// Over a long round trip, the least capacity that costs no speed is the number of bytes that arrive in one
-        /// round trip.
+        /// For full speed over a long round trip, set at least the number of bytes that arrive in one round trip.
         ///
         /// Source: `pn_session_set_incoming_capacity`.
         public var incomingCapacity: AMQPByteCount = .mebibytes(4)

@@ -2,7 +2,8 @@
 
 /// The result of a call that settles a delivery: see ``AMQPDelivery/accept(includingEarlier:)``.
 public enum AMQPSettlement: Hashable, Sendable {
-    /// The decision was handed to the connection. This is no promise: ``AMQPDelivery/settled()`` returns how it ended.
+    /// The connection has received the decision and has not written it yet. ``AMQPDelivery/settled()`` returns the
+    /// result.
     case queued
     /// The link had ended, so the decision does not reach the sender.
     ///
@@ -25,6 +26,7 @@ public enum AMQPSettlementResult: Hashable, Sendable {
     case settledBySender(AMQPOutcome)
     /// The link ended before the decision was written: the message returns to its source.
     case notWritten(AMQPError)
-    /// The decision was on its way when the link ended, or the sender had to settle and did not.
+    /// The decision was on its way when the link ended, or the sender did not settle although the settle mode required
+    /// it.
     case inDoubt(AMQPError)
 }

@@ -2,11 +2,11 @@
 
 /// A limit in bytes, and its use.
 public struct AMQPFill: Hashable, Sendable, CustomStringConvertible {
-    /// The most bytes that the limit admits; `nil` if there is no separate limit.
+    /// The limit in bytes; `nil` if there is no separate limit.
     public let limit: AMQPByteCount?
     /// The bytes in use now.
     public let used: AMQPByteCount
-    /// The highest number of bytes in use so far.
+    /// The peak of the bytes in use.
     public let peak: AMQPByteCount
 
     init(limit: Int?, used: Int, peak: Int) {
@@ -23,14 +23,14 @@ public struct AMQPFill: Hashable, Sendable, CustomStringConvertible {
 
 /// A connection at one moment: its limits, their use, and the causes that block its links.
 public struct AMQPConnectionSnapshot: Sendable {
-    /// The bytes that its senders have accepted and the socket has not taken; see
+    /// The bytes that its senders have accepted and that are not yet written to the socket; see
     /// ``AMQPConnection/Configuration/sendLimit``.
     public let outgoing: AMQPFill
     /// The part of `outgoing` that is on its way from Proton to the socket, with frames.
     public let socket: AMQPFill
-    /// The budget that the connection shares for sending, with the use of all connections; `nil` for none.
+    /// The shared budget for sending, with the use of all connections; `nil` for no budget.
     public let sendBudget: AMQPFill?
-    /// The budget that the connection shares for receiving, with the use of all connections; `nil` for none.
+    /// The shared budget for receiving, with the use of all connections; `nil` for no budget.
     public let receiveBudget: AMQPFill?
     /// Whether the library withholds reading from the socket, because there is no room for received bytes.
     public let isReadingWithheld: Bool
@@ -42,7 +42,7 @@ public struct AMQPConnectionSnapshot: Sendable {
 
 /// A session at one moment.
 public struct AMQPSessionSnapshot: Sendable {
-    /// The bytes that its senders have accepted and the socket has not taken; see
+    /// The bytes that its senders have accepted and that are not yet written to the socket; see
     /// ``AMQPSession/Configuration/sendLimit``.
     public let outgoing: AMQPFill
     /// The received bytes that wait within ``AMQPSession/Configuration/incomingCapacity``.
@@ -56,8 +56,9 @@ public struct AMQPSessionSnapshot: Sendable {
     public let protonOutgoingBytes: AMQPByteCount
     /// The number of transfers that the peer accepts now, each of one frame at most.
     ///
-    /// 0 until the peer has begun the session. Negative if the peer has shrunk its window below the transfers on their
-    /// way; this side then sends nothing. A window of more than 1,073,741,823 transfers counts as that number.
+    /// The number is 0 until the peer has begun the session. It is negative if the peer has shrunk its window below the
+    /// transfers on their way; this side then sends nothing. A window of more than 1,073,741,823 transfers counts as
+    /// that number.
     ///
     /// Source: AMQP 1.0 §2.5.6, remote-incoming-window.
     public let remoteIncomingWindow: Int
@@ -90,16 +91,16 @@ public struct AMQPLinkSnapshot: Sendable {
     /// On a sender, the accepted bytes that are not written to the socket. On a receiver, the bytes that wait for the
     /// application.
     public let bytes: AMQPFill
-    /// The messages that wait on this side: to leave, or for the application.
+    /// The number of messages that wait on this side: to be sent, or for the application.
     public let messages: Int
-    /// The messages that may be sent now: by this side on a sender, by the peer on a receiver.
+    /// The number of messages that may be sent now: by this side on a sender, by the peer on a receiver.
     public let credit: Int
-    /// The unsettled messages.
+    /// The number of unsettled messages.
     ///
-    /// On a sender, the peer has to settle them. On a receiver, the application has to, or with the settle mode
-    /// `second` the sender.
+    /// On a sender, the peer must settle these messages. On a receiver, the application must decide about them; with
+    /// the settle mode `second`, the sender must settle them too.
     public let unsettled: Int
-    /// The cause that blocks the link now; `nil` if the link moves, or has nothing to move.
+    /// The cause that blocks the link now; `nil` if the link makes progress or has no messages.
     public let blockedBy: AMQPBlockCause?
     /// How long the current block has lasted.
     public let blockedFor: Duration
@@ -107,6 +108,6 @@ public struct AMQPLinkSnapshot: Sendable {
     ///
     /// The causes exclude each other: their sum is the time in which the link was blocked.
     public let blockedTimes: [AMQPBlockCause: Duration]
-    /// The number of messages that were dropped for lack of room.
+    /// The number of messages that the sender has dropped for lack of room.
     public let droppedMessages: Int
 }

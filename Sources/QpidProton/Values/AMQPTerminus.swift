@@ -2,7 +2,7 @@
 
 /// The state of a terminus that survives the connection. Source: AMQP 1.0 §3.5.5.
 public enum AMQPTerminusDurability: Hashable, Sendable {
-    /// Nothing.
+    /// No state survives.
     case none
     /// The existence and the configuration of the terminus.
     case configuration
@@ -32,7 +32,7 @@ public enum AMQPDistributionMode: Hashable, Sendable {
 
 /// The source of the messages of a link. Source: AMQP 1.0 §3.5.3.
 public struct AMQPSource: Hashable, Sendable {
-    /// The name of the node; `nil` for none, or if the peer creates a node (``isDynamic``).
+    /// The name of the node; `nil` for no node, or if the peer creates the node (``isDynamic``).
     public var address: String? {
         get { self.comparedAddress.text }
         set { self.comparedAddress.text = newValue }
@@ -80,7 +80,7 @@ extension AMQPSource: ExpressibleByStringLiteral {
 
 /// The target of the messages of a link. Source: AMQP 1.0 §3.5.4.
 public struct AMQPTarget: Hashable, Sendable {
-    /// The name of the node; `nil` for the anonymous terminus, to which each message names its own node in `to`.
+    /// The name of the node; `nil` for the anonymous terminus, where each message names its own node in `to`.
     public var address: String? {
         get { self.comparedAddress.text }
         set { self.comparedAddress.text = newValue }

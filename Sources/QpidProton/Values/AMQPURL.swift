@@ -3,7 +3,7 @@
 /// The host, the login and the address to use at the host: `amqp://user:password@host:port/address`.
 ///
 /// - The scheme is `amqp` (port 5672 by default) or `amqps` (TLS, port 5671 by default). A text without a scheme, such
-///   as `localhost` or `localhost:5672/orders`, is read as `amqp`.
+///   as `localhost` or `localhost:5672/orders`, has the scheme `amqp`.
 /// - An IPv6 address is written in brackets: `amqp://[::1]:5672`.
 /// - User, password and address are percent-decoded, as UTF-8. None of them may contain a zero byte (`%00`).
 /// - The address is the path without its first slash, so `amqp://host/orders` has the address `orders` and
@@ -17,7 +17,7 @@ public struct AMQPURL: Hashable, Sendable {
     public var host: String
     /// The TCP port.
     public var port: Int
-    /// The user to log in as, percent-decoded; `nil` if the URL names none.
+    /// The user to log in as, percent-decoded; `nil` if the URL has no user.
     public var username: String? {
         get { self.comparedUsername.text }
         set { self.comparedUsername.text = newValue }
@@ -43,7 +43,8 @@ public struct AMQPURL: Hashable, Sendable {
     /// The port of `amqps`.
     public static let defaultTLSPort = 5671
 
-    /// Creates a URL from its parts. Nothing is percent-decoded. Connecting checks the parts that it uses.
+    /// Creates a URL from its parts. The parts are used as they are, without percent-decoding. The connect call checks
+    /// the parts that it uses.
     ///
     /// - Parameters:
     ///   - host: The host's name or its IP address, an IPv6 address without brackets.

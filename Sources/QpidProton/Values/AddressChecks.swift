@@ -2,7 +2,7 @@
 
 import NIOCore
 
-/// Checks hosts and ports before any lookup or socket.
+/// The checks of hosts and ports before any name lookup or socket.
 enum AddressChecks {
     /// Checks a port; `least` is 0 if the system may choose one.
     static func check(port: Int, least: Int = 1) throws(AMQPError) {
@@ -11,7 +11,7 @@ enum AddressChecks {
         }
     }
 
-    /// Checks a host's name or its IP address. For the resolver it is a C string, which ends at a zero byte.
+    /// Checks a host's name or its IP address. The resolver reads the host as a C string, which ends at a zero byte.
     static func check(host: String) throws(AMQPError) {
         let shown = host.debugDescription
         if host.isEmpty { throw self.error("the host is empty: set a name or an IP address") }
@@ -32,10 +32,11 @@ enum AddressChecks {
         }
     }
 
-    /// The most bytes of a host's name without its final dot. Source: RFC 1035 §2.3.4.
+    /// The maximum length of a host's name in bytes, without its final dot. Source: RFC 1035 §2.3.4.
     static let longestName = 253
 
-    /// Letters, digits, hyphens and dots, and the underscore that names within a private network may have.
+    /// Returns whether a byte is allowed in a host's name: a letter, a digit, a hyphen, a dot, or the underscore of
+    /// private networks.
     static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -45,7 +46,7 @@ enum AddressChecks {
         }
     }
 
-    /// Returns the IPv4 or IPv6 address that a host is, the latter perhaps with a zone; `nil` for a name.
+    /// Returns the IPv4 address, or the IPv6 address with an optional zone, if the host is one; `nil` for a name.
     static func ipAddress(_ host: String, port: Int = 0) -> SocketAddress? {
         // The system's parser would stop at a zero byte.
         guard host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else { return nil }
@@ -64,8 +65,7 @@ enum AddressChecks {
 }
 
 extension AMQPURL {
-    /// Checks the parts of the URL that connecting uses. The error texts show neither the password nor the user.
-    /// A connection has no address, so an address in its URL would be ignored without a word.
+    /// Throws for a URL with an address, because a connection would ignore the address silently.
     func validateAddress() throws(AMQPError) {
         guard let address = self.address, !address.isEmpty else { return }
         throw self.error(

@@ -2,10 +2,10 @@
 
 internal import NIOCore
 
-/// Checks texts of this side before they become C strings, which end at the first zero byte.
+/// The checks of this side's texts before they become C strings, which end at the first zero byte.
 ///
-/// A wrong text of the caller is refused. A text that must reach the peer, such as the reason of a close, is changed
-/// instead.
+/// The checks refuse an unusable text of the caller. They change a text that must reach the peer, such as the reason of
+/// a close.
 enum CheckedText {
     /// Throws for a text that contains a zero byte, because Proton would send only the bytes before it.
     ///
@@ -17,8 +17,8 @@ enum CheckedText {
         throw AMQPError(condition: .invalidArgument, detail: "\(field()) contains a zero byte: remove it")
     }
 
-    /// Throws for a symbol that is not ASCII (AMQP 1.0 §1.6.21), or that contains a zero byte, at which many peers
-    /// would cut it.
+    /// Throws for a symbol that is not ASCII (AMQP 1.0 §1.6.21), or that contains a zero byte, where many peers would
+    /// cut the symbol.
     static func check(_ symbol: AMQPSymbol, _ field: @autoclosure () -> String) throws(AMQPError) {
         guard let byte = symbol.rawValue.utf8.first(where: { $0 == 0 || $0 >= 0x80 }) else { return }
         let shown = symbol.rawValue.debugDescription
@@ -53,8 +53,8 @@ enum CheckedText {
 
     /// Returns the condition of an error for a peer: an ASCII symbol that is not empty (AMQP 1.0 §2.8.14).
     ///
-    /// A condition of this library alone (`local:…`) and an empty one become `amqp:internal-error`. A question mark
-    /// replaces a character that a symbol cannot contain.
+    /// A condition that only this library defines (`local:…`) and an empty one become `amqp:internal-error`. A question
+    /// mark replaces a character that a symbol cannot contain.
     static func sendable(_ condition: AMQPCondition) -> AMQPCondition {
         let name = condition.rawValue
         if name.isEmpty || name.utf8.starts(with: "local:".utf8) { return .internalError }

@@ -2,16 +2,16 @@
 
 /// The rule by which a receiver grants credit.
 enum CreditPolicy: Hashable, Sendable {
-    /// The application grants it.
+    /// The application grants credit.
     case manual
-    /// For at most this number of messages on their way to the application.
+    /// Credit for at most this number of messages on their way to the application.
     case messages(Int)
-    /// For at most this number of bytes, by the expected size of messages.
+    /// Credit for at most this number of bytes, calculated with the expected size of messages.
     case bytes(Int)
-    /// For the number of messages that keeps the line busy, within this number of bytes.
+    /// Credit for the number of messages that keeps the application busy, within this number of bytes.
     case automatic(Int)
-    /// For one message, only while the application waits.
+    /// Credit for one message, only while the application waits.
     case onDemand
-    /// Without a limit.
+    /// Credit without a limit.
     case unbounded
 }

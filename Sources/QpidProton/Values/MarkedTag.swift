@@ -2,10 +2,11 @@
 
 /// A delivery-tag that carries a message-format through Proton 0.37, which stores no format and always sends 0.
 ///
-/// It is longer than any legal tag: the tag padded to 32 bytes, its length in one byte, and the format in four. Only
-/// Proton sees it, because ``OutgoingEdits`` and ``IncomingEdits`` translate between it and the two fields of the wire.
+/// A marked tag is longer than any legal tag: the tag padded to 32 bytes, its length in one byte, and the format in
+/// four. Only Proton sees a marked tag, because ``OutgoingEdits`` and ``IncomingEdits`` convert it to and from the two
+/// fields of the frame.
 enum MarkedTag {
-    /// The most bytes of a tag. Source: AMQP 1.0 §2.8.7.
+    /// The maximum length of a tag in bytes. Source: AMQP 1.0 §2.8.7.
     static let longest = 32
     /// The length of a marked tag, in bytes.
     static let count = Self.longest + 5

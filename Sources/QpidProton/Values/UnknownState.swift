@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The delivery-state that represents one without a number inside Proton.
+/// The stand-in inside Proton for a delivery-state with an unknown symbolic descriptor.
 enum UnknownState {
-    /// The descriptor for an unknown symbolic state; no state of the standard uses it.
+    /// The numeric descriptor of the stand-in; no state of the standard uses it.
     static let code: UInt8 = 0xFF
 }

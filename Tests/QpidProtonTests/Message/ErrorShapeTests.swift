@@ -57,7 +57,7 @@ struct ErrorShapeTests {
         #expect("\(AMQPError(condition: .cancelled))" == "local:cancelled")
         #expect("\(AMQPError.sendCancelled)".hasPrefix("message not sent: the task was cancelled"))
         let rejected = AMQPError(scope: .delivery, condition: .invalidField, detail: "", origin: .peer)
-        #expect("\(rejected)" == "the peer says: amqp:invalid-field")
+        #expect("\(rejected)" == "the peer reports: amqp:invalid-field")
         let lost = AMQPError(scope: .connection, condition: .connectionLost, detail: "connection reset by peer")
         #expect("\(lost)" == "the connection was lost: connection reset by peer")
         let closed = AMQPError(scope: .connection, condition: .closed, detail: "the peer closed it", origin: .peer)
