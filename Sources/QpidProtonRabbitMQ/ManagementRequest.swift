@@ -13,7 +13,7 @@ struct ManagementRequest: Equatable {
 
     var method: Method
     var path: String
-    /// Null without a body, because the broker needs a body section.
+    /// The body; null if the request has none, because the broker requires a body section.
     var body: AMQPValue = .null
 
     init(_ method: Method, _ path: String, body: AMQPValue = .null) {
@@ -22,12 +22,12 @@ struct ManagementRequest: Equatable {
         self.body = body
     }
 
-    /// A request about a named entity in a collection.
+    /// Creates a request about a named entity in a collection.
     init(_ method: Method, _ collection: String, _ name: String, rest: String = "", body: AMQPValue = .null)
         throws(AMQPError)
     {
-        // The broker reads these as steps in the path, even if encoded, and ends the session because of the remaining
-        // path.
+        // The broker interprets these names as path steps, even if encoded, and then ends the session because of the
+        // remaining path.
         guard name != ".", name != ".." else {
             let text = "RabbitMQ's management cannot address an entity named '\(name)': use another name"
             throw AMQPError(condition: .invalidArgument, detail: text)
@@ -45,12 +45,12 @@ struct ManagementRequest: Equatable {
     }
 }
 
-/// The answer to a request.
+/// The broker's answer to a request.
 struct ManagementResponse: Equatable {
     var status: Int
     var body: AMQPValue
 
-    /// Reads an answer; `nil` for a message that answers no request of this side.
+    /// Reads an answer. Returns `nil` for a message that answers no request of this side.
     static func read(_ message: AMQPMessage) -> (id: UInt64, result: Result<Self, AMQPError>)? {
         guard case .ulong(let id) = message.properties.correlationID else { return nil }
         guard let subject = message.properties.subject, let status = Int(subject), (100...599).contains(status) else {
@@ -83,11 +83,11 @@ struct ManagementResponse: Equatable {
         return count
     }
 
-    /// The error of an answer with a status other than success.
+    /// The error of an answer; `nil` if its status is a success.
     var error: AMQPError? {
         guard !(200...299).contains(self.status) else { return nil }
         let words = self.body.stringValue ?? (self.body.isNull ? "" : "\(self.body)")
-        // For an entity that does not exist the broker answers 400, with the cause in its text.
+        // If an entity does not exist, the broker answers 400 and explains the cause in the text.
         let isMissing = self.status == 400 && (words.hasPrefix("no queue ") || words.hasPrefix("no exchange "))
         let condition: AMQPCondition =
             switch self.status {

@@ -2,10 +2,10 @@
 
 public import QpidProton
 
-/// Addresses of RabbitMQ 4 (version 2), with the names percent-encoded.
+/// The addresses of RabbitMQ 4 (version 2), with percent-encoded names.
 ///
-/// For `AMQPSession.openSender(to:)`, `AMQPSession.openReceiver(from:)`, and the `to` of messages on the anonymous terminus.
-/// Source: RabbitMQ's guide "AMQP 1.0", target and source address version 2.
+/// Use them in `AMQPSession.openSender(to:)`, `AMQPSession.openReceiver(from:)`, and the `to` of messages on the
+/// anonymous terminus. Source: RabbitMQ's guide "AMQP 1.0", target and source address version 2.
 public enum RabbitMQAddress {
     /// Returns the address of a queue to send to or receive from: `/queues/` and its name.
     ///
@@ -18,7 +18,7 @@ public enum RabbitMQAddress {
     ///
     /// - Parameters:
     ///   - name: The unencoded name.
-    ///   - key: The unencoded routing key of all messages; empty for none.
+    ///   - key: The unencoded routing key of all messages; empty for no key.
     public static func exchange(_ name: String, key: String = "") -> String {
         key.isEmpty
             ? "/exchanges/\(self.encoded(name))"
@@ -51,7 +51,7 @@ extension AMQPSource {
     ///
     /// - Parameters:
     ///   - name: The unencoded name of the stream.
-    ///   - offset: The place in the stream where the receiver starts.
+    ///   - offset: The position in the stream where the receiver starts.
     public static func rabbitMQStream(_ name: String, from offset: AMQPStreamOffset) -> Self {
         Self(address: RabbitMQAddress.queue(name), filters: [.streamOffset(offset)])
     }

@@ -34,9 +34,9 @@ public struct RabbitMQExchange: Hashable, Sendable {
     public var isDurable = true
     /// Whether the broker deletes the exchange with its last binding; false by default.
     public var isAutoDelete = false
-    /// Whether only other exchanges can send to it; false by default.
+    /// Whether only other exchanges can send to this exchange; false by default.
     public var isInternal = false
-    /// Arguments, by name.
+    /// The arguments, by name.
     public var arguments: AMQPMap = [:]
 
     /// Creates the description of an exchange.
@@ -58,7 +58,7 @@ public struct RabbitMQExchange: Hashable, Sendable {
     }
 }
 
-/// A binding: it routes messages of an exchange to a queue or another exchange.
+/// A binding, which routes messages of an exchange to a queue or another exchange.
 public struct RabbitMQBinding: Hashable, Sendable {
     /// The destination of the messages.
     public enum Destination: Hashable, Sendable {
@@ -73,7 +73,7 @@ public struct RabbitMQBinding: Hashable, Sendable {
             }
         }
 
-        /// The name of the kind in the path of a binding.
+        /// The name of the destination's kind in the path of a binding.
         var mark: String {
             switch self {
             case .queue: "dstq"
@@ -88,7 +88,7 @@ public struct RabbitMQBinding: Hashable, Sendable {
     public var destination: Destination
     /// The binding key. The exchange determines which routing keys match.
     public var key: String
-    /// Arguments, by name, which an exchange of kind `headers` matches.
+    /// The arguments, by name, which an exchange of kind `headers` matches.
     public var arguments: AMQPMap
 
     /// Creates the description of a binding.
@@ -97,7 +97,7 @@ public struct RabbitMQBinding: Hashable, Sendable {
     ///   - exchange: The name of the exchange.
     ///   - destination: The destination of the messages.
     ///   - key: The binding key.
-    ///   - arguments: Arguments, by name.
+    ///   - arguments: The arguments, by name.
     public init(exchange: String, to destination: Destination, key: String = "", arguments: AMQPMap = [:]) {
         self.exchange = exchange
         self.destination = destination
@@ -133,7 +133,7 @@ public struct RabbitMQBinding: Hashable, Sendable {
             "/bindings?\(self.destination.mark)=\(destination)&key=\(RabbitMQAddress.encoded(self.key))&src=\(source)"
     }
 
-    /// Returns the path of this binding in that list; `nil` if it does not exist.
+    /// Returns the path of this binding from the broker's list; `nil` if the binding does not exist.
     func location(in list: AMQPValue) throws(AMQPError) -> String? {
         guard let bindings = list.listValue else {
             throw AMQPError(condition: .decodeError, detail: "the broker's answer is not a list of bindings: \(list)")
@@ -142,15 +142,15 @@ public struct RabbitMQBinding: Hashable, Sendable {
             .first { Self.isSame($0["arguments"]?.mapValue ?? [:], self.arguments) }?["location"]?.stringValue
     }
 
-    /// Returns whether the broker treats two bindings as one.
+    /// Returns whether the broker treats two bindings as the same.
     func isSame(as other: Self) -> Bool {
         self.exchange.isSame(as: other.exchange) && self.destination.mark == other.destination.mark
             && self.destination.name.isSame(as: other.destination.name) && self.key.isSame(as: other.key)
             && Self.isSame(self.arguments, other.arguments)
     }
 
-    /// Returns whether the broker treats arguments as equal. It returns them in another order, with integers of other
-    /// widths.
+    /// Returns whether the broker treats arguments as equal. The broker returns them in another order, with integers of
+    /// other widths.
     private static func isSame(_ left: AMQPMap, _ right: AMQPMap) -> Bool {
         left.count == right.count
             && right.allSatisfy { key, value in

@@ -2,21 +2,21 @@
 
 public import QpidProton
 
-/// The management node of RabbitMQ 4: it declares, inspects and deletes queues, exchanges and bindings over a
+/// The management node of RabbitMQ 4, which declares, inspects and deletes queues, exchanges and bindings over a
 /// connection.
 ///
-/// Any number of tasks may send requests; the broker answers in order. A refusal is thrown with the broker's text, and
-/// with the status in the error's `info`. If the user has no right to a request, the broker ends the session. Then open
-/// another management.
+/// Any number of tasks may send requests; the broker answers in order. A refusal throws an error with the broker's
+/// text, and with the status in `info`. If the user lacks the permission for a request, the broker ends the session:
+/// open another management.
 ///
 /// Source: RabbitMQ's HTTP over AMQP 1.0, on a link pair ("AMQP Link Pair v1.0").
 public actor RabbitMQManagement {
-    /// The time limit of a call: the wait for room to send its requests, and the broker's answers.
+    /// The time limit of a call. It covers the wait for room to send the requests, and the broker's answers.
     public nonisolated let timeout: Duration
     private let session: AMQPSession
     private let sender: AMQPSender
     private let receiver: AMQPReceiver
-    /// Records declarations, bindings and deletions.
+    /// The topology that records declarations, bindings and deletions; `nil` for no recording.
     let topology: RabbitMQTopology?
     private var pending: [UInt64: Pending] = [:]
     private var lastID: UInt64 = 0
@@ -52,17 +52,17 @@ public actor RabbitMQManagement {
 
     // MARK: Lifetime
 
-    /// Opens a session of its own on a connection, with the two links to the management node.
+    /// Opens a separate session on a connection, with the two links to the management node.
     ///
-    /// Suspends until the broker has attached both. Cancellation abandons them. The session ends when the last
-    /// reference to the returned object is released.
+    /// Suspends until the broker has attached both links. Cancellation abandons the session. The session ends when the
+    /// last reference to the returned object is released.
     ///
     /// - Parameters:
-    ///   - connection: A connection to RabbitMQ 4, which the management keeps until its close.
-    ///   - timeout: The time limit of each later call, with all its requests. The connection's `operationTimeout`
-    ///     limits the opening itself.
-    /// - Throws: `AMQPError`: `notImplemented` if the peer has no such node; otherwise the errors of opening a session
-    ///   and links.
+    ///   - connection: A connection to RabbitMQ 4, which the management retains until its close.
+    ///   - timeout: The time limit of each later call, including all its requests. The connection's `operationTimeout`
+    ///     limits `open` itself.
+    /// - Throws: `AMQPError`: `notImplemented` if the peer has no such node; otherwise the errors of `openSession`,
+    ///   `openSender` and `openReceiver`.
     public static func open(
         on connection: AMQPConnection,
         timeout: Duration = .seconds(30)
@@ -94,7 +94,8 @@ public actor RabbitMQManagement {
         let session = try await connection.openSession(.init(incomingCapacity: .mebibytes(1)))
         do {
             let name = "management-\(UInt64.random(in: .min ... .max))"
-            // The broker ends the session if a request has no credit for its answer. Only requested answers arrive.
+            // The window is unbounded because the broker ends the session if a request has no credit for its answer.
+            // Only requested answers arrive.
             var receiving = AMQPReceiver.Configuration(source: "/management", window: .unbounded)
             receiving.target = "/management"
             var sending = AMQPSender.Configuration(target: "/management")
@@ -109,7 +110,7 @@ public actor RabbitMQManagement {
             return management
         } catch {
             let closing = Task { await session.close() }
-            // A broker without an answer so far need not answer this.
+            // After a timeout or a cancellation, the broker may not answer the close either.
             if error.condition != .timeout, error.condition != .cancelled { _ = await closing.value }
             throw error
         }
@@ -152,7 +153,7 @@ public actor RabbitMQManagement {
         return result
     }
 
-    /// Closes the management. A cancelled task leaves it one second.
+    /// Closes the management within `operationTimeout`, or within one second in a cancelled task.
     private nonisolated func endScope() async throws(AMQPError) {
         let operationTimeout = self.session.connection.configuration.operationTimeout
         let limit = Task.isCancelled ? min(operationTimeout, .seconds(1)) : operationTimeout
@@ -171,7 +172,7 @@ public actor RabbitMQManagement {
         try await closing.value.get()
     }
 
-    /// Ends the session. Unanswered requests fail with `closed`, and the broker may have carried them out.
+    /// Ends the session. Unanswered requests fail with `closed`, although the broker may have executed them.
     ///
     /// Suspends until the broker has answered. A second call waits for the same answer. Cancellation ends only the
     /// wait.
@@ -248,10 +249,10 @@ public actor RabbitMQManagement {
         return response
     }
 
-    /// The end of the time of a call that starts now.
+    /// The deadline of a call that starts now.
     var deadline: ContinuousClock.Instant { .now + self.timeout }
 
-    /// Hands a request over. The wait for room has the same limit as the answer.
+    /// Enqueues a request. The wait for room has the same deadline as the answer.
     private func enqueue(_ message: AMQPMessage, by deadline: ContinuousClock.Instant) async throws(AMQPError) {
         do {
             try self.sender.trySend(message)
@@ -259,7 +260,7 @@ public actor RabbitMQManagement {
         } catch let error where error.condition != .wouldBlock {
             throw error
         } catch {
-            // It waits for room.
+            // There is no room now: the call below waits for room.
         }
         let text = "the broker did not accept a request within \(self.timeout)"
         try await within(deadline - .now, text) { [sender] () async throws(AMQPError) in
@@ -268,7 +269,7 @@ public actor RabbitMQManagement {
     }
 
     private func take(_ delivery: AMQPDelivery) {
-        // An unreadable message answers nothing, so its request runs into its time limit.
+        // An unreadable message answers no request, so that request ends with its timeout.
         guard let message = try? delivery.decodeMessage(), let (id, result) = ManagementResponse.read(message) else {
             return
         }

@@ -16,11 +16,11 @@ public struct RabbitMQQueue: Hashable, Sendable {
         /// The name.
         public var description: String { self.rawValue }
 
-        /// Stored on one node.
+        /// A queue that is stored on one node.
         public static let classic: Self = "classic"
-        /// Replicated: the broker accepts a message when most replicas have it on disk.
+        /// A replicated queue: the broker accepts a message when most replicas have written it to disk.
         public static let quorum: Self = "quorum"
-        /// A log that receivers read from any place. Accepted messages stay.
+        /// A log that receivers read from any position. Accepted messages stay in the log.
         public static let stream: Self = "stream"
     }
 
@@ -40,27 +40,29 @@ public struct RabbitMQQueue: Hashable, Sendable {
     public var kind: Kind?
     /// Whether the queue survives a restart of the broker; true by default.
     public var isDurable = true
-    /// Whether only this connection may use the queue, which ends with it; false by default.
+    /// Whether only this connection may use the queue, which is deleted with the connection; false by default.
     public var isExclusive = false
     /// Whether the broker deletes the queue with its last consumer; false by default.
     public var isAutoDelete = false
-    /// How long a message may stay, in whole milliseconds (`x-message-ttl`); `nil` for no limit.
+    /// How long a message may stay in the queue, in whole milliseconds (`x-message-ttl`); `nil` for no limit.
     public var messageTimeToLive: Duration?
-    /// The most messages of the queue (`x-max-length`); `nil` for no limit.
+    /// The maximum number of messages in the queue (`x-max-length`); `nil` for no limit.
     public var maxLength: Int?
-    /// The treatment of a message without room (`x-overflow`).
+    /// The treatment of a message without room (`x-overflow`); `nil` for the broker's default.
     public var overflow: Overflow?
     /// The exchange for rejected, expired and dropped messages (`x-dead-letter-exchange`). The default exchange has the
     /// empty name.
     public var deadLetterExchange: String?
-    /// The routing key of those messages; `nil` for their own (`x-dead-letter-routing-key`).
+    /// The routing key of rejected, expired and dropped messages (`x-dead-letter-routing-key`); `nil` for the key of
+    /// each message.
     public var deadLetterKey: String?
     /// The highest priority that a classic queue distinguishes, 1 to 255 (`x-max-priority`).
     public var maxPriority: Int?
-    /// Whether one consumer gets all messages, and the next one follows when it ends (`x-single-active-consumer`).
+    /// Whether one consumer receives all messages, and the next consumer follows when it ends
+    /// (`x-single-active-consumer`).
     public var hasSingleActiveConsumer = false
-    /// The most returns of a message in a quorum queue (`x-delivery-limit`): `nil` for the broker's default of 20, −1
-    /// for no limit.
+    /// The maximum number of returns of a message in a quorum queue (`x-delivery-limit`): `nil` for the broker's
+    /// default of 20, −1 for no limit.
     public var deliveryLimit: Int?
     /// Other arguments, by name, which override the properties above.
     public var arguments: AMQPMap = [:]
@@ -75,10 +77,11 @@ public struct RabbitMQQueue: Hashable, Sendable {
         self.kind = kind
     }
 
-    /// Creates the description of an exclusive queue with a unique name, which ends with its connection.
+    /// Creates the description of an exclusive queue with a unique name. The broker deletes the queue with its
+    /// connection.
     ///
     /// RabbitMQ generates no queue names over AMQP 1.0. A ``RabbitMQTopology`` declares the queue again under the same
-    /// name, so links find it after a lost connection.
+    /// name, so that links find the queue after a lost connection.
     ///
     /// - Parameter prefix: The start of the name.
     public static func temporary(prefix: String = "client") -> Self {
@@ -141,7 +144,7 @@ public struct RabbitMQQueueInfo: Hashable, Sendable {
     public var messageCount: Int
     /// The number of consumers.
     public var consumerCount: Int
-    /// The leader node of the queue; `nil` if there is none.
+    /// The leader node of the queue; `nil` if the queue has no leader.
     public var leader: String?
     /// The nodes with a replica of the queue.
     public var replicas: [String]

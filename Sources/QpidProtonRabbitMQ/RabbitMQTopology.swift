@@ -3,9 +3,9 @@
 public import QpidProton
 internal import Synchronization
 
-/// The exchanges, queues and bindings of a client, which it declares again on each new connection.
+/// The exchanges, queues and bindings of a client, which the client declares again on each new connection.
 ///
-/// Give its ``restore(_:_:)`` to the client's configuration, and declare with ``withManagement(on:timeout:_:)``:
+/// Set ``restore(_:_:)`` in the client's configuration, and declare with ``withManagement(on:timeout:_:)``:
 ///
 /// ```swift
 /// let topology = RabbitMQTopology()
@@ -25,11 +25,11 @@ internal import Synchronization
 /// | exchange | if it is deleted with its last binding, or is not durable |
 /// | binding | if its exchange or its destination is declared again |
 ///
-/// Exchanges come first, then queues, then bindings, and the client attaches its links afterwards. Names do not change,
-/// so links find their queues. A deletion removes the entity and its bindings.
+/// The topology declares exchanges first, then queues, then bindings. Afterwards the client attaches its links, which
+/// find their queues because names do not change. A deletion removes the entity and its bindings from the topology.
 ///
-/// If a queue is deleted with its last consumer, delete it when you close its receiver. Otherwise the topology declares
-/// it again after a loss, and no one receives its messages.
+/// If a queue is deleted with its last consumer, call `deleteQueue` when you close its receiver. Otherwise the topology
+/// declares the queue again after a loss, and no one receives its messages.
 public final class RabbitMQTopology: Sendable {
     /// A declaration.
     public enum Entity: Hashable, Sendable {
@@ -52,7 +52,7 @@ public final class RabbitMQTopology: Sendable {
     /// A declaration that the broker did not accept again: the `underlying` error of
     /// `AMQPClient.Event.onConnectFailed`.
     ///
-    /// The client reconnects and repeats it, because the broker has accepted the declaration before.
+    /// The client reconnects and repeats the declaration, because the broker has accepted it before.
     public struct Failure: Error, CustomStringConvertible {
         /// The declaration.
         public let entity: Entity
@@ -63,7 +63,7 @@ public final class RabbitMQTopology: Sendable {
         public var description: String { "\(self.entity) was not declared: \(self.error)" }
     }
 
-    /// The most requests that wait for the broker at a time.
+    /// The maximum number of requests that wait for the broker at the same time.
     private static let concurrency = 32
     /// How long the lost connection may lock an exclusive queue before the attempt fails.
     private static let lockLimit = Duration.seconds(10)
@@ -76,7 +76,7 @@ public final class RabbitMQTopology: Sendable {
     ///
     /// - Parameters:
     ///   - scope: The declarations to repeat.
-    ///   - isWanted: Returns whether to repeat a declaration of the scope: all by default.
+    ///   - isWanted: Returns whether to repeat a declaration of the scope; by default all are repeated.
     public init(
         restoring scope: Scope = .vanishing,
         where isWanted: @escaping @Sendable (Entity) -> Bool = { _ in true }
@@ -85,7 +85,7 @@ public final class RabbitMQTopology: Sendable {
         self.isWanted = isWanted
     }
 
-    /// The recorded declarations: exchanges, queues, bindings; at most 10,000. A further declaration throws
+    /// The recorded declarations, at most 10,000: exchanges, then queues, then bindings. A further declaration throws
     /// `resourceLimitExceeded`.
     public var entities: [Entity] { self.record.withLock { $0.entities } }
 
@@ -94,13 +94,15 @@ public final class RabbitMQTopology: Sendable {
     /// Runs `body` with the management node of a client's connection, and records its declarations, bindings and
     /// deletions.
     ///
-    /// Suspends until the client is connected; see ``RabbitMQManagement/withManagement(on:timeout:_:)`` for the rest.
+    /// Suspends until the client is connected. Otherwise the call is the same as
+    /// ``RabbitMQManagement/withManagement(on:timeout:_:)``.
     ///
     /// - Parameters:
     ///   - client: The client, whose `onConnect` is ``restore(_:_:)``.
     ///   - timeout: The time limit of each call.
     ///   - body: The closure that uses the management.
-    /// - Throws: The error of `body`, of the opening, or of the client. The topology does not record a failed call.
+    /// - Throws: The error of `body`, of `RabbitMQManagement.open`, or of the client. The topology does not record a
+    ///   failed call.
     @discardableResult
     public func withManagement<Result>(
         on client: AMQPClient,
@@ -111,7 +113,7 @@ public final class RabbitMQTopology: Sendable {
         while connection == nil {
             try await client.connect()
             connection = client.connection
-            // The connection may already be lost again.
+            // A connection that is already lost again is `nil`.
             await Task.yield()
         }
         guard let connection else { throw CancellationError() }
@@ -127,14 +129,14 @@ public final class RabbitMQTopology: Sendable {
 
     // MARK: Restoring
 
-    /// Creates the recorded declarations on a new connection: for `AMQPClient.Configuration.onConnect`.
+    /// Repeats the recorded declarations on a new connection. Set it as `AMQPClient.Configuration.onConnect`.
     ///
     /// Suspends until the broker has answered every request. If the lost connection still locks an exclusive queue, the
-    /// topology declares it again for up to 10 s.
+    /// topology retries its declaration for up to 10 s.
     ///
     /// - Parameters:
     ///   - connection: The new connection.
-    ///   - generation: Its number.
+    ///   - generation: The number of the connection.
     /// - Throws: ``Failure`` with the first declaration that failed.
     public func restore(_ connection: AMQPConnection, _ generation: Int) async throws {
         let stages = self.record.withLock { $0.stages(self.scope, self.isWanted) }
@@ -175,7 +177,7 @@ public final class RabbitMQTopology: Sendable {
 }
 
 extension RabbitMQTopology.Entity: CustomStringConvertible {
-    /// The kind and the names.
+    /// The kind and the names of the entity.
     public var description: String {
         switch self {
         case .exchange(let exchange): "exchange '\(exchange.name)'"

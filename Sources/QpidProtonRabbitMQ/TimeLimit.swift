@@ -3,7 +3,7 @@
 internal import QpidProton
 internal import Synchronization
 
-/// Runs `body` in a task of its own, and cancels it at the limit, or with the caller.
+/// Runs `body` in a separate task, which is cancelled at the limit or with the caller.
 ///
 /// - Parameters:
 ///   - limit: The time for `body`.

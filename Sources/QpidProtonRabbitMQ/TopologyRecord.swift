@@ -6,7 +6,7 @@ internal import QpidProton
 struct TopologyRecord: Sendable {
     typealias Entity = RabbitMQTopology.Entity
 
-    /// The most declarations.
+    /// The maximum number of declarations.
     static let limit = 10_000
 
     private var exchanges: [RabbitMQExchange] = []
@@ -18,7 +18,7 @@ struct TopologyRecord: Sendable {
         self.exchanges.map { .exchange($0) } + self.queues.map { .queue($0) } + self.bindings.map { .binding($0) }
     }
 
-    /// Records a declaration. Replaces one with the same name.
+    /// Records a declaration, which replaces a declaration of the same name.
     ///
     /// - Returns: The replaced declaration.
     mutating func note(_ entity: Entity) throws(AMQPError) -> Entity? {
@@ -37,7 +37,7 @@ struct TopologyRecord: Sendable {
 
     /// Removes a failed declaration.
     ///
-    /// - Parameter former: The declaration that it had replaced.
+    /// - Parameter former: The declaration that the failed one had replaced.
     mutating func takeBack(_ entity: Entity, _ former: Entity?) {
         guard self.entities.contains(entity) else { return }
         _ = self.remove(entity)
@@ -117,6 +117,6 @@ extension RabbitMQBinding.Destination {
 }
 
 extension String {
-    /// Returns whether the broker considers two names equal: it compares their bytes.
+    /// Returns whether the broker considers two names equal: the broker compares their bytes.
     func isSame(as other: String) -> Bool { self.utf8.elementsEqual(other.utf8) }
 }

@@ -3,7 +3,7 @@
 /// A sequence of values of one type.
 ///
 /// All elements share one constructor: the same primitive type and, if they are described, the same descriptors. An
-/// empty array has an element type too. A described element appears as an ``AMQPValue/described(_:)``.
+/// empty array has an element type too. Described elements are ``AMQPValue/described(_:)`` values.
 ///
 /// Source: AMQP 1.0 §1.6.24.
 public struct AMQPArray: Hashable, Sendable {
@@ -16,7 +16,7 @@ public struct AMQPArray: Hashable, Sendable {
 
     /// Creates an array of at least one value.
     ///
-    /// - Throws: `local:invalid-argument` if the values have more than one type or descriptor, or if there is none. Use
+    /// - Throws: `local:invalid-argument` if the values differ in type or descriptor, or if there is no value. Use
     ///   ``init(emptyOf:descriptors:)`` for an empty array.
     public init(_ elements: [AMQPValue]) throws(AMQPError) {
         guard let first = elements.first else {

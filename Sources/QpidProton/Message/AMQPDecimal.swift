@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The 32 bits of an IEEE 754 decimal32 number. The library transports them and does not compute with them.
+/// The 32 bits of an IEEE 754 decimal32 number. The library transports the bits and does not compute with them.
 ///
 /// Source: AMQP 1.0 §1.6.13 (BID encoding).
 public struct AMQPDecimal32: Hashable, Sendable, CustomStringConvertible {
@@ -16,7 +16,7 @@ public struct AMQPDecimal32: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "decimal32(0x\(String(self.bitPattern, radix: 16)))" }
 }
 
-/// The 64 bits of an IEEE 754 decimal64 number. The library transports them and does not compute with them.
+/// The 64 bits of an IEEE 754 decimal64 number. The library transports the bits and does not compute with them.
 ///
 /// Source: AMQP 1.0 §1.6.14 (BID encoding).
 public struct AMQPDecimal64: Hashable, Sendable, CustomStringConvertible {
@@ -32,7 +32,7 @@ public struct AMQPDecimal64: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "decimal64(0x\(String(self.bitPattern, radix: 16)))" }
 }
 
-/// The 128 bits of an IEEE 754 decimal128 number. The library transports them and does not compute with them.
+/// The 128 bits of an IEEE 754 decimal128 number. The library transports the bits and does not compute with them.
 ///
 /// Source: AMQP 1.0 §1.6.15 (BID encoding).
 public struct AMQPDecimal128: Hashable, Sendable, CustomStringConvertible {

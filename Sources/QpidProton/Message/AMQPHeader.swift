@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The header of a message: its delivery in the network.
+/// The header of a message: how the network delivers it.
 ///
 /// Source: AMQP 1.0 §3.2.1.
 public struct AMQPHeader: Hashable, Sendable {
@@ -13,14 +13,14 @@ public struct AMQPHeader: Hashable, Sendable {
     public var durable: Bool
     /// Whether this link is the first to acquire the message.
     public var firstAcquirer: Bool
-    /// The priority; 4 by default, and more urgent if larger.
+    /// The priority, 4 by default. A larger value is more urgent.
     public var priority: UInt8
 
     /// Creates a header.
     ///
     /// - Parameters:
     ///   - durable: Whether the message must survive a failure of the node that stores it.
-    ///   - priority: A larger one is more urgent.
+    ///   - priority: The priority; a larger value is more urgent.
     ///   - timeToLive: How long the message is valid; see ``timeToLive``.
     ///   - firstAcquirer: Whether the link is the first to acquire the message.
     ///   - deliveryCount: The number of earlier failed attempts to deliver the message.
@@ -42,8 +42,8 @@ public struct AMQPHeader: Hashable, Sendable {
 
     /// How long the message is valid; `nil` for no limit.
     ///
-    /// The unit on the wire is a millisecond. A part of one counts as one, a negative duration as 0, and a longer one
-    /// as 4,294,967,295 ms (49.7 days).
+    /// The encoded unit is the millisecond. A part of a millisecond is rounded up, a negative duration becomes 0, and
+    /// the maximum is 4,294,967,295 ms (49.7 days).
     public var timeToLive: Duration? {
         get { self.hasTimeToLive ? .milliseconds(self.timeToLiveMilliseconds) : nil }
         set {
@@ -64,7 +64,7 @@ public struct AMQPHeader: Hashable, Sendable {
 
     private static func milliseconds(_ duration: Duration) -> UInt32 {
         let (seconds, attoseconds) = duration.components
-        // More seconds are clamped below anyway, and the product cannot overflow.
+        // This bound prevents an overflow of the product. The result is clamped below.
         guard seconds < 4_294_968 else { return .max }
         guard seconds >= 0 else { return 0 }
         let parts = max(0, attoseconds)

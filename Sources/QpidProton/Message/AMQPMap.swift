@@ -2,11 +2,11 @@
 
 /// Ordered keys and values.
 ///
-/// The order counts: in AMQP and for `==`, two maps with the same pairs in another order differ. Each key occurs once.
-/// A lookup walks the pairs, which is fast for the small maps of messages.
+/// The order matters: in AMQP and for `==`, two maps with the same pairs in another order differ. Each key occurs once.
+/// A lookup searches the pairs in order, which is fast for the small maps of messages.
 ///
 /// A decoded map keeps its encoded bytes, which share the memory of the decoded buffer. Each access decodes keys and
-/// values again. To release that memory, or to read the map often, keep `AMQPMap(Array(map))`.
+/// values again. To release that memory, or to read the map often, store `AMQPMap(Array(map))`.
 ///
 /// Source: AMQP 1.0 §1.6.23.
 public struct AMQPMap: Sendable {
@@ -14,14 +14,15 @@ public struct AMQPMap: Sendable {
     public typealias Element = (key: AMQPValue, value: AMQPValue)
 
     private enum Storage {
-        /// Key, value, key, value, …; no key occurs twice. One flat array is destroyed faster than one of tuples.
+        /// Alternating keys and values without a repeated key. A flat array is destroyed faster than an array of
+        /// tuples.
         case flat([AMQPValue])
         case encoded(EncodedMap)
     }
 
     private var storage: Storage
 
-    /// Keys and values alternately.
+    /// The keys and values, alternating.
     private(set) var flat: [AMQPValue] {
         @inline(__always)
         get {
@@ -32,7 +33,7 @@ public struct AMQPMap: Sendable {
         }
         _modify {
             var values = self.flat
-            // Moved out during the change, so that it is not copied.
+            // The array is moved out during the change, so that it is not copied.
             self.storage = .flat([])
             defer { self.storage = .flat(values) }
             yield &values
@@ -44,7 +45,7 @@ public struct AMQPMap: Sendable {
         self.storage = .flat([])
     }
 
-    /// Creates a map of pairs. If a key occurs twice, the last value counts, in the place of the first.
+    /// Creates a map of pairs. If a key occurs twice, the last value replaces the first.
     public init(_ pairs: some Sequence<Element>) {
         var flat: [AMQPValue] = []
         flat.reserveCapacity(2 * pairs.underestimatedCount)
@@ -128,17 +129,17 @@ public struct AMQPMap: Sendable {
 }
 
 extension AMQPMap: Collection {
-    /// The place of a pair. It has its own type, so that `map[0]` can only mean the key 0.
+    /// The position of a pair. The index has its own type, so that `map[0]` can only mean the key 0.
     public struct Index: Hashable, Sendable, Comparable {
         let place: Int
-        /// The start of its bytes in a decoded map.
+        /// In a decoded map, the offset of the pair's bytes.
         let offset: Int
 
-        /// Returns whether the left place comes before the right one.
+        /// Returns whether the left position is before the right position.
         public static func < (left: Index, right: Index) -> Bool { left.place < right.place }
-        /// Returns whether both are the same place.
+        /// Returns whether both positions are the same.
         public static func == (left: Index, right: Index) -> Bool { left.place == right.place }
-        /// Feeds the place to a hasher.
+        /// Hashes the position.
         public func hash(into hasher: inout Hasher) { hasher.combine(self.place) }
     }
 
@@ -151,16 +152,16 @@ extension AMQPMap: Collection {
     }
     /// Whether the map has no pairs.
     public var isEmpty: Bool { self.count == 0 }
-    /// The first pair's place.
+    /// The position of the first pair.
     public var startIndex: Index { Index(place: 0, offset: 0) }
-    /// The place after the last pair.
+    /// The position after the last pair.
     public var endIndex: Index { Index(place: self.count, offset: 0) }
-    /// Returns the place after another.
+    /// Returns the position after `index`.
     public func index(after index: Index) -> Index {
         guard case .encoded(let map) = self.storage else { return Index(place: index.place + 1, offset: 0) }
         return Index(place: index.place + 1, offset: map.offset(after: index.offset))
     }
-    /// The pair at a place.
+    /// The pair at a position.
     public subscript(position: Index) -> Element {
         var offset = position.offset
         if case .encoded(let map) = self.storage, let pair = map.pair(at: &offset) { return pair }
@@ -168,11 +169,11 @@ extension AMQPMap: Collection {
         return (key: flat[2 * position.place], value: flat[2 * position.place + 1])
     }
 
-    /// Returns an iterator over the pairs in order: one call per pair instead of three for a walk over the places.
+    /// An iterator over the pairs in order. It needs one call per pair; iteration by index needs three.
     public struct Iterator: IteratorProtocol {
         private let map: AMQPMap
         private var pairsLeft: Int
-        /// The place in an array of values or in the bytes.
+        /// The index in the array of values, or the offset in the bytes.
         private var place = 0
 
         fileprivate init(_ map: AMQPMap) {
@@ -180,7 +181,7 @@ extension AMQPMap: Collection {
             self.pairsLeft = map.count
         }
 
-        /// Returns the next pair; `nil` after the last.
+        /// Returns the next pair; `nil` after the last pair.
         public mutating func next() -> Element? {
             guard self.pairsLeft > 0 else { return nil }
             self.pairsLeft &-= 1
@@ -198,14 +199,14 @@ extension AMQPMap: Collection {
 }
 
 extension AMQPMap: Hashable {
-    /// Returns whether both hold equal keys and values in the same order.
+    /// Returns whether both maps contain equal keys and values in the same order.
     public static func == (left: AMQPMap, right: AMQPMap) -> Bool { left.flat == right.flat }
-    /// Feeds keys and values to a hasher.
+    /// Hashes the keys and values.
     public func hash(into hasher: inout Hasher) { hasher.combine(self.flat) }
 }
 
 extension AMQPMap: ExpressibleByDictionaryLiteral, CustomStringConvertible {
-    /// Creates a map from a literal. If a key occurs twice, the last value counts.
+    /// Creates a map from a literal. If a key occurs twice, the last value replaces the first.
     public init(dictionaryLiteral elements: (AMQPValue, AMQPValue)...) {
         self.init(elements.lazy.map { (key: $0.0, value: $0.1) })
     }

@@ -59,7 +59,7 @@ extension AMQPMessage {
         self.storedBody = .value(body)
     }
 
-    /// The body as a text; `nil` if it is not text.
+    /// The body as text; `nil` if the body is not text.
     ///
     /// Text is a string value, joined data or a binary value in valid UTF-8.
     public var bodyString: String? {
@@ -67,10 +67,10 @@ extension AMQPMessage {
         return self.bodyBytes.flatMap { String(validating: $0.readableBytesView, as: UTF8.self) }
     }
 
-    /// The body as bytes; `nil` if it is neither data nor a binary value.
+    /// The body as bytes; `nil` if the body is neither data nor a binary value.
     ///
-    /// One data section is returned without a copy; several are joined into a new buffer. Setting it replaces the body
-    /// with one data section; setting `nil` removes the body.
+    /// Reading returns one data section without a copy, and joins several sections into a new buffer. Setting bytes
+    /// replaces the body with one data section; setting `nil` removes the body.
     public var bodyBytes: ByteBuffer? {
         get {
             switch self.storedBody {
@@ -127,7 +127,7 @@ extension AMQPHeader: CustomStringConvertible {
 }
 
 extension AMQPProperties: CustomStringConvertible {
-    /// A readable text: the set properties. It shows only the length of the user id.
+    /// A readable text: the set properties, but only the length of the user id.
     public var description: String {
         let parts: [(String, String?)] = [
             ("messageID", self.messageID?.description),

@@ -5,16 +5,16 @@ public import NIOCore
 extension AMQPMessage {
     /// Decodes a message from all readable bytes of a buffer.
     ///
-    /// The body's data and other binary values share the buffer's memory without a copy, and keep it alive.
+    /// The body's data and other binary values share the buffer's memory without a copy, and retain that memory.
     ///
-    /// Decoding accepts a message that breaks a rule if its meaning is certain, unless ``AMQPDecodingLimits/isStrict``
-    /// is set.
+    /// Decoding accepts a message that breaks a rule if its meaning is unambiguous, unless
+    /// ``AMQPDecodingLimits/isStrict`` is set.
     ///
     /// - Parameters:
     ///   - buffer: The encoded message.
     ///   - limits: The limits of the message, and the strictness of decoding.
     /// - Throws: `amqp:decode-error` with the offset of the first wrong byte: see ``AMQPValue/init(decoding:limits:)``.
-    ///   An unknown or repeated section, and a body of two kinds, throw too.
+    ///   An unknown or repeated section, and a body of two kinds, are errors too.
     ///
     /// Source: AMQP 1.0 §3.2.
     public init(decoding buffer: ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {
@@ -25,7 +25,7 @@ extension AMQPMessage {
         self = try ValueReader.message(buffer, limits)
     }
 
-    /// Appends the encoded message to a buffer. If it throws, the buffer is unchanged.
+    /// Appends the encoded message to a buffer. If the call throws, the buffer is unchanged.
     ///
     /// - Throws: `local:invalid-argument` if a symbol is not ASCII, the nesting exceeds
     ///   ``AMQPDecodingLimits/highestDepth``, or the message is larger than 2 GiB.
@@ -39,7 +39,7 @@ extension AMQPMessage {
 
     /// Returns the encoded message, in one allocation.
     ///
-    /// - Throws: the same as ``encode(into:)``.
+    /// - Throws: The same errors as ``encode(into:)``.
     public func encoded() throws(AMQPError) -> ByteBuffer {
         var buffer = ByteBuffer()
         try self.encode(into: &buffer)
@@ -57,7 +57,7 @@ extension AMQPMessage {
         return ValueWriter.room(for: size.bytes)
     }
 
-    /// Encodes to the start of the memory and returns the number of bytes; `nil` if the memory is too small.
+    /// Encodes the message to the start of the memory. Returns the number of bytes; `nil` if the memory is too small.
     func encode(to memory: UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int? {
         do throws(CodecFault) {
             return try ValueWriter.write(to: memory) { (writer) throws(CodecFault) in try writer.message(self) }
@@ -66,7 +66,7 @@ extension AMQPMessage {
         }
     }
 
-    /// An upper bound for the bytes of the encoded message, a few too many per value at most.
+    /// An upper bound for the size of the encoded message in bytes, at most a few bytes too high per value.
     public var encodedSizeHint: Int {
         var size = EncodedSize()
         try? size.add(self)
@@ -77,11 +77,11 @@ extension AMQPMessage {
 extension AMQPValue {
     /// Decodes one value from the start of a buffer, and moves the reader index past it.
     ///
-    /// Binary values share the buffer's memory. If it throws, the buffer is unchanged.
+    /// Binary values share the buffer's memory. If the call throws, the buffer is unchanged.
     ///
     /// - Throws: `amqp:decode-error` with the offset of the first wrong byte from the reader index. Errors are missing
-    ///   bytes, an undefined constructor, text that is not UTF-8, and a symbol that is not ASCII. Others are a `char`
-    ///   that is no Unicode scalar, a map with half a pair or a repeated key, and values beyond the limits.
+    ///   bytes, an undefined constructor, text that is not UTF-8, and a symbol that is not ASCII. Further errors are a
+    ///   `char` that is not a Unicode scalar, a map with half a pair or a repeated key, and values beyond the limits.
     ///
     /// Source: AMQP 1.0 §1.2–1.6.
     public init(decoding buffer: inout ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {
@@ -90,7 +90,7 @@ extension AMQPValue {
         self = result.value
     }
 
-    /// Appends the encoded value to a buffer, in its smallest AMQP form. If it throws, the buffer is unchanged.
+    /// Appends the encoded value to a buffer, in its smallest AMQP form. If the call throws, the buffer is unchanged.
     ///
     /// - Throws: `local:invalid-argument` if a symbol is not ASCII, the nesting exceeds
     ///   ``AMQPDecodingLimits/highestDepth``, or the value is larger than 2 GiB.

@@ -9,7 +9,7 @@ import NIOCore
 #endif
 
 extension AMQPMessage {
-    /// Creates a message from a value as JSON: one data section with the content type `application/json`.
+    /// Creates a message with a value as JSON: one data section with the content type `application/json`.
     ///
     /// - Throws: `local:invalid-argument` if the value cannot be encoded.
     public init(json value: some Encodable, encoder: JSONEncoder = JSONEncoder()) throws(AMQPError) {
@@ -27,9 +27,9 @@ extension AMQPMessage {
         self.properties.contentType = "application/json"
     }
 
-    /// Decodes data, a binary value or a string value as JSON, independent of the content type.
+    /// Decodes a body of data, a binary value or a string value as JSON. The content type has no effect.
     ///
-    /// - Throws: `amqp:decode-error` if the body has another form, or is not JSON of the type.
+    /// - Throws: `amqp:decode-error` if the body has another form, or is not JSON of the requested type.
     public func decodeJSON<T: Decodable>(
         _ type: T.Type = T.self,
         decoder: JSONDecoder = JSONDecoder()
@@ -54,8 +54,8 @@ extension AMQPMessage {
     }
 }
 
-/// Translates an error of a JSON encoder or decoder, with the path of the value. Errors of the application's types keep
-/// their text.
+/// The texts for errors of a JSON encoder or decoder, with the path of the value. Errors of the application's types
+/// keep their text.
 private enum JSONFault {
     static func cause(_ error: any Error) -> String {
         switch error {
@@ -73,7 +73,7 @@ private enum JSONFault {
         }
     }
 
-    /// Returns the place of a value, such as " at 'lines.0.price'"; empty for the whole.
+    /// Returns the place of a value, such as " at 'lines.0.price'"; empty for the whole body.
     private static func place(_ path: [any CodingKey]) -> String {
         let steps = path.map { $0.intValue.map(String.init) ?? $0.stringValue }
         return steps.isEmpty ? "" : " at '\(steps.joined(separator: "."))'"

@@ -2,14 +2,14 @@
 
 public import NIOCore
 
-/// A message: the bare message, and the annotations of the network.
+/// A message: the bare message, and the annotations that the network adds.
 ///
 /// All sections of AMQP 1.0 survive decoding and encoding, including several data or sequence sections, the footer and
-/// empty sections. A message is a value. Its copies share memory until one is changed.
+/// empty sections. A message is a value. Copies share memory until one of them changes.
 ///
 /// The library does not check the keys and values of the maps. AMQP requires symbols (or `ulong`) as keys of
-/// annotations. Application properties need strings as keys, and values without compound types. Brokers may refuse
-/// others.
+/// annotations. Application properties require strings as keys, and values without compound types. Brokers may refuse
+/// other keys and values.
 ///
 /// Source: AMQP 1.0 §3.2.
 public struct AMQPMessage: Sendable {
@@ -17,7 +17,7 @@ public struct AMQPMessage: Sendable {
     ///
     /// Source: AMQP 1.0 §3.2.6–3.2.8.
     public enum Body: Hashable, Sendable {
-        /// No body. AMQP requires one, so a peer may refuse the message.
+        /// No body. AMQP requires a body, so a peer may refuse the message.
         case empty
         /// One or more data sections: bytes.
         case data([ByteBuffer])
@@ -51,7 +51,7 @@ public struct AMQPMessage: Sendable {
         static let footer = Self(rawValue: 32)
     }
 
-    /// One data section, by far the most frequent body, stored without an array.
+    /// The stored form of a body: a single data section, by far the most frequent body, needs no array.
     enum StoredBody: Sendable {
         case empty
         case data(ByteBuffer)
@@ -69,15 +69,15 @@ public struct AMQPMessage: Sendable {
     }
 
     var storedBody: StoredBody = .empty
-    /// The properties; empty if the message carries none.
+    /// The properties; empty if the message has none.
     public var properties = AMQPProperties()
     var extrasBox: CopyOnWriteBox<Extras>?
     /// The application properties: strings with simple values.
     public var applicationProperties = AMQPMap()
-    /// The header; default values if the message carries none.
+    /// The header; default values if the message has no header.
     public var header = AMQPHeader()
-    /// The sections that are encoded although they are empty. Decoding sets the bits. The bit of a filled section has
-    /// no effect.
+    /// The sections to encode even if they are empty. Decoding sets the bits. The bit of a section with content has no
+    /// effect.
     var emptySections: EmptySections = []
 
     /// Creates a message without a body.
@@ -92,7 +92,7 @@ public struct AMQPMessage: Sendable {
         }
     }
 
-    /// The message annotations, which nodes pass on with the message.
+    /// The message annotations, which nodes forward with the message.
     public var messageAnnotations: AMQPMap {
         get { self.extrasBox?.value.messageAnnotations ?? AMQPMap() }
         _modify {
@@ -113,8 +113,9 @@ public struct AMQPMessage: Sendable {
     /// Received header fields and properties of another type than AMQP defines, unchanged.
     ///
     /// The key is the field's name in AMQP 1.0, for example `content-type` or `ttl`. The typed property of such a field
-    /// is `nil`, or the default in the header. While it is, encoding writes the value of this dictionary instead.
-    /// Encoding ignores keys that name no field. The dictionary is empty if every field has its defined type.
+    /// is `nil`, or in the header its default. While it has that value, encoding writes the value of this dictionary
+    /// instead. Encoding ignores keys that are not names of fields. The dictionary is empty if every field has its
+    /// defined type.
     ///
     /// Source: AMQP 1.0 §3.2.1 and §3.2.4.
     public var mistypedFields: [String: AMQPValue] {
@@ -125,7 +126,7 @@ public struct AMQPMessage: Sendable {
         }
     }
 
-    /// The present sections that are really empty.
+    /// The sections that are present and have no content.
     var effectiveEmptySections: EmptySections {
         var sections = self.emptySections
         guard !sections.isEmpty else { return sections }
@@ -167,11 +168,11 @@ extension AMQPMessage: Hashable {
     }
 }
 
-/// A value on the heap, copied before a change if it is shared.
+/// A value on the heap. The owner copies a shared value before a change.
 // Sendable: `value` changes only while a single reference exists, after `isKnownUniquelyReferenced` in `makeUnique` and
 // `own`, or before the box is shared.
 final class CopyOnWriteBox<Value: Sendable>: @unchecked Sendable {
-    /// Unchecked, because only a box with a single reference changes, which the compiler cannot see.
+    /// Exclusivity checks are off: only a box with a single reference changes, which the compiler cannot prove.
     @exclusivity(unchecked) var value: Value
 
     init(_ value: Value) {

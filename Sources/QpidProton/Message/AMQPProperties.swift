@@ -6,8 +6,8 @@ public import NIOCore
 ///
 /// Source: AMQP 1.0 §3.2.4.
 public struct AMQPProperties: Hashable, Sendable {
-    /// The fields in the order of their encoding. They are boxed, because they are large and most messages use few: a
-    /// copy of a message then costs one reference.
+    /// The fields in the order of their encoding. The fields are boxed, because they are large and most messages use
+    /// few: a copy of a message then costs one reference.
     struct Fields: Hashable, Sendable {
         var messageID: AMQPMessageID?
         var userID: ByteBuffer?
@@ -61,7 +61,7 @@ public struct AMQPProperties: Hashable, Sendable {
         /// No property has been set.
         case none
         case fields(CopyOnWriteBox<Fields>)
-        /// Received and unchanged.
+        /// The properties are received and unchanged.
         case encoded(EncodedProperties)
     }
 
@@ -84,7 +84,7 @@ public struct AMQPProperties: Hashable, Sendable {
                 self.storage = .fields(own)
                 return own
             }
-            // A second reference here would look like a shared box.
+            // A second reference here would make the box look shared.
             self.storage = .none
             if !isKnownUniquelyReferenced(&own) { own = CopyOnWriteBox(own.value) }
             self.storage = .fields(own)
@@ -99,7 +99,7 @@ public struct AMQPProperties: Hashable, Sendable {
             yield &self.own.value.messageID
         }
     }
-    /// The user that created the message. Brokers compare it with the login.
+    /// The user that created the message. Brokers may compare the user with the login.
     public var userID: ByteBuffer? {
         get { self.box?.value.userID }
         _modify {
@@ -187,7 +187,7 @@ public struct AMQPProperties: Hashable, Sendable {
     /// Creates empty properties.
     public init() {}
 
-    /// Creates properties from received ones.
+    /// Creates properties from their received form.
     init(_ encoded: EncodedProperties) {
         self.storage = .encoded(encoded)
     }

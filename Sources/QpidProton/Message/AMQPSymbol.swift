@@ -38,7 +38,7 @@ public struct AMQPSymbol: RawRepresentable, Hashable, Sendable, Comparable, Expr
     /// Hashes the UTF-8 bytes.
     public func hash(into hasher: inout Hasher) { self.rawValue.hashBytes(into: &hasher) }
 
-    /// Returns whether the UTF-8 bytes of the left text precede those of the right one.
+    /// Returns whether the UTF-8 bytes of the left symbol precede those of the right symbol.
     public static func < (left: AMQPSymbol, right: AMQPSymbol) -> Bool {
         left.rawValue.utf8.lexicographicallyPrecedes(right.rawValue.utf8)
     }

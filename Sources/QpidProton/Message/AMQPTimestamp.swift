@@ -10,7 +10,7 @@
 ///
 /// Source: AMQP 1.0 §1.6.17.
 public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvertible {
-    /// Milliseconds since 1970-01-01 00:00 UTC without leap seconds; may be negative.
+    /// The milliseconds since 1970-01-01 00:00 UTC without leap seconds; may be negative.
     public var millisecondsSinceEpoch: Int64
 
     /// Creates a point in time from milliseconds since 1970.
@@ -18,8 +18,8 @@ public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvert
         self.millisecondsSinceEpoch = millisecondsSinceEpoch
     }
 
-    /// Creates a point in time from a date, rounded to a millisecond. A date out of range becomes the nearest one in
-    /// it.
+    /// Creates a point in time from a date, rounded to a millisecond. A date out of range becomes the nearest
+    /// representable time.
     public init(_ date: Date) {
         let milliseconds = (date.timeIntervalSince1970 * 1000).rounded()
         if let exact = Int64(exactly: milliseconds) {
@@ -39,7 +39,7 @@ public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvert
         Date(timeIntervalSince1970: Double(self.millisecondsSinceEpoch) / 1000)
     }
 
-    /// Milliseconds since 1970, with the unit.
+    /// The milliseconds since 1970, with the unit.
     public var description: String { "\(self.millisecondsSinceEpoch) ms" }
 
     /// Returns whether the left point in time is before the right one.

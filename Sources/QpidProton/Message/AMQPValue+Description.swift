@@ -3,7 +3,7 @@
 import NIOCore
 
 extension AMQPValue: CustomStringConvertible {
-    /// A readable text, which no parser reads back. Binary values show at most 32 bytes.
+    /// A readable text, which cannot be parsed. Binary values show at most 32 bytes.
     public var description: String {
         switch self {
         case .null: "null"

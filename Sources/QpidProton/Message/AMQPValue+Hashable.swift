@@ -56,7 +56,7 @@ extension AMQPValue: Hashable {
         case .timestamp(let value): hasher.combine(value)
         case .uuid(let value): hasher.combine(value)
         case .binary(let value): hasher.combine(value)
-        // The bytes, because canonically equivalent texts would all collide.
+        // Only the bytes are hashed, because the hashes of canonically equivalent texts would collide.
         case .string(let value): value.hashBytes(into: &hasher)
         case .symbol(let value): hasher.combine(value)
         case .list(let value): hasher.combine(value)
@@ -68,8 +68,8 @@ extension AMQPValue: Hashable {
 }
 
 extension String {
-    /// Returns whether the UTF-8 bytes are equal. Swift's `==` also equates canonically equivalent texts; AMQP does
-    /// not.
+    /// Returns whether the UTF-8 bytes are equal, as AMQP requires. Swift's `==` also equates canonically equivalent
+    /// texts.
     @inline(__always)
     func hasSameUTF8(as other: String) -> Bool {
         let isSame = self.utf8.withContiguousStorageIfAvailable { own in

@@ -13,7 +13,7 @@ extension AMQPValue: ExpressibleByNilLiteral, ExpressibleByBooleanLiteral, Expre
         self = .bool(value)
     }
 
-    /// Creates a ``long(_:)``, the AMQP type of a Swift `Int`. For another width write the case: `.uint(7)`.
+    /// Creates a ``long(_:)``, the AMQP type of a Swift `Int`. For another width, write the case: `.uint(7)`.
     public init(integerLiteral value: Int64) {
         self = .long(value)
     }
@@ -23,7 +23,7 @@ extension AMQPValue: ExpressibleByNilLiteral, ExpressibleByBooleanLiteral, Expre
         self = .double(value)
     }
 
-    /// Creates a ``string(_:)``. For a symbol write the case: `.symbol("amqp:accepted:list")`.
+    /// Creates a ``string(_:)``. For a symbol, write the case: `.symbol("amqp:accepted:list")`.
     public init(stringLiteral value: String) {
         self = .string(value)
     }
@@ -33,7 +33,7 @@ extension AMQPValue: ExpressibleByNilLiteral, ExpressibleByBooleanLiteral, Expre
         self = .list(elements)
     }
 
-    /// Creates a ``map(_:)``. If a key occurs twice, the last value counts.
+    /// Creates a ``map(_:)``. If a key occurs twice, the last value replaces the first.
     public init(dictionaryLiteral elements: (AMQPValue, AMQPValue)...) {
         self = .map(AMQPMap(elements.lazy.map { (key: $0.0, value: $0.1) }))
     }

@@ -10,7 +10,7 @@ public import NIOCore
 
 /// One value of the AMQP 1.0 type system.
 ///
-/// Literals create the natural case: `nil`, `true`, `42` (a ``long(_:)``), `1.5` (a ``double(_:)``), `"text"` (a
+/// Literals create the matching case: `nil`, `true`, `42` (a ``long(_:)``), `1.5` (a ``double(_:)``), `"text"` (a
 /// ``string(_:)``), `[1, 2]` (a ``list(_:)``), `["key": 1]` (a ``map(_:)``). The typed getters, such as
 /// ``stringValue``, return `nil` for a value of another type.
 ///

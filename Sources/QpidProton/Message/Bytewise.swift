@@ -25,7 +25,7 @@ protocol BytewiseText: Sendable {
 extension String: BytewiseText {
     static func haveSameBytes(_ left: String, _ right: String) -> Bool { left.hasSameUTF8(as: right) }
 
-    /// Feeds the UTF-8 bytes to a hasher, and their number, which separates adjacent texts.
+    /// Hashes the UTF-8 bytes and their number, which separates adjacent texts.
     func hashBytes(into hasher: inout Hasher) {
         var text = self
         text.withUTF8 { bytes in

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A place in encoded bytes, the base of every reader of AMQP's encoding.
+/// A position in encoded bytes, used by every reader of AMQP's encoding.
 ///
-/// It reads no byte at or beyond its end. If the bytes end too early, it returns `nil` or `false`, and its offset stays
-/// before the missing number or bytes. It must not outlive the call that lends it the bytes.
+/// The cursor reads no byte at or beyond its end. If the bytes end too early, the functions return `nil` or `false`,
+/// and the offset stays before the missing bytes. The cursor must not outlive the call that provides the bytes.
 ///
 /// Source: AMQP 1.0 §1.2 and §1.6.
 struct ByteCursor {
     private let start: UnsafeRawPointer
-    /// The place of the next byte, counted from the first one.
+    /// The offset of the next byte from the first byte.
     private(set) var offset: Int
     /// The end of the bytes, or of the entered compound value.
     private(set) var end: Int
 
-    /// - Parameter offset: The start of reading. Beyond the end it finds nothing.
+    /// - Parameter offset: The start of reading. Beyond the end, every read fails.
     @inline(__always)
     init(_ bytes: UnsafeRawBufferPointer, offset: Int = 0) {
-        // Empty bytes may have no address, and nothing is read from this one.
+        // Empty bytes may have no address; the substitute is never read.
         self.start = bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1).unsafelyUnwrapped
         self.offset = offset
         self.end = bytes.count
@@ -28,7 +28,7 @@ struct ByteCursor {
 
     // MARK: Bytes
 
-    /// Returns the next byte, without moving.
+    /// Returns the next byte without moving past it.
     @inline(__always)
     func peek() -> UInt8? {
         guard self.left >= 1 else { return nil }
@@ -47,7 +47,7 @@ struct ByteCursor {
         return T(bigEndian: value)
     }
 
-    /// Returns the next bytes, in place.
+    /// Returns the next bytes without a copy.
     @inline(__always)
     mutating func bytes(_ count: Int) -> UnsafeRawBufferPointer? {
         guard self.skip(count) else { return nil }
@@ -102,8 +102,8 @@ struct ByteCursor {
         return (isBeyond ? .max : end, count)
     }
 
-    /// Skips the content after a constructor; `false` for a described value, which has no size, and for undefined upper
-    /// four bits.
+    /// Skips the content after a constructor. Returns `false` for a described value, which has no size, and for
+    /// undefined upper four bits.
     @inline(__always)
     mutating func skipContent(of code: UInt8) -> Bool {
         switch code >> 4 {
@@ -114,7 +114,7 @@ struct ByteCursor {
         }
     }
 
-    /// The code of the next descriptor, if it has the usual form of three bytes; without moving.
+    /// The code of the next descriptor if it has the usual form of three bytes; does not move the cursor.
     @inline(__always)
     var usualDescriptor: UInt8? {
         guard self.left >= 3 else { return nil }
@@ -155,7 +155,7 @@ struct ByteCursor {
         return self.end
     }
 
-    /// Moves the end back to the one that ``enter(_:)`` returned.
+    /// Restores the end that ``enter(_:)`` returned.
     @inline(__always)
     mutating func leave(to outerEnd: Int) {
         assert(outerEnd >= self.end)

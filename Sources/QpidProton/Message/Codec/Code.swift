@@ -45,10 +45,10 @@ enum Code {
     static let array8: UInt8 = 0xe0
     static let array32: UInt8 = 0xf0
 
-    /// The difference between a wide form's constructor and the narrow one's.
+    /// The difference between the constructors of the wide and the narrow form.
     static let wide: UInt8 = 0x10
 
-    /// Returns whether sizes, lengths and counts have four bytes, in a constructor that has them.
+    /// Returns whether sizes, lengths and counts have four bytes. Only for the constructor of a type that has them.
     @inline(__always)
     static func isWide(_ code: UInt8) -> Bool { code & self.wide != 0 }
 
@@ -61,7 +61,7 @@ enum Code {
         }
     }
 
-    /// Returns the type of a constructor; `nil` if AMQP defines none.
+    /// Returns the type of a constructor; `nil` if AMQP defines no such constructor.
     @inline(__always)
     static func type(of code: UInt8) -> AMQPType? {
         switch code {
@@ -93,7 +93,7 @@ enum Code {
         }
     }
 
-    /// Returns the fewest bytes of a value after its constructor, from the upper four bits.
+    /// Returns the minimum number of bytes of a value after its constructor, from the upper four bits.
     @inline(__always)
     static func minimumWidth(of code: UInt8) -> Int {
         switch code >> 4 {
@@ -124,7 +124,7 @@ enum Section {
     static let value: UInt8 = 0x77
     static let footer: UInt8 = 0x78
 
-    /// Returns the section with a numeric or symbolic descriptor; `nil` if AMQP defines none.
+    /// Returns the section with a numeric or symbolic descriptor; `nil` if AMQP defines no such section.
     static func number(_ descriptor: AMQPValue) -> UInt8? {
         switch descriptor {
         case .ulong(let number) where number >= UInt64(self.header) && number <= UInt64(self.footer): UInt8(number)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A fault of the codec, small enough to be thrown in registers. ``AMQPError`` is created from it at the border.
+/// A fault of the codec, small enough to be thrown in registers. The public functions convert it to an ``AMQPError``.
 struct CodecFault: Error {
     enum Kind: UInt8 {
         case truncated
@@ -23,7 +23,7 @@ struct CodecFault: Error {
         case sectionDoubled
         case sectionOutOfOrder
         case mixedBody
-        // Encoding only:
+        // The faults of encoding:
         case tooLarge
         case outOfRoom
     }
@@ -43,7 +43,7 @@ struct CodecFault: Error {
     let kind: Kind
     /// The offset of the wrong byte.
     let offset: Int
-    /// The constructor, the count or the number of bytes, by the kind of fault.
+    /// The constructor, the count or the number of bytes, depending on the kind of fault.
     let number: Int
 
     init(_ kind: Kind, at offset: Int, _ number: Int = 0) {

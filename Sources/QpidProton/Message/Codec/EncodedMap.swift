@@ -2,11 +2,11 @@
 
 import NIOCore
 
-/// The pairs of a map in their received form. They have been checked, so nothing here can fail.
+/// The pairs of a map in their received form. The decoder has checked the bytes, so reading cannot fail.
 ///
-/// It shares the memory of the buffer that it was decoded from.
+/// The map shares the memory of the decoded buffer.
 final class EncodedMap: Sendable {
-    /// Alternating keys and values, from the first byte.
+    /// Alternating keys and values, starting at the first byte.
     private let bytes: ByteBuffer
     /// The number of keys and values.
     let count: Int
@@ -16,12 +16,12 @@ final class EncodedMap: Sendable {
         self.count = count
     }
 
-    /// Keys and values alternately.
+    /// The keys and values, alternating.
     var values: [AMQPValue] {
         ValueReader.passed(self.bytes) { (reader) throws(CodecFault) in try reader.elements(self.count) } ?? []
     }
 
-    /// Returns the key and the value at an offset, which moves past them.
+    /// Returns the pair at an offset, and moves the offset past the pair.
     @inline(__always)
     func pair(at offset: inout Int) -> AMQPMap.Element? {
         ValueReader.passed(self.bytes, from: &offset) { (reader) throws(CodecFault) in
@@ -39,7 +39,7 @@ final class EncodedMap: Sendable {
         return offset
     }
 
-    /// Returns the value of a textual key, in its narrow or its wide form of a kind.
+    /// Returns the value of a text key, in the narrow or the wide form of `kind`.
     func value(_ kind: UInt8, _ key: String) -> AMQPValue? {
         var key = key
         var found: AMQPValue?

@@ -3,16 +3,16 @@
 import NIOCore
 import Synchronization
 
-/// The properties of a message in their received form. They have been checked, so nothing here can fail.
+/// The properties of a message in their received form. The decoder has checked the bytes, so reading cannot fail.
 ///
-/// They share the memory of the buffer that they were decoded from, and are created at the first access.
+/// The properties share the memory of the decoded buffer. The first access creates the fields.
 final class EncodedProperties: Sendable {
     typealias Box = CopyOnWriteBox<AMQPProperties.Fields>
 
-    /// The fields, from the first byte.
+    /// The encoded fields, starting at the first byte.
     private let bytes: ByteBuffer
     private let count: Int
-    /// A reference to the box, once it exists. An `AtomicLazyReference` would look up its metadata each time.
+    /// A reference to the box, once it exists. An `AtomicLazyReference` would look up its metadata at each access.
     private let made = Atomic<Unmanaged<Box>?>(nil)
 
     init(_ bytes: ByteBuffer, count: Int) {
@@ -24,7 +24,7 @@ final class EncodedProperties: Sendable {
         if let made = self.made.load(ordering: .acquiring) { made.release() }
     }
 
-    /// Not to be changed, because others may read them.
+    /// The shared box of the fields. The caller must not change it, because other tasks may read it.
     var fields: Box {
         if let made = self.made.load(ordering: .acquiring) { return made.takeUnretainedValue() }
         return self.make()

@@ -2,15 +2,15 @@
 
 import NIOCore
 
-/// Computes an upper bound of encoded values, so that one allocation suffices. It refuses too deep values before
-/// anything is written.
+/// An upper bound for the size of encoded values, so that one allocation suffices. The computation refuses values that
+/// are too deep before any byte is written.
 struct EncodedSize {
     private(set) var bytes = 0
     private var depthLeft = AMQPDecodingLimits.highestDepth
 
     /// The largest message: sizes stay below the signed 32-bit range that some peers use.
     static let maximum = Int(Int32.max)
-    /// The constructor, the size and the count of a compound value.
+    /// The bytes of a compound value's constructor, size and count.
     private static let compound = 9
 
     @inline(__always)
@@ -18,11 +18,11 @@ struct EncodedSize {
         self.bytes &+= bytes
     }
 
-    /// The same as in ``ValueWriter``, so that both refuse the same depth.
+    /// Enters levels with the same limit as ``ValueWriter``, so that both refuse the same depth.
     @inline(__always)
     private mutating func descend(_ levels: Int = 1) throws(CodecFault) {
         guard self.depthLeft >= levels else { throw CodecFault(.tooDeep, at: 0) }
-        // Values that share memory can add up without end, so the sum stops early.
+        // The sum stops early, because values that share memory can have a huge sum.
         guard self.bytes <= Self.maximum else { throw CodecFault(.tooLarge, at: 0) }
         self.depthLeft &-= levels
     }
@@ -31,7 +31,8 @@ struct EncodedSize {
         try withUnsafePointer(to: value) { (pointer) throws(CodecFault) in try self.add(pointer) }
     }
 
-    /// Values are passed by pointer, because arguments of a recursive function would be retained and released.
+    /// Adds one value. Values are passed by pointer, because arguments of a recursive function would be retained and
+    /// released.
     private mutating func add(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) {
         switch value.pointee {
         case .string(let text): self.add(bytes: 5 + text.utf8.count)
@@ -90,8 +91,8 @@ struct EncodedSize {
     }
 
     mutating func add(_ message: AMQPMessage) throws(CodecFault) {
-        // Nine sections' descriptors and openings need at most 108 bytes, the header's fields 25, nulls 13. The rest is
-        // for the checks of room, which require more than the field.
+        // The descriptors and openings of nine sections need at most 108 bytes, the header's fields 25, and nulls 13.
+        // The rest covers checks that require more room than the field needs.
         self.add(bytes: 192)
         if let extras = message.extrasBox?.value {
             try self.add(extras.deliveryAnnotations)
@@ -126,7 +127,7 @@ struct EncodedSize {
         self.add(properties.contentEncoding?.rawValue)
         self.add(properties.groupID)
         self.add(properties.replyToGroupID)
-        // The constructors and sizes of those, two timestamps and an uint.
+        // The constant covers constructors and sizes, two timestamps and a uint.
         self.add(bytes: 10 * 5 + 2 * 9 + 5)
     }
 

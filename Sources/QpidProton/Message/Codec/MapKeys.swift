@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Finds a repeated key of an encoded map without comparing all keys with each other.
+/// A hash table that finds a repeated key of an encoded map without comparing all keys with each other.
 ///
-/// A key is stored in a table by a hash of its bytes. The hash is fast and not keyed. If a peer chooses keys that
-/// collide, the set of the standard library takes over.
+/// The hash of a key's bytes is fast and not keyed. If a peer chooses keys that collide, a `Set` of the standard
+/// library replaces the table.
 struct MapKeys {
-    /// A hash in the upper half, and the key's offset plus one in the lower one; the size is a power of two.
+    /// Each entry has a hash in the upper half, and the key's offset plus one in the lower half. The size is a power of
+    /// two.
     private let table: UnsafeMutableBufferPointer<UInt64>
     private var stepsLeft: Int
     private var all: Set<AMQPValue>?
 
-    /// Returns the number of places for that many keys: at least twice as many.
+    /// Returns the size of the table for a number of keys: at least twice that number.
     static func places(for keys: Int) -> Int { 1 << (Int.bitWidth - (2 * keys - 1).leadingZeroBitCount) }
 
-    /// Adopts memory for the table, which is initialized here.
+    /// Creates the table in uninitialized memory.
     @inline(__always)
     init(in table: UnsafeMutableBufferPointer<UInt64>) {
         table.initialize(repeating: 0)
@@ -21,10 +22,10 @@ struct MapKeys {
         self.stepsLeft = 4 * table.count
     }
 
-    /// Adds the key that a reader has just skipped from an offset; `false` if an equal one precedes it.
+    /// Adds the key that `reader` has skipped from an offset. Returns `false` if the table contains an equal key.
     @inline(__always)
     mutating func insert(from start: Int, _ reader: ValueReader) -> Bool {
-        // Never 0, which marks a free place.
+        // The hash is never 0, because 0 marks a free place.
         let hash = Self.hash(start, reader) | 1
         guard self.all == nil else { return self.insertIntoSet(start, reader) }
         let mask = self.table.count &- 1
@@ -52,7 +53,7 @@ struct MapKeys {
         return self.all?.insert(key).inserted ?? true
     }
 
-    /// Equal keys have equal hashes in every encoded form.
+    /// Returns the hash of a key. Equal keys have equal hashes in every encoded form.
     @inline(__always)
     private static func hash(_ start: Int, _ reader: ValueReader) -> UInt32 {
         if let text = reader.cursor.passedText(from: start) { return self.hash(text) }

@@ -2,7 +2,7 @@
 
 import NIOCore
 
-/// The AMQP 1.0 §3.2.1 and §3.2.4 names of fields in list sections, in the order of the fields.
+/// The names of the fields in list sections, in order. Source: AMQP 1.0 §3.2.1 and §3.2.4.
 enum FieldNames {
     static let header = ["durable", "priority", "ttl", "first-acquirer", "delivery-count"]
     static let properties = [
@@ -11,7 +11,7 @@ enum FieldNames {
     ]
 }
 
-// A message with a mistyped field is rare, so its two lists are created from values and encoded.
+// Messages with a mistyped field are rare, so their two lists take the slower path through values.
 
 extension AMQPHeader {
     /// Returns the fields as a list, with a mistyped value for a field with its default; `nil` if no field is set.

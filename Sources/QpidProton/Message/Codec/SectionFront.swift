@@ -2,7 +2,7 @@
 
 internal import NIOCore
 
-/// The front of a message's section, whose rest may be outstanding.
+/// The front of a section: its descriptor, constructor and size. The rest of the section may be outstanding.
 struct SectionFront: Equatable {
     let section: UInt8
     /// The bytes of the descriptor, the constructor and the size.
@@ -13,7 +13,7 @@ struct SectionFront: Equatable {
     /// The longest accepted name in a section's descriptor, in bytes.
     private static let longestName = 255
 
-    /// Reads a front at the reader index; `nil` if more bytes are needed.
+    /// Reads the front at the reader index. Returns `nil` if more bytes are needed.
     static func read(_ buffer: ByteBuffer) throws(AMQPError) -> SectionFront? {
         let front = buffer.withUnsafeReadableBytes { bytes -> Result<SectionFront?, AMQPError> in
             var cursor = ByteCursor(bytes)
@@ -58,7 +58,7 @@ struct SectionFront: Equatable {
         guard section != Section.value else { return 0 }
         guard let code = cursor.byte() else { return nil }
         switch code {
-        // Some clients write null for an empty section.
+        // A null counts as empty, because some clients write null for an empty section.
         case Code.list0, Code.null: return 0
         case Code.binary8, Code.list8, Code.map8, Code.binary32, Code.list32, Code.map32:
             return cursor.number(isWide: Code.isWide(code))
@@ -72,7 +72,7 @@ struct SectionFront: Equatable {
 }
 
 extension SectionFront {
-    /// Returns the start of the body in the first bytes of a message; `nil` if it is not known yet.
+    /// Returns the offset of the body in the first bytes of a message; `nil` if more bytes are needed.
     ///
     /// - Throws: An error if the bytes are not sections, or the body is not binary data.
     static func bodyStart(_ message: ByteBuffer) throws(AMQPError) -> Int? {
@@ -86,7 +86,7 @@ extension SectionFront {
     }
 }
 
-/// Extracts the bytes of a message's data sections from pieces of any size.
+/// A parser that extracts the bytes of a message's data sections from pieces of any size.
 struct BodySplitter {
     static let notData = AMQPError(
         scope: .delivery,
@@ -94,13 +94,13 @@ struct BodySplitter {
         detail: "the body of the message is not binary data"
     )
 
-    /// The received part of a footer.
+    /// The longest accepted footer, in bytes.
     private static let longestFooter = 1 << 20
-    /// The received and unused bytes.
+    /// The received bytes that have not been parsed.
     private var rest = ByteBuffer()
-    /// The outstanding bytes of the started data section.
+    /// The number of outstanding bytes of the started data section.
     private var dataLeft = 0
-    /// The outstanding bytes to skip of another section.
+    /// The number of outstanding bytes to skip in another section.
     private var skipLeft = 0
     /// The section after the body, once it has arrived.
     private(set) var footer: AMQPMap?
@@ -109,7 +109,7 @@ struct BodySplitter {
         if self.rest.readableBytes == 0 { self.rest = bytes } else { self.rest.writeImmutableBuffer(bytes) }
     }
 
-    /// Returns the next available bytes of the body; `nil` if there are none.
+    /// Returns the next available bytes of the body; `nil` if no bytes are available.
     mutating func next() throws(AMQPError) -> ByteBuffer? {
         while true {
             if self.dataLeft > 0 {

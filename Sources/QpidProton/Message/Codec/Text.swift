@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension UnsafeRawBufferPointer {
-    /// Whether no byte has its top bit set; up to eight bytes at a time, in loads that may overlap.
+    /// Whether no byte has its top bit set. Checks up to eight bytes at a time, in loads that may overlap.
     @inline(__always)
     var isASCII: Bool {
         guard let base = self.baseAddress else { return true }
@@ -23,7 +23,7 @@ extension UnsafeRawBufferPointer {
         return bits & 0x8080_8080_8080_8080 == 0
     }
 
-    /// Returns whether the bytes are equal; up to eight at a time, in loads that may overlap.
+    /// Returns whether the bytes are equal. Compares up to eight bytes at a time, in loads that may overlap.
     @inline(__always)
     func hasSameBytes(as other: UnsafeRawBufferPointer) -> Bool {
         guard self.count == other.count else { return false }
@@ -56,7 +56,7 @@ extension UnsafeRawBufferPointer {
         return String(decoding: self, as: UTF8.self)
     }
 
-    /// The number of bytes at the start that are complete, valid UTF-8 sequences.
+    /// The length in bytes of the longest prefix of complete, valid UTF-8 sequences.
     var validUTF8Prefix: Int {
         var decoder = UTF8.ForwardParser()
         var bytes = self.makeIterator()

@@ -84,13 +84,13 @@ extension ValueReader {
         if let extras = sections.extras { message.extrasBox = CopyOnWriteBox(extras) }
     }
 
-    /// Returns the number of the section that starts here, which must be allowed after the others.
+    /// Returns the number of the next section, after a check that it may follow the earlier ones.
     @inline(__always)
     private mutating func section(after sections: borrowing Sections) throws(CodecFault) -> UInt8 {
         let start = self.offset
         let section = if let usual = try self.usualSection() { usual } else { try self.unusualSection() }
         if section > sections.highest {
-            // Of the three kinds of body only one may occur.
+            // A message has only one of the three kinds of body.
             let isBody = section >= Section.data && section <= Section.value
             if isBody, sections.highest >= Section.data { throw CodecFault(.mixedBody, at: start, Int(section)) }
         } else {
@@ -99,9 +99,10 @@ extension ValueReader {
         return section
     }
 
-    /// Checks a section after an equal or later one in AMQP's order.
+    /// Checks a section that follows an equal or later section in AMQP's order.
     ///
-    /// The order carries no meaning, so a section that occurs once, or one more of the body's kind, is certain.
+    /// The order has no meaning. The message is therefore unambiguous if the section occurs once, or is another section
+    /// of the body's kind.
     private mutating func checkUnordered(_ section: UInt8, _ sections: borrowing Sections, at start: Int)
         throws(CodecFault)
     {
@@ -113,11 +114,11 @@ extension ValueReader {
             throw CodecFault(.mixedBody, at: start, Int(section))
         }
         if self.isStrict, section < sections.highest { throw CodecFault(.sectionOutOfOrder, at: start, Int(section)) }
-        // An empty section needs few bytes and more memory, so it counts as an element.
+        // An empty section needs more memory than bytes, so it counts as an element.
         try self.charge(1)
     }
 
-    /// Returns the number of the section that starts here. Skips its descriptor if it has the usual form.
+    /// Skips a descriptor of the usual form and returns the number of its section; `nil` for another form.
     @inline(__always)
     private mutating func usualSection() throws(CodecFault) -> UInt8? {
         guard let section = self.cursor.usualDescriptor, section >= Section.header, section <= Section.footer else {
@@ -127,7 +128,7 @@ extension ValueReader {
         return section
     }
 
-    /// Returns the number of the section that starts here, in any form of its descriptor.
+    /// Skips a descriptor of any form and returns the number of its section.
     private mutating func unusualSection() throws(CodecFault) -> UInt8 {
         let start = self.offset
         let code = try self.fixed(UInt8.self)
@@ -176,7 +177,7 @@ extension ValueReader {
         }
     }
 
-    /// Accepts null in place of a section's value, because some clients write it for an empty section.
+    /// Accepts null in place of a section's value, because some clients write null for an empty section.
     private func checkNullSection(_ code: UInt8, _ wanted: CodecFault.Wanted) throws(CodecFault) {
         guard code == Code.null, !self.isStrict else { throw CodecFault(wanted: wanted, at: self.offset - 1) }
     }
@@ -217,7 +218,7 @@ extension ValueReader {
 
     private static let headerTypes: [CodecFault.Wanted] = [.boolean, .ubyte, .uint, .boolean, .uint]
 
-    /// Returns the properties, checked and stored in their received form; `nil` if none is set.
+    /// Checks the properties and returns them in their received form; `nil` if no property is set.
     private mutating func properties(_ sections: inout Sections) throws(CodecFault) -> AMQPProperties? {
         guard let (count, outerEnd) = try self.sectionFields(maximum: 13) else { return nil }
         let start = self.offset
@@ -239,7 +240,7 @@ extension ValueReader {
             : AMQPProperties(EncodedProperties(bytes, count: count))
     }
 
-    /// Reads properties with a mistyped field; the bytes have been skipped before.
+    /// Reads properties with a mistyped field from checked bytes.
     private func mistypedProperties(_ bytes: ByteBuffer, _ count: Int, _ sections: inout Sections) -> AMQPProperties {
         var fields = AMQPProperties.Fields()
         var mistyped: [String: AMQPValue] = [:]
@@ -260,8 +261,8 @@ extension ValueReader {
         return properties
     }
 
-    /// Skips a property with the checks of ``readProperties(_:into:)``. Returns the type that AMQP defines if the
-    /// property has another one.
+    /// Skips a property with the checks of ``readProperties(_:into:)``. If the property has the wrong type, returns the
+    /// type that AMQP defines.
     @inline(__always)
     private mutating func passProperty(_ field: Int) throws(CodecFault) -> CodecFault.Wanted? {
         let code = try self.peek()
@@ -287,7 +288,7 @@ extension ValueReader {
         }
     }
 
-    /// Reads skipped properties.
+    /// Reads properties from checked bytes.
     mutating func readProperties(_ count: Int, into properties: inout AMQPProperties.Fields) throws(CodecFault) {
         for field in 0..<count where try !self.null() { try self.readProperty(field, into: &properties) }
     }
@@ -313,7 +314,7 @@ extension ValueReader {
 
     // MARK: Fields
 
-    /// Returns whether the field is null, which is then skipped.
+    /// Returns whether the field is null, and skips it if so.
     @inline(__always)
     private mutating func null() throws(CodecFault) -> Bool {
         guard try self.peek() == Code.null else { return false }

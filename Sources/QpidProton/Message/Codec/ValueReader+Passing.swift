@@ -2,7 +2,7 @@
 
 import NIOCore
 
-/// Skips values without creating them, and reads skipped values.
+/// Functions that skip values without creating them, and that read skipped values.
 extension ValueReader {
     /// Skips one value with all the checks of ``value()``.
     mutating func passValue() throws(CodecFault) {
@@ -88,14 +88,14 @@ extension ValueReader {
 
     // MARK: Skipped values
 
-    /// Reads from the start of skipped bytes. `nil` never occurs.
+    /// Reads from the start of checked bytes. Never returns `nil`.
     @inline(__always)
     static func passed<T>(_ buffer: ByteBuffer, _ body: (inout ValueReader) throws(CodecFault) -> T) -> T? {
         var offset = 0
         return self.passed(buffer, from: &offset, body)
     }
 
-    /// Reads from an offset, which moves past the read bytes.
+    /// Reads checked bytes from an offset, and moves the offset past the read bytes.
     @inline(__always)
     @discardableResult
     static func passed<T>(
@@ -113,13 +113,13 @@ extension ValueReader {
         }
     }
 
-    /// Returns the skipped value at an offset.
+    /// Returns the checked value at an offset.
     func passed(_ start: Int) -> AMQPValue? {
         var reader = ValueReader(passed: self.cursor.moved(to: start), self.buffer)
         return try? reader.value()
     }
 
-    /// Returns whether two skipped values are equal, in any encoded form.
+    /// Returns whether two checked values are equal, in any encoded form.
     func isEqual(_ first: Int, _ second: Int) -> Bool {
         guard let text = self.cursor.text(at: first), let other = self.cursor.text(at: second) else {
             return self.passed(first) == self.passed(second)
@@ -127,7 +127,7 @@ extension ValueReader {
         return text.kind == other.kind && text.bytes.hasSameBytes(as: other.bytes)
     }
 
-    /// Skips the next value, which has been skipped before. Returns whether it was text of a kind with these bytes.
+    /// Skips the next checked value. Returns whether it is a text of `kind` with the bytes `wanted`.
     @inline(__always)
     mutating func isNextText(_ kind: UInt8, _ wanted: UnsafeRawBufferPointer) throws(CodecFault) -> Bool {
         guard try self.peek() & ~Code.wide == kind else {
@@ -138,7 +138,7 @@ extension ValueReader {
         return try self.sized(wide: Code.isWide(code)).hasSameBytes(as: wanted)
     }
 
-    /// Skips a map that has been skipped before. Returns the number of its keys and values.
+    /// Skips a checked map. Returns the number of its keys and values.
     mutating func skipMap(wide: Bool) throws(CodecFault) -> Int {
         guard let (end, count) = self.cursor.compound(isWide: wide) else {
             throw CodecFault(.truncated, at: self.offset)
@@ -147,7 +147,7 @@ extension ValueReader {
         return count
     }
 
-    /// Skips a value that has been skipped before.
+    /// Skips a checked value.
     mutating func skipValue() throws(CodecFault) {
         let code = try self.fixed(UInt8.self)
         if code == Code.described {

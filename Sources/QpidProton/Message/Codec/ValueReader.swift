@@ -8,18 +8,18 @@ import NIOCore
     import Foundation
 #endif
 
-/// Creates values and messages from encoded bytes. It is used within `ByteBuffer.withUnsafeReadableBytes` only.
+/// A reader that creates values and messages from encoded bytes, used only within `ByteBuffer.withUnsafeReadableBytes`.
 ///
-/// The cursor ends with the innermost compound value, so that no element reaches beyond its list.
+/// The end of the cursor is the end of the innermost compound value, so that no element reaches beyond its list.
 struct ValueReader {
     var cursor: ByteCursor
     /// The buffer of the bytes, for slices that share its memory.
     let buffer: UnsafePointer<ByteBuffer>
     var depthLeft: Int
     private var elementsLeft: Int
-    /// Whether everything has been skipped before, with the checks of ``passValue()``.
+    /// Whether ``passValue()`` has already checked all bytes.
     let isPassed: Bool
-    /// Whether a message must keep every rule of AMQP 1.0 §3.2.
+    /// Whether a message must follow every rule of AMQP 1.0 §3.2.
     let isStrict: Bool
 
     /// Returns the value at the start of the readable bytes, and the number of its bytes.
@@ -34,7 +34,7 @@ struct ValueReader {
     static func message(_ buffer: ByteBuffer, _ limits: AMQPDecodingLimits) throws(AMQPError) -> AMQPMessage {
         try Self.read(buffer, limits) { (reader) throws(CodecFault) in
             var fault: CodecFault?
-            // Read into one place and moved from there, because each copy of a message counts its references.
+            // The message is read in place and moved once, because each copy of a message changes reference counts.
             let message = withUnsafeTemporaryAllocation(of: AMQPMessage.self, capacity: 1) { place in
                 place.initializeElement(at: 0, to: AMQPMessage())
                 do throws(CodecFault) {
@@ -98,7 +98,7 @@ struct ValueReader {
     @inline(__always)
     var isAtEnd: Bool { self.cursor.left == 0 }
 
-    /// Returns the fault of `count` required bytes that are not all available.
+    /// Returns the fault for `count` required bytes of which some are missing.
     @inline(__always)
     private func truncated(_ count: Int) -> CodecFault {
         CodecFault(.truncated, at: self.cursor.end, count - self.cursor.left)
@@ -116,7 +116,7 @@ struct ValueReader {
         return value
     }
 
-    /// Returns the next byte, without moving.
+    /// Returns the next byte without moving past it.
     @inline(__always)
     func peek() throws(CodecFault) -> UInt8 {
         guard let byte = self.cursor.peek() else { throw self.truncated(1) }
@@ -230,7 +230,7 @@ struct ValueReader {
     /// Returns skipped bytes in the buffer's memory.
     @inline(__always)
     func slice(from start: Int, to end: Int) -> ByteBuffer {
-        // Within the readable bytes, so the empty buffer is never used.
+        // The range is within the readable bytes, so the empty buffer is never used.
         self.buffer.pointee.getSlice(at: self.buffer.pointee.readerIndex &+ start, length: end &- start) ?? ByteBuffer()
     }
 
@@ -239,7 +239,7 @@ struct ValueReader {
         let text = try self.sized(wide: wide)
         if text.isASCII { return text.asciiString }
         let string = String(decoding: text, as: UTF8.self)
-        // Bytes that are not UTF-8 have been replaced, and `init(validating:)` costs three times as much.
+        // A replaced byte means invalid UTF-8. `String(validating:as:)` would cost three times as much.
         guard string.utf8.elementsEqual(text) else {
             throw self.fault(.invalidUTF8, at: text.validUTF8Prefix, in: text)
         }
@@ -253,7 +253,7 @@ struct ValueReader {
         return AMQPSymbol(rawValue: text.asciiString)
     }
 
-    /// Checks that just skipped text is ASCII.
+    /// Checks that the text before the offset is ASCII.
     @inline(__always)
     func checkSymbol(_ text: UnsafeRawBufferPointer) throws(CodecFault) {
         guard text.isASCII else {
@@ -261,7 +261,7 @@ struct ValueReader {
         }
     }
 
-    /// Returns the fault at a place in just skipped text.
+    /// Returns the fault at a position in the text before the offset.
     @inline(__always)
     func fault(_ kind: CodecFault.Kind, at place: Int, in text: UnsafeRawBufferPointer) -> CodecFault {
         CodecFault(kind, at: self.offset &- text.count &+ place)
@@ -275,14 +275,14 @@ struct ValueReader {
         self.depthLeft &-= 1
     }
 
-    /// Removes elements from the budget before their memory is allocated.
+    /// Charges elements to the budget before their memory is allocated.
     @inline(__always)
     mutating func charge(_ count: Int) throws(CodecFault) {
         guard count <= self.elementsLeft else { throw CodecFault(.tooManyElements, at: self.offset) }
         self.elementsLeft &-= count
     }
 
-    /// Reads size and count and enters the compound value. Returns the count and the former end.
+    /// Reads the size and the count, and enters the compound value. Returns the count and the former end.
     @inline(__always)
     mutating func enter(wide: Bool) throws(CodecFault) -> (count: Int, outerEnd: Int) {
         try self.descend()
@@ -301,7 +301,7 @@ struct ValueReader {
         self.depthLeft &+= 1
     }
 
-    /// Checks that `count` elements of at least `width` bytes fit into the rest, and removes them from the budget.
+    /// Checks that `count` elements of at least `width` bytes fit into the rest, and charges them to the budget.
     @inline(__always)
     mutating func admit(_ count: Int, width: Int, countWidth: Int) throws(CodecFault) {
         if width > 0, count > self.cursor.left / width {
@@ -310,7 +310,7 @@ struct ValueReader {
         try self.charge(count)
     }
 
-    /// Reads that many values into their places, without the checks of appending.
+    /// Reads `count` values directly into an array, without the checks of `append`.
     @inline(__always)
     mutating func elements(_ count: Int) throws(CodecFault) -> [AMQPValue] {
         try self.elements(count) { (reader) throws(CodecFault) in try reader.value() }
@@ -346,7 +346,7 @@ struct ValueReader {
         return elements
     }
 
-    /// Returns a map, checked and stored in its received form. Its values are created at each access.
+    /// Checks a map and returns it in its received form. Each access creates the values again.
     mutating func map(wide: Bool) throws(CodecFault) -> AMQPMap {
         let start = self.offset
         let count = self.isPassed ? try self.skipMap(wide: wide) : try self.passMap(wide: wide)
@@ -355,7 +355,7 @@ struct ValueReader {
         return AMQPMap(EncodedMap(self.slice(from: pairs, to: self.offset), count: count))
     }
 
-    /// Returns the fields of a list section: their number, and the end for leaving.
+    /// Enters a list section. Returns the number of its fields, and the former end for ``leaveFields(to:)``.
     mutating func enterFields(wide: Bool, maximum: Int) throws(CodecFault) -> (count: Int, outerEnd: Int) {
         let (count, outerEnd) = try self.enter(wide: wide)
         guard count <= maximum else { throw CodecFault(.tooManyFields, at: self.offset &- (wide ? 4 : 1), count) }
@@ -382,7 +382,7 @@ struct ValueReader {
         guard let type = Code.type(of: code) else { throw CodecFault(.unknownConstructor, at: start, Int(code)) }
         try self.admit(count, width: Code.minimumWidth(of: code), countWidth: self.offset &- countOffset)
         if !descriptors.isEmpty {
-            // Each described element uses a place for every descriptor.
+            // Each described element counts once per descriptor.
             let (places, overflow) = count.multipliedReportingOverflow(by: descriptors.count)
             guard !overflow else { throw CodecFault(.tooManyElements, at: self.offset) }
             try self.charge(places)

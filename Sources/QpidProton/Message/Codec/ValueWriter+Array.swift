@@ -15,7 +15,7 @@ extension ValueWriter {
         try self.close(opening, Code.array8, count: array.count)
     }
 
-    /// The constructor, and the elements without one.
+    /// Writes the constructor, and then the elements without constructors.
     private mutating func arrayBody(_ array: AMQPArray) throws(CodecFault) {
         try self.descend(1 + array.descriptors.count)
         defer { self.ascend(1 + array.descriptors.count) }
@@ -38,7 +38,7 @@ extension ValueWriter {
         self.bytes.storeBytes(of: code & ~Code.wide, toByteOffset: codeOffset, as: UInt8.self)
     }
 
-    /// One element without its constructor.
+    /// Writes one element without its constructor.
     ///
     /// Compound elements are written in the wide form. `largest` grows to the largest size or count that the narrow
     /// form would have to hold.
@@ -104,7 +104,7 @@ extension ValueWriter {
         self.offset &+= count
     }
 
-    /// Leaves room for a wide size and count.
+    /// Reserves the bytes of a wide size and count.
     private mutating func openWide() throws(CodecFault) -> Int {
         try self.room(8)
         let start = self.offset
@@ -121,7 +121,7 @@ extension ValueWriter {
         self.offset = end
     }
 
-    /// Rewrites wide elements in the narrow form, if all fit.
+    /// Rewrites wide elements in the narrow form. The caller has checked that all fit.
     private mutating func drawTogether(from start: Int, count: Int) {
         var source = start
         self.offset = start
@@ -137,8 +137,9 @@ extension ValueWriter {
 }
 
 extension AMQPArray {
-    /// The constructor for all elements: the narrowest that fits each. Numbers and booleans need at least one byte
-    /// each, because some peers cannot read elements without width. Compound elements are wide until they are written.
+    /// The constructor of all elements: the narrowest form that fits every element. Numbers and booleans need at least
+    /// one byte each, because some peers cannot read elements of width 0. Compound elements are wide until they are
+    /// written.
     fileprivate var elementCode: UInt8 {
         switch self.elementType {
         case .null: Code.null

@@ -3,7 +3,7 @@
 import NIOCore
 
 extension ValueWriter {
-    /// Writes the sections that are filled or must be present, in order.
+    /// Writes the sections in order: every section that has content or must be present.
     mutating func message(_ message: AMQPMessage) throws(CodecFault) {
         let empty = message.emptySections
         let mistyped = message.extrasBox?.value.mistypedFields ?? [:]
@@ -23,7 +23,7 @@ extension ValueWriter {
             let fields = message.properties.box?.value ?? AMQPProperties.Fields()
             try self.list(fields.list(mistyped), Section.properties, empty.contains(.properties))
         } else if let box = message.properties.box {
-            // By pointer and without changes, because a copy would count the references of all fields.
+            // The fields are passed by pointer, because a copy would change the reference counts of all fields.
             try withUnsafePointer(to: &box.value) { (fields) throws(CodecFault) in
                 try self.properties(fields, evenIfEmpty: empty.contains(.properties))
             }
@@ -60,7 +60,7 @@ extension ValueWriter {
         try self.map(map)
     }
 
-    /// A section of fields with a mistyped one.
+    /// Writes a section of fields, of which one is mistyped.
     private mutating func list(_ fields: [AMQPValue]?, _ section: UInt8, _ evenIfEmpty: Bool) throws(CodecFault) {
         guard evenIfEmpty || fields != nil else { return }
         try self.begin(section)
@@ -94,7 +94,7 @@ extension ValueWriter {
     private mutating func header(_ header: AMQPHeader) throws(CodecFault) {
         try self.begin(Section.header)
         let opening = try self.open(count: 5)
-        // Five fields of at most five bytes.
+        // The room for five fields of at most five bytes.
         try self.room(25)
         var count = 0
         if header.durable {
@@ -135,12 +135,12 @@ extension ValueWriter {
         }
     }
 
-    /// Returns the number of fields including the nulls between them.
+    /// Writes the fields. Returns their number including the nulls between them.
     ///
-    /// Each is passed by pointer, as values are, because an argument's reference would be counted.
+    /// Each field is passed by pointer, because an argument would change a reference count.
     @inline(never)
     private mutating func fields(_ properties: UnsafePointer<AMQPProperties.Fields>) throws(CodecFault) -> Int {
-        // A copy without a pointer to it stays in registers.
+        // A copy of the writer without a pointer to it stays in registers.
         var writer = self
         var count = 0
         try writer.field(0, properties.pointer(to: \.messageID), &count)

@@ -8,9 +8,9 @@ import NIOCore
     import Foundation
 #endif
 
-/// Writes values into existing memory, or memory of the size from ``EncodedSize``.
+/// A writer of encoded values into existing memory, or into memory of the size from ``EncodedSize``.
 ///
-/// Every write is checked against the memory's end, so an overrun is an error and not a stray write.
+/// The writer checks every write against the end of the memory, so that an overrun is an error and not a stray write.
 struct ValueWriter {
     let bytes: UnsafeMutableRawPointer
     private let capacity: Int
@@ -29,7 +29,7 @@ struct ValueWriter {
     ) throws(AMQPError) {
         do throws(CodecFault) {
             guard buffer.writerIndex <= EncodedSize.maximum else { throw CodecFault(.tooLarge, at: 0) }
-            // If the buffer's memory suffices, nothing is estimated before.
+            // If the buffer's memory suffices, no estimate is needed.
             if buffer.writableBytes > Self.slack, try self.append(to: &buffer, reserving: 0, body) { return }
             var size = EncodedSize()
             try bound(&size)
@@ -42,7 +42,7 @@ struct ValueWriter {
         }
     }
 
-    /// Returns `false`, and leaves the buffer unchanged, if the memory is too small.
+    /// Appends to the buffer. Returns `false`, and leaves the buffer unchanged, if the memory is too small.
     @inline(__always)
     private static func append(
         to buffer: inout ByteBuffer,
@@ -51,7 +51,7 @@ struct ValueWriter {
     ) throws(CodecFault) -> Bool {
         if bytes > 0 { buffer.reserveCapacity(minimumWritableBytes: bytes) }
         let start = buffer.writerIndex
-        // All of its memory, of which NIO creates no slice.
+        // This call provides the whole memory of the buffer, for which NIO creates no slice.
         let count = try buffer.withVeryUnsafeMutableBytes { (memory) throws(CodecFault) in
             let front = memory.baseAddress.map { $0 + start }
             return try self.write(to: UnsafeMutableRawBufferPointer(start: front, count: memory.count &- start), body)
@@ -71,7 +71,7 @@ struct ValueWriter {
         _ body: (inout ValueWriter) throws(CodecFault) -> Void
     ) throws(CodecFault) -> Int? {
         guard let base = memory.baseAddress else { return nil }
-        // Its estimate refuses anything larger.
+        // Output beyond the cap runs out of room, and then the estimate refuses it.
         var writer = ValueWriter(base, min(memory.count, EncodedSize.maximum))
         do throws(CodecFault) {
             try body(&writer)
@@ -105,7 +105,7 @@ struct ValueWriter {
         guard self.capacity &- self.offset >= count else { throw CodecFault(.outOfRoom, at: self.offset) }
     }
 
-    /// Writes without a check, because the caller has checked the room.
+    /// Writes a number without a check, because the caller has checked the room.
     @inline(__always)
     mutating func put<T: FixedWidthInteger & BitwiseCopyable>(_ value: T) {
         self.bytes.storeBytes(of: value.bigEndian, toByteOffset: self.offset, as: T.self)
@@ -118,7 +118,7 @@ struct ValueWriter {
         self.put(value)
     }
 
-    /// Constructor, length and bytes: the narrow form up to 255 bytes. Returns false without room.
+    /// Writes the constructor, length and bytes, in the narrow form up to 255 bytes. Returns `false` without room.
     @inline(__always)
     private mutating func put(_ code: UInt8, _ source: UnsafeRawBufferPointer) -> Bool {
         guard self.capacity &- self.offset >= 5 &+ source.count else { return false }
@@ -179,7 +179,7 @@ struct ValueWriter {
     mutating func symbol(_ symbol: AMQPSymbol) throws(CodecFault) {
         let start = self.offset
         try self.text(Code.symbol8, symbol.rawValue)
-        // Checked in the output, so that its text need not be held.
+        // The check reads the output, because reading the symbol again would retain its text.
         let isNarrow = self.bytes.load(fromByteOffset: start, as: UInt8.self) == Code.symbol8
         let front = start &+ (isNarrow ? 2 : 5)
         guard UnsafeRawBufferPointer(start: self.bytes + front, count: self.offset &- front).isASCII else {
@@ -214,17 +214,18 @@ struct ValueWriter {
 
     // MARK: Values
 
-    /// One value with its constructor, in the smallest form.
+    /// Writes one value with its constructor, in the smallest form.
     mutating func value(_ value: AMQPValue) throws(CodecFault) {
         try withUnsafePointer(to: value) { (pointer) throws(CodecFault) in try self.value(pointer) }
     }
 
-    /// Values are passed by pointer, because arguments of a recursive function would be retained and released.
+    /// Writes one value. Values are passed by pointer, because arguments of a recursive function would be retained and
+    /// released.
     mutating func value(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) {
         if try !self.plain(value) { try self.other(value) }
     }
 
-    /// Writes a number, a boolean or a string without a call; `false`, and nothing is written, for others.
+    /// Writes a number, a boolean or a string without a call. Returns `false` for another value, and writes nothing.
     @inline(__always)
     private mutating func plain(_ value: UnsafePointer<AMQPValue>) throws(CodecFault) -> Bool {
         try self.room(17)
@@ -316,15 +317,16 @@ struct ValueWriter {
 
     // MARK: Compound values
 
-    /// A compound value of unknown size.
+    /// An opened compound value, whose size is not known yet.
     struct Opening {
         /// The place of the constructor.
         let start: Int
-        /// Whether there is room for the wide form.
+        /// Whether the reserved bytes suffice for the wide form.
         let isWide: Bool
     }
 
-    /// Leaves room for constructor, size and count, in the wide form if the number of elements suggests it.
+    /// Reserves the bytes of the constructor, the size and the count, in the wide form if the number of elements
+    /// suggests it.
     @inline(__always)
     mutating func open(count: Int) throws(CodecFault) -> Opening {
         try self.room(9)
@@ -333,7 +335,7 @@ struct ValueWriter {
         return opening
     }
 
-    /// Writes constructor, size and count, and moves the elements if the other form is right.
+    /// Writes the constructor, the size and the count. Moves the elements if the other form is correct.
     @inline(__always)
     mutating func close(_ opening: Opening, _ code: UInt8, count: Int) throws(CodecFault) {
         let bodyStart = opening.start &+ (opening.isWide ? 9 : 3)
@@ -354,7 +356,7 @@ struct ValueWriter {
         self.offset = end
     }
 
-    /// Moves everything from an offset to the end.
+    /// Moves the bytes from an offset to the end.
     private mutating func move(from start: Int, by distance: Int) throws(CodecFault) {
         try self.room(max(distance, 0))
         let source = self.bytes + start
@@ -366,7 +368,7 @@ struct ValueWriter {
         guard !elements.isEmpty else {
             try self.room(1)
             self.put(Code.list0)
-            // It is a list, even if short.
+            // An empty list counts as a level too: this call only checks the depth.
             return try self.values(elements)
         }
         let opening = try self.open(count: elements.count)
@@ -381,7 +383,7 @@ struct ValueWriter {
         try self.close(opening, Code.map8, count: values.count)
     }
 
-    /// The elements of a list, or the keys and values of a map.
+    /// Writes the elements of a list, or the keys and values of a map.
     @inline(__always)
     mutating func values(_ values: [AMQPValue]) throws(CodecFault) {
         try self.descend()
@@ -397,12 +399,12 @@ struct ValueWriter {
         self.ascend()
     }
 
-    /// Writes the values before the first that needs a call. Returns their number.
+    /// Writes the values before the first value that needs a call. Returns their number.
     ///
-    /// Nothing here can change the values, so no reference is counted.
+    /// The function cannot change the values, so the compiler retains none of them.
     @inline(never)
     private mutating func plainFront(_ values: UnsafePointer<AMQPValue>, _ count: Int) throws(CodecFault) -> Int {
-        // A copy without a pointer to it stays in registers.
+        // A copy of the writer without a pointer to it stays in registers.
         var writer = self
         var index = 0
         while index < count, try writer.plain(values + index) { index &+= 1 }
