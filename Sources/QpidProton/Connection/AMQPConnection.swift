@@ -77,9 +77,9 @@ public final class AMQPConnection: Sendable {
     ///
     /// Suspends until the peer has begun the session too. Cancellation abandons the session.
     ///
-    /// The channel number of an ended session rests before another session gets it, because RabbitMQ 4.0 can lose a
-    /// begin that comes too soon. If every free number has rested for less than 20 ms, the begin waits for the
-    /// remaining time.
+    /// The channel number of an ended session rests before another session uses it, because RabbitMQ 4.0 can lose a
+    /// `begin` that arrives too soon. If every free number has rested for less than 20 ms, the call waits for the rest
+    /// of that time.
     ///
     /// - Parameters:
     ///   - configuration: The settings of the session.
