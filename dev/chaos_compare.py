@@ -5,18 +5,19 @@
   chaos_compare.py FATES READ [--since NS]
   chaos_compare.py --self-test
 
-FATES has a line for each message that a client was handed: sender, number, fate, attempts, the time at which it was handed over, and
-that of its fate. READ has a line for each message that another client read from the broker, in that order: sender and number; a third
-column of 1 says that the broker had delivered it before. Columns are separated by tabs, and lines that begin with # are remarks.
---since NS looks for lost ones only among messages that were handed over after that time, for a queue that was deleted before.
+FATES has a line for each submitted message: sender, number, fate, attempts, the time of its submission, and the time of
+its fate. READ has a line for each message that another client read from the broker, in that order: sender and number. A
+third column of 1 means that the broker had delivered the message before. Columns are separated by tabs, and lines that
+begin with # are comments. --since NS counts as lost only messages that were submitted after that time, for a queue that
+was deleted before.
 
-What must hold:
+The rules:
   each number of a sender has one fate, and the numbers have no gap
   lost        none: an accepted message is in READ
-  unflagged   none: a message that is in READ twice has 2 attempts or more, or was delivered before
-  too often   none: a message is not in READ more often than it left
-  never sent  none: a message that did not leave is not in READ
-  unknown     none: a message in READ was handed over
+  unflagged   none: a message that is in READ twice has 2 attempts or more, or the broker had delivered it before
+  too often   none: a message is not in READ more often than it was sent
+  never sent  none: a message that was not sent is not in READ
+  unknown     none: a message in READ was submitted
   disorder    none: the first arrivals of a sender have rising numbers
 """
 
@@ -38,7 +39,7 @@ def lines(path):
 
 
 def compare(fates_lines, read_lines, since=0, ordered=True):
-    """The figures of a run, and examples of what must not be."""
+    """Returns the figures of a run, and an example of each violation."""
     fates, figures, examples = {}, Counter(), {}
 
     def violation(name, what):
@@ -80,7 +81,7 @@ def compare(fates_lines, read_lines, since=0, ordered=True):
             violation("lost", key)
         if count and fate in NEVER_SENT and attempts < 1:
             violation("never sent", f"{key}: {fate}")
-        # Those that the broker gave out again have arrived once there.
+        # The broker delivered these again, so the message arrived there only once.
         sent = max(count - redelivered[key], min(count, 1))
         if sent > 1:
             figures["twice"] += 1
@@ -98,10 +99,10 @@ def violations(figures, examples):
     return [f"{figures[name]} {name}, for example {examples.get(name)}" for name in MUST_BE_NONE if figures[name]]
 
 
-# The test of the comparing --------------------------------------------------------------------------------------------
+# The self-test --------------------------------------------------------------------------------------------------------
 
 CASES = [
-    # What the file of fates says, what was read, and what the comparer must find.
+    # The lines of FATES, the lines of READ, and the expected violations.
     ("all well", ["0 0 accepted 1", "0 1 accepted 1"], ["0 0", "0 1"], []),
     ("twice and flagged", ["0 0 accepted 2", "0 1 accepted 1"], ["0 0", "0 0", "0 1"], []),
     ("a late double", ["0 0 accepted 2", "0 1 accepted 1"], ["0 0", "0 1", "0 0"], []),
@@ -131,8 +132,8 @@ def self_test():
         assert found == expected, f"{name}: found {found}, expected {expected}"
         assert len(violations(figures, examples)) == len(expected)
     figures, _ = compare([["0", "0", "accepted", "1", "10", "20"]], [], since=11)
-    assert not figures["lost"], "lost before the time that counts"
-    print(f"{len(CASES) + 1} cases of chaos_compare are right")
+    assert not figures["lost"], "messages before --since count as lost"
+    print(f"{len(CASES) + 1} cases of chaos_compare passed")
 
 
 def main():
@@ -140,13 +141,13 @@ def main():
     parser.add_argument("fates", nargs="?")
     parser.add_argument("read", nargs="?")
     parser.add_argument("--since", type=int, default=0)
-    parser.add_argument("--unordered", action="store_true", help="several consumers have read: compare no order")
+    parser.add_argument("--unordered", action="store_true", help="several consumers read the queue: do not check the order")
     parser.add_argument("--self-test", action="store_true")
     options = parser.parse_args()
     if options.self_test:
         return self_test()
     if not options.read:
-        parser.error("two files, or --self-test")
+        parser.error("name two files, or --self-test")
     figures, examples = compare(lines(options.fates), lines(options.read), options.since, not options.unordered)
     print(json.dumps(dict(sorted(figures.items()))))
     for text in violations(figures, examples):

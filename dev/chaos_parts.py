@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the scenarios of dev/chaos are made of: processes, a broker, a cluster, and the account of a run."""
+"""The parts of the scenarios of dev/chaos: processes, a broker, a cluster, and the account of a run."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def now():
 
 
 def call(*command, check=True):
-    """Runs a command to its end, and returns what it printed. A Ctrl-C at the terminal does not reach it."""
+    """Runs a command to its end, and returns its output. A Ctrl-C at the terminal does not reach the command."""
     done = subprocess.run(
         [str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True)
     if check and done.returncode:
@@ -39,7 +39,7 @@ def call(*command, check=True):
 
 
 class Part:
-    """A process of the program chaos. It ends with its standard input, and is ended with the run in any case."""
+    """A process of the program chaos. It ends with its standard input, and at the latest with the run."""
 
     def __init__(self, program, *arguments, output=None):
         self.name = arguments[0]
@@ -54,7 +54,7 @@ class Part:
     def read(self):
         for line in self.process.stdout:
             with self.changed:
-                # Of the progress only the last matters.
+                # Only the last line of progress matters.
                 if self.lines and self.lines[-1].startswith("progress") and line.startswith("progress"):
                     self.lines.pop()
                 self.lines.append(line.strip())
@@ -71,7 +71,7 @@ class Part:
             raise Failure(f"{self.name} has ended: {error}; {''.join(self.errors)[-500:]}") from error
 
     def wait(self, head, limit):
-        """Waits for a line that begins so, and returns it."""
+        """Waits for a line that begins with `head`, and returns the line."""
         def found():
             return next((line for line in self.lines if line.startswith((head, "end of the output"))), None)
 
@@ -84,12 +84,12 @@ class Part:
 
     @property
     def has_ended(self):
-        """Whether it has finished by itself, or has failed."""
+        """Whether the process has finished or failed."""
         return self.process.poll() is not None or "finished" in self.lines
 
     @property
     def progress(self):
-        """The messages that were handed over, the losses, and the words for both."""
+        """The number of submitted messages, the losses, and a text for both."""
         with self.changed:
             line = next((line for line in reversed(self.lines) if line.startswith("progress")), "progress 0 0 -")
         _, handed, losses, text = line.split(" ", 3)
@@ -137,7 +137,7 @@ class Broker:
         self.run("stop", "--kill")
 
     def start(self):
-        """Starts it, and returns the time at which it listened."""
+        """Starts the broker, and returns the time at which it listened."""
         starting = subprocess.Popen(
             ["dev/rabbitmq", "--port", str(self.port), "start"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, start_new_session=True)
@@ -171,7 +171,7 @@ class Broker:
         return None
 
     def drained(self, queue, limit=20):
-        """Waits until a queue is empty: its figures come late."""
+        """Waits until the broker reports an empty queue: its figures are delayed."""
         end = time.monotonic() + limit
         while (depth := self.depth(queue)) != 0 and time.monotonic() < end:
             time.sleep(1)
@@ -189,7 +189,7 @@ class Cluster:
         return call("dev/rabbitmq", "--port", self.port, "cluster", *action, check=check)
 
     def state(self, queue, beside=None):
-        """The broker that leads a queue, and the number of members that are there, asked of another than `beside`."""
+        """Returns the broker that leads a queue, and the number of online members, from a broker other than `beside`."""
         asked = next(broker for broker in self.brokers if broker is not beside)
         for line in asked.ctl("list_queues", "name", "leader", "online").splitlines():
             name, leader, online = (line.split("\t") + ["", ""])[:3]
@@ -219,7 +219,7 @@ def table_lines(path):
 
 
 class Account:
-    """The files that a load has written."""
+    """The files that a load wrote."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -230,16 +230,16 @@ class Account:
 
     @property
     def reconnections(self):
-        """The moments at which a connection had opened, but for the first."""
+        """The times at which connections opened, without the first."""
         return [event[0] for event in self.events if event[1] == "open"][1:]
 
     def first_after(self, moment):
-        """The milliseconds from a moment to the next settlement."""
+        """Returns the milliseconds from a time to the next settlement."""
         index = bisect_right(self.settled, moment)
         return (self.settled[index] - moment) / 1e6 if index < len(self.settled) else None
 
     def longest_gap(self, moment, seconds=15):
-        """The longest time without a settlement, in milliseconds, from a moment on."""
+        """Returns the longest time without a settlement, in milliseconds, after a time."""
         end = moment + int(seconds * 1e9)
         times = [time for time in self.settled if moment - 1_000_000_000 < time < end]
         return max(((after - before) / 1e6 for before, after in zip(times, times[1:]) if after > moment), default=None)

@@ -4,8 +4,9 @@
 
   chaos_read.py PORT QUEUE FILE [--idle SECONDS]
 
-Writes a line for each message, in the order of the queue: sender and number, separated by a tab. Ends when no message has come for
-some seconds, and prints their number. Run it with Debian's /usr/bin/python3, whose package python3-qpid-proton it needs.
+Writes a line for each message, in the order of the queue: sender and number, separated by a tab. Ends when no message
+has arrived for some seconds, and prints the number of messages. Run it with Debian's /usr/bin/python3 and its package
+python3-qpid-proton.
 """
 import argparse
 import sys

@@ -37,7 +37,7 @@ class Row:
 
 
 def write(folder, names, row, path):
-    """Writes the row of a run into its folder, and the table of the newest run of each scenario."""
+    """Writes the row of a run into its folder, and the table with the newest run of each scenario."""
     with open(f"{path}/row.md", "w") as file:
         file.write(row.cells)
     with open(f"{path}/line.txt", "w") as file:

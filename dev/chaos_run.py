@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The scenarios of dev/chaos: see there."""
+"""The scenarios of dev/chaos: see `dev/chaos --help`."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from chaos_parts import MIB, Account, Broker, Cluster, Failure, Part, call, now,
 from chaos_report import Row, write
 
 FOLDER = ".build/chaos"
-# Beside the replay limits: what the process holds for messages on their way, for their trackers, and the allocator's reserve.
+# Beyond the replay limits: memory for messages in flight and their trackers, and the allocator's reserve.
 MEMORY_LIMIT = 128 * MIB
 REPLAY_LIMIT = 4 * MIB
 SENDERS = 4
@@ -59,7 +59,7 @@ class Run:
         return proxy, f"amqp://guest:guest@127.0.0.1:{port}"
 
     def rest(self, seconds, load):
-        """Lets the load go on for some time, and shows where it is."""
+        """Lets the load run for some time, and prints its progress."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.5))
@@ -80,7 +80,7 @@ class Run:
             part.end(5)
 
 
-# Scenarios: each makes its faults under a load -----------------------------------------------------------------------
+# Scenarios: each injects faults under a load -------------------------------------------------------------------------
 
 
 def proxy(run):
@@ -101,17 +101,17 @@ def proxy(run):
 
 
 def with_broker_faults(fault, full, quick, before=1.5, rate=1500, arguments=(), quick_arguments=(), stable=0):
-    """A scenario that does something to the broker several times under a steady load.
+    """Returns a scenario that injects a fault into the broker several times under a steady load.
 
-    Each time the connection has been open for `stable` seconds."""
+    Before each fault the connection has been open for `stable` seconds."""
     def scenario(run):
         run.declare()
-        # RabbitMQ 4.0 writes down that there is a queue some time after it has declared it.
+        # RabbitMQ 4.0 stores a queue on disk only some time after its declaration.
         run.broker.run("stop")
         run.broker.start()
         load = run.load("--rate", rate, *arguments, *run.times((), quick_arguments))
         for number in range(run.times(full, quick)):
-            # Not always at the same moment of the load.
+            # The moments vary within the load.
             run.rest(before + (run.seed + number) * 0.37 % 1, load)
             while open_for(run) < stable and not load.has_ended:
                 run.rest(0.5, load)
@@ -122,7 +122,7 @@ def with_broker_faults(fault, full, quick, before=1.5, rate=1500, arguments=(), 
     return scenario
 
 
-# Faults that follow each other within 30 s would else be answered with delays of up to 30 s.
+# Without this option, faults within 30 s lead to delays of up to 30 s.
 SOON = ("--longest-delay", 1)
 
 
@@ -137,7 +137,7 @@ def restarted(run, load, number):
 
 
 def frozen(run, load, number):
-    # Every other time it is short, and no loss.
+    # Every other freeze is short and causes no loss.
     is_long = number % 2 == 0
     before, moment = len(moments(run, "lost")), now()
     run.broker.signal(signal.SIGSTOP)
@@ -149,21 +149,21 @@ def frozen(run, load, number):
     found = moments(run, "lost")[before:]
     limit = run.times(20, 6)
     if is_long and not found:
-        run.problems.append("a frozen broker was no loss")
+        run.problems.append("a frozen broker caused no loss")
     if is_long and found:
         took = (found[0] - moment) / 1e9
-        run.notes.append(f"silence found after {took:.1f} s")
+        run.notes.append(f"silence detected after {took:.1f} s")
         if took > limit:
-            run.problems.append(f"silence was found after {took:.1f} s, and not within {limit} s")
+            run.problems.append(f"silence was detected after {took:.1f} s, and not within {limit} s")
 
 
 def moments(run, event):
-    """The times of an event of the client."""
+    """Returns the times of an event of the client."""
     return [int(line[0]) for line in table_lines(f"{run.folder}/events.tsv") if line[1] == event]
 
 
 def open_for(run):
-    """The seconds since the client has opened its connection; 0 if it has none."""
+    """Returns how long the client's connection has been open, in seconds; 0 without a connection."""
     opened = moments(run, "open")[-1]
     return (now() - opened) / 1e9 if opened > max(moments(run, "lost"), default=0) else 0
 
@@ -187,7 +187,7 @@ def deleted(run, load, number):
     run.rest(1, load)
     run.returns.append(now())
     call(run.options.program, "queue", "declare", *arguments)
-    # What was in the queue before went with it.
+    # The deletion removed the earlier messages.
     run.since = now()
 
 
@@ -309,7 +309,7 @@ def judge(run, path):
     told = {name: count for name, count in summary["fates"].items() if count}
     written = {name: figures[name] for name in chaos_compare.FATES if figures[name]}
     if told != written or sum(told.values()) != summary["handedOver"]:
-        run.problems.append(f"the client tells {told} of {summary['handedOver']}, and the file has {written}")
+        run.problems.append(f"the client reports {told} of {summary['handedOver']}, and the file has {written}")
     if summary["ledgerPeak"] > SENDERS * REPLAY_LIMIT or summary["ledgerAtEnd"]:
         run.problems.append(f"the replay ledgers held {summary['ledgerPeak']} B, and {summary['ledgerAtEnd']} B at the end")
     growth = summary["residentPeak"] - summary["residentAtStart"]
@@ -349,7 +349,7 @@ def carry_out(name, options, broker, number):
 
 
 def cost(options, broker):
-    """The processor time of a message with and without a client on a healthy connection, in turns."""
+    """Measures the processor time of a message with and without a client on a healthy connection, in turn."""
     rounds, count, all_figures = options.times(10, 2), options.times(100_000, 20_000), []
     queue = ("--url", broker.url, "--name", "chaos-cost")
     for number in range(rounds):
@@ -382,7 +382,7 @@ def main():
     parser.add_argument("--program", required=True)
     options = parser.parse_args()
     options.times = lambda full, quick: quick if options.quick else full
-    # The one with the library's own delays takes minutes.
+    # The scenario with the client's default delays takes minutes.
     names = options.scenario or [name for name in SCENARIOS if not options.quick or name != "outage"]
     os.makedirs(FOLDER, exist_ok=True)
     broker = Broker(options.port)
@@ -406,12 +406,12 @@ def main():
         if not was_running:
             broker.run("stop", check=False)
     seconds = time.monotonic() - start
-    print(f"{'FAILED: ' + ', '.join(failed) if failed else 'all hold'}, {seconds:.0f} s; the table is in {FOLDER}/table.md")
+    print(f"{'FAILED: ' + ', '.join(failed) if failed else 'all scenarios passed'}, {seconds:.0f} s; the table is in {FOLDER}/table.md")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    # Ended by a signal, it ends its parts as at a Ctrl-C.
+    # SIGTERM ends the parts like a Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
         sys.exit(main())

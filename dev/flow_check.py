@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The measuring of dev/flow-check: see there."""
+"""The measurements of dev/flow-check: see `dev/flow-check --help`."""
 
 import argparse
 import re
@@ -23,7 +23,7 @@ LARGE = 256 << 20
 
 
 def serve_once(work):
-    """Listens for one connection and works on it in a thread. Returns the port."""
+    """Listens for one connection and handles it in a thread. Returns the port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
@@ -86,12 +86,12 @@ def line(options, figures):
 
 
 def capacity():
-    """The option that bounds the session to twice what is on the line, where the receiver has it."""
+    """Returns the option that limits the session to twice the bytes on the line, if the receiver supports it."""
     return ["--incoming-capacity", 2 * BDP] if has_option(RECEIVER, "--incoming-capacity") else []
 
 
 def over_the_line(is_ours, count, size, credit, limit):
-    """Sends messages over the line. Returns the part of its rate that was reached, and the receiver's peak memory."""
+    """Sends messages over the line. Returns the reached part of its rate, and the receiver's peak memory."""
     with Children(limit) as children:
         if is_ours:
             settings = ["--credit", credit, *capacity(), "--timeout", limit, "--json"]
@@ -107,7 +107,7 @@ def over_the_line(is_ours, count, size, credit, limit):
         children.report(sender)
         report = children.report(receiver)
         if report["messages"] != count:
-            raise Failure(f"{report['messages']} of {count} messages came")
+            raise Failure(f"{report['messages']} of {count} messages arrived")
         part = children.report(proxy)["to_target"]["middle_bytes_per_second"] / RATE
         return part, report.get("resident_bytes_peak", report.get("peak_resident_bytes"))
 
@@ -115,7 +115,7 @@ def over_the_line(is_ours, count, size, credit, limit):
 def delay(options, figures, scenario, figure, count, size, credit):
     parts = {True: [], False: []}
     resident = {True: 0, False: 0}
-    # Even at a tenth of the line's rate, and with time for the machine.
+    # Enough time for a tenth of the line's rate, and for a busy machine.
     limit = 30 + count * (size + OVERHEAD) / RATE * 15
     for number in range(options.rounds):
         for is_ours in (True, False) if number % 2 == 0 else (False, True):
@@ -150,7 +150,7 @@ def delay_large(options, figures):
 
 
 def stream_once(size, limit, cut_after=None):
-    """Streams so many bytes. Returns what became of both sides, and whether the same bytes came out."""
+    """Streams `size` bytes. Returns the results of both sides, and whether the output equals the input."""
     with Children(limit) as children:
         pipe = subprocess.PIPE
         started = time.monotonic()
@@ -177,7 +177,7 @@ def stream_once(size, limit, cut_after=None):
         codes = [children.wait(sender), children.wait(receiver)]
         seconds = time.monotonic() - started
         if not cut_after:
-            # The figures of a run that failed are none.
+            # A failed run has no figures.
             children.report(sender)
             children.report(receiver, "err")
             children.wait(expected)
@@ -198,7 +198,7 @@ def stream(options, figures):
     if not (has_option(SENDER, "--stream") and has_option(RECEIVER, "--stream")):
         if options.scenarios:
             raise Failure("the sender and the receiver have no --stream")
-        print("flow-check: stream is left out: the sender and the receiver have no --stream", file=sys.stderr)
+        print("flow-check: stream is skipped: the sender and the receiver have no --stream", file=sys.stderr)
         return
     small = stream_once(MIB, 60)
     whole = stream_once(options.size, 60 + options.size / (20 * MIB))
@@ -245,7 +245,7 @@ def main():
             parser.error(f"there is no scenario {name}; there are {', '.join(SCENARIOS)}")
     if options.rounds < 1 or options.seconds <= 0 or options.size < 2 * MIB:
         parser.error("--rounds takes 1 or more, --seconds more than 0, --size 2 MiB or more")
-    # Ends the children on the way out.
+    # The exit ends the children.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures = Figures(options.out)
     is_failed = False

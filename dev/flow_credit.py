@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What dev/flow-check measures of credit that tunes itself."""
+"""The measurements of dev/flow-check for the automatic window."""
 
 import signal
 import statistics
@@ -10,7 +10,7 @@ from flow_run import BROKER, MIB, OVERHEAD, RECEIVER, SENDER, Children, Failure
 
 # A line of 1 Gbit/s.
 LINE = 125_000_000
-# Bytes for the session and the sender: more than a window of either kind needs.
+# The bytes of the session and the sender: more than any window needs.
 AMPLE = "256M"
 SIZES = {"100B": 100, "10KiB": 10 << 10, "1MiB": MIB}
 FIXED = [4**power for power in range(9)]
@@ -21,7 +21,7 @@ def settings(window, handler):
 
 
 def rate_of(window, trip, size, handler, seconds):
-    """Messages a second that a receiver with this window takes, from its first message on."""
+    """Returns the messages a second of a receiver with this window, from its first message on."""
     with Children(seconds + 30) as children:
         listen = ["--listen", "amqp://127.0.0.1:0/line", "--capacity", AMPLE]
         receiver = children.start(RECEIVER, *listen, *settings(window, handler))
@@ -36,12 +36,12 @@ def rate_of(window, trip, size, handler, seconds):
         receiver.send_signal(signal.SIGINT)
         children.wait(receiver)
         report = children.parse(receiver, "out")
-        # On a machine that is busy none may have come.
+        # On a busy machine, no message may have arrived.
         return report["messages"] / report["seconds"] if report["messages"] > 1 else 0
 
 
 def fixed_windows(trip, size, handler):
-    """Four windows around what the line, the handler and the processor can use."""
+    """Returns four windows around the size that the line, the handler and the processor can use."""
     rates = [(LINE if trip else 8 * LINE) / (size + OVERHEAD), 300_000] + ([900 / handler] if handler else [])
     needed = min(rates) * (max(trip, 1) + handler) / 1000
     first = sum(window < needed for window in FIXED) - 1
@@ -58,7 +58,7 @@ def tuning_cell(options, figures, trip, name, handler):
     medians = {window: statistics.median(values) for window, values in rates.items()}
     best = max(fixed, key=medians.get)
     if medians[best] == 0:
-        raise Failure(f"no messages came in {options.seconds / 2} s: the machine is too busy")
+        raise Failure(f"no messages arrived in {options.seconds / 2} s: the machine is too busy")
     part = medians["auto"] / medians[best]
     others = ", ".join(f"{window}: {medians[window]:.0f}" for window in fixed)
     beside = f"of window {best}; auto {medians['auto']:.0f} messages/s, {others}"
@@ -69,13 +69,13 @@ def tuning(options, figures):
     cells = [(trip, name, handler) for trip in (0, 5, 50) for name in SIZES for handler in (0, 1, 10)]
     cells = [cell for cell in cells if options.cells.search("{}ms-{}-{}ms".format(*cell))]
     if not cells:
-        raise Failure(f"--cells {options.cells.pattern} fits none")
+        raise Failure(f"--cells {options.cells.pattern} matches no cell")
     for cell in cells:
         tuning_cell(options, figures, *cell)
 
 
 def shares(count, handler, is_filled):
-    """How many messages each of four receivers of one queue got."""
+    """Returns the number of messages that each of four receivers of one queue received."""
     with Children(120) as children:
         broker = children.start(BROKER, "--listen", "127.0.0.1:0")
         url = f"amqp://127.0.0.1:{children.port(broker)}/queue"
@@ -89,7 +89,7 @@ def shares(count, handler, is_filled):
             children.report(children.start(*send))
         counts = [children.report(receiver)["messages"] for receiver in receivers]
         if sum(counts) != count:
-            raise Failure(f"{sum(counts)} of {count} messages came")
+            raise Failure(f"{sum(counts)} of {count} messages arrived")
         return counts
 
 

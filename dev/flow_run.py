@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the measurements of dev/flow-check share: the processes of a run, and its figures."""
+"""The common parts of dev/flow-check: the processes of a run, and its figures."""
 
 import datetime
 import json
@@ -15,7 +15,7 @@ YARDSTICK, PROXY = ".build/peers/c-proactor", ".build/peers/delay-proxy"
 
 RATE = 25_000_000  # bytes a second
 DELAY = 25  # milliseconds, one way
-# What frames and sections add to a small message of the sender.
+# The bytes that frames and sections add to a small message of the sender.
 OVERHEAD = 46
 MIB = 1 << 20
 
@@ -25,7 +25,7 @@ class Failure(Exception):
 
 
 class Children:
-    """The processes of one run. Those that are left at its end are ended, and no others."""
+    """The processes of one run. The end of the run ends those that still run, and no other process."""
 
     def __init__(self, limit):
         self.deadline = time.monotonic() + limit
@@ -51,7 +51,7 @@ class Children:
         return os.path.join(self.folder.name, f"{process.number}-{name}")
 
     def start(self, *command, stdin=subprocess.DEVNULL, stdout=None, pass_fds=()):
-        """Starts a process; its output goes to files where stdout is None."""
+        """Starts a process. Without `stdout`, a file receives its output."""
         number = len(self.processes)
         base = os.path.join(self.folder.name, str(number))
         with open(base + "-err", "wb") as errors, open(base + "-out", "wb") as output:
@@ -72,7 +72,7 @@ class Children:
             return file.read()
 
     def port(self, process):
-        """The port that a process says on stderr it listens at."""
+        """Returns the port that a process prints on stderr when it listens."""
         while time.monotonic() < self.deadline:
             found = re.search(r"listening (?:on )?(?:\S*:)?(\d+)[\s;]", self.read(process, "err"))
             if found:
@@ -87,16 +87,16 @@ class Children:
         try:
             return process.wait(max(0, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise Failure(f"{process.name} was not done in time") from None
+            raise Failure(f"{process.name} did not end in time") from None
 
     def report(self, process, name="out"):
-        """What a process reports that must end well."""
+        """Waits until a process ends successfully, and returns its report."""
         if self.wait(process) != 0:
             raise Failure(f"{process.name} exited with {process.returncode}: {self.read(process, 'err').strip()}")
         return self.parse(process, name)
 
     def parse(self, process, name):
-        # A line that says what failed may come behind it.
+        # A line about a failure may follow the report.
         lines = [text for text in self.read(process, name).splitlines() if text.startswith("{")]
         try:
             return json.loads(lines[-1])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# What the programs in dev/ share. A program sources it first; it answers --help with the comment
-# at the program's head and moves to the repository's root.
+# The common parts of the programs in dev/. A program sources this file first. For --help the file prints the comment
+# at the head of the program. Otherwise it changes to the repository's root.
 
 say() { printf '==> %s\n' "$*" >&2; }
 

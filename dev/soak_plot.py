@@ -13,7 +13,7 @@ svg{background:#fff;font:11px sans-serif}text{fill:#333}.title{font-weight:bold}
 .a,.b{fill:none;stroke-width:1.3}.a{stroke:#1f5fa8}.b{stroke:#b3541e;stroke-dasharray:4 2}
 </style>"""
 MIB = 1 << 20
-# A panel: its title, and the columns of its lines with what they are divided by.
+# A panel: its title, and for each of its lines the column, the divisor and the label.
 PANELS = [
     ("memory, MiB", [("resident_bytes", MIB, "resident"), ("heap_bytes", MIB, "allocated")]),
     ("open descriptors, and connections and links that are alive", [("descriptors", 1, "descriptors"), ("objects", 1, "objects")]),
