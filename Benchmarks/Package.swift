@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import PackageDescription
 
-// Warnings are errors where the project is tested, as in the package itself.
+// Warnings are errors in CI, as in the package itself.
 let warnings: [SwiftSetting] = Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)]
 
 let swiftSettings: [SwiftSetting] =
@@ -19,7 +19,7 @@ let package = Package(
     dependencies: [
         .package(name: "swift-qpid-proton", path: "..", traits: []),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
-        // Exact, because the gates count their instructions, too.
+        // An exact version, because the gates count its instructions too.
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
@@ -63,7 +63,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
-        // Links to folders of Examples: the broker that messages are relayed through.
+        // Links to folders of Examples: the broker that relays messages.
         .executableTarget(
             name: "broker",
             dependencies: [

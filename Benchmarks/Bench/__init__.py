@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The measuring of dev/bench: see its --help."""
+"""The measurements of dev/bench: see `dev/bench --help`."""

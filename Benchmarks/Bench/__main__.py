@@ -46,10 +46,10 @@ def show_list(cases):
 
 
 def measure(found, chosen, cases):
-    """Runs everything. Returns what results.json holds; a failure leaves what was measured before in it."""
+    """Runs all cases. Returns the contents of results.json; after a failure, it keeps the earlier measurements."""
     contenders.check(chosen.values())
     check_programs(cases)
-    # Each idle connection is a file.
+    # Each idle connection needs a file descriptor.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     context = Context(chosen, found.rounds, found.quick)
@@ -70,13 +70,13 @@ def measure(found, chosen, cases):
 
 
 def check_programs(cases):
-    """Throws when a program that is no contender is not there."""
+    """Throws if a program that is not a contender does not exist."""
     needed = {brokers.PROGRAMS[entry.broker][1] for case in cases for entry in case.entries if entry.broker}
     if any(case.kind in scenarios.OF_FLOW for case in cases):
         needed |= {contenders.FLOW, f"{contenders.PEERS}/alarms"}
     for path in sorted(needed):
         if not os.path.exists(path):
-            raise Failure(f"{path} is not there: leave --no-build out, or name other scenarios with --scenario")
+            raise Failure(f"{path} does not exist: omit --no-build, or name other scenarios with --scenario")
 
 
 def save(folder, results):
@@ -103,7 +103,7 @@ def show(folder, results):
 
 def main():
     found = options()
-    # An end by a signal takes the processes along as well.
+    # An end by a signal also ends the processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if found.render:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The brokers that messages go through."""
+"""The brokers that relay messages."""
 
 import atexit
 import functools
@@ -18,19 +18,19 @@ INSTALLED = ".build-rabbitmq/4/complete"
 
 
 def ours(children):
-    """Our example broker, which says on stderr where it listens."""
+    """Starts our example broker, which prints its address on stderr."""
     broker = children.start([OURS, "--listen", "127.0.0.1:0"])
     return broker, children.port(broker)
 
 
 def proton(children):
-    """Proton's example broker in C, which says it on stdout: stdbuf(1) has it flushed."""
+    """Starts Proton's example broker in C, which prints its address on stdout: stdbuf(1) makes it flush the line."""
     broker = children.start(["stdbuf", "-oL", PROTON, "127.0.0.1", "0"])
     return broker, children.port(broker, "out")
 
 
 def control_rabbitmq(port, *words):
-    """Runs dev/rabbitmq, and returns what it printed."""
+    """Runs dev/rabbitmq, and returns its output."""
     command = [RABBITMQ, "--version", "4", "--port", str(port), *words]
     found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
     if found.returncode != 0:
@@ -40,7 +40,7 @@ def control_rabbitmq(port, *words):
 
 @functools.cache
 def rabbitmq():
-    """The port of a RabbitMQ 4, which is started once and stopped at the end of this program."""
+    """Returns the port of a RabbitMQ 4, which starts once and stops at the end of this program."""
     if not os.path.exists(INSTALLED):
         raise NotSupported("RabbitMQ 4 is not installed: run dev/rabbitmq install")
     port = int(re.search(r"amqp://127\.0\.0\.1:(\d+)", control_rabbitmq(0, "start", "--fresh")).group(1))

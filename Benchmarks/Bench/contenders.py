@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The contenders, and where their programs are."""
+"""The contenders and the paths of their programs."""
 
 import os
 import shlex
@@ -14,12 +14,12 @@ class Contender:
     name: str
     title: str
     command: tuple
-    # How fast it is about, beside the fastest: its warm-up is shorter by that.
+    # The approximate speed relative to the fastest contender, by which the warm-up is shorter.
     pace: float = 1.0
 
 
 PEERS = ".build/peers"
-# Debian's, which has python3-qpid-proton.
+# Debian's Python, which has python3-qpid-proton.
 PYTHON = "/usr/bin/python3"
 
 ALL = {
@@ -37,7 +37,7 @@ FLOW = "Benchmarks/.build/release/flow"
 
 
 def choose(names, programs):
-    """Those contenders, with other programs for some: `NAME=COMMAND`."""
+    """Returns the named contenders, some with another program: `NAME=COMMAND`."""
     chosen = {name: ALL[name] for name in ALL if name in names}
     for text in programs:
         name, separator, command = text.partition("=")
@@ -49,8 +49,8 @@ def choose(names, programs):
 
 
 def check(contenders):
-    """Throws when a program is not there."""
+    """Throws if a program does not exist."""
     for contender in contenders:
         for path in contender.command:
             if "/" in path and not os.path.exists(path):
-                raise Failure(f"{path} is not there: leave --no-build out, or name contenders with --contender")
+                raise Failure(f"{path} does not exist: omit --no-build, or name contenders with --contender")

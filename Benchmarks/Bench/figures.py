@@ -14,13 +14,13 @@ class Figure:
     label: str = "ours"
     rival: float | None = None
     rival_label: str = ""
-    # Beside the rival's; how many times faster where less is better and the goal says so.
+    # The ratio to the rival's value; the speed-up where less is better and the goal requires it.
     ratio: float | None = None
     relation: str = ""
     goal: float | None = None
-    # A goal of the value itself is one in its unit.
+    # Whether the goal is for the value itself, in its unit.
     is_absolute: bool = False
-    # A line that another program has printed.
+    # A line that another program printed.
     line: str = ""
     said_met: bool | None = None
 
@@ -51,7 +51,7 @@ class Figure:
 
 
 def number(value):
-    """Four digits that mean something, without an exponent."""
+    """Returns four significant digits, without an exponent."""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:.0f}"
     return f"{value:.4g}"
@@ -66,7 +66,7 @@ class Collector:
         return [case for case in self.cases if case["scenario"] == scenario]
 
     def compare(self, case, name, key, unit, ours, rival, goal=None, inverse=False):
-        """A figure of ours beside a rival's, when both were measured. The goal is (relation, value)."""
+        """Adds a figure of ours with a rival's, if both were measured. The goal is (relation, value)."""
         ours_value, rival_value = median(case, ours, key), median(case, rival, key)
         if ours_value is None or rival_value is None:
             return

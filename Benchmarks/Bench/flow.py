@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the program `flow` of Benchmarks measures by itself: its lines are taken over as they are."""
+"""The measurements of the program `flow` of Benchmarks, whose lines are printed unchanged."""
 
 import re
 
@@ -24,7 +24,7 @@ def never_reads(context, rounds, is_quick):
 def run(arguments, limit):
     with Children(limit) as children:
         child = children.start([FLOW, *arguments])
-        # 1 says that a goal is short, and the lines say so too.
+        # Code 1 means that a goal is short, which the lines report too.
         if not children.await_end([child], children.deadline):
             children.late([child])
         found = parse(child.read("out"))
@@ -34,7 +34,7 @@ def run(arguments, limit):
 
 
 def parse(text):
-    """The figures and samples among lines."""
+    """Returns the figures and samples among the lines of a text."""
     lines, samples = [], []
     for line in text.splitlines():
         if found := SAMPLE.match(line):

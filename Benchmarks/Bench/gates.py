@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The counting and comparing of dev/gates: see there."""
+"""The counts and comparisons of dev/gates: see `dev/gates --help`."""
 
 import argparse
 import os
@@ -14,13 +14,13 @@ from Bench.gates_count import C_CASES, CASES, COUNTS, allocations, c_count, coun
 from Bench.processes import Failure
 
 FILE = "Benchmarks/Gates/figures.tsv"
-# What a figure may differ by: the counts repeat, but what the optimizer does with a small change does not.
+# The allowed difference of a figure: counts repeat, but the optimizer can react to a small change.
 TOLERANCES = {"allocations": "2%", "bytes": "5%", "instructions": "5%"}
 
 
 @dataclass
 class Gate:
-    """A committed figure, for one message. The tolerance is a part in percent."""
+    """A committed figure, for one message. The tolerance is in percent."""
 
     name: str
     value: float
@@ -28,7 +28,7 @@ class Gate:
 
     @property
     def margin(self):
-        # The file has two decimals.
+        # The file stores two decimals.
         return max(self.value * float(self.tolerance.rstrip("%")) / 100, 0.02)
 
     def verdict(self, measured):
@@ -93,12 +93,12 @@ def chosen(names):
 
 
 def binding(versions):
-    """The versions that the figures hang on. With another swift-nio they bind: its users have the costs as well."""
+    """Returns the versions that the figures depend on, without swift-nio: its costs are costs of the users too."""
     return [part for part in versions.split(", ") if not part.startswith("swift-nio ")]
 
 
 def compare(names, gates, is_binding, measured):
-    """Prints a line a figure. Returns whether all that bind are kept."""
+    """Prints a line per figure. Returns whether all binding figures are within their tolerance."""
     wrong = {"over": [], "under": []}
     for name in names:
         gate = gates.get(name)
@@ -110,15 +110,15 @@ def compare(names, gates, is_binding, measured):
         if (verdict := gate.verdict(measured[name])) != "ok":
             wrong[verdict].append(name)
     if wrong["over"]:
-        tell(f"over: {', '.join(wrong['over'])}: find what costs more ('dev/gates --where' tells what allocates),")
-        tell("or, if it is worth its cost, run 'dev/gates --update' and say why in the commit")
+        tell(f"over: {', '.join(wrong['over'])}: find the cause ('dev/gates --where' prints the allocating stacks),")
+        tell("or, if the change is worth its cost, run 'dev/gates --update' and state the reason in the commit")
     if wrong["under"]:
-        tell(f"better than committed, or new: {', '.join(wrong['under'])}: run 'dev/gates --update', so that it stays")
+        tell(f"better than committed, or new: {', '.join(wrong['under'])}: run 'dev/gates --update' to keep the gain")
     return not is_binding or not any(wrong.values())
 
 
 def compare_with_c(measured):
-    """Prints the ratio of the instructions to those of C on Proton's proactor, which binds nothing."""
+    """Prints the ratio of the instructions to those of C on Proton's proactor, which is not binding."""
     for name, (case, _, _) in C_CASES.items():
         ours = measured.get(f"{case}.instructions")
         if ours is None:
@@ -137,7 +137,7 @@ def update(gates, names, measured):
         gates[name] = Gate(name, measured[name], tolerance)
     with open(FILE, "w") as file:
         file.write(render(versions(), gates))
-    tell(f"{len(names)} figures written to {FILE}: say in the commit why they changed")
+    tell(f"{len(names)} figures written to {FILE}: state the reason in the commit")
 
 
 def main():
@@ -158,7 +158,7 @@ def main():
     is_binding = binding(taken) == binding(present)
     if found.update and found.names and not is_binding:
         raise Failure(f"the other figures were taken with {taken}, and this is {present}: update them all")
-    # Two at a time: what is counted does not depend on what else runs.
+    # Several at a time: the counts do not depend on other processes.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         measured = dict(zip(names, pool.map(count, names)))
     if found.update:
@@ -170,7 +170,7 @@ def main():
     if taken != present:
         tell(f"the figures were taken with {taken}, and this is {present}")
     if not is_binding:
-        tell("they bind nothing here")
+        tell("the figures are not binding here")
     return 0 if is_kept else 1
 
 

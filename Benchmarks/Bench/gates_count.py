@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What dev/gates counts: allocations and instructions of the program `gates`, for one message."""
+"""The counts of dev/gates: allocations and instructions of the program `gates`, for one message."""
 
 import json
 import os
@@ -24,17 +24,17 @@ SENDING += ("send-stream",)
 RECEIVING = ("receive-each", "receive-alone", "receive-batch", "receive-links", "receive-large", "receive-stream")
 CODEC = ("encode-message", "decode-message", "read-message", "encode-map", "decode-map", "read-map")
 CASES = SENDING + RECEIVING + ("connect",) + CODEC
-# The messages of the smaller of two runs: allocations are counted at the speed of the program.
+# The messages of the smaller of two runs. Counting allocations does not slow down the program; callgrind does.
 COUNTS = {"allocations": 12_800, "bytes": 12_800, "instructions": 3_200}
-# Of connections, each of which costs as much as a hundred messages.
+# The number of connections, each of which costs as much as a hundred messages.
 FEWER = {"connect": 10}
 
-# Seeds of hashes would change the order of entries, and with it the steps.
+# Random hash seeds would change the order of entries, and therefore the counts.
 ENVIRONMENT = {"SWIFT_DETERMINISTIC_HASHING": "1", "LC_ALL": "C"}
 
 
 def versions():
-    """What the counts depend on beside the library."""
+    """Returns the versions that the counts depend on besides the library."""
     try:
         with open("Benchmarks/Package.resolved") as file:
             pins = {pin["identity"]: pin["state"].get("version", "?") for pin in json.load(file)["pins"]}
@@ -51,7 +51,7 @@ def versions():
 
 def prepare():
     if not os.path.exists(PROGRAM):
-        raise Failure(f"{PROGRAM} is not there: leave --no-build out")
+        raise Failure(f"{PROGRAM} does not exist: omit --no-build")
     os.makedirs(FOLDER, exist_ok=True)
     command("gcc", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o", LIBRARY, SOURCE)
     command("strip", "-o", STRIPPED, PROGRAM)
@@ -73,7 +73,7 @@ def command(*arguments, **variables):
 
 
 def allocations(case, count, *, where=False):
-    """The text that the counting library writes."""
+    """Returns the text that the counting library writes."""
     with tempfile.NamedTemporaryFile("r", errors="replace") as file:
         variables = {"LD_PRELOAD": os.path.abspath(LIBRARY), "ALLOCATIONS": file.name}
         if where:
@@ -89,14 +89,14 @@ def instructions(case, count):
     )
     found = re.search(r"Collected\s*:\s*(\d+)", told)
     if not found:
-        raise Failure(f"callgrind told no count of {case}:\n{told.strip()}")
+        raise Failure(f"callgrind printed no count of {case}:\n{told.strip()}")
     return int(found.group(1))
 
 
 # C, for comparison -----------------------------------------------------------------------------------------------
 
 C_PROGRAM = ".build/peers/c-proactor"
-# What each figure of C is compared with: the side that is counted, and how many messages are unsettled at a time.
+# For each figure of C: the side that is counted, and the number of unsettled messages at a time.
 C_CASES = {
     "c-send": ("send-enqueue", "sender", 1000),
     "c-receive": ("receive-each", "receiver", 1000),
@@ -107,7 +107,7 @@ C_COUNT = 4_000
 
 
 def c_instructions(side, depth, messages):
-    """The instructions of one side of C on Proton's proactor, over loopback."""
+    """Returns the instructions of one side of C on Proton's proactor, over loopback."""
     counted = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", C_PROGRAM)
     plain = ("timeout", "120", C_PROGRAM)
     receiver, sender = (counted, plain) if side == "receiver" else (plain, counted)
@@ -123,24 +123,24 @@ def c_instructions(side, depth, messages):
                 listening.kill()
     found = re.search(r"Collected\s*:\s*(\d+)", told)
     if not found:
-        raise Failure(f"callgrind told no count of {C_PROGRAM}:\n{told.strip()}")
+        raise Failure(f"callgrind printed no count of {C_PROGRAM}:\n{told.strip()}")
     return int(found.group(1))
 
 
 def c_count(name):
-    """The instructions of a message in C, by the difference of two runs."""
+    """Returns the instructions of a message in C, from the difference of two runs."""
     _, side, depth = C_CASES[name]
     counts = [c_instructions(side, depth, times * C_COUNT) for times in (1, 3)]
     return (counts[1] - counts[0]) / (2 * C_COUNT)
 
 
 def messages(case, kind):
-    """How many the smaller of two runs has; a multiple of 64."""
+    """Returns the number of messages of the smaller run, a multiple of 64."""
     return COUNTS[kind] // FEWER.get(case, 1) // 64 * 64
 
 
 def count(name):
-    """A figure, by the difference of two runs."""
+    """Returns a figure, from the difference of two runs."""
     case, kind = name.split(".")
     few = messages(case, kind)
     if kind == "instructions":

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Which stacks allocate for a message."""
+"""The stacks that allocate for a message."""
 
 import collections
 import os
@@ -8,28 +8,28 @@ import subprocess
 
 from Bench.processes import Failure
 
-# What lies between an allocation and who asked for it says nothing.
+# The frames of the runtime between an allocation and its caller are omitted.
 RUNTIME = ("swift_allocObject", "swift_slowAlloc", "_swift_allocObject_", "operator new")
 LIBRARY = "/allocations.so"
-# As many frames tell where it is.
+# The number of printed frames.
 FRAMES = 7
-# Less often than for one message in a hundred is not told.
+# Stacks that allocate less than once per hundred messages are omitted.
 LEAST = 0.01
 
 
 def parse(text):
-    """Counts and bytes by stack."""
+    """Returns counts and bytes by stack."""
     found = {}
     for line in text.splitlines():
         if line.startswith("stack "):
             _, count, size, *frames = line.split(" ")
-            # Those of the counting library come first.
+            # The first frames belong to the counting library.
             found[tuple(frame for frame in frames if LIBRARY not in frame)] = (int(count), int(size))
     return found
 
 
 def difference(few, many):
-    """What the larger run has more, by stack."""
+    """Returns the excess of the larger run, by stack."""
     found = {}
     for stack, (count, size) in many.items():
         before = few.get(stack, (0, 0))
@@ -39,7 +39,7 @@ def difference(few, many):
 
 
 def symbols(frames):
-    """The functions of frames, also of those that were inlined there, innermost first."""
+    """Returns the functions of frames, including inlined functions, innermost first."""
     by_file = collections.defaultdict(list)
     names = {}
     for frame in frames:
@@ -53,9 +53,9 @@ def symbols(frames):
         offsets = "\n".join(offset for _, offset in entries)
         blocks = output(tool, offsets).strip().split("\n\n")
         if len(blocks) != len(entries):
-            raise Failure(f"llvm-symbolizer told {len(blocks)} of {len(entries)} frames")
+            raise Failure(f"llvm-symbolizer printed {len(blocks)} of {len(entries)} frames")
         for (frame, _), block in zip(entries, blocks):
-            # Each function is followed by its file and line.
+            # A line with the file follows each function.
             names[frame] = block.splitlines()[::2]
     return demangled(names)
 
@@ -75,7 +75,7 @@ def output(command, text):
 
 
 def lines(case, few, many, count):
-    """A line for each place that allocates, the most first."""
+    """Returns a line for each stack that allocates, the most frequent first."""
     stacks = difference(parse(few), parse(many))
     names = symbols({frame for stack in stacks for frame in stack})
     places = collections.Counter()

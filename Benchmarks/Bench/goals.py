@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the figures of each scenario are, and the goals of some."""
+"""The figures of each scenario, and the goals of some figures."""
 
 from Bench.figures import Collector, Figure, median
 from Bench.scenarios import PAIRS
 
 HEADLINE = "unsettled-100B-credit-1000"
-# Of the headline's rate beside each rival's.
+# The goals of the headline's rate relative to each rival's.
 RATES = {"c-proactor": (">=", 1.0), "cpp": (">=", 2.0), "python": (">=", 20.0)}
 
 
 def collect(results):
-    """All figures of a run, in the order of its scenarios."""
+    """Returns all figures of a run, in the order of its scenarios."""
     collector = Collector(results)
     plain = (throughput, latency, receive, sent_from, connect, tls, idle, links, codec)
     for function in (*plain, broker, rabbitmq, taken_over):
@@ -100,7 +100,7 @@ def idle(found):
 
 
 def links(found):
-    """What a message costs with many links, beside what it costs with one of the same program."""
+    """Adds the cost of a message with many links, relative to the cost with one link of the same program."""
     cases = {case["settings"]["links"]: case for case in found.of("links")}
     for label in ("ours", "c-proactor"):
         one = median(cases[1], label, "cpu_us_per_message") if 1 in cases else None
@@ -115,7 +115,7 @@ def links(found):
 
 
 def codec(found):
-    """How many times faster: the goal is one of speed."""
+    """Adds the speed-up: the goal is a ratio of speeds."""
     for case in found.of("codec"):
         for way in ("encode", "decode", "read"):
             goal = (">=", 2.0)
@@ -131,7 +131,7 @@ def broker(found):
 
 
 def rabbitmq(found):
-    """What a link does beside the other one, to what it does alone."""
+    """Adds the rate of a link beside another link, relative to its rate alone."""
     for case in found.of("rabbitmq"):
         for link in PAIRS[case["name"]]:
             key = f"{link}_per_second"
@@ -139,7 +139,7 @@ def rabbitmq(found):
 
 
 def taken_over(found):
-    """The lines of the program `flow`, as they are."""
+    """Adds the lines of the program `flow` unchanged."""
     for scenario in ("priority", "buffered"):
         for case in found.of(scenario):
             for line in case["entries"][0]["said"]["lines"]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the figures were measured on."""
+"""The machine of the measurements."""
 
 import datetime
 import os
@@ -26,7 +26,7 @@ def describe():
 
 
 def load():
-    """The load averages of 1, 5 and 15 minutes."""
+    """Returns the load averages of 1, 5 and 15 minutes."""
     return [round(value, 2) for value in os.getloadavg()]
 
 

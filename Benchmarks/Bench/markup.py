@@ -14,12 +14,12 @@ def folded(summary, content, is_open=False):
 
 
 def cell(content, kind=""):
-    """A cell of markup."""
+    """Returns a table cell of markup."""
     return f'<td class="{kind}">{content}</td>' if kind else f"<td>{content}</td>"
 
 
 def table(heads, rows, caption=""):
-    """A table that scrolls by itself when it is too wide: heads are (name, class), rows are markup."""
+    """Returns a table that scrolls if it is too wide: heads are (name, class), rows are markup."""
     head = "".join(f'<th scope="col" class="{kind}">{escape(name)}</th>' for name, kind in heads)
     caption = f"<caption>{escape(caption)}</caption>" if caption else ""
     body = "\n".join(rows)

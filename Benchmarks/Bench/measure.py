@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""One measurement of each kind: the processes, what they are told, and what is taken from what they print."""
+"""One measurement of each kind: the processes, their arguments, and the values from their output."""
 
 import os
 
@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 
 def transfer(context, case, entry, count):
-    """A receiver and a sender of the same contender; through a broker both connect."""
+    """Measures a receiver and a sender of the same contender. With a broker, both connect to it."""
     settings = case.settings
     command = context.contenders[entry.contender].command
     receiving = ["--credit", settings["credit"], "--count", count, *entry.receiver]
@@ -37,7 +37,7 @@ def transfer(context, case, entry, count):
         if entry.broker:
             children.stop(server)
         values = both_ends(sender, receiver, count)
-        # The slower of the two: a presettled message has arrived only when the receiver has it.
+        # The slower end counts: a presettled message has arrived only when the receiver has it.
         seconds = max(report(end, "seconds") for end in (sender, receiver))
         values["messages_per_second"] = count / max(seconds, 1e-9)
         values["megabytes_per_second"] = values["messages_per_second"] * settings["size"] / 1e6
@@ -112,7 +112,7 @@ def codec(context, case, entry, count):
 
 
 def beside(context, case, entry, count):
-    """Two links of one session with RabbitMQ, or one of them alone. The time is fixed, not the count."""
+    """Measures two links of one session with RabbitMQ, or one of them alone. The time is fixed, not the count."""
     command = context.contenders[entry.contender].command
     port = brokers.rabbitmq()
     seconds, fill = (0.2, 1000) if context.is_quick else (case.settings["seconds"], case.settings["fill"])
@@ -126,7 +126,7 @@ def beside(context, case, entry, count):
 
 
 def report(child, key):
-    """What a process must have printed."""
+    """Returns a value that the process must have printed."""
     found = child.report()
     if found is None or key not in found:
         raise Failure(f"{child.command}\nprinted no {key}: {found or child.error or 'nothing'}")
@@ -142,7 +142,7 @@ def resources(sender, receiver):
 
 
 def both_ends(sender, receiver, count):
-    """CPU and memory of both, when both have handled all messages."""
+    """Returns CPU and memory of both ends, if both have handled all messages."""
     for child in (sender, receiver):
         if report(child, "messages") != count:
             raise Failure(f"{child.command}\nhandled {report(child, 'messages')} of {count} messages")
@@ -152,6 +152,6 @@ def both_ends(sender, receiver, count):
 
 
 def reports(sender, receiver):
-    """What the processes printed themselves, for results.json."""
+    """Returns the output of the processes, for results.json."""
     ends = (("sender", sender), ("receiver", receiver))
     return {name: (child.report() or {}) | {"command": child.command} for name, child in ends}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The picture of the README: rates beside those of the contenders, as files of SVG that stand alone."""
+"""The picture of the README: the rates of all contenders, as self-contained SVG files."""
 
 import os
 import re
@@ -13,20 +13,20 @@ NAMES = {"ours": "this library", "c-proactor": "Proton C", "cpp": "Proton C++", 
 
 
 def colours(css):
-    """The variables of the style sheet: of light pages, and of dark ones."""
+    """Returns the variables of the style sheet, for light and for dark pages."""
     blocks = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
     light, dark = (dict(re.findall(r"--(\w[\w-]*): (#\w+)", block)) for block in blocks)
     return {"": light, "-dark": light | dark}
 
 
 def rules(css, values):
-    """The rules for plots with their colours written out, because a picture in a page has no variables."""
+    """Returns the rules for plots with explicit colours, because an embedded picture has no variables."""
     lines = [line.replace("svg ", "") for line in css.splitlines() if line.startswith("svg ")]
     return re.sub(r"var\(--([\w-]+)\)", lambda found: values[found[1]], "\n".join(lines))
 
 
 def pictures(results):
-    """The end of each file's name, and its text. Empty where the cases were not measured."""
+    """Returns the suffix of each file name and its text. Empty if the cases were not measured."""
     groups = []
     for case in results["cases"]:
         if case["scenario"] != "throughput":

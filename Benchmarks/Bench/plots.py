@@ -13,11 +13,11 @@ LABEL, VALUE = 92, 68
 
 
 def bars(title, groups, unit, names=None):
-    """Horizontal bars of medians with whiskers from least to most: groups of (head, [(label, summary)])."""
+    """Returns horizontal bars of medians with whiskers from least to most: groups of (head, [(label, summary)])."""
     names = names or {}
     most = max(found["max"] for _, rows in groups for _, found in rows)
     places = [place for place in ticks(most) if place <= most]
-    # A bold letter is about 7.4 wide.
+    # A bold letter is about 7.4 units wide.
     left = max(LABEL, max(len(names.get(label, label)) for _, rows in groups for label, _ in rows) * 7.4 + 12)
     right = WIDTH - VALUE
     scale = (right - left) / (most or 1)
@@ -52,7 +52,7 @@ def bars(title, groups, unit, names=None):
 
 
 def logarithmic(axes, least, most):
-    """A y axis of 1, 2 and 5 times the powers of ten around two values; of the powers alone where they are many."""
+    """Marks a y axis with 1, 2 and 5 times the powers of ten around two values; with only the powers if they are many."""
     powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
     places = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     low = max(place for place in places if place <= least * 1.0001)
@@ -70,7 +70,7 @@ def place(percentile, microseconds):
 
 
 def curves(title, lines):
-    """Latency by percentile: lines of (label, [[percentile, microseconds]])."""
+    """Returns latency by percentile: lines of (label, [[percentile, microseconds]])."""
     axes = Axes(46, WIDTH - 82, 26, 240)
     lines = [(label, [place(*point) for point in curve if point[0] < 100]) for label, curve in lines]
     most = max(x for _, points in lines for x, _ in points)
@@ -87,7 +87,7 @@ def curves(title, lines):
 
 
 def by_count(title, lines, x_name, y_name):
-    """Costs by a count on a logarithmic axis: lines of (label, [(count, summary)])."""
+    """Returns costs by a count on a logarithmic axis: lines of (label, [(count, summary)])."""
     axes = Axes(46, WIDTH - 82, 26, 240)
     counts = sorted({count for _, points in lines for count, _ in points})
     axes.scale_x(math.log10(counts[0]) - 0.1, math.log10(counts[-1]) + 0.1)
@@ -108,7 +108,7 @@ def by_count(title, lines, x_name, y_name):
 
 
 def over_time(title, samples, limit, label):
-    """Bytes over time against a limit, in MiB."""
+    """Returns bytes over time against a limit, in MiB."""
     axes = Axes(46, WIDTH - 82, 26, 240)
     mib = 1 << 20
     axes.scale_x(0, max(samples[-1][0], 1e-3))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The processes of one measurement: started, watched, and ended by their own ids."""
+"""The processes of one measurement. The program starts and watches them, and ends them by their ids."""
 
 import json
 import os
@@ -21,7 +21,7 @@ class Failure(Exception):
 
 
 class NotSupported(Exception):
-    """A contender refuses what is asked of it: its cell is left out."""
+    """A contender does not support a case, so its cell is skipped."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Child:
     base: str
     watch: int
     code: int | None = None
-    # CPU seconds of user and system, from the kernel.
+    # The CPU seconds of user and system, from the kernel.
     cpu: float = 0.0
 
     def read(self, name):
@@ -43,13 +43,13 @@ class Child:
         return self.read("err").strip()
 
     def report(self):
-        """The line of JSON that it has printed; None when there is none yet."""
+        """Returns the line of JSON that the process has printed; None if there is no line yet."""
         for line in reversed(self.read("out").split("\n")[:-1]):
             if line.startswith("{"):
                 try:
                     return json.loads(line)
                 except ValueError:
-                    raise Failure(f"{self.command}\nprinted what is no JSON: {line}") from None
+                    raise Failure(f"{self.command}\nprinted a line that is not JSON: {line}") from None
         return None
 
     def end_input(self):
@@ -57,7 +57,7 @@ class Child:
 
 
 class Children:
-    """Starts processes. Those that are left at the end are killed, and no others."""
+    """The processes of a measurement. The end kills those that still run, and no other process."""
 
     def __init__(self, limit):
         self.limit = limit
@@ -79,8 +79,8 @@ class Children:
     def start(self, command, has_input=False):
         base = os.path.join(self.folder.name, str(len(self.all)))
         words = [str(word) for word in command]
-        # timeout(1) bounds the process even when this program is killed. It also keeps this program's memory out of
-        # the process's peak: the kernel counts what a process was before exec, and timeout is small.
+        # timeout(1) limits the process even if this program is killed. It also keeps this program's memory out of the
+        # process's peak: the kernel includes the memory before exec, and timeout is small.
         bound = ["timeout", "--kill-after=1", str(int(self.limit) + 2)]
         with open(base + "-err", "wb") as errors, open(base + "-out", "wb") as output:
             process = subprocess.Popen(
@@ -96,7 +96,7 @@ class Children:
     def kill(self, child):
         if child.code is not None:
             return
-        # timeout(1) leads a process group of its own, with the program alone in it.
+        # timeout(1) leads a separate process group that contains only the program.
         for target in (os.killpg, os.kill):
             try:
                 target(child.process.pid, signal.SIGKILL)
@@ -110,7 +110,7 @@ class Children:
         child.code = child.process.returncode = os.waitstatus_to_exitcode(status)
 
     def await_end(self, children, deadline):
-        """Waits until one of them has ended, and returns it; None at the deadline."""
+        """Waits until one of the processes has ended, and returns it; None at the deadline."""
         poll = select.poll()
         for child in children:
             poll.register(child.watch, select.POLLIN)
@@ -122,14 +122,14 @@ class Children:
         return None
 
     def check(self, child):
-        """Throws when a process ended badly."""
+        """Throws if a process failed."""
         if child.code == NOT_SUPPORTED:
             raise NotSupported(child.error.split("\n")[-1])
         if child.code != 0:
             raise Failure(f"{child.command}\nexited with {child.code}: {child.error or 'nothing on stderr'}")
 
     def finish(self, *children):
-        """Waits until all have ended well."""
+        """Waits until all processes have ended successfully."""
         left = list(children)
         while left:
             child = self.await_end(left, self.deadline)
@@ -137,17 +137,17 @@ class Children:
                 self.late(left)
             left.remove(child)
             if child.code not in (0, NOT_SUPPORTED) and self.await_end(left, time.monotonic() + 1):
-                # The other one may know more.
+                # The other process may have printed the cause.
                 texts = [f"{one.command}\nexited with {one.code}: {one.error}" for one in children if one.code]
                 raise Failure("\n".join(texts))
             self.check(child)
 
     def late(self, children):
-        texts = [f"{child.command}\nwas not done in {self.limit:.0f} s: {child.error}" for child in children]
+        texts = [f"{child.command}\ndid not end within {self.limit:.0f} s: {child.error}" for child in children]
         raise Failure("\n".join(texts))
 
     def until(self, child, ask):
-        """What `ask` answers when it is no longer None. The process must not end before."""
+        """Waits for the first result of `ask` that is not None. The process must not end before."""
         while time.monotonic() < self.deadline:
             ended = self.await_end([child], time.monotonic() + 0.01)
             answer = ask()
@@ -155,11 +155,11 @@ class Children:
                 return answer
             if ended:
                 self.check(child)
-                raise Failure(f"{child.command}\nended before it said what was waited for: {child.error}")
+                raise Failure(f"{child.command}\nended before it printed the expected line: {child.error}")
         return self.late([child])
 
     def port(self, child, name="err"):
-        """The port that a process says it listens on."""
+        """Returns the port that a process prints when it listens."""
 
         def ask():
             found = re.search(r"listening (?:on )?(?:\S*:)?(\d+)\b", child.read(name))
@@ -168,7 +168,7 @@ class Children:
         return self.until(child, ask)
 
     def stop(self, child):
-        """Ends a process that would go on, whatever its code is then."""
+        """Ends a process that does not end by itself, and ignores its exit code."""
         if child.code is None:
             child.process.send_signal(signal.SIGTERM)
             if not self.await_end([child], min(self.deadline, time.monotonic() + 5)):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""report.html: one file, without a script and without anything from elsewhere."""
+"""report.html: one file without scripts and external resources."""
 
 import os
 from html import escape
@@ -41,12 +41,12 @@ def heading(results):
     }
     parts = [
         "<header>\n<h1>swift-qpid-proton beside Proton in C, C++ and Python</h1>",
-        "<p>Programs that do the same work over loopback, sender and receiver as separate processes. Those who are "
-        "compared take turns in one run. Bars and values are the medians of the rounds; whiskers and brackets show the "
+        "<p>Equivalent programs over loopback, with sender and receiver as separate processes. The compared programs "
+        "run in turn. Bars and values are the medians of the rounds; whiskers and brackets show the "
         "least and the most.</p>",
     ]
     if options["quick"]:
-        words = "<strong>A quick run.</strong> It shows that everything works; its times say nothing."
+        words = "<strong>A quick run.</strong> It checks that all programs work; its times have no meaning."
         parts.append(f'<p class="banner">{words}</p>')
     if not results["is_complete"]:
         parts.append('<p class="banner"><strong>The run was not completed.</strong></p>')
@@ -56,7 +56,7 @@ def heading(results):
 
 
 def goals(figures):
-    """The goals, and whether they are met."""
+    """Returns the goals and whether they are met."""
     rows = [goal(figure) for figure in figures if figure.goal is not None]
     if not rows:
         return ""
@@ -72,7 +72,7 @@ def goals(figures):
 
 
 def goal(figure):
-    """A row of the table of goals."""
+    """Returns a row of the table of goals."""
     has_rival = figure.rival is not None
     unit = figure.unit.replace("us", "µs")
     mark = '<span class="mark ok">✓ ok</span>' if figure.is_met else '<span class="mark short">✗ short</span>'
@@ -91,7 +91,7 @@ def goal(figure):
 
 
 def tables(results):
-    """Every rate, with CPU and memory beside it. Rows of our own program stand out."""
+    """Returns every rate with its CPU and memory. Rows of our program are highlighted."""
     parts = []
     for scenario, cases in table.by_scenario(results).items():
         heads, rows = table.of_kind(cases)
@@ -117,20 +117,20 @@ def tables(results):
 
 
 def others(figures):
-    """What is printed line by line, for those who compare runs."""
+    """Returns the printed lines, for comparing runs."""
     lines = escape("\n".join(str(figure) for figure in figures))
     return markup.section("All figures", markup.folded(f"{len(figures)} lines", f"<pre>{lines}</pre>"))
 
 
 def again(results):
-    """How to run it again, and what the programs are."""
+    """Returns how to run the benchmark again, and the list of programs."""
     options = results["options"]
     command = ["./dev/bench", *(["--quick"] if options["quick"] else []), "--rounds", str(options["rounds"])]
     if options["scenarios"] != list(scenarios.SCENARIOS):
         command += ["--scenario", *options["scenarios"]]
     names = [f"<li><code>{escape(one.name)}</code>: {escape(one.title)}</li>" for one in contenders.ALL.values()]
     words = (
-        "On Debian with Swift it installs and builds what it needs. <code>./dev/bench --help</code> tells the rest. "
+        "On Debian with Swift it installs missing packages and builds all programs: see <code>./dev/bench --help</code>. "
         "The programs:"
     )
     line = f"<pre>{escape(' '.join(command))}</pre>"

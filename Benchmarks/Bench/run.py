@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The rounds: who is measured when, how many messages, and the time that is left."""
+"""The rounds: the order of the programs, the number of messages, and the remaining time."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ class Context:
     is_quick: bool
     server_files: tuple = ()
     authority: str = ""
-    # Seconds until a process is killed. A measurement takes 4 at most; a busy machine may need more.
+    # Seconds until a process is killed. A measurement lasts at most 4 s; a busy machine may need more.
     limit: float = 60
 
 
@@ -31,7 +31,7 @@ class Series:
     rows: list = field(default_factory=list)
     seconds: float = 2.0
     is_left_out: bool = False
-    # What a program that repeats by itself has said.
+    # The output of a program that repeats its measurements itself.
     said: dict | None = None
 
 
@@ -54,7 +54,7 @@ class Run:
         return [series for series in self.series if series.case is case and not series.is_left_out]
 
     def all(self):
-        """The warm-up, then round by round, then what repeats by itself."""
+        """Runs the warm-up, then the rounds, then the programs that repeat their measurements themselves."""
         turns = [case for case in self.cases if case.kind not in scenarios.OF_FLOW]
         if not self.context.is_quick:
             for number, case in enumerate(turns):
@@ -66,7 +66,7 @@ class Run:
             for number, case in enumerate(turns):
                 left = self.total(turns[number:]) + self.total(turns) * (self.context.rounds - round)
                 in_turn = self.of(case)
-                # Each round begins with another one.
+                # Each round begins with another program.
                 first = (round - 1) % max(1, len(in_turn))
                 for series in in_turn[first:] + in_turn[:first]:
                     self.progress(f"round {round} of {self.context.rounds}", series, left)
@@ -82,14 +82,14 @@ class Run:
         return sum(series.seconds for case in cases for series in self.of(case))
 
     def measure(self, series, round):
-        """One measurement; that of no round is the warm-up, which tells the count of the others."""
+        """Runs one measurement. The warm-up has no round, and determines the count of the others."""
         function = getattr(measure, series.case.kind)
         began = time.monotonic()
         try:
             values, ends = function(self.context, series.case, series.entry, series.count)
         except NotSupported as refusal:
             series.is_left_out = True
-            self.notes.append(f"{series.case.title}: {series.entry.label} is left out: {refusal}")
+            self.notes.append(f"{series.case.title}: {series.entry.label} is skipped: {refusal}")
             return
         except Failure as failure:
             raise Failure(f"{series.case.title}: {series.entry.label} failed:\n{failure}") from None
@@ -100,7 +100,7 @@ class Run:
             series.rows.append({"round": round, "count": series.count, "values": values, "ends": ends})
 
     def fit(self, series, values):
-        """Has the next measurements take about as long as the case says."""
+        """Sets the count so that the next measurements last about as long as the case requires."""
         case = series.case
         if case.seconds is None:
             return
@@ -108,10 +108,10 @@ class Run:
             rate = 1e9 / max(values["encode_ns"] + values["decode_ns"] + values["read_ns"], 1)
         else:
             rate = values.get("messages_per_second") or values.get("connections_per_second")
-        # A machine that is busy for a moment must not make all rounds short: CPU tells what is possible.
+        # A briefly busy machine must not shorten all rounds, so the CPU time determines the possible rate.
         possible = 1e6 / values["cpu_us_per_message"] if values.get("cpu_us_per_message") else rate
         count = case.seconds * min(max(rate, possible), 4 * rate)
-        # The warm-up's count is the least, unless the program is so slow that it takes 4 s.
+        # The count is at least the warm-up's, unless the program would then need more than 4 s.
         count = min(max(count, min(series.count, 4 * rate)), case.most)
         series.count = max(stats.two_digits(count), case.settings.get("links", 1))
         series.seconds = case.seconds + 0.2
@@ -130,7 +130,7 @@ class Run:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     def results(self):
-        """What results.json holds of the measurements."""
+        """Returns the measurements for results.json."""
         cases = []
         for case in self.cases:
             entries = [self.entry(series) for series in self.of(case) if series.rows or series.said]

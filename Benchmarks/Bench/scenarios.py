@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is measured: cases, and those who take turns in each."""
+"""The cases of each scenario, and the programs that run in turn in each case."""
 
 from dataclasses import dataclass, field
 
 SIZES = {100: "100B", 1024: "1KiB", 10240: "10KiB", 1048576: "1MiB"}
 CREDITS = (10, 100, 1000)
 LINKS = (1, 10, 100, 1000)
-# How our own program receives where the way of receiving is not what is measured.
+# The way of receiving of our program in scenarios that do not compare ways of receiving.
 SETTLE = ("--settle", "batch")
 FROM = ("--from", "detached")
 LOOP = ("--from", "loop")
@@ -15,14 +15,14 @@ LOOP = ("--from", "loop")
 
 @dataclass(frozen=True)
 class Entry:
-    """One of those who take turns."""
+    """A program that runs in turn with others."""
 
     label: str
     contender: str
-    # What our own program is told beside what all are told.
+    # The additional arguments of our program.
     receiver: tuple = ()
     sender: tuple = ()
-    # The program of brokers.py that it goes through.
+    # The broker of brokers.py between the two ends.
     broker: str | None = None
 
 
@@ -37,7 +37,7 @@ class Case:
     # The count of the warm-up, and of --quick, for a contender of pace 1.
     warm_up: int = 1000
     quick: int = 100
-    # How long a measurement is to take; None: the count of the warm-up is kept.
+    # The duration of a measurement; None to keep the count of the warm-up.
     seconds: float | None = 1.5
     most: int = 10_000_000
 
@@ -51,7 +51,7 @@ def entries(*names):
 
 
 def transfer(scenario, name, who, size=100, credit=1000, quick=2000, **other):
-    """Messages from a sender to a receiver."""
+    """Returns a case with messages from a sender to a receiver."""
     fields = {key: other.pop(key) for key in ("seconds", "most") if key in other}
     warm_up = {100: 20_000, 1024: 20_000, 10240: 5_000, 1048576: 60}[size]
     quick = {100: quick, 1024: quick, 10240: 300, 1048576: 5}[size]
@@ -80,7 +80,7 @@ def latency():
     who = (*entries("ours"), on_loop, *entries("c-proactor", "c-engine", "cpp", "python"))
     for depth in (1, 32):
         yield Case("latency", f"depth-{depth}", "latency", who, {"size": 100, "depth": depth}, 5000, 200)
-    # Both ends on one core: what the machine's other cores and their wake-ups do is left out.
+    # Both ends on one core, which excludes the effects of other cores and their wake-ups.
     who = (*entries("ours"), on_loop, *entries("c-proactor"))
     settings = {"size": 100, "depth": 1, "one_core": True}
     yield Case("latency", "depth-1-one-core", "latency", who, settings, 5000, 200)
@@ -108,13 +108,13 @@ def tls():
 
 
 def idle():
-    # The count is what is promised: it is not fitted to a time.
+    # The count is the subject, so it is not adjusted to a time.
     who = entries("ours", "c-proactor", "cpp")
     yield Case("idle", "1000-connections", "idle", who, {}, 1000, 50, seconds=None)
 
 
 def links():
-    # Longer, so that opening the links is a small part of it.
+    # Longer runs, so that opening the links is a small part.
     for count in LINKS:
         yield transfer("links", f"{count}", entries("ours", "c-proactor"), links=count, seconds=2.0)
 
@@ -131,17 +131,17 @@ def broker():
         Entry("c-proactor-through-ours", "c-proactor", broker="ours"),
         Entry("c-proactor-through-c", "c-proactor", broker="c"),
     )
-    # Proton's example broker loses the beginning of a message that comes in several transfers: no large ones.
+    # No large messages: Proton's example broker loses the beginning of a message in several transfers.
     for size, credit in ((100, 1000), (1024, 100)):
         yield transfer("broker", f"unsettled-{SIZES[size]}-credit-{credit}", who, size, credit, most=500_000)
 
 
-# Of each pair of links, the names of the two.
+# The names of the two links of each pair.
 PAIRS = {"two-senders": ("classic", "quorum"), "receive-and-send": ("receiver", "sender")}
 
 
 def rabbitmq():
-    # The messages of the full queue are more than are received in the time.
+    # The queue holds more messages than are received in the time.
     settings = {"seconds": 3.0, "fill": 400_000}
     for name, links in PAIRS.items():
         alone = [Entry(f"{link}-alone", "ours", sender=("--only", link)) for link in links]
@@ -171,12 +171,12 @@ SCENARIOS = {
     "priority": (priority, "urgent messages beside bulk: what `flow priority --alarms-only` prints"),
     "buffered": (buffered, "a peer that never reads: what `flow never-reads` prints"),
 }
-# These repeat their measurements by themselves.
+# These scenarios repeat their measurements themselves.
 OF_FLOW = ("priority", "never_reads")
 
 
 def cases(names, contenders):
-    """The cases of scenarios, with those entries whose contenders take part."""
+    """Returns the cases of scenarios, with the entries of the chosen contenders."""
     for name in names or SCENARIOS:
         for case in SCENARIOS[name][0]():
             left = tuple(entry for entry in case.entries if entry.contender in contenders)

@@ -23,7 +23,7 @@ def all(results):
 
 
 def tiles(results):
-    """The four values that most ask for, beside those of C."""
+    """Returns the four most important values, with those of C."""
     cases = {(case["scenario"], case["name"]): case for case in results["cases"]}
     wanted = (
         (("throughput", HEADLINE), "messages_per_second", "messages/s", "100 B, unsettled, credit 1000"),
@@ -54,7 +54,7 @@ def figure(head, svg, caption=""):
 
 
 def rows(case, key, scale=1.0):
-    """Labels and scaled summaries of those who have a value."""
+    """Returns the labels and scaled summaries of the entries that have a value."""
     for entry in case["entries"]:
         found = entry["medians"].get(key)
         if found:
@@ -62,14 +62,14 @@ def rows(case, key, scale=1.0):
 
 
 def bars(head, cases, key, unit, scale=1.0, caption=""):
-    """A figure of bars: cases are (head of the group, case)."""
+    """Returns a figure of bars: cases are (head of the group, case)."""
     groups = [(name, list(rows(case, key, scale))) for name, case in cases]
     groups = [group for group in groups if group[1]]
     return figure(head, plots.bars(head, groups, unit), caption) if groups else ""
 
 
 def rate(is_in_bytes):
-    """The key, the unit and the scale of a rate."""
+    """Returns the key, the unit and the scale of a rate."""
     return ("megabytes_per_second", "GB/s", 0.001) if is_in_bytes else ("messages_per_second", "messages/s")
 
 
@@ -125,7 +125,7 @@ def latency(found):
 
 
 def priority(found):
-    """The medians that the program has told, by the place of the urgent messages."""
+    """Returns the medians that the program printed, by the place of the urgent messages."""
     figures = []
     names = {"lanes": "ours-lanes", "equal": "ours-equal", "fifo": "ours-fifo", "plain": "plain C"}
     for case in found.get("priority", []):
@@ -166,9 +166,9 @@ def memory(found):
     for case in found.get("throughput", []):
         if case["name"] == HEADLINE:
             for end in ("sender", "receiver"):
-                caption = "100 B, unsettled, credit 1000: the most that was resident, as the program says."
+                caption = "100 B, unsettled, credit 1000: the peak of resident memory, as the program reports it."
                 figures.append(bars(f"Peak memory, {end}", [("", case)], f"{end}_peak_bytes", "MiB", 1 / MIB, caption))
-    words = "Of an idle connection: what is resident more with all of them open, by their number."
+    words = "The growth of resident memory with all idle connections open, divided by their number."
     return section("Memory", words, figures)
 
 
@@ -184,7 +184,7 @@ def codec(found):
 def broker(found):
     cases = [(case["name"].replace("-", " "), case) for case in found.get("broker", [])]
     figures = [bars("Rate from sender to receiver", cases, "messages_per_second", "messages/s")] if cases else []
-    words = "Our example broker and Proton's, each with both programs at its sides."
+    words = "Our example broker and Proton's, each with both programs."
     return section("Through a broker", words, figures)
 
 
@@ -205,13 +205,13 @@ def rabbitmq(found):
 
 
 def buffered(found):
-    """Only when the program has told what was buffered when."""
+    """Returns the section, if the program printed samples."""
     for case in found.get("buffered", []):
         said = case["entries"][0]["said"]
         limit = next((line["goal"] for line in said["lines"] if line["figure"] == "ledger-peak"), None)
         if said["samples"] and limit:
             head = "Bytes buffered for a peer that never reads"
             plot = plots.over_time(head, said["samples"], limit * MIB, "buffered")
-            words = "What the session holds while gigabytes are offered to a peer that does not read its socket."
+            words = "The bytes that the session holds while gigabytes are offered to a peer that does not read its socket."
             return section("Bounded memory", words, [figure(head, plot)])
     return ""

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Medians, spread, and curves of several rounds in one."""
+"""Medians, spreads, and merged curves of several rounds."""
 
 import math
 import statistics
 
 
 def summary(values):
-    """The median, least and most of what is there; None of nothing."""
+    """Returns the median, least and most of the values; None without values."""
     values = [value for value in values if value is not None]
     if not values:
         return None
@@ -15,21 +15,21 @@ def summary(values):
 
 
 def summaries(rows):
-    """The same of each key of some rows."""
+    """Returns the summary of each key of some rows."""
     keys = dict.fromkeys(key for row in rows for key in row)
     found = {key: summary([row.get(key) for row in rows]) for key in keys}
     return {key: value for key, value in found.items() if value}
 
 
 def two_digits(number):
-    """A count that is easy to read, not above the number, 1 at least."""
+    """Returns a rounded count with two digits, not above the number, at least 1."""
     number = max(1, int(number))
     unit = 10 ** max(0, len(str(number)) - 2)
     return number // unit * unit
 
 
 def at_percentile(curve, percentile):
-    """The value of a curve of [percentile, value], which rises, at a percentile."""
+    """Returns the value at a percentile of a rising curve of [percentile, value]."""
     for place, value in curve:
         if place >= percentile - 1e-9:
             return value
@@ -37,8 +37,8 @@ def at_percentile(curve, percentile):
 
 
 def merge_curves(curves, count):
-    """The medians of several curves, at even steps of log10(1 / (1 - p)), as far as 99.99 and the count have
-    something to say."""
+    """Returns the medians of several curves, at even steps of log10(1 / (1 - p)), up to 99.99 and the resolution of the
+    count."""
     curves = [sorted(curve) for curve in curves if curve]
     if not curves:
         return []

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The parts of plots: SVG without a script. Colours are the style sheet's; labels and dashes say the same."""
+"""The parts of plots: SVG without scripts. The style sheet has the colours; labels and dashes show the same."""
 
 import math
 from html import escape
@@ -11,7 +11,7 @@ DASHES = {"c-proactor": "7 4", "c-engine": "2 3", "cpp": "9 3 2 3", "python": "4
 
 
 def series(label):
-    """The place of a label in the order: its variants share it with the contender."""
+    """Returns the position of a label in the order, which variants share with their contender."""
     for index, name in enumerate(ORDER):
         if label == name or label.startswith(name + "-"):
             return index
@@ -24,7 +24,7 @@ def style(label):
 
 
 def short(value):
-    """1.24 M, 512 k, 87."""
+    """Returns a short text for a number, such as 1.24 M, 512 k or 87."""
     for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= limit:
             return f"{value / limit:.3g}{unit}"
@@ -32,7 +32,7 @@ def short(value):
 
 
 def ticks(most, count=4):
-    """Round numbers from 0 up to what holds the most."""
+    """Returns round numbers from 0 to at least `most`."""
     if most <= 0:
         return [0, 1]
     raw = most / count
@@ -55,7 +55,7 @@ def frame(height, title, parts):
 
 
 def spaced(places, gap, low, high):
-    """Moves the places of labels apart, in their order, and keeps them between two ends."""
+    """Moves the positions of labels apart, in their order, within two bounds."""
     order = sorted(range(len(places)), key=lambda index: places[index])
     moved = list(places)
     floor = low
@@ -70,7 +70,7 @@ def spaced(places, gap, low, high):
 
 
 class Axes:
-    """A plot of lines: places of data in it, with the marks of its axes."""
+    """A plot of lines: the positions of data, and the marks of the axes."""
 
     def __init__(self, left, right, top, bottom):
         self.left, self.right, self.top, self.bottom = left, right, top, bottom
@@ -105,7 +105,7 @@ class Axes:
                 self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="{style(label)}"/>')
 
     def labels(self, ends):
-        """Names beside the ends of lines: (label, y)."""
+        """Adds names beside the ends of lines: (label, y)."""
         places = spaced([self.y(y) for _, y in ends], 15, self.top, self.bottom)
         for (label, y), place in zip(ends, places):
             self.parts.append(line(self.right + 2, self.y(y), self.right + 9, place, "leader"))

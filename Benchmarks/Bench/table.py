@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Rates with CPU and memory beside them: rows for the text table and for the report."""
+"""Rates with CPU and memory: rows for the text table and for the report."""
 
-# Of each kind: the key, the head of its column, the unit.
+# For each kind: the key, the head of its column, the unit.
 COLUMNS = {
     "transfer": (("messages_per_second", "messages/s"), ("megabytes_per_second", "MB/s")),
     "latency": (("p50_us", "p50 µs"), ("p99_us", "p99 µs"), ("p99.9_us", "p99.9 µs")),
@@ -24,7 +24,7 @@ COLUMNS = {
 
 
 def digits(value):
-    """A number of at most about four digits that mean something."""
+    """Returns a number with about four significant digits."""
     if value is None:
         return "–"
     if value == 0:
@@ -35,7 +35,7 @@ def digits(value):
 
 
 def spread(found, scale=1.0):
-    """The median, with least and most where they differ."""
+    """Returns the median, with least and most if they differ."""
     if not found:
         return "–"
     median, least, most = (digits(found[key] * scale) for key in ("median", "min", "max"))
@@ -43,12 +43,12 @@ def spread(found, scale=1.0):
 
 
 def value(found, key):
-    """With its spread, unless the column beside it shows that."""
+    """Returns a value with its spread, unless the adjacent column shows the spread."""
     return digits(found["median"]) if found and key == "megabytes_per_second" else spread(found)
 
 
 def resources(entry):
-    """CPU of a message or connection at both ends, CPU seconds and peak memory of each process."""
+    """Returns the CPU of a message or connection at both ends, and the CPU seconds and peak memory of each process."""
     medians = entry["medians"]
     each = medians.get("cpu_us_per_message") or medians.get("cpu_us_per_connection")
     ends = ("sender", "receiver")
@@ -62,7 +62,7 @@ HEADS = ["CPU µs each", "CPU s at each end", "peak MiB at each end"]
 
 
 def of_kind(cases):
-    """Heads and rows of the cases of one scenario, which are of one kind."""
+    """Returns heads and rows of the cases of one scenario, which are of one kind."""
     columns = COLUMNS[cases[0]["kind"]]
     heads = ["case", "program", *(head for _, head in columns), *HEADS, "count"]
     rows = []
@@ -75,7 +75,7 @@ def of_kind(cases):
 
 
 def by_scenario(results):
-    """The cases of each scenario that has measurements of its own."""
+    """Returns the cases of each scenario with own measurements."""
     found = {}
     for case in results["cases"]:
         if case["kind"] in COLUMNS:
@@ -84,7 +84,7 @@ def by_scenario(results):
 
 
 def lines(results):
-    """The text table."""
+    """Returns the lines of the text table."""
     for scenario, cases in by_scenario(results).items():
         heads, rows = of_kind(cases)
         widths = [max(len(row[index]) for row in [heads, *rows]) for index in range(len(heads))]

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Counts the allocations of a process that is started with this in LD_PRELOAD, for dev/gates.
+/* Counts the allocations of a process that starts with this library in LD_PRELOAD, for dev/gates.
  *
- * When the process ends it writes to the file that ALLOCATIONS names:
+ * At the end of the process, the library writes to the file that ALLOCATIONS names:
  *   total COUNT BYTES
- * and, when ALLOCATIONS_WHERE is set, one line for each stack that has allocated, innermost frame first:
+ * and, if ALLOCATIONS_WHERE is set, one line for each stack that allocated, innermost frame first:
  *   stack COUNT BYTES FRAME…
- * A frame is FILE+OFFSET, or FILE:SYMBOL where the file's table of dynamic symbols has a name. Bytes are those asked
- * for.
+ * A frame is FILE+OFFSET, or FILE:SYMBOL where the file's table of dynamic symbols has a name. Bytes are the requested
+ * bytes.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -39,12 +39,12 @@ static bool tells_where;
 static struct stack stacks[STACKS];
 static unsigned long lost;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/* What a backtrace allocates itself is not counted. */
+/* Allocations of the backtrace itself are not counted. */
 static __thread bool is_inside __attribute__((tls_model("initial-exec")));
 
 static void __attribute__((noinline)) keep_stack(size_t size) {
     void *frames[DEPTH + 1];
-    /* Without this function. */
+    /* The depth without this function. */
     int depth = backtrace(frames, DEPTH + 1) - 1;
     if (depth < 1) return;
     uint64_t hash = 14695981039346656037u;
@@ -118,14 +118,14 @@ int posix_memalign(void **place, size_t alignment, size_t size) {
 __attribute__((constructor)) static void begin(void) {
     is_inside = true;
     void *frame;
-    /* Loads the unwinder. */
+    /* The first call loads the unwinder. */
     backtrace(&frame, 1);
     is_inside = false;
     tells_where = getenv("ALLOCATIONS_WHERE") != NULL;
 }
 
 static void write_frame(FILE *file, void *frame) {
-    /* A return address may lie behind the function that called. */
+    /* A return address may be behind the end of the calling function. */
     char *address = (char *)frame - 1;
     Dl_info info;
     if (!dladdr(address, &info) || !info.dli_fname)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What figures are made of results, and what is told of them."""
+"""Tests of the figures of a run and of their lines."""
 
 import re
 import unittest
@@ -10,7 +10,7 @@ from Bench import flow, goals, picture, report, stats, table
 
 
 def case(scenario, name, kind, settings, **entries):
-    """A case whose entries have one value of each key in all rounds."""
+    """Returns a case whose entries have one value of each key in all rounds."""
     made = []
     for label, values in entries.items():
         medians = {key: {"median": value, "min": value, "max": value} for key, value in values.items()}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""How counts are compared with what is committed, and where allocations are told to come from."""
+"""Tests of the comparison with the committed counts, and of the stacks that allocate."""
 
 import contextlib
 import io
@@ -11,7 +11,7 @@ from Bench.gates import Gate
 
 
 def compare(names, committed, measured, is_binding=True):
-    """Whether all are kept, what was printed, and the remedies."""
+    """Returns whether all figures are within their tolerance, the output, and the remedies."""
     out, remedies = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(remedies):
         is_kept = gates.compare(names, {gate.name: gate for gate in committed}, is_binding, measured)
@@ -28,7 +28,7 @@ class GatesTest(unittest.TestCase):
 
     def test_worse_and_better_both_fail_with_a_remedy(self):
         gate = Gate("send-each.allocations", 10, "2%")
-        for measured, verdict, hint in ((10.3, "over", "say why"), (9.7, "under", "so that it stays")):
+        for measured, verdict, hint in ((10.3, "over", "state the reason"), (9.7, "under", "to keep the gain")):
             is_kept, line, remedies = compare([gate.name], [gate], {gate.name: measured})
             self.assertFalse(is_kept)
             self.assertIn(verdict, line)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Processes that end well, badly, never; and rounds in which all take turns."""
+"""Tests of processes that succeed, fail or never end, and of rounds in turn."""
 
 import signal
 import subprocess
@@ -46,7 +46,7 @@ class ProcessesTest(unittest.TestCase):
     def test_late_process_is_killed(self):
         with Children(0.5) as children:
             child = children.start(python("import time; time.sleep(100)"))
-            with self.assertRaisesRegex(Failure, "was not done"):
+            with self.assertRaisesRegex(Failure, "did not end"):
                 children.finish(child)
         self.assertEqual(child.code, -signal.SIGKILL)
 
@@ -105,7 +105,7 @@ class RunTest(unittest.TestCase):
         run = self.run_with(transfer, 3)
         labels = [label for label, _ in order]
         self.assertEqual(labels[3:], ["ours", "cpp", "python", "cpp", "python", "ours", "python", "ours", "cpp"])
-        # The warm-up has told that 1.5 s are so many.
+        # The warm-up has measured the number of messages in 1.5 s.
         self.assertEqual({count for _, count in order[3:]}, {1_500_000})
         self.assertEqual([len(entry["measurements"]) for entry in run.results()["cases"][0]["entries"]], [3, 3, 3])
 
@@ -117,4 +117,4 @@ class RunTest(unittest.TestCase):
 
         found = self.run_with(transfer, 1).results()
         self.assertEqual([entry["label"] for entry in found["cases"][0]["entries"]], ["ours", "python"])
-        self.assertEqual(found["notes"], ["throughput one: cpp is left out: cpp: --settled is not supported"])
+        self.assertEqual(found["notes"], ["throughput one: cpp is skipped: cpp: --settled is not supported"])
