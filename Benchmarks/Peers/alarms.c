@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-// Plain Proton-C beside the scenario `priority` of the flow benchmarks: urgent messages and bulk on one connection.
+// The program on plain Proton-C for the scenario `priority` of the flow benchmarks: urgent messages and bulk on one
+// connection.
 #include "common.h"
 
 #include <proton/connection.h>
@@ -28,9 +29,9 @@ static const char usage[] =
     "alarms HOST:PORT SECONDS RATE SIZE\n"
     "\n"
     "Sends messages of SIZE bytes to `bulk` whenever the link has credit, as Proton's examples do, and on\n"
-    "the same session RATE messages of 100 bytes a second to `fast`, for SECONDS. At the end one line of JSON\n"
-    "on stdout: alarms, p50, p99, p999 and max (milliseconds from the call of the thread that sends to the\n"
-    "settlement), bulk (settled MB a second over that time). Exits with 1 when the connection ends early.\n";
+    "the same session RATE messages of 100 bytes a second to `fast`, for SECONDS. Prints one line of JSON at\n"
+    "the end: alarms, p50, p99, p999 and max (milliseconds from the send call to the settlement), bulk\n"
+    "(settled MB a second over that time). Exits with 1 if the connection ends early.\n";
 
 enum { SMALL = 100, NANOSECONDS = 1000000000 };
 
@@ -39,7 +40,7 @@ typedef struct {
     pn_connection_t *connection;
     pn_link_t *bulk, *alarms;
     pn_bytes_t large, small;
-    // By the number of the alarm; `due` is written by the thread that sends before `made` is.
+    // Indexed by the number of the alarm. The sending thread writes `due` before `made`.
     int64_t *due, *latency;
     uint64_t count, sent, settled, bulk_settled, bulk_before, tags;
     _Atomic uint64_t made;
@@ -61,7 +62,7 @@ static pn_bytes_t encoded(size_t size) {
     return pn_bytes(count, bytes);
 }
 
-// The application's own thread: it makes an alarm at each tick, and wakes the connection.
+// The application's thread, which creates an alarm at each tick and wakes the connection.
 static void *make_alarms(void *context) {
     Peer *peer = context;
     for (uint64_t number = 0; number < peer->count; number++) {
@@ -172,11 +173,11 @@ int main(int argc, char **argv) {
     peer.small = encoded(SMALL);
     peer.proactor = pn_proactor();
     peer.connection = pn_connection();
-    pn_incref(peer.connection);  // the thread may wake it after its end
+    pn_incref(peer.connection);  // the thread may wake the connection after its end
     pn_transport_t *transport = pn_transport();
     pn_sasl_allowed_mechs(pn_sasl(transport), "ANONYMOUS");
     pn_proactor_connect2(peer.proactor, peer.connection, transport, argv[1]);
-    peer.start = peer.end = now() + NANOSECONDS / 2;  // the buffers of the sockets have to grow first
+    peer.start = peer.end = now() + NANOSECONDS / 2;  // the socket buffers must grow first
     pthread_t thread;
     if (pthread_create(&thread, NULL, make_alarms, &peer) != 0) abort();
     for (bool inactive = false; !inactive;) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-// c-proactor's codec: pn_message alone.
+// c-proactor's codec command, with only pn_message.
 #include "c_proactor.h"
 
 #include <proton/codec.h>
@@ -69,7 +69,7 @@ static void fill_map(pn_message_t *message) {
     pn_data_exit(body);
 }
 
-// Reads every value of a tree, so that nothing of the decoding is left out.
+// Reads every value of a tree, so that the measurement includes all decoding.
 static uint64_t read_values(pn_data_t *data) {
     uint64_t sum = 0;
     while (pn_data_next(data)) {
@@ -135,7 +135,7 @@ int run_codec(const Options *options) {
     report.read = (double)(now() - third) / (double)options->count;
     is_right &= sum == expected * options->count;
     if (is_right) print_report(options, &report);
-    else complain(options->program, "what was decoded is not what was encoded");
+    else complain(options->program, "the decoded message differs from the encoded one");
     pn_message_free(message);
     pn_message_free(decoded);
     free(buffer);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-// c-proactor's connect, idle and listen.
+// c-proactor's commands connect, idle and listen.
 #include "c_proactor.h"
 
 #include <proton/condition.h>
@@ -122,7 +122,7 @@ int run_connections(const Options *options) {
     if (is_watching && options->count > 0 && !peer.reported)
         fail(&peer, "standard input ended", "before all connections were open");
     if (is_watching) {
-        // It sleeps in read() when a connection failed.
+        // The watcher sleeps in read() if a connection failed.
         pthread_cancel(watcher);
         pthread_join(watcher, NULL);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-// What Proton's engine can do at most: pn_connection_driver on a socket, one encoded message sent again and again,
-// nothing decoded. receiver, sender and latency alone.
+// The maximum of Proton's engine: pn_connection_driver on a socket, one encoded message sent repeatedly, nothing
+// decoded. Only the commands receiver, sender and latency.
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -27,8 +27,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-// What is sent between two writes, in messages and in bytes: more, and one side waits while the other works; less, and
-// the system calls weigh. What is read and written at once, and the largest frame.
+// The limits between two writes, in messages and in bytes: with more, one side waits while the other works; with less,
+// system calls dominate. Then the sizes of reads and writes, and the largest frame.
 enum { BURST = 128, OUTGOING = 256 * 1024, BLOCK = 256 * 1024, FRAME = 256 * 1024 };
 
 typedef struct {
@@ -39,10 +39,10 @@ typedef struct {
     pn_session_t *session;
     pn_link_t **links;
     unsigned turn;
-    pn_rwbytes_t message;  // to be sent, or where the received ones are read to
-    size_t body_size;      // of the first message; 0: not known yet
+    pn_rwbytes_t message;  // the message to send, or the memory for received messages
+    size_t body_size;      // of the first message; 0 until it is known
     uint64_t sent, done;
-    int64_t *started;  // by the number of the message; its latency once it is settled
+    int64_t *started;  // indexed by the number of the message; its latency after the settlement
     Report report;
 } Peer;
 
@@ -101,7 +101,7 @@ static void send_burst(Peer *peer) {
         pn_delivery_t *delivery = pn_delivery(link, pn_dtag((const char *)&tag, sizeof tag));
         if (peer->started) pn_delivery_set_context(delivery, &peer->started[tag]);
         pn_link_send(link, peer->message.start, peer->message.size);
-        if (peer->options->settled) pn_delivery_settle(delivery);  // it advances the link as well
+        if (peer->options->settled) pn_delivery_settle(delivery);  // this also advances the link
         else pn_link_advance(link);
         if (++peer->turn == peer->options->links) peer->turn = 0;
     }
@@ -123,7 +123,7 @@ static void settle(Peer *peer, pn_delivery_t *delivery) {
 
 // Receiving -----------------------------------------------------------------------------------------------------------
 
-// The length of the data section, from the first bytes of a message.
+// Returns the length of the data section, from the first bytes of a message.
 static size_t find_body_size(const char *bytes, size_t size) {
     const unsigned char *section = memmem(bytes, size, "\0Su", 3), *end = (const unsigned char *)bytes + size;
     if (!section || section + 8 > end) return 0;
@@ -131,7 +131,7 @@ static size_t find_body_size(const char *bytes, size_t size) {
     return (size_t)section[4] << 24 | (size_t)section[5] << 16 | (size_t)section[6] << 8 | section[7];
 }
 
-// Takes what the link holds, also of a message that is not complete: its buffer stays small.
+// Reads the bytes of the link, also of an incomplete message, so that its buffer stays small.
 static void receive_all(Peer *peer, pn_link_t *link) {
     pn_delivery_t *delivery;
     while (!peer->finished && (delivery = pn_link_current(link)) && pn_delivery_readable(delivery)) {
@@ -173,7 +173,7 @@ static void start(Peer *peer) {
 }
 
 static void ended(Peer *peer, const char *what, pn_condition_t *condition) {
-    // Of settled messages the sender learns no more than that they are written and that the receiver has closed.
+    // For settled messages, the sender knows only that they are written and that the receiver has closed.
     if (peer->options->settled && peer->report.last != 0 && !pn_condition_is_set(condition)) {
         peer->done = peer->sent;
         finish(peer);
@@ -219,11 +219,11 @@ static void lose(Peer *peer) {
     pn_connection_driver_close(&peer->driver);
 }
 
-// Writes what there is. False: the socket takes no more.
+// Writes the pending bytes. Returns false if the socket accepts no more.
 static bool write_all(Peer *peer) {
     for (;;) {
         pn_bytes_t bytes = pn_connection_driver_write_buffer(&peer->driver);
-        // Each call doubles a buffer that is full, and fills it further.
+        // Each call doubles a full buffer and fills it further.
         for (size_t before = 0; bytes.size >= 8192 && bytes.size > before && bytes.size < BLOCK;) {
             before = bytes.size;
             bytes = pn_connection_driver_write_buffer(&peer->driver);
@@ -239,7 +239,7 @@ static bool write_all(Peer *peer) {
 
 static void read_some(Peer *peer, bool is_waiting) {
     pn_rwbytes_t buffer = pn_connection_driver_read_buffer_sized(&peer->driver, BLOCK);
-    // A frame that fills it: this call doubles it.
+    // If a frame fills the buffer, this call doubles the buffer.
     if (buffer.size == 0) buffer = pn_connection_driver_read_buffer(&peer->driver);
     if (buffer.size == 0) return;
     ssize_t count = recv(peer->socket, buffer.start, buffer.size, is_waiting ? 0 : MSG_DONTWAIT);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-// c-proactor's receiver, sender and latency.
+// c-proactor's commands receiver, sender and latency.
 #include "c_proactor.h"
 
 #include <proton/condition.h>
@@ -32,7 +32,7 @@ typedef struct {
     pn_message_t *message;
     pn_bytes_t body;
     pn_rwbytes_t buffer;
-    int64_t *started;  // by the number of the message; its latency once it is settled
+    int64_t *started;  // indexed by the number of the message; its latency after the settlement
     Report report;
 } Peer;
 
@@ -55,9 +55,9 @@ static void finish(Peer *peer) {
     pn_connection_close(peer->connection);
 }
 
-// The proactor writes to the socket only between batches of events. Without a bound on what one batch sends, one side
-// waits while the other works: 0.48 instead of 0.88 million messages of 100 bytes a second. And without one on the
-// bytes, large messages pile up in memory as far as the credit goes. PN_LINK_FLOW comes when they have been framed.
+// The proactor writes to the socket only between batches of events. Without a limit on the messages of one batch, one
+// side waits while the other works: 0.48 instead of 0.88 million messages of 100 bytes a second. Without a limit on the
+// bytes, large messages fill the memory up to the credit. PN_LINK_FLOW follows when the messages have been framed.
 enum { BURST = 64, OUTGOING = 256 * 1024 };
 
 static void send_message(Peer *peer, pn_link_t *link) {
@@ -82,13 +82,13 @@ static void send_message(Peer *peer, pn_link_t *link) {
     pn_delivery_t *delivery = pn_delivery(link, pn_dtag((const char *)&tag, sizeof tag));
     if (peer->started) pn_delivery_set_context(delivery, &peer->started[tag]);
     pn_link_send(link, peer->buffer.start, size);
-    if (peer->options->settled) pn_delivery_settle(delivery);  // it advances the link as well
+    if (peer->options->settled) pn_delivery_settle(delivery);  // this also advances the link
     else pn_link_advance(link);
     peer->report.body_bytes += peer->body.size;
 }
 
-// Sends as far as the credit of the link whose turn it is, the depth and the bounds go. The message, its pn_data and
-// the buffer are used again.
+// Sends as many messages as the credit of the current link, the depth and the limits allow. Reuses the message, its
+// pn_data and the buffer.
 static void send_burst(Peer *peer) {
     const Options *options = peer->options;
     while (peer->sent < options->count) {
@@ -137,14 +137,14 @@ static bool read_message(Peer *peer, pn_link_t *link, size_t pending) {
     return pn_data_get_timestamp(properties) != 0 && pn_data_type(body) == PN_BINARY;
 }
 
-// Takes every complete message that the link holds: one event may stand for many.
+// Reads every complete message of the link, because one event may represent many messages.
 static void receive_all(Peer *peer, pn_link_t *link) {
     pn_delivery_t *delivery;
     while (!peer->finished && (delivery = pn_link_current(link)) && pn_delivery_readable(delivery) &&
            !pn_delivery_partial(delivery)) {
         if (peer->done == 0) peer->report.first = now();
         if (!read_message(peer, link, pn_delivery_pending(delivery))) {
-            fail(peer, "a message", "does not decode or lacks its property or body");
+            fail(peer, "a message", "cannot be decoded, or has no property or body");
             return;
         }
         pn_delivery_update(delivery, PN_ACCEPTED);
@@ -184,7 +184,7 @@ static void start(Peer *peer, pn_connection_t *connection) {
     open_links(peer);
 }
 
-// Of settled messages it learns only that they have left the session, and that the receiver has closed.
+// For settled messages, the sender knows only that they have left the session and that the receiver has closed.
 static void flowed(Peer *peer) {
     send_burst(peer);
     if (peer->options->settled && peer->sent == peer->options->count && peer->report.last == 0 &&

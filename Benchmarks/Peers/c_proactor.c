@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-// The yardstick of the benchmark: C on Proton's own pn_proactor, with pn_message, as a user who wants top speed would
-// write it. This file has its start and its connections; c_messages.c, c_connections.c and c_codec.c have the commands.
+// The reference of the benchmark: C on Proton's pn_proactor, with pn_message, optimised for speed. This file has its
+// start and its connections; c_messages.c, c_connections.c and c_codec.c have the commands.
 #include "c_proactor.h"
 
 #include <proton/condition.h>
@@ -18,16 +18,16 @@
 pn_ssl_domain_t *tls_domain(const Options *options) {
     if (!options->tls) return NULL;
     pn_ssl_domain_t *domain = pn_ssl_domain(options->authority ? PN_SSL_MODE_CLIENT : PN_SSL_MODE_SERVER);
-    // A client verifies the certificate and the name in it unless it is told otherwise.
+    // By default a client verifies the certificate and its name.
     int code = options->authority ? pn_ssl_domain_set_trusted_ca_db(domain, options->authority)
                                   : pn_ssl_domain_set_credentials(domain, options->certificate, options->key, NULL);
     if (code == 0) return domain;
-    complain(options->program, "--tls: the files do not serve");
+    complain(options->program, "--tls: the files cannot be used");
     exit(1);
 }
 
-// Frames without a limit make the buffers of the transport as large as the largest message, and 10 KiB and 1 MiB slower
-// by a tenth to a fifth.
+// Without a limit on frames, the transport's buffers grow to the size of the largest message, and messages of 10 KiB
+// and 1 MiB are 10 to 20 % slower.
 enum { FRAME = 256 * 1024 };
 
 static pn_transport_t *new_transport(pn_ssl_domain_t *domain, bool is_server) {
@@ -36,7 +36,7 @@ static pn_transport_t *new_transport(pn_ssl_domain_t *domain, bool is_server) {
     if (is_server) pn_transport_set_server(transport);  // before pn_sasl
     pn_sasl_allowed_mechs(pn_sasl(transport), "ANONYMOUS");
     if (domain) pn_ssl_init(pn_ssl(transport), domain, NULL);
-    // The name in the certificate. Proton compares names alone, no addresses.
+    // The name in the certificate: Proton compares only names, not addresses.
     if (domain && !is_server) pn_ssl_set_peer_hostname(pn_ssl(transport), "localhost");
     return transport;
 }

@@ -9,12 +9,12 @@
 #include <proton/proactor.h>
 #include <proton/ssl.h>
 
-// Each runs one kind of command and returns the exit code.
+// Each function runs one kind of command and returns the exit code.
 int run_messages(const Options *options);     // receiver, sender, latency
 int run_connections(const Options *options);  // connect, idle, listen
 int run_codec(const Options *options);        // codec
 
-// The TLS that --tls asks for; NULL without it. Ends the program when the files are not what they should be.
+// Returns the TLS domain for --tls; NULL without --tls. Ends the program if the files are unusable.
 pn_ssl_domain_t *tls_domain(const Options *options);
 
 void connect_to_peer(const Options *options, pn_proactor_t *proactor, pn_ssl_domain_t *domain);
@@ -22,7 +22,7 @@ pn_listener_t *start_listener(const Options *options, pn_proactor_t *proactor);
 void accept_peer(pn_listener_t *listener, pn_ssl_domain_t *domain);
 int listener_port(pn_listener_t *listener);
 
-// The name and the description of a condition, or what stands for them.
+// Returns the name and the description of a condition, or a substitute.
 const char *reason(pn_condition_t *condition);
 
 #endif

@@ -39,7 +39,7 @@ int64_t wall_clock(void) {
     return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-// A line of /proc/self/status, in bytes. getrusage would count what the program was before exec into the peak.
+// Returns a value of /proc/self/status in bytes. The peak of getrusage would include the memory before exec.
 static long status_bytes(const char *name) {
     FILE *file = fopen("/proc/self/status", "r");
     char line[256];
@@ -68,7 +68,7 @@ static int compare(const void *left, const void *right) {
 void sort_latencies(int64_t *values, uint64_t count) { qsort(values, count, sizeof *values, compare); }
 
 int64_t percentile(const int64_t *values, uint64_t count, double percent) {
-    // What rounding adds to a whole rank must not take the next one.
+    // A rounding error above a whole rank must not select the next rank.
     uint64_t rank = (uint64_t)ceil(percent / 100 * (double)count - 1e-6);
     return values[rank < 1 ? 0 : (rank > count ? count : rank) - 1];
 }
@@ -82,7 +82,7 @@ static void print_latencies(const Report *report) {
     for (int index = 0; index < 4; index++)
         printf("\"%g\":%.3f,", parts[index], (double)percentile(values, count, parts[index]) / 1e3);
     printf("\"max\":%.3f},\"curve_us\":[", largest);
-    // Three points each time that what lies above is halved.
+    // Three points for each halving of the remaining part.
     for (int index = 0; index < 39; index++) {
         double percent = 100 * (1 - pow(2, -index / 3.0));
         printf("[%.5f,%.3f],", percent, (double)percentile(values, count, percent) / 1e3);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-// What the programs of the benchmark share: the command line, clocks, memory and the report. Valid C and C++.
+// The common parts of the benchmark's programs: the command line, clocks, memory and the report. Valid C and C++.
 #ifndef BENCHMARK_COMMON_H
 #define BENCHMARK_COMMON_H
 
@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-// Bits, so that a program can say which of them it has.
+// Bits, so that a program can declare its commands.
 typedef enum {
     RECEIVER = 1 << 0,
     SENDER = 1 << 1,
@@ -21,7 +21,7 @@ typedef enum {
     IDLE = 1 << 4,
     LISTEN = 1 << 5,
     CODEC = 1 << 6,
-    // What an option of a command may need beside it.
+    // Further abilities that an option of a command may need.
     WITH_TLS = 1 << 7,
     WITH_CONNECT = 1 << 8,
 } Command;
@@ -50,33 +50,33 @@ typedef struct {
     size_t encoded_bytes;
 } Report;
 
-// Reads the command line. Ends the program on --help, on a wrong call (1), and when it asks for what `abilities`, the
-// bits of Command, do not hold (3).
+// Reads the command line. Ends the program for --help, for a wrong call (1), and for a request that `abilities`, the
+// bits of Command, do not contain (3).
 Options read_options(int argc, char **argv, const char *program, int abilities);
 
-// One line on stderr: the program's name and what went wrong.
+// Prints one line on stderr: the program's name and the failure.
 void complain(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-// Prints the line of JSON that belongs to the command, and flushes it.
+// Prints the line of JSON of the command, and flushes it.
 void print_report(const Options *options, Report *report);
 
 void say_listening(int port);
 
-// The address of a sender's link: --address, or bench-0, bench-1, …
+// Writes the address of a sender's link: --address, or bench-0, bench-1, …
 void link_address(const Options *options, unsigned index, char *buffer, size_t size);
 
-// Nanoseconds of the monotonic clock.
+// Returns the nanoseconds of the monotonic clock.
 int64_t now(void);
 
-// Milliseconds since 1970.
+// Returns the milliseconds since 1970.
 int64_t wall_clock(void);
 
-// VmRSS of this process in bytes.
+// Returns VmRSS of this process in bytes.
 long resident_bytes(void);
 
 void sort_latencies(int64_t *values, uint64_t count);
 
-// Of sorted values, the least that `percent` of them do not exceed.
+// Returns the least of sorted values that `percent` of them do not exceed.
 int64_t percentile(const int64_t *values, uint64_t count, double percent);
 
 void *allocate(size_t size);
@@ -84,7 +84,7 @@ void *allocate(size_t size);
 // Reads standard input to its end.
 void wait_for_end_of_input(void);
 
-// As many open files as the system lets this process have.
+// Raises the limit of open files to the maximum.
 void allow_many_files(void);
 
 #ifdef __cplusplus

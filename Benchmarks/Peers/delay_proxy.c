@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-// A line with a delay and a rate, for measuring: a TCP proxy of one thread. See usage below.
+// A line with a delay and a rate for measurements: a TCP proxy with one thread. See usage below.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
@@ -23,37 +23,37 @@ static const char usage[] =
     "delay-proxy LISTEN_HOST:PORT TARGET_HOST:PORT --delay MS --rate BYTES_PER_SECOND\n"
     "            [--buffer BYTES] [--cut-after BYTES] [--connections N]\n"
     "\n"
-    "Carries TCP connections to the target over a line: each byte arrives MS milliseconds after it was\n"
-    "taken, so that a round trip is 2 x MS longer, and each direction carries BYTES_PER_SECOND for all\n"
-    "connections together. The first line on stderr is `listening HOST:PORT`, and port 0 takes any.\n"
+    "Relays TCP connections to the target over a line: each byte arrives MS milliseconds after the proxy\n"
+    "read it, so that a round trip is 2 x MS longer, and each direction relays BYTES_PER_SECOND for all\n"
+    "connections together. The first line on stderr is `listening HOST:PORT`; port 0 is any free port.\n"
     "\n"
-    "  --buffer BYTES     what one connection may have on the line in one direction (default: 4 x rate x\n"
-    "                     delay + 1 MiB); nothing more is read until it is less\n"
-    "  --cut-after BYTES  resets a connection on both sides when it has carried so many to the target\n"
-    "  --connections N    ends when so many connections have come and gone\n"
+    "  --buffer BYTES     the limit of one connection's bytes on the line in one direction (default: 4 x rate\n"
+    "                     x delay + 1 MiB); at the limit the proxy stops reading\n"
+    "  --cut-after BYTES  resets a connection on both sides after BYTES to the target\n"
+    "  --connections N    ends after N connections\n"
     "\n"
-    "At the end, or at SIGTERM or SIGINT, one line of JSON on stdout: connections, and for to_target and\n"
-    "to_client bytes, bytes_in_flight_peak (of all connections), seconds (from the first byte that left the\n"
-    "line to the last), bytes_per_second (over these), middle_bytes_per_second (from 1 % of the bytes to\n"
-    "99 %, without what opens and closes a connection) and longest_gap_seconds (in the same part, the\n"
-    "longest time in which nothing left the line, to 1 ms).\n";
+    "At the end, or at SIGTERM or SIGINT, prints one line of JSON on stdout: connections, and for to_target\n"
+    "and to_client bytes, bytes_in_flight_peak (of all connections), seconds (from the first byte at the end\n"
+    "of the line to the last), bytes_per_second (over these), middle_bytes_per_second (from 1 % of the bytes\n"
+    "to 99 %, without opening and closing) and longest_gap_seconds (in the same part, the longest time\n"
+    "without a byte at the end of the line, to 1 ms).\n";
 
 enum { READ_SIZE = 65536, SOCKET_BUFFER = 262144, MARKS = 65536, SAMPLES = 1 << 16 };
 
 typedef struct {
     int fd;
-    bool readable, writable;  // until the kernel says otherwise: events come once, on a change
+    bool readable, writable;  // until the kernel reports otherwise: events arrive once, on a change
 } Socket;
 
-// What left a line until a moment.
+// The bytes that left a line up to a time.
 typedef struct {
     int64_t when;
     uint64_t bytes;
 } Sample;
 
-// One direction, of all connections.
+// One direction of all connections.
 typedef struct {
-    double last;  // when the last byte left, or was to leave: the rate counts on from there
+    double last;  // when the last byte left, or was due: the rate continues from that time
     uint64_t bytes;
     size_t in_flight, in_flight_peak;
     int64_t first, final;
@@ -62,7 +62,7 @@ typedef struct {
     int64_t sample_interval;
 } Line;
 
-// What was read at once.
+// The bytes of one read.
 typedef struct {
     int64_t arrival;
     size_t bytes;
@@ -136,7 +136,7 @@ static void watch(Socket *socket, uint32_t events) {
 static void sample(Line *line, int64_t when) {
     if (line->sample_count > 0 && when - line->samples[line->sample_count - 1].when < line->sample_interval) return;
     if (line->sample_count == SAMPLES) {
-        // Half as many, twice as far apart.
+        // Keep every second sample, which doubles the distance.
         for (size_t i = 0; i < SAMPLES / 2; i++) line->samples[i] = line->samples[2 * i];
         line->sample_count = SAMPLES / 2;
         line->sample_interval *= 2;
@@ -152,7 +152,7 @@ static void left_line(Line *line, size_t count, int64_t when) {
     sample(line, when);
 }
 
-// The rate between 1 % and 99 % of the bytes, and the longest gap there.
+// Returns the rate between 1 % and 99 % of the bytes, and the longest gap in that part.
 static double middle(const Line *line, double *gap) {
     const Sample *from = NULL, *to = NULL, *last = NULL;
     int64_t longest = 0;
@@ -182,12 +182,12 @@ static void accept_one(Socket *listener) {
     connection->target.fd = socket(settings.target.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (connection->target.fd < 0) die("socket: %s", strerror(errno));
     int size = SOCKET_BUFFER, on = 1;
-    // Fixed, as those of the listener are: what waits in the kernel is beside the line.
+    // Fixed buffers, as for the listener, because bytes in the kernel are not on the line.
     setsockopt(connection->target.fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     setsockopt(connection->target.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     setsockopt(connection->target.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    // A failure shows when the socket is read.
+    // A failure appears when the socket is read.
     connect(connection->target.fd, (struct sockaddr *)&settings.target, settings.target_size);
     watch(&connection->client, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
     watch(&connection->target, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
@@ -260,7 +260,7 @@ static void take_in(Way *way) {
     }
 }
 
-// Lets the next piece of a connection leave the line.
+// Writes the next piece of a connection at the end of the line.
 static void put_out(Connection *connection, Way *way, size_t size, double due) {
     if (size == 0) {
         way->is_closed = true;
@@ -276,12 +276,12 @@ static void put_out(Connection *connection, Way *way, size_t size, double due) {
             way->was_blocked = true;
             return;
         }
-        // Nobody takes these bytes any more. What comes from there is carried to its end.
+        // The other end accepts no more bytes. Its own bytes are still relayed.
         connection->is_broken = true;
         return drop(way);
     }
     int64_t when = now();
-    // A proxy that was late makes up for it; a line that was held up does not.
+    // If the proxy was late, it catches up. If the line was blocked, it does not.
     way->line->last = way->was_blocked && (double)when > due ? (double)when : due;
     way->was_blocked = (size_t)count < size;
     way->start = (way->start + (size_t)count) % settings.buffer;
@@ -301,7 +301,7 @@ static int64_t head_arrival(const Way *way) {
     return way->mark_count > 0 ? way->marks[way->first_mark].arrival : way->ended;
 }
 
-// Lets out what is due, the longest on the line first. Returns when the next piece is.
+// Writes the due pieces, the oldest first. Returns the due time of the next piece.
 static double put_out_due(int index) {
     Line *line = &lines[index];
     for (;;) {
@@ -325,7 +325,7 @@ static double put_out_due(int index) {
     }
 }
 
-// The whole -----------------------------------------------------------------------------------------------------------
+// The program ---------------------------------------------------------------------------------------------------------
 
 static void report(void) {
     static const char *const names[] = {"to_target", "to_client"};
@@ -400,13 +400,13 @@ static void read_arguments(int argc, char **argv) {
         else if (strcmp(argv[i], "--buffer") == 0) buffer = number(argv[i], value, 1);
         else if (strcmp(argv[i], "--cut-after") == 0) settings.cut_after = (uint64_t)number(argv[i], value, 1);
         else if (strcmp(argv[i], "--connections") == 0) settings.connections = (uint64_t)number(argv[i], value, 1);
-        else die("there is no option %s; see --help", argv[i]);
+        else die("unknown option %s; see --help", argv[i]);
     }
     if (delay < 0 || rate == 0) die("--delay and --rate are needed; see --help");
     settings.delay = delay * 1e6;
     settings.byte_time = 1e9 / rate;
     settings.buffer = (size_t)(buffer > 0 ? buffer : 4 * rate * delay / 1e3 + 1048576);
-    // A quarter of a millisecond at a time, but no less than a packet.
+    // Pieces of a quarter of a millisecond, but at least one packet.
     settings.piece = (size_t)(rate / 4000);
     if (settings.piece < 1448) settings.piece = 1448;
     if (settings.piece > READ_SIZE) settings.piece = READ_SIZE;
@@ -461,7 +461,7 @@ int main(int argc, char **argv) {
             if (events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) socket->writable = true;
         }
         if (listener.readable && begun < settings.connections) accept_one(&listener);
-        // One read each: what is due does not wait for all that could be read.
+        // One read per connection, so that due pieces do not wait for all readable bytes.
         for (Connection *connection = connections; connection; connection = connection->next) {
             for (int i = 0; i < 2; i++) {
                 if (wants_input(&connection->ways[i])) take_in(&connection->ways[i]);

@@ -20,12 +20,12 @@ typedef struct {
 static const Entry commands[] = {
     {RECEIVER, "receiver",
      "--port PORT --credit N --count COUNT [--tls CERT KEY]\n"
-     "    Listens (port 0: any) and says `listening PORT` as its first line on stderr. Serves one connection with any\n"
-     "    number of links, N messages of credit on each, topped up at half; decodes and accepts each message. After\n"
-     "    COUNT messages it closes the connection."},
+     "    Listens (port 0: any) and prints `listening PORT` as its first line on stderr. Accepts one connection with\n"
+     "    any number of links and N messages of credit on each, renewed at half. Decodes and accepts each message.\n"
+     "    Closes the connection after COUNT messages."},
     {RECEIVER | WITH_CONNECT, "receiver",
      "--connect --port PORT --credit N --count COUNT [--address NAME] [--tls CA]\n"
-     "    The same, connecting to PORT and receiving from NAME (default: bench-0)."},
+     "    The same, but connects to PORT and receives from NAME (default: bench-0)."},
     {SENDER, "sender",
      "--port PORT --count COUNT --size BYTES [--settled] [--links N] [--address NAME] [--tls CA]\n"
      "    Sends COUNT messages with a timestamp as their application property `sent` and BYTES of data, to N links in\n"
@@ -33,7 +33,7 @@ static const Entry commands[] = {
      "    --settled sends them settled and waits until the receiver has closed the connection."},
     {LATENCY, "latency",
      "--port PORT --count COUNT --size BYTES --depth D [--links N] [--address NAME] [--tls CA]\n"
-     "    The same with at most D messages unsettled at a time; measures each from its sending to its settlement."},
+     "    The same with at most D unsettled messages; measures the time from sending to settlement of each message."},
     {CONNECT, "connect",
      "--port PORT --count COUNT [--tls CA]\n"
      "    Opens and closes COUNT connections, one after the other."},
@@ -45,7 +45,7 @@ static const Entry commands[] = {
      "    Accepts connections until standard input ends; reports when COUNT are open at the same time."},
     {CODEC, "codec",
      "message|map --count COUNT\n"
-     "    Encodes a message COUNT times, decodes it as often, and decodes and reads all of it as often; no network."},
+     "    Encodes a message COUNT times, decodes it COUNT times, and decodes and reads it COUNT times; no network."},
 };
 
 typedef enum { PORT, CREDIT, COUNT, SIZE, LINKS, DEPTH, ADDRESS, SETTLED, CONNECTING, TLS, OURS, OPTIONS } Name;
@@ -57,7 +57,7 @@ typedef struct {
     uint64_t least, most;
 } Option;
 
-// What a message may weigh, so that a slip of the pen does not take the machine down.
+// The maximum size of a message, so that a typing error cannot exhaust the machine.
 static const uint64_t largest = UINT64_C(1) << 30;
 
 static const Option known[] = {
@@ -72,7 +72,7 @@ static const Option known[] = {
     {SETTLED, "--settled", SENDER, 0, 0, 0},
     {CONNECTING, "--connect", RECEIVER, 0, 0, 0},
     {TLS, "--tls", RECEIVER | SENDER | LATENCY | CONNECT | LISTEN, 0, 0, 0},
-    // The library's own contender alone has a choice here.
+    // Only the library's contender has this option.
     {OURS, "--settle", RECEIVER, 0, 0, 0},
     {OURS, "--from", SENDER, 0, 0, 0},
 };
@@ -85,8 +85,8 @@ static void print_usage(FILE *file, const char *program, int abilities) {
         if ((abilities & entry->command) == entry->command)
             fprintf(file, "%s %s %s\n", program, entry->name, entry->usage);
     }
-    fputs("\nAll on 127.0.0.1, SASL ANONYMOUS. Ends with one line of JSON on stdout. Exits with 1 when a connection\n"
-          "ends early and on a wrong call, with 3 when it is asked for what it cannot do",
+    fputs("\nUses 127.0.0.1 and SASL ANONYMOUS. Prints one line of JSON at the end. Exits with 1 if a connection\n"
+          "ends early or the call is wrong, and with 3 if it does not support the request",
           file);
     fputs(abilities & WITH_TLS ? ".\n" : ", like --tls.\n", file);
 }
@@ -114,7 +114,7 @@ static bool read_number(const char *text, const Option *option, uint64_t *value)
     return *text >= '0' && *text <= '9' && *end == 0 && errno == 0 && *value >= option->least && *value <= option->most;
 }
 
-// Takes what stands behind an option. Returns how many arguments that is, or -1 when the call is wrong.
+// Reads the arguments of an option. Returns their number, or -1 if the call is wrong.
 static int take(Options *options, const Option *option, char **rest, int count) {
     bool is_listening = options->command == LISTEN || (options->command == RECEIVER && !options->connecting);
     uint64_t value = 0;
@@ -153,7 +153,7 @@ Options read_options(int argc, char **argv, const char *program, int abilities) 
             print_usage(stdout, program, abilities);
             exit(0);
         }
-        // What --tls takes depends on it.
+        // The arguments of --tls depend on this option.
         if (strcmp(argv[index], "--connect") == 0) options.connecting = true;
     }
     for (size_t index = 0; argc > 1 && index < LENGTH(commands); index++)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The benchmark's contender on Proton's C++ library, as its users write it well: proton::messaging_handler, a credit
-// window, messages accepted by the library, sent in on_sendable as far as the credit goes. This file has its start,
-// receiver, sender and latency.
+// The benchmark's contender on Proton's C++ library, in the style of its users: proton::messaging_handler, a credit
+// window, the library accepts messages, and on_sendable sends as many as the credit allows. This file has its start and
+// the commands receiver, sender and latency.
 #include "proton_cpp.hpp"
 
 #include <proton/binary.hpp>
@@ -117,13 +117,13 @@ class Sender : public Peer {
     proton::binary body, tag = proton::binary(std::string(sizeof(uint64_t), 0));
     uint64_t sent = 0;
     size_t turn = 0;
-    std::vector<int64_t> started;  // by the number of the message; its latency once it is settled
+    std::vector<int64_t> started;  // indexed by the number of the message; its latency after the settlement
 
-    // Of settled messages it learns no more than that the receiver has closed.
+    // For settled messages, the sender knows only that the receiver has closed.
     void end(proton::connection connection) {
         if (options.settled && sent == options.count && !finished && !failed) {
             report.messages = sent;
-            report.last = now();  // the library does not tell when the last message is written
+            report.last = now();  // the library does not report when the last message is written
             finished = true;
         }
         fail("the connection or its link was closed early");

@@ -21,18 +21,18 @@
 #include <exception>
 #include <string>
 
-// Each runs one kind of command and returns the exit code.
+// Each function runs one kind of command and returns the exit code.
 int run_connections(const Options &options);  // connect, idle, listen
 int run_codec(const Options &options);        // codec
 
-// What the commands share: how they connect or listen, and how they end.
+// The common parts of the commands: connecting, listening and ending.
 class Peer : public proton::messaging_handler, public proton::listen_handler {
   public:
     explicit Peer(const Options &options) : options(options) {
         settings.sasl_allowed_mechs("ANONYMOUS");
         if (options.authority) {
             settings.ssl_client_options(proton::ssl_client_options(options.authority));
-            // The name in the certificate: the library compares names alone, no addresses.
+            // The name in the certificate: the library compares only names, not addresses.
             settings.virtual_host("localhost");
         } else if (options.tls) {
             const proton::ssl_certificate certificate(options.certificate, options.key);
@@ -87,7 +87,7 @@ class Peer : public proton::messaging_handler, public proton::listen_handler {
 
     proton::connection_options on_accept(proton::listener &) override { return settings; }
 
-    // What the peer closes with an error, and a connection that is lost.
+    // Called for a close with an error and for a lost connection.
     void on_error(const proton::error_condition &error) override { fail(error.what()); }
     void on_connection_error(proton::connection &connection) override { fail(connection.error().what()); }
     void on_sender_error(proton::sender &sender) override { fail(sender.error().what()); }
@@ -95,7 +95,7 @@ class Peer : public proton::messaging_handler, public proton::listen_handler {
     void on_transport_close(proton::transport &) override { fail("the connection was closed early"); }
 
   private:
-    proton::connection_options settings;  // made once: reading the certificates takes long
+    proton::connection_options settings;  // created once, because reading the certificates is slow
     proton::listener listener;
     bool is_listening = false;
 };

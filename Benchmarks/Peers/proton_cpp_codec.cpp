@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The C++ contender's codec: proton::message alone.
+// The C++ contender's codec command, with only proton::message.
 #include "proton_cpp.hpp"
 
 #include <proton/binary.hpp>
@@ -58,7 +58,7 @@ proton::message make_map() {
     return message;
 }
 
-// Reads every field into C++'s own types, so that nothing of the decoding is left out.
+// Reads every field into C++ types, so that the measurement includes all decoding.
 uint64_t read_everything(proton::message &message, bool is_map, Map &entries) {
     if (is_map) {
         entries.clear();
@@ -107,6 +107,6 @@ int run_codec(const Options &options) {
         print_report(&options, &report);
         return 0;
     }
-    complain(options.program, "what was decoded is not what was encoded");
+    complain(options.program, "the decoded message differs from the encoded one");
     return 1;
 }

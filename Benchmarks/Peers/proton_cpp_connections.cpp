@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The C++ contender's connect, idle and listen.
+// The C++ contender's commands connect, idle and listen.
 #include "proton_cpp.hpp"
 
 #include <cstdlib>
@@ -15,7 +15,7 @@ class Connections : public Peer {
     void on_container_start(proton::container &container) override {
         report.resident_before = resident_bytes();
         report.first = now();
-        // The connections that are held are not closed in order.
+        // The held connections are not closed in order.
         if (options.command != CONNECT) std::thread([this] { wait_and_exit(); }).detach();
         if (options.command == LISTEN) listen(container);
         else connect_next(container);

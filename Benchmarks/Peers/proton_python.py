@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark's contender on Proton's Python binding, as its users write it well: MessagingHandler with prefetch and
-messages accepted by the library, sent in on_sendable as far as the credit goes."""
+"""The benchmark's contender on Proton's Python binding, in the style of its users: MessagingHandler with prefetch, the
+library accepts messages, and on_sendable sends as many as the credit allows."""
 import argparse
 import json
 import os
@@ -24,8 +24,8 @@ proton_python.py idle     --port PORT --count COUNT
 proton_python.py listen   --port PORT [--tls CERT KEY] [--expect COUNT]
 proton_python.py codec    message|map --count COUNT
 
-Does what `c-proactor --help` says of these. Exits with 1 when a connection ends early and on a wrong call, with 3 when
-it is asked for what it cannot do."""
+The commands of `c-proactor --help`. Exits with 1 if a connection ends early or the call is wrong, and with 3 if it does
+not support the request."""
 
 
 # The command line and the report --------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def report_messages(messages, body_bytes, seconds, latencies=None):
         latencies.sort()
 
         def percentile(percent):
-            # The rank of common.c.
+            # The same rank as in common.c.
             rank = -int(-(percent / 100 * len(latencies) - 1e-6) // 1)
             return round(latencies[min(max(rank, 1), len(latencies)) - 1] / 1000, 3)
 
@@ -131,7 +131,7 @@ def report_messages(messages, body_bytes, seconds, latencies=None):
 
 
 class Peer(MessagingHandler):
-    """What the commands share: how they connect or listen, and how they fail."""
+    """The common parts of the commands: connecting, listening and failing."""
 
     def __init__(self, options, prefetch=0):
         super().__init__(prefetch=prefetch)
@@ -147,7 +147,7 @@ class Peer(MessagingHandler):
             self.domain.set_credentials(*options.tls, None)
 
     def connect(self, container):
-        # The name in the certificate: Proton compares names alone, no addresses.
+        # The name in the certificate: Proton compares only names, not addresses.
         return container.connect(
             f"{'amqps' if self.domain else 'amqp'}://127.0.0.1:{self.options.port}",
             reconnect=False,
@@ -158,7 +158,7 @@ class Peer(MessagingHandler):
 
     def listen(self, container):
         self.listener = container.listen(f"127.0.0.1:{self.options.port}", ssl_domain=self.domain)
-        # The binding has no public way to ask for the port.
+        # The binding has no public access to the port.
         port = self.listener._selectable._delegate.getsockname()[1]
         print("listening", port, file=sys.stderr, flush=True)
 
@@ -218,7 +218,7 @@ class Receiver(Peer):
         self.stop_listening()
 
     def on_transport_closed(self, event):
-        # on_disconnected is not for a connection that was never opened.
+        # on_disconnected is not called for a connection that was never opened.
         self.fail("the connection was closed early")
 
     def on_link_opening(self, event):
@@ -302,7 +302,7 @@ class Sender(Peer):
             super().on_connection_closing(event)
             return
         self.done = self.sent
-        self.last = time.perf_counter()  # the binding does not tell when the last message is written
+        self.last = time.perf_counter()  # the binding does not report when the last message is written
         self.finish(event.connection)
 
     on_link_closing = on_connection_closing
@@ -312,7 +312,7 @@ class Sender(Peer):
 
 
 class Connections(Peer):
-    """connect, idle and listen."""
+    """The commands connect, idle and listen."""
 
     def __init__(self, options):
         super().__init__(options)
@@ -377,7 +377,7 @@ class Connections(Peer):
         is_short = self.options.count > 0 and not self.reported
         if is_short:
             complain("standard input ended before all connections were open")
-        # The connections that are held are not closed in order.
+        # The held connections are not closed in order.
         os._exit(1 if is_short else 0)
 
     def report(self):
@@ -402,7 +402,7 @@ def make_message():
         reply_to="bench-replies",
         correlation_id="correlation-0001",
         content_type=symbol("application/octet-stream"),
-        creation_time=1700000000,  # the binding takes seconds
+        creation_time=1700000000,  # in seconds
         properties=properties,
         body=b"x" * 1024,
     )
@@ -437,7 +437,7 @@ def run_codec(options):
         fields = read_everything(decoded)
     end = time.perf_counter_ns()
     if fields[-2:] != (message.properties, message.body):
-        complain("what was decoded is not what was encoded")
+        complain("the decoded message differs from the encoded one")
         return 1
     report(
         encode_ns=round((middle - start) / options.count, 1),

@@ -3,11 +3,11 @@
 internal import NIOCore
 public import QpidProton
 
-/// The two messages that are encoded and decoded, as in the other contenders.
+/// The two messages of the codec benchmark, equal to those of the other contenders.
 public enum CodecMessages {
     private static let text = "sixteen letters!"
 
-    /// Properties, ten application properties, and a body of 1,024 bytes.
+    /// A message with properties, ten application properties, and a body of 1,024 bytes.
     public static var message: AMQPMessage {
         var message = AMQPMessage(body: ByteBuffer(repeating: UInt8(ascii: "x"), count: 1_024))
         message.properties.messageID = .ulong(42)
@@ -25,7 +25,7 @@ public enum CodecMessages {
         return message
     }
 
-    /// A map of 100 entries as the body.
+    /// A message with a map of 100 entries as the body.
     public static var map: AMQPMessage {
         var map = AMQPMap()
         for index in 0..<100 {
@@ -41,7 +41,7 @@ public enum CodecMessages {
         return AMQPMessage(body: .map(map))
     }
 
-    /// Looks at every field, so that nothing is left to be decoded. Nil when the body is neither of the two.
+    /// Reads every field, so that all are decoded. Returns `nil` if the body is neither of the two.
     public static func read(_ message: AMQPMessage) -> Int? {
         var count = 0
         if message.properties.messageID != nil { count += 1 }

@@ -3,14 +3,16 @@
 import ArgumentParser
 import Foundation
 
-/// This library's contender in the benchmark: the same subcommands, options and lines as those in Benchmarks/Peers.
+/// This library's contender in the benchmark, with the same subcommands, options and lines as the programs in
+/// Benchmarks/Peers.
 @main
 struct BenchPeer: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench-peer",
         abstract: "One end of a measurement, for ./dev/bench.",
         discussion: """
-            All is on 127.0.0.1. At the end one line of JSON on stdout. The exit code is 1 when the other end goes early.
+            All connections are on 127.0.0.1. Prints one line of JSON on stdout at the end. The exit code is 1 if the other \
+            end closes early.
             """,
         subcommands: [
             Receive.self, Send.self, Latency.self, Connect.self, Idle.self, Listen.self, Codec.self, Beside.self,
@@ -18,13 +20,13 @@ struct BenchPeer: AsyncParsableCommand {
     )
 
     static func main() async {
-        // A peer that is gone is an error of a call, not the end of the process.
+        // A write to a lost peer must be an error of the call and not end the process.
         signal(SIGPIPE, SIG_IGN)
         await self.main(nil)
     }
 }
 
-/// A failure with a text of one line.
+/// A failure with a one-line text.
 struct Failure: Error, CustomStringConvertible {
     let description: String
 
@@ -33,7 +35,7 @@ struct Failure: Error, CustomStringConvertible {
     }
 }
 
-/// Which side of TLS to take, if any.
+/// The files for TLS, as a listener or as a client.
 struct TLSOptions: ParsableArguments {
     @Option(
         name: .customLong("tls"),
@@ -43,7 +45,7 @@ struct TLSOptions: ParsableArguments {
     var files: [String] = []
 }
 
-/// Waits until stdin ends.
+/// The wait for the end of stdin.
 enum Input {
     static func end() async {
         await withCheckedContinuation { continuation in

@@ -7,12 +7,12 @@ import QpidProton
 import QpidProtonRabbitMQ
 import Synchronization
 
-/// Two links of one session with RabbitMQ, or one of them alone: how fast each is.
+/// The rates of two links of one session with RabbitMQ, or of one of them alone.
 struct Beside: AsyncParsableCommand {
     enum Pair: String, ExpressibleByArgument {
-        /// One to a classic queue and one to a quorum queue, which is slower.
+        /// A sender to a classic queue, and a sender to a quorum queue, which is slower.
         case twoSenders = "two-senders"
-        /// One from a full queue, and one that sends in batches of 10,000 and awaits each.
+        /// A receiver from a full queue, and a sender of batches of 10,000 that awaits each batch.
         case receiveAndSend = "receive-and-send"
 
         /// The names of the two links.
@@ -31,9 +31,9 @@ struct Beside: AsyncParsableCommand {
 
     @Argument var pair: Pair
     @Option var port: Int
-    @Option(help: "How long to measure.") var seconds: Double
-    @Option(help: "How many messages the full queue has.") var fill = 100_000
-    @Option(help: "The link that is measured alone.") var only: String?
+    @Option(help: "The duration of the measurement.") var seconds: Double
+    @Option(help: "The number of messages in the full queue.") var fill = 100_000
+    @Option(help: "The link to measure alone.") var only: String?
 
     mutating func validate() throws {
         guard self.seconds > 0, self.fill > 0 else { throw ValidationError("--seconds and --fill take more than 0") }
@@ -69,7 +69,7 @@ struct Beside: AsyncParsableCommand {
         try usage.print()
     }
 
-    /// Messages a second of each link, on a connection of their own.
+    /// Measures the messages a second of each link, on a separate connection.
     private func measure(_ url: String, _ first: String, _ second: String) async throws -> [String: Double] {
         try await AMQPConnection.withConnection(to: url) { connection in
             let session = try await connection.openSession(Peer.session)
@@ -84,7 +84,7 @@ struct Beside: AsyncParsableCommand {
             case .receiveAndSend:
                 let filler = try await session.openSender(to: RabbitMQAddress.queue(first))
                 if self.only != "sender" { try await Self.sendBatch(self.fill, filler, Count()) }
-                // The receiver is opened when the measurement begins: it would fetch ahead.
+                // The receiver is opened when the measurement begins, because it would prefetch messages.
                 loads.append {
                     let address = RabbitMQAddress.queue(first)
                     try await Self.receive(
@@ -97,7 +97,7 @@ struct Beside: AsyncParsableCommand {
             }
             let start = ContinuousClock.now
             let chosen = zip(self.pair.links, loads).filter { self.only == nil || self.only == $0.0 }
-            // What is under way when the time is over is cut off.
+            // The end of the time cancels the work in progress.
             let tasks = chosen.map { _, load in Task.detached { try await load() } }
             try await Task.sleep(for: .seconds(self.seconds))
             let rates = zip(self.pair.links, counts).map { name, count in (name, count.rate(since: start)) }
@@ -139,7 +139,7 @@ struct Beside: AsyncParsableCommand {
     }
 }
 
-/// What a link has done, and when it last did something: a queue may be empty before the time is over.
+/// The messages of a link, and the time of the last one: a queue may be empty before the time is over.
 private final class Count: Sendable {
     private let state = Mutex((count: 0, last: ContinuousClock.now))
 

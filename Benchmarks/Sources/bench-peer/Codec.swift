@@ -9,7 +9,7 @@ import QpidProton
 struct Codec: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "codec",
-        abstract: "Encodes, decodes, and decodes and reads all of a message, without a network."
+        abstract: "Encodes a message, decodes it, and decodes it and reads every value, without a network."
     )
 
     enum Subject: String, ExpressibleByArgument { case message, map }

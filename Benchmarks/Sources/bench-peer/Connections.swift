@@ -58,7 +58,7 @@ struct Listen: AsyncParsableCommand {
     )
 
     @Option var port: Int
-    @Option(help: "How many connections are open when the line is printed.") var expect: Int?
+    @Option(help: "The number of open connections at which the line is printed.") var expect: Int?
     @OptionGroup var tls: TLSOptions
 
     func run() async throws {

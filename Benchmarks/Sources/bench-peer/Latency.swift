@@ -42,7 +42,7 @@ struct Latency: AsyncParsableCommand {
         usage.percentilesUs = [
             "50": value(50), "90": value(90), "99": value(99), "99.9": value(99.9), "max": Double(times.max) / 1e3,
         ]
-        // Ten points for each further nine.
+        // Ten points per decade: 90 %, 99 %, and so on.
         usage.curveUs = (0...40).map { step in
             let percentile = 100 * (1 - pow(10, -Double(step) / 10))
             return [percentile, value(percentile)]

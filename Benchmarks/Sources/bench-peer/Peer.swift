@@ -2,9 +2,9 @@
 
 import QpidProton
 
-/// How the contender connects and listens.
+/// The functions with which the contender connects and listens.
 enum Peer {
-    /// The limits of the other contenders are counts of messages alone: ours must not be what is measured.
+    /// The other contenders limit only the number of messages, so our limits in bytes must not affect the measurement.
     static let session = AMQPSession.Configuration(incomingCapacity: .mebibytes(16))
 
     static func connect(_ port: Int, _ tls: TLSOptions) async throws -> AMQPConnection {

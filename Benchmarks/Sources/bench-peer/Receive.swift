@@ -5,20 +5,20 @@ import NIOCore
 import QpidProton
 import Synchronization
 
-/// How a receiver takes and accepts messages.
+/// The way in which a receiver receives and accepts messages.
 enum Taking: String, ExpressibleByArgument {
     /// One by one, with `for await`.
     case each
-    /// What there is at a time.
+    /// In batches of the waiting messages.
     case batch
-    /// By 64 tasks at the same time, so that they are done out of order.
+    /// By 64 tasks at the same time, so that the messages are settled out of order.
     case workers
 }
 
 struct Receive: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "receiver",
-        abstract: "Accepts messages until it has so many."
+        abstract: "Accepts messages until it has received a number of them."
     )
 
     @Option var port: Int
@@ -51,7 +51,7 @@ struct Receive: AsyncParsableCommand {
         try usage.print()
     }
 
-    /// One connection, with any number of links.
+    /// Serves one connection with any number of links.
     private func serve(_ tally: Tally) async throws {
         let listener = try await Peer.listen(self.port, self.tls)
         guard let connection = try await listener.makeAsyncIterator().next(isolation: nil) else { return }
@@ -66,7 +66,7 @@ struct Receive: AsyncParsableCommand {
 
     private func attach(_ connection: AMQPConnection, _ tally: Tally) async throws {
         let (credit, taking, origin) = (self.credit, self.settle, self.from)
-        // What the links end with, when the connection does, is no failure once all has come.
+        // The end of the links with the connection is not a failure after all messages have arrived.
         await withDiscardingTaskGroup { group in
             do {
                 for try await wish in connection.incoming {
@@ -108,7 +108,7 @@ struct Receive: AsyncParsableCommand {
                     group.addTask {
                         while let delivery = try await receiver.next() {
                             try tally.read(delivery)
-                            // Others come first now and then.
+                            // Some tasks yield, so that others finish first.
                             if delivery.payload.readableBytes % 3 == 0 { await Task.yield() }
                             delivery.accept()
                             if tally.add(1) { return }
@@ -122,7 +122,7 @@ struct Receive: AsyncParsableCommand {
     }
 }
 
-/// What has come, over all links.
+/// The count of received messages over all links.
 final class Tally: Sendable {
     private struct State {
         var start: ContinuousClock.Instant?
@@ -150,19 +150,19 @@ final class Tally: Sendable {
         }
     }
 
-    /// Decodes a message, and reads what each has.
+    /// Decodes a message, and checks its property and body.
     func read(_ delivery: AMQPDelivery) throws {
         if !self.hasBegun.load(ordering: .relaxed), !self.hasBegun.exchange(true, ordering: .relaxed) {
             self.state.withLock { $0.start = .now }
         }
         let message = try delivery.decodeMessage()
         guard case .timestamp? = message.applicationProperties["sent"], let body = message.bodyBytes else {
-            throw Failure("a message came without its property or body")
+            throw Failure("a message has no property or body")
         }
         self.bytes.add(body.readableBytes, ordering: .relaxed)
     }
 
-    /// Counts messages. Returns whether all have come.
+    /// Counts messages. Returns whether all have arrived.
     func add(_ count: Int) -> Bool {
         guard self.messages.add(count, ordering: .relaxed).newValue >= self.count else { return false }
         self.state.withLock { if $0.end == nil { $0.end = .now } }
@@ -170,7 +170,7 @@ final class Tally: Sendable {
         return true
     }
 
-    /// Nothing more comes.
+    /// Ends the wait because no further message can arrive.
     func end(_ error: any Error) { self.finish(.failure(error)) }
 
     private func finish(_ result: Result<Void, any Error>) {
@@ -182,7 +182,7 @@ final class Tally: Sendable {
         waiter?.resume(with: result)
     }
 
-    /// Suspends until all have come.
+    /// Suspends until all messages have arrived.
     func done() async throws {
         try await withCheckedThrowingContinuation { continuation in
             let result = self.state.withLock { state in

@@ -5,11 +5,11 @@ import DequeModule
 import NIOCore
 import QpidProton
 
-/// Where the task runs that sends or receives.
+/// The executor of the task that sends or receives.
 enum Origin: String, ExpressibleByArgument {
     case detached, main, loop
 
-    /// Runs `body` there.
+    /// Runs `body` on that executor.
     func run<Value: Sendable>(
         _ connection: AMQPConnection,
         _ body: @escaping @Sendable () async throws -> Value
@@ -93,7 +93,7 @@ struct Send: AsyncParsableCommand {
         guard outcome == .accepted else { throw Failure("a message was not accepted: \(outcome)") }
     }
 
-    /// The messages are on their way when the last is written; the receiver closes the connection when it has all.
+    /// Sends settled messages, and waits until the receiver closes the connection because it has received all.
     private static func sendSettled(
         _ senders: [AMQPSender],
         _ connection: AMQPConnection,

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// What a process has used, and the line that tells it.
+/// The resources that a process used, and the line that reports them.
 struct Usage: Encodable {
     var messages: Int?
     var seconds: Double?
@@ -14,7 +14,7 @@ struct Usage: Encodable {
     var residentBytesAfter: Int?
     var percentilesUs: [String: Double]?
     var curveUs: [[Double]]?
-    /// Messages a second, by link.
+    /// The messages a second, by link.
     var rates: [String: Double]?
     var encodeNs: Double?
     var decodeNs: Double?
@@ -23,7 +23,7 @@ struct Usage: Encodable {
     private var cpuSeconds = 0.0
     private var peakResidentBytes = 0
 
-    /// Messages with bodies of `size` bytes.
+    /// Sets the rate for messages with bodies of `size` bytes.
     mutating func setRate(_ count: Int, size: Int, _ duration: Duration) {
         self.messages = count
         let seconds = duration / .seconds(1)
@@ -49,7 +49,7 @@ struct Usage: Encodable {
         FileHandle.standardError.write(Data("\(line)\n".utf8))
     }
 
-    /// The memory of this process that is resident now, in bytes.
+    /// The resident memory of this process, in bytes.
     static var residentBytes: Int {
         let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
         let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""

@@ -5,20 +5,20 @@ import NIOCore
 import QpidProton
 import Synchronization
 
-/// Small messages at an even pace, and the time from the call that sends one to its settlement.
+/// Small messages at an even rate, and the time from the send call to the settlement.
 final class Alarms: Sendable {
     static let size = 100
     static let perSecond = 200
 
     private let latencies = Mutex(Histogram<UInt64>(highestTrackableValue: 60_000_000_000))
 
-    /// Percentiles in milliseconds.
+    /// The percentiles of the time, in milliseconds.
     struct Latency {
         let p50, p99, p999, max: Double
         let count: UInt64
     }
 
-    /// Sends on a link for a time, and waits until all are settled.
+    /// Sends on a link for a time, and waits until all messages are settled.
     func send(on sender: AMQPSender, for duration: Duration) async throws -> Latency {
         let message = try AMQPMessage(body: ByteBuffer(repeating: 0x21, count: Self.size)).encoded()
         let clock = ContinuousClock()
@@ -27,7 +27,7 @@ final class Alarms: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for index in 0..<count {
                 try await clock.sleep(until: start + .seconds(Double(index) / Double(Self.perSecond)))
-                // A task for each: where there is no room the next is not later for it.
+                // Each message has its own task, so that a wait for room does not delay the next message.
                 group.addTask {
                     let begin = ContinuousClock.now
                     let transfer = try await sender.enqueue(encoded: message)

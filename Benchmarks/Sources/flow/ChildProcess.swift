@@ -2,9 +2,9 @@
 
 import Foundation
 
-/// A process of its own. It ends with this one, or when nobody keeps it any more.
+/// A separate process, which ends with this process or when its last reference is released.
 final class ChildProcess: Sendable {
-    /// Proof: the process is set up before it is shared; afterwards it is only asked for its state.
+    /// Sendable: the process is configured before it is shared, and afterwards only its state is read.
     private struct Handle: @unchecked Sendable {
         let process: Process
         let input: Pipe
@@ -12,12 +12,12 @@ final class ChildProcess: Sendable {
 
     private let handle: Handle
     private let exits: AsyncStream<Int32>
-    /// What the process prints, line by line.
+    /// The lines that the process prints.
     let lines: AsyncStream<String>
 
-    /// This program once more.
+    /// Starts this program again.
     ///
-    /// - Parameter arguments: Those of a subcommand, with its name.
+    /// - Parameter arguments: The name of a subcommand and its arguments.
     convenience init(_ arguments: [String]) throws {
         try self.init(FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"), arguments)
     }
@@ -57,7 +57,8 @@ final class ChildProcess: Sendable {
         if self.handle.process.isRunning { self.handle.process.terminate() }
     }
 
-    /// The next line with this word at its start; prints the others. Returns what follows the word, nil at the end.
+    /// Waits for the next line that starts with a word, and prints the other lines. Returns the text after the word;
+    /// `nil` at the end.
     func line(_ word: String) async -> String? {
         for await line in self.lines {
             if line.hasPrefix("\(word) ") { return String(line.dropFirst(word.count + 1)) }
@@ -66,13 +67,13 @@ final class ChildProcess: Sendable {
         return nil
     }
 
-    /// The port that the process says it listens on.
+    /// Waits for the port that the process prints when it listens.
     func port() async throws -> Int {
         guard let port = await self.line("port").flatMap({ Int($0) }) else { throw Failure("a process did not listen") }
         return port
     }
 
-    /// Prints what the process prints until it ends. Returns its exit code.
+    /// Prints the output of the process until it ends. Returns its exit code.
     func end() async -> Int32 {
         for await line in self.lines { Output.line(line) }
         for await exit in self.exits { return exit }
@@ -80,7 +81,7 @@ final class ChildProcess: Sendable {
     }
 }
 
-/// A failure with a text of one line.
+/// A failure with a one-line text.
 struct Failure: Error, CustomStringConvertible {
     let description: String
 

@@ -4,7 +4,7 @@ import ArgumentParser
 import NIOCore
 import QpidProton
 
-/// The side of ``SlowConsumer`` whose memory is measured.
+/// The receiving process of ``SlowConsumer``, whose memory is measured.
 struct Consume: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "consume",
@@ -13,7 +13,7 @@ struct Consume: AsyncParsableCommand {
     )
     static let window = 80 << 20
     static let streamBuffer = 8 << 20
-    /// What memory may grow by beside the limit.
+    /// The allowed growth of memory beyond the limit.
     private static let allowance = 24 << 20
     private static let sessionCapacity = 1 << 20
 
@@ -38,9 +38,9 @@ struct Consume: AsyncParsableCommand {
     }
 
     private var configuration: AMQPReceiver.Configuration {
-        // Small messages come whole also where others are streamed: the window holds them.
+        // Small messages arrive whole even if others are streamed, and count against the window.
         var configuration = AMQPReceiver.Configuration(window: .bytes(AMQPByteCount(self.limit)))
-        // A body of 64 MiB has a few bytes around it.
+        // A body of 64 MiB needs a few more bytes for its sections.
         configuration.maxMessageSize = .mebibytes(65)
         configuration.streamsMessages = self.mode == .streamed
         configuration.streamBuffer = AMQPByteCount(Self.streamBuffer)
@@ -74,7 +74,7 @@ struct Consume: AsyncParsableCommand {
         report.note("\(name)-messages", Double(messages))
         report.note("\(name)-bytes", Double(pace.bytes) / 1e6, "MB")
         report.note("\(name)-rate", pace.rate / 1e6, "MB/s")
-        // The receiver's own peak is the sum of two, which need not have been at one time.
+        // The receiver's own peak is the sum of two peaks, which may have occurred at different times.
         report.note("\(name)-buffered-seen", Double(mebibytes: buffered), "MiB")
         report.atMost(
             "\(name)-buffered-peak",
@@ -89,10 +89,10 @@ struct Consume: AsyncParsableCommand {
     }
 }
 
-/// Takes time for what is taken, and watches that there is progress.
+/// Delays the consumer in proportion to the received bytes, and measures the longest gap without progress.
 private struct Pace {
     private static let bytesPerSecond = 100e6
-    /// Sleeps are a few milliseconds at least: shorter ones are not kept well.
+    /// The bytes per sleep, so that a sleep lasts a few milliseconds: shorter sleeps are inexact.
     private static let stretch = 1_000_000
 
     private let clock = ContinuousClock()
@@ -107,7 +107,7 @@ private struct Pace {
 
     mutating func progress() {
         let now = self.clock.now
-        // The wait for the first message is the start of the sender.
+        // The wait for the first message does not count: it is the start of the sender.
         if self.bytes > 0 { self.longestGap = max(self.longestGap, now - self.last) }
         self.last = now
     }

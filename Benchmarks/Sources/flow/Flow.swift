@@ -3,15 +3,15 @@
 import ArgumentParser
 import Foundation
 
-/// The promises of flow control, each measured by a subcommand.
+/// The program whose subcommands measure the flow control.
 @main
 struct Flow: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "flow",
-        abstract: "Measures what the limits promise: that they hold, and that none stalls what could move.",
+        abstract: "Measures the flow control: the limits must be kept, and a stalled link must not stall others.",
         discussion: """
-            Each line is a scenario, a figure and a value, and where there is a goal the goal and 'ok' or 'short'. The exit \
-            code is 1 when a goal was missed. Figures of a debug build mean nothing.
+            Each line has a scenario, a figure and a value, and with a goal also the goal and 'ok' or 'short'. The exit code \
+            is 1 if a goal was missed. Figures of a debug build have no meaning.
 
             Example: swift run -c release flow never-reads
             """,
@@ -22,10 +22,10 @@ struct Flow: AsyncParsableCommand {
     )
 }
 
-/// Ends the process when it takes longer than it may, whatever hangs.
+/// A timer that ends the process if it runs for too long.
 enum Watchdog {
     static func start(_ name: String, limit: Duration) {
-        // A peer that is gone is an error of a call, not the end of the process.
+        // A write to a lost peer must be an error of the call and not end the process.
         signal(SIGPIPE, SIG_IGN)
         Thread.detachNewThread {
             Thread.sleep(forTimeInterval: limit / .seconds(1))
@@ -34,7 +34,7 @@ enum Watchdog {
         }
     }
 
-    /// Ends the process with the one that started it, which holds the other end of stdin.
+    /// Ends the process with its parent, which holds the other end of stdin.
     static func endWithParent() {
         signal(SIGPIPE, SIG_IGN)
         Thread.detachNewThread {

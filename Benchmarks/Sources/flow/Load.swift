@@ -5,7 +5,7 @@ import NIOCore
 import QpidProton
 import Synchronization
 
-/// A task that sends messages of one size on a link as fast as the limits let it, and counts the settled ones.
+/// A task that sends messages of one size on a link as fast as the limits allow, and counts the settled messages.
 final class Load: Sendable {
     private let settled = Atomic(0)
     private let size: Int
@@ -15,7 +15,7 @@ final class Load: Sendable {
         self.size = size
         let message = try AMQPMessage(body: ByteBuffer(repeating: 0x5a, count: size)).encoded()
         let task = Task.detached { [self] in
-            // It ends with the link, or when it is cancelled.
+            // The loop ends with the link, or at the cancellation.
             while !Task.isCancelled, let transfer = try? await sender.enqueue(encoded: message) {
                 transfer.whenSettled { result in
                     if case .success = result { self.settled.add(1, ordering: .relaxed) }
@@ -25,12 +25,12 @@ final class Load: Sendable {
         self.task.withLock { $0 = task }
     }
 
-    /// The settled messages a second, over a time that begins now.
+    /// Measures the settled messages a second, for a time from now on.
     func messagesPerSecond(for duration: Duration) async throws -> Double {
         try await Rate.measure(for: duration) { self.settled.load(ordering: .relaxed) }
     }
 
-    /// The settled bytes a second, in MB.
+    /// Measures the settled MB a second, for a time from now on.
     func megabytesPerSecond(for duration: Duration) async throws -> Double {
         try await self.messagesPerSecond(for: duration) * Double(self.size) / 1e6
     }
@@ -43,7 +43,7 @@ final class Load: Sendable {
 }
 
 enum Rate {
-    /// What a count grows by in a second, over a time that begins now.
+    /// Measures the growth of a count per second, for a time from now on.
     static func measure(for duration: Duration, _ count: () -> Int) async throws -> Double {
         let (clock, before) = (ContinuousClock(), count())
         let start = clock.now
@@ -52,12 +52,12 @@ enum Rate {
     }
 }
 
-/// A sink, and connections to it.
+/// A sink and the connections to it.
 struct SinkPeer {
     private let child: ChildProcess
     let port: Int
 
-    /// - Parameter options: Those of ``Sink``.
+    /// - Parameter options: The options of ``Sink``.
     static func start(_ options: String...) async throws -> SinkPeer {
         let child = try ChildProcess([Sink._commandName] + options)
         return SinkPeer(child: child, port: try await child.port())

@@ -2,14 +2,14 @@
 
 import Foundation
 
-/// The memory of this process that is resident, from /proc.
+/// The resident memory of this process, from /proc.
 enum Memory {
-    /// Bytes now.
+    /// The resident bytes now.
     static var resident: Int { self.field("VmRSS:") }
-    /// The most since the start, or since ``resetPeak()``.
+    /// The peak since the start, or since ``resetPeak()``.
     static var peak: Int { self.field("VmHWM:") }
 
-    /// Makes ``peak`` begin at what is resident now. Returns what that is.
+    /// Resets ``peak`` to the resident bytes, and returns them.
     static func resetPeak() -> Int {
         // 5 is the value that resets the high-water mark: proc(5).
         try? Data("5".utf8).write(to: URL(fileURLWithPath: "/proc/self/clear_refs"))

@@ -4,15 +4,15 @@ import ArgumentParser
 import QpidProton
 import Synchronization
 
-/// What a link that stands still costs another, and one direction the other.
+/// The effect of a stalled link on another link, and of one direction on the other.
 struct Neighbour: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "neighbour",
-        abstract: "Measures what a stalled link costs another one of its session, and a slow target the receiving.",
+        abstract: "Measures the effect of a stalled link on its neighbour, and of a slow target on receiving.",
         discussion: """
-            A link sends 4 KiB messages as fast as it can, alone and beside one whose target grants no more credit. Then one \
-            receives them as fast as it can, alone and beside one that sends to a target of 100 messages a second. Rounds \
-            take turns; rates are their medians, and a ratio is the median of the rounds' own.
+            First a link sends 4 KiB messages at full speed, alone and beside a link whose target grants no more credit. Then \
+            a link receives at full speed, alone and beside a link that sends to a target of 100 messages a second. The \
+            variants run in turn. Rates are the medians of the rounds, and a ratio is the median of the rounds' ratios.
             """
     )
 
@@ -44,7 +44,7 @@ struct Neighbour: AsyncParsableCommand {
         try report.end()
     }
 
-    /// The rate of a link, alone or beside one of its session that stands still.
+    /// Measures the rate of a link, alone or beside a stalled link of its session.
     private func send(_ isBeside: Bool, _ peer: SinkPeer) async throws -> Double {
         try await peer.withConnection { connection in
             let session = try await connection.openSession()
@@ -61,7 +61,7 @@ struct Neighbour: AsyncParsableCommand {
         }
     }
 
-    /// The rate of receiving, alone or beside a link that sends to a slow target.
+    /// Measures the rate of receiving, alone or beside a link that sends to a slow target.
     private func receive(_ isBeside: Bool, _ peer: SinkPeer) async throws -> Double {
         try await peer.withConnection { connection in
             let session = try await connection.openSession()
@@ -87,7 +87,7 @@ struct Neighbour: AsyncParsableCommand {
     }
 }
 
-/// A number that one task adds to and another reads.
+/// A number that one task increases and another task reads.
 private final class Counter: Sendable {
     private let count = Atomic(0)
     var value: Int { self.count.load(ordering: .relaxed) }

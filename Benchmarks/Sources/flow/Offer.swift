@@ -5,7 +5,7 @@ import Foundation
 import NIOCore
 import QpidProton
 
-/// The side of ``NeverReads`` whose memory is measured.
+/// The sending process of ``NeverReads``, whose memory is measured.
 struct Offer: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "offer",
@@ -13,7 +13,7 @@ struct Offer: AsyncParsableCommand {
         shouldDisplay: false
     )
     static let senders = 4
-    /// Attempts of one task between two checks.
+    /// The attempts of one task between two checks.
     private static let attempts = 10
     private static let largest = 10_000_000
 
@@ -22,7 +22,7 @@ struct Offer: AsyncParsableCommand {
     @Option var seed: UInt64
     @Option var limit: Int
 
-    /// What was offered, and what became of it.
+    /// The numbers of offered messages, by result.
     struct Tally: Sendable {
         var attempts = 0
         var offered = 0
@@ -53,7 +53,7 @@ struct Offer: AsyncParsableCommand {
         report.note("seed", Double(self.seed))
         var configuration = AMQPConnection.Configuration()
         configuration.sasl = .none
-        // The peer never says anything again.
+        // The silent peer must not end the connection.
         configuration.idleTimeout = nil
         let connection = try await AMQPConnection.connect(
             host: "127.0.0.1",
@@ -63,7 +63,7 @@ struct Offer: AsyncParsableCommand {
         let session = try await connection.openSession(.init(sendLimit: .init(high: AMQPByteCount(self.limit))))
         var senders: [AMQPSender] = []
         for index in 0..<Self.senders { senders.append(try await session.openSender(to: "sender-\(index)")) }
-        // All messages are parts of it, so that those who offer cost no memory.
+        // All messages are slices of this buffer, so that the senders use no further memory.
         let body = ByteBuffer(repeating: 0x5a, count: Self.largest)
 
         let before = Memory.resetPeak()
@@ -73,7 +73,7 @@ struct Offer: AsyncParsableCommand {
         report.note("accepted", Double(mebibytes: tally.accepted), "MiB")
         report.note("taken-back", Double(tally.takenBack))
         report.note("checks", Double(checks.count))
-        // One message that is larger than the limit may have been accepted when nothing else waited.
+        // The sender may accept one message that is larger than the limit when no other message waits.
         let most = max(self.limit, tally.largest)
         report.atMost(
             "ledger-peak",
@@ -113,7 +113,7 @@ struct Offer: AsyncParsableCommand {
         let start = ContinuousClock.now
         while all.offered < self.bytes {
             all.add(try await Self.round(body, senders, random.next()))
-            // Accepted alone, when nothing else waited, it may be above the limit.
+            // A message that was accepted alone may exceed the limit.
             let used = session.outgoingBytes.bytes
             let time = (ContinuousClock.now - start) / .seconds(1)
             Output.line("never-reads sample \(String(format: "%.3f", time))s \(used)")
@@ -124,7 +124,7 @@ struct Offer: AsyncParsableCommand {
         return (all, checks)
     }
 
-    /// Each sender is used by a task that tries and by one that waits and is cancelled.
+    /// Runs two tasks for each sender: one calls `trySend`, the other waits and is cancelled.
     private static func round(_ body: ByteBuffer, _ senders: [AMQPSender], _ seed: UInt64) async throws -> Tally {
         try await withThrowingTaskGroup(of: Tally.self) { group in
             for (index, sender) in senders.enumerated() {
@@ -176,19 +176,19 @@ struct Offer: AsyncParsableCommand {
         return body.getSlice(at: body.readerIndex, length: size) ?? ByteBuffer()
     }
 
-    /// Whether the session's bytes are those of its senders, at a moment in which nothing moves.
+    /// Returns whether the session's bytes equal the sum of its senders' bytes, at a time without changes.
     private static func isSum(_ session: AMQPSession, _ senders: [AMQPSender]) async throws -> Bool {
         for _ in 0..<1_000 {
             let before = session.outgoingBytes.bytes
             let sum = senders.reduce(0) { $0 + $1.outgoingBytes.bytes }
             if before == sum { return true }
-            // The connection has written in between.
+            // The connection has written bytes between the two readings.
             try await Task.sleep(for: .milliseconds(1))
         }
         return false
     }
 
-    /// All must fail: the peer has taken nothing.
+    /// Counts the failures of the transfers. All must fail, because the peer has read no message.
     private static func failures(of transfers: [AMQPTracker], _ report: inout Report) async {
         var settled = 0
         for transfer in transfers {

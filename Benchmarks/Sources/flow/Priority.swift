@@ -10,11 +10,11 @@ struct Priority: AsyncParsableCommand {
         commandName: "priority",
         abstract: "Measures the latency of small urgent messages beside bulk on the same connection.",
         discussion: """
-            Bulk is 1 MiB messages without end, as fast as the limits and the credit let it. 200 alarms of 100 bytes a second \
-            are on a link of the same session: with priority 9 (lanes), with that of the bulk (equal), on the very link of \
-            the bulk (fifo), and from a program on plain Proton-C, which sends both whenever there is credit (plain). Then \
-            bulk alone, and beside a link with 1,000 messages and no credit. Rounds take turns; the figures are their \
-            medians. Latencies are from the call that sends to the settlement. The program is compiled by ./dev/peers.
+            Bulk is a stream of 1 MiB messages, as fast as the limits and the credit allow. 200 alarms of 100 bytes a second \
+            use a link of the same session: with priority 9 (lanes), with the priority of the bulk (equal), on the link of \
+            the bulk (fifo), and from a program on plain Proton-C, which sends both whenever it has credit (plain). Then \
+            bulk runs alone, and beside a link with 1,000 messages and no credit. The variants run in turn, and the figures \
+            are medians. Latencies are from the send call to the settlement. ./dev/peers compiles the program.
             """
     )
 
@@ -30,16 +30,16 @@ struct Priority: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The incoming capacity of the peer's sessions, in bytes.", valueName: "bytes"))
     var capacity = AMQPSession.Configuration().incomingCapacity.bytes
 
-    @Option(help: ArgumentHelp("The credit of the bulk; by default what RabbitMQ 4 grants.", valueName: "messages"))
+    @Option(help: ArgumentHelp("The credit of the bulk; by default the credit of RabbitMQ 4.", valueName: "messages"))
     var credit = 170
 
-    @Option(help: ArgumentHelp("Where the program on plain Proton-C is.", valueName: "file"))
+    @Option(help: ArgumentHelp("The path of the program on plain Proton-C.", valueName: "file"))
     var plain = ".build/peers/alarms"
 
-    @Flag(help: "Send the urgent messages of lanes and equal on a session of their own.")
+    @Flag(help: "Send the urgent messages of lanes and equal on a separate session.")
     var ownSession = false
 
-    @Flag(help: "Leave out the link without credit.")
+    @Flag(help: "Omit the link without credit.")
     var alarmsOnly = false
 
     private static let bulkSize = 1 << 20
@@ -58,7 +58,7 @@ struct Priority: AsyncParsableCommand {
         var rounds: [Lanes: [Round]] = [:]
         var bulks = Pairs()
         for number in 0..<self.rounds {
-            // Each round begins with another one.
+            // Each round begins with another variant.
             for index in 0..<Lanes.allCases.count {
                 let lanes = Lanes.allCases[(number + index) % Lanes.allCases.count]
                 rounds[lanes, default: []].append(try await self.measure(lanes, peer))
@@ -98,7 +98,7 @@ struct Priority: AsyncParsableCommand {
             let own = self.ownSession && lanes != .fifo ? try await connection.openSession() : session
             let alarms = lanes == .fifo ? bulk : try await own.openSender(to: .fast, priority: priority)
             let load = try Load(bulk, size: Self.bulkSize)
-            // The buffers of the sockets have to grow first.
+            // The socket buffers must grow first.
             try await Task.sleep(for: .milliseconds(500))
             let seconds = self.seconds
             let rate = Task { try await load.megabytesPerSecond(for: .seconds(seconds)) }
@@ -109,7 +109,7 @@ struct Priority: AsyncParsableCommand {
         }
     }
 
-    /// What the program on plain Proton-C prints.
+    /// The output of the program on plain Proton-C.
     private struct Plain: Decodable {
         let alarms: UInt64
         let p50, p99, p999, max, bulk: Double

@@ -6,14 +6,14 @@ import NIOCore
 import QpidProton
 import Synchronization
 
-/// How long messages wait behind others of a sender that is kept busy, with a fixed limit and with one that finds itself.
+/// The time that messages wait behind others of a busy sender, with a fixed and with an automatic limit.
 struct Queue: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "queue",
         abstract: "Measures the time of messages behind a full queue, with a fixed and an automatic send limit.",
         discussion: """
-            Tasks send as fast as they can. The time of a message is that from the call that sends it to its settlement. Rounds \
-            take turns; a ratio is the median of the rounds' own.
+            Tasks send at full speed. The time of a message is the time from its send call to its settlement. The variants \
+            run in turn, and a ratio is the median of the rounds' ratios.
             """
     )
 
@@ -40,7 +40,7 @@ struct Queue: AsyncParsableCommand {
 
     private static let ceiling = AMQPByteCount.mebibytes(1)
 
-    /// What the tasks of one measurement have seen.
+    /// The counts and times of the tasks of one measurement.
     private final class Seen: Sendable {
         let settled = Atomic(0)
         let isWarm = Atomic(false)
@@ -84,7 +84,7 @@ struct Queue: AsyncParsableCommand {
         report.atLeast("\(load.name)-automatic-to-fixed", ratios.median, 97, "%")
     }
 
-    /// Sends for a time. Returns the settled messages a second, and the times of some of them.
+    /// Sends for a time. Returns the settled messages a second, and the times of some messages.
     private func send(
         _ load: Load,
         _ limit: AMQPSendLimit,

@@ -3,14 +3,14 @@
 import ArgumentParser
 import Foundation
 
-/// Lines on stdout, each written at once: another process may wait for them.
+/// The lines on stdout, each flushed at once, because another process may wait for them.
 enum Output {
     static func line(_ text: String) {
         FileHandle.standardOutput.write(Data("\(text)\n".utf8))
     }
 }
 
-/// The figures of one scenario, printed as they are found.
+/// The figures of one scenario, each printed when it is measured.
 struct Report {
     let scenario: String
     private(set) var isShort = false
@@ -19,7 +19,7 @@ struct Report {
         self.scenario = scenario
     }
 
-    /// A figure without a goal.
+    /// Prints a figure without a goal.
     func note(_ figure: String, _ value: Double, _ unit: String = "") {
         Output.line("\(self.scenario) \(figure) \(Self.text(value, unit))")
     }
@@ -43,18 +43,18 @@ struct Report {
         return "\(String(format: abs(value) < 10 ? "%.3f" : "%.1f", value))\(unit)"
     }
 
-    /// Throws the exit code 1 when a goal was missed.
+    /// Throws the exit code 1 if a goal was missed.
     func end() throws {
         if self.isShort { throw ExitCode(1) }
     }
 }
 
 extension Double {
-    /// Bytes in MiB.
+    /// Creates a number of MiB from bytes.
     init(mebibytes bytes: Int) { self = Double(bytes) / 1_048_576 }
 }
 
-/// Rates of something alone and beside something else, in pairs that were measured one after the other.
+/// The rates of a load alone and beside another load, in pairs that were measured one after the other.
 struct Pairs {
     private var rates: [Bool: [Double]] = [:]
 
@@ -64,10 +64,10 @@ struct Pairs {
 
     var alone: [Double] { self.rates[false] ?? [] }
     var beside: [Double] { self.rates[true] ?? [] }
-    /// In percent: the median of the pairs' own ratios, which a busy machine changes less than the medians of the rates.
+    /// The median of the ratios of the pairs, in percent. A busy machine changes it less than the medians of the rates.
     var ratio: Double { zip(self.beside, self.alone).map { 100 * $0 / max($1, 1e-9) }.median }
 
-    /// Shows the rates, how far those alone lay apart, and the ratio.
+    /// Prints the rates, the spread of the rates alone, and the ratio.
     func show(_ figure: String, beside neighbour: String, unit: String, _ report: inout Report) {
         report.note("\(figure)-alone", self.alone.median, unit)
         report.note("\(figure)-beside-\(neighbour)", self.beside.median, unit)
@@ -78,6 +78,6 @@ struct Pairs {
 }
 
 extension Array where Element == Double {
-    /// The middle one of an odd number; the upper of two middle ones; 0 of none.
+    /// The median; the upper one of two middle values; 0 without values.
     var median: Double { self.isEmpty ? 0 : self.sorted()[self.count / 2] }
 }

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// Numbers that are the same for the same seed (SplitMix64).
+/// A random number generator with a seed (SplitMix64).
 struct SeededRandom: RandomNumberGenerator {
     private var state: UInt64
 
@@ -18,7 +18,7 @@ struct SeededRandom: RandomNumberGenerator {
         return value ^ (value >> 31)
     }
 
-    /// A size from 1 to `most` bytes, all magnitudes alike.
+    /// Returns a size from 1 to `most` bytes, with equal probability for all magnitudes.
     mutating func size(upTo most: Int) -> Int {
         let exponent = Double.random(in: 0...1, using: &self)
         return min(most, max(1, Int(pow(Double(most), exponent))))

@@ -5,8 +5,8 @@ import NIOPosix
 import QpidProton
 import Synchronization
 
-/// A server for one connection: it opens what it is asked for, grants credit for a million messages on each link, and
-/// then never reads again.
+/// A server for one connection. It answers every open, begin and attach, grants credit for a million messages on each
+/// link, and then never reads again.
 final class SilentPeer: Sendable {
     private let server: any Channel
     private let channels: Channels
@@ -20,7 +20,7 @@ final class SilentPeer: Sendable {
         self.channels = channels
     }
 
-    /// - Parameter links: How many senders are attached before it falls silent.
+    /// - Parameter links: The number of senders to attach before the peer stops reading.
     static func listen(links: Int) async throws -> SilentPeer {
         let channels = Channels()
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -36,7 +36,7 @@ final class SilentPeer: Sendable {
 
     var port: Int { self.server.localAddress?.port ?? 0 }
 
-    /// Closes the sockets, with what came and was not read.
+    /// Closes the sockets, which discards unread bytes.
     func close() async {
         for channel in self.channels.all.withLock({ $0 }) { try? await channel.close().get() }
         try? await self.server.close().get()
@@ -81,7 +81,7 @@ private final class SilentPeerHandler: ChannelInboundHandler {
         case .ulong(0x11):
             self.send(0x11, [.ushort(channel), .uint(0), most, most], channel, context)
         case .ulong(0x12) where fields.count > 6:
-            // The same link, seen from the other end.
+            // The same link with the roles swapped.
             self.send(0x12, [fields[0], fields[1], true] + fields[3...6], channel, context)
             let flow: [AMQPValue] = [.uint(0), most, .uint(0), most, fields[1], .uint(0), .uint(1_000_000)]
             self.send(0x13, flow, channel, context)

@@ -5,7 +5,7 @@ import Foundation
 import NIOCore
 import QpidProton
 
-/// The other side of ``Priority`` and ``Neighbour``: a listener whose addresses behave in the ways of ``Place``.
+/// The peer of ``Priority`` and ``Neighbour``: a listener whose addresses behave as ``Place`` describes.
 struct Sink: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sink",
@@ -13,19 +13,19 @@ struct Sink: AsyncParsableCommand {
         shouldDisplay: false
     )
 
-    /// What a link does, by its address.
+    /// The behaviour of a link, by its address.
     enum Place: String {
-        /// Accepts everything at once.
+        /// Accepts all messages at once.
         case fast
-        /// The same for large messages, with the credit that the process was started with.
+        /// The same for large messages, with the credit from the command line.
         case bulk
-        /// Takes 100 messages a second.
+        /// Accepts 100 messages a second.
         case slow
-        /// Grants credit for 100 messages, and never more.
+        /// Grants credit for 100 messages, and then no more.
         case stalled
         /// Grants no credit.
         case creditless
-        /// Sends as fast as it can.
+        /// Sends as fast as possible.
         case source
     }
 
@@ -51,7 +51,7 @@ struct Sink: AsyncParsableCommand {
         do {
             try await self.take(connection, configuration)
         } catch {
-            // Also where the other side drops it.
+            // This also runs when the peer drops the connection.
             FileHandle.standardError.write(Data("sink: \(error)\n".utf8))
         }
     }

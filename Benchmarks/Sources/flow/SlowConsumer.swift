@@ -4,29 +4,29 @@ import ArgumentParser
 import NIOCore
 import QpidProton
 
-/// The sender to ``Consume``.
+/// The sending process for ``Consume``.
 struct SlowConsumer: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "slow-consumer",
-        abstract: "Sends messages of 1 byte to 64 MiB to a slow consumer: what it buffers stays within its window.",
+        abstract: "Sends messages of 1 byte to 64 MiB to a slow consumer, whose buffer must stay within its window.",
         discussion: """
-            The session has 1 MiB; the consumer takes 100 MB/s, and 20 ms a message at least. It \
-            takes messages whole in a window of 80 MiB, and then streamed in one of 8 MiB.
+            The session has 1 MiB. The consumer reads 100 MB/s, and needs at least 20 ms per message. It receives whole \
+            messages with a window of 80 MiB, and then streamed messages with a window of 8 MiB.
             """
     )
 
-    @Option(help: "The messages to send, each way.")
+    @Option(help: "The messages to send in each way.")
     var messages = 200
 
-    @Option(help: ArgumentHelp("The most seconds to send, each way.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("The maximum time to send in each way.", valueName: "seconds"))
     var seconds = 60.0
 
-    @Option(help: "Where the random sizes begin.")
+    @Option(help: "The seed of the random sizes.")
     var seed: UInt64 = 1
 
     func run() async throws {
         Watchdog.start("slow-consumer", limit: .seconds(4 * self.seconds + 60))
-        // No two blocks of 64 KiB are alike.
+        // All blocks of 64 KiB differ.
         var random = SeededRandom(seed: self.seed)
         var body = ByteBuffer()
         let block = (0..<8_191).map { _ in random.next() }
@@ -57,7 +57,7 @@ struct SlowConsumer: AsyncParsableCommand {
                 last = try await sender.enqueue(AMQPMessage(body: part))
             }
             _ = try await last?.outcome()
-            // The consumer sees the end of the link, and tells its figures.
+            // The end of the link makes the consumer print its figures.
             await sender.close()
         }
     }

@@ -28,7 +28,8 @@ enum Frames {
         }
     }
 
-    /// Answers an attach with its own name, handle, modes and termini. Returns the handle, and whether the library sends.
+    /// Answers an attach with the same name, handle, modes and termini. Returns the handle, and whether the library
+    /// sends.
     static func answerAttach(_ frame: ByteBuffer, _ out: inout ByteBuffer) throws -> (handle: UInt32, isSender: Bool) {
         var body = frame
         body.moveReaderIndex(forwardBy: 8)
@@ -48,13 +49,13 @@ enum Frames {
     }
 
     fileprivate static func writeHead(of size: Int, _ out: inout ByteBuffer) {
-        // The offset of the body, in words of 4 bytes; the type; the channel.
+        // The size, the offset of the body in words of 4 bytes, the type, and the channel.
         out.writeInteger(UInt64(8 + size) << 32 | 0x0200_0000)
     }
 
     // MARK: While messages move
 
-    /// The head of a frame, the code, and the head of a short list of so many bytes and fields.
+    /// Writes the head of a frame, the code, and the head of a short list with a number of bytes and fields.
     fileprivate static func writeList(
         _ code: UInt8,
         size: Int,
@@ -75,35 +76,35 @@ enum Frames {
         out.writeInteger(number)
     }
 
-    /// A flow of a link with credit, after so many messages on it.
+    /// Writes a flow of a link with credit, after `received` messages on it.
     static func writeFlow(_ handle: UInt32 = 0, received: UInt32, credit: UInt32, _ out: inout ByteBuffer) {
         Self.writeList(Self.flow, size: 35, count: 7, &out)
-        // What it knows of the session: ids and windows of both directions.
+        // The session: ids and windows of both directions.
         Self.write(received, &out)
         Self.write(Self.window, &out)
         Self.write(0, &out)
         Self.write(Self.window, &out)
-        // The link: its handle, the messages that have come, and those that may.
+        // The link: its handle, the delivery-count, and the credit.
         Self.write(handle, &out)
         Self.write(received, &out)
         Self.write(credit, &out)
     }
 
-    /// A disposition: settled and accepted.
+    /// Writes a disposition: settled and accepted.
     static func writeAccepted(_ first: UInt32, _ last: UInt32, _ out: inout ByteBuffer) {
         Self.writeList(Self.disposition, size: 16, count: 5, &out)
         out.writeInteger(UInt8(0x41))
         Self.write(first, &out)
         Self.write(last, &out)
-        // True, and a described empty list.
+        // `settled` is true, and the state is a described empty list.
         out.writeInteger(UInt8(0x41))
         out.writeInteger(UInt32(0x0053_2445))
     }
 
-    /// How many messages a disposition of the library settles.
+    /// Returns the number of messages that a disposition of the library settles.
     static func settledCount(_ frame: ByteBuffer) throws -> UInt32 {
         var body = frame
-        // A long or a short list, and in it the role first.
+        // The list is long or short, and its first field is the role.
         let isLong = body.getInteger(at: body.readerIndex + 11, as: UInt8.self) == 0xd0
         body.moveReaderIndex(forwardBy: isLong ? 20 : 14)
         guard body.readInteger(as: UInt8.self) == 0x41, let first = Self.readNumber(&body) else {
@@ -112,14 +113,14 @@ enum Frames {
         return (Self.readNumber(&body) ?? first) - first + 1
     }
 
-    /// Whether a transfer of the library is the last of its message.
+    /// Returns whether a transfer of the library is the last of its message.
     static func isLast(_ frame: ByteBuffer) throws -> Bool {
         var body = frame
         let isLong = body.getInteger(at: body.readerIndex + 11, as: UInt8.self) == 0xd0
         body.moveReaderIndex(forwardBy: isLong ? 16 : 13)
         let count = isLong ? body.readInteger(as: UInt32.self) : body.readInteger(as: UInt8.self).map { UInt32($0) }
         guard let count else { throw Failure("a transfer has no fields") }
-        // "more" is the sixth, behind the handle, the id, the tag, the format and "settled".
+        // `more` is the sixth field, after the handle, the id, the tag, the format and `settled`.
         guard count > 5 else { return true }
         for _ in 0..<5 {
             guard let code = body.readInteger(as: UInt8.self) else { throw Failure("a transfer is too short") }
@@ -130,7 +131,7 @@ enum Frames {
         return body.readInteger(as: UInt8.self) != 0x41
     }
 
-    /// Nil for a null.
+    /// Reads a number; `nil` for a null.
     private static func readNumber(_ body: inout ByteBuffer) -> UInt32? {
         switch body.readInteger(as: UInt8.self) {
         case 0x43: 0
@@ -141,7 +142,8 @@ enum Frames {
     }
 }
 
-/// Transfers behind each other, of a message each or all of one, made once and numbered anew for each use.
+/// Consecutive transfers, of one message each or all of one message. They are encoded once, and numbered again for each
+/// use.
 struct TransferBurst {
     private(set) var bytes = ByteBuffer()
     private let count: UInt32
@@ -149,14 +151,14 @@ struct TransferBurst {
     private let stride: Int
 
     /// - Parameters:
-    ///   - message: The encoded message of each, or a data section of the one.
-    ///   - count: How many.
-    ///   - links: On how many links, in turn.
-    ///   - isStream: Whether they are one message.
+    ///   - message: The encoded message of each transfer, or a data section of the one message.
+    ///   - count: The number of transfers.
+    ///   - links: The number of links, used in turn.
+    ///   - isStream: Whether the transfers are one message.
     init(_ message: ByteBuffer, count: UInt32, links: UInt32, isStream: Bool) {
         self.count = count
         self.isStream = isStream
-        // The handle, the id, a tag of 8 bytes, the format, that it is not settled, and of a stream whether there is more.
+        // The fields: the handle, the id, a tag of 8 bytes, the format, `settled`, and for a stream `more`.
         let size = isStream ? 20 : 19
         self.stride = 14 + size + message.readableBytes
         for index in 0..<count {
@@ -178,7 +180,7 @@ struct TransferBurst {
         }
     }
 
-    /// Sets the delivery ids, and tags that are the same numbers, where so many were sent before.
+    /// Sets the delivery-ids, and the tags to the same numbers, after `sent` earlier transfers.
     mutating func number(after sent: UInt32) {
         for index in 0..<self.count {
             let start = Int(index) * self.stride + 16

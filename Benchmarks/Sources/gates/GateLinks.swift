@@ -4,7 +4,7 @@ import DequeModule
 import NIOCore
 import QpidProton
 
-/// Sends as the throughput's sender does, in other ways too.
+/// Sends like the sender of the throughput benchmark, and in further ways.
 struct GateSender {
     private static let burst = 64
 
@@ -14,7 +14,7 @@ struct GateSender {
     private let expected: AMQPOutcome
 
     /// - Parameters:
-    ///   - senders: Each sends in turn.
+    ///   - senders: The senders, used in turn.
     ///   - size: The bytes of a body.
     init(_ senders: [AMQPSender], size: Int, isSettled: Bool) {
         self.senders = senders
@@ -22,14 +22,14 @@ struct GateSender {
         self.expected = isSettled ? .settled : .accepted
     }
 
-    /// The message of the throughput: a property and a body.
+    /// Returns the message of the throughput benchmark: a property and a body.
     static func message(_ size: Int) -> AMQPMessage {
         var message = AMQPMessage(body: ByteBuffer(repeating: UInt8(ascii: "x"), count: size))
         message.applicationProperties["sent"] = .timestamp(.init(millisecondsSinceEpoch: 1 << 40))
         return message
     }
 
-    /// The next message: another value, in as many bytes.
+    /// Returns the next message, with another value of the same size.
     private mutating func next(_ number: Int) -> AMQPMessage {
         let time = Int64(1 << 40 + number)
         self.message.applicationProperties["sent"] = .timestamp(.init(millisecondsSinceEpoch: time))
@@ -68,7 +68,7 @@ struct GateSender {
         }
     }
 
-    /// Messages of 64 pieces each.
+    /// Streams messages of 64 pieces each.
     mutating func stream(_ count: Int) async throws {
         guard let piece = self.message.bodyBytes else { throw Failure("the message has no bytes") }
         for _ in 0..<count / Self.burst {
@@ -81,7 +81,7 @@ struct GateSender {
             try self.check(result.get())
             self.outstanding.removeFirst()
         }
-        // The connection is on the same thread.
+        // The connection runs on the same thread.
         await Task.yield()
     }
 
@@ -94,7 +94,7 @@ struct GateSender {
     }
 }
 
-/// The body of a streamed message, without an allocation of its own.
+/// The body of a streamed message, which allocates nothing.
 struct GatePieces: AsyncSequence, AsyncIteratorProtocol {
     let piece: ByteBuffer
     var left: Int
@@ -108,9 +108,9 @@ struct GatePieces: AsyncSequence, AsyncIteratorProtocol {
     }
 }
 
-/// Receives as the throughput's receiver does.
+/// Receives like the receiver of the throughput benchmark.
 enum GateReceiver {
-    /// From all of several links at a time, each of which has as many messages.
+    /// Receives from several links at the same time, each with the same number of messages.
     static func each(_ receivers: [AMQPReceiver], _ count: Int) async throws {
         try await withThrowingDiscardingTaskGroup { group in
             for receiver in receivers {
@@ -120,7 +120,7 @@ enum GateReceiver {
     }
 
     static func each(_ receiver: AMQPReceiver, _ count: Int) async throws {
-        // Not with `for await`, which closes the link when it is left; what it calls is the same.
+        // The loop calls `next()` directly, without `for await`.
         for _ in 0..<count {
             guard let delivery = try await receiver.next() else { throw Failure("the link was closed early") }
             try self.read(delivery)
@@ -138,7 +138,7 @@ enum GateReceiver {
         }
     }
 
-    /// Messages of 64 pieces of `size` bytes each.
+    /// Receives streamed messages of 64 pieces of `size` bytes each.
     static func stream(_ receiver: AMQPReceiver, _ count: Int, _ size: Int) async throws {
         var bytes = 0
         while bytes < count * size {
@@ -152,7 +152,7 @@ enum GateReceiver {
         let message = try delivery.decodeMessage()
         guard case .timestamp? = message.applicationProperties["sent"], (message.bodyBytes?.readableBytes ?? 0) > 0
         else {
-            throw Failure("a message came without its property or body")
+            throw Failure("a message has no property or body")
         }
     }
 }

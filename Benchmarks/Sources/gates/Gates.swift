@@ -5,46 +5,47 @@ import CodecMessages
 import NIOCore
 import QpidProton
 
-// Not asynchronous: the main thread of such a program ends in a system call that valgrind 3.19 does not survive.
+// The main function is not asynchronous, because the main thread would then end in a system call that crashes valgrind
+// 3.19.
 @main
 struct Gates: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gates",
-        abstract: "Does one thing for so many messages in memory, always in the same steps, for ./dev/gates to count."
+        abstract: "Processes messages in memory, always in the same steps, for the counts of ./dev/gates."
     )
 
-    /// What is counted.
+    /// The counted work.
     enum Case: String, CaseIterable, ExpressibleByArgument {
-        /// Each awaited until it is settled.
+        /// Sends each message and awaits its settlement.
         case sendEach = "send-each"
-        /// Enqueued by 64, the outcomes looked at between.
+        /// Enqueues 64 messages at a time, and reads their outcomes in between.
         case sendEnqueue = "send-enqueue"
-        /// The same, sent settled.
+        /// The same for messages that are sent settled.
         case sendSettled = "send-settled"
         case sendTry = "send-try"
         case sendBatch = "send-batch"
-        /// Enqueued on 64 links in turn.
+        /// Enqueues messages on 64 links in turn.
         case sendLinks = "send-links"
-        /// Enqueued, with bodies of 10 KiB.
+        /// Enqueues messages with bodies of 10 KiB.
         case sendLarge = "send-large"
-        /// Messages of 64 pieces of 10 KiB, streamed; a piece is counted.
+        /// Streams messages of 64 pieces of 10 KiB; the gate counts pieces.
         case sendStream = "send-stream"
-        /// Taken, decoded and accepted one by one.
+        /// Receives, decodes and accepts messages one by one.
         case receiveEach = "receive-each"
-        /// The same, each sent when the one before it is settled.
+        /// The same, with each message sent when the previous one is settled.
         case receiveAlone = "receive-alone"
         case receiveBatch = "receive-batch"
-        /// One by one from 64 links, each with a task of its own.
+        /// Receives messages one by one from 64 links, each in its own task.
         case receiveLinks = "receive-links"
-        /// In batches, with bodies of 10 KiB.
+        /// Receives messages with bodies of 10 KiB in batches.
         case receiveLarge = "receive-large"
-        /// Messages of 64 transfers of 10 KiB, streamed; the gate counts transfers.
+        /// Receives streamed messages of 64 transfers of 10 KiB; the gate counts transfers.
         case receiveStream = "receive-stream"
-        /// A connection with a session, opened and closed.
+        /// Opens and closes a connection with a session.
         case connect
         case encodeMessage = "encode-message"
         case decodeMessage = "decode-message"
-        /// Decoded, and every value looked at.
+        /// Decodes the message and reads every value.
         case readMessage = "read-message"
         case encodeMap = "encode-map"
         case decodeMap = "decode-map"
@@ -157,7 +158,7 @@ struct Gates: ParsableCommand {
     }
 }
 
-/// A failure with a text of one line.
+/// A failure with a one-line text.
 struct Failure: Error, CustomStringConvertible {
     let description: String
 

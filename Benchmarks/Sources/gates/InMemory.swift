@@ -5,17 +5,18 @@ import NIOEmbedded
 @_spi(Embedding) import QpidProton
 import Synchronization
 
-/// A connection to a ``ScriptedPeer``, its tasks and its event loop on one thread, with a clock that stands still.
+/// A connection to a ``ScriptedPeer``, with its tasks and its event loop on one thread and a stopped clock.
 enum InMemory {
     /// The end of a task.
     private final class End: Sendable {
         let result = Mutex<Result<Void, any Error>?>(nil)
     }
 
-    /// Runs `body`, and lets everything move until it is done. Call it on a thread of its own, and not from a task.
+    /// Runs `body`, the event loop and the peer until `body` has ended. Call this function on a separate thread, not
+    /// from a task.
     static func run(_ peer: ScriptedPeer, _ body: @escaping @Sendable (AMQPSession) async throws -> Void) throws {
         let loop = EmbeddedEventLoop()
-        // Proton takes a time of 0 for "never".
+        // For Proton, a time of 0 means "never".
         loop.advanceTime(by: .seconds(1))
         let channel = EmbeddedChannel(handler: peer, loop: loop)
         let jobs = JobQueue()
@@ -36,7 +37,7 @@ enum InMemory {
             let hasRun = jobs.runRound()
             loop.run()
             if let result = end.result.withLock({ $0 }) { return try result.get() }
-            guard try peer.turn() || hasRun else { throw Failure("nothing moves any more") }
+            guard try peer.turn() || hasRun else { throw Failure("no part makes progress") }
         }
     }
 }

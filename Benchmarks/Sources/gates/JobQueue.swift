@@ -16,7 +16,7 @@ final class JobQueue: TaskExecutor {
         self.state.withLock { $0.waiting.append(job) }
     }
 
-    /// Runs what waits now; what these jobs make ready waits for the next round. Returns whether there was anything.
+    /// Runs the waiting jobs; jobs that these enqueue wait for the next round. Returns whether there were any.
     func runRound() -> Bool {
         let count = self.state.withLock { state in
             swap(&state.waiting, &state.running)

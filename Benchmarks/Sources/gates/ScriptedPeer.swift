@@ -3,54 +3,54 @@
 import NIOCore
 import QpidProton
 
-/// The socket and the peer of a connection in memory. It makes the frames itself and allocates nothing for a message, so
-/// that what is counted is the library's.
+/// The socket and the peer of a connection in memory. The peer writes its frames itself and allocates nothing for a
+/// message, so that the counts contain only the library.
 ///
-/// It accepts all that it gets, keeps up credit for ``credit`` messages (on one link; where there are more, each has
-/// credit for all at once), and sends as many messages as it is told to.
+/// The peer accepts all messages and sends `count` messages. With one link it renews credit for ``credit`` messages;
+/// with several links, each has credit for all messages from the start.
 final class ScriptedPeer: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
     private static let credit: UInt32 = 1_000
-    /// How many transfers it sends at a time.
+    /// The number of transfers that the peer sends at a time.
     private let burst: UInt32
 
     private var context: ChannelHandlerContext?
     private var promises: [EventLoopPromise<Void>] = []
     private var hasHeader = false
-    /// What waits to be given to the library; room for what comes next.
+    /// The bytes that wait for the library, and a spare buffer for the next ones.
     private var answers = ByteBuffer()
     private var spare = ByteBuffer()
     private var failure: Failure?
 
-    /// The library's transfers that have come, those that were settled or came settled, and those that credit was told for.
+    /// The numbers of the library's transfers: received, settled, and covered by granted credit.
     private var received: UInt32 = 0
     private var answered: UInt32 = 0
     private var grantedAt: UInt32 = 0
     private let isSettled: Bool
     private let links: UInt32
-    /// The links that are not attached yet.
+    /// The number of links that are not attached yet.
     private var linksLeft: Int
 
-    /// The transfers that are sent as soon as the library has granted credit.
+    /// The number of transfers to send when the library has granted credit.
     private let count: UInt32
-    /// Whether each message is sent when the one before it is settled.
+    /// Whether each message is sent when the previous one is settled.
     private let isAlone: Bool
     private var transfers: TransferBurst
     private var sent: UInt32 = 0
     private var hasCredit = false
-    /// The messages that the library has settled.
+    /// The number of messages that the library has settled.
     private(set) var settled: UInt32 = 0
 
     /// - Parameters:
     ///   - isSettled: Whether the library sends its messages settled.
-    ///   - count: How many transfers to send; a multiple of 64.
-    ///   - message: What is in each.
-    ///   - links: On how many links messages move; 64 at most.
+    ///   - count: The number of transfers to send; a multiple of 64.
+    ///   - message: The content of each transfer.
+    ///   - links: The number of links; 64 at most.
     ///   - isStream: Whether 64 transfers are one message.
-    ///   - isAlone: Whether each message is sent when the one before it is settled.
+    ///   - isAlone: Whether each message is sent when the previous one is settled.
     init(
         isSettled: Bool = false,
         count: Int = 0,
@@ -89,12 +89,12 @@ final class ScriptedPeer: ChannelDuplexHandler {
     }
 
     func flush(context: ChannelHandlerContext) {
-        // As a socket with room: written at once. What completes may write and flush again.
+        // Writes complete at once, as with a socket that has room. A completion may write and flush again.
         while !self.promises.isEmpty { self.promises.removeFirst().succeed() }
     }
 
     private func read(_ frame: ByteBuffer) throws {
-        // An empty frame, or the code after 0x00 0x53.
+        // The frame is empty, or has its code after 0x00 0x53.
         switch frame.getInteger(at: frame.readerIndex + 10, as: UInt8.self) {
         case Frames.transfer: if try Frames.isLast(frame) { self.received += 1 }
         case Frames.flow: self.hasCredit = self.linksLeft == 0
@@ -104,7 +104,7 @@ final class ScriptedPeer: ChannelDuplexHandler {
             let credit = self.links == 1 ? Self.credit : .max / 2
             if isSender { Frames.writeFlow(handle, received: 0, credit: credit, &self.answers) }
             self.linksLeft -= 1
-        // A receiver closes with its last reference; the dialogue is over then.
+        // A receiver closes with its last reference, after the dialogue.
         case Frames.detach, nil: break
         case let code?: try Frames.answer(code, &self.answers)
         }
@@ -112,7 +112,7 @@ final class ScriptedPeer: ChannelDuplexHandler {
 
     // MARK: To the library
 
-    /// Gives the library what waits for it. Returns whether there was anything.
+    /// Gives the library the waiting bytes. Returns whether there were any.
     func turn() throws -> Bool {
         if let failure = self.failure { throw failure }
         if self.received > self.answered {
@@ -124,7 +124,7 @@ final class ScriptedPeer: ChannelDuplexHandler {
             Frames.writeFlow(received: self.received, credit: Self.credit, &self.answers)
         }
         guard self.answers.readableBytes == 0 else {
-            // What the library writes meanwhile has answers of its own.
+            // Answers to frames that the library writes during this call go into the other buffer.
             swap(&self.answers, &self.spare)
             self.fire(self.spare)
             self.spare.clear()

@@ -2,8 +2,8 @@
 
 #include <stddef.h>
 
-/// Gives what the allocator keeps for later back to the system.
+/// Returns the allocator's free memory to the system.
 void heap_trim(void);
 
-/// The bytes that are allocated now; 0 where the allocator does not tell.
+/// Returns the allocated bytes; 0 if the allocator does not report them.
 size_t heap_bytes(void);

@@ -6,28 +6,28 @@ import NIOCore
 import QpidProton
 import Synchronization
 
-/// A mixed load with faults for a long time: memory stays flat, and everything comes back.
+/// A mixed load with faults for a long time: memory must stay flat, and no resource may be left.
 struct Soak: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Mixes loads and faults for a long time, and looks at what is held meanwhile and afterwards.",
+        abstract: "Mixes loads and faults for a long time, and checks resources during and after the run.",
         discussion: """
-            Both sides are in this process, and a relay between them that resets, half-closes and stops connections. The slope of \
-            memory has a goal from 10 minutes on.
+            This process runs both sides, and a relay between them that resets, half-closes and stops connections. In runs of \
+            10 minutes or more, the slope of memory has a goal.
             """
     )
 
     @Option(help: "How long, in minutes.") var minutes = 30.0
     @Option(help: "The seconds between two samples.") var interval = 5.0
-    @Option(help: "Where the samples go.") var csv = "soak.csv"
-    @Option(help: "How many clients there are at a time.") var clients = 6
-    @Option(help: "The most of one core that the load takes, in percent.") var share = 22.0
+    @Option(help: "The file for the samples.") var csv = "soak.csv"
+    @Option(help: "The number of clients at the same time.") var clients = 6
+    @Option(help: "The maximum load on one core, in percent.") var share = 22.0
     @Option var seed: UInt64 = 1
 
     func run() async throws {
         Watchdog.start("soak", limit: .seconds(self.minutes * 60 + 120))
-        // The sockets of the event loops stay: what was opened before them comes back, and they do not count.
+        // The sockets of the event loops stay open. The warm-up opens them before the count starts.
         try await self.warmUp()
-        // Nor do those of the timers of tasks.
+        // This opens the descriptors of the task timers before the count starts, too.
         try await Task.sleep(for: .milliseconds(10))
         let start = SoakSample.descriptors
         let world = SoakWorld(seed: self.seed)
@@ -62,7 +62,7 @@ struct Soak: AsyncParsableCommand {
         await listener.close()
     }
 
-    /// Samples until the time is over, or an account does not add up.
+    /// Takes samples until the time is over, or an account is inconsistent.
     private func watch(_ world: SoakWorld) async throws -> [SoakSample] {
         guard FileManager.default.createFile(atPath: self.csv, contents: nil),
             let file = FileHandle(forWritingAtPath: self.csv)
@@ -125,7 +125,7 @@ struct Soak: AsyncParsableCommand {
             let trend = SoakTrend(late.map { ($0.seconds / 60, Double($0[keyPath: path]) / 1_024) })
             report.note("\(name)-mean", trend.mean / 1_024, "MiB")
             report.note("\(name)-slope-error", trend.error, "KiB/min")
-            // One percent of the mean in ten minutes, where that is more.
+            // One percent of the mean in ten minutes, if that is more.
             let goal = max(64, trend.mean / 1_000)
             if self.minutes >= 10 {
                 report.atMost("\(name)-slope", trend.slope, goal, "KiB/min")

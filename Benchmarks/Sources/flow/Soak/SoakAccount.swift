@@ -3,24 +3,24 @@
 import QpidProton
 import Synchronization
 
-/// What became of the messages that one side of a connection has offered.
+/// The fates of the messages that one side of a connection offered.
 final class SoakAccount: Sendable {
     enum Fate: String, Sendable, CaseIterable {
         case accepted, rejected, released
-        /// It was sent settled, and has been written.
+        /// The message was sent settled and written.
         case settled
-        /// The peer may have got it.
+        /// The peer may have the message.
         case unsettled
-        /// The peer has not got it.
+        /// The peer does not have the message.
         case unsent
-        /// It had begun to leave, and the peer was told to drop it.
+        /// The message was partly sent, and then aborted.
         case aborted
     }
 
     struct Sums: Sendable {
         var offered = 0
         var counts: [Fate: Int] = [:]
-        /// What a fate could not be told from.
+        /// The errors without a clear fate.
         var faults: [String] = []
 
         var addUp: Bool { self.faults.isEmpty && self.offered == self.counts.values.reduce(0, +) }
@@ -41,7 +41,7 @@ final class SoakAccount: Sendable {
 
     var sums: Sums { self.state.withLock { $0 } }
 
-    /// Offers a message, and keeps what becomes of it. Returns false when the link is of no more use.
+    /// Offers a message and records its fate. Returns `false` if the link has ended.
     @discardableResult
     func offer(_ send: () async throws(AMQPError) -> AMQPTracker) async -> Bool {
         self.state.withLock { $0.offered += 1 }
@@ -54,7 +54,7 @@ final class SoakAccount: Sendable {
         }
     }
 
-    /// The same for a call that waits for the outcome, and that may be cancelled.
+    /// Does the same for a call that waits for the outcome and may be cancelled.
     @discardableResult
     func offer(_ send: () async throws -> AMQPOutcome) async -> Bool {
         self.state.withLock { $0.offered += 1 }
@@ -66,7 +66,7 @@ final class SoakAccount: Sendable {
                 self.note(error)
                 return error.condition == .cancelled
             }
-            // Its outcome is still to come.
+            // The outcome can still arrive.
             transfer.whenSettled { self.note($0) }
             return true
         } catch {
@@ -93,7 +93,7 @@ final class SoakAccount: Sendable {
         } else if error.fate == .aborted {
             self.count(.aborted)
         } else {
-            self.state.withLock { $0.faults.append("a fate is not told: \(error)") }
+            self.state.withLock { $0.faults.append("an error has no clear fate: \(error)") }
         }
     }
 

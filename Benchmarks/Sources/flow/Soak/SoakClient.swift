@@ -4,11 +4,11 @@ import NIOCore
 import QpidProton
 import Synchronization
 
-/// The lives of one client: it connects, does everything at once for some seconds, ends in one of several ways, and begins anew.
+/// One client, which connects, runs all loads at once for some seconds, ends in one of several ways, and starts again.
 struct SoakClient: Sendable {
     private struct Broken: Error {}
 
-    /// A body that may end with an error.
+    /// The body of a streamed message, which may end with an error.
     private struct Body: AsyncSequence, Sendable {
         let pieces: Int
         let isBroken: Bool
@@ -66,7 +66,7 @@ struct SoakClient: Sendable {
         }
     }
 
-    /// Waits for the end of the life, or of the connection.
+    /// Waits for the end of the client's run or of the connection.
     private func wait(_ connection: AMQPConnection) async {
         let deadline = ContinuousClock.now + .milliseconds(self.world.number(500...15_000))
         while ContinuousClock.now < deadline, connection.error == nil, !self.world.isStopping.load(ordering: .relaxed) {
@@ -143,7 +143,7 @@ struct SoakClient: Sendable {
         }
     }
 
-    /// Sends that are given up at any moment.
+    /// Runs sends that are cancelled at random times.
     private func cancel(_ session: AMQPSession, _ account: SoakAccount) async {
         guard let sender = await self.open(session, "slow") else { return }
         while !Task.isCancelled {
@@ -154,7 +154,7 @@ struct SoakClient: Sendable {
         }
     }
 
-    /// What a task returns, which is cancelled after a time, and with the task that waits.
+    /// Waits for the value of a task, which is cancelled after a time, or with the waiting task.
     private func value(_ task: Task<Bool, Never>, after milliseconds: Int?) async -> Bool {
         let timer = milliseconds.map { time in
             Task {
@@ -166,7 +166,7 @@ struct SoakClient: Sendable {
         return await withTaskCancellationHandler(operation: { await task.value }, onCancel: { task.cancel() })
     }
 
-    /// Sessions and links that are opened and closed all the time.
+    /// Opens and closes sessions and links all the time.
     private func churn(_ session: AMQPSession, _ account: SoakAccount) async {
         while !Task.isCancelled, session.connection.error == nil {
             let own = self.world.chance(0.3) ? try? await session.connection.openSession() : nil

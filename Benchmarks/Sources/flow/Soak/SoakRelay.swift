@@ -4,13 +4,13 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A TCP relay on loopback that disturbs its connections at random: it resets them, closes one direction, stops reading for
-/// some seconds or for ever.
+/// A TCP relay on loopback that disturbs its connections at random: it resets a connection, closes one direction, or
+/// stops reading for some seconds or for ever.
 final class SoakRelay: Sendable {
     private let random: Mutex<SeededRandom>
     private let target: Int
     private let server = Mutex<(any Channel)?>(nil)
-    /// How often each fault came about.
+    /// The number of faults of each kind.
     let faults = Mutex<[Fault: Int]>([:])
 
     enum Fault: String, Sendable, CaseIterable {
@@ -41,7 +41,7 @@ final class SoakRelay: Sendable {
     }
 
     private func accept(_ client: any Channel) -> EventLoopFuture<Void> {
-        // Both sockets on one loop: then nothing between them is shared.
+        // Both sockets are on one event loop, so they need no synchronization.
         ClientBootstrap(group: client.eventLoop)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.autoRead, value: false)
@@ -121,13 +121,13 @@ private final class SoakRelayEnd: ChannelDuplexHandler {
         self.channel.close(promise: nil)
     }
 
-    /// Sends a FIN to this side; what still comes for it is dropped.
+    /// Sends a FIN to this side, and drops further bytes for it.
     func endOutput() {
         self.hasEnded = true
         self.channel.close(mode: .output, promise: nil)
     }
 
-    /// Reads nothing from this side.
+    /// Stops reading from this side.
     func pause(for time: TimeAmount?) {
         self.isPaused = true
         guard let time else { return }

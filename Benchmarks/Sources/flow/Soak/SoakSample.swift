@@ -5,7 +5,7 @@ import Foundation
 import QpidProton
 import Synchronization
 
-/// What is looked at every few seconds.
+/// The values of a sample, taken every few seconds.
 struct SoakSample: Sendable {
     static let header =
         "seconds,resident_bytes,heap_bytes,descriptors,connections,objects,tasks,outgoing_bytes,socket_bytes,"
@@ -37,7 +37,8 @@ struct SoakSample: Sendable {
 
     static func take(_ world: SoakWorld, seconds: Double, cpu: Double) async -> SoakSample {
         var sample = SoakSample(seconds: seconds, cpu: cpu)
-        // What the allocator keeps for later is given back first: what stays is in use, or between what is.
+        // The allocator first returns its free memory to the system. The rest is in use, or is a gap between used
+        // blocks.
         heap_trim()
         sample.resident = Memory.resident
         sample.heap = heap_bytes()
@@ -45,7 +46,7 @@ struct SoakSample: Sendable {
         let open = world.open()
         sample.connections = open.count
         for connection in open {
-            // One that has ended holds nothing.
+            // An ended connection holds no bytes.
             guard let snapshot = try? await connection.snapshot() else { continue }
             sample.outgoing += snapshot.outgoing.used.bytes
             sample.socket += snapshot.socket.used.bytes
@@ -60,12 +61,12 @@ struct SoakSample: Sendable {
         return sample
     }
 
-    /// The open files of this process, without the one that lists them.
+    /// The number of open files of this process, without the file that lists them.
     static var descriptors: Int {
         ((try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd"))?.count ?? 1) - 1
     }
 
-    /// What the descriptors are of.
+    /// The files of the open descriptors.
     static var files: String {
         let place = "/proc/self/fd"
         let numbers = (try? FileManager.default.contentsOfDirectory(atPath: place)) ?? []
@@ -73,7 +74,7 @@ struct SoakSample: Sendable {
             .sorted().joined(separator: ", ")
     }
 
-    /// The time of the processors that this process has used, in seconds.
+    /// The processor time of this process, in seconds.
     static var processorTime: Double {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
@@ -84,7 +85,7 @@ struct SoakSample: Sendable {
 
 /// A line through points, by least squares.
 struct SoakTrend {
-    /// The rise in a minute, and its standard error.
+    /// The rise per minute, and its standard error.
     let slope, error: Double
     let mean: Double
 

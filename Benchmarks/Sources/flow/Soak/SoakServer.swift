@@ -3,7 +3,7 @@
 import NIOCore
 import QpidProton
 
-/// The other side: a listener that takes everything, decides in every way, and sends where it is asked to.
+/// The peer: a listener that accepts all links, uses all outcomes, and sends on request.
 struct SoakServer: Sendable {
     let world: SoakWorld
 
@@ -60,14 +60,14 @@ struct SoakServer: Sendable {
         }
     }
 
-    /// Takes what comes until the link ends, and decides in every way.
+    /// Receives messages until the link ends, and uses all outcomes.
     static func take(_ receiver: AMQPReceiver, _ world: SoakWorld, pause: Int, isFast: Bool = false) async {
         while let delivery = try? await receiver.next() {
             if delivery.isStreamed, world.chance(0.9) {
                 do {
                     for try await _ in delivery.body where world.chance(0.2) { await world.pause(10) }
                 } catch {
-                    // Aborted: there is nothing to decide about, or it makes no difference.
+                    // The message was aborted, so a decision has no effect.
                 }
             }
             if pause > 0 { await world.pause(pause) }

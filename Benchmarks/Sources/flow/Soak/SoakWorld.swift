@@ -5,36 +5,36 @@ import NIOCore
 import QpidProton
 import Synchronization
 
-/// What the two sides of the soak share: budgets, the pace, and all that is counted.
+/// The state that both sides of the soak share: budgets, the pace, and all counts.
 final class SoakWorld: Sendable {
     struct Total: Sendable {
         var sums = SoakAccount.Sums()
         var connections = 0
         var failedConnects = 0
         var links = 0
-        /// What receivers have decided of messages that were not sent settled.
+        /// The receivers' decisions about unsettled messages.
         var decided: [SoakAccount.Fate: Int] = [:]
 
-        /// What senders were told that no receiver has decided.
+        /// The outcomes that senders received and no receiver decided.
         var faults: [String] {
             [SoakAccount.Fate.accepted, .rejected].compactMap { fate in
                 let (told, made) = (self.sums.counts[fate] ?? 0, self.decided[fate] ?? 0)
-                return told > made ? "\(told) were told to be \(fate), and \(made) were" : nil
+                return told > made ? "\(told) messages were reported as \(fate), and \(made) were decided so" : nil
             }
         }
     }
 
-    /// An object that must be gone at the end.
+    /// An object that must be released at the end.
     private struct Living: Sendable {
         let isAlive: @Sendable () -> Bool
     }
 
-    /// Small enough to be full at times, and large enough for a message of 1 MiB of some connections at once.
+    /// The budget for sending: small enough to be full at times, and large enough for a few messages of 1 MiB at once.
     let sending = AMQPMemoryBudget(limit: .mebibytes(2))
     let receiving = AMQPMemoryBudget(limit: .mebibytes(3))
     let isStopping = Atomic(false)
     let tasks = Atomic(0)
-    /// Thousandths by which every pause is longer, so that the load keeps to its share of a core.
+    /// The factor for all pauses in thousandths, so that the load stays within its share of a core.
     let slowness = Atomic(1_000)
     private let random: Mutex<SeededRandom>
     private let living = Mutex<[Living]>([])
@@ -68,7 +68,7 @@ final class SoakWorld: Sendable {
     func chance(_ part: Double) -> Bool { self.random.withLock { Double.random(in: 0..<1, using: &$0) < part } }
     func number(_ range: ClosedRange<Int>) -> Int { self.random.withLock { Int.random(in: range, using: &$0) } }
 
-    /// Sleeps between half and three halves of a time, longer when the load has become too much.
+    /// Sleeps for a random time from 50 to 150 % of `milliseconds`, or longer if the load is too high.
     func pause(_ milliseconds: Int) async {
         let time = self.number(milliseconds / 2...milliseconds * 3 / 2) * self.slowness.load(ordering: .relaxed) / 1_000
         try? await Task.sleep(for: .milliseconds(time))
@@ -79,7 +79,7 @@ final class SoakWorld: Sendable {
     var totals: Total { self.total.withLock { $0 } }
     func count(_ body: (inout Total) -> Void) { self.total.withLock { body(&$0) } }
 
-    /// Runs a part of the load, counted while it lives.
+    /// Runs a part of the load, and counts it while it runs.
     func run(_ body: () async -> Void) async {
         self.tasks.add(1, ordering: .relaxed)
         await body()
@@ -101,7 +101,7 @@ final class SoakWorld: Sendable {
         self.living.withLock { $0.append(Living { [weak object] in object != nil }) }
     }
 
-    /// How many connections and links are alive.
+    /// Returns the number of connections and links that are not released.
     func objects() -> Int {
         self.living.withLock { living in
             living.removeAll { !$0.isAlive() }
@@ -109,7 +109,7 @@ final class SoakWorld: Sendable {
         }
     }
 
-    /// The connections that are alive.
+    /// Returns the connections that are not released.
     func open() -> [AMQPConnection] {
         self.connections.withLock { connections in
             connections.removeAll { $0() == nil }
@@ -117,7 +117,7 @@ final class SoakWorld: Sendable {
         }
     }
 
-    /// Adds the account of a connection that has ended, once every fate is told; it fails the run when one never is.
+    /// Adds the account of an ended connection when every fate is known. Fails the run if a fate stays unknown.
     func close(_ account: SoakAccount) async {
         let deadline = ContinuousClock.now + .seconds(10)
         while !account.sums.addUp, account.sums.faults.isEmpty, ContinuousClock.now < deadline {
