@@ -63,7 +63,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
-        // Links to folders of Examples: the broker that relays messages.
+        // This target is a link to a folder of Examples: the broker that relays messages.
         .executableTarget(
             name: "broker",
             dependencies: [

@@ -93,7 +93,7 @@ def chosen(names):
 
 
 def binding(versions):
-    """Returns the versions that the figures depend on, without swift-nio: its costs are costs of the users too."""
+    """Returns the versions that the figures depend on, except swift-nio: a change of its costs must fail the gate."""
     return [part for part in versions.split(", ") if not part.startswith("swift-nio ")]
 
 

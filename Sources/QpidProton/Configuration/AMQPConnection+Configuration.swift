@@ -25,8 +25,8 @@ extension AMQPConnection {
         /// How long the peer may be silent before the connection ends: 60 s by default, from 4 ms to 49 days; `nil` for
         /// no limit.
         ///
-        /// The `open` frame announces half of this time, and the peer sends empty frames when it has nothing else to
-        /// send. This side sends empty frames to a peer that announces an idle timeout.
+        /// The `open` frame announces half of this time, and an idle peer sends empty frames. This side sends empty
+        /// frames to a peer that announces an idle timeout.
         ///
         /// Source: AMQP 1.0 §2.4.5.
         public var idleTimeout: Duration? = .seconds(60)

@@ -6,9 +6,9 @@ public import NIOCore
 extension AMQPConnection {
     /// Opens a connection over a channel that is not active yet, without TLS and SASL.
     ///
-    /// Programs that measure the library without a socket use it, such as those of `dev/gates`. Call this function on
-    /// the channel's event loop; it connects the channel. Suspends until the peer has opened the connection too. No
-    /// timeout applies, and cancellation ends only the wait.
+    /// Programs that measure the library without a socket use it, such as the program of `dev/gates`. Call this
+    /// function on the channel's event loop; it connects the channel. Suspends until the peer has opened the connection
+    /// too. No timeout applies, and cancellation ends only the wait.
     ///
     /// - Parameters:
     ///   - channel: The channel, whose pipeline contains the substitute for the socket.

@@ -44,8 +44,7 @@ public struct AMQPIncomingReceiver: Sendable {
 
     /// Attaches the link on this side too. The link has the peer's name: the name in the configuration is ignored.
     ///
-    /// - Parameter configuration: The settings of the link. A `source` or `target` with its default value is replaced
-    ///   by the one that the peer requested.
+    /// - Parameter configuration: The settings of the link. The peer's `source` or `target` replaces a default value.
     /// - Throws: `AMQPError` if a setting is unusable or the link has ended. ``AMQPCondition/invalidArgument`` if the
     ///   answer does not fit into the peer's max-frame-size; this side then refuses the link.
     public func accept(_ configuration: AMQPReceiver.Configuration? = nil) async throws(AMQPError) -> AMQPReceiver {
@@ -78,8 +77,7 @@ public struct AMQPIncomingSender: Sendable {
 
     /// Attaches the link on this side too. The link has the peer's name: the name in the configuration is ignored.
     ///
-    /// - Parameter configuration: The settings of the link. A `source` or `target` with its default value is replaced
-    ///   by the one that the peer requested.
+    /// - Parameter configuration: The settings of the link. The peer's `source` or `target` replaces a default value.
     /// - Throws: `AMQPError` if a setting is unusable or the link has ended. ``AMQPCondition/invalidArgument`` if the
     ///   answer does not fit into the peer's max-frame-size; this side then refuses the link.
     public func accept(_ configuration: AMQPSender.Configuration? = nil) async throws(AMQPError) -> AMQPSender {

@@ -36,8 +36,8 @@ extension AMQPListener {
         }
     }
 
-    /// Calls a handler for each connection, each in a task of its own, and suspends until the listener is closed and
-    /// all handlers have returned.
+    /// Calls a handler for each connection, each in a separate task, and suspends until the listener is closed and all
+    /// handlers have returned.
     ///
     /// To run the listener in a service group, put the call into a `ClosureService`. At a graceful shutdown of the
     /// group, the listener stops accepting, and closes its connections within ``Configuration/shutdownLimit``, as

@@ -70,7 +70,7 @@ public final class AMQPListener: AsyncSequence, Sendable {
     ///   - logger: Receives the protocol's steps at debug level.
     /// - Throws: `AMQPError` with the scope ``AMQPError/Scope/call``. ``AMQPCondition/resourceLocked`` if the address
     ///   is in use. ``AMQPCondition/unauthorizedAccess`` if the system does not permit the bind.
-    ///   ``AMQPCondition/resourceLimitExceeded`` if the system has no socket left. ``AMQPCondition/invalidArgument``
+    ///   ``AMQPCondition/resourceLimitExceeded`` if the system has no more sockets. ``AMQPCondition/invalidArgument``
     ///   for an unusable setting or an address that does not belong to this machine.
     public static func bind(
         host: String = "127.0.0.1",

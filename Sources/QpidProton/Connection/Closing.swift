@@ -24,7 +24,7 @@ extension AMQPSender {
 
     /// Sends the accepted messages, waits for their outcomes, and closes the link, within a limit.
     ///
-    /// The sender accepts no message after the call. Suspends until everything is sent and settled and the peer has
+    /// The sender accepts no message after the call. Suspends until all messages are sent and settled and the peer has
     /// answered the close, for at most the limit. A fortieth of the limit, one second at most, is reserved for the
     /// answer. With a limit of zero, it is the same as ``close(_:)``. Cancellation ends the remaining time: the link
     /// closes at once.

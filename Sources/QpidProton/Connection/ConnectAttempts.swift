@@ -4,10 +4,11 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// The addresses of a host that one connect call tries, and the one that answered first.
+/// The attempts of one connect call, one per address of the host, and the connection of the address that answered
+/// first.
 ///
-/// NIO opens a socket for each address (RFC 8305). Each socket has only a ``ConnectAttempt`` until its address has won:
-/// a losing attempt has no connection handler, no engine and no share of a budget.
+/// NIO opens a socket for each address (RFC 8305). Each socket has only a ``ConnectAttempt`` until its address has won.
+/// A losing attempt therefore has no connection handler, no engine and no share of a budget.
 final class ConnectAttempts: Sendable {
     private struct Attempt {
         let address: SocketAddress

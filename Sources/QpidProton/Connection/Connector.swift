@@ -81,7 +81,7 @@ struct Connector {
                 logger.debug("connecting failed", metadata: .amqp([.detail: "\(error)"], error: cause))
                 attempts.fail(error)
             case .success(let channel):
-                // A socket that closes before it is active gets no handlers.
+                // A socket that closes before it is active has no handlers.
                 let lost = AMQPError(
                     scope: .connection,
                     condition: .connectionLost,

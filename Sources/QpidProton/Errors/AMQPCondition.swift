@@ -72,7 +72,7 @@ extension AMQPCondition {
     public static let connectionForced: Self = "amqp:connection:forced"
     /// The bytes on a connection are not AMQP frames.
     public static let connectionFramingError: Self = "amqp:connection:framing-error"
-    /// The peer is available at another address, given in the info map.
+    /// The peer is available at another address, which the info map contains.
     public static let connectionRedirect: Self = "amqp:connection:redirect"
     /// The peer sent more transfers than the session's window allows.
     public static let sessionWindowViolation: Self = "amqp:session:window-violation"
@@ -88,7 +88,7 @@ extension AMQPCondition {
     public static let linkTransferLimitExceeded: Self = "amqp:link:transfer-limit-exceeded"
     /// A message is larger than the link's max-message-size.
     public static let linkMessageSizeExceeded: Self = "amqp:link:message-size-exceeded"
-    /// The link's node is available at another address, given in the info map.
+    /// The link's node is available at another address, which the info map contains.
     public static let linkRedirect: Self = "amqp:link:redirect"
     /// Another connection attached a link of the same name, which replaces this link.
     public static let linkStolen: Self = "amqp:link:stolen"

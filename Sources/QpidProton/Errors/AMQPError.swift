@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// rooms: AMQPTracker: an error carries the tracker of its message as a value, and calls nothing of it.
+// rooms: AMQPTracker: an error stores the tracker of its message as a value, and calls none of its functions.
 
 /// The only error type that this library throws.
 ///
-/// A program decides by the fields. ``scope`` names the part that ended, ``origin`` the side that ended it and
+/// The fields are for decisions in code. ``scope`` names the part that ended, ``origin`` the side that ended it and
 /// ``ending`` the kind of end. ``condition`` names the error, ``fate`` is the state of a message, and ``isRetryable``
 /// is whether a retry may succeed. ``detail`` is a readable text, and ``info`` holds further data from the peer. An
 /// error never contains a password.
@@ -80,7 +80,7 @@ public struct AMQPError: Error, Sendable {
         ///
         /// While its link is open, ``AMQPError/tracker`` can still report the outcome.
         public static let inDoubt = Self(kind: .inDoubt)
-        /// Only a part of the message was sent, and the peer discards it: this side aborted the message, or the link
+        /// Only a part of the message was sent, and the peer discards it. This side aborted the message, or the link
         /// ended before the last part.
         ///
         /// Source: AMQP 1.0 §2.7.5, `aborted`.

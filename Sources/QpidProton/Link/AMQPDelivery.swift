@@ -5,7 +5,7 @@ public import NIOCore
 /// A message that has arrived. Settle it with ``accept(includingEarlier:)``, ``reject(_:)``, ``release()`` or
 /// ``modify(_:)``.
 ///
-/// Settling enqueues the decision at the connection and returns at once; a second decision does nothing. ``settled()``
+/// Settling enqueues the decision at the connection and returns at once; a second decision has no effect. ``settled()``
 /// returns the result of the settlement.
 ///
 /// A delivery that is never settled occupies the receiver's window, and returns to its source when the link ends. So
@@ -83,7 +83,7 @@ public struct AMQPDelivery: Sendable {
 
     /// Returns the message to its source with changes.
     ///
-    /// If the annotations do not fit into a frame of the peer, the library leaves them out and logs a warning.
+    /// If the annotations do not fit into a frame of the peer, the library omits them and logs a warning.
     ///
     /// - Parameter changes: The changes.
     /// - Returns: The same as ``accept(includingEarlier:)``.

@@ -10,8 +10,8 @@ extension AMQPReceiver {
     ///
     /// Asks the peer to return its credit, and grants no credit until ``resume()``. Messages that arrive before the
     /// answer wait in the receiver, and tasks can receive these messages as before. Waiting tasks continue to wait.
-    /// With ``Window/manual``, the receiver keeps the credit that ``grant(credit:)`` grants meanwhile until
-    /// ``resume()``. A second call waits for the same answer.
+    /// With ``Window/manual``, the receiver withholds the credit of ``grant(credit:)`` until ``resume()``. A second
+    /// call waits for the same answer.
     ///
     /// Suspends until the peer has answered. If the wait is cancelled or fails, the receiver stays paused.
     ///

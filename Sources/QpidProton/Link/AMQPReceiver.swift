@@ -69,7 +69,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     /// The number of this receiver's decisions that were not written to the socket before the link ended.
     ///
-    /// After the end, the number grows until the connection has nothing left to write, and with each later decision.
+    /// After the end, the number grows until the connection has written all its bytes, and with each later decision.
     package var unsentSettlements: Int { self.settlements.count }
     var settlements: UnsentSettlements { self.inbox.settler.unsent }
 
@@ -143,7 +143,7 @@ public final class AMQPReceiver: AMQPLink, AsyncSequence {
 
     /// Grants credit for more messages, for a receiver with ``Window/manual``.
     ///
-    /// - Parameter credit: The number of further messages that the peer may send; a number below 1 does nothing.
+    /// - Parameter credit: The number of further messages that the peer may send; a number below 1 has no effect.
     ///
     /// Source: `pn_link_flow`.
     public func grant(credit: Int) {

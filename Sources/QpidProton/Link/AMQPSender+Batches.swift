@@ -36,7 +36,7 @@ extension AMQPSender {
     ///   - messages: The messages.
     ///   - settled: Whether to send them settled; `nil` for the link's ``settleMode``.
     /// - Returns: The trackers, in order.
-    /// - Throws: The same errors as ``enqueue(_:settled:options:)``; the messages before the one that failed have been
+    /// - Throws: The same errors as ``enqueue(_:settled:options:)``; the messages before the failed message have been
     ///   accepted.
     @discardableResult
     public func enqueue(

@@ -105,7 +105,7 @@ struct StreamedMessage {
 
     // MARK: The body
 
-    /// Accepts the body and the end of the message, and then lets other messages of the sender pass.
+    /// Accepts the body and the end of the message, and then releases waiting messages of the sender.
     func make<Body: AsyncSequence>(_ body: sending Body) async where Body.Element == ByteBuffer {
         var maker = self
         do {

@@ -50,7 +50,7 @@ public struct AMQPArray: Hashable, Sendable {
         self.init(uniform: strings.map { .string($0) }, type: .string, descriptors: [])
     }
 
-    /// Adopts elements that are known to be of one type.
+    /// Creates an array of elements whose common type the caller has checked.
     init(uniform elements: [AMQPValue], type: AMQPType, descriptors: [AMQPValue]) {
         self.elements = elements
         self.descriptors = descriptors

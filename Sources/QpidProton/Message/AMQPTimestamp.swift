@@ -42,7 +42,7 @@ public struct AMQPTimestamp: Hashable, Sendable, Comparable, CustomStringConvert
     /// The milliseconds since 1970, with the unit.
     public var description: String { "\(self.millisecondsSinceEpoch) ms" }
 
-    /// Returns whether the left point in time is before the right one.
+    /// Returns whether the left time is before the right time.
     public static func < (left: AMQPTimestamp, right: AMQPTimestamp) -> Bool {
         left.millisecondsSinceEpoch < right.millisecondsSinceEpoch
     }

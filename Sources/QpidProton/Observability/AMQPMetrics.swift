@@ -25,7 +25,7 @@ public import CoreMetrics
 /// | `amqp.outcome_time` | timer | `address` | time from the start of sending a message to its outcome |
 /// | `amqp.messages_received` | counter | `address` | messages that arrived whole |
 /// | `amqp.bytes_received` | counter | `address` | encoded bytes of messages that arrived whole |
-/// | `amqp.settlements` | counter | `address`, `outcome` | decisions that the application handed to the connection |
+/// | `amqp.settlements` | counter | `address`, `outcome` | decisions that the application made |
 /// | `amqp.settlements_lost` | counter | `address` | decisions that were not sent, or may not have been, because the link ended |
 /// | `amqp.client.attempts` | counter | | attempts of clients to connect |
 /// | `amqp.client.losses` | counter | | lost connections of clients |
@@ -43,8 +43,8 @@ public import CoreMetrics
 ///   share one series. No dimension holds a generated name.
 /// - `role`: `sender` or `receiver`.
 /// - `cause`: the raw value of an ``AMQPBlockCause``.
-/// - `condition`: an ``AMQPCondition`` of this library or the standard, `other` for any other, `none` where there was
-///   no error.
+/// - `condition`: an ``AMQPCondition`` of this library or the standard, `other` for any other condition, `none` without
+///   an error.
 /// - `outcome`: `accepted`, `rejected`, `released`, `modified` or `settled`; for a message without an outcome its fate:
 ///   `not_sent`, `in_doubt`, `aborted`, `dropped` or `expired`. When a connection has ended, the sum is the number of
 ///   messages that it accepted.

@@ -32,7 +32,7 @@ public enum AMQPBlockCause: String, Hashable, Sendable, CaseIterable, CustomStri
     case socket
     /// Messages that the application has not received or not settled fill the receiver's window.
     case application
-    /// There is nothing to send, or the peer sends nothing.
+    /// There are no messages to send, or the peer sends none.
     case messages
     /// The link, the session or the connection has ended.
     case closed

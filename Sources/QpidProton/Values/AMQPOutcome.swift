@@ -16,7 +16,7 @@ public enum AMQPOutcome: Hashable, Sendable {
 }
 
 extension AMQPOutcome: CustomStringConvertible {
-    /// The outcome in plain words, with the reason that the peer gave.
+    /// The outcome in plain words, with the reason that the peer sent.
     public var description: String {
         switch self {
         case .accepted: return "accepted"

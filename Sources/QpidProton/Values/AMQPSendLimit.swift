@@ -3,7 +3,7 @@
 /// The high and the low watermark for accepted bytes that are not yet written to the socket.
 ///
 /// Sending suspends when it would exceed `high`, and resumes when the bytes have fallen to `low`. A single message
-/// larger than `high` is accepted when nothing else waits.
+/// larger than `high` is accepted when no other message waits.
 public struct AMQPSendLimit: Hashable, Sendable {
     /// The maximum number of accepted bytes.
     public var high: AMQPByteCount
@@ -15,10 +15,10 @@ public struct AMQPSendLimit: Hashable, Sendable {
 
     /// Returns a limit that keeps the queue of a sender short.
     ///
-    /// A full queue delays every message and makes nothing faster: 1 MiB holds 10,000 messages of 100 bytes. While
-    /// tasks always wait for room, the sender lowers its limit towards the bytes that it sends in 2 ms. The limit is at
-    /// least 32 KiB, and at least the bytes that the peer's credit allows. The sender raises the limit again when its
-    /// queue is empty or no task waits.
+    /// A full queue delays every message without a gain in speed: 1 MiB holds 10,000 messages of 100 bytes. While tasks
+    /// always wait for room, the sender lowers its limit towards the bytes that it sends in 2 ms. The limit is at least
+    /// 32 KiB, and at least the bytes that the peer's credit allows. The sender raises the limit again when its queue
+    /// is empty or no task waits.
     ///
     /// The lower limit applies only to calls that suspend. ``AMQPSender/trySend(_:settled:options:)`` and other
     /// overflow policies than ``AMQPOverflow/suspend`` use `ceiling`. Only a sender supports this limit, not a session

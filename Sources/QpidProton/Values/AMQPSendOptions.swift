@@ -6,9 +6,9 @@
 public struct AMQPSendOptions: Hashable, Sendable {
     /// The delivery-tag, from 1 to 32 bytes; `nil`, the default, for a generated tag.
     ///
-    /// A tag must differ from those of all unsettled deliveries of the link. The library checks this when it begins to
-    /// send the message: if the tag is in use, the message fails with ``AMQPCondition/resourceLocked`` and is not sent.
-    /// The peer's settlement of a delivery frees its tag.
+    /// A tag must differ from the tags of all unsettled deliveries of the link. The library checks the tag when it
+    /// begins to send the message. If the tag is in use, the message fails with ``AMQPCondition/resourceLocked`` and is
+    /// not sent. The peer's settlement of a delivery frees its tag.
     ///
     /// The library's own tags are numbers of 1 to 8 bytes that count up from 1. They skip tags that are in use. To
     /// avoid any conflict with them, choose longer tags, or choose a tag for each message of the link.

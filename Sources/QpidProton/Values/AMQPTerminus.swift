@@ -22,9 +22,9 @@ public enum AMQPTerminusExpiryPolicy: Hashable, Sendable {
     case never
 }
 
-/// How messages leave a source. Source: AMQP 1.0 §3.5.7.
+/// The way in which a source distributes messages. Source: AMQP 1.0 §3.5.7.
 public enum AMQPDistributionMode: Hashable, Sendable {
-    /// An accepted message leaves the source.
+    /// The source removes an accepted message.
     case move
     /// A message stays at the source for other receivers.
     case copy
@@ -48,7 +48,7 @@ public struct AMQPSource: Hashable, Sendable {
     public var isDynamic = false
     /// The properties of the node that the peer is asked to create.
     public var dynamicNodeProperties: AMQPMap = [:]
-    /// How messages leave the source; if `nil`, the peer chooses.
+    /// The way in which the source distributes messages; if `nil`, the peer chooses.
     public var distributionMode: AMQPDistributionMode?
     /// The filters that select the messages, in order.
     public var filters: [AMQPFilter] = []

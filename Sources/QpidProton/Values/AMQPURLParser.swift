@@ -2,8 +2,8 @@
 
 import NIOCore
 
-/// A parser for the UTF-8 bytes of an ``AMQPURL``. No error text quotes user info, host, port or address, because after
-/// an unescaped slash or colon any of them may be part of a password.
+/// A parser for the UTF-8 bytes of an ``AMQPURL``. No error text quotes user info, host, port or address. After an
+/// unescaped slash or colon, any of them may be part of a password.
 struct AMQPURLParser {
     private var rest: Substring.UTF8View
 

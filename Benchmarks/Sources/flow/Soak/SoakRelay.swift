@@ -4,7 +4,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A TCP relay on loopback that disturbs its connections at random: it resets a connection, closes one direction, or
+/// A TCP relay on loopback that disturbs its connections at random. It resets a connection, closes one direction, or
 /// stops reading for some seconds or for ever.
 final class SoakRelay: Sendable {
     private let random: Mutex<SeededRandom>

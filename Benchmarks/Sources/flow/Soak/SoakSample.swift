@@ -5,7 +5,7 @@ import Foundation
 import QpidProton
 import Synchronization
 
-/// The values of a sample, taken every few seconds.
+/// One sample of the soak, taken every few seconds.
 struct SoakSample: Sendable {
     static let header =
         "seconds,resident_bytes,heap_bytes,descriptors,connections,objects,tasks,outgoing_bytes,socket_bytes,"

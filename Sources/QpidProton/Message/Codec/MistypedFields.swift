@@ -11,7 +11,7 @@ enum FieldNames {
     ]
 }
 
-// Messages with a mistyped field are rare, so their two lists take the slower path through values.
+// Messages with a mistyped field are rare, so the encoder writes their two lists on the slower path through values.
 
 extension AMQPHeader {
     /// Returns the fields as a list, with a mistyped value for a field with its default; `nil` if no field is set.

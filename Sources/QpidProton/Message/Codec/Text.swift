@@ -46,7 +46,7 @@ extension UnsafeRawBufferPointer {
         return self.elementsEqual(other)
     }
 
-    /// Creates a string from known ASCII bytes without a check.
+    /// Creates a string without a check. The caller has checked that the bytes are ASCII.
     @inline(__always)
     var asciiString: String {
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {

@@ -317,7 +317,7 @@ struct ValueWriter {
 
     // MARK: Compound values
 
-    /// An opened compound value, whose size is not known yet.
+    /// A compound value that is being written, whose size is still unknown.
     struct Opening {
         /// The place of the constructor.
         let start: Int
