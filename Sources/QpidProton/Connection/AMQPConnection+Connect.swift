@@ -13,8 +13,8 @@ extension AMQPConnection {
     /// succeed. One check follows for each address that the lookup finds: whether PLAIN may be used without TLS.
     ///
     /// - Parameters:
-    ///   - url: For example `amqp://user:password@localhost:5672`. A URL with an address is refused: pass the address
-    ///     to `openSender` or `openReceiver`.
+    ///   - url: For example `amqp://user:password@localhost:5672`. The call refuses a URL with an address: pass the
+    ///     address to `openSender` or `openReceiver`.
     ///   - configuration: The settings of the connection.
     ///   - logger: Receives the protocol's steps at debug level, and frames at trace level if requested; never a
     ///     password.
@@ -78,8 +78,8 @@ extension AMQPConnection {
     ///   - logger: Receives the protocol's steps.
     ///   - limit: How long the end of the scope may take; 30 seconds by default.
     ///   - body: The closure that uses the connection.
-    /// - Throws: The error of `body`. If it threw none, `AMQPError` with the numbers of messages that were not sent or
-    ///   not settled in time, or the error of the close.
+    /// - Throws: The error of `body`. If `body` threw no error, `AMQPError` with the numbers of messages that were not
+    ///   sent or not settled in time, or the error of the close.
     @discardableResult
     public static func withConnection<Result>(
         to url: String,

@@ -24,8 +24,8 @@ public final class AMQPListener: AsyncSequence, Sendable {
         public var sasl = AMQPServerSASL.anonymous
         /// The TLS settings of all connections; `nil` for no TLS.
         public var tls: AMQPServerTLS?
-        /// The most opened connections that may wait in the listener: 256 by default, at least 1. The listener refuses
-        /// further connections.
+        /// The maximum number of opened connections that may wait in the listener: 256 by default, at least 1. The
+        /// listener refuses further connections.
         public var backlog = 256
         /// How long a graceful shutdown of a service group may take: 25 s by default. See ``AMQPListener/run(_:)``.
         public var shutdownLimit: Duration = .seconds(25)

@@ -9,14 +9,16 @@ extension LinkCore {
 }
 
 extension AMQPSender {
-    /// The link properties in the peer's last flow of the link; empty if it had none, or more than about 900 bytes.
+    /// The link properties in the peer's last flow of the link; empty if the flow had no properties, or
+    /// more than about 900 bytes.
     ///
     /// Source: AMQP 1.0 §2.7.4.
     public var flowProperties: AMQPMap { self.core.flowProperties }
 }
 
 extension AMQPReceiver {
-    /// The link properties in the peer's last flow of the link; empty if it had none, or more than about 900 bytes.
+    /// The link properties in the peer's last flow of the link; empty if the flow had no properties, or
+    /// more than about 900 bytes.
     ///
     /// Source: AMQP 1.0 §2.7.4.
     public var flowProperties: AMQPMap { self.core.flowProperties }

@@ -9,8 +9,8 @@ extension AMQPSender {
 
     /// Sends one message while your code produces its body, and waits for its outcome.
     ///
-    /// The library never holds the body whole. Each piece counts against the send limits until it has been written to
-    /// the socket. The sender asks for the next piece when there is room. Other messages of this sender wait until the
+    /// The library never holds the whole body. Each piece counts against the send limits until it has been written to
+    /// the socket. The sender reads the next piece when there is room. Other messages of this sender wait until the
     /// last piece has been accepted.
     ///
     /// If `body` throws or the task is cancelled, the sender aborts the message, and the peer discards the part that it

@@ -21,7 +21,7 @@ enum CertificateName {
         return toBeSigned
     }
 
-    /// Returns the host names of a certificate; empty if it has none. Source: RFC 5280 §4.2.1.6.
+    /// Returns the host names of a certificate; empty if the certificate has no name. Source: RFC 5280 §4.2.1.6.
     static func hostNames(ofDER bytes: [UInt8]) -> [String] {
         // The fields before the extensions: subject, public key, and two rare identifiers.
         guard var rest = Self.fromSubject(ofDER: bytes), Self.read(&rest, tag: 0x30) != nil,

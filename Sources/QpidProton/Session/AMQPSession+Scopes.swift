@@ -59,8 +59,8 @@ extension AMQPSession {
     ///   - limit: How long the end of the scope may take; with `.zero`, the default, it does not wait for the
     ///     application.
     ///   - body: The closure that uses the receiver.
-    /// - Throws: The error of `body`. If it threw none, the error of the close, or `AMQPError` with the number of
-    ///   decisions that were not written or are in doubt.
+    /// - Throws: The error of `body`. If `body` threw no error, the error of the close, or `AMQPError` with the number
+    ///   of decisions that were not written or are in doubt.
     @discardableResult
     public func withReceiver<Result>(
         _ configuration: AMQPReceiver.Configuration,

@@ -62,7 +62,7 @@ public struct AMQPSessionSnapshot: Sendable {
     ///
     /// Source: AMQP 1.0 §2.5.6, remote-incoming-window.
     public let remoteIncomingWindow: Int
-    /// The number of transfers that the peer announces that it may still send; `nil` before its first announcement.
+    /// The number of further transfers that the peer has announced; `nil` before its first announcement.
     ///
     /// Many peers advertise a constant, and send more.
     ///

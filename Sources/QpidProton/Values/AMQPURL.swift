@@ -32,7 +32,8 @@ public struct AMQPURL: Hashable, Sendable {
 
     private var secret: Redacted<String>?
 
-    /// The password, percent-decoded; `nil` if the URL has none. No description or dump of the URL shows it.
+    /// The password, percent-decoded; `nil` if the URL has no password. No description or dump of the URL shows the
+    /// password.
     public var password: String? {
         get { self.secret?.value }
         set { self.secret = newValue.map { Redacted($0) } }
