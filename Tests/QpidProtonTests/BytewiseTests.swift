@@ -4,7 +4,7 @@ import NIOCore
 import QpidProton
 import Testing
 
-/// AMQP compares texts by their bytes; Swift's strings also equate those that only look the same.
+/// AMQP compares texts byte by byte. Swift's strings also treat canonically equivalent texts as equal.
 struct BytewiseTests {
     private static let composed = "caf\u{E9}"
     private static let decomposed = "cafe\u{301}"
@@ -18,7 +18,7 @@ struct BytewiseTests {
         #expect(Set([left, right]).count == 2, sourceLocation: sourceLocation)
         #expect(left == make(Self.composed), sourceLocation: sourceLocation)
         #expect(left.hashValue == make(Self.composed).hashValue, sourceLocation: sourceLocation)
-        // The texts differ in the hash too, so that a peer cannot choose many keys for one place of a table.
+        // The hashes differ too. Otherwise a peer could choose many keys that fall into one bucket of a hash table.
         #expect(left.hashValue != right.hashValue, sourceLocation: sourceLocation)
     }
 

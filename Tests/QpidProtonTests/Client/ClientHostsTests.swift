@@ -50,7 +50,7 @@ struct ClientHostsTests {
         let host = hosts.take()
         hosts.opened(host, Self.properties(Self.named("c.example"), Self.named("B.example"), Self.named("c.example")))
         #expect(Self.take(&hosts, 4) == ["b.example", "c.example", "a.example", "b.example"])
-        // The latest list counts.
+        // The latest list replaces the earlier one.
         hosts.opened(host, Self.properties(Self.named("d.example")))
         #expect(hosts.all.map(\.url.host) == ["a.example", "b.example", "d.example"])
         hosts.opened(host, [:])

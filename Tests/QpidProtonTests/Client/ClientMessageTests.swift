@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What a message is when it leaves again: its time to live, its mark, and the rest as it was.
+/// The bytes of a message that is sent again: its time to live, its replay annotation, and the unchanged rest.
 struct ClientMessageTests {
     private func sample() -> AMQPMessage {
         var message = AMQPMessage(body: "body")
@@ -37,7 +37,7 @@ struct ClientMessageTests {
         let again = try AMQPMessage(decoding: bytes)
         #expect(again.header == expected.header && again.deliveryAnnotations == expected.deliveryAnnotations)
         #expect(again.messageAnnotations == expected.messageAnnotations && again.footer == expected.footer)
-        // The bare message is as it was, to the byte.
+        // The bare message is unchanged, byte for byte.
         var bare = self.sample()
         (bare.header, bare.deliveryAnnotations, bare.messageAnnotations) = (AMQPHeader(), [:], [:])
         let tail = Array(try bare.encoded().readableBytesView)

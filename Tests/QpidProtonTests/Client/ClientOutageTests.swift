@@ -8,7 +8,7 @@ import Testing
 struct ClientOutageTests {
     private static let limit = 64 * 1_024
 
-    /// A queue with 20 messages in doubt, whose link is lost.
+    /// Returns a queue that has lost its link with 20 messages in doubt.
     private func lostQueue() -> ReplayQueue<Int> {
         var queue = ReplayQueue<Int>(.init(bytes: Self.limit))
         queue.begin()
@@ -19,7 +19,7 @@ struct ClientOutageTests {
         return queue
     }
 
-    /// 1,000 s without a connection, under a sender that offers a message each 10 ms.
+    /// 1,000 s without a connection, while a sender offers a message every 10 ms.
     @Test(arguments: [UInt64(1), 2, 3])
     func aThousandSecondsNeedNoMoreThanTheLimit(_ seed: UInt64) {
         var (queue, random) = (self.lostQueue(), SeededGenerator(seed: seed))
@@ -50,10 +50,10 @@ struct ClientOutageTests {
             #expect(queue.used <= Self.limit && queue.counts.addUp, "seed \(seed)")
             client.now += .milliseconds(10)
         }
-        // It was full nearly all the time, and kept what was in doubt.
+        // The queue was full nearly all the time, and kept the messages in doubt.
         #expect(waited > 90_000 && queue.peak <= Self.limit && queue.doubtful == 20, "seed \(seed): \(waited)")
         #expect(queue.counts.expired > 100, "seed \(seed): \(queue.counts)")
-        // Full jitter up to 30 s: neither a storm nor a halt.
+        // Full jitter up to 30 s keeps the number of attempts between a storm and a standstill.
         #expect((30...200).contains(attempts), "seed \(seed): \(attempts) attempts")
     }
 }

@@ -8,7 +8,7 @@
 
     @testable import QpidProton
 
-    /// The settings of a client from a configuration.
+    /// Client settings read from a swift-configuration reader.
     @Suite struct ClientSettingsTests {
         private static func reader(_ environment: [String: String]) -> ConfigReader {
             ConfigReader(provider: EnvironmentVariablesProvider(environmentVariables: environment))
@@ -82,7 +82,7 @@
             #expect(found.shutdownLimit == .seconds(20) && found.sessionLimit == 4)
             #expect(found.connection.maxFrameSize == 4_096 && found.connection.sendLimit?.high == .mebibytes(1))
             #expect(found.session.incomingCapacity == .kibibytes(64))
-            // All keys but the mechanism, which a test of its own sets.
+            // The environment sets every key except the mechanism, which has a test of its own.
             #expect(environment.count == ClientKey.allCases.count - 1)
         }
 
@@ -97,7 +97,7 @@
             #expect(found.connection.maxFrameSize == standard.connection.maxFrameSize)
             #expect(found.connection.sendLimit == nil && found.sessionLimit == standard.sessionLimit)
             #expect(found.shutdownLimit == standard.shutdownLimit)
-            // An empty variable is none.
+            // An empty variable counts as absent.
             let empty = try AMQPClient.Configuration(
                 reader: Self.reader(["AMQP_USER": "", "AMQP_TLS_SERVER_NAME": ""])
             )
@@ -190,7 +190,7 @@
             let article = try String(contentsOf: url, encoding: .utf8)
             let listed = article.matches(of: /(?m)^\| `(amqp\.[\w.]+)` \| `(AMQP_\w+)` \|/)
             #expect(listed.map { String($0.output.1) } == ClientKey.allCases.map(\.rawValue))
-            // The environment's names, as the provider makes them.
+            // The provider maps each environment name of the article to a key.
             for match in listed {
                 let reader = Self.reader([String(match.output.2): "x"])
                 #expect(reader.string(forKey: ConfigKey(String(match.output.1))) == "x", "\(match.output.2)")
@@ -198,7 +198,7 @@
         }
     }
 
-    /// The secrets that were read.
+    /// Records which secrets were read.
     private final class AccessLog: AccessReporter {
         private let found = Mutex<Set<String>>([])
         var secrets: [String] { self.found.withLock { $0.sorted() } }

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Random events in every state of a client, against what must hold at each step.
+/// Random events in every state of a client, checked against invariants after each step.
 @Suite(.deadline)
 struct ClientStateModelTests {
     @Test(arguments: StateModelCase.all)
@@ -22,14 +22,14 @@ struct ClientStateModelTests {
     }
 }
 
-/// One run: what makes it again.
+/// One run: its seed and number of steps reproduce it.
 struct StateModelCase: Sendable, CustomStringConvertible {
     let seed: UInt64
     let steps: Int
 
     var description: String { "QPID_PROTON_CLIENT_SEED=\(self.seed) QPID_PROTON_CLIENT_STEPS=\(self.steps)" }
 
-    /// Three seeds of 100,000 steps, or the one that the environment names.
+    /// Three seeds of 100,000 steps each, or the single seed that the environment names.
     static let all: [StateModelCase] = {
         let environment = ProcessInfo.processInfo.environment
         let steps = environment["QPID_PROTON_CLIENT_STEPS"].flatMap { Int($0) } ?? 100_000
@@ -40,12 +40,12 @@ struct StateModelCase: Sendable, CustomStringConvertible {
     }()
 }
 
-/// The world around a client's state: sockets that open and end when they like, and messengers that are late.
+/// The environment of a client's state: sockets that open and end at any time, and events that arrive late.
 private struct StateModel {
     private var driver: StateDriver
     private var random: SeededGenerator
     private var limits = ClientState.Limits()
-    /// Connections that are open: by attempt, and the one that the client uses.
+    /// The attempt that is under way, and how many attempts there were.
     private var running: Int?
     private var attempts = 0
     private var generations = 0
@@ -98,7 +98,7 @@ private struct StateModel {
         }
     }
 
-    /// An event: most fit the state, some are stale, and some come from nowhere.
+    /// A random event. Most fit the state, some are stale, and some name an unknown attempt.
     private var event: ClientState.Event {
         mutating get {
             let error = AMQPError(
@@ -133,7 +133,7 @@ private struct StateModel {
         let now = self.driver.now
         let actions = self.driver.state.handle(event, at: now, using: &self.driver.random)
         self.trace.append("\(now) \(before): \(name) → \(actions.map(\.words)) \(self.driver.phase)")
-        // Whether the event belongs to what runs: only then may it do anything.
+        // Only an event of the current attempt or connection may have an effect.
         switch event {
         case .connected(let attempt):
             self.require(actions.count == 1, "a connection has one answer")
@@ -185,7 +185,7 @@ private struct StateModel {
         }
     }
 
-    /// What holds between events.
+    /// Checks the invariants that hold between events.
     private mutating func check() {
         let state = self.driver.state
         self.require(state.running == self.running, "attempt \(state.running ?? 0) runs, not \(self.running ?? 0)")
@@ -206,7 +206,7 @@ private struct StateModel {
     }
 }
 
-/// The first thing that did not hold.
+/// The first violated invariant.
 final class FirstFailure {
     var text: String?
 }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The table of a client's states: what each event does in each.
+/// The client's state table: the effect of each event in each state.
 struct ClientStateTests {
     // MARK: The first connection
 
@@ -101,7 +101,7 @@ struct ClientStateTests {
             _ = client.wake()
             if let attempt = client.state.running { _ = client.send(.connected(attempt: attempt)) }
         }
-        // The bound is high by now: one of several delays exceeds the first bound.
+        // The bound is high after these losses: one of several delays exceeds the first bound.
         let before = client.now
         for _ in 0..<5 {
             if let attempt = client.state.running {
@@ -157,7 +157,7 @@ struct ClientStateTests {
     }
 }
 
-/// A client's state with a clock that is moved by hand, and its actions as words.
+/// A client's state with a clock that the test moves, and its actions as words.
 struct StateDriver {
     var state: ClientState
     var now = Duration.zero
@@ -180,7 +180,7 @@ struct StateDriver {
         self.state.handle(event, at: self.now, using: &self.random).map(\.words)
     }
 
-    /// Moves the clock to the time at which a tick is due, and ticks.
+    /// Advances the clock to the time of the next tick, and ticks.
     mutating func wake() -> [String] {
         guard let wakeUp = self.state.wakeUp else { return [] }
         self.now = max(self.now, wakeUp)

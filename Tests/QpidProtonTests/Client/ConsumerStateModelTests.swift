@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Random events in every state of a consumer, against what must hold at each step.
+/// Random events in every state of a consumer, checked against invariants after each step.
 @Suite(.deadline)
 struct ConsumerStateModelTests {
     @Test(arguments: StateModelCase.all)
@@ -21,7 +21,7 @@ struct ConsumerStateModelTests {
     }
 }
 
-/// The world around a consumer's state: handlers that return, throw, hang and decide, links that are lost, and stops.
+/// The environment of a consumer's state: handlers that return, throw, hang and decide, lost links, and stops.
 private struct ConsumerModel {
     typealias ID = ConsumerState.ID
 
@@ -96,7 +96,7 @@ private struct ConsumerModel {
         self.checkState()
     }
 
-    /// Whether an event belongs to the attempt that runs.
+    /// Whether an event belongs to the running attempt.
     private func isCurrent(_ event: ConsumerState.Event) -> Bool {
         switch event {
         case .overran(let id, let attempt), .decided(let id, let attempt): self.messages[id]?.attempt == attempt
@@ -104,7 +104,7 @@ private struct ConsumerModel {
         }
     }
 
-    /// An event: most fit the state, and some come too late or from nowhere.
+    /// A random event. Most fit the state, some are late, and some name an unknown message.
     private var event: ConsumerState.Event {
         mutating get {
             let id = self.messages.keys.sorted().randomElement(using: &self.random) ?? 0
@@ -125,7 +125,7 @@ private struct ConsumerModel {
         }
     }
 
-    /// A message that comes when the state takes one; after a stop also one that was on its way.
+    /// The arrival of a message while the state has room. After a stop, a message in flight may still arrive.
     private var arrival: ConsumerState.Event? {
         mutating get {
             guard self.state.hasRoom || self.phase > 0 && self.random.chance(20), self.credit > 0 else { return nil }
@@ -142,7 +142,7 @@ private struct ConsumerModel {
         }
     }
 
-    /// What an event changes in the world.
+    /// Records the effect of an event on the environment.
     private mutating func note(_ event: ConsumerState.Event) {
         switch event {
         case .returned(let id), .threw(let id): self.messages[id]?.isRunning = false
@@ -232,7 +232,7 @@ private struct ConsumerModel {
         }
         if self.phase == 0, begun < self.limits.concurrency, waiting.count < self.limits.backlog {
             self.require(self.state.hasRoom, "there is room")
-            // Whoever has room has credit, too, or the peer's messages would never come.
+            // A consumer with room also has credit; otherwise the peer would never send.
             self.require(self.credit > 0, "a free handler without credit")
         }
         if self.phase >= 2 {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What becomes of a consumer's messages, event by event.
+/// The fate of a consumer's messages, event by event.
 struct ConsumerStateTests {
     private typealias Arrival = ConsumerState.Arrival
 
@@ -60,7 +60,7 @@ struct ConsumerStateTests {
             )
         }
         #expect(state.hasRoom && state.blocked == 2)
-        // Another key goes on beside them, also while the first waits for its next attempt.
+        // A message of another key runs meanwhile, even while the first one waits for its next attempt.
         _ = state.handle(.threw(1), at: .zero)
         #expect(state.handle(.arrived(Arrival(id: 4, lane: 8)), at: .zero).contains(.run(4, attempt: 1)))
         #expect(!state.hasRoom)
@@ -98,7 +98,7 @@ struct ConsumerStateTests {
             #expect(state.handle(.decided(id, attempt: 2), at: .zero) == [])
             #expect(state.handle(.decided(id, attempt: 1), at: .zero) == [.settle(id, .application)])
             #expect(state.handle(.decided(id, attempt: 1), at: .zero) == [])
-            // Its handler may still hang.
+            // The handler of a decided message may still hang.
             #expect(state.handle(.overran(id, attempt: 1), at: .zero) == [.cancel(id)])
             #expect(state.handle(end, at: .zero).first == .forget(id))
         }
@@ -195,7 +195,7 @@ struct ConsumerStateTests {
                 granted += credit
             }
         }
-        // One is handled and three wait: no other is taken, though there is credit for one.
+        // One message is handled and three wait. The consumer takes no other, although it has credit for one.
         #expect(state.heldCount == 4 && !state.hasRoom && granted == 5)
     }
 

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Where a receiver goes on in a stream.
+/// The offset at which a receiver resumes a stream.
 struct StreamPlaceTests {
     private var place = StreamPlace()
 
@@ -21,7 +21,7 @@ struct StreamPlaceTests {
         for sequence in UInt64(1)...3 { self.place.settle(sequence, includesEarlier: false) }
         #expect(self.place.next == 104)
         self.place.settle(5, includesEarlier: false)
-        // The one before comes again, and this one with it.
+        // Offset 104 is not settled, so 104 and 105 are read again.
         #expect(self.place.next == 104)
         self.place.settle(4, includesEarlier: false)
         #expect(self.place.next == 106)
@@ -38,7 +38,7 @@ struct StreamPlaceTests {
         self.place.settle(1, includesEarlier: false)
         self.place.lose()
         #expect(self.place.next == 102)
-        // The next link counts its sequences from 0.
+        // The next link numbers its messages from 0 again.
         self.place.settle(2, includesEarlier: false)
         self.place.take(1, offset: 102, isSettled: false)
         #expect(self.place.next == 102)

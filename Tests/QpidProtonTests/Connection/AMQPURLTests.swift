@@ -53,7 +53,7 @@ import Testing
         #expect(read.password == url.password)
     }
 
-    /// What is printed is read as the same again, but for the password.
+    /// The description of a URL parses to the same URL, except that it omits the password.
     @Test(arguments: Self.good)
     func descriptionsAreReadAgain(text: String, url: AMQPURL) throws {
         var masked = url

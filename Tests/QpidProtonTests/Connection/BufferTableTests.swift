@@ -4,23 +4,23 @@ import Testing
 
 @testable import QpidProton
 
-/// The tables of `Documentation/buffers.md` are equal to the code: each default, and a row for each setting that is a size, a
+/// The tables of `Documentation/buffers.md` match the code: each default, and a row for each setting that is a size, a
 /// count or a time.
 @Suite(.deadline)
 struct BufferTableTests {
-    /// The first column's titles of the tables of settings.
+    /// The titles of the first column in the tables of settings.
     private static let settingTables = [
         "Setting for sending", "Setting for receiving", "Setting of a connection", "Setting of a client",
     ]
 
-    /// Settings that are no limits.
+    /// Settings that are not limits.
     private static let noLimits: Set<String> = [
         "AMQPSender.Configuration.priority", "AMQPSender.Configuration.weight",
         "AMQPSession.Configuration.outgoingWindow", "AMQPSendOptions.messageFormat", "AMQPMetrics.interval",
         "AMQPMetrics.shortestBlock",
     ]
 
-    /// Types whose `nil` means that there is no limit.
+    /// Types whose `nil` means "no limit".
     private static let optionalLimits: Set<ObjectIdentifier> = [
         ObjectIdentifier(Int?.self), ObjectIdentifier(UInt16?.self), ObjectIdentifier(UInt32?.self),
         ObjectIdentifier(Duration?.self), ObjectIdentifier(AMQPByteCount?.self), ObjectIdentifier(AMQPSendLimit?.self),
@@ -70,12 +70,12 @@ struct BufferTableTests {
             "ClientHosts.limit": Self.grouped(ClientHosts.limit),
             "SendTimes.limit": Self.grouped(SendTimes.limit),
         ]
-        // The library reaches these constants in one file alone, or in a setting of NIO's.
+        // The library exposes these constants in one file only, or sets them through NIO.
         let unreachable: Set<String> = [
             "NotSentLimit.bytes", "ReadController.mostUnwritten", "SocketReader.buffers",
             "ReceiverStreams.longestBeginning", "SocketWriter.largestOutput", "ConnectionHandler.detachLimit",
             "ClientSupervisor.events", "AMQPTLSSource.maxFileSize",
-            // In another module.
+            // This constant is in another module.
             "TopologyRecord.limit",
         ]
         let rows = try Self.article().rows(under: "Fixed limit")
@@ -93,7 +93,7 @@ struct BufferTableTests {
 
     // MARK: The defaults of the code
 
-    /// Each setting that is a size, a count or a time, and its default in words.
+    /// Returns each setting that is a size, a count or a time, with its default in words.
     private static func defaults() -> [String: String] {
         var defaults: [String: String] = [:]
         func add(_ name: String, _ value: Any, differingFrom plain: Any? = nil) {
@@ -125,7 +125,7 @@ struct BufferTableTests {
         add("AMQPDecodingLimits", AMQPDecodingLimits())
         add("AMQPSendOptions", AMQPSendOptions())
         add("AMQPRateLimit", AMQPRateLimit())
-        // What holds other settings may have other defaults for them.
+        // A configuration that contains another one may change its defaults.
         add("AMQPListener.Configuration.connection", listener.connection, differingFrom: connection)
         add("AMQPClient.Configuration.connection", client.connection, differingFrom: connection)
         add("AMQPClient.Configuration.session", client.session, differingFrom: session)
@@ -142,7 +142,7 @@ struct BufferTableTests {
         return settings
     }
 
-    /// A size, a count or a time in the words of the tables; nil for anything else.
+    /// Returns a size, a count or a time in the words of the tables; `nil` for any other value.
     private static func text(of value: Any) -> String? {
         switch value {
         case let bytes as AMQPByteCount: return bytes.description
@@ -168,7 +168,7 @@ struct BufferTableTests {
         return milliseconds % 1_000 == 0 ? "\(milliseconds / 1_000) s" : "\(milliseconds) ms"
     }
 
-    /// The digits in groups of three.
+    /// Returns the digits in groups of three.
     private static func grouped(_ number: some BinaryInteger) -> String {
         let digits = String(number)
         var text = ""

@@ -7,7 +7,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What a close returns: the fate of each message and decision, and why it was not orderly.
+/// The result of a close: the fate of each message and decision, and the error of a close that was not orderly.
 @Suite(.deadline)
 struct CloseResultTests {
     private static let undecided = { @Sendable () -> PeerScript in
@@ -76,7 +76,7 @@ struct CloseResultTests {
         }
     }
 
-    /// The socket took the decisions, and the peer reads no more.
+    /// The socket accepted the decisions, but the peer has stopped reading.
     @Test(arguments: Level.allCases, [AMQPReceiverSettleMode.first, .second])
     func writtenDecisionsWithoutAnAnswerAreInDoubt(level: Level, mode: AMQPReceiverSettleMode) async throws {
         var connection = AMQPConnection.Configuration()
@@ -102,7 +102,8 @@ struct CloseResultTests {
         }
     }
 
-    /// With settle mode second, the answer to the close proves that the peer has read a decision, and not that it has settled.
+    /// With settle mode second, the answer to the close proves only that the peer has read a decision, not that it has
+    /// settled.
     @Test func decisionsThatTheSenderDidNotSettleStayInDoubt() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
@@ -180,7 +181,7 @@ struct CloseResultTests {
             close.cancel()
             let result = try await close.value
             #expect(result.error?.condition == .cancelled && result.notSent == 1)
-            // The close goes on.
+            // The close continues.
             #expect(sender.error != nil)
         }
     }
@@ -203,7 +204,7 @@ struct CloseResultTests {
         }
     }
 
-    /// A close beside another that runs already closes in its own limit, and returns the same list.
+    /// A second close with a shorter limit ends at that limit, and returns the same list as the first.
     @Test(arguments: [Level.session, .connection])
     func aShorterCloseBesideAnother(level: Level) async throws {
         var configuration = AMQPConnection.Configuration()
@@ -236,7 +237,7 @@ struct CloseResultTests {
         }
     }
 
-    /// A scope whose body closes the connection itself counts what that left.
+    /// A scope counts the messages that its body left behind when the body closes the connection itself.
     @Test func aScopeCountsWhatItsBodyLeft() async throws {
         try await withPeer(Self.undecided) { connection, peer in
             let scope = begin {
@@ -253,7 +254,7 @@ struct CloseResultTests {
         }
     }
 
-    /// The end of the connection is the scope of a link that was closed in order before it.
+    /// The end of the connection replaces the error of a link that was closed in order before.
     @Test func theScopeIsWhatHasEnded() async throws {
         try await withPeer { connection, peer in
             let session = try await connection.openSession()
@@ -265,7 +266,7 @@ struct CloseResultTests {
         }
     }
 
-    /// A message that had begun to leave is not sent for the result, and aborted for its tracker.
+    /// A partly sent message counts as not sent in the result, and as aborted in its tracker.
     @Test func aMessageThatHadBegunIsAborted() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: 10)
@@ -288,7 +289,7 @@ struct CloseResultTests {
         }
     }
 
-    /// Handlers can answer until their messages are settled; then everything that they sent leaves.
+    /// Handlers can send replies until their messages are settled. Then everything that they sent leaves.
     @Test(arguments: [Level.session, .connection])
     func receiversStopBeforeSenders(level: Level) async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, { .settlingNothing }) { session, peer in
@@ -342,7 +343,7 @@ struct CloseResultTests {
         }
     }
 
-    /// A peer that stops reading at any point: what it has not read is in doubt, or not written.
+    /// The peer stops reading at a random point. Every decision that it has not read is in doubt or not written.
     @Test(arguments: 0..<20) func unreadDecisionsNeverCountAsRead(run: Int) async throws {
         let seed = SeededGenerator.seed()
         let read = Mutex(0)
@@ -388,7 +389,7 @@ struct CloseResultTests {
             let uncertain = result.settlementsInDoubt + result.settlementsNotWritten
             #expect(uncertain >= unread && uncertain <= decided, "seed \(seed): \(unread) unread, \(result)")
             #expect(result.deliveriesNotSettled == held.count, "seed \(seed): \(result)")
-            // Used credit has proved something.
+            // The credit that the peer used has proved some decisions read.
             if stop > 55, decided > 3 * window { #expect(uncertain < decided, "seed \(seed)") }
         }
     }

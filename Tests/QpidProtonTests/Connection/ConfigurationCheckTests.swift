@@ -9,10 +9,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Settings that cannot be used are refused before a name is looked up or a socket is made, and the text names the value.
+/// Unusable settings are refused before a name is resolved or a socket is created. The error names the value.
 @Suite(.deadline)
 struct ConfigurationCheckTests {
-    /// Connects with a resolver that records whether it was asked.
+    /// Connects with a resolver that records whether it was called.
     private static func refusal(
         _ url: AMQPURL,
         _ text: String,
@@ -37,7 +37,7 @@ struct ConfigurationCheckTests {
 
     private let host = AMQPURL(host: "broker.example")
 
-    /// RabbitMQ's older protocol names a virtual host there; other clients open a link to it.
+    /// RabbitMQ's older protocol puts a virtual host into the path. Other clients open a link to the path.
     @Test func anAddressInTheURL() async throws {
         await Self.refusal(try AMQPURL("amqp://broker.example/orders"), "the URL has the address \"orders\"")
         await Self.refusal(AMQPURL(host: "a", address: "q"), "pass it to openSender or openReceiver")
@@ -63,7 +63,7 @@ struct ConfigurationCheckTests {
         }
         await Self.refusal(self.host, "SASL EXTERNAL needs TLS and a client certificate") { $0.sasl = .external }
         await Self.refusal(self.host, "the maxFrameSize of SASL is 511") { $0.sasl.maxFrameSize = 511 }
-        // An address is known not to be this machine before anything is connected.
+        // These addresses are recognised as remote before any connection attempt.
         for address in ["192.0.2.1", "2001:db8::1", "fe80::1%lo"] {
             await Self.refusal(AMQPURL(host: address), "would send the password unencrypted") {
                 $0.sasl = .plain(username: "ann", password: "s3cret")
@@ -81,7 +81,7 @@ struct ConfigurationCheckTests {
     ])
     func serverNamesThatCannotBeUsed(_ name: String, _ text: String) async {
         await Self.refusal(AMQPURL(host: "broker.example", isTLS: true), text) { $0.tls.serverName = name }
-        // Without TLS the name is not used.
+        // Without TLS the server name is unused.
         #expect(throws: Never.self) {
             var configuration = AMQPConnection.Configuration()
             configuration.tls.serverName = name
@@ -96,7 +96,7 @@ struct ConfigurationCheckTests {
         #expect(try AMQPTLS(serverName: "other.example").name(for: "192.0.2.1") == "other.example")
         #expect(try AMQPTLS().name(for: "192.0.2.1") == nil)
         #expect(try AMQPTLS().name(for: "fe80::1%lo") == nil)
-        // No certificate is matched.
+        // Without verification no certificate is matched.
         #expect(try AMQPTLS(verification: .none).name(for: "my_broker") == "my_broker")
         #expect(try AMQPTLS().name(for: String(repeating: "a", count: 63)) == String(repeating: "a", count: 63))
     }
@@ -193,7 +193,7 @@ struct ConfigurationCheckTests {
         }
     }
 
-    // MARK: Words
+    // MARK: Error texts
 
     @Test func noFailureShowsAnInternalTextOfNIO() throws {
         let internalText = "connect(descriptor:addr:size:)"
@@ -229,7 +229,7 @@ struct ConfigurationCheckTests {
     }
 }
 
-/// A resolver that must not be asked.
+/// A resolver that the connection must not call.
 private final class UnaskedResolver: Resolver, Sendable {
     private let asked = Atomic(false)
     var isAsked: Bool { self.asked.load(ordering: .relaxed) }

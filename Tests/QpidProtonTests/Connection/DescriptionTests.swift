@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What is printed of the things that live on an event loop.
+/// The descriptions of the types that live on an event loop.
 @Suite(.deadline)
 struct DescriptionTests {
     private func expect(_ value: some AMQPReference, _ text: String, sourceLocation: SourceLocation = #_sourceLocation)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The library as the server: what a peer asks for is accepted or refused.
+/// The library as the server: it accepts or refuses a peer's sessions and links.
 @Suite(.deadline)
 struct IncomingTests {
     private static func configuration(limit: Int = 1_024) -> AMQPConnection.Configuration {
@@ -16,7 +16,7 @@ struct IncomingTests {
         return configuration
     }
 
-    /// Begins a session with links from the peer's side.
+    /// Begins sessions with links from the peer's side.
     private func open(_ peer: InMemoryPeer, sessions: Int = 1, senders: [String] = [], receivers: [String] = [])
         async throws
     {
@@ -56,7 +56,7 @@ struct IncomingTests {
             guard case .sender(let other)? = try await incoming.next() else { throw Unexpected(what: "no sender") }
             #expect(other.attach.source?.address == "out")
             let sender = try await other.accept()
-            // Each once only: a second opening would share the link with the first.
+            // Each request is accepted only once, because a second opening would share the link with the first.
             await expectError(.illegalState) { try await session.accept() }
             await expectError(.illegalState) { try await wish.accept() }
             await expectError(.illegalState) { try await other.accept() }
@@ -98,7 +98,7 @@ struct IncomingTests {
                     pn_condition_get_name(pn_link_remote_condition($0)).map { String(cString: $0) }
                 }
                 #expect(names == ["amqp:not-found", "amqp:unauthorized-access"])
-                // A refusal is an attach without the terminus.
+                // A refusing attach has no terminus.
                 #expect(pn_terminus_get_type(pn_link_remote_target(peer.links[0])) == PN_UNSPECIFIED)
                 #expect(pn_terminus_get_type(pn_link_remote_source(peer.links[1])) == PN_UNSPECIFIED)
                 let condition = pn_session_remote_condition(peer.sessions[1])
@@ -150,7 +150,7 @@ struct IncomingTests {
         try await withPeer(role: .server, configuration: Self.configuration()) { connection, peer in
             try await self.open(peer)
             try await peer.loseConnection()
-            // The session that no task has taken cannot be accepted any more.
+            // The session that no task has received can no longer be accepted.
             for _ in 0..<3 { await expectError(.connectionLost) { try await self.next(of: connection) } }
         }
     }

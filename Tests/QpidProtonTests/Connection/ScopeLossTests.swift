@@ -7,7 +7,8 @@ import Testing
 
 @testable import QpidProton
 
-/// Messages that are lost while a scope runs: its end says so, unless the application has read it.
+/// Messages that are lost while a scope runs. The scope reports them when it ends, unless the application has read
+/// their errors.
 @Suite(.deadline)
 struct ScopeLossTests {
     private static let withoutCredit = { @Sendable () -> PeerScript in
@@ -61,7 +62,7 @@ struct ScopeLossTests {
             #expect(error?.fate == .notSent, "\(error as Any)")
             #expect(error?.detail.contains("2 messages not sent when a link ended before") == true, "\(error as Any)")
             #expect(error?.condition != .timeout, "\(error as Any)")
-            // Each cause once.
+            // The error names each cause once.
             let line = error?.description ?? ""
             for words in ["x:end", "the peer closed the link", "the connection was lost"] {
                 #expect(line.components(separatedBy: words).count <= 2, "\(line)")
@@ -69,7 +70,7 @@ struct ScopeLossTests {
         }
     }
 
-    /// Whoever has read an outcome knows of the loss.
+    /// An application that has read an outcome already knows of the loss.
     @Test func messagesReadByTheBodyAreNoLoss() async throws {
         try await withPeer(Self.withoutCredit) { connection, peer in
             try await connection.scope(within: .seconds(5)) { connection in
@@ -101,7 +102,7 @@ struct ScopeLossTests {
         }
     }
 
-    /// What is accepted while a link closes is in the list of the close.
+    /// The list of the close contains each message that was accepted while the link closed.
     @Test(arguments: [AMQPError.Scope.link, .session, .connection], [Duration.zero, .milliseconds(50)])
     func everyMessageThatACloseMeetsIsListed(scope: AMQPError.Scope, limit: Duration) async throws {
         for _ in 0..<20 {
@@ -140,7 +141,7 @@ struct ScopeLossTests {
         }
     }
 
-    /// An orderly close of this side is no error of the scopes in it, nor of a later close.
+    /// An orderly close by this side is an error neither of the scopes in it nor of a later close.
     @Test func anOrderlyCloseFromOutsideIsNoErrorOfAScope() async throws {
         try await withPeer({ .keepingOutcomes }) { connection, peer in
             try await connection.withSession { session in
@@ -209,7 +210,7 @@ struct ScopeLossTests {
         }
     }
 
-    /// No byte waits for the socket, so the next message waits for credit.
+    /// No byte waits for the socket, so credit is what the next message waits for.
     @Test func aBurstWithoutCreditNamesCredit() async throws {
         try await withSession(session: .init(sendLimit: .init(high: 300)), Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The end of a scope loses no accepted message in silence.
+/// The end of a scope never loses an accepted message silently.
 @Suite(.deadline)
 struct ScopeTests {
     private struct Stop: Error {}
@@ -45,7 +45,7 @@ struct ScopeTests {
         await peer.finish()
     }
 
-    /// Runs a scope that ends while five messages wait. The second of them was sent when there is credit.
+    /// Runs a scope that ends while five messages wait. The second of them leaves once there is credit.
     private static func run(
         _ kind: Kind,
         on connection: AMQPConnection,
@@ -120,7 +120,8 @@ struct ScopeTests {
         }
     }
 
-    /// The error of the body goes first; what waits is sent, and what could not be is in the log.
+    /// The scope rethrows the error of its body. It still sends the waiting messages, and logs the ones that it could
+    /// not send.
     @Test(arguments: Kind.allCases, [false, true])
     func anErrorOfTheBodyGoesFirst(kind: Kind, isSent: Bool) async throws {
         try await self.withLog { connection, peer, log in
@@ -153,7 +154,7 @@ struct ScopeTests {
             }
             try await isReached.value()
             await peer.settle()
-            // A peer that is frozen, too.
+            // The peer is frozen as well.
             try await peer.run { $0.toPeer.allowance = 0 }
             let start = peer.loop.now
             scope.cancel()
@@ -161,7 +162,7 @@ struct ScopeTests {
                 await peer.advance(by: .milliseconds(10), steps: 1)
                 return scope.isDone
             }
-            // The body may have taken long to end; the operation timeout of the close has not passed.
+            // The body may take long to end, but the operation timeout of the close has not passed.
             if slowdown == 1 { #expect(peer.loop.now - start < .seconds(25)) }
             if waitsInBody {
                 await #expect(throws: CancellationError.self) { try await scope.value }
@@ -181,7 +182,7 @@ struct ScopeTests {
         }
     }
 
-    /// The last reference goes while messages wait.
+    /// The last reference is released while messages wait.
     @Test func droppingAConnectionLogsWhatWaits() async throws {
         let log = LogKeeper()
         let peer = try await InMemoryPeer(script: Self.undecided(), logger: log.logger)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// A peer that stops reading and answering: a limit is the limit of the whole call.
+/// Closes with a peer that no longer reads or answers: the limit covers the whole call.
 @Suite(.deadline)
 struct TimedCloseTests {
     private static let operationTimeout = Duration.seconds(30)
@@ -17,7 +17,7 @@ struct TimedCloseTests {
         return configuration
     }()
 
-    /// Settles nothing, and grants no credit by itself.
+    /// A peer script that settles nothing and grants no credit by itself.
     private static let undecided = { @Sendable () -> PeerScript in
         var script = PeerScript.settlingNothing
         script.credit = nil
@@ -31,7 +31,7 @@ struct TimedCloseTests {
         }
     }
 
-    /// Expects that a call goes on until the limit, and ends there.
+    /// Expects that a call lasts until the limit, and ends there.
     private static func expectEnd<Value>(
         of call: Begun<Value>,
         after limit: TimeAmount,
@@ -79,7 +79,7 @@ struct TimedCloseTests {
         }
     }
 
-    /// Everything was settled long before the limit; the peer does not answer the close.
+    /// Everything was settled long before the limit, but the peer does not answer the close.
     @Test(arguments: Flushed.allCases)
     func theMissingAnswerIsWithinTheLimit(kind: Flushed) async throws {
         try await withPeer(configuration: Self.configuration, { .notClosing }) { connection, peer in
@@ -90,7 +90,7 @@ struct TimedCloseTests {
             let result = try await close.value
             #expect(result.unfinished.isEmpty && result.error?.condition == .timeout)
         }
-        // A longer limit is not spent on the answer.
+        // The close waits for the answer no longer than 30 s, even when its limit is longer.
         try await withPeer(configuration: Self.configuration, { .notClosing }) { connection, peer in
             let sender = try await connection.openSession().openSender(to: "q")
             let close = Self.begin(kind, sender, for: .seconds(3_600))
@@ -123,7 +123,7 @@ struct TimedCloseTests {
         return deliveries
     }
 
-    /// What the peer has not confirmed may come again, and is counted.
+    /// Deliveries that the peer has not confirmed may arrive again, so the close counts them.
     @Test(arguments: [AMQPReceiverSettleMode.first, .second], [0, 2])
     func settlingTakesItsLimitInAllAndCountsWhatIsInDoubt(mode: AMQPReceiverSettleMode, held: Int) async throws {
         try await withSession(configuration: Self.configuration) { session, peer in

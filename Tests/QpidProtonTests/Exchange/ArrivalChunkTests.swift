@@ -5,9 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Messages that arrived together, as plain memory.
+/// Messages that arrived together, stored as plain memory.
 @Suite struct ArrivalChunkTests {
-    /// Messages of 3, 0 and 2 bytes, with tags of 1, 2 and 0; the second is large, and its bytes lie elsewhere.
+    /// Messages of 3, 0 and 2 bytes with tags of 1, 2 and 0 bytes. The second message is large, so its bytes are stored
+    /// elsewhere.
     private static let bytes: [UInt8] = [0xA1, 1, 2, 3, 0xB1, 0xB2, 4, 5]
     private static let records = [
         ArrivalChunk.Record(

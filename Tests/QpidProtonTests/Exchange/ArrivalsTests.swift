@@ -5,11 +5,11 @@ import Testing
 
 @testable import QpidProton
 
-/// What has arrived and is handed over: order, chunks, and what stays when a link ends.
+/// Received messages until a task takes them: their order, their chunks, and the messages that remain when a link ends.
 @Suite struct ArrivalsTests {
     private let arrivals = Arrivals()
 
-    /// Adds a message; its number is its sequence and every byte of it, and its key where it is unsettled.
+    /// Adds a message. Its number is its sequence, the value of its bytes and, if it is unsettled, its key.
     private func add(_ number: Int, _ size: Int, isSettled: Bool = false, isReported: Bool = false) {
         let tag = Array("\(number)".utf8)
         let bytes = ByteBuffer(repeating: UInt8(truncatingIfNeeded: number), count: size)
@@ -89,7 +89,7 @@ import Testing
         }
     }
 
-    /// They are taken though their link has ended; the others go back to their source.
+    /// Tasks can still take settled messages after their link has ended. The unsettled ones return to their source.
     @Test func settledMessagesStayInOrderAndTheKeysOfTheOthersAreGiven() {
         self.add(1, 10)
         self.add(2, 20, isSettled: true, isReported: true)
@@ -98,7 +98,7 @@ import Testing
         self.add(5, 0)
         self.add(6, 30)
         var batch = self.arrivals.take()
-        // The delivery of one has been settled since.
+        // The delivery of message 6 has been settled in the meantime.
         let keys = batch.removeUnsettled { $0 != SlotKey(bitPattern: 6) }
         #expect(keys == [1, 3, 5].map { SlotKey(bitPattern: $0) })
         #expect(self.sequences(batch) == [2, 4, 6] && batch.large.map(\.weight) == [7_000])

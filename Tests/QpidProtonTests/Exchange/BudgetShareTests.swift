@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The part of one connection in a shared budget: what is given back is repaid when no lock is held.
+/// The share of one connection in a common budget. The share repays released bytes when no lock is held.
 @Suite struct BudgetShareTests {
     private final class Holder: Sendable {
         let calls = Atomic(0)
@@ -45,7 +45,7 @@ import Testing
         self.expectNoDebt(&share)
     }
 
-    /// One that does not wait is not called.
+    /// A connection that does not wait gets no call.
     @Test func aRefusalIsFollowedByACallOnlyForOneThatWaits() throws {
         var share = self.holder.share(self.budget)
         let steps = [share.tryReserve(80, isWaiting: false), share.tryReserve(30, isWaiting: false)]
@@ -63,7 +63,7 @@ import Testing
         #expect(refused == [false, false] && self.budget.used == 80)
         let isExchanged = share.exchange(30, for: 50)
         #expect(isExchanged && self.budget.used == 100)
-        // It is not owed twice.
+        // The exchanged bytes are not owed a second time.
         self.expectNoDebt(&share)
         share.release(100)
         try self.pay(&share)
@@ -86,7 +86,7 @@ import Testing
         share.close()
         try self.pay(&share)
         #expect(!isMore && self.budget.used == 0)
-        // It does not wait any more.
+        // A closed share no longer waits.
         #expect(self.holder.count == 0)
         self.expectNoDebt(&share)
     }
@@ -102,7 +102,7 @@ import Testing
         #expect(other.count == 0)
         try self.pay(&share)
         #expect(other.count == 1 && self.holder.count == 0 && self.budget.used == 40)
-        // A connection that does not wait gives its turn to no other.
+        // A connection that does not wait has no turn to pass on.
         share.withdraw()
         self.expectNoDebt(&share)
     }

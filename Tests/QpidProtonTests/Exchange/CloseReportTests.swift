@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What closes gather, and what they return.
+/// The records that closes collect, and the results that they return.
 @Suite struct CloseReportTests {
     private static let lost = AMQPError(scope: .connection, condition: .connectionLost, detail: "gone")
     private let report = CloseReport()
@@ -64,7 +64,7 @@ import Testing
         #expect(tracker.result == .failure(Self.lost.telling(.notSent)))
     }
 
-    /// Its beginning alone is no message that could be sent again.
+    /// The beginning of a streamed message is not a complete message that could be sent again.
     @Test func theBeginningOfAStreamedMessageIsNotListed() {
         self.fail(self.lane(1, [self.report]), 10, stream: 1)
         #expect(self.report.result(nil) { _ in 0 }.unfinished.isEmpty)
@@ -100,7 +100,7 @@ import Testing
 
     @Test func linksWithoutUnfinishedWorkAreLeftOut() {
         self.report.add(AMQPUnfinished(linkName: "l", address: nil), lane: SlotKey(bitPattern: 1))
-        // A failure that was read before it was counted makes no negative number.
+        // A failure that was read before it was counted does not make the number negative.
         self.report.unread.notSent.subtract(1, ordering: .relaxed)
         let result = self.report.result(nil) { _ in 0 }
         #expect(result.isComplete && result.notSentBefore == 0 && result.inDoubtBefore == 0)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The names of a close, and the cancellation of the call that waits for it.
+/// The kinds of close, and the cancellation of the call that waits for a close.
 @Suite struct CloseRequestTests {
     private let key = SlotKey(bitPattern: 1)
 
@@ -20,7 +20,7 @@ import Testing
     @Test func theAnswerIsNamedByWhatIsClosed() {
         let requests = self.targets.map { CloseRequest(target: $0, report: CloseReport(), answered: Reply()) }
         #expect(requests.map(\.what) == ["the close", "the end", "the detach", "the detach"])
-        // A peer that does not answer ends the connection alone.
+        // A missing answer ends the whole connection only when the connection itself is closed.
         #expect(requests.map(\.scope) == [.connection, .call, .call, .call])
     }
 
@@ -30,7 +30,7 @@ import Testing
     }
 }
 
-/// The cancellation may come before the loop has begun the close.
+/// The cancellation may precede the beginning of the close on the loop.
 @Suite struct CloseCallTests {
     private final class Graces: Sendable {
         let all = Mutex<[Duration?]>([])

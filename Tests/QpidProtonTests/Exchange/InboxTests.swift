@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The way of messages from the loop to the tasks, in chunks.
+/// The path of messages from the loop to the tasks, in chunks.
 @Suite(.deadline)
 struct InboxTests {
     private let settler = Settler(
@@ -22,7 +22,7 @@ struct InboxTests {
         Inbox(reportEvery: reportEvery, report: report, settler: self.settler)
     }
 
-    /// Adds a message as the receiver does; its number is its sequence, its tag, and every byte of it.
+    /// Adds a message as the receiver does. Its number is its sequence, its tag and the value of its bytes.
     private func add(_ number: Int, _ size: Int, to arrivals: Arrivals, isReported: Bool = false) {
         let tag = Array("\(number)".utf8)
         let isLarge = size > ArrivalChunk.smallLimit
@@ -154,7 +154,7 @@ struct InboxTests {
         self.check(try await waits[0].value, 1, 1_000)
         self.check(try await waits[2].value, 2, 2_000)
         self.check(inbox.poll(), 3, 3_000)
-        // 6 was settled by the sender, and so is 5 by now.
+        // The sender settled 6, and 5 has been settled in the meantime.
         #expect(inbox.removeUnsettled { $0 != SlotKey(bitPattern: 5) } == [4, 7].map { SlotKey(bitPattern: $0) })
         #expect(inbox.weight == 11_000 && inbox.count == 2)
         inbox.finish()
@@ -166,7 +166,8 @@ struct InboxTests {
         #expect(try await inbox.next() == nil)
     }
 
-    /// Random messages of which some were taken: the others come out whole, in order, and are reported once.
+    /// Removes the unsettled messages after some were taken. The others remain whole and in order, and are reported
+    /// once.
     @Test func removingKeepsTheOthersAsTheyAre() async throws {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
@@ -203,12 +204,12 @@ struct InboxTests {
                 group.addTask { @Sendable in
                     while true {
                         let wait = Task { try await inbox.next() }
-                        // Some waits are cancelled at any moment. A cancelled one does not see the end.
+                        // Some waits are cancelled at any moment. A cancelled wait does not see the end.
                         if index % 2 == 0, !isOver.withLock({ $0 }) { wait.cancel() }
                         do {
                             guard let first = try await wait.value else { return }
                             let batch = [first] + inbox.poll(max: index)
-                            // A batch is in order, and what one task takes comes before what it takes later.
+                            // A batch is in order, and a task receives earlier messages before later ones.
                             let numbers = batch.map(number)
                             #expect(numbers == numbers.sorted())
                             for (number, delivery) in zip(numbers, batch) {

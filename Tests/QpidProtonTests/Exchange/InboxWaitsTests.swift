@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// The tasks that wait at an inbox, its end, and the numbers that it reports.
+/// The tasks that wait for messages, the end of an inbox, and the counts that it reports.
 @Suite(.deadline)
 struct InboxWaitsTests {
-    /// The waits of one inbox, for tasks that wait in it.
+    /// The waits of one inbox, shared by the waiting tasks.
     private final class Box: Sendable {
         let waits = Mutex(InboxWaits<Int>())
 
@@ -25,7 +25,7 @@ struct InboxWaitsTests {
         let box = Box()
         let tasks = [box.wait(), box.wait()]
         let resumption = try #require(box.waits.withLock { $0.serve(5) })
-        // No task is resumed while the lock is held.
+        // No task resumes while the lock is held.
         #expect(!tasks[0].isDone)
         resumption.resume()
         #expect(try await tasks[0].value == .success(5))

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// A message that is handed over while it arrives: both sides of its pieces.
+/// A message that a task reads while it still arrives: both sides of its pieces.
 @Suite(.deadline)
 struct IncomingStreamTests {
     private let outbox = Outbox()
@@ -19,7 +19,7 @@ struct IncomingStreamTests {
     /// The data section of a body of three bytes.
     private static let section: [UInt8] = [0x00, 0x53, 0x75, 0xA0, 3, 0x61, 0x62, 0x63]
 
-    /// What the stream has reported: the numbers of the pieces, or "discard".
+    /// Returns the stream's reports: the numbers of the pieces, or "discard".
     private func reports() -> [String] {
         var mail = Outbox.Mail()
         self.outbox.take(&mail, releasing: [], at: 0)
@@ -87,7 +87,7 @@ struct IncomingStreamTests {
         let arriving = ArrivingStream(stream, sequence: 7, slot: nil, count: 100, weight: 40)
         for size in [5, 0, 7, 9] { arriving.push(ByteBuffer(repeating: 0, count: size)) }
         #expect(arriving.count == 121 && arriving.heldBytes == 21)
-        // An empty piece is none.
+        // An empty piece does not count.
         #expect(arriving.taken(2) == 12 && arriving.heldBytes == 9)
         #expect(arriving.taken(5) == 9 && arriving.heldBytes == 0 && arriving.taken(1) == 0)
         #expect(arriving.count == 121 && arriving.isArriving)

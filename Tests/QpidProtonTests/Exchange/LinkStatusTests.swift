@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What the tasks see of a link.
+/// The state of a link as the tasks see it.
 @Suite struct LinkStatusTests {
     private let status = LinkStatus(
         name: "l",

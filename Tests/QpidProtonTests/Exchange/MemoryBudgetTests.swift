@@ -6,10 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// The budget by itself: who gets its bytes, and that nobody is forgotten.
+/// The budget by itself: the order in which waiters get bytes, and that no waiter is forgotten.
 @Suite(.deadline)
 struct MemoryBudgetTests {
-    /// One who takes from a budget and keeps what it got.
+    /// A user that reserves bytes from a budget and keeps them.
     final class Taker: Sendable {
         struct State {
             var wanted: [Int] = []
@@ -84,13 +84,13 @@ struct MemoryBudgetTests {
         takers[0].releaseAll()
         #expect(order.taken == "abbb")
         #expect(budget.used == 90)
-        // The one that was served comes last, and a newcomer does not overtake those who wait.
+        // The taker that was served last goes to the end, and a newcomer does not overtake the waiting ones.
         #expect(!budget.tryReserve(1))
         takers[1].releaseAll()
         #expect(order.taken == "abbbca")
     }
 
-    /// A large item waits for the others to go, and nobody takes the room before it.
+    /// A large item waits until the others have released their bytes, and no other item takes the room first.
     @Test func aLargeItemIsNotOvertaken() {
         let budget = AMQPMemoryBudget(limit: 100, low: 90)
         let order = Order()
@@ -127,7 +127,7 @@ struct MemoryBudgetTests {
         budget.reserve(95)
         taker.state.withLock { $0.wanted = [10] }
         budget.release(95)
-        // As if the release had come between the refusal and this.
+        // The release happens between the refusal and this call.
         budget.whenBelowLow(ObjectIdentifier(taker)) { taker.tryAll() }
         #expect(order.taken == "a")
         #expect(budget.used == 10)
@@ -144,8 +144,8 @@ struct MemoryBudgetTests {
         #expect(budget.used == 200)
     }
 
-    /// Mailboxes of several connections, each with tasks that send and one that takes and releases: all come through, the
-    /// sum is never above the limit, and 0 at the end.
+    /// Mailboxes of several connections, each with tasks that send and one that takes and releases. All messages pass,
+    /// the sum never exceeds the limit, and it is 0 at the end.
     @Test func manyTasksShareABudget() async throws {
         let budget = AMQPMemoryBudget(limit: 1_000, low: 700)
         let total = 4 * 3 * 300
@@ -203,7 +203,7 @@ struct MemoryBudgetTests {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         for _ in 0..<20 { budget.joinReaders(margin: AMQPMemoryBudget.margin) }
         let reads = (0..<20).map { _ in budget.reserveRead(65_536, completing: 0, insteadOf: 0).read }
-        // 15 whole ones, what is left but for the margins of all, and the margin of those that find nothing.
+        // 15 full reads, one read of the rest minus all margins, and reads of one margin each once there is no room.
         #expect(reads == Array(repeating: 65_536, count: 15) + [55_296] + Array(repeating: 512, count: 4))
         #expect(budget.used.bytes <= 1 << 20 && !budget.isReadable(completing: 0))
         #expect(budget.reserveRead(1_000, completing: 0, insteadOf: 65_536) == (1_000, 1_000))
@@ -218,7 +218,8 @@ struct MemoryBudgetTests {
         #expect(!budget.isReadable(completing: 0))
     }
 
-    /// What has come of a frame is counted when the frame is complete: the read that may complete it needs room for all.
+    /// The bytes of a frame are counted when the frame is complete. The read that may complete it needs room for the
+    /// whole frame.
     @Test func aReadThatCompletesAFrameTakesRoomForAllOfIt() {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         budget.joinReaders(margin: AMQPMemoryBudget.margin)
@@ -234,7 +235,7 @@ struct MemoryBudgetTests {
         #expect(calls.withLock { $0 } == 0)
         budget.release(100)
         #expect(calls.withLock { $0 } == 1)
-        // A frame that is larger than the budget must not wait for ever.
+        // A frame that is larger than the budget must not wait forever.
         budget.release(budget.used.bytes)
         #expect(budget.isReadable(completing: .max))
     }
@@ -248,7 +249,7 @@ struct MemoryBudgetTests {
         budget.whenReadable(ObjectIdentifier(first), completing: 0) { order.names.withLock { $0.append("first") } }
         budget.release(100)
         #expect(order.names.withLock { $0 } == [])
-        // Above the low mark: those who wait for credit are not called.
+        // The level is above the low mark, so the waiters for credit are not called.
         budget.release(1_000)
         #expect(order.names.withLock { $0 } == ["first"])
         budget.whenReadable(ObjectIdentifier(second), completing: 0) { order.names.withLock { $0.append("second") } }

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Memory for messages: it goes with the last use, and large chunks are kept for others.
+/// Memory for messages: the last use frees it, and the pool keeps large chunks for reuse.
 @Suite struct MessageChunkTests {
     private func read(_ bytes: MessageBytes, _ range: Range<Int>? = nil) -> [UInt8] {
         var read: [UInt8] = []
@@ -41,7 +41,7 @@ import Testing
         }
         #expect(messages.map(\.count) == [40, 60])
         #expect(self.read(messages[1], 1..<3) == [41, 42])
-        // Its uses are not closed: more may follow.
+        // The uses of the chunk are not closed: more may follow.
         messages[0].done()
         let isLast = gone?.uses.close(after: 2)
         #expect(isLast == false)
@@ -56,7 +56,7 @@ import Testing
         #expect(memory.count == ChunkPool.size && pool.count == 0)
         pool.giveBack(memory)
         #expect(pool.count == 1)
-        // A smaller one is not cut from it.
+        // A smaller chunk is not cut from the large one.
         let small = pool.take(100)
         #expect(small.count == 100 && pool.count == 1)
         pool.giveBack(small)

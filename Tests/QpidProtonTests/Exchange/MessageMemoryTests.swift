@@ -6,9 +6,9 @@ import Testing
 
 @testable import QpidProton
 
-/// Messages that share memory, and outcomes that do: each goes when the last of its users has gone, and not before.
+/// Messages that share memory, and outcomes that share a block. Each block is freed by its last user, and not before.
 @Suite struct MessageMemoryTests {
-    /// Places a message of `size` bytes of the value `byte`; nil when it was not taken.
+    /// Places a message of `size` bytes of the value `byte`. Returns `nil` if the message was not taken.
     private func place(
         _ arena: inout MessageMemory,
         _ size: Int,
@@ -62,7 +62,7 @@ import Testing
             let byte = UInt8(truncatingIfNeeded: step)
             let isTaken = Int.random(in: 0..<4, using: &random) > 0
             if let bytes = try self.place(&arena, size, byte, isTaken: isTaken) { waiting.append((bytes, size, byte)) }
-            // At times all goes, at times a long tail stays.
+            // In some phases all messages leave, in others a long tail stays.
             while waiting.count > (step / 500 % 2 == 0 ? 0 : 200) {
                 let index = Int.random(in: 0..<waiting.count, using: &random)
                 let message = waiting.remove(at: index)
@@ -110,7 +110,7 @@ import Testing
         let large = try self.place(&arena, MessageMemory.largestMessage + 1, 3)
         #expect(large == nil)
         let first = try #require(try self.place(&arena, MessageMemory.largestMessage, 1))
-        // The chunk has more left than a small message may take.
+        // The chunk has more room left than the largest message it accepts.
         let again = try self.place(&arena, MessageMemory.largestMessage + 1, 3)
         #expect(again == nil)
         #expect(self.read(first) == Array(repeating: 1, count: MessageMemory.largestMessage))
@@ -186,7 +186,7 @@ import Testing
         outcomes.close()
     }
 
-    /// Waiters and the answer meet from two sides, in every order.
+    /// Waiters and the answer meet from two threads, in every order.
     @Test func everyWaiterIsResumed() async throws {
         for round in 0..<2_000 {
             var outcomes = OutcomeSource()

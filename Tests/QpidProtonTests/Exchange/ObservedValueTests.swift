@@ -24,7 +24,7 @@ struct ObservedValueTests {
         #expect(waiting.allSatisfy { !$0.isDone })
         self.observed.set(7)
         for task in waiting { #expect(try await task.value == 7) }
-        // Going back is a change too.
+        // A smaller value is a change too.
         let next = self.wait(after: 7)
         self.observed.set(0)
         #expect(try await next.value == 0)
@@ -50,7 +50,7 @@ struct ObservedValueTests {
             let error = await expectError(.closed) { try await task.value }
             #expect(error == Self.end)
         }
-        // Also where the value is another than the known one.
+        // A later task gets the error even if the value differs from the known one.
         await expectError(.closed) { try await self.wait(after: 99).value }
     }
 

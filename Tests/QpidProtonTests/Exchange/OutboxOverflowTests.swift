@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What an overflow policy does with a message that has to wait: it makes room for it, or drops it.
+/// The effect of an overflow policy on a message that would have to wait: it makes room for the message, or drops it.
 @Suite(.deadline)
 final class OutboxOverflowTests {
     private let outbox = Outbox()
@@ -21,7 +21,7 @@ final class OutboxOverflowTests {
 
     deinit { _ = self.outbox.close(.senderClosed) }
 
-    /// The bytes of the messages that were posted, which are given back; -1 for a command.
+    /// Returns the sizes of the posted messages and releases them; -1 for a command.
     private func posted() -> [Int] {
         var mail = Outbox.Mail()
         self.outbox.take(&mail, releasing: [], at: 0)
@@ -44,7 +44,7 @@ final class OutboxOverflowTests {
         #expect(self.posted() == [80])
         let waiting = self.send(10, orPost: makeRoom)
         #expect(self.posted() == [-1])
-        // The bytes of an older message make room for it in one step.
+        // One step exchanges the bytes of an older message for the waiting one.
         #expect(!self.outbox.replace(0, self.link) && self.outbox.replace(80, self.link))
         _ = try await waiting.value
         #expect(self.outbox.ledger(self.link)?.used == 10 && self.posted() == [10])

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The room of an outbox: a message is counted and queued in one step, waits in order, and leaves nothing behind.
+/// The room of an outbox: one step counts and queues a message. Messages wait in order and leave nothing behind.
 @Suite(.deadline)
 final class OutboxRoomTests {
     private let outbox = Outbox()
@@ -24,7 +24,7 @@ final class OutboxRoomTests {
 
     deinit { _ = self.outbox.close(.senderClosed) }
 
-    /// The bytes of the messages that were posted, which are given back.
+    /// Returns the sizes of the posted messages and releases them.
     private func posted() -> [Int] {
         var mail = Outbox.Mail()
         self.outbox.take(&mail, releasing: [], at: 0)
@@ -64,7 +64,7 @@ final class OutboxRoomTests {
         #expect(self.trySend(60) == "admitted")
         #expect(self.trySend(21) == "full link 21")
         #expect(self.used() == [60, 60])
-        // Above its low mark, the link admits nothing any more until it has fallen to it.
+        // After the link has exceeded its low mark, it admits nothing until it has fallen to that mark.
         #expect(self.trySend(1) == "full link 1")
         #expect(self.trySend(41, on: other) == "full session 41")
         self.outbox.release([(60, self.link)])
@@ -92,7 +92,7 @@ final class OutboxRoomTests {
         #expect(!tasks[1].isDone && !tasks[2].isDone)
         #expect(self.posted() == [50])
         #expect(self.outbox.shortage(self.link) == 10)
-        // Behind the first, though there would be room.
+        // The message waits behind the first one, although there would be room for it.
         #expect(self.trySend(5) == "full link 5")
         self.outbox.release([(10, self.link)])
         _ = try await tasks[1].value

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The mail of an outbox: its order, the waking of the loop, and the end.
+/// The mail of an outbox: its order, the wake-up of the loop, and the end.
 @Suite(.deadline)
 struct OutboxTests {
     private let outbox = Outbox()
@@ -66,7 +66,7 @@ struct OutboxTests {
         #expect(!self.take().isEmpty)
     }
 
-    /// After mail the loop comes back by itself, and finds that nothing more has come.
+    /// After it has taken mail, the loop checks once more by itself and finds no new mail.
     @Test func theLoopIsWokenOnceUntilItHasFoundNothing() {
         self.open()
         #expect(self.wakes.count == 0 && !self.outbox.isScheduled)
@@ -112,7 +112,7 @@ struct OutboxTests {
         }
     }
 
-    /// What was asked last.
+    /// Returns the reply of the latest question.
     private func question() throws -> Reply<AMQPConnectionSnapshot> {
         guard case .connection(.snapshot(let reply))? = self.take().commands.last else {
             throw Unexpected(what: "no question")

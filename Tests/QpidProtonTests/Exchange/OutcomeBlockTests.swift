@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Blocks of outcomes: their names, their life, and failures that are counted until they are read.
+/// Blocks of outcomes: their names, their lifetime, and failures that count until they are read.
 @Suite(.deadline)
 struct OutcomeBlockTests {
     private static let refused = AMQPError(condition: .notAllowed, detail: "refused")
@@ -46,7 +46,7 @@ struct OutcomeBlockTests {
             #expect(gone != nil)
             source.close()
         }
-        // The promise alone holds it now.
+        // Only the promise holds the block now.
         #expect(gone != nil)
         var reply: OutcomeReply? = promises[1].reply
         promises[1].resolve(.success(.rejected(Self.refused)))
@@ -55,7 +55,7 @@ struct OutcomeBlockTests {
         #expect(gone == nil)
     }
 
-    /// The answers that are a state by themselves, and those that are kept beside it.
+    /// The answers that are a state of their own, and those that are stored beside the state.
     @Test(arguments: [
         OutcomeBlock.Answer.success(.accepted), .success(.settled), .success(.released), .success(.rejected(nil)),
         .success(.rejected(refused)), .success(.modified(AMQPModified(deliveryFailed: true))), .failure(refused),
@@ -82,7 +82,7 @@ struct OutcomeBlockTests {
         #expect(counts == [2, 0])
         for _ in 0..<2 { #expect(outcomes[0].reply.answer == .failure(Self.refused)) }
         #expect(counts == [1, 0])
-        // A callback reads the failure, too, whether it was added before or after it.
+        // A callback reads the failure as well, whether it was added before the failure or after it.
         outcomes[1].reply.whenResolved { _ in }
         outcomes[2].reply.whenResolved { _ in }
         outcomes[2].promise.fail(Self.refused, unread: failure)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The outcomes of messages: one task waits in the slot of its message, more wait in a list.
+/// The outcomes of messages: one task waits in the slot of its message, further tasks wait in a list.
 @Suite(.deadline)
 struct OutcomeTests {
     private static let refused = AMQPError(condition: .notAllowed, detail: "refused")
@@ -51,7 +51,7 @@ struct OutcomeTests {
         let unread = UnreadFailures()
         let failure = UnreadFailure(counts: [unread], isInDoubt: false)
         let (noticed, reply) = source.next()
-        // It waits when the call returns.
+        // The task waits when `begin` returns.
         let waiting = begin { await Self.result(of: reply) }
         noticed.fail(Self.refused, unread: failure)
         #expect(self.isEqual(try await waiting.value, .failure(Self.refused)))
@@ -64,8 +64,8 @@ struct OutcomeTests {
         source.close()
     }
 
-    /// Tasks wait, are cancelled and get their answers on several threads at the same time: each gets one answer, its own
-    /// cancellation or that of the message.
+    /// Tasks wait, are cancelled and get their answers on several threads at the same time. Each task gets one answer:
+    /// its own cancellation or the outcome of the message.
     @Test func waitsCancellationsAndAnswersMeet() async {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)

@@ -14,7 +14,7 @@ import Testing
         self.budget.reserve(70_000)
         #expect(permit.take(4_000) == 4_000)
         #expect(self.budget.used == 74_000)
-        // The next read takes the place of the last.
+        // The next reservation replaces the last one.
         #expect(permit.take(50_000) == 10_000)
         #expect(self.budget.used == 80_000)
         #expect(permit.end(leaving: 0) == 10_000)
@@ -35,7 +35,8 @@ import Testing
         let permit = ReadReservation(self.budget, isTLS: false)
         self.budget.reserve(70_000)
         #expect(permit.end(leaving: 1_000) == 0)
-        // Its bytes are beyond the room, and may come in a read that has none.
+        // The bytes of the incomplete frame lie outside the budget, and its last bytes may arrive in a read without
+        // room.
         #expect(permit.take(50_000) == 8_000)
         #expect(self.budget.used == 79_000)
         #expect(permit.end(leaving: 0) == 9_000)
@@ -51,7 +52,7 @@ import Testing
         #expect(plain.margin == 612)
     }
 
-    /// The budget knows what all may read without room: reads with room leave it free.
+    /// The budget keeps every reader's margin free: reads with room leave it untouched.
     @Test func theMarginOfOneIsNotRoomForAnother() {
         let permit = ReadReservation(self.budget, isTLS: false)
         self.budget.joinReaders(margin: permit.margin)
@@ -71,7 +72,7 @@ import Testing
         #expect(permit.margin == 512 + 16_384)
     }
 
-    /// A buffer has room for no more than may be read: all of it is read into.
+    /// A buffer is no larger than the room for its read, because the read may fill all of it.
     @Test func buffersAreNoLargerThanTheRoom() {
         let permit = ReadReservation(self.budget, isTLS: false)
         var reads = BoundedReads(permit)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// One answer that arrives once, and all who wait for it.
+/// One answer that arrives once, and all tasks and callbacks that wait for it.
 @Suite(.deadline)
 struct ReplyTests {
     private static let refused = AMQPError(condition: .notAllowed, detail: "refused")
@@ -40,7 +40,7 @@ struct ReplyTests {
             let error = await expectError(.notAllowed) { try await task.value }
             #expect(error == Self.refused)
         }
-        // A later callback is called at once.
+        // A later callback runs at once.
         self.reply.whenResolved { calls.add($0) }
         #expect(calls.list.count == 2)
     }

@@ -36,7 +36,7 @@ import Testing
         for id in 1...4 { gate.wait(id, id: UInt64(id), bytes: id == 2 ? 90 : 10, at: link) }
         #expect(gate.admit(1, at: link) == .full(.link))
         #expect(gate.release(40, at: link) == [])
-        // The first passes; the second is too large, and the third must not overtake it.
+        // The first item passes. The second is too large, and the third must not overtake it.
         #expect(gate.release(20, at: link) == [1])
         #expect(gate.release(30, at: link) == [])
         #expect(gate.release(10, at: link) == [2])
@@ -100,7 +100,7 @@ import Testing
         #expect(gate.ledger(session)?.used == 0)
     }
 
-    /// Against a model that knows no ledgers: sums, order, and that nobody waits who could pass.
+    /// Compares the gate with a model without ledgers: the sums, the order, and that no item waits that could pass.
     @Test func randomSteps() {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
@@ -175,10 +175,10 @@ import Testing
             let used = links.reduce(0) { $0 + $1.admitted.reduce(0) { $0 + (sizes[$1] ?? 0) } }
             #expect(gate.ledger(session)?.used == used)
             #expect(gate.ledger(root)?.used == used)
-            // No lost wake-up: whoever waits, waits for bytes that are there.
+            // No wake-up is lost: items wait only while bytes are in use.
             if used == 0 { #expect(links.allSatisfy { $0.waiting.isEmpty }) }
         }
-        // All goes when all that is admitted is released.
+        // Every item passes once all admitted bytes are released.
         while let index = links.indices.first(where: { !links[$0].admitted.isEmpty }) {
             let id = links[index].admitted.removeFirst()
             pass(gate.release(sizes[id] ?? 0, at: links[index].node))
@@ -187,7 +187,7 @@ import Testing
         #expect(gate.ledger(session)?.used == 0)
     }
 
-    /// A limit that finds itself holds up items that may wait, and no others.
+    /// An automatic limit holds back items that may wait, and no others.
     @Test func anAutomaticLimitFallsForItemsThatMayWait() throws {
         var gate = SendGate<Int>()
         let link = gate.addLevel(ByteLedger(high: 1_000_000, low: 900_000), parent: nil, isAutomatic: true)
@@ -202,7 +202,7 @@ import Testing
             let now = Int64(step) * 1_000_000
             passed += gate.tune(link, released: released, wasWaiting: wasWaiting, credit: 0, at: now)
             for _ in passed {
-                // The task comes again until it has to wait.
+                // The task admits items until it has to wait.
                 while gate.admit(1_000, at: link, mayWait: true) == .admitted {}
                 id += 1
                 gate.wait(0, id: id, bytes: 1_000, at: link)
@@ -216,7 +216,7 @@ import Testing
         #expect(gate.admit(900_000, at: link) == .admitted)
         #expect(gate.admit(900_000, at: link) == .full(.link))
         #expect(gate.ledger(link)?.used == 932_000)
-        // What has left makes room for those who may wait when the sum is at their low mark.
+        // Released bytes make room for items that may wait only when the sum has fallen to their low mark.
         _ = gate.release(900_000, at: link)
         #expect(gate.admit(1_000, at: link, mayWait: true) == .full(.link))
         _ = gate.release(4_000, at: link)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Why there is no room for a message: the causes, the sentence and the errors.
+/// The reasons for missing room: the causes, the sentence and the errors.
 @Suite struct SendRefusalTests {
     private static func refusal(
         _ level: SendRefusal.Level,
@@ -33,7 +33,7 @@ import Testing
         #expect(Self.refusal(level).text.contains("1024 bytes wait because \(AMQPBlockCause.credit);"))
     }
 
-    /// A message that would fit into the rest waits for the low mark; a larger one is itself the reason.
+    /// A message that would fit into the remaining room waits for the low mark. A larger message is itself the reason.
     @Test func theRemedyDependsOnWhetherTheMessageFitsIntoTheRest() {
         #expect(Self.refusal(.link, bytes: 24, used: 1_000).text.hasSuffix("when 100 B or less wait"))
         #expect(Self.refusal(.link, bytes: 25, used: 1_000).text.hasSuffix("; the message has 25 bytes"))

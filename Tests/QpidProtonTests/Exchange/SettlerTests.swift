@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Where the decisions about the deliveries of one receiver go.
+/// The path of the decisions about the deliveries of one receiver.
 @Suite struct SettlerTests {
     private let outbox = Outbox()
     private let unsent = UnsentSettlements(metadata: [:], logger: LogKeeper().logger)
@@ -58,7 +58,7 @@ import Testing
         #expect(self.settler.settle(self.settlement(2)) == .stale)
     }
 
-    /// The loop counts it.
+    /// The loop counts this decision.
     @Test func aDecisionBehindTheEndOfTheLinkIsStale() {
         self.end(undecided: 1)
         #expect(self.settler.settle(self.settlement(1)) == .stale)
@@ -67,7 +67,7 @@ import Testing
         #expect(mail.settlements.count == 1 && self.unsent.count == 0)
     }
 
-    /// There is no loop any more that would count it.
+    /// The decision is counted at once, because the loop that would count it has ended.
     @Test func aDecisionBehindTheEndOfTheConnectionIsCountedAtOnce() {
         self.end(undecided: 3)
         _ = self.outbox.close(AMQPError(scope: .connection, condition: .connectionLost))
@@ -85,7 +85,7 @@ import Testing
         for tag in [[], [9], longest] as [[UInt8]] { #expect(bytes(stored(tag)) == tag && stored(tag).format == 0) }
         let marked = stored(MarkedTag.bytes([1, 2], format: 77))
         #expect(bytes(marked) == [1, 2] && marked.format == 77)
-        // One that no peer may send is cut.
+        // A tag that is longer than AMQP allows is cut.
         #expect(bytes(stored(longest + [33])) == longest)
     }
 }

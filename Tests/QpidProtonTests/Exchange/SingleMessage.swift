@@ -2,7 +2,7 @@
 
 @testable import QpidProton
 
-/// A message without a queue. The test fails it, or resolves its outcome and gives its bytes back.
+/// Returns a message without a queue. The test fails it, or resolves its outcome and releases its bytes.
 func singleMessage(
     _ bytes: Int,
     node: SlotKey = SlotKey(bitPattern: 1),

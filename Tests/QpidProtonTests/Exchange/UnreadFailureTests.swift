@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Where failed messages are counted until their outcome is read.
+/// The counts of failed messages whose outcome no one has read yet.
 @Suite struct UnreadFailureTests {
     private func numbers(_ counts: [UnreadFailures]) -> [[Int]] {
         counts.map { [$0.notSent.load(ordering: .relaxed), $0.inDoubt.load(ordering: .relaxed)] }

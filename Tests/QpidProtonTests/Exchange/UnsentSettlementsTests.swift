@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The decisions about one receiver's messages that were not written, counted once each.
+/// The unwritten decisions about one receiver's messages, each counted once.
 @Suite struct UnsentSettlementsTests {
     private static let cause = AMQPError(scope: .link, condition: .closed, detail: "ended")
     private let keeper = LogKeeper()
@@ -25,7 +25,7 @@ import Testing
 
     private func key(_ number: UInt64) -> SlotKey { SlotKey(bitPattern: UInt(number)) }
 
-    /// Ends the link with undecided messages 1 to `undecided`; the key of each is its sequence.
+    /// Ends the link with undecided messages 1 to `undecided`. The key of each message is its sequence.
     private func end(
         undecided: UInt64 = 0,
         unsent: Int = 0,
@@ -66,7 +66,7 @@ import Testing
         self.end(undecided: 3)
         for _ in 0..<2 { self.settle(2) }
         #expect(self.unsent.count == 1 && self.losses.list == [1])
-        // One that was decided before the end is not among the undecided.
+        // A message that was decided before the end is not among the undecided ones.
         self.settle(9)
         #expect(self.unsent.count == 1 && self.rest() == [1, 0, 2])
     }
@@ -109,7 +109,7 @@ import Testing
         self.end(inDoubt: .forGood(5))
         #expect(self.rest(isAnswered: true) == [0, 5, 0])
         #expect(self.rest(unwritten: 9) == [9, 0, 0])
-        // What was lost is known, and counted, from here on.
+        // From here on the lost decisions are known and counted.
         self.unsent.complete(adding: 3)
         #expect(self.rest(unwritten: 9) == [3, 2, 0])
     }
@@ -136,7 +136,7 @@ import Testing
     @Test func endedReceiversAreForgottenWithTheirDeliveries() {
         var receivers = EndedReceivers()
         receivers.add(self.key(1), self.unsent)
-        // Receivers without a reference make room.
+        // Receivers without a reference make room for new ones.
         for number in 2...1_000 as ClosedRange<UInt64> {
             receivers.add(self.key(number), UnsentSettlements(metadata: [:], logger: self.keeper.logger))
             #expect(receivers[self.key(number)] == nil)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The count of uses that one side hands out and another returns.
+/// The count of uses that one side hands out and another side returns.
 @Suite struct UseCountTests {
     private final class Shared: Sendable {
         private let uses = UseCount()
@@ -41,12 +41,12 @@ import Testing
         #expect(!shared.restart(after: 3))
         #expect(!shared.done())
         #expect(shared.restart(after: 3))
-        // It counts from the beginning again.
+        // The count starts again from the beginning.
         #expect(!shared.close(after: 1))
         #expect(shared.done())
     }
 
-    /// Uses come back on several threads while the other side closes.
+    /// Several threads return uses while the other side closes.
     @Test func exactlyOneIsTheLast() {
         for _ in 0..<200 {
             let shared = Shared()

@@ -28,7 +28,7 @@ import Testing
         #expect(list.isEmpty)
     }
 
-    /// An array is the model.
+    /// Compares the list with an array.
     @Test func randomSteps() {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Elements in order, with their weight, for tasks that wait.
+/// Weighted elements in order, for tasks that wait.
 @Suite(.deadline)
 struct WaitingQueueTests {
     private final class Reports: Sendable {
@@ -49,10 +49,10 @@ struct WaitingQueueTests {
         #expect(self.reports.list == [])
         #expect(queue.poll() == 6)
         #expect(self.reports.list == [3])
-        // What is taken at a time is reported at a time.
+        // Elements that are taken together are reported together.
         #expect(queue.poll(max: 9) == [7, 8, 9])
         #expect(self.reports.list == [3, 3])
-        // What is dropped was not taken.
+        // Dropped elements do not count as taken.
         queue.push(contentsOf: self.entries(1...9))
         #expect(queue.removeAll().count == 9)
         #expect(self.reports.list == [3, 3])

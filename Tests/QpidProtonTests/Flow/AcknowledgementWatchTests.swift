@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// When a connection is lost because no one acknowledges what it sends.
+/// The time after which a connection is lost because no one acknowledges its bytes.
 struct AcknowledgementWatchTests {
     private var watch = AcknowledgementWatch(limit: .seconds(10))
 
@@ -28,7 +28,7 @@ struct AcknowledgementWatchTests {
 
     @Test mutating func anAcknowledgementBeginsAnew() {
         self.expect(false, 3, 5, at: .seconds(0))
-        // Acknowledged, and sent again already.
+        // One segment was acknowledged, and another is already retransmitted.
         self.expect(false, 1, 1, at: .seconds(9))
         self.expect(false, 1, 2, at: .seconds(12))
         self.expect(false, 0, 0, at: .seconds(15))
@@ -37,14 +37,14 @@ struct AcknowledgementWatchTests {
         self.expect(true, 1, 1, at: .seconds(30))
     }
 
-    /// A peer that does not read answers each probe of its window: nothing is unacknowledged.
+    /// A peer that does not read still answers each window probe, so nothing is unacknowledged.
     @Test mutating func aClosedWindowIsNoLoss() {
         for minute in 0..<60 {
             self.expect(false, 0, 4, at: .seconds(minute * 60))
         }
     }
 
-    /// With the client's idle timeout of 15 s: the first bytes, the looks around the limit, and the limit.
+    /// With the client's idle timeout of 15 s: the first bytes, the two checks around the limit, and the limit.
     @Test func theDefaultsOfTheClientAreWithinTwentySeconds() {
         let idle = AMQPClient.Configuration().connection.idleTimeout ?? .zero
         let watch = AcknowledgementWatch(limit: idle)

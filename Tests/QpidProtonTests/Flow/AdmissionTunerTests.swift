@@ -4,11 +4,11 @@ import Testing
 
 @testable import QpidProton
 
-/// A sender's limit falls towards what the link sends in 2 ms while tasks wait, and rises while none waits.
+/// A sender's limit falls towards the bytes that the link sends in 2 ms while tasks wait, and rises while none waits.
 struct AdmissionTunerTests {
     private static let millisecond: Int64 = 1_000_000
 
-    /// Releases bytes at a rate for a time, in steps of a millisecond.
+    /// Releases bytes at a constant rate, in steps of a millisecond.
     private func run(
         _ tuner: inout AdmissionTuner,
         milliseconds: Int,
@@ -32,7 +32,7 @@ struct AdmissionTunerTests {
         self.run(&tuner, milliseconds: 100, bytesEach: 60_000, from: &now)
         #expect((110_000...130_000).contains(tuner.limit))
         #expect(tuner.low == tuner.limit - tuner.limit / 8)
-        // A slower link needs less, a faster one more, at once.
+        // A slower link lowers the limit, and a faster one raises it, without delay.
         self.run(&tuner, milliseconds: 100, bytesEach: 30_000, from: &now)
         #expect((55_000...65_000).contains(tuner.limit))
         self.run(&tuner, milliseconds: 8, bytesEach: 300_000, from: &now)
@@ -58,7 +58,7 @@ struct AdmissionTunerTests {
         #expect(tuner.limit == 1 << 20)
     }
 
-    /// Whatever comes, the limit is from 32 KiB, or the ceiling if that is lower, to the ceiling.
+    /// In every case the limit is between 32 KiB, or a lower ceiling, and the ceiling.
     @Test func theLimitIsAlwaysWithinItsBounds() {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)

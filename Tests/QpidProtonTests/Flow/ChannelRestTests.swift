@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Which channel number a session gets.
+/// The choice of a session's channel number.
 struct ChannelRestTests {
     private static let rest = ChannelRest.rest
 

@@ -5,9 +5,9 @@ import Testing
 
 @testable import QpidProton
 
-/// A queue, a line to each of its consumers, and handlers that take one message after the other: step by step, in nanoseconds.
+/// A queue, a line to each of its consumers, and handlers that process one message at a time. All times are in
+/// nanoseconds.
 private struct Simulation {
-    /// One consumer.
     struct Consumer {
         var window: CreditWindow
         var credits: Deque<(time: Int64, count: Int)> = []
@@ -27,7 +27,7 @@ private struct Simulation {
     /// Half of a round trip.
     let way: Int64
     let handling: Int64
-    /// On the line at 100 MB/s.
+    /// The time that a message occupies the line, at 100 MB/s.
     var duration: Int64 { Int64(self.size) * 10 }
     private(set) var now: Int64 = 1_000_000_000
     private var turn = 0
@@ -59,7 +59,7 @@ private struct Simulation {
         }
     }
 
-    /// Whose turn it is of those that the queue can send to, each of which gets one message.
+    /// Returns the consumer whose turn it is. The queue sends one message to each consumer with credit in turn.
     private func next() -> (index: Int, time: Int64)? {
         guard self.queue > 0 else { return nil }
         var best: (index: Int, time: Int64)?
@@ -72,7 +72,7 @@ private struct Simulation {
         return best
     }
 
-    /// Does what comes next. Returns false when nothing does.
+    /// Performs the next step. Returns `false` if there is none.
     mutating func step() -> Bool {
         var time = Int64.max
         var (kind, which) = (0, 0)
@@ -119,7 +119,7 @@ private struct Simulation {
         return true
     }
 
-    /// Some steps, between which other tests have their turn.
+    /// Performs some steps, and then yields to other tests.
     mutating func steps() async -> Bool {
         await Task.yield()
         for _ in 0..<100 where !self.step() { return false }
@@ -128,7 +128,7 @@ private struct Simulation {
 
     var done: Int { self.consumers.reduce(0) { $0 + $1.done } }
 
-    /// The messages a second, after some time to learn.
+    /// Returns the messages per second, after a warm-up.
     mutating func rate(after warmUp: Int64, messages: Int) async -> Double {
         let begin = self.now + warmUp
         while self.now < begin, await self.steps() {}
@@ -138,7 +138,7 @@ private struct Simulation {
     }
 }
 
-/// A window that is learned: as fast as the best fixed one, and no larger than is of use.
+/// A self-tuning window: as fast as the best fixed one, and no larger than useful.
 @Suite(.serialized, .deadline(minutes: 5))
 struct CreditTunerTests {
     private static let budget = 16 << 20
@@ -148,7 +148,7 @@ struct CreditTunerTests {
         for size in [100, 10 << 10, 1 << 20] {
             let isFast = handling < 100_000 && size == 100
             let messages = isFast ? 40_000 : 400
-            // The largest that the same budget has room for is the best: here nothing else suffers from it.
+            // The largest window of the same budget is the best one, because nothing else in this test suffers from it.
             let largest = min(65_536, Self.budget / max(size, CreditWindow.leastSize))
             let warmUp = (isFast ? 60_000_000 : 200_000_000) + 6 * roundTrip
             var fixed = Simulation([.messages(largest)], size: size, roundTrip: roundTrip, handling: handling)
@@ -167,7 +167,7 @@ struct CreditTunerTests {
 
     @Test(arguments: [100_000, 5_000_000, 50_000_000] as [Int64], [1_000_000, 10_000_000] as [Int64])
     func severalConsumersShareAQueue(roundTrip: Int64, handling: Int64) async {
-        // Each begins a round trip after the one before it.
+        // Each consumer begins one round trip after the previous one.
         var simulation = Simulation(
             Array(repeating: .automatic(Self.budget), count: 3),
             queue: 3_000,
@@ -186,7 +186,7 @@ struct CreditTunerTests {
         var slow = Simulation([.automatic(Self.budget)], size: 100, roundTrip: 100_000, handling: 10_000_000)
         _ = await slow.rate(after: 2_000_000_000, messages: 100)
         #expect((2...20).contains(slow.consumers[0].window.tuner.window))
-        // It has become fast, and slow again.
+        // The handler becomes fast, and slow again.
         var tuner = CreditTuner()
         tuner.answered(after: 5_000_000)
         var totals = CreditTuner.Totals()
@@ -205,7 +205,7 @@ struct CreditTunerTests {
         #expect(tuner.window > 1_000)
         work(6_000, 10_000_000)
         #expect(tuner.window < 150)
-        // Time without messages says nothing.
+        // A pause without messages does not change the window.
         let before = tuner.window
         now += 3_600_000_000_000
         work(20, 10_000_000)
@@ -222,7 +222,7 @@ struct CreditTunerTests {
         totals.arrived = 10
         tuner.update(totals, held: 10, at: 1_060)
         #expect(tuner.roundTrip == 60)
-        // The first of the new credit counts, not the last of the old.
+        // The first message of the new credit counts, not the last one of the old credit.
         totals.granted = 20
         tuner.update(totals, held: 10, at: 2_000)
         tuner.update(totals, held: 10, at: 2_010)
@@ -235,15 +235,15 @@ struct CreditTunerTests {
         #expect(tuner.roundTrip == 0)
     }
 
-    /// An application that gives back many at once is not as fast as that looks, and large messages are worth no more places
-    /// than are on their way.
+    /// An application that releases many messages at once is slower than the burst suggests. For large messages the
+    /// window covers only the messages in flight.
     @Test(arguments: [(100, 8_194...8_194), (10_240, 2_700...2_800)])
     func returnsInOneBatchMakeNoLargerWindow(size: Int, window: ClosedRange<Int>) {
         var tuner = CreditTuner()
         tuner.answered(after: 5_000_000)
         var totals = CreditTuner.Totals()
         var now: Int64 = 1_000_000_000
-        // 366,000 a second by the clock, and 12,800,000 while there are any.
+        // By the clock these are 366,000 messages per second. While messages are held, they are 12,800,000.
         for _ in 0..<10_000 {
             totals.arrived += 128
             tuner.update(totals, held: 128, size: size, at: now)
@@ -255,8 +255,8 @@ struct CreditTunerTests {
         #expect(window.contains(tuner.window), "\(tuner.window)")
     }
 
-    /// A round trip that was too long, for all began at the same time, is found to be shorter; one that becomes longer is the
-    /// queue of other consumers, which must not make the window larger.
+    /// The round trip was measured while all consumers began, and was too long. A shorter one replaces it. A longer one
+    /// measures the queue of other consumers, and must not enlarge the window.
     @Test func theRoundTripIsMeasuredAgain() {
         var window = CreditWindow(.automatic(Self.budget))
         var now: Int64 = 1_000_000_000
@@ -267,7 +267,7 @@ struct CreditTunerTests {
             window.tune(at: now)
         }
         var way: Int64 = 25_000_000
-        // A peer that sends at once what there is credit for.
+        // A peer that uses all credit at once.
         func work(_ seconds: Int64) {
             let end = now + seconds * 1_000_000_000
             while now < end {
@@ -292,16 +292,18 @@ struct CreditTunerTests {
         #expect(window.tuner.roundTrip == 1_000_000)
     }
 
-    /// A window that hangs on a round trip that was measured while all began is looked at again after a second, not after ten.
+    /// A window whose size depends on a round trip measured at the start is measured again after one second, not ten.
     @Test func aRoundTripThatMakesTheWindowLargeIsMeasuredSoon() {
-        /// The seconds until the window of an application that is given so many messages a turn is no longer 50 ms' worth.
+        /// Returns the seconds until the tuner corrects a window that is worth 50 ms for an application with `perTurn`
+        /// messages a turn.
         func secondsUntilItIsFound(_ perTurn: Int) -> Int64 {
             var window = CreditWindow(.automatic(Self.budget))
             let start: Int64 = 1_000_000_000
             var now = start
             window.attached(after: 50_000_000)
             while window.tuner.roundTrip ?? 0 > 1_000_000, now < start + 30_000_000_000 {
-                // Others get theirs first, and it is never out of credit but for a measurement: then the way is all there is.
+                // Other consumers get their messages first. Only a measurement waits without credit, and then only the
+                // line's delay counts.
                 let isMeasuring = window.tuner.isProbing
                 let isAlone = isMeasuring && window.outstanding == 0
                 if window.topUp() > 0 { window.tune(at: now) }
@@ -318,12 +320,12 @@ struct CreditTunerTests {
             }
             return (now - start) / 1_000_000_000
         }
-        // 200,000 messages a second over 50 ms are more than a near application has in any case; 20,000 are not.
+        // 200,000 messages per second over 50 ms exceed the window of any nearby application; 20,000 do not.
         #expect(secondsUntilItIsFound(10_000) == 1)
         #expect(secondsUntilItIsFound(1_000) == 10)
     }
 
-    /// Before a round trip is measured all credit is used.
+    /// The application uses all credit before a round trip is measured.
     @Test func aMeasurementBeginsWithoutCredit() {
         var window = CreditWindow(.automatic(Self.budget))
         var now: Int64 = 1_000_000_000
@@ -357,7 +359,7 @@ struct CreditTunerTests {
         #expect(window.tuner.roundTrip == 5_000)
     }
 
-    /// It holds messages and waits for more: a window that ends there would stop it for good.
+    /// The task holds messages and waits for more. A window that ended there would stop it forever.
     @Test func aWaiterThatHoldsAllMessagesGetsMoreCredit() {
         for budget in [1_000, Self.budget] {
             var window = CreditWindow(.automatic(budget))

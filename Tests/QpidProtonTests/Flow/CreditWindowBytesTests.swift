@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Credit that is granted for bytes.
+/// Credit that is granted in bytes.
 struct CreditWindowBytesTests {
     @Test func theFirstCreditIsCautious() {
         var window = CreditWindow(.bytes(1_000_000))
@@ -24,7 +24,7 @@ struct CreditWindowBytesTests {
             window.free(1, bytes: window.complete(size))
         }
         for _ in 0..<200 { take(100) }
-        // By sixteenths of whole numbers it comes near the least.
+        // Steps of one sixteenth in whole numbers bring the expected size close to the minimum.
         #expect(window.expectedSize < CreditWindow.leastSize + 16)
         take(500_000)
         #expect(window.expectedSize == 500_000)
@@ -34,7 +34,7 @@ struct CreditWindowBytesTests {
         #expect(window.heldBytes == 0)
     }
 
-    /// What is held, and what is expected of the credit when it is granted, stay inside the budget.
+    /// The held bytes, plus the expected bytes of the credit at the time of the grant, stay within the budget.
     @Test func creditStaysInsideTheBudget() {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
@@ -58,7 +58,7 @@ struct CreditWindowBytesTests {
                 }
                 #expect(window.heldBytes == held.reduce(0, +))
             }
-            // With nothing held there is always credit for one.
+            // Once all messages are released, there is credit for at least one.
             for bytes in held { window.free(1, bytes: bytes) }
             window.starve()
             #expect(window.topUp() + window.outstanding > 0)

@@ -10,7 +10,7 @@ struct DecisionProofTests {
         var proof = DecisionProof()
         proof.arrived(10)
         for _ in 0..<5 { proof.send(1) }
-        // Twenty messages may come without the credit of the flow.
+        // Twenty messages may still arrive without the credit of this flow.
         proof.granted(after: 30, 2)
         proof.send(2)
         proof.arrived(30)

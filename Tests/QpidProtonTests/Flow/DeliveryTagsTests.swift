@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The delivery-tags of one sender: numbers, until the application chooses one.
+/// The delivery-tags of one sender: numbers, until the application chooses a tag.
 struct DeliveryTagsTests {
     private func bytes(_ number: Int) -> [UInt8] { DeliveryTags.withTag(number) { Array($0) } }
 
@@ -32,7 +32,7 @@ struct DeliveryTagsTests {
             tags.free($0)
         }
         #expect(try tags.begin([7, 7], isSettled: true) == [7, 7])
-        // Sent settled: it is free at once.
+        // The message was sent settled, so its tag is free at once.
         #expect(try tags.begin([7, 7], isSettled: false) == [7, 7])
     }
 
@@ -41,7 +41,7 @@ struct DeliveryTagsTests {
         tags.keep()
         #expect(try tags.begin([2], isSettled: false) == [2])
         #expect(try tags.begin([3], isSettled: false) == [3])
-        // The third message would have the tag 3, and the fourth keeps the distance.
+        // The third message would have the tag 3, so it gets 4. The fourth one keeps the distance.
         #expect(try tags.begin(nil, isSettled: false) == [4])
         #expect(try tags.begin(nil, isSettled: false) == [5])
         #expect(tags.begun == 4)

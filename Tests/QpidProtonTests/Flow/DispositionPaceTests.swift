@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// When dispositions leave that are kept back for their neighbours.
+/// The time at which withheld dispositions leave.
 @Suite struct DispositionPaceTests {
     private static func made() -> DispositionPace {
         var pace = DispositionPace()
@@ -54,7 +54,7 @@ import Testing
     }
 }
 
-/// The sizes that a receiver takes.
+/// The message sizes that a receiver accepts.
 @Suite struct ReceiverLimitsTests {
     private func limits(
         _ window: CreditPolicy,

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// A queue that `#expect` can name: the queue itself cannot be copied.
+/// A queue that `#expect` can name, because the queue itself is not copyable.
 private final class Queue {
     private var queue = DispositionQueue<Int>()
 
@@ -28,7 +28,7 @@ private final class Queue {
     func forEachWaiting(_ body: (SlotKey, Int64) -> Void) { self.queue.forEachWaiting(body) }
 }
 
-/// Values by key and in order, beside a plain model of them.
+/// Values by key and in order, compared with a plain model.
 @Suite struct DispositionQueueTests {
     private struct Entry {
         let key: SlotKey

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Credit, windows, slots, counts.
+/// Credit, windows, slots and counts.
 @Suite struct FlowValueTests {
     @Test func creditIsToppedUpAtAQuarter() {
         for size in 1...9 {
@@ -99,7 +99,7 @@ import Testing
                 #expect(window.outstanding == credit)
                 #expect(window.held == held)
                 #expect(credit + held <= size)
-                // It never stalls with nothing outstanding and half of the places free.
+                // The window never stalls while no credit is outstanding and half of the places are free.
                 #expect(credit > 0 || size - held < size - size / 2)
             }
         }
@@ -111,7 +111,7 @@ import Testing
         window.sent(6)
         #expect(window.available == 4)
         #expect(window.nextOutgoingID == 2)
-        // The peer has seen three of the six, and takes one more from there.
+        // The peer has seen three of the six transfers, and accepts one more.
         window.update(nextIncomingID: 0xFFFF_FFFF, incomingWindow: 1)
         #expect(window.available == -2)
         window.update(nextIncomingID: 2, incomingWindow: 0)

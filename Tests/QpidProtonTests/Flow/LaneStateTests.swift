@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What a link's bytes wait for, and how a refusal says it.
+/// The resource that a link's bytes wait for, and its wording in a refusal.
 @Suite struct LaneStateTests {
     @Test func theCauseIsWhatIsLacking() {
         var state = LaneState(isEmpty: false)
@@ -17,7 +17,7 @@ import Testing
         #expect(state.cause == .remoteWindow)
         state.credit = 0
         #expect(state.cause == .credit)
-        // What has begun has its credit, unless the peer has taken it back.
+        // A message that has begun keeps its credit, unless the peer has revoked it.
         state.isMidMessage = true
         #expect(state.cause == .remoteWindow)
         state.isHeld = true

@@ -4,18 +4,18 @@ import Testing
 
 @testable import QpidProton
 
-/// Which lane goes next: priorities, the share of the low ones, and weights.
+/// The choice of the next lane: priorities, the share of the low ones, and weights.
 @Suite struct LaneTests {
     private let made = MadeMessages()
     private static let quantum = SendQueue<String>.quantum
 
-    /// Fills a lane with more than a test takes.
+    /// Fills a lane with more messages than a test moves.
     private func fill(_ queue: inout SendQueue<String>, _ lane: SendQueue<String>.Lane, count: Int = 200) {
         queue.setCredit(count, on: lane)
         queue.enqueue((0..<count).map { _ in self.made.make(10_000) }, on: lane)
     }
 
-    /// Moves about as many bytes as asked for, as the pump does; the bytes by link.
+    /// Moves about `bytes` bytes, as the pump does. Returns the bytes of each link.
     private func move(_ queue: inout SendQueue<String>, bytes: Int) -> [String: Int] {
         var moved: [String: Int] = [:]
         var left = bytes
@@ -36,7 +36,7 @@ import Testing
         for lane in lanes { self.fill(&queue, lane, count: 10) }
         #expect(self.move(&queue, bytes: 100_000) == ["high": 100_000])
         #expect(self.move(&queue, bytes: 50_000) == ["mid": 50_000])
-        // In the middle of the others' messages as well.
+        // A higher priority also interrupts the messages of the others.
         queue.setCredit(1, on: lanes[2])
         queue.enqueue([self.made.make(100)], on: lanes[2])
         #expect(self.move(&queue, bytes: 60_000) == ["high": 100, "mid": 50_000, "low": 9_900])
@@ -62,7 +62,7 @@ import Testing
         for lane in lanes { self.fill(&queue, lane, count: 1_000) }
         let total = 4_000_000
         let moved = self.move(&queue, bytes: total)
-        // One quantum is what a share may be late or early.
+        // A share may be early or late by one quantum.
         let slack = 4 * Self.quantum
         let low = (moved["a"] ?? 0) + (moved["b"] ?? 0)
         #expect(abs(low - Int(share * Double(total))) <= slack)
@@ -73,7 +73,7 @@ import Testing
         var queue = SendQueue<String>()
         let lanes = [1, 2, 5].map { queue.addLane("\($0)", weight: $0) }
         for lane in lanes { self.fill(&queue, lane, count: 1_000) }
-        // In bites that do not fit the turns.
+        // The sizes of the moves do not fit the turns.
         var moved: [String: Int] = [:]
         for _ in 0..<200 { moved.merge(self.move(&queue, bytes: 32_768), uniquingKeysWith: +) }
         let total = 200 * 32_768

@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Credit, windows and handles are uints: what a peer grants is used, however much it is.
+/// Credit, windows and handles are AMQP uints. A sender uses a peer's grant, however large it is.
 @Suite(.deadline(minutes: 2))
 struct LargeGrantTests {
-    /// Without a limit of this side's own.
+    /// A configuration without a limit of its own.
     private static var configuration: AMQPSender.Configuration {
         var configuration = AMQPSender.Configuration(target: "q")
         configuration.unsettledLimit = nil
@@ -27,10 +27,10 @@ struct LargeGrantTests {
             #expect(sender.credit == Int(credit) - 30)
             try await adversary.send(.disposition(0, 29))
             for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
-            // As much again, while ten are on their way.
+            // The peer grants the same credit again, while ten messages are in flight.
             try await adversary.send(.flow(nextIncomingID: 20, handle: 0, deliveryCount: 20, credit: credit))
             #expect(sender.credit == Int(credit) - 10)
-            // The peer takes it all back, and more than is left.
+            // The peer revokes all credit, more than is left.
             try await adversary.send(.flow(nextIncomingID: 20, handle: 0, deliveryCount: 20, credit: 0))
             #expect(sender.credit == 0)
             _ = try sender.trySend(encoded: payload(10))
@@ -42,7 +42,7 @@ struct LargeGrantTests {
         }
     }
 
-    /// The counts of the two sides stay the same: those of a link whose limit is behind 2³² too.
+    /// The counts of both sides agree, even for a link whose limit exceeds 2³².
     @Test(arguments: [0xFFFF_FFFF, 0x8000_0000, 5] as [UInt32])
     func theStateAndADrainReportAllCredit(credit: UInt32) async throws {
         try await withSenders(.client, 1, credit: 0, Self.configuration) { senders, _, adversary in
@@ -58,7 +58,7 @@ struct LargeGrantTests {
             let drained = try #require(try await adversary.frames(.flow).last)
             #expect(drained.field(5) == .uint(credit) && drained.field(6) == .uint(0), "\(drained)")
             #expect(senders[0].credit == 0)
-            // What is granted from there on is used.
+            // The sender uses credit that the peer grants afterwards.
             try await adversary.send(.flow(nextIncomingID: 3, handle: 0, deliveryCount: credit, credit: 2))
             #expect(senders[0].credit == 2)
             for _ in 0..<3 { _ = try senders[0].trySend(encoded: payload(10)) }
@@ -67,7 +67,7 @@ struct LargeGrantTests {
         }
     }
 
-    /// Any grant, and any number of messages on their way that is not more than it.
+    /// Any grant, with any number of messages in flight up to the grant.
     @Test func proton32BitsHaveASign() {
         var random = SeededGenerator(seed: 7)
         for _ in 0..<10_000 {
@@ -76,10 +76,10 @@ struct LargeGrantTests {
             #expect(LinkCredit.left(granted - used, of: granted) == Int(granted - used), "seed 7")
             let over = UInt32.random(in: 1...1_000_000, using: &random)
             guard granted < 0x7000_0000 else { continue }
-            // The peer has taken back what was used already.
+            // The peer has revoked credit that is already used.
             #expect(LinkCredit.left(0 &- over, of: granted) == -Int(over), "seed 7")
         }
-        // A peer that counts ahead of this side.
+        // This peer's count is ahead of this side's.
         #expect(LinkCredit.left(1_000, of: 0) == 1_000)
     }
 
@@ -94,7 +94,7 @@ struct LargeGrantTests {
         #expect(window.available == -4)
     }
 
-    /// A peer may use every handle that it was told of, and no other.
+    /// A peer may use every advertised handle, and no other.
     @Test func theHighestHandleIsAdvertised() async throws {
         try await withReceivers(.client, 1) { _, connection, adversary in
             let begin = try #require(try await adversary.frames(.begin).last)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Each table visits every state with every event. What it does not list changes nothing.
+/// Each table covers every state with every event. An event that it does not list changes nothing.
 struct LinkPhaseTests {
     typealias End = LinkPhase.End
 
@@ -29,7 +29,7 @@ struct LinkPhaseTests {
         var changed = phase
         changed.take(event)
         #expect(changed == Self.expected(phase, event))
-        // A link that has ended does not open again, and one that was freed stays so.
+        // An ended link does not open again, and a freed link stays freed.
         #expect(!changed.isOpen || phase.isOpen)
         #expect(changed.isDone || !phase.isDone)
         #expect([changed.isOpen, changed.isDone].filter { $0 }.count <= 1)
@@ -64,7 +64,7 @@ struct SessionStateTests {
         let hasChanged = changed.take(event)
         #expect(changed == Self.expected(state, event))
         #expect(hasChanged == (changed != state))
-        // Nothing may leave on a session that has ended, and it does not open again.
+        // An ended session sends nothing and does not open again.
         #expect(changed.isOpen || changed.isBlocked)
         #expect(!changed.isOpen || state.isOpen)
         #expect(changed.isDone || !state.isDone)
@@ -101,7 +101,7 @@ struct SenderStateTests {
         #expect(changed == Self.expected(state, event))
         #expect(hasChanged == (changed != state))
         #expect(changed == .ended || state != .ended)
-        // An abort that Proton was told of, or the end, is the end of the message.
+        // An abort that was passed to Proton, or the end, is the end of the message.
         if event == .abort || event == .end { #expect(!changed.isAborting) }
     }
 

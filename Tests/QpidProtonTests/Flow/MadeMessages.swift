@@ -2,7 +2,7 @@
 
 @testable import QpidProton
 
-/// Makes messages for a queue alone, and gives back what they use when the test is over.
+/// Creates messages without a connection, and releases their memory after the test.
 final class MadeMessages {
     private var outcomes = OutcomeSource()
     private var messages: [PendingMessage] = []
@@ -23,7 +23,7 @@ final class MadeMessages {
         return message
     }
 
-    /// A message whose bytes have been given back already.
+    /// Forgets a message whose bytes are already released.
     func isGone(_ message: PendingMessage) {
         self.messages.removeAll { $0.node == message.node }
         message.outcome.resolve(.failure(.cancelled))

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The token buckets by themselves.
+/// The token buckets on their own.
 @Suite struct RateLimiterTests {
     private let second: Int64 = 1_000_000_000
 
@@ -32,7 +32,7 @@ import Testing
             now = limiter.nextTime(now: now)
             let (messages, _) = limiter.available(now: now)
             guard messages > 0 else { break }
-            // Ever more at once: as if many had been counted one by one.
+            // Counting ever more messages in one step equals counting them one by one.
             let bulk = messages + sum / 1_000
             limiter.take(messages: bulk, bytes: 0)
             sum += bulk
@@ -41,7 +41,7 @@ import Testing
         #expect(sum >= 1_000_000_000)
         let end = limiter.nextTime(now: now)
         let earned = rate * Double(end) / 1e9
-        // At the end of the wait the one that was waited for is there, and no more.
+        // At the end of the wait the expected message has its token, and no more tokens exist.
         #expect(abs(earned + Double(capacity) - Double(sum) - Double(max(1, min(capacity, Int(rate / 1_000))))) < 1)
     }
 
@@ -52,7 +52,7 @@ import Testing
         #expect(limiter.available(now: -1_000) == (0, 0))
         #expect(limiter.available(now: .max) == full)
         #expect(limiter.available(now: .max) == full)
-        // A clock that goes back gives nothing and takes nothing.
+        // A clock that moves backwards adds and removes no tokens.
         limiter.take(messages: 1, bytes: 1)
         #expect(limiter.available(now: 0) == (full.messages - 1, full.bytes - 1))
     }
@@ -79,7 +79,7 @@ import Testing
         limiter.take(messages: 5, bytes: 0)
         let next = limiter.nextTime(now: 5 * self.second)
         #expect(next > 5 * self.second)
-        // The rest of a message has been counted already.
+        // The rest of a message has already been counted.
         #expect(limiter.nextTime(now: 5 * self.second, isMidMessage: true) == 5 * self.second)
     }
 

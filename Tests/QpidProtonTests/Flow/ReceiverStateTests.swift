@@ -4,11 +4,11 @@ import Testing
 
 @testable import QpidProton
 
-/// The state of a receiver, beside a plain account of its credit and its drains.
+/// The state of a receiver, compared with a plain account of its credit and its drains.
 @Suite struct ReceiverStateTests {
     @Test func everyStateTakesEveryEvent() {
         var random = SeededGenerator(seed: SeededGenerator.seed())
-        // Some histories for each phase, in the order in which the phases were found.
+        // Several histories for each phase, in the order in which the walk found the phases.
         var pool: [(phase: Visit.Phase, models: [ReceiverModel])] = []
         var places: [Visit.Phase: Int] = [:]
         func add(_ model: ReceiverModel) {
@@ -105,7 +105,7 @@ import Testing
     }
 }
 
-/// A state, as far as the walk distinguishes states, and the event that it gets.
+/// A state, as far as the walk distinguishes states, and its event.
 private struct Visit: Hashable {
     enum Message: CaseIterable { case none, gathering, gatheringHeldBack, streaming, streamingHeldBack }
     enum Drain: CaseIterable { case none, requested, answered, ending }
@@ -140,19 +140,19 @@ private enum ReceiverEvent: CaseIterable {
     case grant, grantWithheld, topUp, starve, free, hold, tune
 }
 
-/// The account that the state must agree with.
+/// The account that the state must match.
 private struct ReceiverModel {
     private var state: ReceiverState
     private let isManual: Bool
-    /// Credit that the application granted, and credit that the state let the loop advertise.
+    /// The credit that the application granted, and the credit that the state released for advertising.
     private var wanted = 0
     private var advertised = 0
-    /// Credit that messages used, and that came back.
+    /// The credit that messages used, and the credit that was returned.
     private var used = 0
     private var cameBack = 0
-    /// The credit that the peer returned for the drain that is under way; nil while there is none.
+    /// The credit that the peer returned for the current drain; `nil` while there is none.
     private var returned: Int?
-    /// The drains that were asked for, and those that have ended.
+    /// The requested drains and the ended ones.
     private var drains = (begun: 0, over: 0)
     private(set) var history: [ReceiverEvent] = []
     private(set) var failure: String?

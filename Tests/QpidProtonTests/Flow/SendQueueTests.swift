@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The backlog: order within a lane, turns among lanes, credit, slices.
+/// The backlog: order within a lane, turns among lanes, credit and slices.
 @Suite struct SendQueueTests {
     private let made = MadeMessages()
 
@@ -13,7 +13,7 @@ import Testing
         self.made.make(bytes, reply)
     }
 
-    /// Moves all that can move, in slices of `limit`; the sizes of the slices with their links.
+    /// Moves everything that can move, in slices of `limit` bytes. Returns the sizes of the slices with their links.
     private func drain(_ queue: inout SendQueue<String>, limit: Int = 1_000_000) -> [String] {
         var moved: [String] = []
         while let lane = queue.nextLane() {
@@ -128,7 +128,7 @@ import Testing
         #expect(self.drain(&queue) == ["a7."])
     }
 
-    /// What the slices of a message take off the ledger is what the message was counted with.
+    /// The slices of a message subtract from the ledger exactly the bytes that the message added.
     @Test func slicesSumUpToTheLedgersBytes() {
         for size in [0, 1, 9, 10, 11, 100] {
             var queue = SendQueue<String>()

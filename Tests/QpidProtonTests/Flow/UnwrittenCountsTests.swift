@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What is counted by the write that carries it.
+/// Counts that belong to the write that carries them.
 @Suite(.deadline)
 struct UnwrittenCountsTests {
     @Test func countsStayUntilTheirWriteIsDone() {
@@ -30,7 +30,7 @@ struct UnwrittenCountsTests {
         #expect(writes.isIdle && counts.left(writes) == 1)
     }
 
-    /// Beside a list of every single thing.
+    /// Compares the counts with a list of all items.
     @Test func theyAgreeWithAPlainList() {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)

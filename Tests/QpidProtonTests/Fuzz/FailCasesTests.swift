@@ -5,9 +5,9 @@ import Testing
 
 @testable import QpidProton
 
-/// What once made a fuzz target fail, and the inputs with which fuzzing begins: none of them may fail.
+/// The inputs that once made a fuzz target fail, and the seeds of the fuzzer: none of them may fail.
 ///
-/// `./dev/fuzz --seeds` sets QPID_PROTON_FUZZ_SEEDS, and the inputs are written anew.
+/// `./dev/fuzz --seeds` sets `QPID_PROTON_FUZZ_SEEDS`, and the test writes the seeds again.
 @Suite(.serialized, .deadline(minutes: 3))
 struct FailCasesTests {
     private static let folder = URL(filePath: #filePath).appending(path: "../../../../FuzzTesting").standardizedFileURL
@@ -39,7 +39,7 @@ struct FailCasesTests {
         for file in files { try Self.run(file, target) }
     }
 
-    /// Writes them, or makes sure that they can be made.
+    /// Writes the seeds, or checks that they can be generated.
     @Test func seedsAreMade() async throws {
         let seeds = try await FuzzSeeds.make()
         #expect(Set(seeds.map(\.target)) == Set(FuzzTarget.allCases))

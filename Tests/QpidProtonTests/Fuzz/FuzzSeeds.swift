@@ -4,7 +4,7 @@ import NIOCore
 
 @testable import QpidProton
 
-/// The inputs with which fuzzing begins: this suite's own dialogues, and messages of all types.
+/// The inputs with which fuzzing begins: the dialogues of this suite, and messages of all types.
 enum FuzzSeeds {
     struct Seed {
         var target: FuzzTarget
@@ -12,7 +12,7 @@ enum FuzzSeeds {
         var bytes: [UInt8]
     }
 
-    /// Bytes that choose settings: see ``FuzzOptions``.
+    /// The bytes that choose settings: see ``FuzzOptions``.
     private static let options: [(String, UInt8)] = [
         ("plain", 0x00), ("at-once", 0x03), ("in-sevens", 0x02), ("two-by-two", 0x01), ("small", 0x80),
         ("small-streaming", 0xC0), ("streaming", 0x40), ("slow-with-time", 0x18), ("asking", 0x20),
@@ -65,7 +65,7 @@ enum FuzzSeeds {
 
     // MARK: Frames
 
-    /// Each performative as it seldom comes, for a session with both links.
+    /// Returns each performative in a rare form, for a session with both links.
     private static func performatives() throws -> [(String, [UInt8])] {
         let error = AMQPValue.described(
             0x1D,
@@ -122,7 +122,7 @@ enum FuzzSeeds {
         }
     }
 
-    /// Performatives, states and termini named by their symbols, and texts with zero bytes.
+    /// Returns performatives, states and termini with symbolic descriptors, and texts with zero bytes.
     private static func symbols() throws -> [UInt8] {
         func named(_ name: String, _ fields: [AMQPValue] = []) -> AMQPValue {
             .described(AMQPDescribed(descriptor: .symbol(AMQPSymbol("amqp:\(name):list")), value: .list(fields)))

@@ -6,23 +6,23 @@ import Testing
 
 @testable import QpidProton
 
-/// The bytes of both directions of a dialogue, as text: a title for each step, and below it one line for each frame of the
-/// library (`>`) and of its peer (`<`), with every byte in hexadecimal.
+/// The bytes of both directions of a dialogue, as text. Each step has a title. Below it, each frame of the library
+/// (`>`) and of its peer (`<`) has one line in hexadecimal.
 ///
-/// A run of one byte is written as its number and the byte, as in `70000×41`.
+/// A run of one byte is written as its length and the byte, as in `70000×41`.
 final class GoldenTrace {
     private static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Traces")
-    /// If set, the tests write the files instead of comparing with them.
+    /// Whether the tests write the files instead of comparing the traces with them.
     private static let isRecording = ProcessInfo.processInfo.environment["QPID_PROTON_RECORD_TRACES"] != nil
 
     let peer: InMemoryPeer
     private var text = ""
-    /// The bytes of each direction that are in the text already.
+    /// The number of bytes of each direction that the text already contains.
     private var seen = (ofLibrary: 0, ofPeer: 0)
 
     init(_ peer: InMemoryPeer) { self.peer = peer }
 
-    /// Runs a step, waits until nothing moves, and adds the frames of both sides.
+    /// Runs a step, waits until no byte is in transit, and adds the frames of both sides.
     func step<Value>(_ title: String, _ body: () async throws -> Value) async throws -> Value {
         let value = try await body()
         await self.peer.settle()
@@ -48,7 +48,7 @@ final class GoldenTrace {
             let frame = Frame.parse(bytes, header: false)[0]
             self.text += "\(mark) \(frame.channel) \(frame.code.map { "\($0)" } ?? "empty") \(Self.hex(bytes))\n"
         }
-        // What is no whole frame.
+        // The remaining bytes are not a complete frame.
         if rest.readableBytes > 0 { self.text += "\(mark) bytes \(Self.hex(rest))\n" }
     }
 
@@ -74,7 +74,7 @@ final class GoldenTrace {
         return parts.joined(separator: " ")
     }
 
-    /// Compares the text with the file of this name.
+    /// Compares the text with the file named `name`.
     func check(_ name: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
         let file = Self.folder.appending(path: "\(name).txt")
         if Self.isRecording { return try self.text.write(to: file, atomically: true, encoding: .utf8) }

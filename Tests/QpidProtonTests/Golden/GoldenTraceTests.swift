@@ -6,9 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Dialogues whose every byte is committed: a change of the inside that is to change nothing on the wire is seen here.
+/// Dialogues whose every byte is committed. They detect an internal change that alters the bytes on the wire.
 ///
-/// `QPID_PROTON_RECORD_TRACES=1 ./dev/test --filter GoldenTraceTests` writes the files again; the commit says why.
+/// `QPID_PROTON_RECORD_TRACES=1 ./dev/test --filter GoldenTraceTests` writes the files again. The commit message gives
+/// the reason.
 @Suite(.deadline, .enabled(if: ProtonVersion.loaded == ProtonVersion.tested))
 struct GoldenTraceTests {
     private static func configuration() -> AMQPConnection.Configuration {
@@ -281,7 +282,7 @@ struct GoldenTraceTests {
     @Test func echoes() async throws {
         try await withPeer(configuration: Self.configuration(), { .answeredByHand }) { connection, peer in
             let trace = GoldenTrace(peer)
-            // From here on the test alone speaks for the peer.
+            // From here on only the test sends for the peer.
             try await peer.run { $0.isDeaf = true }
             let opening = begin { try await connection.openSession() }
             let session = try await trace.step("open and begin") {
@@ -335,7 +336,7 @@ struct GoldenTraceTests {
     @Test func hostilePeer() async throws {
         try await withPeer(configuration: Self.configuration(), { .answeredByHand }) { connection, peer in
             let trace = GoldenTrace(peer)
-            // From here on the test alone speaks for the peer.
+            // From here on only the test sends for the peer.
             try await peer.run { $0.isDeaf = true }
             let opening = begin { try await connection.openSession() }
             let session = try await trace.step("open and begin") {

@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// A peer that speaks frames by hand: the test makes every byte that the library hears, and reads what it answers.
+/// A peer with handwritten frames: the test creates every byte that the library receives, and reads its answers.
 struct Adversary: Sendable {
     let peer: InMemoryPeer
-    // MARK: Speaking
+    // MARK: Sending
 
     func send(_ frames: Frame...) async throws { try await self.send(frames) }
 
@@ -25,7 +25,7 @@ struct Adversary: Sendable {
         try await self.peer.run { $0.inject(bytes) }
     }
 
-    /// Answers the library's begin, whose channel is 0, and grants a window.
+    /// Answers the library's `begin`, which has channel 0, and grants a window.
     func session(_ connection: AMQPConnection, _ configuration: AMQPSession.Configuration = .init()) async throws
         -> AMQPSession
     {
@@ -36,14 +36,14 @@ struct Adversary: Sendable {
         return try await opening.value
     }
 
-    /// Answers the library's attach of a receiver on the handle that it chose.
+    /// Answers the library's `attach` of a receiver on the handle that the library chose.
     func receiver(_ session: AMQPSession, _ configuration: AMQPReceiver.Configuration) async throws -> AMQPReceiver {
         let opening = begin { try await session.openReceiver(configuration) }
         try await self.answerAttach()
         return try await opening.value
     }
 
-    /// Answers the library's attach of a sender on the handle that it chose.
+    /// Answers the library's `attach` of a sender on the handle that the library chose.
     func sender(_ session: AMQPSession, _ configuration: AMQPSender.Configuration) async throws -> AMQPSender {
         let opening = begin { try await session.openSender(configuration) }
         try await self.answerAttach()
@@ -61,7 +61,7 @@ struct Adversary: Sendable {
         )
     }
 
-    // MARK: Hearing
+    // MARK: Receiving
 
     func frames(_ code: Frame.Code) async throws -> [Frame] {
         try await self.peer.framesOfLibrary().filter { $0.code == code }
@@ -72,7 +72,7 @@ struct Adversary: Sendable {
         get async throws { try await self.peer.run { $0.wire.isClosed } }
     }
 
-    /// The condition and the text in the last close, end or detach that the library has sent; nil for none.
+    /// The condition and the text of the last `close`, `end` or `detach` from the library; `nil` if there was none.
     func error(in code: Frame.Code) async throws -> (condition: AMQPCondition, text: String)? {
         guard let frame = try await self.frames(code).last,
             case .described(let error) = frame.field(code == .detach ? 2 : 0), let fields = error.value.listValue,
@@ -82,7 +82,8 @@ struct Adversary: Sendable {
         return (AMQPCondition(rawValue: condition.rawValue), text)
     }
 
-    /// The peer gets a close with this condition, the socket is closed, and the user's connection has the same error.
+    /// Expects that the peer gets a `close` with this condition, the socket closes, and the user's connection has the
+    /// same error.
     func expectClose(
         _ condition: AMQPCondition,
         _ text: String,
@@ -103,9 +104,9 @@ struct Adversary: Sendable {
     }
 }
 
-/// Opens a connection to an adversary, runs a test on it, and cuts it. Nothing may be left behind.
+/// Opens a connection to an adversary, runs a test on it, and cuts it. No resource may be left behind.
 ///
-/// - Parameter role: The library's: a listener's connections take sessions and links.
+/// - Parameter role: The role of the library. A listener's connection accepts sessions and links.
 func withAdversary(
     _ role: ConnectionHandler.Role,
     open: Frame = .open(),
@@ -140,7 +141,7 @@ func withAdversary(
 }
 
 extension AMQPConnection {
-    /// Accepts the next session and link that the peer asks for, as a receiver of this side.
+    /// Accepts the peer's next session and link, as a receiver of this side.
     func acceptReceiver(
         _ configuration: AMQPReceiver.Configuration? = nil,
         session settings: AMQPSession.Configuration = .init()
@@ -155,7 +156,7 @@ extension AMQPConnection {
         }
     }
 
-    /// As ``acceptReceiver(_:session:)``, a sender of this side.
+    /// Accepts the peer's next link, as a sender of this side.
     func acceptSender(_ configuration: AMQPSender.Configuration? = nil) async throws -> AMQPSender {
         let incoming = self.incoming.makeAsyncIterator()
         while true {
@@ -168,10 +169,10 @@ extension AMQPConnection {
     }
 }
 
-/// Both sides that the library can be on: a client before a hostile server, and a listener before a hostile client.
+/// Both roles of the library: a client of a hostile server, and a listener with a hostile client.
 let bothRoles: [ConnectionHandler.Role] = [.client, .server]
 
-/// A session on channel 0 with receivers of the library, whose senders the adversary has on the handles from 0 on.
+/// Opens a session on channel 0 with receivers of the library. The adversary has the senders on the handles from 0 on.
 func withReceivers(
     _ role: ConnectionHandler.Role,
     _ count: Int = 2,
@@ -198,7 +199,7 @@ func withReceivers(
     }
 }
 
-/// A session on channel 0 with senders of the library, whose receivers the adversary has on the handles from 0 on.
+/// Opens a session on channel 0 with senders of the library. The adversary has the receivers on the handles from 0 on.
 func withSenders(
     _ role: ConnectionHandler.Role,
     _ count: Int = 2,
@@ -226,7 +227,7 @@ func withSenders(
     }
 }
 
-/// Bytes that no peer should send, with the condition of the close that follows and a part of its text.
+/// Bytes that no peer should send, the condition of the resulting `close`, and a part of its text.
 struct HostileBytes: CustomTestStringConvertible, Sendable {
     let testDescription: String
     let bytes: [UInt8]
@@ -247,7 +248,7 @@ struct HostileBytes: CustomTestStringConvertible, Sendable {
 }
 
 extension AMQPReceiver {
-    /// The next message, which must come within the deadline.
+    /// Returns the next message, which must arrive within the deadline.
     func nextInTime() async throws -> AMQPDelivery {
         let delivery = try await begin { try await self.next() }.value
         return try #require(delivery)

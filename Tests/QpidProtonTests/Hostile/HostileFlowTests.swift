@@ -5,13 +5,14 @@ import Testing
 
 @testable import QpidProton
 
-/// Flows whose numbers cannot be: what they say is held against what is known, and nothing is sent that must not be.
+/// Flows with impossible numbers. The library checks them against its own counts, and sends nothing that it must not
+/// send.
 @Suite(.deadline(minutes: 2))
 struct HostileFlowTests {
     struct Case: CustomTestStringConvertible, Sendable {
         let testDescription: String
         let flow: Frame
-        /// Whether a message may leave behind it.
+        /// Whether a message may leave after the flow.
         let isOpen: Bool
 
         init(_ name: String, isOpen: Bool, _ flow: Frame) {
@@ -37,7 +38,7 @@ struct HostileFlowTests {
         Case("an outgoing window of 2³² - 1", isOpen: true, .flow(nextOutgoingID: 0xFFFF_0000, outgoingWindow: .max)),
     ]
 
-    /// The sender that is meant does what the flow says, as far as it can be; the other one, and the connection, go on.
+    /// The addressed sender obeys the flow as far as possible. The other sender and the connection continue.
     @Test(arguments: bothRoles, Self.wild)
     func wildSerials(role: ConnectionHandler.Role, hostile: Case) async throws {
         try await withSenders(role) { senders, connection, adversary in
@@ -48,7 +49,7 @@ struct HostileFlowTests {
             #expect(try await adversary.frames(.transfer).count == (hostile.isOpen ? 1 : 0))
             #expect(try await senders[0].session.snapshot().remoteIncomingWindow <= Int(UInt32.max))
             #expect(senders[0].deliveryLimit <= Int(UInt32.max))
-            // A flow that is in order puts it right.
+            // A correct flow repairs the state.
             try await adversary.send(.flow(handle: 0, deliveryCount: hostile.isOpen ? 1 : 0, credit: 100))
             await adversary.peer.settle()
             try await adversary.send(.disposition(0))
@@ -61,7 +62,7 @@ struct HostileFlowTests {
         }
     }
 
-    /// The peer, as the sender, claims to have used credit, at most what it was granted, or to be far behind.
+    /// As the sender, the peer claims to have used at most the granted credit, or to be far behind.
     @Test(arguments: bothRoles, [UInt32(0), 3, 4, 0xF000_0000, .max])
     func deliveryCountOfASender(role: ConnectionHandler.Role, count: UInt32) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
@@ -74,7 +75,7 @@ struct HostileFlowTests {
         }
     }
 
-    /// It claims more than that: the link is detached, as for messages without credit.
+    /// The peer claims more than the granted credit, and the link is detached as for messages without credit.
     @Test(arguments: bothRoles, [UInt32(5), 1_000, 0x7FFF_FFFF, 0x8000_0000])
     func deliveryCountBeyondTheCredit(role: ConnectionHandler.Role, count: UInt32) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
@@ -89,14 +90,14 @@ struct HostileFlowTests {
         }
     }
 
-    /// No credit of the library's is beyond what its window allows.
+    /// Expects that the library never grants more credit than its window allows.
     private func expectSaneCredit(_ adversary: Adversary) async throws {
         for flow in try await adversary.frames(.flow) {
             if case .uint(let credit) = flow.field(6) { #expect(credit <= 4, "\(flow.fields)") }
         }
     }
 
-    /// Two thousand flows that ask for an answer, in one read: one a link is given.
+    /// The peer sends two thousand flows that request an answer, in one read. Each link gets one answer.
     @Test(arguments: bothRoles)
     func echoFlood(role: ConnectionHandler.Role) async throws {
         try await withSenders(role) { senders, connection, adversary in
@@ -108,7 +109,7 @@ struct HostileFlowTests {
         }
     }
 
-    /// Properties of a flow that are deep, or many: they are not shown, and the flow counts.
+    /// A flow with deep or numerous properties takes effect, but its properties are not exposed.
     @Test(arguments: bothRoles)
     func propertiesOfAFlow(role: ConnectionHandler.Role) async throws {
         try await withSenders(role, credit: 0) { senders, connection, adversary in

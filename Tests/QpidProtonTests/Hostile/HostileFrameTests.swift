@@ -5,7 +5,8 @@ import Testing
 
 @testable import QpidProton
 
-/// Frames that are none, or come where they must not: the connection is closed with the reason, and its user has the same.
+/// Frames that are malformed, or that arrive in the wrong state. The connection closes with the reason, and its user
+/// gets the same error.
 @Suite(.deadline(minutes: 2))
 struct HostileFrameTests {
     private static let framing = AMQPCondition.connectionFramingError
@@ -103,13 +104,13 @@ struct HostileFrameTests {
             try await adversary.send(ByteBuffer(bytes: hostile.bytes))
             try await adversary.expectClose(hostile.condition, hostile.text, connection)
             await expectError(hostile.condition) { try await waiting.value }
-            // What comes behind it is not looked at.
+            // The library does not read the bytes behind the malformed frame.
             try await adversary.send(.begin())
             #expect(try await adversary.frames(.close).count == 1)
         }
     }
 
-    /// The same, where each byte comes alone.
+    /// The same frames, one byte at a time.
     @Test(arguments: bothRoles, Self.malformed.prefix(12))
     func framesByteByByte(role: ConnectionHandler.Role, hostile: HostileBytes) async throws {
         try await withAdversary(role) { connection, adversary in
@@ -186,7 +187,7 @@ struct HostileFrameTests {
         }
     }
 
-    /// The peer attaches another link by the name of one that is attached.
+    /// The peer attaches another link with the name of an attached link.
     @Test(arguments: bothRoles)
     func duplicateNames(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
@@ -197,7 +198,7 @@ struct HostileFrameTests {
         }
     }
 
-    /// Frames that come before the open.
+    /// The peer sends frames before its `open`.
     @Test(arguments: bothRoles)
     func framesBeforeTheOpen(role: ConnectionHandler.Role) async throws {
         var configuration = AMQPConnection.Configuration()
@@ -215,7 +216,7 @@ struct HostileFrameTests {
         await peer.finish()
     }
 
-    /// A frame that does not come to its end is held up to max-frame-size, and the idle timeout ends it.
+    /// An incomplete frame is buffered up to max-frame-size, and the idle timeout ends it.
     @Test(arguments: bothRoles)
     func aFrameThatDoesNotEnd(role: ConnectionHandler.Role) async throws {
         try await withAdversary(role) {
@@ -232,7 +233,7 @@ struct HostileFrameTests {
         }
     }
 
-    /// A server that allows one channel, and takes it for a session of its own.
+    /// A server that allows one channel, and uses it for a session of its own.
     @Test func noChannelIsLeft() async throws {
         try await withAdversary(.client, open: .open(channelMax: 0)) { connection, adversary in
             let opening = begin { try await connection.openSession() }
@@ -243,7 +244,7 @@ struct HostileFrameTests {
         }
     }
 
-    /// The peer goes on after its close.
+    /// The peer continues to send after its `close`.
     @Test(arguments: bothRoles)
     func framesBehindTheClose(role: ConnectionHandler.Role) async throws {
         try await withAdversary(role) { connection, adversary in

@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Dispositions of what there is not, and of far too much; and settlements that never come.
+/// Dispositions of unknown deliveries or of giant ranges, and settlements that never arrive.
 @Suite(.deadline(minutes: 2))
 struct HostileSettlementTests {
-    /// Ids that nothing has, in ranges up to the widest: they cost no more than what there is.
+    /// Ranges of unknown ids, up to the widest, cost no more time than the known deliveries.
     @Test(arguments: bothRoles, [false, true])
     func dispositionsOfUnknownIds(role: ConnectionHandler.Role, ofReceiver: Bool) async throws {
         try await withSenders(role) { senders, connection, adversary in
@@ -23,7 +23,7 @@ struct HostileSettlementTests {
             }
             let time = ContinuousClock.now - begun
             #expect(connection.error == nil)
-            // Looking for each id of one such range took Proton ten seconds, and there are 50.
+            // Proton needs ten seconds to look up every id of one such range, and there are 50.
             #expect(time < .seconds(20 * slowdown), "\(time)")
             let sending = begin { [sender = senders[0]] in try await sender.enqueue(encoded: payload(10)).outcome() }
             await adversary.peer.settle()
@@ -33,7 +33,7 @@ struct HostileSettlementTests {
         }
     }
 
-    /// All ids at once, and a range whose end comes before its beginning: none is a range of serial numbers.
+    /// A range of all ids, and ranges that end before they begin, are not ranges of serial numbers.
     @Test(arguments: bothRoles, [(UInt32(0), UInt32.max), (0x8000_0003, 2), (5, 4)])
     func giantRanges(role: ConnectionHandler.Role, range: (first: UInt32, last: UInt32)) async throws {
         try await withSenders(role) { senders, connection, adversary in
@@ -46,7 +46,7 @@ struct HostileSettlementTests {
         }
     }
 
-    /// A range that holds all there is beside many that there are not settles what there is, once.
+    /// A wide range with few known ids settles each known delivery once.
     @Test(arguments: bothRoles)
     func aWideRangeOverFewDeliveries(role: ConnectionHandler.Role) async throws {
         try await withSenders(role) { senders, _, adversary in
@@ -59,7 +59,7 @@ struct HostileSettlementTests {
         }
     }
 
-    /// The peer grants credit for two billion messages and settles none: no more are sent than may be unsettled.
+    /// The peer grants credit for two billion messages and settles none. The limit of unsettled messages still holds.
     @Test(arguments: bothRoles, [AMQPSenderSettleMode.unsettled, .mixed])
     func nothingIsEverSettled(role: ConnectionHandler.Role, mode: AMQPSenderSettleMode) async throws {
         var settings = AMQPSender.Configuration(target: "q")
@@ -67,7 +67,7 @@ struct HostileSettlementTests {
         settings.unsettledLimit = 100
         settings.sendLimit = AMQPSendLimit(high: 4_096)
         try await withSenders(role, 2, credit: 0x7FFF_FFFF, settings) { senders, connection, adversary in
-            // The window of the session is as wide.
+            // The session window is equally wide.
             try await adversary.send(.flow(window: .max))
             var transfers: [AMQPTracker] = []
             while transfers.count < 1_000, let transfer = try? senders[0].trySend(encoded: payload(100)) {
@@ -79,11 +79,11 @@ struct HostileSettlementTests {
             #expect(snapshot.unsettled == 100 && snapshot.bytes.used <= 4_096)
             #expect(snapshot.blockedBy == .unsettled)
             #expect(throws: AMQPError.self) { try senders[0].trySend(encoded: payload(100)) }
-            // The other link has its own.
+            // The other link has a limit of its own.
             try senders[1].trySend(encoded: payload(100))
             await adversary.peer.settle()
             #expect(try await adversary.frames(.transfer).count == 101)
-            // One that is settled lets one more go.
+            // One settlement lets one more message leave.
             try await adversary.send(.disposition(0))
             #expect(try await transfers[0].outcome() == .accepted)
             await adversary.peer.settle()
@@ -95,7 +95,7 @@ struct HostileSettlementTests {
         }
     }
 
-    /// The states that a peer can make up.
+    /// The delivery states that a peer can invent.
     @Test(arguments: bothRoles)
     func statesThatAreNone(role: ConnectionHandler.Role) async throws {
         let states: [(AMQPValue, AMQPOutcome)] = [

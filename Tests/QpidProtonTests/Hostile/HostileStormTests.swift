@@ -7,13 +7,13 @@ import Testing
 @testable import QpidProton
 
 #if ADDRESS_SANITIZER || THREAD_SANITIZER
-    /// A sanitizer keeps what was freed, and more: it cannot be told what the library holds.
+    /// A sanitizer keeps freed memory and more, so resident memory does not show what the library holds.
     private let isSanitized = true
 #else
     private let isSanitized = false
 #endif
 
-/// The memory of this process that is resident, in bytes; 0 where it cannot be told.
+/// Returns the resident memory of this process in bytes; 0 if it cannot be measured.
 func residentBytes() -> Int {
     guard !isSanitized else { return 0 }
     let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
@@ -21,17 +21,17 @@ func residentBytes() -> Int {
     return pages * 4_096
 }
 
-/// Sessions and links without end. What is measured is measured in a process of its own, where nothing else allocates.
+/// Endless sessions and links. A process of its own measures the memory, because nothing else allocates there.
 @Suite(.serialized, .deadline(minutes: 3))
 struct HostileStormTests {
     private static let storm = 10_000
-    /// How often sessions and links come and go.
+    /// The number of sessions and links that are opened and closed.
     private static var churn: Int {
         guard !isSanitized else { return 2_000 }
         return ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] == nil ? 10_000 : 100_000
     }
 
-    /// How many of the library's frames of a kind have come, which are then forgotten.
+    /// Returns the library's frames of one kind, and forgets all frames.
     private static func take(_ code: Frame.Code, _ adversary: Adversary) async throws -> [Frame] {
         try await adversary.peer.run { peer in
             defer { peer.toPeer.record = ByteBuffer(bytes: [0, 0, 0, 0, 0, 0, 0, 0]) }
@@ -47,7 +47,7 @@ struct HostileStormTests {
 
     // MARK: Links
 
-    /// All that comes is accepted: what goes beyond the limit is refused, and what is there goes on.
+    /// A listener accepts every link. Links beyond the limit are refused, and existing links continue.
     @Test func attachStormOnAListenerThatAcceptsAll() async throws {
         try await withAdversary(.server) {
             $0.incomingLinkLimit = 50
@@ -78,7 +78,7 @@ struct HostileStormTests {
             #expect(error?.condition == .resourceLimitExceeded && error?.text.contains("50 links") == true)
             #expect(connection.error == nil)
             #expect(try await connection.snapshot().links.count == 200)
-            // Those that were refused count until the peer has detached them too.
+            // Refused links count until the peer has detached them too.
             try await adversary.send((50..<200).map { .detach(UInt32($0)) })
             #expect(try await connection.snapshot().links.count == 50)
             try await adversary.send([.detach(0)] + Self.attaches(300..<301))
@@ -87,7 +87,7 @@ struct HostileStormTests {
         }
     }
 
-    /// A peer that attaches without end and detaches nothing loses the connection.
+    /// A peer that attaches endlessly and detaches nothing loses the connection.
     @Test(arguments: bothRoles)
     func attachStormWithoutAnEnd(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role, 1) {
@@ -99,14 +99,14 @@ struct HostileStormTests {
                 try await adversary.send(Self.attaches(sent..<sent + 10))
                 sent += 10
             }
-            // Two hundred that were not answered or were refused, and what one read brought.
+            // Two hundred links that were unanswered or refused, and the links of one more read.
             #expect(sent < 320)
             try await adversary.expectClose(.resourceLimitExceeded, "201 links", connection)
             #expect(receivers[0].error?.condition == .resourceLimitExceeded)
         }
     }
 
-    /// The sessions of the peer are limited by channel-max, and each session's links count together.
+    /// channel-max limits the peer's sessions, and the links of all sessions count together.
     @Test(arguments: bothRoles)
     func beginStorm(role: ConnectionHandler.Role) async throws {
         try await withAdversary(role) {
@@ -122,7 +122,7 @@ struct HostileStormTests {
 
     // MARK: Memory
 
-    /// Attached and detached 10,000 times, accepted or refused: what a link took is given back.
+    /// Links attach and detach 10,000 times, accepted or refused. Each link returns its memory.
     @Test(arguments: bothRoles)
     func attachChurn(role: ConnectionHandler.Role) async throws {
         let output =
@@ -153,8 +153,8 @@ struct HostileStormTests {
         Self.show(output)
     }
 
-    /// What 1,024 sessions and 4,096 links of the peer take, with those that are refused, and that it is used again when they
-    /// have gone.
+    /// Measures the memory of the peer's 1,024 sessions and 4,096 links, including refused ones, and checks that later
+    /// storms reuse it.
     @Test func memoryOfAStorm() async throws {
         let output = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
             try await HostileStormTests.stormAgain()
@@ -162,14 +162,14 @@ struct HostileStormTests {
         Self.show(output)
     }
 
-    /// Shows the figures that the other process has measured.
+    /// Prints the figures of the other process.
     private static func show(_ output: ExitTest.Result?) {
         for line in String(decoding: output?.standardOutputContent ?? [], as: UTF8.self).split(separator: "\n")
         where line.hasPrefix("hostile") { print(line) }
     }
 
-    /// What a storm leaves behind, every later one leaves behind as well; what the allocator has yet to take for its arenas
-    /// comes once, and not always with the first.
+    /// Repeats the storm. A leak appears in every round. The allocator's arenas grow only once, and not always in the
+    /// first round.
     static func stormAgain() async throws {
         try await Self.oneStorm()
         var least = Int.max
@@ -219,7 +219,7 @@ struct HostileStormTests {
         }
     }
 
-    /// Runs rounds of twenty, and expects the last nine tenths of them to take no more than a few do.
+    /// Runs rounds of twenty, and expects that the last nine tenths of them leave little memory behind.
     private static func measure(_ body: (Int) async throws -> Void) async throws {
         let rounds = Self.churn / 20
         for round in 0..<rounds / 10 { try await body(round) }
@@ -227,11 +227,11 @@ struct HostileStormTests {
         for round in rounds / 10..<rounds { try await body(round) }
         let growth = residentBytes() - before
         print("hostile churn: \(growth / 1_024) KiB more after \(Self.churn)")
-        // An object that each left behind would be 4 MiB and more; the allocator alone may take 1.8.
+        // One leaked object per iteration would add 4 MiB or more. The allocator alone may add 1.8 MiB.
         #expect(growth < 2_560 << 10)
     }
 
-    /// What came is accepted by a listener, and the frames about it are forgotten.
+    /// Waits until the listener has accepted all links, and forgets the frames about them.
     private static func settle(_ connection: AMQPConnection, _ adversary: Adversary) async throws {
         try await eventually("it is accepted") { try await connection.incomingIsEmpty }
         await adversary.peer.settle()
@@ -274,7 +274,7 @@ struct HostileStormTests {
 }
 
 extension AMQPConnection {
-    /// Nothing that the peer asked for waits to be taken.
+    /// Whether no request of the peer waits for a task.
     fileprivate var incomingIsEmpty: Bool {
         get async throws { self.parts.incoming.count == 0 }
     }

@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// More than was granted: credit, window, size. The link or the session ends, and what is beside it goes on.
+/// Transfers beyond the credit, the window or the size limit. The link or the session ends, and the rest continues.
 @Suite(.deadline(minutes: 2))
 struct HostileTransferTests {
-    /// The other link takes a message still, and its acceptance reaches the peer.
+    /// Expects that the other link still receives a message, and that its acceptance reaches the peer.
     private func expectAlive(_ receiver: AMQPReceiver, handle: UInt32, id: UInt32, _ adversary: Adversary) async throws
     {
         try await adversary.send(.transfer(handle: handle, id: id, tag: [9], payload: payload(10)))
@@ -40,7 +40,7 @@ struct HostileTransferTests {
                 try await adversary.send(.transfer(handle: 0, id: id, tag: [UInt8(id)], payload: payload(1_000)))
             }
             try await self.expectDetach(.linkTransferLimitExceeded, "without credit", receivers[0], adversary)
-            // No more than the window is held, and what came beyond it has left Proton.
+            // The receiver holds no more messages than its window, and the excess messages have left Proton.
             #expect(receivers[0].bufferedMessages <= 4)
             let snapshot = try await connection.snapshot()
             #expect(snapshot.sessions.map(\.incoming.used) == [0])
@@ -55,7 +55,8 @@ struct HostileTransferTests {
             receivers,
             connection,
             adversary in
-            // Two frames are allowed, and nobody takes them; what comes in one read is not answered in between.
+            // Two frames are allowed, and no task takes them. All frames arrive in one read, without an answer in
+            // between.
             var bytes = ByteBuffer()
             for id in 0..<UInt32(4) {
                 var frame = try Frame.transfer(handle: 0, id: id, tag: [UInt8(id)], payload: payload(60_000)).encoded()
@@ -68,7 +69,7 @@ struct HostileTransferTests {
             #expect(error.scope == .session && error.condition == .sessionWindowViolation && error.origin == .local)
             #expect(receivers[0].error?.condition == .sessionWindowViolation)
             #expect(connection.error == nil)
-            // Another session of the connection works.
+            // The connection can still open another session.
             try await adversary.send(Frame(.end, []))
             let begins = try await adversary.frames(.begin).count
             let other = begin { try await connection.openSession() }
@@ -79,7 +80,7 @@ struct HostileTransferTests {
         }
     }
 
-    /// The peer does not heed the end of the session: it may send a window more, and then loses the connection.
+    /// The peer ignores the end of the session. It may send one more window, and then loses the connection.
     @Test(arguments: bothRoles)
     func sessionWindowAndOn(role: ConnectionHandler.Role) async throws {
         let settings = AMQPSession.Configuration(incomingCapacity: 131_072)
@@ -120,8 +121,7 @@ struct HostileTransferTests {
         }
     }
 
-    /// A message whose end never comes: its bytes are bounded by the size that is allowed, and frames without bytes cost
-    /// nothing.
+    /// A message without an end: the size limit bounds its bytes, and frames without bytes use no memory.
     @Test(arguments: bothRoles, [0, 4_000])
     func endlessMore(role: ConnectionHandler.Role, bytes: Int) async throws {
         var settings = AMQPReceiver.Configuration(window: .messages(4))
@@ -141,7 +141,7 @@ struct HostileTransferTests {
         }
     }
 
-    /// Messages that need no settlement, as fast as they can be: credit bounds them as all others.
+    /// Settled messages at full speed: credit bounds them like all others.
     @Test(arguments: bothRoles)
     func settledFlood(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role) { receivers, _, adversary in
@@ -196,7 +196,7 @@ struct HostileTransferTests {
         }
     }
 
-    /// Transfers on a link that the library has not attached: there is no credit, and they are dropped.
+    /// Transfers on a link that the library has not attached: there is no credit, so they are dropped.
     @Test func transfersBeforeTheLinkIsAccepted() async throws {
         try await withAdversary(.server) { connection, adversary in
             try await adversary.send(.begin(), .attach("in", handle: 0, isReceiver: false))

@@ -5,31 +5,31 @@ import Testing
 
 @testable import QpidProton
 
-/// Values that are too deep, too many or not what they say, in every place where a peer can put one.
+/// Values that are too deep, too numerous or mislabelled, in every place where a peer can put one.
 @Suite(.deadline(minutes: 3))
 struct HostileValueTests {
-    // MARK: Encodings that no encoder makes
+    // MARK: Encodings that no encoder writes
 
-    /// Lists in each other. In three bytes a list says that it is one byte long, which Proton believes.
+    /// Returns nested lists of three bytes each. Each list claims to be one byte long, and Proton believes it.
     static func nested(_ depth: Int) -> [UInt8] { Array((0..<depth).map { _ in [0xC0, 2, 1] }.joined()) + [0x40] }
 
-    /// Lists in each other, each as long as it says, as far as the frame has room.
+    /// Returns nested lists with correct lengths, as deep as the frame allows.
     static func soundNested(_ depth: Int) -> [UInt8] {
         var bytes: [UInt8] = [0x45]
         for _ in 0..<depth { bytes = Self.compound(0xD0, count: 1, bytes) }
         return bytes
     }
 
-    /// Described values in each other.
+    /// Returns nested described values.
     static func described(_ depth: Int) -> [UInt8] { Array((0..<depth).map { _ in [0, 0x43] }.joined()) + [0x40] }
 
-    /// An array of four billion nulls.
+    /// Returns an array of four billion nulls.
     static func manyNulls() -> [UInt8] { [0xF0, 0, 0, 0, 5, 0xFF, 0xFF, 0xFF, 0xFF, 0x40] }
 
-    /// A list that says that it has four billion elements.
+    /// Returns a list that claims four billion elements.
     static func longList() -> [UInt8] { [0xD0, 0, 0, 0, 5, 0xFF, 0xFF, 0xFF, 0xFF, 0x40] }
 
-    /// As many elements as a frame has room for.
+    /// Returns a list with as many elements as a frame can hold.
     static func wideList() -> [UInt8] { Self.compound(0xD0, count: 50_000, Array(repeating: 0x40, count: 50_000)) }
 
     private static func compound(_ constructor: UInt8, count: Int, _ bytes: [UInt8]) -> [UInt8] {
@@ -37,14 +37,14 @@ struct HostileValueTests {
         return [constructor] + number(4 + bytes.count) + number(count) + bytes
     }
 
-    /// A map of one pair with a symbol for its key.
+    /// Returns a map of one pair with a symbol as the key.
     static func map(of value: [UInt8]) -> [UInt8] { Self.compound(0xD1, count: 2, [0xA3, 1, 0x6B] + value) }
 
     static func describedList(_ code: UInt8, _ fields: [[UInt8]]) -> [UInt8] {
         [0, 0x53, code] + Self.compound(0xD0, count: fields.count, Array(fields.joined()))
     }
 
-    /// A frame of fields, the last of which is given in bytes.
+    /// Returns a frame whose last field is given as bytes.
     static func frame(_ code: UInt8, _ fields: [AMQPValue], last: [UInt8], payload: [UInt8] = []) throws -> ByteBuffer {
         var encoded = ByteBuffer()
         for field in fields { try field.encode(into: &encoded) }
@@ -60,7 +60,7 @@ struct HostileValueTests {
         Self.describedList(0x1D, [[0xA3, 1, 0x78], [0xA1, 1, 0x78], Self.map(of: info)])
     }
 
-    /// Every place where a peer can put a value that Proton decodes, with what comes before it.
+    /// Every place where a peer can put a value that Proton decodes, with the frames before it.
     enum Place: String, CaseIterable, Sendable {
         case attachProperties, sourceFilter, sourceCapabilities, sourceNodeProperties, sourceOutcome, targetCapabilities
         case targetNodeProperties, transferState, dispositionState, rejectedInfo, modifiedAnnotations
@@ -140,7 +140,7 @@ struct HostileValueTests {
         }
     }
 
-    /// What is within the limits passes: 20 levels, and 900 elements.
+    /// Values within the limits pass: 20 levels, and 900 elements.
     @Test(arguments: bothRoles, Place.allCases.filter { ![.detachInfo, .endInfo, .closeInfo].contains($0) })
     func withinTheLimits(role: ConnectionHandler.Role, place: Place) async throws {
         let wide = Self.compound(0xD0, count: 900, Array(repeating: 0x40, count: 900))
@@ -169,13 +169,13 @@ struct HostileValueTests {
         }
     }
 
-    /// The sections of a message are decoded when they are asked for: the delivery can be refused, and the link goes on.
+    /// The sections of a message are decoded on demand. The delivery can be refused, and the link continues.
     @Test(arguments: bothRoles)
     func sectionsOfAMessage(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role, 1, .init(window: .messages(100))) { receivers, connection, adversary in
             var id: UInt32 = 0
             for section in UInt8(0x70)...0x78 {
-                // So many elements a message may have.
+                // A message may have this many elements.
                 for value in Self.values.dropLast() {
                     let body = (0x75...0x77).contains(section) ? value.bytes : Self.map(of: value.bytes)
                     var bytes = ByteBuffer(bytes: [0, 0x53, section])
@@ -197,12 +197,12 @@ struct HostileValueTests {
 
     // MARK: Text
 
-    /// Names, addresses and conditions that are not what their types say: what can be shown is shown, and nothing ends.
+    /// Names, addresses and conditions that are not valid text. The library shows the valid parts, and nothing ends.
     @Test(arguments: bothRoles)
     func textThatIsNone(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
             let bad: [UInt8] = [0xFF, 0xFE, 0xC0, 0x80]
-            // A name and an address that are not UTF-8, and a capability that is not ASCII.
+            // The name and the address are not UTF-8, and the capability is not ASCII.
             let nulls = Array(repeating: [0x40] as [UInt8], count: 9)
             let source = Self.describedList(0x28, [[0xA1, 4] + bad] + nulls + [[0xA3, 4] + bad])
             let start: [[UInt8]] = [[0xA1, 4] + bad, [0x52, 9], [0x42], [0x40], [0x40]]
@@ -220,7 +220,7 @@ struct HostileValueTests {
                 #expect(wish.attach.name.contains("\u{FFFD}"))
                 #expect(try await wish.accept().error == nil)
             }
-            // The reason of a detach.
+            // The detach has an error with invalid text.
             let reason = Self.describedList(0x1D, [[0xA3, 4] + bad, [0xA1, 4] + bad])
             try await adversary.send(Self.frame(0x16, [.uint(0), .bool(true)], last: reason))
             let error = try #require(receivers[0].error)
@@ -230,7 +230,7 @@ struct HostileValueTests {
         }
     }
 
-    /// A string of a message that is not UTF-8, and a symbol that is not ASCII: they are errors of decoding.
+    /// A string that is not UTF-8, and a symbol that is not ASCII, are decoding errors of a message.
     @Test(arguments: bothRoles, [UInt8(0xA1), 0xA3])
     func textOfAMessage(role: ConnectionHandler.Role, constructor: UInt8) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
@@ -255,7 +255,7 @@ struct HostileValueTests {
         let fits = ValueGuard.elements - 1
         #expect(accepts(Self.compound(0xD0, count: fits, Array(repeating: 0x40, count: fits))))
         #expect(!accepts(Self.compound(0xD0, count: fits + 1, Array(repeating: 0x40, count: fits + 1))))
-        // A size that is not that of the elements, in each direction.
+        // The size differs from that of the elements, in both directions.
         #expect(!accepts([0xC0, 3, 1, 0x40, 0x40]))
         #expect(!accepts([0xC0, 2, 2, 0x40, 0x40]))
         #expect(accepts([0xE0, 4, 2, 0xA3, 0, 0]))

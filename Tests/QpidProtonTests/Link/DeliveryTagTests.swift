@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Delivery-tags of the application's choice. Source: AMQP 1.0 §2.6.12 and §2.8.7.
+/// Delivery-tags that the application chooses. Source: AMQP 1.0 §2.6.12 and §2.8.7.
 @Suite(.deadline)
 struct DeliveryTagTests {
     private static func tagged(_ tag: [UInt8], format: UInt32 = 0) -> AMQPSendOptions {
@@ -36,7 +36,7 @@ struct DeliveryTagTests {
             #expect(try await sender.stream(options: Self.tagged([10, 0]), body: body) == .accepted)
             #expect(try await self.tags(peer) == [[0], [2], long, [7, 7], [8], [9], [10, 0]])
             #expect(try await peer.run { $0.handler.choices.isEmpty })
-            // Each is free again.
+            // Every tag is free again.
             #expect(try await sender.send(message, options: Self.tagged(long)) == .accepted)
         }
     }
@@ -75,7 +75,7 @@ struct DeliveryTagTests {
         }
     }
 
-    /// A small message, one that leaves in several slices, and an empty one.
+    /// A small message, a message of several slices, and an empty one.
     @Test(arguments: [0, 10, 500_000], [false, true])
     func aTagInUseFailsItsMessageAlone(size: Int, isSettled: Bool) async throws {
         try await withSession({ .settlingNothing }) { session, peer in
@@ -93,7 +93,7 @@ struct DeliveryTagTests {
             await peer.settle()
             #expect(try await self.tags(peer) == [[0xAB, 0xC], [2]])
             #expect(session.outgoingBytes == 0 && sender.outgoingBytes == 0)
-            // The credit of the failed message is there still.
+            // The failed message has used no credit.
             #expect(sender.credit == 98 && sender.deliveryLimit == 100)
             try await peer.run { $0.settleAll(PN_ACCEPTED) }
             #expect(try await first.outcome() == .accepted)
@@ -135,7 +135,7 @@ struct DeliveryTagTests {
         }
     }
 
-    /// The failed message neither uses the credit that the peer wants back nor keeps it.
+    /// The failed message neither uses nor keeps the credit that the peer drains.
     @Test func aDrainIsAnsweredBehindAMessageThatFails() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)
@@ -201,7 +201,7 @@ struct DeliveryTagTests {
             _ = try (0..<3).map { _ in try sender.trySend(encoded: payload(1)) }
             let refused = try sender.trySend(encoded: payload(1), options: Self.tagged([2]))
             await self.expectInUse(refused, "0x02")
-            // Another link has tags of its own.
+            // Another link has its own tags.
             let other = try await session.openSender(to: "r")
             _ = try other.trySend(encoded: payload(1), options: Self.tagged([2]))
             await peer.settle()
@@ -215,7 +215,7 @@ struct DeliveryTagTests {
         }
     }
 
-    /// A message that is sent settled is never unsettled.
+    /// A message that is sent settled is never unsettled, so its tag is never in use.
     @Test func settledMessagesMayRepeatATag() async throws {
         try await withSession { session, peer in
             var configuration = AMQPSender.Configuration(target: "q")
@@ -263,7 +263,7 @@ struct DeliveryTagTests {
         }
     }
 
-    /// What was chosen goes with a message that is not sent, and what is left of a flush names it.
+    /// An unsent message takes its options with it, and the rest of a flush names them.
     @Test func theChoiceOfAnUnsentMessageIsForgotten() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             var dropping = AMQPSender.Configuration(target: "r")
@@ -289,7 +289,7 @@ struct DeliveryTagTests {
         }
     }
 
-    /// A frame holds fewer bytes beside a long tag: Proton is handed no more than the peer's window has room for.
+    /// A long tag leaves less room for bytes in a frame. Proton gets no more than the peer's window has room for.
     @Test func longTagsAreCountedInTheWindow() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: 100, maxFrameSize: 512)
@@ -312,7 +312,7 @@ struct DeliveryTagTests {
         }
     }
 
-    /// The options cost messages without any nothing.
+    /// Options do not enlarge messages without options.
     @Test func messagesAreNoLargerThanBefore() {
         #expect(MemoryLayout<PendingMessage>.stride == 48)
         #expect(MemoryLayout<AMQPDelivery>.size == 96)

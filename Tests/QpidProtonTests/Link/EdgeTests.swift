@@ -6,10 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Credit that goes at a bad moment, aborts without credit, links that are accepted twice.
+/// Credit that is revoked at a bad moment, aborts without credit, and links that are accepted twice.
 @Suite(.deadline)
 struct EdgeTests {
-    /// Credit taken back in the middle of a message holds up that link alone, also when the link is closed then.
+    /// Credit that is revoked in the middle of a message blocks only that link, even if the link closes then.
     @Test(arguments: [false, true]) func revokedCreditBlocksOneLink(_ closes: Bool) async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)
@@ -26,7 +26,7 @@ struct EdgeTests {
             }
             let large = try first.trySend(encoded: payload(300_000))
             await peer.settle()
-            // The window is used up by the first part. It opens again, and the credit goes.
+            // The first part has used the window. The window opens again, and the peer revokes the credit.
             try await peer.run { peer in
                 peer.script.takesMessages = true
                 pn_link_flow(peer.links[0], -1)
@@ -51,7 +51,7 @@ struct EdgeTests {
         }
     }
 
-    /// An abort is a message without credit, like any other.
+    /// An aborted message without credit ends the link, like any other message without credit.
     @Test func abortsWithoutCreditEndTheLink() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(4))
@@ -68,7 +68,7 @@ struct EdgeTests {
         }
     }
 
-    /// Credit that goes while a task waits comes again, though less than half of the window is free.
+    /// A waiting task whose credit was used gets new credit, although less than half of the window is free.
     @Test func aWaitThatLosesItsCreditGoesOn() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(5))
@@ -81,7 +81,7 @@ struct EdgeTests {
             let wait = begin { try await receiver.next() }
             await peer.settle()
             try await peer.run { peer in
-                // The last credit is used by a message that is aborted.
+                // An aborted message uses the last credit.
                 guard let delivery = peer.send(payload(5), on: peer.links[0], isLast: false) else { return }
                 peer.turn()
                 pn_delivery_abort(delivery)
@@ -93,7 +93,7 @@ struct EdgeTests {
         }
     }
 
-    /// Of two decisions on a delivery the first counts, also where the loop hears of both at once.
+    /// The first of two decisions on a delivery counts, even if the loop receives both at once.
     @Test func theFirstDecisionCounts() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q")
@@ -116,7 +116,7 @@ struct EdgeTests {
         }
     }
 
-    /// A message that was accepted while its link went leaves the ledgers of the session and the connection too.
+    /// A message that was accepted while its link ended leaves the ledgers of the session and the connection too.
     @Test func aMessageOfAnEndedLinkLeavesTheLedgers() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Offered and desired capabilities of links, which Proton 0.37 neither sends nor shows. Source: AMQP 1.0 §2.7.3.
+/// Offered and desired capabilities of links, which Proton 0.37 neither sends nor exposes. Source: AMQP 1.0 §2.7.3.
 @Suite(.deadline)
 struct LinkCapabilityTests {
     private static func sender(_ offered: [AMQPSymbol], _ desired: [AMQPSymbol]) -> AMQPSender.Configuration {
@@ -42,7 +42,7 @@ struct LinkCapabilityTests {
         }
     }
 
-    /// A dialogue goes on as without capabilities: flows and the answers to echoes name the links.
+    /// With capabilities the dialogue continues as without them: flows and echoed flows name the links.
     @Test func theLinkWorks() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(Self.sender(["a"], ["b"]))
@@ -74,7 +74,7 @@ struct LinkCapabilityTests {
             var answer = Frame.attach(attach.field(0), handle: 0, isReceiver: false)
             answer.fields[11] = Self.forms[offered].0
             answer.fields[12] = Self.forms[desired].0
-            // In a frame much longer than the head of a transfer.
+            // The attach is much longer than the head of a transfer.
             answer.fields[5] = .described(0x28, .list([.string(String(repeating: "a", count: 3_000))]))
             try await adversary.send(answer)
             let receiver = try await opening.value
@@ -140,7 +140,7 @@ struct LinkCapabilityTests {
         }
     }
 
-    // MARK: What cannot be sent
+    // MARK: Capabilities that cannot be sent
 
     @Test(arguments: ["a\0b", "ä"])
     func symbolsThatCannotBeSentAreRefused(symbol: String) async throws {
@@ -174,7 +174,8 @@ struct LinkCapabilityTests {
         return 0
     }
 
-    /// The computed size is that of the wire, or a few bytes more: the width of the handle and of the lists is not known before.
+    /// The computed size equals the size on the wire, or exceeds it by a few bytes. The width of the handle and of the
+    /// lists is not known in advance.
     @Test(arguments: [1, 20, 200], [false, true])
     func anAttachIsNoLargerThanThePeersFrames(count: Int, hasProperties: Bool) async throws {
         let symbols = (0..<count).map { AMQPSymbol("capability:\($0)") }
@@ -200,7 +201,7 @@ struct LinkCapabilityTests {
             #expect(try await peer.count(.attach) == 0)
             _ = try await session.openSender(to: "q")
         }
-        // The tightest limit that is accepted, byte by byte from below.
+        // Finds the tightest accepted limit, byte by byte from below.
         for limit in size...(size + more) {
             var isOpened = false
             try await withSession({ PeerScript(credit: 10, maxFrameSize: UInt32(limit)) }) { session, peer in
@@ -216,7 +217,7 @@ struct LinkCapabilityTests {
         }
     }
 
-    /// The answer to a link of the peer does not fit: it is refused in a form that does.
+    /// The answer to a link of the peer does not fit, so a smaller answer refuses the link.
     @Test func anAnswerThatDoesNotFitIsARefusal() async throws {
         try await withAdversary(.server, open: .open(maxFrame: 512)) { connection, adversary in
             try await adversary.send(.begin(), .attach(.string("link"), handle: 0, isReceiver: true))
@@ -233,7 +234,7 @@ struct LinkCapabilityTests {
         }
     }
 
-    /// Nothing but the three fields changes.
+    /// The edit changes only the three fields.
     @Test(arguments: 0..<100)
     func theEditOfAnAttachChangesNothingElse(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))
@@ -249,7 +250,7 @@ struct LinkCapabilityTests {
         for index in 0..<14 {
             #expect(after.field(index) == (index < 11 ? fields[index] : values[index - 11]), "seed \(seed): \(index)")
         }
-        // Properties of any other type, and binaries that do not hold three values, are left alone.
+        // Properties of any other type, and binaries that do not hold three values, stay unchanged.
         for other: AMQPValue in [.null, .map(["a": 1]), .binary(ByteBuffer(bytes: content + [0x40]))] {
             fields[13] = other
             let bytes = Array(try Frame(.attach, fields).encoded().readableBytesView)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Messages that must begin to be sent in time.
+/// Messages with a time limit for the beginning of their transfer.
 @Suite(.deadline)
 struct MessageExpiryTests {
     private static let withoutCredit = { @Sendable () -> PeerScript in
@@ -48,7 +48,7 @@ struct MessageExpiryTests {
         }
     }
 
-    /// The waiting call throws, and its error names the time.
+    /// The waiting call throws, and its error states the time limit.
     @Test func theWaitingCallGetsTheError() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -74,7 +74,7 @@ struct MessageExpiryTests {
         }
     }
 
-    /// What the wait for room took is not given again in the queue.
+    /// The wait for room counts against the time limit.
     @Test func theTimeRunsFromTheCall() async throws {
         try await withSession(session: .init(sendLimit: .init(high: 100, low: 60)), Self.withoutCredit) {
             session,
@@ -97,7 +97,7 @@ struct MessageExpiryTests {
         }
     }
 
-    /// Credit that comes after the time is for the next message.
+    /// Credit that arrives after the time limit goes to the next message.
     @Test func anExpiredMessageTakesNoCredit() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -136,7 +136,7 @@ struct MessageExpiryTests {
         }
     }
 
-    /// Many different times take few looks, and each message is given up in time.
+    /// Many different time limits need few timers, and each message expires in time.
     @Test func manyMessagesExpireInTheirOrder() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -156,7 +156,7 @@ struct MessageExpiryTests {
         }
     }
 
-    /// A close in time waits no longer than its messages live, and they are not among the unfinished.
+    /// A close with a limit waits no longer than its messages live, and does not report expired messages as unfinished.
     @Test func aCloseDoesNotWaitForAnExpiredMessage() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Message-formats, which Proton 0.37 neither sends nor shows. Source: AMQP 1.0 §2.7.5 and §2.8.11.
+/// Message-formats, which Proton 0.37 neither sends nor exposes. Source: AMQP 1.0 §2.7.5 and §2.8.11.
 @Suite(.deadline(minutes: 2))
 struct MessageFormatTests {
     private static let format: UInt32 = 0x8000_0001
@@ -146,7 +146,7 @@ struct MessageFormatTests {
         return frame
     }
 
-    /// Messages with and without a format, some of one tag, of several transfers, and aborted.
+    /// Messages with and without a format: some share a tag, some span several transfers, and some are aborted.
     private static let dialogue: [Frame] = [
         Self.transfer(0, format: 7, settled: true),
         Self.transfer(1, settled: true),
@@ -187,7 +187,7 @@ struct MessageFormatTests {
         }
     }
 
-    /// The edited frame is larger than the peer's may be.
+    /// The edited frame exceeds the size that the peer may send.
     @Test(arguments: [512, 65_536], [0, 1, 32])
     func theLargestFrameMayHaveAFormat(limit: Int, tag: Int) async throws {
         try await withReceivers(.client, 1, .init(window: .messages(100)), { $0.maxFrameSize = AMQPByteCount(limit) }) {
@@ -202,14 +202,14 @@ struct MessageFormatTests {
             #expect(delivery.messageFormat == Self.format)
             #expect(delivery.tag == Array(repeating: 3, count: tag))
             #expect(delivery.payload == frame.payload)
-            // A larger one is refused as before.
+            // A larger frame is still refused.
             frame.payload.writeInteger(UInt8(0))
             try await adversary.send(frame)
             try await adversary.expectClose(.connectionFramingError, "\(limit + 1) bytes", connection)
         }
     }
 
-    /// A session that begins later has the window that was configured.
+    /// A session that begins later has the configured window.
     @Test func theAnnouncedSizesStay() async throws {
         try await withAdversary(.client, { $0.maxFrameSize = 1_024 }) { connection, adversary in
             for _ in 0..<2 {
@@ -241,7 +241,7 @@ struct MessageFormatTests {
         }
     }
 
-    /// After the end of the link, the receiver hands out settled messages from new chunks.
+    /// After the end of the link, the receiver delivers settled messages from new chunks.
     @Test func theFormatIsKeptBehindTheEnd() async throws {
         try await withReceivers(.client, 1, .init(window: .messages(100))) { receivers, _, adversary in
             try await adversary.send(
@@ -260,7 +260,7 @@ struct MessageFormatTests {
 
     // MARK: Edits
 
-    /// A mark is undone by the edit of the other side, and every other field stays.
+    /// The edit of the other side removes a mark, and every other field stays unchanged.
     @Test(arguments: 0..<300)
     func markingChangesNothingElse(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))
@@ -294,7 +294,7 @@ struct MessageFormatTests {
         #expect(back.count < marked.count && after.size == back.count, "seed \(seed)")
         after.size = before.size
         #expect(after == before, "seed \(seed)")
-        // A transfer without a mark is left alone.
+        // A transfer without a mark stays unchanged.
         #expect(bytes.withUnsafeBytes { OutgoingEdits.transfer($0) } == nil)
     }
 }

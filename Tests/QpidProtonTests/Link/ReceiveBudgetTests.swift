@@ -7,7 +7,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What has come and holds memory stays within a budget that receivers, sessions and connections share.
+/// Received bytes in memory stay within a budget that receivers, sessions and connections share.
 @Suite(.deadline)
 struct ReceiveBudgetTests {
     private func configuration(_ budget: AMQPMemoryBudget) -> AMQPConnection.Configuration {
@@ -30,7 +30,7 @@ struct ReceiveBudgetTests {
             for name in ["a", "b", "c"] {
                 receivers.append(try await session.openReceiver(from: name, window: .messages(1_000)))
             }
-            // Far more than fits, which waits at the peer.
+            // The peer has far more messages than fit, and the excess waits there.
             try await self.send(peer, 100, 20_000, on: [0, 1, 2])
             await peer.settle()
             #expect(budget.used > 700_000)
@@ -89,7 +89,7 @@ struct ReceiveBudgetTests {
                 #expect(receiver.bufferedMessages < 15)
                 #expect(budget.peak.bytes <= 1 << 20)
             }
-            // The second connection has gone, and the first goes on by itself.
+            // The second connection has ended, and the first continues on its own.
             try await eventually("the first goes on") {
                 await peer.settle()
                 return receiver.bufferedMessages >= 25

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The last resort: the socket is not read while what has come, or is to be written, has no room.
+/// The last resort: the library stops reading the socket while there is no room for received bytes or pending writes.
 @Suite(.deadline)
 struct ReceiveWithholdTests {
     private static let count = 80
@@ -21,7 +21,8 @@ struct ReceiveWithholdTests {
         return (budget, configuration)
     }
 
-    /// Credit and windows that were told for small messages are used for large ones, of which more come than there is room for.
+    /// The peer uses credit and windows that were granted for small messages for more large ones than there is room
+    /// for.
     private static func overfill(_ receiver: AMQPReceiver, _ peer: InMemoryPeer) async throws {
         for _ in 0..<10 {
             try await peer.run { peer in for _ in 0..<50 { _ = peer.send(payload(1), on: peer.links[0]) } }
@@ -38,7 +39,7 @@ struct ReceiveWithholdTests {
         try await peer.run { $0.handler.receiving.isReadingWithheld }
     }
 
-    /// The peer must not be taken for one that is silent, and it is read again.
+    /// The peer must not count as silent, and reading must resume.
     @Test func bytesWithoutRoomStayInTheSocket() async throws {
         var (budget, configuration) = Self.bounded
         configuration.idleTimeout = .seconds(10)
@@ -62,7 +63,8 @@ struct ReceiveWithholdTests {
         #expect(budget.used == 0)
     }
 
-    /// What waits may wait for something that only the socket brings: nothing that moves for `operationTimeout` ends the largest link.
+    /// The bytes without room may contain the frame that a waiting task needs. If nothing is freed within
+    /// `operationTimeout`, the largest link is closed.
     @Test func theLargestLinkIsGivenUpWhenNothingMoves() async throws {
         let (budget, configuration) = Self.bounded
         try await withSession(configuration: configuration) { session, peer in
@@ -83,7 +85,7 @@ struct ReceiveWithholdTests {
         }
     }
 
-    /// Without a budget the capacity of the session is the bound of what Proton holds.
+    /// Without a budget the capacity of the session limits the bytes in Proton.
     @Test func aSessionHoldsNoMoreThanItsCapacity() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 4_096
@@ -107,7 +109,7 @@ struct ReceiveWithholdTests {
         }
     }
 
-    /// A peer that sends without end, and reads none of the answers, is not read either.
+    /// A peer that sends endlessly but reads no answers is not read either.
     @Test func aPeerThatReadsNoAnswersIsNotRead() async throws {
         try await withSession { session, peer in
             let withheld = try await peer.run { peer in
@@ -129,7 +131,7 @@ struct ReceiveWithholdTests {
             // Each answer is a small write of its own.
             #expect(try await peer.run { $0.wire.heldBytes } < 20 * SocketWriter.budget)
             #expect(session.connection.error == nil)
-            // What the peer has not read goes, and it is read again.
+            // Once the peer has read the answers, the library reads the peer again.
             try await peer.run { _ = $0.wire.take(.max) }
             await peer.settle()
             #expect(try await !Self.isWithheld(peer))

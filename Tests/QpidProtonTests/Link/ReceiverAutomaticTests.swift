@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The window that is learned, which is the default.
+/// The self-tuning window, which is the default.
 @Suite(.deadline)
 struct ReceiverAutomaticTests {
     private static let small: AMQPConnection.Configuration = {
@@ -35,7 +35,7 @@ struct ReceiverAutomaticTests {
         }
     }
 
-    /// The application holds what it has taken, and waits for the next.
+    /// The application holds all messages that it has received, and waits for the next one.
     @Test func noMessageIsTooLargeForOneThatWaits() async throws {
         try await withSession(configuration: Self.small) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .automatic(budget: 10_000))
@@ -48,7 +48,7 @@ struct ReceiverAutomaticTests {
                 held.append(delivery)
             }
             #expect(receiver.error == nil)
-            // Two that wait get one each.
+            // Two waiting tasks get one message each.
             let waiting = (0..<2).map { _ in begin { try await receiver.next()?.payload.readableBytes } }
             await peer.settle()
             try await self.send(peer, [60_000, 80_000])
@@ -73,7 +73,7 @@ struct ReceiverAutomaticTests {
         }
     }
 
-    /// The credit was for small messages, and large ones come: they wait in the session's window.
+    /// The credit was meant for small messages, but large ones arrive and wait in the session's window.
     @Test(arguments: [AMQPReceiver.CreditReturn.onSettlement, .onReceipt], [true, false])
     func theBudgetLimitsReceivedBytes(creditReturn: AMQPReceiver.CreditReturn, isSettled: Bool) async throws {
         try await withSession(configuration: Self.small, session: .init(incomingCapacity: 16_384)) { session, peer in
@@ -96,7 +96,8 @@ struct ReceiverAutomaticTests {
         }
     }
 
-    /// Ten milliseconds away, and handled at once: the window grows until it is not what holds up.
+    /// The peer is ten milliseconds away, and messages are handled at once. The window grows until it no longer limits
+    /// the rate.
     @Test func growsWithTheDistance() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow) { session, peer in
             let receiver = try await session.openReceiver(from: "q")
@@ -104,7 +105,7 @@ struct ReceiverAutomaticTests {
             #expect(receiver.bufferedMessages == CreditTuner.start)
             var most = 0
             for _ in 0..<15 {
-                // What the library grants reaches the peer after a while.
+                // The granted credit reaches the peer with a delay.
                 try await peer.run { $0.toPeer.allowance = 0 }
                 while let delivery = receiver.poll() { delivery.accept() }
                 await peer.advance(by: .milliseconds(10), steps: 2)

@@ -32,7 +32,7 @@ struct ReceiverBatchTests {
             while batch.count < 10 { batch += try await receiver.nextBatch(max: 10 - batch.count) }
             #expect(batch.map(\.payload.readableBytes) == Array(0..<10))
             #expect(batch.map(\.isSettled) == Array(repeating: false, count: 5) + Array(repeating: true, count: 5))
-            // One that is decided stays so.
+            // A delivery that is already decided keeps its outcome.
             batch[1].release()
             batch.acceptAll()
             batch.rejectAll()
@@ -41,7 +41,7 @@ struct ReceiverBatchTests {
             let states = [PN_ACCEPTED, PN_RELEASED, PN_ACCEPTED, PN_ACCEPTED, PN_ACCEPTED].map { UInt64($0) }
             #expect(try await peer.run { $0.outcomes.sorted() } == states.sorted())
             #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 0)
-            // Their places are free again.
+            // The places of the batch are free again.
             try await self.send(peer, 0..<10)
             for size in 0..<10 { #expect(try await receiver.next()?.payload.readableBytes == size) }
         }

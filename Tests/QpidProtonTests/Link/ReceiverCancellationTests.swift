@@ -7,14 +7,14 @@ import Testing
 
 @testable import QpidProton
 
-/// A cancelled task gets nothing further, wherever it takes from; what waits stays for others.
+/// A cancelled task gets no further elements from any source. Waiting elements stay for other tasks.
 @Suite(.deadline)
 struct ReceiverCancellationTests {
-    /// How a task takes messages.
+    /// The call with which a task receives messages.
     enum Way: CaseIterable {
         case next, nextBatch, receive, iteration, batches
 
-        /// What takes one message, or one batch, with each call.
+        /// Returns a function that receives one message or one batch with each call.
         func taker(_ receiver: AMQPReceiver) -> () async throws -> [AMQPDelivery] {
             switch self {
             case .next: { try await receiver.next().map { [$0] } ?? [] }
@@ -57,7 +57,7 @@ struct ReceiverCancellationTests {
         }
     }
 
-    /// A message that is handed over before the cancellation is returned, and no others with it.
+    /// A task gets a message that was delivered before the cancellation, and no others with it.
     @Test func aBatchThatWasWaitedForEndsWithTheCancellation() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")
@@ -70,7 +70,7 @@ struct ReceiverCancellationTests {
             }
             await expectError(.cancelled) { try await cancelled.value }
             #expect(receiver.bufferedMessages == 3)
-            // It never suspends, and is there to clean up with.
+            // `poll` never suspends, so a cancelled task can use it to clean up.
             let swept = begin {
                 self.cancelThisTask()
                 return receiver.poll()
@@ -105,7 +105,7 @@ struct ReceiverCancellationTests {
                 return first
             }
             #expect(try await cancelled.value == payload(1_000, fill: 1))
-            // A message that came whole is read from its beginning.
+            // A message that arrived complete is read from its beginning.
             let rest = try await delivery.body.collect(upTo: .kibibytes(10))
             #expect(rest.readableBytes == (isStreamed ? 2_000 : 3_000))
             #expect(rest.getSlice(at: rest.writerIndex - 2_000, length: 2_000) == payload(2_000, fill: 2))
@@ -157,7 +157,7 @@ struct ReceiverCancellationTests {
         #expect(await iterator.next(isolation: nil)?.linkName == "1")
     }
 
-    /// A message that was handed to a task in the moment of its cancellation is returned to it, or taken by another.
+    /// A message that is delivered at the moment of a task's cancellation goes to that task or to another one.
     @Test func manyCancellationsUnderLoadLoseAndDoubleNothing() async throws {
         let seed = SeededGenerator.seed()
         let count = 1_000
@@ -208,7 +208,7 @@ struct ReceiverCancellationTests {
         let accepted = decided.filter { $0.value == [UInt64(PN_ACCEPTED)] }.keys
         #expect(Set(accepted) == Set(ids))
         let released = decided.filter { $0.value == [UInt64(PN_RELEASED)] }.keys
-        // In order, and none between those that were seen.
+        // The decisions are in order and without gaps.
         #expect(decided.count == accepted.count + released.count)
         #expect(Set(decided.keys) == Set(1...UInt64(decided.count)))
     }

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// P57: dispositions are sent in ranges, whatever the order in which handlers finish.
+/// P57: dispositions are sent in ranges, in whatever order handlers finish.
 @Suite(.deadline(minutes: 2))
 struct ReceiverDispositionTests {
     private static let slow = ReceiverDrainTests.slow
@@ -31,7 +31,7 @@ struct ReceiverDispositionTests {
         return (try frames.reduce(0) { $0 + (try $1.encoded().readableBytes) }, frames.count)
     }
 
-    /// 64 handlers at the same time, each of which takes from 1 to 3 ms and some 20 ms, in an order of chance.
+    /// 64 concurrent handlers finish in random order. Most take from 1 to 3 ms, and a few take 20 ms.
     @Test func sixtyFourHandlersTakeLessThanAByteAMessage() async throws {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
@@ -86,7 +86,7 @@ struct ReceiverDispositionTests {
         }
     }
 
-    /// A run waits one delay, what is behind a gap five, and credit none.
+    /// A contiguous run waits for one delay, decisions behind a gap wait for five, and credit does not wait.
     @Test func noDecisionWaitsLonger() async throws {
         try await withSession(configuration: Self.slow, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
@@ -106,12 +106,12 @@ struct ReceiverDispositionTests {
             #expect(try await Self.outcomes(peer) == 2)
             held[8].accept()
             await peer.advance(by: .microseconds(200), steps: 2)
-            // The latest waits for its neighbours.
+            // The latest decision waits for its neighbours.
             #expect(try await Self.outcomes(peer) == 6)
             #expect(try await self.dispositionBytes(peer).frames == 3)
             await peer.advance(by: .milliseconds(26), steps: 26)
             #expect(try await Self.outcomes(peer) == 7)
-            // What carries more is told at once.
+            // A decision with more fields is sent at once.
             held[9].reject()
             await peer.settle()
             #expect(try await Self.outcomes(peer) == 8)
@@ -177,7 +177,7 @@ struct ReceiverDispositionTests {
         }
     }
 
-    /// The sender may settle, and the link or the connection end, while decisions wait.
+    /// The sender settles, or the link or the connection ends, while decisions wait.
     @Test(arguments: [0, 1, 2]) func theOtherSideEndsFirst(_ way: Int) async throws {
         try await withSession(configuration: Self.slow) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))

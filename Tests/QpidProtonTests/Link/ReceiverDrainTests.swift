@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// `receive(timeout:)`, whose answer is never ambiguous.
+/// `receive(timeout:)`, whose result is never ambiguous.
 @Suite(.deadline)
 struct ReceiverDrainTests {
     static let slow: AMQPConnection.Configuration = {
@@ -16,7 +16,7 @@ struct ReceiverDrainTests {
         return configuration
     }()
 
-    /// A peer that leaves a drain unanswered.
+    /// Returns a peer that leaves a drain unanswered.
     @Sendable static func silent() -> PeerScript {
         var script = PeerScript()
         script.answersDrain = false
@@ -34,7 +34,7 @@ struct ReceiverDrainTests {
                 await peer.advance(by: .seconds(2))
                 #expect(try await waiting.value == nil)
             }
-            // The credit is back, and messages come.
+            // The credit is granted again, and messages arrive.
             let waiting = begin { try await receiver.receive(timeout: .seconds(1)) }
             try await peer.run { _ = $0.send(payload(4), on: $0.links[0]) }
             #expect(try await waiting.value?.payload == payload(4))
@@ -59,13 +59,13 @@ struct ReceiverDrainTests {
             await peer.advance(by: .seconds(6))
             await expectError(.timeout) { try await waiting.value }
             #expect(receiver.error == nil)
-            // The link works still.
+            // The link still works.
             try await peer.run { _ = $0.send(payload(4), on: $0.links[0]) }
             #expect(try await receiver.next()?.payload == payload(4))
         }
     }
 
-    /// The answer comes after the wait was given up: the credit that it gives back must be granted anew.
+    /// The answer arrives after the wait has timed out. The credit that it returns must be granted again.
     @Test func aLateAnswerToADrainLeavesTheLinkInCredit() async throws {
         try await withSession(configuration: Self.slow, Self.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(5))
@@ -80,7 +80,7 @@ struct ReceiverDrainTests {
         }
     }
 
-    /// A message that has begun to arrive is on its way: the answer must not be nil.
+    /// A message that has begun to arrive is in flight, so the result must not be `nil`.
     @Test(arguments: [AMQPReceiver.Window.manual, .messages(1), .messages(3)])
     func aMessageThatHasBegunIsWaitedFor(window: AMQPReceiver.Window) async throws {
         try await withSession(configuration: Self.slow, Self.silent) { session, peer in

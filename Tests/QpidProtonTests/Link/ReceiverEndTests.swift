@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What becomes of messages that wait in a receiver when it ends, and who learns of the end.
+/// The fate of messages that wait in a receiver when it ends, and the tasks that get the error.
 @Suite(.deadline)
 struct ReceiverEndTests {
     private static let untaken = "no task had received"
@@ -37,13 +37,13 @@ struct ReceiverEndTests {
             let held = try #require(try await receiver.next())
             #expect(held.payload == payload(1) && !held.isSettled)
             try await end.run(receiver, peer)
-            // The sender does not send again what it has settled.
+            // The sender does not send settled messages again.
             for size in stride(from: 3, to: 30, by: 3) {
                 let delivery = try #require(try await receiver.next())
                 #expect(delivery.payload == payload(size) && delivery.isSettled)
             }
             #expect(receiver.bufferedMessages == 0 && receiver.bufferedBytes == 0 && receiver.poll() == nil)
-            // Each learns of the end, however late.
+            // Every call reports the end, however late.
             for _ in 0..<3 {
                 try await self.expectEnd(end) { try await receiver.next() }
                 try await self.expectEnd(end) { try await receiver.nextBatch(max: 5).first }
@@ -61,7 +61,7 @@ struct ReceiverEndTests {
         }
     }
 
-    /// An orderly end of this side is no error, at whatever level: loops and waits end, and `error` says what has ended.
+    /// An orderly end by this side is not an error at any level. Loops and waits end, and `error` names what has ended.
     @Test(arguments: [AMQPError.Scope.link, .session, .connection], [Duration.zero, .seconds(5)])
     func theEndsOfThisSideAreAlike(scope: AMQPError.Scope, limit: Duration) async throws {
         try await withSession { session, _ in
@@ -85,7 +85,7 @@ struct ReceiverEndTests {
             for error in [receiver.error, sender.error] {
                 #expect(error?.condition == .closed && error?.origin == .local)
             }
-            // A receiver that was closed first has ended by itself.
+            // A receiver that was closed first has an end of its own.
             if limit == .zero { #expect(sender.error?.scope == scope && receiver.error?.scope == scope) }
         }
     }
@@ -113,7 +113,7 @@ struct ReceiverEndTests {
         }
     }
 
-    /// In one read: those who wait get none of the messages.
+    /// The messages and the end arrive in one read, so waiting tasks get none of the unsettled messages.
     @Test(arguments: [LinkEnd.detachWithError, .sessionError, .connectionError, .detach])
     func messagesThatComeWithTheEndAreNotHandedOut(end: LinkEnd) async throws {
         let log = LogKeeper()
@@ -144,7 +144,7 @@ struct ReceiverEndTests {
         }
     }
 
-    /// The window had no room for these messages, so they wait behind those that have arrived.
+    /// The window had no room for these messages, so they wait behind the delivered ones.
     @Test(arguments: [LinkEnd.detachWithError, .connectionLost])
     func settledMessagesWithoutRoomAreHandedOut(end: LinkEnd) async throws {
         try await withSession { session, peer in
@@ -204,7 +204,7 @@ struct ReceiverEndTests {
         }
     }
 
-    /// A close in order releases, whatever is configured, and is no error for any task.
+    /// An orderly close releases in every configuration, and is not an error for any task.
     @Test(arguments: [true, false]) func anOwnCloseReleases(delivers: Bool) async throws {
         let log = LogKeeper()
         try await withSession(logger: log.logger, { .keepingOutcomes }) { session, peer in
@@ -242,7 +242,7 @@ struct ReceiverEndTests {
         }
     }
 
-    /// A message that is being read ends with the error of the link, each time.
+    /// Reading a partly received message ends with the error of the link, each time.
     @Test(arguments: LinkEnd.allCases) func aBodyUnderWayEndsWithTheError(end: LinkEnd) async throws {
         try await withSession { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(10))
@@ -260,7 +260,7 @@ struct ReceiverEndTests {
         }
     }
 
-    /// A drain, a pause and a close that wait learn of the end as well.
+    /// A waiting drain, pause or close gets the error as well.
     @Test(arguments: LinkEnd.allCases) func drainsAndPausesEndWithTheError(end: LinkEnd) async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()

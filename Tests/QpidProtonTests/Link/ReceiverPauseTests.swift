@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Pause, resume and drain: one handshake, whose answer means that nothing is on its way.
+/// Pause, resume and drain share one handshake, whose answer proves that nothing is in flight.
 @Suite(.deadline)
 struct ReceiverPauseTests {
     private func send(_ peer: InMemoryPeer, _ sizes: ClosedRange<Int>) async throws {
@@ -55,7 +55,7 @@ struct ReceiverPauseTests {
         }
     }
 
-    /// What was on its way arrives before the answer; what the application settles meanwhile is granted at the end.
+    /// Messages in flight arrive before the answer. Credit for settled messages is granted only after the resume.
     @Test func messagesOnTheirWayArriveBeforeTheAnswer() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(4))
@@ -79,7 +79,7 @@ struct ReceiverPauseTests {
         }
     }
 
-    /// A peer that has used all of its credit has nothing to give back, and need not answer.
+    /// A peer that has used all its credit has none to return, and need not answer.
     @Test func theLastCreditIsAnAnswer() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(2))
@@ -104,7 +104,7 @@ struct ReceiverPauseTests {
             await peer.advance(by: .seconds(6))
             await expectError(.timeout) { try await pausing.value }
             #expect(receiver.isPaused)
-            // It may still send, for what it has.
+            // The peer may still use its credit.
             try await self.send(peer, 1...1)
             #expect(receiver.bufferedMessages == 1)
             try await peer.run { _ = pn_link_drained($0.links[0]) }
@@ -127,7 +127,7 @@ struct ReceiverPauseTests {
             try await peer.run { _ = pn_link_drained($0.links[0]) }
             #expect(receiver.isPaused)
             #expect(try await Self.credit(peer) == 0)
-            // Resumed in the middle of a handshake: credit follows behind the answer.
+            // The receiver resumes in the middle of a handshake. Credit follows after the answer.
             receiver.resume()
             await peer.settle()
             let again = begin { try await receiver.pause() }
@@ -159,7 +159,7 @@ struct ReceiverPauseTests {
             #expect(try await Self.credit(peer) == 7)
             #expect(try await receiver.drain(timeout: .seconds(1)) == 7)
             #expect(try await receiver.drain(timeout: .seconds(1)) == 0)
-            // A wait that began while it was paused gets its credit.
+            // A wait that began during the pause gets its credit.
             try await receiver.pause()
             let late = begin { try await receiver.receive(timeout: .seconds(5))?.payload.readableBytes }
             await peer.settle()
@@ -198,7 +198,7 @@ struct ReceiverPauseTests {
             let receiving = begin { try await receiver.receive(timeout: .seconds(2)) }
             await peer.settle()
             await peer.advance(by: .seconds(3))
-            // One gives up, and the others go on with the same handshake.
+            // The first call times out, and the others continue with the same handshake.
             await expectError(.timeout) { try await first.value }
             #expect(!second.isDone && !receiving.isDone)
             try await peer.run { peer in

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// A rate limit of a receiver: credit by the tokens.
+/// A receiver's rate limit: it grants credit according to its tokens.
 @Suite(.deadline(minutes: 5))
 struct ReceiverRateTests {
     private func open(
@@ -25,7 +25,7 @@ struct ReceiverRateTests {
         }
     }
 
-    /// Takes what is there for a time, and returns how many messages and the most that waited.
+    /// Receives for a time. Returns the number of messages and the largest number that waited.
     private func receive(_ receiver: AMQPReceiver, _ peer: InMemoryPeer, seconds: Int) async -> (Int, Int) {
         var (count, most) = (0, 0)
         for _ in 0..<(seconds * 50) {
@@ -56,13 +56,13 @@ struct ReceiverRateTests {
         }
     }
 
-    /// The size of what comes is not known before it comes.
+    /// The size of a message is known only when it arrives.
     @Test func bytesComeAtTheRate() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow) { session, peer in
             let receiver = try await self.open(session, .init(bytesPerSecond: 1_000_000))
             try await self.send(peer, 500, 20_000)
             let (large, _) = await self.receive(receiver, peer, seconds: 4)
-            // A burst of the small ones that were expected at first, which is paid back.
+            // The first burst assumed small messages, so the rate then falls until the debt is repaid.
             #expect((195...225).contains(large))
             let (more, most) = await self.receive(receiver, peer, seconds: 4)
             #expect((190...210).contains(more))

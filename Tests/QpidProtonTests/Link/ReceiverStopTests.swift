@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// `close(within:)`: stop, settle, detach.
+/// `close(within:)` stops, settles and detaches in this order.
 @Suite(.deadline)
 struct ReceiverStopTests {
     private func take(_ receiver: AMQPReceiver, _ count: Int) async throws -> [AMQPDelivery] {
@@ -21,7 +21,7 @@ struct ReceiverStopTests {
         }
     }
 
-    /// A broker with a single active consumer can give the next one all that is left, in order.
+    /// The order lets a broker with a single active consumer send all remaining messages to the next consumer in order.
     @Test func stopSettleDetachInThisOrder() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
@@ -29,7 +29,7 @@ struct ReceiverStopTests {
             let held = try await self.take(receiver, 3)
             let closing = begin { await receiver.close(within: .seconds(60)) }
             await peer.settle()
-            // No task gets a message any more: what nobody has taken is given back.
+            // No task gets a message any more. Messages that no task has received are released.
             #expect(receiver.bufferedMessages == 0 && receiver.poll() == nil)
             let waiting = begin { try await receiver.next() }
             await peer.settle()
@@ -46,12 +46,12 @@ struct ReceiverStopTests {
             let detach = try #require(frames.firstIndex { $0.code == .detach })
             #expect(stop < frames.firstIndex { $0.code == .disposition } ?? 0)
             #expect(settled < detach)
-            // No credit behind the stop.
+            // The receiver grants no credit after the stop.
             #expect(frames[stop...].allSatisfy { $0.code != .flow || $0.field(8) == .bool(true) })
         }
     }
 
-    /// Without time too what nobody has taken is given back, and is not counted.
+    /// A close with a limit of zero also releases messages that no task has received, and does not count them.
     @Test func stoppingAtOnceReleasesUnreceivedMessages() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
@@ -63,7 +63,7 @@ struct ReceiverStopTests {
         }
     }
 
-    /// A message that is handed over while it arrives, and that nobody has taken, is not counted either.
+    /// A partly received message that no task has taken is not counted either.
     @Test func lateArrivalsAreNotCounted() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, { .keepingOutcomes }) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(4))
@@ -80,7 +80,7 @@ struct ReceiverStopTests {
         }
     }
 
-    /// What is released before the peer has stopped could be sent once more.
+    /// A message that is released before the peer has stopped could be sent again.
     @Test func nothingIsReleasedBeforeThePeerHasStopped() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript.keepingOutcomes
@@ -146,7 +146,7 @@ struct ReceiverStopTests {
         }
     }
 
-    /// What the sender had settled would be lost if it were dropped.
+    /// Dropping a message that the sender has settled would lose it.
     @Test func settledMessagesCanStillBeReceived() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
@@ -175,13 +175,13 @@ struct ReceiverStopTests {
             held[0].accept()
             await peer.settle()
             try await peer.loseConnection()
-            // Whether the peer has read that the third was accepted is not known.
+            // The close does not know whether the peer has read the decision on the first message.
             #expect(try await closing.value.left == 3)
             #expect(await receiver.close(within: .seconds(1)).left == 3)
         }
     }
 
-    /// A session whose window was renewed is told once more before the receiver goes: without credit.
+    /// A session with a renewed window sends one more flow before the receiver ends, without credit.
     @Test func theLastFlowGrantsNothing() async throws {
         var configuration = ReceiverDrainTests.slow
         configuration.maxFrameSize = 512

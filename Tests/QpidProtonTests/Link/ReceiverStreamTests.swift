@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Messages that are handed over while they arrive.
+/// Messages that a task reads while they arrive.
 @Suite(.deadline(minutes: 5))
 struct ReceiverStreamTests {
     private func configuration(
@@ -20,7 +20,7 @@ struct ReceiverStreamTests {
         return configuration
     }
 
-    /// A message of data sections of so many bytes each.
+    /// Returns a message with data sections of the given sizes.
     private func message(_ sections: [Int]) throws -> ByteBuffer {
         var message = AMQPMessage(body: .data(sections.map { payload($0) }))
         message.properties.subject = "s"
@@ -52,7 +52,7 @@ struct ReceiverStreamTests {
         }
     }
 
-    /// A message whose buffer is full waits for its reader, not for those who wait for the next message.
+    /// A message whose buffer is full waits for its reader, not for tasks that wait for the next message.
     @Test func aFullBufferWaitsWhileTheNextIsAwaited() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(
@@ -103,7 +103,7 @@ struct ReceiverStreamTests {
             try await peer.run { _ = $0.send(bytes, on: $0.links[0]) }
             let delivery = try #require(try await taking.value)
             await peer.settle()
-            // What was not read is with the peer.
+            // The unread bytes are still with the peer.
             #expect(receiver.bufferedBytes.bytes <= 65_536 + 1_000)
             let passed = try await peer.run { Int(pn_session_outgoing_bytes($0.sessions[0])) }
             #expect(passed > bytes.readableBytes - 64 * 1_024 - 3 * 65_536)
@@ -157,7 +157,7 @@ struct ReceiverStreamTests {
         }
     }
 
-    /// Who waits behind a message that is still arriving gets credit at its end.
+    /// A task that waits behind a partly received message gets credit once that message is complete.
     @Test func noneGrantsAgainBehindAStream() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(self.configuration(window: .onDemand))
@@ -231,7 +231,7 @@ struct ReceiverStreamTests {
         }
     }
 
-    /// What is before the body counts in the window until the message gives its place back.
+    /// The sections before the body count in the window until the message frees its place.
     @Test func streamedMessagesHoldTheirPlaces() async throws {
         let budget = AMQPMemoryBudget(limit: .mebibytes(4))
         var connection = AMQPConnection.Configuration()
@@ -285,7 +285,7 @@ struct ReceiverStreamTests {
     }
 }
 
-/// The bytes of data sections, taken out of a message that comes in pieces.
+/// The bytes of data sections, extracted from a message that arrives in pieces.
 struct BodySplitterTests {
     @Test(arguments: [1, 2, 3, 7, 100, 5_000])
     func anyPiecesGiveTheSameBody(size: Int) throws {
@@ -310,7 +310,7 @@ struct BodySplitterTests {
         #expect(splitter.footer?[.symbol("f")] == "g")
     }
 
-    /// What is gathered is bounded, and nothing comes behind a footer.
+    /// The gathered bytes are bounded, and no bytes may follow a footer.
     @Test func aFooterWithoutEndIsAnError() throws {
         var large = BodySplitter()
         large.append(ByteBuffer(bytes: [0x00, 0x53, 0x78, 0xD1, 0x40, 0, 0, 0]))

@@ -6,10 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Receiving from an in-memory peer: pieces, limits, credit, settlement.
+/// Receiving from an in-memory peer: pieces, limits, credit and settlement.
 @Suite(.deadline)
 struct ReceiverTests {
-    /// The peer's end of the library's first link, granted credit included.
+    /// Sends messages on the peer's end of the library's first link, which has credit.
     private func send(_ peer: InMemoryPeer, _ messages: [ByteBuffer], settled: Bool = false) async throws {
         try await peer.run { peer in
             for message in messages { peer.send(message, on: peer.links[0], settled: settled) }
@@ -63,7 +63,7 @@ struct ReceiverTests {
         }
     }
 
-    /// All messages of the window but a few are held by the application, which waits for one more.
+    /// The application holds all but two messages of the window, and waits for one more.
     @Test func aReceiverThatWaitsGetsTheFreePlaces() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(8))
@@ -73,7 +73,7 @@ struct ReceiverTests {
                 let delivery = try #require(try await receiver.next())
                 if index < 2 { delivery.accept() } else { held.append(delivery) }
             }
-            // Two of eight places are free: less than half, but nothing else can move.
+            // Two of eight places are free. That is less than half, but nothing else can make progress.
             let next = begin { try await receiver.next() }
             await peer.settle()
             #expect(try await next.value != nil)
@@ -118,7 +118,7 @@ struct ReceiverTests {
             deliveries[4].modify(AMQPModified(deliveryFailed: true, messageAnnotations: [.symbol("x-n"): .int(1)]))
             await peer.settle()
             let expected = [PN_ACCEPTED, PN_REJECTED, PN_RELEASED, PN_MODIFIED, PN_MODIFIED].map { UInt64($0) }
-            // Proton tells outcomes that it can put into ranges behind the others.
+            // Proton sends outcomes that fit into ranges after the others.
             #expect(try await peer.run { $0.outcomes.sorted() } == expected.sorted())
         }
     }
@@ -172,7 +172,7 @@ struct ReceiverTests {
         }
     }
 
-    /// By `break`, by an error, and out of a loop over batches.
+    /// The loop is left by `break`, by an error, and from a loop over batches.
     @Test(arguments: [0, 1, 2]) func leavingALoopLeavesTheLinkOpen(way: Int) async throws {
         struct Broken: Error {}
         try await withSession({ .keepingOutcomes }) { session, peer in
@@ -199,7 +199,7 @@ struct ReceiverTests {
             }
             await peer.settle()
             #expect(try await peer.count(.detach) == 0 && receiver.error == nil)
-            // The rest is there for the next loop.
+            // The remaining messages are available to the next loop.
             for size in 1..<10 { #expect(try await receiver.next()?.payload.readableBytes == size) }
         }
     }
@@ -263,7 +263,7 @@ struct ReceiverTests {
                 pn_condition_set_name(pn_link_condition(peer.links[0]), "amqp:resource-deleted")
                 pn_link_close(peer.links[0])
             }
-            // What has arrived comes again from its source: it cannot be settled any more.
+            // The source sends the received messages again, because they can no longer be settled.
             #expect(receiver.bufferedMessages == 0)
             for _ in 0..<3 { await expectError(.resourceDeleted) { try await receiver.next() } }
             await expectError(.resourceDeleted) { try await receiver.waitUntilClosed() }

@@ -6,10 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Messages that are decided here and that the peer does not settle, and other things that wait for a peer's answer.
+/// Messages that the receiver has decided but the peer does not settle, and other state that waits for a peer's answer.
 @Suite(.deadline)
 struct ReceiverUnsettledTests {
-    /// A sender that keeps the decisions of this side and settles nothing until the test does.
+    /// A sender that keeps the receiver's decisions and settles nothing until the test does.
     private static let settlingNothing = { @Sendable () -> PeerScript in
         var script = PeerScript()
         script.onUpdate = { peer, delivery in peer.unsettled.append(delivery) }
@@ -23,7 +23,7 @@ struct ReceiverUnsettledTests {
         return configuration
     }
 
-    /// Sends as many messages as there is credit for. Returns their number.
+    /// Sends messages until the credit is used. Returns their number.
     private func sendAll(_ peer: InMemoryPeer, link: Int = 0, most: Int = .max) async throws -> Int {
         try await peer.run { peer in
             let count = min(most, Int(pn_link_credit(peer.links[link])))
@@ -32,7 +32,7 @@ struct ReceiverUnsettledTests {
         }
     }
 
-    /// Sends and accepts until the peer has no credit, and `limit` messages at most. Returns their number.
+    /// Sends and accepts messages until the peer has no credit, up to `limit` messages. Returns their number.
     private func exchange(_ receiver: AMQPReceiver, _ peer: InMemoryPeer, most limit: Int = 10_000) async throws -> Int
     {
         var sent = 0
@@ -58,7 +58,7 @@ struct ReceiverUnsettledTests {
             var snapshot = try await receiver.snapshot()
             #expect(snapshot.unsettled == 100)
             #expect(snapshot.blockedBy == .unsettled)
-            // It goes on once the sender settles, and comes to the same end.
+            // The flow resumes once the sender settles, and stops at the same limit.
             try await peer.run { $0.settleAll(PN_ACCEPTED) }
             #expect(try await receiver.snapshot().blockedBy == nil)
             #expect(try await self.exchange(receiver, peer) == 100)
@@ -123,7 +123,7 @@ struct ReceiverUnsettledTests {
         }
     }
 
-    /// Decisions behind a message that is not decided are kept in Proton until they are sent: no delay makes them many.
+    /// Proton keeps decisions behind an undecided message until they are sent. No delay lets them accumulate.
     @Test func decisionsThatWaitToBeMergedAreBounded() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(20_000))
@@ -143,7 +143,7 @@ struct ReceiverUnsettledTests {
         }
     }
 
-    /// Links that were closed here are kept until the peer answers: a peer that never does gets no further ones.
+    /// Closed links are kept until the peer answers. A peer that never answers gets no further links.
     @Test func linksWhoseDetachIsNeverAnsweredAreBounded() async throws {
         try await withSession({ .notClosing }) { session, peer in
             try await peer.run { $0.handler.detachLimit = 10 }
@@ -160,7 +160,7 @@ struct ReceiverUnsettledTests {
             #expect(error?.detail == "the peer has not answered the detach of 10 links of this session")
             await expectError(.resourceLimitExceeded) { try await session.openReceiver(from: "q") }
             #expect(session.error == nil)
-            // Another session has its own, and an answer makes room.
+            // Another session has a limit of its own, and an answer makes room.
             _ = try await session.connection.openSession().openSender(to: "q")
             try await peer.run { pn_link_close($0.links[3]) }
             _ = try await session.openSender(to: "q")

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The windows of a receiver other than a number of messages.
+/// The windows of a receiver other than a fixed number of messages.
 @Suite(.deadline)
 struct ReceiverWindowTests {
     private static let slow: AMQPConnection.Configuration = {
@@ -16,7 +16,7 @@ struct ReceiverWindowTests {
         return configuration
     }()
 
-    /// The task runs on another thread than the loop: 100 times.
+    /// Repeats 100 times, because the task and the loop run on different threads.
     @Test func anOpenedReceiverHasItsCredit() async throws {
         try await withSession { session, _ in
             for _ in 0..<100 {
@@ -27,7 +27,7 @@ struct ReceiverWindowTests {
         }
     }
 
-    /// The peer uses its credit for messages far larger than those before them.
+    /// The peer uses its credit for messages that are far larger than the earlier ones.
     @Test(arguments: [AMQPReceiver.CreditReturn.onSettlement, .onReceipt], [true, false])
     func bytesAreNeverExceeded(creditReturn: AMQPReceiver.CreditReturn, isSettled: Bool) async throws {
         let session = AMQPSession.Configuration(incomingCapacity: 16_384)
@@ -48,7 +48,7 @@ struct ReceiverWindowTests {
                 delivery.accept()
             }
             #expect(receiver.bufferedBytesPeak <= 100_000)
-            // The large messages came while the credit was for many small ones.
+            // The large messages used credit that was granted for many small ones.
             #expect(receiver.bufferedBytesPeak > 60_000)
             #expect(receiver.error == nil)
         }
@@ -63,7 +63,7 @@ struct ReceiverWindowTests {
             }
             for _ in 0..<500 { try #require(try await receiver.next()).accept() }
             await peer.settle()
-            // Half of the window is not topped up yet.
+            // Up to half of the window is not topped up yet.
             #expect(receiver.credit > 400)
             #expect(receiver.credit <= 1_024)
         }
@@ -83,7 +83,7 @@ struct ReceiverWindowTests {
         }
     }
 
-    /// What waits in Proton for room is part of the session's window: it is given back when the link goes.
+    /// Bytes that wait in Proton for room are part of the session's window, and return to it when the link ends.
     @Test func closingAFullReceiverGivesTheWindowBack() async throws {
         let session = AMQPSession.Configuration(incomingCapacity: 16_384)
         try await withSession(configuration: Self.slow, session: session) { session, peer in
@@ -115,7 +115,7 @@ struct ReceiverWindowTests {
                 for size in sizes { peer.send(payload(size), on: peer.links[0]) }
             }
             let first = try #require(try await receiver.receive(timeout: .seconds(1)))
-            // There is no room for the second while the first is held: the answer to the drain has to wait for it.
+            // There is no room for the second message while the first is held, so the answer to the drain waits too.
             let waiting = begin { try await receiver.receive(timeout: .seconds(1)) }
             await peer.settle()
             await peer.advance(by: .seconds(2))
@@ -146,7 +146,7 @@ struct ReceiverWindowTests {
                 #expect(receiver.bufferedMessages == 0)
                 #expect(receiver.credit == 0)
             }
-            // Several that wait get one each.
+            // Four waiting tasks get one message each.
             let waiting = (0..<4).map { _ in begin { try await receiver.next()?.payload.readableBytes } }
             for size in 4...6 { #expect(try await waiting[size - 4].value == size) }
             await peer.settle()
@@ -157,7 +157,7 @@ struct ReceiverWindowTests {
         }
     }
 
-    /// The credit of a wait that was given up goes with a message that does not come to its end.
+    /// An aborted message uses the credit of a cancelled wait, so a later wait needs new credit.
     @Test func noneGrantsAgainBehindAnAbort() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .onDemand)

@@ -6,16 +6,16 @@ import Testing
 
 @testable import QpidProton
 
-/// Messages that are given up where the peer cannot be told: the abort would be a transfer.
+/// Abandoned messages whose abort cannot be sent, because the abort is itself a transfer.
 @Suite(.deadline(minutes: 5))
 struct SenderAbortTests {
-    /// What keeps the abort from leaving.
+    /// The obstacle that keeps the abort from leaving.
     enum Hindrance: CaseIterable { case window, credit }
 
-    /// How the message is given up.
+    /// The reason why the message is abandoned.
     enum Cause: CaseIterable { case body, cancellation, peer }
 
-    /// How its link ends.
+    /// The call that ends the link.
     enum Ending: CaseIterable { case close, detach, flush, sessionFlush, connectionFlush }
 
     private static let session: @Sendable () -> PeerScript = {
@@ -25,7 +25,7 @@ struct SenderAbortTests {
         return script
     }
 
-    /// Has a message of the sender begin, and keeps the rest of it from leaving.
+    /// Begins a message, and keeps the rest of it from leaving.
     private func hinder(
         _ hindrance: Hindrance,
         _ sender: AMQPSender,
@@ -73,7 +73,7 @@ struct SenderAbortTests {
         }
     }
 
-    /// Lets the peer take what has come.
+    /// Lets the peer read the received messages.
     private func open(_ peer: InMemoryPeer) async throws {
         try await peer.run { peer in
             peer.script.takesMessages = true
@@ -89,7 +89,7 @@ struct SenderAbortTests {
             try await self.giveUp(cause, made, peer)
             #expect(sender.outgoingBytes == 0)
             let next = try sender.trySend(AMQPMessage(body: "next"))
-            // Time stands still: nothing ends because it has lasted too long.
+            // The clock stands still, so no timeout can end the close.
             try await begin { try await sender.close().check() }.value
             await expectError(.closed) { try await next.outcome() }
             #expect(session.outgoingBytes == 0)
@@ -120,7 +120,7 @@ struct SenderAbortTests {
         }
     }
 
-    /// A flush waits for the others of the link, and tells which of them were not finished.
+    /// A flush waits for the other messages of the link, and reports the unfinished ones.
     @Test func theAccountIsThatOfTheOthers() async throws {
         try await withSession(Self.session) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -136,7 +136,7 @@ struct SenderAbortTests {
         }
     }
 
-    /// The half of a message that the peer has got becomes none, and its session goes on.
+    /// The partial message at the peer never becomes complete, and its session continues.
     @Test func theSessionGoesOn() async throws {
         try await withSession(Self.session) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -148,7 +148,7 @@ struct SenderAbortTests {
             let outcome = begin { try await other.send(AMQPMessage(body: "next")) }
             await peer.settle()
             #expect(!outcome.isDone)
-            // What the peer has of the message is no more than its bytes.
+            // The peer has only the bytes of the partial message.
             try await peer.run { peer in
                 peer.cleansFrames = true
                 peer.script.takesMessages = true
@@ -161,7 +161,7 @@ struct SenderAbortTests {
         }
     }
 
-    /// The abort leaves as soon as it can, before the messages behind it.
+    /// The abort leaves as soon as possible, ahead of the messages behind it.
     @Test(arguments: Hindrance.allCases, Cause.allCases)
     func theAbortLeavesFirst(hindrance: Hindrance, cause: Cause) async throws {
         try await withSession(Self.session) { session, peer in
@@ -176,7 +176,7 @@ struct SenderAbortTests {
             case .credit:
                 try await self.open(peer)
                 #expect(try await peer.run { $0.received.isEmpty })
-                // One for the message that was given up.
+                // One credit for the abandoned message.
                 try await peer.run { pn_link_flow($0.links[0], 1) }
                 #expect(try await peer.run { $0.received.map(\.isAborted) } == [true])
                 #expect(sender.credit == 0)
@@ -190,7 +190,7 @@ struct SenderAbortTests {
         }
     }
 
-    /// An abort takes one transfer of the window: behind it no more is handed over than there is room for.
+    /// An abort uses one transfer of the window, so the messages after it get one less.
     @Test func anAbortCountsInTheWindow() async throws {
         try await withSession(Self.session) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -200,7 +200,7 @@ struct SenderAbortTests {
             try await self.giveUp(.body, made, peer)
             let transfers = (1...3).map { number in begin { try await other.send(AMQPMessage(body: "\(number)")) } }
             let next = try await session.snapshot().nextOutgoingID
-            // The peer has not said so: it must not see what comes of it.
+            // The peer has not sent this flow itself, so it must not see the consequences.
             try await peer.run { $0.toPeer.allowance = 0 }
             for room in [UInt32(1), 2] {
                 try await peer.run { peer in

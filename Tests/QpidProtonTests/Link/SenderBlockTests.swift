@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Why `trySend` has no room: the limit that is full, and what that one waits for.
+/// The reasons why `trySend` has no room: the full limit, and what its bytes wait for.
 @Suite(.deadline)
 struct SenderBlockTests {
     private let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
@@ -38,7 +38,7 @@ struct SenderBlockTests {
             try sender.trySend(encoded: payload(500))
             await peer.settle()
             #expect(await self.blocked(sender) == [.linkLimit, .socket])
-            // With the credit used up it is the socket still, for all has been handed over.
+            // After the credit is used, the cause is still the socket, because all bytes have left the queue.
             try await peer.run { $0.toPeer.allowance = nil }
             try sender.trySend(encoded: payload(500))
             await peer.settle()
@@ -71,7 +71,7 @@ struct SenderBlockTests {
         }
     }
 
-    /// A sender that has done nothing wrong is told what the one waits for that fills their session.
+    /// A sender behind another link's backlog reports the cause that blocks that link.
     @Test func anotherLinkFillsTheSession() async throws {
         try await withSession(session: self.session, { PeerScript(credit: nil) }) { session, peer in
             let stuck = try await session.openSender(to: "stuck")
@@ -82,7 +82,7 @@ struct SenderBlockTests {
             #expect(await self.blocked(other) == [.sessionLimit, .credit])
             let waiting = begin { try await other.enqueue(encoded: payload(500)) }
             await peer.settle()
-            // Behind one that waits.
+            // The message would have to wait behind another one.
             await expectError(.wouldBlock) { try other.trySend(encoded: payload(1)) }
             #expect(await self.blocked(other) == [.sessionLimit, .credit])
             try await peer.run { pn_link_flow($0.links[0], 1) }
@@ -115,7 +115,7 @@ struct SenderBlockTests {
         }
     }
 
-    /// P1: what waits for credit or for the socket is not in Proton's counter.
+    /// P1: Proton's counter omits bytes that wait for credit or for the socket.
     @Test func protonsCounterMisleads() async throws {
         try await withSession(session: .init(sendLimit: .init(high: .mebibytes(8)))) { session, peer in
             let sender = try await session.openSender(to: "q")

@@ -38,7 +38,7 @@ struct SenderBudgetTests {
             let waiting = begin { try await second.0.enqueue(encoded: payload(200)) }
             await second.1.settle()
             #expect(!waiting.isDone)
-            // What leaves the one connection makes room for the other.
+            // Bytes that leave the first connection make room for the second.
             try await first.1.run { pn_link_flow($0.links[0], 1) }
             _ = try await waiting.value
             #expect(budget.used == 600)
@@ -52,7 +52,7 @@ struct SenderBudgetTests {
     func theEndOfOneFreesTheOther(byLoss: Bool) async throws {
         let budget = AMQPMemoryBudget(limit: 100_000)
         try await self.withTwo(budget) { first, second in
-            // Some of it has been handed to the socket, which loses it.
+            // Some bytes have been passed to the socket, which loses them.
             try await first.1.run { peer in
                 peer.toPeer.allowance = 0
                 pn_link_flow(peer.links[0], 1)
@@ -96,7 +96,7 @@ struct SenderBudgetTests {
         #expect(budget.used == 0)
     }
 
-    /// Who waits behind the first of its link, and gives up, does not cost the connection its place.
+    /// A cancelled message behind the first one of its link does not cost the connection its place.
     @Test func cancellingOneBehindKeepsTheConnectionsPlace() async throws {
         let budget = AMQPMemoryBudget(limit: 1_000, low: 500)
         try await self.withTwo(budget) { first, second in
@@ -110,7 +110,7 @@ struct SenderBudgetTests {
             await second.1.settle()
             behind.cancel()
             await expectError(.cancelled) { try await behind.value }
-            // 400 are left, and room for one of them.
+            // The level falls to 400 bytes, which leaves room for one of the messages.
             try await first.1.run { pn_link_flow($0.links[0], 1) }
             _ = try await early.value
             await second.1.settle()

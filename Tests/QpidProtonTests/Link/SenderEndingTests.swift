@@ -7,10 +7,11 @@ import Testing
 
 @testable import QpidProton
 
-/// Cancelling, closing and losing in the middle of sending: each transfer is answered exactly once, with what became of it.
+/// Cancelling, closing and losing the connection while sending. Each tracker is answered exactly once, with the fate of
+/// its message.
 @Suite(.deadline)
 struct SenderEndingTests {
-    /// Keeps how often each transfer was answered, and with what.
+    /// Records the answers of each tracker.
     final class Answers: Sendable {
         private let state = Mutex<[Int: [Result<AMQPOutcome, AMQPError>]]>([:])
 
@@ -29,7 +30,7 @@ struct SenderEndingTests {
         }
     }
 
-    /// The fate of the message of a task that was cancelled.
+    /// Returns the fate of the message of a cancelled task.
     private func fate(_ task: Begun<some Sendable>) async -> AMQPError.Fate? {
         do {
             _ = try await task.value
@@ -58,7 +59,7 @@ struct SenderEndingTests {
         }
     }
 
-    /// The link ends while a message for it lies in the outbox: its error names the cause.
+    /// The link ends while its message is in the outbox. The error of the message names the cause.
     @Test func endingBeforeAMessageIsLookedAt() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -102,7 +103,7 @@ struct SenderEndingTests {
             #expect(try await peer.run { $0.received.count } == 1)
             sent.cancel()
             #expect(await self.fate(sent) == .inDoubt)
-            // The peer's decision comes late and does no harm.
+            // The peer's decision arrives late and has no effect.
             try await peer.run { peer in
                 peer.settleAll(PN_ACCEPTED)
                 peer.script.onMessage = { _, _ in .accept }
@@ -111,7 +112,7 @@ struct SenderEndingTests {
         }
     }
 
-    /// What was sent is not lost with the task: the error has the transfer.
+    /// A cancelled task does not lose the sent message, because its error has the tracker.
     @Test func theOutcomeOfACancelledSendCanBeAwaited() async throws {
         try await withSession({ .settlingNothing }) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -184,7 +185,7 @@ struct SenderEndingTests {
             #expect(sender.error?.condition == .resourceDeleted)
             try await peer.run { $0.toPeer.allowance = nil }
             #expect(session.outgoingBytes == 0)
-            // Neither the session nor the peer's link is upset by the message that was cut off.
+            // The truncated message harms neither the session nor the peer's other links.
             let other = try await session.openSender(to: "other")
             #expect(try await other.send(AMQPMessage(body: "x")) == .accepted)
         }
@@ -243,7 +244,7 @@ struct SenderEndingTests {
         }
     }
 
-    /// Of what goes in one write the peer may get a part when the socket is lost.
+    /// If the socket is lost during a write, the peer may have received part of its bytes.
     @Test func aSettledMessageThatMayHaveArrivedIsNotReportedUnsent() async throws {
         try await withSession { session, peer in
             var configuration = AMQPSender.Configuration(target: "q")
@@ -324,7 +325,8 @@ struct SenderEndingTests {
                         }
                     }
                 }
-                // The peer is not asked: its loop does first all that follows from what moves, and here something always does.
+                // The test counts settlements instead of asking the peer. The peer's loop runs all pending work first,
+                // and here that never ends.
                 for await _ in settled.prefix(21) {}
                 for index in 0..<6 {
                     group.addTask {

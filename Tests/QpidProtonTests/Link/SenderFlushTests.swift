@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Closing after sending what has been accepted: it ends by its deadline, and what was not finished is given back.
+/// Closing after the accepted messages were sent: the close ends by its deadline, and returns the unfinished messages.
 @Suite(.deadline)
 struct SenderFlushTests {
     private static let undecided = { @Sendable () -> PeerScript in
@@ -63,7 +63,7 @@ struct SenderFlushTests {
                 #expect(error?.fate == (index < 2 ? .inDoubt : .notSent))
             }
             #expect(session.outgoingBytes == 0)
-            // What was not sent can go another way, as it is.
+            // The unsent messages can leave unchanged on another link.
             try await peer.run { $0.script.credit = 10 }
             let other = try await session.openSender(to: "other")
             try await peer.run { pn_link_flow($0.links[1], 10) }
@@ -78,7 +78,7 @@ struct SenderFlushTests {
             let transfer = try sender.trySend(encoded: payload(9))
             let rest = await sender.close()
             #expect(rest.unsent.map(\.tracker) == [transfer])
-            // A later close of the same link returns the same.
+            // A later close of the same link returns the same result.
             #expect(await sender.close(within: .seconds(9)).unsent.map(\.tracker) == [transfer])
             let empty = try await session.openSender(to: "q")
             #expect(await empty.close(within: .seconds(9)).isComplete)

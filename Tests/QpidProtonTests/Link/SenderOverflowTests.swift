@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What becomes of a message for which there is no room, by each policy.
+/// The fate of a message without room, under each policy.
 @Suite(.deadline)
 struct SenderOverflowTests {
     private let limit = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
@@ -31,7 +31,7 @@ struct SenderOverflowTests {
             #expect(transfers.map { self.isDropped($0) } == (0..<13).map { $0 < 3 })
             #expect(sender.droppedMessages == 3 && sender.droppedBytes == 300)
             #expect(session.outgoingBytes == 1_000 && session.outgoingBytesPeak == 1_000)
-            // A larger one takes the place of as many as it needs.
+            // A larger message replaces as many older ones as it needs.
             let large = try await sender.enqueue(encoded: payload(250, fill: 13))
             #expect(sender.droppedMessages == 6 && session.outgoingBytes == 950)
             await expectError(.dropped) { try await transfers[5].outcome() }
@@ -65,7 +65,7 @@ struct SenderOverflowTests {
         }
     }
 
-    /// Nothing is dropped whose first byte has left.
+    /// A message whose first byte has left is never dropped.
     @Test func aStartedMessageIsNotDropped() async throws {
         try await withSession(session: .init(sendLimit: .init(high: 900_000))) { session, peer in
             let sender = try await session.openSender(self.configuration(.dropOldest))
@@ -113,14 +113,14 @@ struct SenderOverflowTests {
         }
     }
 
-    /// A message that is made while it is sent never loses a part, whoever waits behind it.
+    /// A streamed message never loses a part, whatever waits behind it.
     @Test func noPartOfAStreamIsDropped() async throws {
         try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
             let other = try await session.openSender(to: "other")
             let sender = try await session.openSender(self.configuration(.dropOldest))
             try other.trySend(encoded: payload(800))
             let fed = FedBody()
-            // The first piece has room, and the second waits for it.
+            // The first piece has room, and the second waits for room.
             fed.feed(payload(100))
             fed.feed(payload(500))
             let stream = begin { try await sender.stream(body: fed) }
@@ -138,7 +138,7 @@ struct SenderOverflowTests {
         }
     }
 
-    /// A message that is made while it is sent, and that took the place of others, lets none pass between its parts.
+    /// A streamed message that replaced older messages lets no other message pass between its parts.
     @Test func nothingPassesBetweenTheParts() async throws {
         try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(self.configuration(.dropOldest))
@@ -160,7 +160,7 @@ struct SenderOverflowTests {
         }
     }
 
-    /// The room in a shared budget that a dropped message had goes to the one in whose place it was dropped.
+    /// The room of a dropped message in a shared budget goes to the message that replaces it.
     @Test func aBudgetsBytesAreExchanged() async throws {
         var configuration = AMQPConnection.Configuration()
         let budget = AMQPMemoryBudget(limit: 1_000)

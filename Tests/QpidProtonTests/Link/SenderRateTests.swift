@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Senders with a rate limit, by the clock of the testing loop.
+/// Senders with a rate limit, on the clock of the testing loop.
 @Suite(.deadline)
 struct SenderRateTests {
     private let room = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(4)))
@@ -61,7 +61,7 @@ struct SenderRateTests {
         }
     }
 
-    /// Small messages are not cut into pieces by a low rate.
+    /// A low rate does not split small messages.
     @Test func aLowRateDoesNotCutSmallMessages() async throws {
         try await self.withRate(.init(bytesPerSecond: 1_000)) { sender, peer in
             for _ in 0..<300 { try sender.trySend(encoded: payload(100)) }

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The send limit: what is counted, when it falls, who waits and who goes on.
+/// The send limit: the counted bytes, the release of room, and the order of waiting tasks.
 @Suite(.deadline)
 struct SenderRoomTests {
     @Test func theHighMarkSuspendsAndTheLowMarkResumes() async throws {
@@ -16,7 +16,7 @@ struct SenderRoomTests {
             for _ in 0..<10 { try sender.trySend(encoded: payload(100)) }
             await expectError(.wouldBlock) { try sender.trySend(encoded: payload(1)) }
             let waiting = begin { try await sender.enqueue(encoded: payload(100)) }
-            // 500 is still above the low mark.
+            // 500 bytes are still above the low mark.
             try await peer.run { pn_link_flow($0.links[0], 5) }
             #expect(session.outgoingBytes == 500)
             await expectError(.wouldBlock) { try sender.trySend(encoded: payload(1)) }
@@ -62,7 +62,7 @@ struct SenderRoomTests {
         }
     }
 
-    /// A message that has no room yet must not stop another link for which there is room.
+    /// A message without room must not stop another link whose message has room.
     @Test func aRefusedLargeMessageDoesNotStallOtherLinks() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
         try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
@@ -76,7 +76,7 @@ struct SenderRoomTests {
         }
     }
 
-    /// A message that waits for all the room there is has its turn, and those behind it theirs.
+    /// A message that needs all the room gets its turn, and so do the messages behind it.
     @Test func aLargeMessageIsNotOvertakenForEver() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000, low: 500))
         try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
@@ -97,7 +97,7 @@ struct SenderRoomTests {
         }
     }
 
-    /// The close of a link whose message waits for room lets those go on who waited behind it.
+    /// Closing a link whose message waits for room resumes the messages behind it.
     @Test func closingALinkThatWaitsLetsOthersGoOn() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
         try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
@@ -127,7 +127,7 @@ struct SenderRoomTests {
             await peer.settle()
             try await peer.run { $0.receive($0.links[1]) }
             #expect(try await message.outcome() == .accepted)
-            // Now the first one moves on.
+            // Now the first session makes progress.
             try await peer.run {
                 $0.script.takesMessages = true
                 $0.receive($0.links[0])
@@ -150,7 +150,7 @@ struct SenderRoomTests {
         }
     }
 
-    /// A drain that comes while the peer's window is closed is answered when the messages before it have gone.
+    /// A drain that arrives while the peer's window is closed is answered after the messages before it.
     @Test func aDrainWhileThePeersWindowIsClosed() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil, maxFrameSize: 1_024)

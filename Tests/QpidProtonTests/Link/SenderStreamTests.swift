@@ -31,7 +31,7 @@ final class FedBody: AsyncSequence, Sendable {
     func makeAsyncIterator() -> AsyncIterator { AsyncIterator(pieces: self.pieces.makeAsyncIterator()) }
 }
 
-/// Pieces that are made when they are asked for.
+/// A body that makes its pieces on demand.
 struct MadeBody: AsyncSequence, Sendable {
     typealias Element = ByteBuffer
     let count: Int
@@ -50,7 +50,7 @@ struct MadeBody: AsyncSequence, Sendable {
     func makeAsyncIterator() -> AsyncIterator { AsyncIterator(body: self) }
 }
 
-/// Messages that are sent while they are made.
+/// Messages that are sent while their body is produced.
 @Suite(.deadline(minutes: 5))
 struct SenderStreamTests {
     private func body(_ message: InMemoryPeer.Received) throws -> ByteBuffer {
@@ -164,7 +164,7 @@ struct SenderStreamTests {
     @Test func aCancelledStreamIsWithdrawnOrAborted() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
-            // Without credit it has not begun.
+            // Without credit the message has not begun.
             let unsent = begin { try await sender.stream(body: FedBody()) }
             try await eventually("the beginning waits") { sender.outgoingBytes > 0 }
             unsent.cancel()
@@ -183,7 +183,7 @@ struct SenderStreamTests {
         }
     }
 
-    /// A part that was refused is not all of the message: the peer has the beginning.
+    /// A message with one refused part is not unsent, because the peer has its beginning.
     @Test func aStartedStreamIsNotReportedUnsent() async throws {
         let limit = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
         try await withSession(session: limit) { session, peer in
@@ -224,7 +224,7 @@ struct SenderStreamTests {
         }
     }
 
-    /// A producer that has nothing to say for long is not waited for.
+    /// The stream does not wait for a producer that is silent for a long time.
     @Test(arguments: [PN_REJECTED, PN_ACCEPTED, nil])
     func aSilentProducerHearsOfTheEndAtOnce(state: Int32?) async throws {
         try await withSession { session, peer in
@@ -255,7 +255,7 @@ struct SenderStreamTests {
         }
     }
 
-    /// A body that one task alone may use.
+    /// A body that only one task may use.
     @Test func aBodyNeedNotBeSendable() async throws {
         final class Countdown: AsyncSequence, AsyncIteratorProtocol {
             var left = 3
@@ -273,7 +273,7 @@ struct SenderStreamTests {
         }
     }
 
-    /// A drain waits for the end of the message that has begun: also where that is given up.
+    /// A drain waits for the end of the current message, even if that message is abandoned.
     @Test(arguments: [true, false])
     func aDrainIsAnsweredBehindAnAbort(isRejected: Bool) async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
@@ -309,7 +309,7 @@ struct SenderStreamTests {
         }
     }
 
-    /// What the peer has got when it closes the link behind a closed window never becomes a whole message.
+    /// If the peer closes the link while its window is closed, its partial message never becomes complete.
     @Test(arguments: [true, false])
     func aPeerThatClosesInTheMiddleGetsNoEnd(isLinkAlone: Bool) async throws {
         let script = { @Sendable () -> PeerScript in
@@ -326,7 +326,7 @@ struct SenderStreamTests {
             try await eventually("the window is closed") {
                 try await session.snapshot().remoteIncomingWindow <= 0
             }
-            // The window opens and the link ends before the library sees either.
+            // The window opens and the link ends before the library receives either frame.
             try await peer.run { peer in
                 peer.toLibrary.allowance = 0
                 peer.receive(peer.links[0])
@@ -344,7 +344,7 @@ struct SenderStreamTests {
         }
     }
 
-    /// Behind a closed window the abort is not framed yet when the message is given up.
+    /// While the window is closed, Proton cannot frame the abort of the abandoned message.
     @Test func aDrainWaitsForAnAbortBehindAClosedWindow() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Sending to an in-memory peer: outcomes, credit, order.
+/// Sending to an in-memory peer: outcomes, credit and order.
 @Suite(.deadline)
 struct SenderTests {
     /// A receiver that settles after the sender gets its own outcome back with the settlement.
@@ -77,7 +77,7 @@ struct SenderTests {
                         pn_delivery_update($0, UInt64(PN_REJECTED))
                         pn_delivery_settle($0)
                     }
-                // The receiver settles second: the sender must settle on the outcome.
+                // The receiver settles second, so the sender must settle on the outcome.
                 default: return .custom { pn_delivery_update($0, UInt64(PN_ACCEPTED)) }
                 }
             }
@@ -106,7 +106,7 @@ struct SenderTests {
             #expect(outcomes[4] == .settled)
             #expect(outcomes[5] == .rejected(nil))
             #expect(outcomes[6] == .accepted)
-            // The last delivery was settled by this side, in a disposition as the sender.
+            // This side, as the sender, settled the last delivery with a disposition.
             let dispositions = try await peer.framesOfLibrary().filter { $0.code == .disposition }
             #expect(dispositions.count >= 1)
             #expect(dispositions.allSatisfy { $0.field(0) == .bool(false) })
@@ -256,7 +256,7 @@ struct SenderTests {
             try await peer.run { pn_link_drain($0.links[0], 10) }
             #expect(try await peer.run { pn_link_drained($0.links[0]) } == 10)
             #expect(sender.credit == 0)
-            // Messages that are there use the credit first.
+            // Waiting messages use the credit first.
             let transfers = try (0..<3).map { _ in try sender.trySend(encoded: payload(100)) }
             await peer.settle()
             #expect(try await peer.run { $0.received.count } == 0)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Calls that take a limit of their own.
+/// Calls with a time limit of their own.
 @Suite(.deadline)
 struct SenderTimeoutTests {
     private static let undecided = { @Sendable () -> PeerScript in
@@ -73,7 +73,7 @@ struct SenderTimeoutTests {
         }
     }
 
-    /// A task that is cancelled before the limit gets its cancellation, and a link that ends its error.
+    /// A task that is cancelled before the limit gets the cancellation. A link that ends before it passes on its error.
     @Test func otherErrorsGoFirst() async throws {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -112,14 +112,14 @@ struct SenderTimeoutTests {
         }
     }
 
-    /// A call that is cancelled before the loop has seen it leaves nothing open.
+    /// An opening that is cancelled before the loop has seen it leaves nothing open.
     @Test func cancelledOpeningsLeaveNothingBehind() async throws {
         try await withSession { session, peer in
             for _ in 0..<20 {
                 let calls = [
                     begin {
                         self.cancelThisTask()
-                        // The answer may have come before the wait.
+                        // The answer may arrive before the wait begins.
                         await (try await session.connection.openSession()).close()
                     },
                     begin {

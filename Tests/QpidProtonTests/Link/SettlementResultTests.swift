@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What a call that settles says at once, and how the settlement ended.
+/// The immediate result of a settling call, and the final result of the settlement.
 @Suite(.deadline)
 struct SettlementResultTests {
     private func open(
@@ -26,7 +26,7 @@ struct SettlementResultTests {
         return (receiver, held)
     }
 
-    /// A peer that settles when the test says so.
+    /// A peer that settles when the test requests it.
     private static let settlingNothing = { @Sendable () -> PeerScript in
         var script = PeerScript()
         script.onUpdate = { peer, delivery in peer.unsettled.append(delivery) }
@@ -36,7 +36,7 @@ struct SettlementResultTests {
     @Test func aDecisionIsQueuedAndThenWritten() async throws {
         try await withSession { session, peer in
             let (receiver, held) = try await self.open(session, peer)
-            // One asks before the decision, one after it, and one when it is long written.
+            // One task waits before the decision, one after it, and one long after the write.
             let early = begin { try await held[0].settled() }
             await peer.settle()
             #expect(held.acceptAll() == .queued && held[1].accept() == .queued)
@@ -81,12 +81,12 @@ struct SettlementResultTests {
                 Issue.record("\(end)")
                 return
             }
-            // What was written stays written.
+            // A written decision stays settled.
             #expect(try await held[0].settled() == .settled)
         }
     }
 
-    /// The socket has not taken the write that carries the decision.
+    /// The socket has not accepted the write that carries the decision.
     @Test func aDecisionOnItsWayIsInDoubt() async throws {
         try await withSession { session, peer in
             let (receiver, held) = try await self.open(session, peer, count: 2)
@@ -111,7 +111,7 @@ struct SettlementResultTests {
         }
     }
 
-    /// In mode second the sender has the last word: here it says that a lock was lost.
+    /// In mode second the final state is the sender's: here it reports a lost lock.
     @Test func theFinalStateOfTheSender() async throws {
         try await withSession(Self.settlingNothing) { session, peer in
             let (receiver, held) = try await self.open(session, peer, .second, count: 3)
@@ -136,7 +136,7 @@ struct SettlementResultTests {
                 return
             }
             #expect(error.condition == "x:lock-lost")
-            // The third is decided, and the sender says nothing more of it.
+            // The third delivery is decided, and the sender sends nothing more about it.
             try await LinkEnd.detachWithError.run(receiver, peer)
             guard case .inDoubt(let cause) = try await waits[2].value else {
                 Issue.record("not in doubt")

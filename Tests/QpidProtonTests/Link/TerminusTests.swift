@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Attaching, with every field of the termini, both ways; refusals and detaches.
+/// Attaching with every field of the termini in both directions, refusals and detaches.
 @Suite(.deadline)
 struct TerminusTests {
     private static let source: AMQPSource = {
@@ -43,7 +43,7 @@ struct TerminusTests {
             configuration.settleMode = .second
             configuration.maxMessageSize = 5_000
             let receiver = try await session.openReceiver(configuration)
-            // The peer gives back what it got.
+            // The peer echoes the received termini.
             #expect(receiver.name == "my link")
             #expect(receiver.remoteSource == Self.source)
             #expect(receiver.remoteTarget == Self.target)
@@ -119,7 +119,7 @@ struct TerminusTests {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
             script.onAttach = { _, link in
-                // An attach without the terminus, and a detach behind it.
+                // The refusal is an attach without the terminus, and a detach after it.
                 pn_terminus_set_type(pn_link_source(link), PN_UNSPECIFIED)
                 pn_terminus_set_type(pn_link_target(link), PN_UNSPECIFIED)
                 pn_link_open(link)
@@ -164,7 +164,7 @@ struct TerminusTests {
             #expect(detaches[0].field(2).description.contains("x:done"))
             #expect(sender.error?.condition == "x:done")
             #expect(receiver.error?.condition == .closed)
-            // A close behind a detach, and a second detach, do nothing.
+            // A close after a detach, and a second detach, have no effect.
             try await receiver.close().check()
             try await receiver.detach().check()
             // The peer detaches.

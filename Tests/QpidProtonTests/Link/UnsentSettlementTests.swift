@@ -8,7 +8,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Decisions that do not reach the socket before their link ends are counted, and logged once a link.
+/// Decisions that do not reach the socket before their link ends are counted, and logged once per link.
 @Suite(.deadline(minutes: 10))
 struct UnsentSettlementTests {
     private static let unsent = "were not sent"
@@ -32,7 +32,7 @@ struct UnsentSettlementTests {
             try await self.send(peer, 0..<5)
             let held = try await self.take(receiver, 5)
             held[4].accept()
-            // Behind messages that are not decided it waits for a while.
+            // The decision waits behind undecided messages for a while before it is sent.
             await peer.advance(by: .milliseconds(100))
             try await end.run(receiver, peer)
             #expect(receiver.unsentSettlements == 0)
@@ -41,7 +41,7 @@ struct UnsentSettlementTests {
                 await peer.settle()
                 #expect(receiver.unsentSettlements == index + 1)
             }
-            // Each message once, and none of those whose decision was written.
+            // Each message counts once, and a message whose decision was written does not count.
             held.acceptAll()
             held[4].accept(includingEarlier: true)
             await peer.settle()
@@ -71,7 +71,7 @@ struct UnsentSettlementTests {
         }
     }
 
-    /// The socket has not taken the write that carries them.
+    /// The socket has not accepted the write that carries the decisions.
     @Test(arguments: [true, false]) func decisionsOnTheirWayToTheSocketAreCounted(isWritten: Bool) async throws {
         let log = LogKeeper()
         try await withSession(logger: log.logger) { session, peer in
@@ -112,7 +112,7 @@ struct UnsentSettlementTests {
         }
     }
 
-    /// An own close sends what was decided, and then nothing is unsent.
+    /// A close by this side sends all decisions, so none remain unsent.
     @Test(arguments: [LinkEnd.ownError, .ownSessionEnd, .ownConnectionClose])
     func anOwnCloseSendsWhatWasDecided(end: LinkEnd) async throws {
         let log = LogKeeper()
@@ -132,7 +132,7 @@ struct UnsentSettlementTests {
 
     // MARK: Random cuts
 
-    /// The ids of the deliveries that the library accepted, as the peer saw it on the wire.
+    /// Returns the ids of the deliveries that the library accepted, as the peer saw them on the wire.
     private func accepted(_ peer: InMemoryPeer) async throws -> [UInt32] {
         try await peer.framesOfLibrary().flatMap { frame -> [UInt32] in
             guard frame.code == .disposition, frame.field(0) == .bool(true),
@@ -143,7 +143,7 @@ struct UnsentSettlementTests {
         }
     }
 
-    /// What the peer saw accepted and what is reported as unsent are together what was decided.
+    /// The decisions that the peer saw and those that are reported as unsent add up to all decisions.
     @Test func everyDecisionIsSeenOrReported() async throws {
         let rounds = ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] == nil ? 50 : 1_000
         let seed = SeededGenerator.seed()
@@ -153,11 +153,11 @@ struct UnsentSettlementTests {
             let end = LinkEnd.allCases[round % LinkEnd.allCases.count]
             unsent += try await self.cut(end, seed: random.next())
         }
-        // Otherwise nothing was shown.
+        // The test proves something only if some decisions were unsent.
         #expect(unsent > 0)
     }
 
-    /// Four handlers decide while the link comes to its end. Returns how many decisions were reported as unsent.
+    /// Four handlers decide while the link ends. Returns the number of decisions that were reported as unsent.
     private func cut(_ end: LinkEnd, seed: UInt64) async throws -> Int {
         var random = SeededGenerator(seed: seed)
         let log = LogKeeper()
@@ -175,7 +175,7 @@ struct UnsentSettlementTests {
             let handlers = stride(from: 0, to: held.count, by: quarter).map { start in
                 let part = Array(held[start..<min(start + quarter, held.count)])
                 let seed = random.next()
-                // It decides about the last ones while the link ends, or later.
+                // The handler decides the last messages while the link ends, or later.
                 let early = Int.random(in: 0...part.count, using: &random)
                 return Task { @Sendable in
                     var random = SeededGenerator(seed: seed)
@@ -212,7 +212,8 @@ struct UnsentSettlementTests {
         return reported
     }
 
-    /// What each delivery says of its own settlement agrees with what the peer saw. The peer numbers them from 0.
+    /// Checks that the settlement result of each delivery agrees with the peer's view. The peer numbers deliveries from
+    /// 0.
     private func checkResults(of deliveries: [AMQPDelivery], _ seen: Set<UInt32>, _ what: String) async throws {
         for delivery in deliveries {
             let isSeen = seen.contains(UInt32(delivery.sequence - 1))

@@ -6,10 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Proton takes texts as C strings, which end at the first zero byte: no text of this side is cut on its way.
+/// Proton reads texts as C strings, which end at the first zero byte. No text of this side is truncated in transit.
 @Suite(.deadline)
 struct ZeroByteTests {
-    /// Each field of a source or a target that cannot be sent, with the words that name it.
+    /// Each field of a source or a target that cannot be sent, with the words that name the field.
     private static let sources: [(AMQPSource, String)] = {
         var sources: [(AMQPSource, String)] = [
             (AMQPSource(address: "orders\0evil"), "address \"orders\\0evil\" contains a zero byte")
@@ -56,7 +56,7 @@ struct ZeroByteTests {
             let properties = names
             let receiver = await expectError(.invalidArgument) { try await session.openReceiver(properties) }
             #expect(receiver?.detail.contains("the receiver's properties: the key \"a\\0b\"") == true)
-            // Nothing of all this was sent, and the session goes on.
+            // The library has sent none of these attaches, and the session continues.
             #expect(try await peer.run { $0.links.count } == 0)
             let good = try await session.openSender(to: "orders")
             #expect(try await good.send(AMQPMessage(body: "hello")) == .accepted)
@@ -81,7 +81,7 @@ struct ZeroByteTests {
         }
     }
 
-    /// Values keep their zero bytes: a string of AMQP may have them, and travels with its length.
+    /// Values keep their zero bytes: an AMQP string may contain them, and is sent with its length.
     @Test func stringsInMapsArriveWhole() async throws {
         try await withSession { session, peer in
             let value = AMQPValue.string("a\0b")
@@ -94,7 +94,7 @@ struct ZeroByteTests {
         }
     }
 
-    /// A reason that a peer is to get cannot be refused when everything ends: it is changed, and not cut.
+    /// The reason of an end cannot be refused, because the end must proceed. It is escaped rather than truncated.
     @Test func reasonsArriveWhole() async throws {
         let reason = AMQPError(scope: .link, condition: "com.example:caf\u{e9}\0x", detail: "before\0after")
         try await withSession { session, peer in
@@ -135,7 +135,7 @@ struct ZeroByteTests {
         }) { session, peer in
             let receiver = try await session.openReceiver(from: "queue", window: .messages(4))
             try await peer.run { _ = $0.send(payload(9), on: $0.links[0]) }
-            // Neither an empty condition nor one of this library alone is sent.
+            // The library sends neither an empty condition nor a condition of its own.
             let delivery = try await receiver.next()
             delivery?.reject(AMQPError(scope: .delivery, condition: "", detail: "before\0after"))
             await peer.settle()

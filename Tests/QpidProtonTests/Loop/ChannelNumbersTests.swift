@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The channel numbers of a connection, and the sessions that only hold one.
+/// The channel numbers of a connection, and the sessions that only reserve a number.
 @Suite(.deadline)
 struct ChannelNumbersTests {
     private func held(_ peer: InMemoryPeer) async throws -> [UInt16] {
@@ -47,14 +47,14 @@ struct ChannelNumbersTests {
             #expect(try await self.held(peer) == [])
             _ = try await connection.openSession()
             #expect(try await self.channel(peer) == 0)
-            // What held the numbers was not shown to the peer.
+            // The sessions that reserved the numbers are invisible to the peer.
             #expect(try await peer.count(.begin) == 4)
             #expect(try await peer.count(.end) == 2)
             #expect(connection.error == nil)
         }
     }
 
-    /// Where every free number rests, a session of this side waits, in order.
+    /// While every free number rests, a session of this side waits, in order.
     @Test func aSessionWaitsForANumber() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.channelMax = 0

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Commands find their session or link by a key, which finds nothing once the object has gone.
+/// Commands find their session or link by a key. The key of a freed object finds nothing.
 struct CommandTests {
     @Test func aReceiverThatHasEndedAnswersWithTheCauseOfItsEnd() async throws {
         try await withSession { session, _ in
@@ -56,7 +56,7 @@ struct CommandTests {
         }
     }
 
-    /// The place of the first link is used again under another key.
+    /// The slot of the first link is used again under another key.
     @Test func aCommandForAnEndedLinkLeavesTheNextOneAlone() async throws {
         try await withSession { session, _ in
             let first = try await session.openReceiver(from: "q", window: .manual)

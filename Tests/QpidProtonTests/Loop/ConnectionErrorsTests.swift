@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What ended a connection, in the library's errors.
+/// The library's errors for the end of a connection.
 @Suite struct ConnectionErrorsTests {
     private struct Strange: Error {}
     private let errors = ConnectionErrors(host: "host", idleTimeout: .seconds(7))

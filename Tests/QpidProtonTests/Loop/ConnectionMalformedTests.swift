@@ -7,14 +7,14 @@ import Testing
 
 @testable import QpidProton
 
-/// Bytes that are not what a peer should send: errors, and nothing that crashes, hangs or is left waiting.
+/// Bytes that a correct peer never sends. They cause errors, and no crash, hang or endless wait.
 ///
-/// Every case prints nothing but its seed; a failure is repeated by putting the seed in place of the random one.
+/// Each case prints its seed. To repeat a failure, put that seed in place of the random one.
 @Suite(.deadline(minutes: 5))
 struct ConnectionMalformedTests {
-    /// Lets a library that does all it can hear the bytes, and then the end of the socket: all its calls must return.
+    /// Sends the bytes and the end of the socket to a library that makes every call. All calls must return.
     ///
-    /// - Returns: How many messages it took.
+    /// - Returns: The number of messages that the library received.
     @discardableResult
     private func hear(_ bytes: [UInt8], as role: ConnectionHandler.Role, pieces: Int, seed: UInt64) async throws -> Int
     {
@@ -35,7 +35,7 @@ struct ConnectionMalformedTests {
         }
         for chunk in chunks {
             try await peer.run { $0.inject(chunk) }
-            // The library's tasks answer what has come.
+            // The library's tasks respond to the received bytes.
             for _ in 0..<3 { await Task.yield() }
         }
         try await peer.loseConnection()
@@ -111,7 +111,7 @@ struct ConnectionMalformedTests {
         #expect(bytes.count > 70_000)
         for pieces in [1_000_000, 1_000, 7] {
             let count = try await self.hear(bytes, as: role, pieces: pieces, seed: 0)
-            // In one piece the end has come before the tasks have asked for anything.
+            // If the bytes arrive in one piece, the end precedes the first request of the tasks.
             if pieces == 7 { #expect(count == 3) }
         }
     }
@@ -123,7 +123,7 @@ struct ConnectionMalformedTests {
         for round in 0..<150 {
             var bytes = round % 5 == 0 ? [] : Self.header
             for _ in 0..<Int.random(in: 1...8, using: &random) {
-                // Random bodies in frames whose size is right, so that they are decoded.
+                // The frames have random bodies but correct sizes, so that they are decoded.
                 let count = Int.random(in: 0...60, using: &random)
                 var frame = withUnsafeBytes(of: UInt32(11 + count).bigEndian) { Array($0) }
                 frame += [2, 0, 0, UInt8.random(in: 0...2, using: &random), 0x00, 0x53]
@@ -132,7 +132,7 @@ struct ConnectionMalformedTests {
                 if Bool.random(using: &random), count > 3 {
                     frame.replaceSubrange(11..<14, with: [0xC0, UInt8(count - 2), 9])
                 }
-                // The open comes first, or nothing else is looked at.
+                // The `open` comes first, because the library reads nothing else before it.
                 if bytes.count == 8, Bool.random(using: &random) {
                     bytes += Array(
                         try Frame(.open, [.string("peer"), .null, .uint(65_536)]).encoded().readableBytesView
@@ -169,7 +169,7 @@ struct ConnectionMalformedTests {
         let frames = try await Dialogue.frames(role)
         for _ in 0..<250 {
             var frames = frames
-            // The payload is not looked at: it goes, so that the bits that count are hit.
+            // The payload is not parsed. It is shortened, so that the flipped bits hit the parsed parts.
             for index in frames.indices {
                 frames[index].payload = ByteBuffer(frames[index].payload.readableBytesView.prefix(30))
             }
@@ -181,7 +181,7 @@ struct ConnectionMalformedTests {
         }
     }
 
-    /// Frames at which Proton would end the process, answer with nonsense, or be busy for minutes.
+    /// Frames that would make Proton abort the process, answer with nonsense, or run for minutes.
     @Test func framesThatProtonCannotBear() async throws {
         let first = payload(5)
         let cases: [(AMQPCondition, [Frame])] = [
@@ -236,12 +236,12 @@ struct ConnectionMalformedTests {
         }
     }
 
-    /// A list that says it has fewer fields than there are: Proton reads them all.
+    /// A list that claims fewer fields than it has. Proton reads all of them.
     @Test func listWithAnotherNumberOfFields() async throws {
         try await withSession { session, peer in
             _ = try await session.openReceiver(from: "q")
             var bytes = try Frame.transfer(handle: 0, id: nil, tag: [1], more: true, payload: payload(5)).encoded()
-            // Behind the frame's header, the descriptor, and the list's constructor and size.
+            // The offset skips the frame header, the descriptor, and the list's constructor and size.
             #expect(bytes.getInteger(at: 11, as: UInt8.self) == 0xC0)
             bytes.setInteger(UInt8(1), at: 13)
             try await peer.run { [bytes] in $0.inject(bytes) }
@@ -249,7 +249,7 @@ struct ConnectionMalformedTests {
         }
     }
 
-    /// Whole frames, in the wrong order, twice, or not at all.
+    /// Complete frames that are out of order, duplicated or missing.
     @Test(arguments: [ConnectionHandler.Role.client, .server])
     func shuffledFrames(role: ConnectionHandler.Role) async throws {
         let seed = SeededGenerator.seed()
@@ -279,7 +279,7 @@ struct ConnectionMalformedTests {
         }
     }
 
-    /// Proton takes handles from 2³¹ on for those of links that are not attached.
+    /// Proton treats handles from 2³¹ on as those of unattached links.
     @Test func aHandleThatProtonCannotBear() async throws {
         try await withSession { session, peer in
             try await peer.run { peer in
@@ -290,7 +290,7 @@ struct ConnectionMalformedTests {
         }
     }
 
-    /// An attach that crosses the end of its session is forgotten with it.
+    /// An attach that crosses the end of its session is discarded with the session.
     @Test func anAttachOnASessionThatIsClosed() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.acceptsIncoming = true

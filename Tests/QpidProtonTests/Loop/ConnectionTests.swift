@@ -173,7 +173,7 @@ struct ConnectionTests {
             for _ in 0..<4 { sessions.append(try await connection.openSession()) }
             await expectError(.resourceLimitExceeded) { try await connection.openSession() }
             try await sessions[1].close().check()
-            // The channel's number rests before it is used again.
+            // The channel number rests before it is used again.
             await peer.advance(by: .milliseconds(20), steps: 1)
             sessions[1] = try await connection.openSession()
             await expectError(.resourceLimitExceeded) { try await connection.openSession() }
@@ -220,7 +220,7 @@ struct ConnectionTests {
 }
 
 extension PeerScript {
-    /// A peer that says nothing by itself.
+    /// A peer that sends nothing by itself.
     static var mute: PeerScript {
         var script = PeerScript()
         script.opensConnection = false

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The timers of a connection itself, by the clock of the testing loop.
+/// The timers of a connection itself, on the clock of the testing loop.
 @Suite(.deadline)
 struct ConnectionTimersTests {
     private var configuration: AMQPConnection.Configuration {
@@ -19,7 +19,7 @@ struct ConnectionTimersTests {
         try await withPeer(configuration: self.configuration) { connection, peer in
             try await peer.run { $0.handler.timers.limitClose(of: $0.handler) }
             await peer.advance(by: .milliseconds(4_900))
-            // A second call does not put it off.
+            // A second call does not extend the limit.
             try await peer.run { $0.handler.timers.limitClose(of: $0.handler) }
             #expect(try await peer.run { !$0.handler.isDead })
             await peer.advance(by: .milliseconds(100))
@@ -39,7 +39,7 @@ struct ConnectionTimersTests {
         }
     }
 
-    /// Messages are looked at when the first of them expires, and not for each.
+    /// The timer fires when the first message expires, and not once for each message.
     @Test func messagesExpireInTheirOwnTimes() async throws {
         try await withSession(configuration: self.configuration, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")

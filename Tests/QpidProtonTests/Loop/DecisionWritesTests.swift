@@ -4,13 +4,13 @@ import Testing
 
 @testable import QpidProton
 
-/// Decisions on their way to the socket, and those of receivers that have ended.
+/// Decisions on their way to the socket, and decisions of ended receivers.
 @Suite struct DecisionWritesTests {
     private static let lost = AMQPError(scope: .connection, condition: .connectionLost)
     private let keeper = LogKeeper()
     private let key = SlotKey(bitPattern: 1)
 
-    /// An ended receiver, whose messages 1 and 2 have no decision.
+    /// Returns an ended receiver whose messages 1 and 2 are undecided.
     private func unsent(untold: [SlotKey] = []) -> UnsentSettlements {
         let unsent = UnsentSettlements(metadata: [:], logger: self.keeper.logger)
         unsent.end(
@@ -25,7 +25,7 @@ import Testing
         return unsent
     }
 
-    /// Returns the numbers after a count of issued writes, of which some have completed.
+    /// Returns the write numbers after `issued` writes, of which `done` have completed.
     private func writes(issued: Int, done: Int) -> WriteNumbers {
         var writes = WriteNumbers()
         for _ in 0..<issued { writes.issue() }
@@ -53,7 +53,7 @@ import Testing
         #expect(replies.map { $0.answer == .success(.settled) } == [true, false, false])
         decisions.finish(2)
         #expect(replies.map { $0.answer == .success(.settled) } == [true, true, false])
-        // While a write is on its way, it may still be taken.
+        // The socket may still accept a pending write.
         decisions.fail(Self.lost, writes)
         #expect(replies[2].answer == nil)
         decisions.fail(Self.lost, self.writes(issued: 3, done: 3))
@@ -91,7 +91,7 @@ import Testing
         let unsent = self.unsent()
         decisions.add(self.key, unsent, counts, isDecided: true)
         #expect(decisions.unwritten(of: unsent, writes) == 3 && decisions.unwritten(of: self.unsent(), writes) == 0)
-        // The write may still be taken, also of a connection that is dead.
+        // The socket may still accept the write, even on a dead connection.
         decisions.report(writes, isDead: true)
         decisions.report(writes, isDead: false)
         #expect(unsent.count == 0)

@@ -7,12 +7,12 @@ import Testing
 
 @testable import QpidProton
 
-/// What a peer reads whose first bytes hold an error: the AMQP header, an open, and a close with the cause.
+/// The answer to a peer whose first bytes contain an error: the AMQP header, an `open`, and a `close` with the cause.
 ///
 /// Source: AMQP 1.0 §2.2, §2.4.1.
 @Suite(.deadline(minutes: 2))
 struct FarewellTests {
-    /// The pipeline of one connection, with a SASL layer or without.
+    /// The pipeline of one connection, with or without a SASL layer.
     private struct Line {
         let channel: NIOAsyncTestingChannel
         let ended: EndReply
@@ -21,7 +21,7 @@ struct FarewellTests {
 
         init(_ role: ConnectionHandler.Role, sasl: Bool) async throws {
             let loop = NIOAsyncTestingEventLoop()
-            // Proton takes a time of 0 for "never".
+            // Proton treats a time of 0 as "never".
             await loop.advanceTime(by: .seconds(1))
             let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             var configuration = AMQPConnection.Configuration()
@@ -60,7 +60,7 @@ struct FarewellTests {
             }
         }
 
-        /// What the peer sends in its own SASL layer: it does not wait for the answers.
+        /// The bytes of the peer's own SASL layer. The peer does not wait for the answers.
         private var greeting: [UInt8] {
             guard self.sasl else { return [] }
             let frames: [SASLFrame] =
@@ -70,7 +70,7 @@ struct FarewellTests {
             return ProtocolHeader.saslBytes + SASLTestPeer.bytes(frames)
         }
 
-        /// Gives the library bytes in pieces, and returns all that it has written, without its SASL layer.
+        /// Passes bytes to the library in pieces. Returns everything that it has written, without its SASL layer.
         func answer(to bytes: [UInt8], pieces: Pieces) async throws -> [UInt8] {
             var rest = (self.greeting + bytes)[...]
             while !rest.isEmpty, self.channel.isActive {
@@ -142,7 +142,7 @@ struct FarewellTests {
         HostileBytes("the answer to no begin", [.begin(answering: 5)], .invalidField, "unknown channel 5"),
     ]
 
-    /// Errors of a peer that has sent its header alone.
+    /// Errors of a peer that has sent only its header.
     static let inPlaceOfTheOpen: [HostileBytes] = [
         HostileBytes("a begin", [.begin()], .illegalState, "before it opened"),
         HostileBytes("an attach", [.attach("x", handle: 0, isReceiver: true)], .illegalState, "before it opened"),
@@ -211,7 +211,7 @@ struct FarewellTests {
         [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01],
     ]
 
-    /// The right header is the whole answer of a server. A client has sent its header and its open before.
+    /// The correct header is a server's whole answer. A client has already sent its header and its `open`.
     @Test(arguments: bothRoles, [false, true])
     func theRightHeaderAnswersAnotherOne(role: ConnectionHandler.Role, sasl: Bool) async throws {
         for (bytes, pieces) in Self.otherHeaders.flatMap({ bytes in Pieces.allCases.map { (bytes, $0) } }) {
@@ -226,7 +226,7 @@ struct FarewellTests {
         }
     }
 
-    /// The library's own close is not lost when something wrong comes in the same turn.
+    /// An error in the same turn does not discard the application's own close.
     @Test(arguments: bothRoles)
     func theCloseOfTheApplicationComesBeforeAnError(role: ConnectionHandler.Role) async throws {
         try await withAdversary(role) { _, adversary in
@@ -241,7 +241,7 @@ struct FarewellTests {
         }
     }
 
-    /// What came in front of the error is acted upon, however the bytes are cut.
+    /// Frames before the error take effect, wherever the bytes are cut.
     @Test func messagesInFrontOfAnErrorAreReceived() async throws {
         try await withReceivers(.server) { receivers, connection, adversary in
             try await adversary.send(.transfer(handle: 0, id: 0, tag: [1], settled: true, payload: payload(5)), .open())

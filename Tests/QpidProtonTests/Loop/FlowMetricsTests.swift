@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The metrics of one connection: its gauges live as long as it does, and its counters longer.
+/// The metrics of one connection: its gauges live as long as the connection, and its counters live longer.
 @Suite struct FlowMetricsTests {
     private let metrics = TestMetrics()
     private let settings: AMQPMetrics
@@ -55,7 +55,7 @@ import Testing
         flow.opened()
         flow.stop()
         #expect(self.metrics.recorders.isEmpty)
-        // One that has stopped does not begin again.
+        // A stopped connection does not start again.
         flow.start()
         flow.opened()
         #expect(self.metrics.recorders.isEmpty)
@@ -65,7 +65,7 @@ import Testing
         let flow = FlowMetrics(self.settings)
         flow.ended(AMQPError(scope: .connection, condition: .idleTimeout))
         #expect(self.errors() == [AMQPCondition.idleTimeout.rawValue, "1"])
-        // What a peer invents makes no series of its own.
+        // An invented condition does not create a series of its own.
         let invented = FlowMetrics(self.settings)
         for number in 0..<3 {
             invented.ended(AMQPError(scope: .connection, condition: AMQPCondition(rawValue: "x:\(number)")))
@@ -73,7 +73,7 @@ import Testing
         #expect(self.errors().contains("3") && self.errors().contains(MetricsHub.other) && self.errors().count == 4)
     }
 
-    /// Bytes of a link that left the ledgers count for no link.
+    /// Bytes that a link released after its end count for no link.
     @Test func bytesOfAnUnknownLinkAreNotCounted() {
         let flow = FlowMetrics(self.settings)
         let message = singleMessage(1)

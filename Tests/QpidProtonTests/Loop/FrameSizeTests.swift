@@ -12,7 +12,7 @@ import Testing
 @Suite(.deadline)
 struct FrameSizeTests {
     private static let long = String(repeating: "ä", count: 50_000)
-    /// What the peer sends must fit into the library's frames.
+    /// The peer's own texts must fit into the library's frames.
     private static let medium = String(repeating: "ä", count: 10_000)
 
     private static func serving() -> AMQPConnection.Configuration {
@@ -25,7 +25,7 @@ struct FrameSizeTests {
         PeerScript(credit: credit, maxFrameSize: size)
     }
 
-    /// The sizes of the frames of the library, by what they are.
+    /// Returns the type and size of each frame of the library.
     private func sizes(_ peer: InMemoryPeer) async throws -> [(code: UInt8, size: Int)] {
         var bytes = try await peer.run { $0.toPeer.record }
         bytes.moveReaderIndex(forwardBy: 8)
@@ -60,7 +60,7 @@ struct FrameSizeTests {
             await expectError(.invalidArgument) { try await session.openReceiver(from: address) }
             #expect(try await peer.count(.attach) == 0)
             #expect(session.connection.error == nil && session.error == nil)
-            // Nothing is left of the links.
+            // Nothing remains of the links.
             let sender = try await session.openSender(to: "q")
             let outcome = try await sender.enqueue(encoded: payload(10)).outcome()
             #expect(outcome == .accepted)
@@ -104,7 +104,8 @@ struct FrameSizeTests {
         }
     }
 
-    /// What is computed is the true size or a few bytes more: of the handle and the lists the width is not known before.
+    /// The computed size is the true size, or a few bytes more. The width of the handle and of the lists is not known
+    /// in advance.
     @Test(arguments: UInt64(0)..<12)
     func theComputedSizeIsThatOfProtonOrAFewBytesMore(seed: UInt64) async throws {
         var random = SeededGenerator(seed: seed)
@@ -116,7 +117,7 @@ struct FrameSizeTests {
         }
         let size = found
         try #require(size > 522, "seed \(seed)")
-        // Newer versions write some lists in fewer bytes.
+        // Newer versions encode some lists in fewer bytes.
         let more = ProtonVersion.loaded == ProtonVersion.tested ? 10 : 20
         try await withSession({ Self.peer(UInt32(size + more)) }) { session, peer in
             _ = try await session.openReceiver(configuration)
@@ -245,7 +246,7 @@ struct FrameSizeTests {
             let isMarked = fitted.detail.hasSuffix("… (shortened)") || fitted.detail.hasSuffix(" (info left out)")
             #expect(isMarked || fitted.condition != error.condition, "seed \(seed): \(fitted)")
         }
-        // What fits by far is left as it is.
+        // An error that fits easily stays unchanged.
         #expect(error.fitted(to: 20_000) == error)
     }
 
@@ -283,7 +284,7 @@ struct FrameSizeTests {
         }
     }
 
-    /// Every answer to the attach would carry the name.
+    /// Every answer to the attach would contain the name.
     @Test(arguments: [false, true])
     func aLinkWhoseNameDoesNotFitEndsItsSession(isDetached: Bool) async throws {
         try await withPeer(role: .server, configuration: Self.serving(), { Self.peer(512) }) { connection, peer in
@@ -321,7 +322,7 @@ struct FrameSizeTests {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
             script.opensConnection = false
-            // The test alone speaks.
+            // Only the test sends for the peer.
             script.beforeOpen = { $0.toLibrary.allowance = 0 }
             return script
         }
@@ -338,7 +339,7 @@ struct FrameSizeTests {
         await peer.finish()
     }
 
-    /// A server opens second, and knows what its peer accepts.
+    /// A server opens second, so it knows the peer's limit.
     @Test func theOpenOfAServerFits() async throws {
         var configuration = Self.serving()
         configuration.properties = ["text": .string(Self.long)]
@@ -363,10 +364,9 @@ struct FrameSizeTests {
         await peer.finish()
     }
 
-    // MARK: All together
+    // MARK: Everything at once
 
-    /// Random long inputs of every kind: whatever happens to them, no frame is larger than the peer's size, and the connection
-    /// lives.
+    /// Random long inputs of every kind. No frame may exceed the peer's size, and the connection must stay open.
     @Test(arguments: UInt64(0)..<25)
     func noFrameIsEverLargerThanThePeerAccepts(seed: UInt64) async throws {
         var random = SeededGenerator(seed: seed)
@@ -410,7 +410,7 @@ struct FrameSizeTests {
     }
 }
 
-/// Keeps the lines of a logger.
+/// Records the lines of a logger.
 private struct SizeLines: LogHandler {
     private final class Kept: Sendable { let lines = Synchronization.Mutex<[String]>([]) }
     private let kept = Kept()

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The bytes that Proton was handed, until it frames them: in order, and each byte once.
+/// The bytes that Proton has received and not framed yet: in order, and each byte once.
 @Suite struct HandedBytesTests {
     private let nodes = [SlotKey(bitPattern: 1), SlotKey(bitPattern: 2)]
 
@@ -12,7 +12,8 @@ import Testing
         InFlightBytes(bytes: count, node: self.nodes[node], settled: settled)
     }
 
-    /// Returns what Proton has framed if `left` bytes remain: the bytes, the number of the node, and whether they complete a message.
+    /// Returns the bytes that Proton has framed if `outgoing` bytes remain. Each element holds the bytes, the number of
+    /// the node, and whether they complete a message.
     private func framed(_ handed: inout HandedBytes, leaving outgoing: Int) -> [[Int]] {
         var writes = PendingWrites()
         handed.takeFramed(leaving: outgoing, into: &writes)
@@ -43,7 +44,7 @@ import Testing
         #expect(self.framed(&handed, leaving: 0) == [[19, 1, 0]])
     }
 
-    /// A message that is sent settled is done with its last byte, and not with the first.
+    /// A settled message is done with its last byte, not with its first.
     @Test func aSettledMessageIsDoneWithItsLastByte() {
         let message = singleMessage(1)
         defer { message.fail(.cancelled) }

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What is counted of one link, and of the links that share an address and a role.
+/// The counts of one link, and of the links that share an address and a role.
 @Suite struct LinkMeterTests {
     private let metrics = TestMetrics()
     private let group: LinkGroup
@@ -34,7 +34,7 @@ import Testing
         #expect(self.total(.messagesReceived) == 2 && self.total(.bytesReceived) == 100)
         self.group.flush()
         #expect(self.total(.messagesReceived) == 2 && self.total(.bytesReceived) == 100)
-        // What has not happened has no series.
+        // An event that has not occurred has no series.
         #expect(self.metrics.counters.count == 2)
     }
 
@@ -51,7 +51,7 @@ import Testing
         let outcomes = ["accepted", "released", "expired", "not_sent", "in_doubt"].map { self.total(.outcomes, $0) }
         #expect(outcomes == [1, 1, 1, 3, 3])
         #expect(self.total(.settlements, "released") == 1)
-        // None of them was sent from here, so that none took a time.
+        // The meter did not see these messages leave, so it records no times for them.
         #expect(self.metrics.timers.isEmpty)
     }
 

@@ -6,9 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Work that a loop runs at a time, unless it is cancelled before.
+/// Work that a loop runs at a given time, unless the work is cancelled before.
 @Suite struct LoopTimerTests {
-    /// A loop, and what ran on it. Made by each test, for the loop belongs to the thread that made it.
+    /// A loop, and the work that ran on it. Each test creates its own, because the loop belongs to the thread that
+    /// created it.
     private final class Scene {
         let loop = EmbeddedEventLoop()
         var names: [String] = []
@@ -43,13 +44,13 @@ import Testing
         scene.timers[0].cancel()
         scene.loop.advanceTime(by: .seconds(1))
         #expect(scene.names == ["b"])
-        // After the work it does nothing.
+        // Cancelling completed work has no effect.
         scene.timers[1].cancel()
         scene.loop.advanceTime(by: .seconds(1))
         #expect(scene.names == ["b"])
     }
 
-    /// The loop takes all that is due off its queue before it runs any of it.
+    /// The loop removes all due work from its queue before it runs any of it.
     @Test func workThatIsDueAtTheSameTimeCanBeCancelledByOther() {
         let scene = Scene()
         scene.schedule("a", in: .milliseconds(10), cancelling: 1)

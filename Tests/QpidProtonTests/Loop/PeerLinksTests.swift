@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The links that the peer has attached in one session, and the frames on them that Proton cannot bear.
+/// The links that the peer has attached in one session, and the frames on them that would break Proton.
 @Suite struct PeerLinksTests {
     private func attach(_ handle: UInt32, isReceiver: Bool = false, name: String = "l") -> FrameHeader.Attach {
         FrameHeader.Attach(name: name, handle: handle, isReceiver: isReceiver)
@@ -51,7 +51,7 @@ import Testing
         _ = links.attach(self.attach(1, isReceiver: true))
         let error = try self.move(&links, self.transfer(1))
         #expect(error?.condition == .notAllowed)
-        // Proton refuses that of a link that is not attached.
+        // Proton itself refuses a transfer on an unattached link.
         let unknown = try self.move(&links, self.transfer(2))
         #expect(unknown == nil && links.active.isEmpty)
     }
@@ -82,7 +82,7 @@ import Testing
         }
         #expect(links.active == [2, 1] && links.wakeID == 6 && links.isActive(1) && !links.isActive(3))
         #expect(links.nextActive == 2)
-        // One in the middle of a message comes first.
+        // A link in the middle of a message comes first.
         _ = try self.move(&links, self.transfer(1, more: true))
         #expect(links.nextActive == 1)
         _ = links.detach(2)
@@ -98,7 +98,7 @@ import Testing
         #expect(links.active == [2] && !links.isActive(1))
         links.visitActive { _, _ in .left }
         #expect(links.active == [] && links.nextActive == nil)
-        // Something arrives on it again.
+        // A transfer makes the link active again.
         _ = try self.move(&links, self.transfer(1))
         #expect(links.active == [1])
     }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The socket confirms writes in their order, and with each the bytes of messages that it carries.
+/// The socket confirms writes in order. Each confirmation covers the message bytes of its write.
 struct PendingWritesTests {
     private let node = SlotMap<Int>().nextKey
 
@@ -25,7 +25,7 @@ struct PendingWritesTests {
         writes.add(self.message(3))
         writes.add(bytes: 20, isPromised: false)
         #expect(writes.hasUnpromised && writes.promised == 0)
-        // A mark is no write.
+        // A mark is not a write.
         writes.add(bytes: 0, isPromised: true)
         writes.add(self.message(4))
         writes.add(bytes: 40, isPromised: true)
@@ -51,7 +51,7 @@ struct PendingWritesTests {
         #expect(writes.isEmpty)
     }
 
-    /// An abort takes bytes off Proton's count and may have none of its own to write.
+    /// An abort lowers Proton's byte count, and may have no bytes of its own to write.
     @Test func emptyMarksLeaveWithTheLastWrite() {
         var writes = PendingWrites()
         writes.add(self.message(1))

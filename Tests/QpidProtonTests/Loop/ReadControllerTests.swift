@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The last resort against too many received bytes: the connection does not read its socket.
+/// The last resort against too many received bytes: the connection stops reading its socket.
 @Suite(.deadline)
 struct ReadControllerTests {
     private let budget = AMQPMemoryBudget(limit: 2_000_000, low: 1_000_000)
@@ -29,7 +29,7 @@ struct ReadControllerTests {
             self.budget.reserve(room)
             try await peer.run { $0.handler.receiving.update() }
             #expect(try await self.isWithheld(peer))
-            // Others make room, and the connection goes on by itself.
+            // Other connections make room, and this connection resumes by itself.
             self.budget.release(room)
             await peer.settle()
             #expect(try await !self.isWithheld(peer) && connection.error == nil)
@@ -47,11 +47,11 @@ struct ReadControllerTests {
         }
         self.budget.release(2_000_000)
         #expect(self.budget.used == 0 && self.budget.isReadable(completing: 0))
-        // The whole limit is free for others, without the margin of this one.
+        // The whole limit is free for other connections, without this connection's margin.
         #expect(ReadReservation(self.budget, isTLS: false).take(.max) == 2_000_000)
     }
 
-    /// A peer that does not read has answers written to it without end.
+    /// A peer that does not read makes the library accumulate answers endlessly.
     @Test func readingStopsWhileTooMuchWaitsForTheSocket() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.idleTimeout = nil
@@ -77,7 +77,7 @@ struct ReadControllerTests {
         }
     }
 
-    /// A peer whose bytes are not read is not silent.
+    /// A peer does not count as silent while the library does not read its bytes.
     @Test func thePeersSilenceDoesNotCountWhileItIsNotRead() async throws {
         try await withPeer(configuration: self.configuration(idle: .seconds(4))) { connection, peer in
             self.budget.reserve(2_000_000)

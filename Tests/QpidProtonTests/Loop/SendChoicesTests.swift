@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What was chosen for messages that have not begun to be sent.
+/// The options of messages that have not begun to leave.
 @Suite struct SendChoicesTests {
     private let lane = SlotKey(bitPattern: 5)
 
@@ -50,7 +50,7 @@ import Testing
         #expect(choices[messages[2]] == nil && choices.count == 1)
     }
 
-    /// A message that came with the last mail leaves at once, however short its time.
+    /// A message from the latest mail leaves at once, however short its time limit.
     @Test func aMessageExpiresOnlyIfItHasWaited() throws {
         let messages = [self.message(), self.message()]
         defer { for message in messages { message.fail(.cancelled) } }

@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// A sender is kept to its rate, and moves on by itself.
+/// A sender keeps to its rate, and resumes by itself.
 @Suite(.deadline)
 struct SendPacerTests {
-    /// A sender of ten messages a second, one at a time, with credit for all.
+    /// Runs `body` with a sender of ten messages per second, in bursts of one, with credit for all.
     private func withPaced(_ body: (AMQPSender, InMemoryPeer) async throws -> Void) async throws {
         var connection = AMQPConnection.Configuration()
         connection.idleTimeout = nil
@@ -29,7 +29,7 @@ struct SendPacerTests {
             let link = try await sender.snapshot()
             #expect(link.blockedBy == .rate && link.messages == 7)
             #expect(try await self.received(peer) == 1)
-            // At 90, 110, 180 and 210 ms.
+            // The checks run at 90, 110, 180 and 210 ms.
             for (time, count) in [(90, 1), (20, 2), (70, 2), (30, 3)] as [(Int64, Int)] {
                 await peer.advance(by: .milliseconds(time), steps: 1)
                 #expect(try await self.received(peer) == count)
@@ -58,7 +58,7 @@ struct SendPacerTests {
         }
     }
 
-    /// The timer of an ended sender wakes no sender.
+    /// The timer of an ended sender wakes no other sender.
     @Test func aPacedSenderCanBeClosed() async throws {
         try await self.withPaced { sender, peer in
             let rest = await sender.close()

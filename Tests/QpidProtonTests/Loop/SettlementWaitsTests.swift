@@ -4,12 +4,12 @@ import Testing
 
 @testable import QpidProton
 
-/// Tasks that wait for a settlement, by the delivery, and for a write, in the order of the writes.
+/// Tasks that wait for a settlement, by delivery, and tasks that wait for a write, in the order of the writes.
 @Suite struct SettlementWaitsTests {
     private typealias Answer = Reply<AMQPSettlementResult>
     private let replies = (0..<4).map { _ in Answer() }
 
-    /// What has been answered so far.
+    /// The answers so far.
     private var answers: [AMQPSettlementResult?] { self.replies.map { try? $0.answer?.get() } }
 
     @Test func allWhoWaitForOneDeliveryAreTakenTogether() {

@@ -53,7 +53,7 @@ struct SnapshotsTests {
         }
     }
 
-    /// The figures of a link that has ended are its last.
+    /// The figures of an ended link stay at their last values.
     @Test func anEndedLinkIsNoLongerListed() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The peer's bytes on their way to Proton.
+/// The path of the peer's bytes to Proton.
 @Suite(.deadline)
 struct SocketReaderTests {
     private var configuration: AMQPConnection.Configuration {
@@ -27,7 +27,8 @@ struct SocketReaderTests {
         #expect(error?.condition == .connectionFramingError && !reader.hasSeenHeader)
     }
 
-    /// Proton drops all of a read in which it finds an error: what came before must have come to it.
+    /// Proton drops a whole read in which it finds an error, so the frames before the error must reach it in a read of
+    /// their own.
     @Test func whatComesBeforeABadFrameIsSeen() async throws {
         try await withPeer(configuration: self.configuration) { _, peer in
             let (before, violation, after) = try await peer.run { peer in

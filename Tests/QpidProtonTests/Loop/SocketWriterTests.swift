@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// The bytes between Proton and the socket: what the socket has not taken is counted.
+/// The bytes between Proton and the socket. The writer counts the bytes that the socket has not accepted.
 @Suite(.deadline)
 struct SocketWriterTests {
-    /// An empty frame, which the peer passes over.
+    /// An empty frame, which the peer ignores.
     private static let heartbeat = ByteBuffer(bytes: [0, 0, 0, 8, 2, 0, 0, 0])
 
     private func write(_ peer: InMemoryPeer, _ frames: Int) throws -> PendingWrites.Confirmed? {
@@ -35,7 +35,7 @@ struct SocketWriterTests {
                 #expect(unwritten == 0 && writer.unwrittenBytes == 24 && writer.unwrittenPeak >= 24)
                 writer.end(confirmed, nil, for: peer.handler)
                 #expect(writer.unwrittenBytes == 0 && writer.numbers.done == done + 3 && writer.numbers.isIdle)
-                // Nothing was written since.
+                // Nothing has been written since.
                 let context = try #require(peer.handler.context)
                 #expect(writer.flush(context, for: peer.handler) == nil)
                 peer.wire.completesOnFlush = false
@@ -71,7 +71,7 @@ struct SocketWriterTests {
         }
     }
 
-    /// A heartbeat behind other bytes has no information for the peer.
+    /// A heartbeat behind other bytes tells the peer nothing new.
     @Test func aHeartbeatWaitsForTheSocketToBeEmpty() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()

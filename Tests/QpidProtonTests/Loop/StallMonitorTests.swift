@@ -38,7 +38,7 @@ struct BlockClockTests {
     }
 }
 
-/// What a connection shows of its flow.
+/// The flow state that a connection exposes.
 @Suite(.deadline)
 struct StallMonitorTests {
     private static let withoutCredit = { @Sendable in PeerScript(credit: nil) }
@@ -77,7 +77,7 @@ struct StallMonitorTests {
         }
     }
 
-    /// The sum of the causes is the time in which the sender had something to send and did not.
+    /// The times of all causes add up to the time in which the sender had messages but could not send them.
     @Test func theTimesOfTheCausesSumUp() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)
@@ -91,7 +91,7 @@ struct StallMonitorTests {
             await peer.settle()
             await peer.advance(by: .seconds(2))
             try await peer.run { pn_link_flow($0.links[0], 10) }
-            // The peer's window holds two frames, which it does not take.
+            // The peer's window holds two frames, and the peer does not read them.
             await peer.advance(by: .seconds(5))
             let snapshot = try await sender.snapshot()
             #expect(snapshot.blockedBy == .remoteWindow)
@@ -206,7 +206,7 @@ struct StallMonitorTests {
     }
 }
 
-/// Keeps the warnings of a logger.
+/// Records the warnings of a logger.
 private struct Lines: LogHandler {
     private final class Kept: Sendable { let lines = Synchronization.Mutex<[String]>([]) }
     private let kept = Kept()

@@ -8,7 +8,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Heartbeats, idle timeouts and deadlines, by the clock of the testing loop.
+/// Heartbeats, idle timeouts and deadlines, on the clock of the testing loop.
 @Suite(.deadline)
 struct TimerTests {
     private func configuration(idle: Duration?, operation: Duration = .seconds(30)) -> AMQPConnection.Configuration {
@@ -18,7 +18,8 @@ struct TimerTests {
         return configuration
     }
 
-    /// A loop takes all that is due at once: what is cancelled by the first of it must not run, for it may use what is gone.
+    /// A loop dequeues all due work at once. Work that an earlier piece cancels must not run, because it may use freed
+    /// objects.
     @Test func workThatIsCancelledByOtherWorkOfTheSameTimeDoesNotRun() async throws {
         try await withPeer { _, peer in
             let ran = Mutex<[Int]>([])
@@ -40,11 +41,11 @@ struct TimerTests {
         }
     }
 
-    /// Half of it is no time, and heartbeats would be sent without end.
+    /// Half of this idle timeout rounds to zero, so heartbeats would never stop.
     @Test func anIdleTimeoutOfAMillisecondIsRefused() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
-            // Proton tells half of it.
+            // Proton announces half of this value.
             script.idleTimeout = 2
             return script
         }
@@ -63,7 +64,7 @@ struct TimerTests {
             try await peer.run { $0.toPeer.allowance = 0 }
             await peer.advance(by: .seconds(1), steps: 50)
             #expect(try await peer.run { $0.wire.flushedBytes } == 8)
-            // They go on when they are read.
+            // Heartbeats resume when the peer reads again.
             try await peer.run { $0.toPeer.allowance = nil }
             let before = try await peer.run { $0.toPeer.record.readableBytes }
             await peer.advance(by: .seconds(1), steps: 200)
@@ -80,7 +81,7 @@ struct TimerTests {
             await peer.advance(by: .seconds(6))
             await expectError(.timeout) { try await session.value }
             try await peer.run { $0.script.opensSessions = true }
-            // The late answer to the first begin does no harm.
+            // The late answer to the first `begin` has no effect.
             try await peer.run { pn_session_open($0.sessions[0]) }
             #expect(connection.error == nil)
             let opening = begin { try await connection.openSession() }
@@ -115,7 +116,7 @@ struct TimerTests {
         }
     }
 
-    /// A peer that closes and then reads no more must not hold the socket for ever.
+    /// A peer that closes and then stops reading must not keep the socket open forever.
     @Test func aClosingPeerThatReadsNoMoreIsGivenUp() async throws {
         let configuration = self.configuration(idle: nil, operation: .seconds(5))
         try await withPeer(configuration: configuration) { connection, peer in
@@ -131,7 +132,7 @@ struct TimerTests {
         }
     }
 
-    /// A peer whose bytes are refused must not hold the socket for ever by reading nothing.
+    /// A peer that stops reading after an error must not keep the socket open forever.
     @Test func aFailedPeerThatReadsNoMoreIsGivenUp() async throws {
         let configuration = self.configuration(idle: nil, operation: .seconds(5))
         try await withPeer(configuration: configuration) { connection, peer in

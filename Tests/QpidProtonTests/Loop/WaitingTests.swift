@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The meeting points of tasks and the loop: inboxes, replies, watched numbers.
+/// The meeting points of tasks and the loop: inboxes, replies and observed numbers.
 @Suite(.deadline)
 struct WaitingTests {
     private func entries(_ numbers: [Int], isReported: Bool = false) -> [WaitingQueue<Int>.Entry] {
@@ -113,7 +113,7 @@ struct WaitingTests {
                 group.addTask { @Sendable in
                     while true {
                         let wait = Task { try await inbox.next() }
-                        // Some waits are cancelled at any moment. A cancelled one does not see the end.
+                        // Some waits are cancelled at any moment. A cancelled wait does not see the end.
                         if index % 2 == 0, !isOver.withLock({ $0 }) { wait.cancel() }
                         do {
                             guard let number = try await wait.value else { return }
@@ -147,7 +147,7 @@ struct WaitingTests {
         reply.whenResolved { answer in calls.withLock { $0.append((try? answer.get()) ?? -1) } }
         #expect(calls.withLock { $0 } == [5, 5])
         #expect(try await reply.value() == 5)
-        // Also for a task that is cancelled.
+        // A cancelled task waits for the reply too.
         let late = begin {
             while !Task.isCancelled { await Task.yield() }
             return try await reply.value()

@@ -5,9 +5,9 @@ import Testing
 
 @testable import QpidProton
 
-/// The sessions of which the peer is owed flows that Proton does not make.
+/// The sessions that owe the peer flows which Proton does not send.
 @Suite struct WindowRenewalsTests {
-    /// A session on a channel, whose window of 16 transfers the peer has used so far, with room for as many again.
+    /// Returns a session whose peer has used `used` transfers of a window of 16. There is room for a full window again.
     private func session(channel: UInt16, used: UInt32) -> PeerSession {
         let session = PeerSession(RemoteWindow(initialOutgoingID: 50, incomingWindow: 100), nextIncomingID: 0)
         session.localChannel = channel
@@ -38,7 +38,7 @@ import Testing
         #expect(renewals.areDue)
         let (flows, isMore) = try self.renew(&renewals)
         #expect(!isMore && flows.map(\.channel) == [3, 4])
-        // The window is full again, counted from the transfers that arrived.
+        // The window is full again, counted from the received transfers.
         #expect(flows.map { $0.field(0) } == [.uint(8), .uint(9)])
         #expect(flows.map { $0.field(1) } == [.uint(16), .uint(16)])
         #expect(flows.allSatisfy { $0.field(2) == .uint(50) && $0.field(3) == .uint(7) && $0.field(4) == .null })

@@ -6,11 +6,11 @@ import Testing
 
 @testable import QpidProton
 
-/// What waits for bytes to be written goes on when the socket takes them within the round that writes them: nothing else
-/// would come to wake it.
+/// Work that waits for bytes to be written continues when the socket accepts them in the same round. Nothing else would
+/// wake it.
 @Suite(.deadline)
 struct WriteRoundTests {
-    /// Answers to a peer that asks are held back behind a full budget.
+    /// Answers to a peer that requests them wait behind a full budget.
     @Test func anAnswerFollowsOnceTheSocketHasTakenAFullBudget() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")
@@ -22,11 +22,11 @@ struct WriteRoundTests {
                 #expect(full >= SocketWriter.budget)
                 try peer.inject(Frame.flow(echo: true))
                 #expect(peer.wire.flushedBytes == full)
-                // From now on the socket takes all, beginning with the answer to this.
+                // From now on the socket accepts everything, starting with the answer to this detach.
                 peer.wire.completesOnFlush = true
                 peer.isDeaf = true
                 try peer.inject(.detach(0))
-                // In the place of the protocol header.
+                // These bytes stand in for the protocol header.
                 peer.toPeer.record = ByteBuffer(bytes: [0, 0, 0, 0, 0, 0, 0, 0])
                 peer.toPeer.allowance = nil
             }
@@ -36,7 +36,7 @@ struct WriteRoundTests {
         }
     }
 
-    /// A link that is to be closed when all has been sent is closed when the last of it has gone.
+    /// A link that closes after its last message closes once that message is written.
     @Test func aLinkClosesOnceItsLastMessageIsWritten() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             var configuration = AMQPSender.Configuration(target: "q")

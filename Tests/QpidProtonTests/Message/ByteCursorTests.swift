@@ -5,9 +5,9 @@ import Testing
 
 @testable import QpidProton
 
-/// The one cursor that all readers of AMQP bytes use.
+/// The cursor that all readers of AMQP bytes use.
 struct ByteCursorTests {
-    /// Reads bytes that end where their memory does.
+    /// Reads bytes that end at the end of their allocation.
     private func withCursor<Result>(
         _ bytes: [UInt8],
         offset: Int = 0,
@@ -60,7 +60,7 @@ struct ByteCursorTests {
         self.withCursor([2, 7, 8, 0, 0, 0, 1, 9, 3, 1]) { cursor in
             #expect(cursor.sized(isWide: false).map { Array($0) } == [7, 8])
             #expect(cursor.sized(isWide: true).map { Array($0) } == [9])
-            // The size is there, and what it claims is not.
+            // The size is present, but the content is not.
             #expect(cursor.sized(isWide: false) == nil)
             #expect(cursor.offset == 9)
         }
@@ -79,7 +79,7 @@ struct ByteCursorTests {
         }
     }
 
-    /// Every constructor, followed by as many bytes as it needs, and by one less.
+    /// Every constructor, followed by exactly the bytes it needs, and by one byte less.
     @Test func passesOverEveryKindOfContent() {
         for code in UInt8.min...UInt8.max {
             let size: Int? =
@@ -115,7 +115,7 @@ struct ByteCursorTests {
             #expect(cursor.text(at: 4)?.kind == Code.symbol8)
             #expect(cursor.text(at: 4).map { Array($0.bytes) } == [0x63])
             #expect(cursor.text(at: 10) == nil)
-            // It claims more than there is.
+            // The text claims more bytes than there are.
             #expect(cursor.text(at: 12) == nil)
             #expect(cursor.skip(4) == true)
             #expect(cursor.passedText(from: 0).map { Array($0) } == [0x61, 0x62])

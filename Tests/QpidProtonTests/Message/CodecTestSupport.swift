@@ -11,7 +11,7 @@ import Testing
     import Foundation
 #endif
 
-/// The bytes of hexadecimal digits; spaces do not count.
+/// Returns the bytes of hexadecimal digits, ignoring spaces.
 func bytes(_ hex: String) -> ByteBuffer {
     let digits = hex.compactMap(\.hexDigitValue)
     precondition(digits.count.isMultiple(of: 2), "an odd number of digits")
@@ -28,7 +28,7 @@ func encoded(_ value: AMQPValue) throws -> ByteBuffer {
     return buffer
 }
 
-/// Decodes one value, which must take all the bytes.
+/// Decodes one value, which must use all the bytes.
 func decoded(_ buffer: ByteBuffer, limits: AMQPDecodingLimits = .default) throws -> AMQPValue {
     var rest = buffer
     let value = try AMQPValue(decoding: &rest, limits: limits)
@@ -36,7 +36,7 @@ func decoded(_ buffer: ByteBuffer, limits: AMQPDecodingLimits = .default) throws
     return value
 }
 
-/// The error that decoding a value throws, nil where it throws none.
+/// Returns the error of decoding a value; `nil` if decoding succeeds.
 func decodingError(_ hex: String, limits: AMQPDecodingLimits = .default) -> AMQPError? {
     var buffer = bytes(hex)
     let length = buffer.readableBytes
@@ -49,7 +49,7 @@ func decodingError(_ hex: String, limits: AMQPDecodingLimits = .default) -> AMQP
     }
 }
 
-/// The error that decoding a message throws, nil where it throws none.
+/// Returns the error of decoding a message; `nil` if decoding succeeds.
 func messageError(_ hex: String, limits: AMQPDecodingLimits = .default) -> AMQPError? {
     do throws(AMQPError) {
         _ = try AMQPMessage(decoding: bytes(hex), limits: limits)
@@ -63,7 +63,7 @@ let sampleUUID = UUID(
     uuid: (0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff)
 )
 
-/// A message with every section and every field.
+/// Returns a message with every section and every field.
 func fullMessage() throws -> AMQPMessage {
     var message = AMQPMessage(body: ByteBuffer(string: "raw"))
     message.header = AMQPHeader(

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Maps that keep the bytes they came in.
+/// Maps that keep their encoded bytes.
 @Suite struct DecodedMapTests {
     @Test func aDecodedMapIsAsTheOneThatWasMade() throws {
         let seed = SeededGenerator.seed()
@@ -40,7 +40,7 @@ import Testing
     }
 
     @Test func wideFormsAreFound() throws {
-        // {"k": 1, :k: 2, null: {}}, each in its widest form.
+        // The value is {"k": 1, :k: 2, null: {}}, each part in its widest form.
         let text = bytes(
             "d1 00000024 00000006 b1 00000001 6b 71 00000001 b3 00000001 6b 71 00000002 40 d1 00000004 00000000"
         )
@@ -63,7 +63,7 @@ import Testing
         #expect(map["other"]?.listValue?.last?.mapValue?["inner"] == 2)
     }
 
-    /// What is passed over in a map is refused exactly where it is refused in a list, whose elements are made at once.
+    /// Skipping a value in a map refuses the same bytes as decoding that value in a list.
     @Test func damagedBytesAreRefusedAlike() throws {
         let seed = SeededGenerator.seed()
         var generator = ValueGenerator(seed: seed)
@@ -88,7 +88,7 @@ import Testing
         #expect(refused > 100)
     }
 
-    /// How many keys and values there are by the maps' counts, and how many they give.
+    /// The number of keys and values according to the maps' counts, and according to their elements.
     private static func count(_ value: AMQPValue) -> Int {
         self.sum(value) { 2 * $0.count }
     }

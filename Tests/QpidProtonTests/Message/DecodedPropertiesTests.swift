@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Properties that keep the bytes they came in.
+/// Properties that keep their encoded bytes.
 @Suite struct DecodedPropertiesTests {
     private static let kinds: [Set<AMQPType>] = {
         let id: Set<AMQPType> = [.ulong, .uuid, .binary, .string]
@@ -19,7 +19,7 @@ import Testing
         try AMQPMessage(decoding: try fullMessage().encoded()).properties
     }
 
-    /// The value of a property, by its place.
+    /// Returns the value of the property at the given position.
     private static func value(_ field: Int, of properties: AMQPProperties) -> AMQPValue? {
         switch field {
         case 0: properties.messageID.map(self.value)
@@ -47,8 +47,8 @@ import Testing
         }
     }
 
-    /// What is passed over as a property is refused exactly where it is refused as a value, or for its type; and it is read
-    /// as that value is.
+    /// Skipping a property refuses the same bytes as decoding them as a value, or refuses a wrong type. Reading the
+    /// property returns the same value.
     @Test func aPropertyIsReadAsAnyValueIs() throws {
         let seed = SeededGenerator.seed()
         var generator = ValueGenerator(seed: seed)
@@ -60,7 +60,7 @@ import Testing
                 value.setInteger(generator.integer(UInt8.self), at: generator.below(value.readableBytes))
             }
             let comment = Comment(rawValue: "seed \(seed), value \(index): \(hex(value))")
-            // As the last of as many elements as the property's place, which are null before.
+            // The value is the last element of a list, at the property's position, after nulls.
             var list = bytes("d0")
             list.writeInteger(UInt32(4 + field + value.readableBytes))
             list.writeInteger(UInt32(field + 1))
@@ -68,7 +68,7 @@ import Testing
             list.writeImmutableBuffer(value)
             let same = decodingError(hex(list))
             let message = bytes("005373" + hex(list))
-            // Without strictness the value is there, whatever its type.
+            // Lenient decoding keeps the value, whatever its type.
             if same == nil {
                 let lenient = try AMQPMessage(decoding: message)
                 let kept = lenient.mistypedFields[FieldNames.properties[field]]
@@ -87,7 +87,8 @@ import Testing
                 read += 1
             } catch {
                 let isWrongType = error.detail.hasPrefix("another type than")
-                // What comes behind the element is seen when the list has ended, which a wrong type forestalls.
+                // Surplus bytes behind the element are detected at the end of the list. A wrong type is reported before
+                // that.
                 let isForestalled = isWrongType && same?.detail.contains("bytes more than the elements take") == true
                 if let same, !isForestalled {
                     #expect(Self.shifted(same.detail, by: 3) == error.detail, comment)
@@ -125,7 +126,7 @@ import Testing
         for field in 0..<13 { #expect(Self.value(field, of: first) != nil) }
     }
 
-    /// The first who asks makes them, whoever else asks at the same time.
+    /// The first reader decodes the properties, even if several tasks read at the same time.
     @Test func manyTasksReadThemAtOnce() async throws {
         for _ in 0..<50 {
             let properties = try Self.sample()

@@ -6,7 +6,7 @@ import Testing
 @testable import QpidProton
 
 @Suite struct ErrorOffsetTests {
-    /// Bytes that are no value, and what the error says of them.
+    /// Bytes that are not a value, and the text of the resulting error.
     static let values: [(bytes: String, detail: String)] = [
         ("", "the bytes end: 1 more wanted at byte 0"),
         ("3f", "unknown constructor 0x3f at byte 0"),
@@ -27,7 +27,7 @@ import Testing
         ("73ffffffff", "0xffffffff is no Unicode scalar at byte 1"),
         ("a10361c328", "a string that is not UTF-8 at byte 3"),
         ("a1056162c3a9ff", "a string that is not UTF-8 at byte 6"),
-        // Bytes of the same number as their replacement character's: a cut four-byte sequence, and that twice.
+        // A truncated four-byte sequence, once and twice. Its length equals that of its replacement character.
         ("a103f09f98", "a string that is not UTF-8 at byte 2"),
         ("a106f09f98f09f98", "a string that is not UTF-8 at byte 2"),
         ("a103eda080", "a string that is not UTF-8 at byte 2"),
@@ -47,7 +47,7 @@ import Testing
         ("e0040350 0102", "a count of 3 elements, more than the bytes can hold at byte 2"),
         ("c003014040", "1 bytes more than the elements take at byte 4"),
         ("c0030170000000", "the bytes end: 3 more wanted at byte 5"),
-        // An element may not reach beyond its list, though bytes are there.
+        // An element may not extend beyond its list, although bytes are available.
         ("c0020270000000004040", "a count of 2 elements, more than the bytes can hold at byte 2"),
         ("c00301a1056162636465", "the bytes end: 5 more wanted at byte 5"),
         ("c1020140", "a map of 1 elements, which is odd at byte 2"),

@@ -5,9 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// What programs decide by, and what people read.
+/// The parts of errors that programs decide by, and the text for people.
 struct ErrorShapeTests {
-    /// The rows of the table in the article "Errors". Those that a broker can show have a test against it.
+    /// The rows of the table in the article "Errors". The conditions that a broker can produce have a test against a
+    /// broker.
     @Test(
         arguments: [
             (.internalError, .peer, true), (.connectionForced, .peer, true), (.linkDetachForced, .peer, true),
@@ -24,7 +25,7 @@ struct ErrorShapeTests {
     func retrying(_ condition: AMQPCondition, _ origin: AMQPError.Origin, _ isRetryable: Bool) {
         let error = AMQPError(scope: .connection, condition: condition, detail: "", origin: origin)
         #expect(error.isRetryable == isRetryable)
-        // It says nothing of the message.
+        // The fate of the message does not change the answer.
         #expect(error.telling(.inDoubt).isRetryable == isRetryable)
     }
 

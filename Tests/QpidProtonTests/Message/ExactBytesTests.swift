@@ -6,7 +6,7 @@ import Testing
 @testable import QpidProton
 
 @Suite struct ExactBytesTests {
-    /// Each form of AMQP 1.0 §1.6, and what is written for its value: nothing where the form is the written one.
+    /// Each form of AMQP 1.0 §1.6, with the bytes that are written for its value; `nil` if the form itself is written.
     static let forms: [(bytes: String, value: AMQPValue, written: String?)] = [
         ("40", .null, nil),
         ("41", true, nil),
@@ -164,7 +164,7 @@ import Testing
         #expect(hex(try encoded(.array(array))) == written ?? form, "\(array)")
     }
 
-    /// The narrow form holds 255 bytes and 255 elements; one more asks for the wide one.
+    /// The narrow form holds 255 bytes and 255 elements. One more requires the wide form.
     @Test func formsChangeAtTheirBounds() throws {
         func prefix(_ value: AMQPValue) throws -> String {
             let bytes = try encoded(value)
@@ -180,20 +180,20 @@ import Testing
         #expect(try prefix(.symbol(AMQPSymbol(text + "x"))).hasPrefix("b30000010078"))
         #expect(try prefix(.binary(ByteBuffer(string: text))).hasPrefix("a0ff78"))
         #expect(try prefix(.binary(ByteBuffer(string: text + "x"))).hasPrefix("b00000010078"))
-        // A size of 255 counts the count's byte.
+        // The size of 255 includes the byte of the count.
         #expect(try prefix(.list(nulls(254))).hasPrefix("c0fffe40"))
         #expect(try prefix(.list(nulls(255))) == "d000000103000000ff")
         #expect(try prefix(.list([.string(String(text.dropLast(3)))])).hasPrefix("c0ff01a1fc"))
         #expect(try prefix(.list([.string(String(text.dropLast(2)))])).hasPrefix("d00000010300000001"))
         #expect(try prefix(.map(["": .string(String(text.dropLast(5)))])).hasPrefix("c1ff02a100a1fa"))
         #expect(try prefix(.map(["": .string(String(text.dropLast(4)))])).hasPrefix("d10000010300000002"))
-        // Elements of no width: here the count decides.
+        // Elements of zero width: here the count decides.
         #expect(try prefix(.array(Self.uniform(.null, nulls(255)))) == "e002ff40")
         #expect(try prefix(.array(Self.uniform(.null, nulls(256)))) == "f00000000500000100")
-        // A list of many elements that take little, and one of few that take much: both are drawn to the right form.
+        // A list of many small elements and a list of few large elements both get the right form.
         #expect(try prefix(.list(nulls(40))).hasPrefix("c02928"))
         #expect(try prefix(.list([.string(text), .string(text)])).hasPrefix("d00000020600000002"))
-        // One element above the bound makes all of an array's wide.
+        // One element above the bound makes all elements of an array wide.
         let mixed = Self.uniform(.list, [.list(nulls(1)), .list(nulls(255))])
         #expect(try hex(encoded(.array(mixed))).hasPrefix("f00000011500000002d0000000050000000140"))
         let strings = AMQPArray(strings: ["", text + "x"])

@@ -8,13 +8,13 @@ import Testing
 @Suite struct LimitsTests {
     @Test func deepNestingIsRefusedInEveryWay() throws {
         let depth = 10_000
-        // The sizes of all these are wrong somewhere: which fault is found first does not matter.
+        // All these values also have a wrong size somewhere. Any of their faults may be found first.
         let prefixes = ["00", "0000", "c0ff01", "d0000fffff00000001", "c1ff02", "e0ff01e0ff01", "f0000fffff0000000100"]
         for prefix in prefixes {
             let error = decodingError(String(repeating: prefix, count: depth))
             #expect(error?.condition == .decodeError, "\(prefix)")
         }
-        // And with right sizes.
+        // The same nesting with correct sizes.
         var value = AMQPValue.null
         for _ in 0..<AMQPDecodingLimits.highestDepth { value = .list([value]) }
         let deep = try encoded(value)
@@ -37,17 +37,17 @@ import Testing
             guard depth < 128 else { continue }
             #expect(throws: AMQPError.self) { try decoded(try nested(depth + 1), limits: limits) }
         }
-        // The depth is given back on the way up.
+        // Leaving a value lowers the depth again.
         let wide = AMQPValue.list(Array(repeating: [.map(["k": .array(AMQPArray(strings: ["x"]))])], count: 50))
         _ = try decoded(try encoded(wide), limits: AMQPDecodingLimits(maximumDepth: 4))
         #expect(throws: AMQPError.self) { try decoded(try encoded(wide), limits: AMQPDecodingLimits(maximumDepth: 3)) }
-        // Limits that make no sense are taken as the nearest that do.
+        // Limits out of range count as the nearest valid ones.
         _ = try decoded(bytes("41"), limits: AMQPDecodingLimits(maximumDepth: -1, maximumElements: -1))
         _ = try decoded(try nested(100), limits: AMQPDecodingLimits(maximumDepth: .max, maximumElements: .max))
     }
 
     @Test func fourBillionElementsAreRefusedWithoutMemory() throws {
-        // Elements of no width: nothing but the limit speaks against them.
+        // Elements of zero width: only the limit refuses them.
         for code in ["40", "41", "42", "43", "44", "45"] {
             #expect(decodingError("f000000005ffffffff\(code)")?.detail == "too many elements at byte 10")
         }
@@ -55,7 +55,7 @@ import Testing
             let error = decodingError("f000000005ffffffff\(code)")
             #expect(error?.detail == "a count of 4294967295 elements, more than the bytes can hold at byte 5")
         }
-        // Described elements of no width.
+        // Described elements of zero width.
         #expect(decodingError("f000000007ffffffff004140")?.condition == .decodeError)
         // Many such arrays share one budget.
         let array = "f00000000500010000" + "40"
@@ -66,10 +66,10 @@ import Testing
     @Test func elementsAreCountedExactly() throws {
         let value: AMQPValue = [1, ["k": [true]], .described(1, 2)]
         let bytes = try encoded(value)
-        // Three of the list, two of the map, one of the inner list, one for the described value.
+        // Three elements of the list, two of the map, one of the inner list, and one for the described value.
         _ = try decoded(bytes, limits: AMQPDecodingLimits(maximumElements: 7))
         #expect(throws: AMQPError.self) { try decoded(bytes, limits: AMQPDecodingLimits(maximumElements: 6)) }
-        // A budget that lists claim in vain is not given back: nested claims cannot add up.
+        // The elements that a list claims are never refunded, so nested claims cannot add up.
         let list = AMQPValue.list(Array(repeating: .null, count: 1000))
         let message = try AMQPMessage(body: list).encoded()
         _ = try AMQPMessage(decoding: message, limits: AMQPDecodingLimits(maximumElements: 1000))
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    /// Keys whose quick hash is the same: the first and the last eight bytes and the length are equal.
+    /// Keys with the same quick hash: the first and the last eight bytes and the length are equal.
     @Test(arguments: [2, 9, 16, 17, 40, 1000, 20_000])
     func collidingKeysAreDistinguished(_ count: Int) throws {
         func key(_ number: Int) -> AMQPValue {
@@ -119,7 +119,7 @@ import Testing
     }
 
     @Test func encodingStopsBeforeItTakesForEver() throws {
-        // Lists that share their memory: two to the sixtieth nulls if they were written out.
+        // Lists that share their memory. Written out, they would hold two to the sixtieth nulls.
         let value = (0..<60).reduce(AMQPValue.binary(ByteBuffer(repeating: 0, count: 1 << 20))) { value, _ in
             .list([value, value])
         }

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Whatever the bytes are: an error or a value, and a value that decodes survives.
+/// Any bytes decode to an error or a value, and a decoded value survives encoding.
 @Suite struct MalformedTests {
     private func samples() throws -> [ByteBuffer] {
         var generator = ValueGenerator(seed: 2)
@@ -17,7 +17,8 @@ import Testing
         return samples
     }
 
-    /// Decodes; what decodes must encode, and decode to the same again. Says whether it decoded.
+    /// Decodes the bytes. A decoded message must encode, and decode to the same message again. Returns whether the
+    /// bytes decoded.
     @discardableResult
     private func probe(_ buffer: ByteBuffer, _ origin: @autoclosure () -> String) -> Bool {
         do throws(AMQPError) {
@@ -51,7 +52,8 @@ import Testing
                 guard let cut = sample.getSlice(at: sample.readerIndex, length: length) else { continue }
                 if self.probe(cut, "sample \(index) cut at \(length)") { whole += 1 }
             }
-            // Only a cut between two sections leaves a message; there are at most nine, and the empty one.
+            // Only a cut between two sections leaves a message. There are at most nine such cuts, plus the empty
+            // message.
             #expect(whole <= 410)
         }
     }
@@ -77,7 +79,7 @@ import Testing
             0xb0, 0xb1, 0xb3, 0xc0, 0xc1, 0xd0, 0xd1, 0xe0, 0xf0, 0x01, 0x02, 0x03, 0x04, 0x08, 0x10, 0xff,
         ]
         for index in 0..<20_000 {
-            // Constructors and small numbers reach deeper than bytes at random do.
+            // Valid constructors and small numbers reach deeper than random bytes.
             let random = (0..<generator.below(60)).map { _ in
                 generator.below(4) == 0 ? UInt8(generator.below(256)) : codes[generator.below(codes.count)]
             }

@@ -29,7 +29,7 @@ import Testing
         #expect(AMQPMessage(body: "hé").bodyString == "hé")
         #expect(AMQPMessage(body: [0x68, 0xc3, 0xa9]).bodyString == "hé")
         #expect(AMQPMessage(body: [0x68, 0xc3]).bodyString == nil)
-        // A character may be cut by a section's end.
+        // The end of a section may split a character.
         let halves = [ByteBuffer(bytes: [0x68, 0xc3]), ByteBuffer(bytes: [0xa9])]
         #expect(AMQPMessage(body: .data(halves)).bodyString == "hé")
         #expect(AMQPMessage(body: .binary(ByteBuffer(string: "b"))).bodyString == "b")

@@ -9,7 +9,7 @@ import Testing
     private func roundTrip(_ form: String, _ message: AMQPMessage, written: String? = nil) throws {
         #expect(try AMQPMessage(decoding: bytes(form)) == message, "\(form)")
         #expect(hex(try message.encoded()) == written ?? form, "\(message)")
-        // And after other bytes, which stay.
+        // Encoding behind other bytes keeps those bytes.
         var buffer = ByteBuffer(bytes: [1, 2, 3])
         try message.encode(into: &buffer)
         #expect(hex(buffer) == "010203" + (written ?? form))
@@ -32,7 +32,7 @@ import Testing
         try self.roundTrip("005370c0080340407000007530", message(AMQPHeader(timeToLive: .seconds(30))))
         try self.roundTrip("005370c0050440404041", message(AMQPHeader(firstAcquirer: true)))
         try self.roundTrip("005370c00705404040405203", message(AMQPHeader(deliveryCount: 3)))
-        // Explicit defaults are defaults: the section stays, its fields need not.
+        // Explicit defaults equal absent fields: the section stays, but its fields need not.
         var empty = AMQPMessage()
         empty.emptySections = .header
         try self.roundTrip("00537045", empty)

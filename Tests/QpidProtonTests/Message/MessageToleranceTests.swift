@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Messages that break a rule of AMQP 1.0 §3.2 and whose meaning is certain.
+/// Messages that break a rule of AMQP 1.0 §3.2 but have an unambiguous meaning.
 @Suite struct MessageToleranceTests {
     private static let strict = AMQPDecodingLimits(isStrict: true)
 
@@ -81,7 +81,7 @@ import Testing
     }
 
     @Test func oneMistypedPropertyLeavesTheOthers() throws {
-        // message-id 7, content-type as a string.
+        // The message-id is 7, and the content-type is a string.
         let form = "005373c00e 07 5307 40 40 40 40 40 a10474657874 005375a00101"
         let decoded = try AMQPMessage(decoding: bytes(form))
         #expect(decoded.properties.messageID == 7)
@@ -90,7 +90,7 @@ import Testing
         #expect(decoded.bodyBytes == ByteBuffer(bytes: [1]))
         #expect(hex(try decoded.encoded()) == form.replacing(" ", with: ""))
         #expect(messageError(form, limits: Self.strict)?.detail == "another type than symbol at byte 13")
-        // A value of the right type takes the place of the mistyped one.
+        // A value of the right type replaces the mistyped one.
         var changed = decoded
         changed.properties.contentType = "text/plain"
         let again = try AMQPMessage(decoding: changed.encoded())
@@ -99,7 +99,7 @@ import Testing
 
     @Test(arguments: FieldNames.properties.indices)
     func everyPropertyMayBeMistyped(_ field: Int) throws {
-        // A list is no type of any property.
+        // No property has the type list.
         var fields = [AMQPValue](repeating: .null, count: 13)
         fields[2] = "to"
         fields[3] = "subject"
@@ -158,7 +158,7 @@ import Testing
         #expect(try SectionFront.bodyStart(bytes("00537040 00537540")) == 4)
     }
 
-    /// A descriptor may be a symbol with a length of four bytes, in a stream as in a message that comes whole.
+    /// A symbolic descriptor may have a four-byte length, both in a stream and in a complete message.
     @Test func aStreamedSectionMayBeNamedByASymbolOfEitherForm() throws {
         let name = hex(ByteBuffer(string: "amqp:data:binary"))
         for descriptor in ["a310" + name, "b300000010" + name] {
@@ -170,11 +170,11 @@ import Testing
             #expect(try splitter.next() == ByteBuffer(bytes: [7]))
             try splitter.finish()
         }
-        // No section has a name of that length: none of it is gathered.
+        // No section name is that long, so none of it is buffered.
         #expect(throws: AMQPError.self) { try SectionFront.read(bytes("00b380000000")) }
     }
 
-    /// The sections of a message in its standard form, as digits.
+    /// Returns the sections of a message in its standard form, as hexadecimal digits.
     private static func sections(of message: ByteBuffer) throws -> [String] {
         var rest = message
         var sections: [String] = []

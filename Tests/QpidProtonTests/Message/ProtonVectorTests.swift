@@ -5,8 +5,8 @@ import Testing
 
 @testable import QpidProton
 
-/// Bytes that Qpid Proton 0.37 wrote, through its Python binding. Proton writes compound values and the elements of
-/// arrays in their wide forms, and empty sections too; what is written here is smaller.
+/// Bytes that Qpid Proton 0.37 wrote through its Python binding. Proton writes compound values and array elements in
+/// their wide forms, and also writes empty sections. This library writes fewer bytes.
 @Suite struct ProtonVectorTests {
     static let values: [(bytes: String, value: AMQPValue)] = [
         ("40", nil),
@@ -101,11 +101,11 @@ import Testing
         #expect(try decoded(bytes(form)) == value, "\(form)")
         let written = try encoded(value)
         #expect(written.readableBytes <= bytes(form).readableBytes)
-        // The scalars have one smallest form, and Proton writes it.
+        // Scalars have one smallest form, which Proton writes too.
         if form.utf8.first != UInt8(ascii: "d"), form.utf8.first != UInt8(ascii: "f") { #expect(hex(written) == form) }
     }
 
-    /// Each carries an empty header and empty properties, which must not get lost.
+    /// Each message carries an empty header and empty properties, which must be preserved.
     @Test func messagesAreRead() throws {
         func expect(_ form: String, _ body: AMQPMessage.Body) throws {
             var message = AMQPMessage(body: body)

@@ -16,7 +16,7 @@ import Testing
             let bytes = try encoded(value)
             #expect(bytes.readableBytes <= size.bytes, "seed \(seed), value \(index)")
             #expect(try decoded(bytes) == value, "seed \(seed), value \(index)")
-            // Equal bytes, not only equal values: the encoding is a function of the value.
+            // The bytes must be equal, not only the values, because the encoding is a function of the value.
             #expect(try encoded(try decoded(bytes)) == bytes, "seed \(seed), value \(index)")
         }
     }
@@ -65,7 +65,7 @@ import Testing
             { .array(AMQPArray(uniform: [$0, $0], type: $0.type ?? .null, descriptors: [])) },
         ]
         for (index, wrap) in wrappers.enumerated() {
-            // The last one doubles the bytes a level.
+            // The last case doubles the bytes at each level.
             let depth = index == 5 ? 12 : AMQPDecodingLimits.highestDepth
             var value = AMQPValue.array(AMQPArray(strings: ["x"]))
             for _ in 1..<depth { value = wrap(value) }
@@ -76,7 +76,7 @@ import Testing
         }
     }
 
-    /// What a value is encoded to does not depend on what memory there is: every size is tried, up to more than it takes.
+    /// The available memory does not change the encoding. The test tries every capacity, up to more than needed.
     @Test func anyMemoryWillDo() throws {
         let seed = SeededGenerator.seed()
         var generator = ValueGenerator(seed: seed)
@@ -93,7 +93,7 @@ import Testing
         }
     }
 
-    /// Whether there is memory already or not: what is too deep is refused, and nothing is written.
+    /// With and without preallocated memory, a value that is too deep is refused, and nothing is written.
     @Test(arguments: [0, 1 << 16])
     func depthIsLimitedWhateverMemoryThereIs(_ capacity: Int) throws {
         let highest = AMQPDecodingLimits.highestDepth
@@ -129,7 +129,7 @@ import Testing
             }
             #expect(number.bitPattern == bits)
         }
-        // Texts that Swift takes for equal and AMQP does not.
+        // Texts that Swift treats as equal and AMQP does not.
         let composed = "\u{e9}"
         let decomposed = "e\u{301}"
         #expect(try encoded(.string(composed)) != encoded(.string(decomposed)))

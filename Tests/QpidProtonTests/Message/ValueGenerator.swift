@@ -10,7 +10,7 @@ import NIOCore
     import Foundation
 #endif
 
-/// Makes values of all types, those at the edges more often than chance would.
+/// Generates values of all types. Edge cases are more frequent than in a uniform distribution.
 struct ValueGenerator {
     var random: SeededGenerator
 
@@ -22,7 +22,7 @@ struct ValueGenerator {
         Int.random(in: 0..<bound, using: &self.random)
     }
 
-    /// An integer of any width: each number of significant bits is as likely as another.
+    /// Returns an integer of any width. Each number of significant bits is equally likely.
     mutating func integer<T: FixedWidthInteger>(_ type: T.Type) -> T {
         let shift = self.below(T.bitWidth + 1)
         let bits = UInt64.random(in: .min ... .max, using: &self.random)
@@ -99,7 +99,7 @@ struct ValueGenerator {
         self.below(30) == 0 ? self.below(400) : self.below(6)
     }
 
-    /// A value of a type whose compound values lie at most `depth` deep in each other.
+    /// Returns a value of the given type, with compound values nested at most `depth` deep.
     mutating func value(_ type: AMQPType, depth: Int) -> AMQPValue {
         switch type {
         case .list where depth > 0: .list(self.values(depth: depth - 1))

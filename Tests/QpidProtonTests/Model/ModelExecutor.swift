@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #if THREAD_SANITIZER
-    // The lock that the sanitizer knows.
+    // This import has the lock that the sanitizer supports.
     @testable import QpidProton
 #else
     import Synchronization
 #endif
 
-/// Keeps the jobs of the model's tasks until the model runs them, so that a seed makes the same schedule again.
+/// Keeps the jobs of the model's tasks until the model runs them, so that a seed reproduces the same schedule.
 final class ModelExecutor: TaskExecutor {
     private let jobs = Mutex<[UnownedJob]>([])
 
@@ -18,7 +18,7 @@ final class ModelExecutor: TaskExecutor {
         self.jobs.withLock { $0.append(job) }
     }
 
-    /// Runs all that is there, and what comes of it.
+    /// Runs all jobs, and the jobs that they create.
     func drain() {
         while true {
             let jobs = self.jobs.withLock { jobs in
@@ -31,8 +31,8 @@ final class ModelExecutor: TaskExecutor {
     }
 }
 
-/// A call that may wait. Its task runs on the event loop's thread, when the model runs it.
-// Sendable for this reason: all that can change is used on the event loop alone.
+/// A call that may wait. Its task runs on the event loop's thread, when the model runs its jobs.
+// Sendable because all mutable state is used on the event loop only.
 final class ModelCall: @unchecked Sendable {
     let name: String
     var isDone = false
@@ -58,7 +58,7 @@ final class ModelCall: @unchecked Sendable {
     }
 }
 
-/// An invariant that does not hold.
+/// A violated invariant.
 struct ModelFailure: Error, CustomStringConvertible {
     let description: String
 

@@ -9,7 +9,7 @@ extension SeededGenerator {
 
     mutating func pick<Element>(_ elements: [Element]) -> Element? { elements.randomElement(using: &self) }
 
-    /// The size of a message or of a piece of one: most are small.
+    /// Returns the size of a message or of a piece of one. Most sizes are small.
     mutating func size(least: Int = 0) -> Int {
         switch self.number(0...19) {
         case 0: least
@@ -21,14 +21,14 @@ extension SeededGenerator {
     }
 }
 
-/// One run of the model: what makes it again.
+/// One run of the model: its seed and number of steps reproduce it.
 struct ModelCase: Sendable, CustomStringConvertible {
     let seed: UInt64
     let steps: Int
 
     var description: String { "QPID_PROTON_MODEL_SEED=\(self.seed) QPID_PROTON_MODEL_STEPS=\(self.steps)" }
 
-    /// Ten runs of 2,000 steps; sixty of 2,500 with the long tests; one of those that the environment names.
+    /// Ten runs of 2,000 steps, sixty of 2,500 with the long tests, or the run that the environment names.
     static let all: [ModelCase] = {
         let environment = ProcessInfo.processInfo.environment
         let isLong = environment["QPID_PROTON_LONG_TESTS"] != nil

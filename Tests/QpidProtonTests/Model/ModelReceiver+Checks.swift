@@ -61,7 +61,7 @@ extension ModelReceiver {
         }
     }
 
-    /// Nothing is held back any more: by the rate limit here, or by the peer that has not settled what it was told.
+    /// Lifts the rate limit of the receiver, and settles the peer's messages whose outcome has arrived.
     func endLimits() {
         self.isLimited = false
         if self.isOpen { try? self.receiver.setRateLimit(nil) }
@@ -74,12 +74,12 @@ extension ModelReceiver {
 
     // MARK: Checks
 
-    /// No more messages came than the rate limit allows since the link was opened.
+    /// Requires that no more messages arrived than the rate limit allows since the link was opened.
     private func checkRate() {
         guard self.isLimited, self.configuration.window != .manual, let limit = self.configuration.rateLimit,
             let rate = limit.messagesPerSecond
         else { return }
-        // The clock of the testing loop goes back for work that is overdue.
+        // The testing loop's clock moves backwards for overdue work.
         let elapsed = Double((self.world.peer.loop.now - self.openTime).nanoseconds) / 1e9 * 1.25 + 0.05
         let most = max(1, rate * 0.1) + rate * elapsed
         self.world.require(
@@ -88,7 +88,7 @@ extension ModelReceiver {
         )
     }
 
-    /// The peer's Proton holds nothing that has not been sent.
+    /// Whether the peer's Proton has sent everything.
     private var hasSentAll: Bool {
         guard let link = self.link else { return false }
         return pn_session_outgoing_bytes(pn_link_session(link)) == 0 && pn_link_queued(link) == 0
@@ -97,7 +97,7 @@ extension ModelReceiver {
     func check(isQuiet: Bool) {
         guard let endpoint = self.endpoint else { return }
         self.checkRate()
-        // At the end settled messages that waited for room come on top.
+        // After the end of the link, settled messages that waited for room may exceed the budget.
         if let budget = endpoint.state.window.budget, !endpoint.state.window.isAutomatic,
             !self.configuration.streamsMessages,
             self.receiver.error == nil
@@ -108,7 +108,7 @@ extension ModelReceiver {
         if self.configuration.streamsMessages {
             let bytes = endpoint.streams?.heldBytes ?? 0
             let held = (endpoint.streams?.streams ?? [:]).values.reduce(0) { $0 + $1.heldBytes }
-            // The first piece comes with the sections before the body.
+            // The first piece contains the sections before the body.
             let most = max(self.configuration.streamBuffer.bytes, CreditWindow.leastSize) + 40_000
             self.world.require(bytes <= most, "\(self.name): \(bytes) streamed bytes wait, of \(most)")
             if self.isOpen { self.world.require(bytes == held, "\(self.name): \(bytes) counted, \(held) held") }
@@ -130,17 +130,18 @@ extension ModelReceiver {
         self.messages.removeAll { $0.isPeerSettled && ($0.taken > 0 || $0.isAborted) && $0.isWhole != $0.isAborted }
     }
 
-    /// Both sides count the same credit.
+    /// Requires that both sides count the same credit.
     private func checkCredit(_ endpoint: ReceiverEndpoint, _ link: OpaquePointer) {
         let credit = Int(pn_link_credit(link)) + Int(pn_link_queued(link))
         let own = endpoint.state.window.outstanding
-        // What waits for room in Proton has not begun to arrive. What has is off the credit here, and there when it has been sent.
+        // A message that waits for room in Proton has not begun to arrive. A message in transit has used its credit
+        // here, but at the peer only once it is sent.
         let slack = self.current != nil || !self.hasSentAll ? 1 : 0
         self.world.require(
             (own <= credit || endpoint.state.message.isHeldBack) && own >= credit - slack,
             "\(self.name): has granted \(own), and the peer has \(credit)"
         )
-        // Tasks are not told of every message that begins.
+        // Tasks do not see every message that begins.
         let shown = self.receiver.credit
         self.world.require(
             shown == own || (endpoint.state.message.hasBegun && shown == own + 1),
@@ -152,13 +153,13 @@ extension ModelReceiver {
         }
     }
 
-    /// The places of the window that are taken are those of messages that the application has, or will get.
+    /// Requires that the used places of the window belong to messages that the application holds or will get.
     private func checkPlaces(_ endpoint: ReceiverEndpoint) {
         var held = 0
-        // It may not be known yet whether they have given their places back.
+        // Some messages may have freed their places without a report yet.
         var unsure = endpoint.inbox?.reportEvery ?? 0
         if unsure == .max { unsure = 1 << 32 }
-        // What is learned lets tasks report more often than before.
+        // The tuner may let tasks report more often than before.
         if endpoint.state.window.isAutomatic { unsure = 64 }
         for message in self.messages where message.offered > 0 && !message.isAborted {
             let isOver =
@@ -177,7 +178,7 @@ extension ModelReceiver {
         )
     }
 
-    /// Credit and windows that are wanted are there.
+    /// Requires that all needed credit and windows are granted.
     private func checkProgress(_ endpoint: ReceiverEndpoint, _ link: OpaquePointer) {
         let window = endpoint.state.window
         let isWaiting = endpoint.inbox?.hasWaiters == true
@@ -197,7 +198,7 @@ extension ModelReceiver {
         self.world.require(!isStalled, "\(self.name): the peer has messages and credit, and sends none")
     }
 
-    /// At the end every message of the peer has come to the application, or has gone back.
+    /// Requires that every message of the peer has reached the application, or was released.
     func checkEnd() {
         for message in self.messages where message.isWhole && !message.isAborted {
             guard self.isOpen else { continue }

@@ -6,23 +6,23 @@ import NIOCore
 @testable import QpidProton
 
 /// A message of the peer.
-// Sendable for this reason: all that can change is used on the event loop alone.
+// Sendable because all mutable state is used on the event loop only.
 final class OfferedMessage: @unchecked Sendable {
     let id: UInt64
     let bytes: ByteBuffer
-    /// The bytes of its body, of a message that can be streamed.
+    /// The bytes of the body of a message that can be streamed.
     let body: ByteBuffer
     let isSettled: Bool
     let delivery: OpaquePointer
-    /// How much of it has been handed to the peer's Proton.
+    /// The number of bytes that were passed to the peer's Proton.
     var offered = 0
     var isWhole = false
     var isAborted = false
-    /// What the application has: how often it got the message, and what it decided first.
+    /// The number of times the application received the message, and its first decision.
     var taken = 0
     var decision: AMQPOutcome?
     var isPeerSettled = false
-    /// What the peer has seen.
+    /// The outcome that the peer has seen.
     var seen: UInt64?
 
     init(id: UInt64, bytes: ByteBuffer, body: ByteBuffer, isSettled: Bool, _ delivery: OpaquePointer) {
@@ -34,8 +34,8 @@ final class OfferedMessage: @unchecked Sendable {
     }
 }
 
-/// A delivery in the hands of the application.
-// Sendable for this reason: all that can change is used on the event loop alone.
+/// A delivery that the application holds.
+// Sendable because all mutable state is used on the event loop only.
 final class HeldDelivery: @unchecked Sendable {
     let delivery: AMQPDelivery
     let message: OfferedMessage
@@ -49,18 +49,18 @@ final class HeldDelivery: @unchecked Sendable {
     }
 }
 
-/// A receiver of the library, and what the peer sends to it.
-// Sendable for this reason: all that can change is used on the event loop alone.
+/// A receiver of the library, and the messages that the peer sends to it.
+// Sendable because all mutable state is used on the event loop only.
 final class ModelReceiver: @unchecked Sendable {
     let receiver: AMQPReceiver
-    /// Kept to be checked after the link has ended too.
+    /// The endpoint, kept for checks after the link has ended.
     let endpoint: ReceiverEndpoint?
     let session: ModelSession
     let configuration: AMQPReceiver.Configuration
     let openTime: NIODeadline
     unowned let world: ModelWorld
     var messages: [OfferedMessage] = []
-    /// Messages that are not over, by their ids.
+    /// The unfinished messages by their ids.
     var byID: [UInt64: OfferedMessage] = [:]
     var current: OfferedMessage?
     var held: [HeldDelivery] = []
@@ -68,10 +68,10 @@ final class ModelReceiver: @unchecked Sendable {
     var waits: [ModelCall] = []
     var isWaitingForBatch = false
     var isClosing = false
-    /// `close(settling:)` takes what nobody has taken.
+    /// Whether the receiver is paused.
     var isPaused = false
     var drains = 0
-    /// How many messages the application got, while the rate limit is that of the configuration.
+    /// The number of received messages while the configured rate limit applies.
     var takenCount = 0
     var isLimited = false
 
@@ -103,10 +103,10 @@ final class ModelReceiver: @unchecked Sendable {
 
     // MARK: The peer
 
-    /// The peer begins a message, and may send all of it at once.
+    /// Begins a message of the peer, and possibly sends all of it at once.
     func offer(whole: Bool) {
         guard let link = self.link, InMemoryPeer.isOpen(link), self.current == nil else { return }
-        // Some more than there is credit for, but not without end.
+        // The peer begins a few more messages than it has credit for, but not endlessly.
         guard pn_link_credit(link) > 0 || (pn_link_queued(link) < 4 && self.random.chance(20)) else { return }
         let id = self.world.makeID()
         let size = self.random.size(least: 8)
@@ -129,7 +129,7 @@ final class ModelReceiver: @unchecked Sendable {
         self.sendPart(whole ? bytes.readableBytes : self.random.number(0...bytes.readableBytes - 1), ends: whole)
     }
 
-    /// The peer goes on with the message that it has begun.
+    /// Continues the current message of the peer.
     func continueOffer(toEnd: Bool) {
         guard let message = self.current, let link = self.link, InMemoryPeer.isOpen(link) else { return }
         let rest = message.bytes.readableBytes - message.offered
@@ -165,9 +165,9 @@ final class ModelReceiver: @unchecked Sendable {
         pn_delivery_abort(message.delivery)
     }
 
-    /// The peer settles a message of its own that it has sent, decided or not.
+    /// Settles a message that the peer has sent, decided or not.
     func settleByPeer() {
-        // What is told in the second mode is settled here, sooner or later.
+        // In the second mode the peer settles a decided message here, sooner or later.
         let open = self.messages.filter {
             $0.isWhole && !$0.isPeerSettled && ($0.seen == nil || self.configuration.settleMode == .second)
         }
@@ -179,8 +179,8 @@ final class ModelReceiver: @unchecked Sendable {
         pn_delivery_settle(message.delivery)
     }
 
-    /// The peer answers a drain, between its messages, and not while its bytes are held back: for a message that began before
-    /// Proton had made the answer its counts of the credit would part.
+    /// Answers a drain between the peer's messages, and only while its bytes flow freely. If a message began before
+    /// Proton had written the answer, its credit counts would diverge.
     func answerDrain() {
         guard self.world.peer.toLibrary.allowance == nil else { return }
         guard let link = self.link, InMemoryPeer.isOpen(link), self.current == nil, pn_link_queued(link) == 0,
@@ -189,7 +189,7 @@ final class ModelReceiver: @unchecked Sendable {
         _ = pn_link_drained(link)
     }
 
-    /// The library has told an outcome.
+    /// Records an outcome that the library has sent.
     func saw(_ id: UInt64, _ delivery: OpaquePointer) {
         let state = pn_delivery_remote_state(delivery)
         let isSettled = pn_delivery_settled(delivery)
@@ -198,7 +198,7 @@ final class ModelReceiver: @unchecked Sendable {
         self.world.note("peer: \(self.name) saw \(id) \(state)")
         message.seen = message.seen ?? state
         guard !message.isPeerSettled, let link = self.link, InMemoryPeer.isOpen(link) else { return }
-        // A peer that closes hears no outcome any more.
+        // A peer that closes receives no more outcomes.
         if state == 0, !self.isOpen {
             pn_delivery_settle(delivery)
             message.isPeerSettled = true
@@ -207,7 +207,7 @@ final class ModelReceiver: @unchecked Sendable {
         if let decision = message.decision {
             self.world.require(state == ModelSender.state(decision), "\(id) was \(decision), and the peer saw \(state)")
         } else {
-            // One that was taken while it arrived cannot be decided any more when its link ends before it has come.
+            // A streamed message that has not arrived completely can no longer be decided once its link has ended.
             let mayBe = message.taken == 0 || self.configuration.streamsMessages
             let isGivenBack = state == UInt64(PN_RELEASED) && mayBe && !self.isOpen
             self.world.require(isGivenBack, "\(id) was not decided, and the peer saw \(state)")
@@ -216,7 +216,7 @@ final class ModelReceiver: @unchecked Sendable {
             self.world.require(!isSettled || !self.isOpen, "\(id) was settled before the peer has settled it")
             if !isSettled, self.current !== message, self.random.chance(50) { return }
         }
-        // The rest of what is arriving is no more use.
+        // The rest of a partly sent message is no longer needed.
         if self.current === message {
             message.isAborted = true
             self.current = nil
@@ -227,7 +227,7 @@ final class ModelReceiver: @unchecked Sendable {
         message.isPeerSettled = true
     }
 
-    // MARK: Taking
+    // MARK: Receiving
 
     func take(_ delivery: AMQPDelivery, isInOrder: Bool = true) {
         let id = delivery.tag.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
@@ -238,7 +238,7 @@ final class ModelReceiver: @unchecked Sendable {
         self.world.require(message.taken == 1, "\(id) was delivered twice")
         self.world.require(!isInOrder || id > self.lastTaken, "\(id) was delivered behind \(self.lastTaken)")
         self.lastTaken = max(self.lastTaken, id)
-        // Whether the sender has settled it may have become known on the way.
+        // The sender's settlement may have become known in the meantime.
         self.world.require(!delivery.isSettled || message.isSettled || message.isPeerSettled, "\(id) is settled")
         if delivery.isStreamed {
             self.world.require(self.configuration.streamsMessages, "\(id) is streamed")
@@ -308,7 +308,7 @@ final class ModelReceiver: @unchecked Sendable {
         self.waits.append(call)
     }
 
-    /// A wait has found the end.
+    /// Checks the end that a waiting call has reported.
     private func ended(_ error: AMQPError?) {
         self.world.require(!self.isOpen, "\(self.name): a wait ended with \(error as Any), and the link is open")
     }
@@ -322,7 +322,7 @@ final class ModelReceiver: @unchecked Sendable {
             AMQPOutcome.accepted, .accepted, .accepted, .rejected(nil), .released, .modified(.init()),
         ])
         self.decide(held, outcome ?? .accepted)
-        // A second decision does nothing, and a body can be read on.
+        // A second decision has no effect, and a body can still be read.
         if !held.isReading, self.random.chance(90) { self.held.remove(at: index) }
     }
 
@@ -345,7 +345,7 @@ final class ModelReceiver: @unchecked Sendable {
         {
             message.decision = .accepted
         }
-        // Also of those that the peer has settled, of which nothing else is expected.
+        // The decision includes messages that the peer has settled, of which nothing else is expected.
         for other in self.held where other.message.id <= held.message.id && other.message.decision == nil {
             other.message.decision = .accepted
         }
@@ -360,7 +360,7 @@ final class ModelReceiver: @unchecked Sendable {
         self.held.remove(at: index)
     }
 
-    /// Reads some pieces of a body.
+    /// Reads several pieces of a body.
     func read() {
         let open = self.held.filter { $0.body != nil && !$0.isReading }
         guard let held = self.random.pick(open) else { return }
@@ -400,7 +400,7 @@ final class ModelReceiver: @unchecked Sendable {
 
     private func bodyEnded(_ held: HeldDelivery) {
         held.body = nil
-        // What was decided before it was read is not there any more.
+        // A message that was decided before it was read has no body any more.
         guard held.message.decision == nil, !held.message.isAborted else { return }
         self.world.require(held.message.isWhole, "\(held.message.id): the body ended, and the message did not")
         self.world.require(held.read == held.message.body, "\(held.message.id): the body ended with other bytes")

@@ -6,14 +6,14 @@ import NIOCore
 @testable import QpidProton
 
 extension ModelSender {
-    /// The library has told what became of a message.
+    /// Records and checks the library's answer to a message.
     func answer(_ message: SentMessage, _ answer: Result<AMQPOutcome, AMQPError>) {
         self.world.require(message.answer == nil, "\(message.id) was answered twice: \(answer)")
         message.answer = answer
         self.world.fates[self.fate(of: answer), default: 0] += 1
         self.world.note("\(self.name): \(message.id) answered \(answer)")
         switch answer {
-        // A peer that has closed settles what comes still without saying more.
+        // A peer that has closed settles the remaining messages without an outcome.
         case .success(.settled) where message.isSettled || !self.isOpen: break
         case .success(let outcome):
             self.world.require(
@@ -24,7 +24,7 @@ extension ModelSender {
         }
     }
 
-    /// What became of the message.
+    /// Returns the fate of a message in words.
     private func fate(of answer: Result<AMQPOutcome, AMQPError>) -> String {
         switch answer {
         case .success(.accepted): return "accepted"
@@ -42,7 +42,7 @@ extension ModelSender {
         }
     }
 
-    /// The connection was lost: all is answered.
+    /// Requires that all messages have an answer after the connection was lost.
     func checkLost() {
         for message in self.messages {
             self.world.require(
@@ -88,12 +88,12 @@ extension ModelSender {
 
     // MARK: The peer's side
 
-    /// The peer has got a message, or seen it aborted.
+    /// Records a message that the peer has received, or whose abort it has received.
     func arrived(_ received: InMemoryPeer.Received, _ delivery: OpaquePointer?) {
         let early = self.early
         self.early = nil
         guard let message = self.find(received) else {
-            // Proton gives a link that the peer has closed an empty end of what had not begun.
+            // If the peer has closed a link, Proton sends an empty end for messages that had not begun.
             let isClosed = self.link.map { !InMemoryPeer.isOpen($0) } ?? true
             if received.isAborted || (isClosed && received.bytes.readableBytes == 0) { return }
             self.world.fail("\(self.name): bytes arrived that nobody sent: \(received)")
@@ -130,12 +130,12 @@ extension ModelSender {
         }
     }
 
-    /// The message of which the first bytes have come; nil when too few of them have.
+    /// Returns the message to which these first bytes belong; `nil` if there are too few bytes.
     func find(_ bytes: ByteBuffer) -> SentMessage? {
         if let id = bytes.getInteger(at: bytes.readerIndex, as: UInt64.self), id >> 48 == 0 {
             return self.messages.first { $0.id == id }
         }
-        // The beginning has the id of the message in it, and is of one length for all.
+        // The beginning contains the id of the message, and has the same length in every message.
         let count = Self.beginning
         guard bytes.readableBytes >= count else { return nil }
         return self.messages.first { $0.bytes.readableBytesView.prefix(count) == bytes.readableBytesView.prefix(count) }
@@ -175,7 +175,7 @@ extension ModelSender {
 
     // MARK: The ledger
 
-    /// What waits in the lane, as the ledger counts it; nil when the link has ended.
+    /// The bytes that wait in the lane, as the ledger counts them; `nil` if the link has ended.
     private var queued: Int? {
         guard let lane = self.endpoint?.lane else { return nil }
         var sum = 0
@@ -188,7 +188,7 @@ extension ModelSender {
         return sum
     }
 
-    /// Returns what is queued, for the sum of the session.
+    /// Checks the sender. Returns its queued bytes, for the sum of the session.
     func check(isQuiet: Bool) -> Int {
         let used = self.sender.outgoingBytes.bytes
         let queued = self.queued ?? 0
@@ -199,26 +199,26 @@ extension ModelSender {
         }
         guard isQuiet, self.isOpen else { return queued }
         self.checkProgress()
-        // Of calls that may have been admitted the ledger alone knows.
+        // Only the ledger knows whether an unanswered call was admitted.
         let isKnown = self.messages.allSatisfy { $0.answer != nil || ($0.isAdmitted != nil && !$0.isStreamed) }
         if isKnown, self.world.peer.script.takesMessages { self.checkReality(used) }
         return queued
     }
 
-    /// The ledger counts what was accepted and what the peer has not got.
+    /// Requires that the ledger counts the accepted bytes that the peer has not received.
     private func checkReality(_ used: Int) {
         var expected = 0
         for message in self.messages where message.answer == nil && !message.hasArrived {
             expected += message.ledgerBytes
         }
-        // One that has been given up may not have been aborted yet.
+        // An abandoned message may not have been aborted yet.
         if let link = self.link, let partial = self.world.peer.partial[link], self.find(partial)?.answer == nil {
             expected -= partial.readableBytes
         }
         self.world.require(used == expected, "\(self.name): the ledger has \(used), and \(expected) wait")
     }
 
-    /// What could move has moved.
+    /// Requires that every message that could leave has left.
     private func checkProgress() {
         guard let link = self.link, self.world.peer.script.takesMessages else { return }
         guard let endpoint = self.endpoint, let lane = endpoint.lane else { return }
@@ -244,7 +244,7 @@ extension ModelSender {
         self.checkRoom()
     }
 
-    /// Nobody waits for room that is there.
+    /// Requires that no call waits for room that is available.
     private func checkRoom() {
         let isStreaming = self.messages.contains { $0.isStreamed && $0.answer == nil }
         let isEmpty =
@@ -258,7 +258,7 @@ extension ModelSender {
         }
     }
 
-    /// At the end all is answered, and agrees with what the peer has got.
+    /// Requires that every message has an answer that agrees with the messages at the peer.
     func checkEnd() {
         for message in self.messages {
             guard let answer = message.answer else {

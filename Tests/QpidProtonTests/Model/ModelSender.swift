@@ -6,25 +6,25 @@ import NIOCore
 @testable import QpidProton
 
 /// A message that was offered to a sender.
-// Sendable for this reason: all that can change is used on the event loop alone.
+// Sendable because all mutable state is used on the event loop only.
 final class SentMessage: @unchecked Sendable {
     let id: UInt64
-    /// The bytes that the peer is to get, as far as they are known.
+    /// The bytes that the peer should receive, as far as they are known.
     var bytes: ByteBuffer
     let isSettled: Bool
     let isStreamed: Bool
-    /// Whether the limits have admitted it; nil while that is not known.
+    /// Whether the limits have admitted the message; `nil` while that is unknown.
     var isAdmitted: Bool?
-    /// What the library told of it in the end.
+    /// The library's final answer.
     var answer: Result<AMQPOutcome, AMQPError>?
     var body: FedBody?
-    /// The body threw, or its call was cancelled.
+    /// Whether the body threw, or its call was cancelled.
     var isBroken = false
     var call: ModelCall?
-    /// What the peer has seen and decided.
+    /// The peer's view of the message, and its decision.
     var hasArrived = false
     var wasAborted = false
-    /// The peer has rejected it in the middle; where its link ends then, no abort comes.
+    /// Whether the peer has rejected the partly received message. If its link ends then, no abort arrives.
     var isRejectedEarly = false
     var verdict: AMQPOutcome?
 
@@ -41,26 +41,26 @@ final class SentMessage: @unchecked Sendable {
     }
 }
 
-/// A sender of the library, and what was offered to it.
-// Sendable for this reason: all that can change is used on the event loop alone.
+/// A sender of the library, and the messages that were offered to it.
+// Sendable because all mutable state is used on the event loop only.
 final class ModelSender: @unchecked Sendable {
     let sender: AMQPSender
-    /// Kept to be checked after the link has ended too.
+    /// The endpoint, kept for checks after the link has ended.
     let endpoint: SenderEndpoint?
     let session: ModelSession
     let overflow: AMQPOverflow
     let high: Int?
     let openTime: NIODeadline
     unowned let world: ModelWorld
-    /// In the order of the calls, which is that of acceptance.
+    /// The messages in the order of the calls, which is the order of acceptance.
     var messages: [SentMessage] = []
     var lastArrived: UInt64 = 0
     var largest = 0
     var isClosing = false
     var isLimited = false
-    /// What the peer has not settled.
+    /// The messages that the peer has not settled.
     var unsettled: [(delivery: OpaquePointer, message: SentMessage)] = []
-    /// What the peer has said of the message that is arriving.
+    /// The peer's early decision about the message that is arriving.
     var early: AMQPOutcome?
 
     init(
@@ -82,7 +82,7 @@ final class ModelSender: @unchecked Sendable {
 
     var name: String { self.sender.name }
     var link: OpaquePointer? { self.world.peerLinks[self.name] }
-    /// Nothing has begun to end it.
+    /// Whether the sender is open and nothing has begun to end it.
     var isOpen: Bool {
         !self.isClosing && !self.world.isLost && self.session.isOpen && self.sender.error == nil
     }
@@ -156,7 +156,7 @@ final class ModelSender: @unchecked Sendable {
         self.answer(message, .failure(error))
     }
 
-    /// The bytes before the body.
+    /// The length of the sections before the body.
     static let beginning = (try? ModelSender.makeMessage(1 << 40).encoded().readableBytes) ?? 0
 
     private static func makeMessage(_ id: UInt64) -> AMQPMessage {
@@ -216,7 +216,7 @@ final class ModelSender: @unchecked Sendable {
         }
     }
 
-    /// Feeds, ends or breaks the body of a message that is being made.
+    /// Feeds, ends or breaks the body of a streamed message.
     func feed() {
         guard let message = self.world.random.pick(self.messages.filter { $0.body != nil }), let body = message.body
         else { return }
@@ -246,7 +246,7 @@ final class ModelSender: @unchecked Sendable {
         message.body = nil
     }
 
-    /// The data sections that a piece of a body becomes.
+    /// Splits a piece of a body into the library's data sections.
     private static func sections(_ piece: ByteBuffer, _ body: (ByteBuffer) -> Void) {
         var rest = piece
         while rest.readableBytes > 0, let part = rest.readSlice(length: min(rest.readableBytes, 65_536)) {

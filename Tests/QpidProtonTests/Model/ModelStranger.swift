@@ -2,8 +2,8 @@
 
 @testable import QpidProton
 
-/// Another connection, of which the model knows no more than what it takes of the budget that it shares.
-// Sendable for this reason: all that can change is used on the event loop alone, where the budget calls it too.
+/// Another connection that shares the budget. The model knows only its share of the bytes.
+// Sendable because all mutable state is used on the event loop only, and the budget calls it there too.
 final class ModelStranger: @unchecked Sendable {
     private let budget: AMQPMemoryBudget?
     private(set) var held = 0
@@ -13,7 +13,7 @@ final class ModelStranger: @unchecked Sendable {
         self.budget = budget
     }
 
-    /// Takes bytes, or waits for them.
+    /// Reserves bytes, or waits for them.
     func take(_ bytes: Int) {
         guard self.wanted == 0 else { return }
         self.wanted = bytes
@@ -27,7 +27,7 @@ final class ModelStranger: @unchecked Sendable {
         self.wanted = 0
     }
 
-    /// Wants nothing more, and gives back what it has.
+    /// Withdraws its request, and releases its bytes.
     func giveBack() {
         guard let budget = self.budget else { return }
         self.wanted = 0

@@ -5,9 +5,9 @@ import Testing
 
 @testable import QpidProton
 
-/// Random schedules of all that an application and a peer can do, against a model of what must come of them.
+/// Random schedules of the calls of an application and the actions of a peer, checked against a model.
 ///
-/// Each failure tells the environment with which the same schedule runs again.
+/// Each failure reports the environment variables that repeat its schedule.
 @Suite(.deadline(minutes: 10))
 struct ModelTests {
     @Test(arguments: ModelCase.all)
@@ -15,7 +15,7 @@ struct ModelTests {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 4_096
         configuration.idleTimeout = nil
-        // Bytes are held back for as long as the schedule likes.
+        // The schedule may hold bytes back for any length of time.
         configuration.operationTimeout = .seconds(3_600)
         configuration.stallWarning = .seconds(1)
         var random = SeededGenerator(seed: ~run.seed)
@@ -25,7 +25,7 @@ struct ModelTests {
         if random.chance(50) {
             configuration.sendBudget = AMQPMemoryBudget(limit: AMQPByteCount(random.number(10_000...80_000)))
         }
-        // The end of the run: in order, or with the loss of the socket.
+        // The run ends in order, or with the loss of the socket.
         let isLost = random.chance(25)
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
@@ -51,7 +51,7 @@ extension ModelWorld {
         for _ in 0..<12 { try await self.perform { $0.open() } }
         var left = steps
         while left > 0 {
-            // Some steps are done together, and some before all has come of the one before.
+            // Some steps run together, and some run before the effects of the previous one are complete.
             let count = min(left, self.random.chance(25) ? self.random.number(2...5) : 1)
             left -= count
             try await self.perform(settling: self.random.chance(80)) { world in
@@ -69,7 +69,7 @@ extension ModelWorld {
         try await self.checkOver()
     }
 
-    /// Drops the socket in the middle of all: every call ends, and every message is accounted for.
+    /// Drops the socket at a random point. Every call ends, and every message is accounted for.
     private func lose() async throws {
         try await self.peer.run { _ in
             self.note("the connection is lost")
@@ -103,7 +103,7 @@ extension ModelWorld {
         try await self.close()
     }
 
-    /// Closes the connection: nobody waits any more behind it.
+    /// Closes the connection. No task may still wait after that.
     fileprivate func close() async throws {
         let closing = self.begin("close") { _ in await self.connection.close() }
         try await self.endCalls()

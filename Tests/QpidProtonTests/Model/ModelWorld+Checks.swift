@@ -8,7 +8,7 @@ import NIOCore
 extension ModelWorld {
     // MARK: The peer
 
-    /// Looks at what has come to the peer.
+    /// Processes the messages that the peer has received.
     func peerLooks() {
         let received = self.peer.received
         var deliveries = self.peer.unsettled[...]
@@ -23,13 +23,13 @@ extension ModelWorld {
             sender.arrived(message, delivery)
         }
         for link in self.senders.compactMap(\.link) where InMemoryPeer.isOpen(link) && pn_link_credit(link) <= 0 {
-            // All of it was used: there is nothing to be answered.
+            // All credit was used, so the drain needs no answer.
             if pn_link_get_drain(link) { pn_link_set_drain(link, false) }
         }
         if self.answersDrain { for receiver in self.receivers { receiver.answerDrain() } }
     }
 
-    /// The library has told an outcome of one of the peer's messages.
+    /// Passes an outcome that the library has sent to the receiver of that message.
     func peerSaw(_ delivery: OpaquePointer) {
         let tag = pn_delivery_tag(delivery)
         let id = UnsafeRawBufferPointer(start: tag.start, count: Int(tag.size)).reduce(UInt64(0)) {
@@ -66,7 +66,7 @@ extension ModelWorld {
         self.prune()
     }
 
-    /// What the connection has accepted, with others that share its budget.
+    /// Checks the accepted bytes of the connection, and those of the shared budget.
     private func checkLimits(_ outgoing: Int) {
         if let high = self.high {
             let peak = self.connection.outgoingBytesPeak
@@ -80,7 +80,7 @@ extension ModelWorld {
         self.require(self.stranger.wanted == 0 || used > 0, "a stranger waits, and the budget is empty")
     }
 
-    /// Every message that was offered has been answered, with one of the answers that there are.
+    /// Requires that every offered message has exactly one of the possible answers.
     func checkAccount() {
         let answered = self.fates.values.reduce(0, +)
         self.require(answered == self.offered, "\(self.offered) messages were offered, and answered: \(self.fates)")
@@ -111,7 +111,7 @@ extension ModelWorld {
         return outgoing
     }
 
-    /// What is shown of the flow agrees with it.
+    /// Requires that the snapshot agrees with the flow.
     private func checkSnapshot() {
         let now = self.peer.loop.now
         let snapshot = AMQPConnectionSnapshot(self.peer.handler)
@@ -141,7 +141,7 @@ extension ModelWorld {
 
     private func check(_ link: AMQPLinkSnapshot, since start: NIODeadline, _ now: NIODeadline) {
         let blocked = link.blockedTimes.values.reduce(.zero, +)
-        // The clock of the testing loop goes back for work that is overdue.
+        // The testing loop's clock moves backwards for overdue work.
         let elapsed = Duration.nanoseconds((now - start).nanoseconds * 5 / 4) + .milliseconds(50)
         self.require(blocked <= elapsed, "\(link.name) was blocked for \(blocked) in \(elapsed)")
     }
@@ -156,7 +156,7 @@ extension ModelWorld {
 
     // MARK: The end
 
-    /// Lets everything go on to its end.
+    /// Lets all messages and calls finish.
     func finish() {
         self.release()
         self.stranger.giveBack()
@@ -180,7 +180,7 @@ extension ModelWorld {
                 if held.body != nil { receiver.read(held, pieces: 1_000) } else { receiver.decide(held, .accepted) }
             }
             receiver.held.removeAll { $0.body == nil && !$0.isReading }
-            // Those that were dropped.
+            // The peer settles messages that the application has dropped.
             if receiver.isOpen { self.settleDropped(receiver) }
         }
         self.advance(by: .milliseconds(20))
@@ -191,7 +191,7 @@ extension ModelWorld {
         guard let link = receiver.link, InMemoryPeer.isOpen(link) else { return }
         for message in receiver.messages {
             let isDropped = message.taken > 0 && message.decision == nil && !held.contains(message.id)
-            // The end of a streamed message may not have been sent.
+            // The end of a streamed message may still be unsent.
             guard isDropped, message.isWhole, !message.isPeerSettled, !pn_delivery_buffered(message.delivery) else {
                 continue
             }
@@ -200,7 +200,7 @@ extension ModelWorld {
         }
     }
 
-    /// What the peer's Proton has of a link.
+    /// Describes a link as the peer's Proton sees it.
     func describe(_ link: OpaquePointer?) -> String {
         guard let link else { return "no link of the peer" }
         let session = pn_link_session(link)
@@ -209,7 +209,7 @@ extension ModelWorld {
             + "and \(pn_session_outgoing_bytes(session)) out"
     }
 
-    /// Whether nothing waits any more that must come to an end.
+    /// Whether all calls that must end have ended.
     var isFinished: Bool {
         let mayWait: Set = ["next", "nextBatch", "receive"]
         return self.calls.allSatisfy { $0.isDone || mayWait.contains($0.name) }

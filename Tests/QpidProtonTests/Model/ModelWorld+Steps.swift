@@ -6,7 +6,7 @@ import NIOCore
 @testable import QpidProton
 
 extension ModelWorld {
-    /// Does one step.
+    /// Performs one random step.
     func step() {
         switch self.random.number(0...99) {
         case 0...37: self.stepOfSender()
@@ -127,7 +127,7 @@ extension ModelWorld {
         }
     }
 
-    /// Says what becomes of a message of which a part has come.
+    /// Decides a partly received message.
     private func settleEarly(_ sender: ModelSender, _ link: OpaquePointer) {
         guard let delivery = pn_link_current(link), pn_delivery_partial(delivery), !pn_delivery_aborted(delivery),
             sender.early == nil, let partial = self.peer.partial[link],
@@ -140,7 +140,7 @@ extension ModelWorld {
         pn_delivery_update(delivery, UInt64(PN_REJECTED))
     }
 
-    /// Lets few bytes pass, or none, or all again.
+    /// Limits the transferable bytes to a few, to none, or not at all.
     private func hold() {
         switch self.random.number(0...9) {
         case 0...1: self.peer.toPeer.allowance = self.random.number(0...4_000)
@@ -213,7 +213,7 @@ extension ModelWorld {
         }
     }
 
-    /// Opens what there is too little of.
+    /// Opens sessions and links while there are too few.
     func open() {
         self.forgetOver()
         let sessions = self.sessions.filter(\.isOpen)
@@ -301,7 +301,7 @@ extension ModelWorld {
         }
     }
 
-    /// Lets go of what has ended, when all of it has been answered.
+    /// Releases ended links once all their messages have answers.
     private func forgetOver() {
         for sender in self.senders where !sender.isOpen && sender.sender.error != nil {
             for message in sender.messages where message.body != nil { sender.end(message) }

@@ -8,12 +8,12 @@ import Testing
 
 @testable import QpidProton
 
-/// One connection with sessions, senders and receivers, and what is expected of them.
-// Sendable for this reason: all that can change is used on the event loop alone, on which the model's tasks run too.
+/// One connection with sessions, senders and receivers, and their expected state.
+// Sendable because all mutable state is used on the event loop only, where the model's tasks run too.
 final class ModelWorld: @unchecked Sendable {
     let peer: InMemoryPeer
     let connection: AMQPConnection
-    /// The limit of the connection, and what it shares with a stranger.
+    /// The limit of the connection, and the budget that it shares with a stranger.
     let high: Int?
     let budget: AMQPMemoryBudget?
     let stranger: ModelStranger
@@ -22,14 +22,14 @@ final class ModelWorld: @unchecked Sendable {
     var sessions: [ModelSession] = []
     var senders: [ModelSender] = []
     var receivers: [ModelReceiver] = []
-    /// Links that are being opened, so that there are never too many.
+    /// The number of links that are being opened, which keeps the total bounded.
     var opening = 0
     var calls: [ModelCall] = []
-    /// The socket was dropped.
+    /// Whether the socket was dropped.
     var isLost = false
-    /// The largest message that was offered, or part of one.
+    /// The size of the largest offered message, or part of one.
     var largest = 0
-    /// How many messages were offered, and what became of those that were answered.
+    /// The number of offered messages, and the fates of the answered ones.
     var offered = 0
     var fates: [String: Int] = [:]
     /// The peer's links by their names.
@@ -55,7 +55,7 @@ final class ModelWorld: @unchecked Sendable {
         self.random = SeededGenerator(seed: seed)
     }
 
-    /// What led to a failure.
+    /// The latest steps before a failure.
     var trace: String {
         self.lines.suffix(Int(ProcessInfo.processInfo.environment["QPID_PROTON_MODEL_TRACE"] ?? "") ?? 60).joined(
             separator: "\n"
@@ -92,8 +92,8 @@ final class ModelWorld: @unchecked Sendable {
 
     func advance(by time: TimeAmount) { self.advance = time }
 
-    /// Nothing holds bytes back between the two sides. The library reads no more when messages are larger than those before
-    /// them, by which the windows were told.
+    /// Whether bytes flow freely between the two sides. The library withholds reading when messages are larger than
+    /// those for which it advertised its windows.
     var isOpen: Bool {
         self.peer.toPeer.allowance == nil && self.peer.toLibrary.allowance == nil
             && !self.peer.handler.receiving.isReadingWithheld
@@ -115,7 +115,7 @@ final class ModelWorld: @unchecked Sendable {
         }
         self.peer.script.onUpdate = { [unowned world] _, delivery in world.peerSaw(delivery) }
         self.peer.script.onFlow = { _, link in
-            // The drain is answered: credit follows without it.
+            // The drain is answered at once, because new credit does not wait for it.
             guard pn_link_is_receiver(link), InMemoryPeer.isOpen(link), pn_link_get_drain(link), !pn_link_draining(link)
             else { return }
             _ = pn_link_drained(link)
@@ -123,7 +123,7 @@ final class ModelWorld: @unchecked Sendable {
         }
     }
 
-    /// Does something on the loop, and waits for all that follows from it.
+    /// Runs `body` on the loop, and waits for all its effects.
     func perform(settling: Bool = true, _ body: @escaping @Sendable (ModelWorld) -> Void) async throws {
         try await self.peer.run { _ in
             self.executor.drain()
@@ -158,19 +158,19 @@ final class ModelWorld: @unchecked Sendable {
                 let names = self.calls.filter { $0.isCancelled && !$0.isDone }.map(\.name)
                 throw ModelFailure("calls do not end that were cancelled: \(names)")
             }
-            // A call that was cancelled waits in a task of its own for its answer.
+            // A cancelled call waits for its answer in a task of its own.
             if !isQuiet, self.executor.isEmpty { try await Task.sleep(for: .microseconds(50)) }
         }
     }
 }
 
-/// A session, and what it is limited to.
-// Sendable for this reason: all that can change is used on the event loop alone.
+/// A session, and its limit.
+// Sendable because all mutable state is used on the event loop only.
 final class ModelSession: @unchecked Sendable {
     let session: AMQPSession
     let high: Int
     var isClosing = false
-    /// The largest message that was offered.
+    /// The size of the largest offered message.
     var largest = 0
 
     init(_ session: AMQPSession, high: Int) {

@@ -9,7 +9,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What the library logs, and under which keys.
+/// The log lines of the library, and their metadata keys.
 @Suite(.deadline)
 struct LogTests {
     @Test func theArticleListsEveryKey() throws {
@@ -34,7 +34,7 @@ struct LogTests {
         #expect(Set(lines.all.compactMap { $0["amqp.connection"] }).count == 2)
     }
 
-    /// Keys from the enum alone, constant messages, and the condition beside every error.
+    /// The keys come from the enum, messages are constant, and every error has its condition.
     @Test func everyLineHasConstantTextAndKnownKeys() async throws {
         let lines = LogLines()
         var configuration = AMQPConnection.Configuration()
@@ -68,7 +68,7 @@ struct LogTests {
         for line in lines.all {
             #expect(known.isSuperset(of: line.metadata.keys), "\(line)")
             #expect((line["amqp.error"] == nil) == (line["amqp.condition"] == nil), "\(line)")
-            // What differs from line to line belongs into the metadata.
+            // Variable parts belong in the metadata.
             #expect(!line.message.contains { $0.isNumber } || line.message.contains("512 bytes"), "\(line)")
         }
         let texts = Set(lines.all.map(\.message))
@@ -86,7 +86,7 @@ struct LogTests {
     }
 }
 
-/// Keeps the lines of a logger, with the metadata of the logger and of the line.
+/// Records the lines of a logger, with the metadata of the logger and of the line.
 final class LogLines: Sendable {
     struct Line: Sendable {
         let message: String
@@ -124,14 +124,14 @@ struct Article {
 
     let text: String
 
-    /// - Parameter path: From the root of the repository.
+    /// - Parameter path: The path from the root of the repository.
     init(path: String) throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent()
         self.text = try String(contentsOf: root.appending(path: path), encoding: .utf8)
     }
 
-    /// The rows of the table whose first column has this title, their cells without the marks of code.
+    /// Returns the rows of the table whose first column has this title. The cells omit the marks of code.
     func rows(under title: String) throws -> [[String]] {
         let lines = self.text.split(separator: "\n", omittingEmptySubsequences: false)
         let start = try #require(lines.firstIndex { $0.hasPrefix("| \(title) |") })

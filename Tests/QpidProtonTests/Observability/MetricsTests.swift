@@ -9,10 +9,10 @@ import Testing
 
 @testable import QpidProton
 
-/// What a connection reports to swift-metrics.
+/// The metrics that a connection reports to swift-metrics.
 @Suite(.deadline)
 struct MetricsTests {
-    /// Settings that write each second to a factory of their own.
+    /// Returns settings that write to a factory of their own every second.
     private static func settings(_ metrics: TestMetrics) -> AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()
         var settings = AMQPMetrics()
@@ -52,7 +52,7 @@ struct MetricsTests {
         #expect(names.allSatisfy { $0.hasPrefix("amqp.") })
     }
 
-    /// Each with the kind and the dimensions that are documented, and no other.
+    /// Each emitted metric has the documented kind and dimensions, and there are no others.
     @Test func theDocumentedMetricsAreThoseEmitted() async throws {
         let metrics = TestMetrics()
         var emitted: [String: (kind: String, dimensions: Set<String>)] = [:]
@@ -79,7 +79,7 @@ struct MetricsTests {
             await peer.settle()
         }
         look()
-        // `ClientMetricsTests` has those of clients and consumers.
+        // `ClientMetricsTests` covers the metrics of clients and consumers.
         let rows = try Article.observability.rows(under: "Metric").filter { row in
             !row[0].hasPrefix("amqp.client.") && !row[0].hasPrefix("amqp.consumer.")
         }
@@ -123,7 +123,7 @@ struct MetricsTests {
             #expect(try metrics.expectTimer("amqp.outcome_time", [("address", "q")]).values.count == 5)
             try sender.trySend(encoded: payload(1))
             await peer.settle()
-            // What is counted between two intervals is written at the end of the link.
+            // Counts since the last interval are written when the link ends.
             _ = try await begin { await sender.close() }.value
             #expect(self.outcomes(metrics)["accepted"] == 2)
             #expect(self.total(metrics, .linksOpened, [("role", "sender")]) == 1)
@@ -131,7 +131,7 @@ struct MetricsTests {
         }
     }
 
-    /// From the start of sending, not from when it was accepted; of messages with chosen tags and formats too.
+    /// The time runs from the start of sending, not from acceptance. Chosen tags and formats do not change that.
     @Test(arguments: [false, true])
     func theTimeToAnOutcomeIsRecorded(isChosen: Bool) async throws {
         let metrics = TestMetrics()
@@ -145,7 +145,7 @@ struct MetricsTests {
             await peer.advance(by: .seconds(5))
             try await peer.run { pn_link_flow($0.links[0], 2) }
             await peer.advance(by: .seconds(2))
-            // The later one first.
+            // The later message is settled first.
             try await peer.run { peer in
                 let delivery = peer.unsettled.removeLast()
                 pn_delivery_update(delivery, UInt64(PN_ACCEPTED))
@@ -218,7 +218,7 @@ struct MetricsTests {
             await peer.settle()
             try await peer.run { pn_link_flow($0.links[0], 1) }
             await peer.settle()
-            // One has left, one waits, two found no room. A stream that ends in the middle is aborted.
+            // One message has left, one waits, and two found no room. The unfinished stream is aborted.
             let other = try await session.openSender(to: "q")
             try await peer.run { pn_link_flow($0.links[1], 1) }
             let fed = FedBody()
@@ -325,7 +325,7 @@ struct MetricsTests {
                     begin { await first.detach() }
                 }
             }
-            // What has not come out of the outbox counts too.
+            // Messages still in the outbox count too.
             for sender in senders { _ = try await sender.enqueue(encoded: payload(9)) }
             accepted += senders.count
             if isLost { try await peer.loseConnection() }
@@ -335,7 +335,7 @@ struct MetricsTests {
         if bytes == 1_000_000 { #expect(outcomes["accepted", default: 0] > 0 && outcomes["settled", default: 0] > 0) }
         let written = self.total(metrics, .messagesSent)
         let gotThrough = outcomes["accepted", default: 0] + outcomes["settled", default: 0]
-        // A cut leaves the last write undone, of which the peer may have got a part.
+        // A cut leaves the last write incomplete, and the peer may have received part of it.
         #expect(written <= gotThrough + outcomes["in_doubt", default: 0], "\(written) \(outcomes)")
         if bytes == 1_000_000 { #expect(written >= gotThrough, "\(written) \(outcomes)") }
     }
@@ -401,7 +401,7 @@ struct MetricsTests {
             await peer.advance(by: .seconds(1))
             #expect(gauge.lastValue == 0)
             #expect(metrics.recorders(label: "amqp.link.unsettled").count == 1)
-            // It comes back with a link, and the counters go on.
+            // The gauge returns with a new link, and the counters continue.
             let again = try await session.openSender(to: "q")
             try again.trySend(encoded: payload(10))
             await peer.advance(by: .seconds(1))
@@ -472,7 +472,7 @@ struct MetricsTests {
     }
 }
 
-/// The times of sent messages, in a bounded ring.
+/// The send times of messages, in a bounded ring.
 struct SendTimesTests {
     @Test func timesAreTakenOutInAnyOrder() {
         var times = SendTimes()

@@ -2,7 +2,7 @@
 
 @testable import QpidProton
 
-/// Two engines that exchange their bytes in memory. The second one takes every session and link.
+/// Two engines that exchange their bytes in memory. The second engine accepts every session and link.
 struct EnginePair: ~Copyable {
     let client: ProtonEngine
     let server: ProtonEngine
@@ -21,7 +21,7 @@ struct EnginePair: ~Copyable {
         engine.open()
     }
 
-    /// Runs a test while both engines live.
+    /// Runs a test while both engines exist.
     static func run(_ body: (borrowing EnginePair) throws -> Void) throws {
         let client = try ProtonEngine()
         let server = try ProtonEngine()
@@ -29,7 +29,7 @@ struct EnginePair: ~Copyable {
         try body(pair)
     }
 
-    /// Hands bytes over until neither side has any.
+    /// Exchanges bytes until neither side has any.
     func exchange() {
         var isMoving = true
         while isMoving {
@@ -52,7 +52,7 @@ struct EnginePair: ~Copyable {
         return session
     }
 
-    /// Attaches a link of the client, and takes it on the server. Returns the server's end.
+    /// Attaches a link of the client, and accepts it on the server. Returns the server's end.
     func attach(_ link: borrowing ProtonLink) throws -> ProtonLink {
         link.open()
         self.exchange()
@@ -89,7 +89,7 @@ extension ProtonSession {
 }
 
 extension ProtonLink {
-    /// Sends a message of one byte, which is its tag too.
+    /// Sends a message of one byte, which is also its tag.
     @discardableResult
     func send(_ byte: UInt8, context: UnsafeMutableRawPointer? = nil) -> ProtonDelivery? {
         let delivery = withUnsafeBytes(of: byte) { self.beginDelivery(tag: $0) }

@@ -7,7 +7,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Timers, and what Proton cannot do.
+/// Timers, and the limitations of Proton.
 @Suite(.deadline)
 struct EngineRows {
     private func configuration(idle: Duration?) -> AMQPConnection.Configuration {
@@ -16,12 +16,12 @@ struct EngineRows {
         return configuration
     }
 
-    /// Empty frames go out in time when nothing else does.
+    /// The connection sends empty frames in time while it sends nothing else.
     @Test("Heartbeats go out", .tags(.p31, .p56))
     func p31_heartbeatsGoOut() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
-            // Proton advertises half of it: 10 seconds.
+            // Proton advertises half of this value, 10 seconds.
             script.idleTimeout = 20_000
             return script
         }
@@ -38,7 +38,7 @@ struct EngineRows {
         }
     }
 
-    /// Half of the idle timeout is told to the peer, and one that says nothing for all of it is given up.
+    /// The peer learns half of the idle timeout. A peer that stays silent for the full timeout loses the connection.
     @Test("A silent peer is given up", .tags(.p31, .p56))
     func p31_aSilentPeerIsGivenUp() async throws {
         try await withPeer(configuration: self.configuration(idle: .seconds(10))) { connection, peer in
@@ -55,7 +55,7 @@ struct EngineRows {
         }
     }
 
-    /// With an idle timeout on both sides a connection on which nothing is said lives on.
+    /// With an idle timeout on both sides, an idle connection stays open.
     @Test("Both sides stay alive", .tags(.p31, .p56))
     func p56_bothSidesStayAlive() async throws {
         let script = { @Sendable () -> PeerScript in
@@ -75,7 +75,7 @@ struct EngineRows {
         }
     }
 
-    /// Values nested as deep as a frame can hold end neither the process nor a decoder of ours.
+    /// Values nested as deep as a frame allows crash neither the process nor the library's decoder.
     @Test("Nesting is bounded")
     func nestingIsBounded() async throws {
         let depth = 6_000
@@ -87,7 +87,7 @@ struct EngineRows {
         }
         nested = heads + nested
         var bytes = ByteBuffer(bytes: nested)
-        // The frame is made by hand: the encoder refuses such a value, as the decoder does.
+        // The test builds the frame itself, because the encoder refuses such a value as the decoder does.
         #expect(throws: AMQPError.self) { try AMQPValue(decoding: &bytes) }
         var fields: [UInt8] = [0xA3, 3] + Array("x:y".utf8) + [0xA1, 1, 0x61]
         let info: [UInt8] = [0xA3, 1, 0x6B] + nested
@@ -109,7 +109,7 @@ struct EngineRows {
         }
     }
 
-    /// Proton's own SASL is left alone: what it sends and takes first is AMQP's header.
+    /// Proton's own SASL layer stays unused: the first bytes that it sends and receives are the AMQP header.
     @Test("Proton does no SASL", arguments: [ConnectionHandler.Role.client, .server])
     func protonDoesNoSASL(role: ConnectionHandler.Role) async throws {
         try await withPeer(role: role) { _, peer in
@@ -128,13 +128,13 @@ struct EngineRows {
         await peer.finish()
     }
 
-    /// Fields that Proton does not decode change nothing in the others, and those that matter here are read beside it.
+    /// Fields that Proton does not decode leave the others intact. The library reads the ones that it needs itself.
     @Test("What the engine cannot do does no harm")
     func unsupportedCallsOfTheEngineDoNoHarm() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "a")
             let receiver = try await session.openReceiver(from: "b")
-            // With available, echo and properties; the window, which Proton shows to nobody, is closed.
+            // The flow has available, echo and properties. Its window, which Proton does not expose, is closed.
             let flow = Frame(
                 .flow,
                 [
@@ -147,7 +147,7 @@ struct EngineRows {
             let waiting = try sender.trySend(encoded: payload(10))
             await peer.settle()
             #expect(try await peer.count(.transfer) == 0)
-            // Of another message-format, and batchable.
+            // The transfer has another message-format, and is batchable.
             let fields: [AMQPValue] = [
                 .uint(1), .uint(0), .binary(ByteBuffer(bytes: [1])), .uint(99), .bool(false), .bool(false), .null,
                 .null,

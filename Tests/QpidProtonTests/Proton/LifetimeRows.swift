@@ -6,10 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Whose memory is whose, for how long, and the order of the steps.
+/// The ownership and lifetime of memory, and the order of the steps.
 @Suite(.deadline)
 struct LifetimeRows {
-    /// A decision that comes late never hits the next message, which Proton keeps in the same place.
+    /// A late decision never reaches the next message, for which Proton reuses the memory of the delivery.
     @Test("Own ids distinguish deliveries", .tags(.p11, .p47))
     func p11_deliveriesAreToldApart() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
@@ -29,7 +29,7 @@ struct LifetimeRows {
         }
     }
 
-    /// Proton never holds more of a message than came in one read, nor than a few slices of one that goes out.
+    /// Proton never holds more of an incoming message than one read, nor more of an outgoing one than a few slices.
     @Test("Proton's buffers stay small", .tags(.p30))
     func p30_protonsBuffersStaySmall() async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
@@ -54,7 +54,7 @@ struct LifetimeRows {
         }
     }
 
-    /// All data sections and the footer go and come, and nothing that the message does not have.
+    /// All data sections and the footer are sent and received, without any section that the message lacks.
     @Test("Every section is kept", .tags(.p33))
     func p33_everySectionIsKept() async throws {
         try await withSession { session, peer in
@@ -64,7 +64,7 @@ struct LifetimeRows {
             let sender = try await session.openSender(to: "q")
             try await sender.send(message)
             let sent = try await peer.run { $0.received[0].bytes }
-            // The first section is the first data, with neither header nor properties before it.
+            // The first section is the first data section, without header or properties before it.
             #expect(Array(sent.readableBytesView.prefix(3)) == [0x00, 0x53, 0x75])
             let receiver = try await session.openReceiver(from: "q")
             try await peer.run { _ = $0.send(sent, on: $0.links[1]) }
@@ -74,7 +74,7 @@ struct LifetimeRows {
         }
     }
 
-    /// What the peer told of itself outlives the connection, and may be nothing.
+    /// The peer's announced properties outlive the connection, and may be absent.
     @Test("The peer's properties are copied")
     func thePeersPropertiesAreCopied() async throws {
         for properties: AMQPMap in [[:], [.symbol("product"): "test", .symbol("n"): .list([.int(1)])]] {
@@ -87,13 +87,13 @@ struct LifetimeRows {
                 kept = connection
                 try await peer.loseConnection()
             }
-            // The handler is gone, and Proton with it.
+            // The handler is freed, and Proton with it.
             #expect(kept?.peer.properties == properties)
             #expect(kept?.peer.containerID == "peer")
         }
     }
 
-    /// The settings are in the open, and the error that ends the transport is not lost for another that follows from it.
+    /// The `open` contains the settings. A later error does not replace the error that ended the transport.
     @Test("Settings come before the bind, and conditions before the closes")
     func theOrderOfTheSteps() async throws {
         var configuration = AMQPConnection.Configuration()
@@ -115,7 +115,7 @@ struct LifetimeRows {
         }
     }
 
-    /// To settle the message that arrives advances the link: the next one is not skipped.
+    /// Settling the arriving message advances the link once, so the next message is not skipped.
     @Test("No message is skipped behind one that is settled")
     func noMessageIsSkipped() async throws {
         try await withSession { session, peer in
@@ -127,7 +127,7 @@ struct LifetimeRows {
                     case 0: peer.send(payload(size), on: peer.links[0], settled: true)
                     case 1: peer.send(payload(size), on: peer.links[0])
                     default:
-                        // With a part of it sent before.
+                        // Here a part of the message was sent before.
                         let delivery = peer.send(payload(size), on: peer.links[0], isLast: false)
                         _ = pn_connection_driver_write_buffer(peer.driver)
                         if let delivery { pn_delivery_abort(delivery) }
@@ -142,7 +142,8 @@ struct LifetimeRows {
         }
     }
 
-    /// What an event pointed to is copied: a delivery is whole when its link and its connection are gone.
+    /// The library copies the objects of an event. A delivery stays complete after its link and its connection are
+    /// freed.
     @Test("What an event points to is copied")
     func objectsOfAnEventAreCopied() async throws {
         var kept: [AMQPDelivery] = []

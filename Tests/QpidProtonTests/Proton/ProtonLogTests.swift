@@ -6,10 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Where Proton logs to.
+/// The destination of Proton's log lines.
 @Suite(.deadline)
 struct ProtonLogTests {
-    /// Proton logs while it is freed too, and what it logs to must be there.
+    /// Proton also logs while it is being freed, so the destination must still exist then.
     @Test func linesThatProtonLogsWhileItIsFreed() throws {
         let kept = LogKeeper()
         var logger = Logger(label: "test") { _ in kept }

@@ -24,7 +24,7 @@ struct ProtonOwnerTests {
             let left = [link.isLocallyActive, link.isRemotelyActive, link.isLocallyUnopened, link.isRemotelyUnopened]
             let closed = [link.isLocallyClosed, link.isRemotelyClosed]
             #expect(left == [false, false, false, false] && closed == [true, true])
-            // A second time finds nothing to do.
+            // The second call has no effect.
             link.abandon()
         }
     }
@@ -43,7 +43,7 @@ struct ProtonOwnerTests {
         }
     }
 
-    /// The endpoint may be gone by then.
+    /// The endpoint may be freed before the event arrives.
     @Test(arguments: [false, true]) func anEventOfAFreedLinkFindsNoEndpoint(isAbandoned: Bool) throws {
         try EnginePair.run { pair in
             let session = try pair.beginSession()
@@ -110,7 +110,7 @@ struct ProtonOwnerTests {
                 _ = link.dropCurrent()
                 link.current?.settle()
             }
-            // The other way: advance first, and settle what is current no more.
+            // The other order: advance first, and settle the delivery when it is no longer current.
             let last = link.current
             tags.append(last?.tag.first)
             _ = link.dropCurrent()
@@ -147,7 +147,7 @@ struct ProtonOwnerTests {
         }
     }
 
-    /// Proton makes the next delivery in the place of the last one (P11).
+    /// Proton creates the next delivery in the memory of the last one (P11).
     @Test func theContextIsTakenOnceAndNeverLeftToTheNextDelivery() throws {
         try EnginePair.run { pair in
             let session = try pair.beginSession()
@@ -184,7 +184,7 @@ struct ProtonOwnerTests {
         }
     }
 
-    /// A receiver leaves its keys to Proton, which clears them with the delivery.
+    /// A receiver stores its keys in Proton, which clears them with the delivery.
     @Test func aKeyGoesWithItsDelivery() throws {
         try EnginePair.run { pair in
             let session = try pair.beginSession()

@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// A Proton that was never tested is named in the log.
+/// The log names a Proton version that was never tested.
 struct ProtonVersionTests {
     @Test func theLoadedVersionIsRecognised() {
-        // dev/proton-newest runs the tests with another one.
+        // `dev/proton-newest` runs the tests with another version.
         let expected = ProcessInfo.processInfo.environment["QPID_PROTON_LOADED_VERSION"] ?? ProtonVersion.tested
         #expect(ProtonVersion.loaded == expected)
     }

@@ -9,14 +9,14 @@ import Testing
 /// Receiving: credit, drains and settlement.
 @Suite(.deadline)
 struct ReceivingCreditRows {
-    /// Messages from the peer's end of the library's first link.
+    /// Sends messages on the peer's end of the library's first link.
     private func send(_ peer: InMemoryPeer, _ messages: [ByteBuffer], settled: Bool = false) async throws {
         try await peer.run { peer in
             for message in messages { peer.send(message, on: peer.links[0], settled: settled) }
         }
     }
 
-    /// Grants below one do nothing, and no flow carries more than 2³¹ − 1.
+    /// Grants below one have no effect, and no flow carries more than 2³¹ − 1.
     @Test("Credit is clamped", .tags(.p4))
     func p4_creditIsClamped() async throws {
         try await withSession { session, peer in
@@ -34,13 +34,13 @@ struct ReceivingCreditRows {
             #expect(receiver.bufferedMessages == 5)
             #expect(receiver.error == nil)
             #expect(session.connection.error == nil)
-            // No frame carries more than the standard's largest sensible credit.
+            // No frame carries more than the largest credit that fits into a signed integer.
             let credits = try await peer.framesOfLibrary().filter { $0.code == .flow }.map { $0.field(6) }
             for case .uint(let credit) in credits { #expect(credit <= UInt32(Int32.max)) }
         }
     }
 
-    /// A message that had no credit detaches its link with the right condition, and no other.
+    /// A message without credit detaches only its own link, with the right condition.
     @Test("A message without credit detaches its link", .tags(.p21))
     func p21_overSendDetachesThatLink() async throws {
         try await withSession { session, peer in
@@ -64,7 +64,7 @@ struct ReceivingCreditRows {
         }
     }
 
-    /// A message that races the drain is given, and credit flows again behind the drain: it is not sticky.
+    /// A message that races the drain is delivered, and credit resumes after the drain, which is not sticky.
     @Test("A drain is never ambiguous", .tags(.p10))
     func p10_aDrainIsNeverAmbiguous() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
@@ -74,14 +74,14 @@ struct ReceivingCreditRows {
             await peer.advance(by: .seconds(2))
             #expect(!waiting.isDone)
             #expect(try await peer.run { pn_link_get_drain($0.links[0]) })
-            // The message was on its way before the peer saw the drain.
+            // The message was in flight before the peer received the drain.
             try await peer.run { peer in
                 peer.send(payload(4), on: peer.links[0])
                 peer.turn()
                 pn_link_drained(peer.links[0])
             }
             #expect(try await waiting.value?.payload == payload(4))
-            // After the drain credit flows again.
+            // Credit resumes after the drain.
             try await peer.run { peer in
                 for size in 5...8 { peer.send(payload(size), on: peer.links[0]) }
             }
@@ -89,7 +89,8 @@ struct ReceivingCreditRows {
         }
     }
 
-    /// Places that become free while a drain is under way are granted behind its answer, for they would cancel it.
+    /// Places that become free during a drain are granted after its answer, because an earlier grant would cancel the
+    /// drain.
     @Test("No credit before the drain's answer", .tags(.p45))
     func p45_noCreditBeforeTheAnswer() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
@@ -110,7 +111,7 @@ struct ReceivingCreditRows {
         }
     }
 
-    /// Credit that the application grants while a drain is under way is kept until the answer.
+    /// Credit that the application grants during a drain is withheld until the answer.
     @Test("Credit by hand waits for the drain's answer", .tags(.p45))
     func p45_creditByHandWaitsForTheAnswer() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
@@ -128,7 +129,7 @@ struct ReceivingCreditRows {
         }
     }
 
-    /// What is outstanding is credit, what is queued, and what the application has and has not settled.
+    /// Outstanding credit, queued messages and unsettled messages of the application share the window.
     @Test("Messages in the application hold their place", .tags(.p55))
     func p55_messagesInTheApplicationHoldTheirPlace() async throws {
         try await withSession { session, peer in
@@ -149,7 +150,7 @@ struct ReceivingCreditRows {
         }
     }
 
-    /// Decisions in any order are sorted, so that those that come together are told in ranges.
+    /// Decisions in any order are sorted, so that simultaneous ones are sent as ranges.
     @Test("Settlements form ranges", .tags(.p57, .p59))
     func p57_settlementsFormRanges() async throws {
         try await withSession { session, peer in
@@ -159,7 +160,7 @@ struct ReceivingCreditRows {
             while deliveries.count < 1_000 { deliveries += try await receiver.nextBatch(max: 300) }
             let before = try await peer.run { $0.toPeer.record.readableBytes }
             let order = deliveries
-            // The loop is held, so that all settlements come to it in one batch.
+            // The test blocks the loop, so that all settlements reach it in one batch.
             try await peer.run { _ in
                 for index in stride(from: 0, to: 1_000, by: 2) { order[index].accept() }
                 for index in stride(from: 999, to: 0, by: -2) { order[index].accept() }
@@ -167,7 +168,7 @@ struct ReceivingCreditRows {
             await peer.settle()
             let after = try await peer.run { $0.toPeer.record.readableBytes }
             #expect(try await peer.run { pn_link_unsettled($0.links[0]) } == 0)
-            // One range, and perhaps a flow.
+            // The library sends one range, and possibly a flow.
             #expect(after - before < 200)
         }
     }

@@ -6,17 +6,17 @@ import Testing
 
 @testable import QpidProton
 
-/// What Proton does when it receives, and what holds all the same: the window and the bytes.
+/// Proton's behaviour when it receives, and the limits that still hold: the window and the bytes.
 @Suite(.deadline)
 struct ReceivingRows {
-    /// Messages from the peer's end of the library's first link.
+    /// Sends messages on the peer's end of the library's first link.
     private func send(_ peer: InMemoryPeer, _ messages: [ByteBuffer], settled: Bool = false) async throws {
         try await peer.run { peer in
             for message in messages { peer.send(message, on: peer.links[0], settled: settled) }
         }
     }
 
-    /// Frames of 1 KiB, 16 of which are the session's window.
+    /// Runs `body` with a session whose window is 16 frames of 1 KiB.
     private func withSmallSession(_ body: (AMQPSession, InMemoryPeer) async throws -> Void) async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 1_024
@@ -25,7 +25,8 @@ struct ReceivingRows {
         }
     }
 
-    /// The session's window exists: max-frame-size is always told, and a capacity that is too small is refused at once.
+    /// The session always has a window: max-frame-size is always advertised, and a capacity that is too small is
+    /// refused at once.
     @Test("A capacity that cannot be used is refused", .tags(.p13))
     func p13_capacitiesThatCannotBeUsed() async throws {
         try await withPeer { connection, peer in
@@ -34,7 +35,7 @@ struct ReceivingRows {
             await peer.settle()
             #expect(try await peer.count(.begin) == 0)
             _ = try await connection.openSession(.init(incomingCapacity: .bytes(3 * 65_536)))
-            // Without a max-frame-size the window would be without limit.
+            // Without a max-frame-size the window would have no limit.
             let frames = try await peer.framesOfLibrary()
             #expect(frames[0].field(2) == .uint(65_536))
             #expect(frames[1].field(2) == .uint(3))
@@ -45,14 +46,15 @@ struct ReceivingRows {
         if case .uint(let window) = flow.field(1) { Int(window) } else { 0 }
     }
 
-    /// The window is advertised again at every quarter, for small messages and for one large one, so that no round trip is idle.
+    /// The window is advertised again at every quarter, for small messages and for one large message, so that no round
+    /// trip is idle.
     @Test("The window is renewed each quarter", .tags(.p43, .p46), arguments: [false, true])
     func p43_theWindowIsRenewedEachQuarter(isLarge: Bool) async throws {
         try await self.withSmallSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(1_000))
             defer { withExtendedLifetime(receiver) {} }
             let before = try await peer.count(.flow)
-            // 12 frames or a little more, of 16, and at most 4 of them in one read.
+            // The peer sends 12 of 16 frames or a little more, and at most 4 of them in one read.
             try await peer.run { $0.toLibrary.piece = isLarge ? 4_000 : 400 }
             if isLarge {
                 try await peer.run { _ = $0.send(payload(11_500), on: $0.links[0], isLast: false) }
@@ -62,14 +64,14 @@ struct ReceivingRows {
             await peer.settle()
             let flows = try await peer.framesOfLibrary().filter { $0.code == .flow }.dropFirst(before)
             #expect(flows.count >= 2)
-            // Small transfers leave room for more of them.
+            // Small transfers leave room for more transfers.
             #expect(flows.allSatisfy { Self.window($0) >= 16 })
-            // Each names the link, so that a peer that waits for a flow of its own link goes on.
+            // Each flow names the link, so that a peer that waits for a flow of its own link resumes.
             #expect(flows.allSatisfy { $0.field(4) == .uint(0) })
         }
     }
 
-    /// Every flow of a link carries the session's window, so that credit which is topped up keeps it open.
+    /// Every flow of a link carries the session's window, so that a credit top-up keeps the window open.
     @Test("A flow of credit carries a fresh window", .tags(.p43))
     func p43_aFlowOfCreditCarriesAFreshWindow() async throws {
         try await self.withSmallSession { session, peer in
@@ -81,13 +83,14 @@ struct ReceivingRows {
             }
             let flows = try await peer.framesOfLibrary().filter { $0.code == .flow }
             #expect(flows.allSatisfy { Self.window($0) >= 16 })
-            // Half of the window, 8 transfers, is the most that passes without one.
+            // At most half of the window, 8 transfers, passes without a flow.
             let ids = flows.compactMap { if case .uint(let id) = $0.field(0) { Int(id) } else { nil } }
             #expect(zip(ids, ids.dropFirst() + [60]).allSatisfy { $1 - $0 <= 8 })
         }
     }
 
-    /// Partial deliveries are emptied at once, so that a message larger than the session's capacity never waits for itself.
+    /// The library empties partial deliveries at once, so that a message larger than the session's capacity never
+    /// blocks itself.
     @Test("A message larger than the capacity passes", .tags(.p6))
     func p6_aMessageLargerThanTheCapacityPasses() async throws {
         var configuration = AMQPConnection.Configuration()
@@ -100,8 +103,8 @@ struct ReceivingRows {
         }
     }
 
-    /// A message that is refused in its middle is read to its end and dropped: the session's window leaks nothing, also
-    /// while the peer has not heard of it.
+    /// The rest of a message that is refused in its middle is read and dropped. The session's window leaks nothing,
+    /// even while the peer has not received the refusal.
     @Test("An early refusal leaks no window", .tags(.p3, .p54), arguments: [false, true])
     func p3_anEarlyRefusalLeaksNoWindow(answers: Bool) async throws {
         try await self.withSmallSession { session, peer in
@@ -111,7 +114,7 @@ struct ReceivingRows {
                 var limited = AMQPReceiver.Configuration(source: "a")
                 limited.maxMessageSize = 2_000
                 let receiver = try await session.openReceiver(limited)
-                // The peer goes on sending, more than the window.
+                // The peer continues to send, more than the window.
                 try await peer.run { peer in
                     peer.send(payload(30_000), on: peer.links[1 + round])
                     peer.send(payload(round), on: peer.links[0])
@@ -126,7 +129,7 @@ struct ReceivingRows {
         }
     }
 
-    /// What still comes of a message in whose middle the application has closed the receiver leaks nothing either.
+    /// The rest of a message whose receiver the application has closed leaks nothing either.
     @Test("Closing in the middle of a message leaks no window", .tags(.p3, .p54))
     func p54_closingInTheMiddleLeaksNoWindow() async throws {
         try await self.withSmallSession { session, peer in
@@ -139,7 +142,7 @@ struct ReceivingRows {
                 }
                 let closing = begin { try await receiver.close().check() }
                 await peer.settle()
-                // More than the window, from a peer that has not heard of the close.
+                // The peer has not received the close, and sends more than the window.
                 try await peer.run { _ = $0.send(payload(30_000), on: $0.links[1 + round]) }
                 try #require(try await peer.run { $0.incomingBytes } == 0)
                 try await peer.run { peer in
@@ -156,7 +159,7 @@ struct ReceivingRows {
         }
     }
 
-    /// The capacity is fixed when the session begins: no window that is told is larger, whatever is buffered.
+    /// The capacity is fixed when the session begins. No advertised window exceeds it, whatever is buffered.
     @Test("The capacity is fixed", .tags(.p7))
     func p7_theCapacityIsFixed() async throws {
         try await self.withSmallSession { session, peer in
@@ -168,12 +171,13 @@ struct ReceivingRows {
             #expect(begin.field(2) == .uint(16))
             let windows = frames.filter { $0.code == .flow }.map { Self.window($0) }
             #expect(windows.count > 10)
-            // The last of three frames of a message is smaller than the others.
+            // The last of a message's three frames is smaller than the others.
             #expect(windows.allSatisfy { $0 <= 18 })
         }
     }
 
-    /// A message over max-message-size, seen before it is complete, detaches its link with the right condition, and no other.
+    /// A message over max-message-size detaches only its own link, with the right condition, before the message is
+    /// complete.
     @Test("An oversized message detaches its link", .tags(.p21))
     func p21_oversizeDetachesThatLink() async throws {
         var configuration = AMQPConnection.Configuration()
@@ -203,7 +207,8 @@ struct ReceivingRows {
         }
     }
 
-    /// What a full receiver leaves in Proton stays within the session's capacity, also when the peer ignores its window.
+    /// The bytes that a full receiver leaves in Proton stay within the session's capacity, even if the peer ignores its
+    /// window.
     @Test("Proton accepts no more than the session's capacity", .tags(.p50))
     func p50_protonAcceptsNoMoreThanTheCapacity() async throws {
         try await self.withSmallSession { session, peer in
@@ -220,13 +225,13 @@ struct ReceivingRows {
                 return most
             }
             #expect(most > 10_000 && most <= 16_384)
-            // What no one can settle any more is dropped with the session.
+            // Messages that can no longer be settled are dropped with the session.
             #expect(receiver.bufferedBytesPeak == 39_600 && receiver.bufferedBytes == 0)
             #expect(session.connection.error?.condition == .sessionWindowViolation)
         }
     }
 
-    /// Many frames raise few events: each is followed by a look at all that has come.
+    /// Proton raises few events for many frames, so the library reads all received messages after each event.
     @Test("All that has come is taken", .tags(.p36))
     func p36_allThatHasComeIsTaken() async throws {
         try await withSession { session, peer in
@@ -234,7 +239,7 @@ struct ReceivingRows {
             try await peer.run { $0.toLibrary.allowance = 0 }
             try await self.send(peer, (0..<40).map { payload($0) })
             #expect(receiver.bufferedMessages == 0)
-            // All in one read.
+            // Everything arrives in one read.
             try await peer.run { $0.toLibrary.allowance = nil }
             let deliveries = try await receiver.nextBatch(max: 100)
             #expect(deliveries.map(\.payload.readableBytes) == Array(0..<40))

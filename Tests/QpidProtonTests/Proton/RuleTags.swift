@@ -2,7 +2,7 @@
 
 import Testing
 
-/// The rules of Proton 0.37 that tests are about: `ARCHITECTURE.md` has the key.
+/// The rules of Proton 0.37 that tests refer to. `ARCHITECTURE.md` has the key.
 extension Tag {
     @Tag static var p1: Self
     @Tag static var p3: Self

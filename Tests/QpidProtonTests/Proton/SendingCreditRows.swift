@@ -9,7 +9,7 @@ import Testing
 /// Sending: credit, windows, drains and closes.
 @Suite(.deadline)
 struct SendingCreditRows {
-    /// The session advertises the outgoing window, also by default, and never 0.
+    /// The session advertises its outgoing window, by default too, and never 0.
     @Test("The session advertises its outgoing window", .tags(.p35))
     func p35_theOutgoingWindowIsTold() async throws {
         var configuration = AMQPConnection.Configuration()
@@ -33,7 +33,7 @@ struct SendingCreditRows {
         }
     }
 
-    /// Messages without credit wait in Swift, and go as far as the credit does.
+    /// Messages without credit wait in Swift, and leave as far as the credit reaches.
     @Test("Messages wait for credit", .tags(.p40))
     func p40_messagesWaitForCredit() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
@@ -52,7 +52,7 @@ struct SendingCreditRows {
         }
     }
 
-    /// Nothing enters Proton without credit, or behind a closed window.
+    /// No message enters Proton without credit, or while the window is closed.
     @Test("Nothing enters Proton that cannot leave", .tags(.p40))
     func p40_nothingEntersProtonThatCannotLeave() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
@@ -62,7 +62,7 @@ struct SendingCreditRows {
             func unsettled() async throws -> Int { try await peer.run { $0.unsettledOfLibrary } }
             #expect(try await unsettled() == 0)
             #expect(try await peer.run { $0.heldBytes } == 0)
-            // Credit for all, with the flow that closes the session's window.
+            // One flow grants credit for all messages and closes the session's window.
             try await peer.run { try $0.inject(.linkFlow(nextIncomingID: 0, window: 0, credit: 1_000)) }
             #expect(sender.credit == 1_000)
             #expect(try await unsettled() == 0)
@@ -73,7 +73,7 @@ struct SendingCreditRows {
         }
     }
 
-    /// A message that comes in the same turn as the flow that shrinks the window stays.
+    /// A message that is sent in the same turn as the flow that shrinks the window does not leave.
     @Test("A window that shrinks is closed at once", .tags(.p40))
     func p40_aWindowThatShrinksIsClosedAtOnce() async throws {
         try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
@@ -91,7 +91,7 @@ struct SendingCreditRows {
         }
     }
 
-    /// Credit is never used twice, and credit that is taken back strands no message.
+    /// Credit is never used twice, and revoked credit strands no message.
     @Test("Revoked credit strands nothing", .tags(.p17, .p4))
     func p17_revokedCreditStrandsNothing() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
@@ -103,7 +103,7 @@ struct SendingCreditRows {
             }
             try await grant(0, 3)
             try await peer.run { $0.toPeer.allowance = 0 }
-            // A message of several frames has begun when its credit goes.
+            // A message of several frames has begun when its credit is revoked.
             let transfers = try [10, 10, 400_000, 10, 10, 10].map { try sender.trySend(encoded: payload($0)) }
             await peer.settle()
             try await grant(0, 0)
@@ -112,7 +112,7 @@ struct SendingCreditRows {
             try await peer.run { $0.toPeer.allowance = nil }
             let sizes = try await peer.run { $0.received.map(\.bytes.readableBytes) }
             #expect(sizes == [10, 10, 400_000])
-            // None that had no credit was given to Proton.
+            // Proton has received no message without credit.
             #expect(try await peer.run { $0.unsettledOfLibrary } == 0)
             try await grant(3, 2)
             #expect(try await peer.run { $0.lowestCreditOfLibrary } == 0)
@@ -124,7 +124,7 @@ struct SendingCreditRows {
         }
     }
 
-    /// A close does not wait for queued messages without credit: each is answered, once, with what became of it.
+    /// A close does not wait for queued messages without credit. Each of them is answered once, with its fate.
     @Test("Closing returns what was not sent", .tags(.p8))
     func p8_closingReturnsWhatWasNotSent() async throws {
         let script = { @Sendable () -> PeerScript in
@@ -153,7 +153,7 @@ struct SendingCreditRows {
             let refused = await expectError(.closed) { try await sender.enqueue(encoded: payload(1)) }
             #expect(refused?.fate == .notSent)
             await expectError(.closed) { try sender.trySend(encoded: payload(1)) }
-            // The rest of the session lives on.
+            // The rest of the session continues.
             let other = try await session.openSender(to: "other")
             try await peer.run {
                 $0.script.onMessage = { _, _ in .accept }
@@ -187,7 +187,7 @@ struct SendingCreditRows {
         }
     }
 
-    /// A message that is aborted in its middle leaves both sides with the same count of credit.
+    /// A message that is aborted in its middle leaves both sides with the same credit count.
     @Test("An aborted message keeps the credit right", .tags(.p32))
     func p32_anAbortedMessageKeepsTheCreditRight() async throws {
         try await withSession({ PeerScript(credit: 10) }) { session, peer in
@@ -207,7 +207,7 @@ struct SendingCreditRows {
         }
     }
 
-    /// A drain that comes in the middle of a message is answered behind it, so that both sides count alike.
+    /// A drain that arrives in the middle of a message is answered after the message, so that both sides count alike.
     @Test("A drain is answered between messages", .tags(.p10))
     func p10c_aDrainIsAnsweredBetweenMessages() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
@@ -224,7 +224,7 @@ struct SendingCreditRows {
             #expect(try await peer.run { $0.received[0].bytes.readableBytes } == 600_000)
             #expect(try await peer.run { pn_link_credit($0.links[0]) } == 0)
             #expect(try await peer.run { pn_link_drained($0.links[0]) } == 2)
-            // The two sides still count alike.
+            // Both sides still count alike.
             let next = try sender.trySend(encoded: payload(7))
             try await peer.run { pn_link_flow($0.links[0], 1) }
             #expect(try await next.outcome() == .accepted)

@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// What Proton does when it sends, and what holds all the same: the bytes, the slices, the credit.
+/// Proton's behaviour when it sends, and the limits that still hold: the bytes, the slices and the credit.
 @Suite(.deadline)
 struct SendingRows {
-    /// Bytes count from their acceptance to the completion of the write, not until they are framed.
+    /// Bytes count from their acceptance to the completion of the write, not only until they are framed.
     @Test("Bytes count until they are written", .tags(.p1), arguments: [false, true])
     func p1_bytesCountUntilTheyAreWritten(completesOnFlush: Bool) async throws {
         try await withSession { session, peer in
@@ -18,7 +18,8 @@ struct SendingRows {
                 $0.wire.completesOnFlush = completesOnFlush
             }
             let transfer = try sender.trySend(encoded: payload(5_000))
-            // The loop runs beside this task: the write may have completed by now if the flush completes it.
+            // The loop runs concurrently with this task. If the flush completes the write, the write may be complete by
+            // now.
             if !completesOnFlush { #expect(session.outgoingBytes == 5_000) }
             await peer.settle()
             let flushed = try await peer.run { $0.wire.flushedBytes }
@@ -39,7 +40,8 @@ struct SendingRows {
         }
     }
 
-    /// The backlog stays in Swift: Proton and the socket hold no more than the write budget, however much waits.
+    /// The backlog stays in Swift. Proton and the socket hold no more than the write budget, however many messages
+    /// wait.
     @Test("The backlog stays in Swift", .tags(.p60))
     func p60_theBacklogStaysInSwift() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(64)))
@@ -65,13 +67,13 @@ struct SendingRows {
         }
     }
 
-    /// Many small writes that end one after the other must not be followed by as many small ones.
+    /// Small writes that complete one after the other must not lead to more small writes.
     @Test func smallWritesDoNotLast() async throws {
         let ample = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(64)))
         try await withSession(session: ample, { PeerScript(credit: 20_000) }) { session, peer in
             let sender = try await session.openSender(to: "q")
             try await peer.run { $0.toPeer.allowance = 0 }
-            // One by one, until the socket has no more room.
+            // The test sends one message at a time until the socket is full.
             let before = try await peer.run { $0.wire.writes }
             for _ in 0..<1_000 {
                 try sender.trySend(encoded: payload(100))
@@ -85,13 +87,13 @@ struct SendingRows {
                 peer.toPeer.piece = 300
             }
             for transfer in transfers { #expect(try await transfer.outcome() == .accepted) }
-            // 10,000 messages are some 1.3 MB, of which a write has 32 KiB.
+            // 10,000 messages are about 1.3 MB, and a write has 32 KiB.
             #expect(try await peer.run { $0.wire.writes } - small < 200)
         }
     }
 
-    /// When anything else waits, a message goes in slices: a small one waits for what Proton is given before it writes, which
-    /// it frames by message and not by slice, and for no more.
+    /// A large message is sent in slices while anything else waits. A small message waits only for the bytes that
+    /// Proton got before its next write, which Proton frames by message.
     @Test("Slices let others in", .tags(.p12), arguments: [false, true])
     func p12_slicesLetOthersIn(isOnOneSession: Bool) async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
@@ -99,7 +101,7 @@ struct SendingRows {
             let other = isOnOneSession ? session : try await session.connection.openSession()
             let bulk = try await session.openSender(to: "bulk")
             let quick = try await other.openSender(to: "quick")
-            // The loop is held, so that both messages come to it together.
+            // The test blocks the loop, so that both messages reach it together.
             try await peer.run { _ in
                 try bulk.trySend(encoded: payload(4_000_000))
                 try quick.trySend(encoded: payload(100))
@@ -112,7 +114,7 @@ struct SendingRows {
         }
     }
 
-    /// The next slice is that of the sender with the highest priority, in the middle of another's message too.
+    /// The sender with the highest priority gets the next slice, even in the middle of another sender's message.
     @Test("Priority decides the next slice", .tags(.p12), arguments: [false, true])
     func p12_priorityDecidesTheNextSlice(hasBegun: Bool) async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
@@ -126,7 +128,7 @@ struct SendingRows {
                 for _ in 0..<2 { try bulk.trySend(encoded: payload(2_000_000)) }
                 await peer.settle()
             }
-            // The loop is held, so that all messages come to it together.
+            // The test blocks the loop, so that all messages reach it together.
             try await peer.run { _ in
                 if !hasBegun { for _ in 0..<2 { try bulk.trySend(encoded: payload(2_000_000)) } }
                 for _ in 0..<10 { try quick.trySend(encoded: payload(20_000)) }
@@ -136,14 +138,14 @@ struct SendingRows {
             let transfers = try await peer.framesOfLibrary().filter { $0.code == .transfer }
             let last = try #require(transfers.lastIndex { $0.field(0) == .uint(1) })
             let before = transfers[..<last].filter { $0.field(0) == .uint(0) }
-            // What had left the backlog stays before them.
+            // Only the bytes that had left the backlog precede the urgent messages.
             let gone = hasBegun ? 131_072 + 65_536 : 0
             #expect(before.reduce(0) { $0 + $1.payload.readableBytes } <= gone)
             #expect(transfers.reduce(0) { $0 + $1.payload.readableBytes } == 4_200_000)
         }
     }
 
-    /// A peer that takes frames of any size gets slices all the same.
+    /// A peer that accepts frames of any size still gets slices.
     @Test("A peer without a max-frame-size gets slices", .tags(.p48), .testedProton)
     func p48_slicesWithoutAMaximum() async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
@@ -154,7 +156,7 @@ struct SendingRows {
             _ = try await first.enqueue(encoded: payload(3_000_000)).outcome()
             var sizes = try await peer.framesOfLibrary().filter { $0.code == .transfer }.map(\.payload.readableBytes)
             #expect(sizes.reduce(0, +) == 3_000_000)
-            // The bytes that may be on their way to the socket at once.
+            // No frame exceeds the bytes that may be in transit to the socket at once.
             #expect(sizes.allSatisfy { $0 <= 131_072 })
             let alone = sizes.count
             try await peer.run { _ in
@@ -164,12 +166,12 @@ struct SendingRows {
             await peer.settle()
             sizes = try await peer.framesOfLibrary().filter { $0.code == .transfer }.map(\.payload.readableBytes)
             #expect(sizes.reduce(0, +) == 5_000_000)
-            // While both wait.
+            // These frames were sent while both messages waited.
             #expect(sizes[alone..<(alone + 100)].allSatisfy { $0 <= 16_384 })
         }
     }
 
-    /// A connection that was lost is never used again: a new one counts from the start.
+    /// A lost connection is never used again. A new connection counts from the start.
     @Test("A connection is never used again", .tags(.p23))
     func p23_aConnectionIsNeverUsedAgain() async throws {
         try await withSession({ .settlingNothing }) { session, peer in
@@ -191,7 +193,7 @@ struct SendingRows {
         }
     }
 
-    /// Delivery tags are made here, of 1 to 32 bytes, and no two messages of a link have the same.
+    /// The library creates delivery tags of 1 to 32 bytes, each unique on its link.
     @Test("Delivery tags are short", .tags(.p34))
     func p34_tagsAreShort() async throws {
         try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
@@ -204,7 +206,7 @@ struct SendingRows {
         }
     }
 
-    /// A tag that is longer than the standard allows, which Proton takes, goes no further than 32 bytes.
+    /// Proton accepts a tag that is longer than the standard allows. The library cuts it to 32 bytes.
     @Test("Long tags of a peer are cut", .tags(.p34))
     func p34_longTagsAreCut() async throws {
         try await withSession { session, peer in
@@ -223,13 +225,13 @@ struct SendingRows {
 }
 
 extension InMemoryPeer {
-    /// The bytes of the library's sessions that Proton or the socket holds.
+    /// The bytes of the library's sessions in Proton and in the socket.
     var heldBytes: Int {
         let proton = self.handler.sessions.values.reduce(0) { $0 + $1.session.outgoingBytes }
         return proton + self.wire.flushedBytes
     }
 
-    /// What Proton holds of the messages that the library has received.
+    /// The bytes of received messages in Proton.
     var incomingBytes: Int {
         self.handler.sessions.values.reduce(0) { $0 + $1.session.incomingBytes }
     }

@@ -5,10 +5,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Sending: the peer's window, and numbers that wrap.
+/// Sending: the peer's window, and serial numbers that wrap.
 @Suite(.deadline)
 struct SendingWindowRows {
-    /// A peer that shrinks its window below what is on its way stops the session until it opens it again.
+    /// A peer that shrinks its window below the transfers in flight stops the session until it opens the window again.
     @Test("The remote window is signed")
     func remoteWindowIsSigned() async throws {
         try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
@@ -16,7 +16,7 @@ struct SendingWindowRows {
             for _ in 0..<10 { try sender.trySend(encoded: payload(10)) }
             await peer.settle()
             #expect(try await peer.count(.transfer) == 10)
-            // The peer had seen one transfer, and takes two from there: minus seven.
+            // The peer has seen one transfer and accepts two more from there, so the window is minus seven.
             try await peer.run { try $0.inject(.sessionFlow(nextIncomingID: 1, window: 2)) }
             let transfers = try (0..<20).map { _ in try sender.trySend(encoded: payload(10)) }
             await peer.settle()
@@ -31,7 +31,7 @@ struct SendingWindowRows {
         }
     }
 
-    /// Ids and counts that begin just before 2³² go on behind it, as with RabbitMQ 4.
+    /// Ids and counts that begin just before 2³² wrap correctly, as with RabbitMQ 4.
     @Test("Ids and counts are serial numbers")
     func idsAreSerialNumbers() async throws {
         try await withWrappingBroker(handle: 0, window: .messages(4)) { session, receiver, peer in
@@ -51,12 +51,12 @@ struct SendingWindowRows {
             let frames = try await peer.framesOfLibrary()
             #expect(frames.filter { $0.code == .disposition }.map { $0.field(1) }.last == .uint(15))
             let flow = try #require(frames.last { $0.code == .flow })
-            // Two of four places were free behind the last message but one, whose count is 2³² + 14.
+            // Two of four places were free after the last message but one, whose count is 2³² + 14.
             #expect(flow.field(0) == .uint(16) && flow.field(5) == .uint(15) && flow.field(6) == .uint(4))
         }
     }
 
-    /// A flow of the session alone, for which Proton raises no event, is looked at too.
+    /// The library reads a flow without a link, for which Proton raises no event.
     @Test("A flow of the session alone is seen", .tags(.p49))
     func p49_aFlowOfTheSessionIsSeen() async throws {
         try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
@@ -72,12 +72,12 @@ struct SendingWindowRows {
 }
 
 extension Frame {
-    /// A flow of the session alone.
+    /// Returns a flow of the session without a link.
     static func sessionFlow(nextIncomingID: UInt32, window: UInt32) -> Frame {
         Frame(.flow, [.uint(nextIncomingID), .uint(window), .uint(0), .uint(1_000)])
     }
 
-    /// A flow of the link that the peer has attached with handle 0, on which it receives.
+    /// Returns a flow of the link that the peer has attached with handle 0 as its receiver.
     static func linkFlow(
         nextIncomingID: UInt32,
         window: UInt32,

@@ -6,11 +6,11 @@ import Testing
 
 @testable import QpidProton
 
-/// The client against bytes written by hand.
+/// The client against handwritten bytes.
 @Suite struct SASLClientTests {
     static let plain = SASLPlainClient(username: "ann", password: Redacted("s3cret"))
 
-    /// A client that has sent its sasl-init.
+    /// Returns the peer of a client that has sent its sasl-init.
     static func waitingForOutcome(maxFrameSize: Int = 65_536) async throws -> SASLTestPeer {
         let client = try await SASLTestPeer.client([Self.plain], maxFrameSize: maxFrameSize)
         try await client.deliver(ProtocolHeader.saslBytes + SASLTestPeer.bytes([.mechanisms(["PLAIN"])]))
@@ -126,7 +126,7 @@ import Testing
             try await client.deliver(frame)
             #expect(client.state.errors.map(\.condition) == [.illegalState])
         }
-        // PLAIN has no challenge, so an answer to one would be made up.
+        // PLAIN has no challenge, so a response to one would be invented.
         let client = try await Self.waitingForOutcome()
         _ = try await client.sent()
         try await client.deliver(.challenge([]))

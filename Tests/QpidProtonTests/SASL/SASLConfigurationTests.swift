@@ -7,7 +7,7 @@ import Testing
 @testable import QpidProton
 
 @Suite struct SASLConfigurationTests {
-    /// The names that a client handler would take, best first; nil without a SASL layer.
+    /// Returns the mechanisms that a client handler would try, best first; `nil` without a SASL layer.
     static func names(
         _ sasl: AMQPSASL,
         username: String? = nil,

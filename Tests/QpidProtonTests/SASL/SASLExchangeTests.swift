@@ -8,7 +8,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Client and server wired to each other.
+/// A client and a server connected to each other.
 @Suite struct SASLExchangeTests {
     static let plain = SASLPlainClient(username: "ann", password: Redacted("s3cret"))
     static let checking = AMQPServerSASL { username, password in

@@ -23,7 +23,7 @@ import Testing
         return try reader.nextFrame()
     }
 
-    /// A frame around a body.
+    /// Returns a frame with the given body.
     static func frame(_ body: [UInt8], type: UInt8 = 1, offset: UInt8 = 2) -> [UInt8] {
         let size = UInt32(8 + body.count)
         return withUnsafeBytes(of: size.bigEndian) { Array($0) } + [offset, type, 0, 0] + body
@@ -52,7 +52,8 @@ import Testing
 
     @Test func allFormsAreRead() throws {
         let anonymous: [[UInt8]] = [
-            // list8, one symbol instead of an array; list8, array8 of sym8; list32, array32 of sym32.
+            // The forms are a list8 with one symbol, a list8 with an array8 of sym8, and a list32 with an array32 of
+            // sym32.
             [0, 0x53, 0x40, 0xc0, 4, 1, 0xa3, 1, 0x41],
             [0, 0x53, 0x40, 0xc0, 7, 1, 0xe0, 4, 1, 0xa3, 1, 0x41],
             [0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x40, 0xd0, 0, 0, 0, 19, 0, 0, 0, 1]
@@ -121,7 +122,7 @@ import Testing
         #expect(try Self.read(small, maxFrameSize: 0) != nil)
     }
 
-    /// Any change of one byte gives frames, an error, or a wait, on both sides: never a trap.
+    /// Any changed byte leads to frames, an error or a wait on both sides, and never to a trap.
     @Test func everyFlippedByte() async throws {
         let toClient =
             ProtocolHeader.saslBytes

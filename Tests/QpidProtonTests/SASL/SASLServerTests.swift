@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The server against bytes written by hand.
+/// The server against handwritten bytes.
 @Suite struct SASLServerTests {
     static let plainHeader = Array("AMQP".utf8) + [0, 1, 0, 0]
     static let checking = AMQPServerSASL { username, password in username == "ann" && password == "s3cret" }

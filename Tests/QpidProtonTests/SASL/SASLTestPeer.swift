@@ -8,12 +8,12 @@ import Testing
 
 @testable import QpidProton
 
-/// Stands where the AMQP handler stands, and writes down what reaches it.
+/// Takes the place of the AMQP handler, and records what reaches it.
 final class SASLRecorder: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
 
     struct State {
-        /// Names of the events in the order in which they came.
+        /// The names of the events in the order of their arrival.
         var events: [String] = []
         var identity: AMQPAuthenticatedIdentity?
         var bytes: [UInt8] = []
@@ -59,7 +59,8 @@ struct SASLTestPeer: Sendable {
     let recorder: SASLRecorder
     private let closing: Closing
 
-    /// Closes the channel when the last copy of the peer is gone: a channel and its pipeline hold each other until then.
+    /// Closes the channel when the last copy of the peer is released, because a channel and its pipeline retain each
+    /// other until then.
     private final class Closing: Sendable {
         let channel: NIOAsyncTestingChannel
 
@@ -68,7 +69,8 @@ struct SASLTestPeer: Sendable {
         }
 
         deinit {
-            // Not from the loop itself, which runs what is left of closing with the next that comes from elsewhere.
+            // The close comes from another task, because the loop runs its remaining work only with the next task from
+            // elsewhere.
             Task { [channel] in channel.close(promise: nil) }
         }
     }
@@ -95,7 +97,7 @@ struct SASLTestPeer: Sendable {
         try await self.channel.connect(to: SocketAddress(ipAddress: "192.0.2.1", port: 5672)).get()
     }
 
-    /// A client that is connected and has sent its header.
+    /// Returns a connected client that has sent its header.
     static func client(
         _ mechanisms: [any SASLClientMechanism],
         security: SASLTransportSecurity = Self.local,
@@ -140,7 +142,7 @@ struct SASLTestPeer: Sendable {
         return Array(buffer.readableBytesView)
     }
 
-    /// Everything sent since the last call.
+    /// Returns everything that was sent since the last call.
     func sent() async throws -> [UInt8] {
         var bytes: [UInt8] = []
         while let buffer = try await self.channel.readOutbound(as: ByteBuffer.self) {
@@ -149,7 +151,7 @@ struct SASLTestPeer: Sendable {
         return bytes
     }
 
-    /// The frames sent since the last call, after the header where `header` is set.
+    /// Returns the frames that were sent since the last call; with `header`, those after the protocol header.
     func sentFrames(header: Bool = false) async throws -> [SASLFrame] {
         var bytes = try await self.sent()[...]
         if header {
@@ -165,12 +167,12 @@ struct SASLTestPeer: Sendable {
         return frames
     }
 
-    /// What a closed socket looks like.
+    /// Ends the input as a closed socket does.
     func endOfInput() async throws {
         try await self.channel.testingEventLoop.perform { self.channel.pipeline.fireChannelInactive() }
     }
 
-    /// Waits until a condition holds; the deadline is far beyond what it can take.
+    /// Waits until a condition holds, with a deadline far beyond the expected time.
     func wait(_ condition: (SASLRecorder.State) -> Bool) async throws {
         let deadline = ContinuousClock.now + patience
         while !condition(self.state) {
@@ -178,11 +180,11 @@ struct SASLTestPeer: Sendable {
             await self.channel.testingEventLoop.run()
             await Task.yield()
         }
-        // What made it hold may be in the middle of its work.
+        // The event that fulfilled the condition may still be in progress.
         await self.channel.testingEventLoop.run()
     }
 
-    /// Carries bytes between two peers until a condition holds, in chunks of at most `chunk` bytes.
+    /// Exchanges bytes between two peers until a condition holds, in chunks of at most `chunk` bytes.
     static func exchange(
         _ client: NIOAsyncTestingChannel,
         _ server: NIOAsyncTestingChannel,
@@ -208,12 +210,12 @@ struct SASLTestPeer: Sendable {
     }
 }
 
-/// Keeps every line of a log, with its metadata.
+/// Records every line of a log, with its metadata.
 final class LogKeeper: LogHandler, Sendable {
     private let stored = Mutex("")
     var text: String { self.stored.withLock { $0 } }
 
-    /// The lines that hold a text.
+    /// Returns the lines that contain a text.
     func lines(with text: String) -> [String] {
         self.text.split(separator: "\n").map(String.init).filter { $0.contains(text) }
     }

@@ -7,7 +7,7 @@ import Testing
 
 @testable import QpidProton
 
-/// TLS and SASL between two channels in memory.
+/// TLS and SASL between two in-memory channels.
 @Suite struct AMQPTLSHandshakeTests {
     let certificates: TestCertificates
 
@@ -30,7 +30,7 @@ import Testing
 
     private func roots(_ name: String = "ca") -> AMQPTLS.TrustRoots { .file(self.certificates.path("\(name).pem")) }
 
-    /// Does what the connection does with an error of the TLS layer.
+    /// Translates an error of the TLS layer as the connection does.
     private final class Translator: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         let host: String?
@@ -128,7 +128,7 @@ import Testing
 
     @Test func aWrongName() async throws {
         let tls = AMQPTLS(trustRoots: self.roots())
-        // swift-nio-ssl also takes a certificate that names the address itself, so the address is another one here.
+        // swift-nio-ssl also accepts a certificate that names the address itself, so the address here differs.
         for (host, address) in [("elsewhere", "10.0.0.1"), ("10.0.0.1", "10.0.0.1")] {
             let client = try await self.client(tls, host: host, address: address)
             let server = try await self.server(AMQPServerTLS(identity: self.identity("server")))
@@ -165,7 +165,8 @@ import Testing
     @Test func aClientCertificateThatIsNotAccepted() async throws {
         let server = AMQPServerTLS(identity: self.identity("server"), clientCertificates: .required(self.roots()))
         for (name, serverText) in [("strange", "trusted certificate authority"), (nil, "shows no certificate")] {
-            // With TLS 1.3 the client is done, and sends its SASL header, before the server has looked.
+            // With TLS 1.3 the client has finished, and sends its SASL header, before the server has checked the
+            // certificate.
             let (client, other) = try await self.connect(
                 AMQPTLS(trustRoots: self.roots(), identity: name.map { self.identity($0) }),
                 to: server

@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-/// Certificates made with the `openssl` command in a directory of their own, which goes with the value.
+/// Certificates from the `openssl` command, in a directory that is deleted with the value.
 final class TestCertificates: Sendable {
     let directory: String
 
@@ -30,7 +30,7 @@ final class TestCertificates: Sendable {
         return self.path(name)
     }
 
-    /// Makes `<name>.pem` and `<name>.key`, an authority.
+    /// Creates an authority in `<name>.pem` and `<name>.key`.
     func makeAuthority(_ name: String) throws {
         try self.openssl(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout \(name).key "
@@ -38,7 +38,8 @@ final class TestCertificates: Sendable {
         )
     }
 
-    /// Makes `<name>.pem` and `<name>.key`, signed by an authority. `days` may be negative: it has then expired.
+    /// Creates `<name>.pem` and `<name>.key`, signed by an authority. With a negative `days` the certificate has
+    /// expired.
     func make(
         _ name: String,
         subject: String,
@@ -58,7 +59,7 @@ final class TestCertificates: Sendable {
         )
     }
 
-    /// Runs `openssl`; the words of `command` are its first arguments.
+    /// Runs `openssl`. The words of `command` are its first arguments.
     func openssl(_ command: String, _ more: String...) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")

@@ -6,10 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// The channel numbers on the wire: one that a session has had rests before the next session gets it.
+/// Channel numbers on the wire: the number of an ended session rests before another session gets it.
 @Suite(.deadline)
 struct ChannelTests {
-    /// The channels of the library's begins, in order.
+    /// Returns the channels of the library's `begin` frames, in order.
     private func channels(_ peer: InMemoryPeer) async throws -> [UInt16] {
         try await peer.framesOfLibrary().filter { $0.code == .begin }.map(\.channel)
     }
@@ -18,7 +18,7 @@ struct ChannelTests {
         try await withPeer { connection, peer in
             for _ in 0..<5 { try await connection.openSession().close().check() }
             #expect(try await self.channels(peer) == [0, 1, 2, 3, 4])
-            // Sessions that only hold a number are not shown to the peer.
+            // Sessions that only reserve a number are invisible to the peer.
             #expect(try await peer.count(.end) == 5)
             await peer.advance(by: .milliseconds(150))
             for _ in 0..<3 { try await connection.openSession().close().check() }
@@ -51,7 +51,7 @@ struct ChannelTests {
         }
     }
 
-    /// A peer that has taken no number for the session yet has not ended it either.
+    /// A peer that has not answered the `begin` has not ended the session either.
     @Test func aNumberRestsFromThePeersEndOn() async throws {
         try await withPeer({ .notClosing }) { connection, peer in
             let session = try await connection.openSession()
@@ -68,7 +68,7 @@ struct ChannelTests {
         }
     }
 
-    /// With a few numbers alone the begin waits until one has rested.
+    /// With few numbers the `begin` waits until one of them has rested.
     @Test func aBeginWaitsWhileAllNumbersRest() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.channelMax = 1
@@ -110,7 +110,7 @@ struct ChannelTests {
         }
     }
 
-    /// The answer to a begin does not wait, and takes a number that has rested where there is one.
+    /// The answer to a `begin` does not wait, and uses a rested number if there is one.
     @Test(arguments: [UInt16(0), 7])
     func answersTakeRestedNumbers(channelMax: UInt16) async throws {
         var configuration = AMQPConnection.Configuration()
@@ -137,7 +137,7 @@ struct ChannelTests {
         }
     }
 
-    /// Sessions that hold numbers are gone when the numbers have rested.
+    /// Sessions that reserve numbers are freed when the numbers have rested.
     @Test func nothingStaysBehind() async throws {
         try await withPeer { connection, peer in
             for _ in 0..<50 { try await connection.openSession().close().check() }

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// A renewal of the session's window names a link, so that a sender resumes that waits for a flow of its own link.
+/// A renewal of the session's window names a link, so that a sender that waits for a flow of its own link resumes.
 @Suite(.deadline)
 struct NamedRenewalTests {
     private static func connection() -> AMQPConnection.Configuration {
@@ -15,7 +15,7 @@ struct NamedRenewalTests {
         return configuration
     }
 
-    /// Opens a session with a window of sixteen frames, with one receiver a name, at a peer that the test plays.
+    /// Opens a session with a window of sixteen frames and one receiver per name. The test acts as the peer.
     private func withSleeper(
         _ count: Int,
         lag: Int = 0,
@@ -54,7 +54,7 @@ struct NamedRenewalTests {
     @Test(arguments: [0, 3, 9])
     func linksThatResumeOnlyAtAFlowThatNamesThemAllGoOn(lag: Int) async throws {
         try await withSleeper(2, lag: lag) { session, receivers, sleeper, peer in
-            // Each is larger than the window, several times.
+            // Each message is several times larger than the window.
             for link in 0..<2 { for _ in 0..<3 { sleeper.offer(link, frames: 60) } }
             try await sleeper.run(peer)
             #expect(sleeper.isDone, "\(sleeper)")
@@ -69,13 +69,13 @@ struct NamedRenewalTests {
         }
     }
 
-    /// There are more links than one write names, and than the window has frames.
+    /// There are more links than one write names, and more than the window has frames.
     @Test(arguments: [0, 3, 9])
     func manyLinksAreNamedInTurn(lag: Int) async throws {
         try await withSleeper(40, lag: lag) { session, receivers, sleeper, peer in
             for link in 0..<40 { sleeper.offer(link, frames: 7) }
             try await sleeper.run(peer)
-            // Of links that have not begun sixteen are named a second.
+            // Sixteen links that have not begun are named per second.
             for _ in 0..<6 where !sleeper.isDone {
                 await peer.advance(by: .milliseconds(1_100))
                 try await sleeper.run(peer)
@@ -85,7 +85,7 @@ struct NamedRenewalTests {
         }
     }
 
-    /// Messages of one frame are never in the middle when the window is renewed.
+    /// Messages of one frame are never partly sent when the window is renewed.
     @Test(arguments: [0, 3])
     func linksWithMessagesOfOneFrameGoOn(lag: Int) async throws {
         try await withSleeper(3, lag: lag) { session, receivers, sleeper, peer in
@@ -99,7 +99,7 @@ struct NamedRenewalTests {
         }
     }
 
-    /// The peer finds the window closed when it wants to begin: no transfer shows here that the link waits.
+    /// The peer finds the window closed when it wants to begin, so no transfer shows that its link waits.
     @Test func aLinkThatHasNotBegunIsNamedToo() async throws {
         try await withSleeper(2, lag: 9) { session, receivers, sleeper, peer in
             for round in 0..<3 {
@@ -108,7 +108,7 @@ struct NamedRenewalTests {
                 sleeper.offer(1, frames: 2)
                 sleeper.sleep(1)
                 try await sleeper.run(peer)
-                // What the first look leaves out follows within a second.
+                // Links that the first write omits are named within a second.
                 if !sleeper.isDone {
                     await peer.advance(by: .milliseconds(1_100))
                     try await sleeper.run(peer)
@@ -120,7 +120,8 @@ struct NamedRenewalTests {
         }
     }
 
-    /// A link that is paused, detached or without credit has nothing to resume, and a flow that names it could do harm.
+    /// A link that is paused, detached or without credit has nothing to resume, and a flow that names it could cause
+    /// harm.
     @Test func noFlowNamesALinkThatHasNothingToResume() async throws {
         try await withSleeper(3) { session, receivers, sleeper, peer in
             let pausing = begin { try await receivers[1].pause() }
@@ -128,7 +129,7 @@ struct NamedRenewalTests {
             try await sleeper.look(peer)
             try await peer.run { try $0.inject(.flow(nextIncomingID: 0, handle: 8, deliveryCount: 4, credit: 0)) }
             try await pausing.value
-            // The peer has detached the third, and this side's answer has left.
+            // The peer has detached the third link, and this side has answered.
             try await peer.run { try $0.inject(.detach(9)) }
             await peer.settle()
             let before = try await peer.framesOfLibrary().count
@@ -141,13 +142,13 @@ struct NamedRenewalTests {
         }
     }
 
-    /// The peer's detach has come, and this side's has not left: the frame that is written with it must not name the handle.
+    /// The peer's detach has arrived, but this side's has not left. A flow in the same write must not name the handle.
     @Test func aLinkThatThePeerHasJustDetachedIsNotNamed() async throws {
         try await withSleeper(2, lag: 9) { session, receivers, sleeper, peer in
             sleeper.offer(1, frames: 60)
             try await sleeper.run(peer, until: { $0.isWindowClosed })
             let before = try await peer.framesOfLibrary().count
-            // In one read: what uses the window up, and the detach behind it.
+            // The last transfers of the window and the detach arrive in one read.
             try await peer.run { peer in
                 var bytes = ByteBuffer()
                 bytes.writeImmutableBuffer(try sleeper.nextTransfers(1, 8).encodedTogether())
@@ -161,7 +162,7 @@ struct NamedRenewalTests {
         }
     }
 
-    /// RabbitMQ ends a session whose flow names a link that it has just detached, and needs no name to resume a link.
+    /// RabbitMQ ends a session whose flow names a link that it has just detached. It resumes links without being named.
     @Test func renewalsNameNoLinkAtRabbitMQ() async throws {
         try await withSleeper(2, product: "RabbitMQ") { session, receivers, sleeper, peer in
             let before = try await peer.framesOfLibrary().count
@@ -176,7 +177,7 @@ struct NamedRenewalTests {
         }
     }
 
-    /// A message that is aborted in the middle leaves the limit where it was.
+    /// A message that is aborted in its middle does not change the limit.
     @Test func anAbortLeavesTheLimit() async throws {
         try await withSleeper(1) { session, receivers, sleeper, peer in
             for _ in 0..<6 {
@@ -197,16 +198,16 @@ extension [Frame] {
     }
 }
 
-/// The senders of a peer, each of which stops at the end of the window and goes on only when a flow names its link.
-// Sendable for this reason: the test uses it in one place at a time.
+/// The senders of a peer. Each sender stops at the end of the window, and resumes only when a flow names its link.
+// Sendable because the test uses it in one place at a time.
 final class Sleeper: @unchecked Sendable, CustomStringConvertible {
     private struct Link {
         let handle: UInt32
         var isAwake = false
-        /// The first delivery-count without credit, as the latest flow told it.
+        /// The first delivery-count without credit, according to the latest flow.
         var limit: UInt32 = 0
         var deliveryCount: UInt32 = 0
-        /// The frames of the messages that wait, and whether each is aborted at its end.
+        /// The number of frames of each waiting message, and whether it is aborted at its end.
         var messages: [(frames: Int, isAborted: Bool)] = []
         var isBegun = false
         var deliveryID: UInt32 = 0
@@ -220,7 +221,7 @@ final class Sleeper: @unchecked Sendable, CustomStringConvertible {
     private var nextID: UInt32 = 0
     private var nextDeliveryID: UInt32 = 0
     private var windowLimit: UInt32 = 0
-    /// The frames of the library that were looked at, and how many rounds later a frame is seen than it was written.
+    /// The number of processed frames of the library, and the rounds by which the sender sees frames late.
     private var seen = 0
     private let lag: Int
     private var written: [Int] = []
@@ -241,7 +242,7 @@ final class Sleeper: @unchecked Sendable, CustomStringConvertible {
             + self.links.map { "\($0.isAwake) \($0.messages) \($0.deliveryCount)<\($0.limit)" }.joined(separator: "; ")
     }
 
-    /// Answers the last attach of the library; the handles are 7, 8, 9 and so on.
+    /// Answers the library's latest attach. The handles are 7, 8, 9 and so on.
     func attach(_ peer: InMemoryPeer) async throws {
         let attach = try #require(try await peer.framesOfLibrary().last { $0.code == .attach })
         let handle = UInt32(7 + self.links.count)
@@ -256,7 +257,7 @@ final class Sleeper: @unchecked Sendable, CustomStringConvertible {
 
     func sleep(_ link: Int) { self.links[link].isAwake = false }
 
-    /// Looks at the flows that have come, those of the last rounds left out.
+    /// Processes the flows that have arrived, except those of the last rounds.
     func look(_ peer: InMemoryPeer) async throws {
         let frames = try await peer.framesOfLibrary()
         self.written.append(frames.count)
@@ -280,12 +281,12 @@ final class Sleeper: @unchecked Sendable, CustomStringConvertible {
         guard case .uint(let handle) = flow.field(4), case .uint(let count) = flow.field(5),
             case .uint(let credit) = flow.field(6)
         else { return }
-        // This side numbers its links as the peer does, from 0.
+        // This side numbers its links from 0, in the peer's order.
         self.links[Int(handle)].limit = count &+ credit
         self.links[Int(handle)].isAwake = true
     }
 
-    /// Sends while links are awake, and looks at flows, until nothing moves any more.
+    /// Sends frames while links are awake, and processes flows, until nothing moves.
     func run(_ peer: InMemoryPeer, until isOver: (Sleeper) -> Bool = { _ in false }) async throws {
         var quiet = 0
         while quiet <= self.lag + 2 {
@@ -300,7 +301,7 @@ final class Sleeper: @unchecked Sendable, CustomStringConvertible {
         }
     }
 
-    /// A few frames of the links that are awake, in turn.
+    /// Returns a few frames of the awake links, in turn.
     private func sendRound() -> [Frame] {
         var frames: [Frame] = []
         for _ in 0..<4 {
@@ -308,7 +309,7 @@ final class Sleeper: @unchecked Sendable, CustomStringConvertible {
                 self.turn = (self.turn + 1) % self.links.count
                 guard self.links[self.turn].isAwake, self.links[self.turn].canSend else { continue }
                 guard !self.isWindowClosed else {
-                    // What finds the window closed waits for a flow of its own.
+                    // A link that finds the window closed waits for a flow of its own.
                     self.links[self.turn].isAwake = false
                     continue
                 }
@@ -319,7 +320,7 @@ final class Sleeper: @unchecked Sendable, CustomStringConvertible {
         return frames
     }
 
-    /// Frames that are sent whatever the window is.
+    /// Returns frames that are sent regardless of the window.
     func nextTransfers(_ link: Int, _ count: Int) -> [Frame] { (0..<count).map { _ in self.transfer(link) } }
 
     private func transfer(_ index: Int) -> Frame {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What the peer tells of its sessions and links, and what it is told when it asks.
+/// The peer's state of its sessions and links, and the answers to its echo requests.
 @Suite(.deadline)
 struct PeerStateTests {
     @Test func idsAndWindowsOfABrokerThatBeginsBeforeZero() async throws {
@@ -28,13 +28,14 @@ struct PeerStateTests {
             }
             let told = try await session.snapshot()
             #expect(told.remoteIncomingWindow == 7 && told.remoteOutgoingWindow == Int(UInt32.max))
-            // It says that transfers are on their way which have not come.
+            // The peer reports transfers in flight that have not arrived.
             try await peer.run { try $0.inject(Frame.flow(nextOutgoingID: 5, outgoingWindow: 10)) }
             #expect(try await session.snapshot().remoteOutgoingWindow == 13)
         }
     }
 
-    /// The broker reckons the credit from the count in the flow: one of 0 would be five messages more than are meant.
+    /// The broker computes the credit from the delivery-count in the flow. A count of 0 would grant five messages too
+    /// many.
     @Test func creditIsGrantedFromTheCountThatTheBrokerBeginsWith() async throws {
         try await withWrappingBroker(handle: 7, window: .messages(8)) { _, _, peer in
             await peer.settle()
@@ -45,7 +46,7 @@ struct PeerStateTests {
         }
     }
 
-    /// The link is named by the handle of who sends the flow: 7 from the broker, 0 from this side.
+    /// The flow names the link by the handle of its sender: 7 from the broker, 0 from this side.
     @Test func aBrokerThatAsksForAReceiver() async throws {
         try await withWrappingBroker(handle: 7, window: .messages(8)) { session, receiver, peer in
             for round in 0..<2 {
@@ -66,7 +67,7 @@ struct PeerStateTests {
             let flows = try await peer.framesOfLibrary().filter { $0.code == .flow }
             #expect(flows.count == before + 1)
             let answer = try #require(flows.last)
-            // Of sixteen frames of the window two have been used, which were small; of eight credits two have.
+            // Two of the sixteen window frames have been used by small transfers, and two of the eight credits.
             guard case .uint(let window) = answer.field(1) else { throw Unexpected(what: "\(answer)") }
             #expect(window >= 14 && window <= 20)
             #expect(
@@ -78,7 +79,7 @@ struct PeerStateTests {
         }
     }
 
-    /// Proton's counts stay right: the window and the credit go on being used up and renewed.
+    /// Proton's counts stay correct: the window and the credit are still used up and renewed.
     @Test func echoesDisturbNothing() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 512
@@ -108,7 +109,7 @@ struct PeerStateTests {
             #expect(flows.count > 200)
             for flow in flows {
                 guard case .uint(let window) = flow.field(1) else { continue }
-                // As many of the smallest transfers as the capacity holds.
+                // The capacity holds this many of the smallest transfers.
                 #expect(window <= 8_192 / 64)
                 if case .uint(let credit) = flow.field(6) { #expect(credit <= 10) }
             }
@@ -118,7 +119,7 @@ struct PeerStateTests {
     @Test func aPeerThatAsksForASender() async throws {
         try await withSession({ PeerScript(credit: nil, takesMessages: false) }) { session, peer in
             let sender = try await session.openSender(to: "q")
-            // Five credits, of which three are used; the session's window then closes before the rest.
+            // The flow grants five credits, and closes the session's window after three messages.
             try await peer.run { try $0.inject(.linkFlow(nextIncomingID: 0, window: 3, credit: 5)) }
             for size in 1...9 { try sender.trySend(encoded: payload(size)) }
             await peer.settle()
@@ -157,7 +158,7 @@ struct PeerStateTests {
             #expect(second.available == 9 && second.flowProperties == properties)
             let links: [any AMQPLink] = [sender, second]
             #expect(links.map(\.flowProperties) == [["x": 1], properties])
-            // Of the session alone: nothing of a link changes.
+            // A flow without a link changes nothing of a link.
             try await peer.run { try $0.inject(.sessionFlow(nextIncomingID: 0, window: 100)) }
             #expect(second.available == 9 && second.flowProperties == properties)
             let large: AMQPMap = ["x": .string(String(repeating: "y", count: 2_000))]
@@ -172,7 +173,7 @@ struct PeerStateTests {
         }
     }
 
-    /// A handle that was given back belongs to the next link that is attached with it.
+    /// A released handle belongs to the next link that is attached with it.
     @Test func aHandleThatIsUsedAgain() async throws {
         try await withSession { session, peer in
             let first = try await session.openReceiver(from: "a")
@@ -190,7 +191,7 @@ struct PeerStateTests {
         }
     }
 
-    /// A peer that asks without end and reads nothing costs no more than what may wait for the socket.
+    /// A peer that requests echoes endlessly and reads nothing is limited to the bytes that may wait for the socket.
     @Test func aPeerThatAsksAndDoesNotRead() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")
@@ -237,7 +238,7 @@ struct PeerStateTests {
         #expect(flow.nextIncomingID == 1 && flow.incomingWindow == 2 && flow.nextOutgoingID == 3)
         #expect(flow.outgoingWindow == 4 && flow.handle == 5 && flow.deliveryCount == 6 && flow.linkCredit == 7)
         #expect(flow.available == 8 && flow.drain && flow.echo && flow.properties == properties)
-        // The map ends behind what is seen of the frame.
+        // The map extends beyond the visible part of the frame.
         flow = try read(frame, cut: 1)
         #expect(flow.properties == nil && flow.echo)
         frame.fields[6] = .string("no number")

@@ -6,8 +6,8 @@ import Testing
 
 @testable import QpidProton
 
-/// Random interleavings of attaches, detaches, flows, drains and transfers that cross on the wire: a flow that this side
-/// writes itself never changes what a link may send.
+/// Random interleavings of attaches, detaches, flows, drains and transfers that cross on the wire. A flow that this
+/// side writes itself must never change a link's limit.
 @Suite(.deadline)
 struct RenewalModelTests {
     @Test(arguments: UInt64(0)..<200)
@@ -26,29 +26,29 @@ struct RenewalModelTests {
     }
 }
 
-/// One session between a frame observer, with frames as Proton makes them, and a peer that sends on links.
+/// One session between a frame observer, which gets frames as Proton writes them, and a peer that sends on links.
 private struct RenewalModel {
-    /// This side's receiver of one name.
+    /// This side's receiver with one name.
     struct Own {
         var handle: UInt32
         var isAttached = false
-        /// What Proton counts with, and whether the peer's attach was seen.
+        /// The delivery-count that Proton uses.
         var count: UInt32 = 0
         var credit: UInt32 = 0
         var isDraining = false
         var isAnswered = false
-        /// It was detached, and the peer has not answered: the name is not free.
+        /// Whether the receiver is detached without an answer, so that the name is not free.
         var isClosing = false
     }
 
-    /// The peer's sender of one name.
+    /// The peer's sender with one name.
     struct Peer {
         var handle: UInt32
         var isAttached = false
         var count: UInt32 = 0
-        /// The limit that the last flow told.
+        /// The limit according to the latest flow.
         var limit: UInt32?
-        /// The handle that this side has attached.
+        /// The handle of the link that this side has attached.
         var ownHandle: UInt32?
         var isDraining = false
         var isInMessage = false
@@ -66,9 +66,9 @@ private struct RenewalModel {
     private var own: [Own]
     private var peers: [Peer]
     private let status: [LinkStatus]
-    /// What this side has seen of the peer's links: attached, and not detached, by name.
+    /// Whether this side has seen the peer's link of each name as attached.
     private var seen: [Bool]
-    /// Whether the peer's link was answered: another one of the name waits for its detach.
+    /// Whether the peer's link was answered. Another link of that name waits for its detach.
     private var isPaired: [Bool]
     private var indices: [UInt32: Int] = [:]
     private var toPeer: [(frame: Frame, isRenewal: Bool)] = []
@@ -138,7 +138,7 @@ private struct RenewalModel {
         }
     }
 
-    // MARK: This side, as Proton writes
+    // MARK: This side, with frames as Proton writes them
 
     private mutating func write(_ frame: Frame) throws {
         var bytes: ByteBuffer? = try frame.encoded()
@@ -158,7 +158,7 @@ private struct RenewalModel {
         if self.seen[index] { self.session.flows.observe(self.status[index], isReceiver: true) }
     }
 
-    /// The count with which the peer began, of the links whose attach was seen.
+    /// The delivery-count with which the peer began each link whose attach was seen.
     private var lastSeenCount: [Int: UInt32] = [:]
 
     private mutating func detach(_ index: Int) throws {
@@ -237,7 +237,7 @@ private struct RenewalModel {
         let limit = self.peers[index].limit
         self.peers[index] = Peer(handle: self.nextPeerHandle, isAttached: true)
         self.peers[index].ownHandle = ownHandle
-        // What a flow told before the peer attached holds for it.
+        // A flow from before the peer's attach stays valid.
         self.peers[index].limit = limit
         self.indices[self.nextPeerHandle] = index
         self.nextPeerHandle += 1
@@ -252,7 +252,7 @@ private struct RenewalModel {
         guard self.peers[index].isAttached else { return }
         self.peers[index].isAttached = false
         self.peers[index].isInMessage = false
-        // As RabbitMQ does: it knows the handle no more.
+        // Like RabbitMQ, the peer forgets the handle.
         self.peers[index].ownHandle = nil
         self.peers[index].limit = nil
         self.trace.append("peer: detach \(index)")
@@ -275,7 +275,7 @@ private struct RenewalModel {
         )
     }
 
-    /// The peer answers a drain: it gives the credit back, and says so.
+    /// Answers a drain: the peer returns the credit with a flow.
     private mutating func peerAnswers(_ index: Int) {
         let peer = self.peers[index]
         guard peer.isAttached, peer.isDraining, !peer.isInMessage, let limit = peer.limit, peer.ownHandle != nil else {
@@ -303,13 +303,13 @@ private struct RenewalModel {
                 guard case .uint(let handle) = frame.field(0),
                     let index = self.peers.firstIndex(where: { $0.ownHandle == handle })
                 else { continue }
-                // The answer to a detach is a detach, behind an attach where that was missing.
+                // The answer to a detach is a detach, after an attach if that was missing.
                 if !self.peers[index].isAttached { self.peerAttaches(index) }
                 self.peerDetaches(index)
             case .flow:
                 guard case .uint(let handle) = frame.field(4), case .uint(let count) = frame.field(5),
                     case .uint(let credit) = frame.field(6),
-                    // One that crosses with a detach of the peer finds nothing.
+                    // A flow that crosses a detach of the peer finds no link.
                     let index = self.peers.firstIndex(where: { $0.ownHandle == handle })
                 else { continue }
                 if isRenewal, self.peers[index].limit != count &+ credit {
@@ -369,7 +369,7 @@ private struct RenewalModel {
         }
     }
 
-    /// The handles of the links that were seen, by name.
+    /// Returns the index of the link with this handle, if it was seen.
     private func indexOfPeer(_ handle: AMQPValue) -> Int? {
         guard case .uint(let handle) = handle else { return nil }
         return self.indices[handle]

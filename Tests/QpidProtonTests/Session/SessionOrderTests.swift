@@ -14,7 +14,7 @@ import Testing
 struct SessionOrderTests {
     private static func end(_ channel: UInt16) -> Frame { Frame(.end, channel: channel, []) }
 
-    /// What the library said of the sessions and links that the peer began, in order. Each is named by the peer's channel.
+    /// Returns the library's answers to the peer's sessions and links, in order. Each answer names the peer's channel.
     private func answers(_ adversary: Adversary) async throws -> [String] {
         var channels: [UInt16: String] = [:]
         return try await adversary.peer.framesOfLibrary().compactMap { frame in
@@ -31,7 +31,7 @@ struct SessionOrderTests {
         }
     }
 
-    /// Nothing of an ended session may stay behind.
+    /// Expects that no part of an ended session remains.
     private func expectNothingLeft(_ adversary: Adversary) async throws {
         // Channel numbers rest for a while.
         await adversary.peer.advance(by: .seconds(1))
@@ -68,13 +68,14 @@ struct SessionOrderTests {
             }
             try await self.expectNothingLeft(adversary)
             #expect(connection.error == nil)
-            // A session of this side is answered for itself.
+            // A session of this side gets an answer of its own.
             let session = try await adversary.session(connection)
             #expect(session.error == nil)
         }
     }
 
-    /// Not with Proton as the peer: it fails the connection at a begin that comes after its own end.
+    /// Proton cannot act as the peer here, because it ends the connection at a `begin` that arrives after its own
+    /// `end`.
     @Test func theNextSessionOnTheChannelIsAccepted() async throws {
         try await withAdversary(.server) { connection, adversary in
             try await adversary.send(.begin(channel: 3), Self.end(3), .begin(channel: 3))
@@ -143,7 +144,7 @@ struct SessionOrderTests {
         }
     }
 
-    /// Proton drops what it has to say of a link whose session is not begun.
+    /// Proton drops the frames of a link whose session has not begun.
     @Test func linksDetachedOrRefusedBeforeTheirSessionIsAccepted() async throws {
         try await withAdversary(.server, { $0.incomingLinkLimit = 2 }) { connection, adversary in
             try await adversary.send(
@@ -193,7 +194,7 @@ struct SessionOrderTests {
         }
     }
 
-    /// The peer detaches a link and attaches one of the same name behind it: it reads the detach first.
+    /// The peer detaches a link and attaches one of the same name after it. It must read the detach first.
     @Test(arguments: bothRoles)
     func aDetachIsAnsweredBeforeAnAttachInTheSameWrite(role: ConnectionHandler.Role) async throws {
         try await withSenders(role) { senders, connection, adversary in
@@ -204,7 +205,7 @@ struct SessionOrderTests {
                 bytes.writeImmutableBuffer(try frame.encoded())
             }
             try await adversary.peer.run { [bytes] peer in
-                // As an application that accepts the second link in the very turn in which the first one ends.
+                // This simulates an application that accepts the second link in the turn in which the first one ends.
                 peer.channel.pipeline.fireChannelRead(bytes)
                 if case .sender(let status, _)? = peer.handler.incoming.poll() {
                     _ = peer.handler.sessions.sender(status)?.accept(.init(target: "q"))
@@ -213,13 +214,13 @@ struct SessionOrderTests {
             }
             let frames = try await adversary.peer.framesOfLibrary().dropFirst(before)
             let ends = frames.filter { $0.code == .attach || $0.code == .detach }.map(\.code)
-            // A client refuses the second one.
+            // A client refuses the second link.
             #expect(ends == (role == .server ? [.detach, .attach] : [.detach, .attach, .detach]))
             #expect(connection.error == nil)
         }
     }
 
-    /// The application opens a link of a name in the turn in which the peer detaches the one that had it.
+    /// The application opens a link of the same name in the turn in which the peer detaches the old link.
     @Test func aDetachIsAnsweredBeforeTheNameIsUsedAgain() async throws {
         try await withSenders(.client) { senders, connection, adversary in
             let name = senders[0].name

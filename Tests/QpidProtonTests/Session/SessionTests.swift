@@ -35,7 +35,7 @@ struct SessionTests {
             await expectError(.sessionWindowViolation) { try await theirs.close().check() }
             #expect(theirs.error?.origin == .peer)
             #expect(try await peer.count(.end) == 2)
-            // The connection lives on.
+            // The connection continues.
             let third = try await connection.openSession()
             #expect(try await third.openSender(to: "q").send(AMQPMessage(body: "x")) == .accepted)
         }
@@ -51,7 +51,7 @@ struct SessionTests {
             await peer.settle()
             opening.cancel()
             await expectError(.cancelled) { try await opening.value }
-            // The peer answers late: the session is ended, and nothing else is touched.
+            // The peer answers late. The session ends, and nothing else changes.
             try await peer.run {
                 $0.script.opensSessions = true
                 pn_session_open($0.sessions[0])
@@ -87,7 +87,7 @@ struct SessionTests {
         }
     }
 
-    /// The peer goes on sending until it has seen the end, more than the session's window.
+    /// The peer sends more than the session's window until it has received the end.
     @Test func endingWhileMessagesArrive() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 1_024
@@ -111,7 +111,7 @@ struct SessionTests {
         }
     }
 
-    /// As above, with the only link of the session.
+    /// The same with the only link of the session.
     @Test(arguments: [false, true])
     func closingTheOnlyLinkWhileMessagesArrive(detaches: Bool) async throws {
         var configuration = AMQPConnection.Configuration()

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// P43, P46: the window of a session is renewed each quarter, and the peer never finds it used up.
+/// P43, P46: the window of a session is renewed at each quarter, and the peer never finds it used up.
 @Suite(.deadline)
 struct WindowRenewalTests {
     private static var configuration: AMQPConnection.Configuration {
@@ -24,26 +24,27 @@ struct WindowRenewalTests {
         for _ in 0..<4 { isDue.append(window.arrive(100)) }
         #expect(isDue == [false, false, false, true])
         for _ in 0..<300 { _ = window.arrive(100) }
-        // By 104 bytes a transfer, to which the size has come down.
+        // The average size has fallen to 104 bytes per transfer.
         let gain = window.gain(left: 12, free: free) ?? 0
         #expect(gain > 9_000 && gain < 10_486)
         window.told(12 + gain)
         #expect(window.gain(left: 12 + gain, free: free) == nil)
         #expect(window.gain(left: 12 + gain * 7 / 8, free: free) == nil)
         #expect(window.gain(left: gain / 2, free: free) != nil)
-        // What is held leaves less, and what was told stays.
+        // Held bytes leave less room, but an advertised window is never taken back.
         free = 0
         #expect(window.gain(left: 0, free: free) == nil)
         #expect(window.smallGain(left: 5, free: free) == 0)
         free = 1_000
         #expect(window.gain(left: 0, free: free) != nil)
-        // Large ones are counted at once.
+        // Large transfers count at once.
         for _ in 0..<30 { _ = window.arrive(65_536) }
         free = 65_536 * 4
         #expect(window.smallGain(left: 0, free: free) == 4)
     }
 
-    /// A frame of which the head has come is counted here, and not by Proton: its flows must not take back what was told.
+    /// The library counts a frame once its head has arrived, and Proton counts it later. Proton's flows must not shrink
+    /// the advertised window.
     @Test func anAdvertisedWindowStaysWithinAFrame() async throws {
         let configuration = AMQPSession.Configuration(incomingCapacity: .kibibytes(128))
         try await withSession(session: configuration) { session, peer in
@@ -62,14 +63,14 @@ struct WindowRenewalTests {
                 else { return nil }
                 return next + window
             }
-            // For the credit, for the frame that comes, and for more credit.
+            // The flows are for the credit, for the arriving frame, and for more credit.
             #expect(limits == [2, 3, 3])
             try await peer.run { $0.toLibrary.allowance = nil }
             #expect(receiver.poll() != nil)
         }
     }
 
-    /// The least that the peer had left of the window, from the frames of both sides in the order in which they went.
+    /// Returns the smallest rest of the window at the peer, from the frames of both sides in their order on the wire.
     private func leastWindow(_ peer: InMemoryPeer, _ transfers: Int, _ send: @Sendable (Int) async throws -> Void)
         async throws -> (least: Int, flows: Int, windows: [Int])
     {
@@ -78,7 +79,7 @@ struct WindowRenewalTests {
             try await send(number)
             await peer.settle()
             let frames = try await peer.framesOfLibrary()
-            // The transfers' ids begin with 0.
+            // The ids of the transfers begin with 0.
             let last = frames.last { $0.code == .flow || $0.code == .begin }
             let limit: Int
             if last?.code == .flow, case .uint(let next)? = last?.field(0), case .uint(let window)? = last?.field(1) {
@@ -98,7 +99,7 @@ struct WindowRenewalTests {
     }
 
     @Test func manySmallMessagesNeverUseTheWindowUp() async throws {
-        // Sixteen frames; the credit is not what renews the window.
+        // The window is sixteen frames, and the credit is too large to renew it.
         let session = AMQPSession.Configuration(incomingCapacity: 8_192)
         try await withSession(configuration: Self.configuration, session: session) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(1_000))
@@ -106,7 +107,8 @@ struct WindowRenewalTests {
                 try await peer.run { _ = $0.send(payload(10 + number), on: $0.links[0], settled: true) }
             }
             #expect(least >= 11)
-            // One for the credit, and one a quarter of a window that grows, for the transfers are small.
+            // One flow is for the credit. The others renew a quarter of a window that grows, because the transfers are
+            // small.
             #expect((5...27).contains(flows))
             #expect(windows.allSatisfy { $0 >= 15 }, "\(windows)")
             #expect(windows.contains { $0 > 40 }, "\(windows)")
@@ -143,7 +145,7 @@ struct WindowRenewalTests {
         }
     }
 
-    /// Serial numbers go round, and a session that ends is renewed no more.
+    /// Serial numbers wrap, and the window of an ended session is no longer renewed.
     @Test func theNumbersGoRound() async throws {
         try await withPeer(configuration: Self.configuration) { connection, peer in
             let session = try await connection.openSession(.init(incomingCapacity: 8_192))
@@ -153,7 +155,7 @@ struct WindowRenewalTests {
             let before = try await peer.count(.flow)
             try await session.close().check()
             await peer.settle()
-            // One with the end, so that Proton and the peer agree on the window, and none after it.
+            // One flow precedes the `end`, so that Proton and the peer agree on the window. None follows it.
             #expect(try await peer.count(.flow) <= before + 1)
             #expect(receiver.bufferedMessages == 40)
             let frames = try await peer.framesOfLibrary()
@@ -162,7 +164,7 @@ struct WindowRenewalTests {
         }
     }
 
-    /// Messages that were on their way when their receiver was closed must not use up what Proton counts for the others.
+    /// Messages that were in flight when their receiver closed must not use up Proton's window for the other links.
     @Test(arguments: [4, 7, 12, 16]) func aReceiverThatClosesLeavesTheWindowWhole(_ late: Int) async throws {
         try await withPeer(configuration: Self.configuration, { .notClosing }) { connection, peer in
             let session = try await connection.openSession(.init(incomingCapacity: 8_192))

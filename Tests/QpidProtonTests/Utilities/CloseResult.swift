@@ -8,9 +8,9 @@ extension AMQPCloseResult {
         if let error = self.error { throw error }
     }
 
-    /// The messages that were not sent, of all links.
+    /// The unsent messages of all links.
     var unsent: [AMQPUnfinished.Unsent] { self.unfinished.flatMap(\.notSent) }
 
-    /// The received messages that may come again.
+    /// The number of received messages that may arrive again.
     var left: Int { self.settlementsNotWritten + self.settlementsInDoubt + self.deliveriesNotSettled }
 }

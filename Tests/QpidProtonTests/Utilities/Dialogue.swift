@@ -6,16 +6,16 @@ import Testing
 
 @testable import QpidProton
 
-/// What a peer says in a dialogue with sessions, links, messages, a drain, dispositions and closes.
+/// The frames of a peer in a dialogue with sessions, links, messages, a drain, dispositions and closes.
 enum Dialogue {
-    /// The frames, for a library in this role.
+    /// Returns the frames for a library in this role.
     static func frames(_ role: ConnectionHandler.Role) async throws -> [Frame] {
         Frame.parse(try await Self.bytes(role))
     }
 
-    /// The bytes, from the protocol header on.
+    /// Returns the bytes from the protocol header on.
     ///
-    /// - Parameter sizes: Those of the messages in each direction.
+    /// - Parameter sizes: The sizes of the messages in each direction.
     static func bytes(_ role: ConnectionHandler.Role, sizes: [Int] = [0, 20, 70_000]) async throws -> ByteBuffer {
         var configuration = AMQPConnection.Configuration()
         configuration.acceptsIncoming = role == .server

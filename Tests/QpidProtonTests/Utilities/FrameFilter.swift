@@ -4,16 +4,16 @@ import NIOCore
 
 @testable import QpidProton
 
-/// Takes out of the peer's output what Proton sends on links and sessions that have ended on its side.
+/// Removes from the peer's output the frames that Proton sends on links and sessions that have ended on its side.
 ///
-/// Proton 0.37 renews a session's incoming window, when transfers have used it up, with a flow of the link whose delivery
-/// it handles, detached or not, and on the session's channel, ended or not. The handle is then 2³² − 2 and the channel
-/// 2¹⁶ − 2. The library's own Proton never finds a window used up: see `IncomingWindow`.
+/// Proton 0.37 renews a session's incoming window when transfers have used it up. It sends a flow of the link whose
+/// delivery it handles, even if the link is detached or the session has ended. The handle is then 2³² − 2, and the
+/// channel 2¹⁶ − 2. The library's own Proton never finds a window used up: see `IncomingWindow`.
 enum FrameFilter {
     private static let firstBadChannel: UInt16 = .max - 1
     private static let firstBadHandle: UInt32 = .max - 1
 
-    /// The frames that may be sent. `bytes` are whole frames.
+    /// Returns the frames that may be sent. `bytes` contains complete frames.
     static func clean(_ bytes: ByteBuffer) -> ByteBuffer {
         var rest = bytes
         var clean = ByteBuffer()
@@ -27,7 +27,7 @@ enum FrameFilter {
         return clean
     }
 
-    /// The flow of the session alone, in place of a flow of a link that is none; nil for every other frame.
+    /// Returns a flow of the session alone in place of a flow of a missing link; `nil` for every other frame.
     private static func withoutBadHandle(_ frame: ByteBuffer) -> ByteBuffer? {
         var body = frame
         guard let head = body.readSlice(length: 8),

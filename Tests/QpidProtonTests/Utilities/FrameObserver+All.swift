@@ -3,7 +3,7 @@
 @testable import QpidProton
 
 extension FrameObserver {
-    /// Shows bytes of the peer, a frame that has to wait for an answer twice. Returns what is wrong in them.
+    /// Passes in the peer's bytes, and a frame that must wait for an answer twice. Returns the first violation.
     func receivedAll(_ bytes: UnsafeRawBufferPointer) -> AMQPError? {
         var rest = bytes
         while !rest.isEmpty {

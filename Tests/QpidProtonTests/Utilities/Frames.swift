@@ -4,7 +4,7 @@ import NIOCore
 
 @testable import QpidProton
 
-/// A frame of the wire, for tests that look at the bytes or make bytes that Proton would not send.
+/// A frame on the wire, for tests that check bytes or send bytes that Proton would not send.
 struct Frame: Sendable {
     enum Code: UInt64 {
         case open = 0x10
@@ -12,7 +12,7 @@ struct Frame: Sendable {
     }
 
     var channel: UInt16
-    /// Nil for an empty frame, a heartbeat.
+    /// The performative; `nil` for an empty frame, a heartbeat.
     var code: Code?
     var fields: [AMQPValue]
     var payload = ByteBuffer()
@@ -26,7 +26,7 @@ struct Frame: Sendable {
 
     /// Splits a recorded stream into its complete frames.
     ///
-    /// - Parameter header: Whether it begins with the protocol header.
+    /// - Parameter header: Whether the stream begins with the protocol header.
     static func parse(_ stream: ByteBuffer, header: Bool = true) -> [Frame] {
         var stream = stream
         var frames: [Frame] = []
@@ -52,7 +52,7 @@ struct Frame: Sendable {
         self.payload = bytes
     }
 
-    /// A field by its place in the standard; null where it was left out.
+    /// Returns the field at a position of the standard; `.null` if it was omitted.
     func field(_ index: Int) -> AMQPValue { index < self.fields.count ? self.fields[index] : .null }
 
     func encoded() throws -> ByteBuffer {
@@ -67,7 +67,7 @@ struct Frame: Sendable {
         return frame
     }
 
-    /// A transfer that needs no credit of Proton's.
+    /// Returns a transfer that needs no credit from Proton.
     static func transfer(
         handle: UInt32,
         id: UInt32?,
@@ -89,7 +89,7 @@ struct Frame: Sendable {
         )
     }
 
-    /// A flow, of the session alone where no handle is given.
+    /// Returns a flow; without a handle, a flow of the session alone.
     static func flow(
         nextIncomingID: UInt32? = 0,
         window: UInt32 = 1_000,
@@ -121,7 +121,8 @@ struct Frame: Sendable {
         Frame(.open, [.string(container), .null, .uint(maxFrame), .ushort(channelMax)])
     }
 
-    /// - Parameter answering: The channel of the library that this answers; nil for a session of the peer's own.
+    /// - Parameter answering: The channel of the library's session that this frame answers; `nil` for a session of the
+    ///   peer's own.
     static func begin(channel: UInt16 = 0, answering: UInt16? = nil, window: UInt32 = 10_000) -> Frame {
         Frame(
             .begin,
@@ -130,7 +131,7 @@ struct Frame: Sendable {
         )
     }
 
-    /// - Parameter isReceiver: The role of who attaches.
+    /// - Parameter isReceiver: Whether the attaching side is the receiver.
     static func attach(
         _ name: AMQPValue,
         handle: UInt32,
@@ -150,7 +151,7 @@ struct Frame: Sendable {
         )
     }
 
-    /// - Parameter isReceiver: The role of who decides.
+    /// - Parameter isReceiver: Whether the deciding side is the receiver.
     static func disposition(
         _ first: UInt32,
         _ last: UInt32? = nil,

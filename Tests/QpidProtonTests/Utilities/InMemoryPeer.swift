@@ -8,18 +8,18 @@ import NIOEmbedded
 
 @testable import QpidProton
 
-/// A second Proton engine as the peer of one connection, joined to it in memory. The test rules every byte between them.
+/// A second Proton engine as the in-memory peer of one connection. The test controls every byte between them.
 ///
-/// By itself each side gets at once what the other has written. ``toPeer`` and ``toLibrary`` hold bytes back.
-// Sendable for this reason: all that can change is used on the channel's event loop alone, see `run(_:)`.
+/// By default each side gets the other side's bytes at once. ``toPeer`` and ``toLibrary`` hold bytes back.
+// Sendable because all mutable state is used on the channel's event loop only, see `run(_:)`.
 final class InMemoryPeer: @unchecked Sendable {
-    /// How much of one direction may pass.
+    /// One direction, and the number of bytes that may pass in it.
     struct Direction {
-        /// The bytes that may still pass; nil for all.
+        /// The number of bytes that may still pass; `nil` for no limit.
         var allowance: Int?
-        /// The most that passes in one piece; nil for all there is.
+        /// The most bytes that pass in one piece; `nil` for no limit.
         var piece: Int?
-        /// All that has passed.
+        /// All bytes that have passed.
         var record = ByteBuffer()
         var isRecorded = true
 
@@ -45,15 +45,15 @@ final class InMemoryPeer: @unchecked Sendable {
     let wire: Wire
     let handler: ConnectionHandler
     let driver: UnsafeMutablePointer<pn_connection_driver_t>
-    /// Proton's flows of links and sessions that have ended are left out: see ``FrameFilter``.
+    /// Whether Proton's flows of ended links and sessions are removed: see ``FrameFilter``.
     var cleansFrames = false
-    /// What was cleaned and has not passed.
+    /// The filtered bytes that have not passed yet.
     private var cleaned = ByteBuffer()
     private var isTurning = false
     private var isReadClosed = false
 
     var script: PeerScript
-    /// Proton hears nothing: the test alone speaks.
+    /// Whether the peer's Proton receives nothing, so that only the test sends.
     var isDeaf = false
     var toPeer = Direction()
     var toLibrary = Direction()
@@ -61,15 +61,15 @@ final class InMemoryPeer: @unchecked Sendable {
     var sessions: [OpaquePointer] = []
     var links: [OpaquePointer] = []
     var received: [Received] = []
-    /// Messages that have begun to arrive, by link.
+    /// The bytes of partly received messages, by link.
     var partial: [OpaquePointer: ByteBuffer] = [:]
-    /// Deliveries that were received and not settled, by link, when the script settles none.
+    /// The received deliveries that are unsettled because the script settles none.
     var unsettled: [OpaquePointer] = []
-    /// The states that the library gave to the peer's deliveries, where the script keeps them.
+    /// The states that the library gave to the peer's deliveries, if the script keeps them.
     var outcomes: [UInt64] = []
     var events: [pn_event_type_t] = []
     var nextTag: UInt64 = 0
-    /// The peer is not in the middle of sending a message.
+    /// Whether the peer is between two messages.
     var isBetweenMessages = true
 
     var connection: OpaquePointer { self.driver.pointee.connection }
@@ -83,7 +83,7 @@ final class InMemoryPeer: @unchecked Sendable {
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) async throws {
         let loop = NIOAsyncTestingEventLoop()
-        // Proton takes a time of 0 for "never".
+        // Proton treats a time of 0 as "never".
         await loop.advanceTime(by: .seconds(1))
         let wire = NIOLoopBoundBox<Wire?>.makeEmptyBox(valueType: Wire.self, eventLoop: loop)
         let library = NIOLoopBoundBox<ConnectionHandler?>.makeEmptyBox(
@@ -119,11 +119,11 @@ final class InMemoryPeer: @unchecked Sendable {
     }
 
     private func start(isServer: Bool) async throws {
-        // Nothing may move before the channel is active.
+        // No byte may move before the channel is active.
         let peer = self
         try await self.loop.perform {
             let logger = pn_transport_logger(peer.transport)
-            // With PN_TRACE_FRM=1 Proton shows the frames of the peer.
+            // With `PN_TRACE_FRM=1` Proton prints the frames of the peer.
             if ProcessInfo.processInfo.environment["PN_TRACE_FRM"] == nil {
                 pn_logger_set_log_sink(logger, { _, _, _, _ in }, 0)
             }
@@ -141,9 +141,9 @@ final class InMemoryPeer: @unchecked Sendable {
         await self.settle()
     }
 
-    // MARK: Driving
+    // MARK: Running
 
-    /// Runs work on the loop, and then all that follows from it.
+    /// Runs `body` on the loop, and then everything that follows from it.
     @discardableResult
     func run<Value: Sendable>(_ body: @escaping @Sendable (InMemoryPeer) throws -> Value) async throws -> Value {
         let value = try await self.loop.perform {
@@ -155,12 +155,12 @@ final class InMemoryPeer: @unchecked Sendable {
         return value
     }
 
-    /// Waits until nothing moves any more between the two sides.
+    /// Waits until no byte moves between the two sides.
     func settle() async {
         try? await self.run { _ in }
     }
 
-    /// Moves the clock of both sides, in steps that let each timer be followed by what it causes.
+    /// Moves the clock of both sides, in steps that let each timer take effect.
     func advance(by duration: TimeAmount, steps: Int = 10) async {
         for _ in 0..<steps {
             await self.loop.advanceTime(by: .nanoseconds(duration.nanoseconds / Int64(steps)))
@@ -173,7 +173,7 @@ final class InMemoryPeer: @unchecked Sendable {
         self.loop.execute { bound.value.turn() }
     }
 
-    /// Moves bytes both ways until nothing moves.
+    /// Moves bytes in both directions until none are left.
     func turn() {
         guard !self.isTurning else { return }
         self.isTurning = true
@@ -210,7 +210,7 @@ final class InMemoryPeer: @unchecked Sendable {
 
     private func deliver() -> Bool {
         var hasMoved = false
-        // As a socket that is not read.
+        // A withheld read leaves the bytes in the socket.
         while self.toLibrary.limit > 0, !self.handler.receiving.isReadingWithheld {
             guard let piece = self.cleansFrames ? self.takeCleaned() : self.take(self.toLibrary.limit) else { break }
             self.toLibrary.pass(piece)
@@ -238,7 +238,7 @@ final class InMemoryPeer: @unchecked Sendable {
         return count > 0 ? self.cleaned.readSlice(length: count) : nil
     }
 
-    /// Gives the library bytes that Proton need not have made.
+    /// Passes bytes to the library that Proton need not have written.
     func inject(_ bytes: ByteBuffer) {
         self.channel.pipeline.fireChannelRead(bytes)
         self.channel.pipeline.fireChannelReadComplete()
@@ -259,9 +259,9 @@ final class InMemoryPeer: @unchecked Sendable {
         while let event = pn_connection_driver_next_event(self.driver) { self.script.handle(self, event) }
     }
 
-    // MARK: Looking
+    // MARK: Observing
 
-    /// The frames that the library has sent and the peer has got.
+    /// Returns the library's frames that have reached the peer.
     func framesOfLibrary() async throws -> [Frame] {
         Frame.parse(try await self.run { $0.toPeer.record })
     }
@@ -270,7 +270,7 @@ final class InMemoryPeer: @unchecked Sendable {
         try await self.framesOfLibrary().count { $0.code == code }
     }
 
-    /// Settles what the peer has received and not settled.
+    /// Settles the peer's received but unsettled deliveries.
     func settleAll(_ state: Int32) {
         for delivery in self.unsettled {
             pn_delivery_update(delivery, UInt64(state))
@@ -287,14 +287,14 @@ final class InMemoryPeer: @unchecked Sendable {
         }
     }
 
-    /// Ends a test: closes the channel if it is open still.
+    /// Ends a test, and closes the channel if it is still open.
     func finish() async {
         _ = try? await self.channel.finish(acceptAlreadyClosed: true)
     }
 }
 
-/// Carries a value over a boundary where the compiler cannot see that one side has let go of it.
-// Sendable for this reason: it is made on the loop and opened once by the task that waits for it.
+/// Carries a value over a boundary where the compiler cannot see that one side has released it.
+// Sendable because the loop creates it, and the task that waits for it opens it once.
 struct Unchecked<Value>: @unchecked Sendable {
     let value: Value
     init(_ value: Value) { self.value = value }

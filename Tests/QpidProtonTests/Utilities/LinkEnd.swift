@@ -4,12 +4,12 @@ import CProton
 
 @testable import QpidProton
 
-/// How a receiver comes to its end while messages wait in it.
+/// The ways in which a receiver ends while messages wait in it.
 enum LinkEnd: CaseIterable {
     case detach, detachWithError, sessionEnd, sessionError, connectionClose, connectionError, connectionLost
     case ownError, ownSessionEnd, ownConnectionClose
 
-    /// What a receiver reports; nil where the link was closed in order.
+    /// The condition that a receiver reports; `nil` if the link was closed in order.
     var condition: AMQPCondition? {
         switch self {
         case .detach, .ownSessionEnd, .ownConnectionClose: nil
@@ -20,7 +20,7 @@ enum LinkEnd: CaseIterable {
         }
     }
 
-    /// What a line of the log says of the end.
+    /// The words of a log line that name the end.
     var words: String {
         switch self {
         case .sessionEnd, .ownSessionEnd: "ended"
@@ -31,7 +31,7 @@ enum LinkEnd: CaseIterable {
         }
     }
 
-    /// Whether the connection lives on.
+    /// Whether the connection stays open.
     var isOfLink: Bool {
         switch self {
         case .detach, .detachWithError, .ownError, .sessionEnd, .sessionError, .ownSessionEnd: true
@@ -39,7 +39,7 @@ enum LinkEnd: CaseIterable {
         }
     }
 
-    /// Brings the end about, on a link that is the peer's first.
+    /// Causes the end on the peer's first link.
     func run(_ receiver: AMQPReceiver, _ peer: InMemoryPeer) async throws {
         let end = self
         switch self {
@@ -52,7 +52,7 @@ enum LinkEnd: CaseIterable {
         await peer.settle()
     }
 
-    /// What a peer does for its kinds of ends.
+    /// Performs the peer's part of the end.
     func bring(about peer: InMemoryPeer) {
         switch self {
         case .detachWithError: pn_condition_set_name(pn_link_condition(peer.links[0]), "x:end")

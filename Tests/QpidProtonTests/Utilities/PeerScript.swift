@@ -7,10 +7,10 @@ import NIOCore
 
 /// The peer's automatic behaviour. Only the event loop uses it.
 struct PeerScript {
-    /// What becomes of a message that the peer has received.
+    /// The peer's reaction to a received message.
     enum Verdict {
         case accept, none
-        /// Does what it likes with the delivery.
+        /// Runs a closure with the delivery.
         case custom((OpaquePointer) -> Void)
     }
 
@@ -18,7 +18,7 @@ struct PeerScript {
     var opensSessions = true
     var opensLinks = true
     var closes = true
-    /// Credit that the peer grants to a sender when it is attached, and keeps up. Nil for none.
+    /// The credit that the peer grants to a sender when it attaches, and keeps topped up; `nil` for no credit.
     var credit: Int? = 100
     var answersDrain = true
     var takesMessages = true
@@ -27,14 +27,14 @@ struct PeerScript {
     var idleTimeout: UInt32?
     var sessionCapacity: Int?
     var beforeOpen: (InMemoryPeer) -> Void = { _ in }
-    /// Called before the peer opens a link that the library has attached. Returns whether it is opened.
+    /// Called before the peer opens a link that the library has attached. Returns whether the peer opens it.
     var onAttach: (InMemoryPeer, OpaquePointer) -> Bool = { _, _ in true }
     var onMessage: (InMemoryPeer, InMemoryPeer.Received) -> Verdict = { _, _ in .accept }
     /// Called when one of the peer's own deliveries changes.
     var onUpdate: (InMemoryPeer, OpaquePointer) -> Void = { _, delivery in pn_delivery_settle(delivery) }
     var onFlow: (InMemoryPeer, OpaquePointer) -> Void = { _, _ in }
 
-    /// Keeps what the library decides of the peer's messages, and settles them.
+    /// Records the library's decisions about the peer's messages, and settles them.
     static var keepingOutcomes: PeerScript {
         var script = PeerScript()
         script.onUpdate = { peer, delivery in
@@ -44,14 +44,14 @@ struct PeerScript {
         return script
     }
 
-    /// Decides about no message.
+    /// Settles no message.
     static var settlingNothing: PeerScript {
         var script = PeerScript()
         script.onMessage = { _, _ in .none }
         return script
     }
 
-    /// Takes nothing, so that the window of its session, of 4,096 bytes in frames of 1,024, soon is closed.
+    /// Reads nothing, so that the session's window of 4,096 bytes in frames of 1,024 soon closes.
     static var closingItsWindow: PeerScript {
         var script = PeerScript(credit: 100, maxFrameSize: 1_024)
         script.sessionCapacity = 4_096
@@ -66,7 +66,7 @@ struct PeerScript {
         return script
     }
 
-    /// The test gives the answers to a begin and an attach.
+    /// Lets the test answer a `begin` and an `attach`.
     static var answeredByHand: PeerScript {
         var script = PeerScript()
         script.opensSessions = false
@@ -129,7 +129,7 @@ struct PeerScript {
 }
 
 extension InMemoryPeer {
-    /// Takes what has arrived on a link.
+    /// Receives the messages that have arrived on a link.
     func receive(_ link: OpaquePointer) {
         while let delivery = pn_link_current(link) {
             var bytes = self.partial.removeValue(forKey: link) ?? ByteBuffer()
@@ -159,7 +159,7 @@ extension InMemoryPeer {
         }
     }
 
-    /// The peer has not closed the link, nor ended its session.
+    /// Whether the peer has neither closed the link nor ended its session.
     static func isOpen(_ link: OpaquePointer) -> Bool {
         (pn_link_state(link) | pn_session_state(pn_link_session(link))) & PN_LOCAL_CLOSED == 0
     }
@@ -175,7 +175,7 @@ extension InMemoryPeer {
         }
     }
 
-    /// Sends a message, or the first or a further part of one, on a link of the peer.
+    /// Sends a message, or the first or a further part of a message, on a link of the peer.
     @discardableResult
     func send(_ bytes: ByteBuffer, on link: OpaquePointer, settled: Bool = false, isLast: Bool = true) -> OpaquePointer?
     {

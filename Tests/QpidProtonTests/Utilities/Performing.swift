@@ -5,7 +5,7 @@ import NIOEmbedded
 @testable import QpidProton
 
 extension NIOAsyncTestingEventLoop {
-    /// Runs work on the loop, and waits for what it returns in a way whose order the thread sanitizer sees.
+    /// Runs `body` on the loop, and waits for its result in an order that the thread sanitizer can see.
     @discardableResult
     func perform<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         let result: Result<Value, any Error> = await withWaitingTask { waiting in

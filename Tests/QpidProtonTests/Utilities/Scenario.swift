@@ -8,7 +8,7 @@ import Testing
 
 /// Opens a connection to an in-memory peer, runs a test on it, and closes it.
 ///
-/// When the test is over nothing may be left behind: the handler, and with it the engine, must go.
+/// After the test nothing may remain: the handler must be freed, and the engine with it.
 func withPeer(
     role: ConnectionHandler.Role = .client,
     configuration: AMQPConnection.Configuration = .init(),
@@ -39,7 +39,7 @@ func withPeer(
     try await eventually("the handler goes", sourceLocation: sourceLocation) { handler == nil }
 }
 
-/// As ``withPeer(role:configuration:logger:_:sourceLocation:_:)``, with one session begun.
+/// Runs a test as ``withPeer(role:configuration:logger:_:sourceLocation:_:)`` does, with one session begun.
 func withSession(
     configuration: AMQPConnection.Configuration = .init(),
     session: AMQPSession.Configuration = .init(),
@@ -55,7 +55,7 @@ func withSession(
     }
 }
 
-/// A session of a broker that begins its ids and counts just before 2³², as RabbitMQ 4 does, and a receiver on it.
+/// Runs a test with a receiver at a broker whose ids and counts begin just before 2³², like RabbitMQ 4.
 func withWrappingBroker(
     handle: UInt32,
     window: AMQPReceiver.Window,
@@ -99,7 +99,7 @@ func expectError<Value>(
     return nil
 }
 
-/// A message whose encoding has exactly this many bytes.
+/// Returns a message whose encoding has exactly `count` bytes.
 func payload(_ count: Int, fill: UInt8 = 0x41) -> ByteBuffer {
     ByteBuffer(repeating: fill, count: count)
 }

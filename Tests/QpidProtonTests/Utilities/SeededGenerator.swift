@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// SplitMix64: the same values for the same seed.
+/// The SplitMix64 generator, which returns the same values for the same seed.
 struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
@@ -10,7 +10,8 @@ struct SeededGenerator: RandomNumberGenerator {
         self.state = seed
     }
 
-    /// The seed of a random test: the value of QPID_PROTON_SEED, or any other. Prints the line that replays the test.
+    /// Returns the seed of a random test: the value of `QPID_PROTON_SEED`, or a random one. Prints the line that
+    /// replays the test.
     static func seed(_ file: String = #fileID, _ test: String = #function) -> UInt64 {
         let given = ProcessInfo.processInfo.environment["QPID_PROTON_SEED"].flatMap { UInt64($0) }
         let seed = given ?? .random(in: .min ... .max)

@@ -3,7 +3,7 @@
 import Synchronization
 import Testing
 
-/// Waits until a condition holds; records an issue when it does not within the deadline.
+/// Waits until a condition holds. Records an issue if it does not hold by the deadline.
 func eventually(
     _ what: String,
     deadline: Duration = patience,
@@ -20,7 +20,7 @@ func eventually(
     }
 }
 
-/// A task that was begun, whose end is waited for with a deadline: a call that hangs fails its test and no other.
+/// A running task whose result is awaited with a deadline, so that a hanging call fails only its own test.
 struct Begun<Value: Sendable>: Sendable {
     fileprivate let state = State()
     fileprivate final class State: Sendable {
@@ -58,16 +58,16 @@ struct Begun<Value: Sendable>: Sendable {
     }
 }
 
-/// What was waited for did not come.
+/// The awaited result did not arrive in time.
 struct Overdue: Error {}
 
-/// Begins a task that has run up to its first wait when this returns.
+/// Begins a task, and returns once the task has reached its first wait.
 @discardableResult
 func begin<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) -> Begun<Value> {
     Begun(body)
 }
 
-/// Something else came than what a test needs to go on.
+/// The test received something other than it needs to continue.
 struct Unexpected: Error {
     var what: String
 }

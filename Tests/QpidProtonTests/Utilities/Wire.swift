@@ -5,8 +5,8 @@ import NIOEmbedded
 
 @testable import QpidProton
 
-/// The socket of the library's side: it keeps what was written until the test takes it, and completes a write when its
-/// last byte is taken. The channel is writable while the socket keeps nothing. It belongs to the event loop.
+/// The socket of the library's side. It keeps written bytes until the test takes them, and completes a write when its
+/// last byte is taken. The channel is writable while the socket is empty. Only the event loop uses it.
 final class Wire: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -16,20 +16,20 @@ final class Wire: ChannelDuplexHandler {
     private var written: [(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)] = []
     private var flushed = 0
     private(set) var isClosed = false
-    /// How often something was written.
+    /// The number of writes.
     private(set) var writes = 0
     /// Called after a flush, and after a close.
     var onFlush: () -> Void = {}
-    /// Completes a write as soon as it is flushed, before its bytes are taken: what a socket with much room does.
+    /// Whether a write completes at its flush, before its bytes are taken, as on a socket with much room.
     var completesOnFlush = false
-    /// All that was flushed counts as taken.
+    /// Whether all flushed bytes count as taken.
     private var isTaken = false
     private var channel: NIOAsyncTestingChannel?
 
-    /// The bytes that were flushed and not taken.
+    /// The number of bytes that were flushed and not taken.
     var flushedBytes: Int { self.written.prefix(self.flushed).reduce(0) { $0 + $1.bytes.readableBytes } }
 
-    /// The memory of what was written and not taken.
+    /// The memory of the bytes that were written and not taken.
     var heldBytes: Int { self.written.reduce(0) { $0 + $1.bytes.storageCapacity } }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
@@ -44,7 +44,7 @@ final class Wire: ChannelDuplexHandler {
         self.channel?.isWritable = self.isTaken || self.written.allSatisfy { $0.bytes.readableBytes == 0 }
     }
 
-    /// The library reads on after it had stopped.
+    /// Resumes reading after the library had stopped.
     func read(context: ChannelHandlerContext) {
         context.read()
         self.onFlush()
@@ -77,7 +77,7 @@ final class Wire: ChannelDuplexHandler {
             if let promise = self.written.removeFirst().promise { completed.append(promise) }
             self.flushed -= 1
         }
-        // A mark is complete with the bytes before it.
+        // A mark completes with the bytes before it.
         while self.flushed > 0, self.written[0].bytes.readableBytes == 0 {
             if let promise = self.written.removeFirst().promise { completed.append(promise) }
             self.flushed -= 1
@@ -94,7 +94,7 @@ final class Wire: ChannelDuplexHandler {
         self.onFlush()
     }
 
-    /// What was not taken is lost, as a socket loses it.
+    /// Fails all writes that were not taken, as a lost socket does.
     func failAll() {
         let lost = self.written
         self.written = []

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The three fields of an attach that travel in the place of its properties.
+/// The three fields of an attach that the library encodes in place of its properties.
 @Suite struct AttachFieldsTests {
     private func split(_ bytes: [UInt8]) -> [Range<Int>]? { bytes.withUnsafeBytes { AttachFields.split($0) } }
 
@@ -24,7 +24,7 @@ import Testing
     }
 
     @Test func theFieldsAreThoseOfTheStandard() {
-        // AMQP 1.0 §2.7.3: offered-capabilities, desired-capabilities, properties.
+        // AMQP 1.0 §2.7.3 defines offered-capabilities, desired-capabilities and properties at these positions.
         #expect(Array(AttachFields.all) == [11, 12, 13] && AttachFields.properties == 13)
     }
 }

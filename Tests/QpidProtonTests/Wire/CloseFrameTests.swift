@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// A close that this side writes itself.
+/// The `close` frame that the library writes itself.
 @Suite struct CloseFrameTests {
     private func written(_ error: AMQPError, behind: [UInt8] = []) throws -> [UInt8] {
         var buffer = ByteBuffer(bytes: behind)
@@ -31,7 +31,7 @@ import Testing
         #expect(try ReadFrame(Array(bytes.dropFirst(3))).size == bytes.count - 3)
     }
 
-    /// Whatever the text holds, it is one that a peer can read.
+    /// Whatever the text contains, a peer can read it.
     @Test func aZeroByteDoesNotCutTheReason() throws {
         let error = AMQPError(scope: .connection, condition: AMQPCondition("a\0b"), detail: "before\0after")
         let bytes = try self.written(error)

@@ -5,13 +5,13 @@ import Testing
 
 @testable import QpidProton
 
-/// A described list, in which fields are replaced and all others keep their bytes.
+/// A described list whose fields can be replaced while all others keep their bytes.
 @Suite struct EncodedCompositeTests {
     private func composite(_ bytes: [UInt8]) throws -> EncodedComposite {
         try #require(EncodedComposite(bytes[...]))
     }
 
-    /// With the fields 1, "a" and a binary of one byte.
+    /// The fields are 1, "a" and a binary of one byte.
     private static let three: [UInt8] = [0, 0x53, 0x24, 0xC0, 9, 3, 0x52, 1, 0xA1, 1, 0x61, 0xA0, 1, 9]
 
     @Test func aCompositeIsADescribedListThatEndsWithItsFields() {
@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test func fieldsAreReadWhereTheyLie() throws {
-        // It may lie within other bytes.
+        // The composite may lie within other bytes.
         let bytes = [0xFF, 0xFF] + Self.three + [0xEE]
         let composite = try #require(EncodedComposite(bytes[2...]))
         #expect(composite.descriptor == .code(0x24) && composite.originalCount == Self.three.count)

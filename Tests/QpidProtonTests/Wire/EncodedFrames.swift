@@ -4,7 +4,7 @@ import NIOCore
 
 @testable import QpidProton
 
-/// A frame of random fields in a random encoding, with what an independent decoder reads in it.
+/// A frame with random fields in a random encoding.
 struct EncodedFrame {
     /// The encoded fields, one by one.
     var fields: [[UInt8]]
@@ -61,7 +61,7 @@ extension AMQPValue {
     }
 }
 
-/// What the message codec reads of a frame: another decoder than the one that edits.
+/// The message codec's view of a frame, which is independent of the frame editor.
 struct ReadFrame: Equatable {
     var head: [UInt8]
     var size: Int
@@ -82,7 +82,7 @@ struct ReadFrame: Equatable {
         self.payload = Array(body.readableBytesView)
     }
 
-    /// A field by its place; null where it was left out.
+    /// Returns the field at a position of the standard; `.null` if it was omitted.
     func field(_ index: Int) -> AMQPValue { index < self.fields.count ? self.fields[index] : .null }
 }
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The fields of a performative, in the encodings of the standard and in no others.
+/// The fields of a performative, in the encodings of the standard and no others.
 @Suite struct FieldReaderTests {
     private func read<Value>(_ bytes: [UInt8], _ body: (inout FieldReader) -> Value) -> Value {
         bytes.withUnsafeBytes {
@@ -14,7 +14,7 @@ import Testing
         }
     }
 
-    /// Reads a list8 of these bytes with a count of fields.
+    /// Reads a list8 with these bytes and this count of fields.
     private func list<Value>(_ count: UInt8, _ fields: [UInt8], _ body: (inout FieldReader) -> Value) -> Value? {
         self.read([0xC0, UInt8(fields.count + 1), count] + fields) { $0.list() ? body(&$0) : nil }
     }
@@ -22,7 +22,7 @@ import Testing
     @Test func aDescriptorIsAUlongOrASymbol() {
         #expect(self.read([0, 0x53, 0x14]) { $0.descriptor() } == 0x14)
         #expect(self.read([0, 0x80, 0, 0, 0, 1, 0, 0, 0, 0x14]) { $0.descriptor() } == 0x1_0000_0014)
-        // A symbol has no number; neither has a uint, what is not described, and what is cut.
+        // A symbol has no number. Neither does a uint, an undescribed value or a truncated value.
         let others: [[UInt8]] = [[0, 0xA3, 1, 0x61], [0, 0x52, 0x14], [0x53, 0x14], [0, 0x53], [0], []]
         for bytes in others { #expect(self.read(bytes) { $0.descriptor() } == nil, "\(bytes)") }
         #expect(self.read([0, 0xA3, 1, 0x61]) { $0.anyDescriptor() } == .name("a"))
@@ -49,7 +49,7 @@ import Testing
         for bytes in others { #expect(!self.read(bytes) { $0.list() }, "\(bytes)") }
     }
 
-    /// A field behind the last one is null, unless the list's size says that there is more.
+    /// A field behind the last one is null, unless the list's size includes more bytes.
     @Test func fieldsThatAreLeftOutAreNull() {
         #expect(self.list(1, [0x43]) { [$0.uint()?.value, $0.uint()?.value ?? 99] } == [0, 99])
         #expect(

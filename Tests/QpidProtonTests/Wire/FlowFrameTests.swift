@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// A flow that this side writes itself, to the byte.
+/// The `flow` frame that the library writes itself, byte for byte.
 @Suite struct FlowFrameTests {
     private static func flow(_ link: FlowFrame.Link? = nil) -> FlowFrame {
         FlowFrame(
@@ -42,7 +42,7 @@ import Testing
         #expect(frame.field(8) == .bool(isDraining))
     }
 
-    /// Its size is that of the whole frame.
+    /// The size field covers the whole frame.
     @Test func aFlowIsReadAsItWasWritten() throws {
         let link = FlowFrame.Link(handle: 8, deliveryCount: 7, linkCredit: 6, available: nil, isDraining: true)
         let encoded = Self.flow(link).encoded(channel: 3)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Fields of single frames are replaced, and every other byte stays.
+/// The editor replaces fields of single frames, and every other byte stays.
 @Suite(.deadline(minutes: 2))
 struct FrameEditorTests {
     private static func edit(
@@ -23,7 +23,7 @@ struct FrameEditorTests {
         return bytes
     }
 
-    /// A frame in which a field gets the value that it has is not changed.
+    /// Setting a field to its current value does not change the frame.
     @Test(arguments: 0..<200)
     func keepsWhatIsNotEdited(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))
@@ -35,7 +35,7 @@ struct FrameEditorTests {
         #expect(same == .unchanged, "seed \(seed)")
     }
 
-    /// Another decoder finds the new value in its place, the old ones in all others, and the sizes in order.
+    /// An independent decoder finds the new value in its position, the old values in all others, and correct sizes.
     @Test(arguments: 0..<400)
     func changesTheNamedFieldAlone(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))
@@ -58,7 +58,7 @@ struct FrameEditorTests {
         }
     }
 
-    /// Byte for byte: the old value put back makes the old frame, where its list need not have widened.
+    /// Restoring the old value restores the frame byte for byte, unless its list had to widen.
     @Test(arguments: 0..<400)
     func isUndoneByTheOldValue(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))
@@ -86,7 +86,7 @@ struct FrameEditorTests {
             let read = try ReadFrame(try Self.edited(try Self.edit(begin) { $0.set(7, to: value) }))
             #expect(read.fields == [.null, .uint(0), .uint(9), .uint(9), .null, .null, .null, .string(text)])
         }
-        // A list without fields has no size of its own.
+        // A list without fields has no size byte.
         let empty: [UInt8] = [0, 0, 0, 12, 2, 0, 0, 0, 0, 0x53, 0x18, 0x45]
         #expect(
             try Self.edit(empty) { $0.set(0, to: [0x41]) }
@@ -94,7 +94,7 @@ struct FrameEditorTests {
         )
     }
 
-    /// The head of a transfer is enough: the size counts what lies behind it.
+    /// The head of a transfer is sufficient: the size includes the payload after it.
     @Test func editsTheHeadOfATransfer() throws {
         let frame = try Frame.transfer(handle: 1, id: 2, tag: [3], payload: payload(5_000)).encoded()
         let bytes = Array(frame.readableBytesView)
@@ -111,7 +111,7 @@ struct FrameEditorTests {
         let longer = bytes.count + 5
         #expect(try Self.edit(bytes, limit: longer) { $0.set(4, to: 7) } != .tooLarge(longer))
         #expect(try Self.edit(bytes, limit: longer - 1) { $0.set(4, to: 7) } == .tooLarge(longer))
-        // One that was larger before may stay so.
+        // A frame that was already larger may stay so.
         let value = try AMQPValue.uint(1).bytes
         #expect(try Self.edit(bytes, limit: 8) { $0.set(2, to: value) } != .tooLarge(bytes.count))
     }
@@ -127,11 +127,11 @@ struct FrameEditorTests {
         )
         let replaced: AMQPValue = .described(0x1D, .list([.symbol("a:b"), .string("c\u{FFFD}d\u{FFFD}")]))
         #expect(try ReadFrame(edited).field(4) == .described(0x25, .list([replaced])))
-        // What is no composite is left alone.
+        // A field that is not a composite stays unchanged.
         #expect(try Self.edit(bytes) { $0.edit(1) { $0.set(0, to: [0x40]) } } == .unchanged)
     }
 
-    /// Whatever the bytes are, they are read within their bounds or not at all.
+    /// Arbitrary bytes are read within their bounds or not at all.
     @Test(arguments: 0..<200)
     func readsNothingBeyondAnyBytes(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))

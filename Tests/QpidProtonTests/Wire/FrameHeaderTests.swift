@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What the guards and the flow control read of a frame.
+/// The fields of a frame that the guards and the flow control read.
 @Suite struct FrameHeaderTests {
     private func read(_ bytes: [UInt8]) -> FrameHeader? { bytes.withUnsafeBytes { FrameHeader($0) } }
 
@@ -100,7 +100,7 @@ import Testing
         let more = try transfer(.transfer(handle: 1, id: nil, more: true))
         #expect(more.deliveryID == nil && more.hasMore && !more.mayBeAborted)
         #expect(try transfer(.transfer(handle: 1, id: 9, more: true, aborted: true)).mayBeAborted)
-        // Without more the flag has no meaning here: Proton reads it.
+        // Without `more` the flag has no meaning for the library, and Proton reads it.
         #expect(try !transfer(.transfer(handle: 1, id: 9, aborted: true)).mayBeAborted)
         #expect(
             try transfer(Frame(.transfer, [.uint(1), .null, .null, .uint(0x8000_0001)])).messageFormat

@@ -10,7 +10,7 @@ import Testing
 struct FrameScannerTests {
     private static let header: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
 
-    /// The stream behind a tap that replaces a field of some of the heads, and what it is to be.
+    /// Returns the stream after a scanner that replaces a field of some frame heads.
     private static func pass(_ pieces: [[UInt8]], maxSize: Int?, replaces: (UnsafeRawBufferPointer) -> Bool) -> [UInt8]
     {
         var tap = FrameScanner(maxSize: maxSize)
@@ -29,7 +29,7 @@ struct FrameScannerTests {
         return passed
     }
 
-    /// Frames of all kinds, heartbeats among them, and transfers that are longer than a head.
+    /// Returns frames of all kinds, including heartbeats and transfers that are longer than a head.
     private static func frames(_ generator: inout ValueGenerator) throws -> [[UInt8]] {
         try (0..<12).map { _ in
             switch generator.below(6) {
@@ -62,7 +62,7 @@ struct FrameScannerTests {
         let frames = try Self.frames(&generator)
         let expected = frames.map { frame in
             frame.withUnsafeBytes { bytes -> [UInt8] in
-                // Of a transfer no more is looked at.
+                // The scanner reads only the head of a transfer.
                 let shown = FrameHeader.channelOfTransfer(bytes) == nil ? frame.count : FrameScanner.headLength
                 let head = UnsafeRawBufferPointer(rebasing: bytes.prefix(shown))
                 guard frame[7] & 1 == 0, var editor = FrameEditor(head) else { return frame }
@@ -79,7 +79,7 @@ struct FrameScannerTests {
         }
     }
 
-    /// Of a head that is not complete nothing goes on, and of what lies behind one everything.
+    /// The scanner withholds an incomplete head, and forwards everything after a complete one.
     @Test func keepsAnIncompleteHeadAlone() throws {
         let flow = try Array(Frame.flow(handle: 0, deliveryCount: 0, credit: 5).encoded().readableBytesView)
         let transfer = try Array(
@@ -92,7 +92,7 @@ struct FrameScannerTests {
         #expect(Self.pass([Self.header, begun], maxSize: 1 << 20) { _ in false } == Self.header + begun)
     }
 
-    /// Proton's output is edited in the same way wherever it is cut, and a begin gets the highest handle.
+    /// Proton's output is edited identically wherever it is cut, and a `begin` gets the highest handle.
     @Test(arguments: 0..<50)
     func writesTheWindowsForEveryCutOfTheOutput(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))
@@ -133,7 +133,7 @@ struct FrameScannerTests {
 }
 
 extension Frame {
-    /// A heartbeat.
+    /// Creates a heartbeat.
     fileprivate init(code: Code?) {
         self.init(.open, [])
         self.code = code

@@ -6,10 +6,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Traced frames are those of the wire, all of them.
+/// The trace contains every frame of the wire.
 @Suite(.deadline)
 struct FrameTraceTests {
-    /// The traced lines of a dialogue, and the frames that passed.
+    /// Returns the traced lines of a dialogue, and the frames on the wire.
     private func trace(
         _ script: PeerScript = PeerScript(),
         _ configure: (inout AMQPConnection.Configuration) -> Void = { _ in },
@@ -33,10 +33,10 @@ struct FrameTraceTests {
 
     private func title(_ frame: Frame) -> String { frame.code.map { "@\($0)(\($0.rawValue))" } ?? "(empty frame)" }
 
-    /// One line for each frame, in its order, with the windows that the peer sees.
+    /// Each frame has one line, in order, with the windows that the peer sees.
     @Test func everyFrameIsTraced() async throws {
         let (lines, sent, received) = try await self.trace { connection, peer in
-            // A window of few frames is renewed soon, by frames of the library's own.
+            // The library soon renews a window of few frames, with frames of its own.
             let session = try await connection.openSession(.init(incomingCapacity: .kibibytes(256)))
             let receiver = try await session.openReceiver(from: "q", window: .messages(50))
             try await peer.run { peer in
@@ -68,7 +68,7 @@ struct FrameTraceTests {
         let (lines, sent, _) = try await self.trace(script, { $0.idleTimeout = .seconds(4) }) { _, peer in
             await peer.advance(by: .seconds(2))
             try await peer.run { $0.inject(ByteBuffer(bytes: [0, 0, 0, 8, 2, 0, 0, 0])) }
-            // Refused before Proton sees it.
+            // These bytes are refused before Proton reads them.
             try await peer.run { $0.inject(ByteBuffer(bytes: [0, 0, 0, 4])) }
             try await peer.run { $0.inject(ByteBuffer(bytes: [0, 0, 0, 4])) }
         }
@@ -106,7 +106,7 @@ struct FrameTraceTests {
                 == "0 -> @disposition(21) [role=true, first=3, last=9, settled=true, state=@accepted(36) []]"
         )
         #expect(try text(Frame(.end, [])) == "0 -> @end(23) []")
-        // Anything else has a line too.
+        // Any other bytes have a line too.
         for bytes: [UInt8] in [[0, 0, 0, 9, 2, 1, 0, 0, 7], [0, 0, 0, 9, 2, 0, 0, 0, 7], [0, 0, 0, 8, 9, 0, 0, 1]] {
             #expect(!bytes.withUnsafeBytes { FrameText.text($0, direction: "<-") }.isEmpty)
         }

@@ -5,11 +5,11 @@ import Testing
 
 @testable import QpidProton
 
-/// A peer begins with the AMQP 1.0 header, in whatever pieces it comes.
+/// The check of the AMQP 1.0 header that every peer sends first, in pieces of any size.
 @Suite struct HeaderCheckTests {
     private static let header: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0]
 
-    /// Returns the result of a check that gets the bytes in pieces of one size; `nil` if all are as expected.
+    /// Passes the bytes to a check in pieces of one size. Returns its error, and whether the header is complete.
     private func check(_ bytes: [UInt8], pieces: Int) -> (error: AMQPError?, isPassed: Bool) {
         var check = HeaderCheck()
         for start in stride(from: 0, to: bytes.count, by: pieces) {

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// What is changed in the peer's frames before Proton reads them, and what is not.
+/// The edits of the peer's frames before Proton reads them, and the frames that stay unchanged.
 @Suite struct IncomingEditsTests {
     private func edit(_ frame: Frame, limit: Int = .max) throws -> [UInt8]? {
         try self.edit(Array(frame.encoded().readableBytesView), limit: limit)

@@ -5,11 +5,11 @@ import Testing
 
 @testable import QpidProton
 
-/// What is changed in this side's frames after Proton has made them.
+/// The edits of this side's frames after Proton has written them.
 @Suite struct OutgoingEditsTests {
     private func bytes(_ frame: Frame) throws -> [UInt8] { Array(try frame.encoded().readableBytesView) }
 
-    /// The window told in a frame, which lies in the output from `offset`, or apart from it where that is nil.
+    /// Edits the window of a frame that lies in the output from `offset`, or outside the output if `offset` is `nil`.
     private func window(_ frame: [UInt8], in output: [UInt8], at offset: Int?, limit: Int = .max) -> (
         edited: [UInt8]?, output: [UInt8]
     ) {
@@ -76,7 +76,7 @@ import Testing
         #expect(self.window(small, in: small, at: 0, limit: 20).edited == nil)
     }
 
-    /// A head that came in pieces was gathered elsewhere: the output has other bytes there.
+    /// The scanner buffered the pieces of this head elsewhere, so the output has other bytes at that place.
     @Test func theFrameOfAGatheredHeadIsMadeAnew() throws {
         let flow = try self.bytes(.flow(nextIncomingID: 0x0101_0101, window: 0x0202_0202))
         let rest: [UInt8] = [1, 2, 3]
@@ -92,7 +92,7 @@ import Testing
         let bytes = try #require(edited)
         #expect(try ReadFrame(bytes).field(2) == .uint(0xABCD))
         #expect(try ReadFrame(bytes).field(4) == .uint(0x7FFF_FFFF))
-        // One without room for the handle tells the window alone.
+        // A frame without room for the handle gets only the window.
         let (short, _) = self.window(begin, in: begin, at: 0, limit: bytes.count - 1)
         #expect(try ReadFrame(try #require(short)).field(2) == .uint(0xABCD))
         #expect(try ReadFrame(try #require(short)).field(4) == .null)

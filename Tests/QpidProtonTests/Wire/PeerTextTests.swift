@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Texts of a peer that hold a zero byte, where C would cut them: they are refused or shown whole.
+/// Texts of a peer that contain a zero byte, where C would cut them. They are refused or exposed completely.
 @Suite(.deadline)
 struct PeerTextTests {
     private static let cut = "orders\0evil"
@@ -19,7 +19,7 @@ struct PeerTextTests {
         return .attach(name, handle: 3, isReceiver: isReceiver, source: source, target: target)
     }
 
-    /// The link is refused, and the session goes on.
+    /// The link is refused, and the session continues.
     @Test(arguments: Place.allCases, [false, true])
     func addressesOfALinkOfThePeer(place: Place, isReceiver: Bool) async throws {
         try await withAdversary(.server) { connection, adversary in
@@ -31,7 +31,7 @@ struct PeerTextTests {
             let error = try await adversary.error(in: .detach)
             #expect(error?.condition == .invalidField)
             #expect(error?.text.contains("address of its \(place)") == true, "\(String(describing: error))")
-            // The address is in no answer.
+            // No answer contains the address.
             let answer = try #require(try await adversary.frames(.attach).last)
             #expect(!"\(answer.fields)".contains("orders"))
             try await adversary.send(.detach(3))
@@ -78,7 +78,8 @@ struct PeerTextTests {
         await peer.finish()
     }
 
-    /// What is meant for people is shown whole, with a mark in place of each zero byte; and no condition becomes another.
+    /// Texts for people are exposed completely, with a mark in place of each zero byte. No condition becomes another
+    /// one.
     @Test(arguments: [Frame.Code.detach, .end, .close, .disposition])
     func conditionsAndDescriptions(code: Frame.Code) async throws {
         let list: [AMQPValue] = [
@@ -118,7 +119,7 @@ struct PeerTextTests {
         }
     }
 
-    /// Maps, capabilities and tags carry their lengths, and come as they are.
+    /// Maps, capabilities and tags carry their lengths, and arrive unchanged.
     @Test func valuesWithLengthsComeWhole() async throws {
         try await withAdversary(
             .server,

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Peers may name each described type by its symbol in place of its number. Source: AMQP 1.0 §1.2.
+/// Peers may use symbolic descriptors in place of numeric ones. Source: AMQP 1.0 §1.2.
 @Suite(.deadline(minutes: 2))
 struct SymbolicDescriptorTests {
     private static func named(_ name: String, _ fields: [AMQPValue] = []) -> AMQPValue {
@@ -29,7 +29,8 @@ struct SymbolicDescriptorTests {
         [.symbol("amqp:not-allowed"), .string("no"), .map([.symbol("a"): .uint(1)])]
     )
 
-    // Made anew: LeakSanitizer does not see the maps of a constant behind their tagged references.
+    // Computed at each access, because LeakSanitizer does not see the maps of a constant behind their tagged
+    // references.
     static var outcomes: [Case] {
         [
             Case("accepted", [], .accepted),
@@ -70,7 +71,7 @@ struct SymbolicDescriptorTests {
             await adversary.peer.settle()
             try await adversary.send(.disposition(0, state: test.state))
             #expect(try await transfer.outcome() == test.outcome)
-            // In a range, with the last of two in its own piece.
+            // The disposition covers a range, and its bytes arrive in small pieces.
             let more = try (0..<2).map { _ in try senders[0].trySend(encoded: payload(10)) }
             await adversary.peer.settle()
             var bytes = try Frame.disposition(1, 2, state: test.state).encoded()
@@ -82,7 +83,8 @@ struct SymbolicDescriptorTests {
         }
     }
 
-    /// A state that is not known is no outcome, and a message that is settled with it is not reported as settled without one.
+    /// An unknown state is not an outcome. A message that is settled with it is not reported as settled without an
+    /// outcome.
     @Test(arguments: [
         Self.named("example:state:list", [.string("x")]), Self.named("s"), .described(0x7777, .list([])),
         .described(0x1_0000_0024, .list([])), Self.named("amqp:declared:list", [.binary(payload(1))]),
@@ -92,7 +94,7 @@ struct SymbolicDescriptorTests {
         try await withSenders(.client, 1) { senders, connection, adversary in
             let transfer = try senders[0].trySend(encoded: payload(10))
             await adversary.peer.settle()
-            // Unsettled it may be followed by an outcome.
+            // While the message is unsettled, an outcome may follow.
             try await adversary.send(.disposition(0, settled: false, state: state))
             await adversary.peer.settle()
             try await adversary.send(.disposition(0, state: state))
@@ -102,7 +104,7 @@ struct SymbolicDescriptorTests {
         }
     }
 
-    /// Each performative of a dialogue, named by its symbol.
+    /// Each performative of a dialogue has a symbolic descriptor.
     @Test func performativesAreReadByTheirSymbols() async throws {
         try await withAdversary(.server) { connection, adversary in
             func send(_ frame: Frame) async throws {
@@ -132,7 +134,7 @@ struct SymbolicDescriptorTests {
             try await send(.transfer(handle: 0, id: 0, tag: [1], payload: try AMQPMessage(body: "m").encoded()))
             let delivery = try await receiver.nextInTime()
             #expect(try delivery.decodeMessage().bodyString == "m")
-            // Larger than what is looked at of a transfer.
+            // The message is larger than the part of a transfer that the scanner reads.
             let large = AMQPMessage(body: String(repeating: "x", count: 5_000))
             try await send(.transfer(handle: 0, id: 1, tag: [2], payload: try large.encoded()))
             #expect(try await receiver.nextInTime().decodeMessage() == large)
@@ -144,7 +146,7 @@ struct SymbolicDescriptorTests {
         }
     }
 
-    /// Filters and dynamic-node properties keep the symbols that they have.
+    /// Filters and dynamic-node properties keep their symbols.
     @Test func symbolsInOtherPlacesStay() async throws {
         try await withAdversary(.server) { connection, adversary in
             try await adversary.send(.begin())
@@ -164,7 +166,7 @@ struct SymbolicDescriptorTests {
         }
     }
 
-    /// Of a coordinator that is named by its symbol Proton would make a refusal of the link.
+    /// Proton would refuse a link whose coordinator has a symbolic descriptor.
     @Test(arguments: ["amqp:coordinator:list", "number"])
     func coordinatorsAreKnown(name: String) async throws {
         let target = name == "number" ? AMQPValue.described(0x30, .list([])) : Self.named(name)

@@ -6,8 +6,8 @@ import Testing
 
 @testable import QpidProton
 
-/// The bytes that the library writes in fixed dialogues. They change with what it does alone: a figure that grows is a cost
-/// that every connection pays, and one that falls is to be written here.
+/// The number of bytes that the library writes in fixed dialogues. Only a change of the library changes them. A larger
+/// figure costs every connection. A smaller one replaces the figure here.
 @Suite(.deadline, .testedProton)
 struct WireBytesTests {
     private static var configuration: AMQPConnection.Configuration {
@@ -23,7 +23,8 @@ struct WireBytesTests {
         return try await peer.run { $0.toPeer.record.readableBytes }
     }
 
-    /// Transfers alone, one for each: nothing else is sent for messages that the peer settles, and none of them is cut.
+    /// Each message takes one transfer. The library sends nothing else for messages that the peer settles, and splits
+    /// none of them.
     @Test(arguments: [AMQPSenderSettleMode.unsettled, .settled])
     func sendingAThousand(mode: AMQPSenderSettleMode) async throws {
         let ample = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(16)))
@@ -36,7 +37,7 @@ struct WireBytesTests {
             let before = try await self.written(peer)
             let sender = try await session.openSender(configuration)
             let attached = try await self.written(peer)
-            // What the peer answers meanwhile would come at other times in each run.
+            // The peer's answers would otherwise arrive at different times in each run.
             try await peer.run { $0.toPeer.allowance = 0 }
             let transfers = try (0..<1_000).map { _ in try sender.trySend(encoded: payload(100)) }
             await peer.settle()
@@ -51,7 +52,7 @@ struct WireBytesTests {
         }
     }
 
-    /// The credit and the window for a thousand messages, and one disposition for all of them.
+    /// The library sends credit and windows for a thousand messages, and one disposition for all of them.
     @Test func receivingAThousand() async throws {
         try await withSession(configuration: Self.configuration, { .keepingOutcomes }) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q")
@@ -70,13 +71,13 @@ struct WireBytesTests {
             let accepted = try await self.written(peer)
             #expect(try await peer.run { $0.outcomes.count } == 1_000)
             #expect(attached - before == 105)
-            // A flow of credit, and a renewal that names the link.
+            // The library sends a flow of credit, and a renewal that names the link.
             #expect(received - attached == 85)
             #expect(accepted - received == 69)
         }
     }
 
-    /// The header, open, begin, end and close.
+    /// The library writes the header, `open`, `begin`, `end` and `close`.
     @Test func openingAndClosing() async throws {
         let peer = try await InMemoryPeer(configuration: Self.configuration)
         let parts = AMQPConnection.Parts(peer.handler, peer.channel)

@@ -4,8 +4,8 @@ import NIOCore
 
 @testable import QpidProton
 
-/// An application that does all that it can with a connection, until it ends; but for the calls that wait in a task of
-/// their own, on another thread, such as `close(within:)`: an input must do the same whenever it is run.
+/// An application that makes every call on a connection until the connection ends. It omits calls that wait in a task
+/// of their own on another thread, such as `close(within:)`, because an input must always have the same effect.
 struct FuzzApplication: Sendable {
     let connection: AMQPConnection
     let options: FuzzOptions
@@ -18,7 +18,7 @@ struct FuzzApplication: Sendable {
         await self.connection.close()
     }
 
-    // MARK: Asking
+    // MARK: Client
 
     private func talk() async {
         guard let session = try? await self.connection.openSession(self.options.session) else { return }
@@ -70,7 +70,7 @@ struct FuzzApplication: Sendable {
     private func handle(_ delivery: AMQPDelivery, _ number: Int) async {
         if delivery.isStreamed {
             var pieces = delivery.body.makeAsyncIterator()
-            // Of every third the rest is left.
+            // The rest of every third body stays unread.
             while let piece = try? await pieces.next(isolation: nil), number % 3 > 0 || piece.readableBytes > 100 {}
             _ = delivery.footer
         } else {
@@ -81,13 +81,13 @@ struct FuzzApplication: Sendable {
         case 1: delivery.release()
         case 2: delivery.reject(AMQPError(scope: .delivery, condition: .notAllowed, detail: "no"))
         case 3: delivery.modify(AMQPModified())
-        // Left to the end of the link.
+        // The delivery stays unsettled until the link ends.
         case 4: break
         default: delivery.accept()
         }
     }
 
-    // MARK: Answering
+    // MARK: Server
 
     private func answer() async {
         let incoming = self.connection.incoming.makeAsyncIterator()

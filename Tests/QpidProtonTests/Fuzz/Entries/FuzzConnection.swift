@@ -10,17 +10,17 @@ import NIOEmbedded
     import Synchronization
 #endif
 
-/// A connection whose peer sends the bytes, on one thread and with a clock of its own. All its parts do what they can
-/// meanwhile. In the end the socket is lost: then every call must have returned, and nothing may be left.
+/// A connection whose peer sends the bytes, on one thread and with a virtual clock. All its parts run meanwhile. In the
+/// end the socket is lost: then every call must have returned, and nothing may be left.
 final class FuzzConnection {
     enum Role { case client, server, clientWithLogin }
 
-    /// What the connection's tasks share with this thread.
+    /// The state that the connection's tasks share with this thread.
     private final class Work: Sendable {
         let isDone = Mutex(false)
     }
 
-    /// More rounds than this for one piece, and what follows from it does not end.
+    /// A piece of input that causes more rounds than this never comes to rest.
     private static let mostRounds = 100_000
 
     private let loop = EmbeddedEventLoop()
@@ -49,7 +49,7 @@ final class FuzzConnection {
 
     private init(_ options: FuzzOptions, _ role: Role, _ budget: AMQPMemoryBudget) throws {
         self.options = options
-        // Proton takes a time of 0 for "never".
+        // Proton treats a time of 0 as "never".
         self.loop.advanceTime(by: .seconds(1))
         self.channel = EmbeddedChannel(handler: self.wire, loop: self.loop)
         let logger = Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }
@@ -102,7 +102,7 @@ final class FuzzConnection {
             for piece in try FuzzDialogue.opening() { try self.hear(piece) }
         }
         for piece in self.options.pieces(bytes) {
-            // As a socket that is not read, and a peer that writes no more.
+            // The socket is not read any more, and the peer writes nothing.
             guard self.channel.isActive, !self.handler.receiving.isReadingWithheld else { return }
             try self.hear(piece)
             if self.options.timePasses {
@@ -119,7 +119,7 @@ final class FuzzConnection {
         try self.rest()
     }
 
-    /// Lets everything move until nothing does.
+    /// Runs the loop and the tasks until nothing moves.
     private func rest() throws {
         for _ in 0..<Self.mostRounds {
             self.executor.drain()
@@ -141,7 +141,7 @@ final class FuzzConnection {
 
     private func end(received: Int) throws {
         if self.options.timePasses {
-            // Longer than all deadlines together.
+            // The time exceeds all deadlines together.
             for _ in 0..<10 {
                 self.loop.advanceTime(by: .seconds(1))
                 self.take()
@@ -152,7 +152,7 @@ final class FuzzConnection {
         self.channel.close(promise: nil)
         try self.rest()
         try FuzzTarget.require(self.work.isDone.withLock { $0 }, "a call has not returned though the socket is gone")
-        // What is sent of its own accord, and answers.
+        // The limit covers frames that the connection sends by itself, and its answers.
         let limit = 1 << 20 + received * 256
         try FuzzTarget.require(self.written <= limit, "\(self.written) bytes were written in answer to \(received)")
     }

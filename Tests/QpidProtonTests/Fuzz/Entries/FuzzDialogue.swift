@@ -4,12 +4,12 @@ import NIOCore
 
 @testable import QpidProton
 
-/// What a peer says to open a session with both links of ``FuzzApplication``.
+/// The frames with which a peer opens a session with both links of ``FuzzApplication``.
 enum FuzzDialogue {
     static let header = ByteBuffer(bytes: [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0])
     static let open = Frame(.open, [.string("peer"), .null, .uint(65_536), .ushort(100)])
     static let begin = Frame(.begin, [.ushort(0), .uint(0), .uint(2_048), .uint(2_048)])
-    /// Sends to the receiver.
+    /// The attach of the link that sends to the receiver.
     static let sending = Frame(
         .attach,
         [
@@ -17,7 +17,7 @@ enum FuzzDialogue {
             .described(0x29, .list([.string("q")])), .null, .null, .uint(0),
         ]
     )
-    /// Receives from the sender.
+    /// The attach of the link that receives from the sender.
     static let receiving = Frame(
         .attach,
         [

@@ -4,11 +4,11 @@ import NIOCore
 
 @testable import QpidProton
 
-/// Edits every frame of the bytes, and passes them on as to Proton: nothing but what is replaced may change, and nothing may
-/// depend on where the stream is cut.
+/// Edits every frame of the input, and passes the frames on as to Proton. Only the replaced bytes may change, and the
+/// result must not depend on the cuts in the stream.
 ///
-/// The first byte says how many of those behind it are the lengths of the pieces, as for ``FuzzFrameTap``; it chooses the
-/// field too, which gets the next byte as its value.
+/// The lower half of the first byte is the number of following bytes that hold the lengths of the pieces, as for
+/// ``FuzzFrameTap``. The upper half chooses the field. The byte behind the lengths is the value of that field.
 enum FuzzFrameEditor {
     static func run(_ bytes: UnsafeRawBufferPointer) throws {
         guard let first = bytes.first, bytes.count > 2 + Int(first & 15) else { return }
@@ -23,7 +23,7 @@ enum FuzzFrameEditor {
         }
     }
 
-    /// Replaces a field of each frame that is whole, and looks at it with the decoder of messages.
+    /// Replaces a field of each complete frame, and checks the result with the message decoder.
     private static func edit(_ stream: UnsafeRawBufferPointer, field: Int, _ value: [UInt8]) throws {
         var tap = FrameScanner(maxSize: 1 << 20)
         var edits: [(old: [UInt8], new: FrameEditor.Result)] = []
@@ -79,11 +79,11 @@ enum FuzzFrameEditor {
         )
     }
 
-    /// What Proton would read of the stream; nil for what it must not see.
+    /// Returns the bytes that Proton would read; `nil` if the stream has a violation.
     private static func pass(_ stream: UnsafeRawBufferPointer, cut lengths: [Int]) throws -> [UInt8]? {
         let observer = FrameObserver(maxFrameSize: 65_536, openLinks: 64)
         FuzzDialogue.header.withUnsafeReadableBytes { _ = observer.received($0) }
-        // Behind this side's open the formats of messages are marked.
+        // After this side's `open`, the observer marks the message formats.
         var own: ByteBuffer? = FuzzDialogue.header
         own?.writeImmutableBuffer(try Frame.open().encoded())
         observer.sent(&own)
@@ -95,7 +95,7 @@ enum FuzzFrameEditor {
             let violation = Array(stream[offset..<end]).withUnsafeBytes { bytes -> AMQPError? in
                 var rest = bytes
                 while !rest.isEmpty {
-                    // A frame that has to wait for an answer to those before it is shown again.
+                    // A frame that must wait for an answer to earlier frames is passed in again.
                     let reading = observer.received(rest)
                     if let violation = reading.violation { return violation }
                     observer.forEachPart(of: UnsafeRawBufferPointer(rebasing: rest[..<reading.count])) { passed += $0 }

@@ -5,17 +5,18 @@ import Synchronization
 
 @testable import QpidProton
 
-/// Shows the bytes to the observer of the frames: what it sees must not depend on where the stream is cut.
+/// Passes the input to the frame observer. The observations must not depend on the cuts in the stream.
 ///
-/// The first byte says how many of those behind it are the lengths of the pieces, which are used again and again.
+/// The lower half of the first byte is the number of following bytes that hold the lengths of the pieces. The lengths
+/// are used repeatedly.
 enum FuzzFrameTap {
-    /// All that the observer tells of what it has seen.
+    /// Everything that the observer reports about the stream.
     private struct Seen: Equatable {
         var heads: [[UInt8]] = []
         var violation: String?
-        /// Of each session: window, ids, echoes, violations.
+        /// The window, ids, echoes and violations of each session.
         var sessions: [[Int]] = []
-        /// The flows that are due.
+        /// The flow frames that are due.
         var frames: Set<ByteBuffer> = []
     }
 
@@ -35,13 +36,13 @@ enum FuzzFrameTap {
         var violations = 0
         let observer = FrameObserver(maxFrameSize: 65_536, openLinks: 64)
         let first = try Self.open(observer) { violations += 1 }
-        // As behind the protocol header, which the observer has passed over.
+        // The scanner starts after the protocol header, which the observer has already passed over.
         FuzzDialogue.header.withUnsafeReadableBytes { tap.consume($0) { _ in nil } }
         var offset = 0
         var piece = 0
         while offset < stream.count, seen.violation == nil {
             let end = min(stream.count, offset + lengths[piece % lengths.count])
-            // Memory of its own, so that a sanitizer sees what is read beyond it.
+            // The bytes get an allocation of their own, so that a sanitizer detects reads beyond it.
             try Array(stream[offset..<end]).withUnsafeBytes { bytes in
                 tap.consume(bytes) { head in
                     seen.heads.append(Array(head))
@@ -56,7 +57,7 @@ enum FuzzFrameTap {
             offset = end
             piece += 1
         }
-        // Behind a violation the walk goes on in the piece where it is, which no longer counts.
+        // After a violation the scanner still reads the current piece, which no longer counts.
         if seen.violation != nil { seen.heads = [] }
         var sessions = [first]
         while let session = observer.nextArrived() { sessions.append(session) }
@@ -71,7 +72,7 @@ enum FuzzFrameTap {
         return seen
     }
 
-    /// Shows bytes of the peer, as often as it takes until a frame is wrong or all were seen.
+    /// Passes the peer's bytes repeatedly, until a frame is in error or all bytes are consumed.
     private static func receive(_ bytes: UnsafeRawBufferPointer, _ observer: FrameObserver) throws -> String? {
         var rest = bytes
         var waits = 0
@@ -79,14 +80,14 @@ enum FuzzFrameTap {
             let reading = observer.received(rest)
             if let violation = reading.violation { return "\(violation)" }
             waits = reading.count == 0 ? waits + 1 : 0
-            // One for an answer to the open, and one for another reason.
+            // One wait for an answer to the `open`, and one for another reason.
             try FuzzTarget.require(waits <= 2, "a frame waits for ever")
             rest = UnsafeRawBufferPointer(rebasing: rest[reading.count...])
         }
         return nil
     }
 
-    /// A session that both sides have begun, with a link each way.
+    /// Returns a session that both sides have begun, with a link in each direction.
     private static func open(_ observer: FrameObserver, onViolation: @escaping () -> Void) throws
         -> PeerSession
     {

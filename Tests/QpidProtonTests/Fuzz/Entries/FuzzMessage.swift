@@ -4,7 +4,7 @@ import NIOCore
 
 @testable import QpidProton
 
-/// Decodes the bytes as a message. What can be decoded can be encoded, and is then the same.
+/// Decodes the input as a message. A decoded message must encode again, and decode to the same message.
 enum FuzzMessage {
     private static let strict = AMQPDecodingLimits(maximumDepth: 3, maximumElements: 16)
 
@@ -26,7 +26,7 @@ enum FuzzMessage {
         _ = (message.description, message.bodyString, message.bodyBytes)
     }
 
-    /// Nil for what is no message. No other error is allowed.
+    /// Returns `nil` for bytes that are not a message. No other error is allowed.
     private static func decode(_ buffer: ByteBuffer, _ limits: AMQPDecodingLimits) throws -> AMQPMessage? {
         do throws(AMQPError) {
             return try AMQPMessage(decoding: buffer, limits: limits)

@@ -10,19 +10,20 @@ struct FuzzOptions {
 
     private func has(_ bit: Int) -> Bool { self.byte & 1 << bit != 0 }
 
-    /// The sessions and links are open before the first byte comes.
+    /// Whether the sessions and links are open before the first byte arrives.
     var isOpenBefore: Bool { self.has(2) }
-    /// Time passes between the pieces and behind them.
+    /// Whether time passes between the pieces and after them.
     var timePasses: Bool { self.has(3) }
-    /// The socket takes what is written late.
+    /// Whether the socket accepts written bytes late.
     var isSlow: Bool { self.has(4) }
-    /// A client takes the sessions and links of its peer; a server asks for a login.
+    /// Whether a client accepts the sessions and links of its peer, or a server requires a login.
     var isStrange: Bool { self.has(5) }
-    /// Messages are streamed.
+    /// Whether messages are streamed.
     var streams: Bool { self.has(6) }
     var isSmall: Bool { self.has(7) }
 
-    /// The pieces in which the bytes come: frames, two at a time, in sevens, or all at once.
+    /// Returns the pieces in which the bytes arrive: single frames, pairs of frames, seven bytes at a time, or
+    /// everything at once.
     func pieces(_ bytes: UnsafeRawBufferPointer) -> [ByteBuffer] {
         var pieces: [ByteBuffer] = []
         var rest = bytes[...]
@@ -40,7 +41,8 @@ struct FuzzOptions {
         return pieces
     }
 
-    /// The size of the protocol header or frame that begins here; of all that is left where it can be none.
+    /// Returns the size of the protocol header or frame that begins here, or of the remaining bytes if neither can
+    /// begin.
     private static func frame(_ bytes: Slice<UnsafeRawBufferPointer>) -> Int {
         guard bytes.count >= 8 else { return bytes.count }
         if bytes.starts(with: Array("AMQP".utf8)) { return 8 }
@@ -48,7 +50,7 @@ struct FuzzOptions {
         return (8...bytes.count).contains(size) ? size : bytes.count
     }
 
-    /// The settings of the connection; all that is sent and received counts against `budget`.
+    /// Returns the settings of the connection. All sent and received bytes count against `budget`.
     func connection(_ role: FuzzConnection.Role, _ budget: AMQPMemoryBudget) -> AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()
         configuration.containerID = "fuzz"

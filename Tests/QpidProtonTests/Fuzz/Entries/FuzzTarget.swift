@@ -2,28 +2,28 @@
 
 import NIOCore
 
-/// What is fuzzed: each target takes any bytes, and must return. The programs of `FuzzTesting/` run them with bytes that
-/// libFuzzer makes, and the tests with those that once made one fail.
+/// The targets of the fuzzer. Each target accepts any bytes, and must return. The programs of `FuzzTesting/` run the
+/// targets with bytes from libFuzzer, and the tests run them with inputs that once made a target fail.
 public enum FuzzTarget: String, CaseIterable, Sendable {
     /// The message decoder: see ``FuzzMessage``.
     case message
-    /// What a server sends to a client: see ``FuzzConnection``.
+    /// The bytes of a server to a client: see ``FuzzConnection``.
     case client
-    /// What a client sends to a listener, with SASL before it.
+    /// The bytes of a client to a listener, with a SASL layer first.
     case server
-    /// What a server sends to a client that logs in.
+    /// The bytes of a server to a client that logs in.
     case sasl
-    /// What a peer sends, as the observer of its frames sees it: see ``FuzzFrameTap``.
+    /// The bytes of a peer, as the frame observer sees them: see ``FuzzFrameTap``.
     case frametap
-    /// Frames that are changed on their way: see ``FuzzFrameEditor``.
+    /// Frames that are edited in transit: see ``FuzzFrameEditor``.
     case frameeditor
 
-    /// Whether the bytes are frames behind a first byte that chooses settings.
+    /// Whether the input consists of frames behind a first byte that chooses settings.
     public var hasFrames: Bool { self != .message }
 
-    /// Does with the bytes what the target does.
+    /// Runs the target with `bytes`.
     ///
-    /// - Throws: When what must hold does not. A trap, a hang and memory without end are findings too.
+    /// - Throws: If an invariant is violated. A trap, a hang and unbounded memory are findings too.
     public func run(_ bytes: UnsafeRawBufferPointer) throws {
         switch self {
         case .message: try FuzzMessage.run(bytes)
@@ -35,7 +35,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         }
     }
 
-    /// A buffer that ends where its memory does, so that a sanitizer sees the first byte read beyond it.
+    /// Returns a buffer that ends at the end of its allocation, so that a sanitizer detects the first byte read beyond
+    /// it.
     static func buffer(_ bytes: some Collection<UInt8>) -> ByteBuffer {
         var buffer = ByteBufferAllocator().buffer(capacity: bytes.count)
         let gap = buffer.writableBytes - bytes.count
