@@ -5,7 +5,7 @@ import Testing
 @testable import QpidProton
 
 struct BackoffTests {
-    @Test func oneTryGoesAtOnceInEachWindow() {
+    @Test func eachWindowAllowsOneImmediateAttempt() {
         var backoff = Backoff()
         var random = SeededGenerator(seed: 1)
         #expect(backoff.delay(at: .zero, using: &random) == .zero)

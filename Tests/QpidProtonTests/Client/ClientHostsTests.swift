@@ -59,7 +59,7 @@ struct ClientHostsTests {
         #expect(hosts.all.count == 2)
     }
 
-    @Test func announcedHostsReplaceTheConfiguredUntilNoneAnswers() {
+    @Test func announcedHostsReplaceConfiguredHostsUntilAllFail() {
         var hosts = ClientHosts([Self.a], .replace)
         let host = hosts.take()
         hosts.opened(host, Self.properties(Self.named("c.example"), Self.named("a.example"), Self.named("d.example")))
@@ -67,7 +67,7 @@ struct ClientHostsTests {
         #expect(Self.take(&hosts, 2) == ["a.example", "a.example"])
     }
 
-    @Test func aRedirectComesFirstAndOnce() {
+    @Test func aRedirectIsTriedFirstAndOnce() {
         var hosts = ClientHosts([Self.a, Self.b], .add)
         let host = hosts.take()
         let info = Self.named("c.example", [.symbol("port"): .int(7), .symbol("hostname"): "vhost"])
@@ -107,7 +107,7 @@ struct ClientHostsTests {
         #expect(announced.allSatisfy { $0.username == "user" && $0.password == "secret" })
     }
 
-    @Test func noPasswordGoesToAnAnnouncedHostWithoutTLS() {
+    @Test func noPasswordIsSentToAnAnnouncedHostWithoutTLS() {
         let plain = AMQPURL(host: "a.example", username: "user", password: "secret")
         for (url, mayHavePassword) in [(plain, false), (Self.a, true)] {
             var hosts = ClientHosts([url], .add, mayHavePassword: mayHavePassword)

@@ -28,7 +28,7 @@ struct ClientMessageTests {
         #expect(client.timeToLive == .seconds(10) && client.deadline == .seconds(110))
     }
 
-    @Test func aLaterAttemptHasWhatIsLeftOfItsTime() throws {
+    @Test func aLaterAttemptCarriesTheRemainingTimeToLive() throws {
         let client = try self.message(self.sample())
         let bytes = client.bytes(at: .seconds(104), attempt: 2, marksReplays: true)
         var expected = self.sample()
@@ -44,7 +44,7 @@ struct ClientMessageTests {
         #expect(Array(bytes.readableBytesView.suffix(tail.count)) == tail)
     }
 
-    @Test func aMarkNeedsNoOtherSection() throws {
+    @Test func aReplayAnnotationNeedsNoOtherSection() throws {
         let client = try self.message(AMQPMessage(body: "m"))
         #expect(client.deadline == nil)
         #expect(client.bytes(at: .seconds(900), attempt: 2, marksReplays: false) == client.encoded)

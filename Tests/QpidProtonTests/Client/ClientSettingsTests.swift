@@ -104,7 +104,7 @@
             #expect(empty.connection.sasl == .automatic && empty.connection.tls.serverName == nil)
         }
 
-        @Test func valuesOfTheirOwnTypesAreTaken() throws {
+        @Test func typedValuesAreAccepted() throws {
             let found = try Self.configuration([
                 "amqp.recovery.giveUpAfter": 60, "amqp.idleTimeout": 1.5, "amqp.mechanism": "external",
                 "amqp.sessionLimit": 2, "amqp.allowsPlainWithoutTLS": false,
@@ -116,7 +116,7 @@
             #expect(client.supervisor.urls.map(\.host) == ["a", "b"])
         }
 
-        @Test func aScopedReaderIsForOneClient() throws {
+        @Test func aScopedReaderConfiguresOneClient() throws {
             let reader = Self.reader(["ORDERS_AMQP_URLS": "amqp://orders", "AMQP_URLS": "amqp://others"])
             #expect(try AMQPClient(reader: reader.scoped(to: "orders")).supervisor.urls.map(\.host) == ["orders"])
         }

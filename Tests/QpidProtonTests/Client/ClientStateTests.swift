@@ -50,7 +50,7 @@ struct ClientStateTests {
 
     // MARK: Outages
 
-    @Test func aLossIsFollowedByOneAttemptAtOnce() {
+    @Test func aLossLeadsToOneImmediateAttempt() {
         var client = StateDriver.open()
         client.now += .seconds(60)
         #expect(client.send(.lost(generation: 1, client.lost, isFatal: false)) == ["lose 1", "connect 2"])

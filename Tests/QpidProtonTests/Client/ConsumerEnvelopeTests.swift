@@ -10,7 +10,7 @@ struct ConsumerEnvelopeTests {
         ConsumerEnvelope(try message.encoded())
     }
 
-    @Test func readsWhatLiesBeforeTheBody() throws {
+    @Test func readsTheSectionsBeforeTheBody() throws {
         var message = AMQPMessage(body: "m")
         message.header.deliveryCount = 3
         message.header.firstAcquirer = true
@@ -21,13 +21,13 @@ struct ConsumerEnvelopeTests {
         #expect(envelope.groupID == "g" && envelope.streamOffset == 42)
     }
 
-    @Test func aPlainMessageHasNone() throws {
+    @Test func aPlainMessageHasAnEmptyEnvelope() throws {
         let envelope = try self.envelope(AMQPMessage(body: "m"))
         #expect(envelope.failures == 0 && !envelope.isFirst)
         #expect(envelope.groupID == nil && envelope.streamOffset == nil)
     }
 
-    @Test func aMessageIsKnownByItsIDOrItsContents() throws {
+    @Test func aMessageIsIdentifiedByItsIDOrItsContents() throws {
         func identity(_ id: AMQPMessageID?, _ body: String, count: UInt32 = 0) throws -> Int {
             var message = AMQPMessage(body: body)
             message.properties.messageID = id

@@ -22,7 +22,7 @@ struct ConsumerStateTests {
     }
 
     @Test(arguments: [(1, ConsumerState.Decision.fail), (2, .fail), (3, .reject), (4, .reject)])
-    func anErrorGivesBackAndRejectsAtTheLastAttempt(_ attempt: Int, _ decision: ConsumerState.Decision) {
+    func anErrorReturnsTheMessageAndTheLastAttemptRejectsIt(_ attempt: Int, _ decision: ConsumerState.Decision) {
         var state = self.state()
         _ = state.handle(.arrived(Arrival(id: 1, attempt: attempt)), at: .zero)
         #expect(state.handle(.threw(1), at: .zero).starts(with: [.settle(1, decision), .forget(1)]))
@@ -47,7 +47,7 @@ struct ConsumerStateTests {
         #expect(state.counts == .init(handled: 3, retried: 2, threw: 3, timedOut: 0))
     }
 
-    @Test func messagesOfAKeyRunOneAfterTheOther() {
+    @Test func messagesOfOneKeyRunInSequence() {
         var state = self.state()
         #expect(
             state.handle(.arrived(Arrival(id: 1, lane: 7, staysHere: true)), at: .zero).contains(.run(1, attempt: 1))
@@ -69,7 +69,7 @@ struct ConsumerStateTests {
         #expect(state.handle(.returned(2), at: .zero).contains(.run(3, attempt: 1)) && state.blocked == 0)
     }
 
-    @Test func aTimeoutFailsAtOnceAndKeepsThePlaceUntilTheHandlerReturns() {
+    @Test func aTimeoutFailsAtOnceButHoldsItsPlaceUntilTheHandlerReturns() {
         var state = self.state()
         _ = state.handle(.arrived(Arrival(id: 1)), at: .zero)
         #expect(state.handle(.overran(1, attempt: 2), at: .zero) == [])
@@ -105,7 +105,7 @@ struct ConsumerStateTests {
         #expect(state.counts.timedOut == 0)
     }
 
-    @Test func aStopGivesBackWhatWaitsAndLetsHandlersFinish() {
+    @Test func aStopReturnsWaitingMessagesAndLetsHandlersFinish() {
         var state = self.state()
         _ = state.handle(.arrived(Arrival(id: 1, lane: 7, staysHere: true)), at: .zero)
         _ = state.handle(.arrived(Arrival(id: 2, lane: 7, staysHere: true)), at: .zero)
@@ -162,7 +162,7 @@ struct ConsumerStateTests {
     }
 
     @Test(arguments: [(10, 40), (1, 256), (1_000, 0)])
-    func fastHandlersFetchAheadWhatATenthOfASecondTakes(_ milliseconds: Int, _ ahead: Int) {
+    func fastHandlersPrefetchATenthOfASecondOfMessages(_ milliseconds: Int, _ ahead: Int) {
         var state = self.state { limits in
             limits.concurrency = 4
             limits.prefetch = .automatic

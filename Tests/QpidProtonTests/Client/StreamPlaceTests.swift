@@ -12,11 +12,11 @@ struct StreamPlaceTests {
         for offset in offsets { self.place.take(offset - 100, offset: offset, isSettled: isSettled) }
     }
 
-    @Test func withoutAMessageNothingIsKnown() {
+    @Test func withoutAMessageThereIsNoOffset() {
         #expect(self.place.next == nil)
     }
 
-    @Test mutating func itGoesOnBehindTheSettledMessages() {
+    @Test mutating func aReceiverResumesAfterTheSettledMessages() {
         self.take(101...105)
         for sequence in UInt64(1)...3 { self.place.settle(sequence, includesEarlier: false) }
         #expect(self.place.next == 104)
@@ -33,7 +33,7 @@ struct StreamPlaceTests {
         #expect(self.place.next == 105)
     }
 
-    @Test mutating func aLossKeepsThePlace() {
+    @Test mutating func aLossKeepsTheOffset() {
         self.take(101...105)
         self.place.settle(1, includesEarlier: false)
         self.place.lose()
@@ -46,7 +46,7 @@ struct StreamPlaceTests {
         #expect(self.place.next == 103)
     }
 
-    @Test mutating func settledMessagesAreDoneWhenTheyAreTaken() {
+    @Test mutating func settledMessagesAdvanceTheOffsetOnReceipt() {
         self.take(101...103, isSettled: true)
         #expect(self.place.next == 104)
         self.place.take(9, offset: .max, isSettled: true)

@@ -238,7 +238,7 @@ struct CloseResultTests {
     }
 
     /// A scope counts the messages that its body left behind when the body closes the connection itself.
-    @Test func aScopeCountsWhatItsBodyLeft() async throws {
+    @Test func aScopeCountsMessagesLeftByItsBody() async throws {
         try await withPeer(Self.undecided) { connection, peer in
             let scope = begin {
                 try await connection.scope(within: .seconds(5)) { connection in
@@ -255,7 +255,7 @@ struct CloseResultTests {
     }
 
     /// The end of the connection replaces the error of a link that was closed in order before.
-    @Test func theScopeIsWhatHasEnded() async throws {
+    @Test func theErrorNamesTheOutermostEndedScope() async throws {
         try await withPeer { connection, peer in
             let session = try await connection.openSession()
             let sender = try await session.openSender(to: "q")

@@ -177,7 +177,7 @@ struct ConfigurationCheckTests {
         #expect(error?.detail.contains("eventLoopGroup cannot make sockets") == true)
     }
 
-    @Test func listenersThatCouldLetNoOneIn() async {
+    @Test func listenersThatCouldAdmitNoClient() async {
         var configurations = Array(repeating: AMQPListener.Configuration(), count: 3)
         configurations[0].sasl = AMQPServerSASL(allowsAnonymous: false)
         configurations[1].sasl.maxFrameSize = 100

@@ -108,7 +108,7 @@ struct IncomingTests {
         }
     }
 
-    @Test func aClientTakesNothing() async throws {
+    @Test func aClientRefusesTheSessionsOfItsPeer() async throws {
         try await withPeer { connection, peer in
             try await self.open(peer, senders: ["in"])
             try await peer.run { peer in
@@ -119,7 +119,7 @@ struct IncomingTests {
         }
     }
 
-    @Test func theLimitOnWhatWaitsIsHeld() async throws {
+    @Test func theLimitOfWaitingRequestsIsEnforced() async throws {
         try await withPeer(role: .server, configuration: Self.configuration(limit: 5)) { connection, peer in
             try await self.open(peer, sessions: 20)
             let refused = try await peer.run { peer in
@@ -146,7 +146,7 @@ struct IncomingTests {
         }
     }
 
-    @Test func theEndOfTheConnectionEndsTheWishes() async throws {
+    @Test func theEndOfTheConnectionEndsWaitingRequests() async throws {
         try await withPeer(role: .server, configuration: Self.configuration()) { connection, peer in
             try await self.open(peer)
             try await peer.loseConnection()

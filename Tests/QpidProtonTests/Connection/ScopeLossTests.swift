@@ -40,7 +40,7 @@ struct ScopeLossTests {
     }
 
     @Test(arguments: Loss.allCases, [AMQPError.Scope.link, .session, .connection])
-    func aScopeSaysWhatItsLinksHaveLost(loss: Loss, scope: AMQPError.Scope) async throws {
+    func aScopeReportsMessagesLostByItsLinks(loss: Loss, scope: AMQPError.Scope) async throws {
         try await withPeer(Self.withoutCredit) { connection, peer in
             let body = { @Sendable (sender: AMQPSender) in
                 for _ in 0..<2 { try sender.trySend(AMQPMessage(body: "x")) }
@@ -88,7 +88,7 @@ struct ScopeLossTests {
         }
     }
 
-    @Test func aLaterCloseCountsWhatNoOneHasRead() async throws {
+    @Test func aLaterCloseCountsUnreadFailures() async throws {
         try await withSession({ .settlingNothing }) { session, peer in
             let sender = try await session.openSender(to: "q")
             let tracker = try await sender.enqueue(AMQPMessage(body: "x"))
@@ -196,7 +196,7 @@ struct ScopeLossTests {
         }
     }
 
-    @Test func messagesBehindAStreamNameTheStream() async throws {
+    @Test func messagesBehindAStreamReportTheStream() async throws {
         try await withSession(Self.withoutCredit) { session, _ in
             let sender = try await session.openSender(to: "q")
             let body = FedBody()
@@ -242,7 +242,7 @@ struct ScopeLossTests {
         #expect(error.detail.contains("\n"))
     }
 
-    @Test func aPeerThatBeginsWithSASLAsksForALogin() {
+    @Test func aPeerThatBeginsWithSASLRequiresALogin() {
         for split in 0..<8 {
             var check = HeaderCheck()
             let bytes: [UInt8] = [0x41, 0x4D, 0x51, 0x50, 3, 1, 0, 0]

@@ -75,7 +75,7 @@ struct ScopeTests {
     }
 
     @Test(arguments: Kind.allCases)
-    func theEndOfAScopeSendsWhatWaits(kind: Kind) async throws {
+    func theEndOfAScopeSendsWaitingMessages(kind: Kind) async throws {
         try await self.withLog { connection, peer, log in
             let scope = Self.run(kind, on: connection)
             await peer.settle()
@@ -123,7 +123,7 @@ struct ScopeTests {
     /// The scope rethrows the error of its body. It still sends the waiting messages, and logs the ones that it could
     /// not send.
     @Test(arguments: Kind.allCases, [false, true])
-    func anErrorOfTheBodyGoesFirst(kind: Kind, isSent: Bool) async throws {
+    func anErrorOfTheBodyTakesPrecedence(kind: Kind, isSent: Bool) async throws {
         try await self.withLog { connection, peer, log in
             let scope = Self.run(kind, on: connection) { throw Stop() }
             await peer.settle()
@@ -183,7 +183,7 @@ struct ScopeTests {
     }
 
     /// The last reference is released while messages wait.
-    @Test func droppingAConnectionLogsWhatWaits() async throws {
+    @Test func droppingAConnectionLogsWaitingMessages() async throws {
         let log = LogKeeper()
         let peer = try await InMemoryPeer(script: Self.undecided(), logger: log.logger)
         do {

@@ -63,7 +63,7 @@ struct TimedCloseTests {
     }
 
     @Test(arguments: Flushed.allCases, [0, 3])
-    func aFlushTakesItsLimitInAll(kind: Flushed, credit: Int) async throws {
+    func aFlushEndsAtItsLimit(kind: Flushed, credit: Int) async throws {
         try await withPeer(configuration: Self.configuration, Self.undecided) { connection, peer in
             let sender = try await connection.openSession().openSender(to: "q")
             for size in 1...5 { try sender.trySend(encoded: payload(size)) }
@@ -125,7 +125,7 @@ struct TimedCloseTests {
 
     /// Deliveries that the peer has not confirmed may arrive again, so the close counts them.
     @Test(arguments: [AMQPReceiverSettleMode.first, .second], [0, 2])
-    func settlingTakesItsLimitInAllAndCountsWhatIsInDoubt(mode: AMQPReceiverSettleMode, held: Int) async throws {
+    func settlingEndsAtItsLimitAndCountsDecisionsInDoubt(mode: AMQPReceiverSettleMode, held: Int) async throws {
         try await withSession(configuration: Self.configuration) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(20))
             configuration.settleMode = mode
@@ -142,7 +142,7 @@ struct TimedCloseTests {
         }
     }
 
-    @Test func aPeerThatAnswersConfirmsWhatWasSettled() async throws {
+    @Test func anAnswerOfThePeerConfirmsSettlements() async throws {
         try await withSession(configuration: Self.configuration) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(20))
             try await peer.run { peer in for size in 1...8 { peer.send(payload(size), on: peer.links[0]) } }

@@ -40,7 +40,7 @@ import Testing
 
     private func sequences(_ batch: Arrivals.Batch) -> [UInt64] { self.records(batch).map(\.record.sequence) }
 
-    @Test func itIsEmptyUntilAMessageComesAndAfterEachTake() {
+    @Test func isEmptyWithoutArrivalsAndAfterEachTake() {
         #expect(self.arrivals.isEmpty && self.arrivals.messages == 0 && self.arrivals.take().chunks.isEmpty)
         self.add(1, 0)
         #expect(!self.arrivals.isEmpty && self.arrivals.messages == 1)
@@ -72,7 +72,7 @@ import Testing
         #expect(batch.chunks.first?.sums(0..<3) == .init(weight: 5_030, reported: 1, large: 1))
     }
 
-    @Test func aTagIsCutAtItsLongestAndAMarkedOneKeepsItsMark() {
+    @Test func aTagIsCutAtTheLimitAndAMarkedTagKeepsItsMark() {
         let marked = MarkedTag.bytes([7, 8], format: 0x0102_0304)
         for (keepsMark, count) in [(true, MarkedTag.count), (false, MarkedTag.longest)] {
             let placed = marked.withUnsafeBytes {
@@ -90,7 +90,7 @@ import Testing
     }
 
     /// Tasks can still take settled messages after their link has ended. The unsettled ones return to their source.
-    @Test func settledMessagesStayInOrderAndTheKeysOfTheOthersAreGiven() {
+    @Test func settledMessagesStayInOrderAndUnsettledKeysAreReturned() {
         self.add(1, 10)
         self.add(2, 20, isSettled: true, isReported: true)
         self.add(3, 6_000)

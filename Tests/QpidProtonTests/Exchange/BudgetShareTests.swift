@@ -46,7 +46,7 @@ import Testing
     }
 
     /// A connection that does not wait gets no call.
-    @Test func aRefusalIsFollowedByACallOnlyForOneThatWaits() throws {
+    @Test func onlyAWaitingConnectionIsCalledAfterARefusal() throws {
         var share = self.holder.share(self.budget)
         let steps = [share.tryReserve(80, isWaiting: false), share.tryReserve(30, isWaiting: false)]
         #expect(steps == [true, false])
@@ -55,7 +55,7 @@ import Testing
         #expect(self.holder.count == 0)
     }
 
-    @Test func anExchangeTakesOnlyWhatHasBeenGivenBack() throws {
+    @Test func anExchangeUsesOnlyReleasedBytes() throws {
         var share = self.holder.share(self.budget)
         try self.reserve(80, &share)
         share.release(30)
@@ -70,7 +70,7 @@ import Testing
         #expect(self.budget.used == 0)
     }
 
-    @Test func whatIsGivenBackIsNoShortage() throws {
+    @Test func releasedBytesReduceTheShortage() throws {
         var share = self.holder.share(self.budget)
         try self.reserve(80, &share)
         #expect([20, 21, 100, 101].map { share.shortage($0) } == [0, 1, 80, 80])
@@ -78,7 +78,7 @@ import Testing
         #expect([50, 51, 101].map { share.shortage($0) } == [0, 1, 50])
     }
 
-    @Test func aCloseOwesAllThatIsHeld() throws {
+    @Test func aCloseRepaysAllHeldBytes() throws {
         var share = self.holder.share(self.budget)
         try self.reserve(60, &share)
         share.release(10)
@@ -91,7 +91,7 @@ import Testing
         self.expectNoDebt(&share)
     }
 
-    @Test func aWithdrawalLetsThoseBehindItPass() throws {
+    @Test func aWithdrawalLetsLaterWaitersPass() throws {
         let other = Holder()
         var share = self.holder.share(self.budget)
         var behind = other.share(self.budget)

@@ -41,7 +41,7 @@ import Testing
         lane.fail(singleMessage(bytes, stream: stream), AMQPSendOptions())
     }
 
-    @Test func itIsOpenUntilTheLastCloseHasEnded() {
+    @Test func aReportIsOpenUntilItsLastCloseEnds() {
         #expect(!self.report.isOpen)
         self.report.begin()
         self.report.begin()
@@ -70,7 +70,7 @@ import Testing
         #expect(self.report.result(nil) { _ in 0 }.unfinished.isEmpty)
     }
 
-    @Test func everyReportListsTheMessageAndWithoutOneItIsCounted() {
+    @Test func everyReportListsTheMessageAndWithoutAReportItIsCounted() {
         let others = [CloseReport(), CloseReport()]
         self.fail(self.lane(1, others), 10)
         #expect(others.map { $0.result(nil) { _ in 0 }.notSent } == [1, 1])

@@ -17,7 +17,7 @@ import Testing
         return [.connection, .session(SessionStatus(key: self.key)), .sender(link), .receiver(link, receiver)]
     }
 
-    @Test func theAnswerIsNamedByWhatIsClosed() {
+    @Test func theAnswerIsNamedAfterTheClosedObject() {
         let requests = self.targets.map { CloseRequest(target: $0, report: CloseReport(), answered: Reply()) }
         #expect(requests.map(\.what) == ["the close", "the end", "the detach", "the detach"])
         // A missing answer ends the whole connection only when the connection itself is closed.

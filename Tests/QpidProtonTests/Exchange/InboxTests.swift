@@ -62,7 +62,7 @@ struct InboxTests {
         #expect(settlement.slot == SlotKey(bitPattern: UInt(number)) && settlement.sequence == UInt64(number))
     }
 
-    @Test func messagesOfAllSizesComeOutAsTheyWentIn() async throws {
+    @Test func messagesOfAllSizesAreDeliveredUnchanged() async throws {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
         let limit = ArrivalChunk.smallLimit
@@ -99,7 +99,7 @@ struct InboxTests {
         #expect(inbox.weight == 0 && inbox.count == 0 && inbox.poll() == nil)
     }
 
-    @Test func aChunkLivesWhileMessagesInItWaitAndADeliveryKeepsNone() throws {
+    @Test func aChunkLivesWhileItsMessagesWaitAndNoDeliveryRetainsIt() throws {
         let inbox = self.makeInbox()
         let arrivals = Arrivals()
         for number in 0..<10 { self.add(number, 100, to: arrivals) }
@@ -168,7 +168,7 @@ struct InboxTests {
 
     /// Removes the unsettled messages after some were taken. The others remain whole and in order, and are reported
     /// once.
-    @Test func removingKeepsTheOthersAsTheyAre() async throws {
+    @Test func removingLeavesOtherMessagesUnchanged() async throws {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
         for _ in 0..<50 {

@@ -21,7 +21,7 @@ struct InboxWaitsTests {
         }
     }
 
-    @Test func theFirstWhoWaitsIsServed() async throws {
+    @Test func theFirstWaitingTaskGetsTheMessage() async throws {
         let box = Box()
         let tasks = [box.wait(), box.wait()]
         let resumption = try #require(box.waits.withLock { $0.serve(5) })
@@ -35,7 +35,7 @@ struct InboxWaitsTests {
         #expect(box.waits.withLock { $0.isEmpty && $0.serve(7) == nil })
     }
 
-    @Test func oneWhoLeavesIsNotServed() async throws {
+    @Test func aRemovedTaskGetsNoMessage() async throws {
         let box = Box()
         let tasks = [box.wait(), box.wait()]
         box.waits.withLock { $0.remove(1) }?.resume(returning: .failure(.cancelled))
@@ -56,7 +56,7 @@ struct InboxWaitsTests {
         #expect(box.waits.withLock { $0.hasEnded && $0.isEmpty })
     }
 
-    @Test func whatIsToBeReportedIsReportedOnceItIsEnough() {
+    @Test func unreportedMessagesAreReportedAtTheThreshold() {
         var waits = InboxWaits<Int>()
         #expect(waits.takeUnreported(least: 3) == 0 && waits.takeUnreported() == 0)
         waits.unreported = 2

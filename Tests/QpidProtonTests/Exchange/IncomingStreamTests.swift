@@ -48,7 +48,7 @@ struct IncomingStreamTests {
         #expect(self.reports() == ["1"])
     }
 
-    @Test func anErrorComesBehindThePiecesThatAreThere() async throws {
+    @Test func anErrorFollowsTheBufferedPieces() async throws {
         let stream = self.makeStream()
         stream.push(ByteBuffer(bytes: Self.section))
         stream.finish(AMQPError(scope: .link, condition: .closed, detail: "ended"))
@@ -73,7 +73,7 @@ struct IncomingStreamTests {
         #expect(self.reports() == [])
     }
 
-    @Test func theLoopIsToldWhenNoTaskCanReadAnyMore() {
+    @Test func aReleasedStreamReportsADiscard() {
         var stream: IncomingStream? = self.makeStream()
         stream?.push(ByteBuffer(bytes: Self.section))
         stream = nil
@@ -82,7 +82,7 @@ struct IncomingStreamTests {
 
     // MARK: The loop's side
 
-    @Test func theLoopCountsWhatHasComeAndWhatNobodyHasTaken() {
+    @Test func theLoopCountsReceivedAndUntakenBytes() {
         let stream = self.makeStream()
         let arriving = ArrivingStream(stream, sequence: 7, slot: nil, count: 100, weight: 40)
         for size in [5, 0, 7, 9] { arriving.push(ByteBuffer(repeating: 0, count: size)) }
@@ -95,7 +95,7 @@ struct IncomingStreamTests {
         #expect(!arriving.isArriving)
     }
 
-    @Test func whatComesAfterADiscardIsCountedAndNotHeld() async throws {
+    @Test func bytesAfterADiscardAreCountedButNotHeld() async throws {
         let stream = self.makeStream()
         let arriving = ArrivingStream(stream, sequence: 7, slot: SlotKey(bitPattern: 3), count: 0, weight: 0)
         arriving.push(ByteBuffer(bytes: Self.section))

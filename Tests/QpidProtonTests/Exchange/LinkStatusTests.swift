@@ -19,7 +19,7 @@ import Testing
         #expect(self.status.cause.load(ordering: .relaxed) == .socket)
     }
 
-    @Test func thePeakIsOfAllThatWaitedAtOneTime() {
+    @Test func thePeakIsTheLargestSumOfBufferedBytes() {
         func count(_ bytes: Int, beside waiting: Int) -> [Int] {
             self.status.countStreamed(bytes, beside: waiting)
             return [

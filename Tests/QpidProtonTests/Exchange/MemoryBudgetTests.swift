@@ -72,7 +72,7 @@ struct MemoryBudgetTests {
         #expect(budget.used == 150 && budget.peak == 500)
     }
 
-    @Test func thoseWhoWaitAreCalledInTheirOrder() {
+    @Test func waitersAreCalledInOrder() {
         let budget = AMQPMemoryBudget(limit: 100, low: 50)
         let order = Order()
         let takers = ["a", "b", "c"].map { Taker(budget, $0, order) }
@@ -220,7 +220,7 @@ struct MemoryBudgetTests {
 
     /// The bytes of a frame are counted when the frame is complete. The read that may complete it needs room for the
     /// whole frame.
-    @Test func aReadThatCompletesAFrameTakesRoomForAllOfIt() {
+    @Test func aReadThatCompletesAFrameReservesTheWholeFrame() {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         budget.joinReaders(margin: AMQPMemoryBudget.margin)
         budget.reserve(budget.limit.bytes - 40_000)

@@ -50,7 +50,7 @@ import Testing
         #expect(gone == nil)
     }
 
-    @Test func thePoolGivesTheMemoryOfALargeChunkAgain() {
+    @Test func thePoolReusesTheMemoryOfALargeChunk() {
         let pool = ChunkPool()
         let memory = pool.take(ChunkPool.size)
         #expect(memory.count == ChunkPool.size && pool.count == 0)
@@ -66,7 +66,7 @@ import Testing
         again.deallocate()
     }
 
-    @Test func thePoolKeepsNoMoreThanItMay() {
+    @Test func thePoolKeepsALimitedNumberOfChunks() {
         let pool = ChunkPool()
         let all = (0..<ChunkPool.most + 10).map { _ in pool.take(ChunkPool.size) }
         for memory in all { pool.giveBack(memory) }

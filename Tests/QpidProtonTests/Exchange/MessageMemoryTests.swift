@@ -95,7 +95,7 @@ import Testing
         arena.close()
     }
 
-    @Test func aSmallChunkThatIsFreeAgainIsNotTakenForALargerMessage() throws {
+    @Test func aFreedSmallChunkIsNotReusedForALargerMessage() throws {
         var arena = MessageMemory()
         let small = try #require(try self.place(&arena, 10, 1))
         small.done()
@@ -105,7 +105,7 @@ import Testing
         arena.close()
     }
 
-    @Test func aMessageThatIsTooLargeIsLeftToOthers() throws {
+    @Test func aMessageThatIsTooLargeIsDeclined() throws {
         var arena = MessageMemory()
         let large = try self.place(&arena, MessageMemory.largestMessage + 1, 3)
         #expect(large == nil)
@@ -118,7 +118,7 @@ import Testing
         arena.close()
     }
 
-    @Test func thePoolKeepsLargeChunksAndNoMoreThanItMay() {
+    @Test func thePoolKeepsALimitedNumberOfLargeChunks() {
         let pool = ChunkPool()
         let small = pool.take(100)
         #expect(small.count == 100)
@@ -165,7 +165,7 @@ import Testing
         #expect(block == nil)
     }
 
-    @Test func everyAnswerIsGivenAsItIs() {
+    @Test func everyAnswerIsReturnedUnchanged() {
         let answers: [Result<AMQPOutcome, AMQPError>] = [
             .success(.accepted), .success(.released), .success(.settled), .success(.rejected(nil)),
             .success(.rejected(AMQPError(scope: .delivery, condition: .notAllowed, detail: "no"))),

@@ -14,12 +14,12 @@ struct ObservedValueTests {
         begin { [observed] in try await observed.value(after: known) }
     }
 
-    @Test func aChangeThatHasComeIsReturnedAtOnce() async throws {
+    @Test func anEarlierChangeIsReturnedAtOnce() async throws {
         self.observed.set(3)
         #expect(try await self.observed.value(after: 0) == 3)
     }
 
-    @Test func allWhoWaitGetTheNextChange() async throws {
+    @Test func everyWaitingTaskGetsTheNextChange() async throws {
         let waiting = (0..<3).map { _ in self.wait(after: 0) }
         #expect(waiting.allSatisfy { !$0.isDone })
         self.observed.set(7)
@@ -31,7 +31,7 @@ struct ObservedValueTests {
         #expect(self.observed.value == 0)
     }
 
-    @Test func theSameValueAgainWakesNobody() async throws {
+    @Test func anUnchangedValueWakesNoTask() async throws {
         self.observed.set(5)
         let waiting = self.wait(after: 5)
         self.observed.set(5)
@@ -41,7 +41,7 @@ struct ObservedValueTests {
         #expect(try await waiting.value == 6)
     }
 
-    @Test func theFirstEndStaysForThoseWhoWaitAndForLaterOnes() async throws {
+    @Test func theFirstEndReachesWaitingAndLaterTasks() async throws {
         let waiting = self.wait(after: 0)
         self.observed.end(Self.end)
         self.observed.end(AMQPError(condition: .internalError, detail: "second"))

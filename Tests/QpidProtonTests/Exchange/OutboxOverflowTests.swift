@@ -50,7 +50,7 @@ final class OutboxOverflowTests {
         #expect(self.outbox.ledger(self.link)?.used == 10 && self.posted() == [10])
     }
 
-    @Test func theFirstWhoWaitsCanBeDropped() async throws {
+    @Test func theFirstWaitingMessageCanBeDropped() async throws {
         self.status.cause.store(.credit, ordering: .relaxed)
         let tasks = [self.send(80), self.send(30), self.send(20)]
         let refusal = try #require(self.outbox.refusalOfFirst(self.link))

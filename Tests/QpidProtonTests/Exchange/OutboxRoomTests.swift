@@ -102,7 +102,7 @@ final class OutboxRoomTests {
         #expect(self.posted() == [10] && self.used() == [50, 50])
     }
 
-    @Test func aCancelledMessageIsTakenBackAndThoseBehindItPass() async throws {
+    @Test func aCancelledMessageIsWithdrawnAndLaterOnesPass() async throws {
         let tasks = [60, 70, 15].map { self.send($0) }
         _ = try await tasks[0].value
         #expect(!tasks[1].isDone && !tasks[2].isDone)
@@ -115,7 +115,7 @@ final class OutboxRoomTests {
         #expect(self.posted() == [60, 15] && self.used() == [55, 55])
     }
 
-    @Test func theClosedLinkFailsThoseWhoWaitThereAlone() async throws {
+    @Test func aClosedLinkFailsOnlyItsOwnWaitingTasks() async throws {
         let other = self.outbox.addLevel(nil, parent: self.session)
         let tasks = [self.send(80), self.send(30)]
         let elsewhere = begin { [outbox] in
@@ -135,7 +135,7 @@ final class OutboxRoomTests {
         #expect((0..<3).map { _ in self.outbox.makeStream() } == [1, 2, 3])
     }
 
-    @Test func aFullSessionWaitsForWhatItsHeaviestLinkWaitsFor() {
+    @Test func aFullSessionReportsTheCauseOfItsHeaviestLink() {
         let other = LinkStatus(name: "o", key: LinkKey(session: self.session, link: self.session))
         let node = self.outbox.addLevel(nil, parent: self.session, other)
         self.status.cause.store(.rate, ordering: .relaxed)

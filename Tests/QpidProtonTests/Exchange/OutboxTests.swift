@@ -47,7 +47,7 @@ struct OutboxTests {
         }
     }
 
-    @Test func itemsKeepTheirOrderAndSettlementsComeBeside() {
+    @Test func itemsKeepTheirOrderAndSettlementsAreSeparate() {
         self.outbox.taken(2, receiver: SlotKey(bitPattern: 1))
         #expect(self.outbox.settle(self.settlement(1)))
         #expect(self.outbox.post(.connection(.close(nil))))
@@ -80,7 +80,7 @@ struct OutboxTests {
         #expect(self.wakes.count == 2)
     }
 
-    @Test func whatIsPostedBeforeTheOpeningWakesTheLoopWithIt() {
+    @Test func mailFromBeforeTheOpeningWakesTheLoopAtTheOpening() {
         self.outbox.taken(1, receiver: SlotKey(bitPattern: 1))
         #expect(self.wakes.count == 0)
         self.open()

@@ -10,7 +10,7 @@ import Testing
 struct OutcomeBlockTests {
     private static let refused = AMQPError(condition: .notAllowed, detail: "refused")
 
-    @Test func aBlockHoldsSoManyAndNoMore() {
+    @Test func aBlockHoldsALimitedNumberOfOutcomes() {
         var source = OutcomeSource()
         let outcomes = (0...OutcomeBlock.capacity).map { _ in source.next() }
         source.close()
@@ -32,7 +32,7 @@ struct OutcomeBlockTests {
         source.close()
     }
 
-    @Test func aBlockGoesWithItsLastPromiseAndReply() {
+    @Test func aBlockIsFreedWithItsLastPromiseAndReply() {
         weak var gone: OutcomeBlock?
         var promises: [OutcomePromise] = []
         do {
@@ -60,7 +60,7 @@ struct OutcomeBlockTests {
         OutcomeBlock.Answer.success(.accepted), .success(.settled), .success(.released), .success(.rejected(nil)),
         .success(.rejected(refused)), .success(.modified(AMQPModified(deliveryFailed: true))), .failure(refused),
     ])
-    func everyAnswerComesOutAsItWentIn(_ answer: OutcomeBlock.Answer) {
+    func everyAnswerIsStoredUnchanged(_ answer: OutcomeBlock.Answer) {
         var source = OutcomeSource()
         let (one, other) = (source.next(), source.next())
         source.close()

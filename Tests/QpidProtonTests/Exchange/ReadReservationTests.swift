@@ -9,7 +9,7 @@ import Testing
 @Suite struct ReadReservationTests {
     private let budget = AMQPMemoryBudget(limit: 80_000, low: 70_000)
 
-    @Test func aReadTakesTheRoomThatThereIs() {
+    @Test func aReadReservesTheAvailableRoom() {
         let permit = ReadReservation(self.budget, isTLS: false)
         self.budget.reserve(70_000)
         #expect(permit.take(4_000) == 4_000)
@@ -42,7 +42,7 @@ import Testing
         #expect(permit.end(leaving: 0) == 9_000)
     }
 
-    @Test func theMarginCountsWhatTheReadMayComplete() {
+    @Test func theMarginIncludesTheFrameThatTheReadMayComplete() {
         let (plain, tls) = (ReadReservation(self.budget, isTLS: false), ReadReservation(self.budget, isTLS: true))
         #expect(plain.margin == 512 && tls.margin == 512 + 16_384)
         _ = plain.end(leaving: 300)
@@ -60,7 +60,7 @@ import Testing
         #expect(ReadReservation(self.budget, isTLS: false).take(.max) == 80_000 - 512 - 1_000)
     }
 
-    @Test func aClosedOneTakesNoRoom() {
+    @Test func aClosedReservationUsesNoRoom() {
         let permit = ReadReservation(self.budget, isTLS: true)
         #expect(permit.take(3_000) == 3_000)
         _ = permit.end(leaving: 100)

@@ -80,7 +80,7 @@ struct ReplyTests {
         #expect(try await task.value == .success(8))
     }
 
-    @Test func waitersHaveNamesOfTheirOwnAndCallbacksHaveNone() {
+    @Test func waitersHaveDistinctNamesAndCallbacksHaveNone() {
         let names = (0..<3).map { _ in self.reply.makeID() }
         #expect(Set(names).count == 3 && !names.contains(0))
         var state = ReplyState<Int>()

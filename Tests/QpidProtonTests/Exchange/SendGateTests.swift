@@ -66,7 +66,7 @@ import Testing
         #expect(order == ["0.0", "1.0", "2.0", "0.1", "1.1", "2.1", "0.2", "1.2", "2.2"])
     }
 
-    @Test func takingTheHeadOutLetsThoseBehindPass() {
+    @Test func removingTheHeadLetsLaterItemsPass() {
         var gate = SendGate<Int>()
         let session = gate.addLevel(ByteLedger(high: 100, low: 100), parent: nil)
         let first = gate.addLevel(ByteLedger(high: .max, low: .max), parent: session)
@@ -82,7 +82,7 @@ import Testing
         #expect(gate.ledger(session)?.used == 30)
     }
 
-    @Test func aClosedLevelGoesWithItsBytes() {
+    @Test func aClosedLevelReleasesItsBytes() {
         var gate = SendGate<Int>()
         let session = gate.addLevel(ByteLedger(high: 100, low: 50), parent: nil)
         let link = gate.addLevel(ByteLedger(high: .max, low: .max), parent: session)

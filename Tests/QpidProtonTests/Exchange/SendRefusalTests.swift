@@ -19,7 +19,7 @@ import Testing
         (SendRefusal.Level.link, AMQPBlockCause.linkLimit), (.session, .sessionLimit), (.connection, .connectionLimit),
         (.budget, .memoryBudget), (.stream, .stream),
     ])
-    func theFullLevelComesBeforeWhatItWaitsFor(level: SendRefusal.Level, full: AMQPBlockCause) {
+    func theFullLevelPrecedesItsCause(level: SendRefusal.Level, full: AMQPBlockCause) {
         #expect(Self.refusal(level).blockedBy == [full, .credit])
         #expect(Self.refusal(level, cause: nil).blockedBy == [full])
     }
@@ -39,13 +39,13 @@ import Testing
         #expect(Self.refusal(.link, bytes: 25, used: 1_000).text.hasSuffix("; the message has 25 bytes"))
     }
 
-    @Test func aStreamIsNoMatterOfBytes() {
+    @Test func aRefusalBehindAStreamNamesNoBytes() {
         let text = Self.refusal(.stream, cause: nil).text
         #expect(text == "a streamed message of the link has not ended; the link accepts more after its end")
         #expect(Self.refusal(.stream).text.contains("not ended because \(AMQPBlockCause.credit);"))
     }
 
-    @Test func theErrorsSayThatNothingWasSent() {
+    @Test func theErrorsReportNotSent() {
         let refusal = Self.refusal(.session)
         let error = refusal.error
         #expect(error.condition == .wouldBlock && error.scope == .call && error.fate == .notSent)

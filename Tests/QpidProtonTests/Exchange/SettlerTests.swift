@@ -35,7 +35,7 @@ import Testing
         )
     }
 
-    @Test func everyOutcomeComesOutAsItWentIn() {
+    @Test func everyOutcomeIsStoredUnchanged() {
         let error = AMQPError(condition: .notAllowed, detail: "no")
         let modified = AMQPOutcome.modified(AMQPModified(deliveryFailed: true))
         for outcome in [AMQPOutcome.accepted, .released, .rejected(error), .rejected(nil), modified, .settled] {

@@ -19,7 +19,7 @@ import Testing
         #expect(self.numbers(counts) == [[1, 1], [1, 1], [1, 1]])
     }
 
-    @Test func readingTakesBackItsOwnKindAlone() {
+    @Test func readingSubtractsOnlyItsOwnKind() {
         let counts = [UnreadFailures(), UnreadFailures()]
         let notSent = UnreadFailure(counts: counts, isInDoubt: false)
         let inDoubt = UnreadFailure(counts: counts, isInDoubt: true)

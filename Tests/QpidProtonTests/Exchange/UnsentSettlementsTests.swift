@@ -71,7 +71,7 @@ import Testing
         #expect(self.unsent.count == 1 && self.rest() == [1, 0, 2])
     }
 
-    @Test func aDecisionAboutEarlierMessagesCountsThoseAndItsOwn() {
+    @Test func aDecisionAboutEarlierMessagesCountsEachOfThem() {
         self.end(undecided: 5)
         self.settle(2)
         self.settle(4, earlier: true)

@@ -19,7 +19,7 @@ import Testing
         #expect(list.popFirst() == nil && list.remove(1) == nil && list.isEmpty)
     }
 
-    @Test func givesAllAtOnce() {
+    @Test func removesAllElementsAtOnce() {
         var list = WaitList<Int, Int>()
         for id in 1...3 { list.append(id, id * 10) }
         var all: [Int] = []

@@ -58,7 +58,7 @@ struct WaitingQueueTests {
         #expect(self.reports.list == [3, 3])
     }
 
-    @Test func tasksAreServedInTheOrderInWhichTheyCame() async throws {
+    @Test func tasksAreServedInOrder() async throws {
         let queue = self.queue(reportEvery: 2)
         let tasks = (0..<3).map { _ in begin { try await queue.next() } }
         #expect(queue.hasWaiters)
@@ -82,7 +82,7 @@ struct WaitingQueueTests {
         #expect(try await task.value == nil)
     }
 
-    @Test func theEndComesBehindTheElementsAndTheFirstEndStays() async throws {
+    @Test func theEndFollowsTheElementsAndTheFirstEndStays() async throws {
         let queue = self.queue()
         queue.push(contentsOf: self.entries(1...1))
         queue.finish(AMQPError(condition: .closed, detail: "first"))

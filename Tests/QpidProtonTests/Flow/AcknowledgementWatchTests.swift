@@ -26,7 +26,7 @@ struct AcknowledgementWatchTests {
         self.expect(true, 3, 6, at: .seconds(10))
     }
 
-    @Test mutating func anAcknowledgementBeginsAnew() {
+    @Test mutating func anAcknowledgementRestartsTheLimit() {
         self.expect(false, 3, 5, at: .seconds(0))
         // One segment was acknowledged, and another is already retransmitted.
         self.expect(false, 1, 1, at: .seconds(9))

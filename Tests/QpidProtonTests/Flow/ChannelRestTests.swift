@@ -19,7 +19,7 @@ struct ChannelRestTests {
         #expect(rest.choose(at: Self.rest, channels: 4) { _ in false } == .take(0))
     }
 
-    @Test func theLongestRestedNumberIsTakenWhereAllRest() {
+    @Test func theLongestRestedNumberIsUsedWhileAllRest() {
         var rest = ChannelRest()
         let times: [Int64] = [50, 10, 30]
         for (channel, time) in times.enumerated() { rest.ended(UInt16(channel), at: time) }

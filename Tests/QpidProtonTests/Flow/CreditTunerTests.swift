@@ -238,7 +238,7 @@ struct CreditTunerTests {
     /// An application that releases many messages at once is slower than the burst suggests. For large messages the
     /// window covers only the messages in flight.
     @Test(arguments: [(100, 8_194...8_194), (10_240, 2_700...2_800)])
-    func returnsInOneBatchMakeNoLargerWindow(size: Int, window: ClosedRange<Int>) {
+    func batchedReturnsDoNotEnlargeTheWindow(size: Int, window: ClosedRange<Int>) {
         var tuner = CreditTuner()
         tuner.answered(after: 5_000_000)
         var totals = CreditTuner.Totals()

@@ -28,7 +28,7 @@ struct DecisionProofTests {
         #expect(proof.proven == 1)
     }
 
-    @Test func theAnswerToADrainProvesWhatWentBefore() {
+    @Test func theAnswerToADrainProvesEarlierDecisions() {
         var proof = DecisionProof()
         for _ in 0..<3 { proof.send(1) }
         proof.drains(2)

@@ -81,7 +81,7 @@ import Testing
         #expect(budgeted.advertised == 5_000 && budgeted.largestWhole == 5_000)
     }
 
-    @Test func aStreamMayBeLargerThanWhatIsHeld() {
+    @Test func aStreamMayExceedTheLargestWholeMessage() {
         let free = self.limits(.bytes(10_000), nil, streams: true)
         #expect(free.advertised == nil && free.maxMessageSize == .max && free.largestWhole == 10_000)
         let sized = self.limits(.bytes(10_000), .bytes(50_000), streams: true)

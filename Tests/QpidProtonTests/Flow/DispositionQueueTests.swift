@@ -38,7 +38,7 @@ private final class Queue {
         var isUndecided: Bool { self.isInOrder && self.time == nil }
     }
 
-    @Test func stepsAreThoseOfAModel() {
+    @Test func matchesAModelInRandomSteps() {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
         let slots = Queue()

@@ -26,7 +26,7 @@ import Testing
         }
     }
 
-    @Test func aStarvedWindowGrantsWhatIsFree() {
+    @Test func aStarvedWindowGrantsItsFreePlaces() {
         var window = CreditWindow(.messages(10))
         _ = window.topUp()
         for _ in 0..<10 { _ = window.arrive() }

@@ -6,7 +6,7 @@ import Testing
 
 /// The resource that a link's bytes wait for, and its wording in a refusal.
 @Suite struct LaneStateTests {
-    @Test func theCauseIsWhatIsLacking() {
+    @Test func theCauseNamesTheMissingResource() {
         var state = LaneState(isEmpty: false)
         #expect(state.cause == .credit)
         state.credit = 1
@@ -26,7 +26,7 @@ import Testing
         #expect(state.cause == .socket)
     }
 
-    @Test func aRefusalSaysItWithFigures() {
+    @Test func aRefusalNamesTheCauseWithItsFigures() {
         let large = SendRefusal(
             level: .session,
             bytes: 2_000,

@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    @Test func aLaneThatGoesLeavesNoTrace() {
+    @Test func aRemovedLaneLeavesNoTrace() {
         var queue = SendQueue<String>()
         let high = queue.addLane("high", priority: 9)
         let low = queue.addLane("low", priority: 0)

@@ -68,7 +68,7 @@ struct LargeGrantTests {
     }
 
     /// Any grant, with any number of messages in flight up to the grant.
-    @Test func proton32BitsHaveASign() {
+    @Test func protonCountersAreSigned32BitNumbers() {
         var random = SeededGenerator(seed: 7)
         for _ in 0..<10_000 {
             let granted = UInt32.random(in: 0 ... .max, using: &random) >> UInt32.random(in: 0...31, using: &random)

@@ -57,7 +57,7 @@ import Testing
         #expect(limiter.available(now: 0) == (full.messages - 1, full.bytes - 1))
     }
 
-    @Test func theNextTimeIsWhenAStepIsThere() {
+    @Test func theNextTimeIsThatOfAFullStep() {
         for rate in [0.3, 7, 999, 1_000, 4_321, 250_000.5] {
             var limiter = RateLimiter(.init(messagesPerSecond: rate), now: 0)
             limiter.take(messages: limiter.available(now: 0).messages, bytes: 0)
@@ -83,7 +83,7 @@ import Testing
         #expect(limiter.nextTime(now: 5 * self.second, isMidMessage: true) == 5 * self.second)
     }
 
-    @Test func anotherLimitGivesNoFurtherBurst() {
+    @Test func aChangedLimitGrantsNoFurtherBurst() {
         var limiter = RateLimiter(.init(messagesPerSecond: 100), now: 0)
         limiter.take(messages: 10, bytes: 0)
         limiter.change(to: .init(messagesPerSecond: 1_000), now: 0)

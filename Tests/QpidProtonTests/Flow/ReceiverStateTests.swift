@@ -6,7 +6,7 @@ import Testing
 
 /// The state of a receiver, compared with a plain account of its credit and its drains.
 @Suite struct ReceiverStateTests {
-    @Test func everyStateTakesEveryEvent() {
+    @Test func everyStateAcceptsEveryEvent() {
         var random = SeededGenerator(seed: SeededGenerator.seed())
         // Several histories for each phase, in the order in which the walk found the phases.
         var pool: [(phase: Visit.Phase, models: [ReceiverModel])] = []
@@ -51,7 +51,7 @@ import Testing
         .manual, .messages(4), .bytes(4_096), .automatic(65_536), .onDemand, .unbounded,
     ]
 
-    @Test func aDrainEndsBehindTheMessageThatIsArriving() {
+    @Test func aDrainEndsAfterTheArrivingMessage() {
         var state = ReceiverState()
         #expect(state.grant(5, unsettled: 0) == 5)
         #expect(state.arrive() && state.requestDrain() == .request && state.requestDrain() == .none)

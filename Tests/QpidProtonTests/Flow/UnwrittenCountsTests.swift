@@ -31,7 +31,7 @@ struct UnwrittenCountsTests {
     }
 
     /// Compares the counts with a list of all items.
-    @Test func theyAgreeWithAPlainList() {
+    @Test func countsAgreeWithAPlainList() {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
         var writes = WriteNumbers()

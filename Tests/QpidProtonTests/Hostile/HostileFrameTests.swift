@@ -246,7 +246,7 @@ struct HostileFrameTests {
 
     /// The peer continues to send after its `close`.
     @Test(arguments: bothRoles)
-    func framesBehindTheClose(role: ConnectionHandler.Role) async throws {
+    func framesAfterTheClose(role: ConnectionHandler.Role) async throws {
         try await withAdversary(role) { connection, adversary in
             try await adversary.send(Frame(.close, []), .begin(), .attach("x", handle: 0, isReceiver: true))
             #expect(try await adversary.frames(.close).count == 1)

@@ -97,7 +97,7 @@ struct HostileSettlementTests {
 
     /// The delivery states that a peer can invent.
     @Test(arguments: bothRoles)
-    func statesThatAreNone(role: ConnectionHandler.Role) async throws {
+    func inventedDeliveryStates(role: ConnectionHandler.Role) async throws {
         let states: [(AMQPValue, AMQPOutcome)] = [
             (.described(0x24, .map([:])), .accepted),
             (.described(0x25, .list([.described(0x1D, .list([]))])), .rejected(nil)),

@@ -199,7 +199,7 @@ struct HostileValueTests {
 
     /// Names, addresses and conditions that are not valid text. The library shows the valid parts, and nothing ends.
     @Test(arguments: bothRoles)
-    func textThatIsNone(role: ConnectionHandler.Role) async throws {
+    func invalidText(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
             let bad: [UInt8] = [0xFF, 0xFE, 0xC0, 0x80]
             // The name and the address are not UTF-8, and the capability is not ASCII.

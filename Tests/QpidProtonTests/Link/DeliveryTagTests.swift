@@ -136,7 +136,7 @@ struct DeliveryTagTests {
     }
 
     /// The failed message neither uses nor keeps the credit that the peer drains.
-    @Test func aDrainIsAnsweredBehindAMessageThatFails() async throws {
+    @Test func aDrainIsAnsweredAfterAMessageThatFails() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)
             script.onMessage = { _, _ in .none }
@@ -160,7 +160,7 @@ struct DeliveryTagTests {
         }
     }
 
-    @Test func aFlushEndsBehindAMessageThatFails() async throws {
+    @Test func aFlushEndsAfterAMessageThatFails() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)
             script.onMessage = { _, _ in .none }

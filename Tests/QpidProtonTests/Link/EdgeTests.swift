@@ -69,7 +69,7 @@ struct EdgeTests {
     }
 
     /// A waiting task whose credit was used gets new credit, although less than half of the window is free.
-    @Test func aWaitThatLosesItsCreditGoesOn() async throws {
+    @Test func aWaitThatLosesItsCreditContinues() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(5))
             try await peer.run { peer in

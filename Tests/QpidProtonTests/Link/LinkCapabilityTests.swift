@@ -25,7 +25,7 @@ struct LinkCapabilityTests {
 
     private static func array(_ symbols: [AMQPSymbol]) -> AMQPValue { .array(AMQPArray(symbols: symbols)) }
 
-    @Test func bothAreSent() async throws {
+    @Test func bothCapabilitiesAreSent() async throws {
         try await withSession { session, peer in
             var sending = Self.sender(["o:1", "o:2"], ["d:1"])
             sending.properties = [.symbol("p"): .list([.int(1), .string("ä")])]
@@ -43,7 +43,7 @@ struct LinkCapabilityTests {
     }
 
     /// With capabilities the dialogue continues as without them: flows and echoed flows name the links.
-    @Test func theLinkWorks() async throws {
+    @Test func aLinkWithCapabilitiesMovesMessages() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(Self.sender(["a"], ["b"]))
             #expect(try await sender.send(AMQPMessage(body: "a")) == .accepted)
@@ -65,7 +65,7 @@ struct LinkCapabilityTests {
     ]
 
     @Test(arguments: 0..<7, 0..<7)
-    func thePeersAreSeenInEachForm(offered: Int, desired: Int) async throws {
+    func thePeersCapabilitiesAreReadInEachForm(offered: Int, desired: Int) async throws {
         try await withAdversary(.client) { connection, adversary in
             let session = try await adversary.session(connection)
             let opening = begin { try await session.openReceiver(from: "q") }
@@ -83,7 +83,7 @@ struct LinkCapabilityTests {
         }
     }
 
-    @Test func theFieldsOfAShortAttachAreNone() async throws {
+    @Test func theFieldsOfAShortAttachAreEmpty() async throws {
         try await withAdversary(.server) { connection, adversary in
             try await adversary.send(.begin())
             for (handle, count) in [3, 7, 10, 11, 12].enumerated() {
@@ -107,7 +107,7 @@ struct LinkCapabilityTests {
         }
     }
 
-    @Test func anIncomingLinkShowsThePeersAndAnswersWithItsOwn() async throws {
+    @Test func anIncomingLinkExposesThePeersCapabilitiesAndAnswersWithItsOwn() async throws {
         try await withAdversary(.server) { connection, adversary in
             try await adversary.send(.begin())
             for (handle, isReceiver) in [(UInt32(0), true), (1, false)] {

@@ -98,7 +98,7 @@ struct MessageExpiryTests {
     }
 
     /// Credit that arrives after the time limit goes to the next message.
-    @Test func anExpiredMessageTakesNoCredit() async throws {
+    @Test func anExpiredMessageUsesNoCredit() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")
             let late = try sender.trySend(AMQPMessage(body: "a"), options: Self.options(.zero))

@@ -109,7 +109,7 @@ struct MessageFormatTests {
         #expect(pass(frames.readableBytesView.map { ByteBuffer(bytes: [$0]) }) == whole)
     }
 
-    @Test func tracedFramesAreThoseOfTheWire() async throws {
+    @Test func tracedFramesEqualTheFramesOnTheWire() async throws {
         let log = LogKeeper()
         var configuration = AMQPConnection.Configuration()
         configuration.tracesFrames = true
@@ -242,7 +242,7 @@ struct MessageFormatTests {
     }
 
     /// After the end of the link, the receiver delivers settled messages from new chunks.
-    @Test func theFormatIsKeptBehindTheEnd() async throws {
+    @Test func theFormatIsKeptAfterTheEnd() async throws {
         try await withReceivers(.client, 1, .init(window: .messages(100))) { receivers, _, adversary in
             try await adversary.send(
                 Self.transfer(0, tag: [1], format: 3, settled: true),

@@ -65,7 +65,7 @@ struct ReceiveWithholdTests {
 
     /// The bytes without room may contain the frame that a waiting task needs. If nothing is freed within
     /// `operationTimeout`, the largest link is closed.
-    @Test func theLargestLinkIsGivenUpWhenNothingMoves() async throws {
+    @Test func theLargestLinkIsClosedWhenNothingIsFreed() async throws {
         let (budget, configuration) = Self.bounded
         try await withSession(configuration: configuration) { session, peer in
             let large = try await session.openReceiver(from: "large", window: .messages(1_000))

@@ -21,7 +21,7 @@ struct ReceiverAutomaticTests {
         }
     }
 
-    @Test func isTheDefault() async throws {
+    @Test func theSelfTuningWindowIsTheDefault() async throws {
         #expect(AMQPReceiver.Configuration().window == .automatic)
         #expect(AMQPReceiver.Window.automatic == .automatic(budget: .mebibytes(16)))
         try await withSession { session, peer in
@@ -36,7 +36,7 @@ struct ReceiverAutomaticTests {
     }
 
     /// The application holds all messages that it has received, and waits for the next one.
-    @Test func noMessageIsTooLargeForOneThatWaits() async throws {
+    @Test func noMessageIsTooLargeForAWaitingTask() async throws {
         try await withSession(configuration: Self.small) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .automatic(budget: 10_000))
             try await self.send(peer, [50_000, 70_000, 5, 200_000, 9_999])

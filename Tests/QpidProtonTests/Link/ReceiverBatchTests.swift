@@ -47,7 +47,7 @@ struct ReceiverBatchTests {
         }
     }
 
-    @Test func everyOutcomeGoesToABatchOfAnySequence() async throws {
+    @Test func everyOutcomeAppliesToABatchInAnyOrder() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await self.send(peer, 0..<40)
@@ -106,7 +106,7 @@ struct ReceiverBatchTests {
         }
     }
 
-    @Test func acceptIncludingEarlierLeavesWhatIsLaterAndWhatIsDecided() async throws {
+    @Test func acceptIncludingEarlierSkipsLaterAndDecidedMessages() async throws {
         var configuration = AMQPReceiver.Configuration(window: .messages(1_000))
         configuration.settleMode = .second
         configuration.source = AMQPSource(address: "q")

@@ -112,7 +112,7 @@ struct ReceiverCancellationTests {
         }
     }
 
-    @Test func aCancelledTaskGetsNoFurtherWish() async throws {
+    @Test func aCancelledTaskGetsNoFurtherRequest() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.acceptsIncoming = true
         try await withPeer(role: .server, configuration: configuration) { connection, peer in

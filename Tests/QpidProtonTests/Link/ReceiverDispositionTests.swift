@@ -178,7 +178,7 @@ struct ReceiverDispositionTests {
     }
 
     /// The sender settles, or the link or the connection ends, while decisions wait.
-    @Test(arguments: [0, 1, 2]) func theOtherSideEndsFirst(_ way: Int) async throws {
+    @Test(arguments: [0, 1, 2]) func theSenderSettlesOrEndsFirst(_ way: Int) async throws {
         try await withSession(configuration: Self.slow) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(10))
             try await self.send(peer, 6)

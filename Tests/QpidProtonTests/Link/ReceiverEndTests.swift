@@ -26,7 +26,7 @@ struct ReceiverEndTests {
     }
 
     @Test(arguments: LinkEnd.allCases)
-    func unsettledMessagesAreCountedAndNotHandedOut(end: LinkEnd) async throws {
+    func unsettledMessagesAreCountedAndNotDelivered(end: LinkEnd) async throws {
         let log = LogKeeper()
         try await withSession(logger: log.logger, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -101,7 +101,7 @@ struct ReceiverEndTests {
         }
     }
 
-    @Test(arguments: LinkEnd.allCases) func everyWaitingTaskLearnsOfTheEnd(end: LinkEnd) async throws {
+    @Test(arguments: LinkEnd.allCases) func everyWaitingTaskGetsTheEnd(end: LinkEnd) async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             let waits =
@@ -115,7 +115,7 @@ struct ReceiverEndTests {
 
     /// The messages and the end arrive in one read, so waiting tasks get none of the unsettled messages.
     @Test(arguments: [LinkEnd.detachWithError, .sessionError, .connectionError, .detach])
-    func messagesThatComeWithTheEndAreNotHandedOut(end: LinkEnd) async throws {
+    func messagesThatArriveWithTheEndAreNotDelivered(end: LinkEnd) async throws {
         let log = LogKeeper()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -130,7 +130,7 @@ struct ReceiverEndTests {
         }
     }
 
-    @Test func aMessageThatTheSenderSettlesWhileItWaitsIsHandedOut() async throws {
+    @Test func aWaitingMessageThatTheSenderSettlesIsDelivered() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await self.send(peer, 0..<5)
@@ -146,7 +146,7 @@ struct ReceiverEndTests {
 
     /// The window had no room for these messages, so they wait behind the delivered ones.
     @Test(arguments: [LinkEnd.detachWithError, .connectionLost])
-    func settledMessagesWithoutRoomAreHandedOut(end: LinkEnd) async throws {
+    func settledMessagesWithoutRoomAreDelivered(end: LinkEnd) async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .bytes(2_048))
             await peer.settle()
@@ -190,7 +190,7 @@ struct ReceiverEndTests {
         }
     }
 
-    @Test func anAttachedLinkCanBeAskedToHandOut() async throws {
+    @Test func anAttachedLinkCanDeliverAfterItsEnd() async throws {
         let log = LogKeeper()
         try await withSession(logger: log.logger) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(10))

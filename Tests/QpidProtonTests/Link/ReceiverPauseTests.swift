@@ -96,7 +96,7 @@ struct ReceiverPauseTests {
         }
     }
 
-    @Test func aPeerThatDoesNotAnswerLeavesItPaused() async throws {
+    @Test func anUnansweredPauseStaysInEffect() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(4))
             let pausing = begin { try await receiver.pause() }
@@ -117,7 +117,7 @@ struct ReceiverPauseTests {
         }
     }
 
-    @Test func aCancelledWaitLeavesItPaused() async throws {
+    @Test func aCancelledPauseStaysInEffect() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(4))
             let pausing = begin { try await receiver.pause() }
@@ -141,7 +141,7 @@ struct ReceiverPauseTests {
         }
     }
 
-    @Test func creditByHandIsKeptUntilItIsResumed() async throws {
+    @Test func manualCreditIsWithheldUntilTheResume() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .manual)
             receiver.grant(credit: 2)
@@ -171,7 +171,7 @@ struct ReceiverPauseTests {
         }
     }
 
-    @Test func noneIsPausedToo() async throws {
+    @Test func anOnDemandWindowIsPausedToo() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .onDemand)
             let waiting = begin { try await receiver.next()?.payload.readableBytes }

@@ -40,7 +40,7 @@ struct ReceiverRateTests {
     }
 
     @Test(arguments: [AMQPReceiver.Window.automatic, .messages(1_000), .unbounded])
-    func messagesComeAtTheRate(window: AMQPReceiver.Window) async throws {
+    func messagesArriveAtTheRate(window: AMQPReceiver.Window) async throws {
         try await withSession(configuration: ReceiverDrainTests.slow) { session, peer in
             let receiver = try await self.open(session, .init(messagesPerSecond: 100), window: window)
             try await self.send(peer, 2_000, 10)
@@ -57,7 +57,7 @@ struct ReceiverRateTests {
     }
 
     /// The size of a message is known only when it arrives.
-    @Test func bytesComeAtTheRate() async throws {
+    @Test func bytesArriveAtTheRate() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow) { session, peer in
             let receiver = try await self.open(session, .init(bytesPerSecond: 1_000_000))
             try await self.send(peer, 500, 20_000)
@@ -70,7 +70,7 @@ struct ReceiverRateTests {
         }
     }
 
-    @Test func aDrainGivesTheTokensBack() async throws {
+    @Test func aDrainReturnsTheTokens() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow) { session, peer in
             let receiver = try await self.open(session, .init(messagesPerSecond: 10, burst: .seconds(1)))
             await peer.settle()

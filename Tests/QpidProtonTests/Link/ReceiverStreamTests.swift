@@ -158,7 +158,7 @@ struct ReceiverStreamTests {
     }
 
     /// A task that waits behind a partly received message gets credit once that message is complete.
-    @Test func noneGrantsAgainBehindAStream() async throws {
+    @Test func anOnDemandWindowGrantsAgainAfterAStream() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(self.configuration(window: .onDemand))
             let first = begin { try await receiver.next() }
@@ -261,7 +261,7 @@ struct ReceiverStreamTests {
         }
     }
 
-    @Test func otherBodiesComeAsAWhole() async throws {
+    @Test func otherBodiesArriveComplete() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(self.configuration(buffer: .mebibytes(1)))
             let text = String(repeating: "x", count: 200_000)
@@ -275,7 +275,7 @@ struct ReceiverStreamTests {
         }
     }
 
-    @Test func aWindowOfBytesRefusesWhatCannotBeStreamed() async throws {
+    @Test func aWindowOfBytesRefusesMessagesThatCannotBeStreamed() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(self.configuration(window: .bytes(.kibibytes(64))))
             let bytes = try AMQPMessage(body: String(repeating: "x", count: 200_000)).encoded()

@@ -16,7 +16,7 @@ struct ReceiverTests {
         }
     }
 
-    @Test func messagesArriveInOrderWhole() async throws {
+    @Test func messagesArriveInOrderAndComplete() async throws {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)
         let sizes = (0..<300).map { _ in Int.random(in: 0...20_000, using: &random) }
@@ -39,7 +39,7 @@ struct ReceiverTests {
         }
     }
 
-    @Test func settledMessagesTakeNoDecision() async throws {
+    @Test func settledMessagesNeedNoDecision() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(3))
             try await self.send(peer, (0..<50).map { payload($0) }, settled: true)

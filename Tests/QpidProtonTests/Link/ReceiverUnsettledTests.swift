@@ -68,7 +68,7 @@ struct ReceiverUnsettledTests {
     }
 
     @Test(arguments: [AMQPReceiver.Window.messages(10), .automatic, .manual])
-    func oneSettledMessageLetsOneMoreCome(window: AMQPReceiver.Window) async throws {
+    func oneSettlementAdmitsOneMoreMessage(window: AMQPReceiver.Window) async throws {
         try await withSession(Self.settlingNothing) { session, peer in
             let receiver = try await session.openReceiver(self.configuration(window, limit: 20))
             if window == .manual { receiver.grant(credit: 1_000) }
@@ -84,7 +84,7 @@ struct ReceiverUnsettledTests {
         }
     }
 
-    @Test func theDefaultIsBoundedAndNilIsNot() async throws {
+    @Test func theDefaultLimitIsFiniteAndNilIsUnlimited() async throws {
         #expect(AMQPReceiver.Configuration().unsettledLimit == 8_192)
         try await withSession(Self.settlingNothing) { session, peer in
             let receiver = try await session.openReceiver(self.configuration(.messages(512), limit: nil))
@@ -98,7 +98,7 @@ struct ReceiverUnsettledTests {
         }
     }
 
-    @Test func theLimitHoldsInTheSecondModeAlone() async throws {
+    @Test func theLimitAppliesOnlyInTheSecondMode() async throws {
         try await withSession { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(10))
             configuration.unsettledLimit = 1

@@ -84,7 +84,7 @@ struct ReceiverWindowTests {
     }
 
     /// Bytes that wait in Proton for room are part of the session's window, and return to it when the link ends.
-    @Test func closingAFullReceiverGivesTheWindowBack() async throws {
+    @Test func closingAFullReceiverReturnsTheWindow() async throws {
         let session = AMQPSession.Configuration(incomingCapacity: 16_384)
         try await withSession(configuration: Self.slow, session: session) { session, peer in
             let other = try await session.openReceiver(from: "b")
@@ -132,7 +132,7 @@ struct ReceiverWindowTests {
         }
     }
 
-    @Test func noneFetchesNothingAhead() async throws {
+    @Test func anOnDemandWindowPrefetchesNothing() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .onDemand)
             try await peer.run { peer in
@@ -158,7 +158,7 @@ struct ReceiverWindowTests {
     }
 
     /// An aborted message uses the credit of a cancelled wait, so a later wait needs new credit.
-    @Test func noneGrantsAgainBehindAnAbort() async throws {
+    @Test func anOnDemandWindowGrantsAgainAfterAnAbort() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .onDemand)
             let waiting = begin { try await receiver.next() }
@@ -179,7 +179,7 @@ struct ReceiverWindowTests {
         }
     }
 
-    @Test func noneTakesItsCreditBackWithATimeout() async throws {
+    @Test func anOnDemandWindowDrainsItsCreditAfterATimeout() async throws {
         try await withSession(configuration: Self.slow) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .onDemand)
             let waiting = begin { try await receiver.receive(timeout: .seconds(1)) }
@@ -193,7 +193,7 @@ struct ReceiverWindowTests {
         }
     }
 
-    @Test func unboundedKeepsCreditUp() async throws {
+    @Test func anUnboundedWindowKeepsCreditToppedUp() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .unbounded)
             try await peer.run { peer in

@@ -121,7 +121,7 @@ struct SenderAbortTests {
     }
 
     /// A flush waits for the other messages of the link, and reports the unfinished ones.
-    @Test func theAccountIsThatOfTheOthers() async throws {
+    @Test func aFlushReportsTheOtherMessages() async throws {
         try await withSession(Self.session) { session, peer in
             let sender = try await session.openSender(to: "q")
             try await peer.run { pn_link_flow($0.links[0], 1) }
@@ -137,7 +137,7 @@ struct SenderAbortTests {
     }
 
     /// The partial message at the peer never becomes complete, and its session continues.
-    @Test func theSessionGoesOn() async throws {
+    @Test func theSessionContinues() async throws {
         try await withSession(Self.session) { session, peer in
             let sender = try await session.openSender(to: "q")
             let other = try await session.openSender(to: "q")

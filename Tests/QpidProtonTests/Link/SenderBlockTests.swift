@@ -29,7 +29,7 @@ struct SenderBlockTests {
         }
     }
 
-    @Test func theSocketTakesNoMore() async throws {
+    @Test func theSocketIsFull() async throws {
         try await withSession(session: self.session) { session, peer in
             var configuration = AMQPSender.Configuration(target: "q")
             configuration.sendLimit = .init(high: 500)

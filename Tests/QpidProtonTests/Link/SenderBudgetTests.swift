@@ -49,7 +49,7 @@ struct SenderBudgetTests {
     }
 
     @Test(arguments: [false, true])
-    func theEndOfOneFreesTheOther(byLoss: Bool) async throws {
+    func theEndOfOneConnectionFreesTheOther(byLoss: Bool) async throws {
         let budget = AMQPMemoryBudget(limit: 100_000)
         try await self.withTwo(budget) { first, second in
             // Some bytes have been passed to the socket, which loses them.
@@ -79,7 +79,7 @@ struct SenderBudgetTests {
         #expect(budget.used == 0)
     }
 
-    @Test func cancellingTheFirstWhoWaitsLetsTheOtherPass() async throws {
+    @Test func cancellingTheFirstWaiterLetsTheOtherPass() async throws {
         let budget = AMQPMemoryBudget(limit: 1_000)
         try await self.withTwo(budget) { first, second in
             try first.0.trySend(encoded: payload(100))
@@ -97,7 +97,7 @@ struct SenderBudgetTests {
     }
 
     /// A cancelled message behind the first one of its link does not cost the connection its place.
-    @Test func cancellingOneBehindKeepsTheConnectionsPlace() async throws {
+    @Test func cancellingALaterWaiterKeepsTheConnectionsPlace() async throws {
         let budget = AMQPMemoryBudget(limit: 1_000, low: 500)
         try await self.withTwo(budget) { first, second in
             try first.0.trySend(encoded: payload(500))

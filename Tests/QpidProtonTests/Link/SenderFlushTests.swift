@@ -39,7 +39,7 @@ struct SenderFlushTests {
         }
     }
 
-    @Test func theTimeEndsAFlush() async throws {
+    @Test func theLimitEndsAFlush() async throws {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             let transfers = try (1...5).map { try sender.trySend(encoded: payload($0)) }
@@ -108,7 +108,7 @@ struct SenderFlushTests {
         }
     }
 
-    @Test func aCancelledTaskGivesUpTheTime() async throws {
+    @Test func aCancelledTaskEndsTheFlush() async throws {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             _ = try sender.trySend(encoded: payload(9))

@@ -44,7 +44,7 @@ struct SenderOverflowTests {
         }
     }
 
-    @Test func theNewOneIsDroppedWhereOthersFillTheLimit() async throws {
+    @Test func theNewMessageIsDroppedIfOtherLinksFillTheLimit() async throws {
         try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
             let other = try await session.openSender(to: "other")
             let sender = try await session.openSender(self.configuration(.dropOldest))
@@ -139,7 +139,7 @@ struct SenderOverflowTests {
     }
 
     /// A streamed message that replaced older messages lets no other message pass between its parts.
-    @Test func nothingPassesBetweenTheParts() async throws {
+    @Test func noMessagePassesBetweenTheParts() async throws {
         try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(self.configuration(.dropOldest))
             let first = try await sender.enqueue(encoded: payload(600))

@@ -91,7 +91,7 @@ struct SenderRateTests {
         }
     }
 
-    @Test func theOtherSenderIsNotHeldUp() async throws {
+    @Test func anotherSenderIsNotDelayed() async throws {
         try await self.withRate(.init(messagesPerSecond: 10)) { limited, peer in
             let free = try await limited.session.openSender(to: "free")
             for _ in 0..<50 {

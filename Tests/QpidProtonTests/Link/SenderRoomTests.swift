@@ -98,7 +98,7 @@ struct SenderRoomTests {
     }
 
     /// Closing a link whose message waits for room resumes the messages behind it.
-    @Test func closingALinkThatWaitsLetsOthersGoOn() async throws {
+    @Test func closingAWaitingLinkLetsOthersContinue() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000))
         try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in
             let stuck = try await session.openSender(to: "stuck")
@@ -115,7 +115,7 @@ struct SenderRoomTests {
         }
     }
 
-    @Test func thePeersWindowHoldsOneSessionAndNotTheOther() async throws {
+    @Test func thePeersWindowBlocksOnlyItsOwnSession() async throws {
         try await withSession({ .closingItsWindow }) { session, peer in
             let sender = try await session.openSender(to: "q")
             let transfers = try (0..<20).map { _ in try sender.trySend(encoded: payload(10_000)) }

@@ -62,7 +62,7 @@ struct SenderStreamTests {
     }
 
     @Test(arguments: [0, 1, 3, 100], [nil, true] as [Bool?])
-    func aBodyArrivesAsItWasMade(pieces: Int, hasLength: Bool?) async throws {
+    func aBodyArrivesUnchanged(pieces: Int, hasLength: Bool?) async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
             var message = AMQPMessage()
@@ -121,7 +121,7 @@ struct SenderStreamTests {
         }
     }
 
-    @Test func othersStayBehindAndCannotHoldTheRoomThatTheBodyNeeds() async throws {
+    @Test func laterMessagesWaitAndCannotUseTheRoomOfTheBody() async throws {
         let limit = AMQPSession.Configuration(sendLimit: .init(high: .kibibytes(128)))
         try await withSession(session: limit) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -226,7 +226,7 @@ struct SenderStreamTests {
 
     /// The stream does not wait for a producer that is silent for a long time.
     @Test(arguments: [PN_REJECTED, PN_ACCEPTED, nil])
-    func aSilentProducerHearsOfTheEndAtOnce(state: Int32?) async throws {
+    func aSilentProducerIsCancelledAtTheEnd(state: Int32?) async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
             let (pieces, continuation) = AsyncStream<ByteBuffer>.makeStream()
@@ -275,7 +275,7 @@ struct SenderStreamTests {
 
     /// A drain waits for the end of the current message, even if that message is abandoned.
     @Test(arguments: [true, false])
-    func aDrainIsAnsweredBehindAnAbort(isRejected: Bool) async throws {
+    func aDrainIsAnsweredAfterAnAbort(isRejected: Bool) async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
             try await peer.run { pn_link_flow($0.links[0], 5) }

@@ -196,7 +196,7 @@ struct SenderTests {
         }
     }
 
-    @Test func settleModesAreHeld() async throws {
+    @Test func settleModesAreObserved() async throws {
         try await withSession { session, peer in
             var configuration = AMQPSender.Configuration(target: "q")
             configuration.settleMode = .settled

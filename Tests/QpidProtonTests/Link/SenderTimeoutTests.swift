@@ -59,7 +59,7 @@ struct SenderTimeoutTests {
         }
     }
 
-    @Test func roomThatDoesNotComeInTime() async throws {
+    @Test func aSendWithoutRoomTimesOut() async throws {
         try await withSession(session: .init(sendLimit: .init(high: 100)), Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             try await sender.enqueue(encoded: payload(100))
@@ -74,7 +74,7 @@ struct SenderTimeoutTests {
     }
 
     /// A task that is cancelled before the limit gets the cancellation. A link that ends before it passes on its error.
-    @Test func otherErrorsGoFirst() async throws {
+    @Test func earlierErrorsTakePrecedence() async throws {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             let cancelled = begin { try await sender.send(AMQPMessage(body: "x"), timeout: .seconds(5)) }

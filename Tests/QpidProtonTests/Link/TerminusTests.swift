@@ -32,7 +32,7 @@ struct TerminusTests {
         return target
     }()
 
-    @Test func everyFieldGoesBothWays() async throws {
+    @Test func everyFieldIsSentInBothDirections() async throws {
         try await withSession { session, peer in
             var configuration = AMQPReceiver.Configuration(source: Self.source)
             configuration.name = "my link"
@@ -115,7 +115,7 @@ struct TerminusTests {
     }
 
     @Test(arguments: [false, true])
-    func aRefusalGivesThePeersReason(withReason: Bool) async throws {
+    func aRefusalReportsThePeersReason(withReason: Bool) async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
             script.onAttach = { _, link in

@@ -52,7 +52,7 @@ struct UnsentSettlementTests {
         }
     }
 
-    @Test func theCloseBehindALoopIsAnEndToo() async throws {
+    @Test func decisionsDuringTheCloseAreCounted() async throws {
         let log = LogKeeper()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -114,7 +114,7 @@ struct UnsentSettlementTests {
 
     /// A close by this side sends all decisions, so none remain unsent.
     @Test(arguments: [LinkEnd.ownError, .ownSessionEnd, .ownConnectionClose])
-    func anOwnCloseSendsWhatWasDecided(end: LinkEnd) async throws {
+    func aCloseOfThisSideSendsAllDecisions(end: LinkEnd) async throws {
         let log = LogKeeper()
         try await withSession(logger: log.logger, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))

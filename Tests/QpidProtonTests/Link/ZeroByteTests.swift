@@ -31,7 +31,7 @@ struct ZeroByteTests {
         return sources
     }()
 
-    @Test func noLinkIsAttachedToAnAddressThatWasCut() async throws {
+    @Test func noLinkIsAttachedToATruncatedAddress() async throws {
         try await withSession { session, peer in
             for (source, text) in Self.sources {
                 let receiving = await expectError(.invalidArgument) {
@@ -82,7 +82,7 @@ struct ZeroByteTests {
     }
 
     /// Values keep their zero bytes: an AMQP string may contain them, and is sent with its length.
-    @Test func stringsInMapsArriveWhole() async throws {
+    @Test func stringsInMapsArriveUnchanged() async throws {
         try await withSession { session, peer in
             let value = AMQPValue.string("a\0b")
             var configuration = AMQPSender.Configuration(target: "queue")
@@ -95,7 +95,7 @@ struct ZeroByteTests {
     }
 
     /// The reason of an end cannot be refused, because the end must proceed. It is escaped rather than truncated.
-    @Test func reasonsArriveWhole() async throws {
+    @Test func reasonsArriveComplete() async throws {
         let reason = AMQPError(scope: .link, condition: "com.example:caf\u{e9}\0x", detail: "before\0after")
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "queue")
@@ -120,7 +120,7 @@ struct ZeroByteTests {
         }
     }
 
-    @Test func aRejectionArrivesWhole() async throws {
+    @Test func aRejectionArrivesComplete() async throws {
         try await withSession({ () -> PeerScript in
             var script = PeerScript.keepingOutcomes
             script.onUpdate = { peer, delivery in
@@ -143,7 +143,7 @@ struct ZeroByteTests {
         }
     }
 
-    @Test func theCloseFrameOfOursIsWhole() throws {
+    @Test func theOwnCloseFrameIsComplete() throws {
         for (condition, sent) in [
             (AMQPCondition.timeout, "amqp:internal-error"), ("", "amqp:internal-error"), ("a\u{e9}\0", "a??"),
             (.notAllowed, "amqp:not-allowed"),

@@ -32,7 +32,7 @@ struct ChannelNumbersTests {
         }
     }
 
-    @Test func aRestingNumberIsHeldUntilItHasRested() async throws {
+    @Test func aRestingNumberIsReservedUntilItHasRested() async throws {
         try await withPeer { connection, peer in
             try await connection.openSession().close().check()
             #expect(try await self.held(peer) == [])

@@ -57,7 +57,7 @@ struct CommandTests {
     }
 
     /// The slot of the first link is used again under another key.
-    @Test func aCommandForAnEndedLinkLeavesTheNextOneAlone() async throws {
+    @Test func aCommandForAnEndedLinkDoesNotReachTheNextOne() async throws {
         try await withSession { session, _ in
             let first = try await session.openReceiver(from: "q", window: .manual)
             await first.close()

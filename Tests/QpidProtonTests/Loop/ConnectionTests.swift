@@ -118,7 +118,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test func theLossOfTheSocketReachesAllWhoWait() async throws {
+    @Test func theLossOfTheSocketReachesAllWaitingTasks() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
             let receiver = try await session.openReceiver(from: "q")

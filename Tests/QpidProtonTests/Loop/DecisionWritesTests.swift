@@ -43,7 +43,7 @@ import Testing
         )
     }
 
-    @Test func anAnswerComesWithItsWrite() {
+    @Test func anAnswerIsGivenWhenItsWriteCompletes() {
         var decisions = DecisionWrites()
         let replies = (0..<3).map { _ in Reply<AMQPSettlementResult>() }
         let writes = self.writes(issued: 3, done: 1)

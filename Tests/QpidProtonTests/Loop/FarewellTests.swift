@@ -186,7 +186,7 @@ struct FarewellTests {
     }
 
     @Test(arguments: bothRoles, Self.behindTheOpen)
-    func headerOpenAndCloseAnswerAnErrorBehindTheOpen(role: ConnectionHandler.Role, error: HostileBytes) async throws {
+    func headerOpenAndCloseAnswerAnErrorAfterTheOpen(role: ConnectionHandler.Role, error: HostileBytes) async throws {
         let open = try Array(Frame.open().encoded().readableBytesView)
         try await self.expectFarewell(open, error, role)
     }
@@ -198,7 +198,7 @@ struct FarewellTests {
     }
 
     @Test(arguments: bothRoles)
-    func anOpenThatCannotBeKeptIsAnsweredLikewise(role: ConnectionHandler.Role) async throws {
+    func anUnacceptableOpenIsAnsweredLikewise(role: ConnectionHandler.Role) async throws {
         let open = Frame(.open, [.string("x"), .null, .uint(65_536), .ushort(9), .uint(1)])
         try await self.expectFarewell([], HostileBytes("1 ms", [open], .invalidField, "idle-time-out of 1 ms"), role)
     }
@@ -213,7 +213,7 @@ struct FarewellTests {
 
     /// The correct header is a server's whole answer. A client has already sent its header and its `open`.
     @Test(arguments: bothRoles, [false, true])
-    func theRightHeaderAnswersAnotherOne(role: ConnectionHandler.Role, sasl: Bool) async throws {
+    func theCorrectHeaderAnswersAWrongOne(role: ConnectionHandler.Role, sasl: Bool) async throws {
         for (bytes, pieces) in Self.otherHeaders.flatMap({ bytes in Pieces.allCases.map { (bytes, $0) } }) {
             let line = try await Line(role, sasl: sasl)
             let written = try await line.answer(to: bytes, pieces: pieces)
@@ -228,7 +228,7 @@ struct FarewellTests {
 
     /// An error in the same turn does not discard the application's own close.
     @Test(arguments: bothRoles)
-    func theCloseOfTheApplicationComesBeforeAnError(role: ConnectionHandler.Role) async throws {
+    func theApplicationsClosePrecedesAnError(role: ConnectionHandler.Role) async throws {
         try await withAdversary(role) { _, adversary in
             var bytes = ByteBuffer()
             for frame in [Frame.open(), .begin(channel: 77)] { bytes.writeImmutableBuffer(try frame.encoded()) }
@@ -242,7 +242,7 @@ struct FarewellTests {
     }
 
     /// Frames before the error take effect, wherever the bytes are cut.
-    @Test func messagesInFrontOfAnErrorAreReceived() async throws {
+    @Test func messagesBeforeAnErrorAreReceived() async throws {
         try await withReceivers(.server) { receivers, connection, adversary in
             try await adversary.send(.transfer(handle: 0, id: 0, tag: [1], settled: true, payload: payload(5)), .open())
             #expect(try await receivers[0].next()?.payload == payload(5))

@@ -107,7 +107,7 @@ struct FrameSizeTests {
     /// The computed size is the true size, or a few bytes more. The width of the handle and of the lists is not known
     /// in advance.
     @Test(arguments: UInt64(0)..<12)
-    func theComputedSizeIsThatOfProtonOrAFewBytesMore(seed: UInt64) async throws {
+    func theComputedSizeIsProtonsSizeOrAFewBytesMore(seed: UInt64) async throws {
         var random = SeededGenerator(seed: seed)
         let configuration = Self.randomReceiver(&random, length: 700)
         var found = 0
@@ -162,7 +162,7 @@ struct FrameSizeTests {
 
     // MARK: Errors
 
-    @Test func theTextOfAnErrorIsShortenedAndSaysSo() async throws {
+    @Test func theTextOfAnErrorIsMarkedAsShortened() async throws {
         let error = AMQPError(scope: .link, condition: "com.example:broken", detail: Self.long)
         try await withPeer({ Self.peer(512) }) { connection, peer in
             let session = try await connection.openSession()
@@ -253,7 +253,7 @@ struct FrameSizeTests {
     // MARK: Answering
 
     /// The answer to an attach repeats the peer's termini, which may be larger than the frames that this peer accepts.
-    @Test func aLinkWhoseAnswerDoesNotFitIsRefusedInAFormThatDoes() async throws {
+    @Test func aLinkWhoseAnswerDoesNotFitIsRefusedWithASmallerOne() async throws {
         try await withPeer(role: .server, configuration: Self.serving(), { Self.peer(512) }) { connection, peer in
             try await peer.run { peer in
                 guard let session = pn_session(peer.connection) else { return }

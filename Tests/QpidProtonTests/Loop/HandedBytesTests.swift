@@ -26,14 +26,14 @@ import Testing
         return all
     }
 
-    @Test func bytesOfOneLinkAreOneEntryAndOthersKeepTheirOrder() {
+    @Test func bytesOfOneLinkShareAnEntryAndLinksKeepTheirOrder() {
         var handed = HandedBytes()
         for (count, node) in [(10, 0), (20, 0), (5, 1), (7, 0)] { handed.add(self.bytes(count, node)) }
         #expect(self.framed(&handed, leaving: 0) == [[30, 0, 0], [5, 1, 0], [7, 0, 0]])
         #expect(handed.takeAll().isEmpty)
     }
 
-    @Test func whatProtonHasNotFramedStays() {
+    @Test func unframedBytesStay() {
         var handed = HandedBytes()
         handed.add(self.bytes(30))
         handed.add(self.bytes(20, 1))
@@ -57,7 +57,7 @@ import Testing
         #expect(self.framed(&handed, leaving: 0) == [[3, 0, 0]])
     }
 
-    @Test func whatWillNotBeWrittenIsTakenOnce() {
+    @Test func unwrittenBytesAreReturnedOnce() {
         var handed = HandedBytes()
         handed.add(self.bytes(30))
         handed.add(self.bytes(20, 1))

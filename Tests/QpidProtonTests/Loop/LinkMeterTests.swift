@@ -102,7 +102,7 @@ import Testing
         #expect(gauges.map(\.lastValue) == [0, 0, 0, 0] && self.metrics.recorders.isEmpty)
     }
 
-    @Test func aTimeBelowZeroIsNone() {
+    @Test func aNegativeTimeIsNotRecorded() {
         self.group.recordOutcome(after: -5)
         self.group.recordOutcome(after: 9)
         #expect(self.metrics.timers.flatMap(\.values) == [0, 9])

@@ -37,7 +37,7 @@ import Testing
         #expect(scene.names == ["early", "late"])
     }
 
-    @Test func whatIsCancelledDoesNotRun() {
+    @Test func cancelledWorkDoesNotRun() {
         let scene = Scene()
         scene.schedule("a", in: .milliseconds(10))
         scene.schedule("b", in: .milliseconds(10))
@@ -51,7 +51,7 @@ import Testing
     }
 
     /// The loop removes all due work from its queue before it runs any of it.
-    @Test func workThatIsDueAtTheSameTimeCanBeCancelledByOther() {
+    @Test func workCanCancelOtherWorkOfTheSameTime() {
         let scene = Scene()
         scene.schedule("a", in: .milliseconds(10), cancelling: 1)
         scene.schedule("b", in: .milliseconds(10), cancelling: 0)
@@ -59,7 +59,7 @@ import Testing
         #expect(scene.names.count == 1)
     }
 
-    @Test func aTimeThatHasPassedIsNow() {
+    @Test func workOfThePastRunsAtOnce() {
         let scene = Scene()
         scene.loop.advanceTime(by: .seconds(5))
         scene.schedule("a", in: .seconds(-3))

@@ -75,7 +75,7 @@ import Testing
         #expect(!links.isInMessage(1))
     }
 
-    @Test func linksAreActiveInTheOrderInWhichTheyBecameIt() throws {
+    @Test func activeLinksKeepTheOrderOfTheirActivation() throws {
         var links = self.links(1, 2, 3)
         for (handle, id) in [(2, 5), (1, 6), (2, 7)] as [(UInt32, UInt32)] {
             _ = try self.move(&links, self.transfer(handle), nextID: id)
@@ -89,7 +89,7 @@ import Testing
         #expect(links.active == [1])
     }
 
-    @Test func aLinkThatWasNamedGoesBehindAndLeavesInTheEnd() throws {
+    @Test func aNamedLinkMovesToTheBackAndLeavesInTheEnd() throws {
         var links = self.links(1, 2)
         for handle: UInt32 in [1, 2] { _ = try self.move(&links, self.transfer(handle)) }
         links.visitActive { handle, _ in handle == 1 ? .named : .kept }

@@ -12,7 +12,7 @@ import Testing
     /// The answers so far.
     private var answers: [AMQPSettlementResult?] { self.replies.map { try? $0.answer?.get() } }
 
-    @Test func allWhoWaitForOneDeliveryAreTakenTogether() {
+    @Test func allWaitsOfOneDeliveryAreTakenTogether() {
         var waits = SettlementWaits()
         #expect(waits.isEmpty && waits.take(5).isEmpty)
         waits.add(5, self.replies[0])
@@ -23,7 +23,7 @@ import Testing
         #expect(waits.take(6).count == 1 && waits.isEmpty)
     }
 
-    @Test func aWriteAnswersThoseWhoWaitForItOrForAnEarlierOne() {
+    @Test func aWriteAnswersItsOwnAndEarlierWaits() {
         var waits = WriteWaits()
         for (write, reply) in zip([3, 5, 5, 4], self.replies) { waits.add(write, reply) }
         waits.finish(2)

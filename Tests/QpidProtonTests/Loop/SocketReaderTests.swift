@@ -14,7 +14,7 @@ struct SocketReaderTests {
         return configuration
     }
 
-    @Test func theHeaderIsCheckedUntilAllOfItHasCome() {
+    @Test func theHeaderIsCheckedUntilItIsComplete() {
         let reader = SocketReader(FrameObserver(maxFrameSize: 65_536, openLinks: 10))
         #expect(!reader.hasSeenHeader && reader.checkHeader(ByteBuffer(bytes: [0x41, 0x4D, 0x51])) == nil)
         #expect(!reader.hasSeenHeader && reader.checkHeader(ByteBuffer(bytes: [0x50, 0, 1, 0, 0, 9])) == nil)
@@ -29,7 +29,7 @@ struct SocketReaderTests {
 
     /// Proton drops a whole read in which it finds an error, so the frames before the error must reach it in a read of
     /// their own.
-    @Test func whatComesBeforeABadFrameIsSeen() async throws {
+    @Test func framesBeforeABadFrameArrive() async throws {
         try await withPeer(configuration: self.configuration) { _, peer in
             let (before, violation, after) = try await peer.run { peer in
                 var bytes = try Frame.begin(channel: 7).encoded()

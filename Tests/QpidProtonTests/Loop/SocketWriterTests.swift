@@ -18,7 +18,7 @@ struct SocketWriterTests {
         return handler.writer.flush(context, for: handler)
     }
 
-    @Test func onlyAChannelThatKeepsNothingBackConfirmsByItsWritability() {
+    @Test func onlyAnUnbufferedChannelConfirmsByItsWritability() {
         let (plain, tls) = (SocketWriter.waterMark(isTLS: false), SocketWriter.waterMark(isTLS: true))
         #expect(plain.low == 1 && plain.high == 1)
         #expect(tls.low == 32_768 && tls.high == 65_536)
@@ -58,7 +58,7 @@ struct SocketWriterTests {
         }
     }
 
-    @Test func whatTheSocketHasLostIsNotDone() async throws {
+    @Test func lostWritesAreNotDone() async throws {
         try await withPeer { _, peer in
             let done = try await peer.run { peer in
                 peer.toPeer.allowance = 0

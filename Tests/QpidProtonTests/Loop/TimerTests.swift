@@ -117,7 +117,7 @@ struct TimerTests {
     }
 
     /// A peer that closes and then stops reading must not keep the socket open forever.
-    @Test func aClosingPeerThatReadsNoMoreIsGivenUp() async throws {
+    @Test func aClosingPeerThatStopsReadingLosesItsSocket() async throws {
         let configuration = self.configuration(idle: nil, operation: .seconds(5))
         try await withPeer(configuration: configuration) { connection, peer in
             try await peer.run {
@@ -133,7 +133,7 @@ struct TimerTests {
     }
 
     /// A peer that stops reading after an error must not keep the socket open forever.
-    @Test func aFailedPeerThatReadsNoMoreIsGivenUp() async throws {
+    @Test func aFailedPeerThatStopsReadingLosesItsSocket() async throws {
         let configuration = self.configuration(idle: nil, operation: .seconds(5))
         try await withPeer(configuration: configuration) { connection, peer in
             try await peer.run {

@@ -31,7 +31,7 @@ import Testing
         #expect(flows.isEmpty && !isMore)
     }
 
-    @Test func aSessionIsRenewedOnceHoweverOftenItIsLookedAt() throws {
+    @Test func aSessionIsRenewedOnceHoweverOftenItIsVisited() throws {
         var renewals = WindowRenewals()
         let sessions = [self.session(channel: 3, used: 8), self.session(channel: 4, used: 9)]
         for session in sessions + sessions { renewals.look(at: session) }
@@ -56,7 +56,7 @@ import Testing
         #expect(try self.renew(&renewals).flows.count == 1)
     }
 
-    @Test func anEchoIsAnsweredOnceAndTellsTheWindow() {
+    @Test func anEchoIsAnsweredOnceWithTheWindow() {
         var renewals = WindowRenewals()
         let session = self.session(channel: 5, used: 1)
         for _ in 0..<3 { renewals.echo(session) }
@@ -68,7 +68,7 @@ import Testing
         #expect(!renewals.areDue && !session.isEchoDue)
     }
 
-    @Test func idleLinksAreOwedUntilTheyAreLookedAt() throws {
+    @Test func idleLinksAreOwedAFlowUntilTheyAreVisited() throws {
         var renewals = WindowRenewals()
         let session = self.session(channel: 5, used: 1)
         renewals.lookAtIdleLinks(of: [session])

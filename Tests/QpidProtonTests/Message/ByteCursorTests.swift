@@ -19,7 +19,7 @@ struct ByteCursorTests {
         }
     }
 
-    @Test func readsNumbersAndStaysWhereOneIsCutOff() {
+    @Test func readsNumbersAndStopsBeforeATruncatedOne() {
         self.withCursor([0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07]) { cursor in
             #expect(cursor.peek() == 1)
             #expect(cursor.integer(UInt16.self) == 0x0102)
@@ -33,7 +33,7 @@ struct ByteCursorTests {
         }
     }
 
-    @Test func readsNothingBehindTheEnd() {
+    @Test func readsNothingBeyondTheEnd() {
         for (bytes, offset) in [([], 0), ([], 3), ([0x53, 1], 2), ([0x53, 1], 9)] as [([UInt8], Int)] {
             self.withCursor(bytes, offset: offset) { cursor in
                 #expect(cursor.peek() == nil)
@@ -66,7 +66,7 @@ struct ByteCursorTests {
         }
     }
 
-    @Test func theEndOfACompoundValueMayLieBehindTheBytes() {
+    @Test func theEndOfACompoundValueMayLieBeyondTheBytes() {
         self.withCursor([200, 3]) { cursor in
             let head = cursor.compound(isWide: false)
             #expect(head?.end == 201)

@@ -7,7 +7,7 @@ import Testing
 
 /// Maps that keep their encoded bytes.
 @Suite struct DecodedMapTests {
-    @Test func aDecodedMapIsAsTheOneThatWasMade() throws {
+    @Test func aDecodedMapEqualsItsOriginal() throws {
         let seed = SeededGenerator.seed()
         var generator = ValueGenerator(seed: seed)
         for index in 0..<1_000 {
@@ -54,7 +54,7 @@ import Testing
         #expect(decodingError("c1 06 04 43 40 52 00 40") != nil)
     }
 
-    @Test func theBytesOutliveWhatWasDecoded() throws {
+    @Test func decodedValuesSurviveChangesOfTheBuffer() throws {
         var buffer = try encoded(.map(["key": "a value of more than fifteen bytes", "other": [1, ["inner": 2]]]))
         let map = try #require(try AMQPValue(decoding: &buffer).mapValue)
         buffer.clear()

@@ -138,7 +138,7 @@ import Testing
         }
     }
 
-    @Test func theBytesOutliveWhatWasDecoded() throws {
+    @Test func decodedValuesSurviveChangesOfTheBuffer() throws {
         var buffer = try fullMessage().encoded()
         let message = try AMQPMessage(decoding: buffer)
         buffer.clear()

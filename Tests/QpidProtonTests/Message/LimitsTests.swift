@@ -118,7 +118,7 @@ import Testing
         }
     }
 
-    @Test func encodingStopsBeforeItTakesForEver() throws {
+    @Test func encodingStopsAtAnExcessiveSize() throws {
         // Lists that share their memory. Written out, they would hold two to the sixtieth nulls.
         let value = (0..<60).reduce(AMQPValue.binary(ByteBuffer(repeating: 0, count: 1 << 20))) { value, _ in
             .list([value, value])

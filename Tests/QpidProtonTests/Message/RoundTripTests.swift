@@ -77,7 +77,7 @@ import Testing
     }
 
     /// The available memory does not change the encoding. The test tries every capacity, up to more than needed.
-    @Test func anyMemoryWillDo() throws {
+    @Test func theEncodingIsIndependentOfTheCapacity() throws {
         let seed = SeededGenerator.seed()
         var generator = ValueGenerator(seed: seed)
         for index in 0..<60 {
@@ -95,7 +95,7 @@ import Testing
 
     /// With and without preallocated memory, a value that is too deep is refused, and nothing is written.
     @Test(arguments: [0, 1 << 16])
-    func depthIsLimitedWhateverMemoryThereIs(_ capacity: Int) throws {
+    func depthIsLimitedForAnyCapacity(_ capacity: Int) throws {
         let highest = AMQPDecodingLimits.highestDepth
         let innermost: [(AMQPValue, depth: Int)] = [
             (1, 0), (.list([]), 1), (.list([1]), 1), (.map([:]), 1), (.described(1, 2), 1),

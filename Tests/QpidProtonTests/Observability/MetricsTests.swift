@@ -42,7 +42,7 @@ struct MetricsTests {
 
     // MARK: Names
 
-    @Test func theDocumentedNamesAreThoseOfTheEnum() throws {
+    @Test func theDocumentedNamesEqualTheEnum() throws {
         let names = MetricName.allCases.map(\.rawValue)
         let article = try Article.observability.rows(under: "Metric")
         #expect(article.map { $0[0] } == names)
@@ -53,7 +53,7 @@ struct MetricsTests {
     }
 
     /// Each emitted metric has the documented kind and dimensions, and there are no others.
-    @Test func theDocumentedMetricsAreThoseEmitted() async throws {
+    @Test func theDocumentedMetricsEqualTheEmittedOnes() async throws {
         let metrics = TestMetrics()
         var emitted: [String: (kind: String, dimensions: Set<String>)] = [:]
         func look() {
@@ -256,7 +256,7 @@ struct MetricsTests {
         #expect(metrics.recorders.isEmpty)
     }
 
-    @Test func aConnectionThatCannotBeMadeIsAnError() async throws {
+    @Test func aFailedConnectIsCountedAsAnError() async throws {
         let metrics = TestMetrics()
         var configuration = Self.settings(metrics)
         configuration.connectTimeout = .seconds(5)
@@ -267,7 +267,7 @@ struct MetricsTests {
         #expect(self.total(metrics, .connectionErrors, [("condition", "local:connect-failed")]) == 1)
     }
 
-    @Test func bytesOnTheirWayAreShown() async throws {
+    @Test func bytesInFlightAreReported() async throws {
         let metrics = TestMetrics()
         try await withSession(configuration: Self.settings(metrics)) { session, peer in
             let sender = try await session.openSender(to: "q")
@@ -342,7 +342,7 @@ struct MetricsTests {
 
     // MARK: Dimensions
 
-    @Test func linksWithMadeUpNamesAreOneSeries() async throws {
+    @Test func linksWithGeneratedNamesShareOneSeries() async throws {
         let metrics = TestMetrics()
         try await withSession(configuration: Self.settings(metrics)) { session, peer in
             var links: [any AMQPLink] = []
@@ -388,7 +388,7 @@ struct MetricsTests {
         }
     }
 
-    @Test func gaugesGoWithTheLastLink() async throws {
+    @Test func gaugesEndWithTheLastLinkOfTheirAddress() async throws {
         let metrics = TestMetrics()
         try await withSession(configuration: Self.settings(metrics), { Self.undecided() }) { session, peer in
             let sender = try await session.openSender(to: "q")

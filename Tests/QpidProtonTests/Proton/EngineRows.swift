@@ -39,8 +39,8 @@ struct EngineRows {
     }
 
     /// The peer learns half of the idle timeout. A peer that stays silent for the full timeout loses the connection.
-    @Test("A silent peer is given up", .tags(.p31, .p56))
-    func p31_aSilentPeerIsGivenUp() async throws {
+    @Test("A silent peer loses the connection", .tags(.p31, .p56))
+    func p31_aSilentPeerLosesTheConnection() async throws {
         try await withPeer(configuration: self.configuration(idle: .seconds(10))) { connection, peer in
             let open = try await peer.framesOfLibrary()[0]
             #expect(open.field(4) == .uint(5_000))
@@ -129,7 +129,7 @@ struct EngineRows {
     }
 
     /// Fields that Proton does not decode leave the others intact. The library reads the ones that it needs itself.
-    @Test("What the engine cannot do does no harm")
+    @Test("Fields that the engine ignores do no harm")
     func unsupportedCallsOfTheEngineDoNoHarm() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "a")

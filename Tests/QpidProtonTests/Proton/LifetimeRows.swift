@@ -11,7 +11,7 @@ import Testing
 struct LifetimeRows {
     /// A late decision never reaches the next message, for which Proton reuses the memory of the delivery.
     @Test("Own ids distinguish deliveries", .tags(.p11, .p47))
-    func p11_deliveriesAreToldApart() async throws {
+    func p11_ownIDsDistinguishDeliveries() async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(2))
             var old: [AMQPDelivery] = []
@@ -116,7 +116,7 @@ struct LifetimeRows {
     }
 
     /// Settling the arriving message advances the link once, so the next message is not skipped.
-    @Test("No message is skipped behind one that is settled")
+    @Test("No message is skipped after a settled one")
     func noMessageIsSkipped() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -144,7 +144,7 @@ struct LifetimeRows {
 
     /// The library copies the objects of an event. A delivery stays complete after its link and its connection are
     /// freed.
-    @Test("What an event points to is copied")
+    @Test("The objects of an event are copied")
     func objectsOfAnEventAreCopied() async throws {
         var kept: [AMQPDelivery] = []
         try await withSession { session, peer in

@@ -148,7 +148,7 @@ struct ProtonOwnerTests {
     }
 
     /// Proton creates the next delivery in the memory of the last one (P11).
-    @Test func theContextIsTakenOnceAndNeverLeftToTheNextDelivery() throws {
+    @Test func theContextIsTakenOnceAndNeverReachesTheNextDelivery() throws {
         try EnginePair.run { pair in
             let session = try pair.beginSession()
             let link = try session.sender()
@@ -185,7 +185,7 @@ struct ProtonOwnerTests {
     }
 
     /// A receiver stores its keys in Proton, which clears them with the delivery.
-    @Test func aKeyGoesWithItsDelivery() throws {
+    @Test func aKeyEndsWithItsDelivery() throws {
         try EnginePair.run { pair in
             let session = try pair.beginSession()
             let link = try session.receiver()

@@ -112,8 +112,8 @@ struct ReceivingCreditRows {
     }
 
     /// Credit that the application grants during a drain is withheld until the answer.
-    @Test("Credit by hand waits for the drain's answer", .tags(.p45))
-    func p45_creditByHandWaitsForTheAnswer() async throws {
+    @Test("Manual credit waits for the drain's answer", .tags(.p45))
+    func p45_manualCreditWaitsForTheAnswer() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, ReceiverDrainTests.silent) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .manual)
             receiver.grant(credit: 2)

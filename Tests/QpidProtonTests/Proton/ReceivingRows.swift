@@ -232,8 +232,8 @@ struct ReceivingRows {
     }
 
     /// Proton raises few events for many frames, so the library reads all received messages after each event.
-    @Test("All that has come is taken", .tags(.p36))
-    func p36_allThatHasComeIsTaken() async throws {
+    @Test("All received messages are read", .tags(.p36))
+    func p36_allReceivedMessagesAreRead() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await peer.run { $0.toLibrary.allowance = 0 }

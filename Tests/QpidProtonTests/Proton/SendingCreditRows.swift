@@ -11,7 +11,7 @@ import Testing
 struct SendingCreditRows {
     /// The session advertises its outgoing window, by default too, and never 0.
     @Test("The session advertises its outgoing window", .tags(.p35))
-    func p35_theOutgoingWindowIsTold() async throws {
+    func p35_theSessionAdvertisesItsOutgoingWindow() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 1_000
         var session = AMQPSession.Configuration(incomingCapacity: 10_000)
@@ -92,8 +92,8 @@ struct SendingCreditRows {
     }
 
     /// Credit is never used twice, and revoked credit strands no message.
-    @Test("Revoked credit strands nothing", .tags(.p17, .p4))
-    func p17_revokedCreditStrandsNothing() async throws {
+    @Test("Revoked credit strands no message", .tags(.p17, .p4))
+    func p17_revokedCreditStrandsNoMessage() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
             func grant(_ count: UInt32, _ credit: UInt32) async throws {
@@ -125,8 +125,8 @@ struct SendingCreditRows {
     }
 
     /// A close does not wait for queued messages without credit. Each of them is answered once, with its fate.
-    @Test("Closing returns what was not sent", .tags(.p8))
-    func p8_closingReturnsWhatWasNotSent() async throws {
+    @Test("Closing returns unsent messages", .tags(.p8))
+    func p8_closingReturnsUnsentMessages() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)
             script.onMessage = { _, _ in .none }
@@ -164,8 +164,8 @@ struct SendingCreditRows {
     }
 
     /// The end of the session or of the connection does not wait either, and drops nothing silently.
-    @Test("Ending tells what was not sent", .tags(.p8), arguments: [false, true])
-    func p8_endingTellsWhatWasNotSent(isOfConnection: Bool) async throws {
+    @Test("Ending reports unsent messages", .tags(.p8), arguments: [false, true])
+    func p8_endingReportsUnsentMessages(isOfConnection: Bool) async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(to: "q")
             let transfers = try (0..<5).map { _ in try sender.trySend(encoded: payload(16)) }

@@ -94,8 +94,8 @@ struct SendingRows {
 
     /// A large message is sent in slices while anything else waits. A small message waits only for the bytes that
     /// Proton got before its next write, which Proton frames by message.
-    @Test("Slices let others in", .tags(.p12), arguments: [false, true])
-    func p12_slicesLetOthersIn(isOnOneSession: Bool) async throws {
+    @Test("Slices let other messages pass", .tags(.p12), arguments: [false, true])
+    func p12_slicesLetOtherMessagesPass(isOnOneSession: Bool) async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
         try await withSession(session: large, { PeerScript(credit: 10, maxFrameSize: 1 << 20) }) { session, peer in
             let other = isOnOneSession ? session : try await session.connection.openSession()

@@ -57,7 +57,7 @@ struct SendingWindowRows {
     }
 
     /// The library reads a flow without a link, for which Proton raises no event.
-    @Test("A flow of the session alone is seen", .tags(.p49))
+    @Test("A flow without a link is read", .tags(.p49))
     func p49_aFlowOfTheSessionIsSeen() async throws {
         try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
             let sender = try await session.openSender(to: "q")

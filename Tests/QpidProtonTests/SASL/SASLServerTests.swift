@@ -11,13 +11,13 @@ import Testing
     static let plainHeader = Array("AMQP".utf8) + [0, 1, 0, 0]
     static let checking = AMQPServerSASL { username, password in username == "ann" && password == "s3cret" }
 
-    @Test func saysNothingBeforeTheClient() async throws {
+    @Test func sendsNothingBeforeTheClient() async throws {
         let server = try await SASLTestPeer.server(.anonymous)
         #expect(try await server.sent().isEmpty)
         #expect(server.state.events.isEmpty)
     }
 
-    @Test func offersWhatTheConfigurationAndTheConnectionAllow() async throws {
+    @Test func offersTheMechanismsThatTheConnectionAllows() async throws {
         var certified = SASLTestPeer.encrypted
         certified.hasPeerCertificate = true
         let check = Self.checking.checkPassword
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    @Test func aServerWithNothingToOfferSaysSo() async throws {
+    @Test func aServerWithoutMechanismsSendsAnEmptyList() async throws {
         let server = try await SASLTestPeer.server(Self.checking, security: SASLTestPeer.remote)
         try await server.deliver(ProtocolHeader.saslBytes)
         #expect(try await server.sentFrames(header: true) == [.mechanisms([])])
@@ -47,7 +47,7 @@ import Testing
         #expect(!server.channel.isActive)
     }
 
-    @Test func aBareHeaderIsLetInOnlyWhereAllowed() async throws {
+    @Test func aPeerWithoutSASLIsAdmittedOnlyIfAllowed() async throws {
         let check = Self.checking.checkPassword
         let cases: [(AMQPServerSASL, Bool)] = [
             (.anonymous, true), (Self.checking, false), (.init(allowsAnonymous: false), false),

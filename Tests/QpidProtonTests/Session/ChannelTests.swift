@@ -52,7 +52,7 @@ struct ChannelTests {
     }
 
     /// A peer that has not answered the `begin` has not ended the session either.
-    @Test func aNumberRestsFromThePeersEndOn() async throws {
+    @Test func aNumberRestsFromThePeersEnd() async throws {
         try await withPeer({ .notClosing }) { connection, peer in
             let session = try await connection.openSession()
             let closing = begin { try await session.close().check() }
@@ -138,7 +138,7 @@ struct ChannelTests {
     }
 
     /// Sessions that reserve numbers are freed when the numbers have rested.
-    @Test func nothingStaysBehind() async throws {
+    @Test func noReservingSessionRemains() async throws {
         try await withPeer { connection, peer in
             for _ in 0..<50 { try await connection.openSession().close().check() }
             #expect(try await peer.run { $0.handler.channels.held.count } == 49)

@@ -52,7 +52,7 @@ struct NamedRenewalTests {
     }
 
     @Test(arguments: [0, 3, 9])
-    func linksThatResumeOnlyAtAFlowThatNamesThemAllGoOn(lag: Int) async throws {
+    func linksThatResumeOnlyAtAFlowThatNamesThemAllResume(lag: Int) async throws {
         try await withSleeper(2, lag: lag) { session, receivers, sleeper, peer in
             // Each message is several times larger than the window.
             for link in 0..<2 { for _ in 0..<3 { sleeper.offer(link, frames: 60) } }
@@ -87,7 +87,7 @@ struct NamedRenewalTests {
 
     /// Messages of one frame are never partly sent when the window is renewed.
     @Test(arguments: [0, 3])
-    func linksWithMessagesOfOneFrameGoOn(lag: Int) async throws {
+    func linksWithMessagesOfOneFrameResume(lag: Int) async throws {
         try await withSleeper(3, lag: lag) { session, receivers, sleeper, peer in
             for _ in 0..<40 {
                 for link in 0..<3 { for _ in 0..<4 { sleeper.offer(link, frames: 1) } }

@@ -47,7 +47,7 @@ struct PeerStateTests {
     }
 
     /// The flow names the link by the handle of its sender: 7 from the broker, 0 from this side.
-    @Test func aBrokerThatAsksForAReceiver() async throws {
+    @Test func aBrokerThatRequestsAnEchoOfAReceiver() async throws {
         try await withWrappingBroker(handle: 7, window: .messages(8)) { session, receiver, peer in
             for round in 0..<2 {
                 let id = UInt32(0xFFFF_FFFC) &+ UInt32(round)
@@ -116,7 +116,7 @@ struct PeerStateTests {
         }
     }
 
-    @Test func aPeerThatAsksForASender() async throws {
+    @Test func aPeerThatRequestsAnEchoOfASender() async throws {
         try await withSession({ PeerScript(credit: nil, takesMessages: false) }) { session, peer in
             let sender = try await session.openSender(to: "q")
             // The flow grants five credits, and closes the session's window after three messages.
@@ -143,7 +143,7 @@ struct PeerStateTests {
         }
     }
 
-    @Test func availableAndPropertiesAreThoseOfTheLastFlowOfTheLink() async throws {
+    @Test func availableAndPropertiesComeFromTheLinksLastFlow() async throws {
         try await withSession { session, peer in
             let first = try await session.openReceiver(from: "a")
             let second = try await session.openReceiver(from: "b")
@@ -192,7 +192,7 @@ struct PeerStateTests {
     }
 
     /// A peer that requests echoes endlessly and reads nothing is limited to the bytes that may wait for the socket.
-    @Test func aPeerThatAsksAndDoesNotRead() async throws {
+    @Test func aPeerThatRequestsEchoesAndDoesNotRead() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")
             defer { withExtendedLifetime(receiver) {} }

@@ -146,7 +146,7 @@ struct WindowRenewalTests {
     }
 
     /// Serial numbers wrap, and the window of an ended session is no longer renewed.
-    @Test func theNumbersGoRound() async throws {
+    @Test func transferIDsWrap() async throws {
         try await withPeer(configuration: Self.configuration) { connection, peer in
             let session = try await connection.openSession(.init(incomingCapacity: 8_192))
             let receiver = try await session.openReceiver(from: "q", window: .messages(1_000))
@@ -165,7 +165,7 @@ struct WindowRenewalTests {
     }
 
     /// Messages that were in flight when their receiver closed must not use up Proton's window for the other links.
-    @Test(arguments: [4, 7, 12, 16]) func aReceiverThatClosesLeavesTheWindowWhole(_ late: Int) async throws {
+    @Test(arguments: [4, 7, 12, 16]) func aClosedReceiverUsesNoWindowOfOthers(_ late: Int) async throws {
         try await withPeer(configuration: Self.configuration, { .notClosing }) { connection, peer in
             let session = try await connection.openSession(.init(incomingCapacity: 8_192))
             let closed = try await session.openReceiver(from: "closed", window: .messages(1_000))
@@ -186,7 +186,7 @@ struct WindowRenewalTests {
         }
     }
 
-    @Test func aSessionThatEndsLeavesTheConnectionWhole() async throws {
+    @Test func anEndedSessionDoesNotDisturbTheConnection() async throws {
         try await withPeer(configuration: Self.configuration, { .notClosing }) { connection, peer in
             let session = try await connection.openSession(.init(incomingCapacity: 8_192))
             _ = try await session.openReceiver(from: "q", window: .messages(1_000))

@@ -23,7 +23,7 @@ import Testing
         for bytes in others { #expect(self.split(bytes) == nil, "\(bytes)") }
     }
 
-    @Test func theFieldsAreThoseOfTheStandard() {
+    @Test func theFieldPositionsMatchTheStandard() {
         // AMQP 1.0 §2.7.3 defines offered-capabilities, desired-capabilities and properties at these positions.
         #expect(Array(AttachFields.all) == [11, 12, 13] && AttachFields.properties == 13)
     }

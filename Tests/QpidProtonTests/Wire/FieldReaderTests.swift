@@ -32,7 +32,7 @@ import Testing
         for bytes in bad { #expect(self.read(bytes) { $0.anyDescriptor() } == nil, "\(bytes)") }
     }
 
-    @Test func theUsualDescriptorIsLeftWhereItIs() {
+    @Test func theUsualDescriptorIsLeftInPlace() {
         #expect(self.read([0, 0x53, 0x24, 0x45]) { [$0.usualDescriptor.map(Int.init), $0.offset] } == [0x24, 0])
         #expect(self.read([0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x24]) { $0.usualDescriptor } == nil)
     }

@@ -25,7 +25,7 @@ struct FrameEditorTests {
 
     /// Setting a field to its current value does not change the frame.
     @Test(arguments: 0..<200)
-    func keepsWhatIsNotEdited(seed: Int) throws {
+    func keepsUneditedFields(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))
         let frame = try EncodedFrame(&generator)
         #expect(try Self.edit(frame.bytes) { _ in } == .unchanged, "seed \(seed)")

@@ -15,7 +15,7 @@ import Testing
         if case .unreadable(let name)? = try self.read(frame) { name } else { nil }
     }
 
-    @Test func anEmptyFrameIsNoneAndAnotherTypeIsForeign() throws {
+    @Test func anEmptyFrameHasNoPerformativeAndAnotherTypeIsForeign() throws {
         #expect(self.read([0, 0, 0, 8, 2, 0, 0, 0]) == nil && self.read([0, 0, 0, 8, 2, 0, 0]) == nil)
         for head: [UInt8] in [[2, 1], [1, 0], [9, 0]] {
             guard case .foreign(let text)? = self.read([0, 0, 0, 9] + head + [0, 0, 0x40]) else {
@@ -110,7 +110,7 @@ import Testing
         #expect(try self.unreadable(Frame(.transfer, [.uint(0), .null, .string("t")])) == "transfer")
     }
 
-    @Test func aDispositionOfOneEndsWhereItBegins() throws {
+    @Test func aDispositionOfOneDeliveryEndsAtItsFirstID() throws {
         func range(_ frame: Frame) throws -> [UInt32] {
             guard case .disposition(let first, let last)? = try self.read(frame) else { throw Unexpected(what: "none") }
             return [first, last]
@@ -128,7 +128,7 @@ import Testing
         #expect(self.read([0, 0, 0, 12, 2, 0, 0, 0, 0, 0x53, 0x17, 0x40]).map { "\($0)" } == "unreadable(\"end\")")
     }
 
-    @Test func onlyAUsualTransferIsReadTheShortWay() throws {
+    @Test func onlyAUsualTransferTakesTheFastPath() throws {
         func channel(_ bytes: [UInt8]) -> UInt16? { bytes.withUnsafeBytes { FrameHeader.channelOfTransfer($0) } }
         #expect(channel([0, 0, 0, 12, 2, 0, 1, 2, 0, 0x53, 0x14, 0x45]) == 0x0102)
         #expect(channel([0, 0, 0, 12, 2, 0, 1, 2, 0, 0x53, 0x15, 0x45]) == nil)

@@ -20,7 +20,7 @@ import Testing
     }
 
     @Test(arguments: 1...9)
-    func theHeaderPassesInPiecesAndWhatFollowsIsNotLookedAt(pieces: Int) {
+    func theHeaderPassesInPiecesAndLaterBytesAreIgnored(pieces: Int) {
         #expect(self.check(Self.header, pieces: pieces).isPassed)
         let (error, isPassed) = self.check(Self.header + [0xFF, 0xFF, 0xFF], pieces: pieces)
         #expect(error == nil && isPassed)

@@ -24,7 +24,7 @@ import Testing
         return EncodedComposite.bigEndian(UInt32(8 + body.count)) + [2, 0, 0, 1] + body
     }
 
-    @Test func framesThatProtonReadsAsTheyAreStayAsTheyAre() throws {
+    @Test func framesThatProtonReadsCorrectlyStayUnchanged() throws {
         let frames: [Frame] = [
             .open(), .begin(), .attach(.string("l"), handle: 0, isReceiver: true), .flow(),
             .transfer(handle: 0, id: 0, payload: payload(10)), .disposition(0),

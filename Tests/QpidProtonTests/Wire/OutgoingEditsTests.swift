@@ -24,7 +24,7 @@ import Testing
         return (edited, output)
     }
 
-    @Test func theFormatComesOutOfAMarkedTag() throws {
+    @Test func aMarkedTagYieldsTheFormat() throws {
         let tag = MarkedTag.bytes([5, 6], format: 0x0102_0304)
         let frame = Frame.transfer(handle: 1, id: 2, tag: tag, payload: payload(20))
         let edited = try #require(try self.bytes(frame).withUnsafeBytes { OutgoingEdits.transfer($0) })
@@ -41,7 +41,7 @@ import Testing
         }
     }
 
-    @Test func theFieldsOfAnAttachComeOutOfItsProperties() throws {
+    @Test func thePropertiesOfAnAttachYieldItsFields() throws {
         let map: AMQPMap = [.symbol("p"): .uint(1)]
         let fields: [AMQPValue] = [.symbol("offered"), .symbol("desired"), .map(map)]
         let carried = ByteBuffer(bytes: try fields.flatMap { try $0.bytes })
@@ -57,7 +57,7 @@ import Testing
         }
     }
 
-    @Test func theWindowOfAFlowIsWrittenWhereItLies() throws {
+    @Test func theWindowOfAFlowIsEditedInPlace() throws {
         let flow = Array(
             FlowFrame(nextIncomingID: 1, incomingWindow: 2, nextOutgoingID: 3, outgoingWindow: 4)
                 .encoded(channel: 0).readableBytesView
@@ -77,7 +77,7 @@ import Testing
     }
 
     /// The scanner buffered the pieces of this head elsewhere, so the output has other bytes at that place.
-    @Test func theFrameOfAGatheredHeadIsMadeAnew() throws {
+    @Test func theFrameOfABufferedHeadIsRebuilt() throws {
         let flow = try self.bytes(.flow(nextIncomingID: 0x0101_0101, window: 0x0202_0202))
         let rest: [UInt8] = [1, 2, 3]
         let (edited, output) = self.window(flow, in: rest, at: nil)
@@ -85,7 +85,7 @@ import Testing
         #expect(try ReadFrame(try #require(edited)).field(1) == .uint(0xABCD))
     }
 
-    @Test func aBeginTellsTheHighestHandleToo() throws {
+    @Test func aBeginAdvertisesTheHighestHandleToo() throws {
         let begin = try self.bytes(.begin(answering: 1))
         let (edited, output) = self.window(begin, in: begin, at: 0)
         #expect(output == begin)
@@ -98,7 +98,7 @@ import Testing
         #expect(try ReadFrame(try #require(short)).field(4) == .null)
     }
 
-    @Test func otherFramesTellNoWindow() throws {
+    @Test func otherFramesCarryNoWindow() throws {
         let detach = try self.bytes(.detach(0))
         let (edited, output) = self.window(detach, in: detach, at: 0)
         #expect(edited == nil && output == detach)

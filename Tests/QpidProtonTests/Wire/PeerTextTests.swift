@@ -120,7 +120,7 @@ struct PeerTextTests {
     }
 
     /// Maps, capabilities and tags carry their lengths, and arrive unchanged.
-    @Test func valuesWithLengthsComeWhole() async throws {
+    @Test func valuesWithLengthsArriveUnchanged() async throws {
         try await withAdversary(
             .server,
             open: Frame(.open, ["c", .null, .uint(65_536), .ushort(9), .null, .null, .null, .symbol("a\0b")])

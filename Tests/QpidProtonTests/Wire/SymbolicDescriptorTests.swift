@@ -168,7 +168,7 @@ struct SymbolicDescriptorTests {
 
     /// Proton would refuse a link whose coordinator has a symbolic descriptor.
     @Test(arguments: ["amqp:coordinator:list", "number"])
-    func coordinatorsAreKnown(name: String) async throws {
+    func coordinatorsAreRecognised(name: String) async throws {
         let target = name == "number" ? AMQPValue.described(0x30, .list([])) : Self.named(name)
         try await withAdversary(.client) { connection, adversary in
             let session = try await adversary.session(connection)
