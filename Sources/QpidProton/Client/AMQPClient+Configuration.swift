@@ -62,7 +62,7 @@ extension AMQPClient {
         public var firstConnectionTimeout: Duration? = .seconds(60)
         /// How long an outage may last until the client ends; `nil`, the default, for no limit.
         public var giveUpAfter: Duration?
-        /// What the client does with other hosts that the peer announces: it ignores them by default.
+        /// The use of other hosts that the peer announces: the client ignores them by default.
         public var announcedHosts = AnnouncedHosts.ignore
 
         /// Creates the default settings.
@@ -71,9 +71,8 @@ extension AMQPClient {
 }
 
 extension AMQPClient {
-    /// What a client does with the hosts that its peer announces. A peer announces hosts in the property
-    /// `failover-server-list` of its open frame, or in a redirect of the connection. The client keeps the latest list,
-    /// with 32 hosts at most.
+    /// The use of hosts that a client's peer announces. A peer announces hosts in the property `failover-server-list`
+    /// of its open frame, or in a redirect of the connection. The client keeps the latest list, with 32 hosts at most.
     ///
     /// The client reaches a host that was announced over TLS only over TLS. It uses the login of the announcing
     /// connection, but never sends a password without TLS. Allow announced hosts only for peers that you trust, because
@@ -81,11 +80,11 @@ extension AMQPClient {
     ///
     /// Source: AMQP 1.0 §2.8.16, and the failover of Qpid JMS.
     public enum AnnouncedHosts: String, Hashable, Sendable {
-        /// The client ignores them, and a redirect ends the client.
+        /// The client ignores announced hosts, and a redirect ends the client.
         case ignore
-        /// The client alternates between them and the URLs.
+        /// The client alternates between announced hosts and the URLs.
         case add
-        /// The client uses them in place of the URLs, until none of them answers.
+        /// The client uses announced hosts in place of the URLs, until none of the announced hosts answers.
         case replace
     }
 }

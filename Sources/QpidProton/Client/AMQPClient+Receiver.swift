@@ -80,7 +80,7 @@ extension AMQPClient {
         /// Whether the receiver is paused with ``pause()``.
         public var isPaused: Bool { self.core.isPaused }
 
-        // MARK: Taking messages
+        // MARK: Receiving messages
 
         /// Returns the next message, and suspends until there is one, also through outages.
         ///

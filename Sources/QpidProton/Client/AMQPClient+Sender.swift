@@ -48,7 +48,7 @@ extension AMQPClient {
             ///
             /// ``AMQPSender/Configuration/overflow`` decides about a message that exceeds ``replayLimit``.
             public var link: AMQPSender.Configuration
-            /// What the sender does with messages in doubt when a link is lost: it sends them again by default.
+            /// The treatment of messages in doubt when a link is lost: the sender sends them again by default.
             public var onLoss = LossPolicy.replay
             /// The most bytes of accepted, unsettled messages: 16 MiB by default.
             ///
@@ -69,11 +69,11 @@ extension AMQPClient {
             public init(target: AMQPTarget = .anonymous) { self.link = AMQPSender.Configuration(target: target) }
         }
 
-        /// What the sender does with sent, unsettled messages when a link is lost.
+        /// The treatment of sent, unsettled messages when a link is lost.
         public enum LossPolicy: Hashable, Sendable {
-            /// The sender sends them again: no message is lost, but one may arrive twice.
+            /// The sender sends the messages again: none is lost, but one may arrive twice.
             case replay
-            /// They fail with the fate ``AMQPError/Fate/inDoubt``: no message arrives twice.
+            /// The messages fail with the fate ``AMQPError/Fate/inDoubt``: none arrives twice.
             case fail
         }
 
@@ -87,7 +87,7 @@ extension AMQPClient {
 
         deinit {
             let (core, client) = (self.core, self.client)
-            // Holds the client until the messages have their fates.
+            // The task retains the client until the messages have their fates.
             Task {
                 await core.flush()
                 await client.supervisor.remove(core, .senderIsClosed)

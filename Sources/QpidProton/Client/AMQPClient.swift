@@ -11,14 +11,14 @@ public import Logging
 /// The client connects at its first use, or with ``connect()`` or ``run()``. Keep the client, or one of its senders or
 /// receivers. The client closes when the last reference is released and all accepted messages have their fates.
 ///
-/// | State | What the client does |
+/// | State | Behaviour of the client |
 /// |---|---|
 /// | ``State/idle`` | waits for its first use |
 /// | ``State/connecting`` | attempts to connect, for at most ``Recovery/firstConnectionTimeout`` |
 /// | ``State/open(generation:)`` | attaches links, also after a loss of the link alone |
 /// | ``State/recovering(_:)`` | attempts to connect, for at most ``Recovery/giveUpAfter``; senders accept within their limits |
 /// | ``State/closing`` | finishes the work of its links, within the limit of the close |
-/// | ``State/closed(_:)`` | nothing; every message has its fate |
+/// | ``State/closed(_:)`` | does nothing; every message has its fate |
 ///
 /// A non-retryable error ends the client: see ``AMQPError/isRetryable``.
 public final class AMQPClient: Sendable {

@@ -22,7 +22,7 @@ extension AMQPConsumer {
         /// At the limit the consumer cancels the handler's task, and the message has failed, whatever the handler
         /// returns. The handler keeps its place until it returns.
         public var timeout: Duration?
-        /// Which messages the consumer handles one after another: none by default.
+        /// The messages that the consumer handles one after another: none by default.
         public var order = Order.none
         /// How many messages the consumer fetches ahead of the handlers: ``Prefetch/automatic`` by default.
         public var prefetch = Prefetch.automatic
@@ -56,7 +56,7 @@ extension AMQPConsumer {
         }
     }
 
-    /// Which messages the consumer handles one after another, in their order of arrival.
+    /// The messages that the consumer handles one after another, in their order of arrival.
     ///
     /// If such a message fails, the consumer handles it again in place, before the next one of its key.
     public struct Order: Sendable {

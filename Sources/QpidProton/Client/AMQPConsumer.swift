@@ -49,7 +49,7 @@ public final class AMQPConsumer: Sendable {
         self.runner = ConsumerRunner(configuration, supervisor.clock, supervisor.log.logger, meter, handler)
     }
 
-    /// The numbers so far.
+    /// The counts so far.
     public var result: AMQPConsumerResult { self.runner.result }
 
     /// Opens the receiver, and handles messages until the consumer stops.

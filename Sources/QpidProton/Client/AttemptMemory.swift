@@ -20,7 +20,7 @@ struct AttemptMemory: Sendable {
     init(limit: Int) { self.limit = limit }
 
     var isEmpty: Bool { self.entries.isEmpty }
-    /// The memory in use, in places.
+    /// The number of places in use.
     var count: Int { self.order.count }
 
     /// Records that a message was returned after this many attempts. Forgets the oldest message beyond the limit.

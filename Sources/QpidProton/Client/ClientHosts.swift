@@ -52,7 +52,7 @@ struct ClientHosts: Sendable {
             (self.failures, self.next) = (0, 0)
         }
         let all = self.all
-        // Not bounded by the number of hosts, because a connection may raise it.
+        // The index grows without a bound, because a connection may raise the number of hosts.
         defer { self.next += 1 }
         self.failures += 1
         return all[self.next % all.count]
@@ -103,7 +103,7 @@ struct ClientHosts: Sendable {
 }
 
 extension ClientHosts.Host {
-    /// The key by which two hosts are the same.
+    /// The key that identifies a host.
     fileprivate var place: [String] { ["\(self.url.isTLS)", self.url.host.lowercased(), "\(self.url.port)"] }
 }
 

@@ -4,22 +4,22 @@
 protocol ClientLink: AnyObject, Sendable {
     var name: String { get }
     var address: String? { get }
-    /// Answered when the first link is attached and known to the supervisor, or can no longer be.
+    /// The reply that is answered when the supervisor has attached the first link, or never will.
     var first: Reply<Void> { get }
-    /// The error that ended it for good; `nil` while it lasts.
+    /// The error that ended the sender or receiver for good; `nil` while it lasts.
     var end: AMQPError? { get }
 
     /// Attaches a link, and uses it.
     func attach(on session: AMQPSession) async throws(AMQPError)
     /// Attaches and closes a link, to find out whether the peer refuses it.
     func probe(on session: AMQPSession) async throws(AMQPError)
-    /// The supervisor counts the link as attached: answers ``first``, unless credit is withheld.
+    /// Records that the supervisor counts the link as attached. Answers ``first``, unless credit is withheld.
     func attached()
     /// Suspends until the link has ended, and returns the cause.
     func waitUntilLost() async -> AMQPError
-    /// Releases the link that has ended, and returns the figures of the loss.
+    /// Releases the ended link, and returns the figures of the loss.
     func lose() async -> LossFigures
-    /// Ends it for good.
+    /// Ends the sender or receiver for good.
     func finish(_ error: AMQPError) async
     /// The work that is unfinished after the end.
     var unfinished: AMQPUnfinished { get }

@@ -59,7 +59,7 @@ extension ClientReceiver: ClientLink {
             guard state.holding == nil, let link = state.held else { return false }
             state.held = nil
             state.link = link
-            // Under the lock, so that a concurrent pause reaches the link after this grant.
+            // The lock is held, so that a concurrent pause reaches the link after this grant.
             if self.isManual { link.grant(credit: state.granted) }
             if state.rate != state.heldRate { try? link.setRateLimit(state.rate) }
             if !state.isPaused { link.resume() }
@@ -139,13 +139,13 @@ extension ClientReceiver: ClientLink {
         self.first.resolve(.failure(error))
         let isOrderly = error == .receiverIsClosed || error == .clientClosed
         for waiting in line { waiting.reply.resolve(isOrderly ? .success(nil) : .failure(error)) }
-        // No wait for its end: the peer may not answer.
+        // The receiver does not wait for the close, because the peer may not answer.
         if let link, link.error == nil { Task { await link.close() } }
     }
 
     /// Stops the link in order; ``unfinished`` then holds the unfinished work.
     ///
-    /// - Parameter limit: The whole limit; with zero it does not wait for the application.
+    /// - Parameter limit: The whole limit; with zero the receiver does not wait for the application.
     func stop(_ error: AMQPError, within limit: Duration, until deadline: Duration) async -> AMQPError? {
         let link = self.state.withLock { state in
             if state.end == nil { state.end = error }

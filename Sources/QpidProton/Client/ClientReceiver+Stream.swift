@@ -26,7 +26,7 @@ extension ClientReceiver {
                 }
                 return (offset != nil, isFirst && offset != nil ? state.last : nil)
             }
-            // Before the application receives the first message.
+            // The watch begins before the application receives the first message.
             if let found { self.watch(found) }
             if !isStream { return }
         }

@@ -25,7 +25,7 @@ final class ClientReceiver: Sendable {
         var isAttached = false
         /// The last attached link, until its remaining messages are counted.
         var last: AMQPReceiver?
-        /// Counts the links that were lost.
+        /// The number of lost links.
         var turn = 0
         /// Tasks that wait at the link, and tasks that have not returned from the previous one.
         var direct = 0
@@ -84,7 +84,7 @@ final class ClientReceiver: Sendable {
     var unfinished: AMQPUnfinished { self.state.withLock { $0.unfinished } }
     var dropped: Int { self.state.withLock { $0.dropped } }
 
-    // MARK: Taking messages
+    // MARK: Receiving messages
 
     /// Returns up to `count` messages; none at an end without an error.
     ///
@@ -192,7 +192,7 @@ final class ClientReceiver: Sendable {
     ) async throws(AMQPError) -> AMQPDelivery? {
         await reply.wait(until: deadline, self.clock)
         if let answer = reply.answer { return try answer.get() }
-        // Earlier tasks have no message either: the peer's messages are on their way, or it has none.
+        // Earlier tasks have no message either: the peer's messages are in flight, or the peer has none.
         if !Task.isCancelled, let link = self.link {
             _ = try? await link.drain(timeout: limit)
             if let answer = reply.answer { return try answer.get() }
@@ -244,7 +244,7 @@ final class ClientReceiver: Sendable {
         return place
     }
 
-    /// Returns from the link.
+    /// Records that a task has returned from the link.
     private func leave(_ link: AMQPReceiver, _ turn: Int, hasEnded: Bool) {
         self.state.withLock { state in
             if turn == state.turn { state.direct -= 1 } else { state.stragglers -= 1 }
@@ -253,7 +253,7 @@ final class ClientReceiver: Sendable {
         if hasEnded { self.pullIfNeeded() }
     }
 
-    /// Leaves the line. Returns the task's result if it arrived first.
+    /// Removes a task from the line. Returns the task's result if it arrived first.
     private func leaveLine(_ reply: Reply<AMQPDelivery?>) async -> Result<AMQPDelivery?, AMQPError>? {
         let isOut = self.state.withLock { state in
             guard let index = state.line.firstIndex(where: { $0.reply === reply }) else { return false }

@@ -85,7 +85,7 @@ extension ClientSupervisor {
             (state.connection, state.links.values.map(\.link), state.closeBy ?? self.clock.now, state.closesAtOnce)
         }
         guard let connection else { return self.send(.shut(generation: generation)) }
-        // Reserves part of the time for the peer's answer.
+        // The peer's answer gets a part of the time.
         let left = self.clock.left(of: isAtOnce ? .zero : .seconds(1), until: deadline)
         let workEnd = deadline - min(.seconds(1), left / 40)
         let work = Task {
@@ -148,7 +148,7 @@ extension ClientSupervisor {
             }
         }
         for connection in brought + (connection.map { [$0] } ?? []) where connection.error == nil {
-            // No wait for its end: the peer may not answer.
+            // The client does not wait for the close, because the peer may not answer.
             Task { await connection.close(within: .seconds(1)) }
         }
         let senders = links.compactMap { ($0.0 as? ClientSender)?.unfinished }

@@ -108,8 +108,8 @@ extension ClientSupervisor {
         }
     }
 
-    /// Attaches a link, and suspends until it has ended. Returns when it was attached, why it ended, and whether it was
-    /// attached at all.
+    /// Attaches a link, and suspends until it has ended. Returns the time of the attach, the cause of the end, and
+    /// whether the link was ever attached.
     private func attach(
         _ link: any ClientLink,
         _ sessions: ClientSessions,

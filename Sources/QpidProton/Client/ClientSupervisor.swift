@@ -15,7 +15,8 @@ final class ClientSupervisor: Sendable {
         /// The connection that the task serves.
         var generation = 0
         var isAttached = false
-        /// Answered when it is attached on the connection, or when the first attempt has failed.
+        /// The reply that is answered when the link is attached on the connection, or when the first attempt has
+        /// failed.
         var tried: Reply<Void>?
     }
 
@@ -53,8 +54,8 @@ final class ClientSupervisor: Sendable {
         /// The error of the last loss, until the connection is open again.
         var lastLoss: AMQPError?
         var closeBy: Duration?
-        /// Whether a close has a limit of zero. It waits for no work, and up to `operationTimeout` for the peer's
-        /// answer.
+        /// Whether a close has a limit of zero. Such a close waits for no work, and up to `operationTimeout` for the
+        /// peer's answer.
         var closesAtOnce = false
         /// The running close of the connection.
         var closing: Task<Void, Never>?

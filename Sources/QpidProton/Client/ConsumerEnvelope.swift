@@ -52,7 +52,8 @@ struct ConsumerEnvelope: Sendable {
         return hasher.finalize()
     }
 
-    /// Returns which section from the header to the properties begins here; `nil` for another.
+    /// Returns the descriptor of the section that begins here, from the header to the properties; `nil` for any other
+    /// bytes.
     private static func kind(of bytes: ByteBuffer) -> UInt64? {
         let index = bytes.readerIndex
         guard bytes.getInteger(at: index, as: UInt8.self) == 0x00 else { return nil }

@@ -57,7 +57,7 @@ extension ConsumerRunner {
     private func pull(_ receiver: AMQPClient.Receiver) async throws(AMQPError) {
         while await self.waitForRoom() {
             guard let delivery = try await receiver.next() else { return }
-            // The link of the message, or a later one.
+            // The link is that of the message, or a later one.
             self.arrive(delivery, from: receiver.link)
         }
     }

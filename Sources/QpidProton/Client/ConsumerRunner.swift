@@ -35,7 +35,7 @@ final class ConsumerRunner: Sendable {
         var receiver: AMQPClient.Receiver?
         /// The next offset of a stream.
         var nextOffset: UInt64?
-        /// Answered when a further message fits.
+        /// The reply that is answered when a further message fits.
         var room: Reply<Void>?
         var deadline: Duration?
         /// The tasks that a stop or its limit cancels.
@@ -58,7 +58,7 @@ final class ConsumerRunner: Sendable {
     let meter: ConsumerMeter?
     let handler: Handler
     let guarded: Mutex<Guarded>
-    /// Answered when no handler runs, or the limit has passed.
+    /// The reply that is answered when no handler runs, or the limit has passed.
     let idle = Reply<Void>()
 
     init(
@@ -83,7 +83,7 @@ final class ConsumerRunner: Sendable {
 
     var isOpen: Bool { self.guarded.withLock { $0.state.phase == .open } }
 
-    /// The numbers so far.
+    /// The counts so far.
     var result: AMQPConsumerResult {
         self.guarded.withLock { guarded in
             var result = guarded.result

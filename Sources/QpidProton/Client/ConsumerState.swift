@@ -236,7 +236,8 @@ struct ConsumerState: Sendable {
         self.held[id]?.isOverrun = true
         if !held.isDecided {
             self.counts.timedOut += 1
-            // A message that stays here waits for its handler, because two handlers must not run for it at once.
+            // A message that is handled again in place waits for its handler, because two handlers must not run for it
+            // at once.
             if self.isLast(held) || !held.arrival.staysHere {
                 self.held[id]?.isDecided = true
                 actions.append(.settle(id, self.isLast(held) ? .reject : .fail))
@@ -277,7 +278,7 @@ struct ConsumerState: Sendable {
     private mutating func stop(_ now: Duration, _ actions: inout [Action]) {
         guard self.phase == .open else { return }
         self.phase = .stopping
-        // No message that ends here may start another one.
+        // No message that ends here may start another message.
         let idle = self.held.filter { $0.value.stage == .waiting }.keys.sorted()
         self.lanes = [:]
         self.ready = []
@@ -317,7 +318,7 @@ struct ConsumerState: Sendable {
 
     // MARK: Credit
 
-    /// Grants credit when a quarter of it is missing, or all of it.
+    /// Grants credit when a quarter of the target is missing, or when no credit is left.
     private mutating func topUp(_ actions: inout [Action]) {
         guard self.phase == .open else { return }
         let target = self.limits.concurrency + self.pace.prefetch

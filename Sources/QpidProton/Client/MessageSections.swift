@@ -38,7 +38,7 @@ struct MessageSections {
         self.rest = rest
     }
 
-    /// Returns which of the three sections begins here; `nil` for another.
+    /// Returns the descriptor of the section that begins here, if it is one of the three; `nil` for any other bytes.
     private static func kind(of bytes: ByteBuffer) -> UInt64? {
         let index = bytes.readerIndex
         guard bytes.getInteger(at: index, as: UInt8.self) == 0x00 else { return nil }

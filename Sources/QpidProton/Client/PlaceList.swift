@@ -52,7 +52,7 @@ struct PlaceList<Element> {
         self.places[place] = Place()
         self.free.append(place)
         if self.first < 0 {
-            // The list is empty: release the memory of a burst.
+            // The empty list releases the memory of a burst.
             self.places.removeAll(keepingCapacity: self.places.count <= 1_024)
             self.free.removeAll(keepingCapacity: self.free.count <= 1_024)
         }
